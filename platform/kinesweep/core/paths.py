@@ -1,0 +1,25 @@
+"""Where things lie: the state folder, and paths that come out of data files."""
+
+import os
+from pathlib import Path
+
+from kinesweep.core.errors import ClipError
+
+
+def state_home() -> Path:
+    """The state folder, absolute: `$KINESWEEP_HOME`, or `.kinesweep` in the current folder."""
+    return Path(os.environ.get("KINESWEEP_HOME", ".kinesweep")).expanduser().absolute()
+
+
+def inside(root: Path, relative: str) -> Path:
+    """`root / relative`, refused when it leaves the root: data must not reach other files.
+
+    Raises:
+        ClipError: the path is absolute or climbs out of the root.
+    """
+    path = Path(os.path.normpath(root / relative))
+    if not path.is_relative_to(os.path.normpath(root)):
+        raise ClipError(
+            f"`{relative}` lies outside of the corpus root `{root}`", reason="outside_root"
+        )
+    return path

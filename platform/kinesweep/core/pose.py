@@ -1,0 +1,39 @@
+"""A pose sequence in memory, whatever file it came from.
+
+Shapes: T frames, P people, J points, C coordinates. Points of every layout are named by component,
+so that features pick them by name and a file with another layout is recognised, not misread.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class PointLayout:
+    """Which points a file holds: component → its points' names, in the file's order."""
+
+    components: tuple[tuple[str, tuple[str, ...]], ...]
+
+    @property
+    def num_points(self) -> int:
+        """Points over all components, J."""
+        return sum(len(points) for _, points in self.components)
+
+
+@dataclass(frozen=True)
+class PoseSequence:
+    """Points over time.
+
+    Attributes:
+        points_TPJC: float32 coordinates, as in the file; meaningless where confidence is 0.
+        confidence_TPJ: float32, 0 where a point was not found.
+        fps: frames a second.
+        layout: names of the J points.
+    """
+
+    points_TPJC: NDArray[np.float32]
+    confidence_TPJ: NDArray[np.float32]
+    fps: float
+    layout: PointLayout

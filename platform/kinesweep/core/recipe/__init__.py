@@ -1,0 +1,88 @@
+"""A recipe: one whole configuration of a run, from corpus to score.
+
+Paths in a recipe are relative to the folder in which the command is given; `Recipe.resolved` makes
+them absolute before work is handed to other processes. The configuration hash does not see them:
+the store's fingerprint stands for the data.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from kinesweep.core.config import Frozen
+from kinesweep.core.hashing import fingerprint
+from kinesweep.core.recipe.data import BatchConfig, StoreConfig
+from kinesweep.core.recipe.model import ModelConfig
+from kinesweep.core.recipe.source import FeaturesConfig, SourceConfig
+from kinesweep.core.recipe.training import (
+    CheckpointsConfig,
+    EvaluationConfig,
+    GenerationConfig,
+    ResourcesConfig,
+    TrainingConfig,
+)
+
+_NOT_IDENTITY = ("name", "source", "features", "store", "checkpoints", "tracking", "resources")
+
+
+class Recipe(Frozen):
+    """One configuration of a run."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Names runs and exports."
+    )
+    source: SourceConfig = Field(description="The corpus.")
+    features: FeaturesConfig = Field(
+        FeaturesConfig(), description="What is computed from each clip."
+    )
+    store: StoreConfig = Field(StoreConfig(), description="How features lie on disk.")
+    batch: BatchConfig = Field(BatchConfig(), description="How clips become batches.")
+    model: ModelConfig = Field(description="Encoder, backbone, tokenizer.")
+    training: TrainingConfig = Field(TrainingConfig(), description="How weights are learnt.")
+    generation: GenerationConfig = Field(GenerationConfig(), description="How text is decoded.")
+    evaluation: EvaluationConfig = Field(EvaluationConfig(), description="How text is scored.")
+    checkpoints: CheckpointsConfig = Field(CheckpointsConfig(), description="What stays on disk.")
+    resources: ResourcesConfig = Field(ResourcesConfig(), description="What one run takes.")
+    tracking: Literal["auto", "mlflow", "none"] = Field(
+        "auto",
+        description="`auto`: MLflow when its server is known (`kinesweep up`), else nothing.",
+    )
+
+    @model_validator(mode="after")
+    def _best_is_measured(self) -> "Recipe":
+        metric = self.training.metric_for_best_model
+        if metric != "token_loss" and metric not in self.evaluation.metrics:
+            raise ValueError(
+                f"`training.metric_for_best_model` {metric} is not in `evaluation.metrics`"
+            )
+        return self
+
+    def config_hash(self, store_fingerprint: str) -> str:
+        """12 hexadecimal digits that name this configuration, seed and paths left out."""
+        plain = self.model_dump(mode="json")
+        for key in _NOT_IDENTITY:
+            del plain[key]
+        del plain["training"]["seed"]
+        backbone = plain["model"]["backbone"]
+        if backbone["pretrained"]:
+            backbone["pretrained"] = Path(backbone["pretrained"]).name
+        return fingerprint({"recipe": plain, "store": store_fingerprint})[:12]
+
+    def resolved(self, base: Path) -> "Recipe":
+        """The same recipe with every local path absolute."""
+        plain: dict[str, Any] = self.model_dump(mode="json")
+        for key in ("train", "validation", "test", "root"):
+            if plain["source"][key] is not None:
+                plain["source"][key] = str((base / plain["source"][key]).absolute())
+        if plain["store"]["root"] is not None:
+            plain["store"]["root"] = str((base / plain["store"]["root"]).absolute())
+        pretrained = plain["model"]["backbone"]["pretrained"]
+        if pretrained is not None and (base / pretrained).is_dir():
+            plain["model"]["backbone"]["pretrained"] = str((base / pretrained).absolute())
+        return Recipe.model_validate(plain)
+
+    def with_seed(self, seed: int) -> "Recipe":
+        """The same recipe with another seed."""
+        training = self.training.model_copy(update={"seed": seed})
+        return self.model_copy(update={"training": training})

@@ -1,0 +1,53 @@
+"""Recipe parts `store` and `batch`: how features lie on disk and how clips are put side by side."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from kinesweep.core.config import Frozen
+
+
+class StoreConfig(Frozen):
+    """The feature store."""
+
+    dtype: Literal["float16", "float32"] = Field("float16", description="Type of features on disk.")
+    root: str | None = Field(
+        None, description="Folder that all nodes see; default: `stores` in the state folder."
+    )
+    max_dropped_share: float = Field(
+        0.01, ge=0, le=1, description="Share of clips that may be dropped before extraction fails."
+    )
+
+
+class BatchConfig(Frozen):
+    """How training clips become batches: by a budget of frames, or a fixed number of clips."""
+
+    max_frames: int | None = Field(
+        None, ge=1, description="Frames in a batch, padding included. Default 4096 without `clips`."
+    )
+    clips: int | None = Field(None, ge=1, description="Clips in a batch; instead of `max_frames`.")
+    min_clip_frames: int = Field(
+        1, ge=1, description="Shorter clips leave train and validation, never test; counted."
+    )
+    max_clip_frames: int | None = Field(
+        None, ge=1, description="Longer clips leave train and validation, never test; counted."
+    )
+    loader_workers: int = Field(
+        0, ge=0, description="Processes that prepare batches; 0: none extra."
+    )
+    ablation: Literal["none", "zeros", "shuffled"] = Field(
+        "none",
+        description="Sanity baselines: `zeros` blanks all features, `shuffled` pairs the clips of"
+        " train with wrong texts.",
+    )
+
+    @model_validator(mode="after")
+    def _one_size(self) -> "BatchConfig":
+        if self.max_frames is not None and self.clips is not None:
+            raise ValueError("give `max_frames` or `clips`, not both")
+        longest = self.max_clip_frames
+        if longest is not None and self.max_frames is not None and longest > self.max_frames:
+            raise ValueError(
+                f"`max_clip_frames` ({longest}) does not fit in `max_frames` ({self.max_frames})"
+            )
+        return self
