@@ -42,7 +42,8 @@ def read_yaml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         loaded = OmegaConf.create(text)
         merged = OmegaConf.merge(loaded, OmegaConf.from_dotlist(list(overrides)))
         plain = OmegaConf.to_container(merged, resolve=True)
-    except (YAMLError, OmegaConfBaseException, ValueError, TypeError) as error:
+    except (YAMLError, OmegaConfBaseException, ValueError, TypeError, AssertionError) as error:
+        # OmegaConf asserts that the YAML holds a mapping or a list.
         raise ConfigError(str(path), [("(file)", f"is not valid YAML: {error}")]) from None
     if not isinstance(plain, dict) or not text.strip():
         raise ConfigError(str(path), [("(file)", "must hold a mapping of keys to values")])

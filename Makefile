@@ -1,0 +1,61 @@
+# Every target makes the virtual environment first when it is missing or out of date.
+# Numbers in comments were measured on 2 cores; see LOG.md.
+SHELL  := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+CORES  ?= $(shell nproc)
+export OMP_NUM_THREADS := 1
+export RAY_DATA_DISABLE_PROGRESS_BARS := 1
+
+.PHONY: sweep unit test test-all check lint up down constraints clean help
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)) and "Kinesweep needs Python 3.11 or 3.12: make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+sweep: $(STAMP)  ## the whole path on an embedded corpus: extract, search, finals, test, export
+	$(BIN)/kinesweep sample .kinesweep/sample --keep
+	$(BIN)/kinesweep up
+	$(BIN)/kinesweep submit search_spaces/sample.yaml --resume
+
+up: $(STAMP)  ## local Ray and MLflow, on loopback
+	$(BIN)/kinesweep up
+
+down: $(STAMP)  ## stop what `up` started
+	$(BIN)/kinesweep down
+
+unit: $(STAMP)  ## tests without Ray
+	$(BIN)/pytest tests/unit tests/conformance -m 'not slow' -n $(CORES) -q
+
+test: $(STAMP)  ## what a change must pass: unit, conformance, and the core of cluster, golden and real
+	$(BIN)/pytest tests/unit tests/conformance -m 'not slow' -n $(CORES) -q
+	$(BIN)/pytest tests/golden tests/cluster tests/real -m 'not slow' -q
+
+test-all: check  ## everything, as CI runs it
+	$(BIN)/pytest tests/conformance tests/golden tests/cluster tests/real tests/unit -q -m 'slow or not slow'
+
+check: $(STAMP)  ## format, lint, types, floors, unit
+	$(BIN)/ruff format --check platform tests jobs
+	$(BIN)/ruff check platform tests jobs
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest tests/unit -m 'not slow' -n $(CORES) -q
+
+constraints:  ## renew constraints.txt from a fresh environment
+	rm -rf build/fresh && $(PYTHON) -m venv build/fresh
+	build/fresh/bin/pip install --quiet torch==2.13.0
+	build/fresh/bin/pip install --quiet torch==2.13.0 -e '.[dev]'
+	{ grep '^#' constraints.txt; build/fresh/bin/pip freeze --exclude-editable | sed 's/+cpu//' \
+	  | grep -viE '^(pip|setuptools|wheel)='; } > build/constraints.txt
+	mv build/constraints.txt constraints.txt && rm -rf build/fresh
+
+clean:  ## remove the virtual environment and caches; state in .kinesweep stays
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache platform/*.egg-info

@@ -1,0 +1,111 @@
+"""Configuration: every problem at once, at its dotted path, with the near miss named."""
+
+from pathlib import Path
+
+import pytest
+from kinesweep.core.config import load, near_miss, put, read_yaml
+from kinesweep.core.errors import ConfigError, InputError
+from kinesweep.core.recipe import Recipe
+
+GOOD = """
+name: tiny
+source: {kind: pose_tsv, train: train.tsv, validation: validation.tsv}
+model:
+  backbone: {kind: seq2seq, scratch: {architecture: m2m_100, d_model: 16}}
+  tokenizer: {kind: train, algorithm: word, size: 64}
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "recipe.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def problems(path: Path, *overrides: str) -> dict[str, str]:
+    with pytest.raises(ConfigError) as caught:
+        load(Recipe, path, overrides)
+    return dict(caught.value.problems)
+
+
+def test_defaults_and_overrides(tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD)
+    recipe = load(Recipe, path, ["training.learning_rate=1e-3", "batch.clips=4"])
+    assert recipe.training.learning_rate == 1e-3
+    assert recipe.batch.clips == 4
+    assert recipe.generation.num_beams == 5
+
+
+@pytest.mark.parametrize(
+    ("override", "path", "text"),
+    [
+        ("training.learnin_rate=1", "training.learnin_rate", "did you mean `learning_rate`?"),
+        ("trainin={}", "trainin", "did you mean `training`?"),
+        ("training.learning_rate=fast", "training.learning_rate", "valid number"),
+        ("training.max_steps=0", "training.max_steps", "but is 0"),
+        ("training.max_steps=2.5", "training.max_steps", "but is 2.5"),
+        ("model.encoder.kind=lstm", "model.encoder.kind", "'linear'"),
+        ("model.encoder.dropuot=0.1", "model.encoder.dropuot", "did you mean `dropout`?"),
+        ("model.tokenizer.sizes=40", "model.tokenizer.sizes", "did you mean `size`?"),
+        ("model.tokenizer.kind=none", "model.tokenizer", "'pretrained', 'train'"),
+        ("model.backbone.pretrained=x", "model.backbone", "either `pretrained` or `scratch`"),
+        ("batch={max_frames: 10, clips: 2}", "batch", "not both"),
+        ("batch={max_frames: 10, max_clip_frames: 20}", "batch", "does not fit"),
+        ("checkpoints.max_disk=lots", "checkpoints.max_disk", "50 GB"),
+        ("training.metric_for_best_model=rouge", "training.metric_for_best_model", "'bleu'"),
+        ("name=a b", "name", "pattern"),
+        ("evaluation.metrics=[chrf]", "(file)", "metric_for_best_model"),
+    ],
+)
+def test_a_problem_is_named(tmp_path: Path, override: str, path: str, text: str) -> None:
+    found = problems(write(tmp_path, GOOD), override)
+    assert list(found) == [path]
+    assert text in found[path]
+
+
+def test_a_source_without_splits(tmp_path: Path) -> None:
+    found = problems(write(tmp_path, GOOD), "source.train=null", "source.validation=null")
+    assert "names no split" in found["source"]
+
+
+def test_all_problems_at_once(tmp_path: Path) -> None:
+    found = problems(write(tmp_path, GOOD), "training.max_steps=0", "batch.max_frame=3", "name=")
+    assert set(found) >= {"training.max_steps", "batch.max_frame"}
+    with pytest.raises(ConfigError, match=r"3 problems in .*recipe\.yaml"):
+        load(Recipe, tmp_path / "recipe.yaml", ["training.max_steps=0", "batch.a=3", "batch.b=1"])
+
+
+@pytest.mark.parametrize("text", ["", "- 1\n- 2\n", "a: [1\n", "a: ${nowhere}\n", "7"])
+def test_not_a_configuration(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError):
+        read_yaml(write(tmp_path, text))
+
+
+def test_unreadable_files(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_yaml(tmp_path / "none.yaml")
+    (tmp_path / "latin.yaml").write_bytes("name: gr\xfc\xdfe".encode("latin-1"))
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_yaml(tmp_path / "latin.yaml")
+    with pytest.raises(ConfigError, match="key.sub=value"):
+        read_yaml(write(tmp_path, GOOD), ["training.max_steps"])
+
+
+def test_put_and_near_miss() -> None:
+    values: dict[str, object] = {"a": {"b": 1}}
+    put(values, "a.c.d", 2)
+    assert values == {"a": {"b": 1, "c": {"d": 2}}}
+    with pytest.raises(InputError, match="holds 1"):
+        put(values, "a.b.c", 3)
+    assert near_miss("lerning", ["learning", "other"]) == "; did you mean `learning`?"
+    assert near_miss("zzz", ["learning"]) == ""
+
+
+def test_identity_ignores_paths_and_seed_only(tmp_path: Path) -> None:
+    recipe = load(Recipe, write(tmp_path, GOOD))
+    same = recipe.resolved(tmp_path).with_seed(7)
+    assert same.config_hash("store") == recipe.config_hash("store")
+    assert recipe.config_hash("other") != recipe.config_hash("store")
+    other = load(Recipe, tmp_path / "recipe.yaml", ["model.encoder.dropout=0.2"])
+    assert other.config_hash("store") != recipe.config_hash("store")
+    assert same.source.train == str(tmp_path / "train.tsv")

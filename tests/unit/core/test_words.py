@@ -1,0 +1,97 @@
+"""Spans, bytes, errors, hashes, seeds and paths."""
+
+import math
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kinesweep.core import errors
+from kinesweep.core.hashing import fingerprint, flatten, folder_sha256
+from kinesweep.core.paths import inside
+from kinesweep.core.seeds import derive_seed, generator
+from kinesweep.core.units import Span, format_bytes, parse_bytes
+
+
+def test_span_rule() -> None:
+    assert Span().frames(25, 10) == (0, 10)
+    assert Span.from_ms(0, 0).whole
+    assert Span.from_ms(100, 0).frames(25, 10) == (2, 10)
+    assert Span.from_ms(0, 101).frames(25, 10) == (0, 3)
+    assert Span.from_frames(3, 99).frames(25, 10) == (3, 10)
+    with pytest.raises(errors.InputError, match="10 frames"):
+        Span.from_ms(400, 0).frames(25, 10)
+    with pytest.raises(errors.InputError, match="empty"):
+        Span.from_ms(300, 200).frames(25, 10)
+
+
+@given(st.floats(1, 1e5), st.floats(1, 1e5), st.floats(1, 120))
+def test_span_is_floor_and_ceiling(start: float, length: float, fps: float) -> None:
+    first, last = Span.from_ms(start, start + length).frames(fps, 10**9)
+    assert first == math.floor(start * (fps / 1000))
+    assert last == math.ceil((start + length) * (fps / 1000))
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("50 GB", 5 * 10**10), ("1.5 MiB", 1572864), ("7", 7), ("2kb", 2000)]
+)
+def test_bytes(text: str, count: int) -> None:
+    assert parse_bytes(text) == count
+
+
+@pytest.mark.parametrize("text", ["", "GB", "5 parsecs", "-3 GB"])
+def test_not_bytes(text: str) -> None:
+    with pytest.raises(errors.InputError, match="amount of bytes"):
+        parse_bytes(text)
+
+
+def test_bytes_for_people() -> None:
+    assert [format_bytes(n) for n in (12, 1500, 2.5e9)] == ["12 B", "1.5 KB", "2.5 GB"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.InputError("a"),
+        errors.ClipError("b", reason="nan_frames"),
+        errors.ConfigError("file", [("a.b", "is wrong"), ("c", "too")]),
+        errors.CheckpointError("c"),
+    ],
+)
+def test_errors_cross_processes(error: errors.KinesweepError) -> None:
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again)) == (type(error), str(error))
+    assert getattr(again, "reason", None) == getattr(error, "reason", None)
+
+
+def test_hashes(tmp_path: Path) -> None:
+    assert fingerprint({"b": 1, "a": [1, 2]}) == fingerprint({"a": [1, 2], "b": 1})
+    assert fingerprint({"a": 1}) != fingerprint({"a": 2})
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "f").write_bytes(b"1")
+    before = folder_sha256(tmp_path)
+    assert list(before) == ["x/f"]
+    (tmp_path / "x" / "f").write_bytes(b"2")
+    assert folder_sha256(tmp_path) != before
+    assert flatten({"a": {"b": 1, "c": {"d": [2]}}, "e": {}}) == {"a.b": 1, "a.c.d": [2], "e": {}}
+
+
+def test_seeds_depend_on_their_parts_alone() -> None:
+    assert derive_seed(1, "x", 2) == derive_seed(1, "x", 2)
+    assert len({derive_seed(s, w) for s in range(50) for w in ("a", "b")}) == 100
+    assert derive_seed("1", "12") != derive_seed("11", "2")
+    np.testing.assert_array_equal(generator(3).random(4), generator(3).random(4))
+
+
+@pytest.mark.parametrize("path", ["../x", "a/../../x", "/etc/passwd"])
+def test_paths_stay_inside(tmp_path: Path, path: str) -> None:
+    with pytest.raises(errors.ClipError, match="outside") as caught:
+        inside(tmp_path, path)
+    assert caught.value.reason == "outside_root"
+
+
+def test_paths_inside(tmp_path: Path) -> None:
+    assert inside(tmp_path, "a/../b") == tmp_path / "b"
+    assert inside(tmp_path, str(tmp_path / "c")) == tmp_path / "c"
