@@ -1,4 +1,4 @@
-"""The house itself: the top-level folder `platform` must never shadow the standard library's module."""
+"""The house itself: `platform/` must never shadow the standard library's module."""
 
 import platform
 import subprocess

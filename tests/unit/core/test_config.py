@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from kinesweep.core.config import load, near_miss, put, read_yaml
 from kinesweep.core.errors import ConfigError, InputError
 from kinesweep.core.recipe import Recipe
@@ -87,7 +88,7 @@ def test_unreadable_files(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes("name: gr\xfc\xdfe".encode("latin-1"))
     with pytest.raises(ConfigError, match="cannot be read"):
         read_yaml(tmp_path / "latin.yaml")
-    with pytest.raises(ConfigError, match="key.sub=value"):
+    with pytest.raises(ConfigError, match=r"key\.sub=value"):
         read_yaml(write(tmp_path, GOOD), ["training.max_steps"])
 
 

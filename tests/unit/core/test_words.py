@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from kinesweep.core import errors
 from kinesweep.core.hashing import fingerprint, flatten, folder_sha256
 from kinesweep.core.paths import inside
