@@ -1,0 +1,15 @@
+"""Outside formats become clips: one module a format, chosen by `kind` from the table below."""
+
+from kinesweep.core.recipe.source import SourceConfig
+from kinesweep.sources.contract import Source
+from kinesweep.sources.pose_file import read_pose
+from kinesweep.sources.pose_tsv import PoseTsvSource
+
+__all__ = ["Source", "build_source", "read_pose"]
+
+_SOURCES = {"pose_tsv": PoseTsvSource}
+
+
+def build_source(config: SourceConfig) -> Source:
+    """The source that `config.kind` names. Opens nothing; relative paths become absolute here."""
+    return _SOURCES[config.kind](config)

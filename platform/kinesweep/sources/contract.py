@@ -1,0 +1,59 @@
+"""What a source of clips must do: list its metadata without opening media, then read clip by clip.
+
+Lists and single clips pass through here. Listing is cheap and whole (30,000 rows of a TSV in well
+under a second); reading is the expensive part and happens in any process, so a source pickles and
+carries no open files. What is wrong is an error or a counted problem, never a substitute.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from kinesweep.core.clip import Clip, RowProblem
+from kinesweep.core.pose import PoseSequence
+
+
+class Source(Protocol):
+    """A corpus. Implementations pickle, and give the same lists in the same order every time."""
+
+    def splits(self) -> tuple[str, ...]:
+        """The splits that the corpus has, in the order train, validation, test."""
+
+    def clips(self, split: str) -> list[Clip]:
+        """The usable clips of a split in a fixed order; opens no media.
+
+        Raises:
+            SourceError: the metadata is malformed (all faults at once, each with file and line), or
+                there is no such split.
+        """
+
+    def problems(self) -> list[RowProblem]:
+        """Rows that are well formed but cannot be used; they are counted and not in `clips`.
+
+        Raises:
+            SourceError: as `clips`.
+        """
+
+    def media_path(self, clip: Clip) -> Path:
+        """The absolute path of the clip's file.
+
+        Raises:
+            ClipError: reason `outside_root`, `missing_file` or `not_a_file`.
+        """
+
+    def read(self, clip: Clip) -> PoseSequence:
+        """The clip's span of its file, the chosen person alone (P = 1).
+
+        Raises:
+            ClipError: with the reason under which the clip is counted.
+        """
+
+    def check(self, progress: Callable[[int, int], None] | None = None) -> list[RowProblem]:
+        """`problems()` and what opening every file brings to light, in the order of the rows.
+
+        Args:
+            progress: called with clips done and clips in all, after each clip.
+
+        Raises:
+            SourceError: as `clips`.
+        """

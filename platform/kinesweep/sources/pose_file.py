@@ -1,0 +1,256 @@
+"""A `.pose` file (v0.0, v0.1, v0.2) as a `PoseSequence`: one span, one person.
+
+Only the header and the span's frames are read, so a clip in an hour of video costs what a clip in
+a file of its own does. Reading is by copy, not by memory map: a file that shrinks under a map kills
+the process. Sizes are checked against the file before memory is taken, so damage ends in a
+`ClipError` with a reason, not in a wrong shape: pose-format infers the length of v0.1 files from
+their size and reads a truncated one as a shorter clip. Drawing and writing are not here.
+
+Shapes: T frames, P people, J points, C coordinates.
+"""
+
+import os
+import stat
+import struct
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinesweep.core.errors import ClipError, InputError
+from kinesweep.core.pose import PointLayout, PoseSequence
+from kinesweep.core.units import Span
+from kinesweep.sources.pose_header import (
+    HeaderCutOffError,
+    NotAPoseFileError,
+    PoseHeader,
+    parse_header,
+)
+
+HEAD_BYTES = 1 << 16
+"""Read at first; MediaPipe's header has 15 KB, and 41 KB with all lines of the face."""
+
+_FLOAT_BYTES = 4
+_BODY_01 = struct.Struct("<HHH")  # fps, frames modulo 65536, people
+_BODY_02 = struct.Struct("<fIH")  # fps, frames, people
+_BODY_00 = struct.Struct("<HH")  # fps, frames; then people a frame
+_PEOPLE = struct.Struct("<H")
+_PERSON_ID_BYTES = 2
+
+
+@dataclass(frozen=True)
+class _Body:
+    """Where the numbers lie: (T, P, J, C) points at `offset`, then (T, P, J) confidences."""
+
+    fps: float
+    num_frames: int
+    num_people: int
+    offset: int
+
+
+def read_pose(path: Path, span: Span = Span(), person: int = 0) -> PoseSequence:
+    """Reads one person's points over a span.
+
+    Args:
+        path: a `.pose` file.
+        span: which part; the rule is `Span.frames`.
+        person: index of the person.
+
+    Returns:
+        A sequence with P = 1; its coordinates are finite wherever the confidence is not 0.
+
+    Raises:
+        ClipError: the message names the file; reason `missing_file`, `not_a_file`, `unreadable`,
+            `empty_file`, `not_a_pose_file`, `truncated`, `wrong_length`, `bad_fps`, `no_frames`,
+            `no_people`, `no_such_person`, `span_beyond_file`, `empty_span` or `nan_frames`.
+    """
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise ClipError(f"`{path}` is not a file", "not_a_file")
+        with path.open("rb") as file:
+            sequence = _read(file, path, span, person)
+    except FileNotFoundError:
+        raise ClipError(f"`{path}` does not exist", "missing_file") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        if isinstance(error, ClipError):
+            raise
+        raise ClipError(f"`{path}` cannot be read: {error}", "unreadable") from None
+    _check_finite(sequence, path)
+    return sequence
+
+
+def _read(file: BufferedReader, path: Path, span: Span, person: int) -> PoseSequence:
+    size = os.fstat(file.fileno()).st_size
+    if size == 0:
+        raise ClipError(f"`{path}` is empty", "empty_file")
+    version, header, offset = _header(file, path)
+    if version == 0.0:
+        return _read_listed(file, path, header, offset, span, person)
+    body = _body(file, path, version, header, offset, size)
+    first, last = _frames(path, span, body.fps, body.num_frames)
+    _check_person(path, person, body.num_people)
+    num_points, num_dims = header.layout.num_points, header.num_dims
+    a_frame = body.num_people * num_points * _FLOAT_BYTES  # of one number a point
+    shape = (last - first, body.num_people, num_points)
+    points_TPJC = _block(file, path, body.offset + first * a_frame * num_dims, (*shape, num_dims))
+    start = body.offset + body.num_frames * a_frame * num_dims
+    confidence_TPJ = _block(file, path, start + first * a_frame, shape)
+    chosen = slice(person, person + 1)
+    return PoseSequence(points_TPJC[:, chosen], confidence_TPJ[:, chosen], body.fps, header.layout)
+
+
+def _header(file: BufferedReader, path: Path) -> tuple[float, PoseHeader, int]:
+    head = b""
+    while more := file.read(HEAD_BYTES):
+        head += more
+        try:
+            return parse_header(head)
+        except HeaderCutOffError:
+            continue
+        except NotAPoseFileError as error:
+            raise ClipError(f"`{path}` is not a `.pose` file: {error}", "not_a_pose_file") from None
+    raise ClipError(
+        f"`{path}` is truncated: it ends within its header, after {len(head)} bytes", "truncated"
+    )
+
+
+def _body(
+    file: BufferedReader, path: Path, version: float, header: PoseHeader, offset: int, size: int
+) -> _Body:
+    """Reads and checks what precedes the numbers of v0.1 and v0.2."""
+    form = _BODY_01 if version == 0.1 else _BODY_02
+    file.seek(offset)
+    front = file.read(form.size)
+    if len(front) < form.size:
+        raise ClipError(f"`{path}` is truncated: it ends after its header", "truncated")
+    fps, said, people = form.unpack(front)
+    start = offset + form.size
+    a_frame = people * header.layout.num_points * (header.num_dims + 1) * _FLOAT_BYTES
+    if a_frame == 0:
+        raise ClipError(f"`{path}` holds no people", "no_people")
+    frames = said
+    if version == 0.1:  # the field has 16 bits; longer files count modulo 65536
+        frames += max(0, round(((size - start) / a_frame - said) / 2**16)) * 2**16
+    if start + frames * a_frame != size:
+        raise ClipError(
+            f"`{path}` is damaged: {frames} frames of {people} people take"
+            f" {frames * a_frame} bytes after the header, but {size - start} are there;"
+            " copy or estimate it again",
+            "truncated" if size - start < frames * a_frame else "wrong_length",
+        )
+    return _Body(_fps(path, fps), frames, people, start)
+
+
+def _read_listed(
+    file: BufferedReader, path: Path, header: PoseHeader, offset: int, span: Span, person: int
+) -> PoseSequence:
+    """Reads v0.0, where each frame lists the people that were found in it."""
+    if not header.even:
+        raise ClipError(
+            f"`{path}` is a v0.0 file whose components differ in coordinates; this is not read",
+            "not_a_pose_file",
+        )
+    file.seek(offset)
+    content = file.read()
+    width = header.num_dims + 1
+    a_person = _PERSON_ID_BYTES + header.layout.num_points * width * _FLOAT_BYTES
+    try:
+        fps, num_frames = _BODY_00.unpack_from(content)
+        starts, counts = _frame_starts(content, num_frames, a_person)
+    except struct.error:
+        raise ClipError(f"`{path}` is truncated: frames are missing", "truncated") from None
+    first, last = _frames(path, span, _fps(path, fps), num_frames)
+    _check_person(path, person, max(counts))
+    values_TJW = np.zeros((last - first, header.layout.num_points, width), np.float32)
+    for row, (start, count) in enumerate(zip(starts[first:last], counts[first:last], strict=True)):
+        if person < count:
+            begin = start + person * a_person + _PERSON_ID_BYTES
+            flat = np.frombuffer(content, "<f4", values_TJW[row].size, begin)
+            values_TJW[row] = flat.reshape(values_TJW[row].shape)
+    points_TPJC = np.ascontiguousarray(values_TJW[:, None, :, :-1])
+    confidence_TPJ = np.ascontiguousarray(values_TJW[:, None, :, -1])
+    return PoseSequence(points_TPJC, confidence_TPJ, float(fps), header.layout)
+
+
+def _frame_starts(content: bytes, num_frames: int, a_person: int) -> tuple[list[int], list[int]]:
+    """Offset of each frame's first person, and its number of people.
+
+    Raises:
+        struct.error: the content ends too soon.
+    """
+    starts, counts = [], []
+    at = _BODY_00.size
+    for _ in range(num_frames):
+        (count,) = _PEOPLE.unpack_from(content, at)
+        starts.append(at + _PEOPLE.size)
+        counts.append(count)
+        at += _PEOPLE.size + count * a_person
+    if at > len(content):
+        raise struct.error
+    return starts, counts
+
+
+def _block(
+    file: BufferedReader, path: Path, offset: int, shape: tuple[int, ...]
+) -> NDArray[np.float32]:
+    array: NDArray[np.float32] = np.empty(shape, "<f4")
+    file.seek(offset)
+    if file.readinto(memoryview(array.data).cast("B")) != array.nbytes:
+        raise ClipError(f"`{path}` became shorter while it was read", "truncated")
+    return array
+
+
+def _frames(path: Path, span: Span, fps: float, num_frames: int) -> tuple[int, int]:
+    if num_frames == 0:
+        raise ClipError(f"`{path}` holds no frames", "no_frames")
+    try:
+        return span.frames(fps, num_frames)
+    except InputError as error:
+        empty = span.start is not None and span.end is not None and span.end <= span.start
+        reason = "empty_span" if empty else "span_beyond_file"
+        raise ClipError(f"`{path}`: {error}", reason) from None
+
+
+def _fps(path: Path, fps: float) -> float:
+    if not 0 < fps < float("inf"):
+        raise ClipError(f"`{path}` says that it has {fps:g} frames a second", "bad_fps")
+    return float(fps)
+
+
+def _check_person(path: Path, person: int, num_people: int) -> None:
+    if num_people == 0:
+        raise ClipError(f"`{path}` holds no people", "no_people")
+    if person >= num_people:
+        raise ClipError(
+            f"`{path}` holds {num_people} people, counted from 0, but `source.person` is {person}",
+            "no_such_person",
+        )
+
+
+def _check_finite(sequence: PoseSequence, path: Path) -> None:
+    """Refuses NaN and infinity where a point is said to be found."""
+    points_TPJC, confidence_TPJ = sequence.points_TPJC, sequence.confidence_TPJ
+    with np.errstate(all="ignore"):
+        if np.isfinite(points_TPJC.sum() + confidence_TPJ.sum()):
+            return  # one pass; NaN and infinity never leave a sum finite
+    bad_TJ = ~np.isfinite(points_TPJC).all(-1) & (confidence_TPJ != 0)
+    bad_TJ = (bad_TJ | ~np.isfinite(confidence_TPJ))[:, 0]
+    if bad_TJ.any():
+        num_bad = int(bad_TJ.any(1).sum())
+        raise ClipError(
+            f"`{path}` has coordinates that are not numbers in {num_bad} of {len(bad_TJ)} frames,"
+            f" first in component `{_component(sequence.layout, int(bad_TJ.any(0).argmax()))}`."
+            " A point that was not found must have confidence 0; estimate the file again",
+            "nan_frames",
+        )
+
+
+def _component(layout: PointLayout, point: int) -> str:
+    """Name of the component that holds a point."""
+    for name, points in layout.components:
+        if point < len(points):
+            return name
+        point -= len(points)
+    raise AssertionError("the point is not of this layout")

@@ -1,0 +1,178 @@
+"""Rows of a pose table as clips: paths, spans, texts, ids.
+
+A row is a clip, a countable problem (it is well formed, but nothing can be learnt from it), or a
+fault of the table. Times are milliseconds or frames; 0 or nothing is the file's start or end, each
+bound on its own. A clip's id is its `id` column, else its file's name, with `@start-end` where the
+file is cut.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Literal
+
+from kinesweep.core.clip import Clip, RowProblem
+from kinesweep.core.units import Span
+from kinesweep.sources.columns import resolve
+from kinesweep.sources.table import Fault, Row, Table
+
+POSE_SUFFIX = ".pose"
+
+
+@dataclass
+class Rows:
+    """What the rows of a table, or of several, amount to."""
+
+    clips: list[Clip] = field(default_factory=list)
+    problems: list[RowProblem] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class RowReader:
+    """Reads one table.
+
+    Attributes:
+        table: the file's rows.
+        split: which split they make.
+        unit: of the times.
+        ignored: columns that may be there unused.
+    """
+
+    table: Table
+    split: str
+    unit: Literal["ms", "frames"]
+    ignored: tuple[str, ...] = ()
+
+    def read(self) -> Rows:
+        """Every row of the table, and every fault."""
+        found = Rows(faults=list(self.table.faults))
+        if not self.table.header:
+            return found
+        columns, faults = resolve(self.table.header, self.ignored, f"{self.table.name}:1")
+        found.faults += faults
+        if faults:
+            return found
+        orders: dict[str, int] = {}
+        for row in self.table.rows:
+            values = {name: row.fields[place].strip() for name, place in columns.items()}
+            self._read_row(row, values, orders, found)
+        return found
+
+    def _read_row(
+        self, row: Row, values: dict[str, str], orders: dict[str, int], found: Rows
+    ) -> None:
+        where = f"{self.table.name}:{row.line}"
+        media, span, faults = self._signal(values)
+        document = values.get("document", "")
+        order = orders.get(document, 0) if document else 0
+        orders[document] = order + 1
+        if values.get("order"):
+            try:
+                order = int(values["order"])
+            except ValueError:
+                faults.append(f"`order` must be a whole number, but is `{values['order']}`")
+        if faults:
+            found.faults += [(where, text) for text in faults]
+            return
+        clip = Clip(
+            id=values.get("id") or _default_id(media, span),
+            split=self.split,
+            media=media,
+            span=span,
+            texts=(values["output"],),
+            document=document,
+            order=order,
+            row=where,
+            **{name: values.get(name, "") for name in ("encoder_prompt", "decoder_prompt")},
+            **{name: values.get(name, "") for name in ("signer", "gloss", "language")},
+        )
+        problem = _problem(clip)
+        if problem:
+            found.problems.append(problem)
+        else:
+            found.clips.append(clip)
+
+    def _signal(self, values: dict[str, str]) -> tuple[str, Span, list[str]]:
+        """File and span of a row; `input_clip`, where it is given, is used whole."""
+        if values.get("input_clip"):
+            media, column, times = values["input_clip"], "input_clip", ("", "")
+        else:
+            media, column = values.get("signal", ""), "signal"
+            times = (values.get("signal_start", ""), values.get("signal_end", ""))
+        faults = list(_media_faults(media, column))
+        bounds = []
+        for name, text in zip(("signal_start", "signal_end"), times, strict=True):
+            try:
+                bounds.append(self._time(text))
+            except ValueError as error:
+                bounds.append(None)
+                faults.append(f"`{name}` {error}, but is `{text}`")
+        return media, Span(bounds[0], bounds[1], self.unit), faults
+
+    def _time(self, text: str) -> float | None:
+        """A bound, None for the file's own.
+
+        Raises:
+            ValueError: what it must be.
+        """
+        try:
+            value = float(text or 0)
+        except ValueError:
+            raise ValueError(f"must be a number of {self.unit}") from None
+        if not 0 <= value < math.inf:
+            raise ValueError("must be 0 or more")
+        if self.unit == "frames" and value != int(value):
+            raise ValueError("must be a whole number of frames")
+        return value or None
+
+
+def duplicate_ids(clips: Iterator[Clip] | list[Clip], name_of_first: dict[str, str]) -> list[Fault]:
+    """A fault for each clip whose id was seen before; ids must be unique over all splits.
+
+    Args:
+        clips: in the order of the rows.
+        name_of_first: id → row where it stood first; filled here.
+    """
+    faults: list[Fault] = []
+    for clip in clips:
+        first = name_of_first.setdefault(clip.id, clip.row)
+        if first != clip.row:
+            text = f"id `{clip.id}` is already that of {first}; give each row an `id` of its own"
+            faults.append((clip.row, text))
+    return faults
+
+
+def _media_faults(media: str, column: str) -> Iterator[str]:
+    suffix = PurePosixPath(media).suffix.lower()
+    if not media:
+        yield f"`{column}` is empty; it must name a `{POSE_SUFFIX}` file"
+    elif suffix != POSE_SUFFIX:
+        yield (
+            f"`{column}` names `{media}`, which is not a `{POSE_SUFFIX}` file; a video must be"
+            f" estimated to poses first (pose-format's `video_to_pose`) and its"
+            f" `{POSE_SUFFIX}` file be named here"
+        )
+
+
+def _default_id(media: str, span: Span) -> str:
+    stem = PurePosixPath(media).stem
+    if span.whole:
+        return stem
+    start, end = ("" if bound is None else _plain(bound) for bound in (span.start, span.end))
+    return f"{stem}@{start or 0}-{end}"
+
+
+def _plain(value: float) -> str:
+    return str(int(value)) if value == int(value) else repr(value)
+
+
+def _problem(clip: Clip) -> RowProblem | None:
+    start, end = clip.span.start, clip.span.end
+    if not clip.texts[0]:
+        return RowProblem(clip.row, clip.id, "empty_text", "`output` is empty")
+    if start is not None and end is not None and end <= start:
+        text = f"the span starts at {_plain(start)} {clip.span.unit} and ends at {_plain(end)}"
+        return RowProblem(clip.row, clip.id, "empty_span", text)
+    return None
