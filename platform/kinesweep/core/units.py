@@ -49,9 +49,13 @@ class Span:
         Raises:
             InputError: the span lies beyond the file or is empty.
         """
-        factor = fps / 1000 if self.unit == "ms" else 1.0
-        first = 0 if self.start is None else math.floor(self.start * factor)
-        last = num_frames if self.end is None else min(math.ceil(self.end * factor), num_frames)
+        start, end = self.start or 0.0, num_frames if self.end is None else self.end
+        if (
+            self.unit == "ms"
+        ):  # divided first, as pose-format does: 280 ms at 25 fps end at 8, not 7
+            start = start / 1000 * fps
+            end = num_frames if self.end is None else end / 1000 * fps
+        first, last = math.floor(start), min(math.ceil(end), num_frames)
         if first >= num_frames:
             raise InputError(
                 f"the span starts at frame {first}, but the file has {num_frames} frames"
