@@ -1,0 +1,139 @@
+"""Computes one chunk of clips: media in, a shard and one status a clip out. No Ray.
+
+A clip that cannot be used becomes a status with its reason, never an exception: one bad row must
+not cost the others their work. Clips whose features lie in another store are copied after their
+digest was checked; a copy that fails is computed instead. Shapes: T frames, D width.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinesweep.core.clip import Clip
+from kinesweep.core.errors import ClipError, StoreError
+from kinesweep.features.contract import FeatureStep
+from kinesweep.sources.contract import Source
+from kinesweep.store.dtype import to_store
+from kinesweep.store.index import ClipRecord
+from kinesweep.store.reader import Store, open_store
+from kinesweep.store.writer import FileMark, features_digest, write_shard
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """Where a clip's features lie already: a store, the record there and their size."""
+
+    folder: Path
+    record: ClipRecord
+    num_bytes: int
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One clip to be brought into the store."""
+
+    clip: Clip
+    key: str
+    earlier: Earlier | None = None
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Clips that become one shard.
+
+    Attributes:
+        shard: the shard's file, relative to the store.
+        entries: the clips in order.
+    """
+
+    shard: str
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True)
+class ClipStatus:
+    """What became of a clip.
+
+    Attributes:
+        place: its row in the shard; -1 when it was dropped.
+        frames: T.
+        width: D.
+        rate_hz: frames a second.
+        digest: of its stored features.
+        reused: copied from another store.
+        reason: why it was dropped, in a word; empty when it was kept.
+        message: the same in a sentence.
+    """
+
+    place: int
+    frames: int = 0
+    width: int = 0
+    rate_hz: float = 0.0
+    digest: str = ""
+    reused: bool = False
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class ChunkResult:
+    """What became of a chunk: a status for each clip, and the shard unless all were dropped."""
+
+    statuses: tuple[ClipStatus, ...]
+    shard: FileMark | None
+
+
+@dataclass(frozen=True)
+class Computer:
+    """Turns chunks into shards below a folder; picklable, so that any process can do it."""
+
+    source: Source
+    step: FeatureStep
+    dtype: str
+    folder: Path
+
+    def __call__(self, chunk: Chunk) -> ChunkResult:
+        """Computes a chunk and writes its shard."""
+        kept: list[NDArray[np.floating]] = []
+        statuses = []
+        for entry in chunk.entries:
+            try:
+                x_TD, rate_hz, reused = self._clip(entry)
+            except ClipError as error:
+                statuses.append(ClipStatus(-1, reason=error.reason, message=str(error)))
+                continue
+            digest = features_digest({self.step.stream: x_TD})
+            frames, width = x_TD.shape
+            statuses.append(ClipStatus(len(kept), frames, width, rate_hz, digest, reused))
+            kept.append(x_TD)
+        if not kept:
+            return ChunkResult(tuple(statuses), None)
+        mark = write_shard(self.folder / chunk.shard, {self.step.stream: kept})
+        return ChunkResult(tuple(statuses), mark)
+
+    def _clip(self, entry: Entry) -> tuple[NDArray[np.floating], float, bool]:
+        """A clip's stored features, their rate, and whether they were copied."""
+        if entry.earlier is not None:
+            copied = self._copy(entry.earlier)
+            if copied is not None:
+                return copied, entry.earlier.record.rates_hz[self.step.stream], True
+        pose = self.source.read(entry.clip)
+        return to_store(self.step(pose), self.dtype), float(self.step.rate_hz(pose.fps)), False
+
+    def _copy(self, earlier: Earlier) -> NDArray[np.floating] | None:
+        """Features out of another store, or None when they are not what was written there."""
+        try:
+            found = _opened(earlier.folder).features(earlier.record)
+        except (StoreError, ValueError):
+            return None
+        intact = features_digest(found) == earlier.record.digest
+        return found[self.step.stream] if intact else None
+
+
+@lru_cache(maxsize=4)
+def _opened(folder: Path) -> Store:
+    """A store to copy from, opened once a process."""
+    return open_store(folder)

@@ -1,0 +1,140 @@
+"""Extraction on Ray Data: the chunks of a plan over a pool of actors.
+
+Each actor writes its shards to the store's folder itself, so features never pass through the
+object store; what comes back is one small row a clip with its status. A bad clip is such a row,
+never an exception: `max_errored_blocks` would drop its neighbours. The store's root must be a
+folder that all nodes see, and workers must be able to import `kinesweep` (installed, or
+PYTHONPATH in the job's runtime environment). Actors take one CPU; Ray then sets
+OMP_NUM_THREADS=1 for them.
+
+Nothing is printed: Ray Data's bars and its start-up report are off for this data set (for others
+of the same process RAY_DATA_DISABLE_PROGRESS_BARS=1 does that); use `progress`. Starting the pool
+costs about 3 s; below some hundred clips `build.extract_locally` is done sooner.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.data
+
+from kinesweep.core.errors import ResourceError, StoreError
+from kinesweep.core.recipe import Recipe
+from kinesweep.store.build import Announce, Progress, build_store, compute_here
+from kinesweep.store.compute import ChunkResult, ClipStatus, Computer
+from kinesweep.store.plan import Plan
+from kinesweep.store.reader import Store
+from kinesweep.store.survey import Extraction
+from kinesweep.store.writer import FileMark
+
+_RESTARTS = 3
+"""Lives of an actor after its first: nodes go away, but a file that kills its reader comes back."""
+
+
+def extract(
+    recipe: Recipe,
+    root: Path | None = None,
+    progress: Progress | None = None,
+    announce: Announce | None = None,
+) -> Store:
+    """Extracts a recipe's corpus on the running Ray.
+
+    Args:
+        recipe: names corpus, features and store.
+        root: folder of all stores; default: the recipe's, then the state folder's.
+        progress: told of every chunk.
+        announce: told the plan before it is carried out.
+
+    Raises:
+        SourceError: the corpus is faulty as a whole.
+        StoreError: Ray is not running, too many clips dropped, a split left empty, or too little
+            disk.
+    """
+    extraction = Extraction.from_recipe(recipe, root)
+    return build_store(extraction, compute_on_ray, progress, announce)
+
+
+def compute_on_ray(plan: Plan, computer: Computer) -> Iterator[tuple[int, ChunkResult]]:
+    """Computes a plan's chunks on the running Ray, in order; what is only copied stays here."""
+    if not ray.is_initialized():
+        raise StoreError(
+            "Ray is not running in this process; call `ray.init()` first, or use `extract_locally`"
+        )
+    if plan.summary.compute == 0:
+        yield from compute_here(plan, computer)
+        return
+    with _quiet():
+        for batch in _dataset(plan, computer).iter_batches(batch_size=None, batch_format="pyarrow"):
+            yield from _results(batch.to_pylist())
+
+
+class _ChunkWorker:
+    """An actor's body: one chunk's number in, one row a clip out."""
+
+    def __init__(self, plan: "ray.ObjectRef[Plan]", computer: Computer) -> None:
+        self._plan: Plan = ray.get(plan)
+        self._computer = computer
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
+        rows = []
+        for number in batch["chunk"].tolist():
+            result = self._computer(self._plan.chunks[number])
+            mark = asdict(result.shard or FileMark(0, ""))
+            rows += [{"chunk": number, **mark, **asdict(status)} for status in result.statuses]
+        return {column: [row[column] for row in rows] for column in rows[0]}
+
+
+def _dataset(plan: Plan, computer: Computer) -> ray.data.Dataset:
+    """The lazy data set: one block a chunk, mapped by an actor pool, order kept."""
+    count = len(plan.chunks)
+    workers = min(count, int(ray.cluster_resources().get("CPU", 0)))
+    if workers < 1:
+        raise ResourceError("the Ray cluster has no CPU; extraction needs at least one")
+    chunks = ray.data.from_items(
+        [{"chunk": number} for number in range(count)], override_num_blocks=count
+    )
+    chunks.context.execution_options.preserve_order = True
+    chunks.context.enable_progress_bars = False
+    chunks.context.print_on_execution_start = False
+    return chunks.map_batches(
+        _ChunkWorker,
+        batch_size=1,
+        num_cpus=1,
+        fn_constructor_args=(ray.put(plan), computer),
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers),
+        max_restarts=_RESTARTS,
+        max_task_retries=_RESTARTS,
+    )
+
+
+def _results(rows: list[dict[str, Any]]) -> Iterator[tuple[int, ChunkResult]]:
+    """Chunk results out of status rows; a block holds whole chunks."""
+    by_chunk: dict[int, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_chunk.setdefault(row.pop("chunk"), []).append(row)
+    for number, own in by_chunk.items():
+        marks = [FileMark(row.pop("num_bytes"), row.pop("sha256")) for row in own]
+        statuses = tuple(ClipStatus(**row) for row in own)
+        yield number, ChunkResult(statuses, marks[0] if marks[0].sha256 else None)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps Ray Data's running commentary off the console; warnings stay."""
+    consoles = [
+        handler
+        for handler in logging.getLogger("ray.data").handlers
+        if not isinstance(handler, logging.FileHandler)
+    ]
+    before = [handler.level for handler in consoles]
+    for handler in consoles:
+        handler.setLevel(max(handler.level, logging.WARNING))
+    try:
+        yield
+    finally:
+        for handler, level in zip(consoles, before, strict=True):
+            handler.setLevel(level)

@@ -1,0 +1,85 @@
+"""Names for what a store holds: hashes of media, keys of clips, the fingerprint of a corpus.
+
+A clip's key names its features: the bytes of its media file, the span, how the file is read, the
+feature step and the type on disk. Modification times are not trusted; content is hashed, in threads
+(hashlib lets go of the interpreter): about 1.5 GB/s a core. The store's fingerprint covers the
+keys and texts of all clips in order, and the rows known to be bad; it does not cover where a row
+stood, so a renamed table is no new corpus.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from kinesweep.core.clip import Clip, RowProblem
+from kinesweep.core.errors import ClipError
+from kinesweep.core.hashing import canonical_json, file_sha256, fingerprint
+
+STORE_FORMAT = 1
+"""Layout of a store and meaning of a key; a change makes every clip new."""
+
+_WHOLE_BYTES = 16_000_000
+"""Up to here a file is read in one call: for poses twice as fast as hashing in blocks."""
+
+
+@dataclass(frozen=True)
+class Media:
+    """A media file's content: its hash and size."""
+
+    sha256: str
+    num_bytes: int
+
+
+def hash_media(paths: Iterable[Path]) -> dict[Path, Media | ClipError]:
+    """Content hash of each distinct file, or why it cannot be read."""
+    unique = list(dict.fromkeys(paths))
+    threads = min(8, os.cpu_count() or 1)
+    with ThreadPoolExecutor(threads) as pool:
+        return dict(zip(unique, pool.map(_hash_file, unique), strict=True))
+
+
+def _hash_file(path: Path) -> Media | ClipError:
+    """One file's content, or the error that is counted for its clips."""
+    try:
+        size = path.stat().st_size
+        if size > _WHOLE_BYTES:
+            return Media(file_sha256(path), size)
+        content = path.read_bytes()
+    except OSError as error:
+        return ClipError(f"`{path}` cannot be read: {error.strerror}", reason="unreadable")
+    return Media(hashlib.sha256(content).hexdigest(), len(content))
+
+
+def clip_key(clip: Clip, media_sha256: str, recipe_part: Mapping[str, object]) -> str:
+    """64 hexadecimal digits that name a clip's features.
+
+    Args:
+        clip: only its span counts.
+        media_sha256: hash of the media file's content.
+        recipe_part: how the file is read, the feature step's fingerprint, the type on disk.
+    """
+    span = clip.span
+    value = [STORE_FORMAT, media_sha256, span.start, span.end, span.unit, dict(recipe_part)]
+    return fingerprint(value)
+
+
+def split_fingerprint(clips: Sequence[tuple[Clip, str]]) -> str:
+    """64 hexadecimal digits that name the clips of a split, in order, and all that is said of them.
+
+    Args:
+        clips: each clip with its key.
+    """
+    digest = hashlib.sha256()
+    for clip, key in clips:
+        names = [clip.id, clip.split, clip.media, clip.document, clip.order, clip.signer]
+        texts = [clip.texts, clip.encoder_prompt, clip.decoder_prompt, clip.gloss, clip.language]
+        digest.update(canonical_json([names, texts, key]).encode())
+    return digest.hexdigest()
+
+
+def problems_fingerprint(problems: Sequence[RowProblem]) -> str:
+    """64 hexadecimal digits that name the bad rows, not where they stand."""
+    return fingerprint([[problem.clip_id, problem.reason] for problem in problems])

@@ -1,0 +1,134 @@
+"""Ends an extraction: from the chunks' results to index and manifest.
+
+The manifest is written last and says everything that can be checked later: the tree of
+fingerprints, streams, counts, every dropped row with its reason, and each file's size and hash. It
+holds no time, no host and no count of copied clips: the same corpus gives the same bytes.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kinesweep.core.clip import RowProblem
+from kinesweep.core.errors import StoreError
+from kinesweep.store.compute import Chunk, ChunkResult, ClipStatus, Entry
+from kinesweep.store.drops import as_manifest, check_dropped, check_splits
+from kinesweep.store.fingerprint import STORE_FORMAT
+from kinesweep.store.index import ClipRecord, index_table
+from kinesweep.store.plan import Plan
+from kinesweep.store.survey import Extraction
+from kinesweep.store.writer import INDEX, FileMark, write_manifest, write_table
+
+Outcome = tuple[Chunk, Entry, ClipStatus]
+
+
+def finish(
+    extraction: Extraction, plan: Plan, results: Sequence[ChunkResult], folder: Path
+) -> list[RowProblem]:
+    """Writes index and manifest beside the shards.
+
+    Args:
+        extraction: what was asked for.
+        plan: what was to be done.
+        results: one a chunk of the plan, in its order.
+        folder: where the shards lie.
+
+    Returns:
+        The rows that were left out.
+
+    Raises:
+        StoreError: too many clips dropped, a split left empty, or widths that differ.
+    """
+    outcomes = [
+        (chunk, entry, status)
+        for chunk, result in zip(plan.chunks, results, strict=True)
+        for entry, status in zip(chunk.entries, result.statuses, strict=True)
+    ]
+    problems = [*plan.survey.problems, *_problems(outcomes)]
+    kept = [outcome for outcome in outcomes if not outcome[2].reason]
+    check_dropped(problems, len(kept) + len(problems), extraction.max_dropped_share)
+    stream = extraction.step.stream
+    records = [_record(stream, *outcome) for outcome in kept]
+    splits = _count_splits(plan.survey.clips, records, stream)
+    check_splits({name: counts["clips"] for name, counts in splits.items()}, problems)
+    files = {
+        chunk.shard: result.shard
+        for chunk, result in zip(plan.chunks, results, strict=True)
+        if result.shard is not None
+    }
+    files[INDEX] = write_table(folder / INDEX, index_table(records, [stream]))
+    _remove_strays(folder, files)
+    manifest = {
+        "format": STORE_FORMAT,
+        "fingerprint": plan.survey.fingerprint,
+        "tree": plan.survey.tree,
+        "streams": {stream: _stream(kept, extraction.dtype)},
+        "splits": splits,
+        "dropped": as_manifest(problems),
+        "bytes": sum(mark.num_bytes for mark in files.values()),
+        "files": {
+            name: {"bytes": mark.num_bytes, "sha256": mark.sha256} for name, mark in files.items()
+        },
+    }
+    write_manifest(folder, manifest)
+    return problems
+
+
+def _problems(outcomes: Sequence[Outcome]) -> list[RowProblem]:
+    """The clips that were dropped on the way."""
+    return [
+        RowProblem(entry.clip.row, entry.clip.id, status.reason, status.message)
+        for _, entry, status in outcomes
+        if status.reason
+    ]
+
+
+def _record(stream: str, chunk: Chunk, entry: Entry, status: ClipStatus) -> ClipRecord:
+    """The index row of a clip that was kept."""
+    return ClipRecord(
+        clip=entry.clip,
+        lengths={stream: status.frames},
+        rates_hz={stream: status.rate_hz},
+        shard=chunk.shard,
+        place=status.place,
+        key=entry.key,
+        digest=status.digest,
+    )
+
+
+def _count_splits(
+    splits: Mapping[str, object], records: Sequence[ClipRecord], stream: str
+) -> dict[str, Any]:
+    """Clips and frames of each split."""
+    counts: dict[str, Any] = {split: {"clips": 0, "frames": {stream: 0}} for split in splits}
+    for record in records:
+        counts[record.clip.split]["clips"] += 1
+        counts[record.clip.split]["frames"][stream] += record.lengths[stream]
+    return counts
+
+
+def _stream(kept: Sequence[Outcome], dtype: str) -> dict[str, Any]:
+    """The schema of the stream.
+
+    Raises:
+        StoreError: the clips' widths differ.
+    """
+    first_of: dict[int, Entry] = {}
+    for _, entry, status in kept:
+        first_of.setdefault(status.width, entry)
+    if len(first_of) > 1:
+        shown = [f"{width} (`{e.clip.id}`, {e.clip.row})" for width, e in first_of.items()]
+        raise StoreError(
+            f"clips have features of different widths: {', '.join(shown)}. All clips of a store"
+            " need the same points; choose them with `features.points`, or split the corpus."
+        )
+    rates = {status.rate_hz for _, _, status in kept}
+    rate_hz = rates.pop() if len(rates) == 1 else None
+    return {"width": next(iter(first_of)), "rate_hz": rate_hz, "dtype": dtype}
+
+
+def _remove_strays(folder: Path, files: Mapping[str, FileMark]) -> None:
+    """Removes what a worker that died while writing has left."""
+    for path in (folder / "shards").iterdir():
+        if f"shards/{path.name}" not in files:
+            path.unlink()

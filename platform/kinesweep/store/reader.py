@@ -1,0 +1,187 @@
+"""Opens a feature store and hands out views of its features.
+
+Shards are mapped, not read: all processes of a machine share one copy in the page cache, and a
+clip's features cost microseconds. Opening checks the manifest, the index and every file's size;
+`checks.verify` reads all bytes. Shapes: T frames, D width.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from kinesweep.core.errors import StoreError
+from kinesweep.core.hashing import file_sha256, fingerprint
+from kinesweep.core.schema import StoreSchema, StreamSchema
+from kinesweep.store.fingerprint import STORE_FORMAT
+from kinesweep.store.index import ClipRecord, index_records
+from kinesweep.store.writer import INDEX, MANIFEST
+
+Shard = dict[str, tuple[NDArray[np.int64], NDArray[np.floating]]]
+"""Stream → offsets and values of the clips, both views of the mapped file."""
+
+
+@dataclass(frozen=True)
+class ExtractionCounts:
+    """What one extraction did.
+
+    Attributes:
+        computed: clips that were computed.
+        reused: clips that were there already, in this store or another.
+        dropped: rows that could not be used.
+    """
+
+    computed: int
+    reused: int
+    dropped: int
+
+
+class Store:
+    """The extracted streams of a corpus; immutable. Made by `open_store`.
+
+    Pickles as its folder and opens again on the other side.
+
+    Attributes:
+        folder: where it lies.
+        manifest: what it says of itself, see `finish`.
+        extraction: what the extraction that returned it did; None after `open_store`.
+    """
+
+    def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.extraction: ExtractionCounts | None = None
+        self._shards: dict[str, Shard] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open_store, (self.folder,)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{name} {len(self.records(name))}" for name in self.splits)
+        return f"Store({str(self.folder)!r}: {counts})"
+
+    @property
+    def fingerprint(self) -> str:
+        """64 hexadecimal digits that name the corpus, its texts and its features."""
+        return str(self.manifest["fingerprint"])
+
+    @cached_property
+    def schema(self) -> StoreSchema:
+        """Width, rate and type of each stream."""
+        streams = self.manifest["streams"].items()
+        return StoreSchema({name: StreamSchema(**stream) for name, stream in streams})
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits, in the source's order."""
+        return tuple(self.manifest["splits"])
+
+    def records(self, split: str) -> list[ClipRecord]:
+        """The clips of a split, in the source's order.
+
+        Raises:
+            StoreError: there is no such split.
+        """
+        if split not in self._records:
+            raise StoreError(
+                f"the store `{self.folder}` has no split `{split}`; it has"
+                f" {', '.join(self.splits)}. Name the split in the recipe's `source`."
+            )
+        return list(self._records[split])
+
+    def features(self, record: ClipRecord) -> dict[str, NDArray[np.floating]]:
+        """Stream → (T, D) read-only view in the stored type.
+
+        Raises:
+            StoreError: the shard is damaged.
+        """
+        shard = self._shards.get(record.shard)
+        if shard is None:
+            shard = self._shards[record.shard] = self._map(record.shard)
+        found = {}
+        for stream, (offsets, values) in shard.items():
+            first, last = offsets[record.place], offsets[record.place + 1]
+            found[stream] = values[first:last].reshape(record.lengths[stream], -1)
+        return found
+
+    def num_bytes(self, record: ClipRecord) -> int:
+        """Bytes of a clip's features, all streams."""
+        streams = self.schema.streams.items()
+        return sum(
+            record.lengths[name] * stream.width * np.dtype(stream.dtype).itemsize
+            for name, stream in streams
+        )
+
+    @cached_property
+    def _records(self) -> dict[str, list[ClipRecord]]:
+        with pa.memory_map(str(self.folder / INDEX)) as file:
+            table = pa.ipc.open_file(file).read_all()
+        by_split: dict[str, list[ClipRecord]] = {split: [] for split in self.splits}
+        for record in index_records(table, list(self.schema.streams)):
+            by_split[record.clip.split].append(record)
+        return by_split
+
+    def _map(self, name: str) -> Shard:
+        """Maps a shard."""
+        path = self.folder / name
+        try:
+            batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise _damaged(path, str(error)) from None
+        columns = zip(batch.schema.names, batch.columns, strict=True)
+        return {stream: (_view(column.offsets), _view(column.values)) for stream, column in columns}
+
+
+def open_store(folder: Path) -> Store:
+    """Opens a store after checking its manifest, its index and the size of every file.
+
+    Raises:
+        StoreError: no store there, one of another format, or a damaged one.
+    """
+    path = Path(folder) / MANIFEST
+    try:
+        manifest = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise StoreError(
+            f"`{folder}` holds no feature store ({MANIFEST} is missing); run `kinesweep extract`"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise _damaged(path, str(error)) from None
+    if not isinstance(manifest, dict) or manifest.get("format") != STORE_FORMAT:
+        got = manifest.get("format") if isinstance(manifest, dict) else manifest
+        raise StoreError(
+            f"`{folder}` is a store of format {got!r}, this program reads {STORE_FORMAT};"
+            " extract again"
+        )
+    checksum = manifest.pop("checksum", None)
+    if checksum != fingerprint(manifest):
+        raise _damaged(path, "its checksum is wrong")
+    _check_files(Path(folder), manifest)
+    return Store(Path(folder), manifest)
+
+
+def _check_files(folder: Path, manifest: dict[str, Any]) -> None:
+    """Sizes of all files, and the content of the index."""
+    for name, mark in manifest["files"].items():
+        path = folder / name
+        size = path.stat().st_size if path.is_file() else None
+        if size != mark["bytes"]:
+            got = "missing" if size is None else f"{size} bytes long"
+            raise _damaged(path, f"it is {got}, but should have {mark['bytes']} bytes")
+    if file_sha256(folder / INDEX) != manifest["files"][INDEX]["sha256"]:
+        raise _damaged(folder / INDEX, "its SHA-256 is wrong")
+
+
+def _view(array: pa.Array) -> NDArray[Any]:
+    """The array's memory."""
+    return array.to_numpy(zero_copy_only=True)
+
+
+def _damaged(path: Path, why: str) -> StoreError:
+    """The error for a file that is not what was written."""
+    return StoreError(f"`{path}` is damaged: {why}. Remove the store's folder and extract again.")

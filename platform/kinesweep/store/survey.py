@@ -1,0 +1,145 @@
+"""What a corpus holds, before anything is computed: clips, keys, bad rows, a fingerprint.
+
+The survey opens no pose and decodes no video; it lists metadata and hashes content. That is all
+that an unchanged corpus costs.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kinesweep.core.clip import Clip, RowProblem
+from kinesweep.core.errors import ClipError
+from kinesweep.core.hashing import fingerprint
+from kinesweep.core.paths import state_home
+from kinesweep.core.recipe import Recipe
+from kinesweep.features import build_features
+from kinesweep.features.contract import FeatureStep
+from kinesweep.sources import build_source
+from kinesweep.sources.contract import Source
+from kinesweep.store.fingerprint import (
+    STORE_FORMAT,
+    Media,
+    clip_key,
+    hash_media,
+    problems_fingerprint,
+    split_fingerprint,
+)
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """Everything an extraction needs; picklable.
+
+    Attributes:
+        source: the corpus.
+        step: what is computed of each clip.
+        root: folder of all stores; clips found in any of them are not computed again.
+        dtype: type of features on disk.
+        max_dropped_share: share of clips that may be dropped.
+        reading: what else decides how a media file is read, for example the chosen person.
+    """
+
+    source: Source
+    step: FeatureStep
+    root: Path
+    dtype: str = "float16"
+    max_dropped_share: float = 0.01
+    reading: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, root: Path | None = None) -> "Extraction":
+        """The extraction that a recipe asks for; `root` overrides the recipe's."""
+        chosen = root or (Path(recipe.store.root) if recipe.store.root else state_home() / "stores")
+        return cls(
+            source=build_source(recipe.source),
+            step=build_features(recipe.features),
+            root=Path(chosen).absolute(),
+            dtype=recipe.store.dtype,
+            max_dropped_share=recipe.store.max_dropped_share,
+            reading={"source": recipe.source.kind, "person": recipe.source.person},
+        )
+
+    def key_part(self) -> dict[str, Any]:
+        """What a clip's key covers beside its media and span."""
+        step = {"stream": self.step.stream, "features": self.step.fingerprint}
+        return {**step, "dtype": self.dtype, "reading": self.reading}
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A corpus before extraction.
+
+    Attributes:
+        clips: split → clips that can be tried, each with its key and the bytes of its media file.
+        problems: rows that are known to be bad: the source's, then clips without readable media.
+        tree: the fingerprints that `fingerprint` is made of.
+        fingerprint: names the store to be.
+    """
+
+    clips: dict[str, tuple[tuple[Clip, str, int], ...]]
+    problems: tuple[RowProblem, ...]
+    tree: dict[str, Any]
+    fingerprint: str
+
+    @property
+    def num_clips(self) -> int:
+        """Clips that can be tried."""
+        return sum(len(clips) for clips in self.clips.values())
+
+    @property
+    def folder_name(self) -> str:
+        """The store's folder below the root."""
+        return self.fingerprint[:16]
+
+
+def survey_corpus(extraction: Extraction) -> Survey:
+    """Lists the clips and hashes their media.
+
+    Raises:
+        SourceError: the corpus is faulty as a whole.
+    """
+    source = extraction.source
+    listed = {split: source.clips(split) for split in source.splits()}
+    paths = {clip: _media_path(source, clip) for clips in listed.values() for clip in clips}
+    contents = hash_media(path for path in paths.values() if isinstance(path, Path))
+    part = extraction.key_part()
+    problems = list(source.problems())
+    keyed: dict[str, tuple[tuple[Clip, str, int], ...]] = {}
+    for split, clips in listed.items():
+        usable = []
+        for clip in clips:
+            path = paths[clip]
+            media = contents[path] if isinstance(path, Path) else path
+            if isinstance(media, Media):
+                usable.append((clip, clip_key(clip, media.sha256, part), media.num_bytes))
+            else:
+                problems.append(RowProblem(clip.row, clip.id, media.reason, str(media)))
+        keyed[split] = tuple(usable)
+    tree = _tree(part, keyed, problems)
+    return Survey(keyed, tuple(problems), tree, fingerprint(tree))
+
+
+def _media_path(source: Source, clip: Clip) -> Path | ClipError:
+    """Where a clip's media lies, or why it does not."""
+    try:
+        return source.media_path(clip)
+    except ClipError as error:
+        return error
+
+
+def _tree(
+    part: dict[str, Any],
+    clips: dict[str, tuple[tuple[Clip, str, int], ...]],
+    problems: list[RowProblem],
+) -> dict[str, Any]:
+    """The fingerprints of all that makes a store."""
+    return {
+        "format": STORE_FORMAT,
+        **part,
+        "splits": [
+            [name, split_fingerprint([(clip, key) for clip, key, _ in keyed])]
+            for name, keyed in clips.items()
+        ],
+        "problems": problems_fingerprint(problems),
+    }
