@@ -18,7 +18,8 @@ def inside(root: Path, relative: str) -> Path:
         ClipError: the path is absolute or climbs out of the root.
     """
     path = Path(os.path.normpath(root / relative))
-    if not path.is_relative_to(os.path.normpath(root)):
+    # Compared as absolute paths: `../x` counts as relative to `.`, being below nothing.
+    if not Path(os.path.abspath(path)).is_relative_to(os.path.abspath(root)):
         raise ClipError(
             f"`{relative}` lies outside of the corpus root `{root}`", reason="outside_root"
         )

@@ -21,6 +21,7 @@ def test_span_rule() -> None:
     assert Span.from_ms(0, 0).whole
     assert Span.from_ms(100, 0).frames(25, 10) == (2, 10)
     assert Span.from_ms(0, 101).frames(25, 10) == (0, 3)
+    assert Span.from_ms(0, 280).frames(25, 10) == (0, 8)  # 280 / 1000 * 25 is above 7
     assert Span.from_frames(3, 99).frames(25, 10) == (3, 10)
     with pytest.raises(errors.InputError, match="10 frames"):
         Span.from_ms(400, 0).frames(25, 10)
@@ -31,8 +32,8 @@ def test_span_rule() -> None:
 @given(st.floats(1, 1e5), st.floats(1, 1e5), st.floats(1, 120))
 def test_span_is_floor_and_ceiling(start: float, length: float, fps: float) -> None:
     first, last = Span.from_ms(start, start + length).frames(fps, 10**9)
-    assert first == math.floor(start * (fps / 1000))
-    assert last == math.ceil((start + length) * (fps / 1000))
+    assert first == math.floor(start / 1000 * fps)
+    assert last == math.ceil((start + length) / 1000 * fps)
 
 
 @pytest.mark.parametrize(
@@ -91,6 +92,13 @@ def test_paths_stay_inside(tmp_path: Path, path: str) -> None:
     with pytest.raises(errors.ClipError, match="outside") as caught:
         inside(tmp_path, path)
     assert caught.value.reason == "outside_root"
+
+
+def test_paths_stay_inside_a_relative_root() -> None:
+    with pytest.raises(errors.ClipError, match="outside"):
+        inside(Path("."), "../elsewhere.pose")
+    assert inside(Path("."), "a.pose") == Path("a.pose")
+    assert inside(Path("../data"), "a.pose") == Path("../data/a.pose")
 
 
 def test_paths_inside(tmp_path: Path) -> None:
