@@ -13,7 +13,7 @@ costs about 3 s; below some hundred clips `build.extract_locally` is done sooner
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -25,14 +25,14 @@ import ray.data
 from kinesweep.core.errors import ResourceError, StoreError
 from kinesweep.core.recipe import Recipe
 from kinesweep.store.build import Announce, Progress, build_store, compute_here
-from kinesweep.store.compute import ChunkResult, ClipStatus, Computer
+from kinesweep.store.compute import Chunk, ChunkResult, ClipStatus, Computer
 from kinesweep.store.plan import Plan
 from kinesweep.store.reader import Store
 from kinesweep.store.survey import Extraction
 from kinesweep.store.writer import FileMark
 
-_RESTARTS = 3
-"""Lives of an actor after its first: nodes go away, but a file that kills its reader comes back."""
+_ATTEMPTS = 4
+"""Ray tries for ever when a worker dies: a node comes back, but so does a file that kills."""
 
 
 def extract(
@@ -75,17 +75,35 @@ def compute_on_ray(plan: Plan, computer: Computer) -> Iterator[tuple[int, ChunkR
 class _ChunkWorker:
     """An actor's body: one chunk's number in, one row a clip out."""
 
-    def __init__(self, plan: "ray.ObjectRef[Plan]", computer: Computer) -> None:
-        self._plan: Plan = ray.get(plan)
+    def __init__(self, chunks: Sequence[Chunk], computer: Computer) -> None:
+        self._chunks = chunks
         self._computer = computer
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         rows = []
-        for number in batch["chunk"].tolist():
-            result = self._computer(self._plan.chunks[number])
+        for number in batch["number"].tolist():
+            _count_attempt(self._computer.folder, number, self._chunks[number])
+            result = self._computer(self._chunks[number])
             mark = asdict(result.shard or FileMark(0, ""))
-            rows += [{"chunk": number, **mark, **asdict(status)} for status in result.statuses]
+            rows += [{"number": number, **mark, **asdict(status)} for status in result.statuses]
         return {column: [row[column] for row in rows] for column in rows[0]}
+
+
+def _count_attempt(folder: Path, number: int, chunk: Chunk) -> None:
+    """Notes that a chunk was begun; refuses one whose workers died again and again."""
+    note = folder / "shards" / f".attempts-{number}"
+    note.parent.mkdir(exist_ok=True)
+    with note.open("a+") as file:
+        file.write(".")
+        file.seek(0)
+        attempts = len(file.read())
+    if attempts > _ATTEMPTS:
+        clips = f"`{chunk.entries[0].clip.id}` to `{chunk.entries[-1].clip.id}`"
+        raise StoreError(
+            f"the worker died {attempts - 1} times over the clips {clips}; one of their files may"
+            " crash its reader or need too much memory (see Ray's logs). Find it with"
+            " `kinesweep check` and take it out."
+        )
 
 
 def _dataset(plan: Plan, computer: Computer) -> ray.data.Dataset:
@@ -94,9 +112,8 @@ def _dataset(plan: Plan, computer: Computer) -> ray.data.Dataset:
     workers = min(count, int(ray.cluster_resources().get("CPU", 0)))
     if workers < 1:
         raise ResourceError("the Ray cluster has no CPU; extraction needs at least one")
-    chunks = ray.data.from_items(
-        [{"chunk": number} for number in range(count)], override_num_blocks=count
-    )
+    items = [{"number": number} for number in range(count)]
+    chunks = ray.data.from_items(items, override_num_blocks=count)
     chunks.context.execution_options.preserve_order = True
     chunks.context.enable_progress_bars = False
     chunks.context.print_on_execution_start = False
@@ -104,10 +121,8 @@ def _dataset(plan: Plan, computer: Computer) -> ray.data.Dataset:
         _ChunkWorker,
         batch_size=1,
         num_cpus=1,
-        fn_constructor_args=(ray.put(plan), computer),
+        fn_constructor_args=(plan.chunks, computer),
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers),
-        max_restarts=_RESTARTS,
-        max_task_retries=_RESTARTS,
     )
 
 
@@ -115,7 +130,7 @@ def _results(rows: list[dict[str, Any]]) -> Iterator[tuple[int, ChunkResult]]:
     """Chunk results out of status rows; a block holds whole chunks."""
     by_chunk: dict[int, list[dict[str, Any]]] = {}
     for row in rows:
-        by_chunk.setdefault(row.pop("chunk"), []).append(row)
+        by_chunk.setdefault(row.pop("number"), []).append(row)
     for number, own in by_chunk.items():
         marks = [FileMark(row.pop("num_bytes"), row.pop("sha256")) for row in own]
         statuses = tuple(ClipStatus(**row) for row in own)
@@ -124,17 +139,14 @@ def _results(rows: list[dict[str, Any]]) -> Iterator[tuple[int, ChunkResult]]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps Ray Data's running commentary off the console; warnings stay."""
-    consoles = [
-        handler
-        for handler in logging.getLogger("ray.data").handlers
-        if not isinstance(handler, logging.FileHandler)
-    ]
-    before = [handler.level for handler in consoles]
-    for handler in consoles:
-        handler.setLevel(max(handler.level, logging.WARNING))
+    """Keeps Ray Data's running commentary off the console; warnings of the execution stay."""
+    loggers = [logging.getLogger("ray.data"), logging.getLogger("ray.data._internal.progress")]
+    levels = [logger.level for logger in loggers]
+    # The second one's only warnings are that bars are off, as asked.
+    loggers[0].setLevel(logging.WARNING)
+    loggers[1].setLevel(logging.ERROR)
     try:
         yield
     finally:
-        for handler, level in zip(consoles, before, strict=True):
-            handler.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
