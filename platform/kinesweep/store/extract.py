@@ -9,7 +9,7 @@ OMP_NUM_THREADS=1 for them.
 
 Nothing is printed: Ray Data's bars and its start-up report are off for this data set (for others
 of the same process RAY_DATA_DISABLE_PROGRESS_BARS=1 does that); use `progress`. Starting the pool
-costs about 3 s; below some hundred clips `build.extract_locally` is done sooner.
+costs 1.5 to 4 s; below some hundred clips `build.extract_locally` is done sooner.
 """
 
 import logging

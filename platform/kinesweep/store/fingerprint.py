@@ -61,8 +61,8 @@ def clip_key(clip: Clip, media_sha256: str, recipe_part: Mapping[str, object]) -
         media_sha256: hash of the media file's content.
         recipe_part: how the file is read, the feature step's fingerprint, the type on disk.
     """
-    span = clip.span
-    value = [STORE_FORMAT, media_sha256, span.start, span.end, span.unit, dict(recipe_part)]
+    bounds = [None if bound is None else float(bound) for bound in (clip.span.start, clip.span.end)]
+    value = [STORE_FORMAT, media_sha256, bounds, clip.span.unit, dict(recipe_part)]
     return fingerprint(value)
 
 

@@ -4,10 +4,11 @@ import os
 from dataclasses import replace
 
 import pytest
-from fake_corpus import FakeStep, change, extraction, frames_span, make_corpus, write_media
+from fake_corpus import FakeStep, change, extraction, make_corpus, write_media
 
 from kinesweep.core.clip import RowProblem
 from kinesweep.core.hashing import folder_sha256
+from kinesweep.core.units import Span
 from kinesweep.store.build import build_store
 from kinesweep.store.reader import ExtractionCounts
 from kinesweep.store.writer import MANIFEST
@@ -86,11 +87,20 @@ def test_what_changes_features_changes_every_key(tmp_path, values):
     assert counts(source, tmp_path / "stores", **values).computed == 3
 
 
-def test_a_new_span_is_a_new_clip(tmp_path):
+@pytest.mark.parametrize("span", [Span(1.0, 2.0, "frames"), Span(0.0, 1.0, "frames"), Span(0, 2)])
+def test_a_new_span_is_a_new_clip(tmp_path, span):
     source = make_corpus(tmp_path, train=3)
+    source = change(source, "train-2", span=Span(0.0, 2.0, "frames"))
     assert counts(source, tmp_path / "stores").computed == 3
-    cut = change(source, "train-2", span=frames_span(1, 3))
+    cut = change(source, "train-2", span=span)
     assert counts(cut, tmp_path / "stores") == ExtractionCounts(1, 2, 0)
+
+
+def test_a_span_in_whole_numbers_is_the_same_clip(tmp_path):
+    source = change(make_corpus(tmp_path, train=3), "train-2", span=Span(0.0, 2.0, "frames"))
+    assert counts(source, tmp_path / "stores").computed == 3
+    same = change(source, "train-2", span=Span(0, 2, "frames"))
+    assert counts(same, tmp_path / "stores").computed == 0
 
 
 def test_order_and_bad_rows_are_part_of_the_name_and_row_numbers_are_not(tmp_path):
