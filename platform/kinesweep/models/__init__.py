@@ -1,0 +1,20 @@
+"""Models: an encoder for each stream, fusion, and a Hugging Face backbone that writes the text.
+
+Importing this package makes Hugging Face's `AutoConfig` and `AutoModel` know model type
+`kinesweep`, so a saved model loads by its folder alone.
+"""
+
+from transformers import AutoConfig, AutoModel
+
+from kinesweep.models.config import KinesweepConfig
+from kinesweep.models.translator import (
+    Translator,
+    TranslatorOutput,
+    build_translator,
+    check_model,
+)
+
+__all__ = ["KinesweepConfig", "Translator", "TranslatorOutput", "build_translator", "check_model"]
+
+AutoConfig.register(KinesweepConfig.model_type, KinesweepConfig, exist_ok=True)
+AutoModel.register(KinesweepConfig, Translator, exist_ok=True)

@@ -1,0 +1,99 @@
+"""Pretrained backbones: a folder (or hub id) of safetensors, taken as it is but for its vocabulary.
+
+Weights come as float32 from safetensors only and no code of the folder runs. Rows are added to the
+embeddings when the tokenizer has more tokens; they are drawn around the mean of the old ones from
+torch's generator, so a seeded set-up gives the same rows.
+"""
+
+from pathlib import Path
+
+import torch
+from huggingface_hub.errors import HFValidationError
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForSeq2SeqLM, PreTrainedConfig, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+
+from kinesweep.core.errors import InputError
+from kinesweep.core.vocabulary import Vocabulary
+from kinesweep.models.backbones.scratch import special_ids
+
+_KEY = "`model.backbone.pretrained`"
+
+
+def load_pretrained(name: str, vocabulary: Vocabulary, exact_size: bool) -> PreTrainedModel:
+    """A saved backbone that speaks our vocabulary.
+
+    Args:
+        name: local folder or hub id.
+        vocabulary: of the tokenizer; its special tokens replace the folder's.
+        exact_size: cut rows that the vocabulary does not use, as for a tokenizer trained anew;
+            otherwise they stay, because pretrained ones are often padded to a round number.
+
+    Raises:
+        InputError: no such model, not an encoder-decoder, no safetensors, or weights that miss.
+    """
+    config = _read_config(name)
+    for key, value in special_ids(config, vocabulary).items():
+        setattr(config, key, value)
+    backbone = _read_weights(name, config)
+    rows = backbone.get_input_embeddings().num_embeddings
+    if vocabulary.size > rows or (exact_size and vocabulary.size < rows):
+        backbone.resize_token_embeddings(vocabulary.size)
+    # The folder's path is no part of the model; saved with it, it would name this machine.
+    backbone.config.name_or_path = ""
+    return backbone
+
+
+def _read_config(name: str) -> PreTrainedConfig:
+    """The folder's configuration, if it is one of an encoder-decoder."""
+    folder = Path(name)
+    looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1
+    if looks_local and not folder.is_dir():
+        raise InputError(f"{_KEY} is `{name}`, but there is no such folder.")
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise InputError(
+            f"{_KEY} is `{name}`, but that folder has no `config.json`."
+            " Give a folder written by `save_pretrained`."
+        )
+    try:
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, HFValidationError) as error:
+        raise InputError(
+            f"{_KEY} is `{name}`, which cannot be read as a model: {_line(error)}"
+        ) from None
+    if config.model_type not in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
+        raise InputError(
+            f"{_KEY} is `{name}`, a `{config.model_type}`. Backbone `seq2seq` takes"
+            " encoder-decoders such as `m2m_100`, `mbart`, `bart` or `t5`."
+        )
+    return config
+
+
+def _read_weights(name: str, config: PreTrainedConfig) -> PreTrainedModel:
+    """The model, complete or not at all."""
+    try:
+        backbone, info = AutoModelForSeq2SeqLM.from_pretrained(
+            name,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise InputError(
+            f"{_KEY} is `{name}`, whose weights cannot be read: {_line(error)}."
+            " They must be safetensors (`save_pretrained` writes them); pickles are not read."
+        ) from None
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise InputError(
+            f"{_KEY} is `{name}`, which lacks {len(missing)} weights of a `{config.model_type}`,"
+            f" among them `{missing[0]}`."
+        )
+    return backbone
+
+
+def _line(error: Exception) -> str:
+    """An error's text on one line, bounded."""
+    return " ".join(str(error).split())[:300].rstrip(".")

@@ -1,0 +1,137 @@
+"""The seq2seq backbone: any Hugging Face encoder-decoder, fed with vectors.
+
+M2M-100, mBART, BART, T5 and their kin, from scratch or from a folder. Vectors enter through
+`inputs_embeds`, text leaves through the decoder; the encoder runs once a clip, however many beams.
+
+Shapes: B clips, N vectors, E width, L target tokens, V vocabulary, F forced tokens.
+"""
+
+import inspect
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForSeq2SeqLM, PreTrainedModel
+
+from kinesweep.core.errors import ConfigError, InputError
+from kinesweep.core.recipe.model import Seq2SeqBackboneConfig
+from kinesweep.core.vocabulary import Vocabulary
+from kinesweep.models.backbones.pretrained import load_pretrained
+from kinesweep.models.backbones.scratch import check_scratch, scratch_config
+from kinesweep.models.generation import Decoding, decode
+from kinesweep.models.objectives.cross_entropy import shifted_right
+
+
+class Seq2Seq:
+    """How an encoder-decoder is made and fed. Holds nothing itself."""
+
+    def check(self, config: Seq2SeqBackboneConfig) -> None:
+        """Refuses keys and sizes of a backbone from scratch that cannot be, without building it.
+
+        Raises:
+            ConfigError: with every problem.
+        """
+        if config.scratch is not None:
+            check_scratch(config.scratch)
+
+    def create(
+        self, config: Seq2SeqBackboneConfig, vocabulary: Vocabulary, exact_size: bool
+    ) -> PreTrainedModel:
+        """A new backbone, with random or pretrained weights.
+
+        Raises:
+            ConfigError: a key of `scratch` is wrong.
+            InputError: `pretrained` cannot be used.
+        """
+        if config.pretrained is not None:
+            model = load_pretrained(config.pretrained, vocabulary, exact_size)
+        else:
+            plain = scratch_config(config.scratch or {}, vocabulary)
+            try:
+                model = AutoModelForSeq2SeqLM.from_config(plain)
+            except Exception:
+                check_scratch(config.scratch or {})  # gives the reason as a ConfigError
+                raise
+        if "inputs_embeds" not in inspect.signature(model.forward).parameters:
+            text = f"`{model.config.model_type}` does not take vectors (`inputs_embeds`)"
+            raise ConfigError("the model", [("model.backbone", text)])
+        return model
+
+    def rebuild(self, plain: dict[str, Any]) -> PreTrainedModel:
+        """A backbone of a saved configuration; its weights are still to be loaded."""
+        keys = dict(plain)
+        return AutoModelForSeq2SeqLM.from_config(
+            AutoConfig.for_model(keys.pop("model_type"), **keys)
+        )
+
+    def embed(self, model: PreTrainedModel, ids_BP: Tensor) -> Tensor:
+        """Tokens as the encoder itself would embed them, scale included. Returns (B, P, E)."""
+        encoder = model.get_encoder()
+        embedded_BPE = encoder.get_input_embeddings()(ids_BP)
+        # BART and M2M-100 scale inside their embedding, Pegasus and Marian outside of it.
+        scale = getattr(encoder, "embed_scale", None)
+        return embedded_BPE if scale is None else embedded_BPE * scale
+
+    def logits(
+        self, model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, labels_BL: Tensor
+    ) -> Tensor:
+        """Scores aligned to the labels, (B, L, V).
+
+        Raises:
+            InputError: more vectors or labels than the backbone has positions for.
+        """
+        self._check_length(model, x_BNE.shape[1], labels_BL.shape[1])
+        config = model.config
+        decoder_ids_BL = shifted_right(
+            labels_BL, config.decoder_start_token_id, config.pad_token_id
+        )
+        output = model(
+            inputs_embeds=x_BNE,
+            attention_mask=mask_BN.long(),
+            decoder_input_ids=decoder_ids_BL,
+            use_cache=False,
+        )
+        return output.logits
+
+    def generate(
+        self, model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, decoding: Decoding
+    ) -> Tensor:
+        """Token ids without the start token, padded after the end. Returns (B, L).
+
+        Raises:
+            InputError: more vectors or tokens than the backbone has positions for.
+        """
+        self._check_length(model, x_BNE.shape[1], decoding.max_new_tokens)
+        return decode(model, x_BNE, mask_BN, decoding)
+
+    def input_limit(self, model: PreTrainedModel) -> int | None:
+        """Vectors that the encoder has positions for; None: any number."""
+        return _positions(model.get_encoder())
+
+    def output_limit(self, model: PreTrainedModel) -> int | None:
+        """Tokens that the decoder has positions for; None: any number."""
+        return _positions(model.get_decoder())
+
+    def _check_length(self, model: PreTrainedModel, num_inputs: int, num_outputs: int) -> None:
+        """Refuses what would index beyond a table of positions."""
+        keys = [key for key in vars(model.config) if key.endswith("position_embeddings")]
+        asked = (
+            ("input (prompt, frames and end)", num_inputs, self.input_limit(model)),
+            ("output tokens", num_outputs, self.output_limit(model)),
+        )
+        for what, got, limit in asked:
+            if limit is not None and got > limit:
+                raise InputError(
+                    f"An {what} of {got} does not fit the backbone, a `{model.config.model_type}`"
+                    f" with {limit} positions. From scratch, set"
+                    f" `model.backbone.scratch.{keys[0] if keys else 'max_position_embeddings'}`"
+                    f" to {got} or more; otherwise lower `batch.max_clip_frames` or take an"
+                    " `m2m_100` or `t5`, which have no limit."
+                )
+
+
+def _positions(half: nn.Module) -> int | None:
+    """Rows of a fixed table of positions; None where positions are computed as needed."""
+    table = getattr(half, "embed_positions", None)
+    if not isinstance(table, nn.Embedding):
+        return None
+    return table.num_embeddings - int(getattr(table, "offset", 0))

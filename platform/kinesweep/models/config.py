@@ -1,0 +1,74 @@
+"""What a saved model knows of itself: recipe part, streams, vocabulary and its backbone's keys.
+
+`config.json` is enough to rebuild the model with no other folder at hand.
+"""
+
+import dataclasses
+from typing import Any
+
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from kinesweep.core.recipe.model import ModelConfig
+from kinesweep.core.vocabulary import Vocabulary
+
+
+class KinesweepConfig(PreTrainedConfig):
+    """Hugging Face configuration of a `Translator`.
+
+    Attributes:
+        model: the recipe's part `model`, as plain values.
+        streams: pairs of a stream's name and width, in the order in which they are joined; a list,
+            because keys of a JSON object are sorted when it is saved.
+        vocabulary: `Vocabulary` as plain values.
+        backbone: the backbone's Hugging Face configuration, as plain values.
+        label_smoothing: of the training loss.
+    """
+
+    model_type = "kinesweep"
+
+    model: dict[str, Any] | None = None
+    streams: list[Any] | None = None
+    vocabulary: dict[str, int] | None = None
+    backbone: dict[str, Any] | None = None
+    label_smoothing: float = 0.0
+    is_encoder_decoder: bool = True
+
+    def model_config_of_recipe(self) -> ModelConfig:
+        """The recipe's part `model`."""
+        return ModelConfig.model_validate(self.model)
+
+    def widths(self) -> dict[str, int]:
+        """Width of each stream, in order."""
+        return dict(self.streams or [])
+
+    def words(self) -> Vocabulary:
+        """The vocabulary."""
+        return Vocabulary(**(self.vocabulary or {}))
+
+
+def describe(
+    model: ModelConfig,
+    widths: dict[str, int],
+    vocabulary: Vocabulary,
+    label_smoothing: float,
+    backbone: PreTrainedModel,
+) -> KinesweepConfig:
+    """The configuration of a model that is being built."""
+    return KinesweepConfig(
+        model=model.model_dump(mode="json"),
+        streams=[[name, width] for name, width in widths.items()],
+        vocabulary=dataclasses.asdict(vocabulary),
+        backbone=_plain(backbone),
+        label_smoothing=label_smoothing,
+        pad_token_id=vocabulary.pad_id,
+        bos_token_id=vocabulary.bos_id,
+        eos_token_id=vocabulary.eos_id,
+    )
+
+
+def _plain(backbone: PreTrainedModel) -> dict[str, Any]:
+    """A backbone's configuration without what belongs to the file it came from."""
+    plain: dict[str, Any] = backbone.config.to_dict()
+    for key in ("_name_or_path", "architectures", "dtype", "transformers_version"):
+        plain.pop(key, None)
+    return plain

@@ -1,0 +1,1 @@
+"""Objectives: from logits and aligned labels to a loss."""

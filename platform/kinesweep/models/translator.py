@@ -1,0 +1,249 @@
+"""The translator: an encoder for each stream, one splice, a language model, and the loss.
+
+Features go in, scores or text come out; training and generation share one path up to the language
+model. It is a Hugging Face `PreTrainedModel`: it saves, loads and trains as they do. Build one with
+`build_translator`; `Translator(config)` alone gives random weights.
+
+Shapes: B clips, T frames, D features, P prompt tokens, N vectors joined, E width, L target tokens,
+F forced tokens, V vocabulary.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.utils import ModelOutput
+
+from kinesweep.core.batch import Batch
+from kinesweep.core.errors import InputError
+from kinesweep.core.recipe.model import ModelConfig
+from kinesweep.core.vocabulary import Vocabulary
+from kinesweep.models.backbones import BACKBONES
+from kinesweep.models.config import KinesweepConfig, describe
+from kinesweep.models.encoders import build_encoder
+from kinesweep.models.fusion import splice
+from kinesweep.models.generation import Decoding
+from kinesweep.models.objectives.cross_entropy import cross_entropy, token_loss
+from kinesweep.models.saving import load_exactly
+
+
+@dataclass
+class TranslatorOutput(ModelOutput):
+    """What `Translator.forward` gives.
+
+    Attributes:
+        loss: scalar, when there are labels.
+        logits: (B, L, V), aligned to the labels.
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+
+
+class Translator(PreTrainedModel):
+    """Motion in, text out.
+
+    Args:
+        config: what it is made of.
+        backbone: a language model that has its weights; None: one is built with random weights.
+    """
+
+    config_class = KinesweepConfig
+    base_model_prefix = "translator"
+    # The Trainer counts values of the main input if it finds it in the batch; ours is a dict.
+    main_input_name = "inputs"
+    supports_gradient_checkpointing = True
+
+    def __init__(self, config: KinesweepConfig, backbone: PreTrainedModel | None = None) -> None:
+        super().__init__(config)
+        recipe = config.model_config_of_recipe()
+        self._kind = BACKBONES[recipe.backbone.kind]
+        self._vocabulary = config.words()
+        if backbone is None:
+            backbone = self._kind.rebuild(config.backbone or {})
+        else:
+            for module in backbone.modules():
+                # It has its weights; `post_init` must not draw them again. (A rebuilt one is left
+                # alone: loading fills its unsaved tables, such as sinusoids, in that very step.)
+                module._is_hf_initialized = True
+        out = backbone.get_input_embeddings().embedding_dim
+        self.encoders = nn.ModuleDict(
+            {
+                name: build_encoder(recipe.encoder, width, out)
+                for name, width in config.widths().items()
+            }
+        )
+        self.backbone = backbone
+        self.post_init()
+
+    def forward(
+        self,
+        streams: dict[str, Tensor],
+        frame_masks: dict[str, Tensor],
+        prompt_ids: Tensor | None = None,
+        prompt_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        **_: Any,
+    ) -> TranslatorOutput:
+        """Scores and loss for aligned labels.
+
+        Args:
+            streams: name → (B, T, D).
+            frame_masks: name → bool (B, T).
+            prompt_ids: (B, P), before the frames.
+            prompt_mask: bool (B, P).
+            labels: (B, L); `IGNORE` where padded.
+            num_items_in_batch: labels of the whole optimiser step, which divide the summed loss;
+                None: the mean over this batch.
+
+        Raises:
+            InputError: no labels, a stream that is missing or of another width, an input that is
+                longer than the backbone's positions.
+        """
+        if labels is None:
+            raise InputError("`forward` needs `labels`; call `generate` to translate.")
+        x_BNE, mask_BN = self.joined(streams, frame_masks, prompt_ids, prompt_mask)
+        logits_BLV = self._kind.logits(self.backbone, x_BNE, mask_BN, labels)
+        smoothing = self.config.label_smoothing
+        loss = cross_entropy(logits_BLV, labels, smoothing, num_items_in_batch)
+        return TranslatorOutput(loss=loss, logits=logits_BLV)
+
+    @torch.no_grad()
+    def generate(  # noqa: PLR0913 (a batch's parts by name, as `Batch.generation_inputs` gives)
+        self,
+        streams: dict[str, Tensor],
+        frame_masks: dict[str, Tensor],
+        prompt_ids: Tensor | None = None,
+        prompt_mask: Tensor | None = None,
+        forced_ids: Tensor | None = None,
+        forced_mask: Tensor | None = None,
+        *,
+        num_beams: int = 1,
+        max_new_tokens: int = 100,
+        length_penalty: float = 1.0,
+    ) -> Tensor:
+        """Token ids of each clip, int64 (B, L): forced prompt, text, end; then padding.
+
+        Raises:
+            InputError: as `forward`.
+        """
+        x_BNE, mask_BN = self.joined(streams, frame_masks, prompt_ids, prompt_mask)
+        decoding = Decoding(
+            num_beams=num_beams,
+            max_new_tokens=max_new_tokens,
+            length_penalty=length_penalty,
+            num_tokens=self._vocabulary.size,
+            forced_ids_BF=forced_ids,
+            forced_mask_BF=forced_mask,
+        )
+        return self._kind.generate(self.backbone, x_BNE, mask_BN, decoding)
+
+    @torch.no_grad()
+    def token_loss(self, batch: Batch) -> tuple[float, int]:
+        """Sum of the unsmoothed cross entropy of a batch, and its number of scored labels."""
+        x_BNE, mask_BN = self.joined(
+            batch.streams, batch.frame_masks, batch.prompt_ids_BP, batch.prompt_mask_BP
+        )
+        logits_BLV = self._kind.logits(self.backbone, x_BNE, mask_BN, batch.labels_BL)
+        return token_loss(logits_BLV, batch.labels_BL)
+
+    def joined(
+        self,
+        streams: dict[str, Tensor],
+        frame_masks: dict[str, Tensor],
+        prompt_ids: Tensor | None = None,
+        prompt_mask: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """What the language model reads: prompt, frames of each stream, end.
+
+        Returns:
+            Vectors (B, N, E) and their mask, bool (B, N).
+        """
+        self._check_streams(streams)
+        first = next(iter(frame_masks.values()))
+        if prompt_ids is None or prompt_mask is None:
+            prompt_ids = first.new_zeros((first.shape[0], 0), dtype=torch.long)
+            prompt_mask = first[:, :0]
+        eos_B1 = prompt_ids.new_full((first.shape[0], 1), self._vocabulary.eos_id)
+        words_BPE = self._kind.embed(self.backbone, torch.cat([prompt_ids, eos_B1], dim=1))
+        frames = [
+            encoder(streams[name].to(words_BPE.dtype), frame_masks[name])
+            for name, encoder in self.encoders.items()
+        ]
+        end = (words_BPE[:, -1:], torch.ones_like(eos_B1, dtype=torch.bool))
+        return splice([(words_BPE[:, :-1], prompt_mask), *frames, end])
+
+    @property
+    def input_limit(self) -> int | None:
+        """Vectors (prompt, frames, end) that the backbone has positions for; None: any number."""
+        return self._kind.input_limit(self.backbone)
+
+    @property
+    def output_limit(self) -> int | None:
+        """Tokens that the backbone has positions for; None: any number."""
+        return self._kind.output_limit(self.backbone)
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The language model's token embeddings."""
+        return self.backbone.get_input_embeddings()
+
+    @classmethod
+    def from_pretrained(cls, folder: Any, *args: Any, **kwargs: Any) -> Self:
+        """A saved translator, exactly, from safetensors.
+
+        Raises:
+            CheckpointError: the folder cannot be read, or its weights are not exactly this
+                model's; the first such key is named.
+        """
+        return load_exactly(super().from_pretrained, folder, *args, **kwargs)
+
+    def _check_streams(self, streams: dict[str, Tensor]) -> None:
+        """Names and widths are those the model was built for."""
+        got = {name: x.shape[-1] for name, x in streams.items()}
+        if got != self.config.widths():
+            raise InputError(
+                f"The model reads streams {_listed(self.config.widths())}, but got {_listed(got)}."
+                " Use a feature store with the features it was trained on."
+            )
+
+
+def build_translator(
+    config: ModelConfig,
+    widths: dict[str, int],
+    vocabulary: Vocabulary,
+    label_smoothing: float = 0.0,
+) -> Translator:
+    """A new model; seed first (`core.seeds.seed_everything`).
+
+    Args:
+        config: the recipe's part.
+        widths: of each stream of the store, in its order.
+        vocabulary: of the tokenizer.
+        label_smoothing: `training.label_smoothing_factor`.
+
+    Raises:
+        ConfigError: a key of the backbone is wrong.
+        InputError: the pretrained backbone cannot be used.
+    """
+    kind = BACKBONES[config.backbone.kind]
+    exact_size = config.tokenizer.kind == "train"
+    backbone = kind.create(config.backbone, vocabulary, exact_size)
+    plain = describe(config, widths, vocabulary, label_smoothing, backbone)
+    return Translator(plain, backbone)
+
+
+def check_model(config: ModelConfig) -> None:
+    """Finds what is wrong with a backbone's keys and sizes, in milliseconds and without memory.
+
+    Raises:
+        ConfigError: with dotted paths.
+    """
+    BACKBONES[config.backbone.kind].check(config.backbone)
+
+
+def _listed(widths: dict[str, int]) -> str:
+    """Streams for people: `pose` (534)."""
+    return ", ".join(f"`{name}` ({width})" for name, width in widths.items()) or "none"
