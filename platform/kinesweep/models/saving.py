@@ -10,6 +10,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from kinesweep.core.errors import CheckpointError
+from kinesweep.models.silence import silent
 
 
 def load_exactly(load: Callable[..., Any], folder: Any, *args: Any, **kwargs: Any) -> Any:
@@ -27,7 +28,8 @@ def load_exactly(load: Callable[..., Any], folder: Any, *args: Any, **kwargs: An
     asked_for_info = kwargs.pop("output_loading_info", False)
     fixed = {"use_safetensors": True, "output_loading_info": True}
     try:
-        model, info = load(folder, *args, **{**kwargs, **fixed})
+        with silent():
+            model, info = load(folder, *args, **{**kwargs, **fixed})
     except (OSError, RuntimeError, SafetensorError, ValueError) as error:
         text = " ".join(str(error).split())[:400]
         raise CheckpointError(f"`{folder}` cannot be loaded as a model: {text}") from None

@@ -27,6 +27,7 @@ from kinesweep.models.fusion import splice
 from kinesweep.models.generation import Decoding
 from kinesweep.models.objectives.cross_entropy import cross_entropy, token_loss
 from kinesweep.models.saving import load_exactly
+from kinesweep.models.silence import silent
 
 
 @dataclass
@@ -189,6 +190,11 @@ class Translator(PreTrainedModel):
     def get_input_embeddings(self) -> nn.Module:
         """The language model's token embeddings."""
         return self.backbone.get_input_embeddings()
+
+    def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
+        """Writes `config.json` and `model.safetensors`, as Hugging Face does."""
+        with silent():
+            super().save_pretrained(*args, **kwargs)
 
     @classmethod
     def from_pretrained(cls, folder: Any, *args: Any, **kwargs: Any) -> Self:

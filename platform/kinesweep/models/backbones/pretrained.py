@@ -5,6 +5,7 @@ embeddings when the tokenizer has more tokens; they are drawn around the mean of
 torch's generator, so a seeded set-up gives the same rows.
 """
 
+import logging
 from pathlib import Path
 
 import torch
@@ -16,7 +17,9 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_L
 from kinesweep.core.errors import InputError
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models.backbones.scratch import special_ids
+from kinesweep.models.silence import silent
 
+_LOG = logging.getLogger(__name__)
 _KEY = "`model.backbone.pretrained`"
 
 
@@ -38,7 +41,8 @@ def load_pretrained(name: str, vocabulary: Vocabulary, exact_size: bool) -> PreT
     backbone = _read_weights(name, config)
     rows = backbone.get_input_embeddings().num_embeddings
     if vocabulary.size > rows or (exact_size and vocabulary.size < rows):
-        backbone.resize_token_embeddings(vocabulary.size)
+        with silent():
+            backbone.resize_token_embeddings(vocabulary.size)
     # The folder's path is no part of the model; saved with it, it would name this machine.
     backbone.config.name_or_path = ""
     return backbone
@@ -72,14 +76,15 @@ def _read_config(name: str) -> PreTrainedConfig:
 def _read_weights(name: str, config: PreTrainedConfig) -> PreTrainedModel:
     """The model, complete or not at all."""
     try:
-        backbone, info = AutoModelForSeq2SeqLM.from_pretrained(
-            name,
-            config=config,
-            dtype=torch.float32,
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
+        with silent():
+            backbone, info = AutoModelForSeq2SeqLM.from_pretrained(
+                name,
+                config=config,
+                dtype=torch.float32,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(
             f"{_KEY} is `{name}`, whose weights cannot be read: {_line(error)}."
@@ -91,6 +96,10 @@ def _read_weights(name: str, config: PreTrainedConfig) -> PreTrainedModel:
             f"{_KEY} is `{name}`, which lacks {len(missing)} weights of a `{config.model_type}`,"
             f" among them `{missing[0]}`."
         )
+    unexpected = sorted(info["unexpected_keys"])
+    if unexpected:
+        text = "%s: %d weights have no place in the model, among them %s"
+        _LOG.warning(text, name, len(unexpected), unexpected[0])
     return backbone
 
 
