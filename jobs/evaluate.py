@@ -1,0 +1,11 @@
+"""Ray job: the scores of a finished run or a bundle on one split.
+
+ray job submit -- python jobs/evaluate.py /absolute/model-folder [arguments of `kinesweep evaluate` …]
+"""
+
+import sys
+
+from kinesweep.cli import main
+
+if __name__ == "__main__":
+    main(["evaluate", *sys.argv[1:]])

@@ -1,0 +1,140 @@
+"""Text to tokens and back: what the platform asks of a tokenizer.
+
+Tokenizers of pretrained models surround text with language codes and marks of their own. Here
+nothing enters but what is written: a prompt is its tokens, a target is prompt, text and end of
+sentence, whichever tokenizer stands behind. Not for tokenizers that need code of their own.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from kinesweep.batches.tokenizer import is_tag, load_pretrained, read_tokenizer, train_tokenizer
+from kinesweep.core.errors import InputError
+from kinesweep.core.recipe.model import TokenizerConfig
+from kinesweep.core.vocabulary import Vocabulary
+from kinesweep.store.index import ClipRecord
+
+
+class Text:
+    """A tokenizer.
+
+    Attributes:
+        tokenizer: the Hugging Face tokenizer.
+
+    Raises:
+        InputError: the tokenizer has no end of sentence or no padding.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        for name in ("eos_token", "pad_token"):
+            if getattr(tokenizer, name) is None:
+                raise InputError(
+                    f"the tokenizer {type(tokenizer).__name__} has no `{name}`;"
+                    " name one in the `tokenizer_config.json` of the pretrained folder"
+                )
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """Size and special ids. Without a beginning of sentence (T5) padding stands in for it."""
+        known = self.tokenizer.get_vocab()
+        bos = self.tokenizer.bos_token_id
+        return Vocabulary(
+            size=max(known.values()) + 1,
+            pad_id=self.tokenizer.pad_token_id,
+            bos_id=self.tokenizer.pad_token_id if bos is None else bos,
+            eos_id=self.tokenizer.eos_token_id,
+        )
+
+    def encode_prompt(self, prompt: str) -> list[int]:
+        """Tokens of a prompt, and nothing else.
+
+        Raises:
+            InputError: a tag such as `__asl__` is not in the vocabulary.
+        """
+        unknown = [word for word in prompt.split() if is_tag(word) and word not in self._known]
+        if unknown:
+            raise InputError(
+                f"the prompt `{prompt}` holds `{unknown[0]}`, which the tokenizer does not know."
+                " It knows the tags in prompts of the training split and those in"
+                " `model.tokenizer.new_tokens`; name it there and train again."
+            )
+        return self._encode(prompt)
+
+    def encode_target(self, prompt: str, text: str) -> list[int]:
+        """Tokens of the decoder prompt, the text and the end of sentence.
+
+        Raises:
+            InputError: a tag of the prompt is not in the vocabulary.
+        """
+        return [*self.encode_prompt(prompt), *self._encode(text), self.vocabulary.eos_id]
+
+    def decode(self, ids: Sequence[int], forced: Sequence[int] = ()) -> str:
+        """The text of generated tokens, special tokens left out.
+
+        Args:
+            ids: generated tokens; what follows the end of sentence must be padding.
+            forced: tokens of the decoder prompt. Tags vanish without it; it is needed where a
+                prompt holds ordinary words.
+        """
+        kept = [int(i) for i in ids if int(i) not in self._special_ids]
+        prompt = [int(i) for i in forced if int(i) not in self._special_ids]
+        if prompt and kept[: len(prompt)] == prompt:
+            kept = kept[len(prompt) :]
+        return str(self.tokenizer.decode(kept, clean_up_tokenization_spaces=False))
+
+    def save(self, folder: Path) -> None:
+        """Writes the tokenizer's files; equal tokenizers give equal files."""
+        self.tokenizer.save_pretrained(str(folder))
+
+    @classmethod
+    def load(cls, folder: Path) -> "Text":
+        """Reads what `save` wrote.
+
+        Raises:
+            InputError: there is no tokenizer.
+        """
+        return cls(read_tokenizer(str(folder)))
+
+    @cached_property
+    def _known(self) -> dict[str, int]:
+        return dict(self.tokenizer.get_vocab())
+
+    @cached_property
+    def _special_ids(self) -> set[int]:
+        added = self.tokenizer.added_tokens_decoder.items()
+        return {*self.tokenizer.all_special_ids, *(i for i, token in added if token.special)}
+
+    def _encode(self, text: str) -> list[int]:
+        """Tokens of a text, without the marks that a tokenizer would put around it."""
+        return list(self.tokenizer.encode(text, add_special_tokens=False, verbose=False))
+
+
+def build_text(
+    config: TokenizerConfig, records: Sequence[ClipRecord], pretrained: str | None
+) -> Text:
+    """The tokenizer of a run.
+
+    Tags (`__x__`) in the prompts of the records are added to the vocabulary by themselves; other
+    tokens that must stay whole are named in `new_tokens`.
+
+    Args:
+        config: trained, or that of the pretrained model.
+        records: the training split.
+        pretrained: folder or hub id of the pretrained model, if there is one.
+
+    Raises:
+        InputError: nothing to train on, a size that is too small, no tokenizer in the folder.
+    """
+    clips = [record.clip for record in records]
+    prompts = [p for clip in clips for p in (clip.encoder_prompt, clip.decoder_prompt) if p]
+    if config.kind == "pretrained":
+        if pretrained is None:
+            raise InputError("tokenizer `pretrained` needs `model.backbone.pretrained`")
+        return Text(load_pretrained(pretrained, config.new_tokens, prompts))
+    texts = [clip.texts[0] for clip in clips if clip.texts]
+    if not texts:
+        raise InputError("the training split has no texts; a tokenizer cannot be trained on it")
+    return Text(train_tokenizer(config, texts, prompts))

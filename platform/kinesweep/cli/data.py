@@ -1,0 +1,119 @@
+"""Verbs on data: sample, check, split, extract, show."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from kinesweep.cli import workflows
+from kinesweep.cli.output import JsonOption, Overrides, console, emit, say, verb
+from kinesweep.core.errors import InputError, SourceError
+
+RecipeArgument = Annotated[Path, typer.Argument(help="A recipe, YAML.", show_default=False)]
+
+
+@verb
+def sample(
+    folder: Annotated[Path, typer.Argument(help="Where the corpus goes.", show_default=False)],
+    clips: Annotated[int | None, typer.Option(min=12, help="Clips over all splits.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, another corpus.")] = 0,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave an equal corpus as it is.")] = False,
+    json_line: JsonOption = False,
+) -> None:
+    """Write the embedded corpus: an invented sign language, made by code, in the real formats.
+
+    Example: kinesweep sample /tmp/kinesweep-sample --clips 60 --seed 3 --keep
+    """
+    from kinesweep.sources.sample import DEFAULT_CLIPS, write_sample
+
+    summary = write_sample(folder, clips=clips or DEFAULT_CLIPS, seed=seed, keep=keep)
+    say(str(summary))
+    emit(summary.as_dict(), json_line)
+
+
+@verb
+def check(
+    recipe: RecipeArgument, overrides: Overrides = None, json_line: JsonOption = False
+) -> None:
+    """Look for wrong rows, unreadable files, and what the splits of a corpus share.
+
+    Every file is opened. Exits with 2 when a row is wrong; shared sentences, documents and signers
+    are reported, not refused.
+
+    Example: kinesweep check jobs/recipes/sample.yaml
+    """
+    from kinesweep.sources import build_source
+    from kinesweep.sources.checks import overlaps
+
+    source = build_source(workflows.load_recipe(recipe, overrides).source)
+    problems = source.check()
+    shared = overlaps(source)
+    for problem in problems:
+        say(f"{problem.row}  {problem.reason}  {problem.message}")
+    for line in shared.lines():
+        say(line)
+    emit({"problems": [vars(p) for p in problems], "overlaps": shared.as_dict()}, json_line)
+    if problems:
+        raise SourceError(f"{len(problems)} rows cannot be used; `extract` would drop and count them")
+
+
+@verb
+def split(
+    recipe: RecipeArgument,
+    out: Annotated[Path, typer.Argument(help="Folder for the new TSVs.", show_default=False)],
+    overrides: Overrides = None,
+    by: Annotated[
+        Literal["signer", "document"], typer.Option(help="What no two splits may share.")
+    ] = "signer",
+    folds: Annotated[int, typer.Option(min=2, help="Folds of cross-validation.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="Order in which groups are dealt out.")] = 0,
+    json_line: JsonOption = False,
+) -> None:
+    """Cut the training split into folds that share no signer, or no document.
+
+    Example: kinesweep split jobs/recipes/sample.yaml /tmp/kinesweep-folds --by signer --folds 3
+    """
+    from kinesweep.sources.split import split_rows
+
+    source = workflows.load_recipe(recipe, overrides).source
+    files = split_rows(source, by=by, folds=folds, seed=seed, out=out)
+    for file in files:
+        say(str(file))
+    emit({"files": [str(file) for file in files]}, json_line)
+
+
+@verb
+def extract(
+    recipe: RecipeArgument, overrides: Overrides = None, json_line: JsonOption = False
+) -> None:
+    """Compute the features of a corpus once, on Ray Data; clips that did not change are reused.
+
+    Example: kinesweep extract jobs/recipes/sample.yaml
+    """
+    store = workflows.extract_features(workflows.load_recipe(recipe, overrides))
+    emit(workflows.store_facts(store), json_line)
+
+
+@verb
+def show(
+    folder: Annotated[
+        Path, typer.Argument(help="A feature store, or a recipe whose store is meant.")
+    ],
+    clip: Annotated[str | None, typer.Option(help="Show this clip alone, by id.")] = None,
+    json_line: JsonOption = False,
+) -> None:
+    """Print what a feature store holds, or one clip of it.
+
+    Example: kinesweep show jobs/recipes/sample.yaml
+    """
+    from kinesweep.store import open_store
+    from kinesweep.store.show import describe
+
+    if folder.suffix in {".yaml", ".yml"}:
+        store = workflows.existing_store(workflows.load_recipe(folder, None))
+    elif folder.is_dir():
+        store = open_store(folder)
+    else:
+        raise InputError(f"`{folder}` is neither a feature store nor a recipe")
+    console.print(describe(store, clip))
+    emit(workflows.store_facts(store), json_line)

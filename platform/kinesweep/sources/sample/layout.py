@@ -1,0 +1,171 @@
+"""The 576-point MediaPipe Holistic layout of a `.pose` file, and its bytes.
+
+Frames of (576, 3) pixel coordinates and (576,) confidences pass through here to the `.pose` v0.2 bytes that
+pose-format reads. The names and their order are MediaPipe's; the limbs are the body's, the hands' and the face's
+128 contour points. The face's 2,556 tessellation lines are left out: they serve drawing only and would add 25 KB
+to every file of about 250 KB. Not a general writer: one person, one layout.
+"""
+
+from functools import lru_cache
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from pose_format.numpy import NumPyPoseBody
+from pose_format.pose_header import PoseHeader, PoseHeaderComponent, PoseHeaderDimensions
+
+# Legend: T frames, P points (576), C coordinates (x, y in pixels; z as a share of the image's width).
+
+FPS = 12.0
+WIDTH_PX, HEIGHT_PX = 640, 480
+
+BODY_NAMES = (
+    *(
+        "NOSE",
+        "LEFT_EYE_INNER",
+        "LEFT_EYE",
+        "LEFT_EYE_OUTER",
+        "RIGHT_EYE_INNER",
+        "RIGHT_EYE",
+        "RIGHT_EYE_OUTER",
+    ),
+    *("LEFT_EAR", "RIGHT_EAR", "MOUTH_LEFT", "MOUTH_RIGHT"),
+    *(
+        f"{side}_{joint}"
+        for joint in (
+            "SHOULDER",
+            "ELBOW",
+            "WRIST",
+            "PINKY",
+            "INDEX",
+            "THUMB",
+            "HIP",
+            "KNEE",
+            "ANKLE",
+            "HEEL",
+            "FOOT_INDEX",
+        )
+        for side in ("LEFT", "RIGHT")
+    ),
+)
+FINGERS = ("THUMB", "INDEX_FINGER", "MIDDLE_FINGER", "RING_FINGER", "PINKY")
+HAND_NAMES = (
+    "WRIST",
+    *(f"THUMB_{joint}" for joint in ("CMC", "MCP", "IP", "TIP")),
+    *(f"{finger}_{joint}" for finger in FINGERS[1:] for joint in ("MCP", "PIP", "DIP", "TIP")),
+)
+NUM_BODY, NUM_FACE, NUM_HAND = len(BODY_NAMES), 468, len(HAND_NAMES)
+FACE_START = NUM_BODY
+LEFT_HAND_START = FACE_START + NUM_FACE
+RIGHT_HAND_START = LEFT_HAND_START + NUM_HAND
+WORLD_START = RIGHT_HAND_START + NUM_HAND
+NUM_POINTS = WORLD_START + NUM_BODY
+
+# Contour lines of MediaPipe's face mesh, each from one end to the other as seen in the image.
+FACE_OVAL = (
+    *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),
+    *(152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
+)
+LIPS_OUTER_LOWER = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291)
+LIPS_OUTER_UPPER = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291)
+LIPS_INNER_LOWER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
+LIPS_INNER_UPPER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
+RIGHT_EYE_LOWER = (33, 7, 163, 144, 145, 153, 154, 155, 133)
+RIGHT_EYE_UPPER = (33, 246, 161, 160, 159, 158, 157, 173, 133)
+LEFT_EYE_LOWER = (362, 382, 381, 380, 374, 373, 390, 249, 263)
+LEFT_EYE_UPPER = (362, 398, 384, 385, 386, 387, 388, 466, 263)
+RIGHT_BROW_LOWER = (46, 53, 52, 65, 55)
+RIGHT_BROW_UPPER = (70, 63, 105, 66, 107)
+LEFT_BROW_LOWER = (285, 295, 282, 283, 276)
+LEFT_BROW_UPPER = (336, 296, 334, 293, 300)
+OPEN_CONTOURS = (
+    *(LIPS_OUTER_LOWER, LIPS_OUTER_UPPER, LIPS_INNER_LOWER, LIPS_INNER_UPPER),
+    *(RIGHT_EYE_LOWER, RIGHT_EYE_UPPER, LEFT_EYE_LOWER, LEFT_EYE_UPPER),
+    *(RIGHT_BROW_LOWER, RIGHT_BROW_UPPER, LEFT_BROW_LOWER, LEFT_BROW_UPPER),
+)
+
+_FACE_LIMBS = (
+    *zip(FACE_OVAL, (*FACE_OVAL[1:], FACE_OVAL[0]), strict=True),
+    *(pair for line in OPEN_CONTOURS for pair in zip(line[:-1], line[1:], strict=True)),
+)
+_BODY_LIMBS = (
+    *(
+        (0, 1),
+        (1, 2),
+        (2, 3),
+        (3, 7),
+        (0, 4),
+        (4, 5),
+        (5, 6),
+        (6, 8),
+        (9, 10),
+        (11, 12),
+        (11, 13),
+        (13, 15),
+    ),
+    *(
+        (15, 17),
+        (15, 19),
+        (15, 21),
+        (17, 19),
+        (12, 14),
+        (14, 16),
+        (16, 18),
+        (16, 20),
+        (16, 22),
+        (18, 20),
+    ),
+    *(
+        (11, 23),
+        (12, 24),
+        (23, 24),
+        (23, 25),
+        (24, 26),
+        (25, 27),
+        (26, 28),
+        (27, 29),
+        (28, 30),
+        (29, 31),
+    ),
+    *((30, 32), (27, 31), (28, 32)),
+)
+_PALM_LIMBS = ((0, 1), (0, 5), (5, 9), (9, 13), (13, 17), (0, 17))
+_HAND_LIMBS = (*_PALM_LIMBS, *((f + j, f + j + 1) for f in range(1, 21, 4) for j in range(3)))
+
+
+def pose_bytes(points_TPC: NDArray[np.float32], confidence_TP: NDArray[np.float32]) -> bytes:
+    """The `.pose` v0.2 file of one person.
+
+    Args:
+        points_TPC: (T, 576, 3), x and y in pixels, z as a share of the image's width.
+        confidence_TP: (T, 576) in 0..1; where it is 0 the point was not found and its coordinates are 0.
+    """
+    buffer = BytesIO()
+    body = NumPyPoseBody(FPS, points_TPC[:, None], confidence_TP[:, None])
+    body.write(0.2, buffer)
+    return _header_bytes() + buffer.getvalue()
+
+
+@lru_cache(maxsize=1)
+def _header_bytes() -> bytes:
+    components = [
+        _component("POSE_LANDMARKS", BODY_NAMES, _BODY_LIMBS, (255, 0, 0)),
+        _component(
+            "FACE_LANDMARKS", tuple(str(i) for i in range(NUM_FACE)), _FACE_LIMBS, (128, 0, 0)
+        ),
+        _component("LEFT_HAND_LANDMARKS", HAND_NAMES, _HAND_LIMBS, (0, 192, 0)),
+        _component("RIGHT_HAND_LANDMARKS", HAND_NAMES, _HAND_LIMBS, (192, 128, 0)),
+        _component("POSE_WORLD_LANDMARKS", BODY_NAMES, _BODY_LIMBS, (255, 0, 0)),
+    ]
+    buffer = BytesIO()
+    PoseHeader(0.2, PoseHeaderDimensions(WIDTH_PX, HEIGHT_PX, 0), components).write(buffer)
+    return buffer.getvalue()
+
+
+def _component(
+    name: str,
+    points: tuple[str, ...],
+    limbs: tuple[tuple[int, int], ...],
+    color: tuple[int, int, int],
+) -> PoseHeaderComponent:
+    return PoseHeaderComponent(name, list(points), list(limbs), [color] * len(limbs), "XYZC")

@@ -1,0 +1,56 @@
+"""From batches to sentences, keyed by clip id.
+
+Ranks hold different batches of one fixed list; what they say is gathered and put in the list's
+order, so scores do not depend on how many workers took part.
+"""
+
+from collections.abc import Sequence
+
+import torch
+
+from kinesweep.batches.text import Text
+from kinesweep.core.batch import Batch
+from kinesweep.core.recipe.training import GenerationConfig
+from kinesweep.models.translator import Translator
+from kinesweep.training.ranks import gather, rank_and_world
+
+
+@torch.no_grad()
+def decode(
+    model: Translator,
+    text: Text,
+    batches: Sequence[Batch],
+    num_beams: int,
+    generation: GenerationConfig,
+) -> dict[str, str]:
+    """Sentences of all ranks' batches, clip id → text, on every rank."""
+    own: dict[str, str] = {}
+    for batch in batches:
+        here = batch.to(model.device)
+        ids_BL = model.generate(
+            **here.generation_inputs(),
+            forced_ids=here.forced_ids_BF,
+            forced_mask=here.forced_mask_BF,
+            num_beams=num_beams,
+            max_new_tokens=generation.max_new_tokens,
+            length_penalty=generation.length_penalty,
+        ).tolist()
+        for row, clip_id in enumerate(batch.clip_ids):
+            forced = batch.forced_ids_BF[row][batch.forced_mask_BF[row]].tolist()
+            own[clip_id] = text.decode(ids_BL[row], forced)
+    return {clip_id: line for part in gather(own) for clip_id, line in part.items()}
+
+
+@torch.no_grad()
+def mean_token_loss(model: Translator, batches: Sequence[Batch]) -> float:
+    """Unsmoothed cross entropy a token, over all ranks' batches.
+
+    Sums are added in the order of the whole list: float addition depends on it.
+    """
+    rank, world = rank_and_world()
+    own = [
+        (index * world + rank, *model.token_loss(batch.to(model.device)))
+        for index, batch in enumerate(batches)
+    ]
+    parts = sorted(part for parts in gather(own) for part in parts)
+    return sum(total for _, total, _ in parts) / max(1, sum(count for _, _, count in parts))

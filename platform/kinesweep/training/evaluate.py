@@ -1,0 +1,170 @@
+"""Evaluation of a model on a split: token loss, sentences, scores.
+
+Training's evaluations and the final one pass through `evaluate_batches`; `evaluate_model` is the
+same for a folder on disk. Final decoding is always in float32, whatever precision training had, so
+that an exported bundle writes the very same sentences.
+"""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from kinesweep.batches.evaluation import eval_batches, references
+from kinesweep.batches.text import Text
+from kinesweep.core.batch import Batch
+from kinesweep.core.recipe.data import BatchConfig
+from kinesweep.core.recipe.training import EvaluationConfig, GenerationConfig
+from kinesweep.models.translator import Translator
+from kinesweep.store.reader import Store
+from kinesweep.training.decoding import decode, mean_token_loss
+from kinesweep.training.files import write_text
+from kinesweep.training.model_folder import ModelFolder, read_model_folder
+from kinesweep.training.ranks import rank_and_world
+from kinesweep.training.scoring import score
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One clip's sentence and what it should have been."""
+
+    clip_id: str
+    hypothesis: str
+    references: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of a model on a split.
+
+    Attributes:
+        scores: `token_loss` (unsmoothed, nats a token) and the metrics.
+        signatures: metric → how it was computed.
+        predictions: in the order of sorted clip ids.
+    """
+
+    scores: dict[str, float]
+    signatures: dict[str, str]
+    predictions: tuple[Prediction, ...]
+
+
+class EvalSet:
+    """The batches of a split that one rank scores, made once and kept.
+
+    Args:
+        store: the features.
+        split: which part.
+        text: the tokenizer.
+        config: frames a batch; protocol and metrics.
+        limits: lengths that leave validation out of bounds; never applied to test.
+        max_clips: clips at the most, over all ranks.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        split: str,
+        text: Text,
+        config: EvaluationConfig,
+        limits: BatchConfig | None = None,
+        max_clips: int | None = None,
+    ) -> None:
+        rank, world = rank_and_world()
+        self.batches: Sequence[Batch] = eval_batches(
+            store, split, text, config.max_frames, max_clips, limits, rank=rank, world=world
+        )
+        self.text = text
+        self.config = config
+        self._store, self._split = store, split
+
+    def references(self, clip_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """Sentences that a clip may be translated by."""
+        return references(self._store, self._split, clip_ids)
+
+
+def evaluate_batches(
+    model: Translator, data: EvalSet, generation: GenerationConfig, num_beams: int | None = None
+) -> Evaluation:
+    """Scores a model; all ranks call it and all get the whole result.
+
+    Args:
+        model: stays in evaluation mode.
+        data: what is scored.
+        generation: how text is decoded.
+        num_beams: instead of `generation.num_beams`.
+    """
+    model.eval()
+    loss = mean_token_loss(model, data.batches)
+    beams = generation.num_beams if num_beams is None else num_beams
+    lines = decode(model, data.text, data.batches, beams, generation)
+    wanted = data.references(sorted(lines))
+    scores = score(lines, wanted, data.config.metrics, data.config.protocol)
+    return Evaluation(
+        scores={"token_loss": loss, **scores.values},
+        signatures=scores.signatures,
+        predictions=tuple(Prediction(i, lines[i], wanted[i]) for i in sorted(lines)),
+    )
+
+
+def evaluate_model(
+    folder: Path,
+    store: Store,
+    split: str,
+    generation: GenerationConfig | None = None,
+    evaluation: EvaluationConfig | None = None,
+    device: torch.device | str = "cpu",
+) -> Evaluation:
+    """Scores a model folder on a whole split.
+
+    Args:
+        folder: `best` of a finished run, or a bundle.
+        store: features like those it was trained on.
+        split: which part; validation leaves out what the recipe's limits leave out, test nothing.
+        generation: default: the recipe's.
+        evaluation: default: the recipe's.
+        device: where.
+
+    Raises:
+        CheckpointError: not a model folder, or damaged.
+        StoreError: the store has no such split.
+    """
+    loaded = read_model_folder(folder, device)
+    return evaluate_loaded(loaded, store, split, generation, evaluation)
+
+
+def evaluate_loaded(
+    loaded: ModelFolder,
+    store: Store,
+    split: str,
+    generation: GenerationConfig | None = None,
+    evaluation: EvaluationConfig | None = None,
+) -> Evaluation:
+    """`evaluate_model` for a folder that is loaded already."""
+    recipe = loaded.recipe
+    config = evaluation or recipe.evaluation
+    data = EvalSet(store, split, loaded.text, config, recipe.batch)
+    return evaluate_batches(loaded.model, data, generation or recipe.generation)
+
+
+def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
+    """A TSV with a heading: id, hypothesis, reference, reference_2, …; quoted where needed."""
+    most = max((len(p.references) for p in predictions), default=1)
+    extra = [f"reference_{n}" for n in range(2, most + 1)]
+    written = io.StringIO()
+    table = csv.writer(written, delimiter="\t", lineterminator="\n")
+    table.writerow(["id", "hypothesis", "reference", *extra])
+    for item in predictions:
+        empty = [""] * (most - len(item.references))
+        table.writerow([item.clip_id, item.hypothesis, *item.references, *empty])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, written.getvalue())
+
+
+def read_predictions(path: Path) -> list[Prediction]:
+    """What `write_predictions` wrote."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file, delimiter="\t"))[1:]
+    return [Prediction(row[0], row[1], tuple(r for r in row[2:] if r)) for row in rows]

@@ -1,0 +1,92 @@
+"""A model folder: all that is needed to translate, and nothing of how it was trained.
+
+Hugging Face's files (configuration, safetensors), the tokenizer, `recipe.yaml` and
+`features.json`, which says what was computed from each clip and in which type it was stored, so
+that a raw file can be given the same features years later.
+"""
+
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from kinesweep.batches.text import Text
+from kinesweep.core.config import load
+from kinesweep.core.errors import CheckpointError
+from kinesweep.core.recipe import Recipe
+from kinesweep.models.translator import Translator
+from kinesweep.store.reader import Store
+from kinesweep.training.checkpoints import MANIFEST, PROGRESS
+from kinesweep.training.files import read_json, write_folder, write_json, write_text
+
+RECIPE = "recipe.yaml"
+FEATURES = "features.json"
+_OF_TRAINING = frozenset({MANIFEST, PROGRESS, "trainer_state.json"})
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A loaded model folder.
+
+    Attributes:
+        model: in evaluation mode, float32.
+        text: its tokenizer.
+        recipe: what it was trained with.
+        features: the content of `features.json`.
+    """
+
+    model: Translator
+    text: Text
+    recipe: Recipe
+    features: dict[str, Any]
+
+
+def write_model_folder(
+    folder: Path, checkpoint: Path, text: Text, recipe: Recipe, store: Store
+) -> None:
+    """Makes a model folder of a checkpoint, in one step."""
+
+    def fill(beside: Path) -> None:
+        for path in sorted(checkpoint.iterdir()):
+            if path.suffix in {".json", ".safetensors"} and path.name not in _OF_TRAINING:
+                shutil.copyfile(path, beside / path.name)
+        text.save(beside)
+        plain = recipe.model_dump(mode="json")
+        write_text(beside / RECIPE, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+        write_json(beside / FEATURES, describe_features(recipe, store))
+
+    write_folder(folder, fill)
+
+
+def describe_features(recipe: Recipe, store: Store) -> dict[str, Any]:
+    """What a model must know of the features it was trained on."""
+    return {
+        "features": recipe.features.model_dump(mode="json"),
+        "person": recipe.source.person,
+        "store_dtype": recipe.store.dtype,
+        "store_fingerprint": store.fingerprint,
+        "streams": {name: asdict(stream) for name, stream in store.schema.streams.items()},
+    }
+
+
+def read_model_folder(folder: Path, device: torch.device | str = "cpu") -> ModelFolder:
+    """Loads a model folder.
+
+    Raises:
+        CheckpointError: a file is missing, or the weights are not exactly the model's.
+    """
+    missing = [n for n in ("config.json", RECIPE, FEATURES) if not (folder / n).is_file()]
+    if missing:
+        raise CheckpointError(
+            f"`{folder}` is not a model folder: {', '.join(missing)} missing. Give the `best`"
+            " folder of a finished run, or an exported bundle"
+        )
+    return ModelFolder(
+        model=Translator.from_pretrained(folder, dtype=torch.float32).to(device).eval(),
+        text=Text.load(folder),
+        recipe=load(Recipe, folder / RECIPE),
+        features=read_json(folder / FEATURES),
+    )

@@ -1,0 +1,92 @@
+"""What a run is asked for (`RunSpec`) and what it answers (`RunResult`), both plain values."""
+
+import dataclasses
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from kinesweep.core.errors import CheckpointError
+from kinesweep.core.recipe import Recipe
+from kinesweep.training.files import read_json, write_json
+from kinesweep.training.identity import RESULT
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run.
+
+    Attributes:
+        recipe: the configuration, `training.seed` included.
+        store: folder of the feature store.
+        folder: the run's own.
+        full_decoding: decode all of validation with `generation` at the end; else the scores are
+            those of the best evaluation during training (`evaluation.search`).
+        score_test: score the test split too. Every such scoring counts.
+        overwrite: remove what another run left in the folder.
+    """
+
+    recipe: Recipe
+    store: Path
+    folder: Path
+    full_decoding: bool = True
+    score_test: bool = False
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended.
+
+    Attributes:
+        status: `finished`: trained to its own end. `stopped`: `report` said so; the same call goes
+            on from there. `failed`: the loss became infinite.
+        reason: `max_steps`, `patience`, `reported` or `diverged`.
+        best_step: step of the best checkpoint.
+        step: steps trained.
+        samples: clips seen, repeats counted.
+        scores: of the best checkpoint on validation.
+        search_scores: the same checkpoint's, as measured during training.
+        test: the same on test, or None.
+        signatures: metric → how it was computed.
+        weights_sha256: of the best model's tensors; empty unless finished.
+        seconds: of the call that ended it; a resumed run's earlier calls are not counted.
+        folder: of the run.
+    """
+
+    status: Literal["finished", "stopped", "failed"]
+    reason: str
+    best_step: int | None
+    step: int
+    samples: int
+    scores: dict[str, float]
+    search_scores: dict[str, float]
+    weights_sha256: str
+    seconds: float
+    folder: Path
+    test: dict[str, float] | None = None
+    signatures: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**asdict(self), "folder": str(self.folder)}
+
+    def write(self) -> None:
+        """Writes `result.json`; done last, so its presence says that the run ended."""
+        write_json(self.folder / RESULT, self.to_json())
+
+
+def read_result(folder: Path) -> RunResult | None:
+    """The result of a run folder, or None while it has none.
+
+    Raises:
+        CheckpointError: `result.json` is damaged.
+    """
+    path = folder / RESULT
+    if not path.exists():
+        return None
+    try:
+        found = read_json(path)
+        # The folder may have been moved since.
+        return dataclasses.replace(RunResult(**found), folder=folder)
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"`{path}` is damaged: {error}") from None

@@ -1,0 +1,193 @@
+"""One run, from a feature store to a best model: the function that trains, with no Ray in it.
+
+Called again after a kill it goes on from the newest whole checkpoint and ends with the same bits;
+called on a finished folder it hands back the result. Several processes call it alike, each as one
+rank of torch's process group. `report` may be told of an evaluation twice (a kill between
+evaluation and checkpoint); it must not mind.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from kinesweep.batches.stream import TrainStream
+from kinesweep.batches.text import Text, build_text
+from kinesweep.core.recipe import Recipe
+from kinesweep.core.runlog import RunLog
+from kinesweep.models.translator import Translator, build_translator
+from kinesweep.store.reader import Store, open_store
+from kinesweep.training.arguments import training_arguments
+from kinesweep.training.checkpoints import (
+    Checkpoint,
+    check_disk,
+    checkpoint_bytes,
+    folder_bytes,
+    newest_verified,
+    run_bytes,
+)
+from kinesweep.training.determinism import pin_process, pin_threads, seed_dropout
+from kinesweep.training.evaluate import EvalSet, evaluate_batches
+from kinesweep.training.finish import Ending, finish_run, result_of, tidy
+from kinesweep.training.identity import METRICS, RESULT, claim, held, identity_of
+from kinesweep.training.metrics import MetricsFile, Recorder
+from kinesweep.training.progress import Progress
+from kinesweep.training.ranks import is_first, on_first, rank_and_world
+from kinesweep.training.result import RunResult, RunSpec, read_result
+from kinesweep.training.trainer import Report, StreamTrainer
+
+__all__ = ["RunResult", "RunSpec", "read_result", "train_run"]
+
+
+def train_run(spec: RunSpec, log: RunLog, report: Report) -> RunResult:
+    """Trains, resumes, or hands back what is finished.
+
+    Args:
+        spec: what to train and where.
+        log: gets the measurements (of rank 0) and is finished here.
+        report: told `{"step", "samples", "token_loss", "bleu", …}` after each evaluation, on every
+            rank; False from rank 0 stops the run after its checkpoint.
+
+    Raises:
+        CheckpointError: the folder belongs to another run, or another process works in it.
+        ResourceError: no GPU, or too little disk.
+        StoreError: the store is missing or damaged.
+    """
+    try:
+        with _lock(spec.folder):
+            result = _train_held(spec, log, report)
+    except Exception:
+        if is_first():
+            log.finish("failed")
+        raise
+    if is_first():
+        log.finish(result.status)
+    return result
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What one process of a run is made of."""
+
+    store: Store
+    text: Text
+    model: Translator
+    device: torch.device
+
+
+def _train_held(spec: RunSpec, log: RunLog, report: Report) -> RunResult:
+    """The run, once nobody else is in its folder."""
+    started = time.perf_counter()
+    store = open_store(spec.store)
+    _, world = rank_and_world()
+    identity = identity_of(spec.recipe, store.fingerprint, world)
+    on_first(partial(claim, spec.folder, identity, spec.overwrite))
+    done = on_first(partial(read_result, spec.folder))
+    if done is not None and done.status != "stopped":
+        tidy(spec.folder)
+        return done
+    parts = _build(spec.recipe, store)
+    checkpoint = on_first(partial(_start, spec, parts.model, world))
+    if is_first():
+        log.dataset(spec.recipe.name, store.fingerprint)
+    progress = _go_on(checkpoint)
+    if progress.stop is None:
+        progress = _train(spec, parts, checkpoint, log, report)
+    if progress.stop in ("reported", "diverged"):
+        result = result_of(spec, progress)
+    else:
+        ending = Ending(spec, store, parts.text, parts.device, log)
+        result = finish_run(ending, progress)
+    result = replace(result, seconds=time.perf_counter() - started)
+    on_first(result.write)
+    if result.status != "stopped":
+        tidy(spec.folder)
+    return result
+
+
+def _build(recipe: Recipe, store: Store) -> _Parts:
+    """Tokenizer and model, from pinned seeds."""
+    device = pin_process(recipe)
+    model = recipe.model
+    text = build_text(model.tokenizer, store.records("train"), model.backbone.pretrained)
+    translator = build_translator(
+        model,
+        store.schema.widths,
+        text.vocabulary,
+        recipe.training.label_smoothing_factor,
+    )
+    return _Parts(store, text, translator.to(device), device)
+
+
+def _start(spec: RunSpec, model: Translator, world: int) -> Checkpoint | None:
+    """Finds where to go on and whether the disk holds what will be written."""
+    (spec.folder / RESULT).unlink(missing_ok=True)
+    keep = spec.recipe.checkpoints.keep
+    checkpoint = newest_verified(spec.folder / "checkpoints", needs_best=keep != "last")
+    parameters = list(model.parameters())
+    weights = sum(p.numel() * p.element_size() for p in parameters)
+    trained = sum(p.numel() for p in parameters if p.requires_grad)
+    one = checkpoint_bytes(weights, trained, world)
+    needed = run_bytes(one, weights, spec.recipe.checkpoints, spec.recipe.training)
+    check_disk(spec.folder, needed, one, spec.recipe.checkpoints, folder_bytes(spec.folder))
+    return checkpoint
+
+
+def _go_on(checkpoint: Checkpoint | None) -> Progress:
+    """The progress to go on from; that somebody stopped the run is over."""
+    progress = checkpoint.progress if checkpoint else Progress()
+    return replace(progress, stop=None) if progress.stop == "reported" else progress
+
+
+def _train(
+    spec: RunSpec, parts: _Parts, checkpoint: Checkpoint | None, log: RunLog, report: Report
+) -> Progress:
+    """The steps that are left."""
+    recipe = spec.recipe
+    rank, world = rank_and_world()
+    progress = _go_on(checkpoint)
+    recorder = None
+    if is_first():
+        recorder = Recorder(MetricsFile(spec.folder / METRICS, progress.step), log)
+    trainer = StreamTrainer(
+        parts.model,
+        training_arguments(recipe.training, spec.folder, parts.device),
+        recipe,
+        stream=TrainStream(
+            parts.store, parts.text, recipe.batch, recipe.training.seed, rank, world
+        ),
+        measure=_measure(recipe, parts),
+        report=report,
+        recorder=recorder,
+        progress=progress,
+    )
+    pin_threads(recipe)
+    seed_dropout(recipe.training.seed, rank)
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint.folder) if checkpoint else None)
+    finally:
+        if recorder is not None:
+            recorder.close()
+    return trainer.progress
+
+
+def _measure(recipe: Recipe, parts: _Parts) -> Callable[[], dict[str, float]]:
+    """Scores of the model as it is, on the clips of `evaluation.search`."""
+    search, config = recipe.evaluation.search, recipe.evaluation
+    data = EvalSet(
+        parts.store, "validation", parts.text, config, recipe.batch, max_clips=search.max_clips
+    )
+
+    def scores() -> dict[str, float]:
+        return evaluate_batches(parts.model, data, recipe.generation, search.num_beams).scores
+
+    return scores
+
+
+def _lock(folder: Path) -> AbstractContextManager[None]:
+    """Keeps other runs out; one rank holds the folder for all."""
+    return held(folder) if is_first() else nullcontext()

@@ -1,0 +1,169 @@
+"""`Seq2SeqTrainer` over our stream, with our evaluation and our checkpoints; no more than that.
+
+The loop, optimiser, schedule, precision, accumulation and data parallelism are Hugging Face's.
+Replaced is what loses bits there: its loader (accelerate would repeat and re-split batches), its
+evaluation (repeats clips on several ranks), its checkpoints (not atomic), its record of training.
+What it adds to a bare loop is measured in LOG.md.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from transformers import PrinterCallback, Seq2SeqTrainer, Seq2SeqTrainingArguments
+
+from kinesweep.batches.stream import TrainStream
+from kinesweep.core.recipe import Recipe
+from kinesweep.models.translator import Translator
+from kinesweep.training.checkpoints import WEIGHTS, begin, is_kept, prune, publish
+from kinesweep.training.determinism import undisturbed
+from kinesweep.training.metrics import Recorder
+from kinesweep.training.progress import Progress, advance
+from kinesweep.training.ranks import gather, is_first, on_first, wait_for_all
+
+Report = Callable[[dict[str, float]], bool]
+
+
+class StepBatches:
+    """The batches of all steps as one epoch, from where the run stands.
+
+    One epoch of exactly the run's length: epochs of uneven length break the Trainer's count of
+    steps (a run of 120 ended at 119 in silence).
+
+    Args:
+        stream: any position of it can be read.
+        num_batches: of the whole run, on this rank.
+        position: asked when iteration begins.
+    """
+
+    def __init__(self, stream: TrainStream, num_batches: int, position: Callable[[], int]) -> None:
+        self._stream = stream
+        self._num_batches = num_batches
+        self._position = position
+        self.num_clips = 0
+
+    def __len__(self) -> int:
+        return self._num_batches
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        with undisturbed():
+            batches = iter(self._stream.loader(self._position(), self._num_batches))
+            batch = next(batches, None)
+        while batch is not None:
+            self.num_clips += batch.num_clips
+            yield batch.inputs()
+            batch = next(batches, None)
+
+
+class StreamTrainer(Seq2SeqTrainer):
+    """Trains a translator on a stream.
+
+    Args:
+        model: the translator.
+        args: of Hugging Face.
+        recipe: the run's.
+        stream: this rank's training data.
+        measure: scores of the model as it is, the same on all ranks.
+        report: told each evaluation, on every rank; rank 0's answer decides whether to go on.
+        recorder: writes what is measured; None on other ranks.
+        progress: where the run stands.
+    """
+
+    def __init__(
+        self,
+        model: Translator,
+        args: Seq2SeqTrainingArguments,
+        recipe: Recipe,
+        stream: TrainStream,
+        measure: Callable[[], dict[str, float]],
+        report: Report,
+        recorder: Recorder | None,
+        progress: Progress,
+    ) -> None:
+        # Not evaluated by Hugging Face, but it insists on something when `eval_strategy` is set.
+        super().__init__(model=model, args=args, eval_dataset=[])
+        self.remove_callback(PrinterCallback)
+        self.recipe = recipe
+        self.progress = progress
+        self.root = Path(args.output_dir) / "checkpoints"
+        self._measure = measure
+        self._report = report
+        self._recorder = recorder
+        num_batches = args.max_steps * args.gradient_accumulation_steps
+        self._batches = StepBatches(stream, num_batches, self._position)
+        self._samples_before = progress.samples
+        self._clock = (time.perf_counter(), progress.samples)
+
+    def get_train_dataloader(self) -> StepBatches:
+        """Our stream; accelerate never sees it."""
+        return self._batches
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Measures, records, asks `report`, and notes whether this was the last step."""
+        started = time.perf_counter()
+        with self.accelerator.autocast():
+            scores = self._measure()
+        step, samples = self.state.global_step, self._samples()
+        self.progress = advance(self.progress, step, samples, scores, self.recipe.training)
+        if self.progress.stop != "diverged":
+            seconds = time.perf_counter() - started
+            self._record(scores, {"evaluation_s": seconds})
+            go_on = self._report({"step": step, "samples": samples, **scores})
+            if not on_first(lambda: go_on) and self.progress.stop is None:
+                self.progress = replace(self.progress, stop="reported")
+        self.control.should_training_stop |= self.progress.stop is not None
+        self._clock = (time.perf_counter(), samples)
+        return {}
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Records loss, gradient norm and learning rate; Hugging Face's summary is left out."""
+        if "loss" not in logs:
+            return
+        then, samples_then = self._clock
+        self._clock = (time.perf_counter(), self._samples())
+        rate = (self._clock[1] - samples_then) / max(1e-9, self._clock[0] - then)
+        self._record(logs, {"samples_per_s": rate})
+
+    def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
+        # A record at every checkpoint: the mean loss since the last one then never spans a resume.
+        self.control.should_log |= self.control.should_evaluate
+        super()._maybe_log_save_evaluate(*args, **kwargs)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Writes a checkpoint that counts once it is whole, then removes those not kept."""
+        step, keep = self.state.global_step, self.recipe.checkpoints.keep
+        if not is_kept(keep, self.progress.best_step == step):
+            return
+        saving = on_first(lambda: begin(self.root, step))
+        if self.args.should_save:
+            self.model.save_pretrained(saving)
+            self.state.save_to_json(str(saving / "trainer_state.json"))
+        self._save_optimizer_and_scheduler(str(saving))
+        self._save_scaler(str(saving))
+        self._save_rng_state(str(saving))
+        wait_for_all()
+        if is_first():
+            if self._recorder is not None:
+                self._recorder.sync()
+            publish(saving, step, self.progress)
+            prune(self.root, keep, step, self.progress.best_step)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Loads weights strictly; tied ones are stored once."""
+        safetensors.torch.load_model(self.model, Path(resume_from_checkpoint) / WEIGHTS)
+
+    def _position(self) -> int:
+        """Batches that this rank has seen."""
+        return int(self.state.global_step * self.args.gradient_accumulation_steps)
+
+    def _samples(self) -> int:
+        """Clips seen by all ranks, repeats counted; a collective."""
+        return self._samples_before + sum(gather(self._batches.num_clips))
+
+    def _record(self, values: dict[str, float], clock: dict[str, float]) -> None:
+        samples = self._samples()
+        if self._recorder is not None:
+            self._recorder.record(self.state.global_step, samples, values, clock)

@@ -1,0 +1,72 @@
+"""`EncoderContract`: what every encoder must do. A new encoder is one line in `CONFIGS`."""
+
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from kinesweep.core.recipe.model import EncoderConfig, LinearEncoderConfig
+from kinesweep.models.encoders import ENCODERS, build_encoder
+
+WIDTH, OUT = 6, 8
+CONFIGS: dict[str, EncoderConfig] = {
+    "linear": LinearEncoderConfig(dropout=0.5),
+    "linear, nothing optional": LinearEncoderConfig(
+        norm_in=False, norm_out=False, activation="none", dropout=0.0
+    ),
+}
+
+
+@pytest.fixture(params=CONFIGS)
+def config(request: pytest.FixtureRequest) -> EncoderConfig:
+    return CONFIGS[request.param]
+
+
+def make(config: EncoderConfig) -> nn.Module:
+    torch.manual_seed(0)
+    return build_encoder(config, WIDTH, OUT)
+
+
+def clips() -> tuple[torch.Tensor, torch.Tensor]:
+    torch.manual_seed(1)
+    return torch.randn(3, 7, WIDTH), torch.arange(7) < torch.tensor([7, 4, 6])[:, None]
+
+
+def test_every_kind_is_tried() -> None:
+    assert {config.kind for config in CONFIGS.values()} == set(ENCODERS)
+
+
+def test_output_has_the_width_asked_for_and_a_mask_that_fits(config: EncoderConfig) -> None:
+    x_BTE, mask_BT = make(config)(*clips())
+    assert x_BTE.shape == (*mask_BT.shape, OUT)
+    assert mask_BT.dtype == torch.bool
+    assert mask_BT.any(dim=1).all()
+
+
+def test_padding_and_neighbours_change_nothing(config: EncoderConfig) -> None:
+    encoder = make(config).eval()
+    x_BTD, mask_BT = clips()
+    x_BTD[1, 4:] = 1e3  # whatever stands in the padding
+    out_BTE, out_mask_BT = encoder(x_BTD, mask_BT)
+    alone_BTE, alone_mask_BT = encoder(x_BTD[1:2, :4], mask_BT[1:2, :4])
+    real = out_BTE[1][out_mask_BT[1]]
+    torch.testing.assert_close(real, alone_BTE[0][alone_mask_BT[0]], rtol=0, atol=1e-6)
+
+
+def test_equal_seeds_give_equal_weights(config: EncoderConfig) -> None:
+    first, second = make(config).state_dict(), make(config).state_dict()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_it_pickles(config: EncoderConfig) -> None:
+    encoder = make(config).eval()
+    again = pickle.loads(pickle.dumps(encoder))
+    assert torch.equal(again(*clips())[0], encoder(*clips())[0])
+
+
+def test_every_weight_learns(config: EncoderConfig) -> None:
+    encoder = make(config)
+    x_BTE, _ = encoder(*clips())
+    (x_BTE * torch.arange(1.0, OUT + 1)).sum().backward()
+    assert all(p.grad is not None for p in encoder.parameters())

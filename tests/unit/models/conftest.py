@@ -1,0 +1,112 @@
+"""Tiny models and batches. Vocabulary: 0 padding, 1 beginning, 2 end, words from 3 on."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from kinesweep.core.batch import IGNORE, Batch
+from kinesweep.core.recipe.model import ModelConfig
+from kinesweep.core.seeds import seed_everything
+from kinesweep.core.vocabulary import Vocabulary
+from kinesweep.models import Translator, build_translator
+
+WORDS = Vocabulary(size=30, pad_id=0, bos_id=1, eos_id=2)
+M2M = {
+    "architecture": "m2m_100",
+    "d_model": 16,
+    "encoder_layers": 1,
+    "decoder_layers": 2,
+    "encoder_ffn_dim": 32,
+    "decoder_ffn_dim": 32,
+    "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2,
+    "encoder_layerdrop": 0.0,
+    "decoder_layerdrop": 0.0,
+    "init_std": 0.3,
+}
+T5 = {
+    "architecture": "t5",
+    "d_model": 16,
+    "num_layers": 2,
+    "d_ff": 32,
+    "num_heads": 2,
+    "d_kv": 8,
+    "initializer_factor": 2.0,
+}
+SCRATCH: dict[str, dict[str, Any]] = {"m2m_100": M2M, "bart": {**M2M, "architecture": "bart"}}
+SCRATCH["t5"] = T5
+
+
+@pytest.fixture
+def words() -> Vocabulary:
+    return WORDS
+
+
+@pytest.fixture
+def recipe() -> Callable[..., ModelConfig]:
+    """A recipe part: `recipe("bart", dropout=0.0)`, keys of `scratch` laid over the tiny ones."""
+
+    def make(architecture: str = "m2m_100", **keys: Any) -> ModelConfig:
+        scratch = {**SCRATCH[architecture], **keys}
+        return ModelConfig.model_validate({"backbone": {"scratch": scratch}})
+
+    return make
+
+
+@pytest.fixture
+def translator(recipe: Callable[..., ModelConfig]) -> Callable[..., Translator]:
+    """A seeded model over streams `pose` (5) and `dino` (3): `translator("t5", smoothing=0.1)`."""
+
+    def make(architecture: str = "m2m_100", smoothing: float = 0.0, **keys: Any) -> Translator:
+        seed_everything(1)
+        widths = {"pose": 5, "dino": 3}  # not in the alphabet's order, on purpose
+        return build_translator(recipe(architecture, **keys), widths, WORDS, smoothing)
+
+    return make
+
+
+@pytest.fixture
+def batch() -> Batch:
+    """Four clips whose streams, prompts, decoder prompts and texts all differ in length."""
+    torch.manual_seed(7)
+
+    def mask(*lengths: int) -> torch.Tensor:
+        return torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+
+    labels_BL = torch.randint(3, 30, (4, 6)).masked_fill(~mask(6, 3, 5, 2), IGNORE)
+    forced_mask_BF = mask(1, 2, 0, 2)
+    return Batch(
+        clip_ids=("a", "b", "c", "d"),
+        streams={"pose": torch.randn(4, 7, 5), "dino": torch.randn(4, 4, 3)},
+        frame_masks={"pose": mask(7, 3, 5, 1), "dino": mask(2, 4, 3, 1)},
+        prompt_ids_BP=torch.randint(3, 30, (4, 3)),
+        prompt_mask_BP=mask(0, 3, 1, 2),
+        labels_BL=labels_BL,
+        forced_ids_BF=torch.randint(3, 30, (4, 2)) * forced_mask_BF,
+        forced_mask_BF=forced_mask_BF,
+    )
+
+
+@pytest.fixture
+def alone() -> Callable[[Batch, int], Batch]:
+    """One clip of a batch, cut to its own lengths."""
+
+    def cut(batch: Batch, row: int) -> Batch:
+        def trim(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            return values[row : row + 1, : int(mask[row].sum())]
+
+        masks = batch.frame_masks
+        return Batch(
+            clip_ids=batch.clip_ids[row : row + 1],
+            streams={name: trim(x, masks[name]) for name, x in batch.streams.items()},
+            frame_masks={name: trim(mask, mask) for name, mask in masks.items()},
+            prompt_ids_BP=trim(batch.prompt_ids_BP, batch.prompt_mask_BP),
+            prompt_mask_BP=trim(batch.prompt_mask_BP, batch.prompt_mask_BP),
+            labels_BL=trim(batch.labels_BL, batch.labels_BL != IGNORE),
+            forced_ids_BF=trim(batch.forced_ids_BF, batch.forced_mask_BF),
+            forced_mask_BF=trim(batch.forced_mask_BF, batch.forced_mask_BF),
+        )
+
+    return cut
