@@ -27,10 +27,10 @@ from kinesweep.sources.sample.motion import Noise, Pace, sign_motion
 from kinesweep.sources.sample.recogniser import perfect_recogniser_bleu
 from kinesweep.sources.sample.signers import KNOWN, TEST_ONLY, Signer
 
-DEFAULT_CLIPS = 3200
+DEFAULT_CLIPS = 3700
 MIN_CLIPS = 20
 SPLITS = ("train", "validation", "test")
-VALIDATION_SHARE, TEST_SHARE = 0.1375, 0.1125
+VALIDATION_SHARE, TEST_SHARE = 0.12, 0.1
 UNKNOWN_SIGNER_SHARE = 1 / 3
 """Of the test documents."""
 DOCUMENT_CLIPS = 8

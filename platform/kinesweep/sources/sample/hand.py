@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 
-SIZE = 1.25
+SIZE = 1.15
 _BASE_ALONG = np.array([0.06, 0.22, 0.23, 0.215, 0.195])
 _BASE_ACROSS = np.array([0.07, 0.075, 0.015, -0.04, -0.09])
 _REST_ANGLE = np.array([0.75, 0.12, 0.0, -0.12, -0.25])
