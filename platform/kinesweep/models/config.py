@@ -33,7 +33,7 @@ class KinesweepConfig(PreTrainedConfig):
     label_smoothing: float = 0.0
     is_encoder_decoder: bool = True
 
-    def model_config_of_recipe(self) -> ModelConfig:
+    def recipe_part(self) -> ModelConfig:
         """The recipe's part `model`."""
         return ModelConfig.model_validate(self.model)
 

@@ -26,7 +26,12 @@ def load_exactly(load: Callable[..., Any], folder: Any, *args: Any, **kwargs: An
         CheckpointError: not readable, or keys missing, unexpected or of another shape.
     """
     asked_for_info = kwargs.pop("output_loading_info", False)
-    fixed = {"use_safetensors": True, "output_loading_info": True}
+    # Shapes that differ are let through the loader, so that we can name them.
+    fixed = {
+        "use_safetensors": True,
+        "output_loading_info": True,
+        "ignore_mismatched_sizes": True,
+    }
     try:
         with silent():
             model, info = load(folder, *args, **{**kwargs, **fixed})
@@ -46,7 +51,7 @@ def _problems(info: dict[str, Any]) -> list[str]:
     """What the loader had to make up or leave out."""
     found = []
     for name in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        keys = sorted(str(key) for key in info.get(name) or ())
+        keys = sorted(key if isinstance(key, str) else str(key[0]) for key in info[name])
         if keys:
             shown = ", ".join(f"`{key}`" for key in keys[:3])
             more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""

@@ -59,7 +59,7 @@ class Translator(PreTrainedModel):
 
     def __init__(self, config: KinesweepConfig, backbone: PreTrainedModel | None = None) -> None:
         super().__init__(config)
-        recipe = config.model_config_of_recipe()
+        recipe = config.recipe_part()
         self._kind = BACKBONES[recipe.backbone.kind]
         self._vocabulary = config.words()
         if backbone is None:

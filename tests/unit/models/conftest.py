@@ -49,7 +49,8 @@ def recipe() -> Callable[..., ModelConfig]:
     """A recipe part: `recipe("bart", dropout=0.0)`, keys of `scratch` laid over the tiny ones."""
 
     def make(architecture: str = "m2m_100", **keys: Any) -> ModelConfig:
-        scratch = {**SCRATCH[architecture], **keys}
+        tiny = SCRATCH.get(architecture, M2M)
+        scratch = {**tiny, "architecture": architecture, **keys}
         return ModelConfig.model_validate({"backbone": {"scratch": scratch}})
 
     return make

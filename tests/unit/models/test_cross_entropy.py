@@ -17,8 +17,8 @@ def by_hand(logits_BLV: torch.Tensor, labels_BL: torch.Tensor, smoothing: float)
     return losses
 
 
-@pytest.fixture
-def logits_BLV() -> torch.Tensor:
+@pytest.fixture(name="logits_BLV")
+def scores() -> torch.Tensor:
     torch.manual_seed(0)
     return torch.randn(2, 3, 5)
 

@@ -157,6 +157,13 @@ def test_missing_weights_are_named(saved: tuple[Path, PreTrainedModel]) -> None:
     assert "model.encoder.layer_norm.weight" in refused(saved[0])
 
 
+def test_weights_of_another_shape_are_named(saved: tuple[Path, PreTrainedModel]) -> None:
+    path = saved[0] / "model.safetensors"
+    weights = {**load_file(path), "model.encoder.layer_norm.weight": torch.zeros(3)}
+    save_file(weights, path, metadata={"format": "pt"})
+    assert "model.encoder.layer_norm.weight" in refused(saved[0])
+
+
 def test_weights_too_many_are_warned_of(
     saved: tuple[Path, PreTrainedModel], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -58,4 +58,6 @@ def test_good_keys_pass(recipe: Callable[..., ModelConfig], architecture: str) -
 
 def test_keys_reach_the_backbone(translator: Callable[..., Any]) -> None:
     assert translator(dropout=0.25).backbone.config.dropout == 0.25
-    assert translator("t5", tie_word_embeddings=False).backbone.config.scale_decoder_outputs is False
+    assert (
+        translator("t5", tie_word_embeddings=False).backbone.config.scale_decoder_outputs is False
+    )

@@ -84,17 +84,18 @@ def _read_weights(name: str, config: PreTrainedConfig) -> PreTrainedModel:
                 use_safetensors=True,
                 trust_remote_code=False,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # so that we can name them
             )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(
             f"{_KEY} is `{name}`, whose weights cannot be read: {_line(error)}."
             " They must be safetensors (`save_pretrained` writes them); pickles are not read."
         ) from None
-    missing = sorted(info["missing_keys"])
+    missing = sorted([*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])])
     if missing:
         raise InputError(
-            f"{_KEY} is `{name}`, which lacks {len(missing)} weights of a `{config.model_type}`,"
-            f" among them `{missing[0]}`."
+            f"{_KEY} is `{name}`, where {len(missing)} weights of a `{config.model_type}` are"
+            f" missing or of another shape, among them `{missing[0]}`."
         )
     unexpected = sorted(info["unexpected_keys"])
     if unexpected:

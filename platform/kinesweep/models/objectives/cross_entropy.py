@@ -27,7 +27,7 @@ def cross_entropy(
     smoothing: float = 0.0,
     num_items: Tensor | int | None = None,
 ) -> Tensor:
-    """The training loss, a scalar in float32.
+    """The training loss, a scalar in float32 or better.
 
     Args:
         logits_BLV: scores before the softmax.
@@ -35,8 +35,9 @@ def cross_entropy(
         smoothing: share of the target spread evenly over the vocabulary.
         num_items: scored labels of the whole optimiser step; None: those of this batch.
     """
+    at_least_float32 = torch.promote_types(logits_BLV.dtype, torch.float32)
     total = functional.cross_entropy(
-        logits_BLV.flatten(0, 1).float(),
+        logits_BLV.flatten(0, 1).to(at_least_float32),
         labels_BL.flatten(),
         ignore_index=IGNORE,
         label_smoothing=smoothing,

@@ -1,0 +1,125 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from kinesweep.core.batch import Batch
+from kinesweep.models import Translator
+from kinesweep.models.generation import BeamCache, ForcedPrompt
+
+Make = Callable[..., Translator]
+
+
+@pytest.fixture
+def counted(translator: Make) -> tuple[Translator, dict[str, list[int]]]:
+    """A model, and the rows that its halves saw in each call."""
+    model = translator().eval()
+    rows: dict[str, list[int]] = {"encoder": [], "decoder": []}
+    halves = {"encoder": model.backbone.get_encoder(), "decoder": model.backbone.get_decoder()}
+    for name, half in halves.items():
+
+        def count(_: object, __: object, output: object, name: str = name) -> None:
+            rows[name].append(output.last_hidden_state.shape[0])  # type: ignore[attr-defined]
+
+        half.register_forward_hook(count)
+    return model, rows
+
+
+@pytest.mark.parametrize("num_beams", [1, 2, 5])
+def test_beams_asked_for_are_beams_used_and_the_encoder_runs_once(
+    counted: tuple[Translator, dict[str, list[int]]], batch: Batch, num_beams: int
+) -> None:
+    model, rows = counted
+    model.generate(**batch.generation_inputs(), num_beams=num_beams, max_new_tokens=6)
+    assert rows["encoder"] == [4]
+    assert set(rows["decoder"]) == {4 * num_beams}
+
+
+def test_decoding_reads_one_token_a_step(translator: Make, batch: Batch) -> None:
+    model = translator().eval()
+    lengths: list[int] = []
+    model.backbone.get_decoder().register_forward_hook(
+        lambda _, __, output: lengths.append(output.last_hidden_state.shape[1])
+    )
+    model.generate(**batch.generation_inputs(), num_beams=3, max_new_tokens=6)
+    assert set(lengths) == {1}
+
+
+def test_more_beams_find_texts_at_least_as_likely(translator: Make, batch: Batch) -> None:
+    """Scored by the model itself, to a fixed number of tokens: wrong reordering would lose."""
+    better = 0
+    for architecture in ("m2m_100", "bart", "t5"):
+        model = translator(architecture).eval()
+        scores = []
+        for num_beams in (1, 8):
+            ids_BL = model.generate(
+                **batch.generation_inputs(), num_beams=num_beams, max_new_tokens=5
+            )
+            labels_BL = ids_BL.masked_fill(ids_BL == 0, -100)
+            logits_BLV = model(**batch.generation_inputs(), labels=labels_BL).logits.detach()
+            log_p_BL = logits_BLV.log_softmax(2).gather(2, ids_BL[:, :, None])[:, :, 0]
+            real_BL = labels_BL != -100
+            scores.append((log_p_BL * real_BL).sum(1) / real_BL.sum(1))
+        better += int((scores[1] > scores[0] + 1e-3).sum())
+        assert (scores[1] >= scores[0] - 1e-4).all()
+    assert better > 0
+
+
+def test_moving_only_the_decoders_cache_changes_no_text(
+    translator: Make, batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = translator().eval()
+    asked = {"num_beams": 4, "max_new_tokens": 8}
+    fast = model.generate(**batch.generation_inputs(), **asked)
+    monkeypatch.delattr(BeamCache, "reorder_cache")
+    assert torch.equal(model.generate(**batch.generation_inputs(), **asked), fast)
+
+
+def test_forced_prompts_of_different_lengths_with_beams() -> None:
+    ids = torch.tensor([[7, 8], [9, 0], [0, 0]])
+    mask = torch.tensor([[True, True], [True, False], [False, False]])
+    force = ForcedPrompt(ids, mask)
+    scores = torch.randn(6, 10)  # three clips, two beams
+    first = force(torch.zeros(6, 1, dtype=torch.long), scores)
+    assert first[:4].argmax(dim=1).tolist() == [7, 7, 9, 9]
+    assert (first[:4].amax(dim=1) == 0).all() and first[:4].isneginf().sum() == 4 * 9
+    assert torch.equal(first[4:], scores[4:])
+    second = force(torch.zeros(6, 2, dtype=torch.long), scores)
+    assert second[:2].argmax(dim=1).tolist() == [8, 8]
+    assert torch.equal(second[2:], scores[2:])
+    assert force(torch.zeros(6, 3, dtype=torch.long), scores) is scores
+
+
+def test_no_prompt_at_all_forces_nothing() -> None:
+    scores = torch.randn(2, 5)
+    none = torch.zeros(2, 0)
+    assert ForcedPrompt(none.long(), none.bool())(torch.zeros(2, 1), scores) is scores
+
+
+@pytest.mark.parametrize("num_beams", [1, 4])
+def test_text_ends_once_and_padding_follows(translator: Make, batch: Batch, num_beams: int) -> None:
+    model = translator("t5").eval()
+    # The end of a sentence made likely, so that rows end at different steps.
+    with torch.no_grad():
+        model.get_input_embeddings().weight[2] *= 3
+    ids_BL = model.generate(**batch.generation_inputs(), num_beams=num_beams, max_new_tokens=12)
+    ended_BL = (ids_BL == 2).cumsum(dim=1) > 0
+    assert ended_BL.any()
+    after_BL = ended_BL & (ids_BL != 2)
+    assert (ids_BL[after_BL] == 0).all()
+    assert ((ids_BL == 2).sum(dim=1) <= 1).all()
+
+
+def test_length_is_bounded_prompt_included(translator: Make, batch: Batch) -> None:
+    ids_BL = (
+        translator()
+        .eval()
+        .generate(
+            **batch.generation_inputs(),
+            forced_ids=batch.forced_ids_BF,
+            forced_mask=batch.forced_mask_BF,
+            num_beams=2,
+            max_new_tokens=3,
+        )
+    )
+    assert ids_BL.shape[1] <= 3

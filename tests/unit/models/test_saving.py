@@ -1,0 +1,138 @@
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModel
+
+from kinesweep.core.batch import Batch
+from kinesweep.core.errors import CheckpointError
+from kinesweep.models import KinesweepConfig, Translator
+
+ROOT = Path(__file__).resolve().parents[3]
+Make = Callable[..., Translator]
+FRESH = """
+import sys, torch
+from transformers import AutoModel
+import kinesweep.models
+model = AutoModel.from_pretrained(sys.argv[1])
+inputs = torch.load(sys.argv[2], weights_only=True)
+with torch.no_grad():
+    logits = model(**inputs).logits
+del inputs["labels"]
+torch.save({"logits": logits, "ids": model.generate(**inputs, num_beams=3)}, sys.argv[3])
+"""
+
+
+@pytest.fixture
+def saved(translator: Make, tmp_path: Path) -> tuple[Translator, Path]:
+    model = translator("bart", smoothing=0.1).eval()
+    model.save_pretrained(tmp_path / "model")
+    return model, tmp_path / "model"
+
+
+@pytest.mark.parametrize("architecture", ["m2m_100", "bart", "t5"])
+def test_reload_is_exact_in_a_fresh_process(
+    translator: Make, batch: Batch, tmp_path: Path, architecture: str
+) -> None:
+    torch.set_num_threads(1)
+    model = translator(architecture, smoothing=0.1).eval()
+    model.save_pretrained(tmp_path / "model")
+    torch.save(batch.inputs(), tmp_path / "inputs.pt")
+    paths = [str(tmp_path / name) for name in ("model", "inputs.pt", "outputs.pt")]
+    env = {"PYTHONPATH": str(ROOT / "platform"), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", FRESH, *paths], env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout + done.stderr == "", "reading a model is quiet"
+    outputs = torch.load(paths[2], weights_only=True)
+    with torch.no_grad():
+        assert torch.equal(outputs["logits"], model(**batch.inputs()).logits)
+    assert torch.equal(outputs["ids"], model.generate(**batch.generation_inputs(), num_beams=3))
+
+
+@pytest.mark.parametrize("architecture", ["m2m_100", "bart", "t5"])
+def test_tied_weights_are_stored_once_and_tied_again(
+    translator: Make, tmp_path: Path, architecture: str
+) -> None:
+    model = translator(architecture)
+    model.save_pretrained(tmp_path)
+    rows = [key for key, value in load_file(tmp_path / "model.safetensors").items()
+            if value.shape == (30, 16)]  # fmt: skip
+    assert len(rows) == 1
+    again = Translator.from_pretrained(tmp_path).backbone
+    assert again.lm_head.weight is again.get_input_embeddings().weight
+
+
+def test_equal_models_save_equal_bytes(translator: Make, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        translator("t5").save_pretrained(tmp_path / name)
+    for file in ("model.safetensors", "config.json"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_configuration_keeps_streams_in_order(saved: tuple[Translator, Path]) -> None:
+    config = AutoConfig.from_pretrained(saved[1])
+    assert isinstance(config, KinesweepConfig)
+    assert list(config.widths().items()) == [("pose", 5), ("dino", 3)]
+    assert config.label_smoothing == 0.1
+    assert config.recipe_part() == saved[0].config.recipe_part()
+    assert list(AutoModel.from_pretrained(saved[1]).encoders) == ["pose", "dino"]
+
+
+def edited(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> str:
+    """What loading says after a change of the weights."""
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    change(weights)
+    save_file(weights, path, metadata={"format": "pt"})
+    with pytest.raises(CheckpointError) as caught:
+        Translator.from_pretrained(folder)
+    return str(caught.value)
+
+
+def test_missing_weights_are_an_error(saved: tuple[Translator, Path]) -> None:
+    for key in ("encoders.pose.linear.weight", "backbone.model.encoder.layers.0.fc1.bias"):
+        saved[0].save_pretrained(saved[1])
+        assert f"missing `{key}`" in edited(saved[1], lambda weights, key=key: weights.pop(key))
+
+
+def test_weights_too_many_are_an_error(saved: tuple[Translator, Path]) -> None:
+    text = edited(saved[1], lambda weights: weights.update(adapter=torch.zeros(2)))
+    assert "unexpected `adapter`" in text
+
+
+def test_weights_of_another_shape_are_an_error(saved: tuple[Translator, Path]) -> None:
+    key = "encoders.dino.linear.weight"
+    assert key in edited(saved[1], lambda weights: weights.update({key: torch.zeros(16, 4)}))
+
+
+def test_a_damaged_file_is_an_error(saved: tuple[Translator, Path]) -> None:
+    path = saved[1] / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match="cannot be loaded"):
+        Translator.from_pretrained(saved[1])
+
+
+def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="cannot be loaded"):
+        Translator.from_pretrained(tmp_path)
+
+
+def test_a_pickle_is_not_read(saved: tuple[Translator, Path]) -> None:
+    model, folder = saved
+    (folder / "model.safetensors").unlink()
+    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    with pytest.raises(CheckpointError):
+        Translator.from_pretrained(folder)
+
+
+def test_no_path_of_this_machine_is_saved(saved: tuple[Translator, Path]) -> None:
+    text = (saved[1] / "config.json").read_text()
+    assert str(saved[1]) not in text
+    assert json.loads(text)["model_type"] == "kinesweep"
