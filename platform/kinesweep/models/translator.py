@@ -8,6 +8,7 @@ Shapes: B clips, T frames, D features, P prompt tokens, N vectors joined, E widt
 F forced tokens, V vocabulary.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -221,6 +222,7 @@ def build_translator(
     widths: dict[str, int],
     vocabulary: Vocabulary,
     label_smoothing: float = 0.0,
+    statistics: Mapping[str, tuple[Any, Any]] | None = None,
 ) -> Translator:
     """A new model; seed first (`core.seeds.seed_everything`).
 
@@ -229,6 +231,7 @@ def build_translator(
         widths: of each stream of the store, in its order.
         vocabulary: of the tokenizer.
         label_smoothing: `training.label_smoothing_factor`.
+        statistics: stream → mean (D,) and deviation (D,) of the training split; None: 0 and 1.
 
     Raises:
         ConfigError: a key of the backbone is wrong.
@@ -238,7 +241,11 @@ def build_translator(
     exact_size = config.tokenizer.kind == "train"
     backbone = kind.create(config.backbone, vocabulary, exact_size)
     plain = describe(config, widths, vocabulary, label_smoothing, backbone)
-    return Translator(plain, backbone)
+    translator = Translator(plain, backbone)
+    for name, (mean_D, deviation_D) in (statistics or {}).items():
+        mean, deviation = torch.as_tensor(mean_D), torch.as_tensor(deviation_D)
+        translator.encoders[name].set_statistics(mean, deviation)
+    return translator
 
 
 def check_model(config: ModelConfig) -> None:

@@ -21,6 +21,7 @@ from kinesweep.core.recipe import Recipe
 from kinesweep.core.runlog import RunLog
 from kinesweep.models.translator import Translator, build_translator
 from kinesweep.store.reader import Store, open_store
+from kinesweep.store.statistics import frame_statistics
 from kinesweep.training.arguments import training_arguments
 from kinesweep.training.checkpoints import (
     Checkpoint,
@@ -119,6 +120,7 @@ def _build(recipe: Recipe, store: Store) -> _Parts:
         store.schema.widths,
         text.vocabulary,
         recipe.training.label_smoothing_factor,
+        frame_statistics(store) if model.encoder.standardize else None,
     )
     return _Parts(store, text, translator.to(device), device)
 

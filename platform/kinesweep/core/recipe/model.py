@@ -8,9 +8,12 @@ from kinesweep.core.config import Frozen
 
 
 class LinearEncoderConfig(Frozen):
-    """Layer norm → linear → dropout → layer norm → activation; each but the linear is optional."""
+    """Standardise → norm → linear → dropout → norm → activation; all but linear is optional."""
 
     kind: Literal["linear"] = Field("linear", description="Encoder of a stream.")
+    standardize: bool = Field(
+        True, description="Subtract each feature's mean over train, divide by its deviation."
+    )
     norm_in: bool = Field(True, description="Normalise the features of a frame first.")
     norm_out: bool = Field(True, description="Normalise after the linear layer.")
     activation: Literal["relu", "none"] = Field("relu", description="Last step.")

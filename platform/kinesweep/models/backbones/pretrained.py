@@ -44,7 +44,6 @@ def load_pretrained(name: str, vocabulary: Vocabulary, exact_size: bool) -> PreT
         with silent():
             backbone.resize_token_embeddings(vocabulary.size)
     # The folder's path is no part of the model; saved with it, it would name this machine.
-    backbone.config.name_or_path = ""
     return backbone
 
 

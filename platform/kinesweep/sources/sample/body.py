@@ -1,15 +1,16 @@
 """From motion parameters to the 576 points of a frame.
 
-Arms follow the wrists by two-bone geometry, the head carries the face, legs hang below the image as they do in a
-desk shot. Ends in pixels, rounded to 1/64 pixel: a rounding that swallows the last bits in which sines differ between
-processors, so the same arguments give the same bytes on another machine too.
+Arms follow the wrists by two-bone geometry, the head carries the face, legs hang below the image
+as they do in a desk shot. Ends in pixels, rounded to 1/64 pixel: a rounding that swallows the
+last bits in which sines differ between processors, so the same arguments give the same bytes on
+another machine too.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.sources.sample import layout
-from kinesweep.sources.sample.face import HALF_HEIGHT, face_points, turned
+from kinesweep.sources.sample.face import face_points, turned
 from kinesweep.sources.sample.hand import hand_points
 from kinesweep.sources.sample.motion import BROW, DOMINANT, OPEN, OTHER, TILT, WIDE, YAW, Motion
 from kinesweep.sources.sample.signers import Signer
@@ -52,8 +53,7 @@ def render(
         other[:, :, 0] *= -1
         left, right = (other, motion.lost_TH[:, 1]), (dominant, motion.lost_TH[:, 0])
     body = _body(face, left[0], right[0])
-    parts = [body, face, left[0], right[0]]
-    units = np.concatenate(parts, axis=1)
+    units = np.concatenate([body, face, left[0], right[0]], axis=1)
     units += rng.normal(0, jitter, units.shape)
     points = _to_image(units, body, signer)
     confidence = np.ones(points.shape[:2])
@@ -94,17 +94,18 @@ def _body(face: FloatArray, left_hand: FloatArray, right_hand: FloatArray) -> Fl
 
 
 def _elbow(shoulder: FloatArray, wrist_TC: FloatArray, sign: float) -> FloatArray:
-    """The elbow outwards of the line from shoulder to wrist."""
+    """The elbow, hanging down and outwards; what it cannot hang in the image goes into depth."""
     reach = wrist_TC[:, :2] - shoulder[:2]
     length = np.maximum(np.linalg.norm(reach, axis=1), 1e-6)
     span = np.minimum(length, 0.98 * (_UPPER_ARM + _FOREARM))
     along = (_UPPER_ARM**2 - _FOREARM**2 + span**2) / (2 * span)
     aside = np.sqrt(np.maximum(_UPPER_ARM**2 - along**2, 0))
     unit = reach / length[:, None]
-    normal = np.stack([unit[:, 1], -unit[:, 0]], axis=1) * sign
+    normal = np.stack([unit[:, 1], -unit[:, 0]], axis=1)
+    hang = normal @ (np.array([sign, 1.2]) / np.hypot(1.0, 1.2))
     elbow = np.zeros_like(wrist_TC)
-    elbow[:, :2] = shoulder[:2] + along[:, None] * unit + aside[:, None] * normal
-    elbow[:, 2] = -0.2
+    elbow[:, :2] = shoulder[:2] + along[:, None] * unit + (aside * hang)[:, None] * normal
+    elbow[:, 2] = 0.3 * aside * np.sqrt(np.maximum(1 - hang**2, 0))
     return elbow
 
 

@@ -1,8 +1,9 @@
 """A face of 468 points from mouth, brows and eyes.
 
-The 128 contour points that survive `reduce_holistic` lie on an oval, lips, eyes and brows that move; the other 340
-fill the oval and move with the nearest of these no more than a mask would. Good for non-manual marking (a raised
-brow, a shaken head, a shaped mouth), useless for telling people apart.
+The 128 contour points that survive `reduce_holistic` lie on an oval, lips, eyes and brows that
+move; the other 340 fill the oval and move with the nearest of these no more than a mask would.
+Good for non-manual marking (a raised brow, a shaken head, a shaped mouth), useless for telling
+people apart.
 """
 
 import numpy as np
@@ -89,7 +90,7 @@ def face_points(brow_T: FloatArray, open_T: FloatArray, wide_T: FloatArray) -> F
 
 
 def turned(face_TNC: FloatArray, yaw_T: FloatArray, tilt_T: FloatArray) -> FloatArray:
-    """The face after a turn to the side (`yaw_T`) and a lean of the head (`tilt_T`), both (T,) in radians."""
+    """The face turned to the side by `yaw_T` and leant over by `tilt_T`, both (T,) radians."""
     cos, sin = np.cos(yaw_T)[:, None], np.sin(yaw_T)[:, None]
     x, y, z = np.moveaxis(face_TNC, -1, 0)
     x, z = x * cos - z * sin, x * sin + z * cos

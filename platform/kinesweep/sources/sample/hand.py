@@ -1,8 +1,9 @@
 """A hand of 21 points from how far its fingers are bent.
 
-Five flexions, a spread, an angle in the image and a roll about the hand's own axis give the points of MediaPipe's
-hand, wrist first, four a finger. Finger lengths are shares of the shoulder distance (an adult's hand is about half
-of it). A kinematic sketch, not anatomy: fingers curl in one plane, and the thumb swings across the palm.
+Five flexions, a spread, an angle in the image and a roll about the hand's own axis give the
+points of MediaPipe's hand, wrist first, four a finger. Finger lengths are shares of the shoulder
+distance (an adult's hand is about half of it). A kinematic sketch, not anatomy: fingers curl in
+one plane, and the thumb swings across the palm.
 """
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 
 SIZE = 1.15
+"""Of the hands, beside an average signer's: far from the camera fingers would be lost in jitter."""
 _BASE_ALONG = np.array([0.06, 0.22, 0.23, 0.215, 0.195])
 _BASE_ACROSS = np.array([0.07, 0.075, 0.015, -0.04, -0.09])
 _REST_ANGLE = np.array([0.75, 0.12, 0.0, -0.12, -0.25])
@@ -39,7 +41,7 @@ def hand_points(
     Args:
         flexion_TF: (T, 5) from 0 (straight) to 1 (bent), thumb first.
         spread_T: (T,) from 0 (fingers together) to 1.
-        angle_T: (T,) radians in the image; 0 points the fingers up, positive turns them to positive x.
+        angle_T: (T,) radians in the image; 0 points the fingers up, positive turns them to +x.
         roll_T: (T,) radians about the hand's axis; 0 shows the palm flat.
 
     Returns:

@@ -1,58 +1,40 @@
 """The 576-point MediaPipe Holistic layout of a `.pose` file, and its bytes.
 
-Frames of (576, 3) pixel coordinates and (576,) confidences pass through here to the `.pose` v0.2 bytes that
-pose-format reads. The names and their order are MediaPipe's; the limbs are the body's, the hands' and the face's
-128 contour points. The face's 2,556 tessellation lines are left out: they serve drawing only and would add 25 KB
-to every file of about 250 KB. Not a general writer: one person, one layout.
+Frames of (576, 3) pixel coordinates and (576,) confidences pass through here to the `.pose` v0.2
+bytes that pose-format reads. The names and their order are MediaPipe's; the limbs are the body's,
+the hands' and the face's 128 contour points. The face's 2,556 tessellation lines are left out:
+they serve drawing only and would add 25 KB to every file of about 250 KB. Not a general writer:
+one person, one layout.
 """
 
 from functools import lru_cache
 from io import BytesIO
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 from pose_format.numpy import NumPyPoseBody
 from pose_format.pose_header import PoseHeader, PoseHeaderComponent, PoseHeaderDimensions
 
-# Legend: T frames, P points (576), C coordinates (x, y in pixels; z as a share of the image's width).
+# Legend: T frames, P points (576), C coordinates (x and y in pixels, z in image widths).
 
 FPS = 12.0
 WIDTH_PX, HEIGHT_PX = 640, 480
 
+_EYES = ("EYE_INNER", "EYE", "EYE_OUTER")
+_ARM_NAMES = ("SHOULDER", "ELBOW", "WRIST", "PINKY", "INDEX", "THUMB")
+_LEG_NAMES = ("HIP", "KNEE", "ANKLE", "HEEL", "FOOT_INDEX")
 BODY_NAMES = (
-    *(
-        "NOSE",
-        "LEFT_EYE_INNER",
-        "LEFT_EYE",
-        "LEFT_EYE_OUTER",
-        "RIGHT_EYE_INNER",
-        "RIGHT_EYE",
-        "RIGHT_EYE_OUTER",
-    ),
+    "NOSE",
+    *(f"{side}_{name}" for side in ("LEFT", "RIGHT") for name in _EYES),
     *("LEFT_EAR", "RIGHT_EAR", "MOUTH_LEFT", "MOUTH_RIGHT"),
-    *(
-        f"{side}_{joint}"
-        for joint in (
-            "SHOULDER",
-            "ELBOW",
-            "WRIST",
-            "PINKY",
-            "INDEX",
-            "THUMB",
-            "HIP",
-            "KNEE",
-            "ANKLE",
-            "HEEL",
-            "FOOT_INDEX",
-        )
-        for side in ("LEFT", "RIGHT")
-    ),
+    *(f"{side}_{name}" for name in (*_ARM_NAMES, *_LEG_NAMES) for side in ("LEFT", "RIGHT")),
 )
-FINGERS = ("THUMB", "INDEX_FINGER", "MIDDLE_FINGER", "RING_FINGER", "PINKY")
+_FINGERS = ("THUMB", "INDEX_FINGER", "MIDDLE_FINGER", "RING_FINGER", "PINKY")
 HAND_NAMES = (
     "WRIST",
     *(f"THUMB_{joint}" for joint in ("CMC", "MCP", "IP", "TIP")),
-    *(f"{finger}_{joint}" for finger in FINGERS[1:] for joint in ("MCP", "PIP", "DIP", "TIP")),
+    *(f"{finger}_{joint}" for finger in _FINGERS[1:] for joint in ("MCP", "PIP", "DIP", "TIP")),
 )
 NUM_BODY, NUM_FACE, NUM_HAND = len(BODY_NAMES), 468, len(HAND_NAMES)
 FACE_START = NUM_BODY
@@ -84,53 +66,15 @@ OPEN_CONTOURS = (
     *(RIGHT_BROW_LOWER, RIGHT_BROW_UPPER, LEFT_BROW_LOWER, LEFT_BROW_UPPER),
 )
 
-_FACE_LIMBS = (
-    *zip(FACE_OVAL, (*FACE_OVAL[1:], FACE_OVAL[0]), strict=True),
-    *(pair for line in OPEN_CONTOURS for pair in zip(line[:-1], line[1:], strict=True)),
+_BODY_LINES = (
+    *((7, 3, 2, 1, 0, 4, 5, 6, 8), (9, 10), (11, 12), (11, 23), (12, 24), (23, 24)),
+    *((11, 13, 15, 17, 19, 15, 21), (12, 14, 16, 18, 20, 16, 22)),
+    *((23, 25, 27, 29, 31, 27), (24, 26, 28, 30, 32, 28)),
 )
-_BODY_LIMBS = (
-    *(
-        (0, 1),
-        (1, 2),
-        (2, 3),
-        (3, 7),
-        (0, 4),
-        (4, 5),
-        (5, 6),
-        (6, 8),
-        (9, 10),
-        (11, 12),
-        (11, 13),
-        (13, 15),
-    ),
-    *(
-        (15, 17),
-        (15, 19),
-        (15, 21),
-        (17, 19),
-        (12, 14),
-        (14, 16),
-        (16, 18),
-        (16, 20),
-        (16, 22),
-        (18, 20),
-    ),
-    *(
-        (11, 23),
-        (12, 24),
-        (23, 24),
-        (23, 25),
-        (24, 26),
-        (25, 27),
-        (26, 28),
-        (27, 29),
-        (28, 30),
-        (29, 31),
-    ),
-    *((30, 32), (27, 31), (28, 32)),
+_HAND_LINES = (
+    *((0, 1, 2, 3, 4), (0, 5, 6, 7, 8), (9, 10, 11, 12), (13, 14, 15, 16)),
+    *((0, 17, 18, 19, 20), (5, 9, 13, 17)),
 )
-_PALM_LIMBS = ((0, 1), (0, 5), (5, 9), (9, 13), (13, 17), (0, 17))
-_HAND_LIMBS = (*_PALM_LIMBS, *((f + j, f + j + 1) for f in range(1, 21, 4) for j in range(3)))
 
 
 def pose_bytes(points_TPC: NDArray[np.float32], confidence_TP: NDArray[np.float32]) -> bytes:
@@ -138,7 +82,7 @@ def pose_bytes(points_TPC: NDArray[np.float32], confidence_TP: NDArray[np.float3
 
     Args:
         points_TPC: (T, 576, 3), x and y in pixels, z as a share of the image's width.
-        confidence_TP: (T, 576) in 0..1; where it is 0 the point was not found and its coordinates are 0.
+        confidence_TP: (T, 576) in 0..1; 0 where the point was not found.
     """
     buffer = BytesIO()
     body = NumPyPoseBody(FPS, points_TPC[:, None], confidence_TP[:, None])
@@ -148,14 +92,14 @@ def pose_bytes(points_TPC: NDArray[np.float32], confidence_TP: NDArray[np.float3
 
 @lru_cache(maxsize=1)
 def _header_bytes() -> bytes:
+    face_names = tuple(str(i) for i in range(NUM_FACE))
+    face_lines = ((*FACE_OVAL, FACE_OVAL[0]), *OPEN_CONTOURS)
     components = [
-        _component("POSE_LANDMARKS", BODY_NAMES, _BODY_LIMBS, (255, 0, 0)),
-        _component(
-            "FACE_LANDMARKS", tuple(str(i) for i in range(NUM_FACE)), _FACE_LIMBS, (128, 0, 0)
-        ),
-        _component("LEFT_HAND_LANDMARKS", HAND_NAMES, _HAND_LIMBS, (0, 192, 0)),
-        _component("RIGHT_HAND_LANDMARKS", HAND_NAMES, _HAND_LIMBS, (192, 128, 0)),
-        _component("POSE_WORLD_LANDMARKS", BODY_NAMES, _BODY_LIMBS, (255, 0, 0)),
+        _component("POSE_LANDMARKS", BODY_NAMES, _BODY_LINES, (255, 0, 0)),
+        _component("FACE_LANDMARKS", face_names, face_lines, (128, 0, 0)),
+        _component("LEFT_HAND_LANDMARKS", HAND_NAMES, _HAND_LINES, (0, 192, 0)),
+        _component("RIGHT_HAND_LANDMARKS", HAND_NAMES, _HAND_LINES, (192, 128, 0)),
+        _component("POSE_WORLD_LANDMARKS", BODY_NAMES, _BODY_LINES, (255, 0, 0)),
     ]
     buffer = BytesIO()
     PoseHeader(0.2, PoseHeaderDimensions(WIDTH_PX, HEIGHT_PX, 0), components).write(buffer)
@@ -165,7 +109,8 @@ def _header_bytes() -> bytes:
 def _component(
     name: str,
     points: tuple[str, ...],
-    limbs: tuple[tuple[int, int], ...],
+    lines: tuple[tuple[int, ...], ...],
     color: tuple[int, int, int],
 ) -> PoseHeaderComponent:
-    return PoseHeaderComponent(name, list(points), list(limbs), [color] * len(limbs), "XYZC")
+    limbs = [limb for line in lines for limb in pairwise(line)]
+    return PoseHeaderComponent(name, list(points), limbs, [color] * len(limbs), "XYZC")

@@ -1,8 +1,9 @@
-"""From a row of signs to frames of parameters: where the hands are, how they are shaped, what the face does.
+"""From a row of signs to frames of parameters: places and shapes of the hands, and the face.
 
-Each sign has a few frames of its own; between two signs the parameters glide. Noise is drawn per sign (no sign is
-made twice alike) and per frame (trembling); non-manual marking lies over the signs it belongs to. Everything is in
-shoulder distances with x towards the signing hand's side, so that a left-handed signer is a mirror image.
+Each sign has a few frames of its own; between two signs the parameters glide. Noise is drawn per
+sign (no sign is made twice alike) and per frame (trembling); non-manual marking lies over the
+signs it belongs to. Everything is in shoulder distances with x towards the signing hand's side,
+so that a left-handed signer is a mirror image.
 """
 
 from dataclasses import dataclass
@@ -10,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from kinesweep.sources.sample.forms import MOUTHS, Form, shape_vector
 from kinesweep.sources.sample.grammar import NEGATION, QUESTION
-from kinesweep.sources.sample.lexicon import MOUTHS, Form, lexicon, shape_vector
+from kinesweep.sources.sample.lexicon import lexicon
 from kinesweep.sources.sample.signers import Signer
 
 # Legend: T frames, H columns of one hand, K columns of all parameters.
@@ -41,7 +43,8 @@ class Pace:
     edge_frames: int = 1
 
 
-# Columns of a hand: x, y, angle, roll, five flexions, spread. Then the face: brow, mouth open, mouth wide, yaw, tilt.
+# Columns of a hand: x, y, angle, roll, five flexions, spread.
+# Columns of the face: brow, mouth open, mouth wide, yaw, tilt.
 HAND_COLUMNS = 10
 FACE_COLUMNS = 5
 NUM_COLUMNS = 2 * HAND_COLUMNS + FACE_COLUMNS

@@ -1,7 +1,8 @@
 """What a perfect recogniser of the signs would score: the ceiling of the sample corpus.
 
 Rows of glosses pass through the grammar backwards to a meaning and forwards to its likeliest
-English, and sacreBLEU compares that with the references. Below 100 because a synonym cannot be seen.
+English, and sacreBLEU compares that with the references. Below 100 because a synonym cannot be
+seen.
 """
 
 from collections.abc import Sequence

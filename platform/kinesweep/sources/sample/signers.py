@@ -1,7 +1,7 @@
 """Who signs: speed, size, place, handedness, and an accent of one's own.
 
-Ten signers sign in every split and two more in test alone. They are fixed; the seed of a corpus decides what they say
-and how their hands tremble.
+Ten signers sign in every split and two more in test alone. They are fixed; the seed of a corpus
+decides what they say and how their hands tremble.
 """
 
 from dataclasses import dataclass
@@ -9,16 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kinesweep.sources.sample.lexicon import LANGUAGE_SEED
+from kinesweep.sources.sample.forms import LANGUAGE_SEED
 
 
 @dataclass(frozen=True)
 class Signer:
     """One signer.
 
-    `frames_scale` stretches every sign in time, `reach` every movement in space; `shoulder_px` is the distance
-    between the shoulders and `centre_px` the point between them in the image; `accent` is the spread of this
-    signer's own way with each sign's place (shoulder distances) and angle (radians).
+    `frames_scale` stretches every sign in time, `reach` every movement in space; `shoulder_px` is
+    the distance between the shoulders and `centre_px` the point between them in the image; `accent`
+    is the spread of this signer's own way with each sign's place (shoulder distances) and angle
+    (radians, doubled).
     """
 
     name: str

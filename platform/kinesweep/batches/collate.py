@@ -1,0 +1,99 @@
+"""Clips to a `Batch`: the one place where features and tokens are padded.
+
+Shapes: B clips, T frames, D width, P prompt tokens, L target tokens, F forced tokens.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kinesweep.batches.text import Text
+from kinesweep.core.batch import IGNORE, Batch
+from kinesweep.core.clip import Clip
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A clip's text as tokens.
+
+    Attributes:
+        prompt: before the frames.
+        forced: decoder prompt alone.
+        labels: decoder prompt, text, end of sentence.
+    """
+
+    prompt: tuple[int, ...]
+    forced: tuple[int, ...]
+    labels: tuple[int, ...]
+
+    @classmethod
+    def of(cls, clip: Clip, text: Text, target: str | None = None) -> "Tokens":
+        """Tokens of a clip; `target` stands in for its own first text."""
+        said = target if target is not None else (clip.texts[0] if clip.texts else "")
+        return cls(
+            prompt=tuple(text.encode_prompt(clip.encoder_prompt)),
+            forced=tuple(text.encode_prompt(clip.decoder_prompt)),
+            labels=tuple(text.encode_target(clip.decoder_prompt, said)),
+        )
+
+
+@dataclass(frozen=True)
+class Row:
+    """One clip, ready to be put beside others: its id, stream → (T, D), and its tokens."""
+
+    clip_id: str
+    streams: Mapping[str, NDArray[np.floating]]
+    tokens: Tokens
+
+
+def collate(rows: Sequence[Row], pad_id: int, blank: bool = False) -> Batch:
+    """Pads rows on the right.
+
+    Args:
+        rows: at least one; all with the same streams.
+        pad_id: token that fills prompts.
+        blank: zero all features (a sanity baseline).
+    """
+    streams, masks = {}, {}
+    for name in rows[0].streams:
+        streams[name], masks[name] = _frames([row.streams[name] for row in rows])
+        if blank:
+            streams[name].zero_()
+    prompt_ids, prompt_mask = _ids([row.tokens.prompt for row in rows], pad_id)
+    forced_ids, forced_mask = _ids([row.tokens.forced for row in rows], pad_id)
+    labels, _ = _ids([row.tokens.labels for row in rows], IGNORE)
+    return Batch(
+        clip_ids=tuple(row.clip_id for row in rows),
+        streams=streams,
+        frame_masks=masks,
+        prompt_ids_BP=prompt_ids,
+        prompt_mask_BP=prompt_mask,
+        labels_BL=labels,
+        forced_ids_BF=forced_ids,
+        forced_mask_BF=forced_mask,
+    )
+
+
+def _frames(clips: Sequence[NDArray[np.floating]]) -> tuple[Tensor, Tensor]:
+    """float32 (B, T, D) and bool (B, T)."""
+    lengths = [len(x_TD) for x_TD in clips]
+    x_BTD = np.zeros((len(clips), max(lengths), clips[0].shape[1]), np.float32)
+    for x_TD, row_TD in zip(clips, x_BTD, strict=True):
+        row_TD[: len(x_TD)] = x_TD
+    return torch.from_numpy(x_BTD), _mask(lengths)
+
+
+def _ids(rows: Sequence[Sequence[int]], fill: int) -> tuple[Tensor, Tensor]:
+    """int64 (B, longest) and bool of the same shape."""
+    lengths = [len(row) for row in rows]
+    longest = max(lengths)
+    padded = [[*row, *[fill] * (longest - len(row))] for row in rows]
+    return torch.tensor(padded, dtype=torch.int64).reshape(len(rows), longest), _mask(lengths)
+
+
+def _mask(lengths: Sequence[int]) -> Tensor:
+    return torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]

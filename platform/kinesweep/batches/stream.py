@@ -1,0 +1,136 @@
+"""The endless training data of one rank: position in, batch out.
+
+Batch `position` is a pure function of seed and position: no state to save, any process can make
+any batch, and a resumed run reads on where it stopped. Loader workers only make it sooner.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from kinesweep.batches.collate import Row, Tokens, collate
+from kinesweep.batches.limits import num_frames, within
+from kinesweep.batches.plan import DEFAULT_MAX_FRAMES, plan_epoch
+from kinesweep.batches.text import Text
+from kinesweep.core.batch import Batch
+from kinesweep.core.errors import InputError
+from kinesweep.core.recipe.data import BatchConfig
+from kinesweep.core.seeds import generator
+from kinesweep.store.index import ClipRecord
+from kinesweep.store.reader import Store
+
+
+class TrainStream(Dataset[Batch]):
+    """Batches of the training split, without end.
+
+    Args:
+        store: the features.
+        text: the tokenizer.
+        config: budget, limits, ablation.
+        seed: of the order, and of the ablation's wrong pairs.
+        rank: which part of the stream this is; rank r of w gets every w-th batch.
+        world: how many ranks there are.
+
+    Attributes:
+        dropped: clips left out by the limits, by reason.
+
+    Raises:
+        InputError: no clip is left, or one does not fit in `batch.max_frames`.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        text: Text,
+        config: BatchConfig,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self._store, self._text, self._config = store, text, config
+        self._seed, self._rank, self._world = seed, rank, world
+        self._records, self.dropped = within(store.records("train"), config, "train")
+        self._lengths = [num_frames(record) for record in self._records]
+        self._check_budget()
+        self._targets = _targets(self._records, config, seed)
+        self._tokens: dict[int, Tokens] = {}
+        self._epochs: list[int] = [0]
+        self._planned: tuple[int, list[tuple[int, ...]]] = (-1, [])
+
+    def __getitem__(self, position: int) -> Batch:
+        rows = [
+            Row(self._records[i].clip.id, self._store.features(self._records[i]), self._token(i))
+            for i in self._indices(position)
+        ]
+        blank = self._config.ablation == "zeros"
+        return collate(rows, self._text.vocabulary.pad_id, blank)
+
+    def clip_ids(self, position: int) -> tuple[str, ...]:
+        """Which clips a batch holds."""
+        return tuple(self._records[i].clip.id for i in self._indices(position))
+
+    def loader(self, start: int, stop: int) -> DataLoader[Batch]:
+        """Batches `start` up to, not including, `stop`, in order."""
+        return DataLoader(
+            self,
+            batch_size=None,
+            sampler=range(start, stop),
+            num_workers=self._config.loader_workers,
+            # A generator of its own: the loader draws a number, which must not move dropout's.
+            generator=torch.Generator().manual_seed(0),
+        )
+
+    def padding_share(self, num_batches: int) -> float:
+        """Share of padding in the first batches of this rank."""
+        real = padded = 0
+        for position in range(num_batches):
+            lengths = [self._lengths[i] for i in self._indices(position)]
+            real += sum(lengths)
+            padded += len(lengths) * max(lengths)
+        return 1 - real / padded
+
+    def _indices(self, position: int) -> tuple[int, ...]:
+        """Clips of this rank's batch: epochs follow each other, whatever their number of batches."""
+        place = position * self._world + self._rank
+        while self._epochs[-1] <= place:
+            self._epochs.append(self._epochs[-1] + len(self._plan(len(self._epochs) - 1)))
+        epoch = next(e for e in range(len(self._epochs) - 2, -1, -1) if self._epochs[e] <= place)
+        return self._plan(epoch)[place - self._epochs[epoch]]
+
+    def _plan(self, epoch: int) -> list[tuple[int, ...]]:
+        if self._planned[0] != epoch:
+            plan = plan_epoch(self._lengths, self._config, self._seed, epoch)
+            self._planned = (epoch, plan)
+        return self._planned[1]
+
+    def _token(self, index: int) -> Tokens:
+        if index not in self._tokens:
+            clip = self._records[index].clip
+            self._tokens[index] = Tokens.of(clip, self._text, self._targets[index])
+        return self._tokens[index]
+
+    def _check_budget(self) -> None:
+        """Every clip fits in a batch by itself."""
+        if self._config.clips is not None:
+            return
+        budget = self._config.max_frames or DEFAULT_MAX_FRAMES
+        longest = max(range(len(self._records)), key=self._lengths.__getitem__)
+        if self._lengths[longest] > budget:
+            raise InputError(
+                f"clip `{self._records[longest].clip.id}` has {self._lengths[longest]} frames, more"
+                f" than `batch.max_frames` ({budget}); raise it, or leave such clips out with"
+                " `batch.max_clip_frames`"
+            )
+
+
+def _targets(records: Sequence[ClipRecord], config: BatchConfig, seed: int) -> list[str]:
+    """The text that each clip is trained on: its first, or for `shuffled` that of another clip."""
+    texts = [record.clip.texts[0] if record.clip.texts else "" for record in records]
+    if config.ablation != "shuffled":
+        return texts
+    order = generator(seed, "wrong pairs").permutation(len(texts))
+    wrong = list(texts)
+    for here, there in zip(order, [*order[1:], order[0]], strict=True):
+        wrong[here] = texts[there]
+    return wrong

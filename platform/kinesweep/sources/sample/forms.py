@@ -1,0 +1,129 @@
+"""How signs look: hand shapes, places, movements, and forms that no viewer would mix up.
+
+A form is drawn at random; one too near an earlier one is drawn again, so 140 signs stay readable at
+five frames each. Every ninth form repeats the hands of the one before it and differs by the mouth
+alone. No sign of any real language is described here.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+Hands = Literal["one", "mirror", "base"]
+
+LANGUAGE_SEED = 20240131
+"""The forms are a part of the language, so no argument changes them."""
+MIN_DISTANCE = 0.9
+"""Least distance between the looks of two forms; a hand's breadth over the whole sign."""
+
+# Thumb to little finger, 0 straight to 1 bent, then the spread.
+_HAND_SHAPES = {
+    "fist": (1, 1, 1, 1, 1, 0),
+    "flat": (0.6, 0, 0, 0, 0, 0),
+    "spread": (0, 0, 0, 0, 0, 1),
+    "one": (1, 0, 1, 1, 1, 0),
+    "two": (1, 0, 0, 1, 1, 1),
+    "three": (0, 0, 0, 1, 1, 0.8),
+    "four": (1, 0, 0, 0, 0, 0.8),
+    "horns": (1, 0, 1, 1, 0, 0.6),
+    "call": (0, 1, 1, 1, 0, 0.8),
+    "corner": (0, 0, 1, 1, 1, 0.4),
+    "curve": (0.2, 0.4, 0.4, 0.4, 0.4, 0),
+    "hook": (1, 0.55, 1, 1, 1, 0),
+    "claw": (0.2, 0.5, 0.5, 0.5, 0.5, 1),
+    "thumb": (0, 1, 1, 1, 1, 0),
+    "little": (1, 1, 1, 1, 0, 0),
+    "pinch": (0.5, 0.6, 0, 0, 0, 0.7),
+}
+# Towards the signing hand's side, then down, from between the shoulders, in shoulder distances.
+_HEAD_PLACES = ((0.1, -1.0), (0.35, -0.75), (0.1, -0.4), (0.45, -0.15))
+_CHEST_PLACES = ((0.05, 0.1), (0.65, 0.1), (-0.35, 0.1), (0.3, 0.4), (-0.1, 0.5))
+_WAIST_PLACES = ((0.8, 0.55), (0.15, 0.85), (0.55, 0.9))
+_PLACES = (*_HEAD_PLACES, *_CHEST_PLACES, *_WAIST_PLACES)
+_STRAIGHT_MOVES = ((0.0, 0.0), (0.5, 0.0), (-0.5, 0.0), (0.0, 0.45), (0.0, -0.45))
+_MOVES = (*_STRAIGHT_MOVES, (0.35, 0.35), (-0.35, 0.35), (0.35, -0.35))
+MOUTHS = ((0.0, 0.0), (0.9, 0.0), (0.45, -1.0), (0.15, 1.0))
+"""(open, wide) of the four mouth shapes: still, open, rounded, wide."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a sign looks.
+
+    Shoulder distances and radians, x towards the signing hand's side and y down. `move` leads from
+    the sign's start to its end around `place`, `bow` bends it; `hands` says whether the other hand
+    hangs, mirrors the first, or is held at `base_place` in `base_shape`.
+    """
+
+    shapes: tuple[str, str]
+    place: tuple[float, float]
+    move: tuple[float, float]
+    bow: float
+    angles: tuple[float, float]
+    roll: float
+    hands: Hands
+    base_shape: str
+    base_place: tuple[float, float]
+    mouth: int
+
+
+def shape_vector(name: str) -> FloatArray:
+    """(6,): five flexions and the spread of a hand shape."""
+    return np.array(_HAND_SHAPES[name], dtype=float)
+
+
+def distinct_forms(count: int) -> list[Form]:
+    """Forms of which no two look alike; always the same ones."""
+    rng = np.random.default_rng(LANGUAGE_SEED)
+    forms: list[Form] = []
+    looks: list[FloatArray] = []
+    while len(forms) < count:
+        if len(forms) % 9 == 8:  # a minimal pair: the same hands, the mouth two shapes on
+            forms.append(replace(forms[-1], mouth=(forms[-1].mouth + 2) % len(MOUTHS)))
+            continue
+        form = _draw_form(rng)
+        look = _look(form)
+        if all(np.linalg.norm(look - other) >= MIN_DISTANCE for other in looks):
+            forms.append(form)
+            looks.append(look)
+    return forms
+
+
+def _draw_form(rng: np.random.Generator) -> Form:
+    shapes = list(_HAND_SHAPES)
+    first = shapes[rng.integers(len(shapes))]
+    last = shapes[rng.integers(len(shapes))] if rng.random() < 0.25 else first
+    place = np.array(_PLACES[rng.integers(len(_PLACES))]) + rng.uniform(-0.07, 0.07, 2)
+    move = np.array(_MOVES[rng.integers(len(_MOVES))]) * rng.uniform(0.7, 1.2)
+    angle = float(rng.choice([-1.2, -0.6, 0.0, 0.6]))
+    turn = float(rng.choice([-1.0, 1.0])) if rng.random() < 0.25 else 0.0
+    hands: Hands = ("one", "mirror", "base")[int(rng.choice(3, p=[0.45, 0.3, 0.25]))]
+    return Form(
+        shapes=(first, last),
+        place=(float(place[0]), float(place[1])),
+        move=(float(move[0]), float(move[1])),
+        bow=float(rng.choice([-0.25, 0.0, 0.25])),
+        angles=(angle, angle + turn),
+        roll=float(rng.choice([0.0, 0.7, 2.4])),
+        hands=hands,
+        base_shape=("flat", "fist", "spread", "one")[rng.integers(4)],
+        base_place=(float(rng.choice([-0.1, -0.4])), float(rng.choice([0.35, 0.75]))),
+        mouth=int(rng.integers(len(MOUTHS))),
+    )
+
+
+def _look(form: Form) -> FloatArray:
+    """What a viewer sees of a form, as a vector in which distance is how unlike two signs are."""
+    place, half = np.array(form.place), np.array(form.move) / 2
+    start, end = place - half, place + half
+    base = np.array(form.base_place) + 1 if form.hands == "base" else np.zeros(2)
+    return np.concatenate(
+        [
+            *(1.5 * start, 1.5 * end, [form.bow, float(form.hands == "mirror"), form.roll * 0.3]),
+            *(base, np.array(form.angles) * 0.4),
+            *(0.5 * shape_vector(shape) for shape in form.shapes),
+        ]
+    )
