@@ -1,0 +1,149 @@
+"""The sample corpus on disk: real formats, disjoint splits, equal bytes."""
+
+import csv
+import hashlib
+
+import numpy as np
+import pytest
+from pose_format import Pose
+from pose_format.utils.generic import pose_hide_legs, reduce_holistic
+
+from kinesweep.core.errors import InputError
+from kinesweep.sources.sample import DEFAULT_CLIPS, write_sample
+from kinesweep.sources.sample.corpus import COLUMNS, SPLITS, plan_clips
+from kinesweep.sources.sample.recogniser import best_guess
+from kinesweep.sources.sample.signers import TEST_ONLY
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sample") / "corpus"
+    return write_sample(folder, clips=40, seed=5)
+
+
+def rows(folder, split):
+    with (folder / f"{split}.tsv").open(encoding="utf-8", newline="") as table:
+        return list(csv.DictReader(table, delimiter="\t"))
+
+
+def digest(folder):
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    names = [
+        (str(p.relative_to(folder)), hashlib.sha256(p.read_bytes()).hexdigest()) for p in files
+    ]
+    return hashlib.sha256(repr(names).encode()).hexdigest()
+
+
+def read(path):
+    return Pose.read(path.read_bytes())
+
+
+def test_equal_arguments_give_equal_bytes_whatever_the_workers(corpus, tmp_path):
+    again = write_sample(tmp_path / "again", clips=40, seed=5, workers=2)
+    assert digest(again.out) == digest(corpus.out)
+    other = write_sample(tmp_path / "other", clips=40, seed=6)
+    assert digest(other.out) != digest(corpus.out)
+
+
+def test_tables_name_every_file_and_the_newest_columns(corpus):
+    total = 0
+    for split in SPLITS:
+        table = rows(corpus.out, split)
+        assert tuple(table[0]) == COLUMNS
+        for row in table:
+            assert row["signal"].startswith(f"poses/{split}/")
+            assert (corpus.out / row["signal"]).is_file()
+            assert row["output"][0].isupper()
+            assert row["output"][-1] in ".?"
+        total += len(table)
+    assert total == len(list(corpus.out.rglob("*.pose"))) == 40
+    assert (corpus.train, corpus.validation, corpus.test) == (31, 5, 4)
+
+
+def test_the_summary_counts_what_was_written(corpus):
+    files = list(corpus.out.rglob("*.pose"))
+    assert corpus.num_bytes == sum(path.stat().st_size for path in files)
+    assert corpus.frames == sum(len(read(path).body.data) for path in files)
+    assert "invented" in (corpus.out / "README.txt").read_text(encoding="utf-8")
+
+
+def test_poses_have_the_holistic_layout_and_pass_pose_formats_own_chain(corpus):
+    pose = read(next(corpus.out.rglob("*.pose")))
+    assert round(pose.header.version, 3) == 0.2
+    assert [len(c.points) for c in pose.header.components] == [33, 468, 21, 21, 33]
+    assert {c.format for c in pose.header.components} == {"XYZC"}
+    assert pose.body.data.shape[1:] == (1, 576, 3)
+    reduced = reduce_holistic(pose_hide_legs(pose))
+    reduced.normalize()
+    assert reduced.body.data.shape[1:] == (1, 178, 3)
+    assert np.isfinite(reduced.body.data.filled(0)).all()
+    left = reduced.body.data[
+        :, 0, reduced.header.get_point_index("POSE_LANDMARKS", "LEFT_SHOULDER")
+    ]
+    assert left[:, 0].mean() == pytest.approx(0.5, abs=0.02)
+
+
+def test_limbs_name_points_that_exist(corpus):
+    pose = read(next(corpus.out.rglob("*.pose")))
+    for component in pose.header.components:
+        assert max(max(limb) for limb in component.limbs) < len(component.points)
+    assert [len(c.limbs) for c in pose.header.components] == [35, 124, 21, 21, 35]
+
+
+def test_hands_are_lost_now_and_then(corpus):
+    hands = [read(path).body.confidence[:, 0, 501:543] for path in corpus.out.rglob("*.pose")]
+    lost = np.concatenate(hands).reshape(-1, 2, 21) == 0
+    assert (lost.all(2) == lost.any(2)).all()
+    assert 0.01 < lost.mean() < 0.15
+
+
+def test_the_default_plan_keeps_its_promises():
+    plan = plan_clips(DEFAULT_CLIPS, 0)
+    by_split = {split: [clip for clip in plan if clip.split == split] for split in SPLITS}
+    assert len(by_split["validation"]) >= 400
+    assert len({clip.text for clip in plan}) == len(plan)
+    assert len({tuple(clip.meaning.glosses()) for clip in plan}) == len(plan)
+    signers = {split: {clip.signer.name for clip in clips} for split, clips in by_split.items()}
+    assert signers["test"] - signers["train"] == {signer.name for signer in TEST_ONLY}
+    assert signers["validation"] <= signers["train"]
+    assert len(signers["train"]) == 10
+    documents = [{clip.document for clip in clips} for clips in by_split.values()]
+    assert sum(map(len, documents)) == len(set.union(*documents))
+    for clip in plan:
+        assert best_guess(clip.meaning.glosses()).split()[-1][-1] == clip.text[-1]
+
+
+def test_a_document_has_one_signer():
+    signer_of = {}
+    for clip in plan_clips(400, 1):
+        assert signer_of.setdefault(clip.document, clip.signer.name) == clip.signer.name
+
+
+@pytest.mark.parametrize("clips", [20, 40, 100, 1000])
+def test_every_split_has_clips(clips):
+    plan = plan_clips(clips, 0)
+    assert len(plan) == clips
+    assert {clip.split for clip in plan} == set(SPLITS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"clips": 19}, "`clips` must be at least 20"),
+        ({"seed": -1}, "`seed` must be 0 or more"),
+        ({"workers": 0}, "`workers` must be at least 1"),
+    ],
+)
+def test_wrong_arguments_are_named(tmp_path, arguments, said):
+    with pytest.raises(InputError, match=said):
+        write_sample(tmp_path / "new", **arguments)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_that_holds_something_is_left_alone(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(InputError, match="not empty"):
+        write_sample(tmp_path, clips=20)
+    with pytest.raises(InputError, match="is a file"):
+        write_sample(tmp_path / "mine.txt", clips=20)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
