@@ -13,7 +13,7 @@ WIDTH, OUT = 6, 8
 CONFIGS: dict[str, EncoderConfig] = {
     "linear": LinearEncoderConfig(dropout=0.5),
     "linear, nothing optional": LinearEncoderConfig(
-        norm_in=False, norm_out=False, activation="none", dropout=0.0
+        standardize=False, norm_in=False, norm_out=False, activation="none", dropout=0.0
     ),
 }
 
@@ -70,3 +70,10 @@ def test_every_weight_learns(config: EncoderConfig) -> None:
     x_BTE, _ = encoder(*clips())
     (x_BTE * torch.arange(1.0, OUT + 1)).sum().backward()
     assert all(p.grad is not None for p in encoder.parameters())
+
+
+def test_statistics_are_kept_with_the_weights(config: EncoderConfig) -> None:
+    encoder, again = make(config).eval(), make(config).eval()
+    encoder.set_statistics(torch.arange(WIDTH).float(), torch.full((WIDTH,), 2.0))
+    again.load_state_dict(encoder.state_dict())
+    assert torch.equal(encoder(*clips())[0], again(*clips())[0])

@@ -67,7 +67,10 @@ def describe(
 
 
 def _plain(backbone: PreTrainedModel) -> dict[str, Any]:
-    """A backbone's configuration without what belongs to the file it came from."""
+    """A backbone's configuration without what belongs to the folder it came from.
+
+    Its path would name the machine.
+    """
     plain: dict[str, Any] = backbone.config.to_dict()
     for key in ("_name_or_path", "architectures", "dtype", "transformers_version"):
         plain.pop(key, None)

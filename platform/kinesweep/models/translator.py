@@ -65,11 +65,6 @@ class Translator(PreTrainedModel):
         self._vocabulary = config.words()
         if backbone is None:
             backbone = self._kind.rebuild(config.backbone or {})
-        else:
-            for module in backbone.modules():
-                # It has its weights; `post_init` must not draw them again. (A rebuilt one is left
-                # alone: loading fills its unsaved tables, such as sinusoids, in that very step.)
-                module._is_hf_initialized = True
         out = backbone.get_input_embeddings().embedding_dim
         self.encoders = nn.ModuleDict(
             {
@@ -243,8 +238,8 @@ def build_translator(
     plain = describe(config, widths, vocabulary, label_smoothing, backbone)
     translator = Translator(plain, backbone)
     for name, (mean_D, deviation_D) in (statistics or {}).items():
-        mean, deviation = torch.as_tensor(mean_D), torch.as_tensor(deviation_D)
-        translator.encoders[name].set_statistics(mean, deviation)
+        encoder: Any = translator.encoders[name]
+        encoder.set_statistics(torch.as_tensor(mean_D), torch.as_tensor(deviation_D))
     return translator
 
 

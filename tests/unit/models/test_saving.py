@@ -11,7 +11,9 @@ from transformers import AutoConfig, AutoModel
 
 from kinesweep.core.batch import Batch
 from kinesweep.core.errors import CheckpointError
-from kinesweep.models import KinesweepConfig, Translator
+from kinesweep.core.recipe.model import ModelConfig
+from kinesweep.core.vocabulary import Vocabulary
+from kinesweep.models import KinesweepConfig, Translator, build_translator
 
 ROOT = Path(__file__).resolve().parents[3]
 Make = Callable[..., Translator]
@@ -67,6 +69,17 @@ def test_tied_weights_are_stored_once_and_tied_again(
     assert len(rows) == 1
     again = Translator.from_pretrained(tmp_path).backbone
     assert again.lm_head.weight is again.get_input_embeddings().weight
+
+
+def test_statistics_travel_with_the_model(
+    recipe: Callable[..., ModelConfig], words: Vocabulary, tmp_path: Path
+) -> None:
+    statistics = {"pose": (torch.arange(5.0).numpy(), torch.full((5,), 4.0).numpy())}
+    model = build_translator(recipe(), {"pose": 5}, words, statistics=statistics)
+    model.save_pretrained(tmp_path)
+    encoder = Translator.from_pretrained(tmp_path).encoders["pose"]
+    assert encoder.mean.tolist() == [0, 1, 2, 3, 4]
+    assert encoder.scale.tolist() == [0.25] * 5
 
 
 def test_equal_models_save_equal_bytes(translator: Make, tmp_path: Path) -> None:

@@ -43,7 +43,6 @@ def load_pretrained(name: str, vocabulary: Vocabulary, exact_size: bool) -> PreT
     if vocabulary.size > rows or (exact_size and vocabulary.size < rows):
         with silent():
             backbone.resize_token_embeddings(vocabulary.size)
-    # The folder's path is no part of the model; saved with it, it would name this machine.
     return backbone
 
 

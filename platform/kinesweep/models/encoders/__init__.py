@@ -2,7 +2,8 @@
 
 An encoder is a module called as `(x_BTD, mask_BT) -> (x_BTE, mask_BT)`: it may change the number of
 frames, and then gives back the mask that belongs to what it returns. Real frames never see padded
-ones. Encoders are chosen by `kind` from the table below.
+ones. `set_statistics(mean_D, deviation_D)` hands it those of the training split, which it keeps
+with its weights. Encoders are chosen by `kind` from the table below.
 """
 
 from collections.abc import Callable

@@ -1,0 +1,36 @@
+import torch
+
+from kinesweep.core.recipe.model import LinearEncoderConfig
+from kinesweep.models.encoders import build_encoder
+
+MASK_BT = torch.ones(1, 2, dtype=torch.bool)
+X_BTD = torch.tensor([[[3.0, 10.0, 0.5], [5.0, 10.0, 0.5]]])
+MEAN_D, DEVIATION_D = torch.tensor([4.0, 10.0, 0.25]), torch.tensor([0.5, 0.0, 0.5])
+PLAIN = {"norm_in": False, "norm_out": False, "activation": "none", "dropout": 0.0}
+
+
+def through_ones(**changes: object) -> list[list[float]]:
+    """What the encoder gives when its matrix copies features."""
+    encoder = build_encoder(LinearEncoderConfig.model_validate({**PLAIN, **changes}), 3, 3)
+    torch.nn.init.eye_(encoder.linear.weight)
+    torch.nn.init.zeros_(encoder.linear.bias)
+    encoder.set_statistics(MEAN_D, DEVIATION_D)
+    return encoder(X_BTD, MASK_BT)[0][0].tolist()
+
+
+def test_features_are_standardised_and_still_ones_are_not_blown_up() -> None:
+    assert through_ones() == [[-2.0, 0.0, 0.5], [2.0, 0.0, 0.5]]
+
+
+def test_standardising_can_be_left_out() -> None:
+    assert through_ones(standardize=False) == X_BTD[0].tolist()
+
+
+def test_relu_is_last() -> None:
+    assert through_ones(activation="relu") == [[0.0, 0.0, 0.5], [2.0, 0.0, 0.5]]
+
+
+def test_each_norm_can_be_left_out() -> None:
+    for norm in ("norm_in", "norm_out"):
+        got = torch.tensor(through_ones(**{norm: True}))
+        torch.testing.assert_close(got.mean(dim=1), torch.zeros(2), rtol=0, atol=1e-6)
