@@ -48,7 +48,7 @@ def from_bytes(content: bytes) -> PoseSequence:
 def their_chain(content: bytes, reduce: bool) -> NDArray[np.float32]:
     pose = pose_hide_legs(Pose.read(content))
     pose = (reduce_holistic(pose) if reduce else pose).normalize()
-    zeroed = pose.body.torch().zero_filled().data.tensor[:, 0]
+    zeroed = pose.body.torch().zero_filled().data[:, 0]
     return np.asarray(zeroed.reshape(len(zeroed), -1).numpy())
 
 
