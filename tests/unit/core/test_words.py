@@ -22,6 +22,7 @@ def test_span_rule() -> None:
     assert Span.from_ms(100, 0).frames(25, 10) == (2, 10)
     assert Span.from_ms(0, 101).frames(25, 10) == (0, 3)
     assert Span.from_ms(0, 280).frames(25, 10) == (0, 8)  # 280 / 1000 * 25 is above 7
+    assert Span.from_ms(4100, 0).frames(30, 200) == (122, 200)  # 4100 / 1000 * 30 is below 123
     assert Span.from_frames(3, 99).frames(25, 10) == (3, 10)
     with pytest.raises(errors.InputError, match="10 frames"):
         Span.from_ms(400, 0).frames(25, 10)
