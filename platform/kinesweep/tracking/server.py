@@ -1,56 +1,124 @@
-"""One MLflow server on SQLite in the state folder, on loopback.
+"""One MLflow server for a state folder: SQLite behind it, loopback before it.
 
-The database's schema is made once, before the server's workers start: many processes at first
-touch race on migrations. Clients speak HTTP to it and never open the file.
+Everybody speaks HTTP to it: with 20 metrics a call, 8 processes that open the database themselves
+wait for each other, and each first touch would race on the schema. One worker process serves 16
+writers (SQLite has one writer anyway) and takes a quarter of the memory of MLflow's default of
+four. MLflow asks nobody for a password: for other machines put a server of your own behind one, and
+set `MLFLOW_TRACKING_URI`.
 """
 
-import os
+import socket
 import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
-from urllib.error import URLError
 
-from kinesweep.tracking.services import Service, find_service, free_port, start_service
+from kinesweep.core.errors import TrackingError
+from kinesweep.tracking.services import Service, recorded, start, starting, stop, wait_until
 
 NAME = "mlflow"
-_START_WAIT_S = 120.0
-"""A cold start imports MLflow in each worker: 10 s here, several times that on a busy machine."""
+_HOST = "127.0.0.1"
+_WORKERS = 1
+_HEALTH_TIMEOUT_S = 2.0
+_START_TIMEOUT_S = 180.0
+"""The first start makes the database: 12 s alone on this kind of machine, a minute on a busy one."""
+_QUIET = {
+    # Jobs are for its assistants and judges: five more processes.
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
 
 
-def start_server(home: Path, port: int | None = None) -> Service:
-    """The running server of this state folder, started if need be.
+def start_server(
+    home: Path, port: int | None = None, timeout_s: float = _START_TIMEOUT_S
+) -> Service:
+    """The running server of a state folder, started if there is none.
+
+    Args:
+        home: the state folder, absolute.
+        port: default: that of the last start if it is free (addresses stay valid), else a free one.
+        timeout_s: how long it may take to answer.
 
     Raises:
-        TrackingError: it does not start.
+        TrackingError: the port is taken, another port is served, or it does not come up.
     """
-    running = find_service(home, NAME)
-    if running is not None:
-        return running
-    home.mkdir(parents=True, exist_ok=True)
-    store = f"sqlite:///{home / 'mlflow.db'}"
-    _make_schema(store)
-    port = port or free_port()
-    address = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store]
-    command += ["--artifacts-destination", str(home / "mlartifacts"), "--serve-artifacts"]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    return start_service(
-        home, NAME, command, {}, address, lambda: answers(address), wait_s=_START_WAIT_S
-    )
+    with starting(home, NAME):
+        last = recorded(home, NAME)
+        if last is not None and last.alive:
+            if port is not None and last.address != _address(port):
+                raise TrackingError(
+                    f"an MLflow server of `{home}` runs at {last.address} already, not at port"
+                    f" {port}; stop it first (`kinesweep down`)"
+                )
+            wait_until(last, lambda: answers(last.address), timeout_s)
+            return last
+        if last is not None:
+            stop(last)  # children that outlived it would hold the port and the database
+        address = _address(_choose_port(port, last))
+        service = start(home, NAME, _command(home, address), address, _QUIET)
+        wait_until(service, lambda: answers(address), timeout_s)
+        return service
+
+
+def stop_server(home: Path) -> bool:
+    """Stops the server of a state folder; whether there was one."""
+    with starting(home, NAME):
+        last = recorded(home, NAME)
+        return last is not None and stop(last)
+
+
+def running_server(home: Path) -> Service | None:
+    """The server of a state folder, if its process runs."""
+    last = recorded(home, NAME)
+    return last if last is not None and last.alive else None
 
 
 def answers(address: str) -> bool:
-    """Whether an MLflow server answers there."""
+    """Whether an MLflow server is healthy."""
     try:
-        with urllib.request.urlopen(f"{address}/health", timeout=2) as reply:
+        with urllib.request.urlopen(f"{address}/health", timeout=_HEALTH_TIMEOUT_S) as reply:
             return bool(reply.status == 200)
-    except (URLError, OSError):
+    except (OSError, ValueError, urllib.error.URLError):
         return False
 
 
-def _make_schema(store: str) -> None:
-    """Creates or upgrades the database, in this process alone."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+def _command(home: Path, address: str) -> list[str]:
+    """The server makes and upgrades its tables itself before it starts to serve."""
+    host, port = address.removeprefix("http://").split(":")
+    return [
+        *(sys.executable, "-m", "mlflow", "server"),
+        *("--backend-store-uri", f"sqlite:///{home / 'mlflow.db'}"),
+        *("--artifacts-destination", str(home / "mlflow-artifacts")),
+        *("--host", host, "--port", port, "--workers", str(_WORKERS)),
+        *("--uvicorn-opts", "--log-level warning"),
+    ]
 
-    SqlAlchemyStore(store, "mlflow-artifacts:/").engine.dispose()
+
+def _address(port: int) -> str:
+    return f"http://{_HOST}:{port}"
+
+
+def _choose_port(port: int | None, last: Service | None) -> int:
+    if port is not None:
+        if not _is_free(port):
+            raise TrackingError(
+                f"port {port} of {_HOST} is taken by another program; give another one or none"
+            )
+        return port
+    before = int(last.address.rsplit(":", 1)[1]) if last is not None else 0
+    if before and _is_free(before):
+        return before
+    with socket.socket() as probe:
+        probe.bind((_HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        # As the server will: a port whose last connections are still closing is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_HOST, port))
+        except OSError:
+            return False
+        return True

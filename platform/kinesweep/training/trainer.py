@@ -103,6 +103,8 @@ class StreamTrainer(Seq2SeqTrainer):
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Measures, records, asks `report`, and notes whether this was the last step."""
+        if self.progress.scores and self.progress.step == self.state.global_step:
+            return {}  # the Trainer asks once more where its epoch ends
         started = time.perf_counter()
         with self.accelerator.autocast():
             scores = self._measure()
