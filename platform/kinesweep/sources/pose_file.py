@@ -19,9 +19,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kinesweep.core.errors import ClipError, InputError
-from kinesweep.core.pose import PointLayout, PoseSequence
+from kinesweep.core.errors import ClipError
+from kinesweep.core.pose import PoseSequence
 from kinesweep.core.units import Span
+from kinesweep.sources.pose_faults import check_finite, check_person, checked_fps, frames_of
 from kinesweep.sources.pose_header import (
     HeaderCutOffError,
     NotAPoseFileError,
@@ -77,7 +78,7 @@ def read_pose(path: Path, span: Span = Span(), person: int = 0) -> PoseSequence:
         if isinstance(error, ClipError):
             raise
         raise ClipError(f"`{path}` cannot be read: {error}", "unreadable") from None
-    _check_finite(sequence, path)
+    check_finite(sequence, path)
     return sequence
 
 
@@ -89,8 +90,8 @@ def _read(file: BufferedReader, path: Path, span: Span, person: int) -> PoseSequ
     if version == 0.0:
         return _read_listed(file, path, header, offset, span, person)
     body = _body(file, path, version, header, offset, size)
-    first, last = _frames(path, span, body.fps, body.num_frames)
-    _check_person(path, person, body.num_people)
+    first, last = frames_of(path, span, body.fps, body.num_frames)
+    check_person(path, person, body.num_people)
     num_points, num_dims = header.layout.num_points, header.num_dims
     a_frame = body.num_people * num_points * _FLOAT_BYTES  # of one number a point
     shape = (last - first, body.num_people, num_points)
@@ -140,7 +141,7 @@ def _body(
             " copy or estimate it again",
             "truncated" if size - start < frames * a_frame else "wrong_length",
         )
-    return _Body(_fps(path, fps), frames, people, start)
+    return _Body(checked_fps(path, fps), frames, people, start)
 
 
 def _read_listed(
@@ -161,8 +162,8 @@ def _read_listed(
         starts, counts = _frame_starts(content, num_frames, a_person)
     except struct.error:
         raise ClipError(f"`{path}` is truncated: frames are missing", "truncated") from None
-    first, last = _frames(path, span, _fps(path, fps), num_frames)
-    _check_person(path, person, max(counts))
+    first, last = frames_of(path, span, checked_fps(path, fps), num_frames)
+    check_person(path, person, max(counts))
     values_TJW = np.zeros((last - first, header.layout.num_points, width), np.float32)
     for row, (start, count) in enumerate(zip(starts[first:last], counts[first:last], strict=True)):
         if person < count:
@@ -200,57 +201,3 @@ def _block(
     if file.readinto(memoryview(array.data).cast("B")) != array.nbytes:
         raise ClipError(f"`{path}` became shorter while it was read", "truncated")
     return array
-
-
-def _frames(path: Path, span: Span, fps: float, num_frames: int) -> tuple[int, int]:
-    if num_frames == 0:
-        raise ClipError(f"`{path}` holds no frames", "no_frames")
-    try:
-        return span.frames(fps, num_frames)
-    except InputError as error:
-        empty = span.start is not None and span.end is not None and span.end <= span.start
-        reason = "empty_span" if empty else "span_beyond_file"
-        raise ClipError(f"`{path}`: {error}", reason) from None
-
-
-def _fps(path: Path, fps: float) -> float:
-    if not 0 < fps < float("inf"):
-        raise ClipError(f"`{path}` says that it has {fps:g} frames a second", "bad_fps")
-    return float(fps)
-
-
-def _check_person(path: Path, person: int, num_people: int) -> None:
-    if num_people == 0:
-        raise ClipError(f"`{path}` holds no people", "no_people")
-    if person >= num_people:
-        raise ClipError(
-            f"`{path}` holds {num_people} people, counted from 0, but `source.person` is {person}",
-            "no_such_person",
-        )
-
-
-def _check_finite(sequence: PoseSequence, path: Path) -> None:
-    """Refuses NaN and infinity where a point is said to be found."""
-    points_TPJC, confidence_TPJ = sequence.points_TPJC, sequence.confidence_TPJ
-    with np.errstate(all="ignore"):
-        if np.isfinite(points_TPJC.sum() + confidence_TPJ.sum()):
-            return  # one pass; NaN and infinity never leave a sum finite
-    bad_TJ = ~np.isfinite(points_TPJC).all(-1) & (confidence_TPJ != 0)
-    bad_TJ = (bad_TJ | ~np.isfinite(confidence_TPJ))[:, 0]
-    if bad_TJ.any():
-        num_bad = int(bad_TJ.any(1).sum())
-        raise ClipError(
-            f"`{path}` has coordinates that are not numbers in {num_bad} of {len(bad_TJ)} frames,"
-            f" first in component `{_component(sequence.layout, int(bad_TJ.any(0).argmax()))}`."
-            " A point that was not found must have confidence 0; estimate the file again",
-            "nan_frames",
-        )
-
-
-def _component(layout: PointLayout, point: int) -> str:
-    """Name of the component that holds a point."""
-    for name, points in layout.components:
-        if point < len(points):
-            return name
-        point -= len(points)
-    raise AssertionError("the point is not of this layout")

@@ -76,23 +76,29 @@ class RowReader:
         if faults:
             found.faults += [(where, text) for text in faults]
             return
-        clip = Clip(
-            id=values.get("id") or _default_id(media, span),
-            split=self.split,
-            media=media,
-            span=span,
-            texts=(values["output"],),
-            document=document,
-            order=order,
-            row=where,
-            **{name: values.get(name, "") for name in ("encoder_prompt", "decoder_prompt")},
-            **{name: values.get(name, "") for name in ("signer", "gloss", "language")},
-        )
+        clip = self._clip(values, media, span, order, where)
         problem = _problem(clip)
         if problem:
             found.problems.append(problem)
         else:
             found.clips.append(clip)
+
+    def _clip(self, values: dict[str, str], media: str, span: Span, order: int, where: str) -> Clip:
+        return Clip(
+            id=values.get("id") or _default_id(media, span),
+            split=self.split,
+            media=media,
+            span=span,
+            texts=(values["output"],),
+            encoder_prompt=values.get("encoder_prompt", ""),
+            decoder_prompt=values.get("decoder_prompt", ""),
+            document=values.get("document", ""),
+            order=order,
+            signer=values.get("signer", ""),
+            gloss=values.get("gloss", ""),
+            language=values.get("language", ""),
+            row=where,
+        )
 
     def _signal(self, values: dict[str, str]) -> tuple[str, Span, list[str]]:
         """File and span of a row; `input_clip`, where it is given, is used whole."""

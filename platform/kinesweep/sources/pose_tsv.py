@@ -1,6 +1,6 @@
 """A corpus of `.pose` files listed in one TSV a split, as MultimodalHugs keeps it.
 
-The TSVs are read once, on the first question (30,000 rows in about 0.3 s), and never travel with
+The TSVs are read once, on the first question (30,000 rows in about 0.4 s), and never travel with
 the object: a worker that only reads clips opens no table. Faults of all tables are raised together.
 Media paths stay inside the corpus root.
 """

@@ -55,20 +55,16 @@ def split_rows(
     clips = [clip for split in POOLED if split in source.splits() for clip in source.clips(split)]
     fold_of = assign_folds(clips, by, folds, seed)
     test = source.clips("test") if "test" in source.splits() else []
-    root = folds_root(config)
-    contents: dict[Path, str] = {}
+    written: list[Path] = []
     for fold in range(folds):
-        parts: dict[str, list[Clip]] = {"train": [], "validation": [], "test": test}
-        for clip in clips:
-            chosen = "validation" if fold_of[getattr(clip, by)] == fold else "train"
-            parts[chosen].append(clip)
-        for split, members in parts.items():
-            if members:
-                contents[out / f"fold-{fold}" / f"{split}.tsv"] = _table(members, source, root)
-    for path, content in contents.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, encoding="utf-8", newline="\n")
-    return list(contents)
+        held = {clip.id for clip in clips if fold_of[getattr(clip, by)] == fold}
+        parts = {
+            "train": [clip for clip in clips if clip.id not in held],
+            "validation": [clip for clip in clips if clip.id in held],
+            "test": test,
+        }
+        written += _write_fold(out / f"fold-{fold}", parts, source, folds_root(config))
+    return written
 
 
 def assign_folds(clips: list[Clip], by: str, folds: int, seed: int) -> dict[str, int]:
@@ -106,6 +102,18 @@ def folds_root(config: SourceConfig) -> Path:
     """The folder that media paths of the folds are relative to: the root, or the tables' folder."""
     source = PoseTsvSource(config)
     return Path(os.path.commonpath([source.root(split) for split in source.splits()]))
+
+
+def _write_fold(
+    folder: Path, parts: dict[str, list[Clip]], source: PoseTsvSource, root: Path
+) -> list[Path]:
+    """Writes the tables of one fold, none for a split that has no clips."""
+    folder.mkdir(parents=True)
+    written = [folder / f"{split}.tsv" for split, clips in parts.items() if clips]
+    for path in written:
+        content = _table(parts[path.stem], source, root)
+        path.write_text(content, encoding="utf-8", newline="\n")
+    return written
 
 
 def _table(clips: list[Clip], source: PoseTsvSource, root: Path) -> str:
