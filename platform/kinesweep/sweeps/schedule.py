@@ -1,4 +1,4 @@
-"""Asynchronous successive halving, as a decision and as a scheduler of Ray Tune.
+"""Asynchronous successive halving, as a decision: no Ray, no clock.
 
 Rungs are counted in samples seen beyond a trial's own warm-up, and compared by unsmoothed token
 loss: early BLEU is near zero and tells nothing, and Tune's own iteration counter starts again
@@ -7,15 +7,13 @@ Tuning".
 """
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 
 @dataclass
 class Asha:
-    """The decision: goes on, or not.
+    """Decides who goes on.
 
     Attributes:
         grace: samples before the first rung.
@@ -30,22 +28,21 @@ class Asha:
     def goes_on(self, trial: str, samples: float, loss: float) -> bool:
         """Notes a trial's loss and says whether it may go on.
 
-        A trial is judged at the furthest rung it has reached, once. The first there always passes.
+        A trial is judged once at the furthest rung it has reached. The first there always passes.
 
         Args:
             trial: its name.
             samples: seen beyond its warm-up.
-            loss: lower is better; not a number never passes.
+            loss: lower is better; one that is not finite never passes.
         """
-        milestone = self._milestone(samples)
-        if milestone is None or trial in self.rungs.get(milestone, {}):
-            return bool(np.isfinite(loss))
-        rung = self.rungs.setdefault(milestone, {})
-        others = list(rung.values())
-        rung[trial] = loss if np.isfinite(loss) else float("inf")
         if not np.isfinite(loss):
             return False
-        return not others or loss <= float(np.quantile([*others, loss], 1 / self.reduction))
+        milestone = self._milestone(samples)
+        if milestone is None or trial in self.rungs.get(milestone, {}):
+            return True
+        rung = self.rungs.setdefault(milestone, {})
+        rung[trial] = loss
+        return len(rung) == 1 or loss <= float(np.quantile([*rung.values()], 1 / self.reduction))
 
     def _milestone(self, samples: float) -> float | None:
         reached = None
@@ -54,23 +51,3 @@ class Asha:
             reached = milestone
             milestone *= self.reduction
         return reached
-
-
-class AshaScheduler(FIFOScheduler):
-    """Tells Tune what `Asha` decides.
-
-    Args:
-        policy: the decision.
-    """
-
-    def __init__(self, policy: Asha) -> None:
-        super().__init__()
-        self.policy = policy
-
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Stops a trial that is behind; the last report of a finished one is not judged."""
-        if result.get("finished") or "token_loss" not in result:
-            return str(TrialScheduler.CONTINUE)
-        beyond = result["samples"] - result["warmup_samples"]
-        goes_on = self.policy.goes_on(trial.trial_id, beyond, result["token_loss"])
-        return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
