@@ -7,28 +7,202 @@ folder, so that nothing is written to the home folder and no other user can run 
 import os
 import secrets
 import sys
+import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from urllib.error import URLError
 
-from kinesweep.core.errors import ResourceError
+from kinesweep.core.errors import KinesweepError, ResourceError
 from kinesweep.core.paths import state_home
+from kinesweep.tracking.server import running_server, start_server, stop_server
+from kinesweep.tracking.services import Service, recorded, start, starting, stop, wait_until
 
-LOOPBACK_ENV = {
+NAME = "ray"
+_START_TIMEOUT_S = 120.0
+_CURRENT = Path("/tmp/ray/ray_current_cluster")
+"""Where Ray notes the cluster started last; an address left there makes later ones hang."""
+_ENV = {
     # Without this Ray swaps 127.0.0.1 for the machine's outer address and listens there.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_AUTH_MODE": "token",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     # The controller of a TorchTrainer polls its workers; at Ray's 2 s every report waits for it.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+    # Without these Tune names its best-known fields in tables nobody reads and copies every log.
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TOKENIZERS_PARALLELISM": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "RAY_DEDUP_LOGS": "0",
 }
 
 
-def loopback_env(home: Path) -> dict[str, str]:
-    """Environment under which Ray's processes stay on loopback, with a token of this state folder."""
+def environment(home: Path) -> dict[str, str]:
+    """Variables under which Ray's processes stay on loopback, with this state folder's token."""
     token = home / "services" / "ray_token"
     if not token.exists():
         token.parent.mkdir(parents=True, exist_ok=True)
         token.touch(mode=0o600)
         token.write_text(secrets.token_hex(32))
-    return {**LOOPBACK_ENV, "RAY_AUTH_TOKEN_PATH": str(token)}
+    mine = {**_ENV, "RAY_AUTH_TOKEN_PATH": str(token), "KINESWEEP_HOME": str(home)}
+    server = running_server(home)
+    if server is not None:
+        mine["MLFLOW_TRACKING_URI"] = server.address
+    return mine
+
+
+def connect() -> None:
+    """Joins the cluster of this job, the head that `up` started, or a Ray of this process alone."""
+    import ray
+
+    if ray.is_initialized():
+        return
+    home = state_home()
+    inside = os.environ.get("RAY_ADDRESS")
+    head = running_head(home)
+    os.environ.update({k: v for k, v in environment(home).items() if not inside or k in _ENV})
+    options = {"log_to_driver": False, "logging_level": "ERROR"}
+    if inside:
+        ray.init(address=inside, **options)
+    elif head is not None:
+        os.environ["RAY_ADDRESS"] = head.address
+        ray.init(address=head.address, **options)
+    else:
+        cores = len(os.sched_getaffinity(0))
+        ray.init(address="local", num_cpus=cores, include_dashboard=True, **options)
+
+
+def running_head(home: Path) -> Service | None:
+    """The local Ray head of a state folder, if it runs."""
+    last = recorded(home, NAME)
+    return last if last is not None and last.alive else None
+
+
+def dashboard_of(head: Service) -> str:
+    """Address of a head's job server: the port above its own."""
+    host, port = head.address.split(":")
+    return f"http://{host}:{int(port) + 1}"
+
+
+def up(cores: int | None) -> tuple[Service, Service]:
+    """Starts MLflow and a Ray head, or finds them running.
+
+    Raises:
+        TrackingError: one of them does not start.
+    """
+    home = state_home()
+    mlflow = start_server(home)
+    with starting(home, NAME):
+        head = running_head(home)
+        if head is None:
+            head = _start_head(home, cores or len(os.sched_getaffinity(0)))
+    return mlflow, head
+
+
+def down() -> list[str]:
+    """Stops what `up` started. Returns the names of what ran."""
+    home = state_home()
+    stopped = []
+    with starting(home, NAME):
+        head = recorded(home, NAME)
+        if head is not None and stop(head):
+            stopped.append(NAME)
+            if _CURRENT.is_file() and _CURRENT.read_text().strip() == head.address:
+                _CURRENT.unlink()
+    if stop_server(home):
+        stopped.append("mlflow")
+    return stopped
+
+
+def submit(arguments: Sequence[str], address: str | None = None) -> int:
+    """Runs `kinesweep ARGUMENTS` as a Ray job and follows its log.
+
+    Args:
+        arguments: a verb and what follows it, paths absolute.
+        address: of a job server; None: the local head.
+
+    Returns:
+        The exit code of the job's own process.
+
+    Raises:
+        ResourceError: no job server is known, or it does not answer.
+    """
+    import asyncio
+
+    from ray.job_submission import JobStatus, JobSubmissionClient
+
+    home = state_home()
+    head = running_head(home)
+    if address is None and head is None:
+        raise ResourceError("no Ray is running; start it with `kinesweep up`, or give `--address`")
+    variables = environment(home)
+    os.environ.update(variables)
+    try:
+        client = JobSubmissionClient(address or dashboard_of(head))  # type: ignore[arg-type]
+    except (ConnectionError, RuntimeError) as error:
+        raise ResourceError(f"the job server does not answer: {error}") from None
+    runtime_env = {"env_vars": {k: v for k, v in variables.items() if "TOKEN_PATH" not in k}}
+    command = [sys.executable, "-m", "kinesweep", *arguments]
+    job = client.submit_job(entrypoint=_quoted(command), runtime_env=runtime_env)
+
+    async def follow() -> None:
+        async for lines in client.tail_job_logs(job):
+            sys.stderr.write(lines)
+
+    try:
+        asyncio.run(follow())
+    except KeyboardInterrupt:
+        client.stop_job(job)
+        raise
+    info = client.get_job_info(job)
+    if info.status == JobStatus.SUCCEEDED:
+        return 0
+    return info.driver_exit_code or 1
+
+
+def _quoted(command: Sequence[str]) -> str:
+    import shlex
+
+    return shlex.join(command)
+
+
+def _start_head(home: Path, cores: int) -> Service:
+    port = _free_pair()
+    program = Path(sys.executable).with_name("ray")
+    if not program.exists():
+        raise KinesweepError(f"`{program}` is missing; install Kinesweep's packages again")
+    command = [str(program), "start", "--head", "--block", f"--port={port}"]
+    command += ["--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1"]
+    command += [f"--dashboard-port={port + 1}", f"--num-cpus={cores}", "--include-dashboard=true"]
+    command += ["--ray-client-server-port=0", "--disable-usage-stats"]
+    variables = environment(home)
+    head = start(home, NAME, command, f"127.0.0.1:{port}", variables)
+    token = Path(variables["RAY_AUTH_TOKEN_PATH"]).read_text()
+    wait_until(head, lambda: _answers(f"{dashboard_of(head)}/api/version", token), _START_TIMEOUT_S)
+    return head
+
+
+def _answers(address: str, token: str) -> bool:
+    request = urllib.request.Request(address, headers={"Authorization": f"Bearer {token}"})
+    try:
+        with urllib.request.urlopen(request, timeout=2) as reply:
+            return bool(reply.status == 200)  # noqa: PLR2004 (HTTP's own number)
+    except (URLError, OSError):
+        return False
+
+
+def _free_pair() -> int:
+    """A port p of loopback with p and p + 1 free."""
+    import socket
+
+    for first in range(6379, 7379, 2):
+        try:
+            for port in (first, first + 1):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        return first
+    raise ResourceError("no two free ports between 6379 and 7379 for Ray")
+
+

@@ -26,7 +26,7 @@ class Trial:
         config: its configuration hash.
         state: `running` also when its driver died.
         score: of the sweep's metric, when finished.
-        losses: samples → token loss, as reported.
+        losses: samples beyond the warm-up → token loss, as reported.
         reason: why it failed.
     """
 
@@ -35,7 +35,7 @@ class Trial:
     config: str
     state: TrialState = "running"
     score: float | None = None
-    losses: dict[int, float] = field(default_factory=dict)
+    losses: dict[float, float] = field(default_factory=dict)
     reason: str = ""
 
 
@@ -94,7 +94,7 @@ def read_trials(events: list[dict[str, Any]]) -> list[Trial]:
         if event["event"] == "trial_created":
             trials[event["trial"]] = Trial(event["trial"], event["values"], event["config"])
         elif event["event"] == "trial_reported":
-            trials[event["trial"]].losses[event["samples"]] = event["token_loss"]
+            trials[event["trial"]].losses[event["beyond"]] = event["token_loss"]
         elif event["event"] == "trial_ended":
             trial = trials[event["trial"]]
             trial.state, trial.score = event["state"], event["score"]

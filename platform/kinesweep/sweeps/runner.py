@@ -6,11 +6,10 @@ waits for workers which can never be placed would wait for ever. The trial drive
 of memory, since Tune refuses a request for nothing and a fraction of a core breaks packing.
 """
 
-import json
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import ray
 from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import ConcurrencyLimiter
 from ray.tune.search.optuna import OptunaSearch
 
 from kinesweep.core.errors import KinesweepError, ResourceError
@@ -30,7 +30,7 @@ from kinesweep.sweeps.schedule import Asha
 from kinesweep.sweeps.search import STATE_NAMES, build_sampler, told_trial, verdict
 from kinesweep.sweeps.space import SearchSpace
 from kinesweep.training.distributed import train_on_ray
-from kinesweep.training.result import RunResult, RunSpec
+from kinesweep.training.result import RunResult, RunSpec, read_result
 
 OpenLog = Callable[[], RunLog]
 _CONFIG = "job"
@@ -84,11 +84,24 @@ def concurrency(resources: ResourcesConfig) -> int:
     return min(fits)
 
 
+@dataclass(frozen=True)
+class SearchEvents:
+    """Whom a search tells, by Tune's trial id: each proposal, report and end.
+
+    `reported` answers how many samples beyond its warm-up the trial has seen.
+    """
+
+    created: Callable[[str, dict[str, Any]], None]
+    reported: Callable[[str, Mapping[str, Any]], float]
+    ended: Callable[[str, str, float | None], None]
+
+
 def search(
     space: SearchSpace,
     trials: Sequence[Trial],
     make_job: MakeJob,
-    events: "SearchEvents",
+    asha: Asha | None,
+    events: SearchEvents,
     scratch: Path,
     train: Train = train_job,
 ) -> None:
@@ -96,23 +109,23 @@ def search(
 
     Args:
         space: the question.
-        trials: what the journal knows.
-        make_job: swept values → run.
+        trials: what the journal knows; those that were running are tried again first.
+        make_job: picklable; swept values → run.
+        asha: prunes; None: nothing does.
         events: told what happens, in this process.
         scratch: for Tune's own files.
-        train: trains a job and reports by `tune.report`.
+        train: picklable; trains a job and reports by `tune.report`.
     """
-    ended = sum(trial.state != "running" for trial in trials)
-    if space.search.trials <= ended:
+    left = space.search.trials - sum(trial.state != "running" for trial in trials)
+    if left <= 0:
         return
-    policy = _policy(space, trials, make_job)
     _run(
         partial(_search_trial, make_job, train),
         space.resources,
         scratch,
-        num_samples=space.search.trials - ended,
+        num_samples=left,
         search_alg=_Searcher(space, trials, events),
-        scheduler=_AshaScheduler(policy, events) if policy else FIFOScheduler(),
+        scheduler=_Scheduler(asha, events),
     )
 
 
@@ -136,29 +149,22 @@ def train_all(
     assert len(grid) == len(jobs)
 
 
-@dataclass(frozen=True)
-class SearchEvents:
-    """Whom a search tells: each proposal, each report, each end; by Tune's trial id."""
-
-    created: Callable[[str, dict[str, Any]], None]
-    reported: Callable[[str, Mapping[str, Any]], None]
-    ended: Callable[[str, str, float | None], None]
-
-
 def _run(trainable: Any, resources: ResourcesConfig, scratch: Path, **rest: Any) -> Any:
     """One Tune experiment."""
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     param_space = rest.pop("param_space", None)
     callbacks = rest.pop("callbacks", None)
     in_flight = concurrency(resources)
-    if isinstance(rest.get("search_alg"), OptunaSearch):
-        rest["search_alg"] = tune.search.ConcurrencyLimiter(rest["search_alg"], in_flight)
+    searcher = rest.pop("search_alg", None)
+    if searcher is not None:
+        # Tune's own bound is ignored beside a searcher, which then runs one trial at a time.
+        rest["search_alg"] = ConcurrencyLimiter(searcher, in_flight)
+    else:
+        rest["max_concurrent_trials"] = in_flight
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": 0, "memory": 1}),
         param_space=param_space,
-        tune_config=tune.TuneConfig(max_concurrent_trials=in_flight, **rest)
-        if "search_alg" not in rest
-        else tune.TuneConfig(**rest),
+        tune_config=tune.TuneConfig(reuse_actors=False, **rest),
         run_config=tune.RunConfig(
             storage_path=str(scratch), verbose=0, callbacks=callbacks, log_to_file=False
         ),
@@ -183,14 +189,12 @@ def _listed_trial(jobs: Sequence[Job], train: Train, config: dict[str, Any]) -> 
 
 def _end_with(result: RunResult) -> None:
     """The last report of a run carries its final scores, whatever was reported before."""
-    plain = json.dumps({**asdict(result), "folder": str(result.folder)}, default=str)
     tune.report(
         {
             "finished": result.status == "finished",
             "step": result.step,
             "samples": result.samples,
             **result.scores,
-            "result": plain,
         }
     )
 
@@ -234,46 +238,20 @@ class _Searcher(OptunaSearch):
         self._events.ended(trial_id, STATE_NAMES[state], score)
 
 
-class _AshaScheduler(FIFOScheduler):
-    """Tells Tune what `Asha` decides."""
+class _Scheduler(FIFOScheduler):
+    """Passes reports on, and tells Tune what `Asha` decides."""
 
-    def __init__(self, policy: "_WarmAsha", events: SearchEvents) -> None:
+    def __init__(self, asha: Asha | None, events: SearchEvents) -> None:
         super().__init__()
-        self._policy, self._events = policy, events
+        self._asha, self._events = asha, events
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         if "token_loss" not in result or result.get("finished"):
             return str(TrialScheduler.CONTINUE)
-        self._events.reported(trial.trial_id, result)
-        goes_on = self._policy(trial.trial_id, trial.config, result)
+        beyond = self._events.reported(trial.trial_id, result)
+        loss = result["token_loss"]
+        goes_on = self._asha is None or self._asha.goes_on(trial.trial_id, beyond, loss)
         return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
-
-
-@dataclass
-class _WarmAsha:
-    """ASHA beyond each trial's own warm-up."""
-
-    asha: Asha
-    make_job: MakeJob
-
-    def __call__(self, trial: str, config: Mapping[str, Any], result: Mapping[str, Any]) -> bool:
-        warmup = self.make_job(dict(config)).recipe.training.warmup_steps
-        share = min(1.0, warmup / max(1, result["step"]))
-        beyond = result["samples"] * (1 - share)
-        return self.asha.goes_on(trial, beyond, result["token_loss"])
-
-
-def _policy(
-    space: SearchSpace, trials: Sequence[Trial], make_job: MakeJob
-) -> _WarmAsha | None:
-    """The pruning of a search, with what the journal's trials had reached."""
-    if space.scheduler.kind == "none":
-        return None
-    return _WarmAsha(Asha(_grace(space, make_job), space.scheduler.reduction), make_job)
-
-
-def _grace(space: SearchSpace, make_job: MakeJob) -> float:
-    raise AssertionError("set by the driver")
 
 
 class _Ends(tune.Callback):
@@ -289,9 +267,6 @@ class _Ends(tune.Callback):
         self._tell(trial)
 
     def _tell(self, trial: Any) -> None:
-        last = trial.last_result or {}
         job = self._jobs[trial.config[_CONFIG]]
-        if "result" in last:
-            self._on_end(job, RunResult.from_json(json.loads(last["result"])))
-        else:
-            self._on_end(job, last.get("reason") or str(trial.error_file or "its process died"))
+        reason = (trial.last_result or {}).get("reason") or "its process died"
+        self._on_end(job, read_result(job.folder) or reason)

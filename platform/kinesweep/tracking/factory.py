@@ -8,8 +8,7 @@ from typing import Literal, Protocol
 from kinesweep.core.errors import TrackingError
 from kinesweep.core.runlog import NullRunLog, RunLog
 from kinesweep.tracking.runlog import MlflowRunLog, RunName
-from kinesweep.tracking.server import NAME, answers
-from kinesweep.tracking.services import find_service
+from kinesweep.tracking.server import answers, running_server
 
 SPOOL = "tracking.jsonl"
 
@@ -57,7 +56,7 @@ def resolve_tracking(
     """
     if wanted == "none":
         return NoLogs()
-    running = find_service(home, NAME)
+    running = running_server(home)
     uri = os.environ.get("MLFLOW_TRACKING_URI") or (running.address if running else "")
     if uri.startswith(("http://", "https://")) and answers(uri):
         return MlflowLogs(uri, experiment)

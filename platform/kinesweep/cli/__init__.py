@@ -1,0 +1,36 @@
+"""The command line: one verb a function, grouped by what they act on.
+
+Verbs parse and print; what they do stands in `workflows`. Recipes and spaces are positional,
+`key.sub=value` overrides follow.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from kinesweep.cli import about, data, runs, services, sweeps
+
+app = typer.Typer(
+    name="kinesweep",
+    help="Finds, trains and hands over the best model that turns human motion into text."
+    "\n\nExample: kinesweep sample .kinesweep/sample --keep",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+for verb in (
+    *(data.sample, data.check, data.split, data.extract, data.show),
+    *(runs.train, runs.evaluate, runs.translate, runs.export, runs.diff),
+    *(sweeps.sweep, sweeps.status),
+    *(services.up, services.down, services.submit),
+    *(about.schema, about.doctor),
+):
+    app.command()(verb)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and leaves with its exit code."""
+    app(args=list(sys.argv[1:] if arguments is None else arguments))

@@ -1,0 +1,113 @@
+"""Verbs on single runs and models: train, evaluate, translate, export, diff."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kinesweep.cli import workflows
+from kinesweep.cli.data import RecipeArgument
+from kinesweep.cli.output import JsonOption, Overrides, emit, say, verb
+
+ModelArgument = Annotated[
+    Path, typer.Argument(help="A run folder, its `best`, or a bundle.", show_default=False)
+]
+
+
+@verb
+def train(
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    folder: Annotated[Path | None, typer.Option(help="Run folder; default: by identity.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another run.")] = False,
+    no_ray: Annotated[bool, typer.Option("--no-ray", help="Train in this process.")] = False,
+    json_line: JsonOption = False,
+) -> None:
+    """Train one run of a recipe; the same call goes on after any kill.
+
+    Example: kinesweep train jobs/recipes/sample.yaml training.max_steps=40 training.eval_steps=20
+    """
+    settings = workflows.load_recipe(recipe, overrides)
+    result = workflows.train_recipe(settings, folder, overwrite=overwrite, on_ray=not no_ray)
+    shown = ", ".join(f"{metric} {value:.2f}" for metric, value in result.scores.items())
+    say(f"{result.status} after {result.step} steps: {shown}")
+    say(f"run     {result.folder}")
+    say(f"weights {result.weights_sha256}")
+    emit(result.to_json(), json_line)
+
+
+@verb
+def evaluate(
+    model: ModelArgument,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="Write the predictions there.")] = None,
+    json_line: JsonOption = False,
+) -> None:
+    """Score a model on a split of the corpus it was trained on.
+
+    Example: kinesweep evaluate .kinesweep/exports/sample --split validation
+    """
+    evaluation = workflows.evaluate_folder(model, split, overrides or [], out)
+    for metric, value in evaluation.scores.items():
+        say(f"{metric} {value:.3f}  {evaluation.signatures.get(metric, '')}")
+    emit({"scores": evaluation.scores, "signatures": evaluation.signatures}, json_line)
+
+
+@verb
+def translate(
+    bundle: Annotated[Path, typer.Argument(help="An exported bundle.", show_default=False)],
+    files: Annotated[list[Path], typer.Argument(help="`.pose` files.", show_default=False)],
+    json_line: JsonOption = False,
+) -> None:
+    """Turn raw pose files into text.
+
+    Example: kinesweep translate .kinesweep/exports/sample .kinesweep/sample/poses/test/*.pose
+    """
+    from kinesweep.export import Bundle
+
+    lines = Bundle.load(bundle).translate(files)
+    for file, line in zip(files, lines, strict=True):
+        typer.echo(f"{file}\t{line}")
+    emit({str(file): line for file, line in zip(files, lines, strict=True)}, json_line)
+
+
+@verb
+def export(
+    run: ModelArgument,
+    out: Annotated[Path, typer.Argument(help="Folder of the bundle.", show_default=False)],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle.")] = False,
+    json_line: JsonOption = False,
+) -> None:
+    """Make a bundle of a finished run, and verify that it gives the same texts.
+
+    Example: kinesweep export .kinesweep/runs/sample .kinesweep/exports/mine --overwrite
+    """
+    from kinesweep.export import export_bundle, verify_bundle
+
+    bundle = export_bundle(run, out, overwrite=overwrite)
+    checked = verify_bundle(bundle)
+    say(f"bundle  {bundle} ({checked} texts are the same after loading)")
+    emit({"bundle": str(bundle), "verified": checked}, json_line)
+
+
+@verb
+def diff(
+    left: ModelArgument,
+    right: ModelArgument,
+    json_line: JsonOption = False,
+) -> None:
+    """Compare two models tensor by tensor. Exits with 1 when they differ.
+
+    Example: kinesweep diff .kinesweep/exports/sample .kinesweep/exports/sample
+    """
+    from kinesweep.training.diff import compare_checkpoints
+
+    found = compare_checkpoints(workflows.model_folder(left), workflows.model_folder(right))
+    for line in found.lines():
+        say(line)
+    emit(found.as_dict(), json_line)
+    if not found.equal:
+        raise typer.Exit(1)
+
+

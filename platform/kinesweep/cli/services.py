@@ -1,0 +1,57 @@
+"""Verbs on processes: up, down, submit."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kinesweep.cli import cluster
+from kinesweep.cli.output import JsonOption, emit, say, verb
+
+
+@verb
+def up(
+    cores: Annotated[int | None, typer.Option(min=1, help="For Ray; default: all.")] = None,
+    json_line: JsonOption = False,
+) -> None:
+    """Start MLflow and a local Ray, on loopback; what runs already is left alone.
+
+    Example: kinesweep up --cores 2
+    """
+    mlflow, head = cluster.up(cores)
+    say(f"MLflow  {mlflow.address}")
+    say(f"Ray     {cluster.dashboard_of(head)}")
+    emit({"mlflow": mlflow.address, "ray": cluster.dashboard_of(head)}, json_line)
+
+
+@verb
+def down(json_line: JsonOption = False) -> None:
+    """Stop what `kinesweep up` started.
+
+    Example: kinesweep down
+    """
+    stopped = cluster.down()
+    say(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
+    emit({"stopped": stopped}, json_line)
+
+
+@verb
+def submit(
+    space: Annotated[Path, typer.Argument(help="A search space, YAML.", show_default=False)],
+    arguments: Annotated[
+        list[str] | None, typer.Argument(help="Overrides for `kinesweep sweep`.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a sweep.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin again.")] = False,
+    name: Annotated[str | None, typer.Option(help="Of the sweep's folder.")] = None,
+    address: Annotated[str | None, typer.Option(help="Of a Ray job server.")] = None,
+) -> None:
+    """Run a sweep as a Ray job, follow its log, and leave with its exit code.
+
+    Example: kinesweep submit search_spaces/sample.yaml --resume
+    """
+    base = f"--base={Path.cwd()}"
+    options = ["--resume"] * resume + ["--overwrite"] * overwrite
+    options += [f"--name={name}"] if name else []
+    command = ["sweep", str(space.absolute()), *(arguments or []), *options, base]
+    raise typer.Exit(cluster.submit(command, address))

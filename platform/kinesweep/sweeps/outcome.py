@@ -1,0 +1,140 @@
+"""The end of a sweep: ranking, sanity baselines, and the answer in a sentence."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from kinesweep.store import Store
+from kinesweep.sweeps.finals import UNTUNED, Finalist
+from kinesweep.sweeps.journal import Trial
+from kinesweep.sweeps.ranking import Entry, Rank, rank
+from kinesweep.sweeps.space import SearchSpace
+from kinesweep.training.baselines import constant_sentence, nearest_neighbours
+from kinesweep.training.evaluate import read_predictions
+from kinesweep.training.result import RunResult
+from kinesweep.training.scoring import score, score_statistics, sentence_statistics
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a sweep found.
+
+    Attributes:
+        question: that was asked.
+        answer: in a sentence.
+        metric: that decided.
+        winner: name of the best configuration.
+        winner_values: its swept parameters.
+        winner_runs: its run folders, the best validation score first; the first is exported.
+        ranking: the best first.
+        sanity: baseline → validation score.
+        trials: state → how many.
+        test: seed → test scores of the winner, once they were asked for.
+    """
+
+    question: str
+    answer: str
+    metric: str
+    winner: str
+    winner_values: dict[str, object]
+    winner_runs: list[str]
+    ranking: list[Rank]
+    sanity: dict[str, float]
+    trials: dict[str, int]
+    test: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+def judge(
+    space: SearchSpace,
+    store: Store,
+    finalists: Sequence[Finalist],
+    results: Mapping[str, Sequence[RunResult]],
+    trials: Sequence[Trial],
+) -> Outcome:
+    """Ranks the finals on validation; test is not looked at.
+
+    Raises:
+        InputError: fewer than two seeds of a finalist were finished.
+    """
+    metric = space.metric.name
+    documents = {r.clip.id: r.clip.document or r.clip.id for r in store.records("validation")}
+    entries, groups = _entries(finalists, results, metric, documents)
+    ranking = rank(entries, groups, partial(score_statistics, metric=metric))
+    winner = next(f for f in finalists if f.name == ranking[0].name)
+    runs = sorted(results[winner.name], key=lambda r: (-r.scores[metric], str(r.folder)))
+    sanity = _sanity(space, store, finalists, results, sorted(documents))
+    counts: dict[str, int] = dict(Counter(trial.state for trial in trials))
+    return Outcome(
+        question=space.question,
+        answer=_answer(ranking, sanity, metric),
+        metric=metric,
+        winner=winner.name,
+        winner_values=dict(winner.values),
+        winner_runs=[str(run.folder) for run in runs],
+        ranking=ranking,
+        sanity=sanity,
+        trials=counts,
+    )
+
+
+def _entries(
+    finalists: Sequence[Finalist],
+    results: Mapping[str, Sequence[RunResult]],
+    metric: str,
+    documents: Mapping[str, str],
+) -> tuple[list[Entry], list[str]]:
+    """Sentence statistics of every ranked run, and the document of each sentence."""
+    entries, ids = [], []
+    for finalist in finalists:
+        seeds = {}
+        for result in results[finalist.name]:
+            lines = read_predictions(result.folder / "predictions" / "validation.tsv")
+            said = {line.clip_id: line.hypothesis for line in lines}
+            wanted = {line.clip_id: line.references for line in lines}
+            seed = int(result.folder.name.rpartition("-s")[2])
+            seeds[seed] = sentence_statistics(said, wanted, metric)
+            ids = sorted(said)
+        if finalist.ranked and len(seeds) >= 2:
+            entries.append(Entry(finalist.name, seeds))
+    return entries, [documents[clip_id] for clip_id in ids]
+
+
+def _sanity(
+    space: SearchSpace,
+    store: Store,
+    finalists: Sequence[Finalist],
+    results: Mapping[str, Sequence[RunResult]],
+    clip_ids: Sequence[str],
+) -> dict[str, float]:
+    """Scores of those who know nothing, on validation."""
+    metric = space.metric.name
+    train, wanted = store.records("train"), store.records("validation")
+    references = {r.clip.id: r.clip.texts for r in wanted}
+    found = {}
+    if "constant" in space.sanity:
+        sentence, _ = constant_sentence([r.clip.texts[0] for r in train], references)
+        said = dict.fromkeys(clip_ids, sentence)
+        found[f"always “{sentence}”"] = score(said, references, [metric]).values[metric]
+    if "nearest" in space.sanity:
+        said = nearest_neighbours(store, train, wanted)
+        found["nearest neighbour"] = score(said, references, [metric]).values[metric]
+    for finalist in finalists:
+        if not finalist.ranked and results[finalist.name]:
+            found[finalist.name] = results[finalist.name][0].scores[metric]
+    return found
+
+
+def _answer(ranking: Sequence[Rank], sanity: Mapping[str, float], metric: str) -> str:
+    """The result in words, with its doubts."""
+    best = ranking[0]
+    ties = [line.name for line in ranking[1:] if line.tied]
+    text = f"{best.name} is best with {metric} {best.mean:.1f} [{best.low:.1f}, {best.high:.1f}]"
+    text += f", not told apart from {', '.join(ties)}" if ties else ", ahead of all others"
+    untuned = next((line for line in ranking if line.name == UNTUNED), None)
+    if untuned is not None and untuned is not best:
+        text += f"; the untuned recipe has {untuned.mean:.1f}"
+    lucky = [name for name, value in sanity.items() if value >= best.low]
+    if lucky:
+        text += f". It is within the noise of {', '.join(lucky)}: nothing was learnt"
+    return text + "."

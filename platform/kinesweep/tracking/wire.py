@@ -1,0 +1,189 @@
+"""What is said to an MLflow server, and how its answers are understood.
+
+Every call here is safe to repeat. MLflow's client would try a call again for four minutes by itself;
+here it fails soon and the caller decides. The client (a second to import) is loaded with the first
+call, which happens beside training.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kinesweep.tracking.spool import Record
+
+RUN_KEY = "kinesweep.run_key"
+STATUS = "kinesweep.status"
+MAX_METRICS, MAX_NAMES = 1000, 100
+"""Entries that one call may carry: metrics (and everything together); parameters or tags."""
+_MAX_KEY, _MAX_TAG, _MAX_PARAM = 250, 8000, 6000
+_MAX_DIGEST = 36
+_STATUS = {"finished": "FINISHED", "pruned": "KILLED", "stopped": "KILLED", "failed": "FAILED"}
+_ENV = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+_PERMANENT = frozenset({"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST"})
+
+
+class RefusedError(Exception):
+    """The server understood a call and will never accept it.
+
+    Args:
+        message: its reason.
+        gone: whether the run is not there.
+    """
+
+    def __init__(self, message: str, gone: bool = False) -> None:
+        super().__init__(message)
+        self.gone = gone
+
+
+class AwayError(Exception):
+    """The server did not answer as a healthy one would; later it may."""
+
+
+def value_text(value: object) -> str:
+    """A parameter as MLflow keeps it: text as it is, everything else as JSON."""
+    text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= _MAX_PARAM else f"{text[: _MAX_PARAM - 40]}… ({len(text)} characters)"
+
+
+def plain_key(name: str) -> str:
+    """A name of a metric or parameter in the characters that MLflow allows."""
+    allowed = "".join(c if c.isascii() and (c.isalnum() or c in "_-./ ") else "_" for c in name)
+    return allowed.strip("/. ")[:_MAX_KEY] or "_"
+
+
+class Wire:
+    """One MLflow server.
+
+    Args:
+        uri: its address.
+    """
+
+    def __init__(self, uri: str) -> None:
+        for name, value in _ENV.items():
+            os.environ.setdefault(name, value)
+        from mlflow import MlflowClient
+
+        self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+    def experiment(self, name: str) -> str:
+        """Id of an experiment; made when missing, brought back when deleted."""
+        found = self._call("get_experiment_by_name", name)
+        if found is None:
+            try:
+                return str(self._call("create_experiment", name))
+            except RefusedError:  # another process was quicker
+                found = self._call("get_experiment_by_name", name)
+        if found.lifecycle_stage == "deleted":
+            self._call("restore_experiment", found.experiment_id)
+        return str(found.experiment_id)
+
+    def find(self, experiment_id: str, run_key: str) -> str | None:
+        """Id of the run with a key, the oldest if there are several."""
+        quoted = run_key.replace("'", "\\'")
+        found = self._call(
+            "search_runs", [experiment_id], f"tags.`{RUN_KEY}` = '{quoted}'", max_results=100
+        )
+        oldest = sorted((run.info.start_time, run.info.run_id) for run in found)
+        return str(oldest[0][1]) if oldest else None
+
+    def find_or_create(
+        self, experiment_id: str, run_key: str, tags: Mapping[str, str], lock: Path
+    ) -> tuple[str, bool]:
+        """Id of the run with a key, and whether it was there.
+
+        Processes that share `lock` (a file) make one run; among others the oldest run wins and the
+        younger is removed, if each sees the other's.
+        """
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with lock.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            found = self.find(experiment_id, run_key)
+            if found is not None:
+                return found, True
+            made = self._call("create_run", experiment_id, tags={**tags, RUN_KEY: run_key})
+            oldest = self.find(experiment_id, run_key)
+            if oldest is not None and oldest != made.info.run_id:
+                self._call("delete_run", made.info.run_id)
+                return oldest, True
+            return str(made.info.run_id), False
+
+    def begin(self, run_id: str, name: str) -> None:
+        """Marks a run as running, and names it."""
+        self._call("update_run", run_id, status="RUNNING", name=name)
+
+    def forget(self, run_id: str, run_key: str) -> None:
+        """Takes a run's key away, so that the next one with it is another."""
+        self._call("set_tag", run_id, RUN_KEY, f"{run_key} (until {run_id})")
+
+    def known(self, run_id: str) -> tuple[set[str], dict[str, int]]:
+        """Names of a run's parameters, and the highest step of each of its metrics."""
+        data = self._call("get_run", run_id).data
+        histories = {key: self._call("get_metric_history", run_id, key) for key in data.metrics}
+        steps = {key: max(point.step for point in points) for key, points in histories.items()}
+        return set(data.params), steps
+
+    def log_batch(self, run_id: str, records: Sequence[Record]) -> None:
+        """Sends tags, parameters and metrics in one call."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        metrics, params, tags = [], [], []
+        for record in records:
+            items = record.value.items()
+            if record.kind == "metrics":
+                metrics += [Metric(k, v, record.time_ms, record.step) for k, v in items]
+            elif record.kind == "params":
+                params += [Param(k, v) for k, v in items]
+            else:
+                tags += [RunTag(k, v[:_MAX_TAG]) for k, v in items]
+        self._call("log_batch", run_id, metrics=metrics, params=params, tags=tags)
+
+    def log_single(self, run_id: str, record: Record) -> None:
+        """Sends an artifact, a data set or the end."""
+        if record.kind == "artifact":
+            self._artifact(run_id, Path(record.value["path"]))
+        elif record.kind == "dataset":
+            self._dataset(run_id, **record.value)
+        else:
+            status = record.value["status"]
+            self._call("set_tag", run_id, STATUS, status)
+            self._call("set_terminated", run_id, _STATUS[status], record.time_ms)
+
+    def _artifact(self, run_id: str, path: Path) -> None:
+        if not path.exists():
+            raise RefusedError(f"`{path}` is not there any more")
+        if path.is_dir():
+            self._call("log_artifacts", run_id, str(path), path.name)
+        else:
+            self._call("log_artifact", run_id, str(path))
+
+    def _dataset(self, run_id: str, name: str, digest: str) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        # MLflow keeps 36 characters of a digest; the whole one is its source.
+        source = json.dumps({"fingerprint": digest})
+        data = Dataset(name, digest[:_MAX_DIGEST], "kinesweep_store", source)
+        tags = [InputTag("mlflow.data.context", "training")]
+        self._call("log_inputs", run_id, datasets=[DatasetInput(data, tags)])
+
+    def _call(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Calls the client; every failure becomes `RefusedError` or `AwayError`."""
+        from mlflow.exceptions import MlflowException, RestException
+
+        try:
+            return getattr(self._client, method)(*args, **kwargs)
+        except MlflowException as error:
+            # Without a REST answer the code is the client's own guess.
+            code = str(error.error_code)
+            if isinstance(error, RestException) and code in {*_PERMANENT, "RESOURCE_ALREADY_EXISTS"}:
+                raise RefusedError(error.message, code == "RESOURCE_DOES_NOT_EXIST") from None
+            raise AwayError(error.message) from None
+        except OSError as error:  # requests' errors are of this family
+            raise AwayError(str(error)) from None
