@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import json
 
 import numpy as np
 import pytest
@@ -9,16 +10,23 @@ from pose_format import Pose
 from pose_format.utils.generic import pose_hide_legs, reduce_holistic
 
 from kinesweep.core.errors import InputError
-from kinesweep.sources.sample import DEFAULT_CLIPS, write_sample
-from kinesweep.sources.sample.corpus import COLUMNS, SPLITS, plan_clips
+from kinesweep.sources.sample import DEFAULT_CLIPS, SampleSummary, corpus, write_sample
+from kinesweep.sources.sample.corpus import COLUMNS
+from kinesweep.sources.sample.plan import SPLITS, plan_clips
 from kinesweep.sources.sample.recogniser import best_guess
 from kinesweep.sources.sample.signers import TEST_ONLY
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
+def summary(folder):
+    return SampleSummary(**json.loads((folder / "sample.json").read_text(encoding="utf-8")))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sample") / "corpus"
-    return write_sample(folder, clips=40, seed=5)
+    write_sample(folder, clips=40, seed=5)
+    return folder
 
 
 def rows(folder, split):
@@ -38,37 +46,37 @@ def read(path):
     return Pose.read(path.read_bytes())
 
 
-def test_equal_arguments_give_equal_bytes_whatever_the_workers(corpus, tmp_path):
-    again = write_sample(tmp_path / "again", clips=40, seed=5, workers=2)
-    assert digest(again.out) == digest(corpus.out)
-    other = write_sample(tmp_path / "other", clips=40, seed=6)
-    assert digest(other.out) != digest(corpus.out)
+def test_equal_arguments_give_equal_bytes_whatever_the_workers(folder, tmp_path):
+    write_sample(tmp_path / "again", clips=40, seed=5, workers=2)
+    assert digest(tmp_path / "again") == digest(folder)
+    write_sample(tmp_path / "other", clips=40, seed=6)
+    assert digest(tmp_path / "other") != digest(folder)
 
 
-def test_tables_name_every_file_and_the_newest_columns(corpus):
+def test_tables_name_every_file_and_the_newest_columns(folder, summary):
     total = 0
     for split in SPLITS:
-        table = rows(corpus.out, split)
+        table = rows(folder, split)
         assert tuple(table[0]) == COLUMNS
         for row in table:
             assert row["signal"].startswith(f"poses/{split}/")
-            assert (corpus.out / row["signal"]).is_file()
+            assert (folder / row["signal"]).is_file()
             assert row["output"][0].isupper()
             assert row["output"][-1] in ".?"
         total += len(table)
-    assert total == len(list(corpus.out.rglob("*.pose"))) == 40
-    assert (corpus.train, corpus.validation, corpus.test) == (31, 5, 4)
+    assert total == len(list(folder.rglob("*.pose"))) == 40
+    assert (summary.train, summary.validation, summary.test) == (31, 5, 4)
 
 
-def test_the_summary_counts_what_was_written(corpus):
-    files = list(corpus.out.rglob("*.pose"))
-    assert corpus.num_bytes == sum(path.stat().st_size for path in files)
-    assert corpus.frames == sum(len(read(path).body.data) for path in files)
-    assert "invented" in (corpus.out / "README.txt").read_text(encoding="utf-8")
+def test_the_summary_counts_what_was_written(folder, summary):
+    files = list(folder.rglob("*.pose"))
+    assert summary.num_bytes == sum(path.stat().st_size for path in files)
+    assert summary.frames == sum(len(read(path).body.data) for path in files)
+    assert "invented" in (folder / "README.txt").read_text(encoding="utf-8")
 
 
-def test_poses_have_the_holistic_layout_and_pass_pose_formats_own_chain(corpus):
-    pose = read(next(corpus.out.rglob("*.pose")))
+def test_poses_have_the_holistic_layout_and_pass_pose_formats_own_chain(folder):
+    pose = read(next(folder.rglob("*.pose")))
     assert round(pose.header.version, 3) == 0.2
     assert [len(c.points) for c in pose.header.components] == [33, 468, 21, 21, 33]
     assert {c.format for c in pose.header.components} == {"XYZC"}
@@ -83,15 +91,15 @@ def test_poses_have_the_holistic_layout_and_pass_pose_formats_own_chain(corpus):
     assert left[:, 0].mean() == pytest.approx(0.5, abs=0.02)
 
 
-def test_limbs_name_points_that_exist(corpus):
-    pose = read(next(corpus.out.rglob("*.pose")))
+def test_limbs_name_points_that_exist(folder):
+    pose = read(next(folder.rglob("*.pose")))
     for component in pose.header.components:
         assert max(max(limb) for limb in component.limbs) < len(component.points)
     assert [len(c.limbs) for c in pose.header.components] == [35, 124, 21, 21, 35]
 
 
-def test_hands_are_lost_now_and_then(corpus):
-    hands = [read(path).body.confidence[:, 0, 501:543] for path in corpus.out.rglob("*.pose")]
+def test_hands_are_lost_now_and_then(folder):
+    hands = [read(path).body.confidence[:, 0, 501:543] for path in folder.rglob("*.pose")]
     lost = np.concatenate(hands).reshape(-1, 2, 21) == 0
     assert (lost.all(2) == lost.any(2)).all()
     assert 0.01 < lost.mean() < 0.15
@@ -119,7 +127,7 @@ def test_a_document_has_one_signer():
         assert signer_of.setdefault(clip.document, clip.signer.name) == clip.signer.name
 
 
-@pytest.mark.parametrize("clips", [20, 40, 100, 1000])
+@pytest.mark.parametrize("clips", [12, 40, 100, 1000])
 def test_every_split_has_clips(clips):
     plan = plan_clips(clips, 0)
     assert len(plan) == clips
@@ -129,7 +137,7 @@ def test_every_split_has_clips(clips):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"clips": 19}, "`clips` must be at least 20"),
+        ({"clips": 11}, "`clips` must be at least 12"),
         ({"seed": -1}, "`seed` must be 0 or more"),
         ({"workers": 0}, "`workers` must be at least 1"),
     ],
@@ -142,8 +150,42 @@ def test_wrong_arguments_are_named(tmp_path, arguments, said):
 
 def test_a_folder_that_holds_something_is_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(InputError, match="not empty"):
+    with pytest.raises(InputError, match="holds other files"):
         write_sample(tmp_path, clips=20)
     with pytest.raises(InputError, match="is a file"):
         write_sample(tmp_path / "mine.txt", clips=20)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_an_equal_corpus_is_kept_and_another_is_not_overwritten(tmp_path, monkeypatch):
+    out = tmp_path / "corpus"
+    first = write_sample(out, clips=12)
+    written = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    assert write_sample(out, clips=12, keep=True) == first
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == written
+    with pytest.raises(InputError, match=r"another sample corpus \(clips 12, seed 0\)"):
+        write_sample(out, clips=12)
+    with pytest.raises(InputError, match="another sample corpus"):
+        write_sample(out, clips=12, seed=1, keep=True)
+    monkeypatch.setattr(corpus, "JITTER", 0.5)  # stands for any change of the code
+    with pytest.raises(InputError, match="another sample corpus"):
+        write_sample(out, clips=12, keep=True)
+
+
+def test_an_interrupted_corpus_leaves_nothing_and_does_not_hinder(tmp_path, monkeypatch):
+    with monkeypatch.context() as broken:
+        broken.setattr(corpus, "summarise", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            write_sample(tmp_path / "corpus", clips=12)
+    assert not (tmp_path / "corpus").exists()
+    write_sample(tmp_path / "corpus", clips=12, keep=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["corpus"]
+
+
+def test_the_card_is_true_of_a_small_corpus_too(folder, summary):
+    card = (folder / "README.txt").read_text(encoding="utf-8")
+    signers = {split: {row["signer"] for row in rows(folder, split)} for split in SPLITS}
+    unseen = len(signers["test"] - signers["train"] - signers["validation"])
+    assert f"of whom {unseen} appear in test alone" in card
+    assert f"clips {summary.clips}, seed {summary.seed}" in card
+    assert "31 + 5 + 4 clips" in str(summary)

@@ -1,6 +1,6 @@
 """How signs look: hand shapes, places, movements, and forms that no viewer would mix up.
 
-A form is drawn at random; one too near an earlier one is drawn again, so 140 signs stay readable at
+A form is drawn at random; one too near an earlier one is drawn again, so 141 signs stay readable at
 five frames each. Every ninth form repeats the hands of the one before it and differs by the mouth
 alone. No sign of any real language is described here.
 """

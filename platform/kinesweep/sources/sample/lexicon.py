@@ -1,6 +1,6 @@
 """The invented language's signs: what each means in English, and which form it has.
 
-140 signs in ten classes. The words are English because the corpus is translated into it; the forms
+141 signs in ten classes. The words are English because the corpus is translated into it; the forms
 are drawn by code (see `forms`), once and for all, so the language is the same in every corpus.
 """
 
