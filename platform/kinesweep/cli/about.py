@@ -20,7 +20,8 @@ from kinesweep.core.units import format_bytes
 
 _PACKAGES = ("ray", "torch", "transformers", "optuna", "mlflow", "pose-format", "sacrebleu")
 _ROOM_BYTES = 2 * 10**9
-"""Free disk below which a first sweep may fail: the sample corpus, its store and runs take 1.5 GB."""
+"""Free disk below which a first sweep may fail: the sample corpus, its store and runs take 1.5
+GB."""
 
 
 @verb

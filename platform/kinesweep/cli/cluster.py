@@ -186,7 +186,7 @@ def _answers(address: str, token: str) -> bool:
     request = urllib.request.Request(address, headers={"Authorization": f"Bearer {token}"})
     try:
         with urllib.request.urlopen(request, timeout=2) as reply:
-            return bool(reply.status == 200)  # noqa: PLR2004 (HTTP's own number)
+            return bool(reply.status == 200)
     except (URLError, OSError):
         return False
 
@@ -204,5 +204,3 @@ def _free_pair() -> int:
             continue
         return first
     raise ResourceError("no two free ports between 6379 and 7379 for Ray")
-
-

@@ -26,9 +26,11 @@ def sample(
     """
     from kinesweep.sources.sample import DEFAULT_CLIPS, write_sample
 
-    summary = write_sample(folder, clips=clips or DEFAULT_CLIPS, seed=seed, keep=keep)
-    say(str(summary))
-    emit(summary.as_dict(), json_line)
+    summary = write_sample(folder, clips or DEFAULT_CLIPS, seed, keep=keep)
+    say(f"{folder}: train {summary.train}, validation {summary.validation}, test {summary.test}")
+    perfect = summary.perfect_recogniser_bleu
+    say(f"who recognised every sign would score {perfect:.1f} BLEU on validation")
+    emit({"folder": str(folder), **summary.as_dict()}, json_line)
 
 
 @verb
@@ -54,7 +56,9 @@ def check(
         say(line)
     emit({"problems": [vars(p) for p in problems], "overlaps": shared.as_dict()}, json_line)
     if problems:
-        raise SourceError(f"{len(problems)} rows cannot be used; `extract` would drop and count them")
+        raise SourceError(
+            f"{len(problems)} rows cannot be used; `extract` would drop and count them"
+        )
 
 
 @verb
@@ -69,17 +73,18 @@ def split(
     seed: Annotated[int, typer.Option(min=0, help="Order in which groups are dealt out.")] = 0,
     json_line: JsonOption = False,
 ) -> None:
-    """Cut the training split into folds that share no signer, or no document.
+    """Cut train and validation into folds that share no signer, or no document; test stays.
 
     Example: kinesweep split jobs/recipes/sample.yaml /tmp/kinesweep-folds --by signer --folds 3
     """
-    from kinesweep.sources.split import split_rows
+    from kinesweep.sources.split import folds_root, split_rows
 
     source = workflows.load_recipe(recipe, overrides).source
     files = split_rows(source, by=by, folds=folds, seed=seed, out=out)
     for file in files:
         say(str(file))
-    emit({"files": [str(file) for file in files]}, json_line)
+    say(f"their media paths start at source.root={folds_root(source)}")
+    emit({"files": [str(file) for file in files], "root": str(folds_root(source))}, json_line)
 
 
 @verb

@@ -1,7 +1,7 @@
 """How verbs speak: plain text for people, one JSON line for programs, exit codes for shells.
 
-Code 0 means success, 2 bad input, 1 anything else that was foreseen (a full disk), 130 an interrupt.
-Bad input never shows a traceback; a defect of ours keeps its own.
+Code 0 means success, 2 bad input, 1 anything else that was foreseen (a full disk), 130 an
+interrupt. Bad input never shows a traceback; a defect of ours keeps its own.
 """
 
 import functools

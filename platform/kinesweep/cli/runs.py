@@ -85,8 +85,9 @@ def export(
     """
     from kinesweep.export import export_bundle, verify_bundle
 
-    bundle = export_bundle(run, out, overwrite=overwrite)
-    checked = verify_bundle(bundle)
+    store = workflows.store_of(run)
+    bundle = export_bundle(run, out, store, overwrite=overwrite)
+    checked = verify_bundle(bundle, store.folder)
     say(f"bundle  {bundle} ({checked} texts are the same after loading)")
     emit({"bundle": str(bundle), "verified": checked}, json_line)
 
@@ -103,11 +104,11 @@ def diff(
     """
     from kinesweep.training.diff import compare_checkpoints
 
-    found = compare_checkpoints(workflows.model_folder(left), workflows.model_folder(right))
-    for line in found.lines():
-        say(line)
-    emit(found.as_dict(), json_line)
-    if not found.equal:
+    rows = compare_checkpoints(workflows.model_folder(left), workflows.model_folder(right))
+    other = [row for row in rows if not row.equal]
+    for row in other:
+        say(f"{row.name}: largest difference {row.largest}  {row.note}")
+    say(f"{len(rows) - len(other)} of {len(rows)} tensors are equal")
+    emit({"tensors": len(rows), "different": [row.name for row in other]}, json_line)
+    if other:
         raise typer.Exit(1)
-
-

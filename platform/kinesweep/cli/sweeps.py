@@ -14,13 +14,15 @@ SpaceArgument = Annotated[Path, typer.Argument(help="A search space, YAML.", sho
 
 
 @verb
-def sweep(  # noqa: PLR0913 (options of one verb)
+def sweep(
     space: SpaceArgument,
     overrides: Overrides = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on, or show the result.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove it, begin again.")] = False,
     name: Annotated[str | None, typer.Option(help="Of its folder; default: the file's.")] = None,
-    base: Annotated[Path | None, typer.Option(help="Folder that a recipe's paths start at.")] = None,
+    base: Annotated[
+        Path | None, typer.Option(help="Folder that a recipe's paths start at.")
+    ] = None,
     json_line: JsonOption = False,
 ) -> None:
     """Search a space, settle the best over seeds, rank, score test, export the winner.

@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,13 @@ class MlflowRunLog:
                 pause_s = max(_FLUSH_S, took_s / _SHARE)
 
 
+def _parts(values: Mapping[str, Any], most: int) -> Iterator[dict[str, Any]]:
+    """The entries in pieces that one call can carry."""
+    items = iter(values.items())
+    while part := dict(itertools.islice(items, most)):
+        yield part
+
+
 @dataclass(frozen=True)
 class RunLogFactory:
     """Opens the logs of an experiment's runs; a plain value that travels to other processes.
@@ -135,7 +142,7 @@ class RunLogFactory:
     folder: Path
     notice: str = field(default="", compare=False)
 
-    def open(  # noqa: PLR0913 (a run has this many names)
+    def open(
         self,
         run_key: str,
         name: str,
@@ -158,12 +165,9 @@ class RunLogFactory:
             TrackingError: another process is recording this run.
         """
         head = {"key": run_key, "name": name, "parent_key": parent_key, "fresh": fresh}
-        head |= {"tags": dict(tags), "experiment": self.experiment}
-        path = spool_path(self.folder, run_key)
-        spool = Spool(path, head, _HOLD_WAIT_S)
-        if fresh and (spool.run_id is not None or spool.pending()):
-            spool = spool.renew(head)
-        log = MlflowRunLog(Sender(self.uri, spool, self.folder / ".create.lock"))
+        head |= {"experiment": self.experiment}
+        spool = Spool(spool_path(self.folder, run_key), head, _HOLD_WAIT_S, anew=fresh)
+        log = MlflowRunLog(Sender(self.uri, spool))
         log.tags({key: str(value) for key, value in tags.items()})
         log.params(params)
         return log
@@ -177,7 +181,7 @@ class RunLogFactory:
             except TrackingError:
                 continue  # its writer lives and sends by itself
             if spool.head and spool.pending():
-                Sender(self.uri, spool, self.folder / ".create.lock").send()
+                Sender(self.uri, spool).send()
                 waiting += len(spool.pending())
             spool.close()
         return waiting
@@ -196,7 +200,7 @@ class NullRunLogFactory:
 
     notice: str
 
-    def open(  # noqa: PLR0913 (as above)
+    def open(
         self,
         run_key: str,
         name: str,

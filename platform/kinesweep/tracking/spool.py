@@ -59,6 +59,7 @@ class Spool:
         path: the file; made when missing.
         head: what names the run; written once, the first one stays.
         wait_s: how long to wait for another process to let go (a killed one does at once).
+        anew: drop what an earlier run left there.
 
     Attributes:
         head: as in the file.
@@ -72,10 +73,14 @@ class Spool:
         TrackingError: another process writes there.
     """
 
-    def __init__(self, path: Path, head: Mapping[str, Any] | None, wait_s: float) -> None:
+    def __init__(
+        self, path: Path, head: Mapping[str, Any] | None, wait_s: float, anew: bool = False
+    ) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = _hold(path, wait_s)
+        if anew:
+            self._file.truncate(0)
         self._lock = threading.Lock()
         self.head: dict[str, Any] = {}
         self.run_id: str | None = None
@@ -118,6 +123,13 @@ class Spool:
         with self._lock:
             self.run_id = run_id
             self._write({"attached": run_id})
+
+    def learn(self, params: set[str], marks: Mapping[str, int]) -> None:
+        """Takes in what the server has of this run from a spool that is lost."""
+        with self._lock:
+            self.params |= params
+            for key, step in marks.items():
+                self.marks[key] = max(step, self.marks.get(key, step))
 
     def detach(self) -> None:
         """The MLflow run is gone: everything that still stands here must be sent to another."""

@@ -50,7 +50,9 @@ class AwayError(Exception):
 def value_text(value: object) -> str:
     """A parameter as MLflow keeps it: text as it is, everything else as JSON."""
     text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
-    return text if len(text) <= _MAX_PARAM else f"{text[: _MAX_PARAM - 40]}… ({len(text)} characters)"
+    return (
+        text if len(text) <= _MAX_PARAM else f"{text[: _MAX_PARAM - 40]}… ({len(text)} characters)"
+    )
 
 
 def plain_key(name: str) -> str:
@@ -182,7 +184,10 @@ class Wire:
         except MlflowException as error:
             # Without a REST answer the code is the client's own guess.
             code = str(error.error_code)
-            if isinstance(error, RestException) and code in {*_PERMANENT, "RESOURCE_ALREADY_EXISTS"}:
+            if isinstance(error, RestException) and code in {
+                *_PERMANENT,
+                "RESOURCE_ALREADY_EXISTS",
+            }:
                 raise RefusedError(error.message, code == "RESOURCE_DOES_NOT_EXIST") from None
             raise AwayError(error.message) from None
         except OSError as error:  # requests' errors are of this family
