@@ -6,10 +6,11 @@ Verbs parse and print; what they do stands in `workflows`. Recipes and spaces ar
 
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 import typer
 
-from kinesweep.cli import about, data, runs, services, sweeps
+from kinesweep.cli import about, cluster, data, runs, services, sweeps
 
 app = typer.Typer(
     name="kinesweep",
@@ -31,6 +32,8 @@ for verb in (
     app.command()(verb)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs the command line and leaves with its exit code."""
+    cluster.prepare()
     app(args=list(sys.argv[1:] if arguments is None else arguments))
+    sys.exit(0)

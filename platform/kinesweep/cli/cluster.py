@@ -18,6 +18,7 @@ from kinesweep.tracking.server import running_server, start_server, stop_server
 from kinesweep.tracking.services import Service, recorded, start, starting, stop, wait_until
 
 NAME = "ray"
+TOKEN = "ray_token"
 _START_TIMEOUT_S = 120.0
 _CURRENT = Path("/tmp/ray/ray_current_cluster")
 """Where Ray notes the cluster started last; an address left there makes later ones hang."""
@@ -37,9 +38,16 @@ _ENV = {
 }
 
 
+def prepare() -> None:
+    """Sets what Ray reads when it is first imported; what the caller has set stays."""
+    home = state_home()
+    for name, value in {**_ENV, "RAY_AUTH_TOKEN_PATH": str(home / "services" / TOKEN)}.items():
+        os.environ.setdefault(name, value)
+
+
 def environment(home: Path) -> dict[str, str]:
     """Variables under which Ray's processes stay on loopback, with this state folder's token."""
-    token = home / "services" / "ray_token"
+    token = home / "services" / TOKEN
     if not token.exists():
         token.parent.mkdir(parents=True, exist_ok=True)
         token.touch(mode=0o600)
@@ -60,7 +68,8 @@ def connect() -> None:
     home = state_home()
     inside = os.environ.get("RAY_ADDRESS")
     head = running_head(home)
-    os.environ.update({k: v for k, v in environment(home).items() if not inside or k in _ENV})
+    if not inside:
+        os.environ.update(environment(home))
     options = {"log_to_driver": False, "logging_level": "ERROR"}
     if inside:
         ray.init(address=inside, **options)
@@ -136,7 +145,6 @@ def submit(arguments: Sequence[str], address: str | None = None) -> int:
     if address is None and head is None:
         raise ResourceError("no Ray is running; start it with `kinesweep up`, or give `--address`")
     variables = environment(home)
-    os.environ.update(variables)
     try:
         client = JobSubmissionClient(address or dashboard_of(head))  # type: ignore[arg-type]
     except (ConnectionError, RuntimeError) as error:
@@ -167,14 +175,14 @@ def _quoted(command: Sequence[str]) -> str:
 
 
 def _start_head(home: Path, cores: int) -> Service:
-    port = _free_pair()
+    port = _free_ports()
     program = Path(sys.executable).with_name("ray")
     if not program.exists():
         raise KinesweepError(f"`{program}` is missing; install Kinesweep's packages again")
     command = [str(program), "start", "--head", "--block", f"--port={port}"]
     command += ["--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1"]
     command += [f"--dashboard-port={port + 1}", f"--num-cpus={cores}", "--include-dashboard=true"]
-    command += ["--ray-client-server-port=0", "--disable-usage-stats"]
+    command += [f"--ray-client-server-port={port + 2}", "--disable-usage-stats"]
     variables = environment(home)
     head = start(home, NAME, command, f"127.0.0.1:{port}", variables)
     token = Path(variables["RAY_AUTH_TOKEN_PATH"]).read_text()
@@ -191,16 +199,16 @@ def _answers(address: str, token: str) -> bool:
         return False
 
 
-def _free_pair() -> int:
-    """A port p of loopback with p and p + 1 free."""
+def _free_ports() -> int:
+    """A port p of loopback with p, p + 1 and p + 2 free."""
     import socket
 
-    for first in range(6379, 7379, 2):
+    for first in range(6379, 7379, 3):
         try:
-            for port in (first, first + 1):
+            for port in range(first, first + 3):
                 with socket.socket() as probe:
                     probe.bind(("127.0.0.1", port))
         except OSError:
             continue
         return first
-    raise ResourceError("no two free ports between 6379 and 7379 for Ray")
+    raise ResourceError("no three free ports between 6379 and 7379 for Ray")

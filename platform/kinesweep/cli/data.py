@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from kinesweep.cli import workflows
 from kinesweep.cli.output import JsonOption, Overrides, console, emit, say, verb
 from kinesweep.core.errors import InputError, SourceError
 
@@ -44,6 +43,7 @@ def check(
 
     Example: kinesweep check jobs/recipes/sample.yaml
     """
+    from kinesweep.cli import workflows
     from kinesweep.sources import build_source
     from kinesweep.sources.checks import overlaps
 
@@ -77,6 +77,7 @@ def split(
 
     Example: kinesweep split jobs/recipes/sample.yaml /tmp/kinesweep-folds --by signer --folds 3
     """
+    from kinesweep.cli import workflows
     from kinesweep.sources.split import folds_root, split_rows
 
     source = workflows.load_recipe(recipe, overrides).source
@@ -95,6 +96,8 @@ def extract(
 
     Example: kinesweep extract jobs/recipes/sample.yaml
     """
+    from kinesweep.cli import workflows
+
     store = workflows.extract_features(workflows.load_recipe(recipe, overrides))
     emit(workflows.store_facts(store), json_line)
 
@@ -111,6 +114,7 @@ def show(
 
     Example: kinesweep show jobs/recipes/sample.yaml
     """
+    from kinesweep.cli import workflows
     from kinesweep.store import open_store
     from kinesweep.store.show import describe
 

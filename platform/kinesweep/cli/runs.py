@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from kinesweep.cli import workflows
 from kinesweep.cli.data import RecipeArgument
 from kinesweep.cli.output import JsonOption, Overrides, emit, say, verb
 
@@ -27,6 +26,8 @@ def train(
 
     Example: kinesweep train jobs/recipes/sample.yaml training.max_steps=40 training.eval_steps=20
     """
+    from kinesweep.cli import workflows
+
     settings = workflows.load_recipe(recipe, overrides)
     result = workflows.train_recipe(settings, folder, overwrite=overwrite, on_ray=not no_ray)
     shown = ", ".join(f"{metric} {value:.2f}" for metric, value in result.scores.items())
@@ -48,6 +49,8 @@ def evaluate(
 
     Example: kinesweep evaluate .kinesweep/exports/sample --split validation
     """
+    from kinesweep.cli import workflows
+
     evaluation = workflows.evaluate_folder(model, split, overrides or [], out)
     for metric, value in evaluation.scores.items():
         say(f"{metric} {value:.3f}  {evaluation.signatures.get(metric, '')}")
@@ -83,6 +86,7 @@ def export(
 
     Example: kinesweep export .kinesweep/runs/sample .kinesweep/exports/mine --overwrite
     """
+    from kinesweep.cli import workflows
     from kinesweep.export import export_bundle, verify_bundle
 
     store = workflows.store_of(run)
@@ -102,6 +106,7 @@ def diff(
 
     Example: kinesweep diff .kinesweep/exports/sample .kinesweep/exports/sample
     """
+    from kinesweep.cli import workflows
     from kinesweep.training.diff import compare_checkpoints
 
     rows = compare_checkpoints(workflows.model_folder(left), workflows.model_folder(right))

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from kinesweep.cli import workflows
 from kinesweep.cli.output import JsonOption, Overrides, console, emit, say, verb
 from kinesweep.core.paths import state_home
 
@@ -31,6 +30,8 @@ def sweep(
 
     Example: kinesweep sweep search_spaces/sample.yaml --resume
     """
+    from kinesweep.cli import workflows
+
     done = workflows.run_space(
         space, overrides or [], resume=resume, overwrite=overwrite, name=name, base=base
     )

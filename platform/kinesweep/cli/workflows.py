@@ -1,5 +1,4 @@
-"""What verbs and jobs do, as columns of steps: each floor builds its part, and they are joined
-here.
+"""What verbs and jobs do, as columns of steps.
 
 The floors beside each other (sweeps, tracking, export) never import one another; this module hands
 one's results to the next.
@@ -31,8 +30,8 @@ from kinesweep.store import Store, open_store
 from kinesweep.sweeps.outcome import Outcome
 from kinesweep.sweeps.space import SearchSpace, load_space
 from kinesweep.sweeps.sweep import Sweep, run_sweep, write_outcome
-from kinesweep.tracking.resolve import resolve_tracking
-from kinesweep.tracking.runlog import NullRunLogFactory, RunLogFactory
+from kinesweep.tracking.factory import MlflowLogs, RunLogs, resolve_tracking
+from kinesweep.tracking.runlog import RunName
 from kinesweep.training.evaluate import Evaluation, evaluate_model, write_predictions
 from kinesweep.training.model_folder import read_model_folder
 from kinesweep.training.result import RunResult, RunSpec
@@ -183,7 +182,7 @@ class LogOpener:
         parent: key of the sweep's own run.
     """
 
-    logs: RunLogFactory | NullRunLogFactory
+    logs: RunLogs
     recipe: Recipe
     parent: str | None = None
 
@@ -194,7 +193,9 @@ class LogOpener:
         kept = {k: v for k, v in plain.items() if not k.startswith(("source.", "store."))}
         values = {**kept, **params, "training.seed": seed, "phase": phase}
         tags = {"config_hash": config, "seed": seed, "phase": phase}
-        return self.logs.open(str(folder), title, values, tags, self.parent)
+        log = self.logs.open(RunName(str(folder), title, tags, self.parent), folder)
+        log.params(values)
+        return log
 
 
 @dataclass(frozen=True)
@@ -238,7 +239,8 @@ def run_space(
     store = extract_features(recipe)
     logs = resolve_tracking(recipe.tracking, state_home(), space.question)
     opener = LogOpener(logs, recipe, parent=str(folder))
-    whole = logs.open(str(folder), f"sweep {folder.name}", sweep_facts(space, store), {})
+    whole = logs.open(RunName(str(folder), f"sweep {folder.name}"), folder)
+    whole.params(sweep_facts(space, store))
     whole.dataset(recipe.name, store.fingerprint)
     outcome = run_sweep(Sweep(space, recipe, store, folder, opener, say))
     outcome = replace(outcome, test=test_winner(store, outcome))
@@ -249,7 +251,7 @@ def run_space(
     whole.artifact(write_outcome(folder, outcome))
     whole.metrics({f"winner_{outcome.metric}": outcome.ranking[0].mean, **means(outcome.test)}, 0)
     whole.finish("finished")
-    return SweepDone(outcome, folder, bundle, logs.uri if isinstance(logs, RunLogFactory) else "")
+    return SweepDone(outcome, folder, bundle, logs.uri if isinstance(logs, MlflowLogs) else "")
 
 
 def sweep_facts(space: SearchSpace, store: Store) -> dict[str, object]:

@@ -1,11 +1,6 @@
 """Tracking: what runs measure, in MLflow, with nothing lost and nothing twice.
 
-`runlog.RunLogFactory` opens the log of a run, `resolve.resolve_tracking` finds the server that is
-meant, `server.start_server` runs one, `services` keeps any process going. Training knows none of
-it: it sees `core.runlog.RunLog` alone.
+`factory.resolve_tracking` says where a recipe's runs are recorded, `runlog.MlflowRunLog` is one
+run's record, `server.start_server` runs a server, `services` keeps any process going. Training sees
+only the `RunLog` protocol of `core.runlog`.
 """
-
-from kinesweep.tracking.resolve import resolve_tracking
-from kinesweep.tracking.runlog import MlflowRunLog, NullRunLogFactory, RunLogFactory
-
-__all__ = ["MlflowRunLog", "NullRunLogFactory", "RunLogFactory", "resolve_tracking"]

@@ -3,9 +3,9 @@
 What a run records goes into its spool (`spool`), and a thread sends it in batches, about once a
 second and never more than 2 % of the time (20 metrics one by one take MLflow 480 ms, in a batch
 35 ms). While the server is away the spool grows; the thread tries again, the next process of the
-run does, and `RunLogFactory.replay` does for runs that are over. Each point arrives once: its time is
-fixed when it is recorded, and a step that was recorded before a run was killed is not recorded
-again when it is trained again. Hence the steps of one metric must rise.
+run does, and `factory.MlflowLogs.replay` does for runs that are over. Each point arrives once: its
+time is fixed when it is recorded, and a step that was recorded before a run was killed is not
+recorded again when it is trained again. Hence the steps of one metric must rise.
 """
 
 import itertools
@@ -17,20 +17,33 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kinesweep.core.errors import TrackingError
-from kinesweep.core.runlog import NullRunLog, RunLog, RunStatus
+from kinesweep.core.runlog import RunStatus
 from kinesweep.tracking.sender import Sender
-from kinesweep.tracking.spool import Spool, spool_path
 from kinesweep.tracking.wire import MAX_METRICS, MAX_NAMES, plain_key, value_text
 
 _log = logging.getLogger(__name__)
-_HOLD_WAIT_S = 60.0
-"""A killed run's process may need a moment to die; training waits as long for its folder."""
 _FLUSH_S, _SHARE, _RETRY_MAX_S = 1.0, 0.02, 30.0
 
 
+@dataclass(frozen=True)
+class RunName:
+    """How a run is found again in MLflow.
+
+    Attributes:
+        key: unique and the same after a resume, for example the path of its folder.
+        title: what people see.
+        tags: further tags, such as `config_hash`, `seed`, `phase`.
+        parent: key of the run that this one belongs to (a sweep's), or None.
+    """
+
+    key: str
+    title: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+    parent: str | None = None
+
+
 class MlflowRunLog:
-    """`core.runlog.RunLog` in MLflow. Made by `RunLogFactory.open`.
+    """`core.runlog.RunLog` in MLflow. Made by `factory.MlflowLogs.open`.
 
     Args:
         sender: sends what lies in a spool.
@@ -124,97 +137,3 @@ def _parts(values: Mapping[str, Any], most: int) -> Iterator[dict[str, Any]]:
     items = iter(values.items())
     while part := dict(itertools.islice(items, most)):
         yield part
-
-
-@dataclass(frozen=True)
-class RunLogFactory:
-    """Opens the logs of an experiment's runs; a plain value that travels to other processes.
-
-    Attributes:
-        uri: address of the MLflow server.
-        experiment: its name.
-        folder: where the spools lie; all processes of the experiment must see it.
-        notice: something people should know, or empty.
-    """
-
-    uri: str
-    experiment: str
-    folder: Path
-    notice: str = field(default="", compare=False)
-
-    def open(
-        self,
-        run_key: str,
-        name: str,
-        params: Mapping[str, object],
-        tags: Mapping[str, str],
-        parent_key: str | None = None,
-        fresh: bool = False,
-    ) -> RunLog:
-        """The log of a run, the same one whenever the key is the same.
-
-        Args:
-            run_key: names the run in its experiment, for example `<sweep>/<hash>-s<seed>`.
-            name: for people.
-            params: flat; a key keeps its first value.
-            tags: such as `config_hash`, `seed`, `phase`.
-            parent_key: key of the run that this one belongs to.
-            fresh: begin anew: an earlier run with this key stays, but under another key.
-
-        Raises:
-            TrackingError: another process is recording this run.
-        """
-        head = {"key": run_key, "name": name, "parent_key": parent_key, "fresh": fresh}
-        head |= {"experiment": self.experiment}
-        spool = Spool(spool_path(self.folder, run_key), head, _HOLD_WAIT_S, anew=fresh)
-        log = MlflowRunLog(Sender(self.uri, spool))
-        log.tags({key: str(value) for key, value in tags.items()})
-        log.params(params)
-        return log
-
-    def replay(self) -> int:
-        """Sends what runs that are over have left in their spools; returns what still waits."""
-        waiting = 0
-        for path in sorted(self.folder.glob("*.jsonl")):
-            try:
-                spool = Spool(path, None, 0.0)
-            except TrackingError:
-                continue  # its writer lives and sends by itself
-            if spool.head and spool.pending():
-                Sender(self.uri, spool).send()
-                waiting += len(spool.pending())
-            spool.close()
-        return waiting
-
-    def __str__(self) -> str:
-        return f"MLflow at {self.uri}, experiment `{self.experiment}`"
-
-
-@dataclass(frozen=True)
-class NullRunLogFactory:
-    """Records nothing.
-
-    Attributes:
-        notice: why.
-    """
-
-    notice: str
-
-    def open(
-        self,
-        run_key: str,
-        name: str,
-        params: Mapping[str, object],
-        tags: Mapping[str, str],
-        parent_key: str | None = None,
-        fresh: bool = False,
-    ) -> RunLog:
-        """A log that keeps nothing."""
-        return NullRunLog()
-
-    def replay(self) -> int:
-        """Nothing waits."""
-        return 0
-
-    def __str__(self) -> str:
-        return f"no tracking: {self.notice}"

@@ -8,6 +8,7 @@ at the server is made again, with everything that is still in the spool.
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from kinesweep.tracking.spool import Record, Spool
 from kinesweep.tracking.wire import MAX_METRICS, MAX_NAMES, AwayError, RefusedError, Wire
@@ -23,15 +24,15 @@ class Sender:
     Args:
         uri: the server's address.
         spool: held by this process.
+        lock: a file that all processes of the experiment see; runs are made under it.
     """
 
-    def __init__(self, uri: str, spool: Spool) -> None:
+    def __init__(self, uri: str, spool: Spool, lock: Path) -> None:
         self.uri = uri
         self.spool = spool
+        self._lock = lock
         self._wire: Wire | None = None
         self._run_id: str | None = None
-        self._shown_as_running = False
-        self._known: tuple[set[str], dict[str, int]] = (set(), {})
         self._told = False
 
     def send(self) -> bool:
@@ -62,41 +63,29 @@ class Sender:
             self._wire = Wire(self.uri)
         if self._run_id is None:
             self._run_id = self.spool.run_id or self._find_or_create(self._wire)
-            self._shown_as_running = False
-        if not self._shown_as_running and self.spool.status is None:
-            self._begin(self._wire, self._run_id)
-
-    def _begin(self, wire: Wire, run_id: str) -> None:
-        try:
-            wire.begin(run_id, self.spool.head["name"])
-        except RefusedError:  # also a run that was put into the bin
-            raise _RunGoneError from None
-        self._shown_as_running = True
+            self._shown: str | None = ""
+        going_on = self.spool.status is None
+        if self._shown == "" or (going_on and self._shown is None):
+            self._shown = "RUNNING" if going_on else None
+            try:
+                self._wire.show(self._run_id, self.spool.head["title"], self._shown)
+            except RefusedError:  # also a run that was put into the bin
+                raise _RunGoneError from None
 
     def _find_or_create(self, wire: Wire) -> str:
         """The run of the spool's key, under its parent."""
         head = self.spool.head
-        lock = self.spool.path.with_name(".create.lock")
         experiment = wire.experiment(head["experiment"])
         tags = dict(self.spool.tags)
-        if head["parent_key"] is not None:
-            tags[_PARENT], _ = wire.find_or_create(experiment, head["parent_key"], {}, lock)
-        old = wire.find(experiment, head["key"]) if head["fresh"] else None
-        if old is not None:
-            wire.forget(old, head["key"])
-        run_id, was_there = wire.find_or_create(experiment, head["key"], tags, lock)
-        if was_there:
-            self._known = wire.known(run_id)
-            self.spool.learn(*self._known)
+        if head["parent"] is not None:
+            tags[_PARENT] = wire.parent(experiment, head["parent"], self._lock)
+        run_id = wire.run(experiment, head["key"], head["life"], tags, self._lock)
         self.spool.attach(run_id)
         return run_id
 
     def _send(self, records: Sequence[Record]) -> None:
         """Sends records that fit into one call; what is refused is cut out and left behind."""
         assert self._wire is not None and self._run_id is not None
-        records = [record for r in records if (record := self._unknown(r)).value]
-        if not records:
-            return
         try:
             if records[0].kind in _BATCHED:
                 self._wire.log_batch(self._run_id, records)
@@ -110,17 +99,6 @@ class Sender:
                 _log.warning("MLflow refused %s: %s", records[0].value, error)
             for half in halves:
                 self._send(half)
-
-    def _unknown(self, record: Record) -> Record:
-        """A record without what the server had before this spool began."""
-        params, marks = self._known
-        if record.kind == "params" and params:
-            kept = {k: v for k, v in record.value.items() if k not in params}
-        elif record.kind == "metrics" and marks:
-            kept = {k: v for k, v in record.value.items() if record.step > marks.get(k, -1)}
-        else:
-            return record
-        return replace(record, value=kept)
 
     def _tell(self, text: str, error: Exception) -> None:
         """Warns once until it works again."""

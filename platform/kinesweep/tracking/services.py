@@ -1,9 +1,9 @@
 """A process that goes on after the command that started it: started once, found again, stopped.
 
-What is known of it lies in `<home>/services/<name>.json`. A pid alone says nothing (numbers are used
-again), so the moment at which the process began stands beside it, and nothing is ever stopped by
-name. Each service leads a process group of its own, so that its children go with it, also when it
-died before them. Not for short work: a subprocess does that.
+What is known of it lies in `<home>/services/<name>.json`. A pid alone says nothing (numbers are
+used again), so the moment at which the process began stands beside it, and nothing is ever stopped
+by name. Each service leads a process group of its own, so that its children go with it, also when
+it died before them. Not for short work: a subprocess does that.
 """
 
 import fcntl
@@ -13,7 +13,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -186,10 +186,8 @@ def _members(service: Service) -> list[psutil.Process]:
 
 
 def _signal(process: psutil.Process, number: int) -> None:
-    try:
+    with suppress(psutil.NoSuchProcess):
         process.send_signal(number)
-    except psutil.NoSuchProcess:
-        pass
 
 
 def _wait(service: Service, timeout_s: float) -> bool:

@@ -8,21 +8,20 @@ killed process needs not.
 """
 
 import fcntl
-import hashlib
 import json
 import os
-import re
 import threading
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from kinesweep.core.errors import TrackingError
 
 Kind = Literal["tags", "params", "metrics", "artifact", "dataset", "finish"]
-_CONTENT = frozenset({"tags", "params", "metrics", "artifact", "dataset", "finish"})
+_CONTENT: frozenset[Kind] = frozenset(get_args(Kind))
 _RETRY_S = 0.1
 
 
@@ -45,19 +44,12 @@ class Record:
     end: int
 
 
-def spool_path(folder: Path, run_key: str) -> Path:
-    """Where the spool of a run lies; different keys never share a file."""
-    plain = re.sub(r"[^A-Za-z0-9._-]", "_", run_key)[:100]
-    mark = "" if plain == run_key else "-" + hashlib.sha256(run_key.encode()).hexdigest()[:8]
-    return folder / f"{plain}{mark}.jsonl"
-
-
 class Spool:
     """The file of one run, held by one process at a time.
 
     Args:
         path: the file; made when missing.
-        head: what names the run; written once, the first one stays.
+        head: what names the run; written once, the first one stays, with a `life` of its own.
         wait_s: how long to wait for another process to let go (a killed one does at once).
         anew: drop what an earlier run left there.
 
@@ -93,7 +85,7 @@ class Spool:
         self._records: list[Record] = []
         self._size = self._read()
         if not self.head and head is not None:
-            self.head = dict(head)
+            self.head = {**head, "life": uuid.uuid4().hex}
             self._write({"run": self.head})
 
     def append(self, kind: Kind, value: Mapping[str, Any], step: int = 0) -> Record:
@@ -124,13 +116,6 @@ class Spool:
             self.run_id = run_id
             self._write({"attached": run_id})
 
-    def learn(self, params: set[str], marks: Mapping[str, int]) -> None:
-        """Takes in what the server has of this run from a spool that is lost."""
-        with self._lock:
-            self.params |= params
-            for key, step in marks.items():
-                self.marks[key] = max(step, self.marks.get(key, step))
-
     def detach(self) -> None:
         """The MLflow run is gone: everything that still stands here must be sent to another."""
         with self._lock:
@@ -158,9 +143,13 @@ class Spool:
             "tags": self.tags,
             "status": self.status,
         }
-        lines = [{"run": self.head}, {"attached": self.run_id}, {"known": known}]
+        lines: list[dict[str, Any]] = [
+            {"run": self.head},
+            {"attached": self.run_id},
+            {"known": known},
+        ]
         beside = self.path.with_suffix(".new")
-        beside.write_text("".join(map(_text, lines)), encoding="utf-8")
+        beside.write_text("".join(_text(line) for line in lines), encoding="utf-8")
         beside.replace(self.path)
 
     def _read(self) -> int:
@@ -198,7 +187,7 @@ class Spool:
 
     def _record(self, line: dict[str, Any], end: int) -> Record:
         """A line as a record, noted in what is known."""
-        kind: Kind = next(key for key in line if key in _CONTENT)  # type: ignore[assignment]
+        kind: Kind = next(key for key in _CONTENT if key in line)
         record = Record(kind, line[kind], line["time"], line.get("step", 0), end)
         if kind == "metrics":
             for key in record.value:

@@ -1,14 +1,15 @@
 """What is said to an MLflow server, and how its answers are understood.
 
-Every call here is safe to repeat. MLflow's client would try a call again for four minutes by itself;
-here it fails soon and the caller decides. The client (a second to import) is loaded with the first
-call, which happens beside training.
+Every call here is safe to repeat. MLflow's client would try a call again for four minutes; here it
+fails soon and the caller decides. The client (a second to import) is loaded with the first call,
+which happens beside training.
 """
 
 import fcntl
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from kinesweep.tracking.spool import Record
 
 RUN_KEY = "kinesweep.run_key"
 STATUS = "kinesweep.status"
+_LIFE = "kinesweep.life"
 MAX_METRICS, MAX_NAMES = 1000, 100
 """Entries that one call may carry: metrics (and everything together); parameters or tags."""
 _MAX_KEY, _MAX_TAG, _MAX_PARAM = 250, 8000, 6000
@@ -87,50 +89,36 @@ class Wire:
             self._call("restore_experiment", found.experiment_id)
         return str(found.experiment_id)
 
-    def find(self, experiment_id: str, run_key: str) -> str | None:
-        """Id of the run with a key, the oldest if there are several."""
-        quoted = run_key.replace("'", "\\'")
-        found = self._call(
-            "search_runs", [experiment_id], f"tags.`{RUN_KEY}` = '{quoted}'", max_results=100
-        )
-        oldest = sorted((run.info.start_time, run.info.run_id) for run in found)
-        return str(oldest[0][1]) if oldest else None
+    def run(
+        self, experiment_id: str, run_key: str, life: str, tags: Mapping[str, str], lock: Path
+    ) -> str:
+        """Id of the run with a key, made when missing; `tags` are set when it is.
 
-    def find_or_create(
-        self, experiment_id: str, run_key: str, tags: Mapping[str, str], lock: Path
-    ) -> tuple[str, bool]:
-        """Id of the run with a key, and whether it was there.
-
-        Processes that share `lock` (a file) make one run; among others the oldest run wins and the
-        younger is removed, if each sees the other's.
+        A run with this key that another life of it recorded (its folder was removed since) stays,
+        but loses the key. Processes that share the file `lock` make one run.
         """
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with lock.open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            found = self.find(experiment_id, run_key)
-            if found is not None:
-                return found, True
-            made = self._call("create_run", experiment_id, tags={**tags, RUN_KEY: run_key})
-            oldest = self.find(experiment_id, run_key)
-            if oldest is not None and oldest != made.info.run_id:
-                self._call("delete_run", made.info.run_id)
-                return oldest, True
-            return str(made.info.run_id), False
+        with _alone(lock):
+            for found, its_life in self._find(experiment_id, run_key):
+                if its_life in (life, None):
+                    self._call("set_tag", found, _LIFE, life)
+                    return found
+                self._call("set_tag", found, RUN_KEY, f"{run_key} (until {found})")
+            tags = {**tags, RUN_KEY: run_key, _LIFE: life}
+            return str(self._call("create_run", experiment_id, tags=tags).info.run_id)
 
-    def begin(self, run_id: str, name: str) -> None:
-        """Marks a run as running, and names it."""
-        self._call("update_run", run_id, status="RUNNING", name=name)
+    def parent(self, experiment_id: str, run_key: str, lock: Path) -> str:
+        """Id of the run that others belong to; made when missing, for its own log to take over."""
+        with _alone(lock):
+            for found, _ in self._find(experiment_id, run_key):
+                return found
+            name = run_key.rstrip("/").rsplit("/", 1)[-1]
+            tags = {RUN_KEY: run_key}
+            made = self._call("create_run", experiment_id, tags=tags, run_name=name)
+            return str(made.info.run_id)
 
-    def forget(self, run_id: str, run_key: str) -> None:
-        """Takes a run's key away, so that the next one with it is another."""
-        self._call("set_tag", run_id, RUN_KEY, f"{run_key} (until {run_id})")
-
-    def known(self, run_id: str) -> tuple[set[str], dict[str, int]]:
-        """Names of a run's parameters, and the highest step of each of its metrics."""
-        data = self._call("get_run", run_id).data
-        histories = {key: self._call("get_metric_history", run_id, key) for key in data.metrics}
-        steps = {key: max(point.step for point in points) for key, points in histories.items()}
-        return set(data.params), steps
+    def show(self, run_id: str, title: str, status: str | None) -> None:
+        """Names a run, and marks it as running (`RUNNING`) or leaves its status as it is (None)."""
+        self._call("update_run", run_id, status=status, name=title)
 
     def log_batch(self, run_id: str, records: Sequence[Record]) -> None:
         """Sends tags, parameters and metrics in one call."""
@@ -157,6 +145,13 @@ class Wire:
             status = record.value["status"]
             self._call("set_tag", run_id, STATUS, status)
             self._call("set_terminated", run_id, _STATUS[status], record.time_ms)
+
+    def _find(self, experiment_id: str, run_key: str) -> list[tuple[str, str | None]]:
+        """Runs with a key, and whose life of it each recorded, oldest first."""
+        quoted = run_key.replace("\\", "\\\\").replace("'", "\\'")
+        found = self._call("search_runs", [experiment_id], f"tags.`{RUN_KEY}` = '{quoted}'")
+        found = sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
+        return [(run.info.run_id, run.data.tags.get(_LIFE)) for run in found]
 
     def _artifact(self, run_id: str, path: Path) -> None:
         if not path.exists():
@@ -192,3 +187,12 @@ class Wire:
             raise AwayError(error.message) from None
         except OSError as error:  # requests' errors are of this family
             raise AwayError(str(error)) from None
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Keeps other processes with the same lock waiting."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
