@@ -33,20 +33,14 @@ class Sender:
         self._lock = lock
         self._wire: Wire | None = None
         self._run_id: str | None = None
+        self._named = self._running = False
         self._told = False
 
     def send(self) -> bool:
         """Sends all that waits; False when the server is away (what it has is kept in mind)."""
         try:
             while pending := self.spool.pending():
-                try:
-                    self._attach()
-                    for group in _groups(pending):
-                        self._send(group)
-                        self.spool.acknowledge(group[-1])
-                except _RunGoneError:
-                    self._run_id = None
-                    self.spool.detach()
+                self._send_all(pending)
         except AwayError as error:
             self._tell("MLflow at %s is away (%s); records wait in %s", error)
             return False
@@ -57,20 +51,30 @@ class Sender:
         self._told = False
         return True
 
+    def _send_all(self, pending: Sequence[Record]) -> None:
+        try:
+            self._attach()
+            for group in _groups(pending):
+                self._send(group)
+                self.spool.acknowledge(group[-1])
+        except _RunGoneError:
+            self._run_id = None
+            self.spool.detach()
+
     def _attach(self) -> None:
         """Makes sure that there is a run to send to."""
         if self._wire is None:
             self._wire = Wire(self.uri)
         if self._run_id is None:
             self._run_id = self.spool.run_id or self._find_or_create(self._wire)
-            self._shown: str | None = ""
-        going_on = self.spool.status is None
-        if self._shown == "" or (going_on and self._shown is None):
-            self._shown = "RUNNING" if going_on else None
+            self._named = self._running = False
+        running = self.spool.status is None
+        if not self._named or (running and not self._running):
             try:
-                self._wire.show(self._run_id, self.spool.head["title"], self._shown)
+                self._wire.show(self._run_id, self.spool.head["title"], running)
             except RefusedError:  # also a run that was put into the bin
                 raise _RunGoneError from None
+            self._named, self._running = True, running
 
     def _find_or_create(self, wire: Wire) -> str:
         """The run of the spool's key, under its parent."""

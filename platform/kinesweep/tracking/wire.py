@@ -8,11 +8,13 @@ which happens beside training.
 import fcntl
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from kinesweep.core.hashing import fingerprint
 from kinesweep.tracking.spool import Record
 
 RUN_KEY = "kinesweep.run_key"
@@ -63,6 +65,12 @@ def plain_key(name: str) -> str:
     return allowed.strip("/. ")[:_MAX_KEY] or "_"
 
 
+def plain_run_key(key: str) -> str:
+    """A run's key without the quotes that MLflow's filters cannot express; still unique."""
+    plain = re.sub(r"['\"\\`]", "_", key)
+    return key if plain == key else f"{plain} {fingerprint(key)[:12]}"
+
+
 class Wire:
     """One MLflow server.
 
@@ -97,6 +105,7 @@ class Wire:
         A run with this key that another life of it recorded (its folder was removed since) stays,
         but loses the key. Processes that share the file `lock` make one run.
         """
+        run_key = plain_run_key(run_key)
         with _alone(lock):
             for found, its_life in self._find(experiment_id, run_key):
                 if its_life in (life, None):
@@ -109,16 +118,17 @@ class Wire:
     def parent(self, experiment_id: str, run_key: str, lock: Path) -> str:
         """Id of the run that others belong to; made when missing, for its own log to take over."""
         with _alone(lock):
-            for found, _ in self._find(experiment_id, run_key):
+            tags = {RUN_KEY: plain_run_key(run_key)}
+            for found, _ in self._find(experiment_id, tags[RUN_KEY]):
                 return found
             name = run_key.rstrip("/").rsplit("/", 1)[-1]
-            tags = {RUN_KEY: run_key}
             made = self._call("create_run", experiment_id, tags=tags, run_name=name)
             return str(made.info.run_id)
 
-    def show(self, run_id: str, title: str, status: str | None) -> None:
-        """Names a run, and marks it as running (`RUNNING`) or leaves its status as it is (None)."""
-        self._call("update_run", run_id, status=status, name=title)
+    def show(self, run_id: str, title: str, running: bool) -> None:
+        """Names a run, and marks it as running or leaves its status as it is."""
+        status = "RUNNING" if running else None
+        self._call("update_run", run_id, status=status, name=title[:_MAX_KEY])
 
     def log_batch(self, run_id: str, records: Sequence[Record]) -> None:
         """Sends tags, parameters and metrics in one call."""
@@ -148,8 +158,7 @@ class Wire:
 
     def _find(self, experiment_id: str, run_key: str) -> list[tuple[str, str | None]]:
         """Runs with a key, and whose life of it each recorded, oldest first."""
-        quoted = run_key.replace("\\", "\\\\").replace("'", "\\'")
-        found = self._call("search_runs", [experiment_id], f"tags.`{RUN_KEY}` = '{quoted}'")
+        found = self._call("search_runs", [experiment_id], f"tags.`{RUN_KEY}` = '{run_key}'")
         found = sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
         return [(run.info.run_id, run.data.tags.get(_LIFE)) for run in found]
 
