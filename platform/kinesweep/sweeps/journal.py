@@ -48,6 +48,10 @@ class Journal:
         self.events = _whole_lines(self.path)
         self._file = self.path.open("a", encoding="utf-8")
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune copies its searcher, and with it whom the searcher tells; a copy cannot write.
+        return {"path": self.path, "events": self.events}
+
     def add(self, event: str, **facts: Any) -> None:
         """Appends one event and brings it to the disk."""
         line = {"event": event, **facts}

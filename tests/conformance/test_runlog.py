@@ -1,0 +1,66 @@
+"""What every run log must do; each implementation is one line of the fixture."""
+
+import inspect
+import pickle
+
+import pytest
+
+from kinesweep.core.runlog import NullRunLog, RunLog
+from kinesweep.tracking.factory import MlflowLogs, NoLogs
+from kinesweep.tracking.runlog import RunName
+
+FACTORIES = {
+    "none": lambda folder: NoLogs(),
+    "mlflow, its server away": lambda folder: MlflowLogs("http://127.0.0.1:9", "q", folder / "l"),
+}
+
+
+@pytest.fixture(params=FACTORIES)
+def logs(request, tmp_path):
+    return FACTORIES[request.param](tmp_path)
+
+
+@pytest.fixture
+def log(logs, tmp_path):
+    return logs.open(RunName("r", "r", {"seed": "1"}, parent="p"), tmp_path)
+
+
+def test_factories_travel(logs):
+    assert pickle.loads(pickle.dumps(logs)) == logs
+
+
+@pytest.mark.parametrize("status", ["finished", "pruned", "failed", "stopped"])
+def test_a_whole_life_raises_nothing(log, tmp_path, status):
+    log.params({"a": 1, "b": None, "c": [1, 2], "d": {"e": 1}})
+    log.params({"a": 2})
+    log.metrics({"loss": 1.0}, 1)
+    log.metrics({"loss": float("inf"), "other": float("nan")}, 2)
+    log.metrics({}, 3)
+    log.artifact(tmp_path / "not there")
+    log.dataset("d", "0" * 64)
+    log.finish(status)
+
+
+def test_a_run_may_be_opened_again_after_its_end(log, logs, tmp_path):
+    log.metrics({"loss": 1.0}, 1)
+    log.finish("stopped")
+    again = logs.open(RunName("r", "r"), tmp_path)
+    again.metrics({"loss": 1.0}, 2)
+    again.finish("finished")
+
+
+def test_every_method_of_the_protocol_is_there(log):
+    for name, method in inspect.getmembers(RunLog, inspect.isfunction):
+        if not name.startswith("_"):
+            own = getattr(type(log), name)
+            assert list(inspect.signature(own).parameters) == list(
+                inspect.signature(method).parameters
+            )
+
+
+def test_the_one_that_keeps_nothing_writes_nothing(tmp_path):
+    log = NoLogs().open(RunName("r", "r"), tmp_path)
+    assert isinstance(log, NullRunLog)
+    log.metrics({"loss": 1.0}, 1)
+    log.finish("finished")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,117 @@
+"""Which server is meant, and what happens to a run whose server is not there."""
+
+import logging
+import pickle
+import socket
+import time
+
+import pytest
+
+from kinesweep.core.errors import TrackingError
+from kinesweep.core.runlog import NullRunLog
+from kinesweep.tracking import factory, server
+from kinesweep.tracking.factory import SPOOL, MlflowLogs, NoLogs, resolve_tracking
+from kinesweep.tracking.runlog import RunName
+from kinesweep.tracking.wire import plain_key, plain_run_key, value_text
+
+
+@pytest.fixture(autouse=True)
+def no_variable(monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.fixture
+def nobody():
+    """An address at which nobody answers."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+
+
+def test_none_and_no_server(tmp_path):
+    assert resolve_tracking("none", tmp_path, "q") == NoLogs()
+    found = resolve_tracking("auto", tmp_path, "q")
+    assert isinstance(found, NoLogs) and "kinesweep up" in found.notice
+    assert isinstance(found.open(RunName("r", "r"), tmp_path), NullRunLog)
+    with pytest.raises(TrackingError, match="kinesweep up"):
+        resolve_tracking("mlflow", tmp_path, "q")
+
+
+def test_a_server_that_is_away_is_used_unless_it_is_demanded(tmp_path, monkeypatch, nobody):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", nobody + "/")
+    found = resolve_tracking("auto", tmp_path, "q")
+    assert isinstance(found, MlflowLogs) and found.uri == nobody
+    assert "does not answer" in found.notice
+    with pytest.raises(TrackingError, match="MLFLOW_TRACKING_URI"):
+        resolve_tracking("mlflow", tmp_path, "q")
+
+
+@pytest.mark.parametrize("uri", ["sqlite:///mlflow.db", "mlruns", "databricks"])
+@pytest.mark.parametrize("wanted", ["auto", "mlflow"])
+def test_only_servers_are_spoken_to(tmp_path, monkeypatch, uri, wanted):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(TrackingError, match=uri):
+        resolve_tracking(wanted, tmp_path, "q")
+
+
+def test_a_run_without_its_server_is_neither_stopped_nor_slowed(tmp_path, nobody, caplog):
+    logs = pickle.loads(pickle.dumps(MlflowLogs(nobody, "q", tmp_path / "lock")))
+    began = time.monotonic()
+    with caplog.at_level(logging.WARNING):
+        log = logs.open(RunName("r", "r", {"phase": "search"}), tmp_path)
+        log.params({"a": 1})
+        for step in range(1000):
+            log.metrics({"loss": 1.0, "bleu": 2.0}, step)
+        log.artifact(tmp_path / "not there")
+        log.dataset("d", "0" * 64)
+        assert time.monotonic() - began < 2.0
+        log.finish("finished")
+    assert time.monotonic() - began < 20.0
+    assert (tmp_path / SPOOL).read_text().count('"metrics"') == 1000
+    warned = [record.message for record in caplog.records]
+    assert len(warned) == 2 and "records wait" in warned[1]
+    assert logs.replay(tmp_path) == 1005
+
+
+def test_a_step_is_recorded_once(tmp_path, nobody):
+    logs = MlflowLogs(nobody, "q", tmp_path / "lock")
+    for steps in (range(5), range(3, 8)):
+        log = logs.open(RunName("r", "r"), tmp_path)
+        for step in steps:
+            log.metrics({"loss": 1.0}, step)
+        log.metrics({"samples": 1.0}, steps[-1])
+        log.metrics({"samples": 1.0}, steps[-1])
+        log.finish("stopped")
+    lines = (tmp_path / SPOOL).read_text().splitlines()
+    assert sum('"loss"' in line for line in lines) == 8
+    assert sum('"samples"' in line for line in lines) == 2
+
+
+def test_a_taken_port_is_refused(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(TrackingError, match="taken"):
+            server.start_server(tmp_path, port=taken.getsockname()[1])
+    assert server.running_server(tmp_path) is None and not server.stop_server(tmp_path)
+
+
+def test_names_and_values_in_mlflows_words():
+    assert plain_key("model.encoder.dropout") == "model.encoder.dropout"
+    assert plain_key("ü%") == "__" and plain_key("//") == "_" and len(plain_key("x" * 400)) == 250
+    assert [value_text(v) for v in ("a", 1e-4, None, True, [1])] == [
+        "a",
+        "0.0001",
+        "null",
+        "true",
+        "[1]",
+    ]
+    assert len(value_text("x" * 9000)) <= 6000 and "9000" in value_text("x" * 9000)
+    assert plain_run_key("/a b/c-s1") == "/a b/c-s1"
+    assert plain_run_key("it's") != plain_run_key('it"s') and "'" not in plain_run_key("it's")
+
+
+def test_both_kinds_answer_alike(tmp_path):
+    for logs in (NoLogs(), MlflowLogs("http://127.0.0.1:9", "q", tmp_path / "lock")):
+        as_protocol: factory.RunLogs = logs
+        assert as_protocol.notice == "" and as_protocol.replay(tmp_path) == 0

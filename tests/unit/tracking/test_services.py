@@ -1,0 +1,112 @@
+"""Processes that outlive their starter: found, told apart, stopped with their children."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import psutil
+import pytest
+
+from kinesweep.core.errors import TrackingError
+from kinesweep.tracking import services
+
+SLEEP = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
+PARENT = [
+    sys.executable,
+    "-c",
+    "import subprocess, sys, time; c = subprocess.Popen([sys.executable, '-c',"
+    " 'import time; time.sleep(60)']); print(c.pid, flush=True); time.sleep(60)",
+]
+STUBBORN = [
+    sys.executable,
+    "-c",
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True);"
+    " time.sleep(60)",
+]
+
+
+def started(home, command, name="thing"):
+    with services.starting(home, name):
+        service = services.start(home, name, command, "127.0.0.1:1", {"MARK": "1"})
+    services.wait_until(service, lambda: "" != services.tail(_log(service)), 20)
+    return service
+
+
+def _log(service):
+    from pathlib import Path
+
+    return Path(service.log)
+
+
+def test_a_service_is_found_again_and_stopped(tmp_path):
+    service = started(tmp_path, SLEEP)
+    assert services.recorded(tmp_path, "thing") == service and service.alive
+    assert services.stop(service)
+    assert not service.alive and not services.stop(service)
+
+
+def test_children_go_with_it_also_when_it_died_first(tmp_path):
+    for dies_first in (False, True):
+        service = started(tmp_path, PARENT, f"thing-{dies_first}")
+        child = psutil.Process(int(services.tail(_log(service))))
+        if dies_first:
+            os.kill(service.pid, signal.SIGKILL)
+            _until(lambda service=service: not service.alive)
+        assert child.is_running()
+        assert services.stop(service)
+        _until(lambda child=child: not _runs(child))
+
+
+def test_one_that_does_not_listen_is_killed(tmp_path):
+    service = started(tmp_path, STUBBORN)
+    assert services.stop(service, timeout_s=0.5) and not service.alive
+
+
+def test_a_pid_that_was_used_again_is_left_alone(tmp_path):
+    other = subprocess.Popen(SLEEP, stdout=subprocess.DEVNULL, start_new_session=True)
+    try:
+        stale = services.Service("thing", other.pid, 1000.0, "127.0.0.1:1", str(tmp_path / "log"))
+        assert not stale.alive and not services.stop(stale)
+        assert other.poll() is None
+        began = psutil.Process(other.pid).create_time()
+        assert replace(stale, started=began).alive
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_one_that_ends_at_once_is_an_error_with_its_log(tmp_path):
+    service = services.start(tmp_path, "thing", [sys.executable, "-c", "print(1 // 0)"], "nowhere")
+    with pytest.raises(TrackingError, match="(?s)thing server ended at once.*ZeroDivisionError"):
+        services.wait_until(service, lambda: False, 20)
+
+
+def test_one_that_never_answers_is_stopped(tmp_path):
+    service = services.start(tmp_path, "thing", SLEEP, "nowhere")
+    with pytest.raises(TrackingError, match="did not answer within 0.5 s"):
+        services.wait_until(service, lambda: False, 0.5)
+    assert not service.alive
+
+
+def test_a_damaged_record_is_no_record(tmp_path):
+    path = services.record_path(tmp_path, "thing")
+    path.parent.mkdir()
+    path.write_text("{")
+    assert services.recorded(tmp_path, "thing") is None
+
+
+def _runs(process):
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _until(true, timeout_s=10.0):
+    give_up = time.monotonic() + timeout_s
+    while not true():
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
