@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import psutil
 import pytest
@@ -31,13 +32,11 @@ STUBBORN = [
 def started(home, command, name="thing"):
     with services.starting(home, name):
         service = services.start(home, name, command, "127.0.0.1:1", {"MARK": "1"})
-    services.wait_until(service, lambda: "" != services.tail(_log(service)), 20)
+    services.wait_until(service, lambda: services.tail(_log(service)) != "", 20)
     return service
 
 
 def _log(service):
-    from pathlib import Path
-
     return Path(service.log)
 
 
@@ -80,13 +79,13 @@ def test_a_pid_that_was_used_again_is_left_alone(tmp_path):
 
 def test_one_that_ends_at_once_is_an_error_with_its_log(tmp_path):
     service = services.start(tmp_path, "thing", [sys.executable, "-c", "print(1 // 0)"], "nowhere")
-    with pytest.raises(TrackingError, match="(?s)thing server ended at once.*ZeroDivisionError"):
+    with pytest.raises(TrackingError, match=r"(?s)thing server ended at once.*ZeroDivisionError"):
         services.wait_until(service, lambda: False, 20)
 
 
 def test_one_that_never_answers_is_stopped(tmp_path):
     service = services.start(tmp_path, "thing", SLEEP, "nowhere")
-    with pytest.raises(TrackingError, match="did not answer within 0.5 s"):
+    with pytest.raises(TrackingError, match=r"did not answer within 0\.5 s"):
         services.wait_until(service, lambda: False, 0.5)
     assert not service.alive
 
