@@ -1,6 +1,8 @@
 """Ray job: the scores of a finished run or a bundle on one split.
 
-ray job submit -- python jobs/evaluate.py /absolute/model-folder [arguments of `kinesweep evaluate` …]
+ray job submit -- python jobs/evaluate.py /absolute/model-folder […]
+
+What may follow is what `kinesweep evaluate` takes.
 """
 
 import sys

@@ -1,6 +1,8 @@
 """Ray job: the bundle of a finished run.
 
-ray job submit -- python jobs/export.py /absolute/run-folder /absolute/bundle [arguments of `kinesweep export` …]
+ray job submit -- python jobs/export.py /absolute/run-folder /absolute/bundle […]
+
+What may follow is what `kinesweep export` takes.
 """
 
 import sys

@@ -91,7 +91,7 @@ class TrainStream(Dataset[Batch]):
         return 1 - real / padded
 
     def _indices(self, position: int) -> tuple[int, ...]:
-        """Clips of this rank's batch: epochs follow each other, whatever their number of batches."""
+        """Clips of this rank's batch; epochs follow each other, of however many batches."""
         place = position * self._world + self._rank
         while self._epochs[-1] <= place:
             self._epochs.append(self._epochs[-1] + len(self._plan(len(self._epochs) - 1)))

@@ -6,6 +6,7 @@ l of the logits predicts `labels_BL[:, l]`.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,11 +56,11 @@ class Batch:
         total = sum(mask.numel() for mask in self.frame_masks.values())
         return 1 - sum(int(mask.sum()) for mask in self.frame_masks.values()) / total
 
-    def inputs(self) -> dict[str, Tensor | dict[str, Tensor]]:
+    def inputs(self) -> dict[str, Any]:
         """Keyword arguments of `Translator.forward`."""
         return {**self.generation_inputs(), "labels": self.labels_BL}
 
-    def generation_inputs(self) -> dict[str, Tensor | dict[str, Tensor]]:
+    def generation_inputs(self) -> dict[str, Any]:
         """Keyword arguments of `Translator.generate`'s encoder side."""
         return {
             "streams": self.streams,

@@ -83,7 +83,7 @@ class _ClippedMatches:
         correct = [0] * _ORDER
         total = [max(0, len(words) - n) * num_clips for n in range(_ORDER)]
         for ngram, count in _ngrams(words).items():
-            found = self._clips.get(ngram, {})
+            found: Mapping[int, int] = self._clips.get(ngram, {})
             correct[len(ngram) - 1] += sum(min(count, there) * n for there, n in found.items())
         sizes = [len(words) * num_clips, self._reference_length(metric, len(words))]
         return float(metric._compute_score_from_stats([*sizes, *correct, *total]).score)

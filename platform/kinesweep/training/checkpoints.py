@@ -118,7 +118,12 @@ def prune(root: Path, keep: str, last: int, best: int | None) -> None:
     """Removes the checkpoints that the policy does not keep, after a new one counts."""
     if keep == "all":
         return
-    kept = {"best+last": {last, best}, "best": {best}, "last": {last}}[keep]
+    policies: dict[str, set[int | None]] = {
+        "best+last": {last, best},
+        "best": {best},
+        "last": {last},
+    }
+    kept = policies[keep]
     for path in sorted(root.glob("step-*")):
         if int(path.name.removeprefix("step-")) not in kept:
             remove_folder(path)

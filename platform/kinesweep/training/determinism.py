@@ -29,7 +29,7 @@ def pin_process(recipe: Recipe) -> torch.device:
     logging.disable_progress_bar()
     torch.use_deterministic_algorithms(True)
     # Deterministic mode would also write NaN into every fresh tensor; our results do not read them.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     pin_threads(recipe)
     seed_everything(recipe.training.seed)
