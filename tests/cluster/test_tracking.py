@@ -5,8 +5,10 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from mlflow import MlflowClient
 from kinesweep.tracking import server
 from kinesweep.tracking.factory import SPOOL, MlflowLogs
 from kinesweep.tracking.runlog import RunName
-from kinesweep.tracking.wire import RUN_KEY
+from kinesweep.tracking.wire import RUN_KEY, Wire
 
 KEYS = ("loss", "bleu")
 
@@ -210,6 +212,33 @@ def test_writers_side_by_side_share_one_parent(logs, tmp_path):
     assert all(once(seen, f"r{n}", range(300)) for n in range(4))
     parents = {seen.run(f"r{n}").data.tags["mlflow.parentRunId"] for n in range(4)}
     assert len(parents) == 1 and len(seen.runs()) == 5
+
+
+def test_processes_that_make_a_run_at_once_make_one(logs):
+    wires = [Wire(logs.uri) for _ in range(6)]
+    experiment = wires[0].experiment(logs.experiment)
+    together = threading.Barrier(len(wires))
+
+    def make(wire):
+        together.wait()
+        return wire.parent(experiment, "sweep", logs.lock)
+
+    with ThreadPoolExecutor(len(wires)) as pool:
+        assert len(set(pool.map(make, wires))) == 1
+    assert len(Seen(logs).runs()) == 1
+
+
+def test_what_is_sent_twice_is_there_once(logs, tmp_path):
+    log = logs.open(RunName("r", "r"), tmp_path)
+    record(log, range(20))
+    _until(lambda: not log._spool.pending())
+    spool = (tmp_path / SPOOL).read_text().splitlines(keepends=True)
+    log.finish("finished")
+    # As if the process had died before it could note the answer.
+    (tmp_path / SPOOL).write_text("".join(line for line in spool if '"sent"' not in line))
+    time.sleep(0.01)
+    assert logs.replay(tmp_path) == 0
+    assert once(Seen(logs), "r", range(20))
 
 
 def test_a_sweeps_own_log_takes_over_what_its_runs_began(logs, tmp_path):

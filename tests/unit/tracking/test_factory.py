@@ -12,6 +12,8 @@ from kinesweep.core.runlog import NullRunLog
 from kinesweep.tracking import factory, server
 from kinesweep.tracking.factory import SPOOL, MlflowLogs, NoLogs, resolve_tracking
 from kinesweep.tracking.runlog import RunName
+from kinesweep.tracking.sender import _groups
+from kinesweep.tracking.spool import Record
 from kinesweep.tracking.wire import plain_key, plain_run_key, value_text
 
 
@@ -115,3 +117,11 @@ def test_both_kinds_answer_alike(tmp_path):
     for logs in (NoLogs(), MlflowLogs("http://127.0.0.1:9", "q", tmp_path / "lock")):
         as_protocol: factory.RunLogs = logs
         assert as_protocol.notice == "" and as_protocol.replay(tmp_path) == 0
+
+
+def test_a_call_carries_what_mlflow_allows():
+    records = [Record("params", {f"p{n}": "1" for n in range(60)}, 0, 0, n) for n in range(3)]
+    records += [Record("metrics", {f"m{n}": 1.0 for n in range(400)}, 0, n, n) for n in range(5)]
+    records += [Record("finish", {"status": "finished"}, 0, 0, 9)]
+    assert [len(group) for group in _groups(records)] == [1, 1, 3, 2, 1, 1]
+    assert [record for group in _groups(records) for record in group] == records
