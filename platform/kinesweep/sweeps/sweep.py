@@ -161,9 +161,6 @@ class _Watcher:
         """An end."""
         number = self.numbers[trial]
         self.journal.add("trial_ended", trial=number, state=state, score=score)
-        if state == "pruned":
-            job = self.make_job(self.values[trial])
-            job.open_log().finish("pruned")
         name = self.sweep.space.metric.name
         self.sweep.say(f"trial {number}: {state}" + (f", {name} {score:.2f}" if score else ""))
 
@@ -182,6 +179,10 @@ def _search(sweep: Sweep, journal: Journal) -> None:
     watcher = _Watcher(sweep, journal, make_job)
     scratch = sweep.folder / "tune"
     runner.search(space, trials, make_job, asha, watcher.events(), scratch, sweep.train)
+    for trial in journal.trials():
+        if trial.state == "pruned" and trial.number in watcher.numbers.values():
+            # Its worker was killed in mid-run and could not end its own record.
+            make_job(trial.values).open_log().finish("pruned")
 
 
 def _samples_per_evaluation(sweep: Sweep) -> float:
