@@ -54,7 +54,9 @@ def tiny_recipe(corpus: Path, root: Path, **changes: Any) -> Recipe:
         "tracking": "none",
     }
     for section, values in changes.items():
-        plain[section] = {**plain.get(section, {}), **values} if isinstance(values, dict) else values
+        plain[section] = (
+            {**plain.get(section, {}), **values} if isinstance(values, dict) else values
+        )
     return validate(Recipe, plain, "the tiny recipe")
 
 

@@ -94,9 +94,7 @@ def test_a_damaged_checkpoint_is_passed_over(
     assert ended.step == 12
 
 
-def test_early_stopping_and_the_best_checkpoint(
-    corpus: Path, store: Store, tmp_path: Path
-) -> None:
+def test_early_stopping_and_the_best_checkpoint(corpus: Path, store: Store, tmp_path: Path) -> None:
     changes = {
         "learning_rate": 1e-9,
         "max_steps": 40,

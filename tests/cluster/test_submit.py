@@ -1,0 +1,108 @@
+"""The whole path as people use it: services up, a sweep as a Ray job, its code, services down."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+from corpus import tiny_corpus, tiny_recipe
+
+ROOT = Path(__file__).resolve().parents[2]
+SPACE = {
+    "question": "Does a tiny sweep end?",
+    "recipe": "tiny.yaml",
+    "search": {"kind": "tpe", "trials": 2, "seed": 0},
+    "scheduler": {"kind": "asha", "grace_evaluations": 1},
+    "finalists": {"count": 1, "seeds": [1, 2]},
+    "baseline": False,
+    "sanity": ["constant", "nearest"],
+    "parameters": {"training.learning_rate": {"log": [1e-3, 1e-2]}},
+}
+
+
+def kinesweep(home: Path, *arguments: str, timeout: int = 400) -> subprocess.CompletedProcess[str]:
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "MLFLOW_"))}
+    env |= {"KINESWEEP_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "kinesweep", *arguments]
+    return subprocess.run(
+        command, env=env, cwd=home, capture_output=True, text=True, timeout=timeout
+    )
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("home")
+    corpus = tiny_corpus(folder)
+    recipe = tiny_recipe(corpus, folder / "stores", tracking="mlflow")
+    plain = recipe.model_dump(mode="json")
+    del plain["resources"]
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(plain))
+    (folder / "space.yaml").write_text(yaml.safe_dump(SPACE))
+    started = kinesweep(folder, "up", "--cores", "2", "--json")
+    assert started.returncode == 0, started.stderr
+    yield folder
+    services = [json.loads(p.read_text()) for p in (folder / "services").glob("*.json")]
+    stopped = kinesweep(folder, "down")
+    assert stopped.returncode == 0, stopped.stderr
+    assert len(services) == 2
+    assert not any(psutil.pid_exists(service["pid"]) for service in services)
+
+
+def test_a_sweep_as_a_job(home: Path) -> None:
+    done = kinesweep(home, "submit", "space.yaml")
+    assert done.returncode == 0, done.stderr[-3000:]
+    for said in ("trial 0", "finals: 2 runs", "bundle verified", "MLflow  http://127.0.0.1"):
+        assert said in done.stderr
+    result = json.loads((home / "sweeps/space/result.json").read_text())
+    assert set(result["test"]) == {"1", "2"}
+    assert len(result["ranking"][0]["scores"]) == 2
+    bundle = home / "exports/space"
+    pose = sorted((home / "corpus/poses/test").glob("*.pose"))[0]
+    told = kinesweep(home, "translate", str(bundle), str(pose))
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.startswith(f"{pose}\t")
+    check_tracking(home)
+    again = kinesweep(home, "submit", "space.yaml", "--resume")
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert "2 of them finished before" in again.stderr
+
+
+def check_tracking(home: Path) -> None:
+    """Parent and child runs are in MLflow, each with the swept key."""
+    from mlflow import MlflowClient
+
+    address = json.loads((home / "services/mlflow.json").read_text())["address"]
+    client = MlflowClient(address)
+    experiment = client.get_experiment_by_name(SPACE["question"])
+    runs = client.search_runs([experiment.experiment_id])
+    parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+    assert len(parents) == 1
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parents[0].info.run_id}
+    assert len(children) == 4
+    assert all("training.learning_rate" in run.data.params for run in children)
+    assert {run.data.tags["phase"] for run in children} == {"search", "finals"}
+    assert all(run.info.status in {"FINISHED", "KILLED"} for run in runs)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("space.yaml",), "--resume"),
+        (("space.yaml", "--name", "other", "search.trails=3"), "did you mean `trials`?"),
+        (("space.yaml", "--name", "other", "resources.cpus=99"), "one run needs 99 CPU"),
+        (("nowhere.yaml",), "cannot be read"),
+    ],
+)
+def test_a_bad_job_ends_with_its_own_code(
+    home: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    done = kinesweep(home, "submit", *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,119 @@
+"""Runs on Ray Train: the bits of a run without Ray, two workers, and what a kill leaves."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from corpus import tiny_corpus, tiny_recipe, tiny_store
+
+from kinesweep.core.errors import CheckpointError
+from kinesweep.core.recipe import Recipe
+from kinesweep.core.runlog import NullRunLog
+from kinesweep.store import Store
+from kinesweep.training.distributed import train_on_ray
+from kinesweep.training.result import RunSpec, read_result
+from kinesweep.training.run import train_run
+
+ROOT = Path(__file__).resolve().parents[2]
+TRAIN = """
+import json, sys
+from pathlib import Path
+from kinesweep.core.recipe import Recipe
+from kinesweep.core.runlog import NullRunLog
+from kinesweep.training.run import RunSpec, train_run
+recipe = Recipe.model_validate_json(Path(sys.argv[1]).read_text())
+train_run(RunSpec(recipe, Path(sys.argv[2]), Path(sys.argv[3])), NullRunLog(), lambda _: True)
+"""
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_corpus(tmp_path_factory.mktemp("train"))
+
+
+@pytest.fixture(scope="module")
+def recipe(corpus: Path) -> Recipe:
+    return tiny_recipe(corpus, corpus.parent / "stores")
+
+
+@pytest.fixture(scope="module")
+def store(recipe: Recipe) -> Store:
+    return tiny_store(recipe)
+
+
+def test_ray_changes_no_bit(recipe: Recipe, store: Store, tmp_path: Path, cluster: None) -> None:
+    spec = RunSpec(recipe, store.folder, tmp_path / "ray")
+    on_ray = train_on_ray(spec)
+    alone = train_run(
+        RunSpec(recipe, store.folder, tmp_path / "alone"), NullRunLog(), lambda _: True
+    )
+    assert on_ray.weights_sha256 == alone.weights_sha256 != ""
+    assert on_ray.scores == alone.scores
+    with pytest.raises(CheckpointError, match="another run"):
+        train_on_ray(RunSpec(recipe.with_seed(9), store.folder, tmp_path / "ray"))
+
+
+def test_two_workers_repeat_and_count_every_clip_once(
+    corpus: Path, store: Store, tmp_path: Path, cluster: None
+) -> None:
+    recipe = tiny_recipe(corpus, corpus.parent / "stores", resources={"workers": 2})
+    results = [train_on_ray(RunSpec(recipe, store.folder, tmp_path / name)) for name in ("a", "b")]
+    assert results[0].weights_sha256 == results[1].weights_sha256
+    lines = (tmp_path / "a/predictions/validation.tsv").read_text().splitlines()[1:]
+    assert len(lines) == len(store.records("validation"))
+
+
+def kill_and_go_on(recipe: Recipe, store: Store, folder: Path, kills: int, seed: int) -> int:
+    """Runs a run in processes of its own, killed at random moments. Returns kills that hit."""
+    draw = random.Random(seed)
+    asked = folder.with_suffix(".recipe.json")
+    asked.write_text(recipe.model_dump_json())
+    command = [sys.executable, "-c", TRAIN, str(asked), str(store.folder), str(folder)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "platform"), "OMP_NUM_THREADS": "1"}
+    hits = 0
+    while hits < kills:
+        process = subprocess.Popen(command, env=env, start_new_session=True)
+        saving = folder / "checkpoints"
+        before = len(list(saving.glob("*"))) if saving.exists() else 0
+        give_up = time.monotonic() + 120
+        # Half of the kills wait for a checkpoint that is just being written.
+        while process.poll() is None and time.monotonic() < give_up:
+            now = len(list(saving.glob("*"))) if saving.exists() else 0
+            if now != before:
+                break
+            time.sleep(0.002)
+        time.sleep(draw.choice([0.0, 0.0, 0.005, 0.02, 0.1, 0.3]))
+        if process.poll() is not None:
+            break
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        hits += 1
+    subprocess.run(command, env=env, check=True, timeout=300)
+    return hits
+
+
+@pytest.mark.parametrize(("kills", "seed"), [(3, 0), pytest.param(10, 1, marks=pytest.mark.slow)])
+def test_killed_and_resumed_is_uninterrupted(
+    corpus: Path, store: Store, tmp_path: Path, kills: int, seed: int
+) -> None:
+    changes = {"max_steps": 16 * kills, "eval_steps": 8}
+    recipe = tiny_recipe(corpus, corpus.parent / "stores", training=changes)
+    whole = train_run(
+        RunSpec(recipe, store.folder, tmp_path / "whole"), NullRunLog(), lambda _: True
+    )
+    hits = kill_and_go_on(recipe, store, tmp_path / "killed", kills, seed)
+    assert hits == kills
+    again = read_result(tmp_path / "killed")
+    assert again is not None
+    assert again.weights_sha256 == whole.weights_sha256
+    assert (again.step, again.samples, again.scores) == (whole.step, whole.samples, whole.scores)
+    rows = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("whole", "killed")]
+    assert rows[0] == rows[1]
+    steps = [json.loads(r)["step"] for r in rows[0].splitlines() if "bleu" in json.loads(r)]
+    assert steps == list(range(8, 16 * kills + 1, 8))

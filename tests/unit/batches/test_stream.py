@@ -1,0 +1,157 @@
+"""The endless stream: seeded, complete, well filled, the same for any workers and ranks."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from corpus import tiny_corpus, tiny_recipe, tiny_store
+
+from kinesweep.batches.evaluation import eval_batches, references
+from kinesweep.batches.plan import plan_epoch
+from kinesweep.batches.stream import TrainStream
+from kinesweep.batches.text import Text, build_text
+from kinesweep.core.batch import IGNORE
+from kinesweep.core.errors import InputError, StoreError
+from kinesweep.core.recipe.data import BatchConfig
+from kinesweep.core.recipe.model import TrainedTokenizerConfig
+from kinesweep.store import Store
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    folder = tmp_path_factory.mktemp("batches")
+    return tiny_store(tiny_recipe(tiny_corpus(folder), folder / "stores"))
+
+
+@pytest.fixture(scope="module")
+def text(store: Store) -> Text:
+    config = TrainedTokenizerConfig(algorithm="word", size=256)
+    return build_text(config, store.records("train"), None)
+
+
+def ids(stream: TrainStream, count: int) -> list[tuple[str, ...]]:
+    return [stream.clip_ids(position) for position in range(count)]
+
+
+def test_every_clip_once_an_epoch(store: Store, text: Text) -> None:
+    stream = TrainStream(store, text, BatchConfig(clips=8), seed=1)
+    per_epoch = -(-len(store.records("train")) // 8)
+    seen = Counter(i for batch in ids(stream, 3 * per_epoch) for i in batch)
+    assert set(seen) == {r.clip.id for r in store.records("train")}
+    assert set(seen.values()) == {3}
+
+
+def test_order_follows_the_seed_and_nothing_else(store: Store, text: Text) -> None:
+    config = BatchConfig(clips=8)
+    one = ids(TrainStream(store, text, config, seed=1), 12)
+    assert ids(TrainStream(store, text, config, seed=1), 12) == one
+    assert ids(TrainStream(store, text, config, seed=2), 12) != one
+    late = TrainStream(store, text, config, seed=1)
+    assert late.clip_ids(11) == one[11]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_loader_workers_change_nothing(store: Store, text: Text, workers: int) -> None:
+    plain = TrainStream(store, text, BatchConfig(clips=8), seed=1)
+    config = BatchConfig(clips=8, loader_workers=workers)
+    loaded = list(TrainStream(store, text, config, seed=1).loader(2, 7))
+    assert [b.clip_ids for b in loaded] == [plain.clip_ids(p) for p in range(2, 7)]
+    for batch, position in zip(loaded, range(2, 7), strict=True):
+        np.testing.assert_array_equal(batch.labels_BL, plain[position].labels_BL)
+        np.testing.assert_array_equal(batch.streams["pose"], plain[position].streams["pose"])
+
+
+def test_ranks_share_one_stream(store: Store, text: Text) -> None:
+    config = BatchConfig(clips=4)
+    whole = ids(TrainStream(store, text, config, seed=1), 12)
+    ranks = [TrainStream(store, text, config, 1, rank=r, world=2) for r in range(2)]
+    assert [s.clip_ids(p) for p in range(6) for s in ranks] == whole
+
+
+@pytest.mark.parametrize(("low", "high"), [(50, 200), (25, 60)])
+def test_padding_is_under_five_percent(low: int, high: int) -> None:
+    lengths = np.random.default_rng(0).integers(low, high, 2000).tolist()
+    config = BatchConfig(max_frames=4096)
+    plan = plan_epoch(lengths, config, seed=3, epoch=0)
+    padded = sum(len(b) * max(lengths[i] for i in b) for b in plan)
+    assert all(len(b) * max(lengths[i] for i in b) <= 4096 for b in plan)
+    assert sorted(i for b in plan for i in b) == list(range(2000))
+    assert 1 - sum(lengths) / padded < 0.05
+
+
+def test_steps_do_not_go_from_short_to_long() -> None:
+    lengths = list(range(10, 1010))
+    plan = plan_epoch(lengths, BatchConfig(clips=10), seed=0, epoch=0)
+    means = [float(np.mean([lengths[i] for i in batch])) for batch in plan]
+    assert abs(float(np.corrcoef(means, range(len(means)))[0, 1])) < 0.3
+
+
+def test_limits_are_counted_and_spare_test(store: Store, text: Text) -> None:
+    lengths = sorted(r.lengths["pose"] for r in store.records("train"))
+    config = BatchConfig(clips=4, min_clip_frames=lengths[3] + 1, max_clip_frames=lengths[-3])
+    stream = TrainStream(store, text, config, seed=1)
+    assert stream.dropped["too_short"] >= 3
+    kept = len(store.records("train")) - sum(stream.dropped.values())
+    assert len({i for batch in ids(stream, -(-kept // 4)) for i in batch}) == kept
+    all_test = eval_batches(store, "test", text, 10_000, limits=config)
+    assert sum(b.num_clips for b in all_test) == len(store.records("test"))
+
+
+def test_impossible_limits_are_refused(store: Store, text: Text) -> None:
+    with pytest.raises(InputError, match="min_clip_frames"):
+        TrainStream(store, text, BatchConfig(clips=4, min_clip_frames=10_000), seed=1)
+    with pytest.raises(InputError, match="max_clip_frames"):
+        TrainStream(store, text, BatchConfig(max_frames=5), seed=1)
+    with pytest.raises(StoreError, match="no split `dev`"):
+        eval_batches(store, "dev", text, 100)
+
+
+def test_ablations(store: Store, text: Text) -> None:
+    plain = TrainStream(store, text, BatchConfig(clips=8), seed=1)
+    blank = TrainStream(store, text, BatchConfig(clips=8, ablation="zeros"), seed=1)
+    assert float(blank[0].streams["pose"].abs().max()) == 0
+    assert float(plain[0].streams["pose"].abs().max()) > 0
+    wrong = TrainStream(store, text, BatchConfig(clips=8, ablation="shuffled"), seed=1)
+    pairs = [(plain[p], wrong[p]) for p in range(4)]
+    assert all(a.clip_ids == b.clip_ids for a, b in pairs)
+    rows = [
+        (x.tolist(), y.tolist())
+        for a, b in pairs
+        for x, y in zip(a.labels_BL, b.labels_BL, strict=True)
+    ]
+    strip = [([i for i in x if i != IGNORE], [i for i in y if i != IGNORE]) for x, y in rows]
+    assert all(x != y for x, y in strip)
+
+
+def test_evaluation_is_one_fixed_list(store: Store, text: Text) -> None:
+    whole = [b.clip_ids for b in eval_batches(store, "train", text, 200)]
+    parts = [eval_batches(store, "train", text, 200, rank=r, world=3) for r in range(3)]
+    assert [parts[i % 3][i // 3].clip_ids for i in range(len(whole))] == whole
+    some = eval_batches(store, "train", text, 200, max_clips=5)
+    assert sum(b.num_clips for b in some) == 5
+    clip = store.records("train")[0].clip
+    assert references(store, "train", [clip.id]) == {clip.id: clip.texts}
+
+
+def test_labels_are_prompt_text_end(store: Store, text: Text) -> None:
+    batch = TrainStream(store, text, BatchConfig(clips=8), seed=1)[0]
+    by_id = {r.clip.id: r.clip for r in store.records("train")}
+    for clip_id, row in zip(batch.clip_ids, batch.labels_BL.tolist(), strict=True):
+        real = [i for i in row if i != IGNORE]
+        assert real[-1] == text.vocabulary.eos_id
+        assert text.decode(real) == by_id[clip_id].texts[0]
+
+
+def test_tokenizers_are_equal_to_the_byte(store: Store, tmp_path: Path) -> None:
+    for algorithm in ("unigram", "bpe", "word"):
+        config = TrainedTokenizerConfig(algorithm=algorithm, size=200)  # type: ignore[arg-type]
+        for name in ("a", "b"):
+            build_text(config, store.records("train"), None).save(tmp_path / algorithm / name)
+        files = sorted((tmp_path / algorithm / "a").iterdir())
+        assert files
+        for file in files:
+            assert file.read_bytes() == (tmp_path / algorithm / "b" / file.name).read_bytes()
+        said = Text.load(tmp_path / algorithm / "a")
+        sentence = store.records("train")[0].clip.texts[0]
+        assert said.decode(said.encode_target("", sentence)) == sentence
