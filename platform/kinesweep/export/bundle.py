@@ -1,94 +1,149 @@
 """A bundle: the model folder of a run with its card, its predictions and a manifest of hashes.
 
-It is built beside its place and renamed, the manifest last; a bundle with one other byte, one more
-or one less file is refused with the file's name.
+A finished run goes in; out comes a folder that Hugging Face loads, that says how it was made, and
+that translates raw files years later. It is built beside its place, the manifest last, and renamed;
+a bundle with another byte, a file less or one more that a loader would read is refused by name.
 """
 
 import shutil
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from kinesweep.core.errors import BundleError, CheckpointError
 from kinesweep.core.hashing import file_sha256, folder_sha256
 from kinesweep.export.card import write_card
+from kinesweep.features import build_features
 from kinesweep.store import Store
 from kinesweep.training.files import read_json, write_folder, write_json
-from kinesweep.training.result import read_result
+from kinesweep.training.model_folder import FEATURES, ModelFolder, read_model_folder
+from kinesweep.training.result import RunResult, read_result
 
 MANIFEST = "manifest.json"
 PREDICTIONS = "predictions.tsv"
-PROMPTS = "prompts.json"
+GENERATION = "generation_config.json"
+PROMPTS = ("encoder_prompt", "decoder_prompt")
+STEP = "feature_step"
+_FORMAT = 1
+_READ_BY_LOADERS = frozenset({".json", ".safetensors", ".bin", ".model", ".txt", ".yaml", ".py"})
 
 
 def export_bundle(
-    run: Path, out: Path, store: Store, overwrite: bool = False, title: str = ""
+    run: Path,
+    out: Path,
+    store: Store,
+    overwrite: bool = False,
+    title: str = "",
+    test: Mapping[str, float] | None = None,
 ) -> Path:
     """Makes a bundle of a finished run.
 
     Args:
         run: the run folder.
-        out: the bundle's folder; it must not exist.
+        out: the bundle's folder.
         store: the features it was trained on.
         overwrite: replace a bundle that is there.
         title: what the card is headed with; default: the recipe's name.
+        test: scores on test, where they are not part of the run's result.
 
     Returns:
         `out`.
 
     Raises:
-        CheckpointError: the run is not finished.
-        BundleError: `out` is there, or is no bundle that could be replaced.
+        CheckpointError: the run is not finished, or did not decode all of validation.
+        BundleError: `out` is there, is no bundle that could be replaced, or the store is another.
     """
-    result = read_result(run)
-    if result is None or result.status != "finished":
-        state = result.status if result else "not ended"
-        raise CheckpointError(f"`{run}` is {state}; only a finished run is exported")
-    if out.exists():
-        if not overwrite:
-            raise BundleError(f"`{out}` exists; give another folder, or `--overwrite`")
-        if not (out / MANIFEST).is_file():
-            raise BundleError(f"`{out}` is not a bundle and is not replaced; give another folder")
-        shutil.rmtree(out)
+    result = _finished(run)
+    loaded = read_model_folder(run / "best")
+    wanted = loaded.features["store_fingerprint"]
+    if store.fingerprint != wanted:
+        raise BundleError(
+            f"`{run}` was trained on the features {wanted[:12]}…, but the store `{store.folder}`"
+            f" has {store.fingerprint[:12]}…; give the store of the run"
+        )
+    if out.exists() and not overwrite:
+        raise BundleError(f"`{out}` exists; give another folder, or `--overwrite`")
+    if out.exists() and not (out / MANIFEST).is_file():
+        raise BundleError(f"`{out}` is not a bundle and is not replaced; give another folder")
 
     def fill(beside: Path) -> None:
         for path in sorted((run / "best").iterdir()):
             shutil.copyfile(path, beside / path.name)
-        predictions = run / "predictions" / "validation.tsv"
-        if predictions.exists():
-            shutil.copyfile(predictions, beside / PREDICTIONS)
-        write_json(beside / PROMPTS, _prompts(store))
-        write_card(beside, result, title)
-        write_json(beside / MANIFEST, folder_sha256(beside))
+        shutil.copyfile(run / "predictions" / "validation.tsv", beside / PREDICTIONS)
+        write_json(beside / FEATURES, {**loaded.features, **_reading(loaded, store)})
+        write_json(beside / GENERATION, _generation(loaded))
+        write_card(beside, result, store, title, test)
+        write_json(beside / MANIFEST, {"format": _FORMAT, "files": folder_sha256(beside)})
 
     out.parent.mkdir(parents=True, exist_ok=True)
     write_folder(out, fill)
     return out
 
 
-def open_bundle(folder: Path) -> dict[str, Any]:
-    """Checks every file of a bundle. Returns its manifest.
+def check_files(folder: Path) -> dict[str, str]:
+    """Checks every file of a bundle against its manifest. Returns file → SHA-256.
+
+    Hidden files and others that no loader reads (a README, a licence) may be added.
 
     Raises:
-        BundleError: not a bundle, or a file is missing, changed or too many.
+        BundleError: not a bundle, or a file is missing, changed or too many; all are named.
     """
-    if not (folder / MANIFEST).is_file():
+    files = _manifest(folder)
+    problems = [f"`{name}` is missing" for name in files if not (folder / name).is_file()]
+    for name, digest in files.items():
+        if (folder / name).is_file() and file_sha256(folder / name) != digest:
+            problems.append(f"`{name}` was changed")
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    for name in sorted(found - files.keys() - {MANIFEST}):
+        if Path(name).suffix in _READ_BY_LOADERS and not name.startswith("."):
+            problems.append(f"`{name}` does not belong to it")
+    if problems:
+        raise BundleError(f"the bundle `{folder}` is damaged: {'; '.join(problems)}. Copy it again")
+    return files
+
+
+def _finished(run: Path) -> RunResult:
+    """The result of a run that can be exported."""
+    result = read_result(run)
+    if result is None or result.status != "finished":
+        state = result.status if result else "not at its end"
+        raise CheckpointError(f"the run `{run}` is {state}; only a finished run is exported")
+    if not (run / "predictions" / "validation.tsv").is_file():
+        raise CheckpointError(
+            f"the run `{run}` has decoded only part of validation, as search does; train it on its"
+            " own (`kinesweep train`) and export that"
+        )
+    return result
+
+
+def _reading(loaded: ModelFolder, store: Store) -> dict[str, str]:
+    """The prompts that most training clips had, and the fingerprint of the features' code."""
+    clips = [record.clip for record in store.records("train")]
+    prompts = {n: Counter(getattr(c, n) for c in clips).most_common(1)[0][0] for n in PROMPTS}
+    return {**prompts, STEP: build_features(loaded.recipe.features).fingerprint}
+
+
+def _generation(loaded: ModelFolder) -> dict[str, Any]:
+    """How texts were decoded, in Hugging Face's words."""
+    words = loaded.text.vocabulary
+    ids = {"bos_token_id": words.bos_id, "eos_token_id": words.eos_id, "pad_token_id": words.pad_id}
+    return {**loaded.recipe.generation.model_dump(mode="json"), "do_sample": False, **ids}
+
+
+def _manifest(folder: Path) -> dict[str, str]:
+    """File → SHA-256, as written on export."""
+    path = folder / MANIFEST
+    if not path.is_file():
         raise BundleError(f"`{folder}` is not a bundle: {MANIFEST} is missing")
     try:
-        wanted: dict[str, str] = dict(read_json(folder / MANIFEST))
-    except (ValueError, TypeError) as error:
-        raise BundleError(f"`{folder / MANIFEST}` is damaged: {error}") from None
-    for name, digest in wanted.items():
-        path = folder / name
-        if not path.is_file():
-            raise BundleError(f"`{folder}`: `{name}` is missing; copy the bundle again")
-        if file_sha256(path) != digest:
-            raise BundleError(f"`{folder}`: `{name}` was changed; copy the bundle again")
-    return wanted
-
-
-def _prompts(store: Store) -> dict[str, str]:
-    """The prompts that most training clips had: what `translate` uses when none are given."""
-    clips = [record.clip for record in store.records("train")]
-    names = ("encoder_prompt", "decoder_prompt")
-    return {n: Counter(getattr(c, n) for c in clips).most_common(1)[0][0] for n in names}
+        manifest = read_json(path)
+        written, files = manifest["format"], dict(manifest["files"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise BundleError(f"the bundle `{folder}` is damaged: `{MANIFEST}`: {error}") from None
+    if written != _FORMAT:
+        raise BundleError(
+            f"`{folder}` is a bundle of format {written}, this program reads {_FORMAT}; use the"
+            " version of Kinesweep that its card names"
+        )
+    return files

@@ -1,25 +1,33 @@
-"""Raw pose files to text with a bundle: the same features, type and decoding as in training."""
+"""Raw pose files to text with a bundle: the same features, type and decoding as in training.
 
-from collections.abc import Sequence
+A file passes through the same functions as during extraction (`read_pose`, the feature step, the
+store's type), so the model sees the very numbers of a store. Files are read and decoded some
+hundreds at a time, put together by length.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from kinesweep.batches.collate import Row, Tokens, collate
 from kinesweep.batches.plan import cut
 from kinesweep.core.clip import Clip
-from kinesweep.core.errors import BundleError, KinesweepError
+from kinesweep.core.errors import BundleError, ClipError, InputError, KinesweepError
 from kinesweep.core.recipe.data import BatchConfig
 from kinesweep.core.units import Span
-from kinesweep.export.bundle import PROMPTS, open_bundle
+from kinesweep.export.bundle import PROMPTS, STEP, check_files
 from kinesweep.features import build_features
 from kinesweep.sources.pose_file import read_pose
 from kinesweep.store.dtype import to_store
 from kinesweep.training.decoding import decode
-from kinesweep.training.files import read_json
 from kinesweep.training.model_folder import ModelFolder, read_model_folder
+
+_AT_ONCE = 256
+"""Files held in memory: about 50 MB of features."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +36,8 @@ class Bundle:
 
     Attributes:
         loaded: model, tokenizer, recipe, features.
-        encoder_prompt: before the frames.
-        decoder_prompt: that text begins with.
+        encoder_prompt: before the frames, where none is given.
+        decoder_prompt: that text begins with, where none is given.
     """
 
     loaded: ModelFolder
@@ -41,56 +49,102 @@ class Bundle:
         """Checks and loads a bundle.
 
         Raises:
-            BundleError: damaged, or not a bundle.
+            BundleError: damaged, not a bundle, or its features were computed by other code.
         """
-        open_bundle(folder)
+        check_files(folder)
         try:
             loaded = read_model_folder(folder, device)
         except KinesweepError as error:
-            raise BundleError(f"`{folder}`: {error}") from None
-        return cls(loaded, **read_json(folder / PROMPTS))
+            raise BundleError(f"the bundle `{folder}` cannot be loaded: {error}") from None
+        if build_features(loaded.recipe.features).fingerprint != loaded.features[STEP]:
+            raise BundleError(
+                f"the bundle `{folder}` was trained on features that this version computes"
+                " otherwise; use the version that its card names"
+            )
+        encoder_prompt, decoder_prompt = (str(loaded.features[name]) for name in PROMPTS)
+        return cls(loaded, encoder_prompt, decoder_prompt)
 
-    def translate(self, files: Sequence[Path], spans: Sequence[Span] | None = None) -> list[str]:
+    def translate(
+        self,
+        files: Sequence[Path],
+        spans: Sequence[Span] | None = None,
+        encoder_prompt: str | None = None,
+        decoder_prompt: str | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[str]:
         """The text of each file, in order.
 
         Args:
             files: `.pose` files.
             spans: the part of each that is meant; default: all of it.
+            encoder_prompt: default: the bundle's.
+            decoder_prompt: default: the bundle's.
+            progress: called with files done and files in all.
 
         Raises:
-            ClipError: a file cannot be used.
+            ClipError: a file cannot be used; it is named.
+            InputError: as many spans as files are needed; or a prompt holds an unknown tag.
+            BundleError: a file's points give features of another width.
+        """
+        parts = [Span()] * len(files) if spans is None else list(spans)
+        if len(parts) != len(files):
+            raise InputError(f"{len(files)} files, but {len(parts)} spans; give one for each file")
+        tokens = self._tokens(encoder_prompt, decoder_prompt)
+        lines: list[str] = []
+        for start in range(0, len(files), _AT_ONCE):
+            clips = zip(
+                files[start : start + _AT_ONCE], parts[start : start + _AT_ONCE], strict=True
+            )
+            lines += self._decode([self.features(file, span) for file, span in clips], tokens)
+            if progress is not None:
+                progress(len(lines), len(files))
+        return lines
+
+    def features(self, file: Path, span: Span = Span()) -> dict[str, NDArray[np.floating]]:
+        """Stream → (T, D) of a file, as a store would hold them.
+
+        Raises:
+            ClipError: the file cannot be used; it is named.
             BundleError: its points give features of another width.
         """
-        chosen = spans or [Span()] * len(files)
-        rows = [
-            self._row(i, file, span)
-            for i, (file, span) in enumerate(zip(files, chosen, strict=True))
-        ]
-        lengths = [sum(len(x_TD) for x_TD in row.streams.values()) for row in rows]
-        order = sorted(range(len(rows)), key=lambda i: lengths[i])
-        recipe, text = self.loaded.recipe, self.loaded.text
-        groups = cut(order, lengths, BatchConfig(max_frames=recipe.evaluation.max_frames))
-        batches = [collate([rows[i] for i in g], text.vocabulary.pad_id) for g in groups]
-        beams = recipe.generation.num_beams
-        lines = decode(self.loaded.model, text, batches, beams, recipe.generation)
-        return [lines[str(i)] for i in range(len(rows))]
-
-    def _row(self, index: int, file: Path, span: Span) -> Row:
-        features = self.loaded.features
+        known = self.loaded.features
         step = build_features(self.loaded.recipe.features)
-        x_TD = step(read_pose(file, span, features["person"]))
-        width = features["streams"][step.stream]["width"]
+        pose = read_pose(file, span, known["person"])
+        try:
+            x_TD = to_store(step(pose), known["store_dtype"])
+        except ClipError as error:
+            raise ClipError(f"`{file}`: {error}", error.reason) from None
+        width = known["streams"][step.stream]["width"]
         if x_TD.shape[1] != width:
             raise BundleError(
                 f"`{file}` gives {x_TD.shape[1]} features a frame, but the model reads {width};"
-                " it was trained on another point layout"
+                " it was trained on another layout of points"
             )
-        stored = np.asarray(to_store(x_TD, features["store_dtype"]))
+        return {step.stream: x_TD}
+
+    def _tokens(self, encoder_prompt: str | None, decoder_prompt: str | None) -> Tokens:
+        """The prompts, as a clip has them."""
         clip = Clip(
-            id=str(index),
+            id="",
             split="test",
-            media=str(file),
-            encoder_prompt=self.encoder_prompt,
-            decoder_prompt=self.decoder_prompt,
+            media="",
+            encoder_prompt=self.encoder_prompt if encoder_prompt is None else encoder_prompt,
+            decoder_prompt=self.decoder_prompt if decoder_prompt is None else decoder_prompt,
         )
-        return Row(clip.id, {step.stream: stored}, Tokens.of(clip, self.loaded.text))
+        return Tokens.of(clip, self.loaded.text)
+
+    def _decode(
+        self, clips: Sequence[dict[str, NDArray[np.floating]]], tokens: Tokens
+    ) -> list[str]:
+        recipe, text = self.loaded.recipe, self.loaded.text
+        lengths = [max(len(x_TD) for x_TD in clip.values()) for clip in clips]
+        order = sorted(range(len(clips)), key=lambda index: lengths[index])
+        limit = BatchConfig(max_frames=recipe.evaluation.max_frames)
+        blank = recipe.batch.ablation == "zeros"
+        batches = [
+            collate([Row(str(i), clips[i], tokens) for i in group], text.vocabulary.pad_id, blank)
+            for group in cut(order, lengths, limit)
+        ]
+        generation = recipe.generation
+        lines = decode(self.loaded.model, text, batches, generation.num_beams, generation)
+        return [lines[str(index)] for index in range(len(clips))]

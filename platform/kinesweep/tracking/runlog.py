@@ -22,7 +22,7 @@ from kinesweep.tracking.sender import Sender
 from kinesweep.tracking.wire import MAX_METRICS, MAX_NAMES, plain_key, value_text
 
 _log = logging.getLogger(__name__)
-_FLUSH_S, _SHARE, _RETRY_MAX_S = 1.0, 0.02, 30.0
+_FLUSH_S, _SHARE, _LONGEST_S = 1.0, 0.02, 30.0
 
 
 @dataclass(frozen=True)
@@ -127,9 +127,9 @@ class MlflowRunLog:
                 return
             took_s = time.monotonic() - began
             if away:
-                pause_s = min(_RETRY_MAX_S, max(_FLUSH_S, 2 * pause_s))
+                pause_s = min(_LONGEST_S, max(_FLUSH_S, 2 * pause_s))
             else:
-                pause_s = max(_FLUSH_S, took_s / _SHARE)
+                pause_s = min(_LONGEST_S, max(_FLUSH_S, took_s / _SHARE))
 
 
 def _parts(values: Mapping[str, Any], most: int) -> Iterator[dict[str, Any]]:

@@ -3,8 +3,8 @@
 Every record gets its time here, once; the server takes a point with the same key, step and time as
 the same point, so sending a line again does no harm. A line `sent` says up to where the server has
 answered. From the file a later process of the run knows which steps were recorded already and does
-not record them again. A line costs about 30 µs; nothing is brought to the disk by force, which a
-killed process needs not.
+not record them again. A line of 20 metrics costs 0.14 ms; nothing is brought to the disk by force,
+which a killed process needs not.
 """
 
 import fcntl

@@ -1,0 +1,187 @@
+"""A bundle holds what it must, replaces nothing by accident, and shows every damage."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import kinesweep
+from corpus import tiny_store
+from kinesweep.core.clip import Clip
+from kinesweep.core.errors import BundleError, CheckpointError
+from kinesweep.core.hashing import file_sha256, folder_sha256
+from kinesweep.core.runlog import NullRunLog
+from kinesweep.export import Bundle, check_files, export_bundle
+from kinesweep.export import bundle as module
+from kinesweep.store.index import ClipRecord
+from kinesweep.training.model_folder import read_model_folder
+from kinesweep.training.result import read_result
+from kinesweep.training.run import RunSpec, train_run
+
+
+def test_it_holds_everything(bundle, run, store):
+    names = {path.name for path in bundle.iterdir()}
+    assert names >= {"config.json", "model.safetensors", "tokenizer.json", "generation_config.json"}
+    assert names >= {"recipe.yaml", "features.json", "card.md", "predictions.tsv", "manifest.json"}
+    for name in names - {"manifest.json"}:
+        assert check_files(bundle)[name] == file_sha256(bundle / name)
+    card = (bundle / "card.md").read_text()
+    result = read_result(run)
+    for fact in (store.fingerprint, result.weights_sha256, f"{result.scores['bleu']:.3f}"):
+        assert fact in card
+    assert result.signatures["bleu"].replace("|", "\\|") in card and "Test was not scored" in card
+
+
+def test_equal_runs_give_equal_bundles(bundle, run, store, tmp_path):
+    again = export_bundle(run, tmp_path / "again", store)
+    assert folder_sha256(again) == folder_sha256(bundle)
+
+
+def test_test_scores_and_title_stand_on_the_card(run, store, tmp_path):
+    out = export_bundle(run, tmp_path / "b", store, title="Mine", test={"bleu": 12.25})
+    card = (out / "card.md").read_text()
+    assert card.startswith("# Mine\n") and "| test | bleu | 12.250 |" in card
+    assert "not scored" not in card
+
+
+def test_what_is_there_is_not_replaced_unasked(bundle, run, store, tmp_path):
+    with pytest.raises(BundleError, match="exists"):
+        export_bundle(run, bundle, store)
+    mine = tmp_path / "thesis"
+    mine.mkdir()
+    (mine / "chapter.tex").write_text("…")
+    with pytest.raises(BundleError, match="not a bundle"):
+        export_bundle(run, mine, store, overwrite=True)
+    assert (mine / "chapter.tex").exists()
+
+
+def test_an_export_that_fails_leaves_the_old_bundle(bundle, run, store, monkeypatch):
+    before = folder_sha256(bundle)
+    monkeypatch.setattr(module, "write_card", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        export_bundle(run, bundle, store, overwrite=True)
+    assert folder_sha256(bundle) == before
+    monkeypatch.undo()
+    (bundle / "card.md").write_text("old")
+    export_bundle(run, bundle, store, overwrite=True)
+    assert folder_sha256(bundle) == before
+
+
+def test_only_whole_runs_are_exported(recipe, store, run, tmp_path):
+    with pytest.raises(CheckpointError, match="not at its end"):
+        export_bundle(tmp_path, tmp_path / "b", store)
+    stopped = RunSpec(recipe, store.folder, tmp_path / "stopped")
+    train_run(stopped, NullRunLog(), lambda _: False)
+    with pytest.raises(CheckpointError, match="is stopped"):
+        export_bundle(stopped.folder, tmp_path / "b", store)
+    searched = shutil.copytree(run, tmp_path / "searched")
+    shutil.rmtree(searched / "predictions")
+    with pytest.raises(CheckpointError, match="only part of validation"):
+        export_bundle(searched, tmp_path / "b", store)
+    assert not (tmp_path / "b").exists()
+
+
+def test_another_store_is_refused(recipe, run, tmp_path):
+    features = recipe.features.model_copy(update={"stride": 3})
+    other = tiny_store(recipe.model_copy(update={"features": features}))
+    with pytest.raises(BundleError, match="give the store of the run"):
+        export_bundle(run, tmp_path / "b", other)
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGES = {
+    "a flipped byte of the weights": ("model.safetensors", flip),
+    "another tokenizer": ("tokenizer.json", lambda path: path.write_text("{}")),
+    "other features": ("features.json", flip),
+    "a missing card": ("card.md", Path.unlink),
+    "missing weights": ("model.safetensors", Path.unlink),
+    "a tokenizer too many": ("spiece.model", lambda path: path.write_bytes(b"x")),
+    "a nested file too many": ("more/code.py", lambda path: (path.parent.mkdir(), path.touch())),
+    "a damaged manifest": ("manifest.json", lambda path: path.write_text("[]")),
+    "no manifest": ("manifest.json", Path.unlink),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_is_named(bundle, damage):
+    name, do = DAMAGES[damage]
+    do(bundle / name)
+    with pytest.raises(BundleError, match=name):
+        Bundle.load(bundle)
+
+
+def test_all_damages_are_named_at_once(bundle):
+    flip(bundle / "card.md")
+    (bundle / "config.json").unlink()
+    with pytest.raises(BundleError, match=r"config\.json.*missing.*card\.md.*changed"):
+        check_files(bundle)
+
+
+def test_weights_that_are_not_the_models_are_refused(bundle, tmp_path):
+    """Also with a manifest that agrees: loading is exact."""
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(bundle / "model.safetensors")
+    lost = sorted(tensors)[0]
+    del tensors[lost]
+    save_file(tensors, bundle / "model.safetensors", metadata={"format": "pt"})
+    renew_manifest(bundle)
+    with pytest.raises(BundleError, match="missing"):
+        Bundle.load(bundle)
+
+
+def test_a_readme_may_be_added(bundle):
+    (bundle / "README.md").write_text("hello")
+    (bundle / ".gitattributes").write_text("*")
+    assert "README.md" not in check_files(bundle)
+
+
+def test_a_later_format_is_refused(bundle):
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    (bundle / "manifest.json").write_text(json.dumps({**manifest, "format": 9}))
+    with pytest.raises(BundleError, match="format 9"):
+        Bundle.load(bundle)
+
+
+def test_hugging_face_loads_it_in_a_fresh_process(bundle, run):
+    code = (
+        "import sys, kinesweep.models;"
+        " from transformers import AutoModel, AutoTokenizer, GenerationConfig; f = sys.argv[1]; m = AutoModel.from_pretrained(f);"
+        " t = AutoTokenizer.from_pretrained(f); g = GenerationConfig.from_pretrained(f);"
+        " print(type(m).__name__, len(t), g.num_beams, g.max_new_tokens)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(bundle)],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(Path(kinesweep.__file__).parents[1]), "OMP_NUM_THREADS": "1"},
+    )
+    size = read_model_folder(run / "best").text.vocabulary.size
+    assert done.stdout.split() == ["Translator", str(size), "2", "12"], done.stderr
+
+
+def test_the_commonest_prompts_of_train_are_kept(run):
+    class Few:
+        def records(self, split):
+            prompts = ["__asl__", "__gsl__", "__asl__"] if split == "train" else ["__x__"] * 5
+            return [
+                ClipRecord(Clip("c", split, "m", encoder_prompt=p, decoder_prompt="__en__"), {})
+                for p in prompts
+            ]
+
+    reading = module._reading(read_model_folder(run / "best"), Few())
+    assert (reading["encoder_prompt"], reading["decoder_prompt"]) == ("__asl__", "__en__")
+
+
+def renew_manifest(bundle):
+    (bundle / "manifest.json").unlink()
+    files = folder_sha256(bundle)
+    (bundle / "manifest.json").write_text(json.dumps({"format": 1, "files": files}))

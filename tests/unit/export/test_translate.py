@@ -1,0 +1,135 @@
+"""Raw files get the texts of the evaluation; what cannot be translated is named."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import kinesweep
+from kinesweep.core.errors import BundleError, ClipError, InputError
+from kinesweep.core.hashing import folder_sha256
+from kinesweep.core.units import Span
+from kinesweep.export import Bundle, translate, verify_bundle
+from kinesweep.export.verify import compare
+from kinesweep.features import pose
+from kinesweep.sources import build_source
+from kinesweep.training.evaluate import read_predictions
+
+
+@pytest.fixture
+def expected(recipe, bundle):
+    """Raw file → the text that evaluation wrote for it."""
+    source = build_source(recipe.source)
+    texts = {p.clip_id: p.hypothesis for p in read_predictions(bundle / "predictions.tsv")}
+    assert len(set(texts.values())) > 2, "the run has learnt too little for this test"
+    return {source.media_path(clip): texts[clip.id] for clip in source.clips("validation")}
+
+
+def test_raw_files_get_the_texts_of_the_evaluation(bundle, expected):
+    assert Bundle.load(bundle).translate(list(expected)) == list(expected.values())
+
+
+def test_also_in_a_fresh_process(bundle, expected):
+    code = (
+        "import sys; from pathlib import Path; from kinesweep.export import Bundle;"
+        " files = [Path(f) for f in sys.argv[2:]];"
+        " print('\\n'.join(Bundle.load(Path(sys.argv[1])).translate(files)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(bundle), *map(str, expected)],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(Path(kinesweep.__file__).parents[1]), "OMP_NUM_THREADS": "1"},
+    )
+    assert done.stdout.splitlines() == list(expected.values()), done.stderr
+
+
+def test_order_and_number_at_once_do_not_matter(bundle, expected, monkeypatch):
+    monkeypatch.setattr(translate, "_AT_ONCE", 2)
+    files = [*reversed(expected), next(iter(expected))]
+    told = []
+    lines = Bundle.load(bundle).translate(files, progress=lambda *done: told.append(done))
+    assert lines == [expected[file] for file in files]
+    assert told == [(2, 7), (4, 7), (6, 7), (7, 7)]
+    assert Bundle.load(bundle).translate([]) == []
+
+
+def test_features_of_a_span_are_those_of_extraction(bundle, recipe, store):
+    loaded = Bundle.load(bundle)
+    record = store.records("validation")[0]
+    file = build_source(recipe.source).media_path(record.clip)
+    whole = loaded.features(file)["pose"]
+    assert (whole == store.features(record)["pose"]).all() and whole.dtype == "float16"
+    assert len(loaded.features(file, Span.from_frames(4, 14))["pose"]) == 5  # every other frame
+
+
+def test_a_model_trained_on_zeros_sees_zeros(bundle, expected):
+    loaded = Bundle.load(bundle)
+    batch = loaded.loaded.recipe.batch.model_copy(update={"ablation": "zeros"})
+    recipe = loaded.loaded.recipe.model_copy(update={"batch": batch})
+    blind = replace(loaded, loaded=replace(loaded.loaded, recipe=recipe))
+    assert blind.translate(list(expected)) != list(expected.values())
+
+
+def test_what_cannot_be_translated_is_named(bundle, expected, tmp_path):
+    loaded = Bundle.load(bundle)
+    file = next(iter(expected))
+    with pytest.raises(ClipError, match=r"none\.pose"):
+        loaded.translate([file, tmp_path / "none.pose"])
+    with pytest.raises(InputError, match="2 files, but 1 spans"):
+        loaded.translate([file, file], [Span()])
+    with pytest.raises(InputError, match="__gsl__"):
+        loaded.translate([file], encoder_prompt="__gsl__")
+    narrow = {**loaded.loaded.features, "streams": {"pose": {"width": 9}}}
+    other = replace(loaded, loaded=replace(loaded.loaded, features=narrow))
+    with pytest.raises(BundleError, match="534 features"):
+        other.translate([file])
+
+
+def test_other_feature_code_is_refused(bundle, monkeypatch):
+    monkeypatch.setattr(pose, "CODE_VERSION", -1)
+    with pytest.raises(BundleError, match="computes otherwise"):
+        Bundle.load(bundle)
+
+
+def test_a_bundle_is_verified_in_a_fresh_process(bundle, store, expected):
+    assert verify_bundle(bundle, store.folder) == len(expected)
+
+
+def test_a_text_that_differs_is_found_in_a_fresh_process(bundle, store):
+    change_predictions(bundle, lambda lines: [lines[0], lines[1].replace("\t", "\tNo. ", 1)])
+    with pytest.raises(BundleError, match=r"validation_00000.*'No\. "):
+        verify_bundle(bundle, store.folder)
+
+
+def test_a_text_too_few_or_too_many_is_found(bundle, store):
+    whole = (bundle / "predictions.tsv").read_text()
+    for change in (lambda lines: lines[:-1], lambda lines: [*lines, "more\tText.\tText.\n"]):
+        (bundle / "predictions.tsv").write_text(whole)
+        change_predictions(bundle, change)
+        with pytest.raises(BundleError, match="None"):
+            compare(bundle, store)
+
+
+def test_raw_files_that_give_other_features_are_found(bundle, store, expected):
+    first, second = list(expected)[:2]
+    content = first.read_bytes()
+    try:
+        first.write_bytes(second.read_bytes())
+        with pytest.raises(BundleError, match="other features of `validation_00000`"):
+            compare(bundle, store)
+        first.unlink()  # the store alone decides then
+        assert compare(bundle, store) == len(expected)
+    finally:
+        first.write_bytes(content)
+
+
+def change_predictions(bundle, change):
+    path = bundle / "predictions.tsv"
+    path.write_text("".join(change(path.read_text().splitlines(keepends=True))))
+    (bundle / "manifest.json").unlink()
+    manifest = {"format": 1, "files": folder_sha256(bundle)}
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
