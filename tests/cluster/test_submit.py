@@ -50,7 +50,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     stopped = kinesweep(folder, "down")
     assert stopped.returncode == 0, stopped.stderr
     assert len(services) == 2
-    assert not any(psutil.pid_exists(service["pid"]) for service in services)
+    assert not any(runs(service["pid"]) for service in services)
+
+
+def runs(pid: int) -> bool:
+    """Whether a process is there and more than an exit code nobody has asked for."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_a_sweep_as_a_job(home: Path) -> None:

@@ -7,9 +7,11 @@ folder, so that nothing is written to the home folder and no other user can run 
 import os
 import secrets
 import sys
+import time
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 from kinesweep.core.errors import KinesweepError, ResourceError
@@ -20,6 +22,7 @@ from kinesweep.tracking.services import Service, recorded, start, starting, stop
 NAME = "ray"
 TOKEN = "ray_token"
 _START_TIMEOUT_S = 120.0
+_AGENT_TIMEOUT_S = 60.0
 _CURRENT = Path("/tmp/ray/ray_current_cluster")
 """Where Ray notes the cluster started last; an address left there makes later ones hang."""
 _ENV = {
@@ -151,7 +154,7 @@ def submit(arguments: Sequence[str], address: str | None = None) -> int:
         raise ResourceError(f"the job server does not answer: {error}") from None
     runtime_env = {"env_vars": {k: v for k, v in variables.items() if "TOKEN_PATH" not in k}}
     command = [sys.executable, "-m", "kinesweep", *arguments]
-    job = client.submit_job(entrypoint=_quoted(command), runtime_env=runtime_env)
+    job = _submitted(client, _quoted(command), runtime_env)
 
     async def follow() -> None:
         async for lines in client.tail_job_logs(job):
@@ -166,6 +169,18 @@ def submit(arguments: Sequence[str], address: str | None = None) -> int:
     if info.status == JobStatus.SUCCEEDED:
         return 0
     return info.driver_exit_code or 1
+
+
+def _submitted(client: Any, entrypoint: str, runtime_env: dict[str, Any]) -> str:
+    """The job's id. A head that has just started has no agent for jobs yet, and says so."""
+    give_up = time.monotonic() + _AGENT_TIMEOUT_S
+    while True:
+        try:
+            return str(client.submit_job(entrypoint=entrypoint, runtime_env=runtime_env))
+        except RuntimeError as error:
+            if "No available agent" not in str(error) or time.monotonic() > give_up:
+                raise ResourceError(f"the job server refused the job: {error}") from None
+            time.sleep(1)
 
 
 def _quoted(command: Sequence[str]) -> str:
@@ -183,6 +198,8 @@ def _start_head(home: Path, cores: int) -> Service:
     command += ["--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1"]
     command += [f"--dashboard-port={port + 1}", f"--num-cpus={cores}", "--include-dashboard=true"]
     command += [f"--ray-client-server-port={port + 2}", "--disable-usage-stats"]
+    # Without a port of its own the agent that starts jobs fails where another Ray runs.
+    command += [f"--dashboard-agent-listen-port={port + 3}"]
     variables = environment(home)
     head = start(home, NAME, command, f"127.0.0.1:{port}", variables)
     token = Path(variables["RAY_AUTH_TOKEN_PATH"]).read_text()
@@ -200,15 +217,15 @@ def _answers(address: str, token: str) -> bool:
 
 
 def _free_ports() -> int:
-    """A port p of loopback with p, p + 1 and p + 2 free."""
+    """A port p of loopback with p to p + 3 free."""
     import socket
 
-    for first in range(6379, 7379, 3):
+    for first in range(6379, 7379, 4):
         try:
-            for port in range(first, first + 3):
+            for port in range(first, first + 4):
                 with socket.socket() as probe:
                     probe.bind(("127.0.0.1", port))
         except OSError:
             continue
         return first
-    raise ResourceError("no three free ports between 6379 and 7379 for Ray")
+    raise ResourceError("no four free ports between 6379 and 7379 for Ray")
