@@ -154,7 +154,8 @@ def test_a_later_format_is_refused(bundle):
 def test_hugging_face_loads_it_in_a_fresh_process(bundle, run):
     code = (
         "import sys, kinesweep.models;"
-        " from transformers import AutoModel, AutoTokenizer, GenerationConfig; f = sys.argv[1]; m = AutoModel.from_pretrained(f);"
+        " from transformers import AutoModel, AutoTokenizer, GenerationConfig;"
+        " f = sys.argv[1]; m = AutoModel.from_pretrained(f);"
         " t = AutoTokenizer.from_pretrained(f); g = GenerationConfig.from_pretrained(f);"
         " print(type(m).__name__, len(t), g.num_beams, g.max_new_tokens)"
     )

@@ -1,0 +1,91 @@
+"""The MLflow server of a state folder: one of it, found again, and honest when it fails."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+
+import kinesweep
+from kinesweep.core.errors import TrackingError
+from kinesweep.tracking import server
+
+START = (
+    "import sys; from pathlib import Path; from kinesweep.tracking.server import start_server;"
+    " print(start_server(Path(sys.argv[1])).address)"
+)
+
+
+def start_apart(home):
+    env = {**os.environ, "PYTHONPATH": str(Path(kinesweep.__file__).parents[1])}
+    command = [sys.executable, "-c", START, str(home)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
+
+
+def test_one_server_whoever_starts_it(tmp_path):
+    try:
+        starters = [start_apart(tmp_path) for _ in range(2)]
+        first, second = (starter.communicate(timeout=180)[0].strip() for starter in starters)
+        assert first == second == server.start_server(tmp_path).address
+        service = server.running_server(tmp_path)
+        assert service is not None and server.answers(first)
+        listening = [c.laddr.ip for p in _group(service) for c in _listening(p)]
+        assert set(listening) == {"127.0.0.1"}
+        with pytest.raises(TrackingError, match="kinesweep down"):
+            server.start_server(tmp_path, port=1)
+
+        os.kill(service.pid, signal.SIGKILL)  # its worker lives on and holds the port
+        _until_dead(service)
+        again = server.start_server(tmp_path)
+        assert again.address == first and again.pid != service.pid
+        assert not _group(service)
+        assert server.stop_server(tmp_path) and not server.stop_server(tmp_path)
+        assert server.running_server(tmp_path) is None and not server.answers(first)
+    finally:
+        server.stop_server(tmp_path)
+
+
+def test_a_server_that_cannot_start_says_why(tmp_path):
+    (tmp_path / "mlflow.db").write_text("this is not a database" * 100)
+    with pytest.raises(TrackingError, match=r"(?s)mlflow server ended.*file is not a database"):
+        server.start_server(tmp_path)
+    assert server.running_server(tmp_path) is None
+
+
+def test_what_is_stored_stays_in_the_state_folder(tmp_path):
+    try:
+        address = server.start_server(tmp_path).address
+        body = json.dumps({"name": "q"}).encode()
+        url = f"{address}/api/2.0/mlflow/experiments/create"
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+        assert urllib.request.urlopen(request).status == 200
+    finally:
+        server.stop_server(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} >= {"mlflow.db", "logs", "services"}
+    assert "mlflow.db" not in os.listdir()
+
+
+def _group(service):
+    found = []
+    for process in psutil.process_iter():
+        try:
+            alive = process.status() != psutil.STATUS_ZOMBIE
+            if os.getpgid(process.pid) == service.pid and alive:
+                found.append(process)
+        except (psutil.Error, ProcessLookupError):
+            continue
+    return found
+
+
+def _listening(process):
+    return [c for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN]
+
+
+def _until_dead(service):
+    psutil.wait_procs([p for p in _group(service) if p.pid == service.pid], timeout=10)
+    assert not service.alive
