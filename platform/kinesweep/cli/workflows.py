@@ -245,7 +245,9 @@ def run_space(
     outcome = run_sweep(Sweep(space, recipe, store, folder, opener, say))
     outcome = replace(outcome, test=test_winner(store, outcome))
     bundle = state_home() / "exports" / folder.name
-    export_bundle(Path(outcome.winner_runs[0]), bundle, store, overwrite=True, title=recipe.name)
+    run = Path(outcome.winner_runs[0])
+    test = outcome.test.get(run.name.rpartition("-s")[2])
+    export_bundle(run, bundle, store, overwrite=True, title=recipe.name, test=test)
     texts = verify_bundle(bundle, store.folder)
     say(f"bundle verified: {texts} texts are the same in a fresh process")
     whole.artifact(write_outcome(folder, outcome))
