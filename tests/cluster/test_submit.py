@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
+
 from corpus import tiny_corpus, tiny_recipe
 
 ROOT = Path(__file__).resolve().parents[2]

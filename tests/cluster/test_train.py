@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from corpus import tiny_corpus, tiny_recipe, tiny_store
 
+from corpus import tiny_corpus, tiny_recipe, tiny_store
 from kinesweep.core.errors import CheckpointError
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.runlog import NullRunLog

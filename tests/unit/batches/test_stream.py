@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from corpus import tiny_corpus, tiny_recipe, tiny_store
 
+from corpus import tiny_corpus, tiny_recipe, tiny_store
 from kinesweep.batches.evaluation import eval_batches, references
 from kinesweep.batches.plan import plan_epoch
 from kinesweep.batches.stream import TrainStream

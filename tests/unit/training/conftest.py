@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from corpus import tiny_corpus, tiny_recipe, tiny_store
 
+from corpus import tiny_corpus, tiny_recipe, tiny_store
 from kinesweep.core.recipe import Recipe
 from kinesweep.store import Store
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from corpus import tiny_recipe
 
+from corpus import tiny_recipe
 from kinesweep.core.errors import CheckpointError, ResourceError
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.runlog import NullRunLog

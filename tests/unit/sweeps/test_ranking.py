@@ -1,0 +1,81 @@
+"""The ranking knows its noise: simulated finals with known truth."""
+
+import numpy as np
+import pytest
+
+from kinesweep.core.errors import InputError
+from kinesweep.sweeps.ranking import Entry, Rank, rank
+
+SEED_SD = 0.25
+NUM_SENTENCES = 150
+
+
+def mean(total_K: np.ndarray) -> float:
+    return float(total_K[0] / total_K[1])
+
+
+def simulated(rng: np.random.Generator, truths: dict[str, float], seeds: int = 3) -> list[Rank]:
+    """Finals whose scores are means of sentence scores; sentences are shared, seeds are not."""
+    hard_N = rng.normal(0, 3, NUM_SENTENCES)
+    entries = []
+    for name, truth in truths.items():
+        own_N = rng.normal(0, 3, NUM_SENTENCES)
+        runs = {}
+        for seed in range(seeds):
+            x_N = truth + rng.normal(0, SEED_SD) + hard_N + own_N
+            runs[seed] = np.stack([x_N, np.ones(NUM_SENTENCES)], axis=1)
+        entries.append(Entry(name, runs))
+    return rank(entries, [str(i) for i in range(NUM_SENTENCES)], mean)
+
+
+def test_equal_configurations_are_a_tie() -> None:
+    rng = np.random.default_rng(0)
+    ties = sum(simulated(rng, {"a": 30, "b": 30, "c": 30})[1].tied for _ in range(60))
+    assert ties >= 55
+
+
+def test_a_clear_difference_is_found_and_ordered() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(10):
+        lines = simulated(rng, {"worse": 30, "best": 34, "worst": 26})
+        assert [line.name for line in lines] == ["best", "worse", "worst"]
+        assert not lines[1].tied
+        assert not lines[2].tied
+
+
+def test_both_errors_are_shown_and_cover_the_truth() -> None:
+    rng = np.random.default_rng(2)
+    lines = simulated(rng, {"a": 30, "b": 29.9})
+    other = lines[1]
+    assert 0.05 < other.seed_error < 0.6
+    assert 0.15 < other.sentence_error < 0.6
+    expected = 3 * np.sqrt(2 / NUM_SENTENCES)
+    found = [simulated(rng, {"a": 30, "b": 28})[1].sentence_error for _ in range(20)]
+    assert np.mean(found) == pytest.approx(expected, rel=0.15)
+
+
+def test_one_lucky_seed_does_not_decide() -> None:
+    ones = np.ones((40, 1))
+    base = np.random.default_rng(3).normal(30, 5, (40, 1))
+    lucky = {1: np.hstack([base + 6, ones]), 2: np.hstack([base - 4, ones])}
+    steady = {1: np.hstack([base, ones]), 2: np.hstack([base + 0.1, ones])}
+    lines = rank(
+        [Entry("lucky", lucky), Entry("steady", steady)], [str(i) for i in range(40)], mean
+    )
+    assert lines[0].name == "lucky"
+    assert lines[1].tied
+
+
+def test_documents_are_drawn_whole() -> None:
+    rng = np.random.default_rng(4)
+    hard = np.repeat(rng.normal(0, 3, 10), 15)
+    x_NK = np.stack([30 + hard, np.ones(150)], axis=1)
+    entry = Entry("a", {1: x_NK, 2: x_NK + np.array([0.01, 0])})
+    loose = rank([entry], [str(i) for i in range(150)], mean)[0]
+    clustered = rank([entry], [str(i // 15) for i in range(150)], mean)[0]
+    assert clustered.high - clustered.low > 2 * (loose.high - loose.low)
+
+
+def test_a_ranking_needs_two_seeds() -> None:
+    with pytest.raises(InputError, match="two seeds"):
+        rank([Entry("a", {1: np.ones((3, 2))})], ["1", "2", "3"], mean)
