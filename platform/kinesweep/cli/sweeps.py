@@ -30,13 +30,13 @@ def sweep(
 
     Example: kinesweep sweep search_spaces/sample.yaml --resume
     """
-    from kinesweep.cli import workflows
+    from kinesweep.cli import sweeping
 
-    done = workflows.run_space(
+    done = sweeping.run_space(
         space, overrides or [], resume=resume, overwrite=overwrite, name=name, base=base
     )
     outcome = done.outcome
-    console.print(workflows.ranking_table(outcome))
+    console.print(sweeping.ranking_table(outcome))
     say(outcome.answer)
     for seed, scores in outcome.test.items():
         shown = ", ".join(f"{metric} {value:.2f}" for metric, value in scores.items())

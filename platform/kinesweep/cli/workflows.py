@@ -6,17 +6,13 @@ one's results to the next.
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
-from kinesweep import __version__
 from kinesweep.cli import cluster
 from kinesweep.cli.output import progress, say
 from kinesweep.core.config import load
@@ -25,12 +21,8 @@ from kinesweep.core.hashing import flatten
 from kinesweep.core.paths import state_home
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.runlog import RunLog
-from kinesweep.export import export_bundle, verify_bundle
 from kinesweep.store import Store, open_store
-from kinesweep.sweeps.outcome import Outcome
-from kinesweep.sweeps.space import SearchSpace, load_space
-from kinesweep.sweeps.sweep import Sweep, run_sweep, write_outcome
-from kinesweep.tracking.factory import MlflowLogs, RunLogs, resolve_tracking
+from kinesweep.tracking.factory import RunLogs, resolve_tracking
 from kinesweep.tracking.runlog import RunName
 from kinesweep.training.evaluate import Evaluation, evaluate_model, write_predictions
 from kinesweep.training.model_folder import read_model_folder
@@ -105,13 +97,42 @@ def train_recipe(recipe: Recipe, folder: Path | None, overwrite: bool, on_ray: b
     config = recipe.config_hash(store.fingerprint)
     name = f"{recipe.name}-{config}-s{recipe.training.seed}"
     place = (folder or state_home() / "runs" / name).absolute()
-    spec = RunSpec(recipe, store.folder, place, overwrite=overwrite)
-    logs = LogOpener(resolve_tracking(recipe.tracking, state_home(), recipe.name), recipe)
-    open_log = partial(logs, place, name, "train", {})
-    with heard() as report:
-        if on_ray:
-            return train_on_ray(spec, open_log)
-        return train_run(spec, open_log(), report)
+    if overwrite:
+        remove_run(place)
+    spec = RunSpec(recipe, store.folder, place)
+    logs = open_logs(recipe, recipe.name, place)
+    open_log = partial(LogOpener(logs, recipe), place, name, "train", {})
+    if on_ray:
+        return train_on_ray(spec, open_log)
+    return train_run(spec, open_log(), say_evaluation)
+
+
+def open_logs(recipe: Recipe, experiment: str, folder: Path) -> RunLogs:
+    """Where runs are recorded; sends what an earlier command could not, and says what to mind."""
+    logs = resolve_tracking(recipe.tracking, state_home(), experiment)
+    if logs.notice:
+        say(logs.notice)
+    waiting = logs.replay(folder)
+    if waiting:
+        say(f"{waiting} records of {folder} wait for the MLflow server")
+    return logs
+
+
+def remove_run(folder: Path) -> None:
+    """Removes a run folder, and nothing else.
+
+    Raises:
+        InputError: the folder is something else.
+    """
+    if folder.exists() and not (folder / "run.json").is_file():
+        raise InputError(f"`{folder}` is not a run folder and is not removed")
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def say_evaluation(metrics: dict[str, float]) -> bool:
+    """Says an evaluation of a run in this process; the run goes on."""
+    say("  ".join(f"{name} {value:.6g}" for name, value in metrics.items()))
+    return True
 
 
 def store_exists(recipe: Recipe) -> bool:
@@ -196,137 +217,3 @@ class LogOpener:
         log = self.logs.open(RunName(str(folder), title, tags, self.parent), folder)
         log.params(values)
         return log
-
-
-@dataclass(frozen=True)
-class SweepDone:
-    """A finished sweep.
-
-    Attributes:
-        outcome: what it found.
-        folder: where it lives.
-        bundle: the winner's.
-        tracking: address of its experiment, or empty.
-    """
-
-    outcome: Outcome
-    folder: Path
-    bundle: Path
-    tracking: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        plain = asdict(self.outcome)
-        return {
-            **plain,
-            "folder": str(self.folder),
-            "bundle": str(self.bundle),
-            "mlflow": self.tracking,
-        }
-
-
-def run_space(
-    path: Path,
-    overrides: Sequence[str],
-    resume: bool = False,
-    overwrite: bool = False,
-    name: str | None = None,
-    base: Path | None = None,
-) -> SweepDone:
-    """A sweep from a search space to a bundle."""
-    space, recipe = load_space(path, overrides, base or Path.cwd())
-    folder = claim_sweep(name or path.stem, resume=resume, overwrite=overwrite)
-    store = extract_features(recipe)
-    logs = resolve_tracking(recipe.tracking, state_home(), space.question)
-    opener = LogOpener(logs, recipe, parent=str(folder))
-    whole = logs.open(RunName(str(folder), f"sweep {folder.name}"), folder)
-    whole.params(sweep_facts(space, store))
-    whole.dataset(recipe.name, store.fingerprint)
-    outcome = run_sweep(Sweep(space, recipe, store, folder, opener, say))
-    outcome = replace(outcome, test=test_winner(store, outcome))
-    bundle = state_home() / "exports" / folder.name
-    run = Path(outcome.winner_runs[0])
-    test = outcome.test.get(run.name.rpartition("-s")[2])
-    export_bundle(run, bundle, store, overwrite=True, title=recipe.name, test=test)
-    texts = verify_bundle(bundle, store.folder)
-    say(f"bundle verified: {texts} texts are the same in a fresh process")
-    whole.artifact(write_outcome(folder, outcome))
-    whole.metrics({f"winner_{outcome.metric}": outcome.ranking[0].mean, **means(outcome.test)}, 0)
-    whole.finish("finished")
-    return SweepDone(outcome, folder, bundle, logs.uri if isinstance(logs, MlflowLogs) else "")
-
-
-def sweep_facts(space: SearchSpace, store: Store) -> dict[str, object]:
-    """Parameters of a sweep's own run in MLflow."""
-    asked = flatten(space.model_dump(mode="json", exclude_none=True))
-    return {**asked, "store": store.fingerprint, "kinesweep": __version__}
-
-
-def means(test: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """Mean test scores over seeds, for the sweep's own run."""
-    seeds = list(test.values())
-    names = seeds[0] if seeds else {}
-    return {f"test_{name}": sum(s[name] for s in seeds) / len(seeds) for name in names}
-
-
-def claim_sweep(name: str, resume: bool, overwrite: bool) -> Path:
-    """The folder of a sweep.
-
-    Raises:
-        InputError: it is there, and neither going on nor beginning again was asked for.
-    """
-    folder = state_home() / "sweeps" / name
-    if folder.exists() and overwrite:
-        shutil.rmtree(folder)
-    if folder.exists() and not resume:
-        raise InputError(
-            f"the sweep `{name}` exists in `{folder}`; give `--resume` to go on with it or see its"
-            " result, `--overwrite` to begin again, or another `--name`"
-        )
-    return folder
-
-
-def test_winner(store: Store, outcome: Outcome) -> dict[str, dict[str, float]]:
-    """Test scores of the winner's seeds; scored once, and noted in the ledger."""
-    if "test" not in store.splits:
-        return {}
-    scores = {}
-    for run in map(Path, outcome.winner_runs):
-        noted = run / "test.json"
-        if not noted.exists():
-            found = evaluate_model(run / "best", store, "test")
-            write_predictions(run / "predictions" / "test.tsv", found.predictions)
-            note_test(store, str(run), found.scores)
-            noted.write_text(json.dumps(found.scores), encoding="utf-8")
-        scores[run.name.rpartition("-s")[2]] = json.loads(noted.read_text(encoding="utf-8"))
-    return scores
-
-
-def ranking_table(outcome: Outcome) -> Table:
-    """The ranking for a terminal."""
-    table = Table("", outcome.metric, "95 %", "behind", "± seeds", "± sentences", "p", "seeds")
-    for line in outcome.ranking:
-        table.add_row(
-            line.name,
-            f"{line.mean:.2f}",
-            f"{line.low:.1f}–{line.high:.1f}",
-            f"{line.behind:.2f}",
-            f"{line.seed_error:.2f}",
-            f"{line.sentence_error:.2f}",
-            "tie" if line.tied and line.behind > 0 else f"{line.p_value:.3g}",
-            " ".join(f"{score:.1f}" for score in line.scores.values()),
-        )
-    for name, value in outcome.sanity.items():
-        table.add_row(name, f"{value:.2f}", *[""] * 6)
-    return table
-
-
-@contextmanager
-def heard() -> Iterator[Callable[[dict[str, float]], bool]]:
-    """Says each evaluation of a run in this process."""
-
-    def report(metrics: dict[str, float]) -> bool:
-        say("  ".join(f"{name} {value:.6g}" for name, value in metrics.items()))
-        return True
-
-    yield report
