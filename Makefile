@@ -40,7 +40,8 @@ test: $(STAMP)  ## what a change must pass: unit, conformance, and the core of c
 	$(BIN)/pytest tests/golden tests/cluster tests/real -m 'not slow' -q
 
 test-all: check  ## everything, as CI runs it
-	$(BIN)/pytest tests/conformance tests/golden tests/cluster tests/real tests/unit -q -m 'slow or not slow'
+	$(BIN)/pytest tests/conformance tests/golden tests/real -q
+	$(BIN)/pytest tests/cluster -q
 
 check: $(STAMP)  ## format, lint, types, floors, unit
 	$(BIN)/ruff format --check platform tests jobs
