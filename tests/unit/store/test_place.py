@@ -25,6 +25,7 @@ source = make_corpus(root, train=70)
 for number in range(70):
     write_media(root, f"train-{number}", f"slow 3 frames of {number}")
 print("ready", flush=True)
+sys.stdin.readline()  # nobody may write media while another reads it
 store = build_store(extraction(source, root / "stores"), progress=lambda *a: print(*a, flush=True))
 print("done", store.folder, flush=True)
 """
@@ -36,9 +37,15 @@ def start(root):
     return subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(root)],
         env=environment,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
+
+
+def begin(process):
+    process.stdin.write("\n")
+    process.stdin.flush()
 
 
 def slow_corpus(root):
@@ -50,6 +57,7 @@ def slow_corpus(root):
 
 def test_a_killed_extraction_leaves_no_store_and_is_cleaned_up(tmp_path, monkeypatch):
     process = start(tmp_path)
+    begin(process)
     while not process.stdout.readline().startswith("32 "):
         assert process.poll() is None
     os.kill(process.pid, signal.SIGKILL)
@@ -67,6 +75,9 @@ def test_a_killed_extraction_leaves_no_store_and_is_cleaned_up(tmp_path, monkeyp
 
 def test_two_extractions_at_once_both_end_well(tmp_path):
     both = [start(tmp_path), start(tmp_path)]
+    assert [process.stdout.readline() for process in both] == ["ready\n", "ready\n"]
+    for process in both:
+        begin(process)
     outputs = [process.communicate(timeout=60)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     folders = {output.splitlines()[-1] for output in outputs}
