@@ -5,12 +5,10 @@ Validation ranks; test is scored once, for the winner, and noted in a ledger bes
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
-
-from rich.table import Table
 
 from kinesweep import __version__
 from kinesweep.cli.output import say
@@ -18,14 +16,26 @@ from kinesweep.cli.workflows import LogOpener, extract_features, note_test, open
 from kinesweep.core.errors import InputError
 from kinesweep.core.hashing import flatten
 from kinesweep.core.paths import state_home
+from kinesweep.core.recipe import Recipe
 from kinesweep.export import export_bundle, verify_bundle
 from kinesweep.store import Store
+from kinesweep.sweeps.loading import load_space
 from kinesweep.sweeps.outcome import Outcome
-from kinesweep.sweeps.space import SearchSpace, load_space
-from kinesweep.sweeps.sweep import Sweep, run_sweep, write_outcome
+from kinesweep.sweeps.space import SearchSpace
+from kinesweep.sweeps.sweep import Sweep, note_tested, run_sweep, write_outcome
 from kinesweep.tracking.factory import MlflowLogs
 from kinesweep.tracking.runlog import RunName
 from kinesweep.training.evaluate import evaluate_model, write_predictions
+
+_DRY_TRIALS = 2
+_DRY_RECIPE = (
+    "source.max_clips=10",
+    "training.max_steps=10",
+    "training.eval_steps=5",
+    "training.warmup_steps=0",
+    "tracking=none",
+)
+"""What makes a dry run short."""
 
 
 @dataclass(frozen=True)
@@ -55,17 +65,56 @@ class SweepDone:
         }
 
 
-def run_space(
-    path: Path,
-    overrides: Sequence[str],
-    resume: bool = False,
-    overwrite: bool = False,
-    name: str | None = None,
-    base: Path | None = None,
-) -> SweepDone:
+@dataclass(frozen=True)
+class Order:
+    """Which sweep is asked for.
+
+    Attributes:
+        path: the search space.
+        overrides: of the space, and under `recipe.` of its recipe.
+        name: of the sweep's folder and bundle.
+        base: folder that the recipe's paths start at.
+        extend: further trials.
+    """
+
+    path: Path
+    overrides: tuple[str, ...]
+    name: str
+    base: Path
+    extend: int = 0
+
+
+def run_space(order: Order, resume: bool = False, overwrite: bool = False) -> SweepDone:
     """A sweep from a search space to a bundle."""
-    space, recipe = load_space(path, overrides, base or Path.cwd())
-    folder = claim_sweep(name or path.stem, resume=resume, overwrite=overwrite)
+    space, recipe = load_space(order.path, order.overrides, order.base)
+    home = state_home()
+    folder = claim_sweep(home / "sweeps" / order.name, resume=resume, overwrite=overwrite)
+    return _run(space, recipe, folder, home / "exports" / order.name, order.extend)
+
+
+def run_dry(order: Order) -> SweepDone:
+    """Every stage of a sweep in minutes, on a few clips and steps; always from the beginning.
+
+    It has a folder, a store and a bundle of its own and is not recorded, so nothing of it can be
+    taken for a result.
+    """
+    folder = state_home() / "dry-runs" / order.name
+    claim_sweep(folder, resume=False, overwrite=True)
+    small = [f"recipe.{item}" for item in _DRY_RECIPE]
+    overrides = (*order.overrides, *small, f"recipe.store.root={folder / 'stores'}")
+    space, recipe = load_space(order.path, overrides, order.base)
+    space = space.model_copy(
+        update={
+            "search": space.search.model_copy(update={"trials": _DRY_TRIALS}),
+            "finalists": space.finalists.model_copy(update={"count": 1}),
+        }
+    )
+    say(f"dry run in {folder}: its scores mean nothing")
+    return _run(space, recipe, folder / "sweep", folder / "bundle", 0)
+
+
+def _run(space: SearchSpace, recipe: Recipe, folder: Path, bundle: Path, extend: int) -> SweepDone:
+    """Extraction, search, finals, test, bundle; recorded as the recipe says."""
     store = extract_features(recipe)
     logs = open_logs(recipe, space.question, folder)
     whole = logs.open(RunName(str(folder), f"sweep {folder.name}"), folder)
@@ -73,9 +122,10 @@ def run_space(
     whole.dataset(recipe.name, store.fingerprint)
     try:
         opener = LogOpener(logs, recipe, parent=str(folder))
-        outcome = run_sweep(Sweep(space, recipe, store, folder, opener, say))
+        outcome = run_sweep(Sweep(space, recipe, store, folder, opener, say), extend)
         outcome = replace(outcome, test=test_winner(store, outcome))
-        bundle = export_winner(outcome, store, state_home() / "exports" / folder.name)
+        note_tested(folder, outcome.test)
+        export_winner(outcome, store, bundle)
         whole.artifact(write_outcome(folder, outcome))
         mean = outcome.ranking[0].mean
         whole.metrics({f"winner_{outcome.metric}": mean, **means(outcome.test)}, 0)
@@ -110,19 +160,18 @@ def means(test: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     return {f"test_{name}": sum(s[name] for s in seeds) / len(seeds) for name in names}
 
 
-def claim_sweep(name: str, resume: bool, overwrite: bool) -> Path:
+def claim_sweep(folder: Path, resume: bool, overwrite: bool) -> Path:
     """The folder of a sweep.
 
     Raises:
         InputError: it is there, and neither going on nor beginning again was asked for.
     """
-    folder = state_home() / "sweeps" / name
     if folder.exists() and overwrite:
         shutil.rmtree(folder)
     if folder.exists() and not resume:
         raise InputError(
-            f"the sweep `{name}` exists in `{folder}`; give `--resume` to go on with it or see its"
-            " result, `--overwrite` to begin again, or another `--name`"
+            f"the sweep `{folder.name}` exists in `{folder}`; give `--resume` to go on with it or"
+            " see its result, `--overwrite` to begin again, or another `--name`"
         )
     return folder
 
@@ -141,22 +190,3 @@ def test_winner(store: Store, outcome: Outcome) -> dict[str, dict[str, float]]:
             noted.write_text(json.dumps(found.scores), encoding="utf-8")
         scores[run.name.rpartition("-s")[2]] = json.loads(noted.read_text(encoding="utf-8"))
     return scores
-
-
-def ranking_table(outcome: Outcome) -> Table:
-    """The ranking for a terminal."""
-    table = Table("", outcome.metric, "95 %", "behind", "± seeds", "± sentences", "p", "seeds")
-    for line in outcome.ranking:
-        table.add_row(
-            line.name,
-            f"{line.mean:.2f}",
-            f"{line.low:.1f}–{line.high:.1f}",
-            f"{line.behind:.2f}",
-            f"{line.seed_error:.2f}",
-            f"{line.sentence_error:.2f}",
-            "tie" if line.tied and line.behind > 0 else f"{line.p_value:.3g}",
-            " ".join(f"{score:.1f}" for score in line.scores.values()),
-        )
-    for name, value in outcome.sanity.items():
-        table.add_row(name, f"{value:.2f}", *[""] * 6)
-    return table

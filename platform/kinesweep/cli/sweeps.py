@@ -1,23 +1,33 @@
 """Verbs on sweeps: sweep, status."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from kinesweep.cli.output import JsonOption, Overrides, console, emit, say, verb
+from kinesweep.core.errors import InputError
 from kinesweep.core.paths import state_home
+
+if TYPE_CHECKING:
+    from kinesweep.sweeps.status import Status
 
 SpaceArgument = Annotated[Path, typer.Argument(help="A search space, YAML.", show_default=False)]
 
 
 @verb
-def sweep(
+def sweep(  # noqa: PLR0913 (options of a verb)
     space: SpaceArgument,
     overrides: Overrides = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on, or show the result.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove it, begin again.")] = False,
+    extend: Annotated[int, typer.Option(min=0, help="Go on with so many more trials.")] = 0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Every stage on a few clips, in a place of its own.")
+    ] = False,
     name: Annotated[str | None, typer.Option(help="Of its folder; default: the file's.")] = None,
     base: Annotated[
         Path | None, typer.Option(help="Folder that a recipe's paths start at.")
@@ -31,13 +41,21 @@ def sweep(
     Example: kinesweep sweep search_spaces/sample.yaml --resume
     """
     from kinesweep.cli import sweeping
+    from kinesweep.cli.results import objectives_table, ranking_table
 
-    done = sweeping.run_space(
-        space, overrides or [], resume=resume, overwrite=overwrite, name=name, base=base
+    order = sweeping.Order(
+        space, tuple(overrides or ()), name or space.stem, base or Path.cwd(), extend
     )
+    if dry_run:
+        done = sweeping.run_dry(order)
+    else:
+        done = sweeping.run_space(order, resume=resume or extend > 0, overwrite=overwrite)
     outcome = done.outcome
-    console.print(sweeping.ranking_table(outcome))
-    say(outcome.answer)
+    console.print(ranking_table(outcome))
+    if outcome.objectives:
+        console.print(objectives_table(outcome))
+    for line in (outcome.answer, *outcome.notes):
+        say(line)
     for seed, scores in outcome.test.items():
         shown = ", ".join(f"{metric} {value:.2f}" for metric, value in scores.items())
         say(f"test, {outcome.winner}, seed {seed}: {shown}")
@@ -49,18 +67,61 @@ def sweep(
 @verb
 def status(
     name: Annotated[str | None, typer.Argument(help="A sweep's name; default: all.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it anew every 2 seconds.")] = False,
     json_line: JsonOption = False,
 ) -> None:
     """Show how far sweeps are, from their journals.
 
     Example: kinesweep status
     """
+    import time
+
+    from rich.live import Live
+
+    rows = _statuses(name)
+    if watch:
+        with Live(_status_table(rows), console=console, auto_refresh=False) as live:
+            while any(row.state in ("search", "finals") for row in rows):
+                time.sleep(2)
+                rows = _statuses(name)
+                live.update(_status_table(rows), refresh=True)
+    else:
+        console.print(_status_table(rows) if rows else f"no sweeps in {state_home() / 'sweeps'}")
+    emit({"sweeps": [asdict(row) for row in rows]}, json_line)
+
+
+def _statuses(name: str | None) -> "list[Status]":
+    """All sweeps, or the one of a name.
+
+    Raises:
+        InputError: there is none of this name.
+    """
     from kinesweep.sweeps.status import read_status
 
     folders = sorted((state_home() / "sweeps").glob(name or "*"))
-    table = Table("sweep", "state", "running", "finished", "pruned", "failed", "final runs", "best")
-    rows = [read_status(folder) for folder in folders if (folder / "journal.jsonl").exists()]
+    found = [read_status(folder) for folder in folders if (folder / "journal.jsonl").exists()]
+    if name and not found:
+        raise InputError(f"there is no sweep `{name}` in `{state_home() / 'sweeps'}`")
+    return found
+
+
+def _status_table(rows: "Sequence[Status]") -> Table:
+    table = Table("sweep", "state", "trials", "running", "pruned", "failed")
+    for heading in ("rung", "best", "final runs", "hours", "to go"):
+        table.add_column(heading)
     for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    console.print(table if rows else f"no sweeps in {state_home() / 'sweeps'}")
-    emit({"sweeps": rows}, json_line)
+        of = "" if row.of is None else f" of {row.of}"
+        table.add_row(
+            row.sweep,
+            row.state,
+            f"{row.finished + row.pruned + row.failed}{of}",
+            str(row.running),
+            str(row.pruned),
+            str(row.failed),
+            "" if row.rung is None else f"{row.rung:,.0f}",
+            "" if row.best is None else f"{row.best:.2f}",
+            str(row.runs),
+            f"{row.hours:.2f}",
+            row.stopped or ("" if row.eta_hours is None else f"{row.eta_hours:.2f} h"),
+        )
+    return table

@@ -123,8 +123,9 @@ class PoseTsvSource:
         for split, path in self._tables.items():
             table = read_table(path, self._name(split))
             rows = RowReader(table, split, self.config.times, self.config.ignore_columns).read()
-            together.clips += rows.clips
-            together.problems += rows.problems
+            clips, problems = _first(rows, self.config.max_clips)
+            together.clips += clips
+            together.problems += problems
             together.faults += [*rows.faults, *duplicate_ids(rows.clips, first)]
         raise_faults(together.faults)
         return together
@@ -137,6 +138,20 @@ class PoseTsvSource:
 
 
 _MISSING = ("does not exist", "missing_file")
+
+
+def _first(rows: Rows, most: int | None) -> tuple[list[Clip], list[RowProblem]]:
+    """The first clips of a table, and the problems above the last of them."""
+    if most is None or len(rows.clips) <= most:
+        return rows.clips, rows.problems
+    clips = rows.clips[:most]
+    last = _line(clips[-1].row)
+    return clips, [problem for problem in rows.problems if _line(problem.row) < last]
+
+
+def _line(row: str) -> int:
+    """Line of `train.tsv:12`."""
+    return int(row.rpartition(":")[2])
 
 
 def _place(row: str, names: list[str]) -> tuple[int, int]:

@@ -4,10 +4,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from statistics import fmean
 
 from kinesweep.store import Store
 from kinesweep.sweeps.finals import UNTUNED, Finalist
-from kinesweep.sweeps.journal import Trial
+from kinesweep.sweeps.journal import Journal
+from kinesweep.sweeps.pareto import front
 from kinesweep.sweeps.ranking import Entry, Rank, rank
 from kinesweep.sweeps.space import SearchSpace
 from kinesweep.training.baselines import constant_sentence, nearest_neighbours
@@ -28,8 +30,12 @@ class Outcome:
         winner_values: its swept parameters.
         winner_runs: its run folders, the best validation score first; the first is exported.
         ranking: the best first.
+        levels: configuration → its scientific levels, in words; empty where there are none.
+        objectives: configuration → objective → mean over seeds, where there are several.
+        front: configurations that no other one beats in every objective, where there are several.
         sanity: baseline → validation score.
         trials: state → how many.
+        notes: what a reader must know: stops by budget, failures, a search that went on after test.
         test: seed → test scores of the winner, once they were asked for.
     """
 
@@ -40,8 +46,12 @@ class Outcome:
     winner_values: dict[str, object]
     winner_runs: list[str]
     ranking: list[Rank]
+    levels: dict[str, str]
+    objectives: dict[str, dict[str, float]]
+    front: list[str]
     sanity: dict[str, float]
     trials: dict[str, int]
+    notes: list[str]
     test: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
@@ -50,21 +60,22 @@ def judge(
     store: Store,
     finalists: Sequence[Finalist],
     results: Mapping[str, Sequence[RunResult]],
-    trials: Sequence[Trial],
+    journal: Journal,
 ) -> Outcome:
     """Ranks the finals on validation; test is not looked at.
 
     Raises:
         InputError: fewer than two seeds of a finalist were finished.
     """
-    metric = space.metric.name
+    metric = space.objectives[0].name
     documents = {r.clip.id: r.clip.document or r.clip.id for r in store.records("validation")}
     entries, groups = _entries(finalists, results, metric, documents)
     ranking = rank(entries, groups, partial(score_statistics, metric=metric))
     winner = next(f for f in finalists if f.name == ranking[0].name)
     runs = sorted(results[winner.name], key=lambda r: (-r.scores[metric], str(r.folder)))
     sanity = _sanity(space, store, finalists, results, sorted(documents))
-    counts: dict[str, int] = dict(Counter(trial.state for trial in trials))
+    counts: dict[str, int] = dict(Counter(trial.state for trial in journal.trials))
+    objectives, ahead = _pareto(space, [line.name for line in ranking], results)
     return Outcome(
         question=space.question,
         answer=_answer(ranking, sanity, metric),
@@ -73,9 +84,46 @@ def judge(
         winner_values=dict(winner.values),
         winner_runs=[str(run.folder) for run in runs],
         ranking=ranking,
+        levels={f.name: f.level for f in finalists if f.level},
+        objectives=objectives,
+        front=ahead,
         sanity=sanity,
         trials=counts,
+        notes=_notes(journal),
     )
+
+
+def _pareto(
+    space: SearchSpace, names: Sequence[str], results: Mapping[str, Sequence[RunResult]]
+) -> tuple[dict[str, dict[str, float]], list[str]]:
+    """Means of all objectives, and who is on their front; nothing where there is but one."""
+    if len(space.objectives) == 1:
+        return {}, []
+    means: dict[str, dict[str, float]] = {
+        name: {m.name: fmean(r.objectives[m.name] for r in results[name]) for m in space.objectives}
+        for name in names
+    }
+    modes = ["max" if m.sign > 0 else "min" for m in space.objectives]
+    ahead = front([list(means[name].values()) for name in names], modes)
+    return means, [names[index] for index in ahead]
+
+
+def _notes(journal: Journal) -> list[str]:
+    """What the journal says beside the scores."""
+    notes = []
+    stopped = journal.last("search_stopped")
+    if stopped is not None:
+        notes.append(f"The search was stopped by its budget: {stopped['reason']}.")
+    cut = journal.last("finals_cut")
+    if cut is not None:
+        notes.append(f"The budget left out {cut['runs']} final runs.")
+    failed = [e for e in journal.events if e["event"] == "run_failed"]
+    notes += [f"{e['finalist']} ({e['run']}) failed: {e['reason']}." for e in failed]
+    tested = next((i for i, e in enumerate(journal.events) if e["event"] == "tested"), None)
+    later = journal.events[tested:] if tested is not None else []
+    if any(e["event"] == "trial_created" for e in later):
+        notes.append("The search went on after test had been scored: test is no longer unseen.")
+    return notes
 
 
 def _entries(
@@ -108,7 +156,7 @@ def _sanity(
     clip_ids: Sequence[str],
 ) -> dict[str, float]:
     """Scores of those who know nothing, on validation."""
-    metric = space.metric.name
+    metric = space.objectives[0].name
     train, wanted = store.records("train"), store.records("validation")
     references = {r.clip.id: r.clip.texts for r in wanted}
     found = {}

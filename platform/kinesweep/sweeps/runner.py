@@ -1,14 +1,16 @@
-"""Runs on Ray Tune: each trial's driver starts a `TorchTrainer` and takes no core itself.
+"""Drives an agenda on Ray Tune: search and finals alike.
 
-Two calls: `search` lets Optuna propose and ASHA prune, `train_all` trains a fixed list. Both bound
-the runs in flight by what the cluster holds, computed before the first one starts: a driver that
-waits for workers which can never be placed would wait for ever. The trial driver asks for one byte
-of memory, since Tune refuses a request for nothing and a fraction of a core breaks packing.
+Tune places the trials and ends those that are told to; what is tried, who goes on and what an end
+means is the agenda's business. The runs in flight are bounded by what the cluster holds, computed
+before the first one starts: a driver that waits for workers which can never be placed would wait
+for ever. A trial's driver asks for one byte of memory, since Tune refuses a request for nothing
+and a fraction of a core breaks packing.
 """
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,22 +20,18 @@ import ray
 from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
-from ray.tune.search import ConcurrencyLimiter
-from ray.tune.search.optuna import OptunaSearch
+from ray.tune.search import ConcurrencyLimiter, Searcher
 
-from kinesweep.core.errors import KinesweepError, ResourceError
+from kinesweep.core.errors import KinesweepError
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.recipe.training import ResourcesConfig
 from kinesweep.core.runlog import NullRunLog, RunLog
-from kinesweep.sweeps.journal import Trial
-from kinesweep.sweeps.schedule import Asha
-from kinesweep.sweeps.search import STATE_NAMES, build_sampler, told_trial, verdict
-from kinesweep.sweeps.space import SearchSpace
+from kinesweep.sweeps.agenda import Agenda, End, Proposal
+from kinesweep.sweeps.packing import slots
 from kinesweep.training.distributed import train_on_ray
-from kinesweep.training.result import RunResult, RunSpec, read_result
+from kinesweep.training.result import RunResult, RunSpec
 
 OpenLog = Callable[[], RunLog]
-_CONFIG = "job"
 
 
 @dataclass(frozen=True)
@@ -55,218 +53,149 @@ class Job:
     open_log: OpenLog = NullRunLog
 
 
-MakeJob = Callable[[dict[str, Any]], Job]
+MakeJob = Callable[[Proposal], Job]
 Train = Callable[[Job], RunResult]
 
 
 def train_job(job: Job) -> RunResult:
-    """Trains a job on Ray Train, inside of a Tune trial."""
+    """Trains a job on a Ray Train of its own, inside of a Tune trial."""
     spec = RunSpec(job.recipe, job.store, job.folder, full_decoding=job.full_decoding)
     return train_on_ray(spec, job.open_log, [TuneReportCallback()])
 
 
 def concurrency(resources: ResourcesConfig) -> int:
-    """How many runs fit in the cluster at once.
+    """How many runs fit in the running cluster at once.
 
     Raises:
         ResourceError: not even one.
     """
-    have = ray.cluster_resources()
-    need = {"CPU": resources.workers * resources.cpus, "GPU": resources.workers * resources.gpus}
-    fits = [int(have.get(kind, 0) // count) for kind, count in need.items() if count]
-    if min(fits) < 1:
-        shown = ", ".join(f"{count:g} {kind}" for kind, count in need.items() if count)
-        there = ", ".join(f"{have.get(kind, 0):g} {kind}" for kind in need)
-        raise ResourceError(
-            f"one run needs {shown}, but the cluster has {there};"
-            " lower `resources.workers`, `resources.cpus` or `resources.gpus`"
-        )
-    return min(fits)
+    return slots(resources, [node["Resources"] for node in ray.nodes() if node["Alive"]])
 
 
-@dataclass(frozen=True)
-class SearchEvents:
-    """Whom a search tells, by Tune's trial id: each proposal, report and end.
-
-    `reported` answers how many samples beyond its warm-up the trial has seen.
-    """
-
-    created: Callable[[str, dict[str, Any]], None]
-    reported: Callable[[str, Mapping[str, Any]], float]
-    ended: Callable[[str, str, float | None], None]
-
-
-def search(
-    space: SearchSpace,
-    trials: Sequence[Trial],
+def drive(
+    agenda: Agenda,
     make_job: MakeJob,
-    asha: Asha | None,
-    events: SearchEvents,
+    resources: ResourcesConfig,
     scratch: Path,
     train: Train = train_job,
 ) -> None:
-    """Runs what is left of a search.
+    """Runs an agenda to its end.
 
     Args:
-        space: the question.
-        trials: what the journal knows; those that were running are tried again first.
-        make_job: picklable; swept values → run.
-        asha: prunes; None: nothing does.
-        events: told what happens, in this process.
+        agenda: what is to be run; told everything, in this process.
+        make_job: picklable; proposal → run.
+        resources: of one run.
         scratch: for Tune's own files.
         train: picklable; trains a job and reports by `tune.report`.
     """
-    left = space.search.trials - sum(trial.state != "running" for trial in trials)
-    if left <= 0:
+    if agenda.over:
         return
-    _run(
-        partial(_search_trial, make_job, train),
-        space.resources,
-        scratch,
-        num_samples=left,
-        search_alg=_Searcher(space, trials, events),
-        scheduler=_Scheduler(asha, events),
-    )
-
-
-def train_all(
-    jobs: Sequence[Job],
-    resources: ResourcesConfig,
-    on_end: Callable[[Job, RunResult | str], None],
-    scratch: Path,
-    train: Train = train_job,
-) -> None:
-    """Trains a list of runs; `on_end` is told each result, or why there is none."""
-    if not jobs:
-        return
-    grid = _run(
-        partial(_listed_trial, list(jobs), train),
-        resources,
-        scratch,
-        param_space={_CONFIG: tune.grid_search(list(range(len(jobs))))},
-        callbacks=[_Ends(jobs, on_end)],
-    )
-    assert len(grid) == len(jobs)
-
-
-def _run(trainable: Any, resources: ResourcesConfig, scratch: Path, **rest: Any) -> Any:
-    """One Tune experiment."""
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    param_space = rest.pop("param_space", None)
-    callbacks = rest.pop("callbacks", None)
-    in_flight = concurrency(resources)
-    searcher = rest.pop("search_alg", None)
-    if searcher is not None:
-        # Tune's own bound is ignored beside a searcher, which then runs one trial at a time.
-        rest["search_alg"] = ConcurrencyLimiter(searcher, in_flight)
-    else:
-        rest["max_concurrent_trials"] = in_flight
+    # Tune writes the state of all its trials again and again; the journal holds what we need.
+    os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
+    ends = _Ends(agenda)
     tuner = tune.Tuner(
-        tune.with_resources(trainable, {"cpu": 0, "memory": 1}),
-        param_space=param_space,
-        tune_config=tune.TuneConfig(reuse_actors=False, **rest),
-        run_config=tune.RunConfig(
-            storage_path=str(scratch), verbose=0, callbacks=callbacks, log_to_file=False
+        tune.with_resources(partial(_trial, make_job, train), {"cpu": 0, "memory": 1}),
+        tune_config=tune.TuneConfig(
+            num_samples=-1,
+            reuse_actors=False,
+            # Beside a searcher Tune ignores its own bound and runs one trial at a time.
+            search_alg=ConcurrencyLimiter(_Searcher(ends), concurrency(resources)),
+            scheduler=_Scheduler(ends),
         ),
+        run_config=tune.RunConfig(storage_path=str(scratch), verbose=0, log_to_file=False),
     )
-    return tuner.fit()
+    tuner.fit()
 
 
-def _search_trial(make_job: MakeJob, train: Train, config: dict[str, Any]) -> None:
-    """Body of a search trial's driver."""
-    job = make_job(dict(config))
-    _end_with(train(job))
-
-
-def _listed_trial(jobs: Sequence[Job], train: Train, config: dict[str, Any]) -> None:
-    """Body of a listed run's driver."""
+def _trial(make_job: MakeJob, train: Train, config: dict[str, Any]) -> None:
+    """Body of a trial's driver. Its last report carries the end, whatever was reported before."""
     try:
-        _end_with(train(jobs[config[_CONFIG]]))
+        result = train(make_job(Proposal(**config)))
     except KinesweepError as error:
-        # The list goes on; the reason reaches the journal.
-        tune.report({"finished": False, "reason": f"{type(error).__name__}: {error}"})
+        tune.report({"ended": True, "reason": f"{type(error).__name__}: {error}"})
+        return
+    ended = {"ended": True, "finished": result.status == "finished", "reason": result.reason}
+    tune.report({**result.objectives, **ended})
 
 
-def _end_with(result: RunResult) -> None:
-    """The last report of a run carries its final scores, whatever was reported before."""
-    tune.report(
-        {
-            "finished": result.status == "finished",
-            "step": result.step,
-            "samples": result.samples,
-            **result.scores,
-        }
-    )
+def judged(result: Mapping[str, Any] | None, error: bool) -> End:
+    """How a trial ended, from its last result.
+
+    Finished is only what its run calls finished: a pruned trial's truncated score would be taken
+    for a final one. A trial that ended with no word of its end was stopped, or died.
+    """
+    if error or not result:
+        return End("died", {}, "its process was killed")
+    if result.get("finished"):
+        scores = {n: float(v) for n, v in result.items() if isinstance(v, int | float)}
+        return End("finished", scores)
+    if result.get("ended"):
+        return End("failed", {}, str(result.get("reason") or "its run did not finish"))
+    if not math.isfinite(result.get("token_loss", math.nan)):
+        return End("failed", {}, "its loss is not a number")
+    return End("pruned")
 
 
-class _Searcher(OptunaSearch):
-    """Optuna under Tune, with each end told as it was (see `search.verdict`)."""
+class _Ends:
+    """Agenda and trials of Tune: who is who, and since when."""
 
-    def __init__(self, space: SearchSpace, trials: Sequence[Trial], events: SearchEvents) -> None:
-        ended = [trial for trial in trials if trial.state != "running"]
-        super().__init__(
-            {name: parameter.distribution() for name, parameter in space.parameters.items()},
-            metric=space.metric.name,
-            mode=space.metric.mode,
-            points_to_evaluate=[t.values for t in trials if t.state == "running"],
-            sampler=build_sampler(space, len(ended)),
-            study_name=space.question,
-        )
-        self._events = events
-        for trial in ended:
-            self._ot_study.add_trial(told_trial(trial, space))
+    def __init__(self, agenda: Agenda) -> None:
+        self.agenda = agenda
+        self.keys: dict[str, str] = {}
+        self._began: dict[str, float] = {}
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        values: dict[str, Any] | None = super().suggest(trial_id)
-        if values is not None:
-            self._events.created(trial_id, dict(self._ot_trials[trial_id].params))
-        return values
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune copies its searcher for its own files; a copy has no agenda.
+        return {}
 
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        loss = result.get("token_loss", math.nan)
-        if trial_id in self._ot_trials and math.isfinite(loss) and not result.get("finished"):
-            self._ot_trials[trial_id].report(loss, int(result["samples"]))
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Ends":
+        return self
+
+    def start(self, trial_id: str, proposal: Proposal) -> None:
+        self.keys[trial_id] = proposal.key
+        self._began[trial_id] = time.monotonic()
+
+    def end(self, trial_id: str, end: End) -> None:
+        seconds = time.monotonic() - self._began.pop(trial_id)
+        ended = End(end.state, end.scores, end.reason, round(seconds, 3))
+        self.agenda.end(self.keys.pop(trial_id), ended)
+
+
+class _Searcher(Searcher):
+    """Hands the agenda's proposals to Tune and Tune's ends to the agenda."""
+
+    def __init__(self, ends: _Ends) -> None:
+        super().__init__(metric="token_loss", mode="min")
+        self._ends = ends
+
+    def suggest(self, trial_id: str) -> Any:
+        proposal = self._ends.agenda.propose()
+        if proposal is None:
+            return Searcher.FINISHED if self._ends.agenda.over else None
+        self._ends.start(trial_id, proposal)
+        return vars(proposal)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        if trial_id not in self._ot_trials or trial_id in self._completed_trials:
-            return
-        state, score = verdict(result, error, self._metric)
-        self._ot_study.tell(self._ot_trials[trial_id], score, state)
-        self._completed_trials.add(trial_id)
-        self._events.ended(trial_id, STATE_NAMES[state], score)
+        if trial_id in self._ends.keys:
+            self._ends.end(trial_id, judged(result, error))
+
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+        """Nothing: the journal holds all there is to go on from."""
 
 
 class _Scheduler(FIFOScheduler):
-    """Passes reports on, and tells Tune what `Asha` decides."""
+    """Passes reports on, and tells Tune what the agenda decides."""
 
-    def __init__(self, asha: Asha | None, events: SearchEvents) -> None:
+    def __init__(self, ends: _Ends) -> None:
         super().__init__()
-        self._asha, self._events = asha, events
+        self._ends = ends
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        if "token_loss" not in result or result.get("finished"):
+        key = self._ends.keys.get(trial.trial_id)
+        if key is None or result.get("ended") or "token_loss" not in result:
             return str(TrialScheduler.CONTINUE)
-        beyond = self._events.reported(trial.trial_id, result)
-        loss = result["token_loss"]
-        goes_on = self._asha is None or self._asha.goes_on(trial.trial_id, beyond, loss)
+        goes_on = self._ends.agenda.report(key, result)
         return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
-
-
-class _Ends(tune.Callback):
-    """Tells the ends of listed runs as they come."""
-
-    def __init__(self, jobs: Sequence[Job], on_end: Callable[[Job, RunResult | str], None]) -> None:
-        self._jobs, self._on_end = jobs, on_end
-
-    def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        self._tell(trial)
-
-    def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        self._tell(trial)
-
-    def _tell(self, trial: Any) -> None:
-        job = self._jobs[trial.config[_CONFIG]]
-        reason = (trial.last_result or {}).get("reason") or "its process died"
-        self._on_end(job, read_result(job.folder) or reason)

@@ -1,64 +1,257 @@
-"""How trials are proposed and how their ends are told, for Optuna; no Ray in it.
+"""The search of a sweep, as decisions: what to try, who goes on, when to stop. No Ray in it.
 
-The study is made again from the journal whenever a sweep goes on, so two sweeps can never meet in
-one storage.
+Everything that it knows stands in the journal; made again from there, it goes on.
 """
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
-import optuna
-from optuna.trial import TrialState
-
-from kinesweep.core.seeds import derive_seed
-from kinesweep.sweeps.journal import Trial
+from kinesweep.core.hashing import flatten
+from kinesweep.core.recipe import Recipe
+from kinesweep.sweeps.agenda import MAX_DEATHS, End, Proposal
+from kinesweep.sweeps.arms import arm_of, find_arms, fixed_values
+from kinesweep.sweeps.budget import Budget, Spent
+from kinesweep.sweeps.journal import Journal, Trial
+from kinesweep.sweeps.loading import apply
+from kinesweep.sweeps.parameter import Values, shown
+from kinesweep.sweeps.propose import Proposer, build_proposer
+from kinesweep.sweeps.schedule import Pruner, build_pruner
 from kinesweep.sweeps.space import SearchSpace
 
-STATE_NAMES = {
-    TrialState.COMPLETE: "finished",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-}
+_MOST_TWINS = 50
+"""Proposals in a row that were tried before, after which an arm counts as exhausted."""
 
 
-def verdict(
-    result: Mapping[str, Any] | None, error: bool, metric: str
-) -> tuple[TrialState, float | None]:
-    """How a trial ended, from its last result.
+@dataclass(frozen=True)
+class SearchFacts:
+    """What the search must know of the recipe and the machine.
 
-    Complete is only what its run calls finished: a pruned trial's truncated score would be taken
-    for a final one, and one that is not a number would stay RUNNING for ever.
+    Attributes:
+        recipe: of whom the question is asked.
+        config_of: recipe → configuration hash.
+        evaluation_samples: samples from one evaluation to the next.
+        budget: limits.
+        disk_bytes: that the run folders take now.
+        model_bytes: that a run leaves on disk.
+        say: told what happens, a line each.
     """
-    if error or result is None or not math.isfinite(result.get("token_loss", math.nan)):
-        return TrialState.FAIL, None
-    if not result.get("finished"):
-        return TrialState.PRUNED, None
-    score = result.get(metric)
-    if score is None or not math.isfinite(score):
-        return TrialState.FAIL, None
-    return TrialState.COMPLETE, float(score)
+
+    recipe: Recipe
+    config_of: Callable[[Recipe], str]
+    evaluation_samples: float
+    budget: Budget
+    disk_bytes: Callable[[], int] = lambda: 0
+    model_bytes: Callable[[], int] = lambda: 0
+    say: Callable[[str], None] = lambda _: None
 
 
-def build_sampler(space: SearchSpace, num_told: int) -> optuna.samplers.BaseSampler:
-    """The sampler; after a resume it draws other numbers than those it began with."""
-    seed = derive_seed(space.search.seed, "sampler", num_told) % 2**32
-    if space.search.kind == "random":
-        return optuna.samplers.RandomSampler(seed)
-    startup = max(3, min(10, space.search.trials // 2))
-    # Several trials are in flight: the constant liar keeps them apart.
-    return optuna.samplers.TPESampler(
-        seed=seed, multivariate=True, group=True, constant_liar=True, n_startup_trials=startup
-    )
+@dataclass
+class _Arm:
+    """One combination of scientific levels, with a sampler and rungs of its own."""
+
+    levels: Values
+    proposer: Proposer
+    pruner: Pruner
+    num_trials: int
+    exhausted: bool = False
 
 
-def told_trial(trial: Trial, space: SearchSpace) -> optuna.trial.FrozenTrial:
-    """A trial of the journal, as the study knew it."""
-    states = {name: state for state, name in STATE_NAMES.items()}
-    return optuna.trial.create_trial(
-        params=trial.values,
-        distributions={name: p.distribution() for name, p in space.parameters.items()},
-        value=trial.score if trial.state == "finished" else None,
-        state=states[trial.state],
-        intermediate_values={int(k): v for k, v in trial.losses.items()},
-    )
+@dataclass
+class Search:
+    """The agenda of the search; see `agenda.Agenda`.
+
+    Attributes:
+        space: the question.
+        facts: of recipe and machine.
+        journal: read at the beginning, written to ever after.
+    """
+
+    space: SearchSpace
+    facts: SearchFacts
+    journal: Journal
+    _arms: list[_Arm] = field(init=False)
+    _waiting: deque[int] = field(init=False)
+    _running: dict[str, Trial] = field(default_factory=dict)
+    _began: dict[str, float] = field(default_factory=dict)
+    _pace_s: dict[str, float] = field(default_factory=dict)
+    _stopped: str = ""
+
+    def __post_init__(self) -> None:
+        base = {**flatten(self.facts.recipe.model_dump(mode="json")), **fixed_values(self.space)}
+        levels = find_arms(self.space, base)
+        own: list[list[Trial]] = [[] for _ in levels]
+        for trial in self.journal.trials:
+            own[arm_of(trial.values, levels)].append(trial)
+        self._arms = [self._arm(arm, base, own[i], len(levels)) for i, arm in enumerate(levels)]
+        interrupted = [t for t in self.journal.trials if t.state == "running"]
+        self._waiting = deque(t.number for t in interrupted if t.twin is None)
+
+    @property
+    def over(self) -> bool:
+        """See `Agenda`."""
+        return not self._running and not self._waiting and self._open_arm() is None
+
+    def propose(self) -> Proposal | None:
+        """See `Agenda`."""
+        if self._waiting:
+            return self._start(self.journal.trial(self._waiting.popleft()))
+        if not self._stopped and self._open_arm() is not None:
+            self._stop_if(self.facts.budget.why_no_more(*self._costs(), self.facts.model_bytes()))
+        while (arm := self._open_arm()) is not None:
+            trial = self._next_of(arm)
+            if trial is not None:
+                return self._start(trial)
+        return None
+
+    def report(self, key: str, evaluation: Mapping[str, float]) -> bool:
+        """See `Agenda`."""
+        trial, step = self._running[key], evaluation["step"]
+        metric = self.space.scheduler.metric
+        loss = evaluation[metric] if metric == "token_loss" else -evaluation[metric]
+        if not math.isfinite(loss):
+            return False
+        training = self._recipe(trial.values).training
+        beyond = float(evaluation["samples"] * max(0.0, 1 - training.warmup_steps / max(1, step)))
+        self._pace_s[key] = (self.journal.clock() - self._began[key]) * training.max_steps / step
+        self.journal.add(
+            "trial_reported",
+            trial=trial.number,
+            step=step,
+            samples=evaluation["samples"],
+            beyond=beyond,
+            loss=loss,
+        )
+        if self.facts.budget.must_end(*self._costs()):
+            self._stop_if("the budget is used up but for the finals")
+            return False
+        return self._arm_of(trial).pruner.goes_on(trial.number, beyond, loss)
+
+    def end(self, key: str, end: End) -> None:
+        """See `Agenda`."""
+        trial = self._running.pop(key)
+        self._pace_s.pop(key, None)
+        if end.state == "died" and trial.deaths + 1 < MAX_DEATHS:
+            self.journal.add(
+                "trial_died", trial=trial.number, reason=end.reason, seconds=end.seconds
+            )
+            self._waiting.append(trial.number)
+            self.facts.say(f"trial {trial.number}: died ({end.reason}), is tried again")
+            return
+        self._close(trial, self._judged(end))
+
+    def _arm(self, levels: Values, base: Values, own: list[Trial], num_arms: int) -> _Arm:
+        """An arm as the journal left it; what its trials lost is told to its pruner again."""
+        trials = self._quota(num_arms) or 0
+        proposer = build_proposer(self.space, levels, base, own, trials)
+        pruner = build_pruner(self.space.scheduler, self.facts.evaluation_samples)
+        for trial in own:
+            for beyond, loss in sorted(trial.losses.items()):
+                pruner.goes_on(trial.number, beyond, loss)
+        return _Arm(levels, proposer, pruner, sum(trial.twin is None for trial in own))
+
+    def _quota(self, num_arms: int) -> int | None:
+        """Trials of each arm, the same for all; None: all there are."""
+        wanted = self.space.search.trials
+        return None if wanted is None else -(-wanted // num_arms)
+
+    def _open_arm(self) -> _Arm | None:
+        """The arm with the fewest trials that may have another."""
+        if self._stopped or not self.space.searched:
+            return None
+        quota = self._quota(len(self._arms))
+        free = [
+            arm
+            for arm in self._arms
+            if not arm.exhausted and (quota is None or arm.num_trials < quota)
+        ]
+        return min(free, key=lambda arm: arm.num_trials, default=None)
+
+    def _next_of(self, arm: _Arm) -> Trial | None:
+        """A configuration nobody has tried; None once the arm has no more."""
+        for _ in range(_MOST_TWINS):
+            number = len(self.journal.trials)
+            values = arm.proposer.ask(number)
+            if values is None:
+                break
+            config = self.facts.config_of(self._recipe(values))
+            twin = next((t for t in self.journal.trials if t.config == config), None)
+            named = {} if twin is None else {"twin": twin.twin or twin.number}
+            self.journal.add("trial_created", trial=number, values=values, config=config, **named)
+            trial = self.journal.trial(number)
+            if twin is None:
+                arm.num_trials += 1
+                return trial
+            if twin.state != "running":
+                self._take_over(trial)
+        arm.exhausted = True
+        quota = self._quota(len(self._arms))
+        if quota is not None and arm.num_trials < quota:
+            self.facts.say(f"every configuration was tried: {arm.num_trials} of {quota} trials")
+        return None
+
+    def _start(self, trial: Trial) -> Proposal:
+        key = f"trial {trial.number}"
+        self._running[key] = trial
+        self._began[key] = self.journal.clock()
+        self.facts.say(f"{key}: {shown(trial.values)}")
+        values = {**fixed_values(self.space), **trial.values}
+        return Proposal(key, values, self.space.search.seed, "search")
+
+    def _judged(self, end: End) -> End:
+        """An end that is told: who died too often has failed, and so has a score that is none."""
+        if end.state == "died":
+            return End("failed", {}, f"died {MAX_DEATHS} times: {end.reason}", end.seconds)
+        if end.state != "finished":
+            return End(end.state, {}, end.reason, end.seconds)
+        names = [metric.name for metric in self.space.objectives]
+        bad = [n for n in names if not math.isfinite(end.scores.get(n, math.nan))]
+        if bad:
+            return End("failed", {}, f"its {', '.join(bad)} is not a number", end.seconds)
+        return End("finished", {n: end.scores[n] for n in names}, "", end.seconds)
+
+    def _close(self, trial: Trial, end: End) -> None:
+        """Writes an end down, tells the proposer, and hands it to the trial's twins."""
+        assert end.state != "died"
+        reason = end.reason or (self._stopped if end.state == "pruned" else "")
+        facts = {"state": end.state, "scores": dict(end.scores), "reason": reason}
+        self.journal.add("trial_ended", trial=trial.number, **facts, seconds=end.seconds)
+        self._arm_of(trial).proposer.tell(trial)
+        result = ", ".join(f"{name} {score:.2f}" for name, score in end.scores.items())
+        words = [end.state, *([result] if result else []), *([reason] if reason else [])]
+        self.facts.say(f"trial {trial.number}: {', '.join(words)}")
+        for other in self.journal.trials:
+            if other.twin == trial.number and other.state == "running":
+                self._take_over(other)
+
+    def _take_over(self, trial: Trial) -> None:
+        """Ends a trial as its twin ended."""
+        assert trial.twin is not None
+        twin = self.journal.trial(trial.twin)
+        assert twin.state != "running"
+        self._close(trial, End(twin.state, twin.scores, f"the same as trial {twin.number}"))
+
+    def _stop_if(self, reason: str | None) -> None:
+        if reason is not None and not self._stopped:
+            self._stopped = reason
+            self.journal.add("search_stopped", reason=reason)
+            self.facts.say(f"no further trials: {reason}")
+
+    def _costs(self) -> tuple[Spent, float | None]:
+        """What was spent, and the hours that a whole run takes, as far as known."""
+        now = self.journal.clock()
+        hours = self.journal.run_seconds() / 3600
+        under_way = sum(now - self._began[key] for key in self._running) / 3600
+        spent = Spent(
+            self.journal.hours(), hours + under_way, self.facts.disk_bytes(), len(self._running)
+        )
+        whole = [t.seconds for t in self.journal.trials if t.state == "finished" and not t.twin]
+        known = whole or list(self._pace_s.values())
+        return spent, max(known) / 3600 if known else None
+
+    def _arm_of(self, trial: Trial) -> _Arm:
+        return self._arms[arm_of(trial.values, [arm.levels for arm in self._arms])]
+
+    def _recipe(self, values: Values) -> Recipe:
+        return apply(self.facts.recipe, {**fixed_values(self.space), **values})

@@ -1,87 +1,81 @@
-"""A search space: the question, the recipe it is asked of, and the ranges of its parameters.
+"""A search space: the question, the recipe it is asked of, and how it is to be answered."""
 
-Every path is looked up in the recipe's schema and every range end and choice is tried against it
-before the first trial, so that a misspelt parameter is never searched.
-"""
+from typing import Literal
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Literal
-
-import optuna
 from pydantic import Field, field_validator, model_validator
 
-from kinesweep.core.config import Frozen, near_miss, put, read_yaml, validate
-from kinesweep.core.errors import ConfigError
-from kinesweep.core.hashing import flatten
-from kinesweep.core.recipe import Recipe
+from kinesweep.core.config import Frozen
 from kinesweep.core.recipe.training import ResourcesConfig
+from kinesweep.core.units import parse_bytes
+from kinesweep.sweeps.parameter import SEED, Parameter
 
-Plain = str | int | float | bool | None
-
-
-class Parameter(Frozen):
-    """What values a parameter may take; exactly one of the four kinds."""
-
-    log: tuple[float, float] | None = Field(None, description="Range, searched on a log scale.")
-    float_: tuple[float, float] | None = Field(None, alias="float", description="Range of numbers.")
-    int_: tuple[int, int] | None = Field(None, alias="int", description="Range of whole numbers.")
-    choices: tuple[Plain, ...] | None = Field(None, min_length=1, description="Listed values.")
-    why: str = Field("", description="Why this range; for the report.")
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> "Parameter":
-        given = [v for v in (self.log, self.float_, self.int_, self.choices) if v is not None]
-        if len(given) != 1:
-            raise ValueError("give exactly one of `log`, `float`, `int`, `choices`")
-        for low_high in (self.log, self.float_, self.int_):
-            if low_high is not None and not low_high[0] < low_high[1]:
-                raise ValueError(f"the range {list(low_high)} must rise")
-        if self.log is not None and self.log[0] <= 0:
-            raise ValueError(f"a log range must be above 0, but begins at {self.log[0]:g}")
-        return self
-
-    @property
-    def edges(self) -> tuple[Plain, ...]:
-        """Every value that the schema must allow: range ends, or all choices."""
-        found: tuple[Plain, ...] | None = self.log or self.float_ or self.int_ or self.choices
-        assert found is not None
-        return found
-
-    def distribution(self) -> optuna.distributions.BaseDistribution:
-        """The same for Optuna."""
-        if self.log is not None:
-            return optuna.distributions.FloatDistribution(*self.log, log=True)
-        if self.float_ is not None:
-            return optuna.distributions.FloatDistribution(*self.float_)
-        if self.int_ is not None:
-            return optuna.distributions.IntDistribution(*self.int_)
-        return optuna.distributions.CategoricalDistribution(self.choices or ())
+MINIMISED = frozenset({"decode_ms", "parameters"})
+"""Objectives that are costs."""
+LISTED = frozenset({"grid", "random", "qmc"})
+"""Kinds of search whose configurations are a fixed list: neither results nor timing change it."""
 
 
 class Metric(Frozen):
     """What a trial is judged by, once it is finished."""
 
-    name: Literal["bleu", "chrf"] = Field("bleu", description="One of `evaluation.metrics`.")
-    mode: Literal["max"] = Field("max", description="Higher is better.")
+    name: Literal["bleu", "chrf", "decode_ms", "parameters"] = Field(
+        "bleu",
+        description="One of `evaluation.metrics`, `decode_ms` (milliseconds a sentence) or"
+        " `parameters` (trained weights).",
+    )
+    mode: Literal["max", "min"] | None = Field(
+        None, description="What is better; default: more of a score, less of a cost."
+    )
+
+    @model_validator(mode="after")
+    def _known_direction(self) -> "Metric":
+        if self.mode is not None and (self.mode == "min") != (self.name in MINIMISED):
+            right = "min" if self.name in MINIMISED else "max"
+            raise ValueError(f"`{self.name}` has mode `{right}`")
+        return self
+
+    @property
+    def sign(self) -> int:
+        """1 where more is better, else -1."""
+        return -1 if self.name in MINIMISED else 1
 
 
 class Search(Frozen):
     """How configurations are proposed."""
 
-    kind: Literal["tpe", "random"] = Field("tpe", description="Sampler.")
-    trials: int = Field(ge=1, description="Configurations that are tried.")
+    kind: Literal["tpe", "random", "grid", "qmc", "cmaes", "nsga2"] = Field(
+        "tpe",
+        description="`grid`, `random` and `qmc` (Sobol points) try a fixed list; `tpe`, `cmaes` and"
+        " `nsga2` learn from the trials before.",
+    )
+    trials: int | None = Field(
+        None, ge=1, description="Configurations that are tried; default for `grid`: all of them."
+    )
     seed: int = Field(
         0, ge=0, description="Of the sampler and of every trial; never of the finals."
     )
 
+    @model_validator(mode="after")
+    def _counted(self) -> "Search":
+        if self.trials is None and self.kind != "grid":
+            raise ValueError(f"`{self.kind}` needs `trials`")
+        return self
+
 
 class Scheduler(Frozen):
-    """How hopeless trials are ended early, on unsmoothed token loss against samples seen."""
+    """How hopeless trials are ended early, judged at samples seen beyond each one's warm-up."""
 
-    kind: Literal["asha", "none"] = Field("asha", description="`asha` halves at rungs.")
-    grace_evaluations: int = Field(2, ge=1, description="Evaluations before the first rung.")
+    kind: Literal["asha", "hyperband", "median", "none"] = Field(
+        "asha",
+        description="`asha` halves at rungs; `hyperband`: ASHA in brackets that begin later and"
+        " later; `median`: worse than half of the others.",
+    )
+    metric: Literal["token_loss", "bleu", "chrf"] = Field(
+        "token_loss", description="What is compared; early BLEU is near zero and tells little."
+    )
+    grace_evaluations: int = Field(2, ge=1, description="Evaluations before the first judgement.")
     reduction: int = Field(3, ge=2, description="One in so many passes a rung.")
+    brackets: int = Field(3, ge=1, description="Of `hyperband`; each begins `reduction` later.")
 
 
 class Finalists(Frozen):
@@ -98,15 +92,35 @@ class Finalists(Frozen):
         return value
 
 
+class BudgetConfig(Frozen):
+    """What a sweep may cost. The search ends early enough for the finals to fit."""
+
+    hours: float | None = Field(None, gt=0, description="By the clock, pauses left out.")
+    device_hours: float | None = Field(
+        None, gt=0, description="Hours × GPUs of all runs together; without GPUs × workers."
+    )
+    disk: str | None = Field(None, description="What the sweep's run folders may take.")
+
+    @field_validator("disk")
+    @classmethod
+    def _is_bytes(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_bytes(value)
+        return value
+
+
 class SearchSpace(Frozen):
     """A question, and how it is to be answered."""
 
     question: str = Field(min_length=1, description="In a sentence; also MLflow's experiment.")
     recipe: str = Field(description="The recipe, relative to this file.")
-    metric: Metric = Field(Metric(), description="What decides.")
-    search: Search = Field(description="How configurations are proposed.")
+    metric: Metric | tuple[Metric, ...] = Field(
+        Metric(), description="What decides; of several, the first one picks the winner."
+    )
+    search: Search = Field(Search(trials=8), description="How configurations are proposed.")
     scheduler: Scheduler = Field(Scheduler(), description="How trials are pruned.")
     finalists: Finalists = Field(Finalists(), description="What the finals hold.")
+    budget: BudgetConfig = Field(BudgetConfig(), description="What the sweep may cost.")
     baseline: bool = Field(True, description="Train the recipe as it stands on all final seeds.")
     sanity: tuple[Literal["constant", "nearest", "zeros", "shuffled"], ...] = Field(
         ("constant", "nearest"),
@@ -116,72 +130,53 @@ class SearchSpace(Frozen):
     resources: ResourcesConfig = Field(ResourcesConfig(), description="What one run takes.")
     parameters: dict[str, Parameter] = Field(min_length=1, description="Dotted recipe key → range.")
 
+    @property
+    def objectives(self) -> tuple[Metric, ...]:
+        """What is judged, the deciding one first."""
+        return self.metric if isinstance(self.metric, tuple) else (self.metric,)
+
+    @property
+    def searched(self) -> dict[str, Parameter]:
+        """Parameters that the search varies."""
+        varied = ("nuisance", "scientific")
+        return {name: p for name, p in self.parameters.items() if p.role in varied}
+
+    @property
+    def final_seeds(self) -> tuple[int, ...]:
+        """Seeds of the finals: those of the noise parameter, if there is one."""
+        noise = self.parameters.get(SEED)
+        if noise is not None and noise.role == "noise":
+            return tuple(int(str(seed)) for seed in noise.choices or ())
+        return self.finalists.seeds
+
     @model_validator(mode="after")
     def _search_seed_stays_out(self) -> "SearchSpace":
-        if self.search.seed in self.finalists.seeds:
+        if self.searched and self.search.seed in self.final_seeds:
             raise ValueError(
                 f"`search.seed` ({self.search.seed}) takes part in the finals; a score that"
-                " selected is biased, so leave it out of `finalists.seeds`"
+                " selected is biased, so leave it out of their seeds"
             )
         return self
 
+    @model_validator(mode="after")
+    def _objectives_fit(self) -> "SearchSpace":
+        names = [metric.name for metric in self.objectives]
+        if not names or len(set(names)) < len(names):
+            raise ValueError("`metric` needs objectives, each of them once")
+        if self.objectives[0].sign < 0:
+            raise ValueError(f"`metric` must begin with a score, not with `{names[0]}`")
+        if len(names) > 1 and self.scheduler.kind != "none":
+            raise ValueError("several objectives need `scheduler: {kind: none}`: pruning has one")
+        if len(names) > 1 and self.search.kind == "cmaes":
+            raise ValueError("`cmaes` has one objective; take `nsga2` or `tpe`")
+        return self
 
-def load_space(path: Path, overrides: Sequence[str], base: Path) -> tuple[SearchSpace, Recipe]:
-    """Reads a space and its recipe, and checks each against the other.
-
-    Args:
-        path: the space's file.
-        overrides: `key.sub=value`; those under `recipe.` are laid over the recipe.
-        base: folder that the recipe's paths are relative to.
-
-    Raises:
-        ConfigError: with every problem.
-    """
-    own = [item for item in overrides if not item.startswith("recipe.")]
-    for_recipe = [item.removeprefix("recipe.") for item in overrides if item.startswith("recipe.")]
-    space = validate(SearchSpace, read_yaml(path, own), str(path))
-    file = path.parent / space.recipe
-    recipe = validate(Recipe, read_yaml(file, for_recipe), str(file))
-    recipe = recipe.model_copy(update={"resources": space.resources}).resolved(base)
-    problems = [
-        (f"parameters.{name}", text)
-        for name, parameter in space.parameters.items()
-        for text in _problems(name, parameter, recipe)
-    ]
-    if space.metric.name not in recipe.evaluation.metrics:
-        problems.append(("metric.name", f"`{space.metric.name}` is not in `evaluation.metrics`"))
-    if problems:
-        raise ConfigError(str(path), problems)
-    return space, recipe
-
-
-def apply(recipe: Recipe, values: dict[str, Any]) -> Recipe:
-    """The recipe with parameters set.
-
-    Raises:
-        ConfigError: a value is not allowed.
-    """
-    plain = recipe.model_dump(mode="json")
-    for path, value in values.items():
-        put(plain, path, value)
-    return validate(Recipe, plain, f"trial of {recipe.name}")
-
-
-def _problems(name: str, parameter: Parameter, recipe: Recipe) -> list[str]:
-    """What is wrong with one parameter."""
-    known = flatten(recipe.model_dump(mode="json"))
-    scratch = name.startswith("model.backbone.scratch.")
-    if name not in known and not scratch:
-        return [f"is not a key of the recipe{near_miss(name, list(known))}"]
-    if name.startswith(("source.", "features.", "store.", "resources.")) or name in _NOT_SWEPT:
-        return ["cannot be searched: trials of one sweep share data, resources and seeds"]
-    found = []
-    for value in parameter.edges:
-        try:
-            apply(recipe, {name: value})
-        except ConfigError as error:
-            found += [f"{value!r}: {text}" for _, text in error.problems]
-    return list(dict.fromkeys(found))
-
-
-_NOT_SWEPT = frozenset({"name", "tracking", "training.seed", "batch.ablation"})
+    @model_validator(mode="after")
+    def _kind_fits(self) -> "SearchSpace":
+        for name, parameter in self.searched.items():
+            if self.search.kind == "grid" and parameter.levels is None:
+                raise ValueError(f"a grid needs `choices` or `int` for `{name}`")
+            tuned = parameter.role == "nuisance"
+            if self.search.kind == "cmaes" and tuned and (parameter.choices or parameter.when):
+                raise ValueError(f"`cmaes` cannot search `{name}`: it has choices or a condition")
+        return self

@@ -1,31 +1,108 @@
 """How far a sweep is, read from its journal alone: no lock, no Ray."""
 
+import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from kinesweep.sweeps.journal import read_journal, read_trials
+from kinesweep.sweeps.journal import Trial, read_journal, read_trials, worked_hours
+
+_QUIET_S = 900.0
+"""A sweep whose journal has been silent for so long is called silent, not running."""
 
 
-def read_status(folder: Path) -> dict[str, str | int | float | None]:
+@dataclass(frozen=True)
+class Status:
+    """A sweep in a line.
+
+    Attributes:
+        sweep: name of its folder.
+        state: `search`, `finals`, `finished`, or `silent`: nobody has written for a while.
+        running: trials and final runs that go on.
+        finished: trials.
+        pruned: trials.
+        failed: trials and final runs.
+        of: trials that are wanted; None: a whole grid.
+        runs: final runs that are finished.
+        rung: samples that the furthest running trial has seen beyond its warm-up.
+        best: highest score of the first objective.
+        hours: that drivers have worked.
+        eta_hours: until all trials are done, at the pace so far; None: unknown.
+        stopped: why no further trials are started.
+    """
+
+    sweep: str
+    state: str
+    running: int
+    finished: int
+    pruned: int
+    failed: int
+    of: int | None
+    runs: int
+    rung: float | None
+    best: float | None
+    hours: float
+    eta_hours: float | None
+    stopped: str
+
+
+def read_status(folder: Path, now: float | None = None) -> Status:
     """One line about a sweep.
 
     Raises:
         CheckpointError: no sweep there.
     """
     events = read_journal(folder)
-    trials = read_trials([e for e in events if "trial" in e])
+    trials = [trial for trial in read_trials(events) if trial.twin is None]
     states = Counter(trial.state for trial in trials)
-    scores = [trial.score for trial in trials if trial.score is not None]
-    kinds = Counter(event["event"] for event in events)
-    runs = len({event["run"] for event in events if event["event"] == "run_finished"})
-    phase = "finals" if runs else "search"
-    return {
-        "sweep": folder.name,
-        "state": "finished" if (folder / "result.json").exists() and kinds["ranked"] else phase,
-        "running": states["running"],
-        "finished": states["finished"],
-        "pruned": states["pruned"],
-        "failed": states["failed"] + kinds["run_failed"],
-        "runs": runs,
-        "best": round(max(scores), 2) if scores else None,
-    }
+    runs = _runs(events)
+    hours = worked_hours(events)
+    wanted = _wanted(events)
+    done = len(trials) - states["running"]
+    scores = [next(iter(t.scores.values())) for t in trials if t.scores]
+    stopped = next((e["reason"] for e in reversed(events) if e["event"] == "search_stopped"), "")
+    searching = not runs and not stopped and wanted is not None and done > 0
+    return Status(
+        sweep=folder.name,
+        state=_state(folder, events, bool(runs), time.time() if now is None else now),
+        running=states["running"] + sum(state == "running" for state in runs.values()),
+        finished=states["finished"],
+        pruned=states["pruned"],
+        failed=states["failed"] + sum(state == "failed" for state in runs.values()),
+        of=wanted,
+        runs=sum(state == "finished" for state in runs.values()),
+        rung=_rung(trials),
+        best=round(max(scores), 2) if scores else None,
+        hours=round(hours, 3),
+        eta_hours=round(hours * (wanted - done) / done, 3) if searching and wanted else None,
+        stopped=stopped,
+    )
+
+
+def _runs(events: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Final run → state."""
+    states = {"run_started": "running", "run_died": "waiting"}
+    states |= {"run_finished": "finished", "run_failed": "failed"}
+    return {e["run"]: states[e["event"]] for e in events if e["event"] in states}
+
+
+def _wanted(events: Sequence[Mapping[str, Any]]) -> int | None:
+    """Trials that the space and later calls ask for."""
+    asked = next((e["trials"] for e in reversed(events) if e["event"] == "search_started"), None)
+    return None if asked is None else int(asked)
+
+
+def _rung(trials: Sequence[Trial]) -> float | None:
+    running = [max(t.losses) for t in trials if t.state == "running" and t.losses]
+    return max(running, default=None)
+
+
+def _state(folder: Path, events: Sequence[Mapping[str, Any]], finals: bool, now: float) -> str:
+    last = events[-1]["event"] if events else ""
+    if last in ("ranked", "tested") and (folder / "result.json").exists():
+        return "finished"
+    if events and now - events[-1]["time"] > _QUIET_S:
+        return "silent"
+    return "finals" if finals else "search"

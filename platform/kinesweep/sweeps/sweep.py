@@ -5,8 +5,9 @@ the same call again. Runs lie in `runs/CONFIG-sSEED` and resume from their own c
 """
 
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,15 +15,21 @@ from typing import Any, Protocol
 from kinesweep.core.errors import CheckpointError, ResourceError
 from kinesweep.core.hashing import fingerprint
 from kinesweep.core.recipe import Recipe
+from kinesweep.core.recipe.training import ResourcesConfig
 from kinesweep.core.runlog import RunLog
 from kinesweep.core.units import format_bytes
 from kinesweep.store import Store
 from kinesweep.sweeps import runner
-from kinesweep.sweeps.finals import Finalist, choose
+from kinesweep.sweeps.agenda import Agenda, Proposal
+from kinesweep.sweeps.budget import Budget, Spent
+from kinesweep.sweeps.fidelity import evaluation_samples
+from kinesweep.sweeps.finals import Finalist, Finals, choose, final_runs
 from kinesweep.sweeps.journal import Journal, Trial
+from kinesweep.sweeps.loading import apply
 from kinesweep.sweeps.outcome import Outcome, judge
-from kinesweep.sweeps.schedule import Asha
-from kinesweep.sweeps.space import SearchSpace, apply
+from kinesweep.sweeps.parameter import Values
+from kinesweep.sweeps.search import Search, SearchFacts
+from kinesweep.sweeps.space import SearchSpace
 from kinesweep.training.result import RunResult, read_result
 
 RUNS = "runs"
@@ -36,6 +43,41 @@ class OpenRunLog(Protocol):
         """The log of one run."""
 
 
+class Drive(Protocol):
+    """Runs an agenda to its end; see `runner.drive`."""
+
+    def __call__(
+        self, agenda: Agenda, make_job: runner.MakeJob, resources: ResourcesConfig, scratch: Path
+    ) -> None:
+        """Drives."""
+
+
+@dataclass(frozen=True)
+class MakeJob:
+    """Proposal → run; crosses to the trials' processes.
+
+    Attributes:
+        recipe: on which values are laid.
+        store: the features.
+        folder: of the sweep.
+        open_log: of each run.
+    """
+
+    recipe: Recipe
+    store: Store
+    folder: Path
+    open_log: OpenRunLog
+
+    def __call__(self, proposal: Proposal) -> runner.Job:
+        """One run; the same configuration and seed is the same folder."""
+        recipe = apply(self.recipe, proposal.values).with_seed(proposal.seed)
+        config = recipe.config_hash(self.store.fingerprint)
+        folder = self.folder / RUNS / run_name(config, proposal.seed)
+        title = f"{proposal.phase} {config} s{proposal.seed}"
+        log = partial(self.open_log, folder, title, proposal.phase, dict(proposal.values))
+        return runner.Job(recipe, self.store.folder, folder, proposal.phase != "search", log)
+
+
 @dataclass(frozen=True)
 class Sweep:
     """All that a sweep is made of.
@@ -47,7 +89,7 @@ class Sweep:
         folder: where it lives.
         open_log: of each run.
         say: told what happens, a line each.
-        train: trains one job; replaced in tests.
+        drive: runs an agenda; replaced in tests.
     """
 
     space: SearchSpace
@@ -56,223 +98,71 @@ class Sweep:
     folder: Path
     open_log: OpenRunLog
     say: Say
-    train: runner.Train = runner.train_job
+    drive: Drive = runner.drive
 
     @property
     def identity(self) -> str:
         """Hash of space, recipe and data: what must be equal to go on."""
-        recipe = self.recipe.config_hash(self.store.fingerprint)
-        asked = self.space.model_dump(mode="json", exclude={"search": {"trials"}, "recipe": True})
-        return fingerprint({"space": asked, "recipe": recipe})
+        asked = self.space.model_dump(
+            mode="json", exclude={"recipe": True, "budget": True, "search": {"trials"}}
+        )
+        return fingerprint({"space": asked, "recipe": self.config_of(self.recipe)})
 
-    def job(self, recipe: Recipe, phase: str, values: Mapping[str, Any]) -> runner.Job:
-        """One run; the same configuration and seed is the same folder."""
-        config = recipe.config_hash(self.store.fingerprint)
-        folder = self.folder / RUNS / f"{config}-s{recipe.training.seed}"
-        title = f"{phase} {config} s{recipe.training.seed}"
-        log = partial(self.open_log, folder, title, phase, dict(values))
-        return runner.Job(recipe, self.store.folder, folder, phase != "search", log)
+    @property
+    def make_job(self) -> MakeJob:
+        """How proposals become runs."""
+        return MakeJob(self.recipe, self.store, self.folder, self.open_log)
+
+    def config_of(self, recipe: Recipe) -> str:
+        """A recipe's configuration hash on this sweep's data."""
+        return recipe.config_hash(self.store.fingerprint)
+
+    def run_folder(self, values: Values, seed: int) -> Path:
+        """Where a run lies."""
+        config = self.config_of(apply(self.recipe, values))
+        return self.folder / RUNS / run_name(config, seed)
 
 
-def run_sweep(sweep: Sweep) -> Outcome:
+def run_name(config: str, seed: int) -> str:
+    """Name of a run's folder."""
+    return f"{config}-s{seed}"
+
+
+def run_sweep(sweep: Sweep, extend: int = 0) -> Outcome:
     """Runs a sweep, or what is left of it, up to its ranking.
+
+    Args:
+        sweep: what is run.
+        extend: further trials, beside those of the space and of earlier calls.
 
     Raises:
         CheckpointError: the folder holds another sweep, or no trial was finished.
         ResourceError: a run does not fit in the cluster, or its files on the disk.
     """
-    runner.concurrency(sweep.space.resources)
+    slots = runner.concurrency(sweep.space.resources)
     journal = Journal(sweep.folder)
     try:
         if journal.begin(sweep.identity, sweep.space.question):
             sweep.say(f"going on with the sweep in {sweep.folder}")
-        _search(sweep, journal)
-        finalists = choose(sweep.space, sweep.recipe, journal.trials())
+        _search(sweep, journal, extend, slots)
+        finalists = choose(sweep.space, sweep.recipe, journal.trials)
         if not any(finalist.ranked for finalist in finalists):
-            raise CheckpointError(_nothing(journal.trials()))
-        results = _finals(sweep, journal, finalists)
-        outcome = judge(sweep.space, sweep.store, finalists, results, journal.trials())
+            raise CheckpointError(_nothing(journal.trials))
+        results = _finals(sweep, journal, finalists, slots)
+        outcome = judge(sweep.space, sweep.store, finalists, results, journal)
         journal.add("ranked", winner=outcome.winner)
+        _drop_search_weights(sweep, journal)
         return outcome
     finally:
         journal.close()
 
 
-def search_seeded(recipe: Recipe, seed: int, values: Mapping[str, Any]) -> Recipe:
-    """The recipe of a search trial."""
-    return apply(recipe, dict(values)).with_seed(seed)
-
-
-@dataclass(frozen=True)
-class _MakeJob:
-    """Swept values → search run; crosses to Tune's processes without the sweep's callbacks."""
-
-    recipe: Recipe
-    seed: int
-    sweep: Sweep
-
-    def __call__(self, values: dict[str, Any]) -> runner.Job:
-        recipe = search_seeded(self.recipe, self.seed, values)
-        return self.sweep.job(recipe, "search", values)
-
-    def __getstate__(self) -> dict[str, Any]:
-        plain = {k: v for k, v in vars(self.sweep).items() if k != "say"}
-        return {"recipe": self.recipe, "seed": self.seed, "sweep": Sweep(**plain, say=_silent)}
-
-
-def _silent(_: str) -> None:
-    """Says nothing: only the driver speaks."""
-
-
-@dataclass
-class _Watcher:
-    """Writes what a search tells into the journal, with the journal's trial numbers."""
-
-    sweep: Sweep
-    journal: Journal
-    make_job: _MakeJob
-    numbers: dict[str, int] = field(default_factory=dict)
-    values: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-    def events(self) -> runner.SearchEvents:
-        return runner.SearchEvents(self.created, self.reported, self.ended)
-
-    def created(self, trial: str, values: dict[str, Any]) -> None:
-        """A proposal; one that an earlier driver left running keeps its number."""
-        known = self.journal.trials()
-        again = [t for t in known if t.state == "running" and t.values == values]
-        number = again[0].number if again else len(known)
-        self.numbers[trial], self.values[trial] = number, values
-        if not again:
-            config = self.make_job(values).recipe.config_hash(self.sweep.store.fingerprint)
-            self.journal.add("trial_created", trial=number, values=values, config=config)
-        self.sweep.say(f"trial {number}: {_shown(values)}")
-
-    def reported(self, trial: str, result: Mapping[str, Any]) -> float:
-        """An evaluation; answers the samples beyond the trial's warm-up."""
-        warmup = self.make_job(self.values[trial]).recipe.training.warmup_steps
-        share = max(0.0, 1 - warmup / max(1, result["step"]))
-        beyond = float(result["samples"] * share)
-        facts = {"samples": result["samples"], "beyond": beyond, "token_loss": result["token_loss"]}
-        self.journal.add("trial_reported", trial=self.numbers[trial], **facts)
-        return beyond
-
-    def ended(self, trial: str, state: str, score: float | None) -> None:
-        """An end."""
-        number = self.numbers[trial]
-        self.journal.add("trial_ended", trial=number, state=state, score=score)
-        name = self.sweep.space.metric.name
-        self.sweep.say(f"trial {number}: {state}" + (f", {name} {score:.2f}" if score else ""))
-
-
-def _search(sweep: Sweep, journal: Journal) -> None:
-    """The search, or what is left of it."""
-    space, trials = sweep.space, journal.trials()
-    make_job = _MakeJob(sweep.recipe, space.search.seed, sweep)
-    asha = None
-    if space.scheduler.kind == "asha":
-        grace = space.scheduler.grace_evaluations * _samples_per_evaluation(sweep)
-        asha = Asha(grace, space.scheduler.reduction)
-        for trial in trials:
-            for beyond, loss in sorted(trial.losses.items()):
-                asha.goes_on(f"journal {trial.number}", beyond, loss)
-    watcher = _Watcher(sweep, journal, make_job)
-    scratch = sweep.folder / "tune"
-    runner.search(space, trials, make_job, asha, watcher.events(), scratch, sweep.train)
-    for trial in journal.trials():
-        if trial.state == "pruned" and trial.number in watcher.numbers.values():
-            # Its worker was killed in mid-run and could not end its own record.
-            make_job(trial.values).open_log().finish("pruned")
-
-
-def _samples_per_evaluation(sweep: Sweep) -> float:
-    """Clips seen from one evaluation to the next under the recipe's own settings."""
-    batch, training = sweep.recipe.batch, sweep.recipe.training
-    clips = batch.clips
-    if clips is None:
-        lengths = [sum(r.lengths.values()) for r in sweep.store.records("train")]
-        clips = max(1, (batch.max_frames or 4096) * len(lengths) // max(1, sum(lengths)))
-    steps = training.eval_steps * training.gradient_accumulation_steps
-    return float(clips * steps * sweep.space.resources.workers)
-
-
-def _finals(
-    sweep: Sweep, journal: Journal, finalists: Sequence[Finalist]
-) -> dict[str, list[RunResult]]:
-    """Trains every finalist on its seeds. Returns finalist → its results."""
-    owners: dict[Path, str] = {}
-    jobs = []
-    for finalist in finalists:
-        for seed in finalist.seeds:
-            phase = "finals" if finalist.ranked else "sanity"
-            job = sweep.job(finalist.recipe.with_seed(seed), phase, finalist.values)
-            owners.setdefault(job.folder, finalist.name)
-            jobs.append(job)
-    wanted = {job.folder: job for job in jobs}
-    missing = [job for folder, job in wanted.items() if not _finished(folder)]
-    _check_disk(sweep, len(missing))
-    sweep.say(f"finals: {len(wanted)} runs, {len(wanted) - len(missing)} of them finished before")
-
-    def on_end(job: runner.Job, result: RunResult | str) -> None:
-        name, run = owners[job.folder], job.folder.name
-        if isinstance(result, str) or result.status != "finished":
-            why = result if isinstance(result, str) else result.reason
-            journal.add("run_failed", run=run, finalist=name, reason=why)
-            sweep.say(f"{name} ({run}): failed, {why}")
-            return
-        journal.add("run_finished", run=run, finalist=name, scores=result.scores)
-        shown = ", ".join(f"{k} {v:.2f}" for k, v in result.scores.items())
-        sweep.say(f"{name} seed {job.recipe.training.seed}: {shown}")
-
-    scratch = sweep.folder / "tune"
-    for _ in range(2):  # once more for what failed
-        runner.train_all(missing, sweep.space.resources, on_end, scratch, sweep.train)
-        missing = [job for job in missing if not _finished(job.folder)]
-    return {
-        finalist.name: [
-            result
-            for seed in finalist.seeds
-            if (result := _result(sweep, finalist, seed)) is not None
-        ]
-        for finalist in finalists
-    }
-
-
-def _result(sweep: Sweep, finalist: Finalist, seed: int) -> RunResult | None:
-    job = sweep.job(finalist.recipe.with_seed(seed), "finals", finalist.values)
-    result = read_result(job.folder)
-    return result if result is not None and result.status == "finished" else None
-
-
-def _finished(folder: Path) -> bool:
-    result = read_result(folder)
-    return result is not None and result.status == "finished"
-
-
-def _check_disk(sweep: Sweep, num_runs: int) -> None:
-    """What the finals will leave on disk, against the recipe's bound; a best model each."""
-    done = list((sweep.folder / RUNS).glob("*/best/model.safetensors"))
-    one = max((p.stat().st_size for p in done), default=0)
-    bound = sweep.recipe.checkpoints.max_disk_bytes
-    if one * (num_runs + len(done)) > bound:
-        raise ResourceError(
-            f"{num_runs} more runs leave {format_bytes(one * (num_runs + len(done)))} of models,"
-            f" more than `checkpoints.max_disk` ({format_bytes(bound)}); raise it"
-        )
-
-
-def _nothing(trials: Sequence[Trial]) -> str:
-    states = {t.state for t in trials}
-    return f"none of {len(trials)} trials was finished ({', '.join(sorted(states))}); see the logs"
-
-
-def _shown(values: Mapping[str, Any]) -> str:
-    return " ".join(
-        f"{name.rpartition('.')[2]}={value:.3g}"
-        if isinstance(value, float)
-        else f"{name.rpartition('.')[2]}={value}"
-        for name, value in values.items()
-    )
+def note_tested(folder: Path, scores: Mapping[str, Mapping[str, float]]) -> None:
+    """Writes down that test was scored: whatever is searched after this has seen it."""
+    if scores:
+        journal = Journal(folder)
+        journal.add("tested", scores=scores)
+        journal.close()
 
 
 def write_outcome(folder: Path, outcome: Outcome) -> Path:
@@ -282,3 +172,109 @@ def write_outcome(folder: Path, outcome: Outcome) -> Path:
     beside.write_text(json.dumps(asdict(outcome), indent=1, default=str), encoding="utf-8")
     beside.replace(path)
     return path
+
+
+def _search(sweep: Sweep, journal: Journal, extend: int, slots: int) -> None:
+    """The search, or what is left of it."""
+    space = _extended(sweep.space, journal, extend)
+    journal.add("search_started", trials=space.search.trials)
+    probable = space.finalists.count + space.baseline
+    budget = Budget(space.budget, space.resources, slots, probable * len(space.final_seeds))
+    facts = SearchFacts(
+        recipe=sweep.recipe,
+        config_of=sweep.config_of,
+        evaluation_samples=evaluation_samples(sweep.recipe, sweep.store, space.resources),
+        budget=budget,
+        disk_bytes=lambda: _bytes_below(sweep.folder / RUNS),
+        model_bytes=lambda: _model_bytes(sweep.folder),
+        say=sweep.say,
+    )
+    sweep.drive(Search(space, facts, journal), sweep.make_job, space.resources, _scratch(sweep))
+
+
+def _extended(space: SearchSpace, journal: Journal, extend: int) -> SearchSpace:
+    """The space with all trials that were asked for by now."""
+    if extend and space.search.trials is None:
+        raise ResourceError("a whole grid cannot be extended: all of its trials are in it")
+    if extend:
+        journal.add("extended", trials=extend)
+    more = sum(e["trials"] for e in journal.events if e["event"] == "extended")
+    trials = None if space.search.trials is None else space.search.trials + more
+    return space.model_copy(update={"search": space.search.model_copy(update={"trials": trials})})
+
+
+def _finals(
+    sweep: Sweep, journal: Journal, finalists: Sequence[Finalist], slots: int
+) -> dict[str, list[RunResult]]:
+    """Trains every finalist on its seeds. Returns finalist → its results."""
+    wanted = final_runs(finalists, lambda values, seed: sweep.run_folder(values, seed).name)
+    missing = [run for run in wanted if _finished(sweep.folder / RUNS / run.run) is None]
+    _check_disk(sweep, len(missing))
+    sweep.say(f"finals: {len(wanted)} runs, {len(wanted) - len(missing)} of them finished before")
+    budget = Budget(sweep.space.budget, sweep.space.resources, slots, 0)
+
+    def used_up() -> bool:
+        return budget.over(Spent(journal.hours(), journal.run_seconds() / 3600, 0, 0))
+
+    agenda = Finals(missing, journal, used_up, sweep.say)
+    sweep.drive(agenda, sweep.make_job, sweep.space.resources, _scratch(sweep))
+    return {
+        finalist.name: [
+            result
+            for seed in finalist.seeds
+            if (result := _finished(sweep.run_folder(finalist.values, seed))) is not None
+        ]
+        for finalist in finalists
+    }
+
+
+def _finished(folder: Path) -> RunResult | None:
+    """The result of a run that finished."""
+    result = read_result(folder)
+    return result if result is not None and result.status == "finished" else None
+
+
+def _drop_search_weights(sweep: Sweep, journal: Journal) -> None:
+    """Leaves of the search's runs what they measured: the finals train with seeds of their own."""
+    for trial in journal.trials:
+        folder = sweep.folder / RUNS / run_name(trial.config, sweep.space.search.seed)
+        for name in ("best", "checkpoints"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def _check_disk(sweep: Sweep, num_runs: int) -> None:
+    """What the finals will leave on disk, against the recipe's bound; a best model each."""
+    needed = _model_bytes(sweep.folder) * num_runs + _bytes_below(sweep.folder / RUNS)
+    if needed > sweep.recipe.checkpoints.max_disk_bytes:
+        raise ResourceError(
+            f"{num_runs} more runs bring {format_bytes(needed)} of models, more than"
+            f" `checkpoints.max_disk` ({sweep.recipe.checkpoints.max_disk}); raise it"
+        )
+
+
+def _model_bytes(folder: Path) -> int:
+    """Of the largest model that a run has left."""
+    found = (folder / RUNS).glob("*/best/model.safetensors")
+    return max((path.stat().st_size for path in found), default=0)
+
+
+def _bytes_below(folder: Path) -> int:
+    """Of all files; some may go while they are counted."""
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += path.stat().st_size
+        except FileNotFoundError:
+            continue
+    return total
+
+
+def _scratch(sweep: Sweep) -> Path:
+    return sweep.folder / "tune"
+
+
+def _nothing(trials: Sequence[Trial]) -> str:
+    reasons = {t.reason for t in trials if t.reason}
+    states = ", ".join(sorted({t.state for t in trials}))
+    shown = f": {'; '.join(sorted(reasons)[:3])}" if reasons else "; see the logs"
+    return f"none of {len(trials)} trials was finished ({states}){shown}"

@@ -15,6 +15,7 @@ from kinesweep.core.runlog import RunLog
 from kinesweep.models.translator import Translator
 from kinesweep.store.reader import Store
 from kinesweep.training.checkpoints import drop_checkpoints, step_folder
+from kinesweep.training.cost import decode_ms, num_trained
 from kinesweep.training.evaluate import Evaluation, evaluate_loaded, write_predictions
 from kinesweep.training.model_folder import read_model_folder, write_model_folder
 from kinesweep.training.progress import Progress
@@ -58,7 +59,8 @@ def finish_run(ending: Ending, progress: Progress) -> RunResult:
         test = evaluate_loaded(loaded, ending.store, "test")
         _keep(ending, "test", test, progress.step)
         result = replace(result, test=test.scores, signatures=test.signatures)
-    return replace(result, weights_sha256=weights_sha256(loaded.model))
+    costs = {"parameters": num_trained(loaded.model), "decode_ms": decode_ms(loaded, ending.store)}
+    return replace(result, weights_sha256=weights_sha256(loaded.model), costs=costs)
 
 
 def result_of(spec: RunSpec, progress: Progress) -> RunResult:

@@ -47,6 +47,8 @@ class RunResult:
         scores: of the best checkpoint on validation.
         search_scores: the same checkpoint's, as measured during training.
         test: the same on test, or None.
+        costs: `parameters` (trained weights) and `decode_ms` (a sentence, by the clock, with the
+            recipe's beams); not part of what repeats to the bit.
         signatures: metric → how it was computed.
         weights_sha256: of the best model's tensors; empty unless finished.
         seconds: of the call that ended it; a resumed run's earlier calls are not counted.
@@ -65,6 +67,12 @@ class RunResult:
     folder: Path
     test: dict[str, float] | None = None
     signatures: dict[str, str] = field(default_factory=dict)
+    costs: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def objectives(self) -> dict[str, float]:
+        """All that a sweep may judge by."""
+        return {**self.scores, **self.costs}
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""

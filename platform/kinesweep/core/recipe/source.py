@@ -27,6 +27,10 @@ class PoseTsvConfig(Frozen):
         (), description="Columns of the TSVs that may be there unused."
     )
 
+    max_clips: int | None = Field(
+        None, ge=1, description="Only the first clips of each split; for trying things out."
+    )
+
     @model_validator(mode="after")
     def _some_split(self) -> "PoseTsvConfig":
         if not any(self.splits.values()):

@@ -1,0 +1,141 @@
+"""Reads a search space with its recipe, and checks each against the other.
+
+Every path is looked up in the recipe's schema, and every range end and choice is tried against it
+before the first trial, so that a misspelt parameter is never searched.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kinesweep.core.config import near_miss, put, read_yaml, validate
+from kinesweep.core.errors import ConfigError, InputError
+from kinesweep.core.hashing import flatten
+from kinesweep.core.recipe import Recipe
+from kinesweep.sweeps.arms import ordered
+from kinesweep.sweeps.parameter import SEED, Parameter, Values
+from kinesweep.sweeps.space import MINIMISED, SearchSpace
+
+_NOT_SEARCHED = ("source.", "features.", "store.", "resources.", "checkpoints.")
+_NOT_SWEPT = frozenset({"name", "tracking", "batch.ablation"})
+_FREE = "model.backbone.scratch."
+"""Below here stand keys of a Hugging Face configuration, which the recipe's schema cannot know."""
+
+
+def load_space(path: Path, overrides: Sequence[str], base: Path) -> tuple[SearchSpace, Recipe]:
+    """Reads a space and its recipe.
+
+    Args:
+        path: the space's file.
+        overrides: `key.sub=value`; those under `recipe.` are laid over the recipe.
+        base: folder that the recipe's paths are relative to.
+
+    Raises:
+        ConfigError: with every problem.
+    """
+    own = [item for item in overrides if not item.startswith("recipe.")]
+    for_recipe = [item.removeprefix("recipe.") for item in overrides if item.startswith("recipe.")]
+    space = validate(SearchSpace, read_yaml(path, own), str(path))
+    file = path.parent / space.recipe
+    recipe = validate(Recipe, read_yaml(file, for_recipe), str(file))
+    recipe = recipe.model_copy(update={"resources": space.resources}).resolved(base)
+    problems = [*_metric_problems(space, recipe), *_parameter_problems(space, recipe)]
+    if problems:
+        raise ConfigError(str(path), problems)
+    return space, recipe
+
+
+def apply(recipe: Recipe, values: Values) -> Recipe:
+    """The recipe with parameters set; another `kind` begins with its own defaults.
+
+    Raises:
+        ConfigError: a value is not allowed.
+    """
+    plain: dict[str, Any] = recipe.model_dump(mode="json")
+    for path, value in values.items():
+        parent, _, key = path.rpartition(".")
+        if key == "kind" and flatten(plain).get(path) != value:
+            put(plain, parent, {"kind": value})
+        else:
+            put(plain, path, value)
+    return validate(Recipe, plain, f"trial of {recipe.name}")
+
+
+def _metric_problems(space: SearchSpace, recipe: Recipe) -> list[tuple[str, str]]:
+    """Scores that the recipe does not measure."""
+    asked = {"metric.name": [m.name for m in space.objectives if m.name not in MINIMISED]}
+    if space.scheduler.metric != "token_loss":
+        asked["scheduler.metric"] = [space.scheduler.metric]
+    return [
+        (key, f"`{name}` is not in the recipe's `evaluation.metrics`")
+        for key, names in asked.items()
+        for name in names
+        if name not in recipe.evaluation.metrics
+    ]
+
+
+def _parameter_problems(space: SearchSpace, recipe: Recipe) -> list[tuple[str, str]]:
+    """What is wrong with names, values, roles and conditions."""
+    try:
+        ordered(space.parameters)
+    except InputError as error:
+        return [("parameters", str(error))]
+    return [
+        (f"parameters.{name}", text)
+        for name, parameter in space.parameters.items()
+        for text in _problems(name, parameter, space, recipe)
+    ]
+
+
+def _problems(name: str, parameter: Parameter, space: SearchSpace, recipe: Recipe) -> list[str]:
+    """What is wrong with one parameter."""
+    if parameter.role == "noise" or name == SEED:
+        return _noise_problems(name, parameter)
+    if name.startswith(_NOT_SEARCHED) or name in _NOT_SWEPT:
+        return ["cannot be searched: trials of one sweep share data, resources and seeds"]
+    try:
+        context = _context(name, space)
+        known = flatten(apply(recipe, context).model_dump(mode="json"))
+    except InputError as error:
+        problems = error.problems if isinstance(error, ConfigError) else [("", str(error))]
+        return [f"its condition cannot hold: {f'{key} {text}'.strip()}" for key, text in problems]
+    if name not in known and not name.startswith(_FREE):
+        return [f"is not a key of the recipe{near_miss(name, list(known))}"]
+    found = []
+    for value in parameter.edges:
+        try:
+            apply(recipe, {**context, name: value})
+        except ConfigError as error:
+            found += [f"{value!r}: {text}" for _, text in error.problems]
+    return list(dict.fromkeys(found))
+
+
+def _noise_problems(name: str, parameter: Parameter) -> list[str]:
+    """A seed is noise, and noise is a seed."""
+    if name != SEED:
+        return [f"only `{SEED}` can be noise"]
+    if parameter.role != "noise":
+        return [f"cannot be searched: a seed is noise; give `{SEED}` `role: noise`"]
+    bad = [c for c in parameter.choices or () if not isinstance(c, int) or isinstance(c, bool)]
+    if bad or len(parameter.choices or ()) < 2:
+        return ["needs at least two seeds, whole numbers"]
+    return []
+
+
+def _context(name: str, space: SearchSpace) -> Values:
+    """The first values under which a parameter applies, its conditions' conditions before them.
+
+    Raises:
+        InputError: a value that the condition wants is none of that parameter's.
+    """
+    context: Values = {}
+    for key, wanted in space.parameters[name].when.items():
+        allowed = wanted if isinstance(wanted, tuple) else (wanted,)
+        other = space.parameters.get(key)
+        if other is not None:
+            levels = other.levels
+            if levels is not None and not any(value in levels for value in allowed):
+                raise InputError(f"`{key}` never has the value {', '.join(map(repr, allowed))}")
+            context |= _context(key, space)
+        context[key] = allowed[0]
+    return context

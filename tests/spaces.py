@@ -1,0 +1,71 @@
+"""Search spaces for tests: a tiny recipe and what is asked of it."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from corpus import tiny_recipe
+from kinesweep.core.recipe import Recipe
+from kinesweep.sweeps.budget import Budget
+from kinesweep.sweeps.finals import Finals, choose, final_runs
+from kinesweep.sweeps.journal import Journal
+from kinesweep.sweeps.loading import load_space
+from kinesweep.sweeps.search import Search, SearchFacts
+from kinesweep.sweeps.simulate import Clock
+from kinesweep.sweeps.space import SearchSpace
+
+SPACE = {
+    "question": "Which rate?",
+    "recipe": "recipe.yaml",
+    "search": {"kind": "tpe", "trials": 6, "seed": 0},
+    "finalists": {"count": 2, "seeds": [1, 2]},
+    "parameters": {
+        "training.learning_rate": {"log": [1e-4, 1e-2]},
+        "model.backbone.scratch.encoder_layers": {"int": [1, 3]},
+    },
+}
+RATE, LAYERS = SPACE["parameters"]
+SAMPLES = 100.0
+"""From one evaluation to the next."""
+
+
+def write(folder: Path, changes: dict[str, Any]) -> Path:
+    """A space's file beside its recipe's."""
+    recipe = tiny_recipe(folder / "corpus", folder / "stores")
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
+    path = folder / "space.yaml"
+    path.write_text(yaml.safe_dump({**SPACE, **changes}))
+    return path
+
+
+def load(folder: Path, **changes: Any) -> tuple[SearchSpace, Recipe]:
+    """A space and its recipe."""
+    return load_space(write(folder, changes), [], folder)
+
+
+def search(
+    space: SearchSpace, recipe: Recipe, journal: Journal, slots: int = 2, final_runs: int = 0
+) -> Search:
+    """The agenda of a search, its configurations named by the recipe alone."""
+    facts = SearchFacts(
+        recipe=recipe,
+        config_of=lambda changed: changed.config_hash("store"),
+        evaluation_samples=SAMPLES,
+        budget=Budget(space.budget, space.resources, slots, final_runs),
+    )
+    return Search(space, facts, journal)
+
+
+def finals(space: SearchSpace, recipe: Recipe, journal: Journal, **kwargs: Any) -> Finals:
+    """The agenda of its finals."""
+    chosen = choose(space, recipe, journal.trials)
+    return Finals(final_runs(chosen, lambda v, s: f"{sorted(v.items())}-s{s}"), journal, **kwargs)
+
+
+def virtual() -> tuple[Journal, Clock]:
+    """A journal in memory with a clock that tests move."""
+    clock = Clock()
+    journal = Journal(None, clock)
+    journal.begin("one", "?")
+    return journal, clock
