@@ -104,7 +104,7 @@ def check_tracking(home: Path) -> None:
     [
         (("space.yaml",), "--resume"),
         (("space.yaml", "--name", "other", "search.trails=3"), "did you mean `trials`?"),
-        (("space.yaml", "--name", "other", "resources.cpus=99"), "one run needs 99 CPU"),
+        (("space.yaml", "--name", "other", "resources.cpus=99"), "one run needs 1 × (99 CPU)"),
         (("nowhere.yaml",), "cannot be read"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Drives an agenda on Ray Tune: search and finals alike.
+"""Drives an agenda on Ray Tune, in warm slots: search and finals alike.
 
 Tune places the trials and ends those that are told to; what is tried, who goes on and what an end
 means is the agenda's business. The runs in flight are bounded by what the cluster holds, computed
@@ -7,29 +7,29 @@ for ever. A trial's driver asks for one byte of memory, since Tune refuses a req
 and a fraction of a core breaks packing.
 """
 
+import logging
 import math
 import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
-from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import ConcurrencyLimiter, Searcher
 
-from kinesweep.core.errors import KinesweepError
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.recipe.training import ResourcesConfig
 from kinesweep.core.runlog import NullRunLog, RunLog
 from kinesweep.sweeps.agenda import Agenda, End, Proposal
+from kinesweep.sweeps.lease import Outcome
 from kinesweep.sweeps.packing import slots
-from kinesweep.training.distributed import train_on_ray
-from kinesweep.training.result import RunResult, RunSpec
+from kinesweep.sweeps.pool import Client, Lease, Pool
+from kinesweep.training.distributed import Task
+from kinesweep.training.result import RunSpec
 
 OpenLog = Callable[[], RunLog]
 
@@ -52,15 +52,13 @@ class Job:
     full_decoding: bool
     open_log: OpenLog = NullRunLog
 
+    def task(self) -> Task:
+        """The same for workers."""
+        spec = RunSpec(self.recipe, self.store, self.folder, full_decoding=self.full_decoding)
+        return Task.of(spec, self.open_log)
+
 
 MakeJob = Callable[[Proposal], Job]
-Train = Callable[[Job], RunResult]
-
-
-def train_job(job: Job) -> RunResult:
-    """Trains a job on a Ray Train of its own, inside of a Tune trial."""
-    spec = RunSpec(job.recipe, job.store, job.folder, full_decoding=job.full_decoding)
-    return train_on_ray(spec, job.open_log, [TuneReportCallback()])
 
 
 def concurrency(resources: ResourcesConfig) -> int:
@@ -72,61 +70,124 @@ def concurrency(resources: ResourcesConfig) -> int:
     return slots(resources, [node["Resources"] for node in ray.nodes() if node["Alive"]])
 
 
-def drive(
-    agenda: Agenda,
-    make_job: MakeJob,
-    resources: ResourcesConfig,
-    scratch: Path,
-    train: Train = train_job,
-) -> None:
+def drive(agenda: Agenda, make_job: MakeJob, resources: ResourcesConfig, scratch: Path) -> None:
     """Runs an agenda to its end.
 
     Args:
         agenda: what is to be run; told everything, in this process.
         make_job: picklable; proposal → run.
         resources: of one run.
-        scratch: for Tune's own files.
-        train: picklable; trains a job and reports by `tune.report`.
+        scratch: for Tune's and Train's own files.
     """
     if agenda.over:
         return
+    size = concurrency(resources)
+    with Pool(resources, size, scratch) as pool:
+        make_task = _MakeTask(make_job)
+        trial = tune.with_parameters(WarmTrial, make_task=make_task, client=pool.client)
+        tune_agenda(agenda, trial, size, scratch)
+
+
+def tune_agenda(agenda: Agenda, trial: Any, size: int, scratch: Path) -> None:
+    """Runs an agenda with a trainable.
+
+    Args:
+        agenda: what is to be run.
+        trial: a `tune.Trainable`, whose configuration is a proposal.
+        size: trials at a time.
+        scratch: for Tune's own files.
+    """
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     # Tune writes the state of all its trials again and again; the journal holds what we need.
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
+    # It misses, trial by trial, the result files that we turned off.
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
     ends = _Ends(agenda)
     tuner = tune.Tuner(
-        tune.with_resources(partial(_trial, make_job, train), {"cpu": 0, "memory": 1}),
+        tune.with_resources(trial, {"cpu": 0, "memory": 1}),
         tune_config=tune.TuneConfig(
             num_samples=-1,
-            reuse_actors=False,
+            reuse_actors=True,
             # Beside a searcher Tune ignores its own bound and runs one trial at a time.
-            search_alg=ConcurrencyLimiter(_Searcher(ends), concurrency(resources)),
+            search_alg=ConcurrencyLimiter(_Searcher(ends), size),
             scheduler=_Scheduler(ends),
         ),
-        run_config=tune.RunConfig(storage_path=str(scratch), verbose=0, log_to_file=False),
+        run_config=tune.RunConfig(
+            storage_path=str(scratch),
+            verbose=0,
+            log_to_file=False,
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+        ),
     )
     tuner.fit()
 
 
-def _trial(make_job: MakeJob, train: Train, config: dict[str, Any]) -> None:
-    """Body of a trial's driver. Its last report carries the end, whatever was reported before."""
-    try:
-        result = train(make_job(Proposal(**config)))
-    except KinesweepError as error:
-        tune.report({"ended": True, "reason": f"{type(error).__name__}: {error}"})
-        return
-    ended = {"ended": True, "finished": result.status == "finished", "reason": result.reason}
-    tune.report({**result.objectives, **ended})
+@dataclass(frozen=True)
+class _MakeTask:
+    """Proposal → what crosses to the workers."""
+
+    make_job: MakeJob
+
+    def __call__(self, proposal: Proposal) -> Task:
+        return self.make_job(proposal).task()
 
 
-def judged(result: Mapping[str, Any] | None, error: bool) -> End:
+class WarmTrial(tune.Trainable):
+    """A trial that leases a warm slot at its first step; each step is an evaluation of its run.
+
+    Tune keeps the actor for the next trial, so nothing is started between two of them.
+    """
+
+    def setup(
+        self, config: dict[str, Any], make_task: Callable[[Proposal], Task], client: Client
+    ) -> None:
+        """See `tune.Trainable`."""
+        self._make_task, self._client = make_task, client
+        self._lease: Lease | None = None
+
+    def step(self) -> dict[str, Any]:
+        """The run's next evaluation, or its end."""
+        if self._lease is None:
+            self._lease = self._client.lease(self._make_task(Proposal(**self.config)))
+        said = self._lease.next()
+        if not isinstance(said, Outcome):
+            return said
+        self._lease = None
+        return _ended(said)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """The next trial takes over; a run that goes on still was pruned."""
+        self.cleanup()
+        self.config = new_config
+        return True
+
+    def cleanup(self) -> None:
+        """See `tune.Trainable`."""
+        if self._lease is not None:
+            self._lease.cancel()
+            self._lease = None
+
+
+def _ended(outcome: Outcome) -> dict[str, Any]:
+    """The last report of a trial: it carries the end, whatever was reported before."""
+    ended = {"ended": outcome.kind, "finished": False, "reason": outcome.reason, "done": True}
+    if outcome.kind != "result":
+        return ended
+    result = outcome.value
+    ended |= {"finished": result["status"] == "finished", "reason": result["reason"]}
+    return {**result["objectives"], **ended}
+
+
+def judged(result: Mapping[str, Any] | None, error: bool, reason: str = "") -> End:
     """How a trial ended, from its last result.
 
     Finished is only what its run calls finished: a pruned trial's truncated score would be taken
     for a final one. A trial that ended with no word of its end was stopped, or died.
     """
     if error or not result:
-        return End("died", {}, "its process was killed")
+        return End("died", {}, reason or "its process was killed")
+    if result.get("ended") == "lost":
+        return End("died", {}, str(result["reason"]))
     if result.get("finished"):
         scores = {n: float(v) for n, v in result.items() if isinstance(v, int | float)}
         return End("finished", scores)
@@ -143,6 +204,7 @@ class _Ends:
     def __init__(self, agenda: Agenda) -> None:
         self.agenda = agenda
         self.keys: dict[str, str] = {}
+        self.errors: dict[str, str] = {}
         self._began: dict[str, float] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -180,7 +242,8 @@ class _Searcher(Searcher):
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         if trial_id in self._ends.keys:
-            self._ends.end(trial_id, judged(result, error))
+            reason = self._ends.errors.pop(trial_id, "")
+            self._ends.end(trial_id, judged(result, error, reason))
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
         """Nothing: the journal holds all there is to go on from."""
@@ -199,3 +262,10 @@ class _Scheduler(FIFOScheduler):
             return str(TrialScheduler.CONTINUE)
         goes_on = self._ends.agenda.report(key, result)
         return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """Keeps the reason; the searcher is told of the end next, and not why."""
+        # `trial.get_error` looks in the storage, where the file is not yet.
+        file = Path(trial.error_file or "")
+        lines = file.read_text().strip().splitlines() if file.is_file() else []
+        self._ends.errors[trial.trial_id] = lines[-1].strip() if lines else ""

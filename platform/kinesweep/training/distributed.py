@@ -7,7 +7,7 @@ folder must lie where all workers see it. Starting costs 5 to 10 s, mostly proce
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from kinesweep.core.errors import CheckpointError, KinesweepError
 from kinesweep.core.recipe import Recipe
+from kinesweep.core.recipe.training import ResourcesConfig
 from kinesweep.core.runlog import NullRunLog, RunLog
 from kinesweep.training.ranks import is_first
 from kinesweep.training.result import RunResult, RunSpec, read_result
@@ -27,10 +28,45 @@ _STORAGE = "ray"
 
 @dataclass(frozen=True)
 class Task:
-    """What crosses to the workers: plain values and a picklable way to open the log."""
+    """What crosses to the workers: plain values and a picklable way to open the log.
 
-    spec: dict[str, Any]
-    open_log: Callable[[], RunLog]
+    Attributes:
+        plain: the run; pydantic models pickle by module, JSON by meaning.
+        open_log: called on rank 0.
+    """
+
+    plain: dict[str, Any]
+    open_log: Callable[[], RunLog] = NullRunLog
+
+    @classmethod
+    def of(cls, spec: RunSpec, open_log: Callable[[], RunLog] = NullRunLog) -> "Task":
+        """Packs a run."""
+        plain = {**vars(spec), "recipe": spec.recipe.model_dump_json()}
+        plain |= {name: str(plain[name]) for name in ("store", "folder")}
+        return cls(plain, open_log)
+
+    def spec(self) -> RunSpec:
+        """Unpacks it."""
+        recipe = Recipe.model_validate(json.loads(self.plain["recipe"]))
+        paths = {name: Path(self.plain[name]) for name in ("store", "folder")}
+        return RunSpec(**{**self.plain, **paths, "recipe": recipe})
+
+    def log(self) -> RunLog:
+        """The run's log on rank 0; on the others one that records nothing."""
+        return self.open_log() if is_first() else NullRunLog()
+
+
+def worker_group(resources: ResourcesConfig) -> dict[str, Any]:
+    """What a `TorchTrainer` must know of its workers."""
+    per_worker = {"CPU": float(resources.cpus), "GPU": float(resources.gpus)}
+    return {
+        "torch_config": TorchConfig(backend="nccl" if resources.gpus else "gloo"),
+        "scaling_config": ray.train.ScalingConfig(
+            num_workers=resources.workers,
+            use_gpu=resources.gpus > 0,
+            resources_per_worker={k: v for k, v in per_worker.items() if v},
+        ),
+    }
 
 
 def train_on_ray(
@@ -51,17 +87,10 @@ def train_on_ray(
     Raises:
         KinesweepError: as `train_run`; also when the workers died too often.
     """
-    resources = spec.recipe.resources
-    per_worker = {"CPU": float(resources.cpus), "GPU": float(resources.gpus)}
     trainer = TorchTrainer(
         _worker,
-        train_loop_config={"task": Task(_plain(spec), open_log)},
-        torch_config=TorchConfig(backend="nccl" if resources.gpus else "gloo"),
-        scaling_config=ray.train.ScalingConfig(
-            num_workers=resources.workers,
-            use_gpu=resources.gpus > 0,
-            resources_per_worker={k: v for k, v in per_worker.items() if v},
-        ),
+        train_loop_config={"task": Task.of(spec, open_log)},
+        **worker_group(spec.recipe.resources),
         run_config=ray.train.RunConfig(
             name=spec.folder.name,
             storage_path=str(spec.folder / _STORAGE),
@@ -85,37 +114,13 @@ def train_on_ray(
 def _worker(config: dict[str, Any]) -> None:
     """Body of each worker."""
     task: Task = config["task"]
-    log = task.open_log() if is_first() else NullRunLog()
-    train_run(_spec(task.spec), log, _report)
+    train_run(task.spec(), task.log(), _report)
 
 
 def _report(metrics: dict[str, float]) -> bool:
     """Hands an evaluation to Ray Train on every rank; Tune ends a pruned trial by killing it."""
     ray.train.report(dict(metrics))
     return True
-
-
-def _plain(spec: RunSpec) -> dict[str, Any]:
-    """A spec as plain values: pydantic models pickle by module, JSON by meaning."""
-    return {
-        "recipe": spec.recipe.model_dump_json(),
-        "store": str(spec.store),
-        "folder": str(spec.folder),
-        "full_decoding": spec.full_decoding,
-        "score_test": spec.score_test,
-        "overwrite": spec.overwrite,
-    }
-
-
-def _spec(plain: dict[str, Any]) -> RunSpec:
-    recipe = Recipe.model_validate(json.loads(plain["recipe"]))
-    paths = {name: Path(plain[name]) for name in ("store", "folder")}
-    return replace(
-        RunSpec(recipe=recipe, store=paths["store"], folder=paths["folder"]),
-        full_decoding=plain["full_decoding"],
-        score_test=plain["score_test"],
-        overwrite=plain["overwrite"],
-    )
 
 
 def _foreseen(error: BaseException) -> KinesweepError | None:

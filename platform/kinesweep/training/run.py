@@ -39,12 +39,18 @@ from kinesweep.training.metrics import MetricsFile, Recorder
 from kinesweep.training.progress import Progress
 from kinesweep.training.ranks import is_first, on_first, rank_and_world
 from kinesweep.training.result import RunResult, RunSpec, read_result
-from kinesweep.training.trainer import Report, StreamTrainer
+from kinesweep.training.trainer import Ears, Report, StreamTrainer
 
 __all__ = ["RunResult", "RunSpec", "read_result", "train_run"]
 
 
-def train_run(spec: RunSpec, log: RunLog, report: Report) -> RunResult:
+def _never() -> bool:
+    return False
+
+
+def train_run(
+    spec: RunSpec, log: RunLog, report: Report, should_stop: Callable[[], bool] = _never
+) -> RunResult:
     """Trains, resumes, or hands back what is finished.
 
     Args:
@@ -52,6 +58,7 @@ def train_run(spec: RunSpec, log: RunLog, report: Report) -> RunResult:
         log: gets the measurements (of rank 0) and is finished here.
         report: told `{"step", "samples", "token_loss", "bleu", …}` after each evaluation, on every
             rank; False from rank 0 stops the run after its checkpoint.
+        should_stop: asked now and then between steps; True on rank 0 stops the run where it is.
 
     Raises:
         CheckpointError: the folder belongs to another run, or another process works in it.
@@ -60,7 +67,7 @@ def train_run(spec: RunSpec, log: RunLog, report: Report) -> RunResult:
     """
     try:
         with _lock(spec.folder):
-            result = _train_held(spec, log, report)
+            result = _train_held(spec, log, Ears(report, should_stop))
     except Exception:
         if is_first():
             log.finish("failed")
@@ -80,7 +87,7 @@ class _Parts:
     device: torch.device
 
 
-def _train_held(spec: RunSpec, log: RunLog, report: Report) -> RunResult:
+def _train_held(spec: RunSpec, log: RunLog, ears: Ears) -> RunResult:
     """The run, once nobody else is in its folder."""
     started = time.perf_counter()
     store = open_store(spec.store)
@@ -97,7 +104,7 @@ def _train_held(spec: RunSpec, log: RunLog, report: Report) -> RunResult:
         log.dataset(spec.recipe.name, store.fingerprint)
     progress = _go_on(checkpoint)
     if progress.stop is None:
-        progress = _train(spec, parts, checkpoint, log, report)
+        progress = _train(spec, parts, checkpoint, log, ears)
     if progress.stop in ("reported", "diverged"):
         result = result_of(spec, progress)
     else:
@@ -146,7 +153,7 @@ def _go_on(checkpoint: Checkpoint | None) -> Progress:
 
 
 def _train(
-    spec: RunSpec, parts: _Parts, checkpoint: Checkpoint | None, log: RunLog, report: Report
+    spec: RunSpec, parts: _Parts, checkpoint: Checkpoint | None, log: RunLog, ears: Ears
 ) -> Progress:
     """The steps that are left."""
     recipe = spec.recipe
@@ -163,7 +170,7 @@ def _train(
             parts.store, parts.text, recipe.batch, recipe.training.seed, rank, world
         ),
         measure=_measure(recipe, parts),
-        report=report,
+        ears=ears,
         recorder=recorder,
         progress=progress,
     )

@@ -8,12 +8,19 @@ What it adds to a bare loop is measured in LOG.md.
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-from transformers import PrinterCallback, Seq2SeqTrainer, Seq2SeqTrainingArguments
+from transformers import (
+    PrinterCallback,
+    Seq2SeqTrainer,
+    Seq2SeqTrainingArguments,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+)
 
 from kinesweep.batches.stream import TrainStream
 from kinesweep.core.recipe import Recipe
@@ -22,9 +29,39 @@ from kinesweep.training.checkpoints import WEIGHTS, begin, is_kept, prune, publi
 from kinesweep.training.determinism import undisturbed
 from kinesweep.training.metrics import Recorder
 from kinesweep.training.progress import Progress, advance
-from kinesweep.training.ranks import gather, is_first, on_first, wait_for_all
+from kinesweep.training.ranks import gather, is_first, on_first, rank_and_world, wait_for_all
 
 Report = Callable[[dict[str, float]], bool]
+_ASK_EVERY = 8
+"""Steps between two questions whether to stop, where several ranks must agree on the answer."""
+
+
+@dataclass(frozen=True)
+class Ears:
+    """Who may end a run from outside.
+
+    Attributes:
+        report: told each evaluation, on every rank; rank 0's answer decides whether to go on.
+        should_stop: asked between steps; rank 0's answer decides.
+    """
+
+    report: Report
+    should_stop: Callable[[], bool]
+
+
+class _Listener(TrainerCallback):
+    """Asks between steps whether to stop where the run is."""
+
+    def __init__(self, stop: Callable[[int], bool]) -> None:
+        self._stop = stop
+
+    def on_step_end(
+        self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> TrainerControl:
+        if self._stop(state.global_step):
+            control.should_training_stop = True
+            control.should_evaluate = control.should_save = False
+        return control
 
 
 class StepBatches:
@@ -67,7 +104,7 @@ class StreamTrainer(Seq2SeqTrainer):
         recipe: the run's.
         stream: this rank's training data.
         measure: scores of the model as it is, the same on all ranks.
-        report: told each evaluation, on every rank; rank 0's answer decides whether to go on.
+        ears: who may end the run.
         recorder: writes what is measured; None on other ranks.
         progress: where the run stands.
     """
@@ -79,18 +116,19 @@ class StreamTrainer(Seq2SeqTrainer):
         recipe: Recipe,
         stream: TrainStream,
         measure: Callable[[], dict[str, float]],
-        report: Report,
+        ears: Ears,
         recorder: Recorder | None,
         progress: Progress,
     ) -> None:
         # Not evaluated by Hugging Face, but it insists on something when `eval_strategy` is set.
         super().__init__(model=model, args=args, eval_dataset=[])
         self.remove_callback(PrinterCallback)
+        self.add_callback(_Listener(self._told_to_stop))
         self.recipe = recipe
         self.progress = progress
         self.root = Path(args.output_dir) / "checkpoints"
         self._measure = measure
-        self._report = report
+        self._ears = ears
         self._recorder = recorder
         num_batches = args.max_steps * args.gradient_accumulation_steps
         self._batches = StepBatches(stream, num_batches, self._position)
@@ -105,6 +143,8 @@ class StreamTrainer(Seq2SeqTrainer):
         """Measures, records, asks `report`, and notes whether this was the last step."""
         if self.progress.scores and self.progress.step == self.state.global_step:
             return {}  # the Trainer asks once more where its epoch ends
+        if self.progress.stop == "reported":
+            return {}
         started = time.perf_counter()
         with self.accelerator.autocast():
             scores = self._measure()
@@ -113,7 +153,7 @@ class StreamTrainer(Seq2SeqTrainer):
         if self.progress.stop != "diverged":
             seconds = time.perf_counter() - started
             self._record(scores, {"evaluation_s": seconds})
-            go_on = self._report({"step": step, "samples": samples, **scores})
+            go_on = self._ears.report({"step": step, "samples": samples, **scores})
             if not on_first(lambda: go_on) and self.progress.stop is None:
                 self.progress = replace(self.progress, stop="reported")
         self.control.should_training_stop |= self.progress.stop is not None
@@ -156,6 +196,14 @@ class StreamTrainer(Seq2SeqTrainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Loads weights strictly; tied ones are stored once."""
         safetensors.torch.load_model(self.model, Path(resume_from_checkpoint) / WEIGHTS)
+
+    def _told_to_stop(self, step: int) -> bool:
+        """Whether rank 0 was told to; a collective, so that all ranks stop at the same step."""
+        if rank_and_world()[1] > 1 and step % _ASK_EVERY:
+            return False
+        if self.progress.stop is None and on_first(self._ears.should_stop):
+            self.progress = replace(self.progress, stop="reported")
+        return self.progress.stop == "reported"
 
     def _position(self) -> int:
         """Batches that this rank has seen."""

@@ -1,0 +1,98 @@
+"""Sweeps on the tiny corpus, for tests on a real cluster."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from corpus import tiny_corpus, tiny_recipe, tiny_store
+from kinesweep.core.config import validate
+from kinesweep.core.recipe import Recipe
+from kinesweep.core.runlog import NullRunLog, RunLog
+from kinesweep.store import Store
+from kinesweep.sweeps.budget import Budget
+from kinesweep.sweeps.journal import Journal
+from kinesweep.sweeps.search import Search, SearchFacts
+from kinesweep.sweeps.space import SearchSpace
+from kinesweep.sweeps.sweep import MakeJob
+
+RATE = "training.learning_rate"
+
+
+class TimedLog(NullRunLog):
+    """Notes when a run trained its steps; each line `{"step", "time"}`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        """One line."""
+        with self._path.open("a") as file:
+            file.write(json.dumps({"step": step, "time": time.time()}) + "\n")
+
+    def finish(self, status: str) -> None:
+        """The last one."""
+        with self._path.open("a") as file:
+            file.write(json.dumps({"finish": status, "time": time.time()}) + "\n")
+
+
+@dataclass(frozen=True)
+class OpenTimed:
+    """Opens it beside the run's folder."""
+
+    folder: Path
+
+    def __call__(self, folder: Path, title: str, phase: str, params: Mapping[str, Any]) -> RunLog:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return TimedLog(self.folder / f"{folder.name}.jsonl")
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A tiny recipe with its features."""
+
+    recipe: Recipe
+    store: Store
+
+    def space(self, **changes: Any) -> SearchSpace:
+        """A space over the learning rate."""
+        plain = {
+            "question": "Which rate?",
+            "recipe": "tiny.yaml",
+            "search": {"kind": "random", "trials": 4, "seed": 0},
+            "scheduler": {"kind": "none"},
+            "parameters": {RATE: {"log": [1e-4, 1e-2]}},
+            **changes,
+        }
+        return validate(SearchSpace, plain, "the tiny space")
+
+    def search(self, space: SearchSpace, journal: Journal) -> Search:
+        """The agenda of its search."""
+        facts = SearchFacts(
+            recipe=self.recipe,
+            config_of=lambda recipe: recipe.config_hash(self.store.fingerprint),
+            evaluation_samples=32.0,
+            budget=Budget(space.budget, space.resources, 2, 0),
+        )
+        return Search(space, facts, journal)
+
+    def make_job(self, folder: Path) -> MakeJob:
+        """How proposals become runs in a folder."""
+        return MakeJob(self.recipe, self.store, folder, OpenTimed(folder / "times"))
+
+
+def make_lab(folder: Path, **changes: Any) -> Lab:
+    """Writes the corpus and its features."""
+    training = {"logging_steps": 1, **changes.pop("training", {})}
+    recipe = tiny_recipe(tiny_corpus(folder), folder / "stores", training=training, **changes)
+    return Lab(recipe, tiny_store(recipe))
+
+
+def times(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Run → what its log noted."""
+    return {
+        path.stem: [json.loads(line) for line in path.read_text().splitlines()]
+        for path in sorted((folder / "times").glob("*.jsonl"))
+    }
