@@ -1,41 +1,49 @@
 """Sweeps on the tiny corpus, for tests on a real cluster."""
 
+import itertools
 import json
+import os
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from corpus import tiny_corpus, tiny_recipe, tiny_store
 from kinesweep.core.config import validate
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.runlog import NullRunLog, RunLog
 from kinesweep.store import Store
+from kinesweep.store.reader import open_store
 from kinesweep.sweeps.budget import Budget
 from kinesweep.sweeps.journal import Journal
 from kinesweep.sweeps.search import Search, SearchFacts
 from kinesweep.sweeps.space import SearchSpace
-from kinesweep.sweeps.sweep import MakeJob
+from kinesweep.sweeps.sweep import MakeJob, Sweep, run_sweep, write_outcome
 
 RATE = "training.learning_rate"
 
 
 class TimedLog(NullRunLog):
-    """Notes when a run trained its steps; each line `{"step", "time"}`."""
+    """Notes when a run trained its steps and where; each line `{"step", "time", "pid"}`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         """One line."""
-        with self._path.open("a") as file:
-            file.write(json.dumps({"step": step, "time": time.time()}) + "\n")
+        self._note({"step": step})
 
     def finish(self, status: str) -> None:
         """The last one."""
+        self._note({"finish": status, "bytes": psutil.Process().memory_info().rss})
+
+    def _note(self, what: dict[str, Any]) -> None:
         with self._path.open("a") as file:
-            file.write(json.dumps({"finish": status, "time": time.time()}) + "\n")
+            file.write(json.dumps({**what, "time": time.time(), "pid": os.getpid()}) + "\n")
 
 
 @dataclass(frozen=True)
@@ -96,3 +104,36 @@ def times(folder: Path) -> dict[str, list[dict[str, Any]]]:
         path.stem: [json.loads(line) for line in path.read_text().splitlines()]
         for path in sorted((folder / "times").glob("*.jsonl"))
     }
+
+
+def assert_trained_once(rows: list[dict[str, Any]], steps: int, eval_steps: int) -> None:
+    """One process at a time; each goes on at the last checkpoint; none after the end."""
+    ends = [index for index, row in enumerate(rows) if row.get("finish") == "finished"]
+    assert ends
+    assert all("step" not in row for row in rows[ends[0] :])
+    done = 0
+    for _, group in itertools.groupby(rows, lambda row: row["pid"]):
+        trained = [row["step"] for row in group if "step" in row]
+        if trained:
+            assert done - eval_steps <= trained[0] - 1 <= done
+            done = trained[-1]
+    assert done == steps
+
+
+def run_whole(folder: Path, recipe: Path, space: Path) -> None:
+    """A sweep, or what is left of it, on the cluster that `RAY_ADDRESS` names; writes its result.
+
+    Run as a process of its own: `python -m sweeping FOLDER RECIPE SPACE`.
+    """
+    import ray
+
+    ray.init(log_to_driver=False)
+    made = Recipe.model_validate_json(recipe.read_text())
+    store = open_store(json.loads(space.with_suffix(".store").read_text()))
+    asked = SearchSpace.model_validate_json(space.read_text())
+    log = OpenTimed(folder / "times")
+    write_outcome(folder, run_sweep(Sweep(asked, made, store, folder, log, print)))
+
+
+if __name__ == "__main__":
+    run_whole(*map(Path, sys.argv[1:]))

@@ -6,6 +6,7 @@ interrupt. Bad input never shows a traceback; a defect of ours keeps its own.
 
 import functools
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +21,9 @@ from kinesweep.core.errors import KinesweepError
 P = ParamSpec("P")
 R = TypeVar("R")
 
-console = Console(stderr=True, soft_wrap=True, highlight=False)
+_LOG_WIDTH = None if sys.stderr.isatty() or "COLUMNS" in os.environ else 120
+"""A job's log is no terminal; rich would squeeze tables into 80 columns."""
+console = Console(stderr=True, soft_wrap=True, highlight=False, width=_LOG_WIDTH)
 """For people: progress, tables, warnings. On stderr, so that stdout carries results alone."""
 
 JsonOption = Annotated[

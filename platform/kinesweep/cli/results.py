@@ -16,22 +16,29 @@ def objectives_table(outcome: Outcome) -> Table:
 
 
 def ranking_table(outcome: Outcome) -> Table:
-    """The ranking for a terminal."""
-    table = Table("", outcome.metric, "95 %", "behind", "± seeds", "± sentences", "p", "seeds")
+    """The ranking, with the interval of each distance from the best and the parts of its error."""
+    table = Table("", outcome.metric, "95 %", "behind by", "± seeds", "± sentences", "p", "seeds")
     for line in outcome.ranking:
+        first = line is outcome.ranking[0]
+        behind = f"{line.behind:.2f} [{line.behind_low:.2f}, {line.behind_high:.2f}]"
         table.add_row(
             _named(outcome, line.name),
             f"{line.mean:.2f}",
             f"{line.low:.1f}–{line.high:.1f}",
-            f"{line.behind:.2f}",
-            f"{line.seed_error:.2f}",
-            f"{line.sentence_error:.2f}",
-            "tie" if line.tied and line.behind > 0 else f"{line.p_value:.3g}",
+            "" if first else behind,
+            "" if first else f"{line.seed_error:.2f}",
+            "" if first else f"{line.sentence_error:.2f}",
+            "" if first else ("tie" if line.tied else f"{line.p_value:.2g}"),
             " ".join(f"{score:.1f}" for score in line.scores.values()),
         )
-    for name, value in outcome.sanity.items():
-        table.add_row(name, f"{value:.2f}", *[""] * 6)
     return table
+
+
+def sanity_lines(outcome: Outcome) -> list[str]:
+    """What those score who know nothing."""
+    return [
+        f"sanity  {outcome.metric} {value:.2f}  {name}" for name, value in outcome.sanity.items()
+    ]
 
 
 def _named(outcome: Outcome, name: str) -> str:

@@ -41,7 +41,7 @@ def sweep(  # noqa: PLR0913 (options of a verb)
     Example: kinesweep sweep search_spaces/sample.yaml --resume
     """
     from kinesweep.cli import sweeping
-    from kinesweep.cli.results import objectives_table, ranking_table
+    from kinesweep.cli.results import objectives_table, ranking_table, sanity_lines
 
     order = sweeping.Order(
         space, tuple(overrides or ()), name or space.stem, base or Path.cwd(), extend
@@ -54,7 +54,7 @@ def sweep(  # noqa: PLR0913 (options of a verb)
     console.print(ranking_table(outcome))
     if outcome.objectives:
         console.print(objectives_table(outcome))
-    for line in (outcome.answer, *outcome.notes):
+    for line in (*sanity_lines(outcome), outcome.answer, *outcome.notes):
         say(line)
     for seed, scores in outcome.test.items():
         shown = ", ".join(f"{metric} {value:.2f}" for metric, value in scores.items())

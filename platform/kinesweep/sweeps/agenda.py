@@ -10,8 +10,8 @@ from typing import Literal, Protocol
 
 from kinesweep.sweeps.parameter import Values
 
-MAX_DEATHS = 3
-"""Times that a run's processes may die before it counts as failed."""
+MAX_DEATHS = 5
+"""Times that a run's processes may die without it getting further before it counts as failed."""
 
 
 @dataclass(frozen=True)

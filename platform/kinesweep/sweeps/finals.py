@@ -142,6 +142,7 @@ class Finals:
     _waiting: deque[FinalRun] = field(init=False)
     _running: dict[str, FinalRun] = field(default_factory=dict)
     _deaths: dict[str, int] = field(default_factory=dict)
+    _furthest: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._waiting = deque(self.runs)
@@ -170,6 +171,9 @@ class Finals:
 
     def report(self, key: str, evaluation: Mapping[str, float]) -> bool:
         """See `Agenda`; nobody is pruned in the finals."""
+        if evaluation["samples"] > self._furthest.get(key, -1):
+            self._furthest[key] = evaluation["samples"]
+            self._deaths[key] = 0
         return True
 
     def end(self, key: str, end: End) -> None:

@@ -6,6 +6,7 @@ Each line costs one fsync, about a millisecond.
 """
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -34,7 +35,7 @@ class Trial:
         reason: why it failed, or was ended by the budget.
         started: when it was proposed, in seconds of the epoch.
         seconds: it took, all attempts together.
-        deaths: how often its processes died.
+        deaths: how often its processes died since it got further.
         twin: number of the equal trial whose result it took over.
     """
 
@@ -146,7 +147,10 @@ def note_trial(trials: dict[int, Trial], event: Mapping[str, Any]) -> None:
         known.twin = event.get("twin")
         trials[number] = known
     elif kind == "trial_reported":
-        trials[number].losses[event["beyond"]] = event["loss"]
+        losses = trials[number].losses
+        if event["beyond"] > max(losses, default=-math.inf):
+            trials[number].deaths = 0
+        losses[event["beyond"]] = event["loss"]
     elif kind == "trial_died":
         trials[number].deaths += 1
         trials[number].seconds += event["seconds"]

@@ -8,6 +8,7 @@ its lease (its process was killed) loses the request, and the workers stop at th
 
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -75,21 +76,28 @@ class Desk:
         self._lease_s, self._clock = lease_s, clock
         self._changed = threading.Condition()
         self._current: Request | None = None
-        self._group = 0
-        self._served = 0
+        self._group = ""
+        self._present: set[int] = set()
         self._closing = False
 
-    def open_group(self) -> int:
-        """A new worker group begins; those before are told to close. Returns its number."""
+    def open_group(self) -> str:
+        """A new worker group begins; those before are told to close. Returns its name.
+
+        No other desk gives this name, so workers of one that was killed are no one's here.
+        """
         with self._changed:
-            self._group += 1
+            self._group = uuid.uuid4().hex
+            self._present.clear()
             self._changed.notify_all()
             return self._group
 
     def lease(self, token: str, task: Any) -> bool:
-        """Takes the slot for a request, unless another one holds it."""
+        """Takes the slot for a request, unless another one holds it or it has no workers.
+
+        A slot whose workers cannot be placed (their node died) thus holds no trial up.
+        """
         with self._changed:
-            if self._closing or not self._is_free():
+            if self._closing or len(self._present) < self.ranks or not self._is_free():
                 return False
             self._current = Request(token, task, self._clock())
             self._changed.notify_all()
@@ -138,7 +146,7 @@ class Desk:
                 self._changed.notify_all()
 
     def take(
-        self, group: int, rank: int, seen: str, timeout_s: float = _LONG_POLL_S
+        self, group: str, rank: int, seen: str, timeout_s: float = _LONG_POLL_S
     ) -> tuple[str, Any] | str | None:
         """A rank's question: `(token, task)` of a new request, `CLOSE`, or None for now.
 
@@ -150,7 +158,7 @@ class Desk:
             while True:
                 if group != self._group or self._closing:
                     return CLOSE
-                self._served = group
+                self._present.add(rank)
                 request = self._current
                 if request is not None and request.token != seen and self._may_take(request):
                     request.taken.add(rank)
@@ -193,18 +201,18 @@ class Desk:
                 request.outcome = Outcome("lost", reason=stopped) if stopped else request.said
             self._changed.notify_all()
 
-    def served(self, group: int) -> bool:
-        """Whether a worker of this group ever came to the desk."""
+    def group_ended(self, group: str, reason: str) -> bool:
+        """The worker group is gone; its request is lost. Returns whether it had come to work."""
         with self._changed:
-            return self._served >= group
-
-    def group_ended(self, group: int, reason: str) -> None:
-        """The worker group is gone; a request that it had taken is lost."""
-        with self._changed:
+            if group != self._group:
+                return True
+            came = len(self._present) == self.ranks
+            self._present.clear()
             request = self._current
-            if group == self._group and request is not None and request.taken:
+            if request is not None:
                 request.outcome = request.outcome or Outcome("lost", reason=reason)
             self._changed.notify_all()
+            return came
 
     def close(self) -> None:
         """No further requests; the workers stop and leave."""

@@ -4,13 +4,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from statistics import fmean
+from statistics import fmean, median
 
 from kinesweep.store import Store
 from kinesweep.sweeps.finals import UNTUNED, Finalist
 from kinesweep.sweeps.journal import Journal
 from kinesweep.sweeps.pareto import front
-from kinesweep.sweeps.ranking import Entry, Rank, rank
+from kinesweep.sweeps.ranking import Entry, Rank, detectable, pooled, rank
 from kinesweep.sweeps.space import SearchSpace
 from kinesweep.training.baselines import constant_sentence, nearest_neighbours
 from kinesweep.training.evaluate import read_predictions
@@ -35,7 +35,8 @@ class Outcome:
         front: configurations that no other one beats in every objective, where there are several.
         sanity: baseline → validation score.
         trials: state → how many.
-        notes: what a reader must know: stops by budget, failures, a search that went on after test.
+        notes: what a reader must know: what the finals could see, stops by budget, failures, a
+            search that went on after test.
         test: seed → test scores of the winner, once they were asked for.
     """
 
@@ -89,7 +90,7 @@ def judge(
         front=ahead,
         sanity=sanity,
         trials=counts,
-        notes=_notes(journal),
+        notes=[*_sight(ranking, metric), *_notes(journal)],
     )
 
 
@@ -106,6 +107,17 @@ def _pareto(
     modes = ["max" if m.sign > 0 else "min" for m in space.objectives]
     ahead = front([list(means[name].values()) for name in names], modes)
     return means, [names[index] for index in ahead]
+
+
+def _sight(ranking: Sequence[Rank], metric: str) -> list[str]:
+    """The smallest difference that these finals could have told apart."""
+    if len(ranking) < 2:
+        return []
+    seeds = [list(line.scores.values()) for line in ranking]
+    sentence_sd = median(line.sentence_error for line in ranking[1:])
+    least = min(len(own) for own in seeds)
+    gap = detectable(pooled(seeds)[0] ** 0.5, sentence_sd, least, len(ranking))
+    return [f"Finals like these see a difference of {gap:.1f} {metric} in 80 % of cases."]
 
 
 def _notes(journal: Journal) -> list[str]:

@@ -9,6 +9,7 @@ Slots belong to the sweep's driver and die with it. One that is killed alone is 
 under the same name, with an empty desk; its trial is told that the request is lost.
 """
 
+import random
 import threading
 import time
 import uuid
@@ -21,6 +22,7 @@ import ray.train
 from ray.actor import ActorHandle
 from ray.exceptions import RayActorError, RayError
 from ray.train.torch import TorchTrainer
+from ray.util.placement_group import PlacementGroup, PlacementGroupID, remove_placement_group
 
 from kinesweep.core.errors import KinesweepError, ResourceError
 from kinesweep.core.recipe.training import ResourcesConfig
@@ -36,6 +38,8 @@ _ASK_S = 0.5
 _RETRY_S = 0.05
 _THREADS = 32
 _MOST_FAILED_STARTS = 3
+_MARKS = 2**20
+"""Each slot's workers ask for a number of bytes of their own, by which their group is known."""
 
 
 class Pool:
@@ -50,11 +54,13 @@ class Pool:
     def __init__(self, resources: ResourcesConfig, size: int, scratch: Path) -> None:
         pool = uuid.uuid4().hex[:12]
         remote = ray.remote(num_cpus=0, max_concurrency=_THREADS, max_restarts=-1)(_Slot)
+        first = 1 + random.SystemRandom().randrange(_MARKS)
+        self._marks = range(first, first + size)
         self._slots = [
-            remote.options(name=f"kinesweep-{pool}-{index}").remote(
-                resources.model_dump(), str(scratch), f"{pool}-{index}"
+            remote.options(name=f"kinesweep-{pool}-{mark}").remote(
+                resources.model_dump(), str(scratch), f"{pool}-{mark}", mark
             )
-            for index in range(size)
+            for mark in self._marks
         ]
         self.client = Client(tuple(self._slots))
 
@@ -68,8 +74,9 @@ class Pool:
         """Lets the workers leave, and ends who does not."""
         waiting = [slot.close.remote() for slot in self._slots]
         ray.wait(waiting, num_returns=len(waiting), timeout=timeout_s)
-        for slot in self._slots:
+        for slot, mark in zip(self._slots, self._marks, strict=True):
             ray.kill(slot, no_restart=True)
+            _remove_groups(mark)
 
 
 class Client:
@@ -82,16 +89,22 @@ class Client:
         """Waits for a slot and hands it a run.
 
         Raises:
-            ResourceError: no worker group can be started.
+            ResourceError: no slot can start its workers.
         """
         token = uuid.uuid4().hex
         while True:
+            broken = []
             for slot in self._slots:
                 try:
-                    if ray.get(slot.lease.remote(token, task)):
-                        return Lease(slot, token)
+                    answer = ray.get(slot.lease.remote(token, task))
                 except RayActorError:
                     continue  # it is being started again
+                if answer is True:
+                    return Lease(slot, token)
+                if answer:
+                    broken.append(answer)
+            if len(broken) == len(self._slots):
+                raise ResourceError(f"no workers can be started: {broken[0]}")
             time.sleep(_RETRY_S)
 
 
@@ -129,9 +142,9 @@ class Lease:
 class _Slot:
     """The actor: a desk, and a thread that keeps a worker group going."""
 
-    def __init__(self, resources: dict[str, Any], scratch: str, name: str) -> None:
+    def __init__(self, resources: dict[str, Any], scratch: str, name: str, mark: int) -> None:
         self._resources = ResourcesConfig.model_validate(resources)
-        self._scratch, self._name = scratch, name
+        self._scratch, self._name, self._mark = scratch, name, mark
         self._desk = Desk(self._resources.workers)
         self._me = ray.get_runtime_context().current_actor
         self._broken = ""
@@ -139,10 +152,8 @@ class _Slot:
         self._keeper = threading.Thread(target=self._keep_group, daemon=True)
         self._keeper.start()
 
-    def lease(self, token: str, task: Task) -> bool:
-        if self._broken:
-            raise ResourceError(f"no workers can be started: {self._broken}")
-        return self._desk.lease(token, task)
+    def lease(self, token: str, task: Task) -> bool | str:
+        return self._broken or self._desk.lease(token, task)
 
     def poll(self, token: str) -> dict[str, float] | Outcome | None:
         return self._desk.poll(token)
@@ -153,7 +164,7 @@ class _Slot:
     def cancel(self, token: str) -> None:
         self._desk.cancel(token)
 
-    def take(self, group: int, rank: int, seen: str) -> tuple[str, Any] | str | None:
+    def take(self, group: str, rank: int, seen: str) -> tuple[str, Any] | str | None:
         return self._desk.take(group, rank, seen)
 
     def report(self, token: str, metrics: Mapping[str, float]) -> bool:
@@ -174,16 +185,16 @@ class _Slot:
         """Starts a worker group, and another one whenever it is gone."""
         failed_starts = 0
         while not self._closing.is_set():
+            _remove_groups(self._mark)
             group = self._desk.open_group()
             reason = self._serve(group)
-            failed_starts = 0 if self._desk.served(group) else failed_starts + 1
+            came = self._desk.group_ended(group, reason)
+            failed_starts = 0 if came else failed_starts + 1
             if failed_starts >= _MOST_FAILED_STARTS:
                 self._broken = reason
-            self._desk.group_ended(group, reason)
-            if self._broken:
                 return
 
-    def _serve(self, group: int) -> str:
+    def _serve(self, group: str) -> str:
         """One worker group from start to end. Returns why it ended."""
         trainer = TorchTrainer(
             _serve_runs,
@@ -191,13 +202,25 @@ class _Slot:
             run_config=ray.train.RunConfig(
                 name=f"{self._name}-{group}-{uuid.uuid4().hex[:8]}", storage_path=self._scratch
             ),
-            **worker_group(self._resources),
+            **worker_group(self._resources, self._mark),
         )
         try:
             trainer.fit()
         except Exception as error:
             return _first_line(error)
         return "its workers left"
+
+
+def _remove_groups(mark: int) -> None:
+    """Removes placement groups that a slot before this one has left.
+
+    Ray Train removes its placement group, or has it removed when its controller is killed, but only
+    once all workers have started.
+    """
+    for name, group in ray.util.placement_group_table().items():
+        marked = any(bundle.get("memory") == mark for bundle in group["bundles"].values())
+        if marked and group["state"] != "REMOVED":
+            remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(name))))
 
 
 def _serve_runs(config: dict[str, Any]) -> None:

@@ -138,10 +138,14 @@ class _Sampled:
         )
 
     def _intermediate(self, trial: Trial) -> dict[int, float]:
-        """Samples → what was compared; a study of several objectives takes none."""
+        """Samples → what was compared; a study of several objectives takes none.
+
+        Samplers order pruned trials by it in the direction of the objective, losses fall.
+        """
         if len(self._objectives) > 1:
             return {}
-        return {int(samples): loss for samples, loss in trial.losses.items()}
+        sign = -self._objectives[0].sign
+        return {int(samples): sign * loss for samples, loss in trial.losses.items()}
 
     def _scores(self, trial: Trial) -> list[float] | None:
         if trial.state != "finished":

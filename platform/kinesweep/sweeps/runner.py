@@ -31,6 +31,8 @@ from kinesweep.sweeps.pool import Client, Lease, Pool
 from kinesweep.training.distributed import Task
 from kinesweep.training.result import RunSpec
 
+_SCORE = "score/"
+"""What is ours among the numbers that Tune adds to a report."""
 OpenLog = Callable[[], RunLog]
 
 
@@ -100,6 +102,8 @@ def tune_agenda(agenda: Agenda, trial: Any, size: int, scratch: Path) -> None:
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     # Tune writes the state of all its trials again and again; the journal holds what we need.
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
+    # The box that it prints otherwise says only that there are endless trials.
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     # It misses, trial by trial, the result files that we turned off.
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     ends = _Ends(agenda)
@@ -175,7 +179,7 @@ def _ended(outcome: Outcome) -> dict[str, Any]:
         return ended
     result = outcome.value
     ended |= {"finished": result["status"] == "finished", "reason": result["reason"]}
-    return {**result["objectives"], **ended}
+    return {**ended, **{_SCORE + name: value for name, value in result["objectives"].items()}}
 
 
 def judged(result: Mapping[str, Any] | None, error: bool, reason: str = "") -> End:
@@ -189,8 +193,8 @@ def judged(result: Mapping[str, Any] | None, error: bool, reason: str = "") -> E
     if result.get("ended") == "lost":
         return End("died", {}, str(result["reason"]))
     if result.get("finished"):
-        scores = {n: float(v) for n, v in result.items() if isinstance(v, int | float)}
-        return End("finished", scores)
+        scored = {name for name in result if name.startswith(_SCORE)}
+        return End("finished", {n.removeprefix(_SCORE): float(result[n]) for n in scored})
     if result.get("ended"):
         return End("failed", {}, str(result.get("reason") or "its run did not finish"))
     if not math.isfinite(result.get("token_loss", math.nan)):
@@ -228,7 +232,7 @@ class _Searcher(Searcher):
     """Hands the agenda's proposals to Tune and Tune's ends to the agenda."""
 
     def __init__(self, ends: _Ends) -> None:
-        super().__init__(metric="token_loss", mode="min")
+        super().__init__(metric="training_iteration", mode="max")  # in every result
         self._ends = ends
 
     def suggest(self, trial_id: str) -> Any:

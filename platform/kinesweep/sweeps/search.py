@@ -202,7 +202,9 @@ class Search:
     def _judged(self, end: End) -> End:
         """An end that is told: who died too often has failed, and so has a score that is none."""
         if end.state == "died":
-            return End("failed", {}, f"died {MAX_DEATHS} times: {end.reason}", end.seconds)
+            return End(
+                "failed", {}, f"died {MAX_DEATHS} times at one place: {end.reason}", end.seconds
+            )
         if end.state != "finished":
             return End(end.state, {}, end.reason, end.seconds)
         names = [metric.name for metric in self.space.objectives]

@@ -56,15 +56,15 @@ class Task:
         return self.open_log() if is_first() else NullRunLog()
 
 
-def worker_group(resources: ResourcesConfig) -> dict[str, Any]:
-    """What a `TorchTrainer` must know of its workers."""
-    per_worker = {"CPU": float(resources.cpus), "GPU": float(resources.gpus)}
+def worker_group(resources: ResourcesConfig, memory: int = 0) -> dict[str, Any]:
+    """What a `TorchTrainer` must know of its workers; `memory` is theirs, in bytes."""
+    per_worker = {"CPU": resources.cpus, "GPU": resources.gpus, "memory": memory}
     return {
         "torch_config": TorchConfig(backend="nccl" if resources.gpus else "gloo"),
         "scaling_config": ray.train.ScalingConfig(
             num_workers=resources.workers,
             use_gpu=resources.gpus > 0,
-            resources_per_worker={k: v for k, v in per_worker.items() if v},
+            resources_per_worker={k: float(v) for k, v in per_worker.items() if v},
         ),
     }
 

@@ -123,11 +123,13 @@ def test_a_run_that_keeps_dying_fails(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("result", "error", "state"),
     [
-        ({"token_loss": 1.0, "bleu": 2.0, "finished": True, "ended": True}, False, "finished"),
+        ({"score/bleu": 2.0, "finished": True, "ended": "result"}, False, "finished"),
         ({"token_loss": 1.0, "bleu": 2.0}, False, "pruned"),
         ({"token_loss": float("nan"), "bleu": 2.0}, False, "failed"),
-        ({"reason": "diverged", "finished": False, "ended": True}, False, "failed"),
-        ({"token_loss": 1.0, "bleu": 2.0, "finished": True}, True, "died"),
+        ({"reason": "diverged", "finished": False, "ended": "result"}, False, "failed"),
+        ({"reason": "RecipeError: no", "finished": False, "ended": "failed"}, False, "failed"),
+        ({"reason": "killed", "finished": False, "ended": "lost"}, False, "died"),
+        ({"score/bleu": 2.0, "finished": True, "ended": "result"}, True, "died"),
         (None, False, "died"),
         ({}, True, "died"),
     ],
@@ -135,4 +137,4 @@ def test_a_run_that_keeps_dying_fails(tmp_path: Path) -> None:
 def test_how_a_trial_ended(result: dict[str, Any] | None, error: bool, state: str) -> None:
     end = judged(result, error)
     assert end.state == state
-    assert (end.scores.get("bleu") == 2.0) == (state == "finished")
+    assert end.scores == ({"bleu": 2.0} if state == "finished" else {})

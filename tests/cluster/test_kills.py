@@ -1,0 +1,177 @@
+"""A sweep whose processes are killed ends as one that was left alone."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from ray.util.state import list_actors
+
+from kinesweep.sweeps.journal import read_journal
+from sweeping import assert_trained_once, make_lab, times
+
+pytestmark = pytest.mark.usefixtures("cluster")
+KILLS = 5
+STEPS, EVAL_STEPS = 200, 20
+PLAN: dict[str, Any] = {
+    "search": {"kind": "random", "trials": 6},
+    "finalists": {"count": 2, "seeds": [1, 2]},
+    "baseline": False,
+    "sanity": [],
+}
+
+
+@dataclass(frozen=True)
+class Lab:
+    """What `sweeping.run_whole` reads."""
+
+    recipe: Path
+    space: Path
+
+    def start(self, folder: Path) -> subprocess.Popen[bytes]:
+        """The sweep's driver, in a process group of its own."""
+        command = [sys.executable, "-m", "sweeping", str(folder), str(self.recipe), str(self.space)]
+        return subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
+
+    def finish(self, folder: Path) -> dict[str, Any]:
+        """Goes on to the end. Returns the result."""
+        assert self.start(folder).wait(400) == 0
+        return dict(json.loads((folder / "result.json").read_text()))
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    folder = tmp_path_factory.mktemp("lab")
+    made = make_lab(folder, training={"max_steps": STEPS, "eval_steps": EVAL_STEPS})
+    recipe, space = folder / "recipe.json", folder / "space.json"
+    recipe.write_text(made.recipe.model_dump_json())
+    space.write_text(made.space(**PLAN).model_dump_json())
+    space.with_suffix(".store").write_text(json.dumps(str(made.store.folder)))
+    return Lab(recipe, space)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("undisturbed") / "sweep"
+    found = lab.finish(folder)
+    check_journal(folder)
+    return found
+
+
+def check_journal(folder: Path) -> None:
+    """Everything ended once, and was trained once."""
+    events = read_journal(folder)
+    created = [e["trial"] for e in events if e["event"] == "trial_created"]
+    ended = [(e["trial"], e["state"]) for e in events if e["event"] == "trial_ended"]
+    assert sorted(set(created)) == list(range(6))
+    assert sorted(ended) == [(trial, "finished") for trial in range(6)]
+    finals = [e["run"] for e in events if e["event"] == "run_finished"]
+    assert len(finals) == len(set(finals)) == 4
+    notes = times(folder)
+    assert len(notes) == 10
+    for rows in notes.values():
+        assert_trained_once(rows, STEPS, EVAL_STEPS)
+
+
+def check(folder: Path, found: dict[str, Any], undisturbed: dict[str, Any]) -> None:
+    """The result is that of the undisturbed sweep."""
+    check_journal(folder)
+    assert found["ranking"] == undisturbed["ranking"]
+    assert found["winner_values"] == undisturbed["winner_values"]
+    assert found["trials"] == undisturbed["trials"]
+
+
+def test_the_driver_is_killed(lab: Lab, undisturbed: dict[str, Any], tmp_path: Path) -> None:
+    """Five times, in search and finals; then the same command again."""
+    rng = random.Random("driver")
+    for number in range(KILLS):
+        driver = lab.start(tmp_path / "sweep")
+        # The first two while the first runs start; later on there is more to lose.
+        wait_for_work(driver, tmp_path / "sweep")
+        time.sleep(rng.uniform(0.0, 3.0 + number))
+        os.killpg(driver.pid, signal.SIGKILL)
+        driver.wait()
+    check(tmp_path / "sweep", lab.finish(tmp_path / "sweep"), undisturbed)
+
+
+def wait_for_work(driver: subprocess.Popen[bytes], folder: Path) -> None:
+    """Until a run notes another step than those before."""
+    before = sum(map(len, times(folder).values()))
+    while driver.poll() is None and sum(map(len, times(folder).values())) == before:
+        time.sleep(0.2)
+
+
+def test_workers_are_killed(lab: Lab, undisturbed: dict[str, Any], tmp_path: Path) -> None:
+    """Five of them, while the sweep goes on."""
+    rng = random.Random("worker")
+    folder = tmp_path / "sweep"
+    driver = lab.start(folder)
+    for _ in range(KILLS):
+        wait_for_work(driver, folder)
+        time.sleep(rng.uniform(0.0, 2.0))
+        assert driver.poll() is None, "the sweep was over before the kills"
+        filters = [("class_name", "=", "RayTrainWorker"), ("state", "=", "ALIVE")]
+        if alive := list_actors(filters=filters):
+            os.kill(rng.choice(alive).pid, signal.SIGKILL)
+    assert driver.wait(400) == 0
+    found = json.loads((folder / "result.json").read_text())
+    check(folder, found, undisturbed)
+
+
+@pytest.fixture
+def node() -> Iterator["Node"]:
+    started = Node()
+    yield started
+    started.kill()
+
+
+class Node:
+    """A second raylet with a core; killed and started again."""
+
+    def __init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        """Joins the cluster."""
+        command = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--num-cpus=1"]
+        command += [f"--address={os.environ['RAY_ADDRESS']}", "--node-ip-address=127.0.0.1"]
+        command += ["--dashboard-agent-listen-port=0", "--disable-usage-stats"]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+
+    def kill(self) -> None:
+        """SIGKILL for all processes of the node."""
+        for process in psutil.Process(self.process.pid).children(recursive=True):
+            process.kill()
+        self.process.kill()
+        self.process.wait()
+
+
+def test_a_node_is_killed(
+    lab: Lab, undisturbed: dict[str, Any], tmp_path: Path, node: Node
+) -> None:
+    """The second node, five times, each time in use; it comes back in between."""
+    import ray
+
+    rng = random.Random("node")
+    folder = tmp_path / "sweep"
+    while len([n for n in ray.nodes() if n["Alive"]]) < 2:
+        time.sleep(0.2)
+    driver = lab.start(folder)
+    for _ in range(KILLS):
+        wait_for_work(driver, folder)
+        time.sleep(rng.uniform(0.0, 2.0))
+        assert driver.poll() is None, "the sweep was over before the kills"
+        node.kill()
+        node.start()
+    assert driver.wait(400) == 0
+    found = json.loads((folder / "result.json").read_text())
+    check(folder, found, undisturbed)

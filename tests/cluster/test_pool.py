@@ -1,0 +1,165 @@
+"""Warm slots on a real cluster: nothing leaks, nothing is trained twice, a used worker is new."""
+
+import gc
+import itertools
+import os
+import random
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from ray.util.state import list_actors
+
+from kinesweep.core.runlog import NullRunLog
+from kinesweep.sweeps.agenda import Proposal
+from kinesweep.sweeps.journal import Journal, Trial
+from kinesweep.sweeps.runner import Job, drive
+from kinesweep.training.distributed import train_on_ray
+from kinesweep.training.result import RunResult, RunSpec, read_result
+from kinesweep.training.run import train_run
+from sweeping import Lab, assert_trained_once, make_lab, times
+
+pytestmark = pytest.mark.usefixtures("cluster")
+TARGETS = {
+    "trial": "with_resources.<locals>.ResourceTrainable",
+    "worker": "RayTrainWorker",
+    "slot": "_Slot",
+}
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """Runs of half a second."""
+    return make_lab(tmp_path_factory.mktemp("lab"), training={"max_steps": 40, "eval_steps": 10})
+
+
+def search(lab: Lab, folder: Path, workers: int = 1, **space: Any) -> Journal:
+    """A search on the cluster."""
+    made = lab.space(resources={"workers": workers}, **space)
+    journal = Journal(folder)
+    journal.begin("lab", "?")
+    drive(lab.search(made, journal), lab.make_job(folder), made.resources, folder / "tune")
+    return journal
+
+
+def job_of(lab: Lab, folder: Path, trial: Trial) -> Job:
+    """What a trial trained."""
+    return lab.make_job(folder)(Proposal("", trial.values, 0, "search"))
+
+
+def result_of(lab: Lab, folder: Path, trial: Trial) -> RunResult:
+    """What came of it."""
+    result = read_result(job_of(lab, folder, trial).folder)
+    assert result is not None
+    return result
+
+
+def held() -> list[str]:
+    """What a cluster at rest must not have, once Ray has tidied up."""
+    gc.collect()  # a `TorchTrainer` of this process keeps its controller while it lives
+    for _ in range(60):
+        groups = [g for g in ray.util.placement_group_table().values() if g["state"] != "REMOVED"]
+        found = [f"placement group {g['state']}" for g in groups]
+        if (free := ray.available_resources().get("CPU", 0.0)) != 2:
+            found.append(f"{2 - free} CPU")
+        alive = {a.class_name for a in list_actors(filters=[("state", "=", "ALIVE")])}
+        found += sorted(alive & {*TARGETS.values(), "TrainController"})
+        if not found:
+            return []
+        time.sleep(0.5)
+    return found
+
+
+def test_pruned_trials_leave_nothing(lab: Lab, tmp_path: Path) -> None:
+    scheduler = {"kind": "asha", "grace_evaluations": 1, "reduction": 4}
+    made = {"search": {"kind": "random", "trials": 24}, "scheduler": scheduler}
+    journal = search(lab, tmp_path, **made)
+    states = [trial.state for trial in journal.trials]
+    assert states.count("pruned") >= 12
+    assert set(states) == {"pruned", "finished"}
+    assert held() == []
+    said = [rows[-1]["finish"] for rows in times(tmp_path).values()]
+    assert said.count("pruned") == states.count("pruned")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_used_worker_is_as_good_as_new(lab: Lab, tmp_path: Path, workers: int) -> None:
+    """After five others, some of them pruned, a run has the bits of one in new processes."""
+    scheduler = {"kind": "median", "grace_evaluations": 1}
+    made = {"search": {"kind": "random", "trials": 16}, "scheduler": scheduler}
+    journal = search(lab, tmp_path / "warm", workers, **made)
+    trial = [trial for trial in journal.trials if trial.state == "finished"][-1]
+    job = job_of(lab, tmp_path / "warm", trial)
+    notes = times(tmp_path / "warm")
+    mine = notes[job.folder.name][0]
+    before = [rows for rows in notes.values() if rows[0]["pid"] == mine["pid"]]
+    before = [rows for rows in before if rows[0]["time"] < mine["time"]]
+    assert len(before) >= 5
+    assert any(rows[-1]["finish"] == "pruned" for rows in before)
+    recipe = job.recipe.model_copy(
+        update={"resources": job.recipe.resources.model_copy(update={"workers": workers})}
+    )
+    spec = RunSpec(recipe, lab.store.folder, tmp_path / "fresh", full_decoding=False)
+    fresh = train_on_ray(spec)
+    warm = result_of(lab, tmp_path / "warm", trial)
+    assert warm.weights_sha256 == fresh.weights_sha256 != ""
+    assert warm.scores == fresh.scores
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_kills(lab: Lab, tmp_path: Path, target: str) -> None:
+    """Five at random moments: each run is trained once, and ends as if nothing had happened."""
+    journal_folder = tmp_path / "sweep"
+    slow = make_lab(tmp_path, training={"max_steps": 300, "eval_steps": 20})
+    over = threading.Event()
+    killed: list[int] = []
+    args = (TARGETS[target], journal_folder, random.Random(target), over, killed)
+    killer = threading.Thread(target=kill, args=args)
+    killer.start()
+    journal = search(slow, journal_folder, search={"kind": "random", "trials": 12})
+    over.set()
+    killer.join()
+    assert len(killed) == 5
+    assert [trial.state for trial in journal.trials] == ["finished"] * 12
+    for trial in journal.trials:
+        job = job_of(slow, journal_folder, trial)
+        spec = RunSpec(job.recipe, job.store, tmp_path / "alone" / str(trial.number))
+        alone = train_run(spec, NullRunLog(), lambda _: True)
+        assert result_of(slow, journal_folder, trial).weights_sha256 == alone.weights_sha256
+    for rows in times(journal_folder).values():
+        assert_trained_once(rows, steps=300, eval_steps=20)
+    assert held() == []
+
+
+def kill(
+    name: str, folder: Path, rng: random.Random, over: threading.Event, killed: list[int]
+) -> None:
+    """Kills five actors of a class: the first while all is starting, the others between steps."""
+    noted = -1
+    while len(killed) < 5 and not over.wait(rng.uniform(0.0, 4.0)):
+        if sum(map(len, times(folder).values())) <= noted:
+            continue
+        noted = sum(map(len, times(folder).values()))
+        alive = list_actors(filters=[("class_name", "=", name), ("state", "=", "ALIVE")])
+        if alive:
+            os.kill(rng.choice(alive).pid, signal.SIGKILL)
+            killed.append(1)
+
+
+def test_memory_stays(lab: Lab, tmp_path: Path) -> None:
+    """Of a worker, after 50 further runs."""
+    made = {"search": {"kind": "random", "trials": 110}}
+    short = make_lab(tmp_path, training={"max_steps": 4, "eval_steps": 4})
+    search(short, tmp_path / "sweep", **made)
+    ends = sorted(
+        (rows[-1]["pid"], rows[-1]["time"], rows[-1]["bytes"])
+        for rows in times(tmp_path / "sweep").values()
+    )
+    for _, group in itertools.groupby(ends, lambda end: end[0]):
+        grown = [size for _, _, size in group]
+        assert len(grown) >= 50
+        assert max(grown[50:]) <= 1.10 * max(grown[:5])

@@ -1,0 +1,123 @@
+"""What a sweep is worth, on a simulated objective with a known optimum and noise."""
+
+import math
+from collections import defaultdict
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pytest
+
+from kinesweep.core.recipe import Recipe
+from kinesweep.core.seeds import generator
+from kinesweep.sweeps.agenda import End, Proposal
+from kinesweep.sweeps.finals import choose, final_runs
+from kinesweep.sweeps.parameter import Values
+from kinesweep.sweeps.simulate import Clock, Course, simulate
+from kinesweep.sweeps.space import SearchSpace
+from spaces import LAYERS, RATE, SAMPLES, finals, load, search, virtual
+
+DROPOUT = "model.backbone.scratch.dropout"
+SMOOTHING = "training.label_smoothing_factor"
+EVALUATIONS, RUN_S = 9, 90.0
+PARAMETERS: dict[str, Any] = {
+    RATE: {"log": [1e-5, 1e-1]},
+    LAYERS: {"int": [1, 6]},
+    DROPOUT: {"float": [0.0, 0.5]},
+    SMOOTHING: {"float": [0.0, 0.4]},
+}
+SEED_SD = 0.5
+
+
+def truth(values: Values) -> float:
+    """BLEU without noise; 30 at the best settings."""
+    off = 5 * (math.log10(float(values[RATE])) + 3) ** 2
+    off += 60 * (float(values[DROPOUT]) - 0.15) ** 2 + 40 * (float(values[SMOOTHING]) - 0.1) ** 2
+    return 30 - off - 0.8 * abs(int(values[LAYERS]) - 3)
+
+
+def course(proposal: Proposal) -> Course:
+    """A run whose loss falls at a rate of its own to a floor that tells of its score."""
+    values = {name: proposal.values.get(name, 0.1) for name in (DROPOUT, SMOOTHING)}
+    values |= {RATE: proposal.values[RATE], LAYERS: proposal.values.get(LAYERS, 3)}
+    rng = generator(proposal.seed, repr(sorted(values.items())))
+    score = truth(values) + rng.normal(0, SEED_SD)
+    pace = rng.uniform(0.6, 0.8)
+    told = []
+    for number in range(1, EVALUATIONS + 1):
+        loss = 3 - score / 30 + 3 * math.exp(-pace * number) + rng.normal(0, 0.02)
+        seconds = RUN_S * number / (EVALUATIONS + 1)
+        told.append((seconds, {"step": number, "samples": SAMPLES * number, "token_loss": loss}))
+    return Course(told, End("finished", {"bleu": score, "token_loss": 3 - score / 30}, "", RUN_S))
+
+
+def winner(space: SearchSpace, recipe: Recipe) -> tuple[float, float]:
+    """A whole sweep. Returns what its winner is truly worth, and seconds of all search runs."""
+    journal, clock = virtual()
+    spent = simulate(search(space, recipe, journal), course, 4, clock)
+    chosen = choose(space, recipe, journal.trials)
+    simulate(finals(space, recipe, journal), course, 4, clock)
+    found = defaultdict(list)
+    for event in journal.events:
+        if event["event"] == "run_finished":
+            found[event["finalist"]].append(event["scores"]["bleu"])
+    ranked = [finalist for finalist in chosen if finalist.ranked]
+    best = max(ranked, key=lambda finalist: fmean(found[finalist.name]))
+    return truth(best.values), spent.run_seconds
+
+
+def test_tpe_asha_and_finals_beat_random_search_at_the_same_budget(tmp_path: Path) -> None:
+    """Random search spends what theirs took on whole runs; both settle it in equal finals."""
+    plan = {"parameters": PARAMETERS, "baseline": False, "sanity": []}
+    final = {"count": 3, "seeds": [101, 102, 103]}
+    won = 0
+    for seed in range(20):
+        space, recipe = load(
+            tmp_path,
+            search={"kind": "tpe", "trials": 60, "seed": seed},
+            scheduler={"kind": "asha", "grace_evaluations": 1, "reduction": 3},
+            finalists=final,
+            **plan,
+        )
+        ours, seconds = winner(space, recipe)
+        space, recipe = load(
+            tmp_path,
+            search={"kind": "random", "trials": math.ceil(seconds / RUN_S), "seed": seed},
+            scheduler={"kind": "none"},
+            finalists=final,
+            **plan,
+        )
+        theirs, at_cost = winner(space, recipe)
+        assert at_cost >= seconds
+        won += ours > theirs
+    print(f"TPE + ASHA + finals win {won} of 20")
+    assert won >= 16
+
+
+def test_every_arm_of_an_equal_question_reaches_the_finals(tmp_path: Path) -> None:
+    """Two levels that are worth the same at their optimum, in 20 repetitions."""
+    for seed in range(20):
+        parameters = {
+            SMOOTHING: {"role": "scientific", "choices": [0.05, 0.15]},
+            RATE: PARAMETERS[RATE],
+            DROPOUT: PARAMETERS[DROPOUT],
+        }
+        space, recipe = load(
+            tmp_path,
+            search={"kind": "tpe", "trials": 16, "seed": seed},
+            scheduler={"kind": "asha", "grace_evaluations": 1, "reduction": 3},
+            finalists={"count": 2, "seeds": [101, 102]},
+            parameters=parameters,
+        )
+        journal, clock = virtual()
+        simulate(search(space, recipe, journal), course, 4, clock)
+        chosen = choose(space, recipe, journal.trials)
+        levels = {finalist.values.get(SMOOTHING) for finalist in chosen if finalist.level}
+        assert levels == {0.05, 0.15}, seed
+        assert len(final_runs(chosen, lambda v, s: f"{v}-{s}")) >= 4
+
+
+def test_the_simulated_truth_has_its_optimum_where_it_should() -> None:
+    best = {RATE: 1e-3, LAYERS: 3, DROPOUT: 0.15, SMOOTHING: 0.1}
+    assert truth(best) == pytest.approx(30)
+    assert Clock().now == 0
