@@ -54,7 +54,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     made = make_lab(folder, training={"max_steps": STEPS, "eval_steps": EVAL_STEPS})
     recipe, space = folder / "recipe.json", folder / "space.json"
     recipe.write_text(made.recipe.model_dump_json())
-    space.write_text(made.space(**PLAN).model_dump_json())
+    space.write_text(made.space(**PLAN).model_dump_json(by_alias=True))
     space.with_suffix(".store").write_text(json.dumps(str(made.store.folder)))
     return Lab(recipe, space)
 

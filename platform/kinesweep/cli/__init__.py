@@ -25,7 +25,7 @@ app = typer.Typer(
 for verb in (
     *(data.sample, data.check, data.split, data.extract, data.show),
     *(runs.train, runs.evaluate, runs.translate, runs.export, runs.diff),
-    *(sweeps.sweep, sweeps.status),
+    *(sweeps.plan, sweeps.sweep, sweeps.status),
     *(services.up, services.down, services.submit),
     *(about.schema, about.doctor),
 ):

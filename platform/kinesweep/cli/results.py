@@ -2,7 +2,9 @@
 
 from rich.table import Table
 
+from kinesweep.core.units import format_bytes
 from kinesweep.sweeps.outcome import Outcome
+from kinesweep.sweeps.plan import Plan
 
 
 def objectives_table(outcome: Outcome) -> Table:
@@ -12,6 +14,26 @@ def objectives_table(outcome: Outcome) -> Table:
     for name, means in outcome.objectives.items():
         shown = [f"{means[objective]:,.4g}" for objective in names]
         table.add_row(name, *shown, "✓" if name in outcome.front else "")
+    return table
+
+
+def plan_table(plan: Plan) -> Table:
+    """What a sweep takes on the named cluster (first) and on others."""
+    table = Table("devices", "runs at a time", "hours", "10–90 %", "device hours", "finished")
+    for heading in ("pruned", "disk"):
+        table.add_column(heading)
+    for row in (plan.here, *plan.rows):
+        table.add_row(
+            f"{row.devices:g}",
+            str(row.slots),
+            f"{row.hours:.3g}",
+            f"{row.low:.3g}–{row.high:.3g}",
+            f"{row.device_hours:.3g}",
+            f"{row.finished:.0f}",
+            f"{row.pruned:.0f}",
+            format_bytes(row.disk_bytes),
+            style="bold" if row is plan.here else "",
+        )
     return table
 
 

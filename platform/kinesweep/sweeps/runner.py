@@ -69,7 +69,12 @@ def concurrency(resources: ResourcesConfig) -> int:
     Raises:
         ResourceError: not even one.
     """
-    return slots(resources, [node["Resources"] for node in ray.nodes() if node["Alive"]])
+    return slots(resources, live_nodes())
+
+
+def live_nodes() -> list[dict[str, float]]:
+    """Resources of each node of the running cluster, `{"CPU": …, "GPU": …}`."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def drive(agenda: Agenda, make_job: MakeJob, resources: ResourcesConfig, scratch: Path) -> None:

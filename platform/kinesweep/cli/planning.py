@@ -1,0 +1,103 @@
+"""A plan: features, a probe in a folder of its own, the simulation."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kinesweep.cli.output import say
+from kinesweep.cli.workflows import extract_features
+from kinesweep.core.errors import InputError
+from kinesweep.core.paths import state_home
+from kinesweep.store.reader import Store
+from kinesweep.sweeps import runner
+from kinesweep.sweeps.budget import Budget
+from kinesweep.sweeps.fidelity import evaluation_samples
+from kinesweep.sweeps.journal import Journal
+from kinesweep.sweeps.loading import load_space
+from kinesweep.sweeps.plan import Facts, Plan, make_plan
+from kinesweep.sweeps.probe import OpenClock, probe
+from kinesweep.sweeps.search import Search, SearchFacts
+from kinesweep.sweeps.space import LISTED
+from kinesweep.sweeps.sweep import MakeJob
+
+_KINDS = {"cpus": "CPU", "gpus": "GPU"}
+
+
+@dataclass(frozen=True)
+class Order:
+    """Which sweep is planned.
+
+    Attributes:
+        path: the search space.
+        overrides: of the space, and under `recipe.` of its recipe.
+        base: folder that the recipe's paths start at.
+    """
+
+    path: Path
+    overrides: tuple[str, ...]
+    base: Path
+
+
+def plan_space(
+    order: Order, cluster: Mapping[str, float] | None, seed_sd: float, sentence_sd: float
+) -> Plan:
+    """Extracts what is not extracted, probes on the running cluster, simulates.
+
+    Args:
+        order: what is planned.
+        cluster: `{"CPU": …, "GPU": …}`; None: the running one.
+        seed_sd: see `sweeps.plan.make_plan`.
+        sentence_sd: likewise.
+
+    Raises:
+        ResourceError: a run does not fit in the cluster.
+        CheckpointError: the recipe cannot be trained.
+    """
+    space, recipe = load_space(order.path, order.overrides, order.base)
+    store = extract_features(recipe)
+    folder = state_home() / "plans" / order.path.stem
+    shutil.rmtree(folder, ignore_errors=True)
+    listed = space.search.kind in LISTED
+    spread = space.search if listed else space.search.model_copy(update={"kind": "qmc"})
+    facts = SearchFacts(
+        recipe=recipe,
+        config_of=lambda changed: changed.config_hash(store.fingerprint),
+        evaluation_samples=evaluation_samples(recipe, store, space.resources),
+        budget=Budget(space.budget, space.resources, 1, 0),
+    )
+    points = Search(space.model_copy(update={"search": spread}), facts, Journal(None))
+    make_job = MakeJob(recipe, store, folder, OpenClock(folder / "clock"))
+    probed = probe(space, make_job, points, runner.drive)
+    say(f"probed {len(probed.paces)} configurations in {probed.seconds:.0f} s")
+    nodes = [cluster] if cluster else runner.live_nodes()
+    known = Facts(
+        space, recipe, probed, facts.evaluation_samples, _test_share(store), _stored(store)
+    )
+    return make_plan(known, nodes, seed_sd, sentence_sd)
+
+
+def parse_cluster(text: str) -> dict[str, float] | None:
+    """`cpus=64,gpus=8` as Ray counts them; None for nothing.
+
+    Raises:
+        InputError: something else.
+    """
+    found = {}
+    for part in filter(None, text.split(",")):
+        name, _, value = part.partition("=")
+        try:
+            found[_KINDS[name.strip()]] = float(value)
+        except (KeyError, ValueError):
+            raise InputError(f"`--cluster {text}` is not of the form `cpus=64,gpus=8`") from None
+    return found or None
+
+
+def _test_share(store: Store) -> float:
+    """Test clips for each validation clip."""
+    tests = len(store.records("test")) if "test" in store.splits else 0
+    return tests / max(1, len(store.records("validation")))
+
+
+def _stored(store: Store) -> int:
+    return sum(path.stat().st_size for path in store.folder.rglob("*") if path.is_file())
