@@ -131,7 +131,19 @@ def test_workers_are_killed(lab: Lab, undisturbed: dict[str, Any], tmp_path: Pat
 def node() -> Iterator["Node"]:
     started = Node()
     yield started
-    started.kill()
+    if started.process.poll() is None:
+        started.kill()
+
+
+# `ray start` refuses to join a cluster that lives on loopback alone.
+JOIN = """
+import sys, time
+from ray._private.node import Node
+from ray._private.parameter import RayParams
+place = {"gcs_address": sys.argv[1], "node_ip_address": "127.0.0.1"}
+Node(RayParams(num_cpus=1, **place), head=False, spawn_reaper=False)
+time.sleep(3600)
+"""
 
 
 class Node:
@@ -142,13 +154,12 @@ class Node:
 
     def start(self) -> None:
         """Joins the cluster."""
-        command = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--num-cpus=1"]
-        command += [f"--address={os.environ['RAY_ADDRESS']}", "--node-ip-address=127.0.0.1"]
-        command += ["--dashboard-agent-listen-port=0", "--disable-usage-stats"]
+        command = [sys.executable, "-c", JOIN, os.environ["RAY_ADDRESS"]]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
     def kill(self) -> None:
         """SIGKILL for all processes of the node."""
+        assert self.process.poll() is None, "the node was not running"
         for process in psutil.Process(self.process.pid).children(recursive=True):
             process.kill()
         self.process.kill()
@@ -164,6 +175,7 @@ def test_a_node_is_killed(
     rng = random.Random("node")
     folder = tmp_path / "sweep"
     while len([n for n in ray.nodes() if n["Alive"]]) < 2:
+        assert node.process.poll() is None
         time.sleep(0.2)
     driver = lab.start(folder)
     for _ in range(KILLS):

@@ -109,8 +109,8 @@ def tune_agenda(agenda: Agenda, trial: Any, size: int, scratch: Path) -> None:
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
     # The box that it prints otherwise says only that there are endless trials.
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    # It misses, trial by trial, the result files that we turned off.
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    # It misses, trial by trial, the result files that we turned off; why a trial died we say.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     ends = _Ends(agenda)
     tuner = tune.Tuner(
         tune.with_resources(trial, {"cpu": 0, "memory": 1}),
