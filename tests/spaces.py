@@ -7,12 +7,13 @@ import yaml
 
 from corpus import tiny_recipe
 from kinesweep.core.recipe import Recipe
+from kinesweep.sweeps.agenda import End
 from kinesweep.sweeps.budget import Budget
 from kinesweep.sweeps.finals import Finals, choose, final_runs
 from kinesweep.sweeps.journal import Journal
 from kinesweep.sweeps.loading import load_space
 from kinesweep.sweeps.search import Search, SearchFacts
-from kinesweep.sweeps.simulate import Clock
+from kinesweep.sweeps.simulate import Clock, Course
 from kinesweep.sweeps.space import SearchSpace
 
 SPACE = {
@@ -69,3 +70,16 @@ def virtual() -> tuple[Journal, Clock]:
     journal = Journal(None, clock)
     journal.begin("one", "?")
     return journal, clock
+
+
+def course(score: float, evaluations: int = 3, seconds: float = 10.0, **end: Any) -> Course:
+    """A run whose loss falls to `50 - score` and that scores `score`."""
+    told = [
+        (
+            seconds * (n + 1) / (evaluations + 1),
+            {"step": 4 * (n + 1), "samples": SAMPLES * (n + 1), "token_loss": 50 - score},
+        )
+        for n in range(evaluations)
+    ]
+    scores = {"bleu": score, "parameters": 1000.0 - score, "decode_ms": 1.0}
+    return Course(told, End("finished", scores, seconds=seconds))

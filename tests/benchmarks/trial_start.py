@@ -19,7 +19,7 @@ from ray.train.torch import TorchTrainer
 
 from kinesweep.sweeps.agenda import Proposal
 from kinesweep.sweeps.journal import Journal
-from kinesweep.sweeps.runner import drive
+from kinesweep.sweeps.runner import Runner
 from kinesweep.sweeps.sweep import MakeJob
 from kinesweep.training.distributed import Task
 from kinesweep.training.run import train_run
@@ -44,7 +44,8 @@ def warm(lab: Lab, folder: Path, workers: int, trials: int) -> dict[str, list[fl
     )
     journal = Journal(folder)
     journal.begin("bench", "?")
-    drive(lab.search(space, journal), lab.make_job(folder), space.resources, folder / "tune")
+    with Runner(space.resources, folder / "tune") as running:
+        running.drive(lab.search(space, journal), lab.make_job(folder))
     return gaps(folder)
 
 

@@ -17,7 +17,7 @@ from ray.util.state import list_actors
 from kinesweep.core.runlog import NullRunLog
 from kinesweep.sweeps.agenda import Proposal
 from kinesweep.sweeps.journal import Journal, Trial
-from kinesweep.sweeps.runner import Job, drive
+from kinesweep.sweeps.runner import Job, Runner
 from kinesweep.training.distributed import train_on_ray
 from kinesweep.training.result import RunResult, RunSpec, read_result
 from kinesweep.training.run import train_run
@@ -42,7 +42,8 @@ def search(lab: Lab, folder: Path, workers: int = 1, **space: Any) -> Journal:
     made = lab.space(resources={"workers": workers}, **space)
     journal = Journal(folder)
     journal.begin("lab", "?")
-    drive(lab.search(made, journal), lab.make_job(folder), made.resources, folder / "tune")
+    with Runner(made.resources, folder / "tune") as running:
+        running.drive(lab.search(made, journal), lab.make_job(folder))
     return journal
 
 

@@ -68,7 +68,7 @@ def plan_space(
     )
     points = Search(space.model_copy(update={"search": spread}), facts, Journal(None))
     make_job = MakeJob(recipe, store, folder, OpenClock(folder / "clock"))
-    probed = probe(space, make_job, points, runner.drive)
+    probed = probe(space, make_job, points, runner.Runner)
     say(f"probed {len(probed.paces)} configurations in {probed.seconds:.0f} s")
     nodes = [cluster] if cluster else runner.live_nodes()
     known = Facts(

@@ -178,7 +178,6 @@ def _simulated(facts: Facts, slots: int, repeat: int) -> _Once:
     )
     chosen = choose(space, recipe, journal.trials)
     runs = final_runs(chosen, lambda values, seed: f"{sorted(values.items())} s{seed}")
-    clock.now += probed.open_s
     settled = simulate(Finals(runs, journal), course, slots, clock, probed.between_s)
     tests = len(space.final_seeds) * probed.decode_s * facts.test_share
     states = [trial.state for trial in journal.trials if trial.twin is None]

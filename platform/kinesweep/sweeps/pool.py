@@ -43,7 +43,7 @@ _MARKS = 2**20
 
 
 class Pool:
-    """The slots of a sweep; a context manager.
+    """The slots of a sweep; to be closed.
 
     Args:
         resources: of one run.
@@ -62,13 +62,8 @@ class Pool:
             )
             for mark in self._marks
         ]
+        self.size = size
         self.client = Client(tuple(self._slots))
-
-    def __enter__(self) -> "Pool":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self, timeout_s: float = 20.0) -> None:
         """Lets the workers leave, and ends who does not."""

@@ -20,7 +20,7 @@ from kinesweep.core.runlog import NullRunLog, RunLog, RunStatus
 from kinesweep.sweeps.agenda import Agenda, End, Proposal
 from kinesweep.sweeps.arms import fixed_values
 from kinesweep.sweeps.space import SearchSpace
-from kinesweep.sweeps.sweep import RUNS, Drive, MakeJob
+from kinesweep.sweeps.sweep import RUNS, MakeJob, OpenRunner
 
 _POINTS = 3
 _MOST_STEPS = 200
@@ -68,14 +68,14 @@ class Probe:
     seconds: float
 
 
-def probe(space: SearchSpace, make_job: MakeJob, search: Agenda, drive: Drive) -> Probe:
+def probe(space: SearchSpace, make_job: MakeJob, search: Agenda, open_runner: OpenRunner) -> Probe:
     """Trains the short runs.
 
     Args:
         space: for its resources and fixed values.
         make_job: of the sweep, in an empty folder.
         search: proposes the points that are probed.
-        drive: `runner.drive`.
+        open_runner: `runner.Runner`.
 
     Raises:
         CheckpointError: the recipe itself could not be trained.
@@ -84,7 +84,8 @@ def probe(space: SearchSpace, make_job: MakeJob, search: Agenda, drive: Drive) -
     clock = make_job.folder / "clock"
     short = MakeJob(_shortened(make_job.recipe), make_job.store, make_job.folder, OpenClock(clock))
     began = time.time()
-    drive(runs, short, space.resources, make_job.folder / "tune")
+    with open_runner(space.resources, make_job.folder / "tune") as running:
+        running.drive(runs, short)
     seconds = time.time() - began
     noted = {p.key: _read(clock, p.seed) for p in runs.finished}
     if not {_RECIPE, _FINAL} <= set(noted):

@@ -77,22 +77,42 @@ def live_nodes() -> list[dict[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def drive(agenda: Agenda, make_job: MakeJob, resources: ResourcesConfig, scratch: Path) -> None:
-    """Runs an agenda to its end.
+class Runner:
+    """Drives agendas, one after the other, in the same warm slots; a context manager.
 
     Args:
-        agenda: what is to be run; told everything, in this process.
-        make_job: picklable; proposal → run.
         resources: of one run.
         scratch: for Tune's and Train's own files.
     """
-    if agenda.over:
-        return
-    size = concurrency(resources)
-    with Pool(resources, size, scratch) as pool:
+
+    def __init__(self, resources: ResourcesConfig, scratch: Path) -> None:
+        self._resources, self._scratch = resources, scratch
+        self._pool: Pool | None = None
+
+    def __enter__(self) -> "Runner":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.close()
+
+    def drive(self, agenda: Agenda, make_job: MakeJob) -> None:
+        """Runs an agenda to its end.
+
+        Args:
+            agenda: what is to be run; told everything, in this process.
+            make_job: picklable; proposal → run.
+
+        Raises:
+            ResourceError: not even one run fits in the cluster.
+        """
+        if agenda.over:
+            return
+        if self._pool is None:
+            self._pool = Pool(self._resources, concurrency(self._resources), self._scratch)
         make_task = _MakeTask(make_job)
-        trial = tune.with_parameters(WarmTrial, make_task=make_task, client=pool.client)
-        tune_agenda(agenda, trial, size, scratch)
+        trial = tune.with_parameters(WarmTrial, make_task=make_task, client=self._pool.client)
+        tune_agenda(agenda, trial, self._pool.size, self._scratch)
 
 
 def tune_agenda(agenda: Agenda, trial: Any, size: int, scratch: Path) -> None:

@@ -7,6 +7,7 @@ the same call again. Runs lie in `runs/CONFIG-sSEED` and resume from their own c
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -43,13 +44,14 @@ class OpenRunLog(Protocol):
         """The log of one run."""
 
 
-class Drive(Protocol):
-    """Runs an agenda to its end; see `runner.drive`."""
+class Runner(Protocol):
+    """Runs agendas; see `runner.Runner`."""
 
-    def __call__(
-        self, agenda: Agenda, make_job: runner.MakeJob, resources: ResourcesConfig, scratch: Path
-    ) -> None:
-        """Drives."""
+    def drive(self, agenda: Agenda, make_job: runner.MakeJob) -> None:
+        """Runs one to its end."""
+
+
+OpenRunner = Callable[[ResourcesConfig, Path], AbstractContextManager[Runner]]
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class Sweep:
         folder: where it lives.
         open_log: of each run.
         say: told what happens, a line each.
-        drive: runs an agenda; replaced in tests.
+        open_runner: what trains; replaced in tests.
     """
 
     space: SearchSpace
@@ -98,7 +100,7 @@ class Sweep:
     folder: Path
     open_log: OpenRunLog
     say: Say
-    drive: Drive = runner.drive
+    open_runner: OpenRunner = runner.Runner
 
     @property
     def identity(self) -> str:
@@ -144,11 +146,12 @@ def run_sweep(sweep: Sweep, extend: int = 0) -> Outcome:
     try:
         if journal.begin(sweep.identity, sweep.space.question):
             sweep.say(f"going on with the sweep in {sweep.folder}")
-        _search(sweep, journal, extend, slots)
-        finalists = choose(sweep.space, sweep.recipe, journal.trials)
-        if not any(finalist.ranked for finalist in finalists):
-            raise CheckpointError(_nothing(journal.trials))
-        results = _finals(sweep, journal, finalists, slots)
+        with sweep.open_runner(sweep.space.resources, sweep.folder / "tune") as running:
+            _search(sweep, journal, running, extend, slots)
+            finalists = choose(sweep.space, sweep.recipe, journal.trials)
+            if not any(finalist.ranked for finalist in finalists):
+                raise CheckpointError(_nothing(journal.trials))
+            results = _finals(sweep, journal, running, finalists, slots)
         outcome = judge(sweep.space, sweep.store, finalists, results, journal)
         journal.add("ranked", winner=outcome.winner)
         _drop_search_weights(sweep, journal)
@@ -174,7 +177,7 @@ def write_outcome(folder: Path, outcome: Outcome) -> Path:
     return path
 
 
-def _search(sweep: Sweep, journal: Journal, extend: int, slots: int) -> None:
+def _search(sweep: Sweep, journal: Journal, running: Runner, extend: int, slots: int) -> None:
     """The search, or what is left of it."""
     space = _extended(sweep.space, journal, extend)
     journal.add("search_started", trials=space.search.trials)
@@ -189,7 +192,7 @@ def _search(sweep: Sweep, journal: Journal, extend: int, slots: int) -> None:
         model_bytes=lambda: _model_bytes(sweep.folder),
         say=sweep.say,
     )
-    sweep.drive(Search(space, facts, journal), sweep.make_job, space.resources, _scratch(sweep))
+    running.drive(Search(space, facts, journal), sweep.make_job)
 
 
 def _extended(space: SearchSpace, journal: Journal, extend: int) -> SearchSpace:
@@ -204,7 +207,11 @@ def _extended(space: SearchSpace, journal: Journal, extend: int) -> SearchSpace:
 
 
 def _finals(
-    sweep: Sweep, journal: Journal, finalists: Sequence[Finalist], slots: int
+    sweep: Sweep,
+    journal: Journal,
+    running: Runner,
+    finalists: Sequence[Finalist],
+    slots: int,
 ) -> dict[str, list[RunResult]]:
     """Trains every finalist on its seeds. Returns finalist → its results."""
     wanted = final_runs(finalists, lambda values, seed: sweep.run_folder(values, seed).name)
@@ -216,8 +223,7 @@ def _finals(
     def used_up() -> bool:
         return budget.over(Spent(journal.hours(), journal.run_seconds() / 3600, 0, 0))
 
-    agenda = Finals(missing, journal, used_up, sweep.say)
-    sweep.drive(agenda, sweep.make_job, sweep.space.resources, _scratch(sweep))
+    running.drive(Finals(missing, journal, used_up, sweep.say), sweep.make_job)
     return {
         finalist.name: [
             result
@@ -267,10 +273,6 @@ def _bytes_below(folder: Path) -> int:
         except FileNotFoundError:
             continue
     return total
-
-
-def _scratch(sweep: Sweep) -> Path:
-    return sweep.folder / "tune"
 
 
 def _nothing(trials: Sequence[Trial]) -> str:

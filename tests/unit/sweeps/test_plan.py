@@ -35,7 +35,7 @@ def test_a_plan_without_pruning_is_a_sum(tmp_path: Path) -> None:
     search = 4 * (RUN_S + 0.5)
     finals = 2 * (RUN_S + 4.0 + 0.5)
     test_and_bundle = 2 * 4.0 * 0.5 + 10.0 + 4.0
-    expected = 2 * 10.0 + search + finals + test_and_bundle
+    expected = 10.0 + search + finals + test_and_bundle
     assert here.hours * 3600 == pytest.approx(expected)
     assert here.low == here.high == here.hours
     assert here.device_hours * 3600 == pytest.approx(8 * (RUN_S + 0.5) + 4 * (RUN_S + 4.5))

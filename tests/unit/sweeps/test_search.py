@@ -7,23 +7,10 @@ import pytest
 
 from kinesweep.sweeps.agenda import MAX_DEATHS, End
 from kinesweep.sweeps.journal import Journal
-from kinesweep.sweeps.simulate import Clock, Course, Simulated, simulate
-from spaces import LAYERS, RATE, SAMPLES, load, search, virtual
+from kinesweep.sweeps.simulate import Clock, Simulated, simulate
+from spaces import LAYERS, RATE, course, load, search, virtual
 
 FINISHED = End("finished", {"bleu": 5.0, "token_loss": 1.0}, seconds=10.0)
-
-
-def course(score: float, evaluations: int = 3, seconds: float = 10.0, **end: Any) -> Course:
-    """A run whose loss falls to `50 - score` and that scores `score`."""
-    told = [
-        (
-            seconds * (n + 1) / (evaluations + 1),
-            {"step": 4 * (n + 1), "samples": SAMPLES * (n + 1), "token_loss": 50 - score},
-        )
-        for n in range(evaluations)
-    ]
-    scores = {"bleu": score, "parameters": 1000.0 - score, "decode_ms": 1.0}
-    return Course(told, End("finished", scores, seconds=seconds))
 
 
 def drive(agenda: Any, clock: Clock, score: Any, slots: int = 2) -> Simulated:

@@ -1,0 +1,41 @@
+"""The search spaces that come with the project say what they promise."""
+
+from pathlib import Path
+
+import pytest
+
+from kinesweep.sweeps.arms import find_arms
+from kinesweep.sweeps.loading import load_space
+from kinesweep.sweeps.simulate import simulate
+from spaces import course, search, virtual
+
+ROOT = Path(__file__).resolve().parents[3]
+SPACES = sorted((ROOT / "search_spaces").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", SPACES, ids=lambda path: path.stem)
+def test_it_loads_and_proposes(path: Path) -> None:
+    space, recipe = load_space(path, [], ROOT)
+    journal, clock = virtual()
+    simulate(search(space, recipe, journal), lambda _: course(5.0), 2, clock)
+    assert journal.trials or len(space.final_seeds) == 5
+    assert space.question.endswith("?")
+
+
+def test_the_grid_has_54_points() -> None:
+    space, recipe = load_space(ROOT / "search_spaces/phoenix_grid.yaml", [], ROOT)
+    journal, clock = virtual()
+    simulate(search(space, recipe, journal), lambda _: course(5.0), 2, clock)
+    assert len({tuple(sorted(t.values.items())) for t in journal.trials}) == 54
+    assert all(trial.twin is None for trial in journal.trials)
+
+
+def test_the_encoder_question_has_an_arm_for_each_answer() -> None:
+    space, recipe = load_space(ROOT / "search_spaces/encoder.yaml", [], ROOT)
+    assert len(find_arms(space, {})) == 2
+    assert recipe.model.encoder.standardize is True
+
+
+def test_five_seeds_are_five_seeds() -> None:
+    space, _ = load_space(ROOT / "search_spaces/five_seeds.yaml", [], ROOT)
+    assert list(space.final_seeds) == [1, 2, 3, 4, 5]
