@@ -40,8 +40,12 @@ test: $(STAMP)  ## what a change must pass: unit, conformance, and the core of c
 	$(BIN)/pytest tests/golden tests/cluster tests/real -m 'not slow' -q
 
 test-all: check  ## everything, as CI runs it
+	$(BIN)/pytest tests/unit -m slow -n $(CORES) -q
 	$(BIN)/pytest tests/conformance tests/golden tests/real -q
 	$(BIN)/pytest tests/cluster -q
+
+bench: $(STAMP)  ## seconds from one trial to the next: warm slots beside stock Ray
+	PYTHONPATH=tests $(BIN)/python tests/benchmarks/trial_start.py
 
 check: $(STAMP)  ## format, lint, types, floors, unit
 	$(BIN)/ruff format --check platform tests jobs

@@ -9,6 +9,7 @@ import argparse
 import itertools
 import statistics
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ from kinesweep.training.distributed import Task
 from kinesweep.training.run import train_run
 from sweeping import Lab, make_lab, times
 
+_CPUS = 4
+"""By Ray's count: a stock trial holds one itself, beside those of its two workers."""
+
 
 def gaps(folder: Path) -> dict[str, list[float]]:
     """How the trial before ended → seconds from its last note to the next one's first step."""
@@ -40,7 +44,7 @@ def warm(lab: Lab, folder: Path, workers: int, trials: int) -> dict[str, list[fl
     space = lab.space(
         search={"kind": "random", "trials": trials},
         scheduler={"kind": "median", "grace_evaluations": 1},
-        resources={"workers": workers, "cpus": 2 // workers},
+        resources={"workers": workers, "cpus": _CPUS // workers},
     )
     journal = Journal(folder)
     journal.begin("bench", "?")
@@ -80,9 +84,8 @@ def stock(lab: Lab, folder: Path, workers: int, trials: int) -> dict[str, list[f
     return gaps(folder)
 
 
-def table(stock_trials: int, warm_trials: int) -> list[dict[str, Any]]:
+def table(stock_trials: int, warm_trials: int) -> Iterator[dict[str, Any]]:
     """Medians and their ratio, for one and two workers a trial."""
-    rows = []
     with tempfile.TemporaryDirectory() as name:
         lab = make_lab(Path(name), training={"max_steps": 40, "eval_steps": 10})
         for workers in (1, 2):
@@ -91,17 +94,14 @@ def table(stock_trials: int, warm_trials: int) -> list[dict[str, Any]]:
             ours = warm(lab, Path(name) / f"warm{workers}", workers, warm_trials)
             for ended, seconds in sorted(ours.items()):
                 median = statistics.median(seconds)
-                rows.append(
-                    {
-                        "workers": workers,
-                        "after": ended,
-                        "trials": len(seconds),
-                        "warm_s": round(median, 3),
-                        "stock_s": round(reference, 3),
-                        "ratio": round(reference / median, 1),
-                    }
-                )
-    return rows
+                yield {
+                    "workers": workers,
+                    "after": ended,
+                    "trials": len(seconds),
+                    "warm_s": round(median, 3),
+                    "stock_s": round(reference, 3),
+                    "ratio": round(reference / median, 1),
+                }
 
 
 def main() -> None:
@@ -110,9 +110,9 @@ def main() -> None:
     parser.add_argument("--stock", type=int, default=6)
     parser.add_argument("--warm", type=int, default=24)
     given = parser.parse_args()
-    ray.init(address="local", num_cpus=2, log_to_driver=False)
+    ray.init(address="local", num_cpus=_CPUS, log_to_driver=False)
     for row in table(given.stock, given.warm):
-        print(row)
+        print(row, flush=True)
 
 
 if __name__ == "__main__":

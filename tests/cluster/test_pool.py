@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -100,6 +101,7 @@ def test_a_used_worker_is_as_good_as_new(lab: Lab, tmp_path: Path, workers: int)
     before = [rows for rows in notes.values() if rows[0]["pid"] == mine["pid"]]
     before = [rows for rows in before if rows[0]["time"] < mine["time"]]
     assert len(before) >= 5
+    assert median(starts(notes)) < 2.0  # stock: 20 s (`make bench`)
     assert any(rows[-1]["finish"] == "pruned" for rows in before)
     recipe = job.recipe.model_copy(
         update={"resources": job.recipe.resources.model_copy(update={"workers": workers})}
@@ -109,6 +111,13 @@ def test_a_used_worker_is_as_good_as_new(lab: Lab, tmp_path: Path, workers: int)
     warm = result_of(lab, tmp_path / "warm", trial)
     assert warm.weights_sha256 == fresh.weights_sha256 != ""
     assert warm.scores == fresh.scores
+
+
+def starts(notes: dict[str, list[dict[str, Any]]]) -> list[float]:
+    """Seconds from a run's last note to the first step of the next one in the same worker."""
+    rows = sorted(notes.values(), key=lambda rows: (rows[0]["pid"], rows[0]["time"]))
+    pairs = [(a[-1], b[0]) for a, b in itertools.pairwise(rows) if a[0]["pid"] == b[0]["pid"]]
+    return [first["time"] - last["time"] for last, first in pairs]
 
 
 @pytest.mark.parametrize("target", TARGETS)

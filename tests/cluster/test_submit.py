@@ -81,6 +81,50 @@ def test_a_sweep_as_a_job(home: Path) -> None:
     assert "2 of them finished before" in again.stderr
 
 
+def test_more_trials_later(home: Path) -> None:
+    """`--extend` goes on with the search and settles everything anew; test is no longer unseen."""
+    done = kinesweep(home, "submit", "space.yaml", "--extend", "1")
+    assert done.returncode == 0, done.stderr[-3000:]
+    result = json.loads((home / "sweeps/space/result.json").read_text())
+    assert sum(result["trials"].values()) == 3
+    assert any("no longer unseen" in note for note in result["notes"])
+    shown = kinesweep(home, "status", "space", "--json")
+    assert shown.returncode == 0, shown.stderr
+    state = json.loads(shown.stdout.splitlines()[-1])["sweeps"][0]
+    assert (state["state"], state["of"]) == ("finished", 3)
+
+
+def test_a_sweep_that_its_budget_stops_ends_with_a_bundle(home: Path) -> None:
+    changes = ["search.trials=400", "budget.hours=0.025", "scheduler.kind=none"]
+    done = kinesweep(home, "submit", "space.yaml", "--name", "cut", *changes)
+    assert done.returncode == 0, done.stderr[-3000:]
+    result = json.loads((home / "sweeps/cut/result.json").read_text())
+    assert 2 <= sum(result["trials"].values()) < 400
+    assert any("stopped by its budget" in note for note in result["notes"])
+    assert len(result["ranking"][0]["scores"]) == 2
+    assert (home / "exports/cut/model.safetensors").exists()
+
+
+def test_a_dry_run_leaves_the_sweep_alone(home: Path) -> None:
+    before = sorted(path for path in (home / "sweeps").rglob("*") if path.is_file())
+    done = kinesweep(home, "sweep", "space.yaml", "--dry-run")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "its scores mean nothing" in done.stderr
+    assert sorted(path for path in (home / "sweeps").rglob("*") if path.is_file()) == before
+    assert (home / "dry-runs/space/bundle").is_dir()
+    assert list((home / "dry-runs/space/stores").iterdir())
+
+
+def test_a_plan_from_a_probe(home: Path) -> None:
+    done = kinesweep(home, "plan", "space.yaml", "--cluster", "cpus=4", "--json")
+    assert done.returncode == 0, done.stderr[-3000:]
+    plan = json.loads(done.stdout.splitlines()[-1])
+    assert plan["here"]["slots"] == 4
+    assert 0 < plan["here"]["hours"] < 0.2
+    assert [row["devices"] for row in plan["rows"]][-1] == 512
+    assert plan["detectable"] > 0
+
+
 def check_tracking(home: Path) -> None:
     """Parent and child runs are in MLflow, each with the swept key."""
     from mlflow import MlflowClient

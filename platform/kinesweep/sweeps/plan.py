@@ -142,7 +142,9 @@ def _row(facts: Facts, slots: int, devices: float, repeats: int) -> Row:
     seconds = sorted(once.seconds for once in times)
     resources = facts.space.resources
     per_run = resources.workers * (resources.gpus or resources.cpus)
-    kept = median(once.finished + once.final_runs for once in times) + 3 * slots
+    runs = median(once.finished + once.final_runs for once in times)
+    # Of a run in flight there are up to three checkpoints.
+    kept = runs + 3 * min(slots, runs)
     return Row(
         devices=devices,
         slots=slots,
