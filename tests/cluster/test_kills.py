@@ -19,7 +19,7 @@ from ray.util.state import list_actors
 from kinesweep.sweeps.journal import read_journal
 from sweeping import assert_trained_once, make_lab, times
 
-pytestmark = pytest.mark.usefixtures("cluster")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster")]
 KILLS = 5
 STEPS, EVAL_STEPS = 200, 20
 PLAN: dict[str, Any] = {

@@ -51,7 +51,7 @@ class Watched:
         self.ends.append((time.perf_counter(), psutil.Process().memory_info().rss))
 
 
-@pytest.mark.parametrize("kind", ["random", "tpe"])
+@pytest.mark.parametrize("kind", ["tpe", pytest.param("random", marks=pytest.mark.slow)])
 def test_500_trials(tmp_path: Path, kind: str) -> None:
     parameters = {"training.learning_rate": {"log": [1e-6, 1.0]}}
     space, recipe = load(tmp_path, search={"kind": kind, "trials": TRIALS}, parameters=parameters)

@@ -88,7 +88,7 @@ def test_pruned_trials_leave_nothing(lab: Lab, tmp_path: Path) -> None:
     assert said.count("pruned") == states.count("pruned")
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_used_worker_is_as_good_as_new(lab: Lab, tmp_path: Path, workers: int) -> None:
     """After five others, some of them pruned, a run has the bits of one in new processes."""
     scheduler = {"kind": "median", "grace_evaluations": 1}
@@ -120,6 +120,7 @@ def starts(notes: dict[str, list[dict[str, Any]]]) -> list[float]:
     return [first["time"] - last["time"] for last, first in pairs]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 def test_kills(lab: Lab, tmp_path: Path, target: str) -> None:
     """Five at random moments: each run is trained once, and ends as if nothing had happened."""
@@ -160,6 +161,7 @@ def kill(
             killed.append(1)
 
 
+@pytest.mark.slow
 def test_memory_stays(lab: Lab, tmp_path: Path) -> None:
     """Of a worker, after 50 further runs."""
     made = {"search": {"kind": "random", "trials": 110}}

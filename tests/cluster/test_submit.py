@@ -81,6 +81,7 @@ def test_a_sweep_as_a_job(home: Path) -> None:
     assert "2 of them finished before" in again.stderr
 
 
+@pytest.mark.slow
 def test_more_trials_later(home: Path) -> None:
     """`--extend` goes on with the search and settles everything anew; test is no longer unseen."""
     done = kinesweep(home, "submit", "space.yaml", "--extend", "1")
@@ -115,6 +116,7 @@ def test_a_dry_run_leaves_the_sweep_alone(home: Path) -> None:
     assert list((home / "dry-runs/space/stores").iterdir())
 
 
+@pytest.mark.slow
 def test_a_plan_from_a_probe(home: Path) -> None:
     done = kinesweep(home, "plan", "space.yaml", "--cluster", "cpus=4", "--json")
     assert done.returncode == 0, done.stderr[-3000:]

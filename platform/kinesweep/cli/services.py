@@ -43,6 +43,8 @@ def submit(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a sweep.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin again.")] = False,
+    extend: Annotated[int, typer.Option(min=0, help="Go on with so many more trials.")] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Every stage on a few clips.")] = False,
     name: Annotated[str | None, typer.Option(help="Of the sweep's folder.")] = None,
     address: Annotated[str | None, typer.Option(help="Of a Ray job server.")] = None,
 ) -> None:
@@ -52,6 +54,7 @@ def submit(
     """
     base = f"--base={Path.cwd()}"
     options = ["--resume"] * resume + ["--overwrite"] * overwrite
+    options += ["--dry-run"] * dry_run + [f"--extend={extend}"] * (extend > 0)
     options += [f"--name={name}"] if name else []
     command = ["sweep", str(space.absolute()), *(arguments or []), *options, base]
     raise typer.Exit(cluster.submit(command, address))
