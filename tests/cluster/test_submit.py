@@ -70,6 +70,7 @@ def test_a_sweep_as_a_job(home: Path) -> None:
     result = json.loads((home / "sweeps/space/result.json").read_text())
     assert set(result["test"]) == {"1", "2"}
     assert len(result["ranking"][0]["scores"]) == 2
+    assert "Test was scored 2 times by now on these features." in result["notes"]
     bundle = home / "exports/space"
     pose = sorted((home / "corpus/poses/test").glob("*.pose"))[0]
     told = kinesweep(home, "translate", str(bundle), str(pose))

@@ -12,13 +12,14 @@ from typing import Any
 
 from kinesweep import __version__
 from kinesweep.cli.output import say
-from kinesweep.cli.workflows import LogOpener, extract_features, note_test, open_logs
+from kinesweep.cli.workflows import LogOpener, extract_features, open_logs
 from kinesweep.core.errors import InputError
 from kinesweep.core.hashing import flatten
 from kinesweep.core.paths import state_home
 from kinesweep.core.recipe import Recipe
 from kinesweep.export import export_bundle, verify_bundle
 from kinesweep.store import Store
+from kinesweep.store.ledger import count_tests, note_test
 from kinesweep.sweeps.loading import load_space
 from kinesweep.sweeps.outcome import Outcome
 from kinesweep.sweeps.space import SearchSpace
@@ -123,7 +124,7 @@ def _run(space: SearchSpace, recipe: Recipe, folder: Path, bundle: Path, extend:
     try:
         opener = LogOpener(logs, recipe, parent=str(folder))
         outcome = run_sweep(Sweep(space, recipe, store, folder, opener, say), extend)
-        outcome = replace(outcome, test=test_winner(store, outcome))
+        outcome = with_test(outcome, store)
         note_tested(folder, outcome.test)
         export_winner(outcome, store, bundle)
         whole.artifact(write_outcome(folder, outcome))
@@ -174,6 +175,15 @@ def claim_sweep(folder: Path, resume: bool, overwrite: bool) -> Path:
             " see its result, `--overwrite` to begin again, or another `--name`"
         )
     return folder
+
+
+def with_test(outcome: Outcome, store: Store) -> Outcome:
+    """The outcome with the winner's test scores, and how often test was scored by now."""
+    test = test_winner(store, outcome)
+    if not test:
+        return outcome
+    note = f"Test was scored {count_tests(store)} times by now on these features."
+    return replace(outcome, test=test, notes=[*outcome.notes, note])
 
 
 def test_winner(store: Store, outcome: Outcome) -> dict[str, dict[str, float]]:

@@ -4,11 +4,9 @@ The floors beside each other (sweeps, tracking, export) never import one another
 one's results to the next.
 """
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from kinesweep.core.paths import state_home
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.runlog import RunLog
 from kinesweep.store import Store, open_store
+from kinesweep.store.ledger import note_test
 from kinesweep.tracking.factory import RunLogs, resolve_tracking
 from kinesweep.tracking.runlog import RunName
 from kinesweep.training.evaluate import Evaluation, evaluate_model, write_predictions
@@ -184,13 +183,6 @@ def evaluate_folder(
         write_predictions(out, found.predictions)
         say(f"predictions {out}")
     return found
-
-
-def note_test(store: Store, what: str, scores: Mapping[str, float]) -> None:
-    """Adds a dated line to the ledger of test scorings that lies beside a store."""
-    line = {"when": datetime.now(UTC).isoformat(timespec="seconds"), "what": what, **scores}
-    with store.folder.with_suffix(".test.jsonl").open("a", encoding="utf-8") as ledger:
-        ledger.write(json.dumps(line) + "\n")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from kinesweep.core.config import load
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.recipe.training import EvaluationConfig
 from kinesweep.store import Store
+from kinesweep.store.ledger import count_tests
 from kinesweep.training.files import write_text
 from kinesweep.training.result import RunResult
 
@@ -72,6 +73,7 @@ def _facts(recipe: Recipe, result: RunResult, store: Store) -> list[str]:
         f"| decoding | {generation.num_beams} beams, {generation.max_new_tokens} tokens at the"
         f" most, length penalty {generation.length_penalty:g} |",
         f"| weights | `{result.weights_sha256}` |",
+        f"| scorings of test | {count_tests(store)} so far on these features |",
         "| licence | not stated; ask the corpus's owner before passing the model on |",
     ]
 

@@ -1,6 +1,7 @@
 """How many runs fit, and what is said when none does."""
 
 import pytest
+from pydantic import ValidationError
 
 from kinesweep.core.errors import ResourceError
 from kinesweep.core.recipe.training import ResourcesConfig
@@ -39,3 +40,8 @@ def test_what_never_fits_says_what_would(resources: dict[str, float], said: str)
     with pytest.raises(ResourceError) as caught:
         slots(ResourcesConfig.model_validate(resources), [{"CPU": 4, "GPU": 1}])
     assert said in str(caught.value)
+
+
+def test_one_and_a_half_gpus_are_refused() -> None:
+    with pytest.raises(ValidationError, match="whole number"):
+        ResourcesConfig.model_validate({"gpus": 1.5})

@@ -112,4 +112,13 @@ class ResourcesConfig(Frozen):
 
     workers: int = Field(1, ge=1, description="Processes of one run (data parallel).")
     cpus: int = Field(1, ge=1, description="Cores, and threads, of each worker.")
-    gpus: float = Field(0, ge=0, description="GPUs of each worker; may be a fraction.")
+    gpus: float = Field(
+        0, ge=0, description="GPUs of each worker; below 1 a share of one, else a whole number."
+    )
+
+    @field_validator("gpus")
+    @classmethod
+    def _whole_or_a_share(cls, value: float) -> float:
+        if value > 1 and value != int(value):
+            raise ValueError("more than one GPU must be a whole number of them")
+        return value
