@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -115,6 +117,28 @@ def test_a_dry_run_leaves_the_sweep_alone(home: Path) -> None:
     assert sorted(path for path in (home / "sweeps").rglob("*") if path.is_file()) == before
     assert (home / "dry-runs/space/bundle").is_dir()
     assert list((home / "dry-runs/space/stores").iterdir())
+
+
+def test_an_interrupt_ends_nothing_early(home: Path) -> None:
+    """Ctrl-C leaves with 130 and no result; the same command with `--resume` goes on."""
+    command = [sys.executable, "-m", "kinesweep", "sweep", "space.yaml", "--name", "broken"]
+    command += ["search.trials=40", "recipe.training.max_steps=100"]
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "MLFLOW_"))}
+    env |= {"KINESWEEP_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    journal = home / "sweeps/broken/journal.jsonl"
+    with subprocess.Popen(command, env=env, cwd=home, stderr=subprocess.PIPE, text=True) as process:
+        while not journal.exists() or "trial_ended" not in journal.read_text():
+            assert process.poll() is None
+            time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said[-2000:]
+    assert "the same command goes on" in said
+    assert not (home / "sweeps/broken/result.json").exists()
+    ended = journal.read_text().count("trial_ended")
+    done = kinesweep(home, *command[3:], "--resume")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert 0 < ended < journal.read_text().count("trial_ended") == 40
 
 
 @pytest.mark.slow

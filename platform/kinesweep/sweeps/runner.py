@@ -21,6 +21,7 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import ConcurrencyLimiter, Searcher
 
+from kinesweep.core.errors import CheckpointError
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.recipe.training import ResourcesConfig
 from kinesweep.core.runlog import NullRunLog, RunLog
@@ -125,6 +126,8 @@ def tune_agenda(agenda: Agenda, trial: Any, size: int, scratch: Path) -> None:
         scratch: for Tune's own files.
     """
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    # Its own handler ends the search as if all had been tried, and finals would follow.
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
     # Tune writes the state of all its trials again and again; the journal holds what we need.
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
     # The box that it prints otherwise says only that there are endless trials.
@@ -149,6 +152,8 @@ def tune_agenda(agenda: Agenda, trial: Any, size: int, scratch: Path) -> None:
         ),
     )
     tuner.fit()
+    if not agenda.over:
+        raise CheckpointError("Ray Tune stopped before all was tried; the same command goes on")
 
 
 @dataclass(frozen=True)
