@@ -9,7 +9,7 @@ CORES  ?= $(shell nproc)
 export OMP_NUM_THREADS := 1
 export RAY_DATA_DISABLE_PROGRESS_BARS := 1
 
-.PHONY: sweep bench unit test test-all check lint up down constraints clean help
+.PHONY: sweep bench soak unit test test-all check lint up down constraints clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -46,6 +46,9 @@ test-all: check  ## everything, as CI runs it
 
 bench: $(STAMP)  ## seconds from one trial to the next: warm slots beside stock Ray
 	PYTHONPATH=tests $(BIN)/python tests/benchmarks/trial_start.py
+
+soak: $(STAMP)  ## drivers, workers and nodes of whole sweeps killed five times each
+	KINESWEEP_KILLS=5 $(BIN)/pytest tests/cluster/test_kills.py -v
 
 check: $(STAMP)  ## format, lint, types, floors, unit
 	$(BIN)/ruff format --check platform tests jobs

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,11 @@ from kinesweep.sweeps.journal import read_journal
 from sweeping import assert_trained_once, make_lab, times
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster")]
-KILLS = 5
+KILLS = int(os.environ.get("KINESWEEP_KILLS", "2"))
+"""`make soak` asks for five."""
 STEPS, EVAL_STEPS = 200, 20
 PLAN: dict[str, Any] = {
-    "search": {"kind": "random", "trials": 6},
+    "search": {"kind": "random", "trials": 8},
     "finalists": {"count": 2, "seeds": [1, 2]},
     "baseline": False,
     "sanity": [],
@@ -72,12 +73,12 @@ def check_journal(folder: Path) -> None:
     events = read_journal(folder)
     created = [e["trial"] for e in events if e["event"] == "trial_created"]
     ended = [(e["trial"], e["state"]) for e in events if e["event"] == "trial_ended"]
-    assert sorted(set(created)) == list(range(6))
-    assert sorted(ended) == [(trial, "finished") for trial in range(6)]
+    assert sorted(set(created)) == list(range(8))
+    assert sorted(ended) == [(trial, "finished") for trial in range(8)]
     finals = [e["run"] for e in events if e["event"] == "run_finished"]
     assert len(finals) == len(set(finals)) == 4
     notes = times(folder)
-    assert len(notes) == 10
+    assert len(notes) == 12
     for rows in notes.values():
         assert_trained_once(rows, STEPS, EVAL_STEPS)
 
@@ -91,7 +92,7 @@ def check(folder: Path, found: dict[str, Any], undisturbed: dict[str, Any]) -> N
 
 
 def test_the_driver_is_killed(lab: Lab, undisturbed: dict[str, Any], tmp_path: Path) -> None:
-    """Five times, in search and finals; then the same command again."""
+    """In search and finals; then the same command again."""
     rng = random.Random("driver")
     for number in range(KILLS):
         driver = lab.start(tmp_path / "sweep")
@@ -110,21 +111,45 @@ def wait_for_work(driver: subprocess.Popen[bytes], folder: Path) -> None:
         time.sleep(0.2)
 
 
+def disturb(
+    lab: Lab,
+    undisturbed: dict[str, Any],
+    folder: Path,
+    rng: random.Random,
+    kill: Callable[[], bool],
+) -> None:
+    """Kills something at random moments of a sweep, and of further ones if it is too short.
+
+    Args:
+        lab: what is swept.
+        undisturbed: the result that each must have.
+        folder: for the sweeps.
+        rng: of the moments.
+        kill: returns whether there was something to kill.
+    """
+    killed = 0
+    while killed < KILLS:
+        place = folder / f"after {killed}"
+        driver = lab.start(place)
+        while killed < KILLS and driver.poll() is None:
+            wait_for_work(driver, place)
+            time.sleep(rng.uniform(0.0, 2.0))
+            killed += driver.poll() is None and kill()
+        assert driver.wait(400) == 0
+        check(place, json.loads((place / "result.json").read_text()), undisturbed)
+
+
 def test_workers_are_killed(lab: Lab, undisturbed: dict[str, Any], tmp_path: Path) -> None:
-    """Five of them, while the sweep goes on."""
     rng = random.Random("worker")
-    folder = tmp_path / "sweep"
-    driver = lab.start(folder)
-    for _ in range(KILLS):
-        wait_for_work(driver, folder)
-        time.sleep(rng.uniform(0.0, 2.0))
-        assert driver.poll() is None, "the sweep was over before the kills"
+
+    def kill() -> bool:
         filters = [("class_name", "=", "RayTrainWorker"), ("state", "=", "ALIVE")]
-        if alive := list_actors(filters=filters):
+        alive = list_actors(filters=filters)
+        if alive:
             os.kill(rng.choice(alive).pid, signal.SIGKILL)
-    assert driver.wait(400) == 0
-    found = json.loads((folder / "result.json").read_text())
-    check(folder, found, undisturbed)
+        return bool(alive)
+
+    disturb(lab, undisturbed, tmp_path, rng, kill)
 
 
 @pytest.fixture
@@ -169,21 +194,20 @@ class Node:
 def test_a_node_is_killed(
     lab: Lab, undisturbed: dict[str, Any], tmp_path: Path, node: Node
 ) -> None:
-    """The second node, five times, each time in use; it comes back in between."""
+    """The second node; it comes back in between."""
     import ray
 
-    rng = random.Random("node")
-    folder = tmp_path / "sweep"
-    while len([n for n in ray.nodes() if n["Alive"]]) < 2:
+    def joined() -> bool:
         assert node.process.poll() is None
-        time.sleep(0.2)
-    driver = lab.start(folder)
-    for _ in range(KILLS):
-        wait_for_work(driver, folder)
-        time.sleep(rng.uniform(0.0, 2.0))
-        assert driver.poll() is None, "the sweep was over before the kills"
+        return len([n for n in ray.nodes() if n["Alive"]]) == 2
+
+    def kill() -> bool:
+        if not joined():
+            return False
         node.kill()
         node.start()
-    assert driver.wait(400) == 0
-    found = json.loads((folder / "result.json").read_text())
-    check(folder, found, undisturbed)
+        return True
+
+    while not joined():
+        time.sleep(0.2)
+    disturb(lab, undisturbed, tmp_path, random.Random("node"), kill)
