@@ -3,7 +3,7 @@
 import time
 from itertools import pairwise
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 from typing import Any
 
 import psutil
@@ -61,7 +61,9 @@ def test_500_trials(tmp_path: Path, kind: str) -> None:
     tune_agenda(watched, Short, 2, tmp_path / "tune")
     assert [trial.state for trial in journal.trials] == ["finished"] * TRIALS
     first, last = watched.ends[2:102], watched.ends[-100:]
-    spent = [median(b - a for (a, _), (b, _) in pairwise(own[::2])) for own in (first, last)]
+    # Of two slots' ends each other one; the lower quartile, since other load only makes it slower.
+    gaps = [[b - a for (a, _), (b, _) in pairwise(own[::2])] for own in (first, last)]
+    spent = [quantiles(own, n=4)[0] for own in gaps]
     memory = [median(size for _, size in own) for own in (first, last)]
     print(f"{kind}: {spent[0]:.4f} s a trial, then {spent[1]:.4f}; {memory[0]} B, {memory[1]} B")
     assert spent[1] <= 1.2 * spent[0]

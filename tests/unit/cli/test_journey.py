@@ -1,0 +1,80 @@
+"""A corpus to a translated file, verb by verb, as someone without a cluster would go."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from corpus import tiny_corpus, tiny_recipe, tiny_store
+from kinesweep.cli import main
+
+
+class Shell:
+    """Verbs in this process, in a folder of their own."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder, self._capsys = folder, capsys
+
+    def __call__(self, *words: str, code: int = 0) -> dict[str, Any]:
+        """Calls a verb. Returns its line of JSON."""
+        with pytest.raises(SystemExit) as left:
+            main([*words, "--json"])
+        said = self._capsys.readouterr()
+        assert (left.value.code or 0) == code, said.err
+        lines = said.out.splitlines()
+        return dict(json.loads(lines[-1])) if lines else {}
+
+
+@pytest.fixture
+def shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Shell:
+    recipe = tiny_recipe(tiny_corpus(tmp_path, clips=32), tmp_path / "stores")
+    tiny_store(recipe)
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
+    monkeypatch.setenv("KINESWEEP_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    return Shell(tmp_path, capsys)
+
+
+def test_from_a_corpus_to_a_sentence(shell: Shell) -> None:
+    assert shell("check", "recipe.yaml")["problems"] == []
+    assert set(shell("show", "recipe.yaml")["clips"]) == {"train", "validation", "test"}
+    first = shell("train", "recipe.yaml", "--no-ray")
+    assert (first["status"], first["step"]) == ("finished", 12)
+    again = shell("train", "recipe.yaml", "--no-ray")
+    assert again["weights_sha256"] == first["weights_sha256"]
+    run = first["folder"]
+    scored = shell("evaluate", run, "--split", "validation")
+    assert scored["scores"]["bleu"] == pytest.approx(first["scores"]["bleu"])
+    bundle = shell("export", run, "mine")
+    assert bundle["verified"] > 0
+    shell("export", run, "mine", code=2)  # never over another one unasked
+    pose = sorted((shell.folder / "corpus/poses/test").glob("*.pose"))[0]
+    assert list(shell("translate", "mine", str(pose))) == [str(pose)]
+    assert shell("diff", run, "mine")["different"] == []
+
+
+def test_another_seed_is_another_model(shell: Shell) -> None:
+    runs = [shell("train", "recipe.yaml", f"training.seed={seed}", "--no-ray") for seed in (5, 6)]
+    found = shell("diff", runs[0]["folder"], runs[1]["folder"], code=1)
+    assert found["different"]
+    assert found["tensors"] >= len(found["different"])
+
+
+def test_looking_at_test_is_counted(shell: Shell) -> None:
+    run = shell("train", "recipe.yaml", "--no-ray")["folder"]
+    for _ in range(2):
+        shell("evaluate", run, "--split", "test")
+    ledgers = list((shell.folder / "stores").glob("*.test.jsonl"))
+    assert [len(path.read_text().splitlines()) for path in ledgers] == [2]
+    shell("export", run, "mine")
+    assert "| scorings of test | 2 so far" in (shell.folder / "mine/card.md").read_text()
+
+
+def test_folds_keep_signers_apart(shell: Shell) -> None:
+    files = shell("split", "recipe.yaml", "folds", "--by", "signer", "--folds", "3")["files"]
+    assert len(files) == 9 or len(files) == 6
+    assert all(Path(file).exists() for file in files)

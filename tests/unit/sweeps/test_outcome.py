@@ -1,0 +1,38 @@
+"""What a sweep says at its end."""
+
+from typing import Any
+
+from kinesweep.sweeps.outcome import _answer, _sight
+from kinesweep.sweeps.ranking import Rank
+
+
+def line(name: str, mean: float, tied: bool = True, **changes: Any) -> Rank:
+    plain = {"low": mean - 2, "high": mean + 2, "scores": {1: mean - 1, 2: mean + 1}}
+    plain |= {"behind": 1.0, "behind_low": -1.0, "behind_high": 3.0, "p_value": 0.5}
+    return Rank(
+        name, mean, **{**plain, "seed_error": 1.0, "sentence_error": 0.5, **changes}, tied=tied
+    )
+
+
+def test_ties_are_named() -> None:
+    said = _answer(
+        [line("trial 3", 20.0), line("trial 1", 19.0), line("untuned", 5.0, False)], {}, "bleu"
+    )
+    assert said == (
+        "trial 3 is best with bleu 20.0 [18.0, 22.0], not told apart from trial 1;"
+        " the untuned recipe has 5.0."
+    )
+    assert "ahead of all others" in _answer([line("a", 20.0), line("b", 3.0, False)], {}, "bleu")
+
+
+def test_a_winner_within_the_noise_of_nothing_has_learnt_nothing() -> None:
+    said = _answer([line("trial 3", 3.0)], {"always “Hello.”": 2.5, "zeros": 0.1}, "bleu")
+    assert said.endswith("It is within the noise of always “Hello.”: nothing was learnt.")
+
+
+def test_what_the_finals_could_see_is_said() -> None:
+    lines = [line("a", 20.0), line("b", 19.0)]
+    noisy = [line("a", 20.0), line("b", 19.0, scores={1: 10.0, 2: 28.0})]
+    (quiet,), (loud,) = _sight(lines, "bleu"), _sight(noisy, "bleu")
+    assert float(quiet.split()[7]) < float(loud.split()[7])
+    assert _sight(lines[:1], "bleu") == []
