@@ -54,10 +54,13 @@ class Pool:
     def __init__(self, resources: ResourcesConfig, size: int, scratch: Path) -> None:
         pool = uuid.uuid4().hex[:12]
         remote = ray.remote(num_cpus=0, max_concurrency=_THREADS, max_restarts=-1)(_Slot)
+        # Ray Train's helpers ask for the cluster's state, and of several Rays on a machine they
+        # would ask the latest. Its actors inherit this.
+        address = {"env_vars": {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}}
         first = 1 + random.SystemRandom().randrange(_MARKS)
         self._marks = range(first, first + size)
         self._slots = [
-            remote.options(name=f"kinesweep-{pool}-{mark}").remote(
+            remote.options(name=f"kinesweep-{pool}-{mark}", runtime_env=address).remote(
                 resources.model_dump(), str(scratch), f"{pool}-{mark}", mark
             )
             for mark in self._marks
