@@ -2,8 +2,7 @@
 
 Starting a `TorchTrainer` costs 10 to 18 s, mostly process starts. A slot is an actor that starts
 one and keeps it; its workers ask the slot's desk for runs until the pool is closed. A fresh group
-comes only when the old one is gone, or when a run needs other workers. Ranks wait by asking again
-and again, never inside of a collective, which would time out.
+comes only when the old one is gone.
 
 Slots belong to the sweep's driver and die with it. One that is killed alone is started again by Ray
 under the same name, with an empty desk; its trial is told that the request is lost.
@@ -13,7 +12,7 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +23,12 @@ from ray.exceptions import RayActorError, RayError
 from ray.train.torch import TorchTrainer
 from ray.util.placement_group import PlacementGroup, PlacementGroupID, remove_placement_group
 
-from kinesweep.core.errors import KinesweepError, ResourceError
+from kinesweep.core.errors import ResourceError
 from kinesweep.core.recipe.training import ResourcesConfig
-from kinesweep.core.runlog import RunLog, RunStatus
-from kinesweep.sweeps.lease import CLOSE, LEASE_S, Desk, Outcome
+from kinesweep.sweeps.lease import LEASE_S, Desk, Outcome
+from kinesweep.sweeps.serve import serve_runs
 from kinesweep.training.distributed import Task, worker_group
-from kinesweep.training.ranks import is_first
-from kinesweep.training.reuse import reset_process
-from kinesweep.training.run import train_run
 
-_ASK_S = 0.5
-"""How often a worker asks whether its run was given up."""
 _RETRY_S = 0.05
 _THREADS = 32
 _MOST_FAILED_STARTS = 3
@@ -195,7 +189,7 @@ class _Slot:
     def _serve(self, group: str) -> str:
         """One worker group from start to end. Returns why it ended."""
         trainer = TorchTrainer(
-            _serve_runs,
+            serve_runs,
             train_loop_config={"slot": self._me, "group": group},
             run_config=ray.train.RunConfig(
                 name=f"{self._name}-{group}-{uuid.uuid4().hex[:8]}", storage_path=self._scratch
@@ -219,93 +213,6 @@ def _remove_groups(mark: int) -> None:
         marked = any(bundle.get("memory") == mark for bundle in group["bundles"].values())
         if marked and group["state"] != "REMOVED":
             remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(name))))
-
-
-def _serve_runs(config: dict[str, Any]) -> None:
-    """Body of each worker: asks for runs until it is told to close."""
-    slot, group, seen = config["slot"], config["group"], ""
-    rank = ray.train.get_context().get_world_rank()
-    while True:
-        asked = ray.get(slot.take.remote(group, rank, seen))
-        if asked == CLOSE:
-            return
-        if asked is None:
-            continue
-        seen, task = asked
-        outcome = _train(slot, seen, task)
-        reset_process()
-        ray.get(slot.answer.remote(seen, rank, outcome))
-
-
-def _train(slot: ActorHandle, token: str, task: Task) -> Outcome:
-    """One run. What people can mend is an outcome; a defect ends the worker group."""
-    stop = _StopFlag(slot, token) if is_first() else None
-    try:
-        log = _Log(task.log(), stop) if stop is not None else task.log()
-
-        def report(metrics: dict[str, float]) -> bool:
-            return stop is None or bool(ray.get(slot.report.remote(token, metrics)))
-
-        result = train_run(task.spec(), log, report, stop if stop is not None else _never)
-    except KinesweepError as error:
-        return Outcome("failed", reason=f"{type(error).__name__}: {error}")
-    finally:
-        if stop is not None:
-            stop.end()
-    return Outcome("result", {**result.to_json(), "objectives": result.objectives})
-
-
-def _never() -> bool:
-    return False
-
-
-class _StopFlag:
-    """Whether a run was given up: asked of the slot by a thread, read between steps for nothing."""
-
-    def __init__(self, slot: ActorHandle, token: str) -> None:
-        self.reason = ""
-        self._ask: Callable[[], str] = lambda: ray.get(slot.stop_reason.remote(token))
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True, name="stop flag")
-        self._thread.start()
-
-    def __call__(self) -> bool:
-        return bool(self.reason)
-
-    def settle(self) -> str:
-        """The reason as it is now."""
-        if not self.reason:
-            self._update()
-        return self.reason
-
-    def end(self) -> None:
-        """Asks no more."""
-        self._ended.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self.reason and not self._ended.wait(_ASK_S):
-            self._update()
-
-    def _update(self) -> None:
-        try:
-            self.reason = self._ask()
-        except RayError:
-            self.reason = "lost"
-
-
-class _Log:
-    """A run's log that calls a run that was pruned by its name."""
-
-    def __init__(self, log: RunLog, stop: _StopFlag) -> None:
-        self._log, self._stop = log, stop
-        self.params, self.metrics = log.params, log.metrics
-        self.artifact, self.dataset = log.artifact, log.dataset
-
-    def finish(self, status: RunStatus) -> None:
-        """Ends the record."""
-        pruned = status == "stopped" and self._stop.settle() == "pruned"
-        self._log.finish("pruned" if pruned else status)
 
 
 def _first_line(error: BaseException) -> str:

@@ -8,10 +8,9 @@ and a fraction of a core breaks packing.
 """
 
 import logging
-import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,14 +25,12 @@ from kinesweep.core.recipe import Recipe
 from kinesweep.core.recipe.training import ResourcesConfig
 from kinesweep.core.runlog import NullRunLog, RunLog
 from kinesweep.sweeps.agenda import Agenda, End, Proposal
-from kinesweep.sweeps.lease import Outcome
 from kinesweep.sweeps.packing import slots
-from kinesweep.sweeps.pool import Client, Lease, Pool
+from kinesweep.sweeps.pool import Pool
+from kinesweep.sweeps.trial import WarmTrial, judged
 from kinesweep.training.distributed import Task
 from kinesweep.training.result import RunSpec
 
-_SCORE = "score/"
-"""What is ours among the numbers that Tune adds to a report."""
 OpenLog = Callable[[], RunLog]
 
 
@@ -164,72 +161,6 @@ class _MakeTask:
 
     def __call__(self, proposal: Proposal) -> Task:
         return self.make_job(proposal).task()
-
-
-class WarmTrial(tune.Trainable):
-    """A trial that leases a warm slot at its first step; each step is an evaluation of its run.
-
-    Tune keeps the actor for the next trial, so nothing is started between two of them.
-    """
-
-    def setup(
-        self, config: dict[str, Any], make_task: Callable[[Proposal], Task], client: Client
-    ) -> None:
-        """See `tune.Trainable`."""
-        self._make_task, self._client = make_task, client
-        self._lease: Lease | None = None
-
-    def step(self) -> dict[str, Any]:
-        """The run's next evaluation, or its end."""
-        if self._lease is None:
-            self._lease = self._client.lease(self._make_task(Proposal(**self.config)))
-        said = self._lease.next()
-        if not isinstance(said, Outcome):
-            return said
-        self._lease = None
-        return _ended(said)
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """The next trial takes over; a run that goes on still was pruned."""
-        self.cleanup()
-        self.config = new_config
-        return True
-
-    def cleanup(self) -> None:
-        """See `tune.Trainable`."""
-        if self._lease is not None:
-            self._lease.cancel()
-            self._lease = None
-
-
-def _ended(outcome: Outcome) -> dict[str, Any]:
-    """The last report of a trial: it carries the end, whatever was reported before."""
-    ended = {"ended": outcome.kind, "finished": False, "reason": outcome.reason, "done": True}
-    if outcome.kind != "result":
-        return ended
-    result = outcome.value
-    ended |= {"finished": result["status"] == "finished", "reason": result["reason"]}
-    return {**ended, **{_SCORE + name: value for name, value in result["objectives"].items()}}
-
-
-def judged(result: Mapping[str, Any] | None, error: bool, reason: str = "") -> End:
-    """How a trial ended, from its last result.
-
-    Finished is only what its run calls finished: a pruned trial's truncated score would be taken
-    for a final one. A trial that ended with no word of its end was stopped, or died.
-    """
-    if error or not result:
-        return End("died", {}, reason or "its process was killed")
-    if result.get("ended") == "lost":
-        return End("died", {}, str(result["reason"]))
-    if result.get("finished"):
-        scored = {name for name in result if name.startswith(_SCORE)}
-        return End("finished", {n.removeprefix(_SCORE): float(result[n]) for n in scored})
-    if result.get("ended"):
-        return End("failed", {}, str(result.get("reason") or "its run did not finish"))
-    if not math.isfinite(result.get("token_loss", math.nan)):
-        return End("failed", {}, "its loss is not a number")
-    return End("pruned")
 
 
 class _Ends:

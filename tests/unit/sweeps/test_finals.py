@@ -8,8 +8,8 @@ import pytest
 from kinesweep.sweeps.agenda import MAX_DEATHS, End
 from kinesweep.sweeps.finals import UNTUNED, Finals, best_trials, choose
 from kinesweep.sweeps.journal import Journal, Trial
-from kinesweep.sweeps.runner import judged
 from kinesweep.sweeps.simulate import Course, simulate
+from kinesweep.sweeps.trial import judged
 from spaces import LAYERS, RATE, finals, load, virtual
 
 DONE = Course([], End("finished", {"bleu": 5.0}, seconds=10.0))
