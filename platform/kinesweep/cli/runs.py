@@ -24,7 +24,7 @@ def train(
 ) -> None:
     """Train one run of a recipe; the same call goes on after any kill.
 
-    Example: kinesweep train jobs/recipes/sample.yaml training.max_steps=40 --folder .kinesweep/runs/mine
+    Example: kinesweep train jobs/recipes/sample.yaml training.max_steps=40 --folder .kinesweep/runs/my
     """
     from kinesweep.cli import workflows
 
@@ -84,7 +84,7 @@ def export(
 ) -> None:
     """Make a bundle of a finished run, and verify that it gives the same texts.
 
-    Example: kinesweep export .kinesweep/runs/mine .kinesweep/exports/mine --overwrite
+    Example: kinesweep export .kinesweep/runs/my .kinesweep/exports/my --overwrite
     """
     from kinesweep.cli import workflows
     from kinesweep.export import export_bundle, verify_bundle
