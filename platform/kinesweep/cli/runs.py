@@ -24,7 +24,7 @@ def train(
 ) -> None:
     """Train one run of a recipe; the same call goes on after any kill.
 
-    Example: kinesweep train jobs/recipes/sample.yaml training.max_steps=40 --folder .kinesweep/runs/my
+    Example: kinesweep train jobs/recipes/sample.yaml batch.clips=16 --folder .kinesweep/runs/my
     """
     from kinesweep.cli import workflows
 
