@@ -78,6 +78,7 @@ class Desk:
         self._current: Request | None = None
         self._group = ""
         self._present: set[int] = set()
+        self._came = False
         self._closing = False
 
     def open_group(self) -> str:
@@ -88,6 +89,7 @@ class Desk:
         with self._changed:
             self._group = uuid.uuid4().hex
             self._present.clear()
+            self._came = False
             self._changed.notify_all()
             return self._group
 
@@ -159,6 +161,7 @@ class Desk:
                 if group != self._group or self._closing:
                     return CLOSE
                 self._present.add(rank)
+                self._came |= len(self._present) == self.ranks
                 request = self._current
                 if request is not None and request.token != seen and self._may_take(request):
                     request.taken.add(rank)
@@ -201,18 +204,27 @@ class Desk:
                 request.outcome = Outcome("lost", reason=stopped) if stopped else request.said
             self._changed.notify_all()
 
+    def fail(self, token: str, reason: str) -> None:
+        """A rank's run raised what it would raise again; its workers leave, and new ones come."""
+        with self._changed:
+            request = self._mine(token)
+            if request is not None and request.outcome is None:
+                self._present.clear()
+                stopped = self._stopped(request)
+                request.outcome = Outcome("lost" if stopped else "failed", reason=stopped or reason)
+                self._changed.notify_all()
+
     def group_ended(self, group: str, reason: str) -> bool:
         """The worker group is gone; its request is lost. Returns whether it had come to work."""
         with self._changed:
             if group != self._group:
                 return True
-            came = len(self._present) == self.ranks
             self._present.clear()
             request = self._current
             if request is not None:
                 request.outcome = request.outcome or Outcome("lost", reason=reason)
             self._changed.notify_all()
-            return came
+            return self._came
 
     def close(self) -> None:
         """No further requests; the workers stop and leave."""

@@ -26,7 +26,7 @@ from ray.util.placement_group import PlacementGroup, PlacementGroupID, remove_pl
 from kinesweep.core.errors import ResourceError
 from kinesweep.core.recipe.training import ResourcesConfig
 from kinesweep.sweeps.lease import LEASE_S, Desk, Outcome
-from kinesweep.sweeps.serve import serve_runs
+from kinesweep.sweeps.serve import first_line, serve_runs
 from kinesweep.training.distributed import Task, worker_group
 
 _RETRY_S = 0.05
@@ -114,7 +114,7 @@ class Lease:
             try:
                 said = ray.get(self._slot.poll.remote(self._token))
             except RayError as error:
-                said = Outcome("lost", reason=_first_line(error))
+                said = Outcome("lost", reason=first_line(error))
             if isinstance(said, Outcome):
                 self._over.set()
             if said is not None:
@@ -168,6 +168,9 @@ class _Slot:
     def answer(self, token: str, rank: int, outcome: Outcome) -> None:
         self._desk.answer(token, rank, outcome)
 
+    def fail(self, token: str, reason: str) -> None:
+        self._desk.fail(token, reason)
+
     def close(self) -> None:
         self._closing.set()
         self._desk.close()
@@ -199,7 +202,7 @@ class _Slot:
         try:
             trainer.fit()
         except Exception as error:
-            return _first_line(error)
+            return first_line(error)
         return "its workers left"
 
 
@@ -213,8 +216,3 @@ def _remove_groups(mark: int) -> None:
         marked = any(bundle.get("memory") == mark for bundle in group["bundles"].values())
         if marked and group["state"] != "REMOVED":
             remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(name))))
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

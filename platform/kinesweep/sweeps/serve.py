@@ -9,6 +9,7 @@ from typing import Any
 
 import ray
 import ray.train
+import torch
 from ray.actor import ActorHandle
 from ray.exceptions import RayError
 
@@ -35,7 +36,12 @@ def serve_runs(config: dict[str, Any]) -> None:
         if asked is None:
             continue
         seen, task = asked
-        outcome = _train(slot, seen, task)
+        try:
+            outcome = _train(slot, seen, task)
+        except Exception as error:
+            if _is_its_own(error):
+                ray.get(slot.fail.remote(seen, first_line(error)))
+            raise
         reset_process()
         ray.get(slot.answer.remote(seen, rank, outcome))
 
@@ -56,6 +62,18 @@ def _train(slot: ActorHandle, token: str, task: Task) -> Outcome:
         if stop is not None:
             stop.end()
     return Outcome("result", {**result.to_json(), "objectives": result.objectives})
+
+
+def _is_its_own(error: Exception) -> bool:
+    """Whether a run raised it of itself and would again; of several ranks, one may have died."""
+    alone = ray.train.get_context().get_world_size() == 1
+    return alone or isinstance(error, torch.OutOfMemoryError)
+
+
+def first_line(error: BaseException) -> str:
+    """An error in a line, its type first."""
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 
 
 def _never() -> bool:

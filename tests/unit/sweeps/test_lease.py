@@ -160,6 +160,18 @@ def test_a_request_is_lost_with_its_workers(taken: bool) -> None:
     assert desk.poll("a") == Outcome("lost", reason="killed")
 
 
+def test_what_a_run_raises_fails_it_and_sends_its_workers_away() -> None:
+    desk, group = opened()
+    desk.lease("a", "task")
+    desk.take(group, 0, "")
+    desk.fail("a", "RuntimeError: no")
+    assert desk.group_ended(group, "its workers died"), "they had come to work"
+    assert desk.poll("a") == Outcome("failed", reason="RuntimeError: no")
+    assert not desk.lease("b", "task")  # nobody is there to train it
+    desk.fail("b", "said of nothing")
+    assert desk.poll("a") == Outcome("failed", reason="RuntimeError: no")
+
+
 def test_nothing_is_leased_before_all_workers_have_come() -> None:
     desk = Desk(2)
     group = desk.open_group()
