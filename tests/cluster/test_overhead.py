@@ -15,7 +15,7 @@ from kinesweep.sweeps.journal import Journal
 from kinesweep.sweeps.runner import tune_agenda
 from spaces import load, search
 
-pytestmark = pytest.mark.usefixtures("cluster")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster")]
 TRIALS, OBJECTIVE_S = 500, 0.05
 
 
@@ -51,7 +51,7 @@ class Watched:
         self.ends.append((time.perf_counter(), psutil.Process().memory_info().rss))
 
 
-@pytest.mark.parametrize("kind", ["tpe", pytest.param("random", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ["tpe", "random"])
 def test_500_trials(tmp_path: Path, kind: str) -> None:
     parameters = {"training.learning_rate": {"log": [1e-6, 1.0]}}
     space, recipe = load(tmp_path, search={"kind": kind, "trials": TRIALS}, parameters=parameters)

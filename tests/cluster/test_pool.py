@@ -136,6 +136,7 @@ class Raising:
         raise RuntimeError("no log today")
 
 
+@pytest.mark.slow
 def test_what_a_run_raises_fails_it_at_once(lab: Lab, tmp_path: Path, controllers: int) -> None:
     """It would raise it again: no second try, and the next run finds new workers."""
     space = lab.space(search={"kind": "random", "trials": 2}, resources={"workers": 1, "cpus": 2})

@@ -98,6 +98,7 @@ def test_more_trials_later(home: Path) -> None:
     assert (state["state"], state["of"]) == ("finished", 3)
 
 
+@pytest.mark.slow
 def test_a_sweep_that_its_budget_stops_ends_with_a_bundle(home: Path) -> None:
     changes = ["search.trials=400", "budget.hours=0.025", "scheduler.kind=none"]
     done = kinesweep(home, "submit", "space.yaml", "--name", "cut", *changes)
@@ -109,6 +110,7 @@ def test_a_sweep_that_its_budget_stops_ends_with_a_bundle(home: Path) -> None:
     assert (home / "exports/cut/model.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_a_dry_run_leaves_the_sweep_alone(home: Path) -> None:
     before = sorted(path for path in (home / "sweeps").rglob("*") if path.is_file())
     done = kinesweep(home, "sweep", "space.yaml", "--dry-run")
@@ -119,6 +121,7 @@ def test_a_dry_run_leaves_the_sweep_alone(home: Path) -> None:
     assert list((home / "dry-runs/space/stores").iterdir())
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_nothing_early(home: Path) -> None:
     """Ctrl-C leaves with 130 and no result; the same command with `--resume` goes on."""
     command = [sys.executable, "-m", "kinesweep", "sweep", "space.yaml", "--name", "broken"]
