@@ -32,6 +32,7 @@ TARGETS = {
     "worker": "RayTrainWorker",
     "slot": "_Slot",
 }
+OURS = (*TARGETS.values(), "TrainController")
 
 
 @pytest.fixture(scope="module")
@@ -67,35 +68,28 @@ def alive(name: str) -> int:
     return len(list_actors(filters=[("class_name", "=", name), ("state", "=", "ALIVE")]))
 
 
-@pytest.fixture
-def controllers() -> int:
-    """Those that this process holds: Ray Train's handler of SIGINT keeps the last one's."""
-    return alive("TrainController")
-
-
-def held(controllers: int) -> list[str]:
+def held() -> list[str]:
     """What a cluster at rest must not have, once Ray has tidied up."""
     for _ in range(60):
         groups = [g for g in ray.util.placement_group_table().values() if g["state"] != "REMOVED"]
         found = [f"placement group {g['state']}" for g in groups]
         if (free := ray.available_resources().get("CPU", 0.0)) != 2:
             found.append(f"{2 - free} CPU")
-        found += [name for name in TARGETS.values() if alive(name)]
-        found += ["TrainController"] * (alive("TrainController") > controllers)
+        found += [name for name in OURS if alive(name)]
         if not found:
             return []
         time.sleep(0.5)
     return found
 
 
-def test_pruned_trials_leave_nothing(lab: Lab, tmp_path: Path, controllers: int) -> None:
+def test_pruned_trials_leave_nothing(lab: Lab, tmp_path: Path) -> None:
     scheduler = {"kind": "asha", "grace_evaluations": 1, "reduction": 4}
     made = {"search": {"kind": "random", "trials": 24}, "scheduler": scheduler}
     journal = search(lab, tmp_path, **made)
     states = [trial.state for trial in journal.trials]
     assert states.count("pruned") >= 12
     assert set(states) == {"pruned", "finished"}
-    assert held(controllers) == []
+    assert held() == []
     said = [rows[-1]["finish"] for rows in times(tmp_path).values()]
     assert said.count("pruned") == states.count("pruned")
 
@@ -137,7 +131,7 @@ class Raising:
 
 
 @pytest.mark.slow
-def test_what_a_run_raises_fails_it_at_once(lab: Lab, tmp_path: Path, controllers: int) -> None:
+def test_what_a_run_raises_fails_it_at_once(lab: Lab, tmp_path: Path) -> None:
     """It would raise it again: no second try, and the next run finds new workers."""
     space = lab.space(search={"kind": "random", "trials": 2}, resources={"workers": 1, "cpus": 2})
     journal = Journal(tmp_path)
@@ -147,7 +141,7 @@ def test_what_a_run_raises_fails_it_at_once(lab: Lab, tmp_path: Path, controller
         running.drive(lab.search(space, journal), make_job)
     assert [(t.state, t.deaths) for t in journal.trials] == [("failed", 0)] * 2
     assert all(t.reason == "RuntimeError: no log today" for t in journal.trials)
-    assert held(controllers) == []
+    assert held() == []
 
 
 def starts(notes: dict[str, list[dict[str, Any]]]) -> list[float]:
@@ -159,7 +153,7 @@ def starts(notes: dict[str, list[dict[str, Any]]]) -> list[float]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
-def test_kills(lab: Lab, tmp_path: Path, target: str, controllers: int) -> None:
+def test_kills(lab: Lab, tmp_path: Path, target: str) -> None:
     """Five at random moments: each run is trained once, and ends as if nothing had happened."""
     journal_folder = tmp_path / "sweep"
     slow = make_lab(tmp_path, training={"max_steps": 300, "eval_steps": 20})
@@ -180,7 +174,7 @@ def test_kills(lab: Lab, tmp_path: Path, target: str, controllers: int) -> None:
         assert result_of(slow, journal_folder, trial).weights_sha256 == alone.weights_sha256
     for rows in times(journal_folder).values():
         assert_trained_once(rows, steps=300, eval_steps=20)
-    assert held(controllers) == []
+    assert held() == []
 
 
 def kill(

@@ -49,7 +49,9 @@ def store(recipe: Recipe) -> Store:
 
 def test_ray_changes_no_bit(recipe: Recipe, store: Store, tmp_path: Path, cluster: None) -> None:
     spec = RunSpec(recipe, store.folder, tmp_path / "ray")
+    handler = signal.getsignal(signal.SIGINT)
     on_ray = train_on_ray(spec)
+    assert signal.getsignal(signal.SIGINT) is handler
     alone = train_run(
         RunSpec(recipe, store.folder, tmp_path / "alone"), NullRunLog(), lambda _: True
     )

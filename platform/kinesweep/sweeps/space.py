@@ -74,7 +74,7 @@ class Scheduler(Frozen):
         "token_loss", description="What is compared; early BLEU is near zero and tells little."
     )
     grace_evaluations: int = Field(2, ge=1, description="Evaluations before the first judgement.")
-    reduction: int = Field(3, ge=2, description="One in so many passes a rung.")
+    reduction: int = Field(2, ge=2, description="One in so many passes a rung.")
     brackets: int = Field(3, ge=1, description="Of `hyperband`; each begins `reduction` later.")
 
 

@@ -6,7 +6,10 @@ folder must lie where all workers see it. Starting costs 5 to 10 s, mostly proce
 """
 
 import json
-from collections.abc import Callable, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,23 +72,15 @@ def worker_group(resources: ResourcesConfig, memory: int = 0) -> dict[str, Any]:
     }
 
 
-def train_on_ray(
-    spec: RunSpec,
-    open_log: Callable[[], RunLog] = NullRunLog,
-    callbacks: Sequence[ray.train.UserCallback] = (),
-    retries: int = 1,
-) -> RunResult:
+def train_on_ray(spec: RunSpec, open_log: Callable[[], RunLog] = NullRunLog) -> RunResult:
     """Trains a run on the running Ray.
 
     Args:
         spec: the run; `recipe.resources` says how many workers, cores and GPUs.
         open_log: called on rank 0.
-        callbacks: of Ray Train; inside of a Tune trial its `TuneReportCallback`.
-        retries: worker groups that may die before the run counts as failed; each new one goes on
-            from the last whole checkpoint.
 
     Raises:
-        KinesweepError: as `train_run`; also when the workers died too often.
+        KinesweepError: as `train_run`; also when the workers died more than once.
     """
     trainer = TorchTrainer(
         _worker,
@@ -94,12 +89,13 @@ def train_on_ray(
         run_config=ray.train.RunConfig(
             name=spec.folder.name,
             storage_path=str(spec.folder / _STORAGE),
-            failure_config=ray.train.FailureConfig(max_failures=retries),
-            callbacks=list(callbacks),
+            # New workers go on from the last whole checkpoint.
+            failure_config=ray.train.FailureConfig(max_failures=1),
         ),
     )
     try:
-        trainer.fit()
+        with _interrupts_restored():
+            trainer.fit()
     except Exception as error:
         known = _foreseen(error)
         if known is not None:
@@ -111,6 +107,19 @@ def train_on_ray(
     return result
 
 
+@contextmanager
+def _interrupts_restored() -> Iterator[None]:
+    """Takes Ray Train's handler of Ctrl-C away again, which would stay and hold its controller."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Ray Train sets none here
+        return
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
 def _worker(config: dict[str, Any]) -> None:
     """Body of each worker."""
     task: Task = config["task"]
@@ -118,7 +127,7 @@ def _worker(config: dict[str, Any]) -> None:
 
 
 def _report(metrics: dict[str, float]) -> bool:
-    """Hands an evaluation to Ray Train on every rank; Tune ends a pruned trial by killing it."""
+    """Hands an evaluation to Ray Train, on every rank as it demands; no run is given up here."""
     ray.train.report(dict(metrics))
     return True
 

@@ -146,7 +146,7 @@ def test_code_of_the_folder_never_runs(saved: tuple[Path, PreTrainedModel]) -> N
     config["model_type"] = "theirs"
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "theirs.py").write_text("raise SystemExit('it ran')")
-    refused(folder)
+    assert "custom code" in refused(folder)
 
 
 def test_missing_weights_are_named(saved: tuple[Path, PreTrainedModel]) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -36,13 +37,16 @@ def truth(values: Values) -> float:
     return 30 - off - 0.8 * abs(int(values[LAYERS]) - 3)
 
 
-def course(proposal: Proposal) -> Course:
-    """A run whose loss falls at a rate of its own to a floor that tells of its score."""
+def course(proposal: Proposal, paces: tuple[float, float] = (0.6, 0.8)) -> Course:
+    """A run whose loss falls at a rate of its own to a floor that tells of its score.
+
+    The further apart the paces, the less early losses tell.
+    """
     values = {name: proposal.values.get(name, 0.1) for name in (DROPOUT, SMOOTHING)}
     values |= {RATE: proposal.values[RATE], LAYERS: proposal.values.get(LAYERS, 3)}
     rng = generator(proposal.seed, repr(sorted(values.items())))
     score = truth(values) + rng.normal(0, SEED_SD)
-    pace = rng.uniform(0.6, 0.8)
+    pace = rng.uniform(*paces)
     told = []
     for number in range(1, EVALUATIONS + 1):
         loss = 3 - score / 30 + 3 * math.exp(-pace * number) + rng.normal(0, 0.02)
@@ -51,12 +55,13 @@ def course(proposal: Proposal) -> Course:
     return Course(told, End("finished", {"bleu": score, "token_loss": 3 - score / 30}, "", RUN_S))
 
 
-def winner(space: SearchSpace, recipe: Recipe) -> tuple[float, float]:
+def winner(space: SearchSpace, recipe: Recipe, paces: tuple[float, float]) -> tuple[float, float]:
     """A whole sweep. Returns what its winner is truly worth, and seconds of all search runs."""
     journal, clock = virtual()
-    spent = simulate(search(space, recipe, journal), course, 4, clock)
+    run = partial(course, paces=paces)
+    spent = simulate(search(space, recipe, journal), run, 4, clock)
     chosen = choose(space, recipe, journal.trials)
-    simulate(finals(space, recipe, journal), course, 4, clock)
+    simulate(finals(space, recipe, journal), run, 4, clock)
     found = defaultdict(list)
     for event in journal.events:
         if event["event"] == "run_finished":
@@ -66,7 +71,10 @@ def winner(space: SearchSpace, recipe: Recipe) -> tuple[float, float]:
     return truth(best.values), spent.run_seconds
 
 
-def test_tpe_asha_and_finals_beat_random_search_at_the_same_budget(tmp_path: Path) -> None:
+@pytest.mark.parametrize("paces", [(0.6, 0.8), (0.4, 1.0)])
+def test_tpe_asha_and_finals_beat_random_search_at_the_same_budget(
+    tmp_path: Path, paces: tuple[float, float]
+) -> None:
     """Random search spends what theirs took on whole runs; both settle it in equal finals."""
     plan = {"parameters": PARAMETERS, "baseline": False, "sanity": []}
     final = {"count": 3, "seeds": [101, 102, 103]}
@@ -75,11 +83,11 @@ def test_tpe_asha_and_finals_beat_random_search_at_the_same_budget(tmp_path: Pat
         space, recipe = load(
             tmp_path,
             search={"kind": "tpe", "trials": 60, "seed": seed},
-            scheduler={"kind": "asha", "grace_evaluations": 1, "reduction": 3},
+            scheduler={"kind": "asha"},
             finalists=final,
             **plan,
         )
-        ours, seconds = winner(space, recipe)
+        ours, seconds = winner(space, recipe, paces)
         space, recipe = load(
             tmp_path,
             search={"kind": "random", "trials": math.ceil(seconds / RUN_S), "seed": seed},
@@ -87,7 +95,7 @@ def test_tpe_asha_and_finals_beat_random_search_at_the_same_budget(tmp_path: Pat
             finalists=final,
             **plan,
         )
-        theirs, at_cost = winner(space, recipe)
+        theirs, at_cost = winner(space, recipe, paces)
         assert at_cost >= seconds
         won += ours > theirs
     print(f"TPE + ASHA + finals win {won} of 20")
