@@ -18,11 +18,14 @@ from kinesweep.core.recipe import Recipe
 from kinesweep.core.runlog import NullRunLog, RunLog
 from kinesweep.store import Store
 from kinesweep.store.reader import open_store
+from kinesweep.sweeps.agenda import Agenda, End, Proposal
 from kinesweep.sweeps.budget import Budget
 from kinesweep.sweeps.journal import Journal
+from kinesweep.sweeps.record import write_outcome
 from kinesweep.sweeps.search import Search, SearchFacts
 from kinesweep.sweeps.space import SearchSpace
-from kinesweep.sweeps.sweep import MakeJob, Sweep, run_sweep, write_outcome
+from kinesweep.sweeps.sweep import MakeJob, Sweep, run_sweep
+from kinesweep.training.run import train_run
 
 RATE = "training.learning_rate"
 
@@ -96,6 +99,38 @@ def make_lab(folder: Path, **changes: Any) -> Lab:
     training = {"logging_steps": 1, **changes.pop("training", {})}
     recipe = tiny_recipe(tiny_corpus(folder), folder / "stores", training=training, **changes)
     return Lab(recipe, tiny_store(recipe))
+
+
+class Here:
+    """Drives agendas in this process, one run after the other; for `Sweep.open_runner`."""
+
+    slots = 1
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def __enter__(self) -> "Here":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def drive(self, agenda: Agenda, make_job: MakeJob) -> None:
+        """Runs one to its end."""
+        while not agenda.over:
+            proposal = agenda.propose()
+            assert proposal is not None
+            agenda.end(proposal.key, _train(agenda, proposal, make_job))
+
+
+def _train(agenda: Agenda, proposal: Proposal, make_job: MakeJob) -> End:
+    """One run."""
+    task, began = make_job(proposal).task(), time.monotonic()
+    result = train_run(task.spec(), task.log(), lambda told: agenda.report(proposal.key, told))
+    seconds = time.monotonic() - began
+    if result.status == "finished":
+        return End("finished", result.objectives, seconds=seconds)
+    return End("pruned" if result.reason == "reported" else "failed", {}, "", seconds)
 
 
 def times(folder: Path) -> dict[str, list[dict[str, Any]]]:

@@ -25,8 +25,8 @@ app = typer.Typer(
 for verb in (
     *(data.sample, data.check, data.split, data.extract, data.show),
     *(runs.train, runs.evaluate, runs.translate, runs.export, runs.diff),
-    *(sweeps.plan, sweeps.sweep, sweeps.status),
-    *(services.up, services.down, services.submit),
+    *(sweeps.plan, sweeps.sweep, sweeps.status, sweeps.report),
+    *(services.up, services.down, services.submit, services.ui),
     *(about.schema, about.doctor),
 ):
     app.command()(verb)

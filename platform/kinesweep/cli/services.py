@@ -1,4 +1,4 @@
-"""Verbs on processes: up, down, submit."""
+"""Verbs on processes: up, down, submit, ui."""
 
 from pathlib import Path
 from typing import Annotated
@@ -58,3 +58,23 @@ def submit(
     options += [f"--name={name}"] if name else []
     command = ["sweep", str(space.absolute()), *(arguments or []), *options, base]
     raise typer.Exit(cluster.submit(command, address))
+
+
+@verb
+def ui(
+    name: Annotated[str | None, typer.Argument(help="A sweep's name; default: all.")] = None,
+    json_line: JsonOption = False,
+) -> None:
+    """Start MLflow if it does not run, and print links to sweeps: runs, comparisons, report.
+
+    Example: kinesweep ui sample
+    """
+    from kinesweep.cli.looking import sweep_links
+
+    address, links = sweep_links(name)
+    say(f"MLflow  {address}")
+    for sweep, found in links.items():
+        say(f"\n{sweep}")
+        for what, link in found.items():
+            say(f"  {what:<10} {link or '(too few runs)'}")
+    emit({"mlflow": address, "sweeps": links}, json_line)

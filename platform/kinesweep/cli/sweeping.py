@@ -12,6 +12,7 @@ from typing import Any
 
 from kinesweep import __version__
 from kinesweep.cli.output import say
+from kinesweep.cli.reporting import report_sweep
 from kinesweep.cli.workflows import LogOpener, extract_features, open_logs
 from kinesweep.core.errors import InputError
 from kinesweep.core.hashing import flatten
@@ -22,8 +23,9 @@ from kinesweep.store import Store
 from kinesweep.store.ledger import count_tests, note_test
 from kinesweep.sweeps.loading import load_space
 from kinesweep.sweeps.outcome import Outcome
+from kinesweep.sweeps.record import write_outcome
 from kinesweep.sweeps.space import SearchSpace
-from kinesweep.sweeps.sweep import Sweep, note_tested, run_sweep, write_outcome
+from kinesweep.sweeps.sweep import Sweep, note_tested, run_sweep
 from kinesweep.tracking.factory import MlflowLogs
 from kinesweep.tracking.runlog import RunName
 from kinesweep.training.evaluate import evaluate_model, write_predictions
@@ -47,12 +49,14 @@ class SweepDone:
         outcome: what it found.
         folder: where it lives.
         bundle: the winner's.
+        report: the page.
         tracking: address of its experiment, or empty.
     """
 
     outcome: Outcome
     folder: Path
     bundle: Path
+    report: Path
     tracking: str
 
     def as_dict(self) -> dict[str, Any]:
@@ -62,6 +66,7 @@ class SweepDone:
             **plain,
             "folder": str(self.folder),
             "bundle": str(self.bundle),
+            "report": str(self.report),
             "mlflow": self.tracking,
         }
 
@@ -128,6 +133,8 @@ def _run(space: SearchSpace, recipe: Recipe, folder: Path, bundle: Path, extend:
         note_tested(folder, outcome.test)
         export_winner(outcome, store, bundle)
         whole.artifact(write_outcome(folder, outcome))
+        page = report_sweep(folder)
+        whole.artifact(page.parent)
         mean = outcome.ranking[0].mean
         whole.metrics({f"winner_{outcome.metric}": mean, **means(outcome.test)}, 0)
     except BaseException:
@@ -135,7 +142,8 @@ def _run(space: SearchSpace, recipe: Recipe, folder: Path, bundle: Path, extend:
         raise
     whole.finish("finished")
     logs.replay(folder)
-    return SweepDone(outcome, folder, bundle, logs.uri if isinstance(logs, MlflowLogs) else "")
+    uri = logs.uri if isinstance(logs, MlflowLogs) else ""
+    return SweepDone(outcome, folder, bundle, page, uri)
 
 
 def export_winner(outcome: Outcome, store: Store, bundle: Path) -> Path:

@@ -60,6 +60,7 @@ def sweep(  # noqa: PLR0913 (options of a verb)
         shown = ", ".join(f"{metric} {value:.2f}" for metric, value in scores.items())
         say(f"test, {outcome.winner}, seed {seed}: {shown}")
     say(f"bundle  {done.bundle}")
+    say(f"report  {done.report}")
     say(f"MLflow  {done.tracking or 'not recorded: no server (kinesweep up)'}")
     emit(done.as_dict(), json_line)
 
@@ -121,6 +122,37 @@ def status(
     else:
         console.print(_status_table(rows) if rows else f"no sweeps in {state_home() / 'sweeps'}")
     emit({"sweeps": [asdict(row) for row in rows]}, json_line)
+
+
+@verb
+def report(
+    name: Annotated[str, typer.Argument(help="A finished sweep's name.", show_default=False)],
+    json_line: JsonOption = False,
+) -> None:
+    """Write a sweep's report: a page that needs no network, its data as JSON, a picture.
+
+    A sweep does this at its end; this verb does it again.
+
+    Example: kinesweep report sample
+    """
+    from kinesweep.cli.reporting import report_sweep
+
+    page = report_sweep(sweep_folder(name))
+    say(f"report  {page}")
+    emit({"report": str(page)}, json_line)
+
+
+def sweep_folder(name: str) -> Path:
+    """The folder of a sweep.
+
+    Raises:
+        InputError: there is none of this name.
+    """
+    folder = state_home() / "sweeps" / name
+    if not folder.is_dir():
+        there = sorted(path.name for path in folder.parent.glob("*")) or ["none"]
+        raise InputError(f"there is no sweep `{name}`; there is: {', '.join(there)}")
+    return folder
 
 
 def _statuses(name: str | None) -> "list[Status]":

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from kinesweep.core.errors import CheckpointError
 from kinesweep.sweeps.parameter import Values
 
-JOURNAL = "journal.jsonl"
+JOURNAL, RESULT = "journal.jsonl", "result.json"
 TrialState = Literal["running", "finished", "pruned", "failed"]
 
 

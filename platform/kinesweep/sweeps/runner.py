@@ -61,15 +61,6 @@ class Job:
 MakeJob = Callable[[Proposal], Job]
 
 
-def concurrency(resources: ResourcesConfig) -> int:
-    """How many runs fit in the running cluster at once.
-
-    Raises:
-        ResourceError: not even one.
-    """
-    return slots(resources, live_nodes())
-
-
 def live_nodes() -> list[dict[str, float]]:
     """Resources of each node of the running cluster, `{"CPU": …, "GPU": …}`."""
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -81,10 +72,17 @@ class Runner:
     Args:
         resources: of one run.
         scratch: for Tune's and Train's own files.
+
+    Attributes:
+        slots: runs at a time.
+
+    Raises:
+        ResourceError: not even one run fits in the cluster.
     """
 
     def __init__(self, resources: ResourcesConfig, scratch: Path) -> None:
         self._resources, self._scratch = resources, scratch
+        self.slots = slots(resources, live_nodes())
         self._pool: Pool | None = None
 
     def __enter__(self) -> "Runner":
@@ -100,14 +98,11 @@ class Runner:
         Args:
             agenda: what is to be run; told everything, in this process.
             make_job: picklable; proposal → run.
-
-        Raises:
-            ResourceError: not even one run fits in the cluster.
         """
         if agenda.over:
             return
         if self._pool is None:
-            self._pool = Pool(self._resources, concurrency(self._resources), self._scratch)
+            self._pool = Pool(self._resources, self.slots, self._scratch)
         make_task = _MakeTask(make_job)
         trial = tune.with_parameters(WarmTrial, make_task=make_task, client=self._pool.client)
         tune_agenda(agenda, trial, self._pool.size, self._scratch)

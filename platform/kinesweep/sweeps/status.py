@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kinesweep.sweeps.journal import Trial, read_journal, read_trials, worked_hours
+from kinesweep.sweeps.journal import RESULT, Trial, read_journal, read_trials, worked_hours
 
 _QUIET_S = 900.0
 """A sweep whose journal has been silent for so long is called silent, not running."""
@@ -101,7 +101,7 @@ def _rung(trials: Sequence[Trial]) -> float | None:
 
 def _state(folder: Path, events: Sequence[Mapping[str, Any]], finals: bool, now: float) -> str:
     last = events[-1]["event"] if events else ""
-    if last in ("ranked", "tested") and (folder / "result.json").exists():
+    if last in ("ranked", "tested") and (folder / RESULT).exists():
         return "finished"
     if events and now - events[-1]["time"] > _QUIET_S:
         return "silent"

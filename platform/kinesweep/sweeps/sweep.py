@@ -4,11 +4,10 @@ Every step first looks at what the journal and the run folders hold; so going on
 the same call again. Runs lie in `runs/CONFIG-sSEED` and resume from their own checkpoints.
 """
 
-import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,6 +28,7 @@ from kinesweep.sweeps.journal import Journal, Trial
 from kinesweep.sweeps.loading import apply
 from kinesweep.sweeps.outcome import Outcome, judge
 from kinesweep.sweeps.parameter import Values
+from kinesweep.sweeps.record import Record, write_record
 from kinesweep.sweeps.search import Search, SearchFacts
 from kinesweep.sweeps.space import SearchSpace
 from kinesweep.training.result import RunResult, read_result
@@ -46,6 +46,10 @@ class OpenRunLog(Protocol):
 
 class Runner(Protocol):
     """Runs agendas; see `runner.Runner`."""
+
+    @property
+    def slots(self) -> int:
+        """Runs at a time."""
 
     def drive(self, agenda: Agenda, make_job: runner.MakeJob) -> None:
         """Runs one to its end."""
@@ -141,23 +145,28 @@ def run_sweep(sweep: Sweep, extend: int = 0) -> Outcome:
         CheckpointError: the folder holds another sweep, or no trial was finished.
         ResourceError: a run does not fit in the cluster, or its files on the disk.
     """
-    slots = runner.concurrency(sweep.space.resources)
-    journal = Journal(sweep.folder)
-    try:
-        if journal.begin(sweep.identity, sweep.space.question):
-            sweep.say(f"going on with the sweep in {sweep.folder}")
-        with sweep.open_runner(sweep.space.resources, sweep.folder / "tune") as running:
-            _search(sweep, journal, running, extend, slots)
-            finalists = choose(sweep.space, sweep.recipe, journal.trials)
-            if not any(finalist.ranked for finalist in finalists):
-                raise CheckpointError(_nothing(journal.trials))
-            results = _finals(sweep, journal, running, finalists, slots)
-        outcome = judge(sweep.space, sweep.store, finalists, results, journal)
-        journal.add("ranked", winner=outcome.winner)
-        _drop_search_weights(sweep, journal)
-        return outcome
-    finally:
-        journal.close()
+    with sweep.open_runner(sweep.space.resources, sweep.folder / "tune") as running:
+        journal = Journal(sweep.folder)
+        try:
+            return _run(sweep, journal, running, extend)
+        finally:
+            journal.close()
+
+
+def _run(sweep: Sweep, journal: Journal, running: Runner, extend: int) -> Outcome:
+    """Search, finals, ranking."""
+    if journal.begin(sweep.identity, sweep.space.question):
+        sweep.say(f"going on with the sweep in {sweep.folder}")
+    write_record(sweep.folder, Record(sweep.space, sweep.recipe, sweep.store.folder))
+    _search(sweep, journal, running, extend)
+    finalists = choose(sweep.space, sweep.recipe, journal.trials)
+    if not any(finalist.ranked for finalist in finalists):
+        raise CheckpointError(_nothing(journal.trials))
+    results = _finals(sweep, journal, running, finalists)
+    outcome = judge(sweep.space, sweep.store, finalists, results, journal)
+    journal.add("ranked", winner=outcome.winner)
+    _drop_search_weights(sweep, journal)
+    return outcome
 
 
 def note_tested(folder: Path, scores: Mapping[str, Mapping[str, float]]) -> None:
@@ -168,21 +177,12 @@ def note_tested(folder: Path, scores: Mapping[str, Mapping[str, float]]) -> None
         journal.close()
 
 
-def write_outcome(folder: Path, outcome: Outcome) -> Path:
-    """Writes `result.json` of a sweep, in one step."""
-    path = folder / "result.json"
-    beside = path.with_suffix(".tmp")
-    beside.write_text(json.dumps(asdict(outcome), indent=1, default=str), encoding="utf-8")
-    beside.replace(path)
-    return path
-
-
-def _search(sweep: Sweep, journal: Journal, running: Runner, extend: int, slots: int) -> None:
+def _search(sweep: Sweep, journal: Journal, running: Runner, extend: int) -> None:
     """The search, or what is left of it."""
     space = _extended(sweep.space, journal, extend)
     journal.add("search_started", trials=space.search.trials)
     probable = space.finalists.count + space.baseline
-    budget = Budget(space.budget, space.resources, slots, probable * len(space.final_seeds))
+    budget = Budget(space.budget, space.resources, running.slots, probable * len(space.final_seeds))
     facts = SearchFacts(
         recipe=sweep.recipe,
         config_of=sweep.config_of,
@@ -211,14 +211,13 @@ def _finals(
     journal: Journal,
     running: Runner,
     finalists: Sequence[Finalist],
-    slots: int,
 ) -> dict[str, list[RunResult]]:
     """Trains every finalist on its seeds. Returns finalist → its results."""
     wanted = final_runs(finalists, lambda values, seed: sweep.run_folder(values, seed).name)
     missing = [run for run in wanted if _finished(sweep.folder / RUNS / run.run) is None]
     _check_disk(sweep, len(missing))
     sweep.say(f"finals: {len(wanted)} runs, {len(wanted) - len(missing)} of them finished before")
-    budget = Budget(sweep.space.budget, sweep.space.resources, slots, 0)
+    budget = Budget(sweep.space.budget, sweep.space.resources, running.slots, 0)
 
     def used_up() -> bool:
         return budget.over(Spent(journal.hours(), journal.run_seconds() / 3600, 0, 0))

@@ -147,6 +147,11 @@ def resolve_tracking(
     return MlflowLogs(uri, experiment, home / "services" / "tracking.lock", notice)
 
 
+def known_server(home: Path) -> str:
+    """Address of the server that is meant and runs or is said to, or empty."""
+    return _server(home)[0]
+
+
 def _server(home: Path) -> tuple[str, str]:
     """Address of the server that is meant, or empty, and where it is written."""
     uri = os.environ.get(_VARIABLE, "").strip().rstrip("/")

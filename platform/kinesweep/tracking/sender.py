@@ -11,11 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from kinesweep.tracking.spool import Record, Spool
-from kinesweep.tracking.wire import MAX_METRICS, MAX_NAMES, AwayError, RefusedError, Wire
+from kinesweep.tracking.wire import MAX_METRICS, MAX_NAMES, PARENT, AwayError, RefusedError, Wire
 
 _log = logging.getLogger(__name__)
 _BATCHED = ("metrics", "params", "tags")
-_PARENT = "mlflow.parentRunId"
 
 
 class Sender:
@@ -82,7 +81,7 @@ class Sender:
         experiment = wire.experiment(head["experiment"])
         tags = dict(self.spool.tags)
         if head["parent"] is not None:
-            tags[_PARENT] = wire.parent(experiment, head["parent"], self._lock)
+            tags[PARENT] = wire.parent(experiment, head["parent"], self._lock)
         run_id = wire.run(experiment, head["key"], head["life"], tags, self._lock)
         self.spool.attach(run_id)
         return run_id

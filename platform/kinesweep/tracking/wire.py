@@ -19,7 +19,9 @@ from kinesweep.tracking.spool import Record
 
 RUN_KEY = "kinesweep.run_key"
 STATUS = "kinesweep.status"
+PARENT = "mlflow.parentRunId"
 _LIFE = "kinesweep.life"
+_PAGE = 1000
 MAX_METRICS, MAX_NAMES = 1000, 100
 """Entries that one call may carry: metrics (and everything together); parameters or tags."""
 _MAX_KEY, _MAX_TAG, _MAX_PARAM = 250, 8000, 6000
@@ -124,6 +126,34 @@ class Wire:
             name = run_key.rstrip("/").rsplit("/", 1)[-1]
             made = self._call("create_run", experiment_id, tags=tags, run_name=name)
             return str(made.info.run_id)
+
+    def experiment_id(self, name: str) -> str | None:
+        """Id of an experiment that is there."""
+        found = self._call("get_experiment_by_name", name)
+        return None if found is None else str(found.experiment_id)
+
+    def run_id(self, experiment_id: str, run_key: str) -> str | None:
+        """Id of the run with a key, if it is there."""
+        return next((run for run, _ in self._find(experiment_id, plain_run_key(run_key))), None)
+
+    def children(self, experiment_id: str, parent: str) -> dict[str, str]:
+        """Runs that belong to another one → their phase, oldest first."""
+        asked = f"tags.`{PARENT}` = '{parent}'"
+        found: dict[str, str] = {}
+        page = None
+        while True:
+            runs = self._call(
+                "search_runs",
+                [experiment_id],
+                asked,
+                max_results=_PAGE,
+                order_by=["attributes.start_time ASC"],
+                page_token=page,
+            )
+            found |= {run.info.run_id: run.data.tags.get("phase", "") for run in runs}
+            page = runs.token
+            if not page:
+                return found
 
     def show(self, run_id: str, title: str, running: bool) -> None:
         """Names a run, and marks it as running or leaves its status as it is."""

@@ -52,6 +52,17 @@ def score(
     return Scores(values, signatures)
 
 
+def sentence_chrf(
+    hypotheses: Mapping[str, str], references: Mapping[str, Sequence[str]], protocol: str = "raw"
+) -> dict[str, float]:
+    """Each sentence's chrF by itself, to look at; a corpus score is no mean of these."""
+    treat, metric = _PROTOCOLS[protocol], CHRF()
+    return {
+        key: float(metric.sentence_score(treat(said), [treat(r) for r in references[key]]).score)
+        for key, said in hypotheses.items()
+    }
+
+
 def sentence_statistics(
     hypotheses: Mapping[str, str],
     references: Mapping[str, Sequence[str]],

@@ -1,0 +1,40 @@
+"""Where to look at sweeps: links into MLflow's interface, and the report's file."""
+
+from dataclasses import asdict
+
+from kinesweep.cli.output import say
+from kinesweep.cli.reporting import REPORT
+from kinesweep.core.errors import CheckpointError, InputError, TrackingError
+from kinesweep.core.paths import state_home
+from kinesweep.report import PAGE
+from kinesweep.sweeps.record import read_record
+from kinesweep.tracking.factory import known_server
+from kinesweep.tracking.links import find_links
+from kinesweep.tracking.server import start_server
+
+
+def sweep_links(name: str | None) -> tuple[str, dict[str, dict[str, str]]]:
+    """The server's address (started if none is known), and sweep → what → link.
+
+    Raises:
+        InputError: there is no sweep of this name.
+        TrackingError: the server does not start, or does not know the sweep that was named.
+    """
+    home = state_home()
+    folders = sorted(path for path in (home / "sweeps").glob(name or "*") if path.is_dir())
+    if name and not folders:
+        raise InputError(f"there is no sweep `{name}` in `{home / 'sweeps'}`")
+    uri = known_server(home) or start_server(home).address
+    links = {}
+    for folder in folders:
+        try:
+            question = read_record(folder).space.question
+            found = asdict(find_links(uri, question, str(folder)))
+        except (CheckpointError, TrackingError) as error:
+            if name:
+                raise
+            say(f"{folder.name}: {error}")
+            continue
+        page = folder / REPORT / PAGE
+        links[folder.name] = {**found, **({"file": page.as_uri()} if page.exists() else {})}
+    return uri, links

@@ -1,0 +1,229 @@
+"""A sweep's report: what its folder, its runs and its store hold, put together for `report`."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import optuna
+import yaml
+
+from kinesweep.core.recipe import Recipe
+from kinesweep.core.units import format_bytes
+from kinesweep.report import Curve, Report, Sample, Scores, Trial, write_report
+from kinesweep.store import Store, open_store
+from kinesweep.sweeps.journal import read_journal, read_trials, worked_hours
+from kinesweep.sweeps.outcome import Outcome
+from kinesweep.sweeps.parameter import Parameter
+from kinesweep.sweeps.record import Record, read_outcome, read_record
+from kinesweep.sweeps.space import SearchSpace
+from kinesweep.sweeps.sweep import RUNS, run_name
+from kinesweep.training.evaluate import Prediction, read_predictions
+from kinesweep.training.identity import METRICS
+from kinesweep.training.metrics import read_metrics
+from kinesweep.training.scoring import score, sentence_chrf
+
+REPORT = "report"
+
+
+def report_sweep(folder: Path) -> Path:
+    """Writes the report of a finished sweep into its folder. Returns the page.
+
+    Raises:
+        CheckpointError: no sweep there, or one that is not at its end.
+        StoreError: its features are gone.
+    """
+    return write_report(folder / REPORT, gather(folder))
+
+
+def gather(folder: Path) -> Report:
+    """All that a report shows."""
+    record, outcome = read_record(folder), read_outcome(folder)
+    store = open_store(record.store)
+    events = read_journal(folder)
+    trials = read_trials(events)
+    seen = {text for r in store.records("train") for text in r.clip.texts}
+    return Report(
+        sweep=folder.name,
+        question=outcome.question,
+        answer=outcome.answer,
+        metric=outcome.metric,
+        objectives={m.name: "max" if m.sign > 0 else "min" for m in record.space.objectives},
+        winner=outcome.winner,
+        winner_values=outcome.winner_values,
+        ranking=[vars(line) for line in outcome.ranking],
+        levels=outcome.levels,
+        means=outcome.objectives,
+        front=outcome.front,
+        sanity=outcome.sanity,
+        test=outcome.test,
+        notes=outcome.notes,
+        parameters={n: _parameter(p) for n, p in record.space.searched.items()},
+        trials=[Trial(t.number, t.values, t.state, t.scores, t.reason, t.seconds) for t in trials],
+        curves=_curves(folder, record, trials, events),
+        samples=_samples(outcome, store, seen),
+        parts=_parts(outcome, record.recipe, seen),
+        costs=_costs(folder, store, record.space, trials, events),
+        failures=_failures(trials, events),
+        repeat=_repeat(record, store),
+        space=_yaml(record.space.model_dump(mode="json", by_alias=True, exclude_none=True)),
+        recipe=_yaml(record.recipe.model_dump(mode="json", by_alias=True)),
+    )
+
+
+def _parameter(parameter: Parameter) -> dict[str, str]:
+    """A searched parameter in words, and as Optuna's JSON."""
+    ranges = {"log": parameter.log, "float": parameter.float_, "int": parameter.int_}
+    shown = [f"{low:g} – {high:g} ({kind})" for kind, (low, high) in _given(ranges)]
+    distribution = parameter.distribution()
+    return {
+        "role": parameter.role,
+        "why": parameter.why,
+        "range": shown[0] if shown else ", ".join(map(str, parameter.choices or ())),
+        "distribution": optuna.distributions.distribution_to_json(distribution),
+    }
+
+
+def _given(ranges: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    return [(kind, given) for kind, given in ranges.items() if given is not None]
+
+
+def _curves(
+    folder: Path, record: Record, trials: Sequence[Any], events: Sequence[Mapping[str, Any]]
+) -> list[Curve]:
+    """Every run's evaluations, search first."""
+    seed = record.space.search.seed
+    runs = [
+        (f"trial {t.number}", "search", t.state, run_name(t.config, seed))
+        for t in trials
+        if t.twin is None
+    ]
+    ends = {"run_finished": "finished", "run_failed": "failed"}
+    for event in events:
+        if event["event"] in ends:
+            name = f"{event['finalist']}, seed {event['run'].rpartition('-s')[2]}"
+            runs.append((name, "finals", ends[event["event"]], event["run"]))
+    return [
+        curve
+        for name, phase, state, run in runs
+        if (curve := _curve(name, phase, state, folder / RUNS / run / METRICS)) is not None
+    ]
+
+
+def _curve(name: str, phase: str, state: str, path: Path) -> Curve | None:
+    """One run's, or None when it was never evaluated."""
+    rows = [row for row in read_metrics(path) if "token_loss" in row]
+    if not rows:
+        return None
+    skipped = {"step", "samples"}
+    measured = {key: [row[key] for row in rows] for key in rows[0] if key not in skipped}
+    return Curve(name, phase, state, [row["samples"] for row in rows], measured)
+
+
+def _samples(outcome: Outcome, store: Store, seen: set[str]) -> list[Sample]:
+    """What the winner's exported seed says on validation."""
+    lines = _predictions(Path(outcome.winner_runs[0]), "validation")
+    said = {line.clip_id: line.hypothesis for line in lines}
+    scores = sentence_chrf(said, {line.clip_id: line.references for line in lines})
+    records = {record.clip.id: record for record in store.records("validation")}
+    return [
+        Sample(
+            clip=line.clip_id,
+            signer=records[line.clip_id].clip.signer,
+            frames=max(records[line.clip_id].lengths.values()),
+            reference=line.references[0],
+            hypothesis=line.hypothesis,
+            score=round(scores[line.clip_id], 1),
+            in_train=any(text in seen for text in line.references),
+        )
+        for line in lines
+    ]
+
+
+def _parts(outcome: Outcome, recipe: Recipe, seen: set[str]) -> list[Scores]:
+    """Scores of sentences that occur in train and of the others, validation and test."""
+    found = []
+    for split in ("validation", "test"):
+        runs = [_predictions(Path(run), split) for run in outcome.winner_runs]
+        for known, words in ((True, "that occur in train"), (False, "that do not occur in train")):
+            own = [[p for p in lines if _known(p, seen) is known] for lines in runs]
+            if own and own[0] and all(len(lines) == len(own[0]) for lines in own):
+                scores = [_score(lines, recipe) for lines in own]
+                means = {name: fmean(s[name] for s in scores) for name in scores[0]}
+                found.append(Scores(f"{split}, sentences {words}", len(own[0]), means))
+    return found
+
+
+def _known(prediction: Prediction, seen: set[str]) -> bool:
+    return any(text in seen for text in prediction.references)
+
+
+def _score(lines: Sequence[Prediction], recipe: Recipe) -> dict[str, float]:
+    config = recipe.evaluation
+    said = {line.clip_id: line.hypothesis for line in lines}
+    wanted = {line.clip_id: line.references for line in lines}
+    return score(said, wanted, config.metrics, config.protocol).values
+
+
+def _predictions(run: Path, split: str) -> list[Prediction]:
+    """What a run said; nothing where a split was not decoded."""
+    path = run / "predictions" / f"{split}.tsv"
+    return read_predictions(path) if path.exists() else []
+
+
+def _costs(
+    folder: Path,
+    store: Store,
+    space: SearchSpace,
+    trials: Sequence[Any],
+    events: Sequence[Mapping[str, Any]],
+) -> dict[str, str]:
+    """What the sweep took."""
+    finals = [e for e in events if e["event"] in ("run_finished", "run_failed")]
+    searched = sum(t.seconds for t in trials)
+    settled = sum(e.get("seconds", 0.0) for e in finals)
+    resources = space.resources
+    devices = resources.workers * (resources.gpus or resources.cpus)
+    kind = "GPU" if resources.gpus else "CPU"
+    hours = devices * (searched + settled) / 3600
+    kept = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
+    return {
+        "by the clock": f"{worked_hours(events):.2f} h",
+        "search": f"{searched / 3600:.2f} h of {len(trials)} runs",
+        "finals": f"{settled / 3600:.2f} h of {len(finals)} runs",
+        "devices": f"{devices:g} {kind} a run, {hours:.2f} {kind} h",
+        "features": f"{format_bytes(_bytes(store.folder))} in `{store.folder.name}`",
+        "kept of the runs": format_bytes(kept),
+    }
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _failures(trials: Sequence[Any], events: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What failed, or died and was tried again, and why."""
+    lines = [f"trial {t.number} failed: {t.reason}" for t in trials if t.state == "failed"]
+    words = {"trial_died": "died and was tried again", "run_died": "died and was tried again"}
+    words |= {"run_failed": "failed"}
+    for event in events:
+        if event["event"] in words:
+            who = event.get("run") or f"trial {event['trial']}"
+            lines.append(f"{who} {words[event['event']]}: {event['reason']}")
+    return lines
+
+
+def _repeat(record: Record, store: Store) -> dict[str, str]:
+    """What somebody needs to do the same."""
+    made = record.made_with
+    return {
+        "command": "kinesweep sweep SPACE.yaml (the space and the recipe stand below)",
+        "search seed": str(record.space.search.seed),
+        "seeds of the finals": ", ".join(map(str, record.space.final_seeds)),
+        "features": store.fingerprint,
+        **{name: value for name, value in made.items() if value},
+    }
+
+
+def _yaml(plain: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(dict(plain), sort_keys=False, allow_unicode=True)

@@ -1,0 +1,113 @@
+"""A tiny sweep that has ended, and reports made up for what it has not."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from kinesweep.cli.sweeping import with_test
+from kinesweep.report import Curve, Report, Sample, Scores, Trial
+from kinesweep.sweeps.record import write_outcome
+from kinesweep.sweeps.sweep import Sweep, run_sweep
+from sweeping import RATE, Here, OpenTimed, make_lab
+
+SMOOTHING = "training.label_smoothing_factor"
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a sweep with a question, pruned trials, sanity runs and test scores."""
+    folder = tmp_path_factory.mktemp("finished")
+    lab = make_lab(folder, training={"max_steps": 12, "eval_steps": 4})
+    space = lab.space(
+        search={"kind": "tpe", "trials": 8, "seed": 0},
+        scheduler={"kind": "asha", "grace_evaluations": 1},
+        finalists={"count": 1, "seeds": [1, 2]},
+        sanity=["constant", "nearest", "zeros"],
+        parameters={
+            RATE: {"log": [1e-4, 1e-1], "why": "three decades"},
+            SMOOTHING: {"choices": [0.0, 0.1], "role": "scientific"},
+        },
+    )
+    log = OpenTimed(folder / "times")
+    sweep = Sweep(space, lab.recipe, lab.store, folder / "sweep", log, print, Here)
+    write_outcome(sweep.folder, with_test(run_sweep(sweep), lab.store))
+    return sweep.folder
+
+
+def line(name: str, mean: float, tied: bool = False) -> dict[str, Any]:
+    """One line of a ranking."""
+    scores = {1: mean - 0.5, 2: mean + 0.5}
+    errors = {"seed_error": 0.3, "sentence_error": 0.2, "p_value": 0.5, "tied": tied}
+    behind = {"behind": 1.0, "behind_low": -1.0, "behind_high": 3.0}
+    around = {"low": mean - 1, "high": mean + 1}
+    return {"name": name, "mean": mean, "scores": scores, **around, **behind, **errors}
+
+
+@pytest.fixture
+def made_up() -> Callable[..., Report]:
+    """A report of as many trials as wanted, in which some things may be replaced."""
+
+    def make(trials: int = 12, **changes: Any) -> Report:
+        distribution = optuna.distributions.FloatDistribution(1e-5, 1e-1, log=True)
+        plain = optuna.distributions.distribution_to_json(distribution)
+        own = [
+            Trial(
+                n,
+                {RATE: 1e-5 * 1.02**n},
+                "pruned" if n % 3 == 2 else "finished",
+                {} if n % 3 == 2 else {"bleu": 10 + n / 100},
+                "",
+                9.0,
+            )
+            for n in range(trials)
+        ]
+        samples = list(range(32, 32 * 41, 32))
+        curves = [
+            Curve(
+                f"trial {t.number}",
+                "search",
+                t.state,
+                samples,
+                {"token_loss": [3.0 + 1 / s for s in samples], "bleu": [s / 100 for s in samples]},
+            )
+            for t in own
+        ]
+        said = [
+            Sample(
+                f"clip{n}", f"signer{n % 3}", 40 + n, f"sentence {n}", "said", n % 100, n % 2 == 0
+            )
+            for n in range(60)
+        ]
+        report = Report(
+            sweep="made up",
+            question="Which rate?",
+            answer="trial 3 is best with bleu 20.0 [19.0, 21.0].",
+            metric="bleu",
+            objectives={"bleu": "max"},
+            winner="trial 3",
+            winner_values={RATE: 1e-3},
+            ranking=[line("trial 3", 20.0), line("untuned", 19.0, tied=True)],
+            levels={},
+            means={},
+            front=[],
+            sanity={"always “yes”": 1.5},
+            test={"1": {"bleu": 18.0}},
+            notes=["a note"],
+            parameters={RATE: {"role": "nuisance", "why": "", "range": "…", "distribution": plain}},
+            trials=own,
+            curves=curves,
+            samples=said,
+            parts=[Scores("validation, sentences that occur in train", 30, {"bleu": 21.0})],
+            costs={"by the clock": "1 h"},
+            failures=[],
+            repeat={"seeds": "1, 2"},
+            space="a: 1",
+            recipe="b: 2",
+        )
+        return replace(report, **changes)
+
+    return make
