@@ -9,7 +9,7 @@ CORES  ?= $(shell nproc)
 export OMP_NUM_THREADS := 1
 export RAY_DATA_DISABLE_PROGRESS_BARS := 1
 
-.PHONY: sweep bench soak unit test test-all check lint up down constraints clean help
+.PHONY: sweep bench soak unit test test-all browser check lint up down ui constraints clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -43,12 +43,19 @@ test-all: check  ## everything, as CI runs it
 	$(BIN)/pytest tests/unit -m slow -n $(CORES) -q
 	$(BIN)/pytest tests/conformance tests/golden tests/real -q
 	$(BIN)/pytest tests/cluster -q
+	$(BIN)/pytest tests/browser -q
+
+ui: $(STAMP)  ## start MLflow if it does not run, print links to all sweeps
+	$(BIN)/kinesweep ui
 
 bench: $(STAMP)  ## seconds from one trial to the next: warm slots beside stock Ray
 	PYTHONPATH=tests $(BIN)/python tests/benchmarks/trial_start.py
 
 soak: $(STAMP)  ## drivers, workers and nodes of whole sweeps killed five times each
 	KINESWEEP_KILLS=5 $(BIN)/pytest tests/cluster/test_kills.py -v
+
+browser: $(STAMP)  ## the report and MLflow's pages in Chromium; pictures in build/screenshots
+	$(BIN)/pytest tests/browser -q
 
 check: $(STAMP)  ## format, lint, types, floors, unit
 	$(BIN)/ruff format --check platform tests jobs

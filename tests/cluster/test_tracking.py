@@ -1,5 +1,6 @@
 """Run logs against a real MLflow server: every point arrives once, whatever dies in between."""
 
+import json
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from kinesweep.tracking import server
+from kinesweep.tracking import server, system
 from kinesweep.tracking.factory import SPOOL, MlflowLogs
 from kinesweep.tracking.runlog import RunName
 from kinesweep.tracking.wire import RUN_KEY, Wire
@@ -118,9 +119,11 @@ def test_a_run_arrives_whole(logs, tmp_path):
     assert once(seen, "r", range(10))
     assert run.info.status == "FINISHED" and run.info.run_name == "first run"
     assert run.data.tags["seed"] == "3"
+    assert run.info.start_time <= run.info.end_time
     assert run.data.tags["mlflow.parentRunId"] == seen.run("sweep").info.run_id
     assert "f" * 64 in run.inputs.dataset_inputs[0].dataset.source
-    assert [a.path for a in seen.client.list_artifacts(run.info.run_id)] == ["validation.tsv"]
+    kept = [a.path for a in seen.client.list_artifacts(run.info.run_id)]
+    assert kept == ["validation.json", "validation.tsv"]  # the table, and the file itself
 
 
 @pytest.mark.parametrize("status, shown", [("pruned", "KILLED"), ("failed", "FAILED")])
@@ -317,3 +320,45 @@ def _until(true, timeout_s=30.0):
     while not true():
         assert time.monotonic() < give_up
         time.sleep(0.1)
+
+
+def test_predictions_are_a_table(logs, tmp_path):
+    """As MLflow's interface shows tables; also when they are sent again."""
+    path = tmp_path / "validation.tsv"
+    path.write_text('id\thypothesis\treference\na\t"he said ""hi"""\tbye\n')
+    log = logs.open(RunName("t", "t"), tmp_path)
+    log.artifact(path)
+    log.artifact(path)
+    log.finish("finished")
+    run = Seen(logs).run("t")
+    table = MlflowClient(logs.uri)
+    assert json.loads(run.data.tags["mlflow.loggedArtifacts"]) == [
+        {"path": "validation.json", "type": "table"}
+    ]
+    kept = Path(table.download_artifacts(run.info.run_id, "validation.json", str(tmp_path)))
+    assert json.loads(kept.read_text()) == {
+        "columns": ["id", "hypothesis", "reference"],
+        "data": [["a", 'he said "hi"', "bye"]],
+    }
+
+
+def test_the_machine_is_watched(logs, tmp_path):
+    """Steps of the system's metrics go on over a resume."""
+    for status in ("stopped", "finished"):
+        noted = []
+        log = logs.open(RunName("w", "w"), tmp_path)
+        log.metrics({"loss": 1.0}, 1)
+
+        def note(values, log=log, noted=noted):
+            log._system(values)
+            noted.append(values)
+
+        monitor = system.SystemMonitor(note, every_s=0.2)
+        while len(noted) < 2:
+            time.sleep(0.1)
+        monitor.end()
+        log.finish(status)
+    steps = Seen(logs).steps("w", "system/cpu_utilization_percentage")
+    assert set(steps) == set(range(len(steps)))
+    assert len(steps) >= 4
+    assert set(steps.values()) == {1}

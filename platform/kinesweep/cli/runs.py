@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from kinesweep.cli.data import RecipeArgument
-from kinesweep.cli.output import JsonOption, Overrides, emit, say, verb
+from kinesweep.cli.output import JsonOption, Overrides, emit, progress, say, verb
 
 ModelArgument = Annotated[
     Path, typer.Argument(help="A run folder, its `best`, or a bundle.", show_default=False)
@@ -60,19 +60,25 @@ def evaluate(
 @verb
 def translate(
     bundle: Annotated[Path, typer.Argument(help="An exported bundle.", show_default=False)],
-    files: Annotated[list[Path], typer.Argument(help="`.pose` files.", show_default=False)],
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(help="`.pose` files, folders of them, or a TSV.", show_default=False),
+    ],
     json_line: JsonOption = False,
 ) -> None:
-    """Turn raw pose files into text.
+    """Turn raw pose files into text, a line each: what it is, a tab, the text.
 
-    Example: kinesweep translate .kinesweep/exports/sample .kinesweep/sample/poses/test/*.pose
+    Example: kinesweep translate .kinesweep/exports/sample .kinesweep/sample/poses/test
     """
-    from kinesweep.export import Bundle
+    from kinesweep.export import Bundle, find_inputs
 
-    lines = Bundle.load(bundle).translate(files)
-    for file, line in zip(files, lines, strict=True):
-        typer.echo(f"{file}\t{line}")
-    emit({str(file): line for file, line in zip(files, lines, strict=True)}, json_line)
+    named = find_inputs(inputs)
+    loaded = Bundle.load(bundle)
+    with progress("translate") as update:
+        lines = loaded.translate([clip for _, clip in named], update)
+    for (name, _), line in zip(named, lines, strict=True):
+        typer.echo(f"{name}\t{line}")
+    emit({name: line for (name, _), line in zip(named, lines, strict=True)}, json_line)
 
 
 @verb

@@ -10,13 +10,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kinesweep import __version__
+from kinesweep.cli.crowning import register_winner
 from kinesweep.cli.output import say
 from kinesweep.cli.reporting import report_sweep
 from kinesweep.cli.workflows import LogOpener, extract_features, open_logs
-from kinesweep.core.errors import InputError
+from kinesweep.core.errors import InputError, TrackingError
 from kinesweep.core.hashing import flatten
 from kinesweep.core.paths import state_home
+from kinesweep.core.provenance import provenance
 from kinesweep.core.recipe import Recipe
 from kinesweep.export import export_bundle, verify_bundle
 from kinesweep.store import Store
@@ -127,7 +128,8 @@ def _run(space: SearchSpace, recipe: Recipe, folder: Path, bundle: Path, extend:
     whole.params(sweep_facts(space, store))
     whole.dataset(recipe.name, store.fingerprint)
     try:
-        opener = LogOpener(logs, recipe, parent=str(folder))
+        used = recipe.model_copy(update={"resources": space.resources})
+        opener = LogOpener(logs, used, parent=str(folder))
         outcome = run_sweep(Sweep(space, recipe, store, folder, opener, say), extend)
         outcome = with_test(outcome, store)
         note_tested(folder, outcome.test)
@@ -143,23 +145,49 @@ def _run(space: SearchSpace, recipe: Recipe, folder: Path, bundle: Path, extend:
     whole.finish("finished")
     logs.replay(folder)
     uri = logs.uri if isinstance(logs, MlflowLogs) else ""
+    if isinstance(logs, MlflowLogs):
+        _register(logs, folder, recipe, outcome, store, bundle)
     return SweepDone(outcome, folder, bundle, page, uri)
+
+
+def _register(
+    logs: MlflowLogs, folder: Path, recipe: Recipe, outcome: Outcome, store: Store, bundle: Path
+) -> None:
+    """Registers the winner; a server that is away does not cost the sweep its result."""
+    try:
+        told = register_winner(logs, folder, recipe.name, outcome, store, bundle)
+    except TrackingError as error:
+        told = f"not now: {error}. `kinesweep sweep … --resume` does it"
+    say(f"registry  {told}")
 
 
 def export_winner(outcome: Outcome, store: Store, bundle: Path) -> Path:
     """The bundle of the winner's best seed, verified."""
     run = Path(outcome.winner_runs[0])
     test = outcome.test.get(run.name.rpartition("-s")[2])
-    export_bundle(run, bundle, store, overwrite=True, test=test)
+    export_bundle(run, bundle, store, overwrite=True, test=test, facts=_standing(outcome))
     texts = verify_bundle(bundle, store.folder)
     say(f"bundle verified: {texts} texts are the same in a fresh process")
     return bundle
 
 
+def _standing(outcome: Outcome) -> dict[str, str]:
+    """What the card says of the sweep: the figure to quote is the mean over seeds."""
+    best, trials = outcome.ranking[0], sum(outcome.trials.values())
+    seeds = ", ".join(map(str, best.scores))
+    return {
+        "seeds": f"trained on {seeds}; this is the one that was best on validation",
+        f"validation {outcome.metric}, mean over seeds": f"{best.mean:.2f}"
+        f" [{best.low:.2f}, {best.high:.2f}], 95 %",
+        "chosen from": f"{trials} trials and {len(outcome.ranking)} configurations in the finals",
+        "question": outcome.question,
+    }
+
+
 def sweep_facts(space: SearchSpace, store: Store) -> dict[str, object]:
     """Parameters of a sweep's own run in MLflow."""
     asked = flatten(space.model_dump(mode="json", exclude_none=True))
-    return {**asked, "store": store.fingerprint, "kinesweep": __version__}
+    return {**asked, "store": store.fingerprint, **provenance()}
 
 
 def means(test: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

@@ -17,6 +17,7 @@ from kinesweep.core.config import load
 from kinesweep.core.errors import InputError, StoreError
 from kinesweep.core.hashing import flatten
 from kinesweep.core.paths import state_home
+from kinesweep.core.provenance import provenance
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.runlog import RunLog
 from kinesweep.store import Store, open_store
@@ -205,7 +206,8 @@ class LogOpener:
         plain = flatten(self.recipe.model_dump(mode="json"))
         kept = {k: v for k, v in plain.items() if not k.startswith(("source.", "store."))}
         values = {**kept, **params, "training.seed": seed, "phase": phase}
-        tags = {"config_hash": config, "seed": seed, "phase": phase}
+        own = {"config_hash": config, "seed": seed, "phase": phase}
+        tags = {**own, **{f"made_with.{name}": value for name, value in provenance().items()}}
         log = self.logs.open(RunName(str(folder), title, tags, self.parent), folder)
         log.params(values)
         return log

@@ -14,6 +14,7 @@ from typing import Any
 from kinesweep.core.errors import BundleError, CheckpointError
 from kinesweep.core.hashing import file_sha256, folder_sha256
 from kinesweep.export.card import write_card
+from kinesweep.export.flavor import write_flavor
 from kinesweep.features import build_features
 from kinesweep.store import Store
 from kinesweep.training.files import read_json, write_folder, write_json
@@ -36,6 +37,7 @@ def export_bundle(
     overwrite: bool = False,
     title: str = "",
     test: Mapping[str, float] | None = None,
+    facts: Mapping[str, str] | None = None,
 ) -> Path:
     """Makes a bundle of a finished run.
 
@@ -46,6 +48,7 @@ def export_bundle(
         overwrite: replace a bundle that is there.
         title: what the card is headed with; default: the recipe's name.
         test: scores on test, where they are not part of the run's result.
+        facts: what else the card says, such as the sweep's interval over seeds.
 
     Returns:
         `out`.
@@ -73,7 +76,8 @@ def export_bundle(
         shutil.copyfile(run / "predictions" / "validation.tsv", beside / PREDICTIONS)
         write_json(beside / FEATURES, {**loaded.features, **_reading(loaded, store)})
         write_json(beside / GENERATION, _generation(loaded))
-        write_card(beside, result, store, title, test)
+        write_card(beside, result, store, title, test, facts)
+        write_flavor(beside, result.weights_sha256)
         write_json(beside / MANIFEST, {"format": _FORMAT, "files": folder_sha256(beside)})
 
     out.parent.mkdir(parents=True, exist_ok=True)

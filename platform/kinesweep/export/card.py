@@ -21,8 +21,9 @@ def write_card(
     store: Store,
     title: str = "",
     test: Mapping[str, float] | None = None,
+    facts: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes `card.md`; the folder holds `recipe.yaml` already."""
+    """Writes `card.md`; the folder holds `recipe.yaml` already. `facts` are further rows."""
     recipe = load(Recipe, folder / "recipe.yaml")
     scores = {"validation": result.scores, "test": test or result.test or {}}
     lines = [
@@ -33,6 +34,9 @@ def write_card(
         *_scores(scores, result.signatures, recipe.evaluation),
         "",
         *_facts(recipe, result, store),
+        *(f"| {name} | {value} |" for name, value in (facts or {}).items()),
+        "",
+        *_limits(store),
         "",
         *_usage(recipe.name),
     ]
@@ -68,6 +72,7 @@ def _facts(recipe: Recipe, result: RunResult, store: Store) -> list[str]:
         f"| feature store | `{store.fingerprint}`, stored as {recipe.store.dtype} |",
         f"| configuration | `{recipe.config_hash(store.fingerprint)}` |",
         f"| seed | {recipe.training.seed} |",
+        f"| training took | {result.seconds / 60:.1f} minutes by the clock |",
         f"| training | {result.step} steps, {result.samples} clips seen, best at step"
         f" {result.best_step} |",
         f"| decoding | {generation.num_beams} beams, {generation.max_new_tokens} tokens at the"
@@ -75,6 +80,33 @@ def _facts(recipe: Recipe, result: RunResult, store: Store) -> list[str]:
         f"| weights | `{result.weights_sha256}` |",
         f"| scorings of test | {count_tests(store)} so far on these features |",
         "| licence | not stated; ask the corpus's owner before passing the model on |",
+    ]
+
+
+def _limits(store: Store) -> list[str]:
+    """What the model is for and what it cannot know, from the data that it has seen."""
+    train = store.records("train")
+    signers = {record.clip.signer for record in train} - {""}
+    frames = sorted(max(record.lengths.values()) for record in train)
+    words = {word for record in train for text in record.clip.texts for word in text.split()}
+    seen = {text for record in train for text in record.clip.texts}
+    others = [r.clip for split in store.splits if split != "train" for r in store.records(split)]
+    known = sum(any(text in seen for text in clip.texts) for clip in others)
+    return [
+        "## Intended use",
+        "",
+        "Research on translating motion of the kind that it was trained on: the same layout of"
+        " points, the same language, signing of one person at a time. Its texts are guesses and"
+        " replace no interpreter; decide nothing about people by them.",
+        "",
+        "## Limits",
+        "",
+        f"- Trained on {len(train)} clips of {len(signers) or 'unnamed'} signers:"
+        f" {len(seen)} distinct sentences, {len(words)} distinct words. What it has not seen there"
+        " it can hardly say.",
+        f"- Clips of train have {frames[0]} to {frames[-1]} frames, half of them under"
+        f" {frames[len(frames) // 2]}.",
+        f"- {known} of {len(others)} sentences of the other splits occur in train word for word.",
     ]
 
 

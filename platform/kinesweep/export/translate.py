@@ -6,7 +6,7 @@ hundreds at a time, put together by length.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from kinesweep.batches.collate import Row, Tokens, collate
 from kinesweep.batches.plan import cut
 from kinesweep.core.clip import Clip
-from kinesweep.core.errors import BundleError, ClipError, InputError, KinesweepError
+from kinesweep.core.errors import BundleError, ClipError, KinesweepError
 from kinesweep.core.recipe.data import BatchConfig
 from kinesweep.core.units import Span
 from kinesweep.export.bundle import PROMPTS, STEP, check_files
@@ -26,8 +26,26 @@ from kinesweep.store.dtype import to_store
 from kinesweep.training.decoding import decode
 from kinesweep.training.model_folder import ModelFolder, read_model_folder
 
+Streams = dict[str, NDArray[np.floating]]
 _AT_ONCE = 256
 """Files held in memory: about 50 MB of features."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """One clip to translate.
+
+    Attributes:
+        file: a `.pose` file.
+        span: the part of it that is meant.
+        encoder_prompt: before the frames; None: the bundle's.
+        decoder_prompt: that the text begins with; None: the bundle's.
+    """
+
+    file: Path
+    span: Span = field(default_factory=Span)
+    encoder_prompt: str | None = None
+    decoder_prompt: str | None = None
 
 
 @dataclass(frozen=True)
@@ -66,41 +84,34 @@ class Bundle:
 
     def translate(
         self,
-        files: Sequence[Path],
-        spans: Sequence[Span] | None = None,
-        encoder_prompt: str | None = None,
-        decoder_prompt: str | None = None,
+        inputs: Sequence[Input | Path],
         progress: Callable[[int, int], None] | None = None,
     ) -> list[str]:
-        """The text of each file, in order.
+        """The text of each clip, in order.
 
         Args:
-            files: `.pose` files.
-            spans: the part of each that is meant; default: all of it.
-            encoder_prompt: default: the bundle's.
-            decoder_prompt: default: the bundle's.
-            progress: called with files done and files in all.
+            inputs: clips; a path is a whole file with the bundle's prompts.
+            progress: called with clips done and clips in all.
 
         Raises:
             ClipError: a file cannot be used; it is named.
-            InputError: as many spans as files are needed; or a prompt holds an unknown tag.
+            InputError: a prompt holds an unknown tag.
             BundleError: a file's points give features of another width.
         """
-        parts = [Span()] * len(files) if spans is None else list(spans)
-        if len(parts) != len(files):
-            raise InputError(f"{len(files)} files, but {len(parts)} spans; give one for each file")
-        tokens = self._tokens(encoder_prompt, decoder_prompt)
+        clips = [item if isinstance(item, Input) else Input(item) for item in inputs]
+        known: dict[tuple[str | None, str | None], Tokens] = {}
         lines: list[str] = []
-        for start in range(0, len(files), _AT_ONCE):
-            clips = zip(
-                files[start : start + _AT_ONCE], parts[start : start + _AT_ONCE], strict=True
-            )
-            lines += self._decode([self.features(file, span) for file, span in clips], tokens)
+        for start in range(0, len(clips), _AT_ONCE):
+            part = clips[start : start + _AT_ONCE]
+            prompts = [(clip.encoder_prompt, clip.decoder_prompt) for clip in part]
+            known |= {pair: self._tokens(*pair) for pair in set(prompts) - known.keys()}
+            features = [self.features(clip.file, clip.span) for clip in part]
+            lines += self.decode(features, [known[pair] for pair in prompts])
             if progress is not None:
-                progress(len(lines), len(files))
+                progress(len(lines), len(clips))
         return lines
 
-    def features(self, file: Path, span: Span = Span()) -> dict[str, NDArray[np.floating]]:
+    def features(self, file: Path, span: Span = Span()) -> Streams:
         """Stream → (T, D) of a file, as a store would hold them.
 
         Raises:
@@ -133,16 +144,25 @@ class Bundle:
         )
         return Tokens.of(clip, self.loaded.text)
 
-    def _decode(
-        self, clips: Sequence[dict[str, NDArray[np.floating]]], tokens: Tokens
+    def decode(
+        self, clips: Sequence[Streams], prompts: Sequence[Tokens] | None = None
     ) -> list[str]:
+        """The text of each clip's features, in order.
+
+        Args:
+            clips: stream → (T, D), as `features` gives them.
+            prompts: of each clip; None: the bundle's.
+        """
         recipe, text = self.loaded.recipe, self.loaded.text
+        tokens = prompts or [self._tokens(None, None)] * len(clips)
         lengths = [max(len(x_TD) for x_TD in clip.values()) for clip in clips]
         order = sorted(range(len(clips)), key=lambda index: lengths[index])
         limit = BatchConfig(max_frames=recipe.evaluation.max_frames)
         blank = recipe.batch.ablation == "zeros"
         batches = [
-            collate([Row(str(i), clips[i], tokens) for i in group], text.vocabulary.pad_id, blank)
+            collate(
+                [Row(str(i), clips[i], tokens[i]) for i in group], text.vocabulary.pad_id, blank
+            )
             for group in cut(order, lengths, limit)
         ]
         generation = recipe.generation

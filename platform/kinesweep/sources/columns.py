@@ -32,7 +32,7 @@ NEWEST = {name: meaning for meaning, names in NAMES.items() for name in names}
 
 
 def resolve(
-    header: Sequence[str], ignored: Sequence[str], where: str
+    header: Sequence[str], ignored: Sequence[str], where: str, needs_text: bool = True
 ) -> tuple[dict[str, int], list[Fault]]:
     """Meaning → place of its column, and everything that is wrong with a header."""
     places: dict[str, int] = {}
@@ -50,7 +50,7 @@ def resolve(
             places[meaning] = place
     if "signal" not in places and "input_clip" not in places:
         faults.append((where, "there is no column `signal` (the path of the `.pose` file)"))
-    if "output" not in places:
+    if needs_text and "output" not in places:
         faults.append((where, "there is no column `output` (the text)"))
     return places, faults
 

@@ -38,19 +38,23 @@ class RowReader:
         split: which split they make.
         unit: of the times.
         ignored: columns that may be there unused.
+        needs_text: whether a row without a text is a problem; it is none where it is translated.
     """
 
     table: Table
     split: str
     unit: Literal["ms", "frames"]
     ignored: tuple[str, ...] = ()
+    needs_text: bool = True
 
     def read(self) -> Rows:
         """Every row of the table, and every fault."""
         found = Rows(faults=list(self.table.faults))
         if not self.table.header:
             return found
-        columns, faults = resolve(self.table.header, self.ignored, f"{self.table.name}:1")
+        columns, faults = resolve(
+            self.table.header, self.ignored, f"{self.table.name}:1", self.needs_text
+        )
         found.faults += faults
         if faults:
             return found
@@ -77,7 +81,7 @@ class RowReader:
             found.faults += [(where, text) for text in faults]
             return
         clip = self._clip(values, media, span, order, where)
-        problem = _problem(clip)
+        problem = _problem(clip, self.needs_text)
         if problem:
             found.problems.append(problem)
         else:
@@ -89,7 +93,7 @@ class RowReader:
             split=self.split,
             media=media,
             span=span,
-            texts=(values["output"],),
+            texts=(values.get("output", ""),),
             encoder_prompt=values.get("encoder_prompt", ""),
             decoder_prompt=values.get("decoder_prompt", ""),
             document=values.get("document", ""),
@@ -174,9 +178,9 @@ def _plain(value: float) -> str:
     return str(int(value)) if value == int(value) else repr(value)
 
 
-def _problem(clip: Clip) -> RowProblem | None:
+def _problem(clip: Clip, needs_text: bool) -> RowProblem | None:
     start, end = clip.span.start, clip.span.end
-    if not clip.texts[0]:
+    if needs_text and not clip.texts[0]:
         return RowProblem(clip.row, clip.id, "empty_text", "`output` is empty")
     if start is not None and end is not None and end <= start:
         text = f"the span starts at {_plain(start)} {clip.span.unit} and ends at {_plain(end)}"

@@ -44,18 +44,7 @@ def find_links(uri: str, experiment: str, sweep_key: str) -> Links:
     Raises:
         TrackingError: the server is away, or knows no such sweep.
     """
-    try:
-        wire = Wire(uri)
-        number = wire.experiment_id(experiment)
-        parent = wire.run_id(number, sweep_key) if number else None
-        if number is None or parent is None:
-            raise TrackingError(
-                f"the MLflow server at {uri} knows no run of this sweep; was it swept with another"
-                " server, or with `tracking=none`?"
-            )
-        children = wire.children(number, parent)
-    except AwayError as error:
-        raise TrackingError(f"the MLflow server at {uri} does not answer: {error}") from None
+    number, parent, children = _ask(uri, experiment, sweep_key)
     phases = _by_phase(children)
     filtered = quote(f"tags.mlflow.parentRunId = '{parent}'", safe="")
     return Links(
@@ -64,6 +53,27 @@ def find_links(uri: str, experiment: str, sweep_key: str) -> Links:
         trials=_compare(uri, number, phases.get("search", [])),
         report=f"{uri}/#/experiments/{number}/runs/{parent}/artifacts/report/index.html",
     )
+
+
+def find_run(uri: str, experiment: str, sweep_key: str) -> str:
+    """MLflow's id of a sweep's own run; raises as `find_links`."""
+    return _ask(uri, experiment, sweep_key)[1]
+
+
+def _ask(uri: str, experiment: str, sweep_key: str) -> tuple[str, str, dict[str, str]]:
+    """Ids of experiment and run, and the runs that belong to it → their phase."""
+    try:
+        wire = Wire(uri)
+        number = wire.experiment_id(experiment)
+        run = wire.run_id(number, sweep_key) if number else None
+        if number is None or run is None:
+            raise TrackingError(
+                f"the MLflow server at {uri} knows no run of this sweep; was it swept with another"
+                " server, or with `tracking=none`?"
+            )
+        return number, run, wire.children(number, run)
+    except AwayError as error:
+        raise TrackingError(f"the MLflow server at {uri} does not answer: {error}") from None
 
 
 def _by_phase(children: Mapping[str, str]) -> dict[str, list[str]]:

@@ -19,6 +19,7 @@ from typing import Any
 
 from kinesweep.core.runlog import RunStatus
 from kinesweep.tracking.sender import Sender
+from kinesweep.tracking.system import SystemMonitor
 from kinesweep.tracking.wire import MAX_METRICS, MAX_NAMES, plain_key, value_text
 
 _log = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class MlflowRunLog:
         self._spool = sender.spool
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
+        self._monitor: SystemMonitor | None = None
         if self._spool.pending():
             self._start()
 
@@ -71,6 +73,8 @@ class MlflowRunLog:
         new = {key: value for key, value in plain.items() if step > marks.get(key, step - 1)}
         for part in _parts(new, MAX_METRICS):
             self._append("metrics", part, step)
+        if self._monitor is None:
+            self._monitor = SystemMonitor(self._system)
 
     def artifact(self, path: Path) -> None:
         """Keeps a file (or folder); it must stay where it is until the server has it."""
@@ -89,6 +93,8 @@ class MlflowRunLog:
 
     def finish(self, status: RunStatus) -> None:
         """Ends the record; waits until the server has all of it, unless it is away."""
+        if self._monitor is not None:
+            self._monitor.end()
         if self._spool.status != status:
             self._append("finish", {"status": status})
         self._closing.set()
@@ -102,6 +108,11 @@ class MlflowRunLog:
                 *(self._sender.uri, waiting, self._spool.path),
             )
         self._spool.close()
+
+    def _system(self, values: Mapping[str, float]) -> None:
+        """Notes what the machine does; its steps count on over resumes."""
+        step = max((self._spool.marks.get(key, -1) for key in values), default=-1) + 1
+        self._append("metrics", dict(values), step)
 
     def _append(self, kind: Any, value: Mapping[str, Any], step: int = 0) -> None:
         self._spool.append(kind, value, step)

@@ -82,7 +82,8 @@ class Sender:
         tags = dict(self.spool.tags)
         if head["parent"] is not None:
             tags[PARENT] = wire.parent(experiment, head["parent"], self._lock)
-        run_id = wire.run(experiment, head["key"], head["life"], tags, self._lock)
+        began_ms = self.spool.pending()[0].time_ms  # what is sent is never empty
+        run_id = wire.run(experiment, head["key"], head["life"], tags, self._lock, began_ms)
         self.spool.attach(run_id)
         return run_id
 

@@ -5,6 +5,7 @@ fails soon and the caller decides. The client (a second to import) is loaded wit
 which happens beside training.
 """
 
+import csv
 import fcntl
 import json
 import os
@@ -21,6 +22,7 @@ RUN_KEY = "kinesweep.run_key"
 STATUS = "kinesweep.status"
 PARENT = "mlflow.parentRunId"
 _LIFE = "kinesweep.life"
+_TABLES = "mlflow.loggedArtifacts"
 _PAGE = 1000
 MAX_METRICS, MAX_NAMES = 1000, 100
 """Entries that one call may carry: metrics (and everything together); parameters or tags."""
@@ -32,6 +34,7 @@ _ENV = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 _PERMANENT = frozenset({"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST"})
 
@@ -89,20 +92,26 @@ class Wire:
 
     def experiment(self, name: str) -> str:
         """Id of an experiment; made when missing, brought back when deleted."""
-        found = self._call("get_experiment_by_name", name)
+        found = self.call("get_experiment_by_name", name)
         if found is None:
             try:
-                return str(self._call("create_experiment", name))
+                return str(self.call("create_experiment", name))
             except RefusedError:  # another process was quicker
-                found = self._call("get_experiment_by_name", name)
+                found = self.call("get_experiment_by_name", name)
         if found.lifecycle_stage == "deleted":
-            self._call("restore_experiment", found.experiment_id)
+            self.call("restore_experiment", found.experiment_id)
         return str(found.experiment_id)
 
     def run(
-        self, experiment_id: str, run_key: str, life: str, tags: Mapping[str, str], lock: Path
+        self,
+        experiment_id: str,
+        run_key: str,
+        life: str,
+        tags: Mapping[str, str],
+        lock: Path,
+        began_ms: int,
     ) -> str:
-        """Id of the run with a key, made when missing; `tags` are set when it is.
+        """Id of the run with a key, made when missing; `tags` and its beginning are set when it is.
 
         A run with this key that another life of it recorded (its folder was removed since) stays,
         but loses the key. Processes that share the file `lock` make one run.
@@ -111,11 +120,11 @@ class Wire:
         with _alone(lock):
             for found, its_life in self._find(experiment_id, run_key):
                 if its_life in (life, None):
-                    self._call("set_tag", found, _LIFE, life)
+                    self.call("set_tag", found, _LIFE, life)
                     return found
-                self._call("set_tag", found, RUN_KEY, f"{run_key} (until {found})")
+                self.call("set_tag", found, RUN_KEY, f"{run_key} (until {found})")
             tags = {**tags, RUN_KEY: run_key, _LIFE: life}
-            return str(self._call("create_run", experiment_id, tags=tags).info.run_id)
+            return str(self.call("create_run", experiment_id, began_ms, tags).info.run_id)
 
     def parent(self, experiment_id: str, run_key: str, lock: Path) -> str:
         """Id of the run that others belong to; made when missing, for its own log to take over."""
@@ -124,12 +133,12 @@ class Wire:
             for found, _ in self._find(experiment_id, tags[RUN_KEY]):
                 return found
             name = run_key.rstrip("/").rsplit("/", 1)[-1]
-            made = self._call("create_run", experiment_id, tags=tags, run_name=name)
+            made = self.call("create_run", experiment_id, tags=tags, run_name=name)
             return str(made.info.run_id)
 
     def experiment_id(self, name: str) -> str | None:
         """Id of an experiment that is there."""
-        found = self._call("get_experiment_by_name", name)
+        found = self.call("get_experiment_by_name", name)
         return None if found is None else str(found.experiment_id)
 
     def run_id(self, experiment_id: str, run_key: str) -> str | None:
@@ -142,7 +151,7 @@ class Wire:
         found: dict[str, str] = {}
         page = None
         while True:
-            runs = self._call(
+            runs = self.call(
                 "search_runs",
                 [experiment_id],
                 asked,
@@ -158,7 +167,7 @@ class Wire:
     def show(self, run_id: str, title: str, running: bool) -> None:
         """Names a run, and marks it as running or leaves its status as it is."""
         status = "RUNNING" if running else None
-        self._call("update_run", run_id, status=status, name=title[:_MAX_KEY])
+        self.call("update_run", run_id, status=status, name=title[:_MAX_KEY])
 
     def log_batch(self, run_id: str, records: Sequence[Record]) -> None:
         """Sends tags, parameters and metrics in one call."""
@@ -173,7 +182,7 @@ class Wire:
                 params += [Param(k, v) for k, v in items]
             else:
                 tags += [RunTag(k, v[:_MAX_TAG]) for k, v in items]
-        self._call("log_batch", run_id, metrics=metrics, params=params, tags=tags)
+        self.call("log_batch", run_id, metrics=metrics, params=params, tags=tags)
 
     def log_single(self, run_id: str, record: Record) -> None:
         """Sends an artifact, a data set or the end."""
@@ -183,12 +192,12 @@ class Wire:
             self._dataset(run_id, **record.value)
         else:
             status = record.value["status"]
-            self._call("set_tag", run_id, STATUS, status)
-            self._call("set_terminated", run_id, _STATUS[status], record.time_ms)
+            self.call("set_tag", run_id, STATUS, status)
+            self.call("set_terminated", run_id, _STATUS[status], record.time_ms)
 
     def _find(self, experiment_id: str, run_key: str) -> list[tuple[str, str | None]]:
         """Runs with a key, and whose life of it each recorded, oldest first."""
-        found = self._call("search_runs", [experiment_id], f"tags.`{RUN_KEY}` = '{run_key}'")
+        found = self.call("search_runs", [experiment_id], f"tags.`{RUN_KEY}` = '{run_key}'")
         found = sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
         return [(run.info.run_id, run.data.tags.get(_LIFE)) for run in found]
 
@@ -196,9 +205,25 @@ class Wire:
         if not path.exists():
             raise RefusedError(f"`{path}` is not there any more")
         if path.is_dir():
-            self._call("log_artifacts", run_id, str(path), path.name)
+            self.call("log_artifacts", run_id, str(path), path.name)
         else:
-            self._call("log_artifact", run_id, str(path))
+            self.call("log_artifact", run_id, str(path))
+        if path.suffix == ".tsv":
+            self._table(run_id, path)
+
+    def _table(self, run_id: str, path: Path) -> None:
+        """The same once more as MLflow's interface shows tables and lays runs' side by side."""
+        with path.open(encoding="utf-8", newline="") as file:
+            lines = list(csv.reader(file, delimiter="\t"))
+        if not lines:
+            return
+        heading, *rows = lines
+        name = f"{path.stem}.json"
+        self.call("log_dict", run_id, {"columns": heading, "data": rows}, name)
+        tags = self.call("get_run", run_id).data.tags
+        listed = json.loads(tags.get(_TABLES, "[]"))
+        if (entry := {"path": name, "type": "table"}) not in listed:
+            self.call("set_tag", run_id, _TABLES, json.dumps([*listed, entry]))
 
     def _dataset(self, run_id: str, name: str, digest: str) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -207,9 +232,9 @@ class Wire:
         source = json.dumps({"fingerprint": digest})
         data = Dataset(name, digest[:_MAX_DIGEST], "kinesweep_store", source)
         tags = [InputTag("mlflow.data.context", "training")]
-        self._call("log_inputs", run_id, datasets=[DatasetInput(data, tags)])
+        self.call("log_inputs", run_id, datasets=[DatasetInput(data, tags)])
 
-    def _call(self, method: str, *args: Any, **kwargs: Any) -> Any:
+    def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Calls the client; every failure becomes `RefusedError` or `AwayError`."""
         from mlflow.exceptions import MlflowException, RestException
 

@@ -12,7 +12,7 @@ import kinesweep
 from kinesweep.core.errors import BundleError, ClipError, InputError
 from kinesweep.core.hashing import folder_sha256
 from kinesweep.core.units import Span
-from kinesweep.export import Bundle, translate, verify_bundle
+from kinesweep.export import Bundle, Input, find_inputs, translate, verify_bundle
 from kinesweep.export.verify import compare
 from kinesweep.features import pose
 from kinesweep.sources import build_source
@@ -79,14 +79,31 @@ def test_what_cannot_be_translated_is_named(bundle, expected, tmp_path):
     file = next(iter(expected))
     with pytest.raises(ClipError, match=r"none\.pose"):
         loaded.translate([file, tmp_path / "none.pose"])
-    with pytest.raises(InputError, match="2 files, but 1 spans"):
-        loaded.translate([file, file], [Span()])
     with pytest.raises(InputError, match="__gsl__"):
-        loaded.translate([file], encoder_prompt="__gsl__")
+        loaded.translate([Input(file, encoder_prompt="__gsl__")])
     narrow = {**loaded.loaded.features, "streams": {"pose": {"width": 9}}}
     other = replace(loaded, loaded=replace(loaded.loaded, features=narrow))
     with pytest.raises(BundleError, match="534 features"):
         other.translate([file])
+
+
+def test_files_folders_and_tables(bundle, expected, recipe, tmp_path):
+    """What they mean is translated alike; a table's rows may lack texts and give prompts."""
+    table = Path(recipe.source.validation)
+    listed = find_inputs([table])
+    lines = Bundle.load(bundle).translate([clip for _, clip in listed])
+    by_file = {clip.file: line for (_, clip), line in zip(listed, lines, strict=True)}
+    assert {file: by_file[file] for file in expected} == expected
+    file = next(iter(expected))
+    assert file in [clip.file for _, clip in find_inputs([file.parent])]
+    bare = table.parent / "bare.tsv"
+    bare.write_text(f"signal\tdecoder_prompt\n{file.relative_to(table.parent)}\t__en__\n")
+    ((name, clip),) = find_inputs([bare])
+    assert (name, clip.decoder_prompt, clip.encoder_prompt) == (file.stem, "__en__", None)
+    bare.unlink()
+    for wrong in (tmp_path / "none", tmp_path):
+        with pytest.raises(InputError, match=str(wrong)):
+            find_inputs([wrong])
 
 
 def test_other_feature_code_is_refused(bundle, monkeypatch):

@@ -1,0 +1,62 @@
+"""What people hand to `translate`: files, folders, tables; put out as clips in a stable order."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from kinesweep.core.clip import Clip
+from kinesweep.core.errors import InputError
+from kinesweep.core.paths import inside
+from kinesweep.export.translate import Input
+from kinesweep.sources.pose_rows import POSE_SUFFIX, RowReader
+from kinesweep.sources.table import raise_faults, read_table
+
+_TABLE = ".tsv"
+
+
+def find_inputs(paths: Sequence[Path]) -> list[tuple[str, Input]]:
+    """Every clip that the paths mean, with the name it is shown by.
+
+    A file is itself; a folder is all `.pose` files below it, by name; a `.tsv` is its rows, named
+    by their ids, with their spans and prompts (a column of texts may be missing).
+
+    Raises:
+        InputError: a path is none of these, or there is nothing in it.
+        SourceError: a table is faulty.
+    """
+    found: list[tuple[str, Input]] = []
+    for path in paths:
+        own = _inside(path)
+        if not own:
+            raise InputError(f"`{path}` holds no `{POSE_SUFFIX}` files")
+        found += own
+    return found
+
+
+def _inside(path: Path) -> list[tuple[str, Input]]:
+    if path.is_dir():
+        return [(str(file), Input(file)) for file in sorted(path.rglob(f"*{POSE_SUFFIX}"))]
+    if not path.exists():
+        raise InputError(f"`{path}` does not exist")
+    if path.suffix.lower() == _TABLE:
+        return [(clip.id, _input(path, clip)) for clip in _rows(path)]
+    return [(str(path), Input(path))]
+
+
+def _rows(path: Path) -> list[Clip]:
+    """The clips of a table.
+
+    Raises:
+        SourceError: its faults, all at once.
+        InputError: a row that means nothing.
+    """
+    rows = RowReader(read_table(path, path.name), "test", "ms", needs_text=False).read()
+    raise_faults(rows.faults)
+    if rows.problems:
+        raise InputError("; ".join(f"{p.row}: {p.message}" for p in rows.problems[:3]))
+    return rows.clips
+
+
+def _input(table: Path, clip: Clip) -> Input:
+    """A row; a prompt that it does not give is the bundle's."""
+    file = inside(table.parent.absolute(), clip.media)
+    return Input(file, clip.span, clip.encoder_prompt or None, clip.decoder_prompt or None)

@@ -1,0 +1,70 @@
+"""A bundle as MLflow's `python_function`: `mlflow models serve -m BUNDLE` answers over HTTP.
+
+A row is either `pose`, a `.pose` file's bytes (base64 in JSON), or `features`, frames × numbers as
+`Bundle.features` gives them; the answer is a row `text`. The bundle itself is the MLflow model:
+`MLmodel` in it names this module as the loader.
+"""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kinesweep.core.errors import InputError
+from kinesweep.export.translate import Bundle, Streams
+from kinesweep.training.determinism import pin_process
+
+
+def _load_pyfunc(path: str) -> "Served":
+    """Called by MLflow with the bundle's folder."""
+    bundle = Bundle.load(Path(path))
+    pin_process(bundle.loaded.recipe)
+    return Served(bundle)
+
+
+class Served:
+    """Answers rows; see the module."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+
+    def predict(
+        self, model_input: Any, params: Mapping[str, Any] | None = None
+    ) -> list[dict[str, str]]:
+        """The text of each row of a data frame.
+
+        Raises:
+            InputError: a row has neither or both of `pose` and `features`, or features of another
+                width.
+            ClipError: a pose cannot be used.
+        """
+        rows = model_input.to_dict(orient="records")
+        clips = [self._features(row, number) for number, row in enumerate(rows)]
+        return [{"text": text} for text in self._bundle.decode(clips)]
+
+    def _features(self, row: Mapping[str, Any], number: int) -> Streams:
+        # What a row leaves out is NaN in a data frame, or None.
+        pose, features = row.get("pose"), row.get("features")
+        frames = None if features is None or isinstance(features, float) else list(features)
+        if isinstance(pose, bytes) and frames is None:
+            return self._from_pose(pose)
+        if not isinstance(pose, bytes) and frames is not None:
+            return self._checked(np.asarray([list(frame) for frame in frames], np.float32), number)
+        raise InputError(f"row {number}: give one of `pose` (bytes) and `features`")
+
+    def _from_pose(self, content: bytes) -> Streams:
+        with tempfile.NamedTemporaryFile(suffix=".pose") as file:
+            file.write(content)
+            file.flush()
+            return self._bundle.features(Path(file.name))
+
+    def _checked(self, x_TD: np.ndarray[Any, Any], number: int) -> Streams:
+        (stream, facts), *_ = self._bundle.loaded.features["streams"].items()
+        if x_TD.ndim != 2 or x_TD.shape[1] != facts["width"] or not np.isfinite(x_TD).all():
+            raise InputError(
+                f"row {number}: `features` must be frames × {facts['width']} finite numbers, but"
+                f" has the shape {x_TD.shape}"
+            )
+        return {stream: x_TD}

@@ -1,0 +1,79 @@
+"""What people look at, in a real browser: the report, and MLflow through our links."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Look
+
+pytestmark = pytest.mark.slow
+RATE = "training.learning_rate"
+TRIALS = 5
+
+
+def test_the_report(home: Path, links: dict[str, str], look: "Look") -> None:
+    """It draws every figure, complains of nothing, asks nobody, and tells what its data tells."""
+    page = look.open(links["file"])
+    page.wait_for_selector("#samples tr")
+    drawn = page.locator(".js-plotly-plot .main-svg").count()
+    look.keep("report")
+    assert look.errors == []
+    assert [url for url in look.requests if not url.startswith(("file:", "data:", "blob:"))] == []
+    assert drawn >= 6
+    data = json.loads((home / "sweeps/space/report/report.json").read_text())
+    rows = page.locator("#ranking-table tbody tr")
+    shown = [
+        (rows.nth(n).get_attribute("data-name"), rows.nth(n).locator("td").nth(1).inner_text())
+        for n in range(rows.count())
+    ]
+    assert shown == [(line["name"], f"{line['mean']:.2f}") for line in data["ranking"]]
+    assert page.locator("#answer").inner_text() == data["answer"]
+
+
+def test_leafing_through_translations(links: dict[str, str], look: "Look") -> None:
+    page = look.open(links["file"])
+    scores = page.locator("#samples td:nth-child(4)")
+    worst = [float(text) for text in scores.all_inner_texts()]
+    assert worst == sorted(worst)
+    page.select_option("#order", "best")
+    best = [float(text) for text in scores.all_inner_texts()]
+    assert best == sorted(best, reverse=True)
+    signers = page.locator("#signer option").all_inner_texts()[1:]
+    page.select_option("#signer", signers[0])
+    assert set(page.locator("#samples td:nth-child(2)").all_inner_texts()) == {signers[0]}
+    page.fill("#words", "no clip says this")
+    assert page.locator("#place").inner_text() == "none"
+
+
+def test_mlflow_compares_the_finalists(links: dict[str, str], look: "Look") -> None:
+    """Parameters and scores of every final run, and every trial in parallel coordinates."""
+    page = look.open(links["finalists"])
+    page.get_by_text("Comparing 6 Runs").first.wait_for()
+    page.wait_for_selector(".js-plotly-plot")
+    text = page.inner_text("body")
+    look.keep("mlflow-finalists")
+    for wanted in (RATE, "model.backbone.scratch.dropout", "training.seed", "bleu", "finals"):
+        assert wanted in text, wanted
+    page = look.open(links["trials"])
+    page.get_by_text(f"Comparing {TRIALS} Runs").first.wait_for()
+    plot = page.wait_for_selector(".js-plotly-plot")
+    assert plot is not None
+    axes = plot.evaluate("plot => plot.data[0].dimensions.map(d => [d.label, d.values.length])")
+    assert {RATE, "model.backbone.scratch.dropout"} <= {label for label, _ in axes}
+    assert {count for _, count in axes} == {TRIALS}
+    look.keep("mlflow-trials")
+
+
+def test_mlflow_lists_the_runs_and_shows_the_report(links: dict[str, str], look: "Look") -> None:
+    page = look.open(links["runs"])
+    # The trials, two seeds of two finalists and of the untuned recipe, and their parent.
+    page.get_by_text(f"{TRIALS + 6 + 1}").first.wait_for()
+    page.get_by_text("matching runs").first.wait_for()
+    look.keep("mlflow-runs")
+    page = look.open(links["report"])
+    frame = page.frame_locator("iframe").first
+    frame.locator("#answer").wait_for()
+    look.keep("mlflow-report")

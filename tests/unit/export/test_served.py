@@ -1,0 +1,96 @@
+"""A bundle as an MLflow model."""
+
+import base64
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import kinesweep
+from kinesweep.export import Bundle, export_bundle
+from kinesweep.training.evaluate import read_predictions
+
+ENV = {
+    "PYTHONPATH": str(Path(kinesweep.__file__).parents[1]),
+    "OMP_NUM_THREADS": "1",
+    # MLflow starts `uvicorn` by name.
+    "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+}
+
+
+@pytest.fixture(scope="module")
+def served(run, store, tmp_path_factory) -> Path:
+    return export_bundle(run, tmp_path_factory.mktemp("served") / "bundle", store)
+
+
+@pytest.fixture(scope="module")
+def address(served: Path) -> Iterator[str]:
+    """`mlflow models serve` on it, in this environment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(served)]
+    command += ["--env-manager", "local", "-h", "127.0.0.1", "-p", str(port)]
+    started = subprocess.Popen(command, env={**os.environ, **ENV}, start_new_session=True)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        _wait(started, address)
+        yield address
+    finally:
+        os.killpg(started.pid, 15)
+        started.wait(30)
+
+
+def _wait(started: subprocess.Popen[bytes], address: str) -> None:
+    for _ in range(240):
+        assert started.poll() is None, "the server ended"
+        try:
+            with urllib.request.urlopen(f"{address}/ping", timeout=2):
+                return
+        except OSError:
+            time.sleep(0.5)
+    raise AssertionError("the server did not come up")
+
+
+def ask(address: str, rows: list[dict[str, object]]) -> list[str]:
+    body = json.dumps({"dataframe_records": rows}).encode()
+    request = urllib.request.Request(
+        f"{address}/invocations", body, {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=120) as reply:
+        return [row["text"] for row in json.loads(reply.read())["predictions"]]
+
+
+def test_it_answers_over_http(served, address, recipe, run) -> None:
+    """A pose file's bytes and its features give the text of the evaluation."""
+    lines = read_predictions(run / "predictions/validation.tsv")[:3]
+    root = Path(recipe.source.validation).parent
+    files = [next(root.rglob(f"{line.clip_id}.pose")) for line in lines]
+    poses = [{"pose": base64.b64encode(file.read_bytes()).decode()} for file in files]
+    wanted = [line.hypothesis for line in lines]
+    assert ask(address, poses) == wanted
+    bundle = Bundle.load(served)
+    features = [{"features": bundle.features(file)["pose"].tolist()} for file in files]
+    assert ask(address, features) == wanted
+
+
+@pytest.mark.parametrize(
+    ("row", "wanted"),
+    [
+        ({"features": [[1.0, 2.0]]}, "finite numbers"),
+        ({"pose": base64.b64encode(b"no pose").decode()}, "pose"),
+    ],
+)
+def test_what_cannot_be_read_is_said(address: str, row: dict[str, object], wanted: str) -> None:
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        ask(address, [row])
+    assert refused.value.code in (400, 500)
+    assert wanted in refused.value.read().decode()
