@@ -72,8 +72,8 @@ def translate(
     """
     from kinesweep.export import Bundle, find_inputs
 
-    named = find_inputs(inputs)
     loaded = Bundle.load(bundle)
+    named = find_inputs(inputs)
     with progress("translate") as update:
         lines = loaded.translate([clip for _, clip in named], update)
     for (name, _), line in zip(named, lines, strict=True):
