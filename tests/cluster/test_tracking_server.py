@@ -50,6 +50,26 @@ def test_one_server_whoever_starts_it(tmp_path):
         server.stop_server(tmp_path)
 
 
+def test_the_database_is_remembered_and_hidden(tmp_path, monkeypatch):
+    """The next start takes the same one; a password is neither shown nor readable by others."""
+    other = f"sqlite:///{tmp_path / 'other-secret.db'}"
+    try:
+        service = server.start_server(tmp_path, backend_store=other)
+        with pytest.raises(TrackingError, match="another database"):
+            server.start_server(tmp_path, backend_store="sqlite")
+        commands = [" ".join(p.cmdline()) for p in _group(service)]
+        assert commands and not any("other-secret" in command for command in commands)
+        assert (tmp_path / "services/backend_store").stat().st_mode & 0o077 == 0
+        server.stop_server(tmp_path)
+        server.start_server(tmp_path)
+        assert (tmp_path / "other-secret.db").exists() and not (tmp_path / "mlflow.db").exists()
+    finally:
+        server.stop_server(tmp_path)
+    monkeypatch.setattr(server, "find_spec", lambda name: None)
+    with pytest.raises(TrackingError, match=r"kinesweep\[postgres\]"):
+        server.start_server(tmp_path, backend_store="postgresql://me:secret@nowhere/x")
+
+
 def test_a_server_that_cannot_start_says_why(tmp_path):
     (tmp_path / "mlflow.db").write_text("this is not a database" * 100)
     with pytest.raises(TrackingError, match=r"(?s)mlflow server ended.*file is not a database"):

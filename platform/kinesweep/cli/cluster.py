@@ -4,12 +4,15 @@ A local head and its dashboard listen on 127.0.0.1 alone and ask for a token tha
 folder, so that nothing is written to the home folder and no other user can run code here.
 """
 
+import fcntl
 import os
 import secrets
 import sys
+import tempfile
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -96,18 +99,19 @@ def dashboard_of(head: Service) -> str:
     return f"http://{host}:{int(port) + 1}"
 
 
-def up(cores: int | None) -> tuple[Service, Service]:
+def up(cores: int | None, backend_store: str | None = None) -> tuple[Service, Service]:
     """Starts MLflow and a Ray head, or finds them running.
 
     Raises:
         TrackingError: one of them does not start.
     """
     home = state_home()
-    mlflow = start_server(home)
+    mlflow = start_server(home, backend_store=backend_store)
     with starting(home, NAME):
         head = running_head(home)
         if head is None:
-            head = _start_head(home, cores or len(os.sched_getaffinity(0)))
+            with _one_at_a_time():
+                head = _start_head(home, cores or len(os.sched_getaffinity(0)))
     return mlflow, head
 
 
@@ -187,6 +191,14 @@ def _quoted(command: Sequence[str]) -> str:
     import shlex
 
     return shlex.join(command)
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Keeps other heads of this user from choosing the same ports, which Ray would share."""
+    with (Path(tempfile.gettempdir()) / f"kinesweep-{os.getuid()}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _start_head(home: Path, cores: int) -> Service:

@@ -1,5 +1,6 @@
 """A sweep's report: what its folder, its runs and its store hold, put together for `report`."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -115,9 +116,14 @@ def _curve(name: str, phase: str, state: str, path: Path) -> Curve | None:
     rows = [row for row in read_metrics(path) if "token_loss" in row]
     if not rows:
         return None
-    skipped = {"step", "samples"}
-    measured = {key: [row[key] for row in rows] for key in rows[0] if key not in skipped}
+    names = {name for row in rows for name in row} - {"step", "samples"}
+    measured = {name: [_finite(row.get(name)) for row in rows] for name in sorted(names)}
     return Curve(name, phase, state, [row["samples"] for row in rows], measured)
+
+
+def _finite(value: float | None) -> float | None:
+    """A number that JSON knows; a diverged run's loss is a gap in its curve."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _samples(outcome: Outcome, store: Store, seen: set[str]) -> list[Sample]:

@@ -12,13 +12,17 @@ from kinesweep.cli.output import JsonOption, emit, say, verb
 @verb
 def up(
     cores: Annotated[int | None, typer.Option(min=1, help="For Ray; default: all.")] = None,
+    backend_store: Annotated[
+        str | None,
+        typer.Option(help="MLflow's database: postgresql://…, or sqlite; default: the last one."),
+    ] = None,
     json_line: JsonOption = False,
 ) -> None:
     """Start MLflow and a local Ray, on loopback; what runs already is left alone.
 
     Example: kinesweep up --cores 2
     """
-    mlflow, head = cluster.up(cores)
+    mlflow, head = cluster.up(cores, backend_store)
     say(f"MLflow  {mlflow.address}")
     say(f"Ray     {cluster.dashboard_of(head)}")
     emit({"mlflow": mlflow.address, "ray": cluster.dashboard_of(head)}, json_line)

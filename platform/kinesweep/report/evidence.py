@@ -35,14 +35,14 @@ class Curve:
         phase: `search` or `finals`.
         state: how it ended.
         samples: clips seen at each evaluation.
-        measured: metric → value at each evaluation.
+        measured: metric → value at each evaluation, None where it was no number.
     """
 
     name: str
     phase: str
     state: str
     samples: Sequence[float]
-    measured: Mapping[str, Sequence[float]]
+    measured: Mapping[str, Sequence[float | None]]
 
 
 @dataclass(frozen=True)

@@ -183,7 +183,9 @@ def _figure(key: str, title: str, text: str, draw: Callable[[], go.Figure], miss
     if missing:
         return Figure(key, title, text, None, missing)
     try:
-        drawn = draw()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Optuna on what we know: experimental, our own target
+            drawn = draw()
     except (ValueError, RuntimeError) as error:
         return Figure(key, title, text, None, str(error))
     drawn.update_layout(**_LAYOUT, title=None)
@@ -236,11 +238,12 @@ def _line(curve: Curve, metric: str, first: bool) -> go.Scatter:
     """One run's curve; runs of one configuration share a switch in the legend."""
     every = max(1, len(curve.samples) // _MOST_POINTS)
     keep = [i for i in range(len(curve.samples)) if i % every == 0 or i == len(curve.samples) - 1]
+    measured = curve.measured[metric]
     grey = curve.state in ("pruned", "failed")
     line = {"color": _GREY, "width": 1} if grey else {"width": 1.5}
     return go.Scatter(
         x=[curve.samples[i] for i in keep],
-        y=[round(curve.measured[metric][i], 4) for i in keep],
+        y=[None if (y := measured[i]) is None else round(y, 4) for i in keep],
         name=f"{curve.name}{' (pruned)' if curve.state == 'pruned' else ''}",
         legendgroup=curve.name,
         showlegend=first and not grey,

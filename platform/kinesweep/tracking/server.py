@@ -1,4 +1,4 @@
-"""One MLflow server for a state folder: SQLite behind it, loopback before it.
+"""One MLflow server for a state folder: SQLite or PostgreSQL behind it, loopback before it.
 
 Everybody speaks HTTP to it: with 20 metrics a call, 8 processes that open the database themselves
 wait for each other, and each first touch would race on the schema. One worker process serves 16
@@ -11,6 +11,7 @@ import socket
 import sys
 import urllib.error
 import urllib.request
+from importlib.util import find_spec
 from pathlib import Path
 
 from kinesweep.core.errors import TrackingError
@@ -22,6 +23,7 @@ _WORKERS = 1
 _HEALTH_TIMEOUT_S = 2.0
 _START_TIMEOUT_S = 180.0
 """The first start makes the database: 9 s on four idle cores, a minute on busy ones."""
+_STORE_VARIABLE, _STORE_FILE = "MLFLOW_BACKEND_STORE_URI", "backend_store"
 _QUIET = {
     # Jobs are for its assistants and judges: five more processes.
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -30,20 +32,28 @@ _QUIET = {
 
 
 def start_server(
-    home: Path, port: int | None = None, timeout_s: float = _START_TIMEOUT_S
+    home: Path,
+    port: int | None = None,
+    timeout_s: float = _START_TIMEOUT_S,
+    backend_store: str | None = None,
 ) -> Service:
     """The running server of a state folder, started if there is none.
 
     Args:
         home: the state folder, absolute.
+        backend_store: address of the database, such as `postgresql://user:password@host/name`, or
+            `sqlite` for the one in the state folder. Default: that of the last start. It may hold
+            a password: it lies in a file that only its owner reads, and on no command line.
         port: default: that of the last start if it is free (addresses stay valid), else a free one.
         timeout_s: how long it may take to answer.
 
     Raises:
-        TrackingError: the port is taken, another port is served, or it does not come up.
+        TrackingError: the port is taken, another port or database is served, a package for the
+            database is missing, or it does not come up.
     """
     with starting(home, NAME):
         last = recorded(home, NAME)
+        store = _choose_store(home, backend_store, running=last is not None and last.alive)
         if last is not None and last.alive:
             if port is not None and last.address != _address(port):
                 raise TrackingError(
@@ -55,7 +65,9 @@ def start_server(
         if last is not None:
             stop(last)  # children that outlived it would hold the port and the database
         address = _address(_choose_port(port, last))
-        service = start(home, NAME, _command(home, address), address, _QUIET)
+        service = start(
+            home, NAME, _command(home, address), address, {**_QUIET, _STORE_VARIABLE: store}
+        )
         wait_until(service, lambda: answers(address), timeout_s)
         return service
 
@@ -87,11 +99,30 @@ def _command(home: Path, address: str) -> list[str]:
     host, port = address.removeprefix("http://").split(":")
     return [
         *(sys.executable, "-m", "mlflow", "server"),
-        *("--backend-store-uri", f"sqlite:///{home / 'mlflow.db'}"),
         *("--artifacts-destination", str(home / "mlflow-artifacts")),
         *("--host", host, "--port", port, "--workers", str(_WORKERS)),
         *("--uvicorn-opts", "--log-level warning"),
     ]
+
+
+def _choose_store(home: Path, wanted: str | None, running: bool) -> str:
+    """Address of the database, and notes it for the next start."""
+    own = f"sqlite:///{home / 'mlflow.db'}"
+    noted = home / "services" / _STORE_FILE
+    last = noted.read_text(encoding="utf-8") if noted.exists() else own
+    if wanted is None:
+        return last
+    store = own if wanted == "sqlite" else wanted
+    if running and store != last:
+        raise TrackingError(
+            "an MLflow server runs on another database; stop it first (`kinesweep down`)"
+        )
+    if store.startswith("postgresql") and find_spec("psycopg") is None:
+        raise TrackingError("PostgreSQL needs a package: pip install 'kinesweep[postgres]'")
+    noted.unlink(missing_ok=True)
+    noted.touch(mode=0o600)
+    noted.write_text(store, encoding="utf-8")
+    return store
 
 
 def _address(port: int) -> str:

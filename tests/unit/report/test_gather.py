@@ -1,6 +1,7 @@
 """What a report says of a finished sweep is what its folder holds."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,17 @@ def test_secrets_stay_out(finished: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_sweep_that_goes_on_has_no_report(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="kinesweep status"):
         report_sweep(tmp_path)
+
+
+def test_a_loss_that_is_no_number_is_a_gap(finished: Path, tmp_path: Path) -> None:
+    """A diverged run must not cost the report."""
+    copy = tmp_path / "sweep"
+    shutil.copytree(finished, copy)
+    metrics = sorted(copy.glob("runs/*/metrics.jsonl"))[0]
+    row = {"step": 99, "samples": 999, "token_loss": float("nan")}
+    metrics.write_text(metrics.read_text() + json.dumps(row) + "\n")
+    page = report_sweep(copy)
+    curves = json.loads((page.parent / "report.json").read_text())["curves"]
+    (broken,) = [curve for curve in curves if 999 in curve["samples"]]
+    assert broken["measured"]["token_loss"][-1] is None
+    assert broken["measured"]["bleu"][-1] is None

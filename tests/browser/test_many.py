@@ -1,0 +1,53 @@
+"""MLflow's comparison of 300 runs opens through our link."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param
+
+from kinesweep.tracking import server
+from kinesweep.tracking.links import Links, find_links
+from kinesweep.tracking.wire import PARENT, RUN_KEY
+from needs import need
+
+if TYPE_CHECKING:
+    from conftest import Look
+
+pytestmark = pytest.mark.slow
+RUNS = 300
+
+
+@pytest.fixture(scope="module")
+def links(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Links]:
+    """To a sweep of many runs, made up."""
+    need("chromium")
+    home = tmp_path_factory.mktemp("many")
+    uri = server.start_server(home).address
+    client = MlflowClient(uri)
+    experiment = client.create_experiment("many")
+    parent = client.create_run(experiment, tags={RUN_KEY: "sweep"}).info.run_id
+
+    def make(number: int) -> None:
+        tags = {PARENT: parent, "phase": "search"}
+        run = client.create_run(experiment, tags=tags, run_name=f"search {number}").info.run_id
+        scores = [Metric("bleu", number / 10, 0, 0)]
+        client.log_batch(run, scores, [Param("rate", str(number / 1000))])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(make, range(RUNS)))
+    yield find_links(uri, "many", "sweep")
+    server.stop_server(home)
+
+
+def test_300_runs_beside_each_other(links: Links, look: "Look") -> None:
+    assert links.finalists == ""  # there are none
+    page = look.open(links.trials)
+    page.get_by_text(f"Comparing {RUNS} Runs").first.wait_for()
+    plot = page.wait_for_selector(".js-plotly-plot")
+    assert plot is not None
+    axes = plot.evaluate("plot => plot.data[0].dimensions.map(d => [d.label, d.values.length])")
+    assert dict(axes) == {"rate": RUNS, "bleu": RUNS}
+    look.keep("mlflow-300")

@@ -1,0 +1,169 @@
+"""Tracking under load: many writers, SQLite and PostgreSQL; and what it costs a run."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+from mlflow import MlflowClient
+
+from corpus import tiny_corpus, tiny_recipe, tiny_store
+from kinesweep.tracking import server
+from kinesweep.tracking.factory import MlflowLogs
+from kinesweep.tracking.runlog import RunName
+from kinesweep.training.result import RunSpec
+from kinesweep.training.run import train_run
+from needs import need
+
+pytestmark = pytest.mark.slow
+WRITERS, STEPS, METRICS = 16, 500, 20
+WRITER = textwrap.dedent(
+    """
+    import sys
+    from pathlib import Path
+    from kinesweep.tracking.factory import MlflowLogs
+    from kinesweep.tracking.runlog import RunName
+
+    uri, lock, folder, key, steps, metrics = sys.argv[1:]
+    log = MlflowLogs(uri, "load", Path(lock)).open(RunName(key, key, {}, "sweep"), Path(folder))
+    for step in range(int(steps)):
+        log.metrics({f"m{n}": step + n / 100 for n in range(int(metrics))}, step)
+    log.finish("finished")
+    """
+)
+
+
+@pytest.fixture
+def postgres() -> Iterator[str]:
+    """A PostgreSQL of this test alone, on loopback; its address."""
+    initdb = need("initdb", "/usr/lib/postgresql/15/bin/initdb")
+    program = need("postgres", "/usr/lib/postgresql/15/bin/postgres")
+    folder = Path(tempfile.mkdtemp(prefix="kinesweep-pg-"))
+    # It refuses to run as root.
+    owner = {"user": "postgres", "group": "postgres"} if os.getuid() == 0 else {}
+    if owner:
+        shutil.chown(folder, "postgres", "postgres")
+    data = folder / "data"
+    made = [initdb, "-D", str(data), "-U", "me", "--auth=trust", "--no-sync"]
+    subprocess.run(made, check=True, cwd=folder, stdout=subprocess.DEVNULL, **owner)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [program, "-D", str(data), "-p", str(port), "-h", "127.0.0.1", "-k", str(folder)]
+    running = subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL, **owner)
+    try:
+        _wait_for(port)
+        yield f"postgresql://me@127.0.0.1:{port}/postgres"
+    finally:
+        running.terminate()
+        running.wait(30)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait_for(port: int) -> None:
+    for _ in range(300):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise AssertionError("PostgreSQL did not start")
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+def test_16_writers_lose_nothing(
+    database: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Every point of every metric of every writer, once."""
+    store = request.getfixturevalue("postgres") if database == "postgres" else None
+    uri = server.start_server(tmp_path, backend_store=store).address
+    try:
+        began = time.monotonic()
+        writers = [_writer(uri, tmp_path, number) for number in range(WRITERS)]
+        assert [writer.wait(600) for writer in writers] == [0] * WRITERS
+        print(f"{database}: {WRITERS * STEPS * METRICS} points in {time.monotonic() - began:.0f} s")
+        _check(uri)
+    finally:
+        server.stop_server(tmp_path)
+
+
+def _writer(uri: str, folder: Path, number: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", WRITER, uri, str(folder / "lock"), str(folder / str(number))]
+    env = {**os.environ, "PYTHONPATH": str(Path(server.__file__).parents[2])}
+    return subprocess.Popen([*command, f"w{number}", str(STEPS), str(METRICS)], env=env)
+
+
+def _check(uri: str) -> None:
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("load").experiment_id
+    runs = [run for run in client.search_runs([experiment]) if run.data.metrics]
+    assert len(runs) == WRITERS
+    asked = [(run.info.run_id, n) for run in runs for n in range(METRICS)]
+
+    def points(item: tuple[str, int]) -> list[tuple[int, float]]:
+        run, n = item
+        history = client.get_metric_history(run, f"m{n}")
+        return sorted((point.step, point.value) for point in history)
+
+    with ThreadPoolExecutor(4) as pool:
+        for (_, n), found in zip(asked, pool.map(points, asked), strict=True):
+            assert found == [(step, step + n / 100) for step in range(STEPS)]
+
+
+def test_it_takes_less_than_two_percent_of_a_run(tmp_path: Path) -> None:
+    """CPU of tracking's threads and time in its calls, beside the run's seconds."""
+    training = {"max_steps": 1500, "eval_steps": 500, "logging_steps": 10}
+    recipe = tiny_recipe(tiny_corpus(tmp_path), tmp_path / "stores", training=training)
+    store = tiny_store(recipe)
+    uri = server.start_server(tmp_path).address
+    try:
+        log = Timed(MlflowLogs(uri, "share", tmp_path / "lock"), tmp_path / "spool")
+        began = time.monotonic()
+        train_run(RunSpec(recipe, store.folder, tmp_path / "run"), log, lambda _: True)
+        took = time.monotonic() - began
+        print(f"{log.seconds:.2f} s in calls, {log.cpu_s:.2f} s in threads, of {took:.1f} s")
+        assert log.points > 150
+        assert log.seconds + log.cpu_s < 0.02 * took
+    finally:
+        server.stop_server(tmp_path)
+
+
+class Timed:
+    """A run's log with a clock beside it."""
+
+    def __init__(self, logs: MlflowLogs, folder: Path) -> None:
+        self._log = logs.open(RunName("t", "t"), folder)
+        self.params, self.artifact, self.dataset = (
+            self._log.params,
+            self._log.artifact,
+            self._log.dataset,
+        )
+        self.seconds = self.cpu_s = 0.0
+        self.points = 0
+
+    def metrics(self, values: dict[str, float], step: int) -> None:
+        """Passes it on."""
+        began = time.perf_counter()
+        self._log.metrics(values, step)
+        self.seconds += time.perf_counter() - began
+        self.points += 1
+
+    def finish(self, status: str) -> None:
+        """Reads the threads' clocks before they are gone."""
+        ours = {
+            t.native_id
+            for t in threading.enumerate()
+            if t.name in ("kinesweep-tracking", "system monitor")
+        }
+        threads = psutil.Process().threads()
+        self.cpu_s = sum(t.user_time + t.system_time for t in threads if t.id in ours)
+        self._log.finish(status)
