@@ -51,8 +51,8 @@ ui: $(STAMP)  ## start MLflow if it does not run, print links to all sweeps
 bench: $(STAMP)  ## seconds from one trial to the next: warm slots beside stock Ray
 	PYTHONPATH=tests $(BIN)/python tests/benchmarks/trial_start.py
 
-soak: $(STAMP)  ## drivers, workers and nodes of whole sweeps killed five times each
-	KINESWEEP_KILLS=5 $(BIN)/pytest tests/cluster/test_kills.py -v
+soak: $(STAMP)  ## drivers, workers, nodes of whole sweeps killed five times each; MLflow away for a minute
+	KINESWEEP_KILLS=5 KINESWEEP_AWAY_S=60 $(BIN)/pytest tests/cluster/test_kills.py tests/cluster/test_tracking_sweep.py -v
 
 browser: $(STAMP)  ## the report and MLflow's pages in Chromium; pictures in build/screenshots
 	$(BIN)/pytest tests/browser -q

@@ -74,6 +74,7 @@ def test_mlflow_lists_the_runs_and_shows_the_report(links: dict[str, str], look:
     page.get_by_text("matching runs").first.wait_for()
     look.keep("mlflow-runs")
     page = look.open(links["report"])
-    frame = page.frame_locator("iframe").first
-    frame.locator("#answer").wait_for()
+    answer = page.frame_locator("iframe").first.locator("#answer")
+    answer.wait_for()
+    assert "is best with bleu" in answer.inner_text()
     look.keep("mlflow-report")

@@ -64,11 +64,11 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 def undisturbed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("undisturbed") / "sweep"
     found = lab.finish(folder)
-    check_journal(folder)
+    assert_all_ended_once(folder)
     return found
 
 
-def check_journal(folder: Path) -> None:
+def assert_all_ended_once(folder: Path) -> None:
     """Everything ended once, and was trained once."""
     events = read_journal(folder)
     created = [e["trial"] for e in events if e["event"] == "trial_created"]
@@ -83,9 +83,11 @@ def check_journal(folder: Path) -> None:
         assert_trained_once(rows, STEPS, EVAL_STEPS)
 
 
-def check(folder: Path, found: dict[str, Any], undisturbed: dict[str, Any]) -> None:
+def assert_like_undisturbed(
+    folder: Path, found: dict[str, Any], undisturbed: dict[str, Any]
+) -> None:
     """The result is that of the undisturbed sweep."""
-    check_journal(folder)
+    assert_all_ended_once(folder)
     assert found["ranking"] == undisturbed["ranking"]
     assert found["winner_values"] == undisturbed["winner_values"]
     assert found["trials"] == undisturbed["trials"]
@@ -101,7 +103,7 @@ def test_the_driver_is_killed(lab: Lab, undisturbed: dict[str, Any], tmp_path: P
         time.sleep(rng.uniform(0.0, 3.0 + number))
         os.killpg(driver.pid, signal.SIGKILL)
         driver.wait()
-    check(tmp_path / "sweep", lab.finish(tmp_path / "sweep"), undisturbed)
+    assert_like_undisturbed(tmp_path / "sweep", lab.finish(tmp_path / "sweep"), undisturbed)
 
 
 def wait_for_work(driver: subprocess.Popen[bytes], folder: Path) -> None:
@@ -136,7 +138,7 @@ def disturb(
             time.sleep(rng.uniform(0.0, 2.0))
             killed += driver.poll() is None and kill()
         assert driver.wait(400) == 0
-        check(place, json.loads((place / "result.json").read_text()), undisturbed)
+        assert_like_undisturbed(place, json.loads((place / "result.json").read_text()), undisturbed)
 
 
 def test_workers_are_killed(lab: Lab, undisturbed: dict[str, Any], tmp_path: Path) -> None:
