@@ -16,9 +16,11 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from kinesweep.report.curves import learning_curves
 from kinesweep.report.evidence import Report
-from kinesweep.report.figures import draw, ranking
 from kinesweep.report.picture import write_picture
+from kinesweep.report.ranking import ranking
+from kinesweep.report.search import search_figures
 
 PAGE, DATA, PICTURE = "index.html", "report.json", "ranking.png"
 _CONFIG = {"displaylogo": False, "responsive": True}
@@ -38,7 +40,8 @@ def write_report(folder: Path, report: Report) -> Path:
 
 def render(report: Report) -> str:
     """The page."""
-    figures = [ranking(report), *draw(report)]
+    curves = learning_curves(report.curves, report.metric)
+    figures = [ranking(report), *search_figures(report), curves]
     return _template().render(
         report=report,
         figures={figure.key: figure for figure in figures},

@@ -6,8 +6,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from kinesweep.report.evidence import Report
+from kinesweep.report.figures import GREY, color_of
 
-_BEST, _TIED, _BEHIND, _GREY = "#0b6e4f", "#5aa9a3", "#8d99ae", "#b8bcc4"
 _DPI = 150
 
 
@@ -18,14 +18,13 @@ def write_picture(path: Path, report: Report) -> None:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for place, line in enumerate(lines):
-        best = line["name"] == report.winner
-        color = _BEST if best else _TIED if line["tied"] else _BEHIND
+        color = color_of(line["name"], line["tied"], report.winner)
         around = [[line["mean"] - line["low"]], [line["high"] - line["mean"]]]
         axes.errorbar(line["mean"], place, xerr=around, fmt="o", color=color, capsize=4)
         seeds = list(line["scores"].values())
         axes.plot(seeds, [place] * len(seeds), "|", color=color, markersize=10)
     for score in report.sanity.values():  # what has learnt nothing
-        axes.axvline(score, color=_GREY, linestyle=":", linewidth=1)
+        axes.axvline(score, color=GREY, linestyle=":", linewidth=1)
     axes.set_yticks(range(len(lines)), [line["name"] for line in lines])
     axes.set_xlabel(f"{report.metric} on validation, mean over seeds, 95 %")
     axes.set_title(report.question, loc="left", fontsize=10, wrap=True)

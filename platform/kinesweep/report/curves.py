@@ -1,0 +1,48 @@
+"""Learning curves of all runs."""
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from kinesweep.report.evidence import Curve
+from kinesweep.report.figures import GREY, LAYOUT, Figure
+
+_MOST_POINTS = 60
+"""Of a curve; between them lines are straight."""
+
+
+def learning_curves(curves: Sequence[Curve], metric: str) -> Figure:
+    """Loss and score over clips seen; runs that were pruned in grey, below the others."""
+    title, text = "Learning curves", "Validation during training. Pruned runs are grey."
+    shown = [name for name in ("token_loss", metric) if any(name in c.measured for c in curves)]
+    if not shown:
+        return Figure("curves", title, text, None, "no run was evaluated")
+    drawn = make_subplots(rows=1, cols=len(shown), subplot_titles=shown)
+    order = {"pruned": 0, "failed": 1}
+    for curve in sorted(curves, key=lambda c: order.get(c.state, 2)):
+        for column, name in enumerate(shown, start=1):
+            if name in curve.measured:
+                drawn.add_trace(_line(curve, name, first=column == 1), row=1, col=column)
+    drawn.update_layout(**LAYOUT, height=460, hovermode="closest")
+    drawn.update_xaxes(title="clips seen")
+    return Figure("curves", title, text, drawn)
+
+
+def _line(curve: Curve, metric: str, first: bool) -> go.Scatter:
+    """One run's curve; runs of one configuration share a switch in the legend."""
+    every = max(1, len(curve.samples) // _MOST_POINTS)
+    keep = [i for i in range(len(curve.samples)) if i % every == 0 or i == len(curve.samples) - 1]
+    measured = curve.measured[metric]
+    grey = curve.state in ("pruned", "failed")
+    line = {"color": GREY, "width": 1} if grey else {"width": 1.5}
+    return go.Scatter(
+        x=[curve.samples[i] for i in keep],
+        y=[None if (y := measured[i]) is None else round(y, 4) for i in keep],
+        name=f"{curve.name}{' (pruned)' if curve.state == 'pruned' else ''}",
+        legendgroup=curve.name,
+        showlegend=first and not grey,
+        mode="lines",
+        line=line,
+        hovertemplate=f"{curve.name}<br>%{{x:,}} clips<br>%{{y:.3f}}<extra>{curve.state}</extra>",
+    )
