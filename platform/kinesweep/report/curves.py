@@ -8,8 +8,8 @@ from plotly.subplots import make_subplots
 from kinesweep.report.evidence import Curve
 from kinesweep.report.figures import GREY, LAYOUT, Figure
 
-_MOST_POINTS = 60
-"""Of a curve; between them lines are straight."""
+_MOST_POINTS, _IN_ALL, _LEAST_POINTS = 60, 9000, 10
+"""Of a curve, of all curves, and of a curve even so; between them lines are straight."""
 
 
 def learning_curves(curves: Sequence[Curve], metric: str) -> Figure:
@@ -18,20 +18,21 @@ def learning_curves(curves: Sequence[Curve], metric: str) -> Figure:
     shown = [name for name in ("token_loss", metric) if any(name in c.measured for c in curves)]
     if not shown:
         return Figure("curves", title, text, None, "no run was evaluated")
+    most = max(_LEAST_POINTS, min(_MOST_POINTS, _IN_ALL // len(curves)))
     drawn = make_subplots(rows=1, cols=len(shown), subplot_titles=shown)
     order = {"pruned": 0, "failed": 1}
     for curve in sorted(curves, key=lambda c: order.get(c.state, 2)):
         for column, name in enumerate(shown, start=1):
             if name in curve.measured:
-                drawn.add_trace(_line(curve, name, first=column == 1), row=1, col=column)
+                drawn.add_trace(_line(curve, name, most, first=column == 1), row=1, col=column)
     drawn.update_layout(**LAYOUT, height=460, hovermode="closest")
     drawn.update_xaxes(title="clips seen")
     return Figure("curves", title, text, drawn)
 
 
-def _line(curve: Curve, metric: str, first: bool) -> go.Scatter:
+def _line(curve: Curve, metric: str, most: int, first: bool) -> go.Scatter:
     """One run's curve; runs of one configuration share a switch in the legend."""
-    every = max(1, len(curve.samples) // _MOST_POINTS)
+    every = max(1, -(-len(curve.samples) // most))
     keep = [i for i in range(len(curve.samples)) if i % every == 0 or i == len(curve.samples) - 1]
     measured = curve.measured[metric]
     grey = curve.state in ("pruned", "failed")

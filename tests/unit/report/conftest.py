@@ -65,14 +65,14 @@ def made_up() -> Callable[..., Report]:
             )
             for n in range(trials)
         ]
-        samples = list(range(32, 32 * 41, 32))
+        samples = list(range(12345, 12345 * 201, 12345))
         curves = [
             Curve(
                 f"trial {t.number}",
                 "search",
                 t.state,
                 samples,
-                {"token_loss": [3.0 + 1 / s for s in samples], "bleu": [s / 100 for s in samples]},
+                {"token_loss": [3 + 1e4 / s for s in samples], "bleu": [s**0.5 for s in samples]},
             )
             for t in own
         ]
