@@ -4,7 +4,8 @@ from dataclasses import asdict
 
 from kinesweep.cli.output import say
 from kinesweep.cli.reporting import REPORT
-from kinesweep.core.errors import CheckpointError, InputError, TrackingError
+from kinesweep.cli.workflows import sweep_folder
+from kinesweep.core.errors import CheckpointError, TrackingError
 from kinesweep.core.paths import state_home
 from kinesweep.report import PAGE
 from kinesweep.sweeps.record import read_record
@@ -21,9 +22,8 @@ def sweep_links(name: str | None) -> tuple[str, dict[str, dict[str, str]]]:
         TrackingError: the server does not start, or does not know the sweep that was named.
     """
     home = state_home()
-    folders = sorted(path for path in (home / "sweeps").glob(name or "*") if path.is_dir())
-    if name and not folders:
-        raise InputError(f"there is no sweep `{name}` in `{home / 'sweeps'}`")
+    there = (home / "sweeps").glob("*")
+    folders = [sweep_folder(name)] if name else sorted(path for path in there if path.is_dir())
     uri = known_server(home) or start_server(home).address
     links = {}
     for folder in folders:

@@ -136,23 +136,11 @@ def report(
     Example: kinesweep report sample
     """
     from kinesweep.cli.reporting import report_sweep
+    from kinesweep.cli.workflows import sweep_folder
 
     page = report_sweep(sweep_folder(name))
     say(f"report  {page}")
     emit({"report": str(page)}, json_line)
-
-
-def sweep_folder(name: str) -> Path:
-    """The folder of a sweep.
-
-    Raises:
-        InputError: there is none of this name.
-    """
-    folder = state_home() / "sweeps" / name
-    if not folder.is_dir():
-        there = sorted(path.name for path in folder.parent.glob("*")) or ["none"]
-        raise InputError(f"there is no sweep `{name}`; there is: {', '.join(there)}")
-    return folder
 
 
 def _statuses(name: str | None) -> "list[Status]":

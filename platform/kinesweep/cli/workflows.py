@@ -142,6 +142,19 @@ def store_exists(recipe: Recipe) -> bool:
     return describe_plan(recipe).exists
 
 
+def sweep_folder(name: str) -> Path:
+    """The folder of a sweep.
+
+    Raises:
+        InputError: there is none of this name.
+    """
+    folder = state_home() / "sweeps" / name
+    if not folder.is_dir():
+        there = sorted(path.name for path in folder.parent.glob("*")) or ["none"]
+        raise InputError(f"there is no sweep `{name}`; there is: {', '.join(there)}")
+    return folder
+
+
 def model_folder(place: Path) -> Path:
     """The model of a run folder, a model folder or a bundle."""
     return place / "best" if (place / "best").is_dir() else place
