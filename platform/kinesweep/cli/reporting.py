@@ -198,7 +198,7 @@ def _costs(
         "search": f"{searched / 3600:.2f} h of {len(trials)} runs",
         "finals": f"{settled / 3600:.2f} h of {len(finals)} runs",
         "devices": f"{devices:g} {kind} a run, {hours:.2f} {kind} h",
-        "features": f"{format_bytes(_bytes(store.folder))} in `{store.folder.name}`",
+        "features": f"{format_bytes(_bytes(store.folder))} in {store.folder.name}",
         "kept of the runs": format_bytes(kept),
     }
 

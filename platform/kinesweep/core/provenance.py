@@ -19,7 +19,7 @@ _NAMED = ("ray", "torch", "transformers", "optuna", "mlflow", "pose-format", "sa
 @cache
 def provenance() -> dict[str, str]:
     """Facts about this installation; `packages` is the hash of all installed versions."""
-    versions = {str(d.metadata["Name"]).lower(): d.version for d in distributions()}
+    versions = {_plain(d.metadata["Name"]): d.version for d in distributions()}
     return {
         "kinesweep": __version__,
         "commit": _commit(Path(__file__).parent),
@@ -28,6 +28,11 @@ def provenance() -> dict[str, str]:
         **{name: versions[name] for name in _NAMED if name in versions},
         "machine": f"{machine.machine()}, {len(os.sched_getaffinity(0))} cores",
     }
+
+
+def _plain(name: str) -> str:
+    """A package's name as indexes write it."""
+    return name.lower().replace("_", "-")
 
 
 def _commit(folder: Path) -> str:

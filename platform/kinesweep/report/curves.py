@@ -1,13 +1,16 @@
 """Learning curves of all runs."""
 
 from collections.abc import Sequence
+from itertools import cycle
 
 import plotly.graph_objects as go
+from plotly.colors import qualitative
 from plotly.subplots import make_subplots
 
 from kinesweep.report.evidence import Curve
 from kinesweep.report.figures import GREY, LAYOUT, Figure
 
+_GREYED = frozenset({"pruned", "failed"})
 _MOST_POINTS, _IN_ALL, _LEAST_POINTS = 60, 9000, 10
 """Of a curve, of all curves, and of a curve even so; between them lines are straight."""
 
@@ -21,29 +24,41 @@ def learning_curves(curves: Sequence[Curve], metric: str) -> Figure:
     most = max(_LEAST_POINTS, min(_MOST_POINTS, _IN_ALL // len(curves)))
     drawn = make_subplots(rows=1, cols=len(shown), subplot_titles=shown)
     order = {"pruned": 0, "failed": 1}
+    colors = _colors(curves)
     for curve in sorted(curves, key=lambda c: order.get(c.state, 2)):
         for column, name in enumerate(shown, start=1):
             if name in curve.measured:
-                drawn.add_trace(_line(curve, name, most, first=column == 1), row=1, col=column)
+                line = _line(curve, name, most, colors[_configuration(curve)])
+                line.showlegend = column == 1 and curve.state not in _GREYED
+                drawn.add_trace(line, row=1, col=column)
     drawn.update_layout(**LAYOUT, height=460, hovermode="closest")
     drawn.update_xaxes(title="clips seen")
     return Figure("curves", title, text, drawn)
 
 
-def _line(curve: Curve, metric: str, most: int, first: bool) -> go.Scatter:
-    """One run's curve; runs of one configuration share a switch in the legend."""
+def _configuration(curve: Curve) -> str:
+    """`trial 3` of `trial 3, seed 1`."""
+    return curve.name.partition(", seed ")[0]
+
+
+def _colors(curves: Sequence[Curve]) -> dict[str, str]:
+    """Configuration → colour; search and finals of one have the same."""
+    names = dict.fromkeys(_configuration(curve) for curve in curves)
+    return dict(zip(names, cycle(qualitative.Dark24), strict=False))
+
+
+def _line(curve: Curve, metric: str, most: int, color: str) -> go.Scatter:
+    """One run's curve; its lines in both figures share a switch in the legend."""
     every = max(1, -(-len(curve.samples) // most))
     keep = [i for i in range(len(curve.samples)) if i % every == 0 or i == len(curve.samples) - 1]
     measured = curve.measured[metric]
-    grey = curve.state in ("pruned", "failed")
-    line = {"color": GREY, "width": 1} if grey else {"width": 1.5}
+    grey = curve.state in _GREYED
     return go.Scatter(
         x=[curve.samples[i] for i in keep],
         y=[None if (y := measured[i]) is None else round(y, 4) for i in keep],
-        name=f"{curve.name}{' (pruned)' if curve.state == 'pruned' else ''}",
+        name=curve.name,
         legendgroup=curve.name,
-        showlegend=first and not grey,
         mode="lines",
-        line=line,
+        line={"color": GREY, "width": 1} if grey else {"color": color, "width": 1.5},
         hovertemplate=f"{curve.name}<br>%{{x:,}} clips<br>%{{y:.3f}}<extra>{curve.state}</extra>",
     )

@@ -26,7 +26,8 @@ def write_picture(path: Path, report: Report) -> None:
     for score in report.sanity.values():  # what has learnt nothing
         axes.axvline(score, color=GREY, linestyle=":", linewidth=1)
     axes.set_yticks(range(len(lines)), [line["name"] for line in lines])
-    axes.set_xlabel(f"{report.metric} on validation, mean over seeds, 95 %")
+    dotted = "; dotted: what has learnt nothing" if report.sanity else ""
+    axes.set_xlabel(f"{report.metric} on validation, mean over seeds, 95 %{dotted}")
     axes.set_title(report.question, loc="left", fontsize=10, wrap=True)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=_DPI)
