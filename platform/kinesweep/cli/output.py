@@ -52,6 +52,8 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
             console.print(message, markup=False, style="red")
             raise typer.Exit(code) from None
 
+    # A backspace of its own keeps a paragraph of help from being wrapped: examples are pasted.
+    wrapped.__doc__ = (function.__doc__ or "").replace("Example:", "\b\n    Example:")
     return wrapped
 
 

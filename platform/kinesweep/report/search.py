@@ -86,7 +86,7 @@ def _figure(key: str, title: str, text: str, draw: Callable[[], go.Figure], miss
             drawn = draw()
     except (ValueError, RuntimeError) as error:
         return Figure(key, title, text, None, str(error))
-    drawn.update_layout(**LAYOUT, title=None)
+    drawn.update_layout(**LAYOUT, title=None, width=None, autosize=True)
     return Figure(key, title, text, drawn)
 
 

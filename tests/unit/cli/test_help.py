@@ -45,6 +45,14 @@ def test_a_verb_shows_an_example_that_parses(verb: str) -> None:
     assert all((ROOT / file).is_file() for file in files)
 
 
+@pytest.mark.parametrize("verb", VERBS)
+def test_an_example_is_one_line_however_narrow_the_terminal(verb: str) -> None:
+    result = CliRunner().invoke(app, [verb, "--help"], env={"COLUMNS": "60"})
+    (line,) = [line for line in result.output.splitlines() if "Example: kinesweep" in line]
+    shown = line.strip().removeprefix("Example: kinesweep ")
+    assert shlex.split(shown) == example_in(help_of(verb))
+
+
 @pytest.mark.parametrize("words", [["trian"], ["train"], ["up", "--cores", "0"], ["sample"]])
 def test_wrong_usage_is_code_2(words: list[str]) -> None:
     result = CliRunner().invoke(app, words)
