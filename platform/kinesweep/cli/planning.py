@@ -8,7 +8,7 @@ from pathlib import Path
 from kinesweep.cli.output import say
 from kinesweep.cli.workflows import extract_features
 from kinesweep.core.errors import InputError
-from kinesweep.core.paths import state_home
+from kinesweep.core.paths import bytes_below, state_home
 from kinesweep.store.reader import Store
 from kinesweep.sweeps import runner
 from kinesweep.sweeps.budget import Budget
@@ -72,7 +72,12 @@ def plan_space(
     say(f"probed {len(probed.paces)} configurations in {probed.seconds:.0f} s")
     nodes = [cluster] if cluster else runner.live_nodes()
     known = Facts(
-        space, recipe, probed, facts.evaluation_samples, _test_share(store), _stored(store)
+        space,
+        recipe,
+        probed,
+        facts.evaluation_samples,
+        _test_share(store),
+        bytes_below(store.folder),
     )
     return make_plan(known, nodes, seed_sd, sentence_sd)
 
@@ -97,7 +102,3 @@ def _test_share(store: Store) -> float:
     """Test clips for each validation clip."""
     tests = len(store.records("test")) if "test" in store.splits else 0
     return tests / max(1, len(store.records("validation")))
-
-
-def _stored(store: Store) -> int:
-    return sum(path.stat().st_size for path in store.folder.rglob("*") if path.is_file())

@@ -9,6 +9,7 @@ from typing import Any
 import optuna
 import yaml
 
+from kinesweep.core.paths import bytes_below
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.units import format_bytes
 from kinesweep.report import Curve, Report, Sample, Scores, Trial, write_report
@@ -192,19 +193,14 @@ def _costs(
     devices = resources.workers * (resources.gpus or resources.cpus)
     kind = "GPU" if resources.gpus else "CPU"
     hours = devices * (searched + settled) / 3600
-    kept = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
     return {
         "by the clock": f"{worked_hours(events):.2f} h",
         "search": f"{searched / 3600:.2f} h of {len(trials)} runs",
         "finals": f"{settled / 3600:.2f} h of {len(finals)} runs",
         "devices": f"{devices:g} {kind} a run, {hours:.2f} {kind} h",
-        "features": f"{format_bytes(_bytes(store.folder))} in {store.folder.name}",
-        "kept of the runs": format_bytes(kept),
+        "features": f"{format_bytes(bytes_below(store.folder))} in {store.folder.name}",
+        "kept of the runs": format_bytes(bytes_below(folder)),
     }
-
-
-def _bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _failures(trials: Sequence[Any], events: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -1,6 +1,7 @@
 """Where things lie: the state folder, and paths that come out of data files."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from kinesweep.core.errors import ClipError
@@ -9,6 +10,19 @@ from kinesweep.core.errors import ClipError
 def state_home() -> Path:
     """The state folder, absolute: `$KINESWEEP_HOME`, or `.kinesweep` in the current folder."""
     return Path(os.environ.get("KINESWEEP_HOME", ".kinesweep")).expanduser().absolute()
+
+
+def bytes_below(folder: Path) -> int:
+    """Bytes of all files below a folder, 0 when it is not there.
+
+    Others may remove files and folders meanwhile; `Path.rglob` would raise then.
+    """
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += os.stat(os.path.join(place, name)).st_size
+    return total
 
 
 def inside(root: Path, relative: str) -> Path:

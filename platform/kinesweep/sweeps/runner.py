@@ -9,8 +9,11 @@ and a fraction of a core breaks packing.
 
 import logging
 import os
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,7 +146,8 @@ def tune_agenda(agenda: Agenda, trial: Any, size: int, scratch: Path) -> None:
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
-    tuner.fit()
+    with ends.interrupts():
+        tuner.fit()
     if not agenda.over:
         raise CheckpointError("Ray Tune stopped before all was tried; the same command goes on")
 
@@ -165,6 +169,7 @@ class _Ends:
         self.agenda = agenda
         self.keys: dict[str, str] = {}
         self.errors: dict[str, str] = {}
+        self._interrupted = False
         self._began: dict[str, float] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -173,6 +178,29 @@ class _Ends:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "_Ends":
         return self
+
+    @contextmanager
+    def interrupts(self) -> Iterator[None]:
+        """Remembers Ctrl-C: one that comes in a callback of Ray's may be swallowed there."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.getsignal(signal.SIGINT)
+
+        def remember(number: int, frame: Any) -> None:
+            self._interrupted = True
+            raise KeyboardInterrupt
+
+        signal.signal(signal.SIGINT, remember)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def check_interrupt(self) -> None:
+        """Raises one that was swallowed."""
+        if self._interrupted:
+            raise KeyboardInterrupt
 
     def start(self, trial_id: str, proposal: Proposal) -> None:
         self.keys[trial_id] = proposal.key
@@ -192,6 +220,7 @@ class _Searcher(Searcher):
         self._ends = ends
 
     def suggest(self, trial_id: str) -> Any:
+        self._ends.check_interrupt()
         proposal = self._ends.agenda.propose()
         if proposal is None:
             return Searcher.FINISHED if self._ends.agenda.over else None
@@ -217,6 +246,7 @@ class _Scheduler(FIFOScheduler):
         self._ends = ends
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        self._ends.check_interrupt()
         key = self._ends.keys.get(trial.trial_id)
         if key is None or result.get("ended") or "token_loss" not in result:
             return str(TrialScheduler.CONTINUE)

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from kinesweep.core.errors import CheckpointError, ResourceError
 from kinesweep.core.hashing import fingerprint
+from kinesweep.core.paths import bytes_below
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.recipe.training import ResourcesConfig
 from kinesweep.core.runlog import RunLog
@@ -188,7 +189,7 @@ def _search(sweep: Sweep, journal: Journal, running: Runner, extend: int) -> Non
         config_of=sweep.config_of,
         evaluation_samples=evaluation_samples(sweep.recipe, sweep.store, space.resources),
         budget=budget,
-        disk_bytes=lambda: _bytes_below(sweep.folder / RUNS),
+        disk_bytes=lambda: bytes_below(sweep.folder / RUNS),
         model_bytes=lambda: _model_bytes(sweep.folder),
         say=sweep.say,
     )
@@ -249,7 +250,7 @@ def _drop_search_weights(sweep: Sweep, journal: Journal) -> None:
 
 def _check_disk(sweep: Sweep, num_runs: int) -> None:
     """What the finals will leave on disk, against the recipe's bound; a best model each."""
-    needed = _model_bytes(sweep.folder) * num_runs + _bytes_below(sweep.folder / RUNS)
+    needed = _model_bytes(sweep.folder) * num_runs + bytes_below(sweep.folder / RUNS)
     if needed > sweep.recipe.checkpoints.max_disk_bytes:
         raise ResourceError(
             f"{num_runs} more runs bring {format_bytes(needed)} of models, more than"
@@ -261,17 +262,6 @@ def _model_bytes(folder: Path) -> int:
     """Of the largest model that a run has left."""
     found = (folder / RUNS).glob("*/best/model.safetensors")
     return max((path.stat().st_size for path in found), default=0)
-
-
-def _bytes_below(folder: Path) -> int:
-    """Of all files; some may go while they are counted."""
-    total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size
-        except FileNotFoundError:
-            continue
-    return total
 
 
 def _nothing(trials: Sequence[Trial]) -> str:

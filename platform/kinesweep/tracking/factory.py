@@ -99,7 +99,8 @@ class MlflowLogs:
             Records that still wait.
         """
         waiting = 0
-        for path in sorted(root.rglob(SPOOL)):
+        found = (Path(place) / SPOOL for place, _, names in os.walk(root) if SPOOL in names)
+        for path in sorted(found):
             try:
                 spool = Spool(path, None, 0.0)
             except TrackingError:

@@ -187,11 +187,6 @@ def check_disk(
         )
 
 
-def folder_bytes(folder: Path) -> int:
-    """Bytes of all files below a folder, 0 when it is not there."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
 def _remove(path: Path) -> None:
     """Removes a leftover, file or folder."""
     if path.is_dir():

@@ -17,6 +17,7 @@ import torch
 
 from kinesweep.batches.stream import TrainStream
 from kinesweep.batches.text import Text, build_text
+from kinesweep.core.paths import bytes_below
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.runlog import RunLog
 from kinesweep.models.translator import Translator, build_translator
@@ -27,7 +28,6 @@ from kinesweep.training.checkpoints import (
     Checkpoint,
     check_disk,
     checkpoint_bytes,
-    folder_bytes,
     newest_verified,
     run_bytes,
 )
@@ -142,7 +142,7 @@ def _start(spec: RunSpec, model: Translator, world: int) -> Checkpoint | None:
     trained = sum(p.numel() for p in parameters if p.requires_grad)
     one = checkpoint_bytes(weights, trained, world)
     needed = run_bytes(one, weights, spec.recipe.checkpoints, spec.recipe.training)
-    check_disk(spec.folder, needed, one, spec.recipe.checkpoints, folder_bytes(spec.folder))
+    check_disk(spec.folder, needed, one, spec.recipe.checkpoints, bytes_below(spec.folder))
     return checkpoint
 
 
