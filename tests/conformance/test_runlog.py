@@ -49,6 +49,14 @@ def test_a_run_may_be_opened_again_after_its_end(log, logs, tmp_path):
     again.finish("finished")
 
 
+def test_what_was_not_sent_waits(log):
+    before = log.waiting()
+    assert before >= 0
+    log.metrics({"loss": 1.0}, 1)
+    kept = not isinstance(log, NullRunLog)  # its server is away
+    assert log.waiting() == before + kept
+
+
 def test_every_method_of_the_protocol_is_there(log):
     for name, method in inspect.getmembers(RunLog, inspect.isfunction):
         if not name.startswith("_"):

@@ -212,6 +212,7 @@ def _start_head(home: Path, cores: int) -> Service:
     command += [f"--ray-client-server-port={port + 2}", "--disable-usage-stats"]
     # Without a port of its own the agent that starts jobs fails where another Ray runs.
     command += [f"--dashboard-agent-listen-port={port + 3}"]
+    command += [f"--metrics-export-port={port + 4}"]
     variables = environment(home)
     head = start(home, NAME, command, f"127.0.0.1:{port}", variables)
     token = Path(variables["RAY_AUTH_TOKEN_PATH"]).read_text()
@@ -229,15 +230,15 @@ def _answers(address: str, token: str) -> bool:
 
 
 def _free_ports() -> int:
-    """A port p of loopback with p to p + 3 free."""
+    """A port p of loopback with p to p + 4 free."""
     import socket
 
-    for first in range(6379, 7379, 4):
+    for first in range(6379, 7379, 5):
         try:
-            for port in range(first, first + 4):
+            for port in range(first, first + 5):
                 with socket.socket() as probe:
                     probe.bind(("127.0.0.1", port))
         except OSError:
             continue
         return first
-    raise ResourceError("no four free ports between 6379 and 7379 for Ray")
+    raise ResourceError("no five free ports between 6379 and 7379 for Ray")

@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from kinesweep.core.recipe import Recipe
 from kinesweep.export import export_bundle, verify_bundle
 from kinesweep.store import Store
 from kinesweep.store.ledger import count_tests, note_test
+from kinesweep.sweeps.gauges import sweep_readings
 from kinesweep.sweeps.loading import load_space
 from kinesweep.sweeps.outcome import Outcome
 from kinesweep.sweeps.record import write_outcome
@@ -30,6 +32,7 @@ from kinesweep.sweeps.sweep import Sweep, note_tested, run_sweep
 from kinesweep.tracking.factory import MlflowLogs
 from kinesweep.tracking.runlog import RunName
 from kinesweep.training.evaluate import evaluate_model, write_predictions
+from kinesweep.training.gauges import showing
 
 _DRY_TRIALS = 2
 _DRY_RECIPE = (
@@ -130,7 +133,8 @@ def _run(space: SearchSpace, recipe: Recipe, folder: Path, bundle: Path, extend:
     try:
         used = recipe.model_copy(update={"resources": space.resources})
         opener = LogOpener(logs, used, parent=str(folder))
-        outcome = run_sweep(Sweep(space, recipe, store, folder, opener, say), extend)
+        with showing(partial(sweep_readings, folder)):
+            outcome = run_sweep(Sweep(space, recipe, store, folder, opener, say), extend)
         outcome = with_test(outcome, store)
         note_tested(folder, outcome.test)
         export_winner(outcome, store, bundle)

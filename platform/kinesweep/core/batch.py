@@ -51,10 +51,19 @@ class Batch:
         return int((self.labels_BL != IGNORE).sum())
 
     @property
+    def num_frames(self) -> int:
+        """Frames that are no padding, over all streams."""
+        return sum(int(mask.sum()) for mask in self.frame_masks.values())
+
+    @property
+    def num_places(self) -> int:
+        """Frames, padding included, over all streams."""
+        return sum(mask.numel() for mask in self.frame_masks.values())
+
+    @property
     def padding_share(self) -> float:
         """Share of frames that are padding, over all streams."""
-        total = sum(mask.numel() for mask in self.frame_masks.values())
-        return 1 - sum(int(mask.sum()) for mask in self.frame_masks.values()) / total
+        return 1 - self.num_frames / self.num_places
 
     def inputs(self) -> dict[str, Any]:
         """Keyword arguments of `Translator.forward`."""

@@ -25,6 +25,9 @@ class RunLog(Protocol):
     def dataset(self, name: str, digest: str) -> None:
         """Records which data the run saw."""
 
+    def waiting(self) -> int:
+        """How many records have not reached the server yet."""
+
     def finish(self, status: RunStatus) -> None:
         """Ends the record; nothing may follow."""
 
@@ -43,6 +46,10 @@ class NullRunLog:
 
     def dataset(self, name: str, digest: str) -> None:
         """Does nothing."""
+
+    def waiting(self) -> int:
+        """Nothing waits."""
+        return 0
 
     def finish(self, status: RunStatus) -> None:
         """Does nothing."""

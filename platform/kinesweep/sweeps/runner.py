@@ -47,6 +47,7 @@ class Job:
         folder: the run's own.
         full_decoding: as the finals want it.
         open_log: picklable; called by the run's first worker.
+        sweep: whose run it is, or empty.
     """
 
     recipe: Recipe
@@ -54,11 +55,12 @@ class Job:
     folder: Path
     full_decoding: bool
     open_log: OpenLog = NullRunLog
+    sweep: str = ""
 
     def task(self) -> Task:
         """The same for workers."""
         spec = RunSpec(self.recipe, self.store, self.folder, full_decoding=self.full_decoding)
-        return Task.of(spec, self.open_log)
+        return Task.of(spec, self.open_log, self.sweep)
 
 
 MakeJob = Callable[[Proposal], Job]

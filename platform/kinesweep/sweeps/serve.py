@@ -121,7 +121,7 @@ class _Log:
     def __init__(self, log: RunLog, stop: _StopFlag) -> None:
         self._log, self._stop = log, stop
         self.params, self.metrics = log.params, log.metrics
-        self.artifact, self.dataset = log.artifact, log.dataset
+        self.artifact, self.dataset, self.waiting = log.artifact, log.dataset, log.waiting
 
     def finish(self, status: RunStatus) -> None:
         """Ends the record."""

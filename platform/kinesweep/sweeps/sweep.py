@@ -82,7 +82,8 @@ class MakeJob:
         folder = self.folder / RUNS / run_name(config, proposal.seed)
         title = f"{proposal.phase} {config} s{proposal.seed}"
         log = partial(self.open_log, folder, title, proposal.phase, dict(proposal.values))
-        return runner.Job(recipe, self.store.folder, folder, proposal.phase != "search", log)
+        full = proposal.phase != "search"
+        return runner.Job(recipe, self.store.folder, folder, full, log, self.folder.name)
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,10 @@ class MlflowRunLog:
         for part in _parts(new, MAX_NAMES):
             self._append("tags", part)
 
+    def waiting(self) -> int:
+        """How many records have not reached the server yet."""
+        return len(self._spool.pending())
+
     def finish(self, status: RunStatus) -> None:
         """Ends the record; waits until the server has all of it, unless it is away."""
         if self._monitor is not None:

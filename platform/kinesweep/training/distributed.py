@@ -21,6 +21,7 @@ from kinesweep.core.errors import CheckpointError, KinesweepError
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.recipe.training import ResourcesConfig
 from kinesweep.core.runlog import NullRunLog, RunLog
+from kinesweep.training.gauges import ShownLog
 from kinesweep.training.ranks import is_first
 from kinesweep.training.result import RunResult, RunSpec, read_result
 from kinesweep.training.run import train_run
@@ -36,17 +37,21 @@ class Task:
     Attributes:
         plain: the run; pydantic models pickle by module, JSON by meaning.
         open_log: called on rank 0.
+        sweep: whose run it is, or empty; the boards show it.
     """
 
     plain: dict[str, Any]
     open_log: Callable[[], RunLog] = NullRunLog
+    sweep: str = ""
 
     @classmethod
-    def of(cls, spec: RunSpec, open_log: Callable[[], RunLog] = NullRunLog) -> "Task":
+    def of(
+        cls, spec: RunSpec, open_log: Callable[[], RunLog] = NullRunLog, sweep: str = ""
+    ) -> "Task":
         """Packs a run."""
         plain = {**vars(spec), "recipe": spec.recipe.model_dump_json()}
         plain |= {name: str(plain[name]) for name in ("store", "folder")}
-        return cls(plain, open_log)
+        return cls(plain, open_log, sweep)
 
     def spec(self) -> RunSpec:
         """Unpacks it."""
@@ -55,8 +60,10 @@ class Task:
         return RunSpec(**{**self.plain, **paths, "recipe": recipe})
 
     def log(self) -> RunLog:
-        """The run's log on rank 0; on the others one that records nothing."""
-        return self.open_log() if is_first() else NullRunLog()
+        """The run's log on rank 0, shown on the boards; on the others one that records nothing."""
+        if not is_first():
+            return NullRunLog()
+        return ShownLog(self.open_log(), self.spec().folder, self.sweep)
 
 
 def worker_group(resources: ResourcesConfig, memory: int = 0) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from kinesweep.models.translator import Translator
 from kinesweep.training.checkpoints import WEIGHTS, begin, is_kept, prune, publish
 from kinesweep.training.determinism import undisturbed
 from kinesweep.training.metrics import Recorder
+from kinesweep.training.pace import Mark, pace
 from kinesweep.training.progress import Progress, advance
 from kinesweep.training.ranks import gather, is_first, on_first, rank_and_world, wait_for_all
 
@@ -80,7 +81,7 @@ class StepBatches:
         self._stream = stream
         self._num_batches = num_batches
         self._position = position
-        self.num_clips = 0
+        self.num_clips = self.num_frames = self.num_places = 0
 
     def __len__(self) -> int:
         return self._num_batches
@@ -91,6 +92,8 @@ class StepBatches:
             batch = next(batches, None)
         while batch is not None:
             self.num_clips += batch.num_clips
+            self.num_frames += batch.num_frames
+            self.num_places += batch.num_places
             yield batch.inputs()
             batch = next(batches, None)
 
@@ -133,7 +136,7 @@ class StreamTrainer(Seq2SeqTrainer):
         num_batches = args.max_steps * args.gradient_accumulation_steps
         self._batches = StepBatches(stream, num_batches, self._position)
         self._samples_before = progress.samples
-        self._clock = (time.perf_counter(), progress.samples)
+        self._mark = self._now(progress.step, progress.samples)
 
     def get_train_dataloader(self) -> StepBatches:
         """Our stream; accelerate never sees it."""
@@ -157,17 +160,15 @@ class StreamTrainer(Seq2SeqTrainer):
             if not on_first(lambda: go_on) and self.progress.stop is None:
                 self.progress = replace(self.progress, stop="reported")
         self.control.should_training_stop |= self.progress.stop is not None
-        self._clock = (time.perf_counter(), samples)
+        self._mark = self._now(step, samples)
         return {}
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Records loss, gradient norm and learning rate; Hugging Face's summary is left out."""
         if "loss" not in logs:
             return
-        then, samples_then = self._clock
-        self._clock = (time.perf_counter(), self._samples())
-        rate = (self._clock[1] - samples_then) / max(1e-9, self._clock[0] - then)
-        self._record(logs, {"samples_per_s": rate})
+        before, self._mark = self._mark, self._now(self.state.global_step, self._samples())
+        self._record(logs, pace(before, self._mark))
 
     def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
         # A record at every checkpoint: the mean loss since the last one then never spans a resume.
@@ -208,6 +209,11 @@ class StreamTrainer(Seq2SeqTrainer):
     def _position(self) -> int:
         """Batches that this rank has seen."""
         return int(self.state.global_step * self.args.gradient_accumulation_steps)
+
+    def _now(self, step: int, samples: int) -> Mark:
+        """Where this rank stands."""
+        read = self._batches
+        return Mark(time.perf_counter(), step, samples, read.num_frames, read.num_places)
 
     def _samples(self) -> int:
         """Clips seen by all ranks, repeats counted; a collective."""

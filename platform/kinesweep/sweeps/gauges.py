@@ -1,0 +1,27 @@
+"""How far a sweep is, as readings for the boards; from its journal alone, as `status` shows it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from kinesweep.sweeps.journal import JOURNAL
+from kinesweep.sweeps.status import read_status
+from kinesweep.training.gauges import Reading
+
+
+def sweep_readings(folder: Path) -> Iterator[Reading]:
+    """Trials by state, final runs, best score, hours; nothing before the sweep has begun."""
+    if not (folder / JOURNAL).is_file():
+        return
+    status = read_status(folder)
+    sweep = {"sweep": status.sweep}
+    for state in ("running", "finished", "pruned", "failed"):
+        yield Reading("trials", getattr(status, state), {**sweep, "state": state})
+    shown = {
+        "trials_wanted": status.of,
+        "final_runs": status.runs,
+        "best_score": status.best,
+        "sweep_hours": status.hours,
+    }
+    for name, value in shown.items():
+        if value is not None:
+            yield Reading(name, value, sweep)
