@@ -117,7 +117,7 @@ def _usage(name: str) -> list[str]:
         "```",
         "",
         "```python",
-        "import kinesweep.models  # makes model type `kinesweep` known",
+        "import kinesweep  # makes model type `kinesweep` known",
         "from transformers import AutoModel",
         f'model = AutoModel.from_pretrained("{name}")',
         "```",

@@ -151,22 +151,40 @@ def test_a_later_format_is_refused(bundle):
         Bundle.load(bundle)
 
 
-def test_hugging_face_loads_it_in_a_fresh_process(bundle, run):
-    code = (
-        "import sys, kinesweep.models;"
-        " from transformers import AutoModel, AutoTokenizer, GenerationConfig;"
-        " f = sys.argv[1]; m = AutoModel.from_pretrained(f);"
-        " t = AutoTokenizer.from_pretrained(f); g = GenerationConfig.from_pretrained(f);"
-        " print(type(m).__name__, len(t), g.num_beams, g.max_new_tokens)"
-    )
+def fresh_process(code, bundle):
+    """What a process prints that knows nothing yet."""
     done = subprocess.run(
         [sys.executable, "-c", code, str(bundle)],
         capture_output=True,
         text=True,
         env={"PYTHONPATH": str(Path(kinesweep.__file__).parents[1]), "OMP_NUM_THREADS": "1"},
     )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize("first", ["kinesweep", "transformers"])
+def test_auto_classes_load_it_after_importing_the_package(bundle, first):
+    second = {"kinesweep": "transformers", "transformers": "kinesweep"}[first]
+    code = f"""
+import sys, {first}, {second}
+model, info = transformers.AutoModel.from_pretrained(sys.argv[1], output_loading_info=True)
+print(type(model).__name__, sum(map(len, info.values())))
+"""
+    assert fresh_process(code, bundle) == ["Translator", "0"]
+
+
+def test_hugging_face_alone_reads_tokenizer_and_generation(bundle, run):
+    code = """
+import sys
+from transformers import AutoTokenizer, GenerationConfig
+tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
+generation = GenerationConfig.from_pretrained(sys.argv[1])
+assert not any(name.startswith("kinesweep") for name in sys.modules)
+print(len(tokenizer), generation.num_beams, generation.max_new_tokens)
+"""
     size = read_model_folder(run / "best").text.vocabulary.size
-    assert done.stdout.split() == ["Translator", str(size), "2", "12"], done.stderr
+    assert fresh_process(code, bundle) == [str(size), "2", "12"]
 
 
 def test_the_commonest_prompts_of_train_are_kept(run):
