@@ -95,8 +95,18 @@ def running_head(home: Path) -> Service | None:
 
 def dashboard_of(head: Service) -> str:
     """Address of a head's job server: the port above its own."""
+    return f"http://{_beside(head, 1)}"
+
+
+def metrics_of(head: Service) -> str:
+    """Address of a head's metrics, for Prometheus."""
+    return f"http://{_beside(head, 4)}/metrics"
+
+
+def _beside(head: Service, further: int) -> str:
+    """A head has five ports in a row, its own the first."""
     host, port = head.address.split(":")
-    return f"http://{host}:{int(port) + 1}"
+    return f"{host}:{int(port) + further}"
 
 
 def up(cores: int | None, backend_store: str | None = None) -> tuple[Service, Service]:

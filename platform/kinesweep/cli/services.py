@@ -24,8 +24,10 @@ def up(
     """
     mlflow, head = cluster.up(cores, backend_store)
     say(f"MLflow  {mlflow.address}")
-    say(f"Ray     {cluster.dashboard_of(head)}")
-    emit({"mlflow": mlflow.address, "ray": cluster.dashboard_of(head)}, json_line)
+    ray, metrics = cluster.dashboard_of(head), cluster.metrics_of(head)
+    say(f"Ray     {ray}")
+    say(f"metrics {metrics}")
+    emit({"mlflow": mlflow.address, "ray": ray, "metrics": metrics}, json_line)
 
 
 @verb

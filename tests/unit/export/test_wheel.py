@@ -1,5 +1,6 @@
 """The wheel alone, in a virtual environment of its own, translates a bundle."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -37,8 +38,10 @@ def test_it_translates_with_nothing_else(wheel, bundle, recipe, run, tmp_path) -
     venv = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
     pip = [str(venv / "bin/pip"), "install", "--quiet", "-c", str(ROOT / "constraints.txt")]
-    subprocess.run([*pip, "torch==2.13.0"], check=True)
-    subprocess.run([*pip, str(wheel)], check=True)
+    # Else pip finds this checkout there and takes the package for installed.
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run([*pip, "torch==2.13.0"], check=True, env=env)
+    subprocess.run([*pip, str(wheel)], check=True, env=env)
     table = Path(recipe.source.validation)
     done = subprocess.run(
         [str(venv / "bin/kinesweep"), "translate", str(bundle), str(table)],
