@@ -56,9 +56,9 @@ def prometheus(folder: Path, ray_folder: Path) -> Iterator[str]:
     """The configuration as it is shipped, on a free port of loopback. Yields its address."""
     program = need("prometheus")
     shipped = (GRAFANA / "prometheus.yml").read_text()
-    assert "/tmp/ray/" in shipped
+    assert "/tmp/ray/prom_metrics" in shipped
     config = folder / "prometheus.yml"
-    config.write_text(shipped.replace("/tmp/ray/", f"{ray_folder}/"))
+    config.write_text(shipped.replace("/tmp/", f"{ray_folder}/"))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
