@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from kinesweep.core.recipe.model import EncoderConfig, LinearEncoderConfig
+from kinesweep.core.recipe.model import (
+    AdapterEncoderConfig,
+    CnnEncoderConfig,
+    EncoderConfig,
+    LinearEncoderConfig,
+    MlpEncoderConfig,
+)
 from kinesweep.models.encoders import ENCODERS, build_encoder
 
 WIDTH, OUT = 6, 8
@@ -15,6 +21,12 @@ CONFIGS: dict[str, EncoderConfig] = {
     "linear, nothing optional": LinearEncoderConfig(
         standardize=False, norm_in=False, norm_out=False, activation="none", dropout=0.0
     ),
+    "linear, velocities, every third": LinearEncoderConfig(velocity=True, downsample=3),
+    "mlp": MlpEncoderConfig(hidden=(5, 4)),
+    "mlp, velocities": MlpEncoderConfig(velocity=True, standardize=False, downsample=2),
+    "adapter": AdapterEncoderConfig(bottleneck=3),
+    "cnn": CnnEncoderConfig(channels=4),
+    "cnn, wide": CnnEncoderConfig(kernels=(5, 1, 3), strides=(3, 1, 2), velocity=True),
 }
 
 

@@ -103,6 +103,11 @@ def _problem(model: type[BaseModel], values: Mapping[str, Any], item: Any) -> tu
         return path, f"unknown{near_miss(str(item['loc'][-1]), known)}"
     if item["type"] == "missing":
         return path, "missing"
+    if item["type"] == "union_tag_invalid":
+        tags = item["ctx"]
+        return f"{path}.kind", f"must be one of {tags['expected_tags']}, but is {tags['tag']!r}"
+    if item["type"] == "union_tag_not_found":
+        return f"{path}.kind", "missing"
     message = item["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     shown = item.get("input")

@@ -48,10 +48,11 @@ def words() -> Vocabulary:
 def recipe() -> Callable[..., ModelConfig]:
     """A recipe part: `recipe("bart", dropout=0.0)`, keys of `scratch` laid over the tiny ones."""
 
-    def make(architecture: str = "m2m_100", **keys: Any) -> ModelConfig:
+    def make(architecture: str = "m2m_100", encoder: str = "linear", **keys: Any) -> ModelConfig:
         tiny = SCRATCH.get(architecture, M2M)
         scratch = {**tiny, "architecture": architecture, **keys}
-        return ModelConfig.model_validate({"backbone": {"scratch": scratch}})
+        plain = {"encoder": {"kind": encoder}, "backbone": {"scratch": scratch}}
+        return ModelConfig.model_validate(plain)
 
     return make
 

@@ -7,8 +7,9 @@ import torch
 from kinesweep.core.batch import IGNORE, Batch
 from kinesweep.core.errors import InputError
 from kinesweep.models import Translator
+from kinesweep.models.encoders import ENCODERS
 
-ARCHITECTURES = ["m2m_100", "bart", "t5"]
+ARCHITECTURES = ["m2m_100", "bart", "mbart", "t5"]
 Make = Callable[..., Translator]
 NO_DROPOUT = {"dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0}
 
@@ -19,10 +20,15 @@ def architecture(request: pytest.FixtureRequest) -> str:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("encoder", ENCODERS)
 def test_logits_of_a_clip_do_not_depend_on_its_neighbours(
-    translator: Make, batch: Batch, alone: Callable[[Batch, int], Batch], architecture: str
+    translator: Make,
+    batch: Batch,
+    alone: Callable[[Batch, int], Batch],
+    architecture: str,
+    encoder: str,
 ) -> None:
-    model = translator(architecture).eval()
+    model = translator(architecture, encoder=encoder).eval()
     together_BLV = model(**batch.inputs()).logits
     for row in range(batch.num_clips):
         alone_LV = model(**alone(batch, row).inputs()).logits[0]

@@ -10,6 +10,7 @@ from corpus import tiny_recipe
 from kinesweep.core.errors import CheckpointError, ResourceError
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.runlog import NullRunLog
+from kinesweep.models.encoders import ENCODERS
 from kinesweep.store import Store
 from kinesweep.training.metrics import read_metrics
 from kinesweep.training.run import RunSpec, train_run
@@ -32,6 +33,18 @@ def test_the_same_seed_gives_the_same_bits(recipe: Recipe, store: Store, tmp_pat
     ).read_bytes()
     other = train(recipe.with_seed(6), store, tmp_path / "c")
     assert other.weights_sha256 != first.weights_sha256
+
+
+@pytest.mark.parametrize("kind", sorted(set(ENCODERS) - {"linear"}))
+def test_every_encoder_trains_and_repeats(
+    corpus: Path, store: Store, tmp_path: Path, kind: str
+) -> None:
+    encoder = {"kind": kind, "velocity": True}
+    recipe = tiny_recipe(corpus, store.folder.parent, model={"encoder": encoder})
+    first = train(recipe, store, tmp_path / "a")
+    assert train(recipe, store, tmp_path / "b").weights_sha256 == first.weights_sha256 != ""
+    losses = [r["token_loss"] for r in read_metrics(tmp_path / "a/metrics.jsonl") if "bleu" in r]
+    assert losses[-1] < losses[0]
 
 
 def test_a_stopped_run_goes_on_as_if_never_stopped(

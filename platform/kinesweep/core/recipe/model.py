@@ -1,25 +1,95 @@
 """Recipe part `model`: encoder, backbone and tokenizer."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from kinesweep.core.config import Frozen
 
 
-class LinearEncoderConfig(Frozen):
-    """Standardise → norm → linear → dropout → norm → activation; all but linear is optional."""
+class FrameEncoderConfig(Frozen):
+    """What all encoders begin with: standardise → velocities → norm."""
 
-    kind: Literal["linear"] = Field("linear", description="Encoder of a stream.")
     standardize: bool = Field(
         True, description="Subtract each feature's mean over train, divide by its deviation."
     )
-    norm_in: bool = Field(True, description="Normalise the features of a frame first.")
-    norm_out: bool = Field(True, description="Normalise after the linear layer.")
-    activation: Literal["relu", "none"] = Field("relu", description="Last step.")
-    dropout: float = Field(
-        0.1, ge=0, lt=1, description="Share of values dropped after the linear layer."
+    velocity: bool = Field(
+        False, description="Beside each feature its difference from the frame before."
     )
+    norm_in: bool = Field(True, description="Normalise the features of a frame first.")
+    dropout: float = Field(
+        0.1, ge=0, lt=1, description="Share of values dropped after each hidden layer."
+    )
+
+
+class _FramewiseConfig(FrameEncoderConfig):
+    """What encoders share that see each frame on its own."""
+
+    norm_out: bool = Field(True, description="Normalise after the last linear layer.")
+    downsample: int = Field(
+        1, ge=1, description="Mean of so many frames in a row, before they leave; 1: all frames."
+    )
+
+
+class LinearEncoderConfig(_FramewiseConfig):
+    """Standardise → norm → linear → dropout → norm → activation; all but linear is optional."""
+
+    kind: Literal["linear"] = Field("linear", description="Encoder of a stream.")
+    activation: Literal["relu", "none"] = Field("relu", description="Last step.")
+
+
+class MlpEncoderConfig(_FramewiseConfig):
+    """Norm → (linear → ReLU → dropout) for each hidden layer → linear → norm."""
+
+    kind: Literal["mlp"] = Field("mlp", description="Encoder of a stream.")
+    hidden: tuple[int, ...] = Field((512,), min_length=1, description="Widths of hidden layers.")
+
+    @field_validator("hidden")
+    @classmethod
+    def _positive(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if min(value) < 1:
+            raise ValueError("holds a width below 1")
+        return value
+
+
+class AdapterEncoderConfig(_FramewiseConfig):
+    """Norm → linear, then beside it a bottleneck (norm → down → ReLU → dropout → up) → norm."""
+
+    kind: Literal["adapter"] = Field("adapter", description="Encoder of a stream.")
+    bottleneck: int = Field(64, ge=1, description="Width between down and up.")
+
+
+class CnnEncoderConfig(FrameEncoderConfig):
+    """Norm → linear → (convolution over time → GLU → dropout) for each kernel."""
+
+    kind: Literal["cnn"] = Field("cnn", description="Encoder of a stream.")
+    channels: int = Field(256, ge=1, description="Width between the convolutions.")
+    kernels: tuple[int, ...] = Field(
+        (3, 3), min_length=1, description="Frames that each convolution sees; odd."
+    )
+    strides: tuple[int, ...] = Field(
+        (2, 2), min_length=1, description="Every n-th frame leaves each convolution."
+    )
+
+    @model_validator(mode="after")
+    def _pairs(self) -> "CnnEncoderConfig":
+        if len(self.kernels) != len(self.strides):
+            raise ValueError("`kernels` and `strides` must be equally many")
+        if any(kernel < 1 or kernel % 2 == 0 for kernel in self.kernels):
+            raise ValueError("`kernels` must be odd: 1, 3, 5 …")
+        if any(
+            stride < 1 or stride > kernel
+            for stride, kernel in zip(self.strides, self.kernels, strict=True)
+        ):
+            raise ValueError("a stride must be at least 1 and no longer than its kernel")
+        return self
+
+
+def _kind_of(value: object) -> str:
+    """The `kind` of an encoder; `linear` where none is given."""
+    kind = value.get("kind", "linear") if isinstance(value, Mapping) else getattr(value, "kind", "")
+    return str(kind)
 
 
 class Seq2SeqBackboneConfig(Frozen):
@@ -65,7 +135,13 @@ class TrainedTokenizerConfig(Frozen):
 TokenizerConfig = Annotated[
     PretrainedTokenizerConfig | TrainedTokenizerConfig, Field(discriminator="kind")
 ]
-EncoderConfig = LinearEncoderConfig
+EncoderConfig = Annotated[
+    Annotated[LinearEncoderConfig, Tag("linear")]
+    | Annotated[MlpEncoderConfig, Tag("mlp")]
+    | Annotated[AdapterEncoderConfig, Tag("adapter")]
+    | Annotated[CnnEncoderConfig, Tag("cnn")],
+    Discriminator(_kind_of),
+]
 BackboneConfig = Seq2SeqBackboneConfig
 
 

@@ -7,14 +7,21 @@ with its weights. Encoders are chosen by `kind` from the table below.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import nn
 
 from kinesweep.core.recipe.model import EncoderConfig
+from kinesweep.models.encoders.adapter import AdapterEncoder
+from kinesweep.models.encoders.cnn import CnnEncoder
 from kinesweep.models.encoders.linear import LinearEncoder
+from kinesweep.models.encoders.mlp import MlpEncoder
 
-ENCODERS: dict[str, Callable[[EncoderConfig, int, int], nn.Module]] = {
+ENCODERS: dict[str, Callable[[Any, int, int], nn.Module]] = {
     "linear": LinearEncoder,
+    "mlp": MlpEncoder,
+    "adapter": AdapterEncoder,
+    "cnn": CnnEncoder,
 }
 
 

@@ -1,0 +1,40 @@
+"""The adapter encoder: one matrix, and a bottleneck beside it.
+
+The bottleneck (down, ReLU, up; Houlsby et al. 2019) corrects what the matrix gives at few weights:
+2 · E · bottleneck. Its last layer begins at zero, so training starts from the matrix alone.
+
+Shapes: B clips, T frames, D features, E width out.
+"""
+
+from torch import Tensor, nn
+
+from kinesweep.core.recipe.model import AdapterEncoderConfig
+from kinesweep.models.encoders.frames import FrameEncoder, mean_of_frames
+
+
+class AdapterEncoder(FrameEncoder):
+    """Maps every frame alike, with a correction through a bottleneck.
+
+    Args:
+        config: its width.
+        width: D.
+        out: E.
+    """
+
+    def __init__(self, config: AdapterEncoderConfig, width: int, out: int) -> None:
+        super().__init__(config, width)
+        self.downsample = config.downsample
+        self.linear = nn.Linear(self.width_in, out)
+        self.norm = nn.LayerNorm(out)
+        self.down = nn.Linear(out, config.bottleneck)
+        self.dropout = nn.Dropout(config.dropout)
+        self.up = nn.Linear(config.bottleneck, out)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+        self.norm_out = nn.LayerNorm(out) if config.norm_out else nn.Identity()
+
+    def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns (B, T, E) and the mask, both shorter when it downsamples."""
+        x_BTE = self.linear(self.begin(x_BTD))
+        x_BTE = x_BTE + self.up(self.dropout(self.down(self.norm(x_BTE)).relu()))
+        return mean_of_frames(self.norm_out(x_BTE), mask_BT, self.downsample)

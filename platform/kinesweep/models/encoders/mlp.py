@@ -1,0 +1,40 @@
+"""The MLP encoder: each frame on its own through hidden layers.
+
+What one matrix cannot see, such as a hand's shape wherever the hand is, a hidden layer can; it
+costs that layer's weights (534 → 512 → 128: 339,000 against the linear encoder's 69,000) and sees
+no more of time.
+
+Shapes: B clips, T frames, D features, E width out.
+"""
+
+from torch import Tensor, nn
+
+from kinesweep.core.recipe.model import MlpEncoderConfig
+from kinesweep.models.encoders.frames import FrameEncoder, mean_of_frames
+
+
+class MlpEncoder(FrameEncoder):
+    """Maps every frame alike, through hidden layers.
+
+    Args:
+        config: their widths.
+        width: D.
+        out: E.
+    """
+
+    def __init__(self, config: MlpEncoderConfig, width: int, out: int) -> None:
+        super().__init__(config, width)
+        self.downsample = config.downsample
+        layers: list[nn.Module] = []
+        last = self.width_in
+        for hidden in config.hidden:
+            layers += [nn.Linear(last, hidden), nn.ReLU(), nn.Dropout(config.dropout)]
+            last = hidden
+        self.hidden = nn.Sequential(*layers)
+        self.linear = nn.Linear(last, out)
+        self.norm_out = nn.LayerNorm(out) if config.norm_out else nn.Identity()
+
+    def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns (B, T, E) and the mask, both shorter when it downsamples."""
+        x_BTE = self.norm_out(self.linear(self.hidden(self.begin(x_BTD))))
+        return mean_of_frames(x_BTE, mask_BT, self.downsample)
