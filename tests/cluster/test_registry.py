@@ -15,8 +15,8 @@ from kinesweep.sweeps.ranking import Rank
 from kinesweep.tracking import server
 from kinesweep.tracking.factory import MlflowLogs
 from kinesweep.tracking.runlog import RunName
-from kinesweep.training.evaluate import Prediction, write_predictions
 from kinesweep.training.files import write_json
+from kinesweep.training.predictions import Prediction, write_predictions
 from kinesweep.training.result import RunResult
 
 NAME = "tiny"

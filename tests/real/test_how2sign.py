@@ -12,7 +12,7 @@ from kinesweep.core.recipe import Recipe
 from kinesweep.core.runlog import NullRunLog
 from kinesweep.export import export_bundle
 from kinesweep.store.build import extract_locally
-from kinesweep.training.evaluate import read_predictions
+from kinesweep.training.predictions import read_predictions
 from kinesweep.training.run import RunSpec, train_run
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -2,10 +2,10 @@
 
 import shutil
 import tempfile
-from functools import partial
 from pathlib import Path
 
 from kinesweep.core.hashing import fingerprint
+from kinesweep.core.recipe.evaluation import Protocol
 from kinesweep.export.bundle import MANIFEST
 from kinesweep.store import Store
 from kinesweep.sweeps.outcome import Outcome
@@ -13,16 +13,22 @@ from kinesweep.sweeps.ranking import Entry, rank
 from kinesweep.tracking.factory import MlflowLogs
 from kinesweep.tracking.links import find_run
 from kinesweep.tracking.registry import Registry, Version, model_name
-from kinesweep.training.evaluate import Prediction, read_predictions
 from kinesweep.training.files import read_json
+from kinesweep.training.predictions import Prediction, read_predictions
 from kinesweep.training.result import read_result
-from kinesweep.training.scoring import score_statistics, sentence_statistics
+from kinesweep.training.scoring import RAW, Measure
 
 _BUNDLE, _JUDGED_ON = "bundle_sha256", "judged_on"
 
 
 def register_winner(
-    logs: MlflowLogs, sweep: Path, name: str, outcome: Outcome, store: Store, bundle: Path
+    logs: MlflowLogs,
+    sweep: Path,
+    name: str,
+    outcome: Outcome,
+    store: Store,
+    bundle: Path,
+    protocol: Protocol = RAW,
 ) -> str:
     """Registers a sweep's winner; says what became of it, in a sentence.
 
@@ -35,6 +41,7 @@ def register_winner(
         outcome: what the sweep found.
         store: the features, for the documents of validation.
         bundle: the winner's.
+        protocol: under which texts are scored.
 
     Raises:
         TrackingError: the server is away.
@@ -47,7 +54,8 @@ def register_winner(
     if known is not None:
         return f"{name} version {known.number}, registered before"
     champion = registry.champion(name)
-    wins, why = _verdict(registry, champion, outcome, texts, judged_on, store)
+    measure = Measure(outcome.metric, protocol)
+    wins, why = _verdict(registry, champion, outcome, texts, judged_on, store, measure)
     run_id = find_run(logs.uri, logs.experiment, str(sweep))
     with tempfile.TemporaryDirectory() as folder:
         for run in map(Path, outcome.winner_runs):
@@ -79,6 +87,7 @@ def _verdict(
     texts: dict[int, list[Prediction]],
     judged_on: str,
     store: Store,
+    measure: Measure,
 ) -> tuple[bool, str]:
     """Whether the winner replaces the champion, and why."""
     best = outcome.ranking[0]
@@ -94,10 +103,10 @@ def _verdict(
     with tempfile.TemporaryDirectory() as folder:
         there = registry.texts(champion, Path(folder))
         theirs = {int(p.stem.rpartition("-s")[2]): read_predictions(p) for p in there.glob("*.tsv")}
-    entries = [_entry("this", texts, outcome.metric), _entry(against, theirs, outcome.metric)]
+    entries = [_entry("this", texts, measure), _entry(against, theirs, measure)]
     documents = {r.clip.id: r.clip.document or r.clip.id for r in store.records("validation")}
     groups = [documents[line.clip_id] for line in sorted(texts[min(texts)], key=_by_id)]
-    first, second = rank(entries, groups, partial(score_statistics, metric=outcome.metric))
+    first, second = rank(entries, groups, measure.of_sums)
     gap = f"{second.behind:.2f} [{second.behind_low:.2f}, {second.behind_high:.2f}]"
     if second.tied:
         return False, f"{figure}; not told apart from {against}: they differ by {gap}"
@@ -110,11 +119,11 @@ def _by_id(line: Prediction) -> str:
     return line.clip_id
 
 
-def _entry(name: str, texts: dict[int, list[Prediction]], metric: str) -> Entry:
+def _entry(name: str, texts: dict[int, list[Prediction]], measure: Measure) -> Entry:
     """The statistics that `rank` wants."""
     seeds = {}
     for seed, lines in texts.items():
         said = {line.clip_id: line.hypothesis for line in lines}
         wanted = {line.clip_id: line.references for line in lines}
-        seeds[seed] = sentence_statistics(said, wanted, metric)
+        seeds[seed] = measure.rows(said, wanted)
     return Entry(name, seeds)

@@ -20,9 +20,9 @@ from kinesweep.sweeps.parameter import Parameter
 from kinesweep.sweeps.record import Record, read_outcome, read_record
 from kinesweep.sweeps.space import SearchSpace
 from kinesweep.sweeps.sweep import RUNS, run_name
-from kinesweep.training.evaluate import Prediction, read_predictions
 from kinesweep.training.identity import METRICS
 from kinesweep.training.metrics import read_metrics
+from kinesweep.training.predictions import Prediction, read_predictions
 from kinesweep.training.scoring import score, sentence_chrf
 
 REPORT = "report"
@@ -63,7 +63,7 @@ def gather(folder: Path) -> Report:
         parameters={n: _parameter(p) for n, p in record.space.searched.items()},
         trials=[Trial(t.number, t.values, t.state, t.scores, t.reason, t.seconds) for t in trials],
         curves=_curves(folder, record, trials, events),
-        samples=_samples(outcome, store, seen),
+        samples=_samples(outcome, record.recipe, store, seen),
         parts=_parts(outcome, record.recipe, seen),
         costs=_costs(folder, store, record.space, trials, events),
         failures=_failures(trials, events),
@@ -127,11 +127,12 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _samples(outcome: Outcome, store: Store, seen: set[str]) -> list[Sample]:
+def _samples(outcome: Outcome, recipe: Recipe, store: Store, seen: set[str]) -> list[Sample]:
     """What the winner's exported seed says on validation."""
     lines = _predictions(Path(outcome.winner_runs[0]), "validation")
     said = {line.clip_id: line.hypothesis for line in lines}
-    scores = sentence_chrf(said, {line.clip_id: line.references for line in lines})
+    wanted = {line.clip_id: line.references for line in lines}
+    scores = sentence_chrf(said, wanted, recipe.evaluation.treatment)
     records = {record.clip.id: record for record in store.records("validation")}
     return [
         Sample(
@@ -169,7 +170,7 @@ def _score(lines: Sequence[Prediction], recipe: Recipe) -> dict[str, float]:
     config = recipe.evaluation
     said = {line.clip_id: line.hypothesis for line in lines}
     wanted = {line.clip_id: line.references for line in lines}
-    return score(said, wanted, config.metrics, config.protocol).values
+    return score(said, wanted, config.metrics, config.treatment).values
 
 
 def _predictions(run: Path, split: str) -> list[Prediction]:

@@ -42,16 +42,22 @@ def evaluate(
     model: ModelArgument,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
     overrides: Overrides = None,
-    out: Annotated[Path | None, typer.Option(help="Write the predictions there.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the texts there, each with its chrF.")
+    ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(help="Score another system's texts instead: a TSV with `id`, `hypothesis`."),
+    ] = None,
     json_line: JsonOption = False,
 ) -> None:
-    """Score a model on a split of the corpus it was trained on.
+    """Score a model, or another system's texts, on a split of the model's corpus.
 
     Example: kinesweep evaluate .kinesweep/exports/sample --split validation
     """
-    from kinesweep.cli import workflows
+    from kinesweep.cli.evaluating import evaluate_folder
 
-    evaluation = workflows.evaluate_folder(model, split, overrides or [], out)
+    evaluation = evaluate_folder(model, split, overrides or [], out, predictions)
     for metric, value in evaluation.scores.items():
         say(f"{metric} {value:.3f}  {evaluation.signatures.get(metric, '')}")
     emit({"scores": evaluation.scores, "signatures": evaluation.signatures}, json_line)

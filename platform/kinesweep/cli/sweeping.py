@@ -31,8 +31,9 @@ from kinesweep.sweeps.space import SearchSpace
 from kinesweep.sweeps.sweep import Sweep, note_tested, run_sweep
 from kinesweep.tracking.factory import MlflowLogs
 from kinesweep.tracking.runlog import RunName
-from kinesweep.training.evaluate import evaluate_model, write_predictions
+from kinesweep.training.evaluate import evaluate_model
 from kinesweep.training.gauges import showing
+from kinesweep.training.predictions import write_predictions
 
 _DRY_TRIALS = 2
 _DRY_RECIPE = (
@@ -159,7 +160,8 @@ def _register(
 ) -> None:
     """Registers the winner; a server that is away does not cost the sweep its result."""
     try:
-        told = register_winner(logs, folder, recipe.name, outcome, store, bundle)
+        protocol = recipe.evaluation.treatment
+        told = register_winner(logs, folder, recipe.name, outcome, store, bundle, protocol)
     except TrackingError as error:
         told = f"not now: {error}. `kinesweep sweep … --resume` does it"
     say(f"registry  {told}")

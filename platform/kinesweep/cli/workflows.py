@@ -21,10 +21,8 @@ from kinesweep.core.provenance import provenance
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.runlog import RunLog
 from kinesweep.store import Store, open_store
-from kinesweep.store.ledger import note_test
 from kinesweep.tracking.factory import RunLogs, resolve_tracking
 from kinesweep.tracking.runlog import RunName
-from kinesweep.training.evaluate import Evaluation, evaluate_model, write_predictions
 from kinesweep.training.model_folder import read_model_folder
 from kinesweep.training.result import RunResult, RunSpec
 
@@ -177,26 +175,6 @@ def store_of(place: Path) -> Store:
         f"the features that `{place}` was trained on are not in `{root}`; run"
         f" `kinesweep extract {place}/recipe.yaml` again"
     )
-
-
-def evaluate_folder(
-    place: Path, split: str, overrides: Sequence[str], out: Path | None
-) -> Evaluation:
-    """Scores a model on a split; scoring test is noted in the store's ledger.
-
-    Raises:
-        ConfigError: an override is wrong.
-    """
-    folder = model_folder(place)
-    store = store_of(place)
-    recipe = load(Recipe, folder / "recipe.yaml", overrides)
-    found = evaluate_model(folder, store, split, recipe.generation, recipe.evaluation)
-    if split == "test":
-        note_test(store, str(place), found.scores)
-    if out is not None:
-        write_predictions(out, found.predictions)
-        say(f"predictions {out}")
-    return found
 
 
 @dataclass(frozen=True)

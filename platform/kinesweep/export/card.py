@@ -6,10 +6,11 @@ from pathlib import Path
 from kinesweep import __version__
 from kinesweep.core.config import load
 from kinesweep.core.recipe import Recipe
-from kinesweep.core.recipe.training import EvaluationConfig
+from kinesweep.core.recipe.evaluation import EvaluationConfig
 from kinesweep.store import Store
 from kinesweep.store.ledger import count_tests
 from kinesweep.training.files import write_text
+from kinesweep.training.protocol import name_of
 from kinesweep.training.result import RunResult
 
 CARD = "card.md"
@@ -57,8 +58,11 @@ def _scores(
     lines += ["", "The checkpoint was chosen on validation, so that score is optimistic."]
     if not scores["test"]:
         lines[-1] += " Test was not scored."
-    if config.protocol == "raw":
+    protocol = name_of(config.treatment)
+    if protocol == "raw":
         lines[-1] += " Texts were scored as they are, case and punctuation included."
+    else:
+        lines[-1] += f" Texts and references were treated alike before: `{protocol}`."
     return lines
 
 

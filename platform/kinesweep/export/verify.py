@@ -20,7 +20,8 @@ from kinesweep.export.translate import Bundle
 from kinesweep.sources import build_source
 from kinesweep.store import Store, open_store
 from kinesweep.training.determinism import pin_process
-from kinesweep.training.evaluate import evaluate_loaded, read_predictions
+from kinesweep.training.evaluate import evaluate_loaded
+from kinesweep.training.predictions import read_predictions
 
 _TIMEOUT_S = 3600
 _RAW_FILES = 8

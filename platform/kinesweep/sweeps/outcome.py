@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from statistics import fmean, median
 
+from kinesweep.core.recipe.evaluation import Protocol
 from kinesweep.store import Store
 from kinesweep.sweeps.finals import UNTUNED, Finalist
 from kinesweep.sweeps.journal import Journal
@@ -13,9 +13,9 @@ from kinesweep.sweeps.pareto import front
 from kinesweep.sweeps.ranking import Entry, Rank, detectable, pooled, rank
 from kinesweep.sweeps.space import SearchSpace
 from kinesweep.training.baselines import constant_sentence, nearest_neighbours
-from kinesweep.training.evaluate import read_predictions
+from kinesweep.training.predictions import read_predictions
 from kinesweep.training.result import RunResult
-from kinesweep.training.scoring import score, score_statistics, sentence_statistics
+from kinesweep.training.scoring import RAW, Measure
 
 
 @dataclass(frozen=True)
@@ -62,19 +62,21 @@ def judge(
     finalists: Sequence[Finalist],
     results: Mapping[str, Sequence[RunResult]],
     journal: Journal,
+    protocol: Protocol = RAW,
 ) -> Outcome:
-    """Ranks the finals on validation; test is not looked at.
+    """Ranks the finals on validation, under the protocol; test is not looked at.
 
     Raises:
         InputError: fewer than two seeds of a finalist were finished.
     """
     metric = space.objectives[0].name
     documents = {r.clip.id: r.clip.document or r.clip.id for r in store.records("validation")}
-    entries, groups = _entries(finalists, results, metric, documents)
-    ranking = rank(entries, groups, partial(score_statistics, metric=metric))
+    measure = Measure(metric, protocol)
+    entries, groups = _entries(finalists, results, measure, documents)
+    ranking = rank(entries, groups, measure.of_sums)
     winner = next(f for f in finalists if f.name == ranking[0].name)
     runs = sorted(results[winner.name], key=lambda r: (-r.scores[metric], str(r.folder)))
-    sanity = _sanity(space, store, finalists, results, sorted(documents))
+    sanity = _sanity(space.sanity, measure, store, finalists, results)
     counts: dict[str, int] = dict(Counter(trial.state for trial in journal.trials))
     objectives, ahead = _pareto(space, [line.name for line in ranking], results)
     return Outcome(
@@ -141,7 +143,7 @@ def _notes(journal: Journal) -> list[str]:
 def _entries(
     finalists: Sequence[Finalist],
     results: Mapping[str, Sequence[RunResult]],
-    metric: str,
+    measure: Measure,
     documents: Mapping[str, str],
 ) -> tuple[list[Entry], list[str]]:
     """Sentence statistics of every ranked run, and the document of each sentence."""
@@ -153,7 +155,7 @@ def _entries(
             said = {line.clip_id: line.hypothesis for line in lines}
             wanted = {line.clip_id: line.references for line in lines}
             seed = int(result.folder.name.rpartition("-s")[2])
-            seeds[seed] = sentence_statistics(said, wanted, metric)
+            seeds[seed] = measure.rows(said, wanted)
             ids = sorted(said)
         if finalist.ranked and len(seeds) >= 2:
             entries.append(Entry(finalist.name, seeds))
@@ -161,27 +163,25 @@ def _entries(
 
 
 def _sanity(
-    space: SearchSpace,
+    asked: Sequence[str],
+    measure: Measure,
     store: Store,
     finalists: Sequence[Finalist],
     results: Mapping[str, Sequence[RunResult]],
-    clip_ids: Sequence[str],
 ) -> dict[str, float]:
     """Scores of those who know nothing, on validation."""
-    metric = space.objectives[0].name
     train, wanted = store.records("train"), store.records("validation")
     references = {r.clip.id: r.clip.texts for r in wanted}
     found = {}
-    if "constant" in space.sanity:
-        sentence, _ = constant_sentence([r.clip.texts[0] for r in train], references)
-        said = dict.fromkeys(clip_ids, sentence)
-        found[f"always “{sentence}”"] = score(said, references, [metric]).values[metric]
-    if "nearest" in space.sanity:
-        said = nearest_neighbours(store, train, wanted)
-        found["nearest neighbour"] = score(said, references, [metric]).values[metric]
+    if "constant" in asked:
+        texts = [r.clip.texts[0] for r in train]
+        sentence, _ = constant_sentence(texts, references, measure.protocol)
+        found[f"always “{sentence}”"] = measure(dict.fromkeys(references, sentence), references)
+    if "nearest" in asked:
+        found["nearest neighbour"] = measure(nearest_neighbours(store, train, wanted), references)
     for finalist in finalists:
         if not finalist.ranked and results[finalist.name]:
-            found[finalist.name] = results[finalist.name][0].scores[metric]
+            found[finalist.name] = results[finalist.name][0].scores[measure.metric]
     return found
 
 

@@ -18,7 +18,7 @@ LISTED = frozenset({"grid", "random", "qmc"})
 class Metric(Frozen):
     """What a trial is judged by, once it is finished."""
 
-    name: Literal["bleu", "chrf", "decode_ms", "parameters"] = Field(
+    name: Literal["bleu", "chrf", "rouge", "decode_ms", "parameters"] = Field(
         "bleu",
         description="One of `evaluation.metrics`, `decode_ms` (milliseconds a sentence) or"
         " `parameters` (trained weights).",
@@ -70,7 +70,7 @@ class Scheduler(Frozen):
         description="`asha` halves at rungs; `hyperband`: ASHA in brackets that begin later and"
         " later; `median`: worse than half of the others.",
     )
-    metric: Literal["token_loss", "bleu", "chrf"] = Field(
+    metric: Literal["token_loss", "bleu", "chrf", "rouge"] = Field(
         "token_loss", description="What is compared; early BLEU is near zero and tells little."
     )
     grace_evaluations: int = Field(2, ge=1, description="Evaluations before the first judgement.")

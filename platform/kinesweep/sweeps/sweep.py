@@ -165,7 +165,8 @@ def _run(sweep: Sweep, journal: Journal, running: Runner, extend: int) -> Outcom
     if not any(finalist.ranked for finalist in finalists):
         raise CheckpointError(_nothing(journal.trials))
     results = _finals(sweep, journal, running, finalists)
-    outcome = judge(sweep.space, sweep.store, finalists, results, journal)
+    protocol = sweep.recipe.evaluation.treatment
+    outcome = judge(sweep.space, sweep.store, finalists, results, journal, protocol)
     journal.add("ranked", winner=outcome.winner)
     _drop_search_weights(sweep, journal)
     return outcome

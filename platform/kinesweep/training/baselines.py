@@ -14,31 +14,40 @@ import numpy as np
 from numpy.typing import NDArray
 from sacrebleu.metrics import BLEU
 
+from kinesweep.core.recipe.evaluation import Protocol
 from kinesweep.store.index import ClipRecord
 from kinesweep.store.reader import Store
-from kinesweep.training.scoring import score
+from kinesweep.training.protocol import treat
+from kinesweep.training.scoring import RAW, score
 
 _ORDER = 4
 Ngram = tuple[str, ...]
 
 
 def constant_sentence(
-    candidates: Sequence[str], references: Mapping[str, Sequence[str]]
+    candidates: Sequence[str],
+    references: Mapping[str, Sequence[str]],
+    protocol: Protocol = RAW,
 ) -> tuple[str, float]:
     """The candidate that scores the most BLEU as the answer to every clip, and its score.
 
     Args:
         candidates: sentences, usually those of train; repeats cost nothing.
         references: clip id → sentences.
+        protocol: under which they are scored.
     """
-    bleu = BLEU(force=True)
-    table = _ClippedMatches([[_words(bleu, r) for r in refs] for refs in references.values()])
+    bleu = BLEU(force=True, tokenize=protocol.tokenize)
+
+    def words(text: str) -> list[str]:
+        return str(bleu._preprocess_segment(treat(text, protocol))).split()
+
+    table = _ClippedMatches([[words(r) for r in refs] for refs in references.values()])
     best, best_score = "", -1.0
     for candidate in sorted(set(candidates)):
-        value = table.bleu(bleu, _words(bleu, candidate))
+        value = table.bleu(bleu, words(candidate))
         if value > best_score:
             best, best_score = candidate, value
-    exact = score(dict.fromkeys(references, best), references, ["bleu"])
+    exact = score(dict.fromkeys(references, best), references, ["bleu"], protocol)
     return best, exact.values["bleu"]
 
 
@@ -101,11 +110,6 @@ def _ngrams(words: Sequence[str]) -> Counter[Ngram]:
     return Counter(
         tuple(words[i : i + n]) for n in range(1, _ORDER + 1) for i in range(len(words) - n + 1)
     )
-
-
-def _words(bleu: BLEU, text: str) -> list[str]:
-    """A text cut as the metric cuts it."""
-    return str(bleu._preprocess_segment(text)).split()
 
 
 def _pooled(store: Store, records: Sequence[ClipRecord]) -> NDArray[np.float32]:

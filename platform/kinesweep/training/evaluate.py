@@ -5,35 +5,27 @@ same for a folder on disk. Final decoding is always in float32, whatever precisi
 that an exported bundle writes the very same sentences.
 """
 
-import csv
-import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from kinesweep.batches.evaluation import eval_batches, references
+from kinesweep.batches.limits import within
 from kinesweep.batches.text import Text
 from kinesweep.core.batch import Batch
+from kinesweep.core.errors import StoreError
 from kinesweep.core.recipe.data import BatchConfig
-from kinesweep.core.recipe.training import EvaluationConfig, GenerationConfig
+from kinesweep.core.recipe.evaluation import EvaluationConfig
+from kinesweep.core.recipe.training import GenerationConfig
 from kinesweep.models.translator import Translator
 from kinesweep.store.reader import Store
 from kinesweep.training.decoding import decode, mean_token_loss
-from kinesweep.training.files import write_text
 from kinesweep.training.model_folder import ModelFolder, read_model_folder
+from kinesweep.training.predictions import Prediction
 from kinesweep.training.ranks import rank_and_world
 from kinesweep.training.scoring import score
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One clip's sentence and what it should have been."""
-
-    clip_id: str
-    hypothesis: str
-    references: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -101,7 +93,7 @@ def evaluate_batches(
     beams = generation.num_beams if num_beams is None else num_beams
     lines = decode(model, data.text, data.batches, beams, generation)
     wanted = data.references(sorted(lines))
-    scores = score(lines, wanted, data.config.metrics, data.config.protocol)
+    scores = score(lines, wanted, data.config.metrics, data.config.treatment)
     return Evaluation(
         scores={"token_loss": loss, **scores.values},
         signatures=scores.signatures,
@@ -149,22 +141,30 @@ def evaluate_loaded(
     return evaluate_batches(loaded.model, data, generation or recipe.generation)
 
 
-def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
-    """A TSV with a heading: id, hypothesis, reference, reference_2, …; quoted where needed."""
-    most = max((len(p.references) for p in predictions), default=1)
-    extra = [f"reference_{n}" for n in range(2, most + 1)]
-    written = io.StringIO()
-    table = csv.writer(written, delimiter="\t", lineterminator="\n")
-    table.writerow(["id", "hypothesis", "reference", *extra])
-    for item in predictions:
-        empty = [""] * (most - len(item.references))
-        table.writerow([item.clip_id, item.hypothesis, *item.references, *empty])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, written.getvalue())
+def evaluate_texts(
+    texts: Mapping[str, str],
+    store: Store,
+    split: str,
+    evaluation: EvaluationConfig,
+    limits: BatchConfig | None = None,
+) -> Evaluation:
+    """Scores texts that somebody else wrote, as a model's would be.
 
+    Args:
+        texts: clip id → text, for all clips that a model would be scored on.
+        store: whose clips they belong to.
+        split: which part.
+        evaluation: metrics and protocol.
+        limits: lengths that leave validation out of bounds.
 
-def read_predictions(path: Path) -> list[Prediction]:
-    """What `write_predictions` wrote."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.reader(file, delimiter="\t"))[1:]
-    return [Prediction(row[0], row[1], tuple(r for r in row[2:] if r)) for row in rows]
+    Raises:
+        InputError: clips are missing or unknown.
+        StoreError: the store has no such split.
+    """
+    if split not in store.splits:
+        raise StoreError(f"the store has no split `{split}`; it has {', '.join(store.splits)}")
+    records, _ = within(store.records(split), limits, split)
+    wanted = {record.clip.id: record.clip.texts for record in records}
+    scores = score(texts, wanted, evaluation.metrics, evaluation.treatment)
+    lines = tuple(Prediction(i, texts[i], wanted[i]) for i in sorted(texts))
+    return Evaluation(scores.values, scores.signatures, lines)

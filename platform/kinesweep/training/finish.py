@@ -16,8 +16,9 @@ from kinesweep.models.translator import Translator
 from kinesweep.store.reader import Store
 from kinesweep.training.checkpoints import drop_checkpoints, step_folder
 from kinesweep.training.cost import decode_ms, num_trained
-from kinesweep.training.evaluate import Evaluation, evaluate_loaded, write_predictions
+from kinesweep.training.evaluate import Evaluation, evaluate_loaded
 from kinesweep.training.model_folder import read_model_folder, write_model_folder
+from kinesweep.training.predictions import write_predictions
 from kinesweep.training.progress import Progress
 from kinesweep.training.ranks import is_first, on_first
 from kinesweep.training.result import RunResult, RunSpec

@@ -1,8 +1,8 @@
-"""Scores of translations: sacreBLEU's BLEU and chrF, under a stated protocol.
+"""Scores of translations: sacreBLEU's BLEU, chrF and TER, and ROUGE, under a stated protocol.
 
 A score without its signature is not comparable, so each comes with one; the protocol stands first
-in it. `sentence_statistics` gives what a bootstrap needs: sums of its rows give the corpus score,
-so resampling costs additions, not tokenising.
+in it. `Measure.rows` gives what a bootstrap needs: sums of them give the corpus score, so
+resampling costs additions, not tokenising.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,12 +11,27 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sacrebleu.metrics import BLEU, CHRF
+from sacrebleu.metrics import BLEU, CHRF, TER
 
 from kinesweep.core.errors import InputError
+from kinesweep.core.recipe.evaluation import PROTOCOLS, Protocol
+from kinesweep.training.protocol import name_of, treat
+from kinesweep.training.rouge import Rouge
 
-_METRICS: dict[str, Callable[[], Any]] = {"bleu": lambda: BLEU(force=True), "chrf": CHRF}
-_PROTOCOLS: dict[str, Callable[[str], str]] = {"raw": lambda text: text}
+RAW = PROTOCOLS["raw"]
+_METRICS: dict[str, Callable[[str], Any]] = {
+    "bleu": lambda tokenize: BLEU(force=True, tokenize=tokenize),
+    "bleu1": lambda tokenize: BLEU(force=True, tokenize=tokenize, max_ngram_order=1),
+    "bleu2": lambda tokenize: BLEU(force=True, tokenize=tokenize, max_ngram_order=2),
+    "bleu3": lambda tokenize: BLEU(force=True, tokenize=tokenize, max_ngram_order=3),
+    "chrf": lambda _: CHRF(),
+    "chrfpp": lambda _: CHRF(word_order=2),
+    "ter": lambda _: TER(case_sensitive=True),
+    "rouge1": lambda tokenize: Rouge("rouge1", tokenize),
+    "rouge2": lambda tokenize: Rouge("rouge2", tokenize),
+    "rouge": lambda tokenize: Rouge("rougeL", tokenize),
+}
+"""Name → metric, given the name of sacreBLEU's tokenizer."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +51,7 @@ def score(
     hypotheses: Mapping[str, str],
     references: Mapping[str, Sequence[str]],
     metrics: Sequence[str],
-    protocol: str = "raw",
+    protocol: Protocol = RAW,
 ) -> Scores:
     """Scores hypotheses, by clip id, against one or more references each.
 
@@ -46,44 +61,66 @@ def score(
     lines, streams = _aligned(hypotheses, references, protocol)
     values, signatures = {}, {}
     for name in metrics:
-        metric = _METRICS[name]()
+        metric = _METRICS[name](protocol.tokenize)
         values[name] = float(metric.corpus_score(lines, streams).score)
-        signatures[name] = f"protocol:{protocol}|{name}|{metric.get_signature().format()}"
+        signatures[name] = f"protocol:{name_of(protocol)}|{name}|{metric.get_signature().format()}"
     return Scores(values, signatures)
 
 
 def sentence_chrf(
-    hypotheses: Mapping[str, str], references: Mapping[str, Sequence[str]], protocol: str = "raw"
-) -> dict[str, float]:
-    """Each sentence's chrF by itself, to look at; a corpus score is no mean of these."""
-    treat, metric = _PROTOCOLS[protocol], CHRF()
-    return {
-        key: float(metric.sentence_score(treat(said), [treat(r) for r in references[key]]).score)
-        for key, said in hypotheses.items()
-    }
-
-
-def sentence_statistics(
     hypotheses: Mapping[str, str],
     references: Mapping[str, Sequence[str]],
-    metric: str,
-    protocol: str = "raw",
-) -> NDArray[np.float64]:
-    """Sufficient statistics of each clip, in the order of sorted ids. Returns (clips, numbers)."""
-    lines, streams = _aligned(hypotheses, references, protocol)
-    # The function that sacreBLEU's own significance tests use.
-    statistics = _METRICS[metric]()._extract_corpus_statistics(lines, streams)
-    return np.asarray(statistics, dtype=np.float64)
+    protocol: Protocol = RAW,
+) -> dict[str, float]:
+    """Each sentence's chrF by itself, to look at; a corpus score is no mean of these."""
+    metric = CHRF()
+    found = {}
+    for key, said in hypotheses.items():
+        wanted = [treat(reference, protocol) for reference in references[key]]
+        found[key] = float(metric.sentence_score(treat(said, protocol), wanted).score)
+    return found
 
 
-def score_statistics(total: NDArray[np.float64], metric: str) -> float:
-    """The corpus score of summed rows of `sentence_statistics`."""
-    plain = total.tolist() if metric == "chrf" else [int(value) for value in total]
-    return float(_METRICS[metric]()._compute_score_from_stats(plain).score)
+@dataclass(frozen=True)
+class Measure:
+    """What two systems are compared by: a metric under a protocol.
+
+    Attributes:
+        metric: one of `evaluation.metrics`.
+        protocol: what is done to texts before.
+    """
+
+    metric: str
+    protocol: Protocol = RAW
+
+    def __call__(
+        self, hypotheses: Mapping[str, str], references: Mapping[str, Sequence[str]]
+    ) -> float:
+        """The corpus score."""
+        return score(hypotheses, references, [self.metric], self.protocol).values[self.metric]
+
+    def rows(
+        self, hypotheses: Mapping[str, str], references: Mapping[str, Sequence[str]]
+    ) -> NDArray[np.float64]:
+        """Sufficient statistics of each clip, in the order of sorted ids; (clips, numbers)."""
+        lines, streams = _aligned(hypotheses, references, self.protocol)
+        # The function that sacreBLEU's own significance tests use.
+        statistics = self._made()._extract_corpus_statistics(lines, streams)
+        return np.asarray(statistics, dtype=np.float64)
+
+    def of_sums(self, total: NDArray[np.float64]) -> float:
+        """The corpus score of summed rows."""
+        # BLEU takes its counts for whole numbers.
+        counted = self.metric.startswith("bleu")
+        plain = [int(value) for value in total] if counted else total.tolist()
+        return float(self._made()._compute_score_from_stats(plain).score)
+
+    def _made(self) -> Any:
+        return _METRICS[self.metric](self.protocol.tokenize)
 
 
 def _aligned(
-    hypotheses: Mapping[str, str], references: Mapping[str, Sequence[str]], protocol: str
+    hypotheses: Mapping[str, str], references: Mapping[str, Sequence[str]], protocol: Protocol
 ) -> tuple[list[str], list[list[str | None]]]:
     """Hypotheses in order of ids, and reference streams as sacreBLEU wants them.
 
@@ -95,11 +132,10 @@ def _aligned(
             f"{len(hypotheses)} hypotheses and {len(references)} references do not belong"
             f" together; not in both: {', '.join(missing) or 'none, there are no clips'}"
         )
-    treat = _PROTOCOLS[protocol]
     ids = sorted(hypotheses)
     most = max(len(references[i]) for i in ids)
     streams = [
-        [treat(references[i][n]) if n < len(references[i]) else None for i in ids]
+        [treat(references[i][n], protocol) if n < len(references[i]) else None for i in ids]
         for n in range(most)
     ]
-    return [treat(hypotheses[i]) for i in ids], streams
+    return [treat(hypotheses[i], protocol) for i in ids], streams

@@ -49,6 +49,13 @@ def test_from_a_corpus_to_a_sentence(shell: Shell) -> None:
     run = first["folder"]
     scored = shell("evaluate", run, "--split", "validation")
     assert scored["scores"]["bleu"] == pytest.approx(first["scores"]["bleu"])
+    asked = ["evaluation.metrics=[bleu,ter,rouge]", "evaluation.protocol=phoenix"]
+    otherwise = shell("evaluate", run, *asked, "--out", "texts.tsv")
+    assert set(otherwise["scores"]) == {"token_loss", "bleu", "ter", "rouge"}
+    assert otherwise["signatures"]["ter"].startswith("protocol:phoenix|ter|")
+    theirs = shell("evaluate", run, *asked, "--predictions", "texts.tsv")
+    assert theirs["scores"] == {k: v for k, v in otherwise["scores"].items() if k != "token_loss"}
+    shell("evaluate", run, "--predictions", "recipe.yaml", code=2)
     bundle = shell("export", run, "mine")
     assert bundle["verified"] > 0
     shell("export", run, "mine", code=2)  # never over another one unasked

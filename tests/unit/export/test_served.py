@@ -16,7 +16,7 @@ import pytest
 
 import kinesweep
 from kinesweep.export import Bundle, export_bundle
-from kinesweep.training.evaluate import read_predictions
+from kinesweep.training.predictions import read_predictions
 
 ENV = {
     "PYTHONPATH": str(Path(kinesweep.__file__).parents[1]),

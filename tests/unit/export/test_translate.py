@@ -16,7 +16,7 @@ from kinesweep.export import Bundle, Input, find_inputs, translate, verify_bundl
 from kinesweep.export.verify import compare
 from kinesweep.features import pose
 from kinesweep.sources import build_source
-from kinesweep.training.evaluate import read_predictions
+from kinesweep.training.predictions import read_predictions
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kinesweep.training.evaluate import read_predictions
+from kinesweep.training.predictions import read_predictions
 
 ROOT = Path(__file__).resolve().parents[3]
 

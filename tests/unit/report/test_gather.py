@@ -10,7 +10,7 @@ from kinesweep.cli.reporting import gather, report_sweep
 from kinesweep.core.errors import CheckpointError
 from kinesweep.report import Report
 from kinesweep.sweeps.record import read_outcome, read_record
-from kinesweep.training.evaluate import read_predictions
+from kinesweep.training.predictions import read_predictions
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from corpus import tiny_corpus, tiny_recipe, tiny_store
 from kinesweep.core.errors import CheckpointError, InputError
 from kinesweep.training.baselines import constant_sentence, nearest_neighbours
 from kinesweep.training.diff import compare_checkpoints
-from kinesweep.training.scoring import score, score_statistics, sentence_statistics
+from kinesweep.training.scoring import Measure, score
 
 WORDS = [
     "the",
@@ -35,6 +35,17 @@ WORDS = [
 ]
 
 
+THEIRS = {
+    "bleu": sacrebleu.BLEU(force=True),
+    "bleu1": sacrebleu.BLEU(force=True, max_ngram_order=1),
+    "bleu2": sacrebleu.BLEU(force=True, max_ngram_order=2),
+    "bleu3": sacrebleu.BLEU(force=True, max_ngram_order=3),
+    "chrf": sacrebleu.CHRF(),
+    "chrfpp": sacrebleu.CHRF(word_order=2),
+    "ter": sacrebleu.TER(case_sensitive=True),
+}
+
+
 def corpus(seed: int, clips: int = 30) -> tuple[dict[str, str], dict[str, list[str]]]:
     """Hypotheses and references: one or two a clip, some hypotheses empty."""
     rng = random.Random(seed)
@@ -52,7 +63,7 @@ def corpus(seed: int, clips: int = 30) -> tuple[dict[str, str], dict[str, list[s
 
 
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("metric", ["bleu", "chrf"])
+@pytest.mark.parametrize("metric", list(THEIRS))
 def test_scores_are_sacrebleus(seed: int, metric: str) -> None:
     said, references = corpus(seed)
     ids = sorted(said)
@@ -60,14 +71,13 @@ def test_scores_are_sacrebleus(seed: int, metric: str) -> None:
         [refs[k] if k < len(refs) else None for refs in (references[i] for i in ids)]
         for k in range(2)
     ]
-    theirs = {"bleu": sacrebleu.BLEU(force=True), "chrf": sacrebleu.CHRF()}[metric]
-    wanted = theirs.corpus_score([said[i] for i in ids], streams).score
+    wanted = THEIRS[metric].corpus_score([said[i] for i in ids], streams).score
     found = score(said, references, [metric])
     assert found.values[metric] == pytest.approx(wanted)
     assert found.signatures[metric].startswith(f"protocol:raw|{metric}|")
-    rows_NK = sentence_statistics(said, references, metric)
+    rows_NK = Measure(metric).rows(said, references)
     assert len(rows_NK) == len(ids)
-    assert score_statistics(rows_NK.sum(0), metric) == pytest.approx(wanted)
+    assert Measure(metric).of_sums(rows_NK.sum(0)) == pytest.approx(wanted)
 
 
 def test_a_resample_is_a_sum_of_rows() -> None:
@@ -80,8 +90,8 @@ def test_a_resample_is_a_sum_of_rows() -> None:
         {n: references[i] for n, i in again.items()},
         ["bleu"],
     )
-    rows_NK = sentence_statistics(said, references, "bleu")
-    assert score_statistics(rows_NK[drawn].sum(0), "bleu") == pytest.approx(whole.values["bleu"])
+    rows_NK = Measure("bleu").rows(said, references)
+    assert Measure("bleu").of_sums(rows_NK[drawn].sum(0)) == pytest.approx(whole.values["bleu"])
 
 
 def test_clips_that_do_not_belong_together_are_refused() -> None:

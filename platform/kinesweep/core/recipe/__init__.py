@@ -13,11 +13,11 @@ from pydantic import Field, model_validator
 from kinesweep.core.config import Frozen
 from kinesweep.core.hashing import fingerprint
 from kinesweep.core.recipe.data import BatchConfig, StoreConfig
+from kinesweep.core.recipe.evaluation import EvaluationConfig
 from kinesweep.core.recipe.model import ModelConfig
 from kinesweep.core.recipe.source import FeaturesConfig, SourceConfig
 from kinesweep.core.recipe.training import (
     CheckpointsConfig,
-    EvaluationConfig,
     GenerationConfig,
     ResourcesConfig,
     TrainingConfig,

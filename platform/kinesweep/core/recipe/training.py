@@ -1,4 +1,4 @@
-"""Recipe parts `training`, `generation`, `evaluation`, `checkpoints` and `resources`.
+"""Recipe parts `training`, `generation`, `checkpoints` and `resources`.
 
 Keys of `training` are names of Hugging Face's `Seq2SeqTrainingArguments` wherever it has them.
 """
@@ -35,7 +35,7 @@ class TrainingConfig(Frozen):
     adam_beta2: float = Field(0.999, ge=0, lt=1, description="AdamW's second decay.")
     adam_epsilon: float = Field(1e-8, gt=0, description="AdamW's epsilon.")
     max_grad_norm: float = Field(1.0, ge=0, description="Clip gradients to this norm; 0: never.")
-    metric_for_best_model: Literal["bleu", "chrf", "token_loss"] = Field(
+    metric_for_best_model: Literal["bleu", "chrf", "rouge", "token_loss"] = Field(
         "bleu", description="What the best checkpoint is best in."
     )
     early_stopping_patience: int | None = Field(
@@ -59,30 +59,6 @@ class GenerationConfig(Frozen):
     )
     length_penalty: float = Field(
         1.0, description="Exponent of the length; above 0 favours long text."
-    )
-
-
-class SearchEvaluationConfig(Frozen):
-    """Cheaper decoding while training goes on."""
-
-    num_beams: int = Field(1, ge=1, description="Beams during training and search.")
-    max_clips: int | None = Field(
-        512, ge=1, description="Validation clips that are decoded during training; none: all."
-    )
-
-
-class EvaluationConfig(Frozen):
-    """What is scored, and under which protocol."""
-
-    metrics: tuple[Literal["bleu", "chrf"], ...] = Field(("bleu", "chrf"), description="Metrics.")
-    protocol: Literal["raw"] = Field(
-        "raw", description="Text treatment, alike for hypotheses and references; `raw`: none."
-    )
-    max_frames: int = Field(
-        16384, ge=1, description="Frames in an evaluation batch, padding included."
-    )
-    search: SearchEvaluationConfig = Field(
-        SearchEvaluationConfig(), description="During training and search."
     )
 
 

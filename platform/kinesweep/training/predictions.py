@@ -1,0 +1,74 @@
+"""Predictions on disk: a table of clips, what was said and what should have been.
+
+`id` and `hypothesis` are enough, so another system's texts can be read as well.
+"""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kinesweep.core.errors import InputError
+from kinesweep.training.files import write_text
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One clip's sentence and what it should have been."""
+
+    clip_id: str
+    hypothesis: str
+    references: tuple[str, ...]
+
+
+def write_predictions(
+    path: Path, predictions: Sequence[Prediction], chrf: Mapping[str, float] | None = None
+) -> None:
+    """A TSV with a heading: id, hypothesis, reference, reference_2, …, chrf; quoted where needed.
+
+    Args:
+        path: the file.
+        predictions: its lines.
+        chrf: clip id → that sentence's own score; None: no such column.
+    """
+    most = max((len(p.references) for p in predictions), default=1)
+    heading = ["reference", *(f"reference_{n}" for n in range(2, most + 1))]
+    written = io.StringIO()
+    table = csv.writer(written, delimiter="\t", lineterminator="\n")
+    table.writerow(["id", "hypothesis", *heading, *(["chrf"] if chrf else [])])
+    for item in predictions:
+        empty = [""] * (most - len(item.references))
+        own = [f"{chrf[item.clip_id]:.2f}"] if chrf else []
+        table.writerow([item.clip_id, item.hypothesis, *item.references, *empty, *own])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, written.getvalue())
+
+
+def read_predictions(path: Path) -> list[Prediction]:
+    """What `write_predictions` wrote, or another system's texts: `id` and `hypothesis` suffice.
+
+    Raises:
+        InputError: a column is missing, an id comes twice, or the file cannot be read.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            table = csv.DictReader(file, delimiter="\t")
+            rows, heading = list(table), list(table.fieldnames or [])
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"`{path}` cannot be read as a table of predictions: {error}") from None
+    missing = [f"`{name}`" for name in ("id", "hypothesis") if name not in heading]
+    if missing:
+        raise InputError(
+            f"`{path}` has no column {' and '.join(missing)}; predictions are a tab-separated file"
+            " with the columns `id` and `hypothesis`"
+        )
+    repeated = [clip_id for clip_id, count in Counter(r["id"] for r in rows).items() if count > 1]
+    if repeated:
+        raise InputError(f"`{path}` holds `{repeated[0]}` more than once")
+    wanted = [name for name in heading if name.startswith("reference")]
+    return [
+        Prediction(r["id"], r["hypothesis"] or "", tuple(r[n] for n in wanted if r[n]))
+        for r in rows
+    ]
