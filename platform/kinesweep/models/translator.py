@@ -19,7 +19,7 @@ from transformers.utils import ModelOutput
 
 from kinesweep.core.batch import Batch
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe.model import ModelConfig
+from kinesweep.core.recipe.model import ModelConfig, ModelPart
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models.backbones import BACKBONES
 from kinesweep.models.config import KinesweepConfig, describe
@@ -183,6 +183,12 @@ class Translator(PreTrainedModel):
         """Tokens that the backbone has positions for; None: any number."""
         return self._kind.output_limit(self.backbone)
 
+    def part(self, name: ModelPart) -> nn.Module:
+        """A part that can be frozen."""
+        if name == "encoder":
+            return self.encoders
+        return self._kind.part(self.backbone, name)
+
     def get_input_embeddings(self) -> nn.Module:
         """The language model's token embeddings."""
         return self.backbone.get_input_embeddings()
@@ -240,6 +246,8 @@ def build_translator(
     for name, (mean_D, deviation_D) in (statistics or {}).items():
         encoder: Any = translator.encoders[name]
         encoder.set_statistics(torch.as_tensor(mean_D), torch.as_tensor(deviation_D))
+    for part in config.freeze:
+        translator.part(part).requires_grad_(False)
     return translator
 
 

@@ -13,7 +13,10 @@ from kinesweep.core.recipe.training import TrainingConfig
 
 _SAME_NAME = (
     "learning_rate",
+    "optim",
     "lr_scheduler_type",
+    "lr_scheduler_kwargs",
+    "activation_checkpointing",
     "warmup_steps",
     "max_steps",
     "eval_steps",
@@ -41,7 +44,6 @@ def training_arguments(
     return Seq2SeqTrainingArguments(
         output_dir=str(folder),
         **{name: getattr(config, name) for name in _SAME_NAME},
-        optim="adamw_torch_fused",
         bf16=config.precision == "bf16",
         fp16=config.precision == "fp16",
         use_cpu=device.type == "cpu",

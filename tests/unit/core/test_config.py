@@ -57,7 +57,7 @@ def test_defaults_and_overrides(tmp_path: Path) -> None:
         ("batch={max_frames: 10, clips: 2}", "batch", "not both"),
         ("batch={max_frames: 10, max_clip_frames: 20}", "batch", "does not fit"),
         ("checkpoints.max_disk=lots", "checkpoints.max_disk", "50 GB"),
-        ("training.metric_for_best_model=rouge", "training.metric_for_best_model", "'bleu'"),
+        ("training.metric_for_best_model=meteor", "training.metric_for_best_model", "'bleu'"),
         ("name=a b", "name", "pattern"),
         ("evaluation.metrics=[chrf]", "(file)", "metric_for_best_model"),
     ],

@@ -143,6 +143,10 @@ EncoderConfig = Annotated[
     Discriminator(_kind_of),
 ]
 BackboneConfig = Seq2SeqBackboneConfig
+ModelPart = Literal[
+    "encoder", "backbone", "backbone_encoder", "backbone_decoder", "embeddings", "lm_head"
+]
+"""`encoder` is ours, of all streams; the others are the language model's."""
 
 
 class ModelConfig(Frozen):
@@ -153,6 +157,17 @@ class ModelConfig(Frozen):
     )
     backbone: BackboneConfig = Field(description="The language model.")
     tokenizer: TokenizerConfig = Field(TrainedTokenizerConfig(), description="From text to tokens.")
+    freeze: tuple[ModelPart, ...] = Field(
+        (),
+        description="Parts whose weights stay as they are; tied weights stay when one of their"
+        " parts does.",
+    )
+
+    @model_validator(mode="after")
+    def _something_learns(self) -> "ModelConfig":
+        if {"encoder", "backbone"} <= set(self.freeze):
+            raise ValueError("`freeze` leaves nothing to train")
+        return self
 
     @model_validator(mode="after")
     def _tokenizer_fits(self) -> "ModelConfig":

@@ -5,19 +5,76 @@ Keys of `training` are names of Hugging Face's `Seq2SeqTrainingArguments` wherev
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from kinesweep.core.config import Frozen
 from kinesweep.core.units import parse_bytes
+
+OptimizerName = Literal[
+    "adamw_torch_fused",
+    "adamw_torch",
+    "adafactor",
+    "sgd",
+    "adagrad",
+    "rmsprop",
+    "adamw_bnb_8bit",
+    "paged_adamw_8bit",
+    "paged_adamw_32bit",
+    "lion_8bit",
+    "lion_32bit",
+    "paged_lion_8bit",
+    "paged_lion_32bit",
+    "rmsprop_bnb",
+]
+# Not `reduce_lr_on_plateau` and `greedy`: they ask Hugging Face's own evaluation.
+ScheduleName = Literal[
+    "linear",
+    "cosine",
+    "cosine_with_restarts",
+    "cosine_with_min_lr",
+    "cosine_warmup_with_min_lr",
+    "constant",
+    "constant_with_warmup",
+    "inverse_sqrt",
+    "polynomial",
+    "warmup_stable_decay",
+]
+_SCHEDULE_KEYS = {
+    "cosine_with_restarts": frozenset({"num_cycles"}),
+    "cosine_with_min_lr": frozenset({"num_cycles", "min_lr", "min_lr_rate"}),
+    "cosine_warmup_with_min_lr": frozenset(
+        {"num_cycles", "min_lr", "min_lr_rate", "warmup_lr_rate"}
+    ),
+    "inverse_sqrt": frozenset({"timescale"}),
+    "polynomial": frozenset({"lr_end", "power"}),
+    "warmup_stable_decay": frozenset(
+        {"num_decay_steps", "num_stable_steps", "min_lr_ratio", "num_cycles"}
+    ),
+}
+"""Schedule → arguments of its function in `transformers.optimization`."""
+_SCHEDULE_NEEDS = {
+    "cosine_with_min_lr": frozenset({"min_lr", "min_lr_rate"}),
+    "cosine_warmup_with_min_lr": frozenset({"min_lr", "min_lr_rate"}),
+    "warmup_stable_decay": frozenset({"num_decay_steps"}),
+}
+"""Schedule → arguments of which it needs one."""
 
 
 class TrainingConfig(Frozen):
     """How weights are learnt. Steps are optimiser steps."""
 
     learning_rate: float = Field(5e-5, gt=0, description="Peak learning rate.")
-    lr_scheduler_type: Literal[
-        "linear", "cosine", "constant", "constant_with_warmup", "inverse_sqrt", "polynomial"
-    ] = Field("inverse_sqrt", description="Course of the learning rate.")
+    optim: OptimizerName = Field(
+        "adamw_torch_fused",
+        description="Hugging Face's name of the optimiser; those with `bnb`, `paged`, `lion` or"
+        " `8bit` need bitsandbytes.",
+    )
+    lr_scheduler_type: ScheduleName = Field(
+        "inverse_sqrt", description="Course of the learning rate, by Hugging Face's name."
+    )
+    lr_scheduler_kwargs: dict[str, float] = Field(
+        {}, description="What the course takes beside warm-up and length, such as `min_lr`."
+    )
     warmup_steps: int = Field(0, ge=0, description="Steps in which the learning rate rises from 0.")
     max_steps: int = Field(10_000, ge=1, description="Steps at the most.")
     eval_steps: int = Field(
@@ -48,6 +105,25 @@ class TrainingConfig(Frozen):
     precision: Literal["fp32", "bf16", "fp16"] = Field(
         "fp32", description="Arithmetic of the model."
     )
+    activation_checkpointing: bool = Field(
+        False, description="Compute the backbone's activations twice instead of keeping them."
+    )
+
+    @model_validator(mode="after")
+    def _schedule_takes_them(self) -> "TrainingConfig":
+        allowed = _SCHEDULE_KEYS.get(self.lr_scheduler_type, frozenset())
+        wrong = sorted(self.lr_scheduler_kwargs.keys() - allowed)
+        if wrong:
+            shown = ", ".join(f"`{key}`" for key in sorted(allowed)) or "nothing"
+            raise ValueError(
+                f"`lr_scheduler_kwargs` holds `{wrong[0]}`, but `{self.lr_scheduler_type}` takes"
+                f" {shown}"
+            )
+        needs_one = _SCHEDULE_NEEDS.get(self.lr_scheduler_type)
+        if needs_one and not needs_one & self.lr_scheduler_kwargs.keys():
+            shown = " or ".join(f"`{key}`" for key in sorted(needs_one))
+            raise ValueError(f"`{self.lr_scheduler_type}` needs `lr_scheduler_kwargs`: {shown}")
+        return self
 
 
 class GenerationConfig(Frozen):

@@ -7,13 +7,14 @@ Shapes: B clips, N vectors, E width, L target tokens, V vocabulary, F forced tok
 """
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, PreTrainedModel
 
 from kinesweep.core.errors import ConfigError, InputError
-from kinesweep.core.recipe.model import Seq2SeqBackboneConfig
+from kinesweep.core.recipe.model import ModelPart, Seq2SeqBackboneConfig
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models.backbones.pretrained import load_pretrained
 from kinesweep.models.backbones.scratch import check_scratch, scratch_config
@@ -102,6 +103,17 @@ class Seq2Seq:
         """
         self._check_length(model, x_BNE.shape[1], decoding.max_new_tokens)
         return decode(model, x_BNE, mask_BN, decoding)
+
+    def part(self, model: PreTrainedModel, name: ModelPart) -> nn.Module:
+        """A part of the backbone that can be frozen."""
+        find: dict[ModelPart, Callable[[], nn.Module]] = {
+            "backbone": lambda: model,
+            "backbone_encoder": model.get_encoder,
+            "backbone_decoder": model.get_decoder,
+            "embeddings": model.get_input_embeddings,
+            "lm_head": model.get_output_embeddings,
+        }
+        return find[name]()
 
     def input_limit(self, model: PreTrainedModel) -> int | None:
         """Vectors that the encoder has positions for; None: any number."""

@@ -1,0 +1,47 @@
+"""The recipes that come with the project."""
+
+from pathlib import Path
+
+import pytest
+
+from kinesweep.core.config import load
+from kinesweep.core.recipe import Recipe
+
+FOLDER = Path(__file__).parents[3] / "jobs" / "recipes"
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_is_one_and_has_its_files_name(path: Path) -> None:
+    assert load(Recipe, path).name == path.stem
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("how2sign_m2m100", (5e-5, "inverse_sqrt", 8000, 128, 8, 3, 0.0, 0.998, 0.0, 3435, 700)),
+        ("phoenix_m2m100", (1e-5, "linear", 500, 128, 8, 3, 0.1, 0.999, 1.0, 42, 300)),
+    ],
+)
+def test_published_values(name: str, values: tuple[object, ...]) -> None:
+    recipe = load(Recipe, FOLDER / f"{name}.yaml")
+    training = recipe.training
+    assert values == (
+        training.learning_rate,
+        training.lr_scheduler_type,
+        training.warmup_steps,
+        training.eval_steps,
+        recipe.batch.clips,
+        training.gradient_accumulation_steps,
+        training.label_smoothing_factor,
+        training.adam_beta2,
+        training.max_grad_norm,
+        training.seed,
+        recipe.batch.max_clip_frames,
+    )
+    assert recipe.model.backbone.pretrained == "facebook/m2m100_418M"
+
+
+def test_the_backbones_place_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KINESWEEP_M2M100", "models/mine")
+    recipe = load(Recipe, FOLDER / "phoenix_m2m100.yaml")
+    assert recipe.model.backbone.pretrained == "models/mine"
