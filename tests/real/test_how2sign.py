@@ -1,16 +1,27 @@
 """Real How2Sign clips: extracted whole, learnt by heart, translated from a raw file."""
 
+import math
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from pose_format import Pose
 
 from kinesweep.core.config import load, validate
+from kinesweep.core.errors import ClipError
 from kinesweep.core.recipe import Recipe
+from kinesweep.core.recipe.source import PoseFeaturesConfig, PoseTsvConfig
 from kinesweep.core.runlog import NullRunLog
+from kinesweep.core.units import Span
 from kinesweep.export import export_bundle
+from kinesweep.features import build_features
+from kinesweep.sources.pose_file import read_pose
+from kinesweep.sources.pose_tsv import PoseTsvSource
+from kinesweep.sources.prepare import prepare
 from kinesweep.store.build import extract_locally
 from kinesweep.training.predictions import read_predictions
 from kinesweep.training.run import RunSpec, train_run
@@ -33,6 +44,46 @@ def test_all_26_clips_are_extracted(recipe: Recipe) -> None:
     assert [len(store.records(split)) for split in store.splits] == [21, 2, 3]
     assert store.manifest["dropped"]["total"] == 0
     assert store.schema.widths == {"pose": 534}
+
+
+def test_its_published_table_gives_all_clips(tmp_path: Path) -> None:
+    (tmp_path / "how2sign_train.csv").write_bytes((CLIPS / "how2sign_style.csv").read_bytes())
+    found = prepare("how2sign", tmp_path, CLIPS / "pose", tmp_path / "out")
+    assert (found.clips, found.missing) == ({"train": 26}, {})
+    splits = {split: str(CLIPS / f"{split}.tsv") for split in ("train", "validation", "test")}
+    ready = PoseTsvSource(PoseTsvConfig(**splits))
+    wanted = {c.media: c.texts for split in ready.splits() for c in ready.clips(split)}
+    train = {"train": str(tmp_path / "out/train.tsv"), "root": str(CLIPS / "pose")}
+    clips = PoseTsvSource(PoseTsvConfig(**train)).clips("train")
+    assert {f"pose/{clip.media}": clip.texts for clip in clips} == wanted
+
+
+def test_a_span_inside_of_a_file_is_as_good_as_a_file_cut_before(tmp_path: Path) -> None:
+    """200 random spans of the 26 files, against files cut by pose-format."""
+    step, rng = build_features(PoseFeaturesConfig()), random.Random(0)
+    paths = sorted((CLIPS / "pose").glob("*.pose"))
+    for number in range(200):
+        path = paths[number % len(paths)]
+        whole = Pose.read(path.read_bytes())
+        frames = len(whole.body.data)
+        first = rng.randrange(frames)
+        last = rng.randint(first + 1, frames)
+        fps = whole.body.fps
+        # The first moment of a frame in whole milliseconds, and one before the last frame's end.
+        start, end = math.ceil(1000 * first / fps), math.floor(1000 * last / fps)
+        if not 0 < start < end:
+            continue
+        part = slice(math.floor(start / 1000 * fps), math.ceil(end / 1000 * fps))
+        body = type(whole.body)(fps, whole.body.data[part], whole.body.confidence[part])
+        with (tmp_path / "cut.pose").open("wb") as file:
+            Pose(whole.header, body).write(file)
+        features = []
+        for file, span in ((path, Span.from_ms(start, end)), (tmp_path / "cut.pose", Span())):
+            try:
+                features.append(step(read_pose(file, span)))
+            except ClipError as error:
+                features.append(error.reason)
+        assert np.array_equal(*features), (path.name, start, end)
 
 
 def by_heart(recipe: Recipe, folder: Path) -> Recipe:

@@ -23,7 +23,7 @@ app = typer.Typer(
 )
 
 for verb in (
-    *(data.sample, data.check, data.split, data.extract, data.show),
+    *(data.sample, data.prepare, data.check, data.split, data.extract, data.show),
     *(runs.train, runs.evaluate, runs.translate, runs.export, runs.diff),
     *(sweeps.plan, sweeps.sweep, sweeps.status, sweeps.report),
     *(services.up, services.down, services.submit, services.ui),

@@ -1,4 +1,4 @@
-"""Verbs on data: sample, check, split, extract, show."""
+"""Verbs on data: sample, prepare, check, split, extract, show."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -30,6 +30,38 @@ def sample(
     perfect = summary.perfect_recogniser_bleu
     say(f"who recognised every sign would score {perfect:.1f} BLEU on validation")
     emit({"folder": str(folder), **summary.as_dict()}, json_line)
+
+
+@verb
+def prepare(
+    corpus: Annotated[
+        Literal["how2sign", "phoenix", "generic"], typer.Argument(help="Whose files they are.")
+    ],
+    annotations: Annotated[
+        Path, typer.Argument(help="Folder of the published tables.", show_default=False)
+    ],
+    poses: Annotated[Path, typer.Argument(help="Folder of the `.pose` files.", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="Folder for the TSVs.", show_default=False)],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace TSVs.")] = False,
+    json_line: JsonOption = False,
+) -> None:
+    """Turn a corpus's published annotations into TSVs; poses stay where they are.
+
+    Clips without a pose file are counted and listed in missing.tsv.
+
+    Example: kinesweep prepare generic .kinesweep/sample .kinesweep/sample .kinesweep/newest
+    """
+    from kinesweep.sources import prepare as prepared
+
+    found = prepared.prepare(corpus, annotations, poses, out, overwrite)
+    for name, file in found.files.items():
+        lost = found.missing.get(name, 0)
+        say(f"{file}  {found.clips[name]} clips, {lost} without a pose file")
+    for name in sorted(found.missing.keys() - found.files.keys()):
+        say(f"{name}: all {found.missing[name]} clips are without a pose file; no table")
+    say(f"their media paths start at source.root={poses.absolute()}")
+    files = {name: str(file) for name, file in found.files.items()}
+    emit({**vars(found), "files": files, "root": str(poses.absolute())}, json_line)
 
 
 @verb

@@ -1,0 +1,47 @@
+"""RWTH-PHOENIX-Weather 2014 T: `PHOENIX-2014-T.{train,dev,test}.corpus.csv`, fields between bars.
+
+Columns `name`, `speaker`, `orth` (the glosses) and `translation`; `start` and `end` are -1 in the
+published files, since each clip is a file: `{name}.pose`, or the same in a folder of the split. A
+name is its broadcast and a number.
+"""
+
+from pathlib import Path
+
+from kinesweep.sources.prepare.rows import Annotation, PoseFile, find_file, rows_of
+from kinesweep.sources.table import raise_faults
+
+_FILES = {"train": "train", "validation": "dev", "test": "test"}
+_NEEDED = ("name", "translation")
+
+
+def read_phoenix(folder: Path, split: str) -> list[Annotation]:
+    """Annotations of a split.
+
+    Raises:
+        InputError: several files of the split.
+        SourceError: malformed; with every line.
+    """
+    name = _FILES[split]
+    path = find_file(folder, f"PHOENIX-2014-T.{name}.corpus.csv")
+    if path is None:
+        return []
+    rows, faults = rows_of(path, "|", _NEEDED)
+    raise_faults(faults)
+    return [_annotation(row, name) for _, row in rows]
+
+
+def _annotation(row: dict[str, str], folder: str) -> Annotation:
+    name = row["name"]
+    document, _, order = name.rpartition("-")
+    return Annotation(
+        id=name,
+        files=(PoseFile(f"{folder}/{name}.pose"), PoseFile(f"{name}.pose")),
+        text=row["translation"],
+        encoder_prompt="__dgs__",
+        decoder_prompt="__de__",
+        document=document or name,
+        order=int(order) if order.isdigit() else 0,
+        signer=row.get("speaker", ""),
+        gloss=row.get("orth", ""),
+        language="de",
+    )
