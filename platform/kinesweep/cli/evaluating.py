@@ -8,6 +8,7 @@ from kinesweep.cli.workflows import model_folder, store_of
 from kinesweep.core.config import load
 from kinesweep.core.recipe import Recipe
 from kinesweep.store.ledger import note_test
+from kinesweep.training.apart import Part, apart, train_sentences
 from kinesweep.training.evaluate import Evaluation, evaluate_model, evaluate_texts
 from kinesweep.training.predictions import read_predictions, write_predictions
 from kinesweep.training.scoring import sentence_chrf
@@ -19,7 +20,7 @@ def evaluate_folder(
     overrides: Sequence[str],
     out: Path | None,
     predictions: Path | None = None,
-) -> Evaluation:
+) -> tuple[Evaluation, list[Part]]:
     """Scores a model on a split; scoring test is noted in the store's ledger.
 
     Args:
@@ -28,6 +29,9 @@ def evaluate_folder(
         overrides: of its recipe.
         out: where the texts go, each with its own chrF.
         predictions: texts of another system, which are scored instead.
+
+    Returns:
+        Its scores, and those of sentences that occur in train and of the others, apart.
 
     Raises:
         ConfigError: an override is wrong.
@@ -49,4 +53,4 @@ def evaluate_folder(
         treatment = recipe.evaluation.treatment
         write_predictions(out, found.predictions, sentence_chrf(said, wanted, treatment))
         say(f"predictions {out}")
-    return found
+    return found, apart(found.predictions, train_sentences(store), recipe.evaluation)

@@ -20,10 +20,11 @@ from kinesweep.sweeps.parameter import Parameter
 from kinesweep.sweeps.record import Record, read_outcome, read_record
 from kinesweep.sweeps.space import SearchSpace
 from kinesweep.sweeps.sweep import RUNS, run_name
+from kinesweep.training.apart import apart, train_sentences
 from kinesweep.training.identity import METRICS
 from kinesweep.training.metrics import read_metrics
 from kinesweep.training.predictions import Prediction, read_predictions
-from kinesweep.training.scoring import score, sentence_chrf
+from kinesweep.training.scoring import sentence_chrf
 
 REPORT = "report"
 
@@ -44,7 +45,7 @@ def gather(folder: Path) -> Report:
     store = open_store(record.store)
     events = read_journal(folder)
     trials = read_trials(events)
-    seen = {text for r in store.records("train") for text in r.clip.texts}
+    seen = train_sentences(store)
     return Report(
         sweep=folder.name,
         question=outcome.question,
@@ -153,24 +154,13 @@ def _parts(outcome: Outcome, recipe: Recipe, seen: set[str]) -> list[Scores]:
     found = []
     for split in ("validation", "test"):
         runs = [_predictions(Path(run), split) for run in outcome.winner_runs]
-        for known, words in ((True, "that occur in train"), (False, "that do not occur in train")):
-            own = [[p for p in lines if _known(p, seen) is known] for lines in runs]
-            if own and own[0] and all(len(lines) == len(own[0]) for lines in own):
-                scores = [_score(lines, recipe) for lines in own]
-                means = {name: fmean(s[name] for s in scores) for name in scores[0]}
-                found.append(Scores(f"{split}, sentences {words}", len(own[0]), means))
+        if not all(runs):
+            continue
+        by_run = [apart(lines, seen, recipe.evaluation) for lines in runs]
+        for same in zip(*by_run, strict=True):  # all runs have the same clips
+            means = {name: fmean(part.scores[name] for part in same) for name in same[0].scores}
+            found.append(Scores(f"{split}, {same[0].what}", same[0].clips, means))
     return found
-
-
-def _known(prediction: Prediction, seen: set[str]) -> bool:
-    return any(text in seen for text in prediction.references)
-
-
-def _score(lines: Sequence[Prediction], recipe: Recipe) -> dict[str, float]:
-    config = recipe.evaluation
-    said = {line.clip_id: line.hypothesis for line in lines}
-    wanted = {line.clip_id: line.references for line in lines}
-    return score(said, wanted, config.metrics, config.treatment).values
 
 
 def _predictions(run: Path, split: str) -> list[Prediction]:

@@ -57,10 +57,14 @@ def evaluate(
     """
     from kinesweep.cli.evaluating import evaluate_folder
 
-    evaluation = evaluate_folder(model, split, overrides or [], out, predictions)
+    evaluation, parts = evaluate_folder(model, split, overrides or [], out, predictions)
     for metric, value in evaluation.scores.items():
         say(f"{metric} {value:.3f}  {evaluation.signatures.get(metric, '')}")
-    emit({"scores": evaluation.scores, "signatures": evaluation.signatures}, json_line)
+    for part in parts:
+        shown = ", ".join(f"{metric} {value:.2f}" for metric, value in part.scores.items())
+        say(f"{part.clips} {part.what}: {shown}")
+    found = {"scores": evaluation.scores, "signatures": evaluation.signatures}
+    emit({**found, "parts": [vars(part) for part in parts]}, json_line)
 
 
 @verb

@@ -39,10 +39,14 @@ def load_recipe(path: Path, overrides: Sequence[str] | None) -> Recipe:
 def extract_features(recipe: Recipe) -> Store:
     """Extracts the recipe's corpus on Ray, or finds it extracted; says what is done first.
 
+    Then it says what train shares with the splits that are scored.
+
     Raises:
         SourceError: the corpus is faulty as a whole.
         StoreError: too many clips dropped, or too little disk.
     """
+    from kinesweep.sources import build_source
+    from kinesweep.sources.checks import overlaps
     from kinesweep.store.extract import extract
 
     cluster.connect()
@@ -50,6 +54,8 @@ def extract_features(recipe: Recipe) -> Store:
         store = extract(recipe, progress=update, announce=lambda plan: say(plan.text))
     for reason, count in store_facts(store)["dropped"].items():
         say(f"dropped {count}: {reason}")
+    for line in overlaps(build_source(recipe.source)).leakage():
+        say(line)
     return store
 
 

@@ -65,6 +65,15 @@ class OverlapReport:
             for item in self.overlaps
         ]
 
+    def leakage(self) -> list[str]:
+        """What train shares with the splits that are scored, a line each; for a log."""
+        return [
+            f"{item.num_clips} of {item.of_clips} clips of {item.second} ({item.share:.1%}) share a"
+            f" {item.kind} with train"
+            for item in self.shared
+            if item.first == "train" and item.kind != "normalised sentence"
+        ]
+
     def as_dict(self) -> list[dict[str, object]]:
         """Plain values for a machine."""
         return [asdict(item) for item in self.overlaps]

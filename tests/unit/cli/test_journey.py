@@ -49,6 +49,8 @@ def test_from_a_corpus_to_a_sentence(shell: Shell) -> None:
     run = first["folder"]
     scored = shell("evaluate", run, "--split", "validation")
     assert scored["scores"]["bleu"] == pytest.approx(first["scores"]["bleu"])
+    clips = shell("show", "recipe.yaml")["clips"]["validation"]
+    assert sum(part["clips"] for part in scored["parts"]) == clips
     asked = ["evaluation.metrics=[bleu,ter,rouge]", "evaluation.protocol=phoenix"]
     otherwise = shell("evaluate", run, *asked, "--out", "texts.tsv")
     assert set(otherwise["scores"]) == {"token_loss", "bleu", "ter", "rouge"}

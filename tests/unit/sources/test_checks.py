@@ -62,6 +62,15 @@ def test_for_people_and_machines(tmp_path: Path) -> None:
     assert report.as_dict()[0]["num_clips"] == 2
 
 
+def test_a_log_is_told_what_train_shares_and_nothing_else(tmp_path: Path) -> None:
+    alone = [("Fog.", "", "")]
+    report = report_of(tmp_path, train=TRAIN, validation=VALIDATION, test=alone)
+    lines = report.leakage()
+    assert lines[0] == "2 of 4 clips of validation (50.0%) share a sentence with train"
+    assert len(lines) == 3 and not any("normalised" in line or "test" in line for line in lines)
+    assert report_of(tmp_path, train=TRAIN, test=alone).leakage() == []
+
+
 def test_normalising() -> None:
     assert normalise("  STRASSE \t im\u00a0Cafe\u0301 ") == normalise("straße im Café")
     assert normalise("rain.") != normalise("rain")
