@@ -38,7 +38,7 @@ def evaluate_folder(
         InputError: the predictions are of other clips.
     """
     folder = model_folder(place)
-    store = store_of(place)
+    store = store_of(place, overrides)
     recipe = load(Recipe, folder / "recipe.yaml", overrides)
     if predictions is not None:
         texts = {line.clip_id: line.hypothesis for line in read_predictions(predictions)}

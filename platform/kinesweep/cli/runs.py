@@ -107,7 +107,7 @@ def export(
 
     store = workflows.store_of(run)
     bundle = export_bundle(run, out, store, overwrite=overwrite)
-    checked = verify_bundle(bundle, store.folder)
+    checked = verify_bundle(bundle, store.folder, run)
     say(f"bundle  {bundle} ({checked} texts are the same after loading)")
     emit({"bundle": str(bundle), "verified": checked}, json_line)
 

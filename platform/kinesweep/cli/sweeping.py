@@ -172,7 +172,7 @@ def export_winner(outcome: Outcome, store: Store, bundle: Path) -> Path:
     run = Path(outcome.winner_runs[0])
     test = outcome.test.get(run.name.rpartition("-s")[2])
     export_bundle(run, bundle, store, overwrite=True, test=test, facts=_standing(outcome))
-    texts = verify_bundle(bundle, store.folder)
+    texts = verify_bundle(bundle, store.folder, run)
     say(f"bundle verified: {texts} texts are the same in a fresh process")
     return bundle
 

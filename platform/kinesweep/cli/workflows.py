@@ -164,22 +164,27 @@ def model_folder(place: Path) -> Path:
     return place / "best" if (place / "best").is_dir() else place
 
 
-def store_of(place: Path) -> Store:
+def store_of(place: Path, overrides: Sequence[str] = ()) -> Store:
     """The store that a model was trained on, found by its fingerprint.
 
+    Args:
+        place: the model; a bundle's recipe knows no folders.
+        overrides: of its recipe, such as `store.root`.
+
     Raises:
-        StoreError: it is not in the state folder, nor where the recipe says.
+        ConfigError: an override is wrong.
+        StoreError: it is not where the recipe says, nor in the state folder.
     """
-    folder = read_model_folder(model_folder(place))
-    wanted = folder.features["store_fingerprint"]
-    root = Path(folder.recipe.store.root or state_home() / "stores")
+    wanted = read_model_folder(model_folder(place)).features["store_fingerprint"]
+    recipe = load(Recipe, model_folder(place) / "recipe.yaml", overrides)
+    root = Path(recipe.store.root or state_home() / "stores")
     for manifest in sorted(root.glob("*/manifest.json")):
         store = open_store(manifest.parent)
         if store.fingerprint == wanted:
             return store
     raise StoreError(
-        f"the features that `{place}` was trained on are not in `{root}`; run"
-        f" `kinesweep extract {place}/recipe.yaml` again"
+        f"the features that `{place}` was trained on are not in `{root}`; give `store.root=FOLDER`,"
+        " or run `kinesweep extract` with its recipe again"
     )
 
 

@@ -18,7 +18,12 @@ from kinesweep.export.flavor import write_flavor
 from kinesweep.features import build_features
 from kinesweep.store import Store
 from kinesweep.training.files import read_json, write_folder, write_json
-from kinesweep.training.model_folder import FEATURES, ModelFolder, read_model_folder
+from kinesweep.training.model_folder import (
+    FEATURES,
+    ModelFolder,
+    read_model_folder,
+    write_recipe,
+)
 from kinesweep.training.result import RunResult, read_result
 
 MANIFEST = "manifest.json"
@@ -74,6 +79,7 @@ def export_bundle(
         for path in sorted((run / "best").iterdir()):
             shutil.copyfile(path, beside / path.name)
         shutil.copyfile(run / "predictions" / "validation.tsv", beside / PREDICTIONS)
+        write_recipe(beside, loaded.recipe.portable())
         write_json(beside / FEATURES, {**loaded.features, **_reading(loaded, store)})
         write_json(beside / GENERATION, _generation(loaded))
         write_card(beside, result, store, title, test, facts)

@@ -18,9 +18,11 @@ from kinesweep.core.errors import BundleError, KinesweepError
 from kinesweep.export.bundle import PREDICTIONS, check_files
 from kinesweep.export.translate import Bundle
 from kinesweep.sources import build_source
+from kinesweep.sources.contract import Source
 from kinesweep.store import Store, open_store
 from kinesweep.training.determinism import pin_process
 from kinesweep.training.evaluate import evaluate_loaded
+from kinesweep.training.model_folder import read_recipe
 from kinesweep.training.predictions import read_predictions
 
 _TIMEOUT_S = 3600
@@ -28,12 +30,13 @@ _RAW_FILES = 8
 _COMMAND = "import sys; from kinesweep.export.verify import main; main(*sys.argv[1:])"
 
 
-def verify_bundle(folder: Path, store: Path) -> int:
+def verify_bundle(folder: Path, store: Path, run: Path) -> int:
     """Loads a bundle in another process and compares. Returns the number of texts compared.
 
     Args:
         folder: the bundle.
         store: the features that its run was scored on.
+        run: its run folder, whose recipe says where the raw files are.
 
     Raises:
         BundleError: damaged, or a text or a file's features differ; with the clip.
@@ -41,7 +44,7 @@ def verify_bundle(folder: Path, store: Path) -> int:
     check_files(folder)
     package_root = str(Path(__file__).parents[2])
     paths = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    command = [sys.executable, "-c", _COMMAND, str(folder), str(store)]
+    command = [sys.executable, "-c", _COMMAND, str(folder), str(store), str(run)]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, env=env)
@@ -55,7 +58,7 @@ def verify_bundle(folder: Path, store: Path) -> int:
     return int(answer["texts"])
 
 
-def compare(folder: Path, store: Store) -> int:
+def compare(folder: Path, store: Store, run: Path) -> int:
     """The comparison itself, in this process. Returns the number of texts.
 
     Raises:
@@ -64,7 +67,7 @@ def compare(folder: Path, store: Store) -> int:
     bundle = Bundle.load(folder)
     device = pin_process(bundle.loaded.recipe)
     bundle.loaded.model.to(device)
-    _compare_features(bundle, store)
+    _compare_features(bundle, store, build_source(read_recipe(run / "best").source))
     wanted = {p.clip_id: p.hypothesis for p in read_predictions(folder / PREDICTIONS)}
     found = evaluate_loaded(bundle.loaded, store, "validation").predictions
     again = {p.clip_id: p.hypothesis for p in found}
@@ -77,18 +80,19 @@ def compare(folder: Path, store: Store) -> int:
     return len(again)
 
 
-def main(folder: str, store: str) -> None:
+def main(folder: str, store: str, run: str) -> None:
     """`compare` for a process of its own: the answer is a line of JSON."""
     try:
-        answer: dict[str, object] = {"texts": compare(Path(folder), open_store(Path(store)))}
+        answer: dict[str, object] = {
+            "texts": compare(Path(folder), open_store(Path(store)), Path(run))
+        }
     except KinesweepError as error:
         answer = {"error": str(error)}
     sys.stdout.write(json.dumps(answer) + "\n")
 
 
-def _compare_features(bundle: Bundle, store: Store) -> None:
+def _compare_features(bundle: Bundle, store: Store, source: Source) -> None:
     """Compares raw files, where they are still there, with the store."""
-    source = build_source(bundle.loaded.recipe.source)
     for record in store.records("validation")[:_RAW_FILES]:
         try:
             path = source.media_path(record.clip)

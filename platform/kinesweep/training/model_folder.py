@@ -54,11 +54,21 @@ def write_model_folder(
             if path.suffix in {".json", ".safetensors"} and path.name not in _OF_TRAINING:
                 shutil.copyfile(path, beside / path.name)
         text.save(beside)
-        plain = recipe.model_dump(mode="json")
-        write_text(beside / RECIPE, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+        write_recipe(beside, recipe)
         write_json(beside / FEATURES, describe_features(recipe, store))
 
     write_folder(folder, fill)
+
+
+def write_recipe(folder: Path, recipe: Recipe) -> None:
+    """Writes `recipe.yaml`."""
+    plain = recipe.model_dump(mode="json")
+    write_text(folder / RECIPE, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+
+
+def read_recipe(folder: Path) -> Recipe:
+    """What `write_recipe` wrote."""
+    return load(Recipe, folder / RECIPE)
 
 
 def describe_features(recipe: Recipe, store: Store) -> dict[str, Any]:
@@ -87,6 +97,6 @@ def read_model_folder(folder: Path, device: torch.device | str = "cpu") -> Model
     return ModelFolder(
         model=Translator.from_pretrained(folder, dtype=torch.float32).to(device).eval(),
         text=Text.load(folder),
-        recipe=load(Recipe, folder / RECIPE),
+        recipe=read_recipe(folder),
         features=read_json(folder / FEATURES),
     )

@@ -35,6 +35,16 @@ def test_it_holds_everything(bundle, run, store):
     assert result.signatures["bleu"].replace("|", "\\|") in card and "Test was not scored" in card
 
 
+def test_it_tells_nothing_of_the_machine(bundle, recipe, run):
+    folder = str(Path(recipe.source.train).parents[1])
+    assert folder in (run / "best" / "recipe.yaml").read_text()
+    for path in bundle.rglob("*"):
+        if path.is_file() and path.suffix != ".safetensors":
+            assert folder not in path.read_text(encoding="utf-8"), path
+    kept = Bundle.load(bundle).loaded.recipe
+    assert (kept.source.train, kept.store.root) == ("train.tsv", None)
+
+
 def test_equal_runs_give_equal_bundles(bundle, run, store, tmp_path):
     again = export_bundle(run, tmp_path / "again", store)
     assert folder_sha256(again) == folder_sha256(bundle)

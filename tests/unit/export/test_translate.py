@@ -112,34 +112,34 @@ def test_other_feature_code_is_refused(bundle, monkeypatch):
         Bundle.load(bundle)
 
 
-def test_a_bundle_is_verified_in_a_fresh_process(bundle, store, expected):
-    assert verify_bundle(bundle, store.folder) == len(expected)
+def test_a_bundle_is_verified_in_a_fresh_process(bundle, store, run, expected):
+    assert verify_bundle(bundle, store.folder, run) == len(expected)
 
 
-def test_a_text_that_differs_is_found_in_a_fresh_process(bundle, store):
+def test_a_text_that_differs_is_found_in_a_fresh_process(bundle, store, run):
     change_predictions(bundle, lambda lines: [lines[0], lines[1].replace("\t", "\tNo. ", 1)])
     with pytest.raises(BundleError, match=r"validation_00000.*'No\. "):
-        verify_bundle(bundle, store.folder)
+        verify_bundle(bundle, store.folder, run)
 
 
-def test_a_text_too_few_or_too_many_is_found(bundle, store):
+def test_a_text_too_few_or_too_many_is_found(bundle, store, run):
     whole = (bundle / "predictions.tsv").read_text()
     for change in (lambda lines: lines[:-1], lambda lines: [*lines, "more\tText.\tText.\n"]):
         (bundle / "predictions.tsv").write_text(whole)
         change_predictions(bundle, change)
         with pytest.raises(BundleError, match="None"):
-            compare(bundle, store)
+            compare(bundle, store, run)
 
 
-def test_raw_files_that_give_other_features_are_found(bundle, store, expected):
+def test_raw_files_that_give_other_features_are_found(bundle, store, run, expected):
     first, second = list(expected)[:2]
     content = first.read_bytes()
     try:
         first.write_bytes(second.read_bytes())
         with pytest.raises(BundleError, match="other features of `validation_00000`"):
-            compare(bundle, store)
+            compare(bundle, store, run)
         first.unlink()  # the store alone decides then
-        assert compare(bundle, store) == len(expected)
+        assert compare(bundle, store, run) == len(expected)
     finally:
         first.write_bytes(content)
 

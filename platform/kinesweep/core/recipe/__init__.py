@@ -82,6 +82,17 @@ class Recipe(Frozen):
             plain["model"]["backbone"]["pretrained"] = str((base / pretrained).absolute())
         return Recipe.model_validate(plain)
 
+    def portable(self) -> "Recipe":
+        """The same recipe without folders, which tell of one machine: names of files alone."""
+        plain: dict[str, Any] = self.model_dump(mode="json")
+        places = [(plain["source"], key) for key in ("train", "validation", "test")]
+        places.append((plain["model"]["backbone"], "pretrained"))
+        for part, key in places:
+            if part[key] is not None:
+                part[key] = Path(part[key]).name
+        plain["source"]["root"] = plain["store"]["root"] = None
+        return Recipe.model_validate(plain)
+
     def with_seed(self, seed: int) -> "Recipe":
         """The same recipe with another seed."""
         training = self.training.model_copy(update={"seed": seed})
