@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from kinesweep.core.config import load
 from kinesweep.core.recipe import Recipe
+from kinesweep.core.recipe.model import TokenizerConfig
 
 FOLDER = Path(__file__).parents[3] / "jobs" / "recipes"
 
@@ -45,3 +47,18 @@ def test_the_backbones_place_comes_from_the_environment(monkeypatch: pytest.Monk
     monkeypatch.setenv("KINESWEEP_M2M100", "models/mine")
     recipe = load(Recipe, FOLDER / "phoenix_m2m100.yaml")
     assert recipe.model.backbone.pretrained == "models/mine"
+
+
+@pytest.mark.parametrize("kind", ["pretrained", "train"])
+def test_new_tokens_as_list_text_or_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("words.txt").write_text("__asl__\t1\n\n__en__ 2\n", encoding="utf-8")
+    adapter: TypeAdapter[TokenizerConfig] = TypeAdapter(TokenizerConfig)
+    for given in (["__asl__", "__en__"], "__asl__, __en__", "words.txt"):
+        found = adapter.validate_python({"kind": kind, "new_tokens": given})
+        assert found.new_tokens == ("__asl__", "__en__")
+    for lost in ("wrods.txt", "here/words"):
+        with pytest.raises(ValidationError, match="no such file"):
+            adapter.validate_python({"kind": kind, "new_tokens": lost})

@@ -1,9 +1,10 @@
 """Recipe part `model`: encoder, backbone and tokenizer."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from kinesweep.core.config import Frozen
 
@@ -114,11 +115,31 @@ class Seq2SeqBackboneConfig(Frozen):
         return self
 
 
+def _read_tokens(value: object) -> object:
+    """Tokens of a list, of a text with commas, or of a file's lines (their first word)."""
+    if not isinstance(value, str):
+        return value
+    path = Path(value)
+    if path.is_file():
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return tuple(line.split()[0] for line in lines if line.strip())
+    if "/" in value or path.suffix in {".txt", ".tsv", ".csv"}:
+        raise ValueError("looks like a file's path, but there is no such file")
+    return tuple(token.strip() for token in value.split(",") if token.strip())
+
+
+NewTokens = Annotated[tuple[str, ...], BeforeValidator(_read_tokens)]
+
+
 class PretrainedTokenizerConfig(Frozen):
     """The tokenizer that was saved with the pretrained backbone."""
 
     kind: Literal["pretrained"] = Field("pretrained", description="Where the tokenizer comes from.")
-    new_tokens: tuple[str, ...] = Field((), description="Tokens to add, for example `__asl__`.")
+    new_tokens: NewTokens = Field(
+        (),
+        description="Tokens to add, such as `__asl__`: a list, a text with commas, or a file with"
+        " one a line. Those it has are passed over.",
+    )
 
 
 class TrainedTokenizerConfig(Frozen):
@@ -127,8 +148,10 @@ class TrainedTokenizerConfig(Frozen):
     kind: Literal["train"] = Field("train", description="Where the tokenizer comes from.")
     algorithm: Literal["unigram", "bpe", "word"] = Field("unigram", description="How text is cut.")
     size: int = Field(8000, ge=32, description="Pieces at the most, special tokens included.")
-    new_tokens: tuple[str, ...] = Field(
-        (), description="Tokens that are never cut, such as `__asl__`."
+    new_tokens: NewTokens = Field(
+        (),
+        description="Tokens that are never cut, such as `__asl__`: a list, a text with commas, or"
+        " a file with one a line.",
     )
 
 
