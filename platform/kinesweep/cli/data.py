@@ -49,7 +49,7 @@ def prepare(
 
     Clips without a pose file are counted and listed in missing.tsv.
 
-    Example: kinesweep prepare generic .kinesweep/sample .kinesweep/sample .kinesweep/tsv --overwrite
+    Example: kinesweep prepare generic .kinesweep/sample .kinesweep/sample /tmp/tsv --overwrite
     """
     from kinesweep.sources import prepare as prepared
 
