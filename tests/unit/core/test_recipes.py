@@ -49,6 +49,19 @@ def test_the_backbones_place_comes_from_the_environment(monkeypatch: pytest.Monk
     assert recipe.model.backbone.pretrained == "models/mine"
 
 
+@pytest.mark.parametrize(
+    ("place", "kept"), [("/models/mine", "mine"), ("facebook/m2m100_418M", "facebook/m2m100_418M")]
+)
+def test_what_is_handed_on_names_no_folder(
+    monkeypatch: pytest.MonkeyPatch, place: str, kept: str
+) -> None:
+    monkeypatch.setenv("KINESWEEP_M2M100", place)
+    recipe = load(Recipe, FOLDER / "phoenix_m2m100.yaml", ["store.root=/big/stores"]).portable()
+    assert recipe.source.splits == {s: f"{s}.tsv" for s in ("train", "validation", "test")}
+    assert (recipe.source.root, recipe.store.root) == (None, None)
+    assert recipe.model.backbone.pretrained == kept
+
+
 @pytest.mark.parametrize("kind", ["pretrained", "train"])
 def test_new_tokens_as_list_text_or_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str

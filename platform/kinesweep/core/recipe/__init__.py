@@ -85,12 +85,12 @@ class Recipe(Frozen):
     def portable(self) -> "Recipe":
         """The same recipe without folders, which tell of one machine: names of files alone."""
         plain: dict[str, Any] = self.model_dump(mode="json")
-        places = [(plain["source"], key) for key in ("train", "validation", "test")]
-        places.append((plain["model"]["backbone"], "pretrained"))
-        for part, key in places:
-            if part[key] is not None:
-                part[key] = Path(part[key]).name
+        for split, path in self.source.splits.items():
+            plain["source"][split] = Path(path).name
         plain["source"]["root"] = plain["store"]["root"] = None
+        backbone = plain["model"]["backbone"]
+        if backbone["pretrained"] and Path(backbone["pretrained"]).is_absolute():
+            backbone["pretrained"] = Path(backbone["pretrained"]).name
         return Recipe.model_validate(plain)
 
     def with_seed(self, seed: int) -> "Recipe":
