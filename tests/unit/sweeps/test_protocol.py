@@ -1,0 +1,41 @@
+"""A sweep under a protocol ranks by the very scores that its runs were given."""
+
+from pathlib import Path
+
+import pytest
+
+from kinesweep.core.recipe.evaluation import PROTOCOLS
+from kinesweep.sweeps.sweep import Sweep, run_sweep
+from kinesweep.training.result import read_result
+from kinesweep.training.scoring import score
+from sweeping import Here, OpenTimed, make_lab
+
+STEPS = {"learning_rate": 5e-3, "lr_scheduler_type": "constant", "max_steps": 60, "eval_steps": 30}
+
+
+@pytest.mark.parametrize("metric", ["bleu", "rouge"])
+def test_ranking_and_baselines_are_under_the_protocol(tmp_path: Path, metric: str) -> None:
+    evaluation = {"metrics": ["bleu", "rouge"], "protocol": "phoenix"}
+    lab = make_lab(tmp_path, training=STEPS, evaluation=evaluation)
+    space = lab.space(
+        metric={"name": metric},
+        search={"kind": "random", "trials": 2, "seed": 0},
+        finalists={"count": 1, "seeds": [1, 2]},
+        sanity=["constant", "nearest"],
+        parameters={"training.learning_rate": {"log": [4e-3, 6e-3]}},
+    )
+    folder = tmp_path / "sweep"
+    opened = OpenTimed(folder / "times")
+    outcome = run_sweep(Sweep(space, lab.recipe, lab.store, folder, opened, lambda _: None, Here))
+    for run in map(Path, outcome.winner_runs):
+        result = read_result(run)
+        assert result is not None and result.scores[metric] > 0
+        assert result.signatures[metric].startswith(f"protocol:phoenix|{metric}|")
+        seed = int(run.name.rpartition("-s")[2])
+        assert outcome.ranking[0].scores[seed] == pytest.approx(result.scores[metric])
+    ((constant, value),) = [(k, v) for k, v in outcome.sanity.items() if k.startswith("always")]
+    sentence = constant.removeprefix("always “").removesuffix("”")
+    references = {r.clip.id: r.clip.texts for r in lab.store.records("validation")}
+    said = dict.fromkeys(references, sentence)
+    under = score(said, references, [metric], PROTOCOLS["phoenix"]).values[metric]
+    assert value == pytest.approx(under) != score(said, references, [metric]).values[metric]
