@@ -4,6 +4,7 @@ Every step first looks at what the journal and the run folders hold; so going on
 the same call again. Runs lie in `runs/CONFIG-sSEED` and resume from their own checkpoints.
 """
 
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -261,9 +262,9 @@ def _check_disk(sweep: Sweep, num_runs: int) -> None:
 
 
 def _model_bytes(folder: Path) -> int:
-    """Of the largest model that a run has left."""
-    found = (folder / RUNS).glob("*/best/model.safetensors")
-    return max((path.stat().st_size for path in found), default=0)
+    """Of the largest model that a run has left; runs that go on may replace theirs meanwhile."""
+    runs = os.listdir(folder / RUNS) if (folder / RUNS).is_dir() else []
+    return max((bytes_below(folder / RUNS / run / "best") for run in runs), default=0)
 
 
 def _nothing(trials: Sequence[Trial]) -> str:
