@@ -97,11 +97,39 @@ def test_all_seven_layouts_give_features() -> None:
     assert widths[543] in (1629, 2172)  # one of these files has a depth besides x, y, z
 
 
-def test_openpose_is_normalised_by_its_own_shoulders() -> None:
-    step = build_features(PoseFeaturesConfig(points="all"))
-    for name in ("openpose", "example_example"):
-        path = DATA / "pose-files" / "pose" / f"{name}.pose"
-        np.testing.assert_allclose(step(read_pose(path)), their_chain(path), atol=3e-6)
+LAYOUTS = {  # points → a file of theirs, and the frames in which no hand is NaN
+    586: ("multimodalhugs/sample_01", None),
+    576: ("pose/0ff215ef4f1f111e217e2cefee0adc77", None),
+    553: ("pose-evaluation/SbTU6uS4cc1tZpqCnE3g", (25, 29)),
+    543: ("datasets/25October_2010_Monday_tagesschau-17", None),
+    178: ("pose/mediapipe", None),
+    137: ("pose/openpose", None),
+}
+
+
+@pytest.mark.parametrize("num_points", LAYOUTS)
+def test_every_layout_equals_pose_format(num_points: int) -> None:
+    name, frames = LAYOUTS[num_points]
+    path = DATA / "pose-files" / f"{name}.pose"
+    theirs = pose_hide_legs(Pose.read(path.read_bytes()))
+    assert sum(len(part.points) for part in theirs.header.components) == num_points
+    if frames is not None:
+        theirs.body = theirs.body[slice(*frames)]
+    zeroed = theirs.normalize().body.torch().zero_filled().data[:, 0].numpy()
+    ours = build_features(PoseFeaturesConfig(points="all"))(
+        read_pose(path, Span.from_frames(*frames)) if frames else read_pose(path)
+    )
+    np.testing.assert_allclose(ours, zeroed.reshape(len(zeroed), -1), atol=1e-5)
+
+
+def test_one_hand_alone_equals_pose_format() -> None:
+    path = DATA / "pose-files" / "pose" / "mediapipe_hand_normalized.pose"
+    step = build_features(PoseFeaturesConfig(points="all", normalize="none"))
+    theirs = Pose.read(path.read_bytes()).body.torch().zero_filled().data[:, 0].numpy()
+    ours = step(read_pose(path))
+    assert ours.shape[1] == 63 and ours.any()
+    # Where no hand was found theirs stays NaN although it is filled with zeros.
+    np.testing.assert_array_equal(ours, np.nan_to_num(theirs.reshape(len(theirs), -1)))
 
 
 def test_the_how2sign_clips_have_no_problem() -> None:

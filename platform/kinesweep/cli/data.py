@@ -35,7 +35,8 @@ def sample(
 @verb
 def prepare(
     corpus: Annotated[
-        Literal["how2sign", "phoenix", "generic"], typer.Argument(help="Whose files they are.")
+        Literal["how2sign", "phoenix", "csl_daily", "openasl", "youtube_asl", "generic"],
+        typer.Argument(help="Whose files they are."),
     ],
     annotations: Annotated[
         Path, typer.Argument(help="Folder of the published tables.", show_default=False)

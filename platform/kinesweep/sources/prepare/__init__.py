@@ -12,15 +12,21 @@ from pathlib import Path
 
 from kinesweep.core.clip import SPLITS
 from kinesweep.core.errors import InputError
+from kinesweep.sources.prepare.csl_daily import read_csl_daily
 from kinesweep.sources.prepare.generic import read_generic
 from kinesweep.sources.prepare.how2sign import read_how2sign
+from kinesweep.sources.prepare.openasl import read_openasl
 from kinesweep.sources.prepare.phoenix import read_phoenix
 from kinesweep.sources.prepare.rows import Annotation
+from kinesweep.sources.prepare.youtube_asl import read_youtube_asl
 from kinesweep.sources.split import COLUMNS
 
 READERS: dict[str, Callable[[Path, str], list[Annotation]]] = {
     "how2sign": read_how2sign,
     "phoenix": read_phoenix,
+    "csl_daily": read_csl_daily,
+    "openasl": read_openasl,
+    "youtube_asl": read_youtube_asl,
     "generic": read_generic,
 }
 """Corpus → reader of a split's annotations, none where the folder has no file of that split."""
@@ -34,7 +40,7 @@ class Prepared:
     Attributes:
         files: split → TSV.
         clips: split → rows in it.
-        missing: split → rows without a pose file, listed in `missing.tsv`.
+        missing: split → rows without a pose file or a text, listed in `missing.tsv`.
     """
 
     files: dict[str, Path]
@@ -76,7 +82,7 @@ def prepare(
         for row in rows:
             found = next((f for f in row.files if (poses / f.path).is_file()), None)
             if found is None:
-                lost.append("\t".join((split, row.id, " ".join(f.path for f in row.files))))
+                lost.append("\t".join((split, row.id, row.looked_for)))
             else:
                 lines.append(row.line(found))
         if lines:

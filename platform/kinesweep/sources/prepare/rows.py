@@ -38,6 +38,7 @@ class Annotation:
         signer: who signs, or empty.
         gloss: signs in words, or empty.
         language: of the text.
+        lacks: what is missing beside the file, where something is; such a row has no files.
     """
 
     id: str
@@ -50,6 +51,12 @@ class Annotation:
     signer: str = ""
     gloss: str = ""
     language: str = ""
+    lacks: str = ""
+
+    @property
+    def looked_for(self) -> str:
+        """What is missing when none of its files is there."""
+        return self.lacks or " ".join(file.path for file in self.files)
 
     def line(self, file: PoseFile) -> str:
         """The row of the TSV, its clip in a file that is there."""

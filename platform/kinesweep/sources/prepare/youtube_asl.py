@@ -1,0 +1,84 @@
+"""YouTube-ASL: a list of video ids, `*video_ids.txt`, and the videos' captions.
+
+Captions lie anywhere below the folder as files whose names begin with the video's id and a dot:
+`{id}.en.vtt` (WebVTT, as downloaders write it) or `{id}.json` (a list of `text`, `start` and
+`duration` in seconds). Each caption is a clip, its span of `{id}.pose`; all are train, since the
+corpus has no splits (`kinesweep split` makes them). A video without captions is reported.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import webvtt
+
+from kinesweep.sources.prepare.rows import Annotation, PoseFile, find_file
+from kinesweep.sources.prepare.times import milliseconds
+from kinesweep.sources.table import Fault, raise_faults
+
+Caption = tuple[float, float, str]
+"""Start and end in milliseconds, and the text."""
+
+
+def read_youtube_asl(folder: Path, split: str) -> list[Annotation]:
+    """Annotations of a split; all are train.
+
+    Raises:
+        InputError: several lists of ids.
+        SourceError: captions that cannot be read; with every file.
+    """
+    path = find_file(folder, "*video_ids.txt")
+    if path is None or split != "train":
+        return []
+    captions = _caption_files(folder)
+    found: list[Annotation] = []
+    faults: list[Fault] = []
+    for video in path.read_text(encoding="utf-8-sig").split():
+        file = captions.get(video)
+        if file is None:
+            found.append(_clip(video, video, 0, (0, 0, ""), lacks="captions of this video"))
+            continue
+        try:
+            said = [caption for caption in _READERS[file.suffix](file) if caption[2]]
+        except (OSError, ValueError, KeyError, TypeError, webvtt.errors.MalformedFileError) as why:
+            faults.append((file.name, f"cannot be read as captions: {why or type(why).__name__}"))
+            continue
+        found += [_clip(f"{video}-{n:04d}", video, n, caption) for n, caption in enumerate(said)]
+    raise_faults(faults)
+    return found
+
+
+def _caption_files(folder: Path) -> dict[str, Path]:
+    """Video → its captions; English before other languages, JSON before WebVTT."""
+    files = [path for path in folder.rglob("*") if path.suffix in _READERS and path.is_file()]
+    files.sort(key=lambda path: (path.suffix, ".en" not in path.name, path), reverse=True)
+    return {path.name.partition(".")[0]: path for path in files}
+
+
+def _of_json(path: Path) -> Iterator[Caption]:
+    for line in json.loads(path.read_text(encoding="utf-8")):
+        start = 1000 * float(line["start"])
+        yield start, start + 1000 * float(line["duration"]), str(line["text"]).strip()
+
+
+def _of_vtt(path: Path) -> Iterator[Caption]:
+    for line in webvtt.read(str(path)):
+        yield milliseconds(line.start), milliseconds(line.end), line.text.strip()
+
+
+_READERS: dict[str, Callable[[Path], Iterator[Caption]]] = {".json": _of_json, ".vtt": _of_vtt}
+
+
+def _clip(name: str, video: str, order: int, caption: Caption, lacks: str = "") -> Annotation:
+    start, end, text = caption
+    return Annotation(
+        id=name,
+        files=() if lacks else (PoseFile(f"{video}.pose", start, end),),
+        text=text,
+        encoder_prompt="__asl__",
+        decoder_prompt="__en__",
+        document=video,
+        order=order,
+        language="en",
+        lacks=lacks,
+    )
