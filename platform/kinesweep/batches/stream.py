@@ -4,9 +4,12 @@ Batch `position` is a pure function of seed and position: no state to save, any 
 any batch, and a resumed run reads on where it stopped. Loader workers only make it sooner.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from kinesweep.batches.collate import Row, Tokens, collate
@@ -17,8 +20,18 @@ from kinesweep.core.batch import Batch
 from kinesweep.core.errors import InputError
 from kinesweep.core.recipe.data import BatchConfig
 from kinesweep.core.seeds import generator
+from kinesweep.features.augmentation import build_augmentation
 from kinesweep.store.index import ClipRecord
 from kinesweep.store.reader import Store
+
+
+@dataclass(frozen=True)
+class _Epoch:
+    """An epoch's number, the frames of each clip in it, and the clips of its batches."""
+
+    number: int
+    lengths: Sequence[int]
+    batches: Sequence[tuple[int, ...]]
 
 
 class TrainStream(Dataset[Batch]):
@@ -28,7 +41,7 @@ class TrainStream(Dataset[Batch]):
         store: the features.
         text: the tokenizer.
         config: budget, limits, ablation.
-        seed: of the order, and of the ablation's wrong pairs.
+        seed: of the order, of augmentation, and of the ablation's wrong pairs.
         rank: which part of the stream this is; rank r of w gets every w-th batch.
         world: how many ranks there are.
 
@@ -36,7 +49,8 @@ class TrainStream(Dataset[Batch]):
         dropped: clips left out by the limits, by reason.
 
     Raises:
-        InputError: no clip is left, or one does not fit in `batch.max_frames`.
+        InputError: no clip is left, one does not fit in `batch.max_frames`, or clips cannot be
+            varied as `augmentation` says.
     """
 
     def __init__(
@@ -53,22 +67,25 @@ class TrainStream(Dataset[Batch]):
         self._records, self.dropped = within(store.records("train"), config, "train")
         self._lengths = [num_frames(record) for record in self._records]
         self._check_budget()
+        self._varied = build_augmentation(
+            config.augmentation, store.schema, seed, max(self._lengths)
+        )
         self._targets = _targets(self._records, config, seed)
         self._tokens: dict[int, Tokens] = {}
         self._epochs: list[int] = [0]
-        self._planned: tuple[int, list[tuple[int, ...]]] = (-1, [])
+        self._planned = _Epoch(-1, [], [])
 
     def __getitem__(self, position: int) -> Batch:
+        epoch, indices = self._place(position)
         rows = [
-            Row(self._records[i].clip.id, self._store.features(self._records[i]), self._token(i))
-            for i in self._indices(position)
+            Row(self._records[i].clip.id, self._features(i, epoch), self._token(i)) for i in indices
         ]
         blank = self._config.ablation == "zeros"
         return collate(rows, self._text.vocabulary.pad_id, blank)
 
     def clip_ids(self, position: int) -> tuple[str, ...]:
         """Which clips a batch holds."""
-        return tuple(self._records[i].clip.id for i in self._indices(position))
+        return tuple(self._records[i].clip.id for i in self._place(position)[1])
 
     def loader(self, start: int, stop: int) -> DataLoader[Batch]:
         """Batches `start` up to, not including, `stop`, in order."""
@@ -85,24 +102,36 @@ class TrainStream(Dataset[Batch]):
         """Share of padding in the first batches of this rank."""
         real = padded = 0
         for position in range(num_batches):
-            lengths = [self._lengths[i] for i in self._indices(position)]
+            epoch, indices = self._place(position)
+            lengths = [self._plan(epoch).lengths[i] for i in indices]
             real += sum(lengths)
             padded += len(lengths) * max(lengths)
         return 1 - real / padded
 
-    def _indices(self, position: int) -> tuple[int, ...]:
-        """Clips of this rank's batch; epochs follow each other, of however many batches."""
+    def _place(self, position: int) -> tuple[int, tuple[int, ...]]:
+        """Epoch and clips of this rank's batch; epochs follow each other, however long."""
         place = position * self._world + self._rank
         while self._epochs[-1] <= place:
-            self._epochs.append(self._epochs[-1] + len(self._plan(len(self._epochs) - 1)))
+            self._epochs.append(self._epochs[-1] + len(self._plan(len(self._epochs) - 1).batches))
         epoch = next(e for e in range(len(self._epochs) - 2, -1, -1) if self._epochs[e] <= place)
-        return self._plan(epoch)[place - self._epochs[epoch]]
+        return epoch, self._plan(epoch).batches[place - self._epochs[epoch]]
 
-    def _plan(self, epoch: int) -> list[tuple[int, ...]]:
-        if self._planned[0] != epoch:
-            plan = plan_epoch(self._lengths, self._config, self._seed, epoch)
-            self._planned = (epoch, plan)
-        return self._planned[1]
+    def _plan(self, epoch: int) -> "_Epoch":
+        if self._planned.number != epoch:
+            lengths: Sequence[int] = self._lengths
+            if self._varied is not None and self._config.augmentation.changes_length:
+                lengths = [
+                    self._varied.num_frames(record.lengths, record.clip.id, epoch)
+                    for record in self._records
+                ]
+            batches = plan_epoch(lengths, self._config, self._seed, epoch)
+            self._planned = _Epoch(epoch, lengths, batches)
+        return self._planned
+
+    def _features(self, index: int, epoch: int) -> Mapping[str, NDArray[np.floating]]:
+        record = self._records[index]
+        streams = self._store.features(record)
+        return streams if self._varied is None else self._varied(streams, record.clip.id, epoch)
 
     def _token(self, index: int) -> Tokens:
         if index not in self._tokens:

@@ -179,7 +179,10 @@ def store_of(place: Path, overrides: Sequence[str] = ()) -> Store:
     recipe = load(Recipe, model_folder(place) / "recipe.yaml", overrides)
     root = Path(recipe.store.root or state_home() / "stores")
     for manifest in sorted(root.glob("*/manifest.json")):
-        store = open_store(manifest.parent)
+        try:
+            store = open_store(manifest.parent)
+        except StoreError:
+            continue  # a damaged store, or one of another version, is not the one
         if store.fingerprint == wanted:
             return store
     raise StoreError(

@@ -4,7 +4,9 @@ Shapes: T frames, P people, J points, C coordinates. Points of every layout are 
 so that features pick them by name and a file with another layout is recognised, not misread.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,15 @@ class PointLayout:
     def num_points(self) -> int:
         """Points over all components, J."""
         return sum(len(points) for _, points in self.components)
+
+    def to_json(self) -> list[list[Any]]:
+        """Plain values: pairs of a component and its points."""
+        return [[component, list(points)] for component, points in self.components]
+
+    @classmethod
+    def from_json(cls, plain: Sequence[Sequence[Any]]) -> "PointLayout":
+        """What `to_json` made."""
+        return cls(tuple((component, tuple(points)) for component, points in plain))
 
 
 @dataclass(frozen=True)

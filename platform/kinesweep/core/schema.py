@@ -3,7 +3,11 @@
 Models take their widths from here, never from a constant.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from kinesweep.core.pose import PointLayout
 
 
 @dataclass(frozen=True)
@@ -14,11 +18,23 @@ class StreamSchema:
         width: values a frame, D.
         rate_hz: frames a second, or None when clips differ.
         dtype: `float16` or `float32` as it lies on disk.
+        layout: the points whose coordinates are a frame's values, in order; None: no points.
     """
 
     width: int
     rate_hz: float | None
     dtype: str
+    layout: PointLayout | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**vars(self), "layout": self.layout.to_json() if self.layout else None}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "StreamSchema":
+        """What `to_json` made."""
+        layout = plain["layout"]
+        return cls(**{**plain, "layout": PointLayout.from_json(layout) if layout else None})
 
 
 @dataclass(frozen=True)

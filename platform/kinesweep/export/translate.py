@@ -18,6 +18,7 @@ from kinesweep.batches.plan import cut
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import BundleError, ClipError, KinesweepError
 from kinesweep.core.recipe.data import BatchConfig
+from kinesweep.core.schema import StreamSchema
 from kinesweep.core.units import Span
 from kinesweep.export.bundle import PROMPTS, STEP, check_files
 from kinesweep.features import build_features
@@ -116,7 +117,7 @@ class Bundle:
 
         Raises:
             ClipError: the file cannot be used; it is named.
-            BundleError: its points give features of another width.
+            BundleError: its points are not those of the corpus.
         """
         known = self.loaded.features
         step = build_features(self.loaded.recipe.features)
@@ -125,11 +126,16 @@ class Bundle:
             x_TD = to_store(step(pose), known["store_dtype"])
         except ClipError as error:
             raise ClipError(f"`{file}`: {error}", error.reason) from None
-        width = known["streams"][step.stream]["width"]
-        if x_TD.shape[1] != width:
+        stream = StreamSchema.from_json(known["streams"][step.stream])
+        if x_TD.shape[1] != stream.width:
             raise BundleError(
-                f"`{file}` gives {x_TD.shape[1]} features a frame, but the model reads {width};"
-                " it was trained on another layout of points"
+                f"`{file}` gives {x_TD.shape[1]} features a frame, but the model reads"
+                f" {stream.width}; it was trained on another layout of points"
+            )
+        if step.layout(pose.layout) != stream.layout:
+            raise BundleError(
+                f"`{file}` has as many points as the model reads, but other ones; it was trained"
+                " on another layout of points"
             )
         return {step.stream: x_TD}
 

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from kinesweep.core.pose import PoseSequence
+from kinesweep.core.pose import PointLayout, PoseSequence
 
 
 class FeatureStep(Protocol):
@@ -29,6 +29,9 @@ class FeatureStep(Protocol):
         Raises:
             ClipError: with the reason under which the clip is counted.
         """
+
+    def layout(self, layout: PointLayout) -> PointLayout | None:
+        """The points whose coordinates a frame's features are, for a file's layout; or None."""
 
     def rate_hz(self, fps: float) -> float:
         """Features a second of a clip with `fps` frames a second."""

@@ -9,6 +9,7 @@ looking them up (about 0.3 ms) are remembered a layout.
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,11 +56,13 @@ class Selection:
         points: indices into the file's J points, in the order of the features; None for all.
         legs: places of hips and legs among the chosen points.
         shoulders: places of the right and the left shoulder among them; None where it has none.
+        layout: the chosen points by name.
     """
 
     points: NDArray[np.intp] | None
     legs: NDArray[np.intp]
     shoulders: tuple[int, int] | None
+    layout: PointLayout
 
 
 @lru_cache(maxsize=64)
@@ -87,7 +90,7 @@ def select(layout: PointLayout, points: str, hide_legs: bool) -> Selection:
         raise _unknown(layout, "its legs are not known; set `features.hide_legs: false`")
     legs = [place for place, name in enumerate(kept) if hide_legs and _is_leg(*name)]
     where = np.array(chosen, np.intp) if points == "holistic_178" else None
-    return Selection(where, np.array(legs, np.intp), _shoulders(kept))
+    return Selection(where, np.array(legs, np.intp), _shoulders(kept), _grouped(kept))
 
 
 def no_shoulders(layout: PointLayout) -> ClipError:
@@ -108,6 +111,12 @@ def _holistic_178(layout: PointLayout, index: dict[tuple[str, str], int]) -> lis
         component, point = missing[0]
         raise _unknown(layout, f"`holistic_178` needs point `{point}` of `{component}`")
     return [index[name] for name in wanted]
+
+
+def _grouped(names: list[tuple[str, str]]) -> PointLayout:
+    """Points in their order, by component."""
+    groups = groupby(names, key=lambda name: name[0])
+    return PointLayout(tuple((part, tuple(point for _, point in group)) for part, group in groups))
 
 
 def _shoulders(names: list[tuple[str, str]]) -> tuple[int, int] | None:

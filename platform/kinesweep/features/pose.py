@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from kinesweep.core.errors import ClipError
 from kinesweep.core.hashing import fingerprint
-from kinesweep.core.pose import PoseSequence
+from kinesweep.core.pose import PointLayout, PoseSequence
 from kinesweep.core.recipe.source import PoseFeaturesConfig
 from kinesweep.features.layouts import Selection, no_shoulders, select
 
@@ -41,6 +41,14 @@ class PoseFeatures:
     def fingerprint(self) -> str:
         """Names the configuration and the version of this code."""
         return fingerprint({"config": self.config.model_dump(mode="json"), "code": CODE_VERSION})
+
+    def layout(self, layout: PointLayout) -> PointLayout:
+        """The chosen points of a file's layout.
+
+        Raises:
+            ClipError: reason `unknown_layout`.
+        """
+        return select(layout, self.config.points, self.config.hide_legs).layout
 
     def rate_hz(self, fps: float) -> float:
         """Frames a second that are kept."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ClipError, StoreError
+from kinesweep.core.pose import PointLayout
 from kinesweep.features.contract import FeatureStep
 from kinesweep.sources.contract import Source
 from kinesweep.store.dtype import to_store
@@ -62,6 +63,7 @@ class ClipStatus:
         frames: T.
         width: D.
         rate_hz: frames a second.
+        layout: the points that its values are coordinates of; None: no points.
         digest: of its stored features.
         reused: copied from another store.
         reason: why it was dropped, in a word; empty when it was kept.
@@ -72,6 +74,7 @@ class ClipStatus:
     frames: int = 0
     width: int = 0
     rate_hz: float = 0.0
+    layout: PointLayout | None = None
     digest: str = ""
     reused: bool = False
     reason: str = ""
@@ -99,29 +102,38 @@ class Computer:
         """Computes a chunk and writes its shard."""
         kept: list[NDArray[np.floating]] = []
         statuses = []
+        # One object for equal layouts: it crosses to the driver once a chunk, not once a clip.
+        layouts: dict[PointLayout | None, PointLayout | None] = {}
         for entry in chunk.entries:
             try:
-                x_TD, rate_hz, reused = self._clip(entry)
+                x_TD, rate_hz, layout, reused = self._clip(entry)
             except ClipError as error:
                 statuses.append(ClipStatus(-1, reason=error.reason, message=str(error)))
                 continue
             digest = features_digest({self.step.stream: x_TD})
             frames, width = x_TD.shape
-            statuses.append(ClipStatus(len(kept), frames, width, rate_hz, digest, reused))
+            layout = layouts.setdefault(layout, layout)
+            status = ClipStatus(len(kept), frames, width, rate_hz, layout, digest, reused)
+            statuses.append(status)
             kept.append(x_TD)
         if not kept:
             return ChunkResult(tuple(statuses), None)
         mark = write_shard(self.folder / chunk.shard, {self.step.stream: kept})
         return ChunkResult(tuple(statuses), mark)
 
-    def _clip(self, entry: Entry) -> tuple[NDArray[np.floating], float, bool]:
-        """A clip's stored features, their rate, and whether they were copied."""
+    def _clip(
+        self, entry: Entry
+    ) -> tuple[NDArray[np.floating], float, PointLayout | None, bool]:
+        """A clip's stored features, their rate and points, and whether they were copied."""
         if entry.earlier is not None:
             copied = self._copy(entry.earlier)
             if copied is not None:
-                return copied, entry.earlier.record.rates_hz[self.step.stream], True
+                rate_hz = entry.earlier.record.rates_hz[self.step.stream]
+                known = _opened(entry.earlier.folder).schema.streams[self.step.stream]
+                return copied, rate_hz, known.layout, True
         pose = self.source.read(entry.clip)
-        return to_store(self.step(pose), self.dtype), float(self.step.rate_hz(pose.fps)), False
+        layout, rate_hz = self.step.layout(pose.layout), float(self.step.rate_hz(pose.fps))
+        return to_store(self.step(pose), self.dtype), rate_hz, layout, False
 
     def _copy(self, earlier: Earlier) -> NDArray[np.floating] | None:
         """Features out of another store, or None when they are not what was written there."""

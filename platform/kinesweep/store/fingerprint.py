@@ -18,7 +18,7 @@ from kinesweep.core.clip import Clip, RowProblem
 from kinesweep.core.errors import ClipError
 from kinesweep.core.hashing import canonical_json, file_sha256, fingerprint
 
-STORE_FORMAT = 1
+STORE_FORMAT = 2
 """Layout of a store and meaning of a key; a change makes every clip new."""
 
 _WHOLE_BYTES = 16_000_000

@@ -11,6 +11,8 @@ from typing import Any
 
 from kinesweep.core.clip import RowProblem
 from kinesweep.core.errors import StoreError
+from kinesweep.core.pose import PointLayout
+from kinesweep.core.schema import StreamSchema
 from kinesweep.store.compute import Chunk, ChunkResult, ClipStatus, Entry
 from kinesweep.store.drops import as_manifest, check_dropped, check_splits
 from kinesweep.store.fingerprint import STORE_FORMAT
@@ -111,20 +113,23 @@ def _stream(kept: Sequence[Outcome], dtype: str) -> dict[str, Any]:
     """The schema of the stream.
 
     Raises:
-        StoreError: the clips' widths differ.
+        StoreError: the clips' widths or points differ.
     """
-    first_of: dict[int, Entry] = {}
+    first_of: dict[tuple[int, PointLayout | None], Entry] = {}
     for _, entry, status in kept:
-        first_of.setdefault(status.width, entry)
+        first_of.setdefault((status.width, status.layout), entry)
     if len(first_of) > 1:
-        shown = [f"{width} (`{e.clip.id}`, {e.clip.row})" for width, e in first_of.items()]
+        shown = [f"{width} (`{e.clip.id}`, {e.clip.row})" for (width, _), e in first_of.items()]
+        widths = {width for width, _ in first_of}
+        what = "features of different widths" if len(widths) > 1 else "points of different names"
         raise StoreError(
-            f"clips have features of different widths: {', '.join(shown)}. All clips of a store"
+            f"clips have {what}: {', '.join(shown)}. All clips of a store"
             " need the same points; choose them with `features.points`, or split the corpus."
         )
+    ((width, layout),) = first_of
     rates = {status.rate_hz for _, _, status in kept}
     rate_hz = rates.pop() if len(rates) == 1 else None
-    return {"width": next(iter(first_of)), "rate_hz": rate_hz, "dtype": dtype}
+    return StreamSchema(width, rate_hz, dtype, layout).to_json()
 
 
 def _remove_strays(folder: Path, files: Mapping[str, FileMark]) -> None:

@@ -74,7 +74,7 @@ class Store:
     def schema(self) -> StoreSchema:
         """Width, rate and type of each stream."""
         streams = self.manifest["streams"].items()
-        return StoreSchema({name: StreamSchema(**stream) for name, stream in streams})
+        return StoreSchema({name: StreamSchema.from_json(stream) for name, stream in streams})
 
     @property
     def splits(self) -> tuple[str, ...]:

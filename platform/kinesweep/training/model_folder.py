@@ -6,7 +6,7 @@ that a raw file can be given the same features years later.
 """
 
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,7 @@ def describe_features(recipe: Recipe, store: Store) -> dict[str, Any]:
         "person": recipe.source.person,
         "store_dtype": recipe.store.dtype,
         "store_fingerprint": store.fingerprint,
-        "streams": {name: asdict(stream) for name, stream in store.schema.streams.items()},
+        "streams": {name: stream.to_json() for name, stream in store.schema.streams.items()},
     }
 
 

@@ -155,3 +155,38 @@ def test_tokenizers_are_equal_to_the_byte(store: Store, tmp_path: Path) -> None:
         said = Text.load(tmp_path / algorithm / "a")
         sentence = store.records("train")[0].clip.texts[0]
         assert said.decode(said.encode_target("", sentence)) == sentence
+
+
+VARIED = {"drop_frames": 0.1, "speed": 0.3, "mirror": 0.5, "rotation_deg": 8, "noise": 0.02}
+
+
+def test_augmented_batches_keep_the_budget_and_differ_by_epoch(store: Store, text: Text) -> None:
+    longest = max(record.lengths["pose"] for record in store.records("train"))
+    config = BatchConfig.model_validate({"max_frames": 3 * longest, "augmentation": VARIED})
+    stream = TrainStream(store, text, config, seed=1)
+    again = TrainStream(store, text, config, seed=1)
+    seen: dict[str, list[float]] = {}
+    for position in range(40):
+        batch = stream[position]
+        assert batch.num_places <= 3 * longest
+        np.testing.assert_array_equal(batch.streams["pose"], again[position].streams["pose"])
+        for n, clip_id in enumerate(batch.clip_ids):
+            seen.setdefault(clip_id, []).append(float(batch.streams["pose"][n, 0].sum()))
+    assert min(len(sums) for sums in seen.values()) >= 3, "several epochs"
+    assert all(len(set(sums)) == len(sums) for sums in seen.values())
+    assert stream.padding_share(40) < 0.1
+
+
+def test_what_is_scored_is_never_varied(store: Store, text: Text) -> None:
+    config = BatchConfig.model_validate({"clips": 8, "augmentation": VARIED})
+    plain = eval_batches(store, "validation", text, 4096)
+    varied = eval_batches(store, "validation", text, 4096, limits=config)
+    for one, other in zip(plain, varied, strict=True):
+        np.testing.assert_array_equal(one.streams["pose"], other.streams["pose"])
+
+
+def test_augmentation_is_the_same_in_any_loader(store: Store, text: Text) -> None:
+    config = BatchConfig.model_validate({"clips": 8, "augmentation": VARIED, "loader_workers": 2})
+    stream = TrainStream(store, text, config, seed=1)
+    for position, batch in zip(range(3, 9), stream.loader(3, 9), strict=True):
+        np.testing.assert_array_equal(batch.streams["pose"], stream[position].streams["pose"])

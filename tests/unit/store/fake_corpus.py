@@ -1,4 +1,4 @@
-"""A corpus whose media are words in text files: `5 frames of 1.5`, `broken`, `slow …`, `deadly`."""
+"""A corpus whose media are words in text files: `5 frames of 1.5`, `hand …`, `slow …`, `broken`."""
 
 import os
 import time
@@ -15,6 +15,7 @@ from kinesweep.core.units import Span
 from kinesweep.store.survey import Extraction
 
 LAYOUT = PointLayout((("BODY", ("left", "right")),))
+HAND = PointLayout((("HAND", ("thumb", "palm")),))
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,13 @@ class FakeSource:
         if words[0] == "slow":
             time.sleep(0.03)
             words = words[1:]
+        layout = HAND if words[0] == "hand" else LAYOUT
+        words = words[1:] if words[0] == "hand" else words
         frames, value = int(words[0]), float(words[3])
         first, last = clip.span.frames(25.0, frames)
         points = value + np.arange(frames * 6, dtype=np.float32).reshape(frames, 1, 2, 3) / 7
         confidence = np.ones((last - first, 1, 2), dtype=np.float32)
-        return PoseSequence(points[first:last], confidence, 25.0, LAYOUT)
+        return PoseSequence(points[first:last], confidence, 25.0, layout)
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,9 @@ class FakeStep:
     def __call__(self, pose):
         flat = pose.points_TPJC.reshape(len(pose.points_TPJC), -1)
         return (flat[:, : self.width] * self.scale).astype(np.float32)
+
+    def layout(self, layout):
+        return layout
 
     def rate_hz(self, fps):
         return fps

@@ -1,11 +1,20 @@
 """What goes into a store comes out of it, in every process, in the same bytes."""
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_corpus import FakeStep, change, extraction, frames_span, make_corpus, write_media
+from fake_corpus import (
+    LAYOUT,
+    FakeStep,
+    change,
+    extraction,
+    frames_span,
+    make_corpus,
+    write_media,
+)
 
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import StoreError
@@ -21,7 +30,7 @@ def test_features_come_back_rounded_to_the_stored_type(tmp_path):
     source = make_corpus(tmp_path, train=3, test=1)
     store = build_store(extraction(source, tmp_path / "stores"))
     assert store.splits == ("train", "test")
-    assert store.schema.streams == {"pose": StreamSchema(6, 25.0, "float16")}
+    assert store.schema.streams == {"pose": StreamSchema(6, 25.0, "float16", LAYOUT)}
     for split in store.splits:
         for clip, record in zip(source.clips(split), store.records(split), strict=True):
             x_TD = store.features(record)["pose"]
@@ -129,3 +138,19 @@ def test_several_spans_of_one_file_are_several_clips(tmp_path):
     source = change(source, "train-1", media="media/long.txt", span=frames_span(4, 10))
     store = build_store(extraction(source, tmp_path / "stores"))
     assert [record.lengths["pose"] for record in store.records("train")] == [4, 6]
+
+
+def test_clips_of_equal_width_but_other_points_do_not_mix(tmp_path):
+    source = make_corpus(tmp_path, train=2, test=1)
+    write_media(tmp_path, "train-1", "hand 4 frames of 1.0")
+    with pytest.raises(StoreError, match=r"points of different names: 6 .*train-0.*train-1"):
+        build_store(extraction(source, tmp_path / "stores"))
+
+
+def test_copied_clips_keep_their_points(tmp_path):
+    source = make_corpus(tmp_path, train=3, test=1)
+    first = build_store(extraction(source, tmp_path / "stores"))
+    smaller = replace(source, listed=source.listed[1:])
+    second = build_store(extraction(smaller, tmp_path / "stores"))
+    assert second.extraction.reused == 3
+    assert second.schema == first.schema and second.schema.streams["pose"].layout == LAYOUT

@@ -58,6 +58,16 @@ class Recipe(Frozen):
             )
         return self
 
+    @model_validator(mode="after")
+    def _points_have_a_centre(self) -> "Recipe":
+        varied = self.batch.augmentation
+        if self.features.normalize == "none" and (varied.mirror or varied.rotation_deg):
+            raise ValueError(
+                "`batch.augmentation` mirrors or turns clips about the shoulders, but"
+                " `features.normalize` is none"
+            )
+        return self
+
     def config_hash(self, store_fingerprint: str) -> str:
         """12 hexadecimal digits that name this configuration, seed and paths left out."""
         plain = self.model_dump(mode="json")

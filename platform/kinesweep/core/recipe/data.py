@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from kinesweep.core.config import Frozen
+from kinesweep.core.recipe.augmentation import AugmentationConfig
 
 
 class StoreConfig(Frozen):
@@ -34,6 +35,9 @@ class BatchConfig(Frozen):
     )
     loader_workers: int = Field(
         0, ge=0, description="Processes that prepare batches; 0: none extra."
+    )
+    augmentation: AugmentationConfig = Field(
+        AugmentationConfig(), description="How training clips are varied, anew in each epoch."
     )
     ablation: Literal["none", "zeros", "shuffled"] = Field(
         "none",
