@@ -7,6 +7,7 @@ other weights. Verifying reads every byte, once a start.
 """
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,8 +115,16 @@ def is_kept(keep: str, is_best: bool) -> bool:
     return keep != "best" or is_best
 
 
-def prune(root: Path, keep: str, last: int, best: int | None) -> None:
-    """Removes the checkpoints that the policy does not keep, after a new one counts."""
+def prune(root: Path, keep: str, last: int, best: int | None, count: int = 1) -> None:
+    """Removes the checkpoints that the policy does not keep, after a new one counts.
+
+    Args:
+        root: the run's folder of checkpoints.
+        keep: the policy.
+        last: step of the newest.
+        best: step of the best so far.
+        count: of each of these so many: itself and those before it, whose mean will be asked for.
+    """
     if keep == "all":
         return
     policies: dict[str, set[int | None]] = {
@@ -123,10 +132,25 @@ def prune(root: Path, keep: str, last: int, best: int | None) -> None:
         "best": {best},
         "last": {last},
     }
-    kept = policies[keep]
-    for path in sorted(root.glob("step-*")):
-        if int(path.name.removeprefix("step-")) not in kept:
-            remove_folder(path)
+    steps = [_step_of(path) for path in root.glob("step-*")]
+    kept = {step for end in policies[keep] if end is not None for step in run_up(steps, end, count)}
+    for step in sorted(set(steps) - kept):
+        remove_folder(step_folder(root, step))
+
+
+def leading_to(root: Path, step: int, count: int) -> list[Path]:
+    """The checkpoint of a step and those before it, `count` in all, in order; or all there are."""
+    steps = [_step_of(path) for path in root.glob("step-*")]
+    return [step_folder(root, found) for found in run_up(steps, step, count)]
+
+
+def run_up(steps: Sequence[int], end: int, count: int) -> list[int]:
+    """The last `count` steps up to and including `end`, in order."""
+    return sorted(step for step in steps if step <= end)[-count:]
+
+
+def _step_of(folder: Path) -> int:
+    return int(folder.name.removeprefix("step-"))
 
 
 def drop_checkpoints(folder: Path) -> None:
@@ -153,7 +177,8 @@ def run_bytes(
 ) -> int:
     """The most that a run has on disk at once: those kept, the one in writing, the best model."""
     evaluations = -(-training.max_steps // training.eval_steps)
-    kept = {"best+last": 2, "best": 1, "last": 1, "all": evaluations}[checkpoints.keep]
+    ends = {"best+last": 2, "best": 1, "last": 1, "all": evaluations}[checkpoints.keep]
+    kept = min(evaluations, ends * training.average_checkpoints)
     return min(kept + 1, evaluations) * one + weight_bytes
 
 

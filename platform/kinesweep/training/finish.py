@@ -14,7 +14,7 @@ from kinesweep.batches.text import Text
 from kinesweep.core.runlog import RunLog
 from kinesweep.models.translator import Translator
 from kinesweep.store.reader import Store
-from kinesweep.training.checkpoints import drop_checkpoints, step_folder
+from kinesweep.training.checkpoints import drop_checkpoints, leading_to
 from kinesweep.training.cost import decode_ms, num_trained
 from kinesweep.training.evaluate import Evaluation, evaluate_loaded
 from kinesweep.training.model_folder import read_model_folder, write_model_folder
@@ -47,9 +47,10 @@ def finish_run(ending: Ending, progress: Progress) -> RunResult:
     if spec.recipe.checkpoints.keep == "last":
         progress = replace(progress, best_step=progress.step, best_scores=progress.scores)
     assert progress.best_step is not None
-    checkpoint = step_folder(spec.folder / "checkpoints", progress.best_step)
+    count = spec.recipe.training.average_checkpoints
+    taken = leading_to(spec.folder / "checkpoints", progress.best_step, count)
     best = spec.folder / BEST
-    on_first(lambda: write_model_folder(best, checkpoint, ending.text, spec.recipe, ending.store))
+    on_first(lambda: write_model_folder(best, taken, ending.text, spec.recipe, ending.store))
     loaded = read_model_folder(best, ending.device)
     result = result_of(spec, progress)
     if spec.full_decoding:

@@ -6,6 +6,7 @@ that a raw file can be given the same features years later.
 """
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from kinesweep.core.errors import CheckpointError
 from kinesweep.core.recipe import Recipe
 from kinesweep.models.translator import Translator
 from kinesweep.store.reader import Store
-from kinesweep.training.checkpoints import MANIFEST, PROGRESS
+from kinesweep.training.averaging import write_mean
+from kinesweep.training.checkpoints import MANIFEST, PROGRESS, WEIGHTS
 from kinesweep.training.files import read_json, write_folder, write_json, write_text
 
 RECIPE = "recipe.yaml"
@@ -45,14 +47,17 @@ class ModelFolder:
 
 
 def write_model_folder(
-    folder: Path, checkpoint: Path, text: Text, recipe: Recipe, store: Store
+    folder: Path, checkpoints: Sequence[Path], text: Text, recipe: Recipe, store: Store
 ) -> None:
-    """Makes a model folder of a checkpoint, in one step."""
+    """Makes a model folder of a checkpoint, or of the mean of several, in one step."""
+    *others, checkpoint = checkpoints
 
     def fill(beside: Path) -> None:
         for path in sorted(checkpoint.iterdir()):
             if path.suffix in {".json", ".safetensors"} and path.name not in _OF_TRAINING:
                 shutil.copyfile(path, beside / path.name)
+        if others:
+            write_mean(checkpoints, beside / WEIGHTS)
         text.save(beside)
         write_recipe(beside, recipe)
         write_json(beside / FEATURES, describe_features(recipe, store))

@@ -192,7 +192,8 @@ class StreamTrainer(Seq2SeqTrainer):
             if self._recorder is not None:
                 self._recorder.sync()
             publish(saving, step, self.progress)
-            prune(self.root, keep, step, self.progress.best_step)
+            count = self.recipe.training.average_checkpoints
+            prune(self.root, keep, step, self.progress.best_step, count)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Loads weights strictly; tied ones are stored once."""

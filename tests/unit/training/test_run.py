@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
 from corpus import tiny_recipe
-from kinesweep.core.errors import CheckpointError, ResourceError
+from kinesweep.core.errors import CheckpointError, ConfigError, ResourceError
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.runlog import NullRunLog
 from kinesweep.models.encoders import ENCODERS
@@ -169,3 +170,52 @@ def test_too_little_disk_is_said_first(corpus: Path, store: Store, tmp_path: Pat
     with pytest.raises(ResourceError, match="max_disk"):
         train(recipe, store, tmp_path / "a")
     assert json.loads((tmp_path / "a/run.json").read_text())["seed"] == 5
+
+
+def test_the_mean_of_checkpoints_is_the_result(corpus: Path, store: Store, tmp_path: Path) -> None:
+    """Beside a run that keeps all: the mean of the best and the two before it, by hand."""
+    few = {"max_steps": 12, "eval_steps": 2}
+    plain = tiny_recipe(corpus, store.folder.parent, training=few, checkpoints={"keep": "all"})
+    seen: dict[int, dict[str, torch.Tensor]] = {}
+
+    def remember(metrics: dict[str, float]) -> bool:
+        for path in (tmp_path / "plain/checkpoints").glob("step-*/model.safetensors"):
+            step = int(path.parent.name.removeprefix("step-"))
+            seen[step] = safetensors.torch.load_file(path)
+        return True
+
+    first = train(plain, store, tmp_path / "plain", remember)
+    best = first.best_step
+    assert best is not None and best > 2
+    averaged = tiny_recipe(
+        corpus, store.folder.parent, training={**few, "average_checkpoints": 3}
+    )
+    found = train(averaged, store, tmp_path / "mean")
+    assert found.best_step == best and found.search_scores == first.search_scores
+    assert found.weights_sha256 != first.weights_sha256
+    weights = safetensors.torch.load_file(tmp_path / "mean/best/model.safetensors")
+    steps = [step for step in sorted(seen) if step <= best][-3:]
+    if best not in seen:  # the last one is written after the last report
+        seen[best] = safetensors.torch.load_file(tmp_path / "plain/best/model.safetensors")
+        steps = [*steps, best][-3:]
+    for name, tensor in weights.items():
+        mean = sum(seen[step][name].double() for step in steps) / len(steps)
+        torch.testing.assert_close(tensor, mean.float(), rtol=0, atol=1e-7)
+
+
+def test_a_resumed_run_has_the_same_mean(corpus: Path, store: Store, tmp_path: Path) -> None:
+    training = {"max_steps": 12, "eval_steps": 2, "average_checkpoints": 3}
+    recipe = tiny_recipe(corpus, store.folder.parent, training=training)
+    whole = train(recipe, store, tmp_path / "whole")
+    for step in (4, 8):
+        train(recipe, store, tmp_path / "parts", lambda m, at=step: m["step"] < at)
+        kept = sorted(path.name for path in (tmp_path / "parts/checkpoints").iterdir())
+        assert 1 < len(kept) <= 6
+    assert train(recipe, store, tmp_path / "parts").weights_sha256 == whole.weights_sha256
+
+
+def test_a_mean_needs_the_checkpoints_before_the_best(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"checkpoints.keep"):
+        tiny_recipe(
+            corpus, tmp_path, training={"average_checkpoints": 2}, checkpoints={"keep": "best"}
+        )

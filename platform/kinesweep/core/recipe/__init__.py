@@ -59,6 +59,15 @@ class Recipe(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _there_is_a_mean(self) -> "Recipe":
+        if self.training.average_checkpoints > 1 and self.checkpoints.keep == "best":
+            raise ValueError(
+                "`training.average_checkpoints` needs those before the best too; set"
+                " `checkpoints.keep` to best+last, last or all"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _points_have_a_centre(self) -> "Recipe":
         varied = self.batch.augmentation
         if self.features.normalize == "none" and (varied.mirror or varied.rotation_deg):

@@ -95,6 +95,12 @@ class TrainingConfig(Frozen):
     metric_for_best_model: Literal["bleu", "chrf", "rouge", "token_loss"] = Field(
         "bleu", description="What the best checkpoint is best in."
     )
+    average_checkpoints: int = Field(
+        1,
+        ge=1,
+        description="The result's weights are the mean of so many checkpoints, the best and those"
+        " before it; scores that chose the best are those of the best alone.",
+    )
     early_stopping_patience: int | None = Field(
         None,
         ge=1,
