@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import typer
 
-from kinesweep.cli import about, cluster, data, runs, services, sweeps
+from kinesweep.cli import about, cluster, converting, data, runs, services, sweeps
 
 app = typer.Typer(
     name="kinesweep",
@@ -27,7 +27,7 @@ for verb in (
     *(runs.train, runs.evaluate, runs.translate, runs.export, runs.diff),
     *(sweeps.plan, sweeps.sweep, sweeps.status, sweeps.report),
     *(services.up, services.down, services.submit, services.ui),
-    *(about.schema, about.doctor),
+    *(converting.convert, about.schema, about.doctor),
 ):
     app.command()(verb)
 

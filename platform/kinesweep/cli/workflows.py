@@ -177,6 +177,8 @@ def store_of(place: Path, overrides: Sequence[str] = ()) -> Store:
     """
     wanted = read_model_folder(model_folder(place)).features["store_fingerprint"]
     recipe = load(Recipe, model_folder(place) / "recipe.yaml", overrides)
+    if not wanted:  # a model of another system, which knew of no store
+        return existing_store(recipe)
     root = Path(recipe.store.root or state_home() / "stores")
     for manifest in sorted(root.glob("*/manifest.json")):
         try:

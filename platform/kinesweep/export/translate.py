@@ -132,7 +132,7 @@ class Bundle:
                 f"`{file}` gives {x_TD.shape[1]} features a frame, but the model reads"
                 f" {stream.width}; it was trained on another layout of points"
             )
-        if step.layout(pose.layout) != stream.layout:
+        if stream.layout is not None and step.layout(pose.layout) != stream.layout:
             raise BundleError(
                 f"`{file}` has as many points as the model reads, but other ones; it was trained"
                 " on another layout of points"

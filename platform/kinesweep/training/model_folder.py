@@ -67,8 +67,13 @@ def write_model_folder(
 
 def write_recipe(folder: Path, recipe: Recipe) -> None:
     """Writes `recipe.yaml`."""
+    write_text(folder / RECIPE, recipe_text(recipe))
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """A recipe as YAML."""
     plain = recipe.model_dump(mode="json")
-    write_text(folder / RECIPE, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+    return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
 
 
 def read_recipe(folder: Path) -> Recipe:
