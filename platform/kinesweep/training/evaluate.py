@@ -6,7 +6,7 @@ that an exported bundle writes the very same sentences.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -17,14 +17,15 @@ from kinesweep.batches.text import Text
 from kinesweep.core.batch import Batch
 from kinesweep.core.errors import StoreError
 from kinesweep.core.recipe.data import BatchConfig
-from kinesweep.core.recipe.evaluation import EvaluationConfig
+from kinesweep.core.recipe.evaluation import EvaluationConfig, LearnedConfig
 from kinesweep.core.recipe.training import GenerationConfig
 from kinesweep.models.translator import Translator
 from kinesweep.store.reader import Store
 from kinesweep.training.decoding import decode, mean_token_loss
 from kinesweep.training.model_folder import ModelFolder, read_model_folder
 from kinesweep.training.predictions import Prediction
-from kinesweep.training.ranks import rank_and_world
+from kinesweep.training.learned import learned_scores
+from kinesweep.training.ranks import on_first, rank_and_world
 from kinesweep.training.scoring import score
 
 
@@ -138,7 +139,8 @@ def evaluate_loaded(
     recipe = loaded.recipe
     config = evaluation or recipe.evaluation
     data = EvalSet(store, split, loaded.text, config, recipe.batch)
-    return evaluate_batches(loaded.model, data, generation or recipe.generation)
+    found = evaluate_batches(loaded.model, data, generation or recipe.generation)
+    return _with_learned(found, config, loaded.model.device)
 
 
 def evaluate_texts(
@@ -167,4 +169,20 @@ def evaluate_texts(
     wanted = {record.clip.id: record.clip.texts for record in records}
     scores = score(texts, wanted, evaluation.metrics, evaluation.treatment)
     lines = tuple(Prediction(i, texts[i], wanted[i]) for i in sorted(texts))
-    return Evaluation(scores.values, scores.signatures, lines)
+    return _with_learned(Evaluation(scores.values, scores.signatures, lines), evaluation, "cpu")
+
+
+def _with_learned(
+    found: Evaluation, config: EvaluationConfig, device: torch.device | str
+) -> Evaluation:
+    """With the scores of models, where the recipe asks for them; one rank computes them."""
+    if config.learned == LearnedConfig():
+        return found
+    said = {line.clip_id: line.hypothesis for line in found.predictions}
+    wanted = {line.clip_id: line.references for line in found.predictions}
+    more = on_first(lambda: learned_scores(said, wanted, config, device))
+    return replace(
+        found,
+        scores={**found.scores, **more.values},
+        signatures={**found.signatures, **more.signatures},
+    )

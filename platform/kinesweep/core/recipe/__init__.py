@@ -83,9 +83,8 @@ class Recipe(Frozen):
         for key in _NOT_IDENTITY:
             del plain[key]
         del plain["training"]["seed"]
-        backbone = plain["model"]["backbone"]
-        if backbone["pretrained"]:
-            backbone["pretrained"] = Path(backbone["pretrained"]).name
+        for part, key in _models_in(plain):
+            part[key] = Path(part[key]).name
         return fingerprint({"recipe": plain, "store": store_fingerprint})[:12]
 
     def resolved(self, base: Path) -> "Recipe":
@@ -96,9 +95,9 @@ class Recipe(Frozen):
                 plain["source"][key] = str((base / plain["source"][key]).absolute())
         if plain["store"]["root"] is not None:
             plain["store"]["root"] = str((base / plain["store"]["root"]).absolute())
-        pretrained = plain["model"]["backbone"]["pretrained"]
-        if pretrained is not None and (base / pretrained).is_dir():
-            plain["model"]["backbone"]["pretrained"] = str((base / pretrained).absolute())
+        for part, key in _models_in(plain):
+            if (base / part[key]).is_dir():
+                part[key] = str((base / part[key]).absolute())
         return Recipe.model_validate(plain)
 
     def portable(self) -> "Recipe":
@@ -107,12 +106,21 @@ class Recipe(Frozen):
         for split, path in self.source.splits.items():
             plain["source"][split] = Path(path).name
         plain["source"]["root"] = plain["store"]["root"] = None
-        backbone = plain["model"]["backbone"]
-        if backbone["pretrained"] and Path(backbone["pretrained"]).is_absolute():
-            backbone["pretrained"] = Path(backbone["pretrained"]).name
+        for part, key in _models_in(plain):
+            if Path(part[key]).is_absolute():
+                part[key] = Path(part[key]).name
         return Recipe.model_validate(plain)
 
     def with_seed(self, seed: int) -> "Recipe":
         """The same recipe with another seed."""
         training = self.training.model_copy(update={"seed": seed})
         return self.model_copy(update={"training": training})
+
+
+def _models_in(plain: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
+    """Where a recipe's plain values name a model's folder or hub id."""
+    learned = plain["evaluation"]["learned"]
+    places = [(plain["model"]["backbone"], "pretrained"), (learned, "bleurt")]
+    if learned["bertscore"]:
+        places.append((learned["bertscore"], "model"))
+    return [(part, key) for part, key in places if part[key]]

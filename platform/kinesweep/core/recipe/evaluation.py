@@ -43,6 +43,24 @@ class SearchEvaluationConfig(Frozen):
     )
 
 
+class BertScoreConfig(Frozen):
+    """BERTScore (Zhang et al. 2020): cosines between a language model's vectors of both texts."""
+
+    model: str = Field(description="Local folder or hub id of an encoder such as a BERT.")
+    layer: int | None = Field(None, ge=1, description="Whose vectors are compared; none: the last.")
+
+
+class LearnedConfig(Frozen):
+    """Metrics that are models; computed for results alone, never during training."""
+
+    bertscore: BertScoreConfig | None = Field(None, description="Mean F1, times 100.")
+    bleurt: str | None = Field(
+        None,
+        description="Local folder or hub id of a BLEURT checkpoint that transformers loads as a"
+        " sequence classifier with one number; its mean, times 100.",
+    )
+
+
 class EvaluationConfig(Frozen):
     """What is scored, and under which protocol."""
 
@@ -58,6 +76,9 @@ class EvaluationConfig(Frozen):
     )
     max_frames: int = Field(
         16384, ge=1, description="Frames in an evaluation batch, padding included."
+    )
+    learned: LearnedConfig = Field(
+        LearnedConfig(), description="BERTScore and BLEURT, from weights at hand."
     )
     search: SearchEvaluationConfig = Field(
         SearchEvaluationConfig(), description="During training and search."
