@@ -27,7 +27,7 @@ def convert(
 
     Says what could not be carried over, and what behaves differently here.
 
-    Example: kinesweep convert jobs/foreign/multimodalhugs.yaml /tmp/kinesweep-converted.yml --overwrite
+    Example: kinesweep convert jobs/foreign/multimodalhugs.yaml /tmp/converted.yml --overwrite
     """
     from kinesweep.foreign import convert_settings, import_model
     from kinesweep.training.model_folder import recipe_text

@@ -85,7 +85,7 @@ class Augmentation:
         """Mirrors, turns and blurs the points that were found."""
         config, layout = self.config, self._layout(stream)
         x_TJC = x_TD.reshape(len(x_TD), layout.num_points, -1)
-        found_TJ1 = x_TJC.any(axis=2, keepdims=True)
+        found_TJ1 = (x_TJC != 0).max(axis=2, keepdims=True)
         if rng.random() < config.mirror:
             order_J = self._mirror_orders[stream]
             x_TJC, found_TJ1 = x_TJC[:, order_J], found_TJ1[:, order_J]

@@ -56,7 +56,9 @@ def convert_settings(path: Path) -> Converted:
         Section(name, plain.pop(name, None)) for name in ("data", "model", "training")
     )
     processor = flat_processor(plain.pop("processor", None))
-    rest = Section("common", {**(plain.pop("common", None) or {}), **(plain.pop("setup", None) or {})})
+    rest = Section(
+        "common", {**(plain.pop("common", None) or {}), **(plain.pop("setup", None) or {})}
+    )
     notes: list[str] = []
     name = training.take("run_name") or model.take("name", "model_name") or path.stem
     learnt = _training(training, notes)
@@ -175,7 +177,11 @@ def _training(training: Section, notes: list[str]) -> dict[str, Any]:
         "precision": next((name for name, wanted in half.items() if wanted), "fp32"),
         "metric_for_best_model": _METRICS.get(metric, metric),
         "activation_checkpointing": training.take("gradient_checkpointing", default=False),
-        **{key: value for key in TrainingConfig.model_fields if (value := training.take(key)) is not None},
+        **{
+            key: value
+            for key in TrainingConfig.model_fields
+            if (value := training.take(key)) is not None
+        },
     }
     if half["fp16"]:
         notes.append("fp16 needs a GPU and overflows in T5; `training.precision: bf16` does not")

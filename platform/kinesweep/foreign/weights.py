@@ -37,8 +37,14 @@ _STREAM = "pose"
 _PLACES = (
     (r"(?:multimodal|vl)_mapper\.layer_norm_before\.", f"encoders.{_STREAM}.norm_in."),
     (r"(?:multimodal|vl)_mapper\.layer_norm\.", f"encoders.{_STREAM}.norm_out."),
-    (r"(?:multimodal|vl)_mapper\.mapping_layer\.projection_layer\.", f"encoders.{_STREAM}.project."),
-    (r"(?:multimodal|vl)_mapper\.mapping_layer\.conv_layers\.", f"encoders.{_STREAM}.convolutions."),
+    (
+        r"(?:multimodal|vl)_mapper\.mapping_layer\.projection_layer\.",
+        f"encoders.{_STREAM}.project.",
+    ),
+    (
+        r"(?:multimodal|vl)_mapper\.mapping_layer\.conv_layers\.",
+        f"encoders.{_STREAM}.convolutions.",
+    ),
     (r"(?:multimodal|vl)_mapper\.mapping_layer\.", f"encoders.{_STREAM}.linear."),
     (r"backbone\.", "backbone."),
 )
@@ -161,7 +167,9 @@ def _check_mapper(config: Mapping[str, Any], model: ModelConfig, out: int) -> No
     """Refuses convolutions that are built otherwise than ours can be."""
     if not isinstance(model.encoder, CnnEncoderConfig):
         return
-    further = [key for key in ("layer_norm", "activation") if config.get(f"multimodal_mapper_{key}")]
+    further = [
+        key for key in ("layer_norm", "activation") if config.get(f"multimodal_mapper_{key}")
+    ]
     if further:
         raise InputError(f"a `cnn_adapter` with `{further[0]}` behind it has no counterpart")
     if model.encoder.channels != out:

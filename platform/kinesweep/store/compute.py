@@ -121,9 +121,7 @@ class Computer:
         mark = write_shard(self.folder / chunk.shard, {self.step.stream: kept})
         return ChunkResult(tuple(statuses), mark)
 
-    def _clip(
-        self, entry: Entry
-    ) -> tuple[NDArray[np.floating], float, PointLayout | None, bool]:
+    def _clip(self, entry: Entry) -> tuple[NDArray[np.floating], float, PointLayout | None, bool]:
         """A clip's stored features, their rate and points, and whether they were copied."""
         if entry.earlier is not None:
             copied = self._copy(entry.earlier)

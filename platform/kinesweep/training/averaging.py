@@ -26,10 +26,8 @@ def write_mean(checkpoints: Sequence[Path], out: Path) -> None:
         out: the file.
     """
     with ExitStack() as stack:
-        files = [
-            stack.enter_context(safe_open(folder / WEIGHTS, "pt")) for folder in checkpoints
-        ]
-        means = {name: _mean([file.get_tensor(name) for file in files]) for name in files[-1].keys()}
+        files = [stack.enter_context(safe_open(folder / WEIGHTS, "pt")) for folder in checkpoints]
+        means = {name: _mean([file.get_tensor(name) for file in files]) for name in files[-1]}
         save_file(means, out, metadata={"format": "pt"})
 
 

@@ -22,9 +22,9 @@ from kinesweep.core.recipe.training import GenerationConfig
 from kinesweep.models.translator import Translator
 from kinesweep.store.reader import Store
 from kinesweep.training.decoding import decode, mean_token_loss
+from kinesweep.training.learned import learned_scores
 from kinesweep.training.model_folder import ModelFolder, read_model_folder
 from kinesweep.training.predictions import Prediction
-from kinesweep.training.learned import learned_scores
 from kinesweep.training.ranks import on_first, rank_and_world
 from kinesweep.training.scoring import score
 

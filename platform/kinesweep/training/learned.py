@@ -116,8 +116,8 @@ def _bleurt(
     model, tokenizer = _load(AutoModelForSequenceClassification, name, "bleurt", device)
     if model.config.num_labels != 1:
         raise InputError(
-            f"`evaluation.learned.bleurt` is `{name}`, which gives {model.config.num_labels} numbers"
-            " a pair; BLEURT gives one"
+            f"`evaluation.learned.bleurt` is `{name}`, which gives"
+            f" {model.config.num_labels} numbers a pair; BLEURT gives one"
         )
     found: dict[Pair, float] = {}
     for chunk in _chunks(pairs):

@@ -54,7 +54,7 @@ def test_lengths_are_known_beforehand(config: dict[str, float]) -> None:
 def test_dropped_frames_keep_their_order() -> None:
     kept = vary(build(drop_frames=0.25))
     assert len(kept) == 15
-    rows = [np.flatnonzero((CLIP == row).all(axis=1)).item() for row in kept.astype(np.float16)]
+    rows = [np.flatnonzero((row == CLIP).all(axis=1)).item() for row in kept.astype(np.float16)]
     assert rows == sorted(set(rows))
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers import AutoModelForSeq2SeqLM, CONFIG_MAPPING, PreTrainedModel
+from transformers import CONFIG_MAPPING, AutoModelForSeq2SeqLM, PreTrainedModel
 
 from kinesweep.batches.text import Text
 from kinesweep.batches.tokenizer import train_tokenizer
@@ -73,7 +73,9 @@ class Theirs(nn.Module):
 
 def tokenizer() -> Text:
     texts = ["the sun shines", "rain falls in the north"]
-    return Text(train_tokenizer(TrainedTokenizerConfig(algorithm="word", size=64), texts, ["__asl__"]))
+    return Text(
+        train_tokenizer(TrainedTokenizerConfig(algorithm="word", size=64), texts, ["__asl__"])
+    )
 
 
 def make_theirs(folder: Path, architecture: str = "m2m_100", kind: str = "linear") -> Theirs:

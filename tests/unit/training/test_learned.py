@@ -124,15 +124,15 @@ def test_models_that_do_not_fit(models: Path, learned: dict[str, object], said: 
 def test_results_have_them_and_nothing_else_loads_them(models: Path, store: Store) -> None:
     records = store.records("validation")
     texts = {record.clip.id: record.clip.texts[0] for record in records}
-    found = evaluate_texts(
-        texts, store, "validation", asked(models, bleurt=str(models / "bleurt"))
-    )
+    found = evaluate_texts(texts, store, "validation", asked(models, bleurt=str(models / "bleurt")))
     assert {"bleu", "chrf", "bleurt"} == set(found.scores) == set(found.signatures)
     bare = evaluate_texts(texts, store, "validation", EvaluationConfig())
     assert set(bare.scores) == {"bleu", "chrf"}
 
 
-def test_folders_are_resolved_and_leave_no_trace(models: Path, corpus: Path, tmp_path: Path) -> None:
+def test_folders_are_resolved_and_leave_no_trace(
+    models: Path, corpus: Path, tmp_path: Path
+) -> None:
     learned = {"bleurt": "bleurt", "bertscore": {"model": "bert"}}
     recipe: Recipe = tiny_recipe(corpus, tmp_path, evaluation={"learned": learned})
     resolved = recipe.resolved(models)

@@ -35,9 +35,7 @@ def model(corpus: Path, store: Store, tmp_path_factory: pytest.TempPathFactory) 
     """A trained one; batches of few frames, so that every rank has several."""
     folder = tmp_path_factory.mktemp("ranks") / "run"
     few = {"max_steps": 60, "eval_steps": 30, "learning_rate": 5e-3}
-    recipe = tiny_recipe(
-        corpus, store.folder.parent, training=few, evaluation={"max_frames": 128}
-    )
+    recipe = tiny_recipe(corpus, store.folder.parent, training=few, evaluation={"max_frames": 128})
     train_run(RunSpec(recipe, store.folder, folder), NullRunLog(), lambda _: True)
     return folder / "best"
 

@@ -187,9 +187,7 @@ def test_the_mean_of_checkpoints_is_the_result(corpus: Path, store: Store, tmp_p
     first = train(plain, store, tmp_path / "plain", remember)
     best = first.best_step
     assert best is not None and best > 2
-    averaged = tiny_recipe(
-        corpus, store.folder.parent, training={**few, "average_checkpoints": 3}
-    )
+    averaged = tiny_recipe(corpus, store.folder.parent, training={**few, "average_checkpoints": 3})
     found = train(averaged, store, tmp_path / "mean")
     assert found.best_step == best and found.search_scores == first.search_scores
     assert found.weights_sha256 != first.weights_sha256

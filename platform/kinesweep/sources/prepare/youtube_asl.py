@@ -62,7 +62,7 @@ def _of_json(path: Path) -> Iterator[Caption]:
 
 
 def _of_vtt(path: Path) -> Iterator[Caption]:
-    for line in webvtt.read(str(path)):
+    for line in webvtt.read(str(path)).captions:
         yield milliseconds(line.start), milliseconds(line.end), line.text.strip()
 
 
