@@ -73,6 +73,8 @@ class Translator(PreTrainedModel):
             }
         )
         self.backbone = backbone
+        # Layers that stay in one piece when a model is cut over devices.
+        self._no_split_modules = list(backbone._no_split_modules or ())
         self.post_init()
 
     def forward(

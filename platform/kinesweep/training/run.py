@@ -39,6 +39,7 @@ from kinesweep.training.metrics import MetricsFile, Recorder
 from kinesweep.training.progress import Progress
 from kinesweep.training.ranks import is_first, on_first, rank_and_world
 from kinesweep.training.result import RunResult, RunSpec, read_result
+from kinesweep.training.sharding import ShardedTrainer
 from kinesweep.training.trainer import Ears, Report, StreamTrainer
 
 __all__ = ["RunResult", "RunSpec", "read_result", "train_run"]
@@ -162,7 +163,8 @@ def _train(
     recorder = None
     if is_first():
         recorder = Recorder(MetricsFile(spec.folder / METRICS, progress.step), log)
-    trainer = StreamTrainer(
+    kind = ShardedTrainer if recipe.training.fsdp else StreamTrainer
+    trainer = kind(
         parts.model,
         training_arguments(recipe.training, spec.folder, parts.device),
         recipe,
@@ -184,15 +186,15 @@ def _train(
     return trainer.progress
 
 
-def _measure(recipe: Recipe, parts: _Parts) -> Callable[[], dict[str, float]]:
-    """Scores of the model as it is, on the clips of `evaluation.search`."""
+def _measure(recipe: Recipe, parts: _Parts) -> Callable[[Translator], dict[str, float]]:
+    """Scores of a model as it is, on the clips of `evaluation.search`."""
     search, config = recipe.evaluation.search, recipe.evaluation
     data = EvalSet(
         parts.store, "validation", parts.text, config, recipe.batch, max_clips=search.max_clips
     )
 
-    def scores() -> dict[str, float]:
-        return evaluate_batches(parts.model, data, recipe.generation, search.num_beams).scores
+    def scores(model: Translator) -> dict[str, float]:
+        return evaluate_batches(model, data, recipe.generation, search.num_beams).scores
 
     return scores
 

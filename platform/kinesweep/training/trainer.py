@@ -106,7 +106,7 @@ class StreamTrainer(Seq2SeqTrainer):
         args: of Hugging Face.
         recipe: the run's.
         stream: this rank's training data.
-        measure: scores of the model as it is, the same on all ranks.
+        measure: scores of a model as it is, the same on all ranks.
         ears: who may end the run.
         recorder: writes what is measured; None on other ranks.
         progress: where the run stands.
@@ -118,7 +118,7 @@ class StreamTrainer(Seq2SeqTrainer):
         args: Seq2SeqTrainingArguments,
         recipe: Recipe,
         stream: TrainStream,
-        measure: Callable[[], dict[str, float]],
+        measure: Callable[[Translator], dict[str, float]],
         ears: Ears,
         recorder: Recorder | None,
         progress: Progress,
@@ -138,6 +138,10 @@ class StreamTrainer(Seq2SeqTrainer):
         self._samples_before = progress.samples
         self._mark = self._now(progress.step, progress.samples)
 
+    def whole(self) -> Translator:
+        """The model with all its weights; a collective."""
+        return self.model
+
     def get_train_dataloader(self) -> StepBatches:
         """Our stream; accelerate never sees it."""
         return self._batches
@@ -150,7 +154,7 @@ class StreamTrainer(Seq2SeqTrainer):
             return {}
         started = time.perf_counter()
         with self.accelerator.autocast():
-            scores = self._measure()
+            scores = self._measure(self.whole())
         step, samples = self.state.global_step, self._samples()
         self.progress = advance(self.progress, step, samples, scores, self.recipe.training)
         if self.progress.stop != "diverged":
@@ -181,8 +185,9 @@ class StreamTrainer(Seq2SeqTrainer):
         if not is_kept(keep, self.progress.best_step == step):
             return
         saving = on_first(lambda: begin(self.root, step))
+        whole = self.whole()
         if self.args.should_save:
-            self.model.save_pretrained(saving)
+            whole.save_pretrained(saving)
             self.state.save_to_json(str(saving / "trainer_state.json"))
         self._save_optimizer_and_scheduler(str(saving))
         self._save_scaler(str(saving))

@@ -1,11 +1,6 @@
 """Several processes score as one does: the same texts and bits, every clip counted once."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,17 +8,16 @@ from corpus import tiny_recipe
 from kinesweep.core.runlog import NullRunLog
 from kinesweep.store import Store
 from kinesweep.training.run import RunSpec, train_run
+from ranks import run_ranks
 
-ROOT = Path(__file__).resolve().parents[3]
-RANK = """
+EVALUATE = """
 import json, sys
 from pathlib import Path
 import torch.distributed as dist
 from kinesweep.store import open_store
 from kinesweep.training.evaluate import evaluate_model
-folder, store, meeting, rank, world = sys.argv[1:]
-dist.init_process_group("gloo", f"file://{meeting}", rank=int(rank), world_size=int(world))
-found = evaluate_model(Path(folder), open_store(Path(store)), "validation")
+dist.init_process_group("gloo")
+found = evaluate_model(Path(sys.argv[1]), open_store(Path(sys.argv[2])), "validation")
 lines = [[line.clip_id, line.hypothesis] for line in found.predictions]
 print(json.dumps({"scores": found.scores, "lines": lines}))
 dist.destroy_process_group()
@@ -40,28 +34,10 @@ def model(corpus: Path, store: Store, tmp_path_factory: pytest.TempPathFactory) 
     return folder / "best"
 
 
-def evaluated(model: Path, store: Store, meeting: Path, world: int) -> list[dict[str, Any]]:
-    """What each of `world` processes says."""
-    env = {**os.environ, "PYTHONPATH": str(ROOT / "platform"), "OMP_NUM_THREADS": "1"}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-c", RANK, model, store.folder, meeting, str(rank), str(world)],
-            env=env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(world)
-    ]
-    said = [process.communicate(timeout=240) for process in ranks]
-    assert not any(process.returncode for process in ranks), said
-    return [json.loads(out.splitlines()[-1]) for out, _ in said]
-
-
-def test_any_number_of_ranks_scores_alike(model: Path, store: Store, tmp_path: Path) -> None:
-    (alone,) = evaluated(model, store, tmp_path / "one", 1)
+def test_any_number_of_ranks_scores_alike(model: Path, store: Store) -> None:
+    arguments = [str(model), str(store.folder)]
+    (alone,) = run_ranks(EVALUATE, arguments, 1)
     ids = [clip_id for clip_id, _ in alone["lines"]]
     assert sorted(ids) == sorted(record.clip.id for record in store.records("validation"))
     for world in (2, 3):
-        for rank in evaluated(model, store, tmp_path / f"of {world}", world):
-            assert rank == alone
+        assert run_ranks(EVALUATE, arguments, world) == [alone] * world

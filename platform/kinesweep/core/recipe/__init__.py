@@ -59,6 +59,12 @@ class Recipe(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _shards_have_workers(self) -> "Recipe":
+        if self.training.fsdp and self.resources.workers < 2:
+            raise ValueError("`training.fsdp` needs `resources.workers` of 2 or more")
+        return self
+
+    @model_validator(mode="after")
     def _there_is_a_mean(self) -> "Recipe":
         if self.training.average_checkpoints > 1 and self.checkpoints.keep == "best":
             raise ValueError(

@@ -115,6 +115,12 @@ class TrainingConfig(Frozen):
         False, description="Compute the backbone's activations twice instead of keeping them."
     )
 
+    fsdp: bool = Field(
+        False,
+        description="Cut weights, gradients and optimiser state over the workers (FSDP2), for"
+        " models that do not fit on one; needs `resources.workers` of 2 or more.",
+    )
+
     @model_validator(mode="after")
     def _schedule_takes_them(self) -> "TrainingConfig":
         allowed = _SCHEDULE_KEYS.get(self.lr_scheduler_type, frozenset())
