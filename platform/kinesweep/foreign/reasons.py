@@ -12,6 +12,13 @@ _REASONS = {
     "shuffle": "training data always is",
     "column_map": "columns have their known names; rename them in the table",
     "per_device_eval_batch_size": "`evaluation.max_frames` is a budget of frames",
+    **dict.fromkeys(
+        (
+            *("data_augmentation_types", "data_augmentation_kwargs", "augmentation_splits"),
+            *("augmentation_probabilities", "max_frames_after_augmentation"),
+        ),
+        "`batch.augmentation` varies clips in its own way",
+    ),
     "save_total_limit": "`checkpoints.keep` says which stay",
     "save_steps": "a checkpoint follows each evaluation (`training.eval_steps`)",
     "num_train_epochs": "`training.max_steps` counts steps",
