@@ -117,3 +117,16 @@ def test_learnt_by_heart_and_translated_from_a_raw_file(recipe: Recipe, tmp_path
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.rstrip("\n").split("\t")[1] == lines[wanted.id]
+
+
+def test_the_published_recipes_twin_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("KINESWEEP_HOW2SIGN", str(CLIPS))
+    path = ROOT / "jobs" / "recipes" / "how2sign_m2m100_tiny.yaml"
+    few = ["training.max_steps=60", "training.eval_steps=20", f"store.root={tmp_path / 'stores'}"]
+    recipe = load(Recipe, path, few)
+    store = extract_locally(recipe)
+    seen: list[float] = []
+    spec = RunSpec(recipe, store.folder, tmp_path / "run")
+    result = train_run(spec, NullRunLog(), lambda m: not seen.append(m["token_loss"]))
+    assert (result.status, result.step) == ("finished", 60)
+    assert seen[-1] < seen[0]

@@ -22,7 +22,6 @@ from torch.distributed.checkpoint.state_dict import (
     set_model_state_dict,
     set_optimizer_state_dict,
 )
-
 from torch.distributed.fsdp import fully_shard
 
 from kinesweep.models.translator import Translator

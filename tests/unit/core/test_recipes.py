@@ -43,6 +43,19 @@ def test_published_values(name: str, values: tuple[object, ...]) -> None:
     assert recipe.model.backbone.pretrained == "facebook/m2m100_418M"
 
 
+@pytest.mark.parametrize("name", ["how2sign_m2m100", "phoenix_m2m100"])
+def test_twins_differ_in_size_alone(name: str) -> None:
+    large, tiny = (load(Recipe, FOLDER / f"{name}{end}.yaml") for end in ("", "_tiny"))
+    assert tiny.source.splits == large.source.splits
+    assert (tiny.features, tiny.batch) == (large.features, large.batch)
+    assert tiny.model.encoder == large.model.encoder
+    assert tiny.model.tokenizer.new_tokens == large.model.tokenizer.new_tokens
+    size = {"learning_rate", "warmup_steps", "max_steps", "eval_steps"}
+    size |= {"gradient_accumulation_steps"}
+    assert tiny.training.model_dump(exclude=size) == large.training.model_dump(exclude=size)
+    assert tiny.resources.gpus == 0
+
+
 def test_the_backbones_place_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KINESWEEP_M2M100", "models/mine")
     recipe = load(Recipe, FOLDER / "phoenix_m2m100.yaml")

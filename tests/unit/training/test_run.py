@@ -217,3 +217,15 @@ def test_a_mean_needs_the_checkpoints_before_the_best(corpus: Path, tmp_path: Pa
         tiny_recipe(
             corpus, tmp_path, training={"average_checkpoints": 2}, checkpoints={"keep": "best"}
         )
+
+
+def test_varied_clips_repeat_and_resume_to_the_bit(
+    corpus: Path, store: Store, tmp_path: Path
+) -> None:
+    varied = {"drop_frames": 0.1, "speed": 0.2, "mirror": 0.5, "rotation_deg": 5, "noise": 0.02}
+    recipe = tiny_recipe(corpus, store.folder.parent, batch={"augmentation": varied})
+    whole = train(recipe, store, tmp_path / "whole")
+    plain = train(tiny_recipe(corpus, store.folder.parent), store, tmp_path / "plain")
+    assert whole.weights_sha256 != plain.weights_sha256
+    train(recipe, store, tmp_path / "parts", lambda metrics: metrics["step"] < 8)
+    assert train(recipe, store, tmp_path / "parts").weights_sha256 == whole.weights_sha256
