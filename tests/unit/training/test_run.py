@@ -122,6 +122,34 @@ def test_early_stopping_and_the_best_checkpoint(corpus: Path, store: Store, tmp_
     assert result.best_step in (4, 8, 12)
 
 
+def remember(folder: Path, seen: dict[int, dict[str, torch.Tensor]]):  # type: ignore[no-untyped-def]
+    """A report that notes the weights of each checkpoint that lies there."""
+
+    def report(metrics: dict[str, float]) -> bool:
+        for path in (folder / "checkpoints").glob("step-*/model.safetensors"):
+            step = int(path.parent.name.removeprefix("step-"))
+            seen[step] = safetensors.torch.load_file(path)
+        return True
+
+    return report
+
+
+def test_the_result_is_the_best_checkpoint_not_the_last(
+    corpus: Path, store: Store, tmp_path: Path
+) -> None:
+    """A learning rate that is far too high makes every evaluation worse than the first."""
+    bad = {"learning_rate": 0.3, "max_steps": 16, "metric_for_best_model": "token_loss"}
+    recipe = tiny_recipe(corpus, store.folder.parent, training=bad, checkpoints={"keep": "all"})
+    seen: dict[int, dict[str, torch.Tensor]] = {}
+    result = train(recipe, store, tmp_path / "a", remember(tmp_path / "a", seen))
+    assert result.best_step is not None and result.best_step < result.step == 16
+    assert result.best_step in seen and len(seen) >= 2
+    kept = safetensors.torch.load_file(tmp_path / "a/best/model.safetensors")
+    for step, weights in seen.items():
+        same = all(torch.equal(weights[name], kept[name]) for name in kept)
+        assert same == (step == result.best_step)
+
+
 def test_accumulation_is_the_large_batch(corpus: Path, tmp_path: Path) -> None:
     """Four batches of eight, accumulated, move the weights as one batch of 32 does."""
     from corpus import tiny_store
@@ -177,14 +205,7 @@ def test_the_mean_of_checkpoints_is_the_result(corpus: Path, store: Store, tmp_p
     few = {"max_steps": 12, "eval_steps": 2}
     plain = tiny_recipe(corpus, store.folder.parent, training=few, checkpoints={"keep": "all"})
     seen: dict[int, dict[str, torch.Tensor]] = {}
-
-    def remember(metrics: dict[str, float]) -> bool:
-        for path in (tmp_path / "plain/checkpoints").glob("step-*/model.safetensors"):
-            step = int(path.parent.name.removeprefix("step-"))
-            seen[step] = safetensors.torch.load_file(path)
-        return True
-
-    first = train(plain, store, tmp_path / "plain", remember)
+    first = train(plain, store, tmp_path / "plain", remember(tmp_path / "plain", seen))
     best = first.best_step
     assert best is not None and best > 2
     averaged = tiny_recipe(corpus, store.folder.parent, training={**few, "average_checkpoints": 3})
