@@ -27,7 +27,8 @@ def write_mean(checkpoints: Sequence[Path], out: Path) -> None:
     """
     with ExitStack() as stack:
         files = [stack.enter_context(safe_open(folder / WEIGHTS, "pt")) for folder in checkpoints]
-        means = {name: _mean([file.get_tensor(name) for file in files]) for name in files[-1]}
+        names = files[-1].keys()
+        means = {name: _mean([file.get_tensor(name) for file in files]) for name in names}
         save_file(means, out, metadata={"format": "pt"})
 
 
