@@ -32,8 +32,8 @@ class StreamSchema:
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> "StreamSchema":
-        """What `to_json` made."""
-        layout = plain["layout"]
+        """What `to_json` made, or an earlier version, which knew no points."""
+        layout = plain.get("layout")
         return cls(**{**plain, "layout": PointLayout.from_json(layout) if layout else None})
 
 

@@ -81,10 +81,25 @@ def test_what_cannot_be_translated_is_named(bundle, expected, tmp_path):
         loaded.translate([file, tmp_path / "none.pose"])
     with pytest.raises(InputError, match="__gsl__"):
         loaded.translate([Input(file, encoder_prompt="__gsl__")])
-    narrow = {**loaded.loaded.features, "streams": {"pose": {"width": 9}}}
-    other = replace(loaded, loaded=replace(loaded.loaded, features=narrow))
-    with pytest.raises(BundleError, match="534 features"):
-        other.translate([file])
+    known = loaded.loaded.features["streams"]["pose"]
+    turned = [[part, points[::-1]] for part, points in known["layout"]]
+    for changes, said in (({"width": 9}, "534 features"), ({"layout": turned}, "but other ones")):
+        with pytest.raises(BundleError, match=said):
+            with_stream(loaded, {**known, **changes}).translate([file])
+
+
+def test_a_bundle_that_knows_no_points_goes_by_the_width(bundle, expected):
+    loaded = Bundle.load(bundle)
+    known = dict(loaded.loaded.features["streams"]["pose"])
+    del known["layout"]
+    file, text = next(iter(expected.items()))
+    assert with_stream(loaded, known).translate([file]) == [text]
+
+
+def with_stream(bundle, stream):
+    """The same bundle, told of other features."""
+    features = {**bundle.loaded.features, "streams": {"pose": stream}}
+    return replace(bundle, loaded=replace(bundle.loaded, features=features))
 
 
 def test_files_folders_and_tables(bundle, expected, recipe, tmp_path):
