@@ -9,7 +9,7 @@ CORES  ?= $(shell nproc)
 export OMP_NUM_THREADS := 1
 export RAY_DATA_DISABLE_PROGRESS_BARS := 1
 
-.PHONY: sweep bench soak unit test test-all browser check lint up down ui constraints clean help
+.PHONY: sweep bench throughput soak unit test test-all browser check lint up down ui constraints clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -50,6 +50,9 @@ ui: $(STAMP)  ## start MLflow if it does not run, print links to all sweeps
 
 bench: $(STAMP)  ## seconds from one trial to the next: warm slots beside stock Ray
 	PYTHONPATH=tests $(BIN)/python tests/benchmarks/trial_start.py
+
+throughput: $(STAMP)  ## samples a second of a whole `kinesweep train`, and its padding
+	PYTHONPATH=tests $(BIN)/python tests/benchmarks/throughput.py $(CORPUS)
 
 soak: $(STAMP)  ## drivers, workers, nodes of whole sweeps killed five times each; MLflow away for a minute
 	KINESWEEP_KILLS=5 KINESWEEP_AWAY_S=60 $(BIN)/pytest tests/cluster/test_kills.py tests/cluster/test_tracking_sweep.py -v
