@@ -1,21 +1,27 @@
 """Model folders of MultimodalHugs: built here by hand in its layout, imported, equal in logits."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, AutoModelForSeq2SeqLM, PreTrainedModel
 
+from corpus import tiny_corpus
 from kinesweep.batches.text import Text
 from kinesweep.batches.tokenizer import train_tokenizer
-from kinesweep.core.errors import CheckpointError, InputError
+from kinesweep.cli.evaluating import evaluate_folder
+from kinesweep.core.clip import SPLITS
+from kinesweep.core.errors import CheckpointError, InputError, StoreError
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.recipe.model import TrainedTokenizerConfig
-from kinesweep.foreign import import_model
+from kinesweep.foreign import convert_settings, import_model
+from kinesweep.store.build import extract_locally
 from kinesweep.training.model_folder import read_model_folder
 
 WIDTH, OUT = 12, 16
@@ -217,3 +223,32 @@ def test_a_tokenizer_with_more_words_than_rows(tmp_path: Path) -> None:
     plain["model"]["tokenizer"] = tokens
     with pytest.raises(InputError, match="the model rows for"):
         import_model(tmp_path / "theirs", Recipe.model_validate(plain), tmp_path / "ours")
+
+
+def test_an_imported_model_is_evaluated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From settings and folder to scores on its own corpus, as the verbs do it."""
+    monkeypatch.setenv("KINESWEEP_HOME", str(tmp_path / "home"))
+    corpus = tiny_corpus(tmp_path, clips=24)
+    monkeypatch.setattr(sys.modules[__name__], "WIDTH", 534)
+    make_theirs(tmp_path / "theirs")
+    settings = {
+        "model": {
+            "multimodal_mapper_layer_norm_before": True,
+            "multimodal_mapper_layer_norm": True,
+            "multimodal_mapper_activation": True,
+            "pretrained_backbone": str(tmp_path / "theirs"),
+        },
+        "data": {f"{split}_metadata_file": str(corpus / f"{split}.tsv") for split in SPLITS},
+        "processor": {"new_vocabulary": "__ksl__,__en__"},
+        "training": {"generation_max_length": 8},
+    }
+    path = tmp_path / "settings.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    recipe = convert_settings(path).recipe
+    import_model(tmp_path / "theirs", recipe, tmp_path / "ours")
+    with pytest.raises(StoreError, match="not extracted"):
+        evaluate_folder(tmp_path / "ours", "validation", [], None)
+    store = extract_locally(recipe)
+    found, _ = evaluate_folder(tmp_path / "ours", "validation", [], None)
+    assert len(found.predictions) == len(store.records("validation"))
+    assert found.scores["token_loss"] > 0
