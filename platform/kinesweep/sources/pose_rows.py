@@ -3,12 +3,13 @@
 A row is a clip, a countable problem (it is well formed, but nothing can be learnt from it), or a
 fault of the table. Times are milliseconds or frames; 0 or nothing is the file's start or end, each
 bound on its own. A clip's id is its `id` column, else its file's name, with `@start-end` where the
-file is cut.
+file is cut; where names repeat it is the file's path, and where paths repeat, the split before it.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -22,11 +23,19 @@ POSE_SUFFIX = ".pose"
 
 @dataclass
 class Rows:
-    """What the rows of a table, or of several, amount to."""
+    """What the rows of a table, or of several, amount to.
+
+    Attributes:
+        clips: usable rows, in order.
+        problems: rows that are not.
+        faults: what is wrong with the tables.
+        unnamed: rows of clips that have no `id` of their own.
+    """
 
     clips: list[Clip] = field(default_factory=list)
     problems: list[RowProblem] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    unnamed: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -86,6 +95,8 @@ class RowReader:
             found.problems.append(problem)
         else:
             found.clips.append(clip)
+            if not values.get("id"):
+                found.unnamed.add(clip.row)
 
     def _clip(self, values: dict[str, str], media: str, span: Span, order: int, where: str) -> Clip:
         return Clip(
@@ -138,14 +149,26 @@ class RowReader:
         return value or None
 
 
-def duplicate_ids(clips: Iterator[Clip] | list[Clip], name_of_first: dict[str, str]) -> list[Fault]:
-    """A fault for each clip whose id was seen before; ids must be unique over all splits.
+def told_apart(clips: list[Clip], unnamed: set[str]) -> list[Clip]:
+    """The same clips, ids longer where they repeat; ids that rows gave themselves stay.
 
     Args:
-        clips: in the order of the rows.
-        name_of_first: id → row where it stood first; filled here.
+        clips: of all splits.
+        unnamed: rows whose ids are ours to choose.
     """
+    for longer in (lambda clip: _path_id(clip), lambda clip: f"{clip.split}/{_path_id(clip)}"):
+        counts = Counter(clip.id for clip in clips)
+        clips = [
+            replace(clip, id=longer(clip)) if counts[clip.id] > 1 and clip.row in unnamed else clip
+            for clip in clips
+        ]
+    return clips
+
+
+def duplicate_ids(clips: list[Clip]) -> list[Fault]:
+    """A fault for each clip whose id was seen before; ids must be unique over all splits."""
     faults: list[Fault] = []
+    name_of_first: dict[str, str] = {}
     for clip in clips:
         first = name_of_first.setdefault(clip.id, clip.row)
         if first != clip.row:
@@ -167,11 +190,18 @@ def _media_faults(media: str, column: str) -> Iterator[str]:
 
 
 def _default_id(media: str, span: Span) -> str:
-    stem = PurePosixPath(media).stem
+    return PurePosixPath(media).stem + _cut(span)
+
+
+def _path_id(clip: Clip) -> str:
+    return PurePosixPath(clip.media).with_suffix("").as_posix() + _cut(clip.span)
+
+
+def _cut(span: Span) -> str:
     if span.whole:
-        return stem
+        return ""
     start, end = ("" if bound is None else _plain(bound) for bound in (span.start, span.end))
-    return f"{stem}@{start or 0}-{end}"
+    return f"@{start or 0}-{end}"
 
 
 def _plain(value: float) -> str:

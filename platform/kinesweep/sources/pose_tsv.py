@@ -14,7 +14,7 @@ from kinesweep.core.paths import inside
 from kinesweep.core.pose import PoseSequence
 from kinesweep.core.recipe.source import PoseTsvConfig
 from kinesweep.sources.pose_file import read_pose
-from kinesweep.sources.pose_rows import RowReader, Rows, duplicate_ids
+from kinesweep.sources.pose_rows import RowReader, Rows, duplicate_ids, told_apart
 from kinesweep.sources.table import raise_faults, read_table
 
 
@@ -118,16 +118,25 @@ class PoseTsvSource:
         return self._rows
 
     def _parse(self) -> Rows:
+        tables = [
+            RowReader(
+                read_table(path, self._name(split)),
+                split,
+                self.config.times,
+                self.config.ignore_columns,
+            ).read()
+            for split, path in self._tables.items()
+        ]
+        clips = [clip for rows in tables for clip in rows.clips]
+        named = told_apart(clips, {row for rows in tables for row in rows.unnamed})
+        faults = [fault for rows in tables for fault in rows.faults]
+        raise_faults([*faults, *duplicate_ids(named)])
         together = Rows()
-        first: dict[str, str] = {}
-        for split, path in self._tables.items():
-            table = read_table(path, self._name(split))
-            rows = RowReader(table, split, self.config.times, self.config.ignore_columns).read()
-            clips, problems = _first(rows, self.config.max_clips)
-            together.clips += clips
+        for rows in tables:
+            rows.clips, named = named[: len(rows.clips)], named[len(rows.clips) :]
+            kept, problems = _first(rows, self.config.max_clips)
+            together.clips += kept
             together.problems += problems
-            together.faults += [*rows.faults, *duplicate_ids(rows.clips, first)]
-        raise_faults(together.faults)
         return together
 
     def _name(self, split: str) -> str:

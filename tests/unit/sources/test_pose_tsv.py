@@ -157,10 +157,54 @@ def test_bad_rows_are_counted(tmp_path: Path) -> None:
     ]
 
 
+def splits_of(tmp_path: Path, **tables: str) -> PoseTsvSource:
+    for split, lines in tables.items():
+        (tmp_path / f"{split}.tsv").write_text(lines, encoding="utf-8")
+    paths = {split: str(tmp_path / f"{split}.tsv") for split in tables}
+    return PoseTsvSource(PoseTsvConfig.model_validate(paths))
+
+
+def ids_of(source: PoseTsvSource) -> list[str]:
+    return [clip.id for split in source.splits() for clip in source.clips(split)]
+
+
+def test_names_that_repeat_become_paths_and_others_stay(tmp_path: Path) -> None:
+    """As in corpora that count their files anew in each split, or in each signer's folder."""
+    head = "signal\tsignal_end\toutput\n"
+    source = splits_of(
+        tmp_path,
+        train=head
+        + "train/1.pose\t0\tA.\ntrain/2.pose\t0\tB.\na/3.pose\t90\tC.\nb/3.pose\t90\tD.\n",
+        test=head + "test/1.pose\t0\tE.\n",
+    )
+    assert ids_of(source) == ["train/1", "2", "a/3@0-90", "b/3@0-90", "test/1"]
+
+
+def test_paths_that_repeat_have_their_split_before_them(tmp_path: Path) -> None:
+    head = "signal\toutput\n"
+    tables = dict.fromkeys(("train", "test"), head + "1.pose\tHi.\n")
+    assert ids_of(splits_of(tmp_path, **tables)) == ["train/1", "test/1"]
+
+
+def test_ids_that_rows_give_themselves_stay(tmp_path: Path) -> None:
+    head = "id\tsignal\toutput\n"
+    source = splits_of(tmp_path, train=head + "1\ta.pose\tA.\n\tb/1.pose\tB.\n")
+    assert ids_of(source) == ["1", "b/1"]
+
+
+def test_the_same_clip_twice_is_refused(tmp_path: Path) -> None:
+    source = splits_of(tmp_path, train="signal\toutput\n1.pose\tA.\n1.pose\tB.\n")
+    with pytest.raises(
+        SourceError, match=r"train.tsv:3 .*`train/1` is already that of train.tsv:2"
+    ):
+        source.clips("train")
+
+
 def test_ids_are_unique_over_the_splits(tmp_path: Path) -> None:
     for split in ("train", "test"):
         (tmp_path / split).mkdir()
-        (tmp_path / split / "t.tsv").write_text("signal\toutput\n1.pose\tHi.\n", encoding="utf-8")
+        table = "id\tsignal\toutput\nx\t1.pose\tHi.\n"
+        (tmp_path / split / "t.tsv").write_text(table, encoding="utf-8")
     config = PoseTsvConfig(
         train=str(tmp_path / "train" / "t.tsv"), test=str(tmp_path / "test" / "t.tsv")
     )
