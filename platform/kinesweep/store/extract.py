@@ -12,17 +12,21 @@ of the same process RAY_DATA_DISABLE_PROGRESS_BARS=1 does that); use `progress`.
 costs 1.5 to 4 s; below some hundred clips `build.extract_locally` is done sooner.
 """
 
+import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import ray
 import ray.data
 
 from kinesweep.core.errors import ResourceError, StoreError
+from kinesweep.core.pose import PointLayout
 from kinesweep.core.recipe import Recipe
 from kinesweep.store.build import Announce, Progress, build_store, compute_here
 from kinesweep.store.compute import Chunk, ChunkResult, ClipStatus, Computer
@@ -79,14 +83,17 @@ class _ChunkWorker:
         self._chunks = chunks
         self._computer = computer
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
+    def __call__(self, batch: dict[str, Any]) -> pa.Table:
         rows = []
         for number in batch["number"].tolist():
             _count_attempt(self._computer.folder, number, self._chunks[number])
             result = self._computer(self._chunks[number])
             mark = asdict(result.shard or FileMark(0, ""))
-            rows += [{"number": number, **mark, **asdict(status)} for status in result.statuses]
-        return {column: [row[column] for row in rows] for column in rows[0]}
+            rows += [{"number": number, **mark, **_row(status)} for status in result.statuses]
+        table = pa.Table.from_pylist(rows)
+        # Some hundred names, the same for every clip of a chunk: they travel once.
+        layouts = table["layout"].combine_chunks().dictionary_encode()
+        return table.set_column(table.schema.get_field_index("layout"), "layout", layouts)
 
 
 def _count_attempt(folder: Path, number: int, chunk: Chunk) -> None:
@@ -133,8 +140,20 @@ def _results(rows: list[dict[str, Any]]) -> Iterator[tuple[int, ChunkResult]]:
         by_chunk.setdefault(row.pop("number"), []).append(row)
     for number, own in by_chunk.items():
         marks = [FileMark(row.pop("num_bytes"), row.pop("sha256")) for row in own]
-        statuses = tuple(ClipStatus(**row) for row in own)
+        statuses = tuple(ClipStatus(**{**row, "layout": _layout(row["layout"])}) for row in own)
         yield number, ChunkResult(statuses, marks[0] if marks[0].sha256 else None)
+
+
+def _row(status: ClipStatus) -> dict[str, Any]:
+    """A status as plain values, its points as text."""
+    named = json.dumps(status.layout.to_json()) if status.layout else ""
+    return {**vars(status), "layout": named}
+
+
+@lru_cache(maxsize=64)
+def _layout(named: str) -> PointLayout | None:
+    """The points of a row."""
+    return PointLayout.from_json(json.loads(named)) if named else None
 
 
 @contextmanager
