@@ -48,11 +48,13 @@ def prepare(
 ) -> None:
     """Turn a corpus's published annotations into TSVs; poses stay where they are.
 
-    Clips without a pose file are counted and listed in missing.tsv.
+    Clips without a pose file are counted and listed in missing.tsv; where their video is there, the
+    command that estimates poses is shown.
 
     Example: kinesweep prepare generic .kinesweep/sample .kinesweep/sample /tmp/tsv --overwrite
     """
     from kinesweep.sources import prepare as prepared
+    from kinesweep.sources.prepare.media import ESTIMATE
 
     found = prepared.prepare(corpus, annotations, poses, out, overwrite)
     for name, file in found.files.items():
@@ -60,6 +62,11 @@ def prepare(
         say(f"{file}  {found.clips[name]} clips, {lost} without a pose file")
     for name in sorted(found.missing.keys() - found.files.keys()):
         say(f"{name}: all {found.missing[name]} clips are without a pose file; no table")
+    if found.unestimated:
+        say(
+            f"{found.unestimated} of them are there as videos or frames; estimate their poses, of"
+            f" videos with `{ESTIMATE} {poses}`, and prepare again"
+        )
     say(f"their media paths start at source.root={poses.absolute()}")
     files = {name: str(file) for name, file in found.files.items()}
     emit({**vars(found), "files": files, "root": str(poses.absolute())}, json_line)

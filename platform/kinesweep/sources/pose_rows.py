@@ -156,7 +156,7 @@ def told_apart(clips: list[Clip], unnamed: set[str]) -> list[Clip]:
         clips: of all splits.
         unnamed: rows whose ids are ours to choose.
     """
-    for longer in (lambda clip: _path_id(clip), lambda clip: f"{clip.split}/{_path_id(clip)}"):
+    for longer in (_path_id, lambda clip: f"{clip.split}/{_path_id(clip)}"):
         counts = Counter(clip.id for clip in clips)
         clips = [
             replace(clip, id=longer(clip)) if counts[clip.id] > 1 and clip.row in unnamed else clip
@@ -178,14 +178,15 @@ def duplicate_ids(clips: list[Clip]) -> list[Fault]:
 
 
 def _media_faults(media: str, column: str) -> Iterator[str]:
-    suffix = PurePosixPath(media).suffix.lower()
+    suffix = PurePosixPath(media).suffix
     if not media:
         yield f"`{column}` is empty; it must name a `{POSE_SUFFIX}` file"
-    elif suffix != POSE_SUFFIX:
+    elif suffix.lower() != POSE_SUFFIX:
+        command = f"video_to_pose --format mediapipe -i {media}"
         yield (
-            f"`{column}` names `{media}`, which is not a `{POSE_SUFFIX}` file; a video must be"
-            f" estimated to poses first (pose-format's `video_to_pose`) and its"
-            f" `{POSE_SUFFIX}` file be named here"
+            f"`{column}` names `{media}`, which is not a `{POSE_SUFFIX}` file; poses of a video are"
+            f" estimated first (`{command} -o {media.removesuffix(suffix)}{POSE_SUFFIX}`, of"
+            " pose-format) and their file named here"
         )
 
 

@@ -7,7 +7,7 @@ import pytest
 from kinesweep.core.errors import InputError, SourceError
 from kinesweep.core.recipe.source import PoseTsvConfig
 from kinesweep.sources.pose_tsv import PoseTsvSource
-from kinesweep.sources.prepare import prepare
+from kinesweep.sources.prepare import MISSING, prepare
 
 HOW2SIGN = "VIDEO_ID\tVIDEO_NAME\tSENTENCE_ID\tSENTENCE_NAME\tSTART\tEND\tSENTENCE\n"
 PHOENIX = "name|video|start|end|speaker|orth|translation\n"
@@ -99,6 +99,23 @@ def test_old_names_become_the_newest(tmp_path: Path) -> None:
     (clip,) = clips(out, poses, "train")
     assert (clip.span.start, clip.span.end, clip.texts) == (100, 250, ("Hallo",))
     assert clips(out, poses, "validation")[0].texts == ("Welt",)
+
+
+def test_videos_and_frames_are_to_be_estimated_first(
+    how2sign: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    annotations, poses, out = how2sign
+    found = prepare("how2sign", annotations, poses, out)
+    (_, lost, _), *_ = [line.split("\t") for line in (out / MISSING).read_text().splitlines()[1:]]
+    assert found.unestimated == 0
+    write(poses / f"{lost}.mp4")
+    again = prepare("how2sign", annotations, poses, out, overwrite=True)
+    assert (again.clips, again.missing, again.unestimated) == (found.clips, found.missing, 1)
+    assert f"\tposes of {lost}.mp4\n" in (out / MISSING).read_text()
+    films = tmp_path / "films"
+    write(films / f"train/{lost}/0001.png")
+    with pytest.raises(InputError, match=r"1 clips are there .* `videos_to_poses .*films`"):
+        prepare("how2sign", annotations, films, tmp_path / "more")
 
 
 def test_what_is_there_stays_unless_told(how2sign: tuple[Path, Path, Path]) -> None:

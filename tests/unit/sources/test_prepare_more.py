@@ -126,6 +126,7 @@ def test_youtube_asl(places: tuple[Path, Path, Path]) -> None:
     said = [{"text": "One\ntwo", "start": 0.5, "duration": 1.25}]
     write(annotations / "captions/xyz.json", json.dumps(said))
     write(annotations / "captions/lost.json", json.dumps(said))
+    write(annotations / "captions/-abc_1.info.json", '{"title": "not a caption"}')
     for name in ("-abc_1", "xyz", "mute"):
         write(poses / f"{name}.pose")
     found = prepare("youtube_asl", annotations, poses, out)
@@ -141,6 +142,15 @@ def test_youtube_asl(places: tuple[Path, Path, Path]) -> None:
         ["train", "lost-0000", "lost.pose"],
         ["train", "mute", "captions of this video"],
     ]
+
+
+def test_a_list_of_ids_in_another_encoding(places: tuple[Path, Path, Path]) -> None:
+    annotations, poses, out = places
+    poses.mkdir()
+    write(annotations / "video_ids.txt", "")
+    (annotations / "video_ids.txt").write_bytes("é\n".encode("latin-1"))
+    with pytest.raises(InputError, match=r"`video_ids\.txt` is not UTF-8"):
+        prepare("youtube_asl", annotations, poses, out)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from kinesweep.core.errors import InputError
 from kinesweep.sources.prepare.csl_daily import read_csl_daily
 from kinesweep.sources.prepare.generic import read_generic
 from kinesweep.sources.prepare.how2sign import read_how2sign
+from kinesweep.sources.prepare.media import ESTIMATE, unestimated
 from kinesweep.sources.prepare.openasl import read_openasl
 from kinesweep.sources.prepare.phoenix import read_phoenix
 from kinesweep.sources.prepare.rows import Annotation
@@ -41,11 +42,13 @@ class Prepared:
         files: split → TSV.
         clips: split → rows in it.
         missing: split → rows without a pose file or a text, listed in `missing.tsv`.
+        unestimated: those among the missing whose video or folder of frames is there.
     """
 
     files: dict[str, Path]
     clips: dict[str, int]
     missing: dict[str, int]
+    unestimated: int
 
 
 def prepare(
@@ -58,7 +61,7 @@ def prepare(
     Args:
         corpus: one of `READERS`.
         annotations: folder of the published files.
-        poses: folder of the `.pose` files.
+        poses: folder of the `.pose` files; videos and folders of frames beside them are reported.
         out: a folder; other files in it stay.
         overwrite: replace TSVs that are there.
 
@@ -75,24 +78,43 @@ def prepare(
     read = {split: READERS[corpus](annotations, split) for split in SPLITS}
     if not any(read.values()):
         raise InputError(f"`{annotations}` holds no annotations of {corpus}")
-    tables: dict[str, list[str]] = {}
-    lost: list[str] = []
-    for split, rows in read.items():
-        lines = []
-        for row in rows:
-            found = next((f for f in row.files if (poses / f.path).is_file()), None)
-            if found is None:
-                lost.append("\t".join((split, row.id, row.looked_for)))
-            else:
-                lines.append(row.line(found))
-        if lines:
-            tables[split] = lines
+    tables, lost, filmed = _look_up(read, poses)
     if not tables:
-        first = lost[0].split("\t")[2]
-        raise InputError(f"none of {len(lost)} pose files is in `{poses}`; looked for `{first}` …")
+        raise _no_poses(lost, filmed, poses)
     missing = Counter(line.split("\t")[0] for line in lost)
     files = dict(_write(out, tables, lost, there))
-    return Prepared(files, {split: len(lines) for split, lines in tables.items()}, dict(missing))
+    return Prepared(
+        files, {split: len(lines) for split, lines in tables.items()}, dict(missing), filmed
+    )
+
+
+def _look_up(
+    read: dict[str, list[Annotation]], poses: Path
+) -> tuple[dict[str, list[str]], list[str], int]:
+    """Lines of each split's table, lines of what is missing, and how much of that is filmed."""
+    tables: dict[str, list[str]] = {}
+    lost: list[str] = []
+    filmed = 0
+    for split, row in ((split, row) for split, rows in read.items() for row in rows):
+        found = next((file for file in row.files if (poses / file.path).is_file()), None)
+        if found is not None:
+            tables.setdefault(split, []).append(row.line(found))
+            continue
+        film = unestimated(poses, row.files)
+        filmed += film is not None
+        lost.append("\t".join((split, row.id, f"poses of {film}" if film else row.looked_for)))
+    return tables, lost, filmed
+
+
+def _no_poses(lost: list[str], filmed: int, poses: Path) -> InputError:
+    first = lost[0].split("\t")[2]
+    text = f"none of {len(lost)} pose files is in `{poses}`; looked for `{first}` …"
+    if filmed:
+        text += (
+            f" {filmed} clips are there as videos or frames: estimate their poses first, of videos"
+            f" with `{ESTIMATE} {poses}`"
+        )
+    return InputError(text)
 
 
 def _write(

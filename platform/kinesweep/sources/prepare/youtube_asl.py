@@ -12,6 +12,7 @@ from pathlib import Path
 
 import webvtt
 
+from kinesweep.core.errors import InputError
 from kinesweep.sources.prepare.rows import Annotation, PoseFile, find_file
 from kinesweep.sources.prepare.times import milliseconds
 from kinesweep.sources.table import Fault, raise_faults
@@ -24,7 +25,7 @@ def read_youtube_asl(folder: Path, split: str) -> list[Annotation]:
     """Annotations of a split; all are train.
 
     Raises:
-        InputError: several lists of ids.
+        InputError: several lists of ids, or one that is not UTF-8.
         SourceError: captions that cannot be read; with every file.
     """
     path = find_file(folder, "*video_ids.txt")
@@ -33,7 +34,7 @@ def read_youtube_asl(folder: Path, split: str) -> list[Annotation]:
     captions = _caption_files(folder)
     found: list[Annotation] = []
     faults: list[Fault] = []
-    for video in path.read_text(encoding="utf-8-sig").split():
+    for video in _ids(path):
         file = captions.get(video)
         if file is None:
             found.append(_clip(video, video, 0, (0, 0, ""), lacks="captions of this video"))
@@ -48,11 +49,25 @@ def read_youtube_asl(folder: Path, split: str) -> list[Annotation]:
     return found
 
 
+def _ids(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8-sig").split()
+    except UnicodeDecodeError as error:
+        text = f"`{path.name}` is not UTF-8 ({error.reason} at byte {error.start})"
+        raise InputError(text) from None
+
+
 def _caption_files(folder: Path) -> dict[str, Path]:
     """Video → its captions; English before other languages, JSON before WebVTT."""
-    files = [path for path in folder.rglob("*") if path.suffix in _READERS and path.is_file()]
+    files = [path for path in folder.rglob("*") if _may_hold_captions(path)]
     files.sort(key=lambda path: (path.suffix, ".en" not in path.name, path), reverse=True)
     return {path.name.partition(".")[0]: path for path in files}
+
+
+def _may_hold_captions(path: Path) -> bool:
+    """By its name; `{id}.info.json` is what downloaders write about a video."""
+    inner = path.name.count(".") > 1
+    return path.suffix in _READERS and not (path.suffix == ".json" and inner) and path.is_file()
 
 
 def _of_json(path: Path) -> Iterator[Caption]:
