@@ -70,10 +70,7 @@ def export_bundle(
             f"`{run}` was trained on the features {wanted[:12]}…, but the store `{store.folder}`"
             f" has {store.fingerprint[:12]}…; give the store of the run"
         )
-    if out.exists() and not overwrite:
-        raise BundleError(f"`{out}` exists; give another folder, or `--overwrite`")
-    if out.exists() and not (out / MANIFEST).is_file():
-        raise BundleError(f"`{out}` is not a bundle and is not replaced; give another folder")
+    _check_place(out, overwrite)
 
     def fill(beside: Path) -> None:
         for path in sorted((run / "best").iterdir()):
@@ -89,6 +86,14 @@ def export_bundle(
     out.parent.mkdir(parents=True, exist_ok=True)
     write_folder(out, fill)
     return out
+
+
+def _check_place(out: Path, overwrite: bool) -> None:
+    """Refuses to replace a bundle unasked, and anything else at all."""
+    if out.exists() and not overwrite:
+        raise BundleError(f"`{out}` exists; give another folder, or `--overwrite`")
+    if out.exists() and not (out / MANIFEST).is_file():
+        raise BundleError(f"`{out}` is not a bundle and is not replaced; give another folder")
 
 
 def check_files(folder: Path) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 import optuna
 import optuna.visualization as vis
 import plotly.graph_objects as go
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from kinesweep.report.evidence import Report
 from kinesweep.report.figures import LAYOUT, Figure
@@ -23,12 +23,7 @@ _STATES = {
 def search_figures(report: Report) -> list[Figure]:
     """History, parallel coordinates, importance, slices; the front of two or three objectives."""
     study, first = _study(report), next(iter(report.objectives))
-    own: dict[str, Any] = {"target_name": first}
-    best = dict(own)
-    if len(report.objectives) > 1:
-        own["target"] = lambda trial: float(trial.values[0])
-        # Of a target of our own the importance takes the lowest values for the best.
-        best["target"] = lambda trial: -float(trial.values[0])
+    own, best = _targets(report)
     done = sum(trial.state == "finished" for trial in report.trials)
     varied = done >= 2 and len({repr(trial.values) for trial in report.trials}) > 1
     few = "" if varied else f"{done} finished trials are too few"
@@ -74,6 +69,21 @@ def search_figures(report: Report) -> list[Figure]:
         )
         figures.append(front)
     return figures
+
+
+def _targets(report: Report) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Optuna's arguments for the first objective: where its values are drawn, and for importance.
+
+    Of a target of our own the importance takes the lowest values for the best.
+    """
+    named: dict[str, Any] = {"target_name": next(iter(report.objectives))}
+    if len(report.objectives) == 1:
+        return named, named
+
+    def first(trial: FrozenTrial) -> float:
+        return float(trial.values[0])
+
+    return {**named, "target": first}, {**named, "target": lambda trial: -first(trial)}
 
 
 def _figure(key: str, title: str, text: str, draw: Callable[[], go.Figure], missing: str) -> Figure:
