@@ -45,7 +45,11 @@ def test_a_run_may_be_opened_again_after_its_end(log, logs, tmp_path):
     log.metrics({"loss": 1.0}, 1)
     log.finish("stopped")
     again = logs.open(RunName("r", "r"), tmp_path)
+    before = again.waiting()
     again.metrics({"loss": 1.0}, 2)
+    kept = not isinstance(log, NullRunLog)  # its server is away
+    assert again.waiting() == before + kept
+    assert bool(before) == kept, "what the first opening left waits on"
     again.finish("finished")
 
 

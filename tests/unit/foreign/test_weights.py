@@ -190,8 +190,11 @@ def test_every_tensor_is_accounted_for(
 
 def test_sinusoids_of_older_versions_are_passed_over(tmp_path: Path) -> None:
     make_theirs(tmp_path / "theirs")
+    plain = import_model(tmp_path / "theirs", recipe_of(), tmp_path / "plain").state_dict()
     change(tmp_path / "theirs", **{"backbone.model.encoder.embed_positions.weights": torch.ones(9)})
-    import_model(tmp_path / "theirs", recipe_of(), tmp_path / "ours")
+    ours = import_model(tmp_path / "theirs", recipe_of(), tmp_path / "ours").state_dict()
+    assert ours.keys() == plain.keys()
+    assert all(torch.equal(ours[name], plain[name]) for name in plain)
 
 
 def test_other_settings_than_those_it_was_trained_with(tmp_path: Path) -> None:
