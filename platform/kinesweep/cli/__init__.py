@@ -24,7 +24,7 @@ app = typer.Typer(
 
 for verb in (
     *(data.sample, data.prepare, data.check, data.split, data.extract, data.show),
-    *(runs.train, runs.evaluate, runs.translate, runs.export, runs.diff),
+    *(runs.train, runs.repeat, runs.evaluate, runs.translate, runs.export, runs.diff),
     *(sweeps.plan, sweeps.sweep, sweeps.status, sweeps.report),
     *(services.up, services.down, services.submit, services.ui),
     *(converting.convert, about.schema, about.doctor),

@@ -1,10 +1,13 @@
 """A sweep's result as tables for a terminal."""
 
+from collections.abc import Sequence
+
 from rich.table import Table
 
 from kinesweep.core.units import format_bytes
 from kinesweep.sweeps.outcome import Outcome
 from kinesweep.sweeps.plan import Plan
+from kinesweep.training.result import RunResult
 
 
 def objectives_table(outcome: Outcome) -> Table:
@@ -52,6 +55,22 @@ def ranking_table(outcome: Outcome) -> Table:
             "" if first else f"{line.sentence_error:.2f}",
             "" if first else ("tie" if line.tied else f"{line.p_value:.2g}"),
             " ".join(f"{score:.1f}" for score in line.scores.values()),
+        )
+    return table
+
+
+def repeats_table(results: Sequence[RunResult], metric: str) -> Table:
+    """Runs of one identity beside each other."""
+    table = Table("", "status", metric, "steps", "epochs", "best step", "weights")
+    for result in results:
+        table.add_row(
+            result.folder.name,
+            result.status,
+            f"{result.scores.get(metric, float('nan')):.3f}",
+            str(result.step),
+            f"{result.epochs:.4f}",
+            str(result.best_step),
+            result.weights_sha256[:16],
         )
     return table
 

@@ -1,12 +1,14 @@
 """Verbs on single runs and models: train, evaluate, translate, export, diff."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from kinesweep.cli.data import RecipeArgument
-from kinesweep.cli.output import JsonOption, Overrides, emit, progress, say, verb
+from kinesweep.cli.output import JsonOption, Overrides, console, emit, progress, say, verb
+from kinesweep.core.errors import InputError
 
 ModelArgument = Annotated[
     Path, typer.Argument(help="A run folder, its `best`, or a bundle.", show_default=False)
@@ -20,6 +22,10 @@ def train(
     folder: Annotated[Path | None, typer.Option(help="Run folder; default: by identity.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another run.")] = False,
     no_ray: Annotated[bool, typer.Option("--no-ray", help="Train in this process.")] = False,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=0, help="Instead of training.max_steps; 0 writes the untrained model."),
+    ] = None,
     json_line: JsonOption = False,
 ) -> None:
     """Train one run of a recipe; the same call goes on after any kill.
@@ -28,13 +34,58 @@ def train(
     """
     from kinesweep.cli import workflows
 
-    settings = workflows.load_recipe(recipe, overrides)
+    length = [f"training.max_steps={steps}"] if steps else []
+    settings = workflows.load_recipe(recipe, [*(overrides or []), *length])
+    if steps == 0:
+        first = workflows.train_nothing(settings, folder, on_ray=not no_ray)
+        say(f"model   {first}, before its first step")
+        emit({"folder": str(first), "step": 0}, json_line)
+        return
     result = workflows.train_recipe(settings, folder, overwrite=overwrite, on_ray=not no_ray)
     shown = ", ".join(f"{metric} {value:.2f}" for metric, value in result.scores.items())
     say(f"{result.status} after {result.step} steps: {shown}")
     say(f"run     {result.folder}")
     say(f"weights {result.weights_sha256}")
     emit(result.to_json(), json_line)
+
+
+@verb
+def repeat(
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    runs: Annotated[int, typer.Option(min=2, help="How many.")] = 3,
+    warm: Annotated[bool, typer.Option("--warm", help="All in the same workers.")] = False,
+    no_ray: Annotated[bool, typer.Option("--no-ray", help="All in this process.")] = False,
+    folder: Annotated[Path | None, typer.Option(help="Of all runs; default: by identity.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier runs.")] = False,
+    json_line: JsonOption = False,
+) -> None:
+    """Train a recipe several times alike, and compare the runs bit by bit.
+
+    Exits with 1 where they differ, and says at which step they part and which settings differ.
+
+    Example: kinesweep repeat jobs/recipes/sample.yaml --runs 3 --overwrite
+    """
+    from kinesweep.cli import workflows
+    from kinesweep.cli.repeating import Place, repeat_recipe
+    from kinesweep.cli.results import repeats_table
+    from kinesweep.training.repeats import compare_runs
+
+    if warm and no_ray:
+        raise InputError("give `--warm` or `--no-ray`; this process is one worker anyway")
+    settings = workflows.load_recipe(recipe, overrides)
+    place: Place = "here" if no_ray else "warm" if warm else "cold"
+    results = repeat_recipe(settings, runs, place, folder, overwrite)
+    partings = compare_runs(results)
+    console.print(repeats_table(results, settings.training.metric_for_best_model))
+    for line in (line for parting in partings for line in parting.lines()):
+        say(line)
+    if not partings:
+        say(f"{runs} runs, the same to the bit")
+    plain = [asdict(parting) for parting in partings]
+    emit({"runs": [result.to_json() for result in results], "partings": plain}, json_line)
+    if partings:
+        raise typer.Exit(1)
 
 
 @verb

@@ -94,12 +94,8 @@ def train_recipe(recipe: Recipe, folder: Path | None, overwrite: bool, on_ray: b
     from kinesweep.training.distributed import train_on_ray
     from kinesweep.training.run import train_run
 
-    if on_ray or not store_exists(recipe):
-        store = extract_features(recipe)
-    else:
-        store = existing_store(recipe)
-    config = recipe.config_hash(store.fingerprint)
-    name = f"{recipe.name}-{config}-s{recipe.training.seed}"
+    store = features_of(recipe, on_ray)
+    name = run_name(recipe, store)
     place = (folder or state_home() / "runs" / name).absolute()
     if overwrite:
         remove_run(place)
@@ -109,6 +105,34 @@ def train_recipe(recipe: Recipe, folder: Path | None, overwrite: bool, on_ray: b
     if on_ray:
         return train_on_ray(spec, open_log)
     return train_run(spec, open_log(), say_evaluation)
+
+
+def train_nothing(recipe: Recipe, folder: Path | None, on_ray: bool) -> Path:
+    """Writes the model that a run of the recipe begins with; returns its folder.
+
+    Raises:
+        InputError: the folder is there already.
+    """
+    from kinesweep.training.run import write_first_model
+
+    store = features_of(recipe, on_ray)
+    place = (folder or state_home() / "first" / run_name(recipe, store)).absolute()
+    if place.exists():
+        raise InputError(f"`{place}` is there already; give another `--folder`")
+    write_first_model(recipe, store, place)
+    return place
+
+
+def features_of(recipe: Recipe, on_ray: bool) -> Store:
+    """The recipe's features, extracted where that is still to be done (on Ray)."""
+    if on_ray or not store_exists(recipe):
+        return extract_features(recipe)
+    return existing_store(recipe)
+
+
+def run_name(recipe: Recipe, store: Store) -> str:
+    """Names a run by its identity."""
+    return f"{recipe.name}-{recipe.config_hash(store.fingerprint)}-s{recipe.training.seed}"
 
 
 def open_logs(recipe: Recipe, experiment: str, folder: Path) -> RunLogs:

@@ -20,7 +20,6 @@ _SAME_NAME = (
     "warmup_steps",
     "max_steps",
     "eval_steps",
-    "logging_steps",
     "gradient_accumulation_steps",
     "weight_decay",
     "adam_beta1",
@@ -32,7 +31,7 @@ _SAME_NAME = (
 
 
 def training_arguments(
-    config: TrainingConfig, folder: Path, device: torch.device
+    config: TrainingConfig, folder: Path, device: torch.device, every_step: bool = False
 ) -> Seq2SeqTrainingArguments:
     """The arguments of one run.
 
@@ -40,10 +39,12 @@ def training_arguments(
         config: the recipe's part.
         folder: the run's.
         device: `cpu` keeps the Trainer off a GPU that happens to be there.
+        every_step: record every step's loss, whatever `logging_steps` says.
     """
     return Seq2SeqTrainingArguments(
         output_dir=str(folder),
         **{name: getattr(config, name) for name in _SAME_NAME},
+        logging_steps=1 if every_step else config.logging_steps,
         bf16=config.precision == "bf16",
         fp16=config.precision == "fp16",
         use_cpu=device.type == "cpu",

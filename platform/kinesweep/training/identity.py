@@ -24,7 +24,8 @@ from kinesweep.training.files import read_json, write_json
 RUN = "run.json"
 RESULT = "result.json"
 METRICS = "metrics.jsonl"
-_OURS = (RUN, RESULT, METRICS, "checkpoints", "best", "predictions")
+START = "start.json"
+_OURS = (RUN, RESULT, METRICS, START, "checkpoints", "best", "predictions")
 _LOCK = ".lock"
 _LOCK_WAIT_S = 60.0
 """A killed run's process may need a moment to die; a living one holds the folder for hours."""

@@ -6,7 +6,7 @@ that a raw file can be given the same features years later.
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,12 +52,23 @@ def write_model_folder(
     """Makes a model folder of a checkpoint, or of the mean of several, in one step."""
     *others, checkpoint = checkpoints
 
-    def fill(beside: Path) -> None:
+    def weights(beside: Path) -> None:
         for path in sorted(checkpoint.iterdir()):
             if path.suffix in {".json", ".safetensors"} and path.name not in _OF_TRAINING:
                 shutil.copyfile(path, beside / path.name)
         if others:
             write_mean(checkpoints, beside / WEIGHTS)
+
+    write_folder_of(folder, weights, text, recipe, store)
+
+
+def write_folder_of(
+    folder: Path, weights: Callable[[Path], None], text: Text, recipe: Recipe, store: Store
+) -> None:
+    """Makes a model folder in one step; `weights` writes Hugging Face's files."""
+
+    def fill(beside: Path) -> None:
+        weights(beside)
         text.save(beside)
         write_recipe(beside, recipe)
         write_json(beside / FEATURES, describe_features(recipe, store))

@@ -23,6 +23,8 @@ class RunSpec:
             those of the best evaluation during training (`evaluation.search`).
         score_test: score the test split too. Every such scoring counts.
         overwrite: remove what another run left in the folder.
+        trace: write down the first weights, the settings, and every step's loss, so that another
+            run can be compared; the run's results stay the same.
     """
 
     recipe: Recipe
@@ -31,6 +33,7 @@ class RunSpec:
     full_decoding: bool = True
     score_test: bool = False
     overwrite: bool = False
+    trace: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class RunResult:
         best_step: step of the best checkpoint.
         step: steps trained.
         samples: clips seen, repeats counted.
+        epochs: passes over the training clips; None in results of earlier versions.
         scores: of the best checkpoint on validation.
         search_scores: the same checkpoint's, as measured during training.
         test: the same on test, or None.
@@ -68,6 +72,7 @@ class RunResult:
     test: dict[str, float] | None = None
     signatures: dict[str, str] = field(default_factory=dict)
     costs: dict[str, float] = field(default_factory=dict)
+    epochs: float | None = None
 
     @property
     def objectives(self) -> dict[str, float]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from kinesweep.batches.limits import within
 from kinesweep.batches.stream import TrainStream
 from kinesweep.batches.text import Text, build_text
 from kinesweep.core.paths import bytes_below
@@ -36,10 +37,12 @@ from kinesweep.training.evaluate import EvalSet, evaluate_batches
 from kinesweep.training.finish import Ending, finish_run, result_of, tidy
 from kinesweep.training.identity import METRICS, RESULT, claim, held, identity_of
 from kinesweep.training.metrics import MetricsFile, Recorder
+from kinesweep.training.model_folder import write_folder_of
 from kinesweep.training.progress import Progress
 from kinesweep.training.ranks import is_first, on_first, rank_and_world
 from kinesweep.training.result import RunResult, RunSpec, read_result
 from kinesweep.training.sharding import ShardedTrainer
+from kinesweep.training.trace import write_start
 from kinesweep.training.trainer import Ears, Report, StreamTrainer
 
 __all__ = ["RunResult", "RunSpec", "read_result", "train_run"]
@@ -88,6 +91,20 @@ class _Parts:
     device: torch.device
 
 
+def write_first_model(recipe: Recipe, store: Store, folder: Path) -> None:
+    """Writes a model folder of what a run has before its first step.
+
+    Raises:
+        ResourceError: no GPU where the recipe asks for one.
+    """
+    parts = _build(recipe, store)
+
+    def weights(beside: Path) -> None:
+        parts.model.save_pretrained(beside)
+
+    write_folder_of(folder, weights, parts.text, recipe, store)
+
+
 def _train_held(spec: RunSpec, log: RunLog, ears: Ears) -> RunResult:
     """The run, once nobody else is in its folder."""
     started = time.perf_counter()
@@ -104,6 +121,8 @@ def _train_held(spec: RunSpec, log: RunLog, ears: Ears) -> RunResult:
     if is_first():
         log.dataset(spec.recipe.name, store.fingerprint)
     progress = _go_on(checkpoint)
+    if spec.trace and checkpoint is None:
+        on_first(partial(write_start, spec.folder, spec.recipe, parts.model))
     if progress.stop is None:
         progress = _train(spec, parts, checkpoint, log, ears)
     if progress.stop in ("reported", "diverged"):
@@ -111,7 +130,9 @@ def _train_held(spec: RunSpec, log: RunLog, ears: Ears) -> RunResult:
     else:
         ending = Ending(spec, store, parts.text, parts.device, log)
         result = finish_run(ending, progress)
-    result = replace(result, seconds=time.perf_counter() - started)
+    clips, _ = within(store.records("train"), spec.recipe.batch, "train")
+    seconds = time.perf_counter() - started
+    result = replace(result, seconds=seconds, epochs=result.samples / len(clips))
     on_first(result.write)
     if result.status != "stopped":
         tidy(spec.folder)
@@ -166,7 +187,7 @@ def _train(
     kind = ShardedTrainer if recipe.training.fsdp else StreamTrainer
     trainer = kind(
         parts.model,
-        training_arguments(recipe.training, spec.folder, parts.device),
+        training_arguments(recipe.training, spec.folder, parts.device, every_step=spec.trace),
         recipe,
         stream=TrainStream(
             parts.store, parts.text, recipe.batch, recipe.training.seed, rank, world

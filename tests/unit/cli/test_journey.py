@@ -9,6 +9,7 @@ import yaml
 
 from corpus import tiny_corpus, tiny_recipe, tiny_store
 from kinesweep.cli import main
+from kinesweep.training import determinism
 
 
 class Shell:
@@ -87,3 +88,25 @@ def test_folds_keep_signers_apart(shell: Shell) -> None:
     files = shell("split", "recipe.yaml", "folds", "--by", "signer", "--folds", "3")["files"]
     assert len(files) in (6, 9)
     assert all(Path(file).exists() for file in files)
+
+
+def test_repeat_and_the_model_before_training(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = ("training.max_steps=4", "training.eval_steps=2")
+    alike = shell("repeat", "recipe.yaml", *short, "--runs", "2", "--no-ray")
+    assert alike["partings"] == []
+    first, second = alike["runs"]
+    assert first["weights_sha256"] == second["weights_sha256"] != ""
+    shell("repeat", "recipe.yaml", *short, "--no-ray", code=2)
+    shell("repeat", "recipe.yaml", "--warm", "--no-ray", code=2)
+    untrained = [
+        shell("train", "recipe.yaml", "--no-ray", "--steps", "0", "--folder", name)["folder"]
+        for name in ("a", "b")
+    ]
+    assert shell("diff", *untrained)["different"] == []
+    shell("train", "recipe.yaml", "--no-ray", "--steps", "0", "--folder", "a", code=2)
+    assert shell("train", "recipe.yaml", "--no-ray", "--steps", "3")["step"] == 3
+    monkeypatch.setattr(determinism, "seed_everything", lambda _: None)
+    apart = shell("repeat", "recipe.yaml", *short, "--no-ray", "--overwrite", code=1)
+    assert [parting["step"] for parting in apart["partings"]] == [0, 0]

@@ -1,0 +1,26 @@
+"""Repetitions on a real cluster: cold and warm workers, one and two, end with the same bits."""
+
+from pathlib import Path
+
+import pytest
+
+from corpus import tiny_corpus, tiny_recipe, tiny_store
+from kinesweep.cli.repeating import Place, repeat_recipe
+from kinesweep.training.repeats import compare_runs
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster")]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_three_runs_are_one(tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KINESWEEP_HOME", str(tmp_path / "home"))
+    recipe = tiny_recipe(tiny_corpus(tmp_path), tmp_path / "stores", resources={"workers": workers})
+    tiny_store(recipe)
+    places: tuple[Place, ...] = ("cold", "warm")
+    results = [
+        result
+        for place in places
+        for result in repeat_recipe(recipe, 3, place, tmp_path / place, False)
+    ]
+    assert len({result.weights_sha256 for result in results}) == 1 and results[0].weights_sha256
+    assert compare_runs(results) == []

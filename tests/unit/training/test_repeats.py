@@ -1,0 +1,91 @@
+"""Runs of one identity are compared step by step; where they part is found and named."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kinesweep.batches.stream import TrainStream
+from kinesweep.core.errors import CheckpointError
+from kinesweep.core.recipe import Recipe
+from kinesweep.core.runlog import NullRunLog
+from kinesweep.store import Store
+from kinesweep.training import determinism, run
+from kinesweep.training.metrics import read_metrics
+from kinesweep.training.model_folder import read_model_folder
+from kinesweep.training.repeats import compare_runs
+from kinesweep.training.result import RunResult
+from kinesweep.training.run import RunSpec, train_run, write_first_model
+from kinesweep.training.trace import tensor_digests
+
+
+def train(recipe: Recipe, store: Store, folder: Path, trace: bool = True) -> RunResult:
+    spec = RunSpec(recipe, store.folder, folder, trace=trace)
+    return train_run(spec, NullRunLog(), lambda _: True)
+
+
+def unseeded(_: int) -> None:
+    """Set-up as the predecessor had it: whatever numbers come next."""
+
+
+def test_equal_runs_and_what_a_trace_costs(recipe: Recipe, store: Store, tmp_path: Path) -> None:
+    traced = [train(recipe, store, tmp_path / name) for name in ("run-1", "run-2")]
+    assert compare_runs(traced) == []
+    plain = train(recipe, store, tmp_path / "plain", trace=False)
+    assert plain.weights_sha256 == traced[0].weights_sha256
+    assert plain.scores == traced[0].scores
+    assert not (tmp_path / "plain/start.json").exists()
+    losses = [row for row in read_metrics(tmp_path / "run-1/metrics.jsonl") if "loss" in row]
+    assert [row["step"] for row in losses] == list(range(1, recipe.training.max_steps + 1))
+    clips = len(store.records("train"))
+    assert traced[0].epochs == traced[0].samples / clips > 1
+    with pytest.raises(CheckpointError, match="plain` holds no trace"):
+        compare_runs([traced[0], plain])
+
+
+def test_an_unseeded_set_up_parts_at_step_0(
+    recipe: Recipe, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = train(recipe, store, tmp_path / "run-1")
+    monkeypatch.setattr(determinism, "seed_everything", unseeded)
+    monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
+    second = train(recipe, store, tmp_path / "run-2")
+    (parting,) = compare_runs([first, second])
+    assert (parting.run, parting.step) == ("run-2", 0)
+    assert "encoders.pose.linear.weight" in parting.what
+    assert parting.settings == {"$MKL_CBWR": ("", "COMPATIBLE")}
+    assert "run-2 differs at step 0" in parting.lines()[0]
+    assert "setting $MKL_CBWR: '' in the first run, 'COMPATIBLE'" in parting.lines()[1]
+
+
+def test_another_order_of_data_parts_at_the_first_step(
+    recipe: Recipe, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = train(recipe, store, tmp_path / "run-1")
+
+    def shuffled(store, text, batch, seed, rank, world):  # type: ignore[no-untyped-def]
+        return TrainStream(store, text, batch, seed + 1, rank, world)
+
+    monkeypatch.setattr(run, "TrainStream", shuffled)
+    (parting,) = compare_runs([first, train(recipe, store, tmp_path / "run-2")])
+    assert parting.step == 1 and "loss" in parting.what
+    assert parting.settings == {}
+    assert "something in the run is not seeded" in parting.lines()[-1]
+
+
+def test_an_end_of_its_own_is_seen_too(recipe: Recipe, store: Store, tmp_path: Path) -> None:
+    results = [train(recipe, store, tmp_path / name) for name in ("run-1", "run-2")]
+    path = tmp_path / "run-2/metrics.jsonl"
+    path.write_text("".join(line + "\n" for line in path.read_text().splitlines()[:-1]))
+    (parting,) = compare_runs(results)
+    assert parting.what == ("number of measurements",)
+
+
+def test_the_model_before_the_first_step(recipe: Recipe, store: Store, tmp_path: Path) -> None:
+    write_first_model(recipe, store, tmp_path / "first")
+    train(recipe, store, tmp_path / "run")
+    start = json.loads((tmp_path / "run/start.json").read_text())
+    loaded = read_model_folder(tmp_path / "first")
+    assert tensor_digests(loaded.model) == start["tensors"]
+    write_first_model(recipe.with_seed(6), store, tmp_path / "other")
+    assert tensor_digests(read_model_folder(tmp_path / "other").model) != start["tensors"]
