@@ -87,6 +87,13 @@ def connect() -> None:
         ray.init(address="local", num_cpus=cores, include_dashboard=True, **options)
 
 
+def cores() -> float:
+    """Cores of the cluster that this process has joined, at least 1."""
+    import ray
+
+    return max(1.0, float(ray.cluster_resources().get("CPU", 1.0)))
+
+
 def running_head(home: Path) -> Service | None:
     """The local Ray head of a state folder, if it runs."""
     last = recorded(home, NAME)

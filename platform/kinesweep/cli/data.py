@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from kinesweep.cli.output import JsonOption, Overrides, console, emit, say, verb
+from kinesweep.cli.output import DryRun, JsonOption, Overrides, console, emit, say, verb
 from kinesweep.core.errors import InputError, SourceError
 
 RecipeArgument = Annotated[Path, typer.Argument(help="A recipe, YAML.", show_default=False)]
@@ -130,7 +130,10 @@ def split(
 
 @verb
 def extract(
-    recipe: RecipeArgument, overrides: Overrides = None, json_line: JsonOption = False
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    dry_run: DryRun = False,
+    json_line: JsonOption = False,
 ) -> None:
     """Compute the features of a corpus once, on Ray Data; clips that did not change are reused.
 
@@ -138,6 +141,13 @@ def extract(
     """
     from kinesweep.cli import workflows
 
+    if dry_run:
+        from kinesweep.cli.dry import dry_extract
+
+        expected = dry_extract(recipe, overrides or [])
+        say(expected.line())
+        emit({"expected_s": vars(expected)}, json_line)
+        return
     store = workflows.extract_features(workflows.load_recipe(recipe, overrides))
     emit(workflows.store_facts(store), json_line)
 

@@ -29,6 +29,9 @@ console = Console(stderr=True, soft_wrap=True, highlight=False, width=_LOG_WIDTH
 JsonOption = Annotated[
     bool, typer.Option("--json", help="End with one line of JSON on stdout, for programs.")
 ]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Every stage on a few clips, in a place of its own.")
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(help="Overrides such as training.learning_rate=1e-4", show_default=False),

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from kinesweep.cli.data import RecipeArgument
-from kinesweep.cli.output import JsonOption, Overrides, console, emit, progress, say, verb
+from kinesweep.cli.output import DryRun, JsonOption, Overrides, console, emit, progress, say, verb
 from kinesweep.core.errors import InputError
 
 ModelArgument = Annotated[
@@ -26,6 +26,7 @@ def train(
         int | None,
         typer.Option(min=0, help="Instead of training.max_steps; 0 writes the untrained model."),
     ] = None,
+    dry_run: DryRun = False,
     json_line: JsonOption = False,
 ) -> None:
     """Train one run of a recipe; the same call goes on after any kill.
@@ -34,6 +35,13 @@ def train(
     """
     from kinesweep.cli import workflows
 
+    if dry_run:
+        from kinesweep.cli.dry import dry_train
+
+        short, expected = dry_train(recipe, overrides or [], on_ray=not no_ray)
+        say(expected.line())
+        emit({"run": short.to_json(), "expected_s": vars(expected)}, json_line)
+        return
     length = [f"training.max_steps={steps}"] if steps else []
     settings = workflows.load_recipe(recipe, [*(overrides or []), *length])
     if steps == 0:
@@ -100,6 +108,7 @@ def evaluate(
         Path | None,
         typer.Option(help="Score another system's texts instead: a TSV with `id`, `hypothesis`."),
     ] = None,
+    dry_run: DryRun = False,
     json_line: JsonOption = False,
 ) -> None:
     """Score a model, or another system's texts, on a split of the model's corpus.
@@ -108,6 +117,13 @@ def evaluate(
     """
     from kinesweep.cli.evaluating import evaluate_folder
 
+    if dry_run:
+        from kinesweep.cli.dry import dry_evaluate
+
+        expected = dry_evaluate(model, split, overrides or [])
+        say(expected.line())
+        emit({"expected_s": vars(expected)}, json_line)
+        return
     evaluation, parts = evaluate_folder(model, split, overrides or [], out, predictions)
     for metric, value in evaluation.scores.items():
         say(f"{metric} {value:.3f}  {evaluation.signatures.get(metric, '')}")

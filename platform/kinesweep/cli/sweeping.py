@@ -28,22 +28,12 @@ from kinesweep.sweeps.loading import load_space
 from kinesweep.sweeps.outcome import Outcome
 from kinesweep.sweeps.record import write_outcome
 from kinesweep.sweeps.space import SearchSpace
-from kinesweep.sweeps.sweep import Sweep, note_tested, run_sweep
+from kinesweep.sweeps.sweep import OpenRunLog, Sweep, note_tested, run_sweep
 from kinesweep.tracking.factory import MlflowLogs
 from kinesweep.tracking.runlog import RunName
 from kinesweep.training.evaluate import evaluate_model
 from kinesweep.training.gauges import showing
 from kinesweep.training.predictions import write_predictions
-
-_DRY_TRIALS = 2
-_DRY_RECIPE = (
-    "source.max_clips=10",
-    "training.max_steps=10",
-    "training.eval_steps=5",
-    "training.warmup_steps=0",
-    "tracking=none",
-)
-"""What makes a dry run short."""
 
 
 @dataclass(frozen=True)
@@ -100,32 +90,27 @@ def run_space(order: Order, resume: bool = False, overwrite: bool = False) -> Sw
     space, recipe = load_space(order.path, order.overrides, order.base)
     home = state_home()
     folder = claim_sweep(home / "sweeps" / order.name, resume=resume, overwrite=overwrite)
-    return _run(space, recipe, folder, home / "exports" / order.name, order.extend)
+    return run_in(folder, space, recipe, home / "exports" / order.name, order.extend)
 
 
-def run_dry(order: Order) -> SweepDone:
-    """Every stage of a sweep in minutes, on a few clips and steps; always from the beginning.
+def run_in(
+    folder: Path,
+    space: SearchSpace,
+    recipe: Recipe,
+    bundle: Path,
+    extend: int = 0,
+    open_log: OpenRunLog | None = None,
+) -> SweepDone:
+    """Extraction, search, finals, test, bundle, in a folder that is the sweep's.
 
-    It has a folder, a store and a bundle of its own and is not recorded, so nothing of it can be
-    taken for a result.
+    Args:
+        folder: the sweep's.
+        space: the question.
+        recipe: of whom it is asked.
+        bundle: folder of the winner's.
+        extend: further trials.
+        open_log: of each run; default: as the recipe says.
     """
-    folder = state_home() / "dry-runs" / order.name
-    claim_sweep(folder, resume=False, overwrite=True)
-    small = [f"recipe.{item}" for item in _DRY_RECIPE]
-    overrides = (*order.overrides, *small, f"recipe.store.root={folder / 'stores'}")
-    space, recipe = load_space(order.path, overrides, order.base)
-    space = space.model_copy(
-        update={
-            "search": space.search.model_copy(update={"trials": _DRY_TRIALS}),
-            "finalists": space.finalists.model_copy(update={"count": 1}),
-        }
-    )
-    say(f"dry run in {folder}: its scores mean nothing")
-    return _run(space, recipe, folder / "sweep", folder / "bundle", 0)
-
-
-def _run(space: SearchSpace, recipe: Recipe, folder: Path, bundle: Path, extend: int) -> SweepDone:
-    """Extraction, search, finals, test, bundle; recorded as the recipe says."""
     store = extract_features(recipe)
     logs = open_logs(recipe, space.question, folder)
     whole = logs.open(RunName(str(folder), f"sweep {folder.name}"), folder)
@@ -133,7 +118,7 @@ def _run(space: SearchSpace, recipe: Recipe, folder: Path, bundle: Path, extend:
     whole.dataset(recipe.name, store.fingerprint)
     try:
         used = recipe.model_copy(update={"resources": space.resources})
-        opener = LogOpener(logs, used, parent=str(folder))
+        opener = open_log or LogOpener(logs, used, parent=str(folder))
         with showing(partial(sweep_readings, folder)):
             outcome = run_sweep(Sweep(space, recipe, store, folder, opener, say), extend)
         outcome = with_test(outcome, store)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from kinesweep.cli.output import JsonOption, Overrides, console, emit, say, verb
+from kinesweep.cli.output import DryRun, JsonOption, Overrides, console, emit, say, verb
 from kinesweep.core.errors import InputError
 from kinesweep.core.paths import state_home
 
@@ -25,9 +25,7 @@ def sweep(  # noqa: PLR0913 (options of a verb)
     resume: Annotated[bool, typer.Option("--resume", help="Go on, or show the result.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove it, begin again.")] = False,
     extend: Annotated[int, typer.Option(min=0, help="Go on with so many more trials.")] = 0,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Every stage on a few clips, in a place of its own.")
-    ] = False,
+    dry_run: DryRun = False,
     name: Annotated[str | None, typer.Option(help="Of its folder; default: the file's.")] = None,
     base: Annotated[
         Path | None, typer.Option(help="Folder that a recipe's paths start at.")
@@ -46,8 +44,11 @@ def sweep(  # noqa: PLR0913 (options of a verb)
     order = sweeping.Order(
         space, tuple(overrides or ()), name or space.stem, base or Path.cwd(), extend
     )
+    expected = ""
     if dry_run:
-        done = sweeping.run_dry(order)
+        from kinesweep.cli.dry import dry_sweep
+
+        done, expected = dry_sweep(order)
     else:
         done = sweeping.run_space(order, resume=resume or extend > 0, overwrite=overwrite)
     outcome = done.outcome
@@ -62,6 +63,8 @@ def sweep(  # noqa: PLR0913 (options of a verb)
     say(f"bundle  {done.bundle}")
     say(f"report  {done.report}")
     say(f"MLflow  {done.tracking or 'not recorded: no server (kinesweep up)'}")
+    if expected:
+        say(expected)
     emit(done.as_dict(), json_line)
 
 

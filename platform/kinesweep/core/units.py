@@ -82,6 +82,14 @@ def parse_bytes(text: str) -> int:
     return int(float(match[1]) * _BYTES[match[2].upper()])
 
 
+def format_seconds(seconds: float) -> str:
+    """A stretch of time for people: `3.2 min`."""
+    for unit, most in (("s", 100.0), ("min", 100 * 60.0)):
+        if seconds < most:
+            return f"{seconds / (most / 100):.2g} {unit}"
+    return f"{seconds / 3600:.3g} h"
+
+
 def format_bytes(count: float) -> str:
     """An amount of bytes for people: `1.2 GB`."""
     for unit in ("B", "KB", "MB", "GB"):

@@ -87,7 +87,7 @@ def probe(space: SearchSpace, make_job: MakeJob, search: Agenda, open_runner: Op
     with open_runner(space.resources, make_job.folder / "tune") as running:
         running.drive(runs, short)
     seconds = time.time() - began
-    noted = {p.key: _read(clock, p.seed) for p in runs.finished}
+    noted = {p.key: _read(_clock_of(clock, p.seed)) for p in runs.finished}
     if not {_RECIPE, _FINAL} <= set(noted):
         raise CheckpointError(f"the recipe cannot be probed: {'; '.join(runs.reasons)}")
     paces = {key: _pace(rows) for key, rows in noted.items()}
@@ -193,9 +193,18 @@ class ClockLog(NullRunLog):
             file.write(json.dumps({"time": time.time(), "pid": os.getpid(), **row}) + "\n")
 
 
-def _read(folder: Path, seed: int) -> list[dict[str, Any]]:
-    """What the run of a seed wrote down."""
-    path = next(folder.glob(f"*-s{seed}.jsonl"))
+def read_pace(path: Path) -> Pace:
+    """How fast the run of a `ClockLog` went."""
+    return _pace(_read(path))
+
+
+def _clock_of(folder: Path, seed: int) -> Path:
+    """The file of the run of a seed."""
+    return next(folder.glob(f"*-s{seed}.jsonl"))
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    """What a run wrote down."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 

@@ -1,0 +1,64 @@
+"""Dry runs do everything on a few clips, leave nothing that is taken for real, tell the time."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from corpus import tiny_corpus, tiny_recipe
+from kinesweep.cli.dry import dry_evaluate, dry_extract, dry_train
+from kinesweep.cli.workflows import extract_features, load_recipe, train_recipe
+from kinesweep.store.ledger import count_tests
+from kinesweep.training.predictions import read_predictions
+
+pytestmark = pytest.mark.usefixtures("cluster")
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A recipe that asks for a GPU and half precision, which a dry run must do without."""
+    monkeypatch.setenv("KINESWEEP_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    made = tiny_recipe(tiny_corpus(tmp_path), tmp_path / "stores", training={"max_steps": 40})
+    plain = made.model_dump(mode="json")
+    plain["resources"]["gpus"], plain["training"]["precision"] = 1, "fp16"
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(plain))
+    return tmp_path / "recipe.yaml"
+
+
+CPU = ["resources.gpus=0", "training.precision=fp32"]
+
+
+def test_a_dry_run_before_the_real_one(recipe: Path) -> None:
+    home = recipe.parent / "home"
+    assert dry_extract(recipe, []).extraction > 0
+    done, expected = dry_train(recipe, [], on_ray=False)
+    assert (done.status, done.step) == ("finished", 10)
+    assert done.folder.is_relative_to(home / "dry-runs") and done.scores
+    text = (done.folder / "best/recipe.yaml").read_text()
+    assert "name: dry-run-tiny" in text
+    assert min(vars(expected).values()) > 0
+    assert expected.line().startswith("the real thing takes about ")
+    assert not (recipe.parent / "stores").exists() and not (home / "runs").exists()
+
+    # What the predecessor did: the few clips lie where the real features will be.
+    shutil.copytree(home / "dry-runs/tiny-train/stores", recipe.parent / "stores")
+    store = extract_features(load_recipe(recipe, CPU))
+    assert {split: len(store.records(split)) for split in store.splits} == {
+        split: len((recipe.parent / f"corpus/{split}.tsv").read_text().splitlines()) - 1
+        for split in ("train", "validation", "test")
+    }
+    run = train_recipe(load_recipe(recipe, CPU), None, overwrite=False, on_ray=False)
+    assert run.step == 40 and run.folder.is_relative_to(home / "runs")
+    assert expected.training < 20 * run.seconds
+
+    again = dry_evaluate(run.folder, "test", [])
+    assert again.decoding > 0
+    assert len(read_predictions(home / "dry-runs/tiny-evaluate/predictions.tsv")) <= 10
+    assert count_tests(store) == 0
+
+
+def test_a_dry_run_on_ray(recipe: Path) -> None:
+    done, _ = dry_train(recipe, ["training.max_steps=5000"], on_ray=True)
+    assert (done.status, done.step) == ("finished", 10)
