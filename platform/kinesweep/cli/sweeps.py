@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.table import Table
@@ -14,6 +14,7 @@ from kinesweep.core.paths import state_home
 
 if TYPE_CHECKING:
     from kinesweep.sweeps.status import Status
+    from kinesweep.sweeps.table import Style
 
 SpaceArgument = Annotated[Path, typer.Argument(help="A search space, YAML.", show_default=False)]
 
@@ -105,6 +106,10 @@ def plan(
 def status(
     name: Annotated[str | None, typer.Argument(help="A sweep's name; default: all.")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Show it anew every 2 seconds.")] = False,
+    table: Annotated[
+        Literal["tsv", "markdown", "latex"] | None,
+        typer.Option(help="Print all configurations of one sweep, for a paper or spreadsheet."),
+    ] = None,
     json_line: JsonOption = False,
 ) -> None:
     """Show how far sweeps are, from their journals.
@@ -115,6 +120,9 @@ def status(
 
     from rich.live import Live
 
+    if table is not None:
+        _print_table(name, table, json_line)
+        return
     rows = _statuses(name)
     if watch:
         with Live(_status_table(rows), console=console, auto_refresh=False) as live:
@@ -144,6 +152,23 @@ def report(
     page = report_sweep(sweep_folder(name))
     say(f"report  {page}")
     emit({"report": str(page)}, json_line)
+
+
+def _print_table(name: str | None, style: "Style", json_line: bool) -> None:
+    """The table of one sweep, on stdout.
+
+    Raises:
+        InputError: none was named, or there is none of the name.
+    """
+    from kinesweep.cli.workflows import sweep_folder
+    from kinesweep.sweeps.table import summarise
+
+    if name is None:
+        raise InputError("`--table` is of one sweep; give its name too")
+    made = summarise(sweep_folder(name))
+    if not json_line:
+        typer.echo(made.render(style))
+    emit(asdict(made), json_line)
 
 
 def _statuses(name: str | None) -> "list[Status]":
