@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import typer
 
-from kinesweep.cli import about, cluster, converting, data, runs, services, sweeps
+from kinesweep.cli import about, cluster, converting, data, estimating, runs, services, sweeps
 
 app = typer.Typer(
     name="kinesweep",
@@ -23,7 +23,8 @@ app = typer.Typer(
 )
 
 for verb in (
-    *(data.sample, data.prepare, data.check, data.split, data.extract, data.show),
+    *(data.sample, data.prepare, data.check, data.split),
+    *(estimating.estimate, data.extract, data.show),
     *(runs.train, runs.repeat, runs.evaluate, runs.translate, runs.export, runs.diff),
     *(sweeps.plan, sweeps.sweep, sweeps.status, sweeps.report),
     *(services.up, services.down, services.submit, services.ui),

@@ -13,9 +13,7 @@ costs 1.5 to 4 s; below some hundred clips `build.extract_locally` is done soone
 """
 
 import json
-import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -31,6 +29,7 @@ from kinesweep.core.recipe import Recipe
 from kinesweep.store.build import Announce, Progress, build_store, compute_here
 from kinesweep.store.compute import Chunk, ChunkResult, ClipStatus, Computer
 from kinesweep.store.plan import Plan
+from kinesweep.store.quiet import calm, quiet
 from kinesweep.store.reader import Store
 from kinesweep.store.survey import Extraction
 from kinesweep.store.writer import FileMark
@@ -71,7 +70,7 @@ def compute_on_ray(plan: Plan, computer: Computer) -> Iterator[tuple[int, ChunkR
     if plan.summary.compute == 0:
         yield from compute_here(plan, computer)
         return
-    with _quiet():
+    with quiet():
         for batch in _dataset(plan, computer).iter_batches(batch_size=None, batch_format="pyarrow"):
             yield from _results(batch.to_pylist())
 
@@ -120,10 +119,8 @@ def _dataset(plan: Plan, computer: Computer) -> ray.data.Dataset:
     if workers < 1:
         raise ResourceError("the Ray cluster has no CPU; extraction needs at least one")
     items = [{"number": number} for number in range(count)]
-    chunks = ray.data.from_items(items, override_num_blocks=count)
+    chunks = calm(ray.data.from_items(items, override_num_blocks=count))
     chunks.context.execution_options.preserve_order = True
-    chunks.context.enable_progress_bars = False
-    chunks.context.print_on_execution_start = False
     return chunks.map_batches(
         _ChunkWorker,
         batch_size=1,
@@ -154,18 +151,3 @@ def _row(status: ClipStatus) -> dict[str, Any]:
 def _layout(named: str) -> PointLayout | None:
     """The points of a row."""
     return PointLayout.from_json(json.loads(named)) if named else None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps Ray Data's running commentary off the console; warnings of the execution stay."""
-    loggers = [logging.getLogger("ray.data"), logging.getLogger("ray.data._internal.progress")]
-    levels = [logger.level for logger in loggers]
-    # The second one's only warnings are that bars are off, as asked.
-    loggers[0].setLevel(logging.WARNING)
-    loggers[1].setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

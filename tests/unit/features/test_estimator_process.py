@@ -1,0 +1,83 @@
+"""An estimator's process: videos in, pose files out, and what goes wrong with one of them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from films import toy_estimator, write_pictures, write_video
+from kinesweep.core.errors import ClipError
+from kinesweep.features.estimators.process import EstimatorProcess
+from kinesweep.sources.pose_file import read_pose
+
+
+@pytest.fixture
+def estimate(tmp_path: Path) -> Iterator[EstimatorProcess]:
+    with EstimatorProcess(toy_estimator(tmp_path)) as process:
+        yield process
+
+
+def test_a_video(estimate: EstimatorProcess, tmp_path: Path) -> None:
+    out = tmp_path / "poses/deep/a.pose"
+    made = estimate(write_video(tmp_path / "a.mp4"), out)
+    assert (made["frames"], made["fps"], made["width"], made["height"]) == (20, 25, 64, 48)
+    assert (made["points"], made["pose_bytes"]) == (1, out.stat().st_size)
+    assert made["seconds"] > 0 and made["core_seconds"] > 0
+    pose = read_pose(out)
+    assert pose.fps == 25
+    across = pose.points_TPJC[:, 0, 0, 0]
+    # The block goes two pixels a frame; its brightest pixel is somewhere in it.
+    assert np.abs(across - (2 * np.arange(20) + 4)).max() <= 5
+    assert [path.name for path in out.parent.iterdir()] == ["a.pose"], "nothing half-written"
+
+
+@pytest.mark.parametrize("suffix", [".avi", ".mkv", ".mov"])
+def test_other_containers(estimate: EstimatorProcess, tmp_path: Path, suffix: str) -> None:
+    made = estimate(write_video(tmp_path / f"a{suffix}", 7, fps=30), tmp_path / "a.pose")
+    assert (made["frames"], made["fps"]) == (7, 30)
+
+
+def test_a_folder_of_pictures(estimate: EstimatorProcess, tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "frames")
+    made = estimate(folder, tmp_path / "a.pose", 12.5)
+    assert (made["frames"], made["fps"]) == (12, 12.5)
+    across = read_pose(tmp_path / "a.pose").points_TPJC[:, 0, 0, 0]
+    assert list(across) == [2 * number for number in range(12)], "10 comes after 9"
+    refused(estimate, folder, tmp_path, "no_frame_rate")
+    (folder / "5.png").write_text("no picture")
+    refused(estimate, folder, tmp_path, "bad_frame", fps=25.0)
+
+
+def refused(
+    estimate: EstimatorProcess, source: Path, folder: Path, reason: str, fps: float | None = None
+) -> str:
+    out = folder / "refused.pose"
+    with pytest.raises(ClipError) as caught:
+        estimate(source, out, fps)
+    assert caught.value.reason == reason, caught.value
+    assert str(source) in str(caught.value) and not out.exists()
+    return str(caught.value)
+
+
+def test_what_is_wrong_with_one_video_is_its_own(
+    estimate: EstimatorProcess, tmp_path: Path
+) -> None:
+    text = tmp_path / "text.mp4"
+    text.write_text("This is no video.\n" * 50)
+    refused(estimate, text, tmp_path, "not_a_video")
+    whole = write_video(tmp_path / "whole.avi", 200).read_bytes()
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(whole[: len(whole) // 2])
+    refused(estimate, cut, tmp_path, "truncated")
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(write_video(tmp_path / "b.mp4").read_bytes()[:800])
+    refused(estimate, broken, tmp_path, "not_a_video")
+    (tmp_path / "empty.mp4").touch()
+    refused(estimate, tmp_path / "empty.mp4", tmp_path, "not_a_video")
+    refused(estimate, tmp_path / "gone.mp4", tmp_path, "not_a_video")
+    raises = write_video(tmp_path / "raises.mp4", width=66)
+    assert "ValueError: 66 is not liked" in refused(estimate, raises, tmp_path, "estimator_failed")
+    dies = write_video(tmp_path / "dies.mp4", width=68)
+    assert "exit code 7" in refused(estimate, dies, tmp_path, "estimator_died")
+    assert estimate(write_video(tmp_path / "a.mp4"), tmp_path / "a.pose")["frames"] == 20
