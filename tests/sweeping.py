@@ -24,6 +24,7 @@ from kinesweep.sweeps.journal import Journal
 from kinesweep.sweeps.record import write_outcome
 from kinesweep.sweeps.search import Search, SearchFacts
 from kinesweep.sweeps.space import SearchSpace
+from kinesweep.sweeps.stores import Stores
 from kinesweep.sweeps.sweep import MakeJob, Sweep, run_sweep
 from kinesweep.training.run import train_run
 
@@ -67,6 +68,11 @@ class Lab:
     recipe: Recipe
     store: Store
 
+    @property
+    def stores(self) -> Stores:
+        """The same as a sweep takes it."""
+        return Stores.one(self.recipe, self.store)
+
     def space(self, **changes: Any) -> SearchSpace:
         """A space over the learning rate."""
         plain = {
@@ -91,7 +97,7 @@ class Lab:
 
     def make_job(self, folder: Path) -> MakeJob:
         """How proposals become runs in a folder."""
-        return MakeJob(self.recipe, self.store, folder, OpenTimed(folder / "times"))
+        return MakeJob(self.recipe, self.stores, folder, OpenTimed(folder / "times"))
 
 
 def make_lab(folder: Path, **changes: Any) -> Lab:
@@ -119,7 +125,9 @@ class Here:
         """Runs one to its end."""
         while not agenda.over:
             proposal = agenda.propose()
-            assert proposal is not None
+            if proposal is None:
+                assert agenda.over, "nothing runs, and nothing is proposed"
+                return
             agenda.end(proposal.key, _train(agenda, proposal, make_job))
 
 
@@ -167,7 +175,9 @@ def run_whole(folder: Path, recipe: Path, space: Path) -> None:
     store = open_store(json.loads(space.with_suffix(".store").read_text()))
     asked = SearchSpace.model_validate_json(space.read_text())
     log = OpenTimed(folder / "times")
-    write_outcome(folder, run_sweep(Sweep(asked, made, store, folder, log, print)))
+    write_outcome(
+        folder, run_sweep(Sweep(asked, made, Stores.one(made, store), folder, log, print))
+    )
 
 
 if __name__ == "__main__":

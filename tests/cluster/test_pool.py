@@ -136,7 +136,7 @@ def test_what_a_run_raises_fails_it_at_once(lab: Lab, tmp_path: Path) -> None:
     space = lab.space(search={"kind": "random", "trials": 2}, resources={"workers": 1, "cpus": 2})
     journal = Journal(tmp_path)
     journal.begin("lab", "?")
-    make_job = MakeJob(lab.recipe, lab.store, tmp_path, Raising(tmp_path))
+    make_job = MakeJob(lab.recipe, lab.stores, tmp_path, Raising(tmp_path))
     with Runner(space.resources, tmp_path / "tune") as running:
         running.drive(lab.search(space, journal), make_job)
     assert [(t.state, t.deaths) for t in journal.trials] == [("failed", 0)] * 2

@@ -10,7 +10,17 @@ from typing import NoReturn
 
 import typer
 
-from kinesweep.cli import about, cluster, converting, data, estimating, runs, services, sweeps
+from kinesweep.cli import (
+    about,
+    cluster,
+    converting,
+    data,
+    estimating,
+    running,
+    runs,
+    services,
+    sweeps,
+)
 
 app = typer.Typer(
     name="kinesweep",
@@ -25,7 +35,7 @@ app = typer.Typer(
 for verb in (
     *(data.sample, data.prepare, data.check, data.split),
     *(estimating.estimate, data.extract, data.show),
-    *(runs.train, runs.repeat, runs.evaluate, runs.translate, runs.export, runs.diff),
+    *(running.run, runs.train, runs.repeat, runs.evaluate, runs.translate, runs.export, runs.diff),
     *(sweeps.plan, sweeps.sweep, sweeps.status, sweeps.report),
     *(services.up, services.down, services.submit, services.ui),
     *(converting.convert, about.schema, about.doctor),

@@ -54,7 +54,6 @@ def prepare(
     Example: kinesweep prepare generic .kinesweep/sample .kinesweep/sample /tmp/tsv --overwrite
     """
     from kinesweep.sources import prepare as prepared
-    from kinesweep.sources.prepare.media import ESTIMATE
 
     found = prepared.prepare(corpus, annotations, poses, out, overwrite)
     for name, file in found.files.items():
@@ -64,8 +63,8 @@ def prepare(
         say(f"{name}: all {found.missing[name]} clips are without a pose file; no table")
     if found.unestimated:
         say(
-            f"{found.unestimated} of them are there as videos or frames; estimate their poses, of"
-            f" videos with `{ESTIMATE} {poses}`, and prepare again"
+            f"{found.unestimated} of them are there as videos or frames; estimate their poses with"
+            f" `kinesweep estimate {poses} --out {poses}`, and prepare again"
         )
     say(f"their media paths start at source.root={poses.absolute()}")
     files = {name: str(file) for name, file in found.files.items()}
@@ -87,7 +86,7 @@ def check(
     from kinesweep.sources import build_source
     from kinesweep.sources.checks import overlaps
 
-    source = build_source(workflows.load_recipe(recipe, overrides).source)
+    source = build_source(workflows.load_recipe(recipe, overrides).corpus)
     problems = source.check()
     shared = overlaps(source)
     for problem in problems:
@@ -120,7 +119,7 @@ def split(
     from kinesweep.cli import workflows
     from kinesweep.sources.split import folds_root, split_rows
 
-    source = workflows.load_recipe(recipe, overrides).source
+    source = workflows.load_recipe(recipe, overrides).corpus
     files = split_rows(source, by=by, folds=folds, seed=seed, out=out)
     for file in files:
         say(str(file))

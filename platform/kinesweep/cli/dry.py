@@ -182,7 +182,7 @@ def _extraction_s(real: Recipe) -> float:
     summary = describe_plan(real)
     if summary.exists or not summary.compute:
         return 0.0
-    source, step = build_source(real.source), build_features(real.features)
+    source, step = build_source(real.corpus), build_features(real.features)
     began, read = time.perf_counter(), 0
     for clip in islice((clip for split in source.splits() for clip in source.clips(split)), CLIPS):
         with suppress(ClipError):

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from kinesweep.cli.output import JsonOption, emit, progress, say, verb
+from kinesweep.cli.output import JsonOption, emit, verb
 from kinesweep.core.errors import InputError
 
 
@@ -29,33 +29,14 @@ def estimate(
 
     Example: kinesweep estimate .kinesweep/videos --out .kinesweep/poses
     """
-    from kinesweep.cli import cluster
+    from kinesweep.cli.estimates import estimate_all
     from kinesweep.features.estimators import find_estimator
-    from kinesweep.store.videos import find_videos, is_done
+    from kinesweep.store.videos import find_videos
 
     if fps is not None and not fps > 0:
         raise InputError(f"`--fps {fps:g}` must be above 0")
-    spec = find_estimator(estimator)
-    found = find_videos(videos, out)
-    todo = sum(not is_done(video, spec, fps) for video in found)
-    say(f"{len(found)} videos: {todo} to estimate with {spec.name} {spec.version}")
-    if todo:
-        cluster.connect()
-    from kinesweep.store.estimate import estimate_videos
-
-    with progress("estimate") as update:
-        done = estimate_videos(found, spec, fps, update)
-    for name, (reason, message) in done.failed.items():
-        say(f"{reason}  {name}: {message}")
-    if done.written:
-        say(
-            f"{done.frames} frames: {done.frames / done.seconds:.1f} a second and worker,"
-            f" {done.frames / done.core_seconds:.1f} a second of a core"
-        )
-    counted = ", ".join(f"{count} {reason}" for reason, count in done.reasons.items())
-    say(
-        f"{done.written} written, {done.kept} kept, {len(done.failed)} failed ({counted or 'none'})"
-    )
+    spec, found = find_estimator(estimator), find_videos(videos, out)
+    done = estimate_all(found, spec, fps)
     emit({**vars(done), "reasons": done.reasons, "folder": str(out)}, json_line)
     if done.failed and not done.written and not done.kept:
         raise InputError(f"none of {len(found)} videos could be estimated")

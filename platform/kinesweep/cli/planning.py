@@ -19,6 +19,7 @@ from kinesweep.sweeps.plan import Facts, Plan, make_plan
 from kinesweep.sweeps.probe import OpenClock, probe
 from kinesweep.sweeps.search import Search, SearchFacts
 from kinesweep.sweeps.space import LISTED
+from kinesweep.sweeps.stores import extract_all
 from kinesweep.sweeps.sweep import MakeJob
 
 _KINDS = {"cpus": "CPU", "gpus": "GPU"}
@@ -55,19 +56,20 @@ def plan_space(
         CheckpointError: the recipe cannot be trained.
     """
     space, recipe = load_space(order.path, order.overrides, order.base)
-    store = extract_features(recipe)
+    stores = extract_all(space, recipe, extract_features)
+    store = stores.base
     folder = state_home() / "plans" / order.path.stem
     shutil.rmtree(folder, ignore_errors=True)
     listed = space.search.kind in LISTED
     spread = space.search if listed else space.search.model_copy(update={"kind": "qmc"})
     facts = SearchFacts(
         recipe=recipe,
-        config_of=lambda changed: changed.config_hash(store.fingerprint),
+        config_of=lambda changed: changed.config_hash(stores.of(changed).fingerprint),
         evaluation_samples=evaluation_samples(recipe, store, space.resources),
         budget=Budget(space.budget, space.resources, 1, 0),
     )
     points = Search(space.model_copy(update={"search": spread}), facts, Journal(None))
-    make_job = MakeJob(recipe, store, folder, OpenClock(folder / "clock"))
+    make_job = MakeJob(recipe, stores, folder, OpenClock(folder / "clock"))
     probed = probe(space, make_job, points, runner.Runner)
     say(f"probed {len(probed.paces)} configurations in {probed.seconds:.0f} s")
     nodes = [cluster] if cluster else runner.live_nodes()

@@ -28,11 +28,13 @@ from kinesweep.sweeps.loading import load_space
 from kinesweep.sweeps.outcome import Outcome
 from kinesweep.sweeps.record import write_outcome
 from kinesweep.sweeps.space import SearchSpace
+from kinesweep.sweeps.stores import extract_all
 from kinesweep.sweeps.sweep import OpenRunLog, Sweep, note_tested, run_sweep
 from kinesweep.tracking.factory import MlflowLogs
 from kinesweep.tracking.runlog import RunName
 from kinesweep.training.evaluate import evaluate_model
 from kinesweep.training.gauges import showing
+from kinesweep.training.model_folder import read_recipe
 from kinesweep.training.predictions import write_predictions
 
 
@@ -111,16 +113,17 @@ def run_in(
         extend: further trials.
         open_log: of each run; default: as the recipe says.
     """
-    store = extract_features(recipe)
+    stores = extract_all(space, recipe, extract_features)
     logs = open_logs(recipe, space.question, folder)
     whole = logs.open(RunName(str(folder), f"sweep {folder.name}"), folder)
-    whole.params(sweep_facts(space, store))
-    whole.dataset(recipe.name, store.fingerprint)
+    whole.params(sweep_facts(space, stores.base))
+    whole.dataset(recipe.name, stores.base.fingerprint)
     try:
         used = recipe.model_copy(update={"resources": space.resources})
         opener = open_log or LogOpener(logs, used, parent=str(folder))
         with showing(partial(sweep_readings, folder)):
-            outcome = run_sweep(Sweep(space, recipe, store, folder, opener, say), extend)
+            outcome = run_sweep(Sweep(space, recipe, stores, folder, opener, say), extend)
+        store = stores.of(read_recipe(Path(outcome.winner_runs[0]) / "best"))
         outcome = with_test(outcome, store)
         note_tested(folder, outcome.test)
         export_winner(outcome, store, bundle)

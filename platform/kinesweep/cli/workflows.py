@@ -49,12 +49,16 @@ def extract_features(recipe: Recipe) -> Store:
     from kinesweep.sources.checks import overlaps
     from kinesweep.store.extract import extract
 
+    if recipe.source.videos is not None:
+        from kinesweep.cli.estimates import estimate_corpus
+
+        estimate_corpus(recipe)
     cluster.connect()
     with progress("extract") as update:
         store = extract(recipe, progress=update, announce=lambda plan: say(plan.text))
     for reason, count in store_facts(store)["dropped"].items():
         say(f"dropped {count}: {reason}")
-    for line in overlaps(build_source(recipe.source)).leakage():
+    for line in overlaps(build_source(recipe.corpus)).leakage():
         say(line)
     return store
 

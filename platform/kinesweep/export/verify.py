@@ -67,7 +67,7 @@ def compare(folder: Path, store: Store, run: Path) -> int:
     bundle = Bundle.load(folder)
     device = pin_process(bundle.loaded.recipe)
     bundle.loaded.model.to(device)
-    _compare_features(bundle, store, build_source(read_recipe(run / "best").source))
+    _compare_features(bundle, store, build_source(read_recipe(run / "best").corpus))
     wanted = {p.clip_id: p.hypothesis for p in read_predictions(folder / PREDICTIONS)}
     found = evaluate_loaded(bundle.loaded, store, "validation").predictions
     again = {p.clip_id: p.hypothesis for p in found}

@@ -40,7 +40,9 @@ class PoseFeatures:
     @property
     def fingerprint(self) -> str:
         """Names the configuration and the version of this code."""
-        return fingerprint({"config": self.config.model_dump(mode="json"), "code": CODE_VERSION})
+        # Whose poses they are is in the poses.
+        config = self.config.model_dump(mode="json", exclude={"estimator"})
+        return fingerprint({"config": config, "code": CODE_VERSION})
 
     def layout(self, layout: PointLayout) -> PointLayout:
         """The chosen points of a file's layout.

@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 from kinesweep.core.clip import Clip, RowProblem
+from kinesweep.core.media import is_video
 from kinesweep.core.units import Span
 from kinesweep.sources.columns import resolve
 from kinesweep.sources.table import Fault, Row, Table
@@ -48,6 +49,7 @@ class RowReader:
         unit: of the times.
         ignored: columns that may be there unused.
         needs_text: whether a row without a text is a problem; it is none where it is translated.
+        films: whether rows may name videos, whose poses lie where theirs would under their names.
     """
 
     table: Table
@@ -55,6 +57,7 @@ class RowReader:
     unit: Literal["ms", "frames"]
     ignored: tuple[str, ...] = ()
     needs_text: bool = True
+    films: bool = False
 
     def read(self) -> Rows:
         """Every row of the table, and every fault."""
@@ -122,6 +125,8 @@ class RowReader:
         else:
             media, column = values.get("signal", ""), "signal"
             times = (values.get("signal_start", ""), values.get("signal_end", ""))
+        if self.films:
+            media = _pose_of(media)
         faults = list(_media_faults(media, column))
         bounds = []
         for name, text in zip(("signal_start", "signal_end"), times, strict=True):
@@ -182,12 +187,19 @@ def _media_faults(media: str, column: str) -> Iterator[str]:
     if not media:
         yield f"`{column}` is empty; it must name a `{POSE_SUFFIX}` file"
     elif suffix.lower() != POSE_SUFFIX:
-        command = f"video_to_pose --format mediapipe -i {media}"
         yield (
-            f"`{column}` names `{media}`, which is not a `{POSE_SUFFIX}` file; poses of a video are"
-            f" estimated first (`{command} -o {media.removesuffix(suffix)}{POSE_SUFFIX}`, of"
-            " pose-format) and their file named here"
+            f"`{column}` names `{media}`, which is not a `{POSE_SUFFIX}` file; where it is a video,"
+            " say with `source.videos` where videos lie, and its poses are estimated first (or"
+            " call `kinesweep estimate VIDEOS --out POSES` and name the `.pose` file here)"
         )
+
+
+def _pose_of(media: str) -> str:
+    """Where the poses of a video, or of a folder of pictures, are written."""
+    if not media or media.lower().endswith(POSE_SUFFIX):
+        return media
+    stem = media.removesuffix(PurePosixPath(media).suffix) if is_video(media) else media
+    return stem.rstrip("/") + POSE_SUFFIX
 
 
 def _default_id(media: str, span: Span) -> str:

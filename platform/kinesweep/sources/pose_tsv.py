@@ -124,6 +124,7 @@ class PoseTsvSource:
                 split,
                 self.config.times,
                 self.config.ignore_columns,
+                films=self.config.videos is not None,
             ).read()
             for split, path in self._tables.items()
         ]

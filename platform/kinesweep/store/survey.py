@@ -52,7 +52,7 @@ class Extraction:
         """The extraction that a recipe asks for; `root` overrides the recipe's."""
         chosen = root or (Path(recipe.store.root) if recipe.store.root else state_home() / "stores")
         return cls(
-            source=build_source(recipe.source),
+            source=build_source(recipe.corpus),
             step=build_features(recipe.features),
             root=Path(chosen).absolute(),
             dtype=recipe.store.dtype,

@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from kinesweep.core.errors import InputError
+from kinesweep.core.media import PICTURES, VIDEOS, holds_pictures, is_video
 from kinesweep.features.estimators import EstimatorSpec
-from kinesweep.features.estimators.child import is_picture
-
-VIDEOS = frozenset({".mp4", ".mkv", ".mov", ".avi", ".webm", ".flv", ".wmv", ".m4v", ".mpg"})
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ def find_videos(inputs: Sequence[Path], out: Path) -> list[Video]:
     if not found:
         raise InputError(
             f"there is no video in {', '.join(f'`{path}`' for path in inputs)}: no"
-            f" {', '.join(sorted(VIDEOS))} and no folder of pictures"
+            f" {', '.join(VIDEOS)} and no folder of pictures"
         )
     first: dict[Path, Video] = {}
     for video in found:
@@ -76,7 +74,7 @@ def source_facts(video: Video, spec: EstimatorSpec, fps: float | None) -> dict[s
     """What the poses of a video depend on."""
     files = [video.source]
     if video.source.is_dir():
-        files = sorted(filter(is_picture, video.source.iterdir()))
+        files = [path for path in video.source.iterdir() if path.suffix.lower() in PICTURES]
     stats = [path.stat() for path in files]
     return {
         "source": video.name,
@@ -103,16 +101,13 @@ def _below(path: Path, out: Path) -> Iterator[Video]:
         yield Video(path, out / f"{path.stem}.pose", path.name)
     elif not path.is_dir():
         raise InputError(f"`{path}` is not there")
-    elif _holds_pictures(path):
+    elif holds_pictures(path):
         yield Video(path, out / f"{path.name}.pose", path.name)
     else:
         for place in sorted(path.rglob("*")):
-            is_video = place.suffix.lower() in VIDEOS and place.is_file()
-            if is_video or (place.is_dir() and _holds_pictures(place)):
-                own = place.relative_to(path)
-                name = own.with_suffix(".pose") if is_video else own.with_name(f"{own.name}.pose")
+            own = place.relative_to(path)
+            if is_video(place.name) and place.is_file():
+                yield Video(place, out / own.with_suffix(".pose"), own.as_posix())
+            elif holds_pictures(place):
+                name = own.with_name(f"{own.name}.pose")
                 yield Video(place, out / name, own.as_posix())
-
-
-def _holds_pictures(folder: Path) -> bool:
-    return any(is_picture(path) for path in folder.iterdir())

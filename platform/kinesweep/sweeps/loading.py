@@ -16,7 +16,9 @@ from kinesweep.sweeps.arms import ordered
 from kinesweep.sweeps.parameter import SEED, Parameter, Values
 from kinesweep.sweeps.space import MINIMISED, SearchSpace
 
-_NOT_SEARCHED = ("source.", "features.", "store.", "evaluation.", "resources.", "checkpoints.")
+FEATURES = "features."
+"""Keys below here need features of their own."""
+_NOT_SEARCHED = ("source.", "store.", "evaluation.", "resources.", "checkpoints.")
 _NOT_SWEPT = frozenset({"name", "tracking", "batch.ablation"})
 _FREE = "model.backbone.scratch."
 """Below here stand keys of a Hugging Face configuration, which the recipe's schema cannot know."""
@@ -93,6 +95,8 @@ def _problems(name: str, parameter: Parameter, space: SearchSpace, recipe: Recip
         return _noise_problems(name, parameter)
     if name.startswith(_NOT_SEARCHED) or name in _NOT_SWEPT:
         return ["cannot be searched: trials of one sweep share data, scoring, resources and seeds"]
+    if name.startswith(FEATURES) and parameter.choices is None:
+        return ["needs `choices`: each value has features of its own, extracted before the search"]
     try:
         context = _context(name, space)
         known = flatten(apply(recipe, context).model_dump(mode="json"))

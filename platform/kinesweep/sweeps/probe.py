@@ -82,7 +82,7 @@ def probe(space: SearchSpace, make_job: MakeJob, search: Agenda, open_runner: Op
     """
     runs = _Runs(_proposals(space, search))
     clock = make_job.folder / "clock"
-    short = MakeJob(_shortened(make_job.recipe), make_job.store, make_job.folder, OpenClock(clock))
+    short = MakeJob(_shortened(make_job.recipe), make_job.stores, make_job.folder, OpenClock(clock))
     began = time.time()
     with open_runner(space.resources, make_job.folder / "tune") as running:
         running.drive(runs, short)

@@ -20,7 +20,6 @@ from kinesweep.core.recipe import Recipe
 from kinesweep.core.recipe.training import ResourcesConfig
 from kinesweep.core.runlog import RunLog
 from kinesweep.core.units import format_bytes
-from kinesweep.store import Store
 from kinesweep.sweeps import runner
 from kinesweep.sweeps.agenda import Agenda, Proposal
 from kinesweep.sweeps.budget import Budget, Spent
@@ -33,6 +32,7 @@ from kinesweep.sweeps.parameter import Values
 from kinesweep.sweeps.record import Record, write_record
 from kinesweep.sweeps.search import Search, SearchFacts
 from kinesweep.sweeps.space import SearchSpace
+from kinesweep.sweeps.stores import Stores
 from kinesweep.training.result import RunResult, read_result
 
 RUNS = "runs"
@@ -66,25 +66,26 @@ class MakeJob:
 
     Attributes:
         recipe: on which values are laid.
-        store: the features.
+        stores: the features.
         folder: of the sweep.
         open_log: of each run.
     """
 
     recipe: Recipe
-    store: Store
+    stores: Stores
     folder: Path
     open_log: OpenRunLog
 
     def __call__(self, proposal: Proposal) -> runner.Job:
         """One run; the same configuration and seed is the same folder."""
         recipe = apply(self.recipe, proposal.values).with_seed(proposal.seed)
-        config = recipe.config_hash(self.store.fingerprint)
+        store = self.stores.of(recipe)
+        config = recipe.config_hash(store.fingerprint)
         folder = self.folder / RUNS / run_name(config, proposal.seed)
         title = f"{proposal.phase} {config} s{proposal.seed}"
         log = partial(self.open_log, folder, title, proposal.phase, dict(proposal.values))
         full = proposal.phase != "search"
-        return runner.Job(recipe, self.store.folder, folder, full, log, self.folder.name)
+        return runner.Job(recipe, store.folder, folder, full, log, self.folder.name)
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class Sweep:
     Attributes:
         space: the question.
         recipe: of whom it is asked.
-        store: the features.
+        stores: the features.
         folder: where it lives.
         open_log: of each run.
         say: told what happens, a line each.
@@ -103,7 +104,7 @@ class Sweep:
 
     space: SearchSpace
     recipe: Recipe
-    store: Store
+    stores: Stores
     folder: Path
     open_log: OpenRunLog
     say: Say
@@ -115,16 +116,19 @@ class Sweep:
         asked = self.space.model_dump(
             mode="json", exclude={"recipe": True, "budget": True, "search": {"trials"}}
         )
-        return fingerprint({"space": asked, "recipe": self.config_of(self.recipe)})
+        known: dict[str, Any] = {"space": asked, "recipe": self.config_of(self.recipe)}
+        if len(self.stores.others) > 1:
+            known["stores"] = self.stores.fingerprints
+        return fingerprint(known)
 
     @property
     def make_job(self) -> MakeJob:
         """How proposals become runs."""
-        return MakeJob(self.recipe, self.store, self.folder, self.open_log)
+        return MakeJob(self.recipe, self.stores, self.folder, self.open_log)
 
     def config_of(self, recipe: Recipe) -> str:
         """A recipe's configuration hash on this sweep's data."""
-        return recipe.config_hash(self.store.fingerprint)
+        return recipe.config_hash(self.stores.of(recipe).fingerprint)
 
     def run_folder(self, values: Values, seed: int) -> Path:
         """Where a run lies."""
@@ -160,14 +164,14 @@ def _run(sweep: Sweep, journal: Journal, running: Runner, extend: int) -> Outcom
     """Search, finals, ranking."""
     if journal.begin(sweep.identity, sweep.space.question):
         sweep.say(f"going on with the sweep in {sweep.folder}")
-    write_record(sweep.folder, Record(sweep.space, sweep.recipe, sweep.store.folder))
+    write_record(sweep.folder, Record(sweep.space, sweep.recipe, sweep.stores.base.folder))
     _search(sweep, journal, running, extend)
     finalists = choose(sweep.space, sweep.recipe, journal.trials)
     if not any(finalist.ranked for finalist in finalists):
         raise CheckpointError(_nothing(journal.trials))
     results = _finals(sweep, journal, running, finalists)
     protocol = sweep.recipe.evaluation.treatment
-    outcome = judge(sweep.space, sweep.store, finalists, results, journal, protocol)
+    outcome = judge(sweep.space, sweep.stores.base, finalists, results, journal, protocol)
     journal.add("ranked", winner=outcome.winner)
     _drop_search_weights(sweep, journal)
     return outcome
@@ -190,7 +194,7 @@ def _search(sweep: Sweep, journal: Journal, running: Runner, extend: int) -> Non
     facts = SearchFacts(
         recipe=sweep.recipe,
         config_of=sweep.config_of,
-        evaluation_samples=evaluation_samples(sweep.recipe, sweep.store, space.resources),
+        evaluation_samples=evaluation_samples(sweep.recipe, sweep.stores.base, space.resources),
         budget=budget,
         disk_bytes=lambda: bytes_below(sweep.folder / RUNS),
         model_bytes=lambda: _model_bytes(sweep.folder),

@@ -33,7 +33,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         },
     )
     log = OpenTimed(folder / "times")
-    sweep = Sweep(space, lab.recipe, lab.store, folder / "sweep", log, print, Here)
+    sweep = Sweep(space, lab.recipe, lab.stores, folder / "sweep", log, print, Here)
     write_outcome(sweep.folder, with_test(run_sweep(sweep), lab.store))
     return sweep.folder
 

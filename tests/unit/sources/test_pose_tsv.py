@@ -299,3 +299,17 @@ def test_a_pickle_carries_no_rows(tmp_path: Path) -> None:
     before = len(pickle.dumps(source))
     assert len(source.clips("train")) == 500
     assert len(pickle.dumps(source)) == before
+
+
+def test_rows_may_name_videos_whose_poses_are_elsewhere(tmp_path: Path) -> None:
+    rows = ["a.mp4\tone", "b/c.d.MKV\ttwo", "frames/e.1/\tthree", "f.pose\tfour"]
+    (tmp_path / "train.tsv").write_text("\n".join(["signal\toutput", *rows]) + "\n")
+    plain = {"train": str(tmp_path / "train.tsv"), "root": str(tmp_path / "poses")}
+    with pytest.raises(SourceError, match="3 problems"):
+        PoseTsvSource(PoseTsvConfig.model_validate(plain)).clips("train")
+    films = PoseTsvConfig.model_validate({**plain, "videos": "anywhere"})
+    clips = PoseTsvSource(films).clips("train")
+    assert [clip.media for clip in clips] == ["a.pose", "b/c.d.pose", "frames/e.1.pose", "f.pose"]
+    assert [clip.id for clip in clips] == ["a", "c.d", "e.1", "f"]
+    with pytest.raises(ValueError, match="needs `root`"):
+        PoseTsvConfig.model_validate({"train": "train.tsv", "videos": "anywhere"})

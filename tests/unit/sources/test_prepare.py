@@ -114,7 +114,9 @@ def test_videos_and_frames_are_to_be_estimated_first(
     assert f"\tposes of {lost}.mp4\n" in (out / MISSING).read_text()
     films = tmp_path / "films"
     write(films / f"train/{lost}/0001.png")
-    with pytest.raises(InputError, match=r"1 clips are there .* `videos_to_poses .*films`"):
+    with pytest.raises(
+        InputError, match=r"1 clips are there .* `kinesweep estimate .*films --out .*films`"
+    ):
         prepare("how2sign", annotations, films, tmp_path / "more")
 
 

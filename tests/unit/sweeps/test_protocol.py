@@ -26,7 +26,7 @@ def test_ranking_and_baselines_are_under_the_protocol(tmp_path: Path, metric: st
     )
     folder = tmp_path / "sweep"
     opened = OpenTimed(folder / "times")
-    outcome = run_sweep(Sweep(space, lab.recipe, lab.store, folder, opened, lambda _: None, Here))
+    outcome = run_sweep(Sweep(space, lab.recipe, lab.stores, folder, opened, lambda _: None, Here))
     for run in map(Path, outcome.winner_runs):
         result = read_result(run)
         assert result is not None and result.scores[metric] > 0

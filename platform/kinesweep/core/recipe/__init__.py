@@ -23,6 +23,7 @@ from kinesweep.core.recipe.training import (
     TrainingConfig,
 )
 
+ESTIMATOR = "{estimator}"
 _NOT_IDENTITY = ("name", "source", "features", "store", "checkpoints", "tracking", "resources")
 
 
@@ -65,6 +66,16 @@ class Recipe(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _poses_have_a_folder(self) -> "Recipe":
+        root, estimator = self.source.root, self.features.estimator
+        if root is not None and (ESTIMATOR in root) != (estimator is not None):
+            raise ValueError(
+                f"`features.estimator` and `{ESTIMATOR}` in `source.root` belong together: one says"
+                " whose poses are read, the other where they are"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _there_is_a_mean(self) -> "Recipe":
         if self.training.average_checkpoints > 1 and self.checkpoints.keep == "best":
             raise ValueError(
@@ -83,6 +94,14 @@ class Recipe(Frozen):
             )
         return self
 
+    @property
+    def corpus(self) -> SourceConfig:
+        """The source; its root is that of the estimator's poses."""
+        if self.source.root is None:
+            return self.source
+        root = self.source.root.replace(ESTIMATOR, self.features.estimator or "")
+        return self.source.model_copy(update={"root": root})
+
     def config_hash(self, store_fingerprint: str) -> str:
         """12 hexadecimal digits that name this configuration, seed and paths left out."""
         plain = self.model_dump(mode="json")
@@ -96,7 +115,7 @@ class Recipe(Frozen):
     def resolved(self, base: Path) -> "Recipe":
         """The same recipe with every local path absolute."""
         plain: dict[str, Any] = self.model_dump(mode="json")
-        for key in ("train", "validation", "test", "root"):
+        for key in ("train", "validation", "test", "root", "videos"):
             if plain["source"][key] is not None:
                 plain["source"][key] = str((base / plain["source"][key]).absolute())
         if plain["store"]["root"] is not None:
@@ -111,7 +130,8 @@ class Recipe(Frozen):
         plain: dict[str, Any] = self.model_dump(mode="json")
         for split, path in self.source.splits.items():
             plain["source"][split] = Path(path).name
-        plain["source"]["root"] = plain["store"]["root"] = None
+        plain["source"] |= {"root": None, "videos": None}
+        plain["store"]["root"] = None
         for part, key in _models_in(plain):
             if Path(part[key]).is_absolute():
                 part[key] = Path(part[key]).name

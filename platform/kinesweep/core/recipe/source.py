@@ -17,7 +17,16 @@ class PoseTsvConfig(Frozen):
     test: str | None = Field(None, description="TSV of the test split.")
     root: str | None = Field(
         None,
-        description="Folder that media paths are relative to; default: the folder of each TSV.",
+        description="Folder that media paths are relative to; default: the folder of each TSV."
+        " `{estimator}` in it stands for `features.estimator`.",
+    )
+    videos: str | None = Field(
+        None,
+        description="Folder of the videos, or of folders of pictures, that media paths name; their"
+        " poses are estimated into `root` before they are extracted.",
+    )
+    fps: float | None = Field(
+        None, gt=0, description="Frames a second of folders of pictures below `videos`."
     )
     times: Literal["ms", "frames"] = Field(
         "ms", description="Unit of the columns of start and end."
@@ -37,6 +46,12 @@ class PoseTsvConfig(Frozen):
             raise ValueError("names no split; give at least one of train, validation, test")
         return self
 
+    @model_validator(mode="after")
+    def _poses_have_a_place(self) -> "PoseTsvConfig":
+        if self.videos is not None and self.root is None:
+            raise ValueError("`videos` needs `root`, the folder that their poses are written to")
+        return self
+
     @property
     def splits(self) -> dict[str, str]:
         """Split → TSV, for the splits that the corpus has."""
@@ -47,6 +62,11 @@ class PoseFeaturesConfig(Frozen):
     """Features of a pose: chosen points, normalised by the shoulders, flattened."""
 
     kind: Literal["pose"] = Field("pose", description="What is computed from a clip.")
+    estimator: str | None = Field(
+        None,
+        pattern=r"^[\w.-]+$",
+        description="Whose poses are read, where `source.root` has a folder for each.",
+    )
     points: Literal["holistic_178", "all"] = Field(
         "holistic_178",
         description="`holistic_178`: 8 body, 128 face contour and 42 hand points of MediaPipe"

@@ -15,7 +15,7 @@ from kinesweep.core.errors import InputError
 from kinesweep.sources.prepare.csl_daily import read_csl_daily
 from kinesweep.sources.prepare.generic import read_generic
 from kinesweep.sources.prepare.how2sign import read_how2sign
-from kinesweep.sources.prepare.media import ESTIMATE, unestimated
+from kinesweep.sources.prepare.media import unestimated
 from kinesweep.sources.prepare.openasl import read_openasl
 from kinesweep.sources.prepare.phoenix import read_phoenix
 from kinesweep.sources.prepare.rows import Annotation
@@ -111,8 +111,8 @@ def _no_poses(lost: list[str], filmed: int, poses: Path) -> InputError:
     text = f"none of {len(lost)} pose files is in `{poses}`; looked for `{first}` …"
     if filmed:
         text += (
-            f" {filmed} clips are there as videos or frames: estimate their poses first, of videos"
-            f" with `{ESTIMATE} {poses}`"
+            f" {filmed} clips are there as videos or frames: estimate their poses first, with"
+            f" `kinesweep estimate {poses} --out {poses}`"
         )
     return InputError(text)
 

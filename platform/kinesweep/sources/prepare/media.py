@@ -3,12 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
+from kinesweep.core.media import VIDEOS, holds_pictures
 from kinesweep.sources.prepare.rows import PoseFile
-
-VIDEOS = (".mp4", ".mkv", ".mov", ".avi", ".webm", ".flv", ".wmv")
-FRAMES = frozenset({".png", ".jpg", ".jpeg"})
-ESTIMATE = "videos_to_poses --format mediapipe --recursive --directory"
-"""Writes a pose file beside each video below a folder; of pose-format, with mediapipe installed."""
 
 
 def unestimated(root: Path, files: Iterable[PoseFile]) -> str | None:
@@ -18,13 +14,6 @@ def unestimated(root: Path, files: Iterable[PoseFile]) -> str | None:
         for name in (stem.with_name(stem.name + suffix) for suffix in VIDEOS):
             if (root / name).is_file():
                 return str(name)
-        if _has_frames(root / stem):
+        if holds_pictures(root / stem):
             return f"{stem}/"
     return None
-
-
-def _has_frames(folder: Path) -> bool:
-    """Whether pictures lie in a folder; few entries are looked at."""
-    if not folder.is_dir():
-        return False
-    return any(path.suffix.lower() in FRAMES for path in folder.iterdir())

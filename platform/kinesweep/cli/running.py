@@ -1,0 +1,44 @@
+"""The verb that goes the whole way of one recipe."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kinesweep.cli.data import RecipeArgument
+from kinesweep.cli.output import DryRun, JsonOption, Overrides, emit, say, verb
+
+
+@verb
+def run(
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    split: Annotated[str, typer.Option(help="Scored at the end.")] = "test",
+    folder: Annotated[Path | None, typer.Option(help="Run folder; default: by identity.")] = None,
+    dry_run: DryRun = False,
+    json_line: JsonOption = False,
+) -> None:
+    """Estimate poses (where the corpus is videos), extract, train, evaluate: one recipe, one call.
+
+    What is done is not done again, so the same call goes on after any kill.
+
+    Example: kinesweep run jobs/recipes/sample.yaml training.max_steps=200 --split validation
+    """
+    from kinesweep.cli import workflows
+    from kinesweep.cli.evaluating import evaluate_folder
+
+    if dry_run:
+        from kinesweep.cli.dry import dry_evaluate, dry_train
+
+        done, expected = dry_train(recipe, overrides or [], on_ray=True)
+        dry_evaluate(done.folder, split, [])
+        say(expected.line())
+        emit({"run": done.to_json(), "expected_s": vars(expected)}, json_line)
+        return
+    settings = workflows.load_recipe(recipe, overrides)
+    result = workflows.train_recipe(settings, folder, overwrite=False, on_ray=True)
+    say(f"{result.status} after {result.step} steps: {result.folder}")
+    evaluation, _ = evaluate_folder(result.folder, split, [], None)
+    for metric, value in evaluation.scores.items():
+        say(f"{split} {metric} {value:.3f}  {evaluation.signatures.get(metric, '')}")
+    emit({"run": result.to_json(), "split": split, "scores": evaluation.scores}, json_line)

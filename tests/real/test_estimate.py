@@ -1,0 +1,189 @@
+"""Real videos to poses by MediaPipe in its own environment, and on to sentences, verb by verb."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kinesweep.features.estimators import find_estimator
+from kinesweep.features.estimators.conformance import EstimatorContract
+from kinesweep.features.estimators.environment import environment_python
+from kinesweep.sources.pose_file import read_pose
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = Path(os.environ.get("KINESWEEP_REAL_DATA", ROOT.parent / "shared" / "data")).absolute()
+CLIPS = DATA / "how2sign-clips"
+FILM = DATA / "pose-files" / "pose" / "test_video.mp4"
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not CLIPS.is_dir(), reason=f"no real data in {DATA}"),
+]
+SHOULDERS = (11, 12)
+BODY = slice(0, 33)
+Verb = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state folder of this module, where MediaPipe's environment is made once."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def kinesweep(home: Path) -> Verb:
+    """A verb as a command; its line of JSON."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "MLFLOW_"))}
+    env |= {"KINESWEEP_HOME": str(home), "OMP_NUM_THREADS": "1"}
+
+    def call(*words: object, code: int = 0) -> dict[str, Any]:
+        command = [sys.executable, "-m", "kinesweep", *map(str, words), "--json"]
+        done = subprocess.run(command, env=env, cwd=home, capture_output=True, text=True)
+        assert done.returncode == code, done.stderr[-3000:]
+        lines = done.stdout.splitlines()
+        return {"said": done.stderr, **(json.loads(lines[-1]) if lines else {})}
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def films(home: Path) -> Path:
+    """The eight clips, the short film, one that is cut off, and one that is none."""
+    folder = home / "films"
+    (folder / "more").mkdir(parents=True)
+    for path in sorted((CLIPS / "video").glob("*.mp4")):
+        (folder / path.name).symlink_to(path)
+    (folder / "more" / FILM.name).symlink_to(FILM)
+    whole = FILM.read_bytes()
+    (folder / "more" / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    (folder / "more" / "text.mp4").write_text("This is no video.\n" * 100)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def estimated(kinesweep: Verb, films: Path) -> dict[str, Any]:
+    return kinesweep("estimate", films, "--out", films.parent / "poses")
+
+
+def test_every_video_has_its_poses(estimated: dict[str, Any], films: Path) -> None:
+    assert (estimated["written"], estimated["kept"]) == (9, 0)
+    assert set(estimated["failed"]) == {"more/cut.mp4", "more/text.mp4"}
+    assert estimated["failed"]["more/text.mp4"][0] == "not_a_video"
+    assert estimated["failed"]["more/cut.mp4"][0] in ("truncated", "not_a_video")
+    assert "2 failed" in estimated["said"]
+    note = json.loads((films.parent / "poses/more/test_video.pose.json").read_text())
+    assert (note["width"], note["height"], note["frames"]) == (540, 720, 58)
+    assert note["fps"] == pytest.approx(29.9167, abs=1e-3)
+    assert (note["estimator"], note["requirements"][0]) == ("mediapipe", "mediapipe==0.10.21")
+
+
+@pytest.mark.usefixtures("estimated")
+def test_points_are_those_of_the_corpus(films: Path) -> None:
+    videos = sorted((CLIPS / "video").glob("*.mp4"))
+    assert len(videos) == 8
+    for video in videos:
+        ours = read_pose(films.parent / "poses" / f"{video.stem}.pose")
+        theirs = read_pose(CLIPS / "pose" / f"{video.stem}.pose")
+        assert ours.layout == theirs.layout and ours.fps == theirs.fps
+        assert ours.points_TPJC.shape == theirs.points_TPJC.shape
+        a_TJ2, b_TJ2 = (p.points_TPJC[:, 0, BODY, :2] for p in (ours, theirs))
+        found_TJ = (ours.confidence_TPJ[:, 0, BODY] > 0) & (theirs.confidence_TPJ[:, 0, BODY] > 0)
+        left, right = (b_TJ2[:, joint] for joint in SHOULDERS)
+        width_T1 = np.linalg.norm(left - right, axis=1)[:, None]
+        apart_TJ = np.linalg.norm(a_TJ2 - b_TJ2, axis=2) / width_T1
+        assert np.median(apart_TJ[found_TJ]) < 0.02, video.name
+
+
+@pytest.mark.usefixtures("estimated")
+def test_a_second_call_does_nothing(kinesweep: Verb, films: Path) -> None:
+    for name in ("cut.mp4", "text.mp4"):
+        (films / "more" / name).unlink()
+    before = {path: path.stat().st_mtime_ns for path in (films.parent / "poses").rglob("*.pose")}
+    began = time.monotonic()
+    again = kinesweep("estimate", films, "--out", films.parent / "poses")
+    seconds = time.monotonic() - began
+    assert (again["written"], again["kept"], again["failed"]) == (0, 9, {})
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert seconds < 5
+
+
+@pytest.mark.usefixtures("estimated")
+def test_as_fast_as_the_command_of_pose_format(
+    kinesweep: Verb, films: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same file in turn, one core each; figures are printed."""
+    monkeypatch.setenv("KINESWEEP_HOME", str(home))
+    spec = find_estimator("mediapipe")
+    command = environment_python(spec.name, spec.requirements).with_name("video_to_pose")
+    film = max(films.glob("*.mp4"), key=lambda path: path.stat().st_size)
+    core = min(os.sched_getaffinity(0))
+    rates: dict[str, list[float]] = {"kinesweep": [], "video_to_pose": []}
+    for turn in range(2):
+        out = home / f"turn-{turn}"
+        told = kinesweep("estimate", film, "--out", out)
+        rates["kinesweep"].append(told["frames"] / told["seconds"])
+        began = time.monotonic()
+        subprocess.run(
+            ["taskset", "-c", str(core), command, "-i", film, "-o", home / "theirs.pose"],
+            check=True,
+            capture_output=True,
+        )
+        rates["video_to_pose"].append(told["frames"] / (time.monotonic() - began))
+    print({name: [round(rate, 1) for rate in found] for name, found in rates.items()})
+    assert max(rates["kinesweep"]) >= max(rates["video_to_pose"])
+
+
+@pytest.mark.usefixtures("estimated")
+def test_video_in_sentence_out(kinesweep: Verb, films: Path, home: Path) -> None:
+    """The chain of README: one recipe whose corpus is films, then its bundle."""
+    lines = (CLIPS / "manifest.tsv").read_text(encoding="utf-8").splitlines()
+    rows = [dict(zip(lines[0].split("\t"), line.split("\t"), strict=True)) for line in lines[1:]]
+    filmed = [row for row in rows if row["video"]]
+    for split, own in (("train", filmed), ("validation", filmed[:2])):
+        table = [f"{row['id']}-{split}\t{row['id']}.mp4\t{row['text']}" for row in own]
+        text = "\n".join(["id\tsignal\toutput", *table]) + "\n"
+        (home / f"{split}.tsv").write_text(text, encoding="utf-8")
+    recipe = (
+        "name: filmed\n"
+        "source: {kind: pose_tsv, train: train.tsv, validation: validation.tsv,\n"
+        "  videos: films, root: by/mediapipe}\n"
+        "batch: {clips: 8}\n"
+        "model:\n"
+        "  encoder: {kind: linear}\n"
+        "  backbone:\n"
+        "    kind: seq2seq\n"
+        "    scratch: {architecture: m2m_100, d_model: 64, encoder_layers: 1, decoder_layers: 1,\n"
+        "      encoder_attention_heads: 4, decoder_attention_heads: 4, encoder_ffn_dim: 128,\n"
+        "      decoder_ffn_dim: 128}\n"
+        "  tokenizer: {kind: train, algorithm: word, size: 256}\n"
+        "training: {learning_rate: 3.0e-3, max_steps: 150, eval_steps: 50, seed: 1}\n"
+        "generation: {num_beams: 1, max_new_tokens: 40}\n"
+        "tracking: none\n"
+    )
+    (home / "filmed.yaml").write_text(recipe)
+    done = kinesweep("run", "filmed.yaml", "--split", "validation")
+    assert "8 videos: 8 to estimate" in done["said"]
+    assert "8 videos: 0 to estimate" in kinesweep("extract", "filmed.yaml")["said"]
+    kinesweep("export", done["run"]["folder"], "bundle")
+    poses = [home / "by/mediapipe" / f"{row['id']}.pose" for row in filmed]
+    told = kinesweep("translate", "bundle", *poses)
+    said = [text for name, text in told.items() if name != "said"]
+    assert len(said) == 8
+    right = sum(text == row["text"] for text, row in zip(said, filmed, strict=True))
+    assert right >= 6, "eight sentences are learnt by heart"
+
+
+class TestMediapipe(EstimatorContract):
+    name = "mediapipe"
+    video = FILM
+    other = CLIPS / "video" / "_15CDIexNDM_5-5-rgb_front.mp4"
+
+    @pytest.fixture(autouse=True)
+    def _at_home(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("KINESWEEP_HOME", str(home))

@@ -1,0 +1,123 @@
+"""Features are searched like any other choice: each extracted once, each trial on its own."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from corpus import tiny_corpus, tiny_recipe
+from kinesweep.core.config import validate
+from kinesweep.core.errors import ConfigError, StoreError
+from kinesweep.core.recipe import Recipe
+from kinesweep.store import Store
+from kinesweep.store.build import extract_locally
+from kinesweep.sweeps.loading import load_space
+from kinesweep.sweeps.space import SearchSpace
+from kinesweep.sweeps.stores import extract_all
+from kinesweep.sweeps.sweep import Sweep, run_sweep
+from kinesweep.training.model_folder import read_recipe
+from sweeping import RATE, Here, OpenTimed
+
+ESTIMATOR = "features.estimator"
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Recipe:
+    """Poses by two estimators, one of which sees the same in every clip of a split."""
+    corpus = tiny_corpus(tmp_path)
+    for name in ("seeing", "blind"):
+        shutil.copytree(corpus / "poses", tmp_path / f"by/{name}/poses")
+    for split in sorted((tmp_path / "by/blind/poses").iterdir()):
+        first, *others = sorted(split.glob("*.pose"))
+        for path in others:
+            shutil.copyfile(first, path)
+    made = tiny_recipe(corpus, tmp_path / "stores")
+    plain = made.model_dump(mode="json")
+    plain["source"]["root"] = str(tmp_path / "by/{estimator}")
+    plain["features"]["estimator"] = "seeing"
+    return validate(Recipe, plain, "two estimators")
+
+
+def space(**parameters: object) -> SearchSpace:
+    plain = {
+        "question": "Whose poses?",
+        "recipe": "tiny.yaml",
+        "search": {"kind": "grid"},
+        "scheduler": {"kind": "none"},
+        "finalists": {"count": 1, "seeds": [1, 2]},
+        "baseline": False,
+        "parameters": parameters
+        or {ESTIMATOR: {"choices": ["seeing", "blind"], "role": "scientific"}},
+    }
+    return validate(SearchSpace, plain, "the space")
+
+
+def test_each_estimator_is_extracted_once_and_compared(recipe: Recipe, tmp_path: Path) -> None:
+    extracted: list[str] = []
+
+    def extract(asked: Recipe) -> Store:
+        extracted.append(str(asked.features.estimator))
+        return extract_locally(asked)
+
+    asked = space()
+    stores = extract_all(asked, recipe, extract)
+    assert sorted(extracted) == ["blind", "seeing"]
+    assert len(stores.fingerprints) == 2 and stores.base is stores.of(recipe)
+    log = OpenTimed(tmp_path / "times")
+    sweep = Sweep(asked, recipe, stores, tmp_path / "sweep", log, print, Here)
+    outcome = run_sweep(sweep)
+    assert sorted(outcome.levels.values()) == [f"estimator={name}" for name in ("blind", "seeing")]
+    assert {tuple(line.scores) for line in outcome.ranking} == {(1, 2)}, "the same seeds"
+    used = {}
+    for folder in sorted((sweep.folder / "runs").glob("*/best")):
+        own = read_recipe(folder)
+        features = json.loads((folder / "features.json").read_text())
+        used[own.features.estimator] = features["store_fingerprint"]
+    assert used == {
+        name: stores.of(validate(Recipe, _with(recipe, name), "")).fingerprint
+        for name in ("seeing", "blind")
+    }
+
+
+def _with(recipe: Recipe, estimator: str) -> dict[str, object]:
+    plain = recipe.model_dump(mode="json")
+    plain["features"]["estimator"] = estimator
+    return plain
+
+
+def test_other_sentences_are_not_compared(recipe: Recipe, tmp_path: Path) -> None:
+    (clip, *_) = sorted((tmp_path / "by/blind/poses/validation").glob("*.pose"))
+    clip.unlink()
+    loose = recipe.model_copy(
+        update={"store": recipe.store.model_copy(update={"max_dropped_share": 0.5})}
+    )
+    with pytest.raises(StoreError, match=f"1 are in one of both alone, such as `{clip.stem}"):
+        extract_all(space(), loose, extract_locally)
+
+
+def test_what_the_recipe_must_say(recipe: Recipe) -> None:
+    for changes in ({"estimator": None}, {}):
+        plain = recipe.model_dump(mode="json")
+        plain["features"] |= changes
+        if not changes:
+            plain["source"]["root"] = "poses"
+        with pytest.raises(ConfigError, match="belong together"):
+            validate(Recipe, plain, "")
+    assert recipe.portable().corpus.root is None
+    assert str(recipe.corpus.root).endswith("by/seeing")
+
+
+def test_features_need_choices(recipe: Recipe, tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(recipe.model_dump_json())
+    wanted = {
+        "features.stride": {"int": [1, 3]},
+        RATE: {"log": [1e-4, 1e-3]},
+    }
+    plain = space(**{RATE: {"choices": [1e-3]}}).model_dump(mode="json", by_alias=True)
+    plain |= {"parameters": wanted, "search": {"kind": "random", "trials": 2}}
+    (tmp_path / "space.yaml").write_text(
+        validate(SearchSpace, plain, "").model_dump_json(by_alias=True)
+    )
+    with pytest.raises(ConfigError, match=r"features\.stride.*needs `choices`"):
+        load_space(tmp_path / "space.yaml", [], tmp_path)
