@@ -32,7 +32,7 @@ RATE = "training.learning_rate"
 
 
 class TimedLog(NullRunLog):
-    """Notes when a run trained its steps and where; each line `{"step", "time", "pid"}`."""
+    """Notes when a run trained its steps and where; each line `{"step", "time", "pid", "node"}`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -47,7 +47,15 @@ class TimedLog(NullRunLog):
 
     def _note(self, what: dict[str, Any]) -> None:
         with self._path.open("a") as file:
-            file.write(json.dumps({**what, "time": time.time(), "pid": os.getpid()}) + "\n")
+            own = {"time": time.time(), "pid": os.getpid(), "node": _node()}
+            file.write(json.dumps({**what, **own}) + "\n")
+
+
+def _node() -> str:
+    """Ray's name of the node that this process is on; empty without Ray."""
+    import ray
+
+    return ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,15 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
+
 from kinesweep.core.errors import ClipError
+
+_NETWORK = (
+    *("nfs", "cifs", "smb", "lustre", "gpfs", "beegfs", "glusterfs", "fuse.glusterfs", "ceph"),
+    *("afs", "9p", "panfs", "wekafs", "fuse.sshfs", "fuse.ceph", "pvfs", "orangefs"),
+)
+"""How names of network file systems begin."""
 
 
 def state_home() -> Path:
@@ -23,6 +31,14 @@ def bytes_below(folder: Path) -> int:
             with suppress(FileNotFoundError):
                 total += os.stat(os.path.join(place, name)).st_size
     return total
+
+
+def network_filesystem(path: Path) -> str:
+    """Kind of the network file system that a path lies on, there or not; empty on a local disk."""
+    mounts = {disk.mountpoint: disk.fstype for disk in psutil.disk_partitions(all=True)}
+    place = Path(os.path.realpath(path))
+    own = next((mounts[str(p)] for p in (place, *place.parents) if str(p) in mounts), "")
+    return own if own.lower().startswith(_NETWORK) else ""
 
 
 def inside(root: Path, relative: str) -> Path:

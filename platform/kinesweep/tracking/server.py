@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from kinesweep.core.errors import TrackingError
+from kinesweep.core.paths import network_filesystem
 from kinesweep.tracking.services import Service, recorded, start, starting, stop, wait_until
 
 NAME = "mlflow"
@@ -54,6 +55,7 @@ def start_server(
     with starting(home, NAME):
         last = recorded(home, NAME)
         store = _choose_store(home, backend_store, running=last is not None and last.alive)
+        _check_place(store)
         if last is not None and last.alive:
             if port is not None and last.address != _address(port):
                 raise TrackingError(
@@ -123,6 +125,24 @@ def _choose_store(home: Path, wanted: str | None, running: bool) -> str:
     noted.touch(mode=0o600)
     noted.write_text(store, encoding="utf-8")
     return store
+
+
+def _check_place(store: str) -> None:
+    """Refuses SQLite where its locks mean nothing.
+
+    Raises:
+        TrackingError: the file would lie on a network file system.
+    """
+    if not store.startswith("sqlite:///"):
+        return
+    path = Path(store.removeprefix("sqlite:///"))
+    kind = network_filesystem(path)
+    if kind:
+        raise TrackingError(
+            f"MLflow's database `{path}` would lie on a network file system ({kind}), where SQLite"
+            " loses data. Give a file of this machine (`kinesweep up --backend-store"
+            " sqlite:////var/tmp/mlflow.db`) or PostgreSQL (`--backend-store postgresql://…`)"
+        )
 
 
 def _address(port: int) -> str:

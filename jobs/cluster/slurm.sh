@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# A sweep on SLURM, on one node or on many that see the same folder:
+#
+#   sbatch --nodes=4 --gres=gpu:4 jobs/cluster/slurm.sh search_spaces/sample.yaml [overrides …]
+#
+# Two minutes before its time is up the job puts itself into the queue again, and goes on from its
+# journal and checkpoints; so does a new sbatch of the same line after scancel or a dead node.
+# Kinesweep must be installed in $KINESWEEP_VENV (default: .venv here); nothing is downloaded.
+# `ray symmetric-run` stops every Ray of yours on its nodes at the end: take whole nodes, as below.
+#SBATCH --job-name=kinesweep
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --exclusive
+#SBATCH --time=24:00:00
+#SBATCH --signal=B:USR1@120
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --output=kinesweep-%j.log
+set -euo pipefail
+[ $# -ge 1 ] || { echo "give a search space: sbatch jobs/cluster/slurm.sh SPACE" >&2; exit 2; }
+
+export PATH="${KINESWEEP_VENV:-$PWD/.venv}/bin:$PATH"
+export KINESWEEP_HOME="${KINESWEEP_HOME:-$PWD/.kinesweep}"
+export HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
+# Ray's own files stay on each node, apart from those of other jobs and other people.
+export RAY_TMPDIR="${TMPDIR:-/tmp}/kinesweep-$(id -u)-$SLURM_JOB_ID"
+# Whoever reaches Ray's ports needs this token, which lies in the shared folder, for you alone.
+export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$KINESWEEP_HOME/services/ray_token"
+if [ ! -s "$RAY_AUTH_TOKEN_PATH" ]; then
+  (umask 077 && mkdir -p "$KINESWEEP_HOME/services" &&
+    head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n' > "$RAY_AUTH_TOKEN_PATH")
+fi
+srun --ntasks-per-node=1 mkdir -p "$RAY_TMPDIR"
+
+# Six ports in a row that no other job of this machine computes.
+port=$((20000 + 6 * ((SLURM_JOB_ID * 7 + $(id -u)) % 2000)))
+head=127.0.0.1
+if [ "$SLURM_JOB_NUM_NODES" -gt 1 ]; then
+  first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+  head=$(getent ahostsv4 "$first" | awk '{ print $1; exit }')
+fi
+cores=${SLURM_CPUS_PER_TASK:-$SLURM_CPUS_ON_NODE}
+
+again() {
+  echo "the time is nearly up: job $SLURM_JOB_ID goes into the queue again"
+  scontrol requeue "$SLURM_JOB_ID"
+}
+trap again USR1
+
+srun --kill-on-bad-exit=1 ray symmetric-run --address "$head:$port" \
+  --min-nodes "$SLURM_JOB_NUM_NODES" --num-cpus "$cores" --disable-usage-stats \
+  --dashboard-port $((port + 1)) --ray-client-server-port $((port + 2)) \
+  --dashboard-agent-listen-port $((port + 3)) --metrics-export-port $((port + 4)) \
+  -- env RAY_ADDRESS="$head:$port" kinesweep sweep "$1" --resume "${@:2}" &
+wait $!

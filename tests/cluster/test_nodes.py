@@ -1,0 +1,93 @@
+"""Two Ray nodes with addresses of their own: a sweep uses both, and both find the features."""
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sweeping import make_lab, times
+
+pytestmark = pytest.mark.slow
+NODES = """
+import ray
+ray.init(log_to_driver=False)
+print(*sorted(n["NodeManagerAddress"] for n in ray.nodes() if n["Alive"]))
+"""
+
+
+@pytest.fixture
+def environment() -> Iterator[dict[str, str]]:
+    """Variables under which two nodes run, with Ray's files in a short path of their own."""
+    folder = Path(tempfile.mkdtemp(prefix="ks-"))
+    (folder / "token").write_text(secrets.token_hex(32))
+    env = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
+    own = {
+        "RAY_TMPDIR": str(folder),
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(folder / "token"),
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    }
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        own["RAY_ADDRESS"] = f"127.0.0.1:{probe.getsockname()[1]}"
+    yield env | own
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def two_nodes(environment: dict[str, str]) -> Iterator[dict[str, str]]:
+    address = environment["RAY_ADDRESS"]
+    ray = str(Path(sys.executable).with_name("ray"))
+    env = {k: v for k, v in environment.items() if k != "RAY_ADDRESS"}
+    common = [ray, "start", "--block", "--num-cpus=1", "--disable-usage-stats"]
+    head = [*common, "--head", "--node-ip-address=127.0.0.1", f"--port={address.split(':')[1]}"]
+    head += ["--include-dashboard=false"]
+    second = [*common, "--node-ip-address=127.0.0.2", f"--address={address}"]
+    running = []
+    try:
+        for command in (head, second):
+            running.append(subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL))
+            time.sleep(5)
+        for _ in range(12):
+            found = subprocess.run(
+                [sys.executable, "-c", NODES], env=environment, capture_output=True, text=True
+            ).stdout.split()
+            if found == ["127.0.0.1", "127.0.0.2"]:
+                break
+        assert found == ["127.0.0.1", "127.0.0.2"]
+        yield environment
+    finally:
+        for process in reversed(running):
+            process.terminate()
+            process.wait(60)
+
+
+def test_a_sweep_uses_both(two_nodes: dict[str, str], tmp_path: Path) -> None:
+    made = make_lab(tmp_path, training={"max_steps": 60, "eval_steps": 20})
+    recipe, space = tmp_path / "recipe.json", tmp_path / "space.json"
+    plan = {
+        "search": {"kind": "random", "trials": 6},
+        "finalists": {"count": 2, "seeds": [1, 2]},
+        "baseline": False,
+        "sanity": [],
+    }
+    recipe.write_text(made.recipe.model_dump_json())
+    space.write_text(made.space(**plan).model_dump_json(by_alias=True))
+    space.with_suffix(".store").write_text(json.dumps(str(made.store.folder)))
+    command = [sys.executable, "-m", "sweeping", *map(str, (tmp_path / "sweep", recipe, space))]
+    done = subprocess.run(command, env=two_nodes, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr[-3000:]
+    runs = times(tmp_path / "sweep")
+    assert len(runs) == 6 + 4
+    nodes = {run: {row["node"] for row in rows} for run, rows in runs.items()}
+    assert all(len(found) == 1 for found in nodes.values())
+    assert len(set.union(*nodes.values())) == 2, "one of two nodes stood idle"
