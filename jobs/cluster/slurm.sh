@@ -30,12 +30,27 @@ if [ ! -s "$RAY_AUTH_TOKEN_PATH" ]; then
   (umask 077 && mkdir -p "$KINESWEEP_HOME/services" &&
     head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n' > "$RAY_AUTH_TOKEN_PATH")
 fi
-srun --ntasks-per-node=1 mkdir -p "$RAY_TMPDIR"
+# A job that was killed may have left its Ray behind, and a second one would not start beside it.
+clean() {
+  for old in "${RAY_TMPDIR%-*}"-*; do
+    [ -d "$old" ] || continue
+    if [ "$old" != "$RAY_TMPDIR" ] && [ -n "$(squeue --noheader --jobs "${old##*-}" 2>/dev/null)" ]; then
+      continue  # of a job that goes on
+    fi
+    pkill -KILL -u "$(id -u)" -f -- "$old/" && sleep 2
+    rm -rf "$old"
+  done
+  mkdir -p "$RAY_TMPDIR"
+}
+export -f clean
+srun --ntasks-per-node=1 bash -c clean
 
 # Six ports in a row that no other job of this machine computes.
 port=$((20000 + 6 * ((SLURM_JOB_ID * 7 + $(id -u)) % 2000)))
 head=127.0.0.1
-if [ "$SLURM_JOB_NUM_NODES" -gt 1 ]; then
+if [ "$SLURM_JOB_NUM_NODES" -eq 1 ]; then
+  export RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0  # else Ray would listen on an outer address
+else
   first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
   head=$(getent ahostsv4 "$first" | awk '{ print $1; exit }')
 fi

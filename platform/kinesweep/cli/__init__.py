@@ -41,6 +41,7 @@ for verb in (
     *(converting.convert, about.schema, about.doctor),
 ):
     app.command()(verb)
+app.command(name="import")(estimating.import_poses)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from kinesweep.cli.output import JsonOption, emit, verb
-from kinesweep.core.errors import InputError
+from kinesweep.cli.output import JsonOption, emit, progress, say, verb
+from kinesweep.core.errors import ClipError, InputError
 
 
 @verb
@@ -40,3 +40,58 @@ def estimate(
     emit({**vars(done), "reasons": done.reasons, "folder": str(out)}, json_line)
     if done.failed and not done.written and not done.kept:
         raise InputError(f"none of {len(found)} videos could be estimated")
+
+
+@verb
+def import_poses(
+    outputs: Annotated[
+        list[Path], typer.Argument(help="Files, or folders of them.", show_default=False)
+    ],
+    estimator: Annotated[
+        str,
+        typer.Option(
+            help="Who wrote them: openpose, openpose_135, alphapose, mmpose, openpifpaf.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the `.pose` files.", show_default=False)],
+    fps: Annotated[float, typer.Option(help="Of the videos.", show_default=False)],
+    size: Annotated[str, typer.Option(help="Of the videos: 1280x720.", show_default=False)],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    json_line: JsonOption = False,
+) -> None:
+    """Turn what an estimator wrote elsewhere into pose files.
+
+    Files that cannot be used are counted with their reasons; exits with 2 when none can.
+
+    Example: kinesweep import --estimator openpose OUTPUTS --out POSES --fps 25 --size 1280x720
+    """
+    from kinesweep.features.estimators.outputs import Film, find_outputs, read_output
+
+    width, _, height = size.partition("x")
+    if not (width.isdigit() and height.isdigit() and fps > 0):
+        raise InputError(f"`--fps {fps:g} --size {size}` must be like `--fps 25 --size 1280x720`")
+    film, found = Film(fps, int(width), int(height)), find_outputs(estimator, outputs)
+    there = [clip for clip in found if (out / f"{clip}.pose").exists()]
+    if there and not overwrite:
+        raise InputError(
+            f"`{out}` holds `{there[0]}.pose` already; give `--overwrite`, or a folder"
+        )
+    failed: dict[str, str] = {}
+    with progress("import") as update:
+        for number, (clip, path) in enumerate(found.items(), 1):
+            try:
+                pose = read_output(estimator, path, film)
+            except ClipError as error:
+                failed[clip] = str(error)
+                say(f"{error.reason}  {error}")
+                continue
+            target = out / f"{clip}.pose"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("wb") as file:
+                pose.write(file)
+            update(number, len(found))
+    say(f"{len(found) - len(failed)} written, {len(failed)} failed")
+    emit({"written": len(found) - len(failed), "failed": failed, "folder": str(out)}, json_line)
+    if len(failed) == len(found):
+        raise InputError(f"none of {len(found)} outputs could be used")

@@ -1,0 +1,157 @@
+"""Outputs of other estimators become pose files: frames by number, persons in order."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kinesweep.cli import main
+from kinesweep.core.errors import ClipError, InputError
+from kinesweep.core.recipe.source import PoseFeaturesConfig
+from kinesweep.features import build_features
+from kinesweep.features.estimators.outputs import READERS, Film, find_outputs, read_output
+from kinesweep.sources.pose_file import read_pose
+
+FILM = Film(25.0, 640, 480)
+POINTS = {"openpose": 137, "openpose_135": 135, "alphapose": 136, "mmpose": 133, "openpifpaf": 133}
+WIDTHS = {"openpose": 274, "openpose_135": 270, "alphapose": 272, "mmpose": 266, "openpifpaf": 266}
+"""As far as they are published, those of the predecessor."""
+
+
+def person(points: int, frame: int) -> Any:
+    """Points on a diagonal that moves with the frame; confidences fall."""
+    place = np.arange(points, dtype=np.float64)
+    return np.stack([10 + place + frame, 20 + 2 * place, 1 - place / 200], axis=1)
+
+
+def write_openpose(folder: Path, points: int) -> Path:
+    """Frames 0, 1 and 3; a second person in frame 1."""
+    parts = {"pose_keypoints_2d": 25, "face_keypoints_2d": 70}
+    hands = {"hand_left_keypoints_2d": 21, "hand_right_keypoints_2d": 21}
+    if points == 135:
+        parts = {"pose_keypoints_2d": 135, "face_keypoints_2d": 0}
+        hands = dict.fromkeys(hands, 0)
+    folder.mkdir(parents=True)
+    for frame in (0, 1, 3):
+        whole = person(points, frame)
+        own, at = {}, 0
+        for name, count in {**parts, **hands}.items():
+            own[name] = whole[at : at + count].ravel().tolist()
+            at += count
+        others = [own] if frame == 1 else []
+        path = folder / f"a_{frame:012d}_keypoints.json"
+        path.write_text(json.dumps({"people": [own, *others]}))
+    return folder
+
+
+def write(name: str, folder: Path) -> Path:
+    """The same poses as an estimator writes them."""
+    points = POINTS[name]
+    if name.startswith("openpose"):
+        return write_openpose(folder / "clip", points)
+    folder.mkdir(parents=True, exist_ok=True)
+    seen = {frame: [person(points, frame)] * (2 if frame == 1 else 1) for frame in (0, 1, 3)}
+    path = folder / "clip.json"
+    if name == "alphapose":
+        rows = [
+            {"image_id": f"{frame}.jpg", "keypoints": one.ravel().tolist(), "score": 1.0}
+            for frame, found in seen.items()
+            for one in found
+        ]
+        path.write_text(json.dumps(rows))
+    elif name == "mmpose":
+        frames = [
+            {
+                "frame_id": frame + 1,
+                "instances": [
+                    {"keypoints": one[:, :2].tolist(), "keypoint_scores": one[:, 2].tolist()}
+                    for one in found
+                ],
+            }
+            for frame, found in seen.items()
+        ]
+        path.write_text(json.dumps({"meta_info": {}, "instance_info": frames}))
+    else:
+        path = folder / "clip.mp4.openpifpaf.json"
+        rows = [
+            {"frame": frame + 1, "predictions": [{"keypoints": o.ravel().tolist()} for o in found]}
+            for frame, found in seen.items()
+        ]
+        path.write_text("\n".join(map(json.dumps, rows)) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_frames_persons_and_widths(name: str, tmp_path: Path) -> None:
+    output = write(name, tmp_path / "in")
+    assert find_outputs(name, [tmp_path / "in"]) == {"clip": output}
+    assert find_outputs(name, [output]) == {"clip": output}
+    with (tmp_path / "a.pose").open("wb") as file:
+        read_output(name, output, FILM).write(file)
+    pose = read_pose(tmp_path / "a.pose")
+    assert pose.points_TPJC.shape == (4, 1, POINTS[name], 2) and pose.fps == 25
+    assert (pose.confidence_TPJ[2] == 0).all(), "frame 2 is there, with nobody in it"
+    for frame in (0, 1, 3):
+        points_J3 = person(POINTS[name], frame)
+        found_J = pose.confidence_TPJ[frame, 0] > 0
+        assert found_J.sum() >= 130
+        wanted = points_J3[found_J, :2].astype(np.float32)
+        np.testing.assert_array_equal(pose.points_TPJC[frame, 0, found_J], wanted)
+    second = read_pose(tmp_path / "a.pose", person=1)
+    assert [bool(frame.any()) for frame in second.confidence_TPJ] == [False, True, False, False]
+    features = build_features(PoseFeaturesConfig(points="all", hide_legs=False))(pose)
+    assert features.shape == (4, WIDTHS[name])
+
+
+def test_names_of_other_layouts_come_from_the_output(tmp_path: Path) -> None:
+    names = ["left_shoulder", "right_shoulder", "nose"]
+    plain = {
+        "meta_info": {"keypoint_id2name": {str(n): name for n, name in enumerate(names)}},
+        "instance_info": [
+            {
+                "frame_id": 0,
+                "instances": [{"keypoints": [[0, 0]] * 3, "keypoint_scores": [1, 1, 1]}],
+            }
+        ],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(plain))
+    pose = read_output("mmpose", tmp_path / "a.json", FILM)
+    assert pose.header.components[0].points == names
+    del plain["meta_info"]
+    (tmp_path / "a.json").write_text(json.dumps(plain))
+    with pytest.raises(ClipError, match="is no output of mmpose"):
+        read_output("mmpose", tmp_path / "a.json", FILM)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "7", '{"frames": []}', '[{"image_id": 3}]'])
+@pytest.mark.parametrize("name", ["alphapose", "mmpose", "openpifpaf"])
+def test_bad_outputs(name: str, content: str, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(ClipError) as caught:
+        read_output(name, tmp_path / "a.json", FILM)
+    assert caught.value.reason == "bad_output"
+
+
+def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write("alphapose", tmp_path / "in/deep")
+    (tmp_path / "in/bad.json").write_text("{}")
+    words = ["import", str(tmp_path / "in"), "--estimator", "alphapose", "--fps", "25"]
+    words += ["--out", str(tmp_path / "out")]
+    told = call([*words, "--size", "640x480", "--json"], capsys)
+    assert (told["written"], list(told["failed"])) == (1, ["bad"])
+    assert (tmp_path / "out/deep/clip.pose").is_file()
+    for wrong in (["--size", "640x480"], ["--size", "large"]):
+        call([*words, *wrong], capsys, code=2)
+    call([*words, "--size", "640x480", "--overwrite"], capsys)
+    with pytest.raises(InputError, match="are not known"):
+        find_outputs("posenet", [tmp_path])
+
+
+def call(words: list[str], capsys: pytest.CaptureFixture[str], code: int = 0) -> Any:
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    said = capsys.readouterr()
+    assert (left.value.code or 0) == code, said.err
+    return json.loads(said.out.splitlines()[-1]) if "--json" in words else None
