@@ -27,7 +27,7 @@ def estimate(
     Beside each `.pose` stands a `.pose.json` with size, rate and estimator. Videos that cannot be
     used are counted with their reasons; exits with 2 when none can.
 
-    Example: kinesweep estimate .kinesweep/videos --out .kinesweep/poses
+    Example: kinesweep estimate .kinesweep/sample/films --out /tmp/kinesweep-poses
     """
     from kinesweep.cli.estimates import estimate_all
     from kinesweep.features.estimators import find_estimator
@@ -44,19 +44,20 @@ def estimate(
 
 @verb
 def import_poses(
-    outputs: Annotated[
-        list[Path], typer.Argument(help="Files, or folders of them.", show_default=False)
-    ],
     estimator: Annotated[
         str,
-        typer.Option(
+        typer.Argument(
             help="Who wrote them: openpose, openpose_135, alphapose, mmpose, openpifpaf.",
             show_default=False,
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder for the `.pose` files.", show_default=False)],
-    fps: Annotated[float, typer.Option(help="Of the videos.", show_default=False)],
-    size: Annotated[str, typer.Option(help="Of the videos: 1280x720.", show_default=False)],
+    outputs: Annotated[
+        Path, typer.Argument(help="A file, or a folder of them.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Argument(help="Folder for the `.pose` files.", show_default=False)],
+    film: Annotated[
+        str, typer.Argument(help="Size and rate of the videos: 1280x720@25.", show_default=False)
+    ],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
     json_line: JsonOption = False,
 ) -> None:
@@ -64,14 +65,11 @@ def import_poses(
 
     Files that cannot be used are counted with their reasons; exits with 2 when none can.
 
-    Example: kinesweep import --estimator openpose OUTPUTS --out POSES --fps 25 --size 1280x720
+    Example: kinesweep import openpose .kinesweep/sample/openpose /tmp/poses 640x480@12 --overwrite
     """
-    from kinesweep.features.estimators.outputs import Film, find_outputs, read_output
+    from kinesweep.features.estimators.outputs import find_outputs, parse_film, read_output
 
-    width, _, height = size.partition("x")
-    if not (width.isdigit() and height.isdigit() and fps > 0):
-        raise InputError(f"`--fps {fps:g} --size {size}` must be like `--fps 25 --size 1280x720`")
-    film, found = Film(fps, int(width), int(height)), find_outputs(estimator, outputs)
+    of, found = parse_film(film), find_outputs(estimator, [outputs])
     there = [clip for clip in found if (out / f"{clip}.pose").exists()]
     if there and not overwrite:
         raise InputError(
@@ -81,7 +79,7 @@ def import_poses(
     with progress("import") as update:
         for number, (clip, path) in enumerate(found.items(), 1):
             try:
-                pose = read_output(estimator, path, film)
+                pose = read_output(estimator, path, of)
             except ClipError as error:
                 failed[clip] = str(error)
                 say(f"{error.reason}  {error}")

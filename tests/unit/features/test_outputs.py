@@ -137,14 +137,13 @@ def test_bad_outputs(name: str, content: str, tmp_path: Path) -> None:
 def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write("alphapose", tmp_path / "in/deep")
     (tmp_path / "in/bad.json").write_text("{}")
-    words = ["import", str(tmp_path / "in"), "--estimator", "alphapose", "--fps", "25"]
-    words += ["--out", str(tmp_path / "out")]
-    told = call([*words, "--size", "640x480", "--json"], capsys)
+    words = ["import", "alphapose", str(tmp_path / "in"), str(tmp_path / "out")]
+    told = call([*words, "640x480@25", "--json"], capsys)
     assert (told["written"], list(told["failed"])) == (1, ["bad"])
     assert (tmp_path / "out/deep/clip.pose").is_file()
-    for wrong in (["--size", "640x480"], ["--size", "large"]):
-        call([*words, *wrong], capsys, code=2)
-    call([*words, "--size", "640x480", "--overwrite"], capsys)
+    for wrong in ("640x480@25", "640x480", "0x480@25", "640x480@0"):
+        call([*words, wrong], capsys, code=2)
+    call([*words, "640x480@25", "--overwrite"], capsys)
     with pytest.raises(InputError, match="are not known"):
         find_outputs("posenet", [tmp_path])
 

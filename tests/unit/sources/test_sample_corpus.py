@@ -4,12 +4,15 @@ import csv
 import hashlib
 import json
 
+import av
 import numpy as np
 import pytest
 from pose_format import Pose
 from pose_format.utils.generic import pose_hide_legs, reduce_holistic
 
 from kinesweep.core.errors import InputError
+from kinesweep.features.estimators.outputs import Film, read_output
+from kinesweep.sources.pose_file import read_pose
 from kinesweep.sources.sample import DEFAULT_CLIPS, SampleSummary, corpus, write_sample
 from kinesweep.sources.sample.corpus import COLUMNS
 from kinesweep.sources.sample.plan import SPLITS, plan_clips
@@ -189,3 +192,22 @@ def test_the_card_is_true_of_a_small_corpus_too(folder, summary):
     assert f"of whom {unseen} appear in test alone" in card
     assert f"clips {summary.clips}, seed {summary.seed}" in card
     assert "31 + 5 + 4 clips" in str(summary)
+
+
+def test_films_and_outputs_are_those_of_the_first_test_clips(folder):
+    films = sorted((folder / "films").glob("*.mp4"))
+    assert [film.stem for film in films] == [
+        path.stem for path in sorted((folder / "poses/test").glob("*.pose"))[:2]
+    ]
+    for film in films:
+        pose = read_pose(folder / "poses/test" / f"{film.stem}.pose")
+        with av.open(str(film)) as container:
+            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+            assert container.streams.video[0].average_rate == pose.fps
+        assert len(frames) == len(pose.points_TPJC)
+        x, y = pose.points_TPJC[0, 0, 0, :2].astype(int)
+        red, _, blue = frames[0][y, x].astype(int)
+        assert red > blue + 40, "there is skin where the nose is"
+        output = read_output("openpose", folder / "openpose" / film.stem, Film(12.0, 640, 480))
+        wrists = np.ma.getdata(output.body.data)[:, 0, [7, 4]]
+        np.testing.assert_allclose(wrists, pose.points_TPJC[:, 0, [15, 16], :2], atol=0.01)

@@ -40,6 +40,18 @@ class Film:
     height: int
 
 
+def parse_film(text: str) -> Film:
+    """`1280x720@25`.
+
+    Raises:
+        InputError: something else.
+    """
+    found = re.fullmatch(r"(\d+)x(\d+)@(\d+(?:\.\d+)?)", text)
+    if found is None or not all(float(part) > 0 for part in found.groups()):
+        raise InputError(f"`{text}` must be width, height and frames a second, as in 1280x720@25")
+    return Film(float(found[3]), int(found[1]), int(found[2]))
+
+
 def find_outputs(name: str, inputs: Sequence[Path]) -> dict[str, Path]:
     """Clip → its output, among files and below folders.
 

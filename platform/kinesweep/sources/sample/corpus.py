@@ -18,9 +18,11 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kinesweep.core.errors import InputError
 from kinesweep.sources.sample.body import render
+from kinesweep.sources.sample.films import write_film, write_openpose
 from kinesweep.sources.sample.layout import pose_bytes
 from kinesweep.sources.sample.motion import Noise, Pace, sign_motion
 from kinesweep.sources.sample.plan import SPLITS, SampleClip, plan_clips
@@ -36,6 +38,7 @@ COLUMNS = (
 )
 _SUMMARY = "sample.json"
 _CHUNK_CLIPS = 50
+_FILMS = 2
 _FEW_CLIPS = 300
 """Fewer are written by this process: starting others would take longer."""
 
@@ -71,6 +74,7 @@ def write_sample(
         (partial / "poses" / split).mkdir(parents=True)
         (partial / f"{split}.tsv").write_text(_table(plan, split), encoding="utf-8")
     frames, num_bytes = _write_poses(partial, plan, seed, workers)
+    _write_films(partial, plan, seed)
     summary = summarise(plan, seed, fingerprint, frames, num_bytes)
     (partial / "README.txt").write_text(summary.card(), encoding="utf-8")
     (partial / _SUMMARY).write_text(json.dumps(summary.as_dict(), indent=1) + "\n")
@@ -156,9 +160,23 @@ def _write_chunk(out: Path, chunk: list[SampleClip], seed: int) -> tuple[int, in
     return frames, num_bytes
 
 
+def _write_films(out: Path, plan: list[SampleClip], seed: int) -> None:
+    """The first test clips once more, as films and as another estimator's outputs."""
+    for clip in [clip for clip in plan if clip.split == "test"][:_FILMS]:
+        points, confidence = _points(clip, seed)
+        name = Path(clip.path).stem
+        write_film(out / "films" / f"{name}.mp4", points)
+        write_openpose(out / "openpose" / name, points, confidence)
+
+
 def _clip_file(clip: SampleClip, seed: int) -> tuple[bytes, int]:
     """The `.pose` file of a clip and its number of frames."""
+    points, confidence = _points(clip, seed)
+    return pose_bytes(points, confidence), len(points)
+
+
+def _points(clip: SampleClip, seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Points and confidences of a clip, as they are written."""
     rng = np.random.default_rng([seed, 2, clip.number])
     motion = sign_motion(clip.meaning.glosses(), clip.signer, rng, Pace(), Noise())
-    points, confidence = render(motion, clip.signer, rng, JITTER)
-    return pose_bytes(points, confidence), len(points)
+    return render(motion, clip.signer, rng, JITTER)
