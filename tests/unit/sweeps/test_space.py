@@ -25,7 +25,7 @@ ARCHITECTURE = "model.backbone.scratch.architecture"
         ({"training.seed": {"int": [1, 5]}}, "training.seed", "`role: noise`"),
         ({"training.seed": {"role": "noise", "choices": [1]}}, "training.seed", "two seeds"),
         ({RATE: {"role": "noise", "choices": [0.1, 0.2]}}, "learning_rate", "can be noise"),
-        ({"features.stride": {"int": [1, 2]}}, "features.stride", "cannot be searched"),
+        ({"features.stride": {"int": [1, 2]}}, "features.stride", "needs `choices`"),
         ({RATE: {"log": [0, 1]}}, "learning_rate", "above 0"),
         ({RATE: {"log": [2, 1]}}, "learning_rate", "must rise"),
         ({RATE: {}}, "learning_rate", "exactly one"),
