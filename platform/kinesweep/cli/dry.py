@@ -17,6 +17,7 @@ from pathlib import Path
 from kinesweep.batches.limits import num_frames, within
 from kinesweep.batches.plan import DEFAULT_MAX_FRAMES
 from kinesweep.cli import cluster
+from kinesweep.cli.estimates import left_to_estimate_s
 from kinesweep.cli.output import say
 from kinesweep.cli.sweeping import Order, SweepDone, run_in
 from kinesweep.cli.workflows import extract_features, model_folder, store_of
@@ -77,13 +78,15 @@ class Expected:
     """Seconds that the real thing takes at most, on processors like these.
 
     Attributes:
+        estimation: of the videos that have no poses yet.
         extraction: of the features that are not extracted yet.
         training: all steps.
         evaluations: those during training.
         decoding: validation with the recipe's beams, at the end.
     """
 
-    extraction: float
+    estimation: float = 0.0
+    extraction: float = 0.0
     training: float = 0.0
     evaluations: float = 0.0
     decoding: float = 0.0
@@ -100,7 +103,7 @@ def dry_extract(path: Path, overrides: Sequence[str]) -> Expected:
     """Extracts a few clips of a recipe's corpus."""
     real = load(Recipe, path, overrides).resolved(Path.cwd())
     _extract_small(path, overrides, dry_folder(f"{real.name}-extract"))
-    return Expected(_extraction_s(real))
+    return Expected(left_to_estimate_s(real), _extraction_s(real))
 
 
 def dry_train(path: Path, overrides: Sequence[str], on_ray: bool) -> tuple[RunResult, Expected]:
@@ -144,7 +147,8 @@ def _sweep_line(space: SearchSpace, run: Expected) -> str:
     trials = space.search.trials or math.prod(len(p.levels or ()) for p in choices)
     finals = (space.finalists.count + space.baseline) * max(1, len(space.final_seeds))
     seconds = run.training + run.evaluations
-    whole = (trials + finals) * seconds + finals * run.decoding + run.extraction
+    whole = (trials + finals) * seconds + finals * run.decoding
+    whole += run.estimation + run.extraction
     return (
         f"the real thing takes about {format_seconds(whole)} of runs at most, on CPUs like these:"
         f" {trials} trials and {finals} final runs of {format_seconds(seconds)}, as many at a time"
@@ -164,7 +168,7 @@ def dry_evaluate(place: Path, split: str, overrides: Sequence[str]) -> Expected:
     seconds = time.perf_counter() - began
     write_predictions(folder / "predictions.tsv", found.predictions)
     every = len(within(store.records(split), recipe.batch, split)[0])
-    return Expected(0.0, decoding=seconds * every / len(found.predictions))
+    return Expected(decoding=seconds * every / len(found.predictions))
 
 
 def _train_here(spec: RunSpec, open_log: Callable[[], RunLog]) -> RunResult:
@@ -194,14 +198,15 @@ def _extraction_s(real: Recipe) -> float:
 
 def _expected(real: Recipe, small: Store, pace: Pace) -> Expected:
     """What a run of a few clips says of the run with all of them; early stopping left aside."""
-    splits, training, search = describe_plan(real).splits, real.training, real.evaluation.search
-    clips, validation = splits["train"], splits["validation"]
+    training, search, source = real.training, real.evaluation.search, build_source(real.corpus)
+    clips, validation = (len(source.clips(split)) for split in ("train", "validation"))
     batch = real.batch.clips or _clips_in(real.batch.max_frames or DEFAULT_MAX_FRAMES, small)
     samples = min(batch, clips) * training.gradient_accumulation_steps * real.resources.workers
     scored = min(search.max_clips or validation, validation)
     few = len(small.records("validation"))
     evaluations = math.ceil(training.max_steps / training.eval_steps)
     return Expected(
+        estimation=left_to_estimate_s(real),
         extraction=_extraction_s(real),
         training=training.max_steps * pace.step_s * samples / pace.samples,
         evaluations=evaluations * pace.evaluation_s * scored / few,

@@ -1,13 +1,16 @@
 """Videos to poses, for the verb that does it and for recipes whose corpus is films."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 
 from kinesweep.cli import cluster
 from kinesweep.cli.output import progress, say
 from kinesweep.core.errors import InputError
 from kinesweep.core.recipe import Recipe
 from kinesweep.features.estimators import EstimatorSpec, find_estimator
+from kinesweep.sources import build_source
 from kinesweep.store.estimate import Estimated, estimate_videos
 from kinesweep.store.videos import Video, find_videos, is_done
 
@@ -43,14 +46,36 @@ def estimate_corpus(recipe: Recipe) -> None:
     Raises:
         InputError: there is no such estimator, or no video.
     """
-    from kinesweep.sources import build_source
+    if recipe.source.videos is not None:
+        estimate_all(_videos(recipe), _spec(recipe), recipe.source.fps)
 
+
+def left_to_estimate_s(recipe: Recipe) -> float:
+    """Seconds that the videos which are not estimated yet will take, as those before them did."""
+    if recipe.source.videos is None:
+        return 0.0
+    spec, fps = _spec(recipe), recipe.source.fps
+    videos = _videos(recipe)
+    done = [video for video in videos if is_done(video, spec, fps)]
+    took = [float(json.loads(video.note.read_text())["seconds"]) for video in done]
+    return (len(videos) - len(done)) * fmean(took or [0.0]) / cluster.cores()
+
+
+def _spec(recipe: Recipe) -> EstimatorSpec:
+    return find_estimator(recipe.features.estimator or DEFAULT)
+
+
+def _videos(recipe: Recipe) -> list[Video]:
+    """The videos of a recipe's clips.
+
+    Raises:
+        InputError: there is none.
+    """
     corpus = recipe.corpus
-    if corpus.videos is None:
-        return
     root, source = Path(corpus.root or "").absolute(), build_source(corpus)
     wanted = {root / clip.media for split in source.splits() for clip in source.clips(split)}
-    found = [video for video in find_videos([Path(corpus.videos)], root) if video.out in wanted]
+    films = find_videos([Path(corpus.videos or "")], root)
+    found = [video for video in films if video.out in wanted]
     if not found:
         raise InputError(f"`source.videos` is `{corpus.videos}`, where no clip has its video")
-    estimate_all(found, find_estimator(recipe.features.estimator or DEFAULT), corpus.fps)
+    return found
