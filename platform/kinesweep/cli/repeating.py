@@ -50,13 +50,14 @@ def repeat_recipe(
             f"`{root}` holds runs already, and a repetition begins anew; give another `--folder`,"
             " or `--overwrite`"
         )
+    for earlier in root.glob("run-*"):
+        remove_run(earlier)
     logs = open_logs(recipe, recipe.name, root)
     opener = LogOpener(logs, recipe)
     results = []
     with _trainer(recipe, place, root) as train:
         for number in range(1, runs + 1):
             own = root / f"run-{number}"
-            remove_run(own)
             title = f"{name} {own.name}"
             spec = RunSpec(recipe, store.folder, own, trace=True)
             results.append(train(spec, partial(opener, own, title, "repeat", {})))
