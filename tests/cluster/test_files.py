@@ -1,0 +1,72 @@
+"""The cluster files, as far as they can be checked without a cluster of their kind.
+
+Fields of KubeRay's objects are those of its API reference (v1.6); pods are checked against the
+published schemas of Kubernetes, the cluster file by Ray's own code.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import ray
+import yaml
+
+FOLDER = Path(__file__).resolve().parents[2] / "jobs" / "cluster"
+JOB = {
+    *("activeDeadlineSeconds", "backoffLimit", "clusterSelector", "deletionStrategy"),
+    *("entrypoint", "entrypointNumCpus", "entrypointNumGpus", "entrypointResources", "jobId"),
+    *("managedBy", "metadata", "preRunningDeadlineSeconds", "rayClusterSpec", "runtimeEnvYAML"),
+    *("shutdownAfterJobFinishes", "submissionMode", "submitterConfig", "submitterPodTemplate"),
+    *("suspend", "ttlSecondsAfterFinished"),
+}
+CLUSTER = {
+    *("authOptions", "autoscalerOptions", "enableInTreeAutoscaling", "gcsFaultToleranceOptions"),
+    *("headGroupSpec", "headServiceAnnotations", "managedBy", "rayVersion", "suspend"),
+    *("upgradeStrategy", "workerGroupSpecs"),
+}
+HEAD = {
+    *("enableIngress", "headService", "labels", "rayStartParams", "resources", "serviceType"),
+    "template",
+}
+WORKERS = {
+    *("groupName", "idleTimeoutSeconds", "labels", "maxReplicas", "minReplicas", "numOfHosts"),
+    *("rayStartParams", "replicas", "resources", "scaleStrategy", "suspend", "template"),
+}
+
+
+@pytest.fixture(scope="module")
+def job() -> dict[str, Any]:
+    return dict(yaml.safe_load((FOLDER / "kuberay.yaml").read_text()))
+
+
+def test_the_ray_job_has_known_fields_and_our_ray(job: dict[str, Any]) -> None:
+    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+    cluster = job["spec"]["rayClusterSpec"]
+    assert set(job["spec"]) <= JOB
+    assert set(cluster) <= CLUSTER
+    assert set(cluster["headGroupSpec"]) <= HEAD
+    assert all(set(group) <= WORKERS for group in cluster["workerGroupSpecs"])
+    assert cluster["rayVersion"] == ray.__version__
+    assert cluster["authOptions"] == {"mode": "token"}
+    env = yaml.safe_load(job["spec"]["runtimeEnvYAML"])["env_vars"]
+    assert all(isinstance(value, str) for value in env.values())
+    ray.runtime_env.RuntimeEnv(env_vars=env)
+
+
+def test_its_pods_are_pods(job: dict[str, Any]) -> None:
+    cluster = job["spec"]["rayClusterSpec"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, **group["template"]}
+        kubernetes_validate.validate(pod, "1.30", strict=True)
+        mounts = group["template"]["spec"]["containers"][0]["volumeMounts"]
+        assert "/work" in [mount["mountPath"] for mount in mounts], "all see the same folder"
+
+
+def test_the_cluster_file_is_one_for_ray() -> None:
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    plain = yaml.safe_load((FOLDER / "ray-cluster.yaml").read_text())
+    validate_config(prepare_config(plain))
+    commands = " ".join([*plain["head_start_ray_commands"], *plain["worker_start_ray_commands"]])
+    assert commands.count("RAY_AUTH_MODE=token") == 2
