@@ -111,7 +111,9 @@ def _answers(
         raise ResourceError("the Ray cluster has no CPU; estimation needs at least one")
     environment_python(spec.name, spec.requirements)  # made once, before many would wait for it
     blocks = min(len(videos), _MOST_BLOCKS)
-    numbers = calm(ray.data.range(len(videos), override_num_blocks=blocks))
+    # Items are there already; to make them a task would wait for a core that an actor has.
+    items = [{"id": number} for number in range(len(videos))]
+    numbers = calm(ray.data.from_items(items, override_num_blocks=blocks))
     found = []
     with quiet():
         answers = numbers.map_batches(
