@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -117,26 +118,27 @@ def test_a_second_call_does_nothing(kinesweep: Verb, films: Path) -> None:
 def test_as_fast_as_the_command_of_pose_format(
     kinesweep: Verb, films: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same file in turn, one core each; figures are printed."""
+    """The same file in turn, by the time of a core; figures are printed."""
     monkeypatch.setenv("KINESWEEP_HOME", str(home))
     spec = find_estimator("mediapipe")
     command = environment_python(spec.name, spec.requirements).with_name("video_to_pose")
     film = max(films.glob("*.mp4"), key=lambda path: path.stat().st_size)
-    core = min(os.sched_getaffinity(0))
     rates: dict[str, list[float]] = {"kinesweep": [], "video_to_pose": []}
     for turn in range(2):
-        out = home / f"turn-{turn}"
-        told = kinesweep("estimate", film, "--out", out)
-        rates["kinesweep"].append(told["frames"] / told["seconds"])
-        began = time.monotonic()
-        subprocess.run(
-            ["taskset", "-c", str(core), command, "-i", film, "-o", home / "theirs.pose"],
-            check=True,
-            capture_output=True,
-        )
-        rates["video_to_pose"].append(told["frames"] / (time.monotonic() - began))
+        told = kinesweep("estimate", film, "--out", home / f"turn-{turn}")
+        rates["kinesweep"].append(told["frames"] / told["core_seconds"])
+        before = cpu_of_children()
+        words = [str(command), "-i", str(film), "-o", str(home / "theirs.pose")]
+        subprocess.run(words, check=True, capture_output=True)
+        rates["video_to_pose"].append(told["frames"] / (cpu_of_children() - before))
     print({name: [round(rate, 1) for rate in found] for name, found in rates.items()})
     assert max(rates["kinesweep"]) >= max(rates["video_to_pose"])
+
+
+def cpu_of_children() -> float:
+    """Seconds of a core that ended child processes took."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 @pytest.mark.usefixtures("estimated")
@@ -144,7 +146,7 @@ def test_video_in_sentence_out(kinesweep: Verb, films: Path, home: Path) -> None
     """The chain of README: one recipe whose corpus is films, then its bundle."""
     lines = (CLIPS / "manifest.tsv").read_text(encoding="utf-8").splitlines()
     rows = [dict(zip(lines[0].split("\t"), line.split("\t"), strict=True)) for line in lines[1:]]
-    filmed = [row for row in rows if row["video"]]
+    filmed = [row for row in rows if (films / f"{row['id']}.mp4").exists()]
     for split, own in (("train", filmed), ("validation", filmed[:2])):
         table = [f"{row['id']}-{split}\t{row['id']}.mp4\t{row['text']}" for row in own]
         text = "\n".join(["id\tsignal\toutput", *table]) + "\n"
