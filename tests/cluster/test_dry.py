@@ -59,6 +59,7 @@ def test_a_dry_run_before_the_real_one(recipe: Path) -> None:
     assert count_tests(store) == 0
 
 
+@pytest.mark.slow
 def test_a_dry_run_on_ray(recipe: Path) -> None:
     done, _ = dry_train(recipe, ["training.max_steps=5000"], on_ray=True)
     assert (done.status, done.step) == ("finished", 10)
