@@ -13,7 +13,7 @@ from kinesweep.cli.output import DryRun, JsonOption, Overrides, emit, say, verb
 def run(
     recipe: RecipeArgument,
     overrides: Overrides = None,
-    split: Annotated[str, typer.Option(help="Scored at the end.")] = "test",
+    split: Annotated[str, typer.Option(help="Scored at the end.")] = "validation",
     folder: Annotated[Path | None, typer.Option(help="Run folder; default: by identity.")] = None,
     dry_run: DryRun = False,
     json_line: JsonOption = False,
@@ -22,7 +22,7 @@ def run(
 
     What is done is not done again, so the same call goes on after any kill.
 
-    Example: kinesweep run jobs/recipes/sample.yaml training.max_steps=200 --split validation
+    Example: kinesweep run jobs/recipes/sample.yaml training.max_steps=200
     """
     from kinesweep.cli import workflows
     from kinesweep.cli.evaluating import evaluate_folder

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 
+from kinesweep.batches.limits import within
 from kinesweep.core.errors import ConfigError, StoreError
 from kinesweep.core.recipe import Recipe
 from kinesweep.store import Store
@@ -63,7 +64,7 @@ def extract_all(space: SearchSpace, recipe: Recipe, extract: Callable[[Recipe], 
             others[_key(other)] = extract(other)
     for key, store in others.items():
         for split in _COMPARED:
-            apart = _clips(base, split) ^ _clips(store, split)
+            apart = _clips(base, split, recipe) ^ _clips(store, split, recipe)
             if apart:
                 raise StoreError(
                     f"features {key} have other clips in {split} than the recipe's:"
@@ -87,5 +88,8 @@ def _key(recipe: Recipe) -> str:
     return recipe.features.model_dump_json()
 
 
-def _clips(store: Store, split: str) -> set[str]:
-    return {r.clip.id for r in store.records(split)} if split in store.splits else set()
+def _clips(store: Store, split: str, recipe: Recipe) -> set[str]:
+    """What is scored of a split; limits count the frames that features have."""
+    if split not in store.splits:
+        return set()
+    return {record.clip.id for record in within(store.records(split), recipe.batch, split)[0]}

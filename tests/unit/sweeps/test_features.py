@@ -96,6 +96,14 @@ def test_other_sentences_are_not_compared(recipe: Recipe, tmp_path: Path) -> Non
         extract_all(space(), loose, extract_locally)
 
 
+def test_limits_count_the_frames_that_features_have(recipe: Recipe) -> None:
+    strides = {"features.stride": {"choices": [2, 3]}}
+    assert len(extract_all(space(**strides), recipe, extract_locally).fingerprints) == 2
+    batch = recipe.batch.model_copy(update={"max_clip_frames": 10})
+    with pytest.raises(StoreError, match="have other clips in validation"):
+        extract_all(space(**strides), recipe.model_copy(update={"batch": batch}), extract_locally)
+
+
 def test_what_the_recipe_must_say(recipe: Recipe) -> None:
     for changes in ({"estimator": None}, {}):
         plain = recipe.model_dump(mode="json")
