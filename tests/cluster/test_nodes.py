@@ -34,11 +34,11 @@ def environment() -> Iterator[dict[str, str]]:
         "RAY_TMPDIR": str(folder),
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(folder / "token"),
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1",
     }
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        own["RAY_ADDRESS"] = f"127.0.0.1:{probe.getsockname()[1]}"
+        probe.bind(("127.0.0.2", 0))
+        own["RAY_ADDRESS"] = f"127.0.0.2:{probe.getsockname()[1]}"
     yield env | own
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -49,9 +49,9 @@ def two_nodes(environment: dict[str, str]) -> Iterator[dict[str, str]]:
     ray = str(Path(sys.executable).with_name("ray"))
     env = {k: v for k, v in environment.items() if k != "RAY_ADDRESS"}
     common = [ray, "start", "--block", "--num-cpus=1", "--disable-usage-stats"]
-    head = [*common, "--head", "--node-ip-address=127.0.0.1", f"--port={address.split(':')[1]}"]
+    head = [*common, "--head", "--node-ip-address=127.0.0.2", f"--port={address.split(':')[1]}"]
     head += ["--include-dashboard=false"]
-    second = [*common, "--node-ip-address=127.0.0.2", f"--address={address}"]
+    second = [*common, "--node-ip-address=127.0.0.3", f"--address={address}"]
     running = []
     try:
         for command in (head, second):
@@ -61,9 +61,9 @@ def two_nodes(environment: dict[str, str]) -> Iterator[dict[str, str]]:
             found = subprocess.run(
                 [sys.executable, "-c", NODES], env=environment, capture_output=True, text=True
             ).stdout.split()
-            if found == ["127.0.0.1", "127.0.0.2"]:
+            if found == ["127.0.0.2", "127.0.0.3"]:
                 break
-        assert found == ["127.0.0.1", "127.0.0.2"]
+        assert found == ["127.0.0.2", "127.0.0.3"]
         yield environment
     finally:
         for process in reversed(running):
