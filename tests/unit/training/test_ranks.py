@@ -11,16 +11,11 @@ from kinesweep.training.run import RunSpec, train_run
 from ranks import run_ranks
 
 EVALUATE = """
-import json, sys
-from pathlib import Path
-import torch.distributed as dist
 from kinesweep.store import open_store
 from kinesweep.training.evaluate import evaluate_model
-dist.init_process_group("gloo")
 found = evaluate_model(Path(sys.argv[1]), open_store(Path(sys.argv[2])), "validation")
 lines = [[line.clip_id, line.hypothesis] for line in found.predictions]
 print(json.dumps({"scores": found.scores, "lines": lines}))
-dist.destroy_process_group()
 """
 
 

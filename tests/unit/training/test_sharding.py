@@ -13,9 +13,6 @@ from kinesweep.store import Store
 from ranks import run_ranks
 
 TRAIN = """
-import json, sys
-from pathlib import Path
-import torch.distributed as dist
 from torch.distributed.fsdp import FSDPModule
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.runlog import NullRunLog
@@ -34,12 +31,10 @@ class Watched(sharding.ShardedTrainer):
 from kinesweep.training import run
 run.ShardedTrainer = Watched
 asked, store, folder, last = sys.argv[1:]
-dist.init_process_group("gloo")
 recipe = Recipe.model_validate_json(Path(asked).read_text())
 spec = RunSpec(recipe, Path(store), Path(folder))
 result = train_run(spec, NullRunLog(), lambda metrics: metrics["step"] < int(last))
 print(json.dumps({**result.to_json(), "shares": shares}))
-dist.destroy_process_group()
 """
 
 
