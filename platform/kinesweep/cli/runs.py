@@ -72,7 +72,7 @@ def repeat(
 
     Exits with 1 where they differ, and says at which step they part and which settings differ.
 
-    Example: kinesweep repeat jobs/recipes/sample.yaml --runs 3 --overwrite
+    Example: kinesweep repeat jobs/recipes/sample.yaml --overwrite training.max_steps=200
     """
     from kinesweep.cli import workflows
     from kinesweep.cli.repeating import Place, repeat_recipe
