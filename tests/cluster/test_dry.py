@@ -32,7 +32,10 @@ CPU = ["resources.gpus=0", "training.precision=fp32"]
 
 def test_a_dry_run_before_the_real_one(recipe: Path) -> None:
     home = recipe.parent / "home"
+    leftover = home / "dry-runs/tiny-extract/stores/leftover"
+    leftover.mkdir(parents=True)
     assert dry_extract(recipe, []).extraction > 0
+    assert not leftover.exists()
     done, expected = dry_train(recipe, [], on_ray=False)
     assert (done.status, done.step) == ("finished", 10)
     assert done.folder.is_relative_to(home / "dry-runs") and done.scores

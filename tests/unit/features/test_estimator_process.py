@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from films import toy_estimator, write_pictures, write_video
+from films import toy_estimator, turn_video, write_pictures, write_video
 from kinesweep.core.errors import ClipError
 from kinesweep.features.estimators.process import EstimatorProcess
 from kinesweep.sources.pose_file import read_pose
@@ -38,6 +38,14 @@ def test_other_containers(estimate: EstimatorProcess, tmp_path: Path, suffix: st
     assert (made["frames"], made["fps"]) == (7, 30)
 
 
+def test_a_turned_video_is_seen_upright(estimate: EstimatorProcess, tmp_path: Path) -> None:
+    made = estimate(turn_video(write_video(tmp_path / "a.mp4")), tmp_path / "a.pose")
+    assert (made["width"], made["height"]) == (48, 64)
+    points_T2 = read_pose(tmp_path / "a.pose").points_TPJC[:, 0, 0, :2]
+    assert np.abs(points_T2[:, 1] - (2 * np.arange(20) + 4)).max() <= 5, "it goes down now"
+    assert (points_T2[:, 0] >= 31).all(), "on the right"
+
+
 def test_a_folder_of_pictures(estimate: EstimatorProcess, tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "frames")
     made = estimate(folder, tmp_path / "a.pose", 12.5)
@@ -66,10 +74,11 @@ def test_what_is_wrong_with_one_video_is_its_own(
     text = tmp_path / "text.mp4"
     text.write_text("This is no video.\n" * 50)
     refused(estimate, text, tmp_path, "not_a_video")
-    whole = write_video(tmp_path / "whole.avi", 200).read_bytes()
-    cut = tmp_path / "cut.avi"
-    cut.write_bytes(whole[: len(whole) // 2])
-    refused(estimate, cut, tmp_path, "truncated")
+    for name in ("cut.avi", "cut.mp4"):  # the one cannot be decoded further, the other just ends
+        whole = write_video(tmp_path / f"whole-{name}", 200).read_bytes()
+        (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+        said = refused(estimate, tmp_path / name, tmp_path, "truncated")
+    assert "of 200 frames" in said
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(write_video(tmp_path / "b.mp4").read_bytes()[:800])
     refused(estimate, broken, tmp_path, "not_a_video")

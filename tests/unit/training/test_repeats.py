@@ -1,6 +1,7 @@
 """Runs of one identity are compared step by step; where they part is found and named."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,11 @@ def test_another_order_of_data_parts_at_the_first_step(
 
 def test_an_end_of_its_own_is_seen_too(recipe: Recipe, store: Store, tmp_path: Path) -> None:
     results = [train(recipe, store, tmp_path / name) for name in ("run-1", "run-2")]
+    (parting,) = compare_runs([results[0], replace(results[1], weights_sha256="other")])
+    assert (parting.step, parting.what) == (results[0].step, ("weights",))
+    scored = {**results[1].scores, "bleu": -1.0}
+    (parting,) = compare_runs([results[0], replace(results[1], scores=scored)])
+    assert parting.what == ("final bleu",)
     path = tmp_path / "run-2/metrics.jsonl"
     path.write_text("".join(line + "\n" for line in path.read_text().splitlines()[:-1]))
     (parting,) = compare_runs(results)
