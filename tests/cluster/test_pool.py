@@ -94,7 +94,8 @@ def test_pruned_trials_leave_nothing(lab: Lab, tmp_path: Path) -> None:
     assert said.count("pruned") == states.count("pruned")
 
 
-@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
 def test_a_used_worker_is_as_good_as_new(lab: Lab, tmp_path: Path, workers: int) -> None:
     """After five others, some of them pruned, a run has the bits of one in new processes."""
     scheduler = {"kind": "median", "grace_evaluations": 1}
