@@ -60,7 +60,7 @@ def test_its_pods_are_pods(job: dict[str, Any]) -> None:
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, **group["template"]}
         kubernetes_validate.validate(pod, "1.30", strict=True)
         mounts = group["template"]["spec"]["containers"][0]["volumeMounts"]
-        assert "/work" in [mount["mountPath"] for mount in mounts], "all see the same folder"
+        assert "/kinesweep" in [mount["mountPath"] for mount in mounts], "all see the same folder"
 
 
 def test_the_cluster_file_is_one_for_ray() -> None:
