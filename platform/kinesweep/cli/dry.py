@@ -190,7 +190,7 @@ def _extraction_s(real: Recipe) -> float:
     began, read = time.perf_counter(), 0
     for clip in islice((clip for split in source.splits() for clip in source.clips(split)), CLIPS):
         with suppress(ClipError):
-            step(source.read(clip))
+            step.compute(source.read(clip))
             read += 1
     one = (time.perf_counter() - began) / max(1, read)
     return one * summary.compute / cluster.cores()

@@ -9,6 +9,7 @@ from kinesweep.cli import cluster
 from kinesweep.cli.output import progress, say
 from kinesweep.core.errors import InputError
 from kinesweep.core.recipe import Recipe
+from kinesweep.core.recipe.source import PoseTsvConfig
 from kinesweep.features.estimators import EstimatorSpec, find_estimator
 from kinesweep.sources import build_source
 from kinesweep.store.estimate import Estimated, estimate_videos
@@ -46,15 +47,15 @@ def estimate_corpus(recipe: Recipe) -> None:
     Raises:
         InputError: there is no such estimator, or no video.
     """
-    if recipe.source.videos is not None:
-        estimate_all(_videos(recipe), _spec(recipe), recipe.source.fps)
+    if recipe.films is not None:
+        estimate_all(_videos(recipe), _spec(recipe), recipe.films.fps)
 
 
 def left_to_estimate_s(recipe: Recipe) -> float:
     """Seconds that the videos which are not estimated yet will take, as those before them did."""
-    if recipe.source.videos is None:
+    if recipe.films is None:
         return 0.0
-    spec, fps = _spec(recipe), recipe.source.fps
+    spec, fps = _spec(recipe), recipe.films.fps
     videos = _videos(recipe)
     done = [video for video in videos if is_done(video, spec, fps)]
     took = [float(json.loads(video.note.read_text())["seconds"]) for video in done]
@@ -62,7 +63,7 @@ def left_to_estimate_s(recipe: Recipe) -> float:
 
 
 def _spec(recipe: Recipe) -> EstimatorSpec:
-    return find_estimator(recipe.features.estimator or DEFAULT)
+    return find_estimator(getattr(recipe.features, "estimator", None) or DEFAULT)
 
 
 def _videos(recipe: Recipe) -> list[Video]:
@@ -72,6 +73,7 @@ def _videos(recipe: Recipe) -> list[Video]:
         InputError: there is none.
     """
     corpus = recipe.corpus
+    assert isinstance(corpus, PoseTsvConfig)
     root, source = Path(corpus.root or "").absolute(), build_source(corpus)
     wanted = {root / clip.media for split in source.splits() for clip in source.clips(split)}
     films = find_videos([Path(corpus.videos or "")], root)

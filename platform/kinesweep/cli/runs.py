@@ -139,18 +139,18 @@ def translate(
     bundle: Annotated[Path, typer.Argument(help="An exported bundle.", show_default=False)],
     inputs: Annotated[
         list[Path],
-        typer.Argument(help="`.pose` files, folders of them, or a TSV.", show_default=False),
+        typer.Argument(help="Pose files or videos, folders of them, or a TSV.", show_default=False),
     ],
     json_line: JsonOption = False,
 ) -> None:
-    """Turn raw pose files into text, a line each: what it is, a tab, the text.
+    """Turn raw files into text, a line each: what it is, a tab, the text.
 
     Example: kinesweep translate .kinesweep/exports/sample .kinesweep/sample/poses/test
     """
     from kinesweep.export import Bundle, find_inputs
 
     loaded = Bundle.load(bundle)
-    named = find_inputs(inputs)
+    named = find_inputs(inputs, loaded.loaded.recipe)
     with progress("translate") as update:
         lines = loaded.translate([clip for _, clip in named], update)
     for (name, _), line in zip(named, lines, strict=True):

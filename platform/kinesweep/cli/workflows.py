@@ -49,7 +49,7 @@ def extract_features(recipe: Recipe) -> Store:
     from kinesweep.sources.checks import overlaps
     from kinesweep.store.extract import extract
 
-    if recipe.source.videos is not None:
+    if recipe.films is not None:
         from kinesweep.cli.estimates import estimate_corpus
 
         estimate_corpus(recipe)

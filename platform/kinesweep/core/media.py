@@ -1,6 +1,9 @@
-"""What counts as a video, by its name."""
+"""What counts as a video, by its name; and a stretch of one."""
 
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from kinesweep.core.units import Span
 
 VIDEOS = (".mp4", ".mkv", ".mov", ".avi", ".webm", ".flv", ".wmv", ".m4v", ".mpg")
 PICTURES = frozenset({".png", ".jpg", ".jpeg"})
@@ -11,8 +14,28 @@ def is_video(name: str) -> bool:
     return name.lower().endswith(VIDEOS)
 
 
+def is_picture(path: Path) -> bool:
+    """Whether a file of this name is a frame."""
+    return path.suffix.lower() in PICTURES
+
+
 def holds_pictures(folder: Path) -> bool:
     """Whether a folder is a video, picture by picture; looks no further than at the first one."""
     if not folder.is_dir():
         return False
-    return any(path.suffix.lower() in PICTURES for path in folder.iterdir())
+    return any(map(is_picture, folder.iterdir()))
+
+
+@dataclass(frozen=True)
+class Footage:
+    """A stretch of a video that nobody has opened yet.
+
+    Attributes:
+        path: a file, or a folder of pictures.
+        span: which part.
+        fps: of a folder of pictures; a file knows its own.
+    """
+
+    path: Path
+    span: Span = field(default_factory=Span)
+    fps: float | None = None

@@ -13,6 +13,8 @@ from typing import Any
 
 from kinesweep.core.errors import BundleError, CheckpointError
 from kinesweep.core.hashing import file_sha256, folder_sha256
+from kinesweep.core.recipe import Recipe
+from kinesweep.core.recipe.video import VideoFeaturesConfig
 from kinesweep.export.card import write_card
 from kinesweep.export.flavor import write_flavor
 from kinesweep.features import build_features
@@ -31,6 +33,7 @@ PREDICTIONS = "predictions.tsv"
 GENERATION = "generation_config.json"
 PROMPTS = ("encoder_prompt", "decoder_prompt")
 STEP = "feature_step"
+VISION = "vision"
 _FORMAT = 1
 _READ_BY_LOADERS = frozenset({".json", ".safetensors", ".bin", ".model", ".txt", ".yaml", ".py"})
 
@@ -81,6 +84,7 @@ def export_bundle(
         write_json(beside / GENERATION, _generation(loaded))
         write_card(beside, result, store, title, test, facts)
         write_flavor(beside, result.weights_sha256)
+        _copy_encoder(loaded.recipe, beside / VISION)
         write_json(beside / MANIFEST, {"format": _FORMAT, "files": folder_sha256(beside)})
 
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -137,6 +141,17 @@ def _reading(loaded: ModelFolder, store: Store) -> dict[str, str]:
     clips = [record.clip for record in store.records("train")]
     prompts = {n: Counter(getattr(c, n) for c in clips).most_common(1)[0][0] for n in PROMPTS}
     return {**prompts, STEP: build_features(loaded.recipe.features).fingerprint}
+
+
+def _copy_encoder(recipe: Recipe, folder: Path) -> None:
+    """The video model, without which no raw video could be translated."""
+    if not isinstance(recipe.features, VideoFeaturesConfig):
+        return
+    from kinesweep.features.encoders import encoder_files
+
+    folder.mkdir()
+    for path in encoder_files(recipe.features.encoder):
+        shutil.copyfile(path, folder / path.name)
 
 
 def _generation(loaded: ModelFolder) -> dict[str, Any]:

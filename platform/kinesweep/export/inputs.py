@@ -6,18 +6,25 @@ from pathlib import Path
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
 from kinesweep.core.paths import inside
+from kinesweep.core.recipe import Recipe
+from kinesweep.export.raw import is_raw, kind_of_raw
 from kinesweep.export.translate import Input
-from kinesweep.sources.pose_rows import POSE_SUFFIX, RowReader
+from kinesweep.sources.pose_rows import MediaKind, RowReader
 from kinesweep.sources.table import raise_faults, read_table
 
 _TABLE = ".tsv"
 
 
-def find_inputs(paths: Sequence[Path]) -> list[tuple[str, Input]]:
+def find_inputs(paths: Sequence[Path], recipe: Recipe) -> list[tuple[str, Input]]:
     """Every clip that the paths mean, with the name it is shown by.
 
-    A file is itself; a folder is all `.pose` files below it, by name; a `.tsv` is its rows, named
-    by their ids, with their spans and prompts (a column of texts may be missing).
+    A file is itself, a folder of pictures too, where videos are translated; another folder is all
+    files below it that the model takes, by name; a `.tsv` is its rows, named by their ids, with
+    their spans and prompts (a column of texts may be missing).
+
+    Args:
+        paths: files, folders, tables.
+        recipe: of the bundle; says what it takes.
 
     Raises:
         InputError: a path is none of these, or there is nothing in it.
@@ -25,31 +32,34 @@ def find_inputs(paths: Sequence[Path]) -> list[tuple[str, Input]]:
     """
     found: list[tuple[str, Input]] = []
     for path in paths:
-        own = _inside(path)
+        own = _inside(path, recipe)
         if not own:
-            raise InputError(f"`{path}` holds no `{POSE_SUFFIX}` files")
+            raise InputError(f"`{path}` holds no {kind_of_raw(recipe)}")
         found += own
     return found
 
 
-def _inside(path: Path) -> list[tuple[str, Input]]:
-    if path.is_dir():
-        return [(str(file), Input(file)) for file in sorted(path.rglob(f"*{POSE_SUFFIX}"))]
+def _inside(path: Path, recipe: Recipe) -> list[tuple[str, Input]]:
+    meant = is_raw(recipe)
+    if path.is_dir() and not meant(path):
+        return [(str(file), Input(file)) for file in sorted(path.rglob("*")) if meant(file)]
     if not path.exists():
         raise InputError(f"`{path}` does not exist")
     if path.suffix.lower() == _TABLE:
-        return [(clip.id, _input(path, clip)) for clip in _rows(path)]
+        return [(clip.id, _input(path, clip)) for clip in _rows(path, recipe)]
     return [(str(path), Input(path))]
 
 
-def _rows(path: Path) -> list[Clip]:
+def _rows(path: Path, recipe: Recipe) -> list[Clip]:
     """The clips of a table.
 
     Raises:
         SourceError: its faults, all at once.
         InputError: a row that means nothing.
     """
-    rows = RowReader(read_table(path, path.name), "test", "ms", needs_text=False).read()
+    media: MediaKind = "poses" if recipe.source.kind == "pose_tsv" else "videos"
+    table = read_table(path, path.name)
+    rows = RowReader(table, "test", "ms", needs_text=False, media=media).read()
     raise_faults(rows.faults)
     if rows.problems:
         raise InputError("; ".join(f"{p.row}: {p.message}" for p in rows.problems[:3]))

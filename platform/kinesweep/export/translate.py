@@ -1,12 +1,12 @@
-"""Raw pose files to text with a bundle: the same features, type and decoding as in training.
+"""Raw files to text with a bundle: the same features, type and decoding as in training.
 
-A file passes through the same functions as during extraction (`read_pose`, the feature step, the
+A file passes through the same functions as during extraction (its reader, the feature step, the
 store's type), so the model sees the very numbers of a store. Files are read and decoded some
 hundreds at a time, put together by length.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +18,12 @@ from kinesweep.batches.plan import cut
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import BundleError, ClipError, KinesweepError
 from kinesweep.core.recipe.data import BatchConfig
+from kinesweep.core.recipe.video import VideoFeaturesConfig
 from kinesweep.core.schema import StreamSchema
 from kinesweep.core.units import Span
-from kinesweep.export.bundle import PROMPTS, STEP, check_files
+from kinesweep.export.bundle import PROMPTS, STEP, VISION, check_files
+from kinesweep.export.raw import open_raw
 from kinesweep.features import build_features
-from kinesweep.sources.pose_file import read_pose
 from kinesweep.store.dtype import to_store
 from kinesweep.training.decoding import decode
 from kinesweep.training.model_folder import ModelFolder, read_model_folder
@@ -37,7 +38,7 @@ class Input:
     """One clip to translate.
 
     Attributes:
-        file: a `.pose` file.
+        file: a `.pose` file or a video, whichever the model was trained on; or a `.pt` file.
         span: the part of it that is meant.
         encoder_prompt: before the frames; None: the bundle's.
         decoder_prompt: that the text begins with; None: the bundle's.
@@ -75,6 +76,8 @@ class Bundle:
             loaded = read_model_folder(folder, device)
         except KinesweepError as error:
             raise BundleError(f"the bundle `{folder}` cannot be loaded: {error}") from None
+        if isinstance(loaded.recipe.features, VideoFeaturesConfig):
+            loaded = replace(loaded, recipe=loaded.recipe.with_encoder(folder / VISION))
         if build_features(loaded.recipe.features).fingerprint != loaded.features[STEP]:
             raise BundleError(
                 f"the bundle `{folder}` was trained on features that this version computes"
@@ -121,9 +124,9 @@ class Bundle:
         """
         known = self.loaded.features
         step = build_features(self.loaded.recipe.features)
-        pose = read_pose(file, span, known["person"])
         try:
-            x_TD = to_store(step(pose), known["store_dtype"])
+            found = step.compute(open_raw(self.loaded.recipe, file, span))
+            x_TD = to_store(found.x_TD, known["store_dtype"])
         except ClipError as error:
             raise ClipError(f"`{file}`: {error}", error.reason) from None
         stream = StreamSchema.from_json(known["streams"][step.stream])
@@ -132,7 +135,7 @@ class Bundle:
                 f"`{file}` gives {x_TD.shape[1]} features a frame, but the model reads"
                 f" {stream.width}; it was trained on another layout of points"
             )
-        if stream.layout is not None and step.layout(pose.layout) != stream.layout:
+        if stream.layout is not None and found.layout != stream.layout:
             raise BundleError(
                 f"`{file}` has as many points as the model reads, but other ones; it was trained"
                 " on another layout of points"

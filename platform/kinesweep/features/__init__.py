@@ -1,14 +1,29 @@
-"""Poses become arrays: one module a kind of feature, chosen by `kind` from the table below."""
+"""Media become arrays: one module a kind of feature, chosen by `kind` from the table below."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from kinesweep.core.recipe.source import FeaturesConfig
-from kinesweep.features.contract import FeatureStep
+from kinesweep.features.contract import Features, FeatureStep
+from kinesweep.features.given import GivenStep
 from kinesweep.features.pose import PoseFeatures
 
-__all__ = ["FeatureStep", "build_features"]
-
-_STEPS = {"pose": PoseFeatures}
+__all__ = ["FeatureStep", "Features", "build_features"]
 
 
 def build_features(config: FeaturesConfig) -> FeatureStep:
     """The feature step that `config.kind` names."""
     return _STEPS[config.kind](config)
+
+
+def _video(config: Any) -> FeatureStep:
+    from kinesweep.features.video import VideoFeatures  # torch: seconds, only where it is needed
+
+    return VideoFeatures(config)
+
+
+_STEPS: Mapping[str, Callable[[Any], FeatureStep]] = {
+    "pose": PoseFeatures,
+    "video": _video,
+    "given": GivenStep,
+}

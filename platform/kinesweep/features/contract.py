@@ -1,15 +1,31 @@
-"""What a feature step must do: turn a clip's pose into one array, the same one every time.
+"""What a feature step must do: turn a clip's media into one array, the same one every time.
 
-A pure function of the pose and the step's configuration: no files, no state, no chance. Its
-fingerprint goes into the store's, so a change of configuration or of code computes the store anew.
+A pure function of the media and the step's configuration: no state, no chance. Its fingerprint
+goes into the store's, so a change of configuration or of code computes the store anew.
 """
 
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kinesweep.core.pose import PointLayout, PoseSequence
+from kinesweep.core.pose import PointLayout
+
+
+@dataclass(frozen=True)
+class Features:
+    """What was computed of a clip.
+
+    Attributes:
+        x_TD: float32, finite.
+        rate_hz: features a second.
+        layout: the points whose coordinates a frame's features are; None: no points.
+    """
+
+    x_TD: NDArray[np.float32]
+    rate_hz: float
+    layout: PointLayout | None = None
 
 
 class FeatureStep(Protocol):
@@ -23,15 +39,19 @@ class FeatureStep(Protocol):
     def fingerprint(self) -> str:
         """Names the configuration and the version of the code that computes."""
 
-    def __call__(self, pose: PoseSequence) -> NDArray[np.float32]:
-        """Features of one clip, float32 (T, D), finite.
+    def compute(self, media: Any) -> Features:
+        """Features of one clip.
+
+        Args:
+            media: what the source of the same recipe reads (`sources.contract.Media`).
 
         Raises:
             ClipError: with the reason under which the clip is counted.
         """
 
-    def layout(self, layout: PointLayout) -> PointLayout | None:
-        """The points whose coordinates a frame's features are, for a file's layout; or None."""
+    def shape(self, media: Any) -> tuple[int, int]:
+        """T and D that `compute` will give, about; for plans, so it must be cheap.
 
-    def rate_hz(self, fps: float) -> float:
-        """Features a second of a clip with `fps` frames a second."""
+        Raises:
+            ClipError: as `compute`, where that shows early.
+        """

@@ -20,6 +20,7 @@ from kinesweep.core.errors import ClipError
 from kinesweep.core.hashing import fingerprint
 from kinesweep.core.pose import PointLayout, PoseSequence
 from kinesweep.core.recipe.source import PoseFeaturesConfig
+from kinesweep.features.contract import Features
 from kinesweep.features.layouts import Selection, no_shoulders, select
 
 CODE_VERSION = 1
@@ -44,6 +45,25 @@ class PoseFeatures:
         config = self.config.model_dump(mode="json", exclude={"estimator"})
         return fingerprint({"config": config, "code": CODE_VERSION})
 
+    def compute(self, media: PoseSequence) -> Features:
+        """Features of the first person of a sequence, (ceil(T / stride), D).
+
+        Raises:
+            ClipError: reason `no_people` (no point is found in any frame), `unknown_layout`,
+                `no_shoulders` (never both found, or in one place) or `nan_frames`.
+        """
+        return Features(self(media), self.rate_hz(media.fps), self.layout(media.layout))
+
+    def shape(self, media: PoseSequence) -> tuple[int, int]:
+        """Frames that are kept, and coordinates of the chosen points.
+
+        Raises:
+            ClipError: reason `unknown_layout`.
+        """
+        frames, _, _, coordinates = media.points_TPJC.shape
+        width = self.layout(media.layout).num_points * coordinates
+        return -(-frames // self.config.stride), width
+
     def layout(self, layout: PointLayout) -> PointLayout:
         """The chosen points of a file's layout.
 
@@ -57,11 +77,10 @@ class PoseFeatures:
         return fps / self.config.stride
 
     def __call__(self, pose: PoseSequence) -> NDArray[np.float32]:
-        """Features of the first person of a sequence, (ceil(T / stride), D).
+        """`compute`'s array alone.
 
         Raises:
-            ClipError: reason `no_people` (no point is found in any frame), `unknown_layout`,
-                `no_shoulders` (never both found, or in one place) or `nan_frames`.
+            ClipError: as `compute`.
         """
         chosen = select(pose.layout, self.config.points, self.config.hide_legs)
         x_TJC, found_TJ = _take(pose, chosen)

@@ -86,7 +86,7 @@ def import_model(
         stream = StreamSchema(width, None, recipe.store.dtype)
         facts = {
             "features": recipe.features.model_dump(mode="json"),
-            "person": recipe.source.person,
+            "person": getattr(recipe.source, "person", 0),
             "store_dtype": recipe.store.dtype,
             "store_fingerprint": "",
             "streams": {build_features(recipe.features).stream: stream.to_json()},

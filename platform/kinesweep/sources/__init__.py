@@ -1,13 +1,19 @@
 """Outside formats become clips: one module a format, chosen by `kind` from the table below."""
 
+from collections.abc import Callable, Mapping
+
 from kinesweep.core.recipe.source import SourceConfig
 from kinesweep.sources.contract import Source
 from kinesweep.sources.pose_file import read_pose
 from kinesweep.sources.pose_tsv import PoseTsvSource
+from kinesweep.sources.video_tsv import VideoTsvSource
 
 __all__ = ["Source", "build_source", "read_pose"]
 
-_SOURCES = {"pose_tsv": PoseTsvSource}
+_SOURCES: Mapping[str, Callable[..., Source]] = {
+    "pose_tsv": PoseTsvSource,
+    "video_tsv": VideoTsvSource,
+}
 
 
 def build_source(config: SourceConfig) -> Source:

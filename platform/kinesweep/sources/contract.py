@@ -6,11 +6,28 @@ carries no open files. What is wrong is an error or a counted problem, never a s
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from kinesweep.core.clip import Clip, RowProblem
+from kinesweep.core.media import Footage
 from kinesweep.core.pose import PoseSequence
+
+
+@dataclass(frozen=True)
+class GivenFeatures:
+    """Features that were computed elsewhere, float32 (T, D), and their rate."""
+
+    x_TD: NDArray[np.float32]
+    rate_hz: float
+
+
+Media = PoseSequence | Footage | GivenFeatures
+"""What a source reads of a clip; the feature step of the same recipe takes it."""
 
 
 class Source(Protocol):
@@ -35,14 +52,19 @@ class Source(Protocol):
         """
 
     def media_path(self, clip: Clip) -> Path:
-        """The absolute path of the clip's file.
+        """The absolute path of the clip's file, or of its folder of pictures.
 
         Raises:
             ClipError: reason `outside_root`, `missing_file` or `not_a_file`.
         """
 
-    def read(self, clip: Clip) -> PoseSequence:
-        """The clip's span of its file, the chosen person alone (P = 1).
+    def reading(self) -> dict[str, Any]:
+        """What decides, beside a file's content, what is read of it; plain values."""
+
+    def read(self, clip: Clip) -> Media:
+        """The clip's span of its file: of poses the chosen person alone (P = 1).
+
+        A video is not opened: its footage says where it lies.
 
         Raises:
             ClipError: with the reason under which the clip is counted.

@@ -20,6 +20,9 @@ from kinesweep.sources.columns import resolve
 from kinesweep.sources.table import Fault, Row, Table
 
 POSE_SUFFIX = ".pose"
+MediaKind = Literal["poses", "films", "videos"]
+"""What rows may name: pose files; also videos, whose poses lie where theirs would under their
+names; videos and folders of pictures alone."""
 
 
 @dataclass
@@ -49,7 +52,7 @@ class RowReader:
         unit: of the times.
         ignored: columns that may be there unused.
         needs_text: whether a row without a text is a problem; it is none where it is translated.
-        films: whether rows may name videos, whose poses lie where theirs would under their names.
+        media: what rows may name.
     """
 
     table: Table
@@ -57,7 +60,7 @@ class RowReader:
     unit: Literal["ms", "frames"]
     ignored: tuple[str, ...] = ()
     needs_text: bool = True
-    films: bool = False
+    media: MediaKind = "poses"
 
     def read(self) -> Rows:
         """Every row of the table, and every fault."""
@@ -125,9 +128,10 @@ class RowReader:
         else:
             media, column = values.get("signal", ""), "signal"
             times = (values.get("signal_start", ""), values.get("signal_end", ""))
-        if self.films:
+        if self.media == "films":
             media = _pose_of(media)
-        faults = list(_media_faults(media, column))
+        faulty = _video_faults if self.media == "videos" else _media_faults
+        faults = list(faulty(media, column))
         bounds = []
         for name, text in zip(("signal_start", "signal_end"), times, strict=True):
             try:
@@ -194,6 +198,13 @@ def _media_faults(media: str, column: str) -> Iterator[str]:
         )
 
 
+def _video_faults(media: str, column: str) -> Iterator[str]:
+    if not media:
+        yield f"`{column}` is empty; it must name a video, or a folder of pictures"
+    elif PurePosixPath(media).suffix.lower() == POSE_SUFFIX:
+        yield f"`{column}` names `{media}`, which holds poses; read them with `kind: pose_tsv`"
+
+
 def _pose_of(media: str) -> str:
     """Where the poses of a video, or of a folder of pictures, are written."""
     if not media or media.lower().endswith(POSE_SUFFIX):
@@ -203,11 +214,17 @@ def _pose_of(media: str) -> str:
 
 
 def _default_id(media: str, span: Span) -> str:
-    return PurePosixPath(media).stem + _cut(span)
+    return PurePosixPath(_bare(media)).name + _cut(span)
 
 
 def _path_id(clip: Clip) -> str:
-    return PurePosixPath(clip.media).with_suffix("").as_posix() + _cut(clip.span)
+    return PurePosixPath(_bare(clip.media)).as_posix() + _cut(clip.span)
+
+
+def _bare(media: str) -> str:
+    """A path without what tells its format; a folder of pictures has nothing of the kind."""
+    tells = is_video(media) or media.lower().endswith(POSE_SUFFIX)
+    return media.removesuffix(PurePosixPath(media).suffix) if tells else media
 
 
 def _cut(span: Span) -> str:

@@ -1,24 +1,17 @@
-"""A corpus of `.pose` files listed in one TSV a split, as MultimodalHugs keeps it.
+"""A corpus of `.pose` files listed in one TSV a split."""
 
-The TSVs are read once, on the first question (30,000 rows in about 0.4 s), and never travel with
-the object: a worker that only reads clips opens no table. Faults of all tables are raised together.
-Media paths stay inside the corpus root.
-"""
+from typing import Any
 
-from collections.abc import Callable
-from pathlib import Path
-
-from kinesweep.core.clip import Clip, RowProblem
-from kinesweep.core.errors import ClipError, InputError
-from kinesweep.core.paths import inside
+from kinesweep.core.clip import Clip
+from kinesweep.core.errors import ClipError
 from kinesweep.core.pose import PoseSequence
 from kinesweep.core.recipe.source import PoseTsvConfig
 from kinesweep.sources.pose_file import read_pose
-from kinesweep.sources.pose_rows import RowReader, Rows, duplicate_ids, told_apart
-from kinesweep.sources.table import raise_faults, read_table
+from kinesweep.sources.pose_rows import MediaKind
+from kinesweep.sources.tsv import TsvSource
 
 
-class PoseTsvSource:
+class PoseTsvSource(TsvSource):
     """The source `pose_tsv`.
 
     Args:
@@ -26,61 +19,17 @@ class PoseTsvSource:
     """
 
     def __init__(self, config: PoseTsvConfig) -> None:
+        super().__init__(config)
         self.config = config
-        self._tables = {split: Path(path).absolute() for split, path in config.splits.items()}
-        self._root = Path(config.root).absolute() if config.root is not None else None
-        self._rows: Rows | None = None
 
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_rows": None}
+    @property
+    def media(self) -> MediaKind:
+        """Pose files; or films, where these are estimated first."""
+        return "poses" if self.config.videos is None else "films"
 
-    def splits(self) -> tuple[str, ...]:
-        """The splits that have a table."""
-        return tuple(self._tables)
-
-    def root(self, split: str) -> Path:
-        """The folder that a split's media paths are relative to, absolute."""
-        return self._root or self._tables[split].parent
-
-    def clips(self, split: str) -> list[Clip]:
-        """The usable clips of a split, in the order of its table.
-
-        Raises:
-            SourceError: faults of the tables, all at once.
-            InputError: there is no such split.
-        """
-        if split not in self._tables:
-            have = ", ".join(self._tables)
-            raise InputError(f"the corpus has no split `{split}`; it has {have}")
-        return [clip for clip in self._read_tables().clips if clip.split == split]
-
-    def problems(self) -> list[RowProblem]:
-        """Rows with reason `empty_text` or `empty_span`, in the order of the tables.
-
-        Raises:
-            SourceError: faults of the tables, all at once.
-        """
-        return list(self._read_tables().problems)
-
-    def media_path(self, clip: Clip) -> Path:
-        """The clip's `.pose` file.
-
-        Raises:
-            ClipError: reason `outside_root`, `missing_file` or `not_a_file`.
-        """
-        try:
-            path = inside(self.root(clip.split), clip.media)
-        except ClipError as error:
-            text = f"{clip.row}: {error}; set `source.root` to a folder that holds all files"
-            raise ClipError(text, error.reason) from None
-        try:
-            if path.is_file():
-                return path
-            there = path.exists()
-        except (OSError, ValueError):  # a name that no file can have
-            there = False
-        text, reason = ("is not a file", "not_a_file") if there else _MISSING
-        raise ClipError(f"{clip.row}: `{path}` {text}", reason)
+    def reading(self) -> dict[str, Any]:
+        """The chosen person."""
+        return {"source": self.config.kind, "person": self.config.person}
 
     def read(self, clip: Clip) -> PoseSequence:
         """The clip's span of its file, person `source.person` alone.
@@ -93,78 +42,3 @@ class PoseTsvSource:
             return read_pose(path, clip.span, self.config.person)
         except ClipError as error:
             raise ClipError(f"{clip.row}: {error}", error.reason) from None
-
-    def check(self, progress: Callable[[int, int], None] | None = None) -> list[RowProblem]:
-        """Opens every clip; `problems()` and what that brings to light, in the order of the rows.
-
-        Raises:
-            SourceError: faults of the tables, all at once.
-        """
-        rows = self._read_tables()
-        found = list(rows.problems)
-        for number, clip in enumerate(rows.clips, 1):
-            try:
-                self.read(clip)
-            except ClipError as error:
-                found.append(RowProblem(clip.row, clip.id, error.reason, str(error)))
-            if progress is not None:
-                progress(number, len(rows.clips))
-        names = [self._name(split) for split in self._tables]
-        return sorted(found, key=lambda problem: _place(problem.row, names))
-
-    def _read_tables(self) -> Rows:
-        if self._rows is None:
-            self._rows = self._parse()
-        return self._rows
-
-    def _parse(self) -> Rows:
-        tables = [
-            RowReader(
-                read_table(path, self._name(split)),
-                split,
-                self.config.times,
-                self.config.ignore_columns,
-                films=self.config.videos is not None,
-            ).read()
-            for split, path in self._tables.items()
-        ]
-        clips = [clip for rows in tables for clip in rows.clips]
-        named = told_apart(clips, {row for rows in tables for row in rows.unnamed})
-        faults = [fault for rows in tables for fault in rows.faults]
-        raise_faults([*faults, *duplicate_ids(named)])
-        together = Rows()
-        for rows in tables:
-            rows.clips, named = named[: len(rows.clips)], named[len(rows.clips) :]
-            kept, problems = _first(rows, self.config.max_clips)
-            together.clips += kept
-            together.problems += problems
-        return together
-
-    def _name(self, split: str) -> str:
-        """How messages call a split's table: its file name, or its path where names repeat."""
-        path = self._tables[split]
-        names = [table.name for table in self._tables.values()]
-        return path.name if names.count(path.name) == 1 else str(path)
-
-
-_MISSING = ("does not exist", "missing_file")
-
-
-def _first(rows: Rows, most: int | None) -> tuple[list[Clip], list[RowProblem]]:
-    """The first clips of a table, and the problems above the last of them."""
-    if most is None or len(rows.clips) <= most:
-        return rows.clips, rows.problems
-    clips = rows.clips[:most]
-    last = _line(clips[-1].row)
-    return clips, [problem for problem in rows.problems if _line(problem.row) < last]
-
-
-def _line(row: str) -> int:
-    """Line of `train.tsv:12`."""
-    return int(row.rpartition(":")[2])
-
-
-def _place(row: str, names: list[str]) -> tuple[int, int]:
-    """Sorts `train.tsv:12` by table and line."""
-    name, _, line = row.rpartition(":")
-    return names.index(name), int(line)

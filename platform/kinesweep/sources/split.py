@@ -16,7 +16,8 @@ from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
 from kinesweep.core.recipe.source import SourceConfig
 from kinesweep.core.seeds import generator
-from kinesweep.sources.pose_tsv import PoseTsvSource
+from kinesweep.sources import build_source
+from kinesweep.sources.tsv import TsvSource
 
 POOLED = ("train", "validation")
 COLUMNS = (
@@ -51,7 +52,7 @@ def split_rows(
         raise InputError(f"`folds` must be at least 2, but is {folds}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"`{out}` is there already; name a new folder, nothing is overwritten")
-    source = PoseTsvSource(config)
+    source = _tables_of(config)
     clips = [clip for split in POOLED if split in source.splits() for clip in source.clips(split)]
     fold_of = assign_folds(clips, by, folds, seed)
     test = source.clips("test") if "test" in source.splits() else []
@@ -100,12 +101,24 @@ def assign_folds(clips: list[Clip], by: str, folds: int, seed: int) -> dict[str,
 
 def folds_root(config: SourceConfig) -> Path:
     """The folder that media paths of the folds are relative to: the root, or the tables' folder."""
-    source = PoseTsvSource(config)
+    source = _tables_of(config)
     return Path(os.path.commonpath([source.root(split) for split in source.splits()]))
 
 
+def _tables_of(config: SourceConfig) -> TsvSource:
+    """The corpus, if it is one of tables.
+
+    Raises:
+        InputError: it is not.
+    """
+    source = build_source(config)
+    if not isinstance(source, TsvSource):
+        raise InputError(f"a source of kind {config.kind} has no tables that could be split")
+    return source
+
+
 def _write_fold(
-    folder: Path, parts: dict[str, list[Clip]], source: PoseTsvSource, root: Path
+    folder: Path, parts: dict[str, list[Clip]], source: TsvSource, root: Path
 ) -> list[Path]:
     """Writes the tables of one fold, none for a split that has no clips."""
     folder.mkdir(parents=True)
@@ -116,7 +129,7 @@ def _write_fold(
     return written
 
 
-def _table(clips: list[Clip], source: PoseTsvSource, root: Path) -> str:
+def _table(clips: list[Clip], source: TsvSource, root: Path) -> str:
     lines = ["\t".join(COLUMNS)]
     for clip in clips:
         media = Path(os.path.relpath(source.root(clip.split) / clip.media, root)).as_posix()

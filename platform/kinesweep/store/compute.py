@@ -129,9 +129,8 @@ class Computer:
                 rate_hz = entry.earlier.record.rates_hz[self.step.stream]
                 known = _opened(entry.earlier.folder).schema.streams[self.step.stream]
                 return copied, rate_hz, known.layout, True
-        pose = self.source.read(entry.clip)
-        layout, rate_hz = self.step.layout(pose.layout), float(self.step.rate_hz(pose.fps))
-        return to_store(self.step(pose), self.dtype), rate_hz, layout, False
+        found = self.step.compute(self.source.read(entry.clip))
+        return to_store(found.x_TD, self.dtype), float(found.rate_hz), found.layout, False
 
     def _copy(self, earlier: Earlier) -> NDArray[np.floating] | None:
         """Features out of another store, or None when they are not what was written there."""

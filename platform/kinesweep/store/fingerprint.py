@@ -17,6 +17,7 @@ from pathlib import Path
 from kinesweep.core.clip import Clip, RowProblem
 from kinesweep.core.errors import ClipError
 from kinesweep.core.hashing import canonical_json, file_sha256, fingerprint
+from kinesweep.core.media import is_picture
 
 STORE_FORMAT = 2
 """Layout of a store and meaning of a key; a change makes every clip new."""
@@ -43,6 +44,8 @@ def hash_media(paths: Iterable[Path]) -> dict[Path, Media | ClipError]:
 
 def _hash_file(path: Path) -> Media | ClipError:
     """One file's content, or the error that is counted for its clips."""
+    if path.is_dir():
+        return _hash_pictures(path)
     try:
         size = path.stat().st_size
         if size > _WHOLE_BYTES:
@@ -51,6 +54,17 @@ def _hash_file(path: Path) -> Media | ClipError:
     except OSError as error:
         return ClipError(f"`{path}` cannot be read: {error.strerror}", reason="unreadable")
     return Media(hashlib.sha256(content).hexdigest(), len(content))
+
+
+def _hash_pictures(folder: Path) -> Media | ClipError:
+    """A folder of pictures: their names and contents."""
+    found = [(path.name, _hash_file(path)) for path in sorted(filter(is_picture, folder.iterdir()))]
+    for _, media in found:
+        if isinstance(media, ClipError):
+            return media
+    whole = [(name, media) for name, media in found if isinstance(media, Media)]
+    marks = [[name, media.sha256] for name, media in whole]
+    return Media(fingerprint(marks), sum(media.num_bytes for _, media in whole))
 
 
 def clip_key(clip: Clip, media_sha256: str, recipe_part: Mapping[str, object]) -> str:

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ClipError, StoreError
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.units import format_bytes
 from kinesweep.store.compute import Chunk, Earlier, Entry
-from kinesweep.store.dtype import to_store
 from kinesweep.store.reader import open_store
 from kinesweep.store.survey import Extraction, Survey, survey_corpus
 from kinesweep.store.writer import MANIFEST
@@ -156,8 +157,8 @@ def _mean_bytes(extraction: Extraction, clips: Sequence[Clip]) -> float:
     sizes = []
     for clip in clips[::step][:_PROBES]:
         try:
-            features_TD = extraction.step(extraction.source.read(clip))
-            sizes.append(to_store(features_TD, extraction.dtype).nbytes)
+            frames, width = extraction.step.shape(extraction.source.read(clip))
+            sizes.append(frames * width * np.dtype(extraction.dtype).itemsize)
         except ClipError:
             # Counted when the clip's turn comes.
             continue

@@ -51,13 +51,14 @@ class Extraction:
     def from_recipe(cls, recipe: Recipe, root: Path | None = None) -> "Extraction":
         """The extraction that a recipe asks for; `root` overrides the recipe's."""
         chosen = root or (Path(recipe.store.root) if recipe.store.root else state_home() / "stores")
+        source = build_source(recipe.corpus)
         return cls(
-            source=build_source(recipe.corpus),
+            source=source,
             step=build_features(recipe.features),
             root=Path(chosen).absolute(),
             dtype=recipe.store.dtype,
             max_dropped_share=recipe.store.max_dropped_share,
-            reading={"source": recipe.source.kind, "person": recipe.source.person},
+            reading=source.reading(),
         )
 
     def key_part(self) -> dict[str, Any]:

@@ -15,7 +15,14 @@ from kinesweep.core.hashing import fingerprint
 from kinesweep.core.recipe.data import BatchConfig, StoreConfig
 from kinesweep.core.recipe.evaluation import EvaluationConfig
 from kinesweep.core.recipe.model import ModelConfig
-from kinesweep.core.recipe.source import FeaturesConfig, SourceConfig
+from kinesweep.core.recipe.source import (
+    FEATURES_OF,
+    AnyFeatures,
+    AnySource,
+    PoseFeaturesConfig,
+    PoseTsvConfig,
+    SourceConfig,
+)
 from kinesweep.core.recipe.training import (
     CheckpointsConfig,
     GenerationConfig,
@@ -24,6 +31,8 @@ from kinesweep.core.recipe.training import (
 )
 
 ESTIMATOR = "{estimator}"
+_FOLDERS = ("root", "videos", "features")
+_PLACES = ("train", "validation", "test", *_FOLDERS)
 _NOT_IDENTITY = ("name", "source", "features", "store", "checkpoints", "tracking", "resources")
 
 
@@ -33,9 +42,9 @@ class Recipe(Frozen):
     name: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Names runs and exports."
     )
-    source: SourceConfig = Field(description="The corpus.")
-    features: FeaturesConfig = Field(
-        FeaturesConfig(), description="What is computed from each clip."
+    source: AnySource = Field(description="The corpus.")
+    features: AnyFeatures = Field(
+        PoseFeaturesConfig(), description="What is computed from each clip."
     )
     store: StoreConfig = Field(StoreConfig(), description="How features lie on disk.")
     batch: BatchConfig = Field(BatchConfig(), description="How clips become batches.")
@@ -66,8 +75,19 @@ class Recipe(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _features_fit_the_corpus(self) -> "Recipe":
+        wanted = FEATURES_OF[self.source.kind]
+        if self.features.kind != wanted:
+            raise ValueError(
+                f"a source of kind {self.source.kind} needs `features.kind: {wanted}`, not"
+                f" {self.features.kind}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _poses_have_a_folder(self) -> "Recipe":
-        root, estimator = self.source.root, self.features.estimator
+        root = getattr(self.source, "root", None)
+        estimator = getattr(self.features, "estimator", None)
         if root is not None and (ESTIMATOR in root) != (estimator is not None):
             raise ValueError(
                 f"`features.estimator` and `{ESTIMATOR}` in `source.root` belong together: one says"
@@ -87,7 +107,8 @@ class Recipe(Frozen):
     @model_validator(mode="after")
     def _points_have_a_centre(self) -> "Recipe":
         varied = self.batch.augmentation
-        if self.features.normalize == "none" and (varied.mirror or varied.rotation_deg):
+        fixed = isinstance(self.features, PoseFeaturesConfig) and self.features.normalize == "none"
+        if fixed and (varied.mirror or varied.rotation_deg):
             raise ValueError(
                 "`batch.augmentation` mirrors or turns clips about the shoulders, but"
                 " `features.normalize` is none"
@@ -95,11 +116,21 @@ class Recipe(Frozen):
         return self
 
     @property
+    def films(self) -> PoseTsvConfig | None:
+        """The source, where its poses are estimated from videos."""
+        source = self.source
+        return source if isinstance(source, PoseTsvConfig) and source.videos else None
+
+    @property
     def corpus(self) -> SourceConfig:
         """The source; its root is that of the estimator's poses."""
-        if self.source.root is None:
+        root, estimator = (
+            getattr(part, key, None)
+            for part, key in ((self.source, "root"), (self.features, "estimator"))
+        )
+        if root is None:
             return self.source
-        root = self.source.root.replace(ESTIMATOR, self.features.estimator or "")
+        root = root.replace(ESTIMATOR, estimator or "")
         return self.source.model_copy(update={"root": root})
 
     def config_hash(self, store_fingerprint: str) -> str:
@@ -115,13 +146,13 @@ class Recipe(Frozen):
     def resolved(self, base: Path) -> "Recipe":
         """The same recipe with every local path absolute."""
         plain: dict[str, Any] = self.model_dump(mode="json")
-        for key in ("train", "validation", "test", "root", "videos"):
-            if plain["source"][key] is not None:
+        for key in _PLACES:
+            if plain["source"].get(key) is not None:
                 plain["source"][key] = str((base / plain["source"][key]).absolute())
         if plain["store"]["root"] is not None:
             plain["store"]["root"] = str((base / plain["store"]["root"]).absolute())
         for part, key in _models_in(plain):
-            if (base / part[key]).is_dir():
+            if (base / part[key]).exists():
                 part[key] = str((base / part[key]).absolute())
         return Recipe.model_validate(plain)
 
@@ -130,11 +161,21 @@ class Recipe(Frozen):
         plain: dict[str, Any] = self.model_dump(mode="json")
         for split, path in self.source.splits.items():
             plain["source"][split] = Path(path).name
-        plain["source"] |= {"root": None, "videos": None}
+        plain["source"] |= {key: None for key in _FOLDERS if key in plain["source"]}
         plain["store"]["root"] = None
         for part, key in _models_in(plain):
             if Path(part[key]).is_absolute():
                 part[key] = Path(part[key]).name
+        return Recipe.model_validate(plain)
+
+    def with_encoder(self, folder: Path) -> "Recipe":
+        """The same recipe with the video model of a bundle, which lies in `folder`."""
+        plain: dict[str, Any] = self.model_dump(mode="json")
+        encoder = plain["features"].get("encoder", {})
+        if "checkpoint" in encoder:
+            encoder["checkpoint"] = str(folder / Path(encoder["checkpoint"]).name)
+        if "pretrained" in encoder:
+            encoder["pretrained"] = str(folder)
         return Recipe.model_validate(plain)
 
     def with_seed(self, seed: int) -> "Recipe":
@@ -147,6 +188,8 @@ def _models_in(plain: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
     """Where a recipe's plain values name a model's folder or hub id."""
     learned = plain["evaluation"]["learned"]
     places = [(plain["model"]["backbone"], "pretrained"), (learned, "bleurt")]
+    encoder = plain.get("features", {}).get("encoder", {})
+    places += [(encoder, key) for key in ("pretrained", "checkpoint") if key in encoder]
     if learned["bertscore"]:
         places.append((learned["bertscore"], "model"))
     return [(part, key) for part, key in places if part[key]]

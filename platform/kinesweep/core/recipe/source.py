@@ -1,50 +1,66 @@
 """Recipe part `source` and `features`: which corpus, and what is computed from it."""
 
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from kinesweep.core.clip import SPLITS
 from kinesweep.core.config import Frozen
+from kinesweep.core.recipe.video import VideoFeaturesConfig
 
 
-class PoseTsvConfig(Frozen):
-    """A corpus of `.pose` files listed in one tab-separated file a split."""
+class _CorpusConfig(Frozen):
+    """What all corpora have: a table a split."""
 
-    kind: Literal["pose_tsv"] = Field("pose_tsv", description="Format of the corpus.")
-    train: str | None = Field(None, description="TSV of the training split.")
-    validation: str | None = Field(None, description="TSV of the validation split.")
-    test: str | None = Field(None, description="TSV of the test split.")
-    root: str | None = Field(
-        None,
-        description="Folder that media paths are relative to; default: the folder of each TSV."
-        " `{estimator}` in it stands for `features.estimator`.",
-    )
-    videos: str | None = Field(
-        None,
-        description="Folder of the videos, or of folders of pictures, that media paths name; their"
-        " poses are estimated into `root` before they are extracted.",
-    )
-    fps: float | None = Field(
-        None, gt=0, description="Frames a second of folders of pictures below `videos`."
-    )
-    times: Literal["ms", "frames"] = Field(
-        "ms", description="Unit of the columns of start and end."
-    )
-    person: int = Field(0, ge=0, description="Which person of a pose file is used.")
-    ignore_columns: tuple[str, ...] = Field(
-        (), description="Columns of the TSVs that may be there unused."
-    )
-
+    train: str | None = Field(None, description="Table of the training split.")
+    validation: str | None = Field(None, description="Table of the validation split.")
+    test: str | None = Field(None, description="Table of the test split.")
     max_clips: int | None = Field(
         None, ge=1, description="Only the first clips of each split; for trying things out."
     )
 
     @model_validator(mode="after")
-    def _some_split(self) -> "PoseTsvConfig":
+    def _some_split(self) -> "_CorpusConfig":
         if not any(self.splits.values()):
             raise ValueError("names no split; give at least one of train, validation, test")
         return self
+
+    @property
+    def splits(self) -> dict[str, str]:
+        """Split → table, for the splits that the corpus has."""
+        return {name: path for name in SPLITS if (path := getattr(self, name))}
+
+
+class TsvConfig(_CorpusConfig):
+    """A corpus of media files listed in one tab-separated file a split."""
+
+    root: str | None = Field(
+        None,
+        description="Folder that media paths are relative to; default: the folder of each TSV."
+        " `{estimator}` in it stands for `features.estimator`.",
+    )
+    fps: float | None = Field(
+        None, gt=0, description="Frames a second of folders of pictures that stand for videos."
+    )
+    times: Literal["ms", "frames"] = Field(
+        "ms", description="Unit of the columns of start and end."
+    )
+    ignore_columns: tuple[str, ...] = Field(
+        (), description="Columns of the TSVs that may be there unused."
+    )
+
+
+class PoseTsvConfig(TsvConfig):
+    """A corpus of `.pose` files listed in one tab-separated file a split."""
+
+    kind: Literal["pose_tsv"] = Field("pose_tsv", description="Format of the corpus.")
+    videos: str | None = Field(
+        None,
+        description="Folder of the videos, or of folders of pictures, that media paths name; their"
+        " poses are estimated into `root` before they are extracted.",
+    )
+    person: int = Field(0, ge=0, description="Which person of a pose file is used.")
 
     @model_validator(mode="after")
     def _poses_have_a_place(self) -> "PoseTsvConfig":
@@ -52,10 +68,31 @@ class PoseTsvConfig(Frozen):
             raise ValueError("`videos` needs `root`, the folder that their poses are written to")
         return self
 
-    @property
-    def splits(self) -> dict[str, str]:
-        """Split → TSV, for the splits that the corpus has."""
-        return {name: path for name in SPLITS if (path := getattr(self, name))}
+
+class VideoTsvConfig(TsvConfig):
+    """A corpus of videos, or folders of pictures, listed in one tab-separated file a split."""
+
+    kind: Literal["video_tsv"] = Field(description="Format of the corpus.")
+
+
+class FeatureManifestConfig(_CorpusConfig):
+    """Features that were computed elsewhere: SSVP-SLT's manifests and trees of `.pt` files."""
+
+    kind: Literal["feature_manifest"] = Field(description="Format of the corpus.")
+    features: str | None = Field(
+        None,
+        description="Folder with `{epoch}/{name[:5]}/{name}.pt`; default: `features` beside the"
+        " folder of each manifest.",
+    )
+    epochs: tuple[int, ...] = Field(
+        (0,),
+        min_length=1,
+        description="Augmented copies that train has, by the names of their folders; each is a"
+        " clip of its own. Validation and test have the first alone.",
+    )
+    fps: float = Field(
+        25 / 2, gt=0, description="Features a second, as they were extracted; SSVP-SLT's: 12.5."
+    )
 
 
 class PoseFeaturesConfig(Frozen):
@@ -79,5 +116,36 @@ class PoseFeaturesConfig(Frozen):
     stride: int = Field(1, ge=1, description="Keep every n-th frame, after normalising.")
 
 
-SourceConfig = PoseTsvConfig
-FeaturesConfig = PoseFeaturesConfig
+class GivenFeaturesConfig(Frozen):
+    """Features as they are given, by a corpus that holds nothing else."""
+
+    kind: Literal["given"] = Field("given", description="What is computed from a clip: nothing.")
+    stream: str = Field("video", pattern=r"^[a-z][a-z0-9_]*$", description="Name of the stream.")
+
+
+def _kind(default: str) -> Callable[[object], str]:
+    """Tells which member of a union is meant; without a `kind` the default."""
+
+    def kind_of(value: object) -> str:
+        mapping = isinstance(value, Mapping)
+        return str(value.get("kind", default) if mapping else getattr(value, "kind", ""))  # type: ignore[attr-defined]
+
+    return kind_of
+
+
+SourceConfig = PoseTsvConfig | VideoTsvConfig | FeatureManifestConfig
+FeaturesConfig = PoseFeaturesConfig | VideoFeaturesConfig | GivenFeaturesConfig
+AnySource = Annotated[
+    Annotated[PoseTsvConfig, Tag("pose_tsv")]
+    | Annotated[VideoTsvConfig, Tag("video_tsv")]
+    | Annotated[FeatureManifestConfig, Tag("feature_manifest")],
+    Discriminator(_kind("pose_tsv")),
+]
+AnyFeatures = Annotated[
+    Annotated[PoseFeaturesConfig, Tag("pose")]
+    | Annotated[VideoFeaturesConfig, Tag("video")]
+    | Annotated[GivenFeaturesConfig, Tag("given")],
+    Discriminator(_kind("pose")),
+]
+FEATURES_OF = {"pose_tsv": "pose", "video_tsv": "video", "feature_manifest": "given"}
+"""Kind of a source → the kind of features that can be computed from it."""
