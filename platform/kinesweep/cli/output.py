@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Annotated, Any, ParamSpec, TypeVar
+from typing import Annotated, Any, ParamSpec, Protocol, TypeVar
 
 import typer
 from rich.console import Console
@@ -29,6 +29,15 @@ console = Console(stderr=True, soft_wrap=True, highlight=False, width=_LOG_WIDTH
 JsonOption = Annotated[
     bool, typer.Option("--json", help="End with one line of JSON on stdout, for programs.")
 ]
+
+
+class Update(Protocol):
+    """Moves a bar: what is done, what there is in all, what is worth saying beside it."""
+
+    def __call__(self, done: int, total: int, note: str = "", /) -> None:
+        """Told of progress."""
+
+
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Every stage on a few clips, in a place of its own.")
 ]
@@ -88,21 +97,26 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal, a line at each tenth elsewhere. Yields `update(done, total)`."""
+def progress(what: str) -> Iterator[Update]:
+    """A bar on a terminal, a line at each tenth elsewhere. Yields `update(done, total, note)`."""
     if console.is_terminal:
-        columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        told = TextColumn("{task.fields[note]}", markup=False)
+        columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), told)
         with Progress(*columns, console=console, transient=True) as bar:
-            task = bar.add_task(what, total=None)
-            yield lambda done, total: bar.update(task, completed=done, total=total)
+            task = bar.add_task(what, total=None, note="")
+
+            def move(done: int, total: int, note: str = "", /) -> None:
+                bar.update(task, completed=done, total=total, note=note)
+
+            yield move
         return
     shown = -1
 
-    def update(done: int, total: int) -> None:
+    def update(done: int, total: int, note: str = "", /) -> None:
         nonlocal shown
         tenth = 10 * done // max(total, 1)
         if tenth > shown:
             shown = tenth
-            say(f"{what}: {done} of {total}")
+            say(f"{what}: {done} of {total}{note and f'  {note}'}")
 
     yield update

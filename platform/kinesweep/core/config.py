@@ -96,7 +96,7 @@ def near_miss(word: str, known: Sequence[str]) -> str:
 
 def _problem(model: type[BaseModel], values: Mapping[str, Any], item: Any) -> tuple[str, str]:
     """One pydantic error as dotted path and text."""
-    location = _readable(item["loc"], values)
+    location = _readable(item["loc"], values, item["type"])
     path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in location).lstrip(".")
     if item["type"] == "extra_forbidden":
         known = _keys_beside(model, item["loc"])
@@ -115,7 +115,7 @@ def _problem(model: type[BaseModel], values: Mapping[str, Any], item: Any) -> tu
     return path or "(file)", f"{message}, but is {shown!r}" if plain and path else message
 
 
-def _readable(location: Sequence[str | int], values: object) -> list[str | int]:
+def _readable(location: Sequence[str | int], values: object, kind: str) -> list[str | int]:
     """An error's location without the tags that pydantic inserts for members of a union."""
     shown: list[str | int] = []
     here = values
@@ -125,7 +125,7 @@ def _readable(location: Sequence[str | int], values: object) -> list[str | int]:
         if inside:
             here = here[part]  # type: ignore[index]
             shown.append(part)
-        elif index == len(location) - 1 and isinstance(here, Mapping) and "-" not in str(part):
+        elif index == len(location) - 1 and isinstance(here, Mapping) and kind == "missing":
             shown.append(part)
     return shown
 

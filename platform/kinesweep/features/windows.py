@@ -157,7 +157,8 @@ def cut(frames: Iterable[Frame], windows: Windows) -> Iterator[Window]:
         while windows.goes_on(start, seen) and windows.picks(start)[-1] < seen:
             yield _window(held, windows, start, seen)
             start += windows.step
-            for number in [number for number in held if number < start]:
+            # The last frame stays: SSVP-SLT's windows may begin behind it, in slow films.
+            for number in [number for number in held if number < min(start, seen - 1)]:
                 del held[number]
     if not seen:
         raise ClipError("there are no frames in this stretch", "no_frames")

@@ -7,6 +7,7 @@ the same bytes. A corpus that has not changed costs its survey and nothing else.
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 from kinesweep.core.clip import RowProblem
 from kinesweep.core.recipe import Recipe
@@ -18,8 +19,14 @@ from kinesweep.store.plan import Plan, PlanSummary, check_room, make_plan
 from kinesweep.store.reader import ExtractionCounts, Store, open_store
 from kinesweep.store.survey import Extraction, survey_corpus
 
-Progress = Callable[[int, int], None]
-"""Called with the clips done and the clips in all."""
+
+class Progress(Protocol):
+    """Called with the clips done, the clips in all, and what is worth saying beside them."""
+
+    def __call__(self, done: int, total: int, note: str = "", /) -> None:
+        """Told of progress."""
+
+
 Announce = Callable[[PlanSummary], None]
 """Called once before the first clip is computed; not when the store exists."""
 Execute = Callable[[Plan, Computer], Iterator[tuple[int, ChunkResult]]]

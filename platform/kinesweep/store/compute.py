@@ -5,6 +5,7 @@ not cost the others their work. Clips whose features lie in another store are co
 digest was checked; a copy that fails is computed instead. Shapes: T frames, D width.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ClipError, StoreError
 from kinesweep.core.pose import PointLayout
-from kinesweep.features.contract import FeatureStep
+from kinesweep.features.contract import Features, FeatureStep
 from kinesweep.sources.contract import Source
 from kinesweep.store.dtype import to_store
 from kinesweep.store.index import ClipRecord
@@ -89,6 +90,10 @@ class ChunkResult:
     shard: FileMark | None
 
 
+Compute = Callable[[Entry], Features]
+"""Gives a clip's features, or raises a `ClipError`."""
+
+
 @dataclass(frozen=True)
 class Computer:
     """Turns chunks into shards below a folder; picklable, so that any process can do it."""
@@ -98,15 +103,21 @@ class Computer:
     dtype: str
     folder: Path
 
-    def __call__(self, chunk: Chunk) -> ChunkResult:
-        """Computes a chunk and writes its shard."""
+    def __call__(self, chunk: Chunk, compute: Compute | None = None) -> ChunkResult:
+        """Computes a chunk and writes its shard.
+
+        Args:
+            chunk: which clips.
+            compute: gives a clip's features where they are not copied; default: computed here.
+        """
+        compute = compute or self.features
         kept: list[NDArray[np.floating]] = []
         statuses = []
         # One object for equal layouts: it crosses to the driver once a chunk, not once a clip.
         layouts: dict[PointLayout | None, PointLayout | None] = {}
         for entry in chunk.entries:
             try:
-                x_TD, rate_hz, layout, reused = self._clip(entry)
+                x_TD, rate_hz, layout, reused = self._clip(entry, compute)
             except ClipError as error:
                 statuses.append(ClipStatus(-1, reason=error.reason, message=str(error)))
                 continue
@@ -121,7 +132,17 @@ class Computer:
         mark = write_shard(self.folder / chunk.shard, {self.step.stream: kept})
         return ChunkResult(tuple(statuses), mark)
 
-    def _clip(self, entry: Entry) -> tuple[NDArray[np.floating], float, PointLayout | None, bool]:
+    def features(self, entry: Entry) -> Features:
+        """A clip's features, computed from its media.
+
+        Raises:
+            ClipError: with the reason under which the clip is counted.
+        """
+        return self.step.compute(self.source.read(entry.clip))
+
+    def _clip(
+        self, entry: Entry, compute: Compute
+    ) -> tuple[NDArray[np.floating], float, PointLayout | None, bool]:
         """A clip's stored features, their rate and points, and whether they were copied."""
         if entry.earlier is not None:
             copied = self._copy(entry.earlier)
@@ -129,7 +150,7 @@ class Computer:
                 rate_hz = entry.earlier.record.rates_hz[self.step.stream]
                 known = _opened(entry.earlier.folder).schema.streams[self.step.stream]
                 return copied, rate_hz, known.layout, True
-        found = self.step.compute(self.source.read(entry.clip))
+        found = compute(entry)
         return to_store(found.x_TD, self.dtype), float(found.rate_hz), found.layout, False
 
     def _copy(self, earlier: Earlier) -> NDArray[np.floating] | None:

@@ -15,7 +15,7 @@ costs 1.5 to 4 s; below some hundred clips `build.extract_locally` is done soone
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +26,14 @@ import ray.data
 from kinesweep.core.errors import ResourceError, StoreError
 from kinesweep.core.pose import PointLayout
 from kinesweep.core.recipe import Recipe
-from kinesweep.store.build import Announce, Progress, build_store, compute_here
+from kinesweep.store.attempts import count_attempt
+from kinesweep.store.build import Announce, Execute, Progress, build_store, compute_here
 from kinesweep.store.compute import Chunk, ChunkResult, ClipStatus, Computer
 from kinesweep.store.plan import Plan
 from kinesweep.store.quiet import calm, quiet
 from kinesweep.store.reader import Store
 from kinesweep.store.survey import Extraction
 from kinesweep.store.writer import FileMark
-
-_ATTEMPTS = 4
-"""Ray tries for ever when a worker dies: a node comes back, but so does a file that kills."""
 
 
 def extract(
@@ -58,7 +56,12 @@ def extract(
             disk.
     """
     extraction = Extraction.from_recipe(recipe, root)
-    return build_store(extraction, compute_on_ray, progress, announce)
+    execute: Execute = compute_on_ray
+    if recipe.features.kind == "video":
+        from kinesweep.store.extract_videos import watch_on_ray
+
+        execute = partial(watch_on_ray, progress=progress)
+    return build_store(extraction, execute, progress, announce)
 
 
 def compute_on_ray(plan: Plan, computer: Computer) -> Iterator[tuple[int, ChunkResult]]:
@@ -85,31 +88,16 @@ class _ChunkWorker:
     def __call__(self, batch: dict[str, Any]) -> pa.Table:
         rows = []
         for number in batch["number"].tolist():
-            _count_attempt(self._computer.folder, number, self._chunks[number])
-            result = self._computer(self._chunks[number])
+            chunk = self._chunks[number]
+            clips = f"the clips `{chunk.entries[0].clip.id}` to `{chunk.entries[-1].clip.id}`"
+            count_attempt(self._computer.folder, str(number), clips)
+            result = self._computer(chunk)
             mark = asdict(result.shard or FileMark(0, ""))
             rows += [{"number": number, **mark, **_row(status)} for status in result.statuses]
         table = pa.Table.from_pylist(rows)
         # Some hundred names, the same for every clip of a chunk: they travel once.
         layouts = table["layout"].combine_chunks().dictionary_encode()
         return table.set_column(table.schema.get_field_index("layout"), "layout", layouts)
-
-
-def _count_attempt(folder: Path, number: int, chunk: Chunk) -> None:
-    """Notes that a chunk was begun; refuses one whose workers died again and again."""
-    note = folder / "shards" / f".attempts-{number}"
-    note.parent.mkdir(exist_ok=True)
-    with note.open("a+") as file:
-        file.write(".")
-        file.seek(0)
-        attempts = len(file.read())
-    if attempts > _ATTEMPTS:
-        clips = f"`{chunk.entries[0].clip.id}` to `{chunk.entries[-1].clip.id}`"
-        raise StoreError(
-            f"the worker died {attempts - 1} times over the clips {clips}; one of their files may"
-            " crash its reader or need too much memory (see Ray's logs). Find it with"
-            " `kinesweep check` and take it out."
-        )
 
 
 def _dataset(plan: Plan, computer: Computer) -> ray.data.Dataset:

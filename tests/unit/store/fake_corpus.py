@@ -12,6 +12,7 @@ from kinesweep.core.errors import ClipError
 from kinesweep.core.paths import inside
 from kinesweep.core.pose import PointLayout, PoseSequence
 from kinesweep.core.units import Span
+from kinesweep.features import Features
 from kinesweep.store.survey import Extraction
 
 LAYOUT = PointLayout((("BODY", ("left", "right")),))
@@ -67,15 +68,13 @@ class FakeStep:
     def fingerprint(self):
         return f"scale {self.scale} width {self.width}"
 
-    def __call__(self, pose):
+    def compute(self, pose):
         flat = pose.points_TPJC.reshape(len(pose.points_TPJC), -1)
-        return (flat[:, : self.width] * self.scale).astype(np.float32)
+        x_TD = (flat[:, : self.width] * self.scale).astype(np.float32)
+        return Features(x_TD, pose.fps, pose.layout)
 
-    def layout(self, layout):
-        return layout
-
-    def rate_hz(self, fps):
-        return fps
+    def shape(self, pose):
+        return len(pose.points_TPJC), self.width
 
 
 def write_media(root, name, words):

@@ -1,0 +1,112 @@
+"""Films: sizes, spans, seeking, rates; and what is wrong with them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from films import turn_video, write_pictures, write_video
+from kinesweep.core.errors import ClipError
+from kinesweep.core.media import Footage
+from kinesweep.core.units import Span
+from kinesweep.sources.film import Film
+from kinesweep.sources.footage import Frames, seconds
+
+
+def brightest(frame: np.ndarray) -> float:  # type: ignore[type-arg]
+    """Column of the middle of the light block."""
+    columns = frame.astype(np.int64).sum(axis=(0, 2))
+    columns[columns < columns.max() / 4] = 0  # what compression left beside it
+    return float((columns * np.arange(len(columns))).sum() / columns.sum())
+
+
+def test_frames_are_scaled_and_cut_to_the_middle_square(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", count=10)
+    whole = list(Film(path, None))
+    small = list(Film(path, None, size=24))
+    assert {frame.shape for frame in whole} == {(48, 64, 3)}
+    assert {frame.shape for frame in small} == {(24, 24, 3)} and len(small) == 10
+    # 64 × 48 becomes 32 × 24, of which the columns 4 to 28 stay.
+    for one, other in list(zip(whole, small, strict=True))[6:]:
+        assert brightest(other) == pytest.approx(brightest(one) / 2 - 4, abs=1)
+
+
+def test_turned_films_are_cut_upright(tmp_path: Path) -> None:
+    path = turn_video(write_video(tmp_path / "a.mp4", count=3))
+    film = Film(path, None, size=24)
+    assert (film.width, film.height) == (24, 24)
+    (first, *_), (plain, *_) = list(film), list(Film(write_video(tmp_path / "b.mp4", 3), None, 24))
+    assert np.abs(first.astype(int) - np.rot90(plain, 3)).mean() < 2
+
+
+@pytest.mark.parametrize("count", [40, 200])
+def test_a_sought_span_is_the_one_that_is_played_to(tmp_path: Path, count: int) -> None:
+    path = write_video(tmp_path / "a.mp4", count, width=512)
+    every = list(Film(path, None, size=16))
+    for first, last in ((count - 12, count - 2), (3, 9), (count - 1, count)):
+        footage = Footage(path, Span.from_ms(first * 40, last * 40))
+        found = list(Frames(footage, 16))
+        assert len(found) == last - first
+        np.testing.assert_array_equal(found, every[first:last])
+        assert seconds(footage) == pytest.approx((last - first) / 25)
+
+
+def test_seeking_reads_less(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", 250, width=512)
+    film = Film(path, None, start_s=9)
+    assert 150 <= film.first <= 225
+    assert len(list(film)) == 250 - film.first
+
+
+def test_folders_of_pictures(tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "a", 12)
+    footage = Footage(folder, Span.from_frames(2, 7), fps=10)
+    frames = Frames(footage, 16)
+    assert frames.fps == 10 and len(list(frames)) == 5
+    assert seconds(footage) == 0.5
+    with pytest.raises(ClipError) as caught:
+        Frames(Footage(folder), 16)
+    assert caught.value.reason == "no_frame_rate"
+
+
+@pytest.mark.parametrize(
+    ("span", "reason"),
+    [
+        (Span.from_ms(5000, 6000), "span_beyond_file"),
+        (Span.from_ms(800, None), "span_beyond_file"),
+        (Span.from_ms(400, 400), "empty_span"),
+    ],
+)
+def test_spans_that_are_not_there(tmp_path: Path, span: Span, reason: str) -> None:
+    footage = Footage(write_video(tmp_path / "a.mp4", 20), span)
+    for call in (lambda: list(Frames(footage, 16)), lambda: seconds(footage)):
+        with pytest.raises(ClipError) as caught:
+            call()
+        assert caught.value.reason == reason
+        assert "a.mp4" in str(caught.value)
+
+
+def test_a_file_that_does_not_count_its_frames(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mkv", 50)
+    assert Film(path, None).declared == 0
+    assert seconds(Footage(path)) == pytest.approx(2, abs=0.1)
+    with pytest.raises(ClipError) as caught:
+        list(Frames(Footage(path, Span.from_ms(3000, 4000)), 16))
+    assert caught.value.reason in ("span_beyond_file", "no_frames")
+
+
+@pytest.mark.parametrize(("content", "reason"), [(b"no film", "not_a_video"), (b"", "not_a_video")])
+def test_what_is_no_film(tmp_path: Path, content: bytes, reason: str) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(content)
+    with pytest.raises(ClipError) as caught:
+        Frames(Footage(path), 16)
+    assert caught.value.reason == reason
+
+
+def test_a_film_that_was_cut_off(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", 200, width=512)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ClipError) as caught:
+        list(Frames(Footage(path), 16))
+    assert caught.value.reason == "truncated"
