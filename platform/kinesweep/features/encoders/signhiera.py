@@ -1,0 +1,217 @@
+"""SignHiera: Hiera-Base over 128 frames of video, one vector every two frames.
+
+Pixels become tokens, one for 2 frames x 4 x 4 pixels. Tokens attend to each other within a mask
+unit (a square of one moment, 8 x 8 tokens at first) in the first stages, within all of the window
+afterwards; between stages, squares of 2 x 2 become one and the width doubles. The last stage is
+averaged over space. Architecture: Ryali et al. 2023, arXiv:2306.00989; clips of 128 frames: Rust et
+al. 2024, arXiv:2402.09611. Tensors are named as in both's checkpoints.
+
+The norm that classifiers put behind the mean is left out: pretraining has none, so its checkpoints
+hold no weights of it (50 788 800 parameters; 50 790 336 with it). Attention over the window grows
+with the square of its length, and 16 layers of it are most of the cost: 104 s for 128 frames on 2
+CPU cores. Not for frames of different videos in one window: they would see each other.
+
+Shapes: B windows, C colours, F frames, T = F / 2 moments, H = W tokens, D width, N mask units,
+L tokens that attend to each other, A heads, E width of a head.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import gelu, scaled_dot_product_attention
+
+_KERNEL, _STRIDE, _PADDING = (3, 7, 7), (2, 4, 4), (1, 3, 3)
+_EPS = 1e-6
+_MLP_RATIO = 4
+
+FRAMES_A_MOMENT = _STRIDE[0]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How large a SignHiera is; by default `hiera_base_128x224`.
+
+    Attributes:
+        frames: the longest window, F.
+        size: pixels of its sides.
+        width: of the first stage; every further one doubles it.
+        heads: of the first stage; every further one doubles them.
+        stages: layers of each.
+        local_stages: how many of them attend within mask units only.
+    """
+
+    frames: int = 128
+    size: int = 224
+    width: int = 96
+    heads: int = 1
+    stages: tuple[int, ...] = (2, 3, 16, 3)
+    local_stages: int = 2
+
+    def __post_init__(self) -> None:
+        assert self.frames % FRAMES_A_MOMENT == 0, "moments are whole"
+        assert self.size % (_STRIDE[1] * self.unit) == 0, "mask units are whole"
+
+    @property
+    def unit(self) -> int:
+        """Tokens of a mask unit's side, at first; after the last pooling it is one."""
+        return 2 ** (len(self.stages) - 1)
+
+    @property
+    def grid(self) -> int:
+        """Tokens of a side, at first."""
+        return self.size // _STRIDE[1]
+
+    @property
+    def width_out(self) -> int:
+        """D of the last stage."""
+        return self.width * 2 ** (len(self.stages) - 1)
+
+
+class Attention(nn.Module):
+    """Attention within mask units or over the window; the asking tokens may be pooled.
+
+    Args:
+        width: D of the tokens.
+        out: D of what it gives.
+        heads: A.
+        pooled: every 2 x 2 asking tokens become one, by their maximum.
+        unit: tokens of a mask unit's side; none: all of the window is one.
+    """
+
+    def __init__(self, width: int, out: int, heads: int, pooled: bool, unit: int | None) -> None:
+        super().__init__()
+        self.heads = heads
+        self.pooled = pooled
+        self.unit = unit
+        self.qkv = nn.Linear(width, 3 * out)
+        self.proj = nn.Linear(out, out)
+
+    def forward(self, x_BTHWD: Tensor, real_BT: Tensor | None) -> Tensor:
+        """Returns (B, T, H, W, D), H and W halved when pooled.
+
+        Tokens of moments that are not real are not attended to.
+        """
+        q_BTHWD, k_BTHWD, v_BTHWD = self.qkv(x_BTHWD).chunk(3, dim=-1)
+        unit = self.unit
+        q_unit = unit
+        if self.pooled:
+            q_BTHWD = _pool(q_BTHWD)
+            q_unit = unit and unit // 2
+        mask_B11L = None
+        # A mask unit is of one moment: all of it is real, or none.
+        if real_BT is not None and unit is None:
+            tokens = k_BTHWD.shape[2] * k_BTHWD.shape[3]
+            mask_B11L = real_BT.repeat_interleave(tokens, dim=1)[:, None, None]
+        y_NALE = scaled_dot_product_attention(
+            self._split(q_BTHWD, q_unit),
+            self._split(k_BTHWD, unit),
+            self._split(v_BTHWD, unit),
+            attn_mask=mask_B11L,
+        )
+        y_NLD = y_NALE.transpose(1, 2).flatten(2)
+        return self.proj(_join(y_NLD, q_BTHWD.shape, q_unit))
+
+    def _split(self, x_BTHWD: Tensor, unit: int | None) -> Tensor:
+        """Returns (N, A, L, E); N is B where all of a window attends to itself."""
+        if unit is None:
+            x_NLD = x_BTHWD.flatten(1, 3)
+        else:
+            x_BTHUWUD = x_BTHWD.unflatten(3, (-1, unit)).unflatten(2, (-1, unit))
+            x_NLD = x_BTHUWUD.transpose(3, 4).flatten(4, 5).flatten(0, 3)
+        return x_NLD.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+
+class Layer(nn.Module):
+    """Attention and two linear layers, each behind a norm and added to what came in.
+
+    Args:
+        width: D of the tokens.
+        out: D of what it gives.
+        heads: A.
+        pooled: every 2 x 2 tokens become one.
+        unit: tokens of a mask unit's side; none: all of the window is one.
+    """
+
+    def __init__(self, width: int, out: int, heads: int, pooled: bool, unit: int | None) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=_EPS)
+        self.attn = Attention(width, out, heads, pooled, unit)
+        self.norm2 = nn.LayerNorm(out, eps=_EPS)
+        self.mlp = nn.ModuleDict(
+            {"fc1": nn.Linear(out, _MLP_RATIO * out), "fc2": nn.Linear(_MLP_RATIO * out, out)}
+        )
+        if pooled:
+            self.proj = nn.Linear(width, out)
+
+    def forward(self, x_BTHWD: Tensor, real_BT: Tensor | None) -> Tensor:
+        """Returns (B, T, H, W, D), H and W halved and D doubled when pooled."""
+        normed_BTHWD = self.norm1(x_BTHWD)
+        if self.attn.pooled:
+            x_BTHWD = _pool(self.proj(normed_BTHWD))
+        x_BTHWD = x_BTHWD + self.attn(normed_BTHWD, real_BT)
+        hidden = gelu(self.mlp["fc1"](self.norm2(x_BTHWD)))
+        return x_BTHWD + self.mlp["fc2"](hidden)
+
+
+class SignHiera(nn.Module):
+    """Pixels to a vector a moment.
+
+    Args:
+        geometry: how large it is.
+    """
+
+    def __init__(self, geometry: Geometry) -> None:
+        super().__init__()
+        self.geometry = geometry
+        first = nn.Conv3d(3, geometry.width, _KERNEL, _STRIDE, _PADDING)
+        self.patch_embed = nn.ModuleDict({"proj": first})
+        self.pos_embed_spatial = nn.Parameter(torch.zeros(1, geometry.grid**2, geometry.width))
+        moments = geometry.frames // FRAMES_A_MOMENT
+        self.pos_embed_temporal = nn.Parameter(torch.zeros(1, moments, geometry.width))
+        self.blocks = nn.ModuleList(
+            layer for stage in range(len(geometry.stages)) for layer in _stage(geometry, stage)
+        )
+
+    def forward(self, pixels_BCFHW: Tensor, real_BT: Tensor | None = None) -> Tensor:
+        """Features (B, T, D).
+
+        Args:
+            pixels_BCFHW: normalised, float; F even and at most the geometry's `frames`. A shorter
+                window has the positions of the first moments.
+            real_BT: which moments are real; those before them do not see the others. None: all.
+        """
+        x_BTHWD = self.patch_embed["proj"](pixels_BCFHW).permute(0, 2, 3, 4, 1)
+        grid, moments = self.geometry.grid, x_BTHWD.shape[1]
+        where_1HWD = self.pos_embed_spatial.unflatten(1, (grid, grid))
+        when_T11D = self.pos_embed_temporal[0, :moments, None, None]
+        x_BTHWD = x_BTHWD + (where_1HWD + when_T11D)
+        for layer in self.blocks:
+            x_BTHWD = layer(x_BTHWD, real_BT)
+        return x_BTHWD.mean(dim=(2, 3))
+
+
+def _stage(geometry: Geometry, stage: int) -> list[Layer]:
+    """Layers of a stage; the first pools what the stage before gives, within its mask units."""
+    out, heads = geometry.width * 2**stage, geometry.heads * 2**stage
+    layers = []
+    for number in range(geometry.stages[stage]):
+        pooled = number == 0 and stage > 0
+        before = stage - pooled
+        unit = geometry.unit // 2**before if before < geometry.local_stages else None
+        layers.append(Layer(geometry.width * 2**before, out, heads, pooled, unit))
+    return layers
+
+
+def _pool(x_BTHWD: Tensor) -> Tensor:
+    """The maximum of every 2 x 2 tokens."""
+    return x_BTHWD.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).amax(dim=(3, 5))
+
+
+def _join(x_NLD: Tensor, shape: torch.Size, unit: int | None) -> Tensor:
+    """Tokens in their places again, (B, T, H, W, D)."""
+    if unit is None:
+        return x_NLD.view(shape)
+    batch, moments, height, width, _ = shape
+    x = x_NLD.view(batch, moments, height // unit, width // unit, unit, unit, -1)
+    return x.transpose(3, 4).reshape(shape)
