@@ -10,7 +10,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from kinesweep.core.errors import CheckpointError
-from kinesweep.models.silence import silent
+from kinesweep.core.silence import silent
 
 
 def load_exactly(load: Callable[..., Any], folder: Any, *args: Any, **kwargs: Any) -> Any:

@@ -20,6 +20,7 @@ from transformers.utils import ModelOutput
 from kinesweep.core.batch import Batch
 from kinesweep.core.errors import InputError
 from kinesweep.core.recipe.model import ModelConfig, ModelPart
+from kinesweep.core.silence import silent
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models.backbones import BACKBONES
 from kinesweep.models.config import KinesweepConfig, describe
@@ -28,7 +29,6 @@ from kinesweep.models.fusion import splice
 from kinesweep.models.generation import Decoding
 from kinesweep.models.objectives.cross_entropy import cross_entropy, token_loss
 from kinesweep.models.saving import load_exactly
-from kinesweep.models.silence import silent
 
 
 @dataclass

@@ -15,7 +15,7 @@ from transformers import AutoModel, AutoModelForSequenceClassification, AutoToke
 
 from kinesweep.core.errors import InputError
 from kinesweep.core.recipe.evaluation import BertScoreConfig, EvaluationConfig
-from kinesweep.models.silence import silent
+from kinesweep.core.silence import silent
 from kinesweep.training.protocol import name_of, treat
 from kinesweep.training.scoring import Scores
 

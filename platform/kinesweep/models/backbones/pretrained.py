@@ -15,9 +15,9 @@ from transformers import AutoConfig, AutoModelForSeq2SeqLM, PreTrainedConfig, Pr
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
 
 from kinesweep.core.errors import InputError
+from kinesweep.core.silence import silent
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models.backbones.scratch import special_ids
-from kinesweep.models.silence import silent
 
 _LOG = logging.getLogger(__name__)
 _KEY = "`model.backbone.pretrained`"
