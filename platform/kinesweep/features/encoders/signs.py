@@ -2,7 +2,7 @@
 
 Weights come from a file, of masked pretraining, of a classifier or of CLIP. A batch is cut to its
 longest window before it is computed, because attention over a window costs the square of its
-length: the end of a video that fills half a window takes less than half of the time. What it gives
+length: the end of a video that fills half a window takes a quarter of the time. What it gives
 for moments after a window's end is zero.
 
 Shapes: B windows, F frames, C colours, H = W pixels, K = F / 2 moments, D width.
