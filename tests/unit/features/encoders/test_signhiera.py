@@ -1,0 +1,165 @@
+"""SignHiera, tiny: Hiera's numbers, windows that see only themselves, the size of the real one."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from kinesweep.core.errors import InputError
+from kinesweep.core.recipe.video import SignHieraConfig
+from kinesweep.features.encoders.signhiera import Geometry, SignHiera
+from kinesweep.features.encoders.signs import SignHieraEncoder
+
+TINY = Geometry(frames=8, size=64, width=4, stages=(2, 1, 2, 1))
+# Of `hiera-transformer` 0.1.4's Hiera with these weights and pixels: its last intermediate,
+# averaged over space; the first three and the last of each moment's 32 values.
+GOLDEN = (
+    (6.365401, -10.194824, 3.877064, 2.299911),
+    (6.380295, -10.190727, 3.862925, 2.262933),
+    (6.367397, -10.195448, 3.880335, 2.329853),
+    (6.366865, -10.186501, 3.869991, 2.322421),
+)
+
+
+def drawn(*shape: int, seed: int) -> Tensor:
+    """Normal numbers of the one generator whose stream NumPy promises never to change."""
+    return torch.from_numpy(np.random.RandomState(seed).standard_normal(shape)).float()
+
+
+def tiny(geometry: Geometry = TINY) -> SignHiera:
+    """Weights at which every token tells, and attention is far from even."""
+    model = SignHiera(geometry).eval()
+    with torch.no_grad():
+        for seed, (name, weight) in enumerate(model.named_parameters()):
+            scale = 1.5 / math.sqrt(weight[0].numel()) if weight.dim() > 1 else 0.2
+            weight.copy_(scale * drawn(*weight.shape, seed=seed) + ("norm" in name))
+    return model
+
+
+def windows(count: int, frames: int = 8, size: int = 64) -> Tensor:
+    torch.manual_seed(0)
+    return torch.randint(256, (count, frames, size, size, 3), dtype=torch.uint8)
+
+
+def padded(pixels_BFHWC: Tensor, kept_B: Sequence[int]) -> Tensor:
+    """With each window's last frame after its end."""
+    pixels_BFHWC = pixels_BFHWC.clone()
+    for row, kept in enumerate(kept_B):
+        pixels_BFHWC[row, kept:] = pixels_BFHWC[row, kept - 1]
+    return pixels_BFHWC
+
+
+def test_gives_hieras_numbers() -> None:
+    with torch.inference_mode():
+        x_TD = tiny()(drawn(1, 3, 8, 64, 64, seed=99))[0]
+    assert x_TD.shape == (4, 32)
+    torch.testing.assert_close(x_TD[:, [0, 1, 2, -1]], torch.tensor(GOLDEN), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("real", [1, 2, 3])
+def test_moments_that_are_not_real_are_not_seen(real: int) -> None:
+    model, pixels_BCFHW = tiny(), drawn(2, 3, 8, 64, 64, seed=99)
+    real_BT = torch.arange(4) < torch.tensor([real, 4])[:, None]
+    with torch.inference_mode():
+        both_BTD = model(pixels_BCFHW, real_BT)
+        short_BTD = model(pixels_BCFHW[:1, :, : 2 * real])
+        whole_BTD = model(pixels_BCFHW)
+    torch.testing.assert_close(both_BTD[:1, :real], short_BTD, atol=1e-4, rtol=0)
+    torch.testing.assert_close(both_BTD[1], whole_BTD[1], atol=1e-5, rtol=0)
+    # Unmasked, it would tell.
+    assert (whole_BTD[0, :real] - short_BTD[0]).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("kept", range(1, 9))
+def test_padding_changes_nothing(kept: int) -> None:
+    encoder = SignHieraEncoder(tiny())
+    pixels = padded(windows(2), (kept, 8))
+    real = math.ceil(kept / 2)
+    both = encoder(pixels, (kept, 8))
+    assert both.shape == (2, 4, 32) and both.dtype == torch.float32
+    short = encoder(pixels[:1, : 2 * real], (2 * real,))
+    torch.testing.assert_close(both[:1, :real], short, atol=1e-4, rtol=0)
+    alone = encoder(pixels[:1], (kept,))
+    torch.testing.assert_close(both[:1], alone, atol=1e-5, rtol=0)
+    assert not both[0, real:].any()
+    # Whatever stands after the end.
+    noise = pixels.clone()
+    noise[0, kept:] = 255 - noise[0, kept:]
+    assert torch.equal(encoder(noise, (kept, 8)), both)
+
+
+def test_neighbours_change_nothing() -> None:
+    encoder, pixels, kept = SignHieraEncoder(tiny()), windows(3), (8, 5, 2)
+    beside = encoder(pixels, kept)
+    for row in range(3):
+        alone = encoder(pixels[row : row + 1], kept[row : row + 1])[0]
+        torch.testing.assert_close(beside[row], alone, atol=1e-5, rtol=0)
+    assert (beside[0, 0] - beside[2, 0]).abs().max() > 1e-3
+
+
+def test_pixels_are_normalised_and_left_alone() -> None:
+    model, pixels = tiny(), windows(1)
+    before = pixels.clone()
+    given = SignHieraEncoder(model)(pixels, (8,))
+    normal = ((pixels / 255 - 0.45) / 0.225).permute(0, 4, 1, 2, 3)
+    with torch.inference_mode():
+        torch.testing.assert_close(given, model(normal), atol=1e-5, rtol=0)
+    assert torch.equal(pixels, before)
+
+
+def test_time_and_place_matter() -> None:
+    encoder, pixels = SignHieraEncoder(tiny()), windows(1)
+    given = encoder(pixels, (8,))
+    assert (given - encoder(pixels.flip(1), (8,)).flip(1)).abs().max() > 1e-3
+    assert (given - encoder(pixels.flip(3), (8,))).abs().max() > 1e-3
+
+
+def test_bfloat16_is_near_float32_and_not_it() -> None:
+    pixels = windows(2)
+    full = SignHieraEncoder(tiny())(pixels, (8, 3))
+    half = SignHieraEncoder(tiny(), "bf16")(pixels, (8, 3))
+    assert half.dtype == torch.float32
+    assert 0 < (full - half).abs().max() < 0.1 * full.abs().max()
+
+
+def test_windows_it_does_not_take() -> None:
+    encoder = SignHieraEncoder(tiny())
+    assert [encoder.moments(frames) for frames in (2, 4, 8)] == [1, 2, 4]
+    for frames in (0, 7, 10):
+        with pytest.raises(InputError, match=rf"`windows.num_frames` is {frames}, .* up to 8"):
+            encoder.moments(frames)
+
+
+def test_made_from_a_recipe(tmp_path: Path) -> None:
+    file = tmp_path / "signs.pth"
+    torch.save({"model": tiny().state_dict()}, file)
+    config = SignHieraConfig(checkpoint=str(file))
+    encoder = SignHieraEncoder.from_config(config, "fp32", "cpu", TINY)
+    assert (encoder.size, encoder.width) == (64, 32)
+    same = SignHieraEncoder(tiny())
+    assert torch.equal(encoder(windows(1), (8,)), same(windows(1), (8,)))
+
+
+def test_the_real_one_has_its_parameters() -> None:
+    with torch.device("meta"):
+        model = SignHiera(Geometry())
+    shapes = {name: tuple(weight.shape) for name, weight in model.named_parameters()}
+    assert sum(math.prod(shape) for shape in shapes.values()) == 50_788_800
+    assert shapes["pos_embed_temporal"] == (1, 64, 96)
+    assert shapes["pos_embed_spatial"] == (1, 56 * 56, 96)
+    assert shapes["patch_embed.proj.weight"] == (96, 3, 3, 7, 7)
+    assert shapes["blocks.21.attn.qkv.weight"] == (3 * 768, 384)
+    assert [layer.attn.heads for layer in model.blocks] == [1] * 2 + [2] * 3 + [4] * 16 + [8] * 3  # type: ignore[union-attr]
+
+
+@pytest.mark.slow
+def test_a_whole_window_of_the_real_one() -> None:
+    torch.manual_seed(0)
+    encoder = SignHieraEncoder(SignHiera(Geometry()))
+    assert encoder.moments(128) == 64
+    given = encoder(windows(1, 128, 224), (128,))
+    assert given.shape == (1, 64, 768) and bool(given.isfinite().all())
