@@ -63,6 +63,7 @@ class Translator(PreTrainedModel):
         recipe = config.recipe_part()
         self._kind = BACKBONES[recipe.backbone.kind]
         self._vocabulary = config.words()
+        self._end_token = recipe.end_token
         if backbone is None:
             backbone = self._kind.rebuild(config.backbone or {})
         out = backbone.get_input_embeddings().embedding_dim
@@ -156,7 +157,7 @@ class Translator(PreTrainedModel):
         prompt_ids: Tensor | None = None,
         prompt_mask: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """What the language model reads: prompt, frames of each stream, end.
+        """What the language model reads: prompt, frames of each stream, end (unless left out).
 
         Returns:
             Vectors (B, N, E) and their mask, bool (B, N).
@@ -172,7 +173,7 @@ class Translator(PreTrainedModel):
             encoder(streams[name].to(words_BPE.dtype), frame_masks[name])
             for name, encoder in self.encoders.items()
         ]
-        end = (words_BPE[:, -1:], torch.ones_like(eos_B1, dtype=torch.bool))
+        end = (words_BPE[:, -1:], torch.full_like(eos_B1, self._end_token, dtype=torch.bool))
         return splice([(words_BPE[:, :-1], prompt_mask), *frames, end])
 
     @property

@@ -34,3 +34,19 @@ def test_each_norm_can_be_left_out() -> None:
     for norm in ("norm_in", "norm_out"):
         got = torch.tensor(through_ones(**{norm: True}))
         torch.testing.assert_close(got.mean(dim=1), torch.zeros(2), rtol=0, atol=1e-6)
+
+
+def test_a_gain_scales_what_leaves_the_matrix_bias_and_all() -> None:
+    config = LinearEncoderConfig.model_validate({**PLAIN, "gain": True, "standardize": False})
+    encoder = build_encoder(config, 3, 2)
+    plain = encoder.linear(X_BTD)
+    assert torch.equal(encoder(X_BTD, MASK_BT)[0], plain)
+    with torch.no_grad():
+        encoder.gain.copy_(torch.tensor([2.0, -0.5]))
+    assert torch.equal(encoder(X_BTD, MASK_BT)[0], plain * torch.tensor([2.0, -0.5]))
+    assert [name for name, _ in encoder.named_parameters() if name.startswith("gain")] == ["gain"]
+
+
+def test_without_a_gain_there_is_no_weight_of_it() -> None:
+    names = dict(build_encoder(LinearEncoderConfig(), 3, 2).named_parameters())
+    assert "gain" not in names

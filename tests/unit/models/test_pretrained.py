@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoConfig,
@@ -41,8 +42,10 @@ def saved(tmp_path: Path, recipe: Callable[..., ModelConfig]) -> tuple[Path, Pre
     return tmp_path / "m2m", model
 
 
-def build(folder: Path, size: int = ROWS, kind: str = "pretrained") -> Translator:
-    plain = {"backbone": {"pretrained": str(folder)}, "tokenizer": {"kind": kind}}
+def build(
+    folder: Path, size: int = ROWS, kind: str = "pretrained", **backbone: float
+) -> Translator:
+    plain = {"backbone": {"pretrained": str(folder), **backbone}, "tokenizer": {"kind": kind}}
     words = Vocabulary(size=size, pad_id=1, bos_id=0, eos_id=2)
     seed_everything(1)
     return build_translator(ModelConfig.model_validate(plain), {"pose": 5}, words).eval()
@@ -179,3 +182,29 @@ def test_forward_works(saved: tuple[Path, PreTrainedModel], batch: Batch) -> Non
     streams, masks = {"pose": batch.streams["pose"]}, {"pose": batch.frame_masks["pose"]}
     output = build(saved[0])(streams, masks, labels=batch.labels_BL)
     assert output.logits is not None and output.logits.isfinite().all()
+
+
+@pytest.mark.parametrize("architecture", ["m2m_100", "bart", "t5"])
+def test_dropout_replaces_the_folders_general_one(
+    tmp_path: Path, recipe: Callable[..., ModelConfig], architecture: str
+) -> None:
+    keys = dict(recipe(architecture).backbone.scratch or {})
+    config = AutoConfig.for_model(
+        keys.pop("architecture"), vocab_size=ROWS, pad_token_id=1, eos_token_id=2, **keys
+    )
+    AutoModelForSeq2SeqLM.from_config(config).save_pretrained(tmp_path / "saved")
+    built = build(tmp_path / "saved", dropout=0.37).backbone
+    key = "dropout_rate" if architecture == "t5" else "dropout"
+    assert getattr(built.config, key) == 0.37
+    before, after = config.to_dict(), built.config.to_dict()
+    others = [k for k in before if k.endswith("dropout") and k != key]
+    assert [after[k] for k in others] == [before[k] for k in others]
+    found = {m.p for m in built.modules() if isinstance(m, torch.nn.Dropout)}
+    found |= {m.dropout for m in built.modules() if type(m).__name__.endswith("coderLayer")}
+    assert found == {0.37}
+
+
+def test_dropout_is_not_for_a_backbone_from_scratch(recipe: Callable[..., ModelConfig]) -> None:
+    plain = {"backbone": {"scratch": recipe().backbone.scratch, "dropout": 0.3}}
+    with pytest.raises(ValidationError, match="from scratch has it in `scratch`"):
+        ModelConfig.model_validate(plain)

@@ -80,6 +80,18 @@ def test_input_is_prompt_streams_in_order_and_end(translator: Make, batch: Batch
     torch.testing.assert_close(row[10], embed(torch.tensor(2)))
 
 
+def test_the_end_can_be_left_out(translator: Make, batch: Batch) -> None:
+    model = translator().eval()
+    with_end_BNE, with_end_BN = model.joined(**batch.generation_inputs())
+    model.config.model = {**(model.config.model or {}), "end_token": False}
+    without = Translator(model.config, model.backbone).eval()
+    without.encoders = model.encoders
+    x_BNE, mask_BN = without.joined(**batch.generation_inputs())
+    assert torch.equal(mask_BN.sum(dim=1), with_end_BN.sum(dim=1) - 1)
+    for row, length in enumerate(mask_BN.sum(dim=1).tolist()):
+        assert torch.equal(x_BNE[row, :length], with_end_BNE[row, :length])
+
+
 def test_each_row_is_scored_against_its_own_labels(
     translator: Make, batch: Batch, alone: Callable[[Batch, int], Batch], architecture: str
 ) -> None:

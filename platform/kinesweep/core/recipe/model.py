@@ -34,9 +34,10 @@ class _FramewiseConfig(FrameEncoderConfig):
 
 
 class LinearEncoderConfig(_FramewiseConfig):
-    """Standardise → norm → linear → dropout → norm → activation; all but linear is optional."""
+    """Standardise → norm → linear → gain → dropout → norm → activation; only linear must be."""
 
     kind: Literal["linear"] = Field("linear", description="Encoder of a stream.")
+    gain: bool = Field(False, description="Learn a scale of each output dimension.")
     activation: Literal["relu", "none"] = Field("relu", description="Last step.")
 
 
@@ -105,6 +106,13 @@ class Seq2SeqBackboneConfig(Frozen):
         description="`architecture` (a Hugging Face model type such as `m2m_100`, `bart`, `t5`)"
         " and any key of its configuration.",
     )
+    dropout: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="Instead of the saved model's own `dropout` (of a T5: `dropout_rate`); that of"
+        " attention and activations stays. From scratch: a key of `scratch`.",
+    )
 
     @model_validator(mode="after")
     def _one_origin(self) -> "Seq2SeqBackboneConfig":
@@ -112,6 +120,10 @@ class Seq2SeqBackboneConfig(Frozen):
             raise ValueError("give either `pretrained` or `scratch`")
         if self.scratch is not None and not isinstance(self.scratch.get("architecture"), str):
             raise ValueError("`scratch` needs `architecture`, for example `m2m_100`")
+        if self.scratch is not None and self.dropout is not None:
+            raise ValueError(
+                "`dropout` is for `pretrained`; a backbone from scratch has it in `scratch`"
+            )
         return self
 
 
@@ -180,6 +192,9 @@ class ModelConfig(Frozen):
     )
     backbone: BackboneConfig = Field(description="The language model.")
     tokenizer: TokenizerConfig = Field(TrainedTokenizerConfig(), description="From text to tokens.")
+    end_token: bool = Field(
+        True, description="Put the end of a sentence behind the frames, as behind a text."
+    )
     freeze: tuple[ModelPart, ...] = Field(
         (),
         description="Parts whose weights stay as they are; tied weights stay when one of their"

@@ -23,7 +23,9 @@ _LOG = logging.getLogger(__name__)
 _KEY = "`model.backbone.pretrained`"
 
 
-def load_pretrained(name: str, vocabulary: Vocabulary, exact_size: bool) -> PreTrainedModel:
+def load_pretrained(
+    name: str, vocabulary: Vocabulary, exact_size: bool, dropout: float | None = None
+) -> PreTrainedModel:
     """A saved backbone that speaks our vocabulary.
 
     Args:
@@ -31,11 +33,13 @@ def load_pretrained(name: str, vocabulary: Vocabulary, exact_size: bool) -> PreT
         vocabulary: of the tokenizer; its special tokens replace the folder's.
         exact_size: cut rows that the vocabulary does not use, as for a tokenizer trained anew;
             otherwise they stay, because pretrained ones are often padded to a round number.
+        dropout: instead of the folder's; None: the folder's.
 
     Raises:
-        InputError: no such model, not an encoder-decoder, no safetensors, or weights that miss.
+        InputError: no such model, not an encoder-decoder, no safetensors, weights that miss, or a
+            dropout that the model does not have.
     """
-    config = _read_config(name)
+    config = pretrained_config(name, dropout)
     for key, value in special_ids(config, vocabulary).items():
         setattr(config, key, value)
     backbone = _read_weights(name, config)
@@ -44,6 +48,26 @@ def load_pretrained(name: str, vocabulary: Vocabulary, exact_size: bool) -> PreT
         with silent():
             backbone.resize_token_embeddings(vocabulary.size)
     return backbone
+
+
+def pretrained_config(name: str, dropout: float | None = None) -> PreTrainedConfig:
+    """The folder's configuration, if it is one of an encoder-decoder, with another dropout.
+
+    Raises:
+        InputError: no such model, not an encoder-decoder, or one without dropout.
+    """
+    config = _read_config(name)
+    if dropout is None:
+        return config
+    # T5 and its kin call theirs `dropout_rate`; all others `dropout`.
+    keys = [key for key in ("dropout", "dropout_rate") if hasattr(config, key)]
+    if not keys:
+        raise InputError(
+            f"`model.backbone.dropout` is {dropout}, but a `{config.model_type}` has no key"
+            " `dropout` or `dropout_rate`. Leave it out."
+        )
+    setattr(config, keys[0], dropout)
+    return config
 
 
 def _read_config(name: str) -> PreTrainedConfig:

@@ -44,7 +44,7 @@ class Seq2Seq:
             InputError: `pretrained` cannot be used.
         """
         if config.pretrained is not None:
-            model = load_pretrained(config.pretrained, vocabulary, exact_size)
+            model = load_pretrained(config.pretrained, vocabulary, exact_size, config.dropout)
         else:
             plain = scratch_config(config.scratch or {}, vocabulary)
             try:
