@@ -8,11 +8,23 @@ import typer
 from kinesweep.cli.output import JsonOption, emit, say, verb
 from kinesweep.core.errors import InputError
 
+_CHECKPOINTS = (".pth", ".pt")
+
 
 @verb
 def convert(
-    settings: Annotated[Path, typer.Argument(help="A MultimodalHugs YAML.", show_default=False)],
-    out: Annotated[Path, typer.Argument(help="The recipe, YAML.", show_default=False)],
+    settings: Annotated[
+        Path,
+        typer.Argument(
+            help="A MultimodalHugs YAML, or SSVP-SLT's best_model.pth.", show_default=False
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Argument(
+            help="The recipe: written for a YAML, read for a checkpoint.", show_default=False
+        ),
+    ],
     model: Annotated[
         Path | None, typer.Option(help="Import this model folder, trained with the settings.")
     ] = None,
@@ -25,18 +37,40 @@ def convert(
 ) -> None:
     """Turn another system's settings into a recipe, and a model trained with them into ours.
 
-    Says what could not be carried over, and what behaves differently here.
+    Says what could not be carried over, and what behaves differently here. A checkpoint of
+    SSVP-SLT's is imported as the recipe's model: convert best_model.pth RECIPE --into FOLDER.
 
     Example: kinesweep convert jobs/foreign/multimodalhugs.yaml /tmp/converted.yml --overwrite
     """
+    if settings.suffix in _CHECKPOINTS:
+        if into is None or model is not None:
+            raise InputError(f"`{settings}` is a checkpoint: give `--into`, and no `--model`")
+        _check_free(overwrite, into)
+        _import_checkpoint(settings, out, into, tokenizer, json_line)
+        return
+    if (model is None) != (into is None):
+        raise InputError("`--model` and `--into` belong together")
+    _check_free(overwrite, out, into)
+    _convert_settings(settings, out, model, into, tokenizer, json_line)
+
+
+def _check_free(overwrite: bool, *paths: Path | None) -> None:
+    for path in paths:
+        if path is not None and path.exists() and not overwrite:
+            raise InputError(f"`{path}` is there already; give another place, or `--overwrite`")
+
+
+def _convert_settings(
+    settings: Path,
+    out: Path,
+    model: Path | None,
+    into: Path | None,
+    tokenizer: str | None,
+    json_line: bool,
+) -> None:
     from kinesweep.foreign import convert_settings, import_model
     from kinesweep.training.model_folder import recipe_text
 
-    if (model is None) != (into is None):
-        raise InputError("`--model` and `--into` belong together")
-    for path in (out, into):
-        if path is not None and path.exists() and not overwrite:
-            raise InputError(f"`{path}` is there already; give another place, or `--overwrite`")
     converted = convert_settings(settings)
     for key, why in converted.left.items():
         say(f"left out  {key}: {why}")
@@ -47,6 +81,22 @@ def convert(
     say(f"recipe    {out}")
     if model is not None and into is not None:
         imported = import_model(model, converted.recipe, into, tokenizer)
-        count = sum(parameter.numel() for parameter in imported.parameters())
-        say(f"model     {into} ({count:,} parameters, every tensor accounted for)")
+        _say_size(into, sum(parameter.numel() for parameter in imported.parameters()))
     emit({"recipe": str(out), "left": converted.left, "notes": converted.notes}, json_line)
+
+
+def _import_checkpoint(
+    path: Path, recipe: Path, into: Path, tokenizer: str | None, json_line: bool
+) -> None:
+    from kinesweep.core.config import load
+    from kinesweep.core.recipe import Recipe
+    from kinesweep.foreign import import_ssvp
+
+    imported = import_ssvp(path, load(Recipe, recipe), into, tokenizer)
+    count = sum(parameter.numel() for parameter in imported.parameters())
+    _say_size(into, count)
+    emit({"model": str(into), "recipe": str(recipe), "parameters": count}, json_line)
+
+
+def _say_size(into: Path, count: int) -> None:
+    say(f"model     {into} ({count:,} parameters, every tensor accounted for)")

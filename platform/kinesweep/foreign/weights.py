@@ -9,12 +9,10 @@ Shapes: D features, E width of the backbone.
 """
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -23,15 +21,12 @@ from kinesweep.batches.tokenizer import load_pretrained
 from kinesweep.core.errors import CheckpointError, InputError
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.recipe.model import CnnEncoderConfig, ModelConfig
-from kinesweep.core.schema import StreamSchema
 from kinesweep.core.vocabulary import Vocabulary
-from kinesweep.features import build_features
+from kinesweep.foreign.imported import load_tensors, placed, write_imported
 from kinesweep.models.backbones import BACKBONES
 from kinesweep.models.backbones.scratch import special_ids
 from kinesweep.models.config import describe
 from kinesweep.models.translator import Translator
-from kinesweep.training.files import write_folder, write_json
-from kinesweep.training.model_folder import FEATURES, write_recipe
 
 _STREAM = "pose"
 _PLACES = (
@@ -49,7 +44,7 @@ _PLACES = (
     (r"backbone\.", "backbone."),
 )
 """What their names begin with, and ours; the first that fits counts."""
-_COMPUTED = "embed_positions.weights"
+_COMPUTED = (r"backbone\..*embed_positions\.weights$",)
 """Sinusoids that older versions of transformers saved; they are computed here."""
 
 
@@ -77,52 +72,9 @@ def import_model(
     text = Text(load_pretrained(tokenizer or str(folder), new_tokens, []))
     width = int(config["feat_dim"])
     model = _build(config, recipe.model, width, text.vocabulary)
-    load_tensors(model, tensors, folder)
-
-    def fill(beside: Path) -> None:
-        model.save_pretrained(beside)
-        text.save(beside)
-        write_recipe(beside, recipe)
-        stream = StreamSchema(width, None, recipe.store.dtype)
-        facts = {
-            "features": recipe.features.model_dump(mode="json"),
-            "person": getattr(recipe.source, "person", 0),
-            "store_dtype": recipe.store.dtype,
-            "store_fingerprint": "",
-            "streams": {build_features(recipe.features).stream: stream.to_json()},
-        }
-        write_json(beside / FEATURES, facts)
-
-    write_folder(out, fill)
+    load_tensors(model, placed(tensors, _PLACES, _COMPUTED), folder)
+    write_imported(out, model, text, recipe, width)
     return model
-
-
-def load_tensors(model: Translator, tensors: Mapping[str, Tensor], folder: Path) -> None:
-    """Puts their tensors into our model, all of them, all of it.
-
-    Raises:
-        CheckpointError: not every tensor has its place; the first are named.
-    """
-    placed = {_placed(name): tensor for name, tensor in tensors.items() if not _computed(name)}
-    own = model.state_dict(keep_vars=True)
-    given = {own[name].data_ptr() for name in placed if name in own}
-    problems = [f"`{name}` has no place" for name in placed if name not in own]
-    problems += [
-        f"`{name}` is missing"
-        for name, tensor in own.items()
-        if name not in placed and tensor.data_ptr() not in given
-    ]
-    problems += [
-        f"`{name}` is {tuple(tensor.shape)}, not {tuple(own[name].shape)}"
-        for name, tensor in placed.items()
-        if name in own and tensor.shape != own[name].shape
-    ]
-    if problems:
-        shown = "; ".join(problems[:3]) + (f"; {len(problems) - 3} more" * (len(problems) > 3))
-        raise CheckpointError(f"`{folder}` is not a model that its settings describe: {shown}")
-    with torch.no_grad():
-        for name, tensor in placed.items():
-            own[name].copy_(tensor)
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -177,15 +129,3 @@ def _check_mapper(config: Mapping[str, Any], model: ModelConfig, out: int) -> No
             f"its convolutions are {out} wide: set `model.encoder.channels={out}`, not"
             f" {model.encoder.channels}"
         )
-
-
-def _placed(name: str) -> str:
-    """Our name of one of their tensors; their own where none fits."""
-    for theirs, ours in _PLACES:
-        if re.match(theirs, name):
-            return re.sub(theirs, ours, name, count=1)
-    return name
-
-
-def _computed(name: str) -> bool:
-    return name.startswith("backbone.") and name.endswith(_COMPUTED)

@@ -108,15 +108,13 @@ class Film:
             begin = stream.start_time or 0
             place = begin + int((self._start_s - 1) / stream.time_base)
             container.seek(place, stream=stream, backward=True)
-        frames = container.decode(stream)
-        for frame in frames:
+        for frame in container.decode(stream):
             if far and frame.pts is None:
                 raise VideoError("its frames do not say when they are shown", "no_times")
             if far:
                 self.first = round(float((frame.pts - begin) * stream.time_base) * self.fps)
+                far = False
             yield frame
-            break
-        yield from frames
 
     def _array(self, frame: Any) -> Any:
         """One frame as it is handed out.

@@ -105,20 +105,20 @@ def with_stream(bundle, stream):
 def test_files_folders_and_tables(bundle, expected, recipe, tmp_path):
     """What they mean is translated alike; a table's rows may lack texts and give prompts."""
     table = Path(recipe.source.validation)
-    listed = find_inputs([table])
+    listed = find_inputs([table], recipe)
     lines = Bundle.load(bundle).translate([clip for _, clip in listed])
     by_file = {clip.file: line for (_, clip), line in zip(listed, lines, strict=True)}
     assert {file: by_file[file] for file in expected} == expected
     file = next(iter(expected))
-    assert file in [clip.file for _, clip in find_inputs([file.parent])]
+    assert file in [clip.file for _, clip in find_inputs([file.parent], recipe)]
     bare = table.parent / "bare.tsv"
     bare.write_text(f"signal\tdecoder_prompt\n{file.relative_to(table.parent)}\t__en__\n")
-    ((name, clip),) = find_inputs([bare])
+    ((name, clip),) = find_inputs([bare], recipe)
     assert (name, clip.decoder_prompt, clip.encoder_prompt) == (file.stem, "__en__", None)
     bare.unlink()
     for wrong in (tmp_path / "none", tmp_path):
         with pytest.raises(InputError, match=str(wrong)):
-            find_inputs([wrong])
+            find_inputs([wrong], recipe)
 
 
 def test_other_feature_code_is_refused(bundle, monkeypatch):

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError
 
 from kinesweep.core.errors import InputError
 from kinesweep.core.hashing import file_sha256, fingerprint
@@ -14,8 +16,11 @@ from kinesweep.features.encoders.contract import VideoEncoder
 
 __all__ = ["VideoEncoder", "build_encoder", "encoder_files", "encoder_fingerprint"]
 
-_OF_FOLDERS = ("config.json", "preprocessor_config.json")
-_WEIGHTS = ".safetensors"
+_WANTED = (
+    *("config.json", "processor_config.json", "preprocessor_config.json"),
+    *("video_preprocessor_config.json", "model.safetensors.index.json", "*.safetensors"),
+)
+"""What of a saved model decides over its features."""
 
 
 @lru_cache(maxsize=2)
@@ -30,19 +35,35 @@ def build_encoder(config: VideoEncoderConfig, precision: str, device: str) -> Vi
 
 
 def encoder_files(config: VideoEncoderConfig) -> list[Path]:
-    """The files that make an encoder, in order; none where it is a hub's id.
+    """The files that make an encoder, in order; a hub's are fetched.
 
     Raises:
-        InputError: a checkpoint that is not there.
+        InputError: they are not there.
     """
     if isinstance(config, SignHieraConfig):
         path = Path(config.checkpoint)
         if not path.is_file():
             raise InputError(f"`features.encoder.checkpoint` is `{path}`, which is not a file")
         return [path]
-    folder = Path(config.pretrained)
-    found = [folder / name for name in _OF_FOLDERS if (folder / name).is_file()]
-    return [*found, *sorted(folder.glob(f"*{_WEIGHTS}"))]
+    folder = _folder(config.pretrained)
+    found = [path for pattern in _WANTED for path in sorted(folder.glob(pattern))]
+    if not found:
+        raise InputError(f"`features.encoder.pretrained` is `{folder}`, which holds no saved model")
+    return found
+
+
+def _folder(name: str) -> Path:
+    """Where a saved model lies: a local folder, or the cache of a hub's."""
+    if Path(name).is_dir():
+        return Path(name)
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(_WANTED)))
+    except (OSError, ValueError, HfHubHTTPError) as error:
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"`features.encoder.pretrained` is `{name}`, which is no folder here, and no hub gives"
+            f" it: {said}"
+        ) from None
 
 
 def encoder_fingerprint(config: VideoEncoderConfig) -> str:
@@ -54,9 +75,7 @@ def encoder_fingerprint(config: VideoEncoderConfig) -> str:
     files = encoder_files(config)
     marks = [(path, path.stat().st_mtime_ns, path.stat().st_size) for path in files]
     own = config.model_dump(mode="json", exclude={"checkpoint", "pretrained"})
-    hashes = [_hash(*mark) for mark in marks]
-    name = getattr(config, "pretrained", "") if not files else ""
-    return fingerprint([own, hashes, name])
+    return fingerprint([own, [_hash(*mark) for mark in marks]])
 
 
 @lru_cache(maxsize=256)
@@ -65,19 +84,19 @@ def _hash(path: Path, changed_ns: int, size: int) -> str:
     return file_sha256(path)
 
 
-def _signhiera(config: Any, precision: str, device: torch.device) -> VideoEncoder:
+def _signhiera(config: Any, precision: Any, device: torch.device) -> VideoEncoder:
     from kinesweep.features.encoders.signs import SignHieraEncoder
 
     return SignHieraEncoder.from_config(config, precision, device)
 
 
-def _hf_vision(config: Any, precision: str, device: torch.device) -> VideoEncoder:
+def _hf_vision(config: Any, precision: Any, device: torch.device) -> VideoEncoder:
     from kinesweep.features.encoders.hf_vision import VisionEncoder
 
     return VisionEncoder.from_config(config, precision, device)
 
 
-_ENCODERS: Mapping[str, Callable[[Any, str, torch.device], VideoEncoder]] = {
+_ENCODERS: Mapping[str, Callable[[Any, Any, torch.device], VideoEncoder]] = {
     "signhiera": _signhiera,
     "hf_vision": _hf_vision,
 }

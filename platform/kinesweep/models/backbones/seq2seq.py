@@ -16,8 +16,8 @@ from transformers import AutoConfig, AutoModelForSeq2SeqLM, PreTrainedModel
 from kinesweep.core.errors import ConfigError, InputError
 from kinesweep.core.recipe.model import ModelPart, Seq2SeqBackboneConfig
 from kinesweep.core.vocabulary import Vocabulary
-from kinesweep.models.backbones.pretrained import load_pretrained
-from kinesweep.models.backbones.scratch import check_scratch, scratch_config
+from kinesweep.models.backbones.pretrained import load_pretrained, pretrained_config
+from kinesweep.models.backbones.scratch import check_scratch, scratch_config, special_ids
 from kinesweep.models.generation import Decoding, decode
 from kinesweep.models.objectives.cross_entropy import shifted_right
 
@@ -56,6 +56,20 @@ class Seq2Seq:
             text = f"`{model.config.model_type}` does not take vectors (`inputs_embeds`)"
             raise ConfigError("the model", [("model.backbone", text)])
         return model
+
+    def empty(self, config: Seq2SeqBackboneConfig, vocabulary: Vocabulary) -> PreTrainedModel:
+        """A backbone as `create` makes it, without the pretrained weights: for those to come.
+
+        Raises:
+            ConfigError: a key of `scratch` is wrong.
+            InputError: `pretrained` has no configuration.
+        """
+        if config.pretrained is None:
+            return self.create(config, vocabulary, exact_size=True)
+        plain = pretrained_config(config.pretrained, config.dropout)
+        for key, value in special_ids(plain, vocabulary).items():
+            setattr(plain, key, value)
+        return AutoModelForSeq2SeqLM.from_config(plain)
 
     def rebuild(self, plain: dict[str, Any]) -> PreTrainedModel:
         """A backbone of a saved configuration; its weights are still to be loaded."""

@@ -1,0 +1,128 @@
+"""What imports of weights share: names put right, every tensor accounted for, the folder written.
+
+Each tensor of theirs has its place, each of ours its tensor (tied ones may be there once or, equal,
+often), shapes agree; whatever does not is refused by name, because a projector that was silently
+random has spoilt results before.
+
+Shapes: D features.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from kinesweep.batches.text import Text
+from kinesweep.core.errors import CheckpointError
+from kinesweep.core.recipe import Recipe
+from kinesweep.core.schema import StreamSchema
+from kinesweep.features import build_features
+from kinesweep.models.translator import Translator
+from kinesweep.training.files import write_folder, write_json
+from kinesweep.training.model_folder import FEATURES, write_recipe
+
+
+def write_imported(out: Path, model: Translator, text: Text, recipe: Recipe, width: int) -> None:
+    """Writes the model folder of an imported model, whose store nobody knows yet.
+
+    Args:
+        out: a new folder.
+        model: with its weights.
+        text: its tokenizer.
+        recipe: what it was trained with.
+        width: D.
+    """
+
+    def fill(beside: Path) -> None:
+        model.save_pretrained(beside)
+        text.save(beside)
+        write_recipe(beside, recipe)
+        stream = StreamSchema(width, None, recipe.store.dtype)
+        facts = {
+            "features": recipe.portable().features.model_dump(mode="json"),
+            "person": getattr(recipe.source, "person", 0),
+            "store_dtype": recipe.store.dtype,
+            "store_fingerprint": "",
+            "streams": {build_features(recipe.features).stream: stream.to_json()},
+        }
+        write_json(beside / FEATURES, facts)
+
+    write_folder(out, fill)
+
+
+def placed(
+    tensors: Mapping[str, Tensor], places: Sequence[tuple[str, str]], computed: Sequence[str]
+) -> dict[str, Tensor]:
+    """Their tensors by our names; one that fits nowhere keeps its own.
+
+    Args:
+        tensors: by their names.
+        places: what a name begins with, as a pattern, and ours; the first that fits counts.
+        computed: patterns of names that are left out, because their values are computed here.
+
+    Raises:
+        CheckpointError: two of theirs are one of ours.
+    """
+    found: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if any(re.match(pattern, name) for pattern in computed):
+            continue
+        ours = _placed(name, places)
+        if ours in found:
+            raise CheckpointError(f"two tensors stand for `{ours}`, one of them `{name}`")
+        found[ours] = tensor
+    return found
+
+
+def load_tensors(model: Translator, placed: Mapping[str, Tensor], origin: Path) -> None:
+    """Puts tensors into our model, all of them, all of it.
+
+    Args:
+        model: ours.
+        placed: by our names.
+        origin: where they come from, for errors.
+
+    Raises:
+        CheckpointError: not every tensor has its place, or two that are one here differ; the
+            first are named.
+    """
+    own = model.state_dict(keep_vars=True)
+    problems = _misfits(own, placed)
+    if problems:
+        shown = "; ".join(problems[:3]) + (f"; {len(problems) - 3} more" * (len(problems) > 3))
+        raise CheckpointError(f"`{origin}` is not a model that its settings describe: {shown}")
+    with torch.no_grad():
+        for name, tensor in placed.items():
+            own[name].copy_(tensor)
+
+
+def _misfits(own: Mapping[str, Tensor], placed: Mapping[str, Tensor]) -> list[str]:
+    """What is wrong with each tensor that does not fit."""
+    given = {own[name].data_ptr() for name in placed if name in own}
+    problems = [f"`{name}` has no place" for name in placed if name not in own]
+    problems += [
+        f"`{name}` is missing"
+        for name, tensor in own.items()
+        if name not in placed and tensor.data_ptr() not in given
+    ]
+    problems += [
+        f"`{name}` is {tuple(tensor.shape)}, not {tuple(own[name].shape)}"
+        for name, tensor in placed.items()
+        if name in own and tensor.shape != own[name].shape
+    ]
+    first: dict[int, str] = {}
+    for name in [name for name in placed if name in own]:
+        twin = first.setdefault(own[name].data_ptr(), name)
+        if twin != name and not torch.equal(placed[twin], placed[name]):
+            problems.append(f"`{name}` differs from `{twin}`, which is the same tensor here")
+    return problems
+
+
+def _placed(name: str, places: Sequence[tuple[str, str]]) -> str:
+    """Our name of one of their tensors; their own where none fits."""
+    for theirs, ours in places:
+        if re.match(theirs, name):
+            return re.sub(theirs, ours, name, count=1)
+    return name

@@ -1,0 +1,155 @@
+"""A `best_model.pth` of SSVP-SLT as one of our model folders.
+
+A recipe (`ssvp_t5`, `ssvp_bart`, `ssvp_tarres`) says how the model is built: its backbone's folder
+gives the configuration, never the weights, and every tensor of the checkpoint is accounted for. The
+file is read without running what is pickled in it. Theirs multiplies Tarrés' features by the square
+root of the width where the others learn a scale: here that is the gain.
+
+Not carried over: optimiser and loss scale, how training cases were learnt (a lower-cased model
+writes lower case), and BART's `<s>` before each text, which it writes by itself and is left out.
+
+Shapes: D features, E width of the backbone.
+"""
+
+import math
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kinesweep.batches.text import Text
+from kinesweep.batches.tokenizer import load_pretrained
+from kinesweep.core.errors import CheckpointError, InputError
+from kinesweep.core.recipe import Recipe
+from kinesweep.core.vocabulary import Vocabulary
+from kinesweep.features import build_features
+from kinesweep.foreign.imported import load_tensors, placed, write_imported
+from kinesweep.models.backbones import BACKBONES
+from kinesweep.models.config import describe
+from kinesweep.models.translator import Translator
+
+_LINEAR = (
+    r"(?:encoder\.)?"
+    r"(?:feature_projection\.feature_proj|feature_projection|feature_proj|feat_proj)"
+)
+_SCALE = r"(?:encoder\.)?(?:feature_projection\.scale|(?:feature_projection\.)?feature_proj_scale)$"
+_WRAPPERS = r"(?:(?:model|backbone|transformer)\.)*"
+_Places = tuple[tuple[str, str], ...]
+_T5: _Places = ((rf"{_WRAPPERS}(?=(?:shared|encoder|decoder|lm_head)\.)", "backbone."),)
+_BART: _Places = (
+    (rf"{_WRAPPERS}(?=(?:lm_head\.|final_logits_bias$))", "backbone."),
+    (rf"{_WRAPPERS}(?=(?:shared|encoder|decoder)\.)", "backbone.model."),
+)
+_TARRES: _Places = (
+    (rf"{_WRAPPERS}decoder\.output_projection\.", "backbone.lm_head."),
+    (rf"{_WRAPPERS}encoder\.transformer_layers\.", "backbone.model.encoder.layers."),
+    (rf"{_WRAPPERS}(?=(?:encoder|decoder)\.)", "backbone.model."),
+)
+"""What their names begin with, and ours; the first that fits counts."""
+_COMPUTED = (
+    r".*(?:encoder|decoder)\.version$",
+    r".*embed_positions\.(?:_float_tensor|weights)$",
+)
+"""fairseq's marks, and sinusoids, which are computed here."""
+
+
+def import_ssvp(path: Path, recipe: Recipe, out: Path, tokenizer: str | None = None) -> Translator:
+    """Writes a model folder that `evaluate` takes.
+
+    Args:
+        path: their `best_model.pth`: a dictionary with `model`, or the tensors alone.
+        recipe: what it was trained with, with our names.
+        out: a new folder.
+        tokenizer: folder or hub id; default: that of `model.backbone.pretrained`.
+
+    Returns:
+        The model.
+
+    Raises:
+        CheckpointError: not readable, or a tensor has no place, no shape that fits, or is not
+            there.
+        ConfigError: the recipe's backbone cannot be built.
+        InputError: no tokenizer, or one that does not fit.
+    """
+    tensors = _read(path)
+    text = _text(recipe, tokenizer)
+    stream = build_features(recipe.features).stream
+    found = placed(tensors, _places(tensors, stream), _COMPUTED)
+    width = _width(found, stream, path)
+    model = _build(recipe, {stream: width}, text.vocabulary)
+    if _is_fairseq(tensors):
+        out_width = len(found[f"encoders.{stream}.linear.weight"])
+        by = math.sqrt(out_width) if model.backbone.config.scale_embedding else 1.0
+        found.setdefault(f"encoders.{stream}.gain", torch.full((out_width,), by))
+    load_tensors(model, found, path)
+    write_imported(out, model, text, recipe, width)
+    return model
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """The tensors, without what data-parallel training puts before their names."""
+    try:
+        held = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise CheckpointError(
+            f"`{path}` cannot be read as tensors: {' '.join(str(error).split())[:200]}. Objects"
+            " beside them are never built; if there are some, save its `model` alone"
+        ) from None
+    state = held.get("model", held) if isinstance(held, Mapping) else None
+    if not isinstance(state, Mapping) or not state:
+        raise CheckpointError(f"`{path}` holds neither `model` nor tensors by name")
+    odd = [name for name, value in state.items() if not isinstance(value, Tensor)]
+    if odd:
+        raise CheckpointError(f"`{path}` holds `{odd[0]}`, which is no tensor")
+    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+
+
+def _text(recipe: Recipe, tokenizer: str | None) -> Text:
+    name = tokenizer or recipe.model.backbone.pretrained
+    if name is None:
+        raise InputError("the recipe's backbone is from scratch: say where its tokenizer is")
+    return Text(load_pretrained(name, recipe.model.tokenizer.new_tokens, []))
+
+
+def _is_fairseq(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether it is Tarrés' model: fairseq's names."""
+    marks = ("transformer_layers.", "decoder.output_projection.", "feat_proj.")
+    return any(mark in name for name in tensors for mark in marks)
+
+
+def _places(tensors: Mapping[str, Tensor], stream: str) -> list[tuple[str, str]]:
+    """Their names and ours."""
+    backbone = _BART
+    if _is_fairseq(tensors):
+        backbone = _TARRES
+    elif any(".block." in name for name in tensors):
+        backbone = _T5
+    ours = f"encoders.{stream}"
+    return [
+        (rf"{_WRAPPERS}{_SCALE}", f"{ours}.gain"),
+        (rf"{_WRAPPERS}{_LINEAR}\.(?=(?:weight|bias)$)", f"{ours}.linear."),
+        *backbone,
+    ]
+
+
+def _width(found: Mapping[str, Tensor], stream: str, path: Path) -> int:
+    """Values a frame that the projection reads."""
+    weight = found.get(f"encoders.{stream}.linear.weight")
+    if weight is None or weight.dim() != 2:
+        raise CheckpointError(f"`{path}` has no projection of features; is it SSVP-SLT's?")
+    return int(weight.shape[1])
+
+
+def _build(recipe: Recipe, widths: dict[str, int], words: Vocabulary) -> Translator:
+    """Our model of the same make, its weights still to come."""
+    config = recipe.model
+    backbone = BACKBONES[config.backbone.kind].empty(config.backbone, words)
+    rows = backbone.get_input_embeddings().num_embeddings
+    if words.size > rows:
+        raise InputError(f"the tokenizer has {words.size} tokens, the model rows for {rows}")
+    smoothing = recipe.training.label_smoothing_factor
+    described: Any = describe(config, widths, words, smoothing, backbone)
+    return Translator(described, backbone).eval()

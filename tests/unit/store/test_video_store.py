@@ -1,0 +1,147 @@
+"""Stores of video features: what is computed, counted, kept; and what a bundle does with a film."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from films import write_pictures, write_video
+from kinesweep.core.errors import StoreError
+from kinesweep.core.media import Footage
+from kinesweep.core.units import Span
+from kinesweep.features.video import VideoFeatures, see
+from kinesweep.features.windows import Window
+from kinesweep.store.build import extract_locally
+from kinesweep.store.plan import describe_plan
+from vision import SIZE, film_corpus, film_recipe, vision_model
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    for kind in ("dinov2", "videomae"):
+        vision_model(folder / kind, kind)
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["dinov2", "videomae"])
+def test_a_store_holds_what_the_model_says_of_each_film(
+    models: Path, tmp_path: Path, kind: str
+) -> None:
+    corpus = film_corpus(tmp_path / "corpus", train=3, validation=1)
+    recipe = film_recipe(corpus, models / kind, tmp_path / "stores", store={"dtype": "float32"})
+    store = extract_locally(recipe)
+    assert [len(store.records(split)) for split in store.splits] == [3, 1]
+    assert store.schema.widths == {"video": 16}
+    step = VideoFeatures(recipe.features)  # type: ignore[arg-type]
+    for record in store.records("train"):
+        alone = step.compute(Footage(corpus / record.clip.media)).x_TD
+        np.testing.assert_array_equal(store.features(record)["video"], alone)
+    lengths = [record.lengths["video"] for record in store.records("train")]
+    frames = [10, 27, 44]
+    # VideoMAE: 8 moments a window; the last window is cut where its film ends.
+    expected = {"dinov2": frames, "videomae": [5, 8 + 8 + 6, 4 * 8 + 6]}
+    assert lengths == expected[kind]
+    assert len({record.digest for record in store.records("train")}) == 3
+
+
+def test_windows_beside_others_are_as_alone(models: Path, tmp_path: Path) -> None:
+    recipe = film_recipe(tmp_path, models / "videomae", tmp_path)
+    encoder = VideoFeatures(recipe.features).encoder()  # type: ignore[arg-type]
+    rng = np.random.default_rng(0)
+    windows = [
+        Window(rng.integers(0, 256, (16, SIZE, SIZE, 3), np.uint8), 16 - number)
+        for number in range(5)
+    ]
+    alone = np.concatenate([see(encoder, [window], 1) for window in windows])
+    together = see(encoder, windows, 8)
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    assert np.abs(np.diff(alone, axis=0)).min(axis=(1, 2)).max() > 1e-3
+
+
+def test_only_what_changed_is_computed_again(models: Path, tmp_path: Path) -> None:
+    corpus = film_corpus(tmp_path / "corpus", train=3, validation=1)
+    recipe = film_recipe(corpus, models / "dinov2", tmp_path / "stores")
+    first = extract_locally(recipe)
+    write_video(corpus / "films" / "1.mp4", 12)
+    summary = describe_plan(recipe)
+    assert (summary.compute, summary.reuse) == (1, 3)
+    again = extract_locally(recipe)
+    assert again.extraction is not None and again.extraction.computed == 1
+    assert again.fingerprint != first.fingerprint
+    other = film_recipe(
+        corpus, models / "dinov2", tmp_path / "stores", features={"windows": {"target_fps": 12.5}}
+    )
+    assert describe_plan(other).compute == 4
+
+
+def test_other_weights_are_other_features(models: Path, tmp_path: Path) -> None:
+    corpus = film_corpus(tmp_path / "corpus", train=1, validation=1)
+    copy = vision_model(tmp_path / "copy", "dinov2")
+    recipe = film_recipe(corpus, models / "dinov2", tmp_path / "stores")
+    moved = film_recipe(corpus, copy, tmp_path / "stores")
+    first = extract_locally(recipe)
+    assert describe_plan(moved).exists  # the same weights in another place
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(copy / "model.safetensors")
+    save_file(
+        {k: v + 0.01 for k, v in weights.items()}, copy / "model.safetensors", {"format": "pt"}
+    )
+    assert not describe_plan(moved).exists
+    assert extract_locally(moved).fingerprint != first.fingerprint
+
+
+def test_bad_films_are_counted_with_their_reasons(models: Path, tmp_path: Path) -> None:
+    corpus = film_corpus(tmp_path / "corpus", train=5, validation=1)
+    cut = corpus / "films" / "1.mp4"
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    (corpus / "films" / "2.mp4").write_text("no film")
+    (corpus / "films" / "3.mp4").unlink()
+    recipe = film_recipe(corpus, models / "dinov2", tmp_path / "stores")
+    with pytest.raises(StoreError, match="missing_file"):
+        extract_locally(recipe)
+    lenient = film_recipe(
+        corpus, models / "dinov2", tmp_path / "stores", store={"max_dropped_share": 0.5}
+    )
+    store = extract_locally(lenient)
+    reasons = store.manifest["dropped"]["reasons"]
+    assert reasons == {"missing_file": 1, "not_a_video": 1, "truncated": 1}
+    assert [record.clip.id for record in store.records("train")] == ["0", "4"]
+
+
+def test_pictures_and_spans(models: Path, tmp_path: Path) -> None:
+    corpus = tmp_path
+    write_pictures(corpus / "films" / "a", 12)
+    write_video(corpus / "films" / "b.mp4", 50)
+    rows = ["films/a\t0\t0\tPictures.", "films/b.mp4\t400\t1200\tA part."]
+    for split in ("train", "validation"):
+        table = ["id\tsignal\tsignal_start\tsignal_end\toutput"]
+        table += [f"{split}{number}\t{row}" for number, row in enumerate(rows)]
+        (corpus / f"{split}.tsv").write_text("\n".join(table), encoding="utf-8")
+    recipe = film_recipe(corpus, models / "dinov2", tmp_path / "stores")
+    plain = recipe.model_dump(mode="json")
+    plain["source"]["fps"] = 25
+    store = extract_locally(type(recipe).model_validate(plain))
+    assert [record.lengths["video"] for record in store.records("train")] == [12, 20]
+
+
+def test_published_manifests(models: Path, tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", 20)
+    for split in ("train", "validation"):
+        line = f"video_name\tduration\tcaption\na\t0.8\tHello {split}.\n"
+        (tmp_path / f"{split}.tsv").write_text(line, encoding="utf-8")
+    store = extract_locally(film_recipe(tmp_path, models / "dinov2", tmp_path / "stores"))
+    (record,) = store.records("train")
+    assert (record.clip.texts, record.clip.media) == (("Hello train.",), "a.mp4")
+
+
+def test_bf16_is_near(models: Path, tmp_path: Path) -> None:
+    film = Footage(write_video(tmp_path / "a.mp4", 20), Span())
+    recipe = film_recipe(tmp_path, models / "videomae", tmp_path)
+    half = film_recipe(tmp_path, models / "videomae", tmp_path, features={"precision": "bf16"})
+    exact, near = (
+        VideoFeatures(own.features).compute(film).x_TD  # type: ignore[arg-type]
+        for own in (recipe, half)
+    )
+    assert 0 < np.abs(exact - near).max() < 0.02 * np.abs(exact).max()

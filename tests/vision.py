@@ -1,0 +1,74 @@
+"""Tiny video models with random weights, and corpora of little films; made by code."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from corpus import tiny_recipe
+from films import write_video
+from kinesweep.core.recipe import Recipe
+
+SIZE = 16
+_SAID = {
+    "image_mean": [0.5, 0.4, 0.3],
+    "image_std": [0.2, 0.3, 0.4],
+    "size": {"height": SIZE, "width": SIZE},
+}
+
+
+def vision_model(folder: Path, kind: str, size: int = SIZE, width: int = 16) -> Path:
+    """Saves a DINOv2 (`dinov2`) or a VideoMAE of 16 frames (`videomae`)."""
+    import transformers as hf
+
+    torch.manual_seed(5)
+    shape: dict[str, Any] = {
+        "hidden_size": width,
+        "intermediate_size": 2 * width,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": size,
+        "patch_size": 8,
+        "initializer_range": 0.4,
+    }
+    if kind == "videomae":
+        made = hf.VideoMAEModel(hf.VideoMAEConfig(**shape, num_frames=16))
+    else:
+        made = hf.Dinov2Model(hf.Dinov2Config(**shape))
+    made.save_pretrained(folder)
+    said = {**_SAID, "size": {"height": size, "width": size}}
+    (folder / "preprocessor_config.json").write_text(json.dumps(said))
+    return folder
+
+
+def film_corpus(folder: Path, **counts: int) -> Path:
+    """`film_corpus(path, train=3, test=1)`: films of 10 to 60 frames, no two alike, and tables."""
+    number = 0
+    for split, count in counts.items():
+        lines = ["signal\toutput"]
+        for _ in range(count):
+            frames = 10 + (number * 17) % 50
+            write_video(folder / "films" / f"{number}.mp4", frames, width=128 + 16 * number)
+            lines.append(f"films/{number}.mp4\tThis is film {number}.")
+            number += 1
+        (folder / f"{split}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+def film_recipe(corpus: Path, model: Path, root: Path, **changes: Any) -> Recipe:
+    """The tiny recipe on films: DINOv2 on every frame, or VideoMAE on half-overlapping windows."""
+    video = "videomae" in model.name
+    windows = {"num_frames": 16, "stride": 8 if video else 16}
+    splits = ["train", "validation", *(["test"] if (corpus / "test.tsv").is_file() else [])]
+    tables = {split: str(corpus / f"{split}.tsv") for split in splits}
+    features = {
+        "kind": "video",
+        "encoder": {"kind": "hf_vision", "pretrained": str(model)},
+        "windows": windows,
+        "batch": 3,
+    }
+    features |= changes.pop("features", {})
+    base = tiny_recipe(corpus, root, **changes).model_dump(mode="json")
+    base |= {"source": {"kind": "video_tsv", **tables}, "features": features}
+    return Recipe.model_validate(base)
