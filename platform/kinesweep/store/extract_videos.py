@@ -36,6 +36,7 @@ from kinesweep.store.quiet import calm, quiet
 
 _CLIPS_A_PIECE = 8
 """Clips that a decoder takes at a time; what a dead one has begun is decoded again."""
+_CPU = "cpu"
 _PACK = pa.schema(
     [
         *(("piece", pa.int64()), ("number", pa.int64())),
@@ -90,14 +91,14 @@ class Seen:
 
 
 def watch_on_ray(
-    plan: Plan, computer: Computer, progress: Progress | None = None
+    plan: Plan, computer: Computer, meter: "Meter"
 ) -> Iterator[tuple[int, ChunkResult]]:
     """Computes a plan's chunks on the running Ray, in order.
 
     Args:
         plan: what is to be done.
         computer: source, step, type, folder.
-        progress: told after each piece, with windows a second and how busy the devices are.
+        meter: told of every batch and piece.
 
     Raises:
         StoreError: Ray is not running.
@@ -114,7 +115,7 @@ def watch_on_ray(
         yield from compute_here(plan, computer)
         return
     pieces = _pieces(plan)
-    meter = Meter(plan.survey.num_clips, plan.summary.reuse, progress)
+    meter.begin(plan.survey.num_clips, plan.summary.reuse)
     with quiet():
         answers = _seen(_dataset(pieces, computer, share), pieces, meter)
         yield from _written(plan, computer, answers)
@@ -202,8 +203,7 @@ class _Watcher:
         step = computer.step
         assert isinstance(step, VideoFeatures)
         self._step, self._encoder = step, step.encoder()
-        self._device = ",".join(map(str, ray.get_gpu_ids())) or "cpu"
-        self._actor = ray.get_runtime_context().get_actor_id()
+        self._device = ",".join(map(str, ray.get_gpu_ids())) or _CPU
 
     def __call__(self, table: pa.Table) -> pa.Table:
         (row,) = table.drop_columns(["pixels"]).to_pylist()
@@ -214,7 +214,7 @@ class _Watcher:
             count_attempt(self._computer.folder, name, f"windows of {piece.text}")
             seen = self._see(table["pixels"][0].as_buffer(), row["kept"])
         row |= {"seen": seen.tobytes(), "shape": list(seen.shape), "device": self._device}
-        row |= {"busy_s": time.perf_counter() - began, "actor": self._actor}
+        row |= {"busy_s": time.perf_counter() - began}
         return pa.Table.from_pylist([row])
 
     def _see(self, pixels: pa.Buffer, kept: list[int]) -> NDArray[np.float32]:
@@ -265,18 +265,27 @@ def _dataset(pieces: Sequence[Piece], computer: Computer, share: _Share) -> ray.
 
 
 class Meter:
-    """What is told while videos are watched.
+    """What is told while videos are watched: clips, windows a second, how busy the devices are.
 
     Args:
-        total: clips in all.
-        done: clips that need not be computed.
         progress: who is told.
     """
 
-    def __init__(self, total: int, done: int, progress: Progress | None) -> None:
-        self._total, self._done, self._progress = total, done, progress
-        self._windows, self._busy = 0, dict[str, float]()
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._done = self._total = self._windows = 0
+        self._busy = dict[str, float]()
         self._began: float | None = None
+
+    def __call__(self, done: int, total: int, note: str = "", /) -> None:
+        """Tells of progress; never less than before."""
+        self._done = max(done, self._done)
+        if self._progress is not None:
+            self._progress(self._done, total, note or self.note)
+
+    def begin(self, total: int, done: int) -> None:
+        """So many clips in all, some of them there already."""
+        self._total, self._done = total, done
 
     def watched(self, windows: int, device: str, busy_s: float) -> None:
         """A batch came back; time counts from the first one, which waited for the actors."""
@@ -287,9 +296,7 @@ class Meter:
 
     def ended(self, clips: int) -> None:
         """A piece is complete."""
-        self._done += clips
-        if self._progress is not None:
-            self._progress(self._done, self._total, self.note)
+        self(self._done + clips, self._total)
 
     @property
     def note(self) -> str:
@@ -297,11 +304,10 @@ class Meter:
         if self._began is None:
             return ""
         elapsed = max(time.perf_counter() - self._began, 1e-9)
+        shares = {name: busy / elapsed for name, busy in sorted(self._busy.items())}
         devices = ", ".join(
-            f"{'cpu' if name == 'cpu' else f'gpu {name}'} {min(busy / elapsed, 1):.0%}"
-            if name != "cpu"
-            else f"{busy / elapsed:.1f} cpus"
-            for name, busy in sorted(self._busy.items())
+            f"{share:.1f} cpus" if name == _CPU else f"gpu {name} {min(share, 1):.0%}"
+            for name, share in shares.items()
         )
         return f"{self._windows / elapsed:.2f} windows/s, busy: {devices}"
 

@@ -94,7 +94,7 @@ def test_other_weights_are_other_features(models: Path, tmp_path: Path) -> None:
 
 def test_bad_films_are_counted_with_their_reasons(models: Path, tmp_path: Path) -> None:
     corpus = film_corpus(tmp_path / "corpus", train=5, validation=1)
-    cut = corpus / "films" / "1.mp4"
+    cut = write_video(corpus / "films" / "1.mp4", 200, width=512)
     cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
     (corpus / "films" / "2.mp4").write_text("no film")
     (corpus / "films" / "3.mp4").unlink()

@@ -1,0 +1,123 @@
+"""Videos on Ray Data: the same bytes with any number of actors, dead ones among them, and devices."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from kinesweep.core.hashing import folder_sha256
+from kinesweep.store.build import extract_locally
+from kinesweep.store.extract import extract
+from vision import film_corpus, film_recipe, vision_model
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("films")
+    vision_model(folder / "videomae", "videomae")
+    film_corpus(folder, train=38, validation=3, test=1)
+    (folder / "films" / "5.mp4").write_text("no film")
+    return folder
+
+
+def extracted(corpus: Path, root: Path, actors: int, gpus: float = 0):  # type: ignore[no-untyped-def]
+    features = {"actors": actors, "gpus": gpus}
+    recipe = film_recipe(
+        corpus, corpus / "videomae", root, features=features, store={"max_dropped_share": 0.05}
+    )
+    notes: list[str] = []
+    store = extract(recipe, progress=lambda done, total, note="": notes.append(note))
+    return store, notes
+
+
+def test_any_number_of_actors_gives_the_bytes_of_one(
+    corpus: Path, tmp_path: Path, cluster: None
+) -> None:
+    hashes = []
+    for actors in (1, 2, 4):
+        store, notes = extracted(corpus, tmp_path / str(actors), actors)
+        hashes.append(folder_sha256(store.folder))
+        assert store.manifest["dropped"]["reasons"] == {"not_a_video": 1}
+        assert store.extraction is not None and store.extraction.computed == 41
+        assert "windows/s, busy:" in notes[-2]
+    assert hashes[0] == hashes[1] == hashes[2]
+    here = extract_locally(
+        film_recipe(
+            corpus, corpus / "videomae", tmp_path / "here", store={"max_dropped_share": 0.05}
+        )
+    )
+    assert here.fingerprint == store.fingerprint
+    for record in here.records("train"):
+        wanted = here.features(record)["video"].astype(np.float32)
+        found = store.features(record)["video"].astype(np.float32)
+        # Windows shared their batches with others here: 1e-5, then rounding to float16.
+        np.testing.assert_allclose(found, wanted, rtol=2e-3, atol=2e-3)
+
+
+def test_dead_actors_change_nothing(corpus: Path, tmp_path: Path, cluster: None) -> None:
+    wanted, _ = extracted(corpus, tmp_path / "whole", 2)
+    killed: list[str] = []
+
+    def kill_one_of_each() -> None:
+        for kind in ("_Decoder", "_Watcher"):
+            for _ in range(600):
+                found = [p for p in psutil.process_iter(["cmdline"]) if kind in _title(p)]
+                if found and list(
+                    (tmp_path / "killed").glob(".building-*/shards/.attempts-batch*")
+                ):
+                    os.kill(found[0].pid, signal.SIGKILL)
+                    killed.append(kind)
+                    break
+                time.sleep(0.05)
+
+    thread = threading.Thread(target=kill_one_of_each)
+    thread.start()
+    store, _ = extracted(corpus, tmp_path / "killed", 2)
+    thread.join()
+    assert killed == ["_Decoder", "_Watcher"]
+    assert folder_sha256(store.folder) == folder_sha256(wanted.folder)
+
+
+def _title(process: psutil.Process) -> str:
+    """What a worker of Ray calls itself: `ray::MapWorker(MapBatches(_Watcher))`."""
+    try:
+        return " ".join(process.info["cmdline"] or [])
+    except psutil.Error:
+        return ""
+
+
+def test_each_actor_has_its_own_gpu(corpus: Path, tmp_path: Path) -> None:
+    """In a Ray of its own, with two GPUs that are there by name alone."""
+    script = textwrap.dedent(f"""
+        import sys, ray
+        from pathlib import Path
+        from test_extract_videos import extracted
+        ray.init(address="local", num_cpus=3, num_gpus=2, include_dashboard=False, log_to_driver=False)
+        store, notes = extracted(Path({str(corpus)!r}), Path({str(tmp_path / "gpu")!r}), 2, gpus=1)
+        print([note for note in notes if note][-1])
+        print(store.fingerprint)
+    """)
+    (tmp_path / "run.py").write_text(script)
+    environment = {
+        **os.environ,
+    }
+    paths = [str(ROOT / "platform"), str(ROOT / "tests"), str(ROOT / "tests" / "cluster")]
+    environment["PYTHONPATH"] = os.pathsep.join(paths)
+    environment.pop("RAY_ADDRESS", None)
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "run.py")], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "gpu 0 " in done.stdout and "gpu 1 " in done.stdout
+    shutil.rmtree(tmp_path / "gpu")

@@ -1,0 +1,96 @@
+"""Real How2Sign films: through two video models, learnt by heart, translated from the mp4."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from kinesweep.core.config import load
+from kinesweep.core.recipe import Recipe
+from kinesweep.core.runlog import NullRunLog
+from kinesweep.export import export_bundle, verify_bundle
+from kinesweep.store.build import extract_locally
+from kinesweep.training.predictions import read_predictions
+from kinesweep.training.run import RunSpec, train_run
+from vision import vision_model
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = Path(os.environ.get("KINESWEEP_REAL_DATA", ROOT.parent / "shared" / "data")).absolute()
+FILMS = DATA / "how2sign-clips" / "video"
+pytestmark = pytest.mark.skipif(not FILMS.is_dir(), reason=f"no real data in {DATA}")
+
+
+def film_table(folder: Path) -> dict[str, str]:
+    """The 8 films, in train and in validation, with the sentences of their manifest."""
+    lines = (DATA / "how2sign-clips" / "manifest.tsv").read_text(encoding="utf-8").splitlines()
+    head = lines[0].split("\t")
+    rows = [dict(zip(head, line.split("\t"), strict=True)) for line in lines[1:]]
+    filmed = [row for row in rows if row["video"]]
+    assert len(filmed) == 8
+    for split in ("train", "validation"):
+        table = ["id\tsignal\toutput"]
+        table += [f"{split}_{row['id']}\t{row['video']}\t{row['text']}" for row in filmed]
+        (folder / f"{split}.tsv").write_text("\n".join(table) + "\n", encoding="utf-8")
+    return {split: str(folder / f"{split}.tsv") for split in ("train", "validation")}
+
+
+def recipe_of(folder: Path, kind: str) -> Recipe:
+    model = vision_model(folder / kind, kind, size=64, width=64)
+    plain = load(Recipe, ROOT / "jobs" / "recipes" / "ssvp_t5_tiny.yaml").model_dump(mode="json")
+    windows = {"num_frames": 16, "target_fps": 24, "stride": 8 if kind == "videomae" else 16}
+    plain |= {
+        "source": {"kind": "video_tsv", **film_table(folder), "root": str(FILMS.parent)},
+        "features": {
+            "kind": "video",
+            "encoder": {"kind": "hf_vision", "pretrained": str(model)},
+            "windows": windows,
+        },
+        "store": {"root": str(folder / "stores"), "dtype": "float32"},
+    }
+    plain["model"]["encoder"] |= {"standardize": True}
+    plain["model"]["backbone"]["scratch"] |= {"dropout_rate": 0.0}
+    plain["training"] |= {"learning_rate": 3e-3, "label_smoothing_factor": 0.0}
+    plain["batch"] = {"clips": 8}
+    return Recipe.model_validate(plain)
+
+
+@pytest.mark.parametrize("kind", ["videomae", "dinov2"])
+def test_learnt_by_heart_and_translated_from_the_film(tmp_path: Path, kind: str) -> None:
+    torch.set_num_threads(1)
+    recipe = recipe_of(tmp_path, kind)
+    store = extract_locally(recipe)
+    assert store.manifest["dropped"]["total"] == 0
+    result = train_run(
+        RunSpec(recipe, store.folder, tmp_path / "run"), NullRunLog(), lambda _: True
+    )
+    assert result.scores["bleu"] >= 90
+    bundle = export_bundle(result.folder, tmp_path / "bundle", store)
+    assert verify_bundle(bundle, store.folder, result.folder) == 8
+    lines = {
+        p.clip_id: p.hypothesis
+        for p in read_predictions(result.folder / "predictions" / "validation.tsv")
+    }
+    # The bundle stands alone: the video model that it was trained with is gone.
+    for path in (tmp_path / kind).iterdir():
+        path.unlink()
+    clip = store.records("validation")[3].clip
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "platform"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "kinesweep",
+            "translate",
+            str(bundle),
+            str(FILMS.parent / clip.media),
+        ],
+        env=env,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.rstrip("\n").split("\t")[1] == lines[clip.id]
