@@ -2,19 +2,25 @@
 
 Tokenizers of pretrained models surround text with language codes and marks of their own. Here
 nothing enters but what is written: a prompt is its tokens, a target is prompt, text and end of
-sentence, whichever tokenizer stands behind. Not for tokenizers that need code of their own.
+sentence, whichever tokenizer stands behind. Texts, never prompts, may be lower-cased before they
+are cut, and given case again after. Not for tokenizers that need code of their own.
 """
 
+import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from kinesweep.batches.given import load_given
 from kinesweep.batches.tokenizer import is_tag, load_pretrained, read_tokenizer, train_tokenizer
+from kinesweep.batches.truecase import Truecaser, learn_truecaser
 from kinesweep.core.errors import InputError
 from kinesweep.core.recipe.model import TokenizerConfig
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.store.index import ClipRecord
+
+CASING = "casing.json"
 
 
 class Text:
@@ -22,13 +28,17 @@ class Text:
 
     Attributes:
         tokenizer: the Hugging Face tokenizer.
+        lowercase: whether texts are lower-cased before they are cut.
+        truecaser: gives case to what was generated, where it was learnt.
 
     Raises:
         InputError: the tokenizer has no end of sentence or no padding.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
-        self.tokenizer = tokenizer
+    def __init__(
+        self, tokenizer: Any, lowercase: bool = False, truecaser: Truecaser | None = None
+    ) -> None:
+        self.tokenizer, self.lowercase, self.truecaser = tokenizer, lowercase, truecaser
         for name in ("eos_token", "pad_token"):
             if getattr(tokenizer, name) is None:
                 raise InputError(
@@ -69,25 +79,40 @@ class Text:
         Raises:
             InputError: a tag of the prompt is not in the vocabulary.
         """
-        return [*self.encode_prompt(prompt), *self._encode(text), self.vocabulary.eos_id]
+        said = text.lower() if self.lowercase else text
+        return [*self.encode_prompt(prompt), *self._encode(said), self.vocabulary.eos_id]
 
-    def decode(self, ids: Sequence[int], forced: Sequence[int] = ()) -> str:
+    def decode(self, ids: Sequence[int], forced: Sequence[int] = (), truecase: bool = False) -> str:
         """The text of generated tokens, special tokens left out.
 
         Args:
             ids: generated tokens; what follows the end of sentence must be padding.
             forced: tokens of the decoder prompt. Tags vanish without it; it is needed where a
                 prompt holds ordinary words.
+            truecase: give the text case.
+
+        Raises:
+            InputError: it is to have case, which was not learnt.
         """
+        if truecase and self.truecaser is None:
+            raise InputError(
+                "`generation.truecase` is on, but the model knows no case: it was trained without"
+                " `model.tokenizer.lowercase`, or imported without texts"
+            )
         kept = [int(i) for i in ids if int(i) not in self._special_ids]
         prompt = [int(i) for i in forced if int(i) not in self._special_ids]
         if prompt and kept[: len(prompt)] == prompt:
             kept = kept[len(prompt) :]
-        return str(self.tokenizer.decode(kept, clean_up_tokenization_spaces=False))
+        text = str(self.tokenizer.decode(kept, clean_up_tokenization_spaces=False))
+        return self.truecaser.apply(text) if truecase and self.truecaser is not None else text
 
     def save(self, folder: Path) -> None:
         """Writes the tokenizer's files; equal tokenizers give equal files."""
         self.tokenizer.save_pretrained(str(folder))
+        if self.lowercase:
+            forms = None if self.truecaser is None else self.truecaser.forms
+            plain = json.dumps({"forms": forms}, indent=1, ensure_ascii=False, sort_keys=True)
+            (folder / CASING).write_text(plain + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> "Text":
@@ -96,7 +121,11 @@ class Text:
         Raises:
             InputError: there is no tokenizer.
         """
-        return cls(read_tokenizer(str(folder)))
+        tokenizer = read_tokenizer(str(folder))
+        if not (folder / CASING).is_file():
+            return cls(tokenizer)
+        forms = json.loads((folder / CASING).read_text(encoding="utf-8"))["forms"]
+        return cls(tokenizer, lowercase=True, truecaser=None if forms is None else Truecaser(forms))
 
     @cached_property
     def _known(self) -> dict[str, int]:
@@ -121,7 +150,7 @@ def build_text(
     tokens that must stay whole are named in `new_tokens`.
 
     Args:
-        config: trained, or that of the pretrained model.
+        config: trained, given, or that of the pretrained model.
         records: the training split.
         pretrained: folder or hub id of the pretrained model, if there is one.
 
@@ -130,11 +159,17 @@ def build_text(
     """
     clips = [record.clip for record in records]
     prompts = [p for clip in clips for p in (clip.encoder_prompt, clip.decoder_prompt) if p]
+    texts = [clip.texts[0] for clip in clips if clip.texts]
+    truecaser = learn_truecaser(texts) if config.lowercase else None
     if config.kind == "pretrained":
         if pretrained is None:
             raise InputError("tokenizer `pretrained` needs `model.backbone.pretrained`")
-        return Text(load_pretrained(pretrained, config.new_tokens, prompts))
-    texts = [clip.texts[0] for clip in clips if clip.texts]
-    if not texts:
+        tokenizer = load_pretrained(pretrained, config.new_tokens, prompts)
+    elif config.kind == "folder":
+        tokenizer = load_given(config.path, config.new_tokens, prompts)
+    elif not texts:
         raise InputError("the training split has no texts; a tokenizer cannot be trained on it")
-    return Text(train_tokenizer(config, texts, prompts))
+    else:
+        said = [text.lower() for text in texts] if config.lowercase else texts
+        tokenizer = train_tokenizer(config, said, prompts)
+    return Text(tokenizer, config.lowercase, truecaser)

@@ -242,7 +242,7 @@ def build_translator(
         InputError: the pretrained backbone cannot be used.
     """
     kind = BACKBONES[config.backbone.kind]
-    exact_size = config.tokenizer.kind == "train"
+    exact_size = config.tokenizer.kind != "pretrained"
     backbone = kind.create(config.backbone, vocabulary, exact_size)
     plain = describe(config, widths, vocabulary, label_smoothing, backbone)
     translator = Translator(plain, backbone)

@@ -37,7 +37,7 @@ def decode(
         ).tolist()
         for row, clip_id in enumerate(batch.clip_ids):
             forced = batch.forced_ids_BF[row][batch.forced_mask_BF[row]].tolist()
-            own[clip_id] = text.decode(ids_BL[row], forced)
+            own[clip_id] = text.decode(ids_BL[row], forced, generation.truecase)
     return {clip_id: line for part in gather(own) for clip_id, line in part.items()}
 
 

@@ -69,6 +69,12 @@ class Recipe(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _case_was_lost(self) -> "Recipe":
+        if self.generation.truecase and not self.model.tokenizer.lowercase:
+            raise ValueError("`generation.truecase` needs `model.tokenizer.lowercase`")
+        return self
+
+    @model_validator(mode="after")
     def _shards_have_workers(self) -> "Recipe":
         if self.training.fsdp and self.resources.workers < 2:
             raise ValueError("`training.fsdp` needs `resources.workers` of 2 or more")
@@ -190,6 +196,8 @@ def _models_in(plain: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
     places = [(plain["model"]["backbone"], "pretrained"), (learned, "bleurt")]
     encoder = plain.get("features", {}).get("encoder", {})
     places += [(encoder, key) for key in ("pretrained", "checkpoint") if key in encoder]
+    if plain["model"]["tokenizer"]["kind"] == "folder":
+        places.append((plain["model"]["tokenizer"], "path"))
     if learned["bertscore"]:
         places.append((learned["bertscore"], "model"))
     return [(part, key) for part, key in places if part[key]]

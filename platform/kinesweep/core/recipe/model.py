@@ -143,7 +143,16 @@ def _read_tokens(value: object) -> object:
 NewTokens = Annotated[tuple[str, ...], BeforeValidator(_read_tokens)]
 
 
-class PretrainedTokenizerConfig(Frozen):
+class _CasedConfig(Frozen):
+    """What tokenizers share."""
+
+    lowercase: bool = Field(
+        False,
+        description="Lower-case texts before they are cut; `generation.truecase` gives case back.",
+    )
+
+
+class PretrainedTokenizerConfig(_CasedConfig):
     """The tokenizer that was saved with the pretrained backbone."""
 
     kind: Literal["pretrained"] = Field("pretrained", description="Where the tokenizer comes from.")
@@ -154,7 +163,22 @@ class PretrainedTokenizerConfig(Frozen):
     )
 
 
-class TrainedTokenizerConfig(Frozen):
+class FolderTokenizerConfig(_CasedConfig):
+    """A tokenizer that is there already, for a backbone that was not saved with it."""
+
+    kind: Literal["folder"] = Field("folder", description="Where the tokenizer comes from.")
+    path: str = Field(
+        description="Folder that Hugging Face loads a tokenizer from, or with one `*.model` of"
+        " SentencePiece's (unigram), numbered by fairseq's `dict*.txt` where that is beside it."
+    )
+    new_tokens: NewTokens = Field(
+        (),
+        description="Tokens to add, such as `__asl__`: a list, a text with commas, or a file with"
+        " one a line. Those it has are passed over.",
+    )
+
+
+class TrainedTokenizerConfig(_CasedConfig):
     """A tokenizer trained on the texts and prompts of the training split."""
 
     kind: Literal["train"] = Field("train", description="Where the tokenizer comes from.")
@@ -168,7 +192,8 @@ class TrainedTokenizerConfig(Frozen):
 
 
 TokenizerConfig = Annotated[
-    PretrainedTokenizerConfig | TrainedTokenizerConfig, Field(discriminator="kind")
+    PretrainedTokenizerConfig | TrainedTokenizerConfig | FolderTokenizerConfig,
+    Field(discriminator="kind"),
 ]
 EncoderConfig = Annotated[
     Annotated[LinearEncoderConfig, Tag("linear")]
@@ -212,6 +237,6 @@ class ModelConfig(Frozen):
         if self.tokenizer.kind == "pretrained" and self.backbone.pretrained is None:
             raise ValueError(
                 "tokenizer `pretrained` needs `backbone.pretrained`;"
-                " a backbone from scratch needs `{kind: train}`"
+                " a backbone from scratch needs `{kind: train}` or `{kind: folder, path: …}`"
             )
         return self

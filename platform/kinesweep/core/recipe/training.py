@@ -148,6 +148,11 @@ class GenerationConfig(Frozen):
     length_penalty: float = Field(
         1.0, description="Exponent of the length; above 0 favours long text."
     )
+    truecase: bool = Field(
+        False,
+        description="Give text the case that its words have in the training texts; for"
+        " `model.tokenizer.lowercase`.",
+    )
 
 
 class CheckpointsConfig(Frozen):

@@ -31,7 +31,7 @@ def load_pretrained(
     Args:
         name: local folder or hub id.
         vocabulary: of the tokenizer; its special tokens replace the folder's.
-        exact_size: cut rows that the vocabulary does not use, as for a tokenizer trained anew;
+        exact_size: cut rows that the vocabulary does not use, as for a tokenizer of its own;
             otherwise they stay, because pretrained ones are often padded to a round number.
         dropout: instead of the folder's; None: the folder's.
 
