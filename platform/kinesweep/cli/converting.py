@@ -32,6 +32,12 @@ def convert(
         str | None, typer.Option(help="Its tokenizer's folder; default: the model's.")
     ] = None,
     into: Annotated[Path | None, typer.Option(help="Folder for the imported model.")] = None,
+    texts: Annotated[
+        Path | None,
+        typer.Option(
+            help="Training texts, one a line: a checkpoint's case.", exists=True, dir_okay=False
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
     json_line: JsonOption = False,
 ) -> None:
@@ -46,8 +52,10 @@ def convert(
         if into is None or model is not None:
             raise InputError(f"`{settings}` is a checkpoint: give `--into`, and no `--model`")
         _check_free(overwrite, into)
-        _import_checkpoint(settings, out, into, tokenizer, json_line)
+        _import_checkpoint(settings, out, into, tokenizer, texts, json_line)
         return
+    if texts is not None:
+        raise InputError(f"`--texts` is for a checkpoint, but `{settings}` is none")
     if (model is None) != (into is None):
         raise InputError("`--model` and `--into` belong together")
     _check_free(overwrite, out, into)
@@ -86,13 +94,19 @@ def _convert_settings(
 
 
 def _import_checkpoint(
-    path: Path, recipe: Path, into: Path, tokenizer: str | None, json_line: bool
+    path: Path,
+    recipe: Path,
+    into: Path,
+    tokenizer: str | None,
+    texts: Path | None,
+    json_line: bool,
 ) -> None:
     from kinesweep.core.config import load
     from kinesweep.core.recipe import Recipe
     from kinesweep.foreign import import_ssvp
 
-    imported = import_ssvp(path, load(Recipe, recipe), into, tokenizer)
+    lines = () if texts is None else texts.read_text(encoding="utf-8").splitlines()
+    imported = import_ssvp(path, load(Recipe, recipe), into, tokenizer, lines)
     count = sum(parameter.numel() for parameter in imported.parameters())
     _say_size(into, count)
     emit({"model": str(into), "recipe": str(recipe), "parameters": count}, json_line)

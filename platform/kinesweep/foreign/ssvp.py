@@ -5,23 +5,24 @@ gives the configuration, never the weights, and every tensor of the checkpoint i
 file is read without running what is pickled in it. Theirs multiplies Tarrés' features by the square
 root of the width where the others learn a scale: here that is the gain.
 
-Not carried over: optimiser and loss scale, how training cases were learnt (a lower-cased model
-writes lower case), and BART's `<s>` before each text, which it writes by itself and is left out.
+Not carried over: optimiser and loss scale, and BART's `<s>` before each text, which it writes by
+itself and which is left out. Case is no part of a checkpoint: it is learnt from given texts.
 
 Shapes: D features, E width of the backbone.
 """
 
 import math
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from kinesweep.batches.given import load_given
 from kinesweep.batches.text import Text
-from kinesweep.batches.tokenizer import load_pretrained
+from kinesweep.batches.truecase import learn_truecaser
 from kinesweep.core.errors import CheckpointError, InputError
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.vocabulary import Vocabulary
@@ -56,14 +57,22 @@ _COMPUTED = (
 """fairseq's marks, and sinusoids, which are computed here."""
 
 
-def import_ssvp(path: Path, recipe: Recipe, out: Path, tokenizer: str | None = None) -> Translator:
+def import_ssvp(
+    path: Path,
+    recipe: Recipe,
+    out: Path,
+    tokenizer: str | None = None,
+    texts: Sequence[str] = (),
+) -> Translator:
     """Writes a model folder that `evaluate` takes.
 
     Args:
         path: their `best_model.pth`: a dictionary with `model`, or the tensors alone.
         recipe: what it was trained with, with our names.
         out: a new folder.
-        tokenizer: folder or hub id; default: that of `model.backbone.pretrained`.
+        tokenizer: folder (Hugging Face's, or fairseq's with a SentencePiece model) or hub id;
+            default: that of `model.tokenizer.path` or `model.backbone.pretrained`.
+        texts: of training, from which `generation.truecase` learns case.
 
     Returns:
         The model.
@@ -72,10 +81,10 @@ def import_ssvp(path: Path, recipe: Recipe, out: Path, tokenizer: str | None = N
         CheckpointError: not readable, or a tensor has no place, no shape that fits, or is not
             there.
         ConfigError: the recipe's backbone cannot be built.
-        InputError: no tokenizer, or one that does not fit.
+        InputError: no tokenizer, one that does not fit, or no texts to learn case from.
     """
     tensors = _read(path)
-    text = _text(recipe, tokenizer)
+    text = _text(recipe, tokenizer, texts)
     stream = build_features(recipe.features).stream
     found = placed(tensors, _places(tensors, stream), _COMPUTED)
     width = _width(found, stream, path)
@@ -107,11 +116,19 @@ def _read(path: Path) -> dict[str, Tensor]:
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}
 
 
-def _text(recipe: Recipe, tokenizer: str | None) -> Text:
-    name = tokenizer or recipe.model.backbone.pretrained
+def _text(recipe: Recipe, tokenizer: str | None, texts: Sequence[str]) -> Text:
+    config = recipe.model.tokenizer
+    own = config.path if config.kind == "folder" else recipe.model.backbone.pretrained
+    name = tokenizer or own
     if name is None:
         raise InputError("the recipe's backbone is from scratch: say where its tokenizer is")
-    return Text(load_pretrained(name, recipe.model.tokenizer.new_tokens, []))
+    if recipe.generation.truecase and not texts:
+        raise InputError(
+            "`generation.truecase` is on, but there are no texts to learn case from; give those of"
+            " training, or set it to false in the recipe"
+        )
+    truecaser = learn_truecaser(texts) if config.lowercase and texts else None
+    return Text(load_given(name, config.new_tokens, []), config.lowercase, truecaser)
 
 
 def _is_fairseq(tensors: Mapping[str, Tensor]) -> bool:

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sentencepiece
 import torch
 from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, AutoModelForSeq2SeqLM, PreTrainedModel
 
 from corpus import tiny_corpus, tiny_recipe
+from kinesweep.batches.given import load_given
 from kinesweep.batches.text import Text
 from kinesweep.batches.tokenizer import train_tokenizer
 from kinesweep.cli import main
@@ -99,10 +101,12 @@ def tokenizer() -> Text:
     return Text(train_tokenizer(TrainedTokenizerConfig(algorithm="word", size=64), texts, []))
 
 
-def make_theirs(folder: Path, layout: str, change: Change = lambda _: None) -> Theirs:
+def make_theirs(
+    folder: Path, layout: str, change: Change = lambda _: None, text: Text | None = None
+) -> Theirs:
     """`best_model.pth` in a layout, and the tokenizer beside it."""
     torch.manual_seed(3)
-    text = tokenizer()
+    text = text or tokenizer()
     model = Theirs(layout, text).eval()
     folder.mkdir()
     state = model.named()
@@ -327,6 +331,38 @@ def test_a_folders_configuration_is_enough_for_its_backbone(tmp_path: Path) -> N
     check_equal(theirs, tmp_path / "ours")
     config = json.loads((tmp_path / "ours/config.json").read_text())
     assert config["backbone"]["dropout_rate"] == 0.3
+
+
+def test_fairseqs_tokenizer_and_case_from_texts(tmp_path: Path) -> None:
+    """Numbers of `dictionary.txt`: padding is 1, as fairseq's positions count on."""
+    folder = tmp_path / "spm"
+    folder.mkdir()
+    with (folder / "sentencepiece.model").open("wb") as file:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(["the sun shines", "rain falls in the north"]),
+            model_writer=file,
+            vocab_size=25,
+            hard_vocab_limit=False,
+            minloglevel=2,
+        )
+    theirs = sentencepiece.SentencePieceProcessor(str(folder / "sentencepiece.model"))
+    lines = [f"{theirs.id_to_piece(i)} 1\n" for i in range(3, len(theirs))]
+    (folder / "dictionary.txt").write_text("".join(lines), encoding="utf-8")
+    text = Text(load_given(str(folder), [], []))
+    assert text.vocabulary.pad_id == 1
+    model = make_theirs(tmp_path / "theirs", "tarres", text=text)
+    plain = recipe_of("tarres").model_dump(mode="json")
+    plain["model"]["tokenizer"] = {"kind": "folder", "path": str(folder), "lowercase": True}
+    plain["generation"]["truecase"] = True
+    recipe = Recipe.model_validate(plain)
+    path = tmp_path / "theirs/best_model.pth"
+    with pytest.raises(InputError, match="no texts to learn case from"):
+        import_ssvp(path, recipe, tmp_path / "ours")
+    import_ssvp(path, recipe, tmp_path / "ours", texts=["in the North"])
+    check_equal(model, tmp_path / "ours")
+    written = read_model_folder(tmp_path / "ours").text
+    ids = written.encode_target("", "Rain FALLS in the north")
+    assert written.decode(ids, truecase=True) == "Rain falls in the North"
 
 
 def test_the_verb_imports_and_the_model_is_evaluated(
