@@ -14,6 +14,10 @@ from kinesweep.training.protocol import name_of
 from kinesweep.training.result import RunResult
 
 CARD = "card.md"
+_OF_TOKENS = {
+    "token_loss": "nats a token, unsmoothed",
+    "token_accuracy": "% of tokens, each guessed from the true ones before it",
+}
 
 
 def write_card(
@@ -53,7 +57,7 @@ def _scores(
     bar = "\\|"  # a bare one would end the table's cell
     for split, values in scores.items():
         for metric, value in values.items():
-            signature = signatures.get(metric, "nats a token, unsmoothed")
+            signature = signatures.get(metric) or _OF_TOKENS.get(metric, "")
             lines.append(f"| {split} | {metric} | {value:.3f} | `{signature.replace('|', bar)}` |")
     lines += ["", "The checkpoint was chosen on validation, so that score is optimistic."]
     if not scores["test"]:

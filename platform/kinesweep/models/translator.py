@@ -27,7 +27,7 @@ from kinesweep.models.config import KinesweepConfig, describe
 from kinesweep.models.encoders import build_encoder
 from kinesweep.models.fusion import splice
 from kinesweep.models.generation import Decoding
-from kinesweep.models.objectives.cross_entropy import cross_entropy, token_loss
+from kinesweep.models.objectives.cross_entropy import TokenSums, cross_entropy, token_sums
 from kinesweep.models.saving import load_exactly
 
 
@@ -142,13 +142,13 @@ class Translator(PreTrainedModel):
         return self._kind.generate(self.backbone, x_BNE, mask_BN, decoding)
 
     @torch.no_grad()
-    def token_loss(self, batch: Batch) -> tuple[float, int]:
-        """Sum of the unsmoothed cross entropy of a batch, and its number of scored labels."""
+    def token_sums(self, batch: Batch) -> TokenSums:
+        """Unsmoothed cross entropy of a batch, right guesses, and its number of scored labels."""
         x_BNE, mask_BN = self.joined(
             batch.streams, batch.frame_masks, batch.prompt_ids_BP, batch.prompt_mask_BP
         )
         logits_BLV = self._kind.logits(self.backbone, x_BNE, mask_BN, batch.labels_BL)
-        return token_loss(logits_BLV, batch.labels_BL)
+        return token_sums(logits_BLV, batch.labels_BL)
 
     def joined(
         self,

@@ -42,15 +42,22 @@ def decode(
 
 
 @torch.no_grad()
-def mean_token_loss(model: Translator, batches: Sequence[Batch]) -> float:
-    """Unsmoothed cross entropy a token, over all ranks' batches.
+def token_scores(model: Translator, batches: Sequence[Batch]) -> dict[str, float]:
+    """How well a model guesses each token when given the true ones before it.
 
     Sums are added in the order of the whole list: float addition depends on it.
+
+    Returns:
+        Over all ranks' batches, padding left out: `token_loss`, unsmoothed cross entropy a token in
+        nats; `token_accuracy`, per cent of tokens that the model would have chosen.
     """
     rank, world = rank_and_world()
     own = [
-        (index * world + rank, *model.token_loss(batch.to(model.device)))
+        (index * world + rank, model.token_sums(batch.to(model.device)))
         for index, batch in enumerate(batches)
     ]
     parts = sorted(part for parts in gather(own) for part in parts)
-    return sum(total for _, total, _ in parts) / max(1, sum(count for _, _, count in parts))
+    num = max(1, sum(sums.num for _, sums in parts))
+    loss = sum(sums.loss for _, sums in parts)
+    right = sum(sums.right for _, sums in parts)
+    return {"token_loss": loss / num, "token_accuracy": 100 * right / num}

@@ -21,7 +21,7 @@ from kinesweep.core.recipe.evaluation import EvaluationConfig, LearnedConfig
 from kinesweep.core.recipe.training import GenerationConfig
 from kinesweep.models.translator import Translator
 from kinesweep.store.reader import Store
-from kinesweep.training.decoding import decode, mean_token_loss
+from kinesweep.training.decoding import decode, token_scores
 from kinesweep.training.learned import learned_scores
 from kinesweep.training.model_folder import ModelFolder, read_model_folder
 from kinesweep.training.predictions import Prediction
@@ -34,7 +34,8 @@ class Evaluation:
     """Scores of a model on a split.
 
     Attributes:
-        scores: `token_loss` (unsmoothed, nats a token) and the metrics.
+        scores: `token_loss` (unsmoothed, nats a token), `token_accuracy` (per cent) and the
+            metrics.
         signatures: metric → how it was computed.
         predictions: in the order of sorted clip ids.
     """
@@ -90,13 +91,13 @@ def evaluate_batches(
         num_beams: instead of `generation.num_beams`.
     """
     model.eval()
-    loss = mean_token_loss(model, data.batches)
+    tokens = token_scores(model, data.batches)
     beams = generation.num_beams if num_beams is None else num_beams
     lines = decode(model, data.text, data.batches, beams, generation)
     wanted = data.references(sorted(lines))
     scores = score(lines, wanted, data.config.metrics, data.config.treatment)
     return Evaluation(
-        scores={"token_loss": loss, **scores.values},
+        scores={**tokens, **scores.values},
         signatures=scores.signatures,
         predictions=tuple(Prediction(i, lines[i], wanted[i]) for i in sorted(lines)),
     )

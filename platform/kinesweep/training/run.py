@@ -60,8 +60,8 @@ def train_run(
     Args:
         spec: what to train and where.
         log: gets the measurements (of rank 0) and is finished here.
-        report: told `{"step", "samples", "token_loss", "bleu", …}` after each evaluation, on every
-            rank; False from rank 0 stops the run after its checkpoint.
+        report: told `{"step", "samples", "token_loss", "token_accuracy", "bleu", …}` after each
+            evaluation, on every rank; False from rank 0 stops the run after its checkpoint.
         should_stop: asked now and then between steps; True on rank 0 stops the run where it is.
 
     Raises:

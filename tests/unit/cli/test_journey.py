@@ -54,10 +54,11 @@ def test_from_a_corpus_to_a_sentence(shell: Shell) -> None:
     assert sum(part["clips"] for part in scored["parts"]) == clips
     asked = ["evaluation.metrics=[bleu,ter,rouge]", "evaluation.protocol=phoenix"]
     otherwise = shell("evaluate", run, *asked, "--out", "texts.tsv")
-    assert set(otherwise["scores"]) == {"token_loss", "bleu", "ter", "rouge"}
+    of_tokens = {"token_loss", "token_accuracy"}
+    assert set(otherwise["scores"]) == {*of_tokens, "bleu", "ter", "rouge"}
     assert otherwise["signatures"]["ter"].startswith("protocol:phoenix|ter|")
     theirs = shell("evaluate", run, *asked, "--predictions", "texts.tsv")
-    assert theirs["scores"] == {k: v for k, v in otherwise["scores"].items() if k != "token_loss"}
+    assert theirs["scores"] == {k: v for k, v in otherwise["scores"].items() if k not in of_tokens}
     shell("evaluate", run, "--predictions", "recipe.yaml", code=2)
     bundle = shell("export", run, "mine")
     assert bundle["verified"] > 0
@@ -65,6 +66,41 @@ def test_from_a_corpus_to_a_sentence(shell: Shell) -> None:
     pose = sorted((shell.folder / "corpus/poses/test").glob("*.pose"))[0]
     assert list(shell("translate", "mine", str(pose))) == [str(pose)]
     assert shell("diff", run, "mine")["different"] == []
+
+
+def test_what_evaluate_writes(shell: Shell) -> None:
+    run = shell("train", "recipe.yaml", "--no-ray")["folder"]
+    asked = ("evaluate", run, "evaluation.metrics=[bleu,meteor]", "generation.num_beams=1")
+    found = shell(*asked, "--out", "scored")
+    scored = shell.folder / "scored"
+    assert sorted(p.name for p in scored.iterdir()) == [
+        "validation_outputs.tsv",
+        "validation_results.json",
+    ]
+    texts = (scored / "validation_outputs.tsv").read_text()
+    assert texts.splitlines()[0].split("\t") == ["id", "hypothesis", "reference", "chrf"]
+    results = json.loads((scored / "validation_results.json").read_text())
+    assert {key: results[key] for key in found} == found
+    assert (results["split"], results["scored"]) == ("validation", run)
+    assert results["clips"] == len(texts.splitlines()) - 1
+    assert results["store"] == shell("show", "recipe.yaml")["fingerprint"]
+    assert results["generation"]["num_beams"] == results["evaluation"]["search"]["num_beams"] == 1
+    (scored / "validation_outputs.tsv").unlink()
+    shell(*asked, "--out", "scored", code=2)  # the other file is there still
+    shell(*asked, "--out", "scored", "--split", "test")
+    assert len(list(scored.iterdir())) == 3
+    shell(*asked, "--out", "scored", "--overwrite")
+    assert (scored / "validation_outputs.tsv").read_text() == texts
+    theirs = ("--predictions", "scored/validation_outputs.tsv")
+    shell(*asked, *theirs, "--out", "theirs")
+    again = json.loads((shell.folder / "theirs/validation_results.json").read_text())
+    assert (again["generation"], again["scored"]) == (None, theirs[1])
+    assert again["scores"] == {key: results["scores"][key] for key in ("bleu", "meteor")}
+    shell(*asked, "--out", "texts.tsv")
+    assert (shell.folder / "texts.tsv").read_text() == texts
+    shell(*asked, "--out", "texts.tsv", code=2)
+    shell(*asked, "--out", "recipe.yaml", "--overwrite", code=2)
+    shell(*asked, "evaluation.wordnet=.", code=2)
 
 
 def test_another_seed_is_another_model(shell: Shell) -> None:

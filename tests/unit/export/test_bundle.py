@@ -33,6 +33,8 @@ def test_it_holds_everything(bundle, run, store):
     for fact in (store.fingerprint, result.weights_sha256, f"{result.scores['bleu']:.3f}"):
         assert fact in card
     assert result.signatures["bleu"].replace("|", "\\|") in card and "Test was not scored" in card
+    accuracy = result.scores["token_accuracy"]
+    assert f"| validation | token_accuracy | {accuracy:.3f} | `% of tokens" in card
 
 
 def test_it_tells_nothing_of_the_machine(bundle, recipe, run):

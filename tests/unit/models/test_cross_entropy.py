@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from kinesweep.core.batch import IGNORE
-from kinesweep.models.objectives.cross_entropy import cross_entropy, shifted_right, token_loss
+from kinesweep.models.objectives.cross_entropy import cross_entropy, shifted_right, token_sums
 
 
 def by_hand(logits_BLV: torch.Tensor, labels_BL: torch.Tensor, smoothing: float) -> list[float]:
@@ -48,8 +48,18 @@ def test_sum_over_the_whole_steps_labels(
 
 
 def test_token_loss_is_unsmoothed(logits_BLV: torch.Tensor) -> None:
-    total, num = token_loss(logits_BLV, LABELS_BL)
-    assert (total, num) == (pytest.approx(sum(by_hand(logits_BLV, LABELS_BL, 0.0))), 4)
+    sums = token_sums(logits_BLV, LABELS_BL)
+    assert (sums.loss, sums.num) == (pytest.approx(sum(by_hand(logits_BLV, LABELS_BL, 0.0))), 4)
+
+
+@pytest.mark.parametrize("right", range(5))
+def test_right_tokens_are_counted_and_padding_is_not(logits_BLV: torch.Tensor, right: int) -> None:
+    """Padding is surest of its token, the four labels are the best or the worst guess."""
+    places = [(0, 0), (0, 1), (0, 2), (1, 0)]
+    logits_BLV[1, 1:, 0] = 9.0
+    for number, (row, column) in enumerate(places):
+        logits_BLV[row, column, LABELS_BL[row, column]] = 9.0 if number < right else -9.0
+    assert token_sums(logits_BLV, LABELS_BL)[1:] == (right, 4)
 
 
 def test_half_precision_is_summed_in_full(logits_BLV: torch.Tensor) -> None:

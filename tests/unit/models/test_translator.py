@@ -1,5 +1,6 @@
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -97,10 +98,11 @@ def test_each_row_is_scored_against_its_own_labels(
 ) -> None:
     """The defect this is for: true starts 151 and 91 in one batch both became 139."""
     model = translator(architecture).eval()
-    sums = [model.token_loss(alone(batch, row)) for row in range(batch.num_clips)]
-    total, num = model.token_loss(batch)
-    assert num == sum(num for _, num in sums) == batch.num_tokens
-    assert total == pytest.approx(sum(loss for loss, _ in sums), rel=1e-5)
+    sums = [model.token_sums(alone(batch, row)) for row in range(batch.num_clips)]
+    total, right, num = model.token_sums(batch)
+    assert num == sum(own.num for own in sums) == batch.num_tokens
+    assert right == sum(own.right for own in sums)
+    assert total == pytest.approx(sum(own.loss for own in sums), rel=1e-5)
     mean = model(**batch.inputs()).loss
     assert float(mean.detach()) == pytest.approx(total / num, rel=1e-5)
 
@@ -119,6 +121,8 @@ def test_a_model_learns_which_text_belongs_to_which_clip(translator: Make, batch
         model(**inputs).loss.backward()
         optimizer.step()
     model.eval()
+    sums = model.token_sums(replace(batch, labels_BL=labels_BL))
+    assert sums.right == sums.num
     for num_beams in (1, 3):
         written_BL = model.generate(
             **batch.generation_inputs(), num_beams=num_beams, max_new_tokens=8
@@ -153,7 +157,7 @@ def test_accumulated_batches_equal_one(
 
 def test_smoothing_is_in_the_loss_and_not_in_the_token_loss(translator: Make, batch: Batch) -> None:
     plain, smoothed = translator().eval(), translator(smoothing=0.3).eval()
-    assert plain.token_loss(batch) == smoothed.token_loss(batch)
+    assert plain.token_sums(batch) == smoothed.token_sums(batch)
     losses = [model(**batch.inputs()).loss.item() for model in (plain, smoothed)]
     assert losses[1] != losses[0]
 

@@ -7,6 +7,8 @@ step, so accumulating 4 batches of 8 clips equals one batch of 32.
 Shapes: B clips, L target tokens, V vocabulary.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -47,7 +49,23 @@ def cross_entropy(
     return total / items.to(total.device).clamp(min=1)
 
 
-def token_loss(logits_BLV: Tensor, labels_BL: Tensor) -> tuple[float, int]:
-    """Sum of the unsmoothed cross entropy, and the number of scored labels."""
+class TokenSums(NamedTuple):
+    """What a batch's tokens add up to.
+
+    Attributes:
+        loss: unsmoothed cross entropy, nats.
+        right: labels that have the highest of the logits.
+        num: scored labels.
+    """
+
+    loss: float
+    right: int
+    num: int
+
+
+def token_sums(logits_BLV: Tensor, labels_BL: Tensor) -> TokenSums:
+    """Loss and right guesses over scored labels, those before each one given."""
     total = cross_entropy(logits_BLV, labels_BL, num_items=1)
-    return float(total), int((labels_BL != IGNORE).sum())
+    # No logit stands at the place of `IGNORE`, so padding is never right.
+    right = (logits_BLV.argmax(-1) == labels_BL).sum()
+    return TokenSums(float(total), int(right), int((labels_BL != IGNORE).sum()))
