@@ -25,6 +25,7 @@ from kinesweep.tracking.factory import RunLogs, resolve_tracking
 from kinesweep.tracking.runlog import RunName
 from kinesweep.training.model_folder import read_model_folder
 from kinesweep.training.result import RunResult, RunSpec
+from kinesweep.training.scoring import check_metrics
 
 
 def load_recipe(path: Path, overrides: Sequence[str] | None) -> Recipe:
@@ -32,8 +33,11 @@ def load_recipe(path: Path, overrides: Sequence[str] | None) -> Recipe:
 
     Raises:
         ConfigError: with every problem.
+        InputError: no WordNet where it says.
     """
-    return load(Recipe, path, overrides or ()).resolved(Path.cwd())
+    recipe = load(Recipe, path, overrides or ()).resolved(Path.cwd())
+    check_metrics(recipe.evaluation)
+    return recipe
 
 
 def extract_features(recipe: Recipe) -> Store:

@@ -15,6 +15,7 @@ from kinesweep.core.recipe import Recipe
 from kinesweep.sweeps.arms import ordered
 from kinesweep.sweeps.parameter import SEED, Parameter, Values
 from kinesweep.sweeps.space import MINIMISED, SearchSpace
+from kinesweep.training.scoring import check_metrics
 
 FEATURES = "features."
 """Keys below here need features of their own."""
@@ -34,6 +35,7 @@ def load_space(path: Path, overrides: Sequence[str], base: Path) -> tuple[Search
 
     Raises:
         ConfigError: with every problem.
+        InputError: no WordNet where the recipe says.
     """
     own = [item for item in overrides if not item.startswith("recipe.")]
     for_recipe = [item.removeprefix("recipe.") for item in overrides if item.startswith("recipe.")]
@@ -44,6 +46,7 @@ def load_space(path: Path, overrides: Sequence[str], base: Path) -> tuple[Search
     problems = [*_metric_problems(space, recipe), *_parameter_problems(space, recipe)]
     if problems:
         raise ConfigError(str(path), problems)
+    check_metrics(recipe.evaluation)
     return space, recipe
 
 

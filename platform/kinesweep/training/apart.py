@@ -51,6 +51,6 @@ def apart(
         if own:
             said = {line.clip_id: line.hypothesis for line in own}
             wanted = {line.clip_id: line.references for line in own}
-            scores = score(said, wanted, config.metrics, config.treatment).values
-            parts.append(Part(f"sentences {words}", len(own), scores))
+            scores = score(said, wanted, config.metrics, config.treatment, config.wordnet)
+            parts.append(Part(f"sentences {words}", len(own), scores.values))
     return parts

@@ -26,7 +26,7 @@ from kinesweep.training.learned import learned_scores
 from kinesweep.training.model_folder import ModelFolder, read_model_folder
 from kinesweep.training.predictions import Prediction
 from kinesweep.training.ranks import on_first, rank_and_world
-from kinesweep.training.scoring import score
+from kinesweep.training.scoring import check_metrics, score
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,9 @@ class EvalSet:
         config: frames a batch; protocol and metrics.
         limits: lengths that leave validation out of bounds; never applied to test.
         max_clips: clips at the most, over all ranks.
+
+    Raises:
+        InputError: no WordNet where the recipe says.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class EvalSet:
         limits: BatchConfig | None = None,
         max_clips: int | None = None,
     ) -> None:
+        check_metrics(config)
         rank, world = rank_and_world()
         self.batches: Sequence[Batch] = eval_batches(
             store, split, text, config.max_frames, max_clips, limits, rank=rank, world=world
@@ -95,7 +99,8 @@ def evaluate_batches(
     beams = generation.num_beams if num_beams is None else num_beams
     lines = decode(model, data.text, data.batches, beams, generation)
     wanted = data.references(sorted(lines))
-    scores = score(lines, wanted, data.config.metrics, data.config.treatment)
+    config = data.config
+    scores = score(lines, wanted, config.metrics, config.treatment, config.wordnet)
     return Evaluation(
         scores={**tokens, **scores.values},
         signatures=scores.signatures,
@@ -123,6 +128,7 @@ def evaluate_model(
 
     Raises:
         CheckpointError: not a model folder, or damaged.
+        InputError: no WordNet where the recipe says.
         StoreError: the store has no such split.
     """
     loaded = read_model_folder(folder, device)
@@ -168,7 +174,8 @@ def evaluate_texts(
         raise StoreError(f"the store has no split `{split}`; it has {', '.join(store.splits)}")
     records, _ = within(store.records(split), limits, split)
     wanted = {record.clip.id: record.clip.texts for record in records}
-    scores = score(texts, wanted, evaluation.metrics, evaluation.treatment)
+    treatment, wordnet = evaluation.treatment, evaluation.wordnet
+    scores = score(texts, wanted, evaluation.metrics, treatment, wordnet)
     lines = tuple(Prediction(i, texts[i], wanted[i]) for i in sorted(texts))
     return _with_learned(Evaluation(scores.values, scores.signatures, lines), evaluation, "cpu")
 

@@ -8,8 +8,9 @@ are those of sacreBLEU's tokenizer, so no language loses its letters; nothing is
 from collections.abc import Sequence
 from typing import Any
 
-from sacrebleu.metrics.base import Metric, Score, Signature
-from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.base import Signature
+
+from kinesweep.training.clip_mean import ClipMean
 
 
 class _RougeSignature(Signature):
@@ -19,7 +20,7 @@ class _RougeSignature(Signature):
         self.info |= {"f": 1, "tok": args["tokenizer_signature"]}
 
 
-class Rouge(Metric):
+class Rouge(ClipMean):
     """ROUGE-1, ROUGE-2 or ROUGE-L.
 
     Args:
@@ -30,35 +31,19 @@ class Rouge(Metric):
     _SIGNATURE_TYPE = _RougeSignature
 
     def __init__(self, key: str, tokenize: str) -> None:
-        super().__init__()
+        super().__init__(key, tokenize)
         from torchmetrics.functional.text import rouge_score  # seconds; only where it is asked for
 
         self._key, self._rouge = key, rouge_score
-        self._tokenizer = BLEU(tokenize=tokenize).tokenizer
-        self.tokenizer_signature = self._tokenizer.signature()
 
-    def _preprocess_segment(self, sent: str) -> str:
-        return str(self._tokenizer(sent.rstrip()))
-
-    def _extract_reference_info(self, refs: Sequence[str]) -> dict[str, Any]:
-        return {"references": list(refs)}
-
-    def _compute_segment_statistics(
-        self, hypothesis: str, ref_kwargs: dict[str, Any]
-    ) -> list[float]:
+    def of_clip(self, hypothesis: str, references: Sequence[str]) -> float:
+        """F1 of the best reference."""
         found = self._rouge(
             [hypothesis],
-            [ref_kwargs["references"]],
+            [list(references)],
             accumulate="best",
             normalizer=str,
             tokenizer=str.split,
             rouge_keys=self._key,
         )
-        return [float(found[f"{self._key}_fmeasure"]), 1.0]
-
-    def _compute_score_from_stats(self, stats: Sequence[float]) -> Score:
-        total, clips = stats
-        return Score(self._key, 100 * total / clips)
-
-    def _aggregate_and_compute(self, stats: Sequence[Sequence[float]]) -> Score:
-        return self._compute_score_from_stats([sum(column) for column in zip(*stats, strict=True)])
+        return float(found[f"{self._key}_fmeasure"])

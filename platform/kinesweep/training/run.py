@@ -41,6 +41,7 @@ from kinesweep.training.model_folder import write_folder_of
 from kinesweep.training.progress import Progress
 from kinesweep.training.ranks import is_first, on_first, rank_and_world
 from kinesweep.training.result import RunResult, RunSpec, read_result
+from kinesweep.training.scoring import check_metrics
 from kinesweep.training.sharding import ShardedTrainer
 from kinesweep.training.trace import write_start
 from kinesweep.training.trainer import Ears, Report, StreamTrainer
@@ -66,6 +67,7 @@ def train_run(
 
     Raises:
         CheckpointError: the folder belongs to another run, or another process works in it.
+        InputError: no WordNet where the recipe says.
         ResourceError: no GPU, or too little disk.
         StoreError: the store is missing or damaged.
     """
@@ -116,6 +118,7 @@ def _train_held(spec: RunSpec, log: RunLog, ears: Ears) -> RunResult:
     if done is not None and done.status != "stopped":
         tidy(spec.folder)
         return done
+    check_metrics(spec.recipe.evaluation)
     parts = _build(spec.recipe, store)
     checkpoint = on_first(partial(_start, spec, parts.model, world))
     if is_first():

@@ -1,4 +1,4 @@
-"""Scores of translations: sacreBLEU's BLEU, chrF and TER, and ROUGE, under a stated protocol.
+"""Scores of translations: sacreBLEU's BLEU, chrF and TER, ROUGE and METEOR, by a stated protocol.
 
 A score without its signature is not comparable, so each comes with one; the protocol stands first
 in it. `Measure.rows` gives what a bootstrap needs: sums of them give the corpus score, so
@@ -14,24 +14,27 @@ from numpy.typing import NDArray
 from sacrebleu.metrics import BLEU, CHRF, TER
 
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe.evaluation import PROTOCOLS, Protocol
+from kinesweep.core.recipe.evaluation import PROTOCOLS, EvaluationConfig, Protocol
+from kinesweep.training.meteor import Meteor
 from kinesweep.training.protocol import name_of, treat
 from kinesweep.training.rouge import Rouge
+from kinesweep.training.wordnet import open_wordnet
 
 RAW = PROTOCOLS["raw"]
-_METRICS: dict[str, Callable[[str], Any]] = {
-    "bleu": lambda tokenize: BLEU(force=True, tokenize=tokenize),
-    "bleu1": lambda tokenize: BLEU(force=True, tokenize=tokenize, max_ngram_order=1),
-    "bleu2": lambda tokenize: BLEU(force=True, tokenize=tokenize, max_ngram_order=2),
-    "bleu3": lambda tokenize: BLEU(force=True, tokenize=tokenize, max_ngram_order=3),
-    "chrf": lambda _: CHRF(),
-    "chrfpp": lambda _: CHRF(word_order=2),
-    "ter": lambda _: TER(case_sensitive=True),
-    "rouge1": lambda tokenize: Rouge("rouge1", tokenize),
-    "rouge2": lambda tokenize: Rouge("rouge2", tokenize),
-    "rouge": lambda tokenize: Rouge("rougeL", tokenize),
+_METRICS: dict[str, Callable[[str, str | None], Any]] = {
+    "bleu": lambda tokenize, _: BLEU(force=True, tokenize=tokenize),
+    "bleu1": lambda tokenize, _: BLEU(force=True, tokenize=tokenize, max_ngram_order=1),
+    "bleu2": lambda tokenize, _: BLEU(force=True, tokenize=tokenize, max_ngram_order=2),
+    "bleu3": lambda tokenize, _: BLEU(force=True, tokenize=tokenize, max_ngram_order=3),
+    "chrf": lambda *_: CHRF(),
+    "chrfpp": lambda *_: CHRF(word_order=2),
+    "ter": lambda *_: TER(case_sensitive=True),
+    "rouge1": lambda tokenize, _: Rouge("rouge1", tokenize),
+    "rouge2": lambda tokenize, _: Rouge("rouge2", tokenize),
+    "rouge": lambda tokenize, _: Rouge("rougeL", tokenize),
+    "meteor": Meteor,
 }
-"""Name → metric, given the name of sacreBLEU's tokenizer."""
+"""Name → metric, given the name of sacreBLEU's tokenizer and the folder of WordNet."""
 
 
 @dataclass(frozen=True)
@@ -52,19 +55,37 @@ def score(
     references: Mapping[str, Sequence[str]],
     metrics: Sequence[str],
     protocol: Protocol = RAW,
+    wordnet: str | None = None,
 ) -> Scores:
     """Scores hypotheses, by clip id, against one or more references each.
 
+    Args:
+        hypotheses: clip id → text.
+        references: clip id → sentences.
+        metrics: of `evaluation.metrics`.
+        protocol: what is done to texts before.
+        wordnet: folder of METEOR's synonyms; None: it has none.
+
     Raises:
-        InputError: no clips, or ids of hypotheses and references differ.
+        InputError: no clips, ids of hypotheses and references differ, or no WordNet there.
     """
     lines, streams = _aligned(hypotheses, references, protocol)
     values, signatures = {}, {}
     for name in metrics:
-        metric = _METRICS[name](protocol.tokenize)
+        metric = _METRICS[name](protocol.tokenize, wordnet)
         values[name] = float(metric.corpus_score(lines, streams).score)
         signatures[name] = f"protocol:{name_of(protocol)}|{name}|{metric.get_signature().format()}"
     return Scores(values, signatures)
+
+
+def check_metrics(config: EvaluationConfig) -> None:
+    """Makes sure, before hours are spent, that what the metrics read is there.
+
+    Raises:
+        InputError: no WordNet where the recipe says.
+    """
+    if "meteor" in config.metrics and config.wordnet is not None:
+        open_wordnet(config.wordnet)
 
 
 def sentence_chrf(
@@ -88,16 +109,19 @@ class Measure:
     Attributes:
         metric: one of `evaluation.metrics`.
         protocol: what is done to texts before.
+        wordnet: folder of METEOR's synonyms.
     """
 
     metric: str
     protocol: Protocol = RAW
+    wordnet: str | None = None
 
     def __call__(
         self, hypotheses: Mapping[str, str], references: Mapping[str, Sequence[str]]
     ) -> float:
         """The corpus score."""
-        return score(hypotheses, references, [self.metric], self.protocol).values[self.metric]
+        found = score(hypotheses, references, [self.metric], self.protocol, self.wordnet)
+        return found.values[self.metric]
 
     def rows(
         self, hypotheses: Mapping[str, str], references: Mapping[str, Sequence[str]]
@@ -116,7 +140,7 @@ class Measure:
         return float(self._made()._compute_score_from_stats(plain).score)
 
     def _made(self) -> Any:
-        return _METRICS[self.metric](self.protocol.tokenize)
+        return _METRICS[self.metric](self.protocol.tokenize, self.wordnet)
 
 
 def _aligned(

@@ -145,7 +145,7 @@ class Recipe(Frozen):
         for key in _NOT_IDENTITY:
             del plain[key]
         del plain["training"]["seed"]
-        for part, key in _models_in(plain):
+        for part, key in _places_in(plain):
             part[key] = Path(part[key]).name
         return fingerprint({"recipe": plain, "store": store_fingerprint})[:12]
 
@@ -157,7 +157,7 @@ class Recipe(Frozen):
                 plain["source"][key] = str((base / plain["source"][key]).absolute())
         if plain["store"]["root"] is not None:
             plain["store"]["root"] = str((base / plain["store"]["root"]).absolute())
-        for part, key in _models_in(plain):
+        for part, key in _places_in(plain):
             if (base / part[key]).exists():
                 part[key] = str((base / part[key]).absolute())
         return Recipe.model_validate(plain)
@@ -169,7 +169,7 @@ class Recipe(Frozen):
             plain["source"][split] = Path(path).name
         plain["source"] |= {key: None for key in _FOLDERS if key in plain["source"]}
         plain["store"]["root"] = None
-        for part, key in _models_in(plain):
+        for part, key in _places_in(plain):
             if Path(part[key]).is_absolute():
                 part[key] = Path(part[key]).name
         return Recipe.model_validate(plain)
@@ -190,14 +190,16 @@ class Recipe(Frozen):
         return self.model_copy(update={"training": training})
 
 
-def _models_in(plain: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
-    """Where a recipe's plain values name a model's folder or hub id."""
-    learned = plain["evaluation"]["learned"]
+def _places_in(plain: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
+    """Where a recipe's plain values name a model's folder or hub id, or WordNet's folder."""
+    evaluation = plain["evaluation"]
+    learned = evaluation["learned"]
     places = [(plain["model"]["backbone"], "pretrained"), (learned, "bleurt")]
     encoder = plain.get("features", {}).get("encoder", {})
     places += [(encoder, key) for key in ("pretrained", "checkpoint") if key in encoder]
     if plain["model"]["tokenizer"]["kind"] == "folder":
         places.append((plain["model"]["tokenizer"], "path"))
+    places.append((evaluation, "wordnet"))
     if learned["bertscore"]:
         places.append((learned["bertscore"], "model"))
     return [(part, key) for part, key in places if part[key]]

@@ -7,7 +7,17 @@ from pydantic import Field
 from kinesweep.core.config import Frozen
 
 ScoreName = Literal[
-    "bleu", "bleu1", "bleu2", "bleu3", "chrf", "chrfpp", "ter", "rouge1", "rouge2", "rouge"
+    "bleu",
+    "bleu1",
+    "bleu2",
+    "bleu3",
+    "chrf",
+    "chrfpp",
+    "ter",
+    "rouge1",
+    "rouge2",
+    "rouge",
+    "meteor",
 ]
 
 
@@ -20,7 +30,8 @@ class Protocol(Frozen):
         "keep", description="One full stop at a text's end; worth 0.9 BLEU on PHOENIX."
     )
     tokenize: Literal["13a", "intl", "char", "zh", "none"] = Field(
-        "13a", description="sacreBLEU's tokenizer, for BLEU and ROUGE; `none` splits at spaces."
+        "13a",
+        description="sacreBLEU's tokenizer, for BLEU, ROUGE and METEOR; `none` splits at spaces.",
     )
 
 
@@ -67,7 +78,13 @@ class EvaluationConfig(Frozen):
     metrics: tuple[ScoreName, ...] = Field(
         ("bleu", "chrf"),
         description="`bleu` is BLEU-4, `bleu1` to `bleu3` stop at shorter n-grams; `chrfpp` is"
-        " chrF++; `ter` counts edits, less is better; `rouge` is ROUGE-L.",
+        " chrF++; `ter` counts edits, less is better; `rouge` is ROUGE-L; `meteor` is METEOR of"
+        " nltk, English.",
+    )
+    wordnet: str | None = Field(
+        None,
+        description="Local folder of WordNet (nltk's `corpora/wordnet`, unpacked), for METEOR's"
+        " synonyms; none: words and stems alone.",
     )
     protocol: Literal["raw", "phoenix", "csl_char"] | Protocol = Field(
         "raw",
