@@ -1,24 +1,59 @@
 """Scores a model, or another system's texts, on a split of the model's corpus."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from kinesweep.cli.output import say
 from kinesweep.cli.workflows import model_folder, store_of
 from kinesweep.core.config import load
+from kinesweep.core.errors import InputError
 from kinesweep.core.recipe import Recipe
+from kinesweep.store import Store
 from kinesweep.store.ledger import note_test
 from kinesweep.training.apart import Part, apart, train_sentences
 from kinesweep.training.evaluate import Evaluation, evaluate_model, evaluate_texts
+from kinesweep.training.files import write_json
 from kinesweep.training.predictions import read_predictions, write_predictions
 from kinesweep.training.scoring import sentence_chrf
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where an evaluation is written.
+
+    Attributes:
+        texts: a table of what was said, each with its own chrF.
+        results: scores and how they came about, JSON; None: not written.
+    """
+
+    texts: Path
+    results: Path | None
+
+
+def outputs_at(out: Path, split: str, overwrite: bool) -> Outputs:
+    """Files of a split in a folder; a name that ends in `.tsv` is the texts' own.
+
+    Raises:
+        InputError: one is there already, and it was not said to replace it.
+    """
+    if out.suffix == ".tsv":
+        places = Outputs(out, None)
+    elif out.is_file():
+        raise InputError(f"`{out}` is a file; give a folder, or a name that ends in `.tsv`")
+    else:
+        places = Outputs(out / f"{split}_outputs.tsv", out / f"{split}_results.json")
+    for path in (places.texts, places.results):
+        if path is not None and path.exists() and not overwrite:
+            raise InputError(f"`{path}` is there already; give another place, or `--overwrite`")
+    return places
 
 
 def evaluate_folder(
     place: Path,
     split: str,
     overrides: Sequence[str],
-    out: Path | None,
+    out: Outputs | None,
     predictions: Path | None = None,
 ) -> tuple[Evaluation, list[Part]]:
     """Scores a model on a split; scoring test is noted in the store's ledger.
@@ -27,7 +62,7 @@ def evaluate_folder(
         place: the model.
         split: which part of its corpus.
         overrides: of its recipe.
-        out: where the texts go, each with its own chrF.
+        out: where texts and results go.
         predictions: texts of another system, which are scored instead.
 
     Returns:
@@ -45,12 +80,41 @@ def evaluate_folder(
         found = evaluate_texts(texts, store, split, recipe.evaluation, recipe.batch)
     else:
         found = evaluate_model(folder, store, split, recipe.generation, recipe.evaluation)
+    scored = str(predictions or place)
     if split == "test":
-        note_test(store, str(predictions or place), found.scores)
+        note_test(store, scored, found.scores)
+    parts = apart(found.predictions, train_sentences(store), recipe.evaluation)
     if out is not None:
-        said = {line.clip_id: line.hypothesis for line in found.predictions}
-        wanted = {line.clip_id: line.references for line in found.predictions}
-        treatment = recipe.evaluation.treatment
-        write_predictions(out, found.predictions, sentence_chrf(said, wanted, treatment))
-        say(f"predictions {out}")
-    return found, apart(found.predictions, train_sentences(store), recipe.evaluation)
+        generation = None if predictions is not None else recipe.generation.model_dump(mode="json")
+        facts = {"split": split, "scored": scored, "generation": generation}
+        _write(out, found, parts, store, recipe, facts)
+    return found, parts
+
+
+def _write(
+    out: Outputs,
+    found: Evaluation,
+    parts: Sequence[Part],
+    store: Store,
+    recipe: Recipe,
+    facts: Mapping[str, object],
+) -> None:
+    """Texts, then results; the facts stand before the scores."""
+    said = {line.clip_id: line.hypothesis for line in found.predictions}
+    wanted = {line.clip_id: line.references for line in found.predictions}
+    chrf = sentence_chrf(said, wanted, recipe.evaluation.treatment)
+    write_predictions(out.texts, found.predictions, chrf)
+    say(f"predictions {out.texts}")
+    if out.results is None:
+        return
+    plain = {
+        **facts,
+        "clips": len(found.predictions),
+        "store": store.fingerprint,
+        "evaluation": recipe.evaluation.model_dump(mode="json"),
+        "scores": found.scores,
+        "signatures": found.signatures,
+        "parts": [asdict(part) for part in parts],
+    }
+    write_json(out.results, plain)
+    say(f"results     {out.results}")

@@ -102,8 +102,13 @@ def evaluate(
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
     overrides: Overrides = None,
     out: Annotated[
-        Path | None, typer.Option(help="Write the texts there, each with its chrF.")
+        Path | None,
+        typer.Option(
+            help="Folder for `SPLIT_outputs.tsv` (texts, each with its chrF) and"
+            " `SPLIT_results.json` (scores, signatures, decoding); FILE.tsv: the texts alone."
+        ),
     ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
     predictions: Annotated[
         Path | None,
         typer.Option(help="Score another system's texts instead: a TSV with `id`, `hypothesis`."),
@@ -113,10 +118,11 @@ def evaluate(
 ) -> None:
     """Score a model, or another system's texts, on a split of the model's corpus.
 
-    Example: kinesweep evaluate .kinesweep/exports/sample --split validation
+    Example: kinesweep evaluate .kinesweep/exports/sample --split validation --out /tmp/scored
     """
-    from kinesweep.cli.evaluating import evaluate_folder
+    from kinesweep.cli.evaluating import evaluate_folder, outputs_at
 
+    places = None if out is None else outputs_at(out, split, overwrite)
     if dry_run:
         from kinesweep.cli.dry import dry_evaluate
 
@@ -124,7 +130,7 @@ def evaluate(
         say(expected.line())
         emit({"expected_s": vars(expected)}, json_line)
         return
-    evaluation, parts = evaluate_folder(model, split, overrides or [], out, predictions)
+    evaluation, parts = evaluate_folder(model, split, overrides or [], places, predictions)
     for metric, value in evaluation.scores.items():
         say(f"{metric} {value:.3f}  {evaluation.signatures.get(metric, '')}")
     for part in parts:
