@@ -1,4 +1,4 @@
-"""Videos on Ray Data: the same bytes with any number of actors, dead ones among them, and devices."""
+"""Videos on Ray Data: the same bytes with any number of actors, dead ones too; and devices."""
 
 import os
 import shutil
@@ -103,8 +103,10 @@ def test_each_actor_has_its_own_gpu(corpus: Path, tmp_path: Path) -> None:
         import sys, ray
         from pathlib import Path
         from test_extract_videos import extracted
-        ray.init(address="local", num_cpus=3, num_gpus=2, include_dashboard=False, log_to_driver=False)
-        store, notes = extracted(Path({str(corpus)!r}), Path({str(tmp_path / "gpu")!r}), 2, gpus=1)
+        asked = dict(num_cpus=3, num_gpus=2, include_dashboard=False)
+        ray.init(address="local", log_to_driver=False, **asked)
+        corpus, root = Path({str(corpus)!r}), Path({str(tmp_path / "gpu")!r})
+        store, notes = extracted(corpus, root, 2, gpus=1)
         print([note for note in notes if note][-1])
         print(store.fingerprint)
     """)
