@@ -28,11 +28,11 @@ def film_table(folder: Path) -> dict[str, str]:
     lines = (DATA / "how2sign-clips" / "manifest.tsv").read_text(encoding="utf-8").splitlines()
     head = lines[0].split("\t")
     rows = [dict(zip(head, line.split("\t"), strict=True)) for line in lines[1:]]
-    filmed = [row for row in rows if row["video"]]
+    filmed = [row for row in rows if (FILMS.parent / "video" / f"{row['id']}.mp4").is_file()]
     assert len(filmed) == 8
     for split in ("train", "validation"):
         table = ["id\tsignal\toutput"]
-        table += [f"{split}_{row['id']}\t{row['video']}\t{row['text']}" for row in filmed]
+        table += [f"{split}_{row['id']}\tvideo/{row['id']}.mp4\t{row['text']}" for row in filmed]
         (folder / f"{split}.tsv").write_text("\n".join(table) + "\n", encoding="utf-8")
     return {split: str(folder / f"{split}.tsv") for split in ("train", "validation")}
 

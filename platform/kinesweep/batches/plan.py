@@ -9,6 +9,7 @@ once an epoch. An epoch of 100,000 clips is planned in well under a second.
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kinesweep.core.recipe.data import BatchConfig
 from kinesweep.core.seeds import generator
@@ -18,11 +19,25 @@ _WINDOW_BATCHES = 50
 
 
 def plan_epoch(
-    lengths: Sequence[int], config: BatchConfig, seed: int, epoch: int
+    lengths: Sequence[int],
+    config: BatchConfig,
+    seed: int,
+    epoch: int,
+    weights: NDArray[np.float64] | None = None,
 ) -> list[tuple[int, ...]]:
-    """Indices of each batch's clips; a pure function of its arguments."""
+    """Indices of each batch's clips; a pure function of its arguments.
+
+    Args:
+        lengths: frames of each clip.
+        config: the budget.
+        seed: of the order.
+        epoch: whose batches.
+        weights: how often each clip comes, on average over epochs; None: once.
+    """
     rng = generator(seed, "order", epoch)
     order = rng.permutation(len(lengths))
+    if weights is not None:
+        order = _drawn(order, weights, rng)
     sizes = np.asarray(lengths)
     window = _window(sizes, config)
     batches: list[tuple[int, ...]] = []
@@ -31,6 +46,17 @@ def plan_epoch(
         by_length = part[np.argsort(sizes[part], kind="stable")]
         batches += cut(by_length.tolist(), lengths, config)
     return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def _drawn(
+    order: NDArray[np.intp], weights: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.intp]:
+    """Clips as often as their weights say; of a fraction a share of the clips, others each time."""
+    whole = np.floor(weights).astype(int)
+    more = rng.random(len(weights)) < weights - whole
+    often = np.repeat(order, (whole + more)[order])
+    drawn = often if len(often) else order[:1]
+    return drawn[rng.permutation(len(drawn))]
 
 
 def cut(order: Sequence[int], lengths: Sequence[int], config: BatchConfig) -> list[tuple[int, ...]]:

@@ -44,6 +44,7 @@ class TrainStream(Dataset[Batch]):
         seed: of the order, of augmentation, and of the ablation's wrong pairs.
         rank: which part of the stream this is; rank r of w gets every w-th batch.
         world: how many ranks there are.
+        weights: name of each of several corpora → how often its clips come in an epoch.
 
     Attributes:
         dropped: clips left out by the limits, by reason.
@@ -61,11 +62,13 @@ class TrainStream(Dataset[Batch]):
         seed: int,
         rank: int = 0,
         world: int = 1,
+        weights: Mapping[str, float] | None = None,
     ) -> None:
         self._store, self._text, self._config = store, text, config
         self._seed, self._rank, self._world = seed, rank, world
         self._records, self.dropped = within(store.records("train"), config, "train")
         self._lengths = [num_frames(record) for record in self._records]
+        self._weights = _weights(self._records, weights or {})
         self._check_budget()
         self._varied = build_augmentation(
             config.augmentation, store.schema, seed, max(self._lengths)
@@ -124,7 +127,7 @@ class TrainStream(Dataset[Batch]):
                     self._varied.num_frames(record.lengths, record.clip.id, epoch)
                     for record in self._records
                 ]
-            batches = plan_epoch(lengths, self._config, self._seed, epoch)
+            batches = plan_epoch(lengths, self._config, self._seed, epoch, self._weights)
             self._planned = _Epoch(epoch, lengths, batches)
         return self._planned
 
@@ -151,6 +154,14 @@ class TrainStream(Dataset[Batch]):
                 f" than `batch.max_frames` ({budget}); raise it, or leave such clips out with"
                 " `batch.max_clip_frames`"
             )
+
+
+def _weights(
+    records: Sequence[ClipRecord], weights: Mapping[str, float]
+) -> NDArray[np.float64] | None:
+    """How often each clip comes; None: all of them once, as without weights."""
+    found = np.array([weights.get(record.clip.corpus, 1.0) for record in records])
+    return None if (found == 1).all() else found
 
 
 def _targets(records: Sequence[ClipRecord], config: BatchConfig, seed: int) -> list[str]:

@@ -24,6 +24,7 @@ class Clip:
         signer: who signs, or empty.
         gloss: the glosses, separated by spaces, or empty.
         language: of the text, or empty.
+        corpus: name of its corpus, where there are several.
         row: where the metadata stands, for messages: `train.tsv:12`.
     """
 
@@ -40,6 +41,7 @@ class Clip:
     gloss: str = ""
     language: str = ""
     row: str = ""
+    corpus: str = ""
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def _rows(path: Path, recipe: Recipe) -> list[Clip]:
         SourceError: its faults, all at once.
         InputError: a row that means nothing.
     """
-    media: MediaKind = "poses" if recipe.source.kind == "pose_tsv" else "videos"
+    media: MediaKind = "poses" if recipe.corpora[0].kind == "pose_tsv" else "videos"
     table = read_table(path, path.name)
     rows = RowReader(table, "test", "ms", needs_text=False, media=media).read()
     raise_faults(rows.faults)

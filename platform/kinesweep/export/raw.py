@@ -20,7 +20,7 @@ def open_raw(recipe: Recipe, file: Path, span: Span) -> Media:
         ClipError: it cannot be read; it is named.
         InputError: a span of features.
     """
-    source = recipe.source
+    source = recipe.corpora[0]
     if source.kind == "pose_tsv":
         return read_pose(file, span, source.person)
     if source.kind == "video_tsv":
@@ -32,12 +32,12 @@ def open_raw(recipe: Recipe, file: Path, span: Span) -> Media:
 
 def is_raw(recipe: Recipe) -> Callable[[Path], bool]:
     """Tells which files below a folder are meant to be translated."""
-    return _MEANT[recipe.source.kind]
+    return _MEANT[recipe.corpora[0].kind]
 
 
 def kind_of_raw(recipe: Recipe) -> str:
     """The same in words."""
-    return _WORDS[recipe.source.kind]
+    return _WORDS[recipe.corpora[0].kind]
 
 
 _MEANT: dict[str, Callable[[Path], bool]] = {

@@ -42,7 +42,7 @@ def write_imported(out: Path, model: Translator, text: Text, recipe: Recipe, wid
         stream = StreamSchema(width, None, recipe.store.dtype)
         facts = {
             "features": recipe.portable().features.model_dump(mode="json"),
-            "person": getattr(recipe.source, "person", 0),
+            "person": getattr(recipe.corpora[0], "person", 0),
             "store_dtype": recipe.store.dtype,
             "store_fingerprint": "",
             "streams": {build_features(recipe.features).stream: stream.to_json()},

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Mapping
 
-from kinesweep.core.recipe.source import SourceConfig
+from kinesweep.core.recipe.source import CorporaConfig, SourceConfig
 from kinesweep.sources.contract import Source
+from kinesweep.sources.joined import JoinedSource
 from kinesweep.sources.pose_file import read_pose
 from kinesweep.sources.pose_tsv import PoseTsvSource
 from kinesweep.sources.video_tsv import VideoTsvSource
@@ -18,4 +19,6 @@ _SOURCES: Mapping[str, Callable[..., Source]] = {
 
 def build_source(config: SourceConfig) -> Source:
     """The source that `config.kind` names. Opens nothing; relative paths become absolute here."""
+    if isinstance(config, CorporaConfig):
+        return JoinedSource({str(corpus.name): build_source(corpus) for corpus in config.corpora})
     return _SOURCES[config.kind](config)

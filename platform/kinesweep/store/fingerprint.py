@@ -89,6 +89,7 @@ def split_fingerprint(clips: Sequence[tuple[Clip, str]]) -> str:
     digest = hashlib.sha256()
     for clip, key in clips:
         names = [clip.id, clip.split, clip.media, clip.document, clip.order, clip.signer]
+        names += [clip.corpus] if clip.corpus else []
         texts = [clip.texts, clip.encoder_prompt, clip.decoder_prompt, clip.gloss, clip.language]
         digest.update(canonical_json([names, texts, key]).encode())
     return digest.hexdigest()

@@ -48,6 +48,8 @@ def index_table(records: Sequence[ClipRecord], streams: Sequence[str]) -> pa.Tab
     columns: dict[str, pa.Array] = {
         name: pa.array([getattr(clip, name) for clip in clips], text) for name in _CLIP_TEXTS
     }
+    if any(clip.corpus for clip in clips):
+        columns["corpus"] = pa.array([clip.corpus for clip in clips], text)
     columns["texts"] = pa.array([list(clip.texts) for clip in clips], pa.list_(text))
     columns["order"] = pa.array([clip.order for clip in clips], number)
     columns["span_start"] = pa.array([clip.span.start for clip in clips], real)
@@ -74,6 +76,7 @@ def _record(row: dict[str, Any], streams: Sequence[str]) -> ClipRecord:
         span=Span(row["span_start"], row["span_end"], row["span_unit"]),
         texts=tuple(row["texts"]),
         order=row["order"],
+        corpus=row.get("corpus", ""),
     )
     return ClipRecord(
         clip=clip,

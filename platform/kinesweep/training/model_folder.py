@@ -96,7 +96,7 @@ def describe_features(recipe: Recipe, store: Store) -> dict[str, Any]:
     """What a model must know of the features it was trained on."""
     return {
         "features": recipe.portable().features.model_dump(mode="json"),
-        "person": getattr(recipe.source, "person", 0),
+        "person": getattr(recipe.corpora[0], "person", 0),
         "store_dtype": recipe.store.dtype,
         "store_fingerprint": store.fingerprint,
         "streams": {name: stream.to_json() for name, stream in store.schema.streams.items()},

@@ -193,7 +193,13 @@ def _train(
         training_arguments(recipe.training, spec.folder, parts.device, every_step=spec.trace),
         recipe,
         stream=TrainStream(
-            parts.store, parts.text, recipe.batch, recipe.training.seed, rank, world
+            parts.store,
+            parts.text,
+            recipe.batch,
+            recipe.training.seed,
+            rank,
+            world,
+            recipe.weights,
         ),
         measure=_measure(recipe, parts),
         ears=ears,

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from kinesweep.core.clip import SPLITS
 from kinesweep.core.config import Frozen
 from kinesweep.core.hashing import fingerprint
 from kinesweep.core.recipe.data import BatchConfig, StoreConfig
@@ -19,6 +20,8 @@ from kinesweep.core.recipe.source import (
     FEATURES_OF,
     AnyFeatures,
     AnySource,
+    CorporaConfig,
+    OneSourceConfig,
     PoseFeaturesConfig,
     PoseTsvConfig,
     SourceConfig,
@@ -82,23 +85,24 @@ class Recipe(Frozen):
 
     @model_validator(mode="after")
     def _features_fit_the_corpus(self) -> "Recipe":
-        wanted = FEATURES_OF[self.source.kind]
+        kind = self.corpora[0].kind
+        wanted = FEATURES_OF[kind]
         if self.features.kind != wanted:
             raise ValueError(
-                f"a source of kind {self.source.kind} needs `features.kind: {wanted}`, not"
-                f" {self.features.kind}"
+                f"a source of kind {kind} needs `features.kind: {wanted}`, not {self.features.kind}"
             )
         return self
 
     @model_validator(mode="after")
     def _poses_have_a_folder(self) -> "Recipe":
-        root = getattr(self.source, "root", None)
         estimator = getattr(self.features, "estimator", None)
-        if root is not None and (ESTIMATOR in root) != (estimator is not None):
-            raise ValueError(
-                f"`features.estimator` and `{ESTIMATOR}` in `source.root` belong together: one says"
-                " whose poses are read, the other where they are"
-            )
+        for corpus in self.corpora:
+            root = getattr(corpus, "root", None)
+            if root is not None and (ESTIMATOR in root) != (estimator is not None):
+                raise ValueError(
+                    f"`features.estimator` and `{ESTIMATOR}` in `source.root` belong together: one"
+                    " says whose poses are read, the other where they are"
+                )
         return self
 
     @model_validator(mode="after")
@@ -128,16 +132,30 @@ class Recipe(Frozen):
         return source if isinstance(source, PoseTsvConfig) and source.videos else None
 
     @property
+    def corpora(self) -> tuple[OneSourceConfig, ...]:
+        """The corpora that the source consists of; most often it alone."""
+        return self.source.corpora if isinstance(self.source, CorporaConfig) else (self.source,)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Name of each of several corpora → how often its clips come in an epoch."""
+        if not isinstance(self.source, CorporaConfig):
+            return {}
+        return {str(corpus.name): corpus.weight for corpus in self.source.corpora}
+
+    @property
     def corpus(self) -> SourceConfig:
         """The source; its root is that of the estimator's poses."""
-        root, estimator = (
-            getattr(part, key, None)
-            for part, key in ((self.source, "root"), (self.features, "estimator"))
-        )
+        if isinstance(self.source, CorporaConfig):
+            rooted = tuple(self._rooted(corpus) for corpus in self.source.corpora)
+            return self.source.model_copy(update={"corpora": rooted})
+        return self._rooted(self.source)
+
+    def _rooted(self, source: OneSourceConfig) -> OneSourceConfig:
+        root, estimator = getattr(source, "root", None), getattr(self.features, "estimator", None)
         if root is None:
-            return self.source
-        root = root.replace(ESTIMATOR, estimator or "")
-        return self.source.model_copy(update={"root": root})
+            return source
+        return source.model_copy(update={"root": root.replace(ESTIMATOR, estimator or "")})
 
     def config_hash(self, store_fingerprint: str) -> str:
         """12 hexadecimal digits that name this configuration, seed and paths left out."""
@@ -145,6 +163,8 @@ class Recipe(Frozen):
         for key in _NOT_IDENTITY:
             del plain[key]
         del plain["training"]["seed"]
+        if self.weights:
+            plain["weights"] = self.weights
         for part, key in _places_in(plain):
             part[key] = Path(part[key]).name
         return fingerprint({"recipe": plain, "store": store_fingerprint})[:12]
@@ -152,9 +172,10 @@ class Recipe(Frozen):
     def resolved(self, base: Path) -> "Recipe":
         """The same recipe with every local path absolute."""
         plain: dict[str, Any] = self.model_dump(mode="json")
-        for key in _PLACES:
-            if plain["source"].get(key) is not None:
-                plain["source"][key] = str((base / plain["source"][key]).absolute())
+        for corpus in _corpora_in(plain):
+            for key in _PLACES:
+                if corpus.get(key) is not None:
+                    corpus[key] = str((base / corpus[key]).absolute())
         if plain["store"]["root"] is not None:
             plain["store"]["root"] = str((base / plain["store"]["root"]).absolute())
         for part, key in _places_in(plain):
@@ -165,9 +186,9 @@ class Recipe(Frozen):
     def portable(self) -> "Recipe":
         """The same recipe without folders, which tell of one machine: names of files alone."""
         plain: dict[str, Any] = self.model_dump(mode="json")
-        for split, path in self.source.splits.items():
-            plain["source"][split] = Path(path).name
-        plain["source"] |= {key: None for key in _FOLDERS if key in plain["source"]}
+        for corpus in _corpora_in(plain):
+            corpus |= {split: Path(corpus[split]).name for split in SPLITS if corpus[split]}
+            corpus |= {key: None for key in _FOLDERS if key in corpus}
         plain["store"]["root"] = None
         for part, key in _places_in(plain):
             if Path(part[key]).is_absolute():
@@ -188,6 +209,12 @@ class Recipe(Frozen):
         """The same recipe with another seed."""
         training = self.training.model_copy(update={"seed": seed})
         return self.model_copy(update={"training": training})
+
+
+def _corpora_in(plain: dict[str, Any]) -> list[dict[str, Any]]:
+    """The plain values of each corpus."""
+    source = plain["source"]
+    return list(source["corpora"]) if source["kind"] == "corpora" else [source]
 
 
 def _places_in(plain: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:

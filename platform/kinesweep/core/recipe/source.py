@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from kinesweep.core.clip import SPLITS
 from kinesweep.core.config import Frozen
@@ -18,6 +18,15 @@ class _CorpusConfig(Frozen):
     test: str | None = Field(None, description="Table of the test split.")
     max_clips: int | None = Field(
         None, ge=1, description="Only the first clips of each split; for trying things out."
+    )
+    name: str | None = Field(
+        None, pattern=r"^[\w.-]+$", description="What it is called among several corpora."
+    )
+    weight: float = Field(
+        1.0,
+        gt=0,
+        description="How often each of its clips comes in an epoch, among several corpora; 0.5:"
+        " half of them, others in each epoch.",
     )
 
     @model_validator(mode="after")
@@ -133,13 +142,60 @@ def _kind(default: str) -> Callable[[object], str]:
     return kind_of
 
 
-SourceConfig = PoseTsvConfig | VideoTsvConfig | FeatureManifestConfig
-FeaturesConfig = PoseFeaturesConfig | VideoFeaturesConfig | GivenFeaturesConfig
-AnySource = Annotated[
+OneSourceConfig = PoseTsvConfig | VideoTsvConfig | FeatureManifestConfig
+OneSource = Annotated[
     Annotated[PoseTsvConfig, Tag("pose_tsv")]
     | Annotated[VideoTsvConfig, Tag("video_tsv")]
     | Annotated[FeatureManifestConfig, Tag("feature_manifest")],
     Discriminator(_kind("pose_tsv")),
+]
+
+
+class CorporaConfig(Frozen):
+    """Several corpora as one; in a recipe a plain list. Each has the splits that it names."""
+
+    kind: Literal["corpora"] = Field(description="Format of the corpus.")
+    corpora: tuple[OneSource, ...] = Field(min_length=1, description="The corpora.")
+
+    @model_validator(mode="after")
+    def _told_apart(self) -> "CorporaConfig":
+        names = [corpus.name for corpus in self.corpora]
+        if None in names or len(set(names)) < len(names):
+            raise ValueError("each of several corpora needs a `name` of its own")
+        kinds = {corpus.kind for corpus in self.corpora}
+        if len(kinds) > 1:
+            raise ValueError(f"corpora must be of one kind, not {' and '.join(sorted(kinds))}")
+        if any(getattr(corpus, "videos", None) for corpus in self.corpora):
+            raise ValueError(
+                "`videos` belongs to a corpus alone; estimate each one's poses first"
+                " (`kinesweep estimate`)"
+            )
+        return self
+
+    @property
+    def splits(self) -> dict[str, str]:
+        """Split → its tables, separated by spaces."""
+        tables: dict[str, list[str]] = {name: [] for name in SPLITS}
+        for corpus in self.corpora:
+            for name, path in corpus.splits.items():
+                tables[name].append(path)
+        return {name: " ".join(paths) for name, paths in tables.items() if paths}
+
+
+def _listed(value: object) -> object:
+    """A list of corpora as the mapping that it stands for."""
+    return {"kind": "corpora", "corpora": value} if isinstance(value, list | tuple) else value
+
+
+SourceConfig = OneSourceConfig | CorporaConfig
+FeaturesConfig = PoseFeaturesConfig | VideoFeaturesConfig | GivenFeaturesConfig
+AnySource = Annotated[
+    Annotated[PoseTsvConfig, Tag("pose_tsv")]
+    | Annotated[VideoTsvConfig, Tag("video_tsv")]
+    | Annotated[FeatureManifestConfig, Tag("feature_manifest")]
+    | Annotated[CorporaConfig, Tag("corpora")],
+    Discriminator(_kind("pose_tsv")),
+    BeforeValidator(_listed),
 ]
 AnyFeatures = Annotated[
     Annotated[PoseFeaturesConfig, Tag("pose")]

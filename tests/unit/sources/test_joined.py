@@ -1,0 +1,134 @@
+"""Several corpora as one: told apart, read each by its own, weighted in training."""
+
+import pickle
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from corpus import tiny_corpus, tiny_recipe
+from kinesweep.batches.plan import plan_epoch
+from kinesweep.core.config import validate
+from kinesweep.core.errors import ConfigError, InputError
+from kinesweep.core.recipe import Recipe
+from kinesweep.core.recipe.data import BatchConfig
+from kinesweep.core.runlog import NullRunLog
+from kinesweep.sources import build_source
+from kinesweep.store.build import extract_locally
+from kinesweep.store.plan import describe_plan
+from kinesweep.training.model_folder import read_recipe, recipe_text
+from kinesweep.training.run import RunSpec, train_run
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpora")
+    for name, clips in (("one", 30), ("two", 40)):
+        tiny_corpus(folder / name, clips)
+    return folder
+
+
+def joined(corpora: Path, root: Path, **weights: float) -> Recipe:
+    """Train of both, validation of the second."""
+    plain = tiny_recipe(corpora / "one" / "corpus", root).model_dump(mode="json")
+    plain["source"] = [
+        {
+            "name": name,
+            "weight": weights.get(name, 1.0),
+            **{s: str(corpora / name / "corpus" / f"{s}.tsv") for s in splits},
+        }
+        for name, splits in (("one", ["train"]), ("two", ["train", "validation"]))
+    ]
+    return validate(Recipe, plain, "joined")
+
+
+def test_splits_are_those_that_are_named(corpora: Path, tmp_path: Path) -> None:
+    recipe = joined(corpora, tmp_path)
+    source = pickle.loads(pickle.dumps(build_source(recipe.corpus)))
+    assert source.splits() == ("train", "validation")
+    counts = Counter(clip.corpus for clip in source.clips("train"))
+    alone = {
+        name: len(
+            build_source(tiny_recipe(corpora / name / "corpus", tmp_path).corpus).clips("train")
+        )
+        for name in ("one", "two")
+    }
+    assert counts == alone
+    assert {clip.corpus for clip in source.clips("validation")} == {"two"}
+    ids = [clip.id for split in source.splits() for clip in source.clips(split)]
+    assert len(set(ids)) == len(ids) and all(i.startswith(("one/", "two/")) for i in ids)
+    assert source.check() == source.problems() == []
+    with pytest.raises(InputError, match="test"):
+        source.clips("test")
+    first = source.clips("train")[0]
+    source.media_path(first)
+    assert len(source.read(first).points_TPJC) > 0
+
+
+def test_clips_that_are_extracted_already_are_not_again(corpora: Path, tmp_path: Path) -> None:
+    extract_locally(tiny_recipe(corpora / "one" / "corpus", tmp_path))
+    recipe = joined(corpora, tmp_path)
+    summary = describe_plan(recipe)
+    assert summary.reuse > 10
+    store = extract_locally(recipe)
+    again = [record.clip for record in store.records("train")]
+    assert {clip.corpus for clip in again} == {"one", "two"}
+
+
+def test_training_knows_the_weights(corpora: Path, tmp_path: Path) -> None:
+    recipe = joined(corpora, tmp_path / "stores", one=0.5, two=2.0)
+    assert recipe.weights == {"one": 0.5, "two": 2.0}
+    even = joined(corpora, tmp_path / "stores")
+    store = extract_locally(recipe)
+    assert extract_locally(even).fingerprint == store.fingerprint
+    assert recipe.config_hash(store.fingerprint) != even.config_hash(store.fingerprint)
+    result = train_run(
+        RunSpec(recipe, store.folder, tmp_path / "run"), NullRunLog(), lambda _: True
+    )
+    assert result.status == "finished"
+    assert read_recipe(result.folder / "best") == recipe
+    assert "one" in recipe_text(recipe.portable()) and str(corpora) not in recipe_text(
+        recipe.portable()
+    )
+
+
+def test_weights_are_kept_over_epochs() -> None:
+    lengths = np.full(300, 10).tolist()
+    weights = np.repeat([0.25, 1.0, 2.5], 100)
+    config = BatchConfig(clips=7)
+    seen: Counter[int] = Counter()
+    for epoch in range(40):
+        drawn = [i for batch in plan_epoch(lengths, config, 3, epoch, weights) for i in batch]
+        once = Counter(drawn)
+        assert all(once[i] == 1 for i in range(100, 200))
+        assert {once[i] for i in range(200, 300)} <= {2, 3}
+        seen.update(drawn)
+    for first, wanted in ((0, 0.25), (100, 1.0), (200, 2.5)):
+        mean = sum(seen[i] for i in range(first, first + 100)) / 100 / 40
+        assert mean == pytest.approx(wanted, rel=0.05)
+    assert plan_epoch(lengths, config, 3, 5, weights) == plan_epoch(lengths, config, 3, 5, weights)
+    assert plan_epoch(lengths, config, 3, 5, weights) != plan_epoch(lengths, config, 4, 5, weights)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": None}, "`name` of its own"),
+        ({"name": "two"}, "`name` of its own"),
+        ({"weight": 0}, "greater than 0"),
+        ({"kind": "video_tsv"}, "of one kind"),
+        ({"videos": "films", "root": "poses"}, "estimate"),
+    ],
+)
+def test_lists_that_cannot_be(
+    corpora: Path, tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    plain = joined(corpora, tmp_path).model_dump(mode="json")
+    plain["source"] = [{**plain["source"]["corpora"][0]}, plain["source"]["corpora"][1]]
+    if change.get("kind"):
+        for key in ("videos", "person"):
+            del plain["source"][0][key]
+    plain["source"][0] |= change
+    with pytest.raises(ConfigError, match=message):
+        validate(Recipe, plain, "bad")
