@@ -47,6 +47,7 @@ _BART: _Places = (
 _TARRES: _Places = (
     (rf"{_WRAPPERS}decoder\.output_projection\.", "backbone.lm_head."),
     (rf"{_WRAPPERS}encoder\.transformer_layers\.", "backbone.model.encoder.layers."),
+    (rf"{_WRAPPERS}decoder\.(?=layernorm_embedding\.)", "backbone.model.decoder.layers.0."),
     (rf"{_WRAPPERS}(?=(?:encoder|decoder)\.)", "backbone.model."),
 )
 """What their names begin with, and ours; the first that fits counts."""

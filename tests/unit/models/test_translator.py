@@ -10,7 +10,7 @@ from kinesweep.core.errors import InputError
 from kinesweep.models import Translator
 from kinesweep.models.encoders import ENCODERS
 
-ARCHITECTURES = ["m2m_100", "bart", "mbart", "t5"]
+ARCHITECTURES = ["m2m_100", "tarres", "bart", "mbart", "t5"]
 Make = Callable[..., Translator]
 NO_DROPOUT = {"dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0}
 

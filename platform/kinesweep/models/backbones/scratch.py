@@ -15,6 +15,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_L
 from kinesweep.core.config import near_miss
 from kinesweep.core.errors import ConfigError
 from kinesweep.core.vocabulary import Vocabulary
+from kinesweep.models.backbones.tarres import TarresConfig
 
 _PATH = "model.backbone.scratch"
 _OURS = (
@@ -107,7 +108,7 @@ def _split(scratch: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 def _unknown(scratch: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Keys that the architecture does not have, each with its near miss."""
     architecture, keys = _split(scratch)
-    known = list(MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES)
+    known = [*MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES, TarresConfig.model_type]
     if architecture not in known:
         hint = near_miss(architecture, known) or "; take `m2m_100`, `bart`, `mbart` or `t5`"
         text = f"`{architecture}` is no encoder-decoder of Hugging Face's{hint}"
