@@ -78,6 +78,7 @@ def test_backbones() -> None:
     assert (t5.pretrained, t5.dropout) == ("google/t5-v1_1-base", 0.3)
     assert (bart.pretrained, bart.dropout) == ("facebook/bart-base", 0.3)
     scratch = tarres.scratch or {}
+    assert scratch["architecture"] == "tarres"
     layers = (scratch["encoder_layers"], scratch["decoder_layers"])
     assert (*layers, scratch["d_model"], scratch["encoder_ffn_dim"]) == (6, 3, 256, 1024)
     assert {scratch[key] for key in scratch if key.endswith("heads")} == {4}

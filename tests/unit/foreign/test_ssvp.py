@@ -36,7 +36,7 @@ T5 = {"d_model": OUT, "num_layers": 2, "d_ff": 32, "num_heads": 2, "d_kv": 8}
 BACKBONES: dict[str, tuple[str, dict[str, Any]]] = {
     "t5": ("t5", {**T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}),
     "bart": ("bart", M2M),
-    "tarres": ("m2m_100", M2M),
+    "tarres": ("tarres", M2M),
 }
 LAYOUTS = list(BACKBONES)
 Change = Callable[[dict[str, Tensor]], None]
@@ -64,6 +64,9 @@ class Theirs(nn.Module):
         if layout == "tarres":
             self.scale.data.fill_(math.sqrt(OUT))
         self.backbone: PreTrainedModel = AutoModelForSeq2SeqLM.from_config(config)
+        for name, weight in self.backbone.named_parameters():
+            if "norm" in name:  # all ones and zeros at first, as if they were not there
+                nn.init.normal_(weight)
 
     def logits(self, x_TD: Tensor, labels: list[int]) -> Tensor:
         x_BTE = (self.scale * self.linear(x_TD))[None]
@@ -92,6 +95,7 @@ class Theirs(nn.Module):
         del state["model.shared.weight"], state["model.encoder.embed_tokens.weight"]
         for name, tensor in state.items():
             theirs = name.replace("model.encoder.layers", "model.encoder.transformer_layers")
+            theirs = theirs.replace("layers.0.layernorm_embedding", "layernorm_embedding")
             found[theirs.replace("model.", "transformer.", 1)] = tensor
         return found
 
@@ -274,6 +278,15 @@ def test_a_recipe_without_gain_has_no_place_for_theirs(tmp_path: Path) -> None:
         with pytest.raises(CheckpointError, match=r"`encoders\.pose\.gain` has no place"):
             imported(tmp_path, layout, gain=False)
         (tmp_path / "theirs").rename(tmp_path / f"{layout}_done")
+
+
+def test_tarres_norm_has_no_place_in_m2m_100(tmp_path: Path) -> None:
+    make_theirs(tmp_path / "theirs", "tarres")
+    plain = recipe_of("tarres").model_dump(mode="json")
+    plain["model"]["backbone"]["scratch"]["architecture"] = "m2m_100"
+    path, words = tmp_path / "theirs/best_model.pth", str(tmp_path / "theirs/tokenizer")
+    with pytest.raises(CheckpointError, match=r"layernorm_embedding\.weight` has no place"):
+        import_ssvp(path, Recipe.model_validate(plain), tmp_path / "ours", words)
 
 
 class Runs:
