@@ -163,12 +163,11 @@ def _pieces(plan: Plan) -> list[Piece]:
 class _Decoder:
     """An actor's body: a piece's number in, its windows out, batch after batch."""
 
-    def __init__(self, pieces: Sequence[Piece], computer: Computer) -> None:
-        self._pieces, self._computer = pieces, computer
+    def __init__(self, pieces: Sequence[Piece], computer: Computer, size: int) -> None:
+        self._pieces, self._computer, self._size = pieces, computer, size
         step = computer.step
         assert isinstance(step, VideoFeatures)
         self._step = step
-        self._size = step.encoder().size
 
     def __call__(self, batch: dict[str, Any]) -> Iterator[pa.Table]:
         for number in batch["piece"].tolist():
@@ -244,15 +243,15 @@ def _dataset(pieces: Sequence[Piece], computer: Computer, share: _Share) -> ray.
     items = [{"piece": number} for number in range(len(pieces))]
     work = calm(ray.data.from_items(items, override_num_blocks=len(pieces)))
     work.context.execution_options.preserve_order = True
+    step = computer.step
+    assert isinstance(step, VideoFeatures)
     decoded = work.map_batches(
         _Decoder,
         batch_size=1,
         num_cpus=1,
-        fn_constructor_args=(pieces, computer),
+        fn_constructor_args=(pieces, computer, step.encoder().size),
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=share.decoders),
     )
-    step = computer.step
-    assert isinstance(step, VideoFeatures)
     return decoded.map_batches(
         _Watcher,
         batch_size=1,
