@@ -1,0 +1,109 @@
+"""Memory of decoding and extraction: an hour of film, and thousands of short clips."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from films import write_video
+from vision import vision_model
+
+ROOT = Path(__file__).resolve().parents[3]
+_CLIPS = int(os.environ.get("KINESWEEP_MEMORY_CLIPS", 1500))
+"""`make memory` asks for 10,000."""
+
+
+def long_video(path: Path, seconds: int, fps: int = 10) -> Path:
+    """A film of noise that changes every second."""
+    rng = np.random.default_rng(0)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=fps)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for second in range(seconds):
+            picture = np.kron(rng.integers(0, 256, (8, 12, 3), np.uint8), np.ones((8, 8, 1)))
+            for _ in range(fps):
+                frame = av.VideoFrame.from_ndarray(picture.astype(np.uint8), format="rgb24")
+                container.mux(stream.encode(frame))
+            del second
+        container.mux(stream.encode())
+    return path
+
+
+def run(script: str, folder: Path) -> list[float]:
+    """Runs a script in a fresh process; the numbers that it prints."""
+    paths = os.pathsep.join([str(ROOT / "platform"), str(ROOT / "tests")])
+    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+    (folder / "run.py").write_text(textwrap.dedent(script))
+    done = subprocess.run(
+        [sys.executable, str(folder / "run.py")], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return [float(word) for word in done.stdout.split()]
+
+
+@pytest.mark.slow
+def test_an_hour_of_film_is_decoded_in_less_than_a_gigabyte(tmp_path: Path) -> None:
+    """As a decoding actor does it: windows of 128 frames of 224 pixels, two of them a batch."""
+    film = long_video(tmp_path / "long.mp4", 3600)
+    windows, peak_mb = run(
+        f"""
+        import resource
+        from pathlib import Path
+        from kinesweep.core.media import Footage
+        from kinesweep.core.recipe.video import VideoFeaturesConfig
+        from kinesweep.features.video import VideoFeatures, groups
+        import kinesweep.store.extract_videos as actors  # all that an actor imports
+        config = VideoFeaturesConfig.model_validate({{
+            "encoder": {{"kind": "signhiera", "checkpoint": "none.pth"}},
+            "windows": {{"num_frames": 128, "sampling_rate": 2, "stride": 128}},
+        }})
+        count = 0
+        _, windows = VideoFeatures(config).windows(Footage(Path({str(film)!r})), 224)
+        for pack in groups(((0, window) for window in windows), config.batch):
+            actors._pack_row(0, count, pack, "")
+            count += len(pack)
+        print(count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000)
+        """,
+        tmp_path,
+    )
+    assert windows == 702  # 90,000 frames at 25 a second, every 128 of them, 256 long
+    assert peak_mb < 1000
+
+
+@pytest.mark.slow
+def test_thousands_of_clips_hold_a_flat_memory_curve(tmp_path: Path) -> None:
+    vision_model(tmp_path / "dinov2", "dinov2")
+    for number in range(20):
+        write_video(tmp_path / "films" / f"{number}.mp4", 30, width=64 + 16 * (number % 4))
+    for split, count in (("train", _CLIPS), ("validation", 2)):
+        rows = ["id\tsignal\tsignal_start\tsignal_end\toutput"]
+        for number in range(count):
+            start = 40 * (1 + number % 20)
+            rows.append(
+                f"{split}{number}\tfilms/{number % 20}.mp4\t{start}\t{start + 160}\tText {number}."
+            )
+        (tmp_path / f"{split}.tsv").write_text("\n".join(rows), encoding="utf-8")
+    found = run(
+        f"""
+        from pathlib import Path
+        import psutil
+        from kinesweep.store.build import extract_locally
+        from vision import film_recipe
+        corpus = Path({str(tmp_path)!r})
+        own, curve = psutil.Process(), []
+        def told(done, total, note="", /):
+            curve.append((done / total, own.memory_info().rss / 1e6))
+        store = extract_locally(film_recipe(corpus, corpus / "dinov2", corpus / "stores"),
+                                progress=told)
+        assert len(store.records("train")) == {_CLIPS}
+        print(*(mb for share, mb in curve if share >= 0.2))
+        """,
+        tmp_path,
+    )
+    first, last = np.mean(found[:3]), np.mean(found[-3:])
+    assert last < 1.05 * first + 10, f"{first:.0f} MB after a fifth, {last:.0f} MB at the end"
