@@ -51,7 +51,7 @@ def test_defaults_and_overrides(tmp_path: Path) -> None:
         (
             "model.tokenizer.kind=none",
             "model.tokenizer.kind",
-            "'pretrained', 'train', but is 'none'",
+            "'pretrained', 'train', 'folder', but is 'none'",
         ),
         ("model.backbone.pretrained=x", "model.backbone", "either `pretrained` or `scratch`"),
         ("batch={max_frames: 10, clips: 2}", "batch", "not both"),

@@ -1,11 +1,10 @@
-"""SSVP-SLT's published values, epochs as steps; the corpus' part is read where its source is."""
+"""SSVP-SLT's published values, epochs as steps."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from kinesweep.core.config import read_yaml, validate
+from kinesweep.core.config import load
 from kinesweep.core.recipe import Recipe
 from kinesweep.models.translator import check_model
 
@@ -15,11 +14,13 @@ HOW2SIGN_CLIPS = 31_128
 
 
 def recipe_of(name: str) -> Recipe:
-    plain: dict[str, Any] = read_yaml(FOLDER / f"{name}.yaml")
-    assert plain["features"] == {"kind": "given"}
-    assert Path(plain["source"]["train"]).parts[-2:] == ("manifests", "train_features.tsv")
-    plain["source"], plain["features"] = {"kind": "pose_tsv", "train": "train.tsv"}, {}
-    return validate(Recipe, plain, name)
+    recipe = load(Recipe, FOLDER / f"{name}.yaml")
+    assert (recipe.source.kind, recipe.features.kind) == ("feature_manifest", "given")
+    assert recipe.source.splits == {
+        split: f"data/how2sign/manifests/{word}_features.tsv"
+        for split, word in (("train", "train"), ("validation", "val"), ("test", "test"))
+    }
+    return recipe
 
 
 @pytest.mark.parametrize(

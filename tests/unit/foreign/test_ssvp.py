@@ -202,6 +202,19 @@ def test_other_names_of_the_same(tmp_path: Path, layout: str, change: Change) ->
     check_equal(theirs, tmp_path / "ours")
 
 
+def test_features_that_are_given_are_the_stream(tmp_path: Path) -> None:
+    """Manifest and features as in `ssvp_t5`."""
+    theirs = make_theirs(tmp_path / "theirs", "t5")
+    plain = recipe_of("t5").model_dump(mode="json")
+    plain["source"] = {"kind": "feature_manifest", "train": "manifests/train_features.tsv"}
+    plain["features"] = {"kind": "given", "stream": "hiera"}
+    path, words = tmp_path / "theirs/best_model.pth", str(tmp_path / "theirs/tokenizer")
+    model = import_ssvp(path, Recipe.model_validate(plain), tmp_path / "ours", words)
+    assert torch.equal(model.encoders["hiera"].linear.weight, theirs.linear.weight)
+    ours = read_model_folder(tmp_path / "ours")
+    assert ours.features["streams"]["hiera"]["width"] == WIDTH
+
+
 def test_tensors_alone_without_a_dictionary_around_them(tmp_path: Path) -> None:
     theirs = make_theirs(tmp_path / "theirs", "t5")
     torch.save(theirs.named(), tmp_path / "theirs/best_model.pth")
