@@ -46,9 +46,19 @@ class Clip:
 
 @dataclass(frozen=True)
 class RowProblem:
-    """A row of a corpus that cannot be used, with the reason under which it is counted."""
+    """A row of a corpus that cannot be used, with the reason under which it is counted.
+
+    Attributes:
+        row: where it stands: `train.tsv:12`.
+        clip_id: of the clip that it would be.
+        reason: a short stable word.
+        message: the same in a sentence.
+        split: of a clip that is listed, but whose media cannot be used; empty for a row that says
+            nothing to learn from, and so is no clip of its split.
+    """
 
     row: str
     clip_id: str
     reason: str
     message: str
+    split: str = ""

@@ -18,16 +18,16 @@ def open_raw(recipe: Recipe, file: Path, span: Span) -> Media:
 
     Raises:
         ClipError: it cannot be read; it is named.
-        InputError: a span of features.
+        InputError: a span of features that is not all of them.
     """
     source = recipe.corpora[0]
     if source.kind == "pose_tsv":
         return read_pose(file, span, source.person)
     if source.kind == "video_tsv":
         return Footage(file, span, source.fps if file.is_dir() else None)
-    if not span.whole:
+    if span.start is not None or (span.end is not None and span.unit != "frames"):
         raise InputError(f"`{file}` holds features, of which only all can be translated")
-    return read_features(file, source.fps)
+    return read_features(file, source.fps, span.end)
 
 
 def is_raw(recipe: Recipe) -> Callable[[Path], bool]:

@@ -1,9 +1,8 @@
 """One `.pt` file of features, as SSVP-SLT writes them: a tensor (L, D), no pickle of other things.
 
-Shapes: T frames, D width.
+Shapes: L and T frames, D width.
 """
 
-import pickle
 from pathlib import Path
 
 import numpy as np
@@ -15,25 +14,45 @@ from kinesweep.sources.contract import GivenFeatures
 FEATURE_SUFFIX = ".pt"
 
 
-def read_features(path: Path, rate_hz: float) -> GivenFeatures:
+def read_features(path: Path, rate_hz: float, length: float | None = None) -> GivenFeatures:
     """Reads a file.
 
+    Args:
+        path: the file.
+        rate_hz: features a second.
+        length: L, where it is known.
+
     Raises:
-        ClipError: reason `missing_file`, `unreadable` (not a tensor file, or one that holds code)
-            or `wrong_shape` (not two dimensions, empty, or not floating point).
+        ClipError: reason `missing_file`, `unreadable` (not a tensor file, or one that holds code),
+            `wrong_shape` (not two dimensions, empty, or not floating point) or `wrong_length`.
+    """
+    x_TD = _read_tensor(path)
+    if x_TD.ndim != 2 or 0 in x_TD.shape or not x_TD.is_floating_point():
+        shape = f"{tuple(x_TD.shape)} of {x_TD.dtype}"
+        raise ClipError(
+            f"`{path}` holds {shape}; it must hold (length, width) numbers", "wrong_shape"
+        )
+    if length is not None and len(x_TD) != length:
+        raise ClipError(
+            f"`{path}` holds {len(x_TD)} features, but its manifest says {length:g}", "wrong_length"
+        )
+    return GivenFeatures(np.ascontiguousarray(x_TD.detach().float().numpy()), rate_hz)
+
+
+def _read_tensor(path: Path) -> torch.Tensor:
+    """What a file holds; its code is never run.
+
+    Raises:
+        ClipError: reason `missing_file` or `unreadable`.
     """
     if not path.is_file():
         raise ClipError(f"`{path}` does not exist", "missing_file")
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except Exception as error:  # damaged bytes make its parsers fail in every way there is
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ClipError(f"`{path}` cannot be read as a tensor: {said}", "unreadable") from None
-    if not isinstance(loaded, torch.Tensor):
-        raise ClipError(f"`{path}` holds a {type(loaded).__name__}, not a tensor", "unreadable")
-    if loaded.ndim != 2 or 0 in loaded.shape or not loaded.is_floating_point():
-        shape = f"{tuple(loaded.shape)} of {loaded.dtype}"
-        raise ClipError(
-            f"`{path}` holds {shape}; it must hold (length, width) numbers", "wrong_shape"
-        )
-    return GivenFeatures(np.ascontiguousarray(loaded.float().numpy()), rate_hz)
+    if not isinstance(loaded, torch.Tensor) or loaded.layout != torch.strided:
+        held = type(loaded).__name__
+        raise ClipError(f"`{path}` holds a {held}, not a dense tensor", "unreadable")
+    return loaded

@@ -9,7 +9,7 @@ file is cut; where names repeat it is the file's path, and where paths repeat, t
 import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -17,29 +17,13 @@ from kinesweep.core.clip import Clip, RowProblem
 from kinesweep.core.media import is_video
 from kinesweep.core.units import Span
 from kinesweep.sources.columns import resolve
-from kinesweep.sources.table import Fault, Row, Table
+from kinesweep.sources.rows import Rows
+from kinesweep.sources.table import Row, Table
 
 POSE_SUFFIX = ".pose"
 MediaKind = Literal["poses", "films", "videos"]
 """What rows may name: pose files; also videos, whose poses lie where theirs would under their
 names; videos and folders of pictures alone."""
-
-
-@dataclass
-class Rows:
-    """What the rows of a table, or of several, amount to.
-
-    Attributes:
-        clips: usable rows, in order.
-        problems: rows that are not.
-        faults: what is wrong with the tables.
-        unnamed: rows of clips that have no `id` of their own.
-    """
-
-    clips: list[Clip] = field(default_factory=list)
-    problems: list[RowProblem] = field(default_factory=list)
-    faults: list[Fault] = field(default_factory=list)
-    unnamed: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -172,18 +156,6 @@ def told_apart(clips: list[Clip], unnamed: set[str]) -> list[Clip]:
             for clip in clips
         ]
     return clips
-
-
-def duplicate_ids(clips: list[Clip]) -> list[Fault]:
-    """A fault for each clip whose id was seen before; ids must be unique over all splits."""
-    faults: list[Fault] = []
-    name_of_first: dict[str, str] = {}
-    for clip in clips:
-        first = name_of_first.setdefault(clip.id, clip.row)
-        if first != clip.row:
-            text = f"id `{clip.id}` is already that of {first}; give each row an `id` of its own"
-            faults.append((clip.row, text))
-    return faults
 
 
 def _media_faults(media: str, column: str) -> Iterator[str]:

@@ -35,12 +35,13 @@ class Table:
     faults: tuple[Fault, ...]
 
 
-def read_table(path: Path, name: str) -> Table:
+def read_table(path: Path, name: str, columns: tuple[str, ...] = ()) -> Table:
     """Reads a file.
 
     Args:
         path: the file.
         name: how messages call it.
+        columns: of a file that may do without a header, which begins with the first of them.
     """
     try:
         content = path.read_bytes()
@@ -56,7 +57,7 @@ def read_table(path: Path, name: str) -> Table:
     texts, faults = _decode(lines, path, name)
     if not any(text and text.strip() for text in texts):
         return _empty(name, f"`{path}` is empty") if not faults else Table(name, (), (), faults)
-    return _rows(name, texts, faults)
+    return _rows(name, texts, faults, columns)
 
 
 def raise_faults(faults: list[Fault]) -> None:
@@ -99,13 +100,18 @@ def _convert(path: Path, encoding: str) -> str:
     return f"if it is {kind}: `iconv -f {encoding} -t utf-8 {path.name} > {stem}`"
 
 
-def _rows(name: str, texts: list[str | None], faults: tuple[Fault, ...]) -> Table:
+def _rows(
+    name: str, texts: list[str | None], faults: tuple[Fault, ...], columns: tuple[str, ...]
+) -> Table:
     if texts[0] is None:
         return Table(name, (), (), faults)
     header = tuple(column.strip() for column in texts[0].split("\t"))
+    headless = bool(columns) and header[0] != columns[0]
+    header = columns if headless else header
+    first = 0 if headless else 1
     rows = []
     wrong: list[Fault] = []
-    for number, text in enumerate(texts[1:], 2):
+    for number, text in enumerate(texts[first:], first + 1):
         if not text:  # not UTF-8 (counted already), or a blank line
             continue
         fields = tuple(text.split("\t"))

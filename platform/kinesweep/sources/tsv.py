@@ -1,42 +1,33 @@
 """A corpus of media files listed in one TSV a split, as MultimodalHugs keeps it.
 
-The TSVs are read once, on the first question (30,000 rows in about 0.4 s), and never travel with
-the object: a worker that only reads clips opens no table. Faults of all tables are raised together.
-Media paths stay inside the corpus root. What a clip's media is, is a subclass's to say.
+Columns and spans are read by `pose_rows`; what a clip's media is, is a subclass's to say.
 """
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from kinesweep.core.clip import Clip, RowProblem
-from kinesweep.core.errors import ClipError, InputError
-from kinesweep.core.paths import inside
-from kinesweep.core.recipe.source import TsvConfig
-from kinesweep.sources.contract import Media
-from kinesweep.sources.pose_rows import MediaKind, RowReader, Rows, duplicate_ids, told_apart
-from kinesweep.sources.table import raise_faults, read_table
+from kinesweep.core.clip import Clip
+from kinesweep.core.recipe.source import PoseTsvConfig, VideoTsvConfig
+from kinesweep.sources.pose_rows import MediaKind, RowReader, told_apart
+from kinesweep.sources.rows import Rows
+from kinesweep.sources.table import read_table
+from kinesweep.sources.table_source import TableSource
 
 
-class TsvSource:
-    """What sources of tables share.
+class TsvSource(TableSource):
+    """What sources of media files share.
 
     Args:
         config: which tables; relative paths are of the current folder, now.
     """
 
-    def __init__(self, config: TsvConfig) -> None:
+    where_root: ClassVar[str] = "set `source.root` to a folder that holds all files"
+    unique: ClassVar[str] = "give each row an `id` of its own"
+
+    def __init__(self, config: PoseTsvConfig | VideoTsvConfig) -> None:
+        super().__init__(config)
         self._common = config
-        self._tables = {split: Path(path).absolute() for split, path in config.splits.items()}
         self._root = Path(config.root).absolute() if config.root is not None else None
-        self._rows: Rows | None = None
-
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_rows": None}
-
-    def splits(self) -> tuple[str, ...]:
-        """The splits that have a table."""
-        return tuple(self._tables)
 
     def root(self, split: str) -> Path:
         """The folder that a split's media paths are relative to, absolute."""
@@ -47,136 +38,12 @@ class TsvSource:
         """What rows may name."""
         raise NotImplementedError
 
-    def reading(self) -> dict[str, Any]:
-        """What decides, beside a file's content, what is read of it."""
-        raise NotImplementedError
-
-    def read(self, clip: Clip) -> Media:
-        """The clip's span of its file."""
-        raise NotImplementedError
-
-    def probe(self, clip: Clip) -> None:
-        """Finds out whether a clip can be read.
-
-        Raises:
-            ClipError: it cannot.
-        """
-        self.read(clip)
-
-    def clips(self, split: str) -> list[Clip]:
-        """The usable clips of a split, in the order of its table.
-
-        Raises:
-            SourceError: faults of the tables, all at once.
-            InputError: there is no such split.
-        """
-        if split not in self._tables:
-            have = ", ".join(self._tables)
-            raise InputError(f"the corpus has no split `{split}`; it has {have}")
-        return [clip for clip in self._read_tables().clips if clip.split == split]
-
-    def problems(self) -> list[RowProblem]:
-        """Rows with reason `empty_text` or `empty_span`, in the order of the tables.
-
-        Raises:
-            SourceError: faults of the tables, all at once.
-        """
-        return list(self._read_tables().problems)
-
-    def media_path(self, clip: Clip) -> Path:
-        """The clip's file.
-
-        Raises:
-            ClipError: reason `outside_root`, `missing_file` or `not_a_file`.
-        """
-        try:
-            path = inside(self.root(clip.split), clip.media)
-        except ClipError as error:
-            text = f"{clip.row}: {error}; set `source.root` to a folder that holds all files"
-            raise ClipError(text, error.reason) from None
-        try:
-            if self.usable(path):
-                return path
-            there = path.exists()
-        except (OSError, ValueError):  # a name that no file can have
-            there = False
-        text, reason = (self.unusable, "not_a_file") if there else _MISSING
-        raise ClipError(f"{clip.row}: `{path}` {text}", reason)
-
-    unusable: ClassVar[str] = "is not a file"
-
-    def usable(self, path: Path) -> bool:
-        """Whether media of this kind lie at a path."""
-        return path.is_file()
-
-    def check(self, progress: Callable[[int, int], None] | None = None) -> list[RowProblem]:
-        """Opens every clip; `problems()` and what that brings to light, in the order of the rows.
-
-        Raises:
-            SourceError: faults of the tables, all at once.
-        """
-        rows = self._read_tables()
-        found = list(rows.problems)
-        for number, clip in enumerate(rows.clips, 1):
-            try:
-                self.probe(clip)
-            except ClipError as error:
-                found.append(RowProblem(clip.row, clip.id, error.reason, str(error)))
-            if progress is not None:
-                progress(number, len(rows.clips))
-        names = [self._name(split) for split in self._tables]
-        return sorted(found, key=lambda problem: _place(problem.row, names))
+    def named(self, clips: list[Clip], unnamed: set[str]) -> list[Clip]:
+        """The clips with longer ids where names of files repeat."""
+        return told_apart(clips, unnamed)
 
     def read_rows(self, split: str, path: Path) -> Rows:
         """One split's table as rows."""
         config = self._common
-        table = read_table(path, self._name(split))
+        table = read_table(path, self.table_name(split))
         return RowReader(table, split, config.times, config.ignore_columns, media=self.media).read()
-
-    def _read_tables(self) -> Rows:
-        if self._rows is None:
-            self._rows = self._parse()
-        return self._rows
-
-    def _parse(self) -> Rows:
-        tables = [self.read_rows(split, path) for split, path in self._tables.items()]
-        clips = [clip for rows in tables for clip in rows.clips]
-        named = told_apart(clips, {row for rows in tables for row in rows.unnamed})
-        faults = [fault for rows in tables for fault in rows.faults]
-        raise_faults([*faults, *duplicate_ids(named)])
-        together = Rows()
-        for rows in tables:
-            rows.clips, named = named[: len(rows.clips)], named[len(rows.clips) :]
-            kept, problems = _first(rows, self._common.max_clips)
-            together.clips += kept
-            together.problems += problems
-        return together
-
-    def _name(self, split: str) -> str:
-        """How messages call a split's table: its file name, or its path where names repeat."""
-        path = self._tables[split]
-        names = [table.name for table in self._tables.values()]
-        return path.name if names.count(path.name) == 1 else str(path)
-
-
-_MISSING = ("does not exist", "missing_file")
-
-
-def _first(rows: Rows, most: int | None) -> tuple[list[Clip], list[RowProblem]]:
-    """The first clips of a table, and the problems above the last of them."""
-    if most is None or len(rows.clips) <= most:
-        return rows.clips, rows.problems
-    clips = rows.clips[:most]
-    last = _line(clips[-1].row)
-    return clips, [problem for problem in rows.problems if _line(problem.row) < last]
-
-
-def _line(row: str) -> int:
-    """Line of `train.tsv:12`."""
-    return int(row.rpartition(":")[2])
-
-
-def _place(row: str, names: list[str]) -> tuple[int, int]:
-    """Sorts `train.tsv:12` by table and line."""
-    name, _, line = row.rpartition(":")
-    return names.index(name), int(line)

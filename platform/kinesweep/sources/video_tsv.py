@@ -14,7 +14,8 @@ from kinesweep.core.errors import ClipError
 from kinesweep.core.media import Footage, holds_pictures, is_video
 from kinesweep.core.recipe.source import VideoTsvConfig
 from kinesweep.sources.footage import seconds
-from kinesweep.sources.pose_rows import MediaKind, RowReader, Rows
+from kinesweep.sources.pose_rows import MediaKind, RowReader
+from kinesweep.sources.rows import Rows
 from kinesweep.sources.table import Table, read_table
 from kinesweep.sources.tsv import TsvSource
 
@@ -74,7 +75,7 @@ class VideoTsvSource(TsvSource):
 
     def read_rows(self, split: str, path: Path) -> Rows:
         """One split's table as rows, of either kind."""
-        table = read_table(path, self._name(split))
+        table = read_table(path, self.table_name(split))
         if not set(_PUBLISHED) <= set(table.header):
             return super().read_rows(split, path)
         ignored = (*self._common.ignore_columns, _UNUSED)

@@ -93,7 +93,7 @@ class FeatureManifestConfig(_CorpusConfig):
         description="Folder with `{epoch}/{name[:5]}/{name}.pt`; default: `features` beside the"
         " folder of each manifest.",
     )
-    epochs: tuple[int, ...] = Field(
+    epochs: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         (0,),
         min_length=1,
         description="Augmented copies that train has, by the names of their folders; each is a"
@@ -102,6 +102,12 @@ class FeatureManifestConfig(_CorpusConfig):
     fps: float = Field(
         25 / 2, gt=0, description="Features a second, as they were extracted; SSVP-SLT's: 12.5."
     )
+
+    @model_validator(mode="after")
+    def _each_epoch_once(self) -> "FeatureManifestConfig":
+        if len(set(self.epochs)) < len(self.epochs):
+            raise ValueError(f"`epochs` names one twice: {', '.join(map(str, self.epochs))}")
+        return self
 
 
 class PoseFeaturesConfig(Frozen):
