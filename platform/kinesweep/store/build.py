@@ -12,7 +12,7 @@ from typing import Protocol
 from kinesweep.core.clip import RowProblem
 from kinesweep.core.recipe import Recipe
 from kinesweep.store.compute import ChunkResult, Computer
-from kinesweep.store.drops import check_dropped, check_splits
+from kinesweep.store.drops import check_complete, check_dropped, check_splits
 from kinesweep.store.finish import finish
 from kinesweep.store.place import publish, workshop
 from kinesweep.store.plan import Plan, PlanSummary, check_room, make_plan
@@ -49,7 +49,7 @@ def extract_locally(
 
     Raises:
         SourceError: the corpus is faulty as a whole.
-        StoreError: too many clips dropped, a split left empty, or too little disk.
+        StoreError: too many clips dropped, a split incomplete or empty, or too little disk.
     """
     extraction = Extraction.from_recipe(recipe, root)
     return build_store(extraction, compute_here, progress, announce)
@@ -73,13 +73,14 @@ def build_store(
 
     Raises:
         SourceError: the corpus is faulty as a whole.
-        StoreError: too many clips dropped, a split left empty, or too little disk.
+        StoreError: too many clips dropped, a split incomplete or empty, or too little disk.
     """
     survey = survey_corpus(extraction)
     final = extraction.root / survey.folder_name
     if final.is_dir():
         return _existing(extraction, final)
     num_rows = survey.num_clips + len(survey.problems)
+    check_complete(survey.problems, extraction.complete)
     check_dropped(survey.problems, num_rows, extraction.max_dropped_share)
     check_splits({split: len(clips) for split, clips in survey.clips.items()}, survey.problems)
     plan = make_plan(extraction, survey)
@@ -102,6 +103,7 @@ def _existing(extraction: Extraction, folder: Path) -> Store:
     store = open_store(folder)
     dropped = [RowProblem(**row) for row in store.manifest["dropped"]["rows"]]
     kept = sum(counts["clips"] for counts in store.manifest["splits"].values())
+    check_complete(dropped, extraction.complete)
     check_dropped(dropped, kept + len(dropped), extraction.max_dropped_share)
     store.extraction = ExtractionCounts(0, kept, len(dropped))
     return store

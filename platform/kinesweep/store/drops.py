@@ -1,8 +1,12 @@
-"""Clips that are left out: counted by reason, named by row, and fatal above a stated share."""
+"""Clips that are left out: counted by reason, named by row, and fatal above a stated share.
+
+Of splits that must be complete none may be missing: a score over fewer clips is no longer that of
+the split. Rows of a table that say nothing to learn from are no clips; they count for the share.
+"""
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -32,6 +36,29 @@ def check_dropped(problems: Sequence[RowProblem], num_rows: int, max_share: floa
         f" `store.max_dropped_share` ({max_share:g}) may be left out\n{list_problems(problems)}\n"
         f"Mend the rows (`kinesweep check` lists all), or allow more with"
         f" store.max_dropped_share={_rounded_up(share)}."
+    )
+
+
+def check_complete(problems: Sequence[RowProblem], complete: Collection[str]) -> None:
+    """Refuses a corpus whose scored clips are not all there.
+
+    Args:
+        problems: the rows that are left out.
+        complete: `store.complete`.
+
+    Raises:
+        StoreError: with the first of the clips, and why they cannot be used.
+    """
+    lost = [problem for problem in problems if problem.split in complete]
+    if not lost:
+        return
+    splits = dict.fromkeys(problem.split for problem in lost)
+    counts = ", ".join(f"{sum(p.split == split for p in lost)} of {split}" for split in splits)
+    raise StoreError(
+        f"clips that cannot be used: {counts}; `store.complete` ({', '.join(complete)}) says that"
+        f" none may be left out\n{list_problems(lost)}\n"
+        "Mend the files (`kinesweep check` lists all), take the rows out of the table, or score"
+        " fewer clips with store.complete=[]."
     )
 
 

@@ -52,7 +52,7 @@ def extract(
 
     Raises:
         SourceError: the corpus is faulty as a whole.
-        StoreError: Ray is not running, too many clips dropped, a split left empty, or too little
+        StoreError: Ray is not running, too many clips dropped, a split incomplete, or too little
             disk.
     """
     extraction = Extraction.from_recipe(recipe, root)

@@ -14,7 +14,7 @@ from kinesweep.core.errors import StoreError
 from kinesweep.core.pose import PointLayout
 from kinesweep.core.schema import StreamSchema
 from kinesweep.store.compute import Chunk, ChunkResult, ClipStatus, Entry
-from kinesweep.store.drops import as_manifest, check_dropped, check_splits
+from kinesweep.store.drops import as_manifest, check_complete, check_dropped, check_splits
 from kinesweep.store.fingerprint import STORE_FORMAT
 from kinesweep.store.index import ClipRecord, index_table
 from kinesweep.store.plan import Plan
@@ -39,7 +39,7 @@ def finish(
         The rows that were left out.
 
     Raises:
-        StoreError: too many clips dropped, a split left empty, or widths that differ.
+        StoreError: too many clips dropped, a split incomplete or empty, or widths that differ.
     """
     outcomes = [
         (chunk, entry, status)
@@ -48,6 +48,7 @@ def finish(
     ]
     problems = [*plan.survey.problems, *_problems(outcomes)]
     kept = [outcome for outcome in outcomes if not outcome[2].reason]
+    check_complete(problems, extraction.complete)
     check_dropped(problems, len(kept) + len(problems), extraction.max_dropped_share)
     stream = extraction.step.stream
     records = [_record(stream, *outcome) for outcome in kept]
@@ -79,7 +80,7 @@ def finish(
 def _problems(outcomes: Sequence[Outcome]) -> list[RowProblem]:
     """The clips that were dropped on the way."""
     return [
-        RowProblem(entry.clip.row, entry.clip.id, status.reason, status.message)
+        RowProblem(entry.clip.row, entry.clip.id, status.reason, status.message, entry.clip.split)
         for _, entry, status in outcomes
         if status.reason
     ]

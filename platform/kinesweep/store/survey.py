@@ -37,6 +37,7 @@ class Extraction:
         root: folder of all stores; clips found in any of them are not computed again.
         dtype: type of features on disk.
         max_dropped_share: share of clips that may be dropped.
+        complete: splits of which none may be.
         reading: what else decides how a media file is read, for example the chosen person.
     """
 
@@ -45,6 +46,7 @@ class Extraction:
     root: Path
     dtype: str = "float16"
     max_dropped_share: float = 0.01
+    complete: tuple[str, ...] = ("validation",)
     reading: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -58,6 +60,7 @@ class Extraction:
             root=Path(chosen).absolute(),
             dtype=recipe.store.dtype,
             max_dropped_share=recipe.store.max_dropped_share,
+            complete=recipe.store.complete,
             reading=source.reading(),
         )
 
@@ -115,7 +118,7 @@ def survey_corpus(extraction: Extraction) -> Survey:
             if isinstance(media, Media):
                 usable.append((clip, clip_key(clip, media.sha256, part), media.num_bytes))
             else:
-                problems.append(RowProblem(clip.row, clip.id, media.reason, str(media)))
+                problems.append(RowProblem(clip.row, clip.id, media.reason, str(media), split))
         keyed[split] = tuple(usable)
     tree = _tree(part, keyed, problems)
     return Survey(keyed, tuple(problems), tree, fingerprint(tree))

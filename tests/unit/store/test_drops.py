@@ -83,6 +83,56 @@ def test_an_existing_store_is_held_to_the_limit_of_today(tmp_path):
         build_store(extraction(source, tmp_path / "stores", max_dropped_share=0.1))
 
 
+def test_validation_is_complete_or_nothing_is_written(tmp_path):
+    source = make_corpus(tmp_path, train=30, validation=8)
+    for number in range(6):
+        write_media(tmp_path, f"validation-{number}", "broken")
+    most = {"max_dropped_share": 1.0}
+    with pytest.raises(StoreError) as raised:
+        build_store(extraction(source, tmp_path / "stores", **most))
+    assert str(raised.value) == (
+        "clips that cannot be used: 6 of validation; `store.complete` (validation) says that none"
+        " may be left out\n"
+        "  broken  6\n"
+        "  validation.tsv:2: broken: `media/validation-0.txt` is broken\n"
+        "  validation.tsv:3: broken: `media/validation-1.txt` is broken\n"
+        "  validation.tsv:4: broken: `media/validation-2.txt` is broken\n"
+        "  validation.tsv:5: broken: `media/validation-3.txt` is broken\n"
+        "  validation.tsv:6: broken: `media/validation-4.txt` is broken\n"
+        "  and 1 more\n"
+        "Mend the files (`kinesweep check` lists all), take the rows out of the table, or score"
+        " fewer clips with store.complete=[]."
+    )
+    assert [path.name for path in (tmp_path / "stores").iterdir()] == [".lock"]
+    build_store(extraction(source, tmp_path / "stores", complete=(), **most))
+    with pytest.raises(StoreError, match="6 of validation"):  # the store that is there now, too
+        build_store(extraction(source, tmp_path / "stores", **most))
+
+
+def test_a_missing_file_of_validation_is_told_before_anything_is_computed(tmp_path):
+    source = make_corpus(tmp_path, train=3, validation=3)
+    source = change(source, "validation-1", media="media/none.txt")
+
+    def fail(*_):
+        raise AssertionError("computed")
+
+    with pytest.raises(StoreError, match=r"1 of validation.*\n.*\n  validation\.tsv:3: missing_f"):
+        build_store(extraction(source, tmp_path / "stores", max_dropped_share=1.0), fail)
+
+
+def test_other_splits_and_rows_without_text_count_for_the_share_alone(tmp_path):
+    source = make_corpus(tmp_path, train=3, validation=2, test=2)
+    row = RowProblem("validation.tsv:9", "e", "empty_text", "no text")
+    source = replace(source, bad_rows=(row,))
+    write_media(tmp_path, "test-0", "broken")
+    wide = {"max_dropped_share": 0.5}
+    store = build_store(extraction(source, tmp_path / "stores", **wide))
+    assert store.manifest["dropped"]["reasons"] == {"broken": 1, "empty_text": 1}
+    with pytest.raises(StoreError, match=r"1 of test; `store\.complete` \(test, validation\)"):
+        both = ("test", "validation")
+        build_store(extraction(source, tmp_path / "stores", complete=both, **wide))
+
+
 def test_a_split_without_a_clip_is_an_error(tmp_path):
     source = make_corpus(tmp_path, train=3, test=1)
     write_media(tmp_path, "test-0", "broken")
