@@ -6,32 +6,95 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from films import write_video
 from kinesweep.core.errors import ClipError, KinesweepError
-from kinesweep.core.recipe.source import PoseTsvConfig
+from kinesweep.core.media import Footage
+from kinesweep.core.pose import PoseSequence
+from kinesweep.core.recipe.source import FeatureManifestConfig, PoseTsvConfig, VideoTsvConfig
 from kinesweep.sources import Source, build_source
+from kinesweep.sources.contract import GivenFeatures, Media
+from kinesweep.sources.footage import seconds
 from kinesweep.sources.sample.layout import NUM_POINTS, pose_bytes
 
 NUM_FRAMES = {"train": (4, 7, 5), "validation": (6,)}
 """The corpus that each line makes: clips by their frames; the second of train has no text."""
 
 
+def rows() -> list[tuple[str, str, int, str]]:
+    """Split, name, frames and text of each row."""
+    return [
+        (split, f"{split}{number}", frames, "" if (split, number) == ("train", 1) else "A text.")
+        for split, lengths in NUM_FRAMES.items()
+        for number, frames in enumerate(lengths)
+    ]
+
+
+def tables(folder: Path, header: str, suffix: str = "") -> dict[str, str]:
+    """Writes `split.tsv` with what every row names and its text; split → path."""
+    for split in NUM_FRAMES:
+        own = [f"{name}{suffix}\t{text}" for of, name, _, text in rows() if of == split]
+        (folder / f"{split}.tsv").write_text("\n".join([header, *own]), encoding="utf-8")
+    return {split: str(folder / f"{split}.tsv") for split in NUM_FRAMES}
+
+
 def pose_tsv(folder: Path) -> Source:
     rng = np.random.default_rng(0)
-    for split, lengths in NUM_FRAMES.items():
-        lines = ["signal\toutput"]
-        for number, frames in enumerate(lengths):
-            points = rng.normal(size=(frames, NUM_POINTS, 3)).astype(np.float32)
-            content = pose_bytes(points, np.ones((frames, NUM_POINTS), np.float32))
-            (folder / f"{split}{number}.pose").write_bytes(content)
-            text = "" if (split, number) == ("train", 1) else f"Sentence {number}."
-            lines.append(f"{split}{number}.pose\t{text}")
-        (folder / f"{split}.tsv").write_text("\n".join(lines), encoding="utf-8")
-    paths = {split: str(folder / f"{split}.tsv") for split in NUM_FRAMES}
-    return build_source(PoseTsvConfig(**paths))
+    for _, name, frames, _ in rows():
+        points = rng.normal(size=(frames, NUM_POINTS, 3)).astype(np.float32)
+        content = pose_bytes(points, np.ones((frames, NUM_POINTS), np.float32))
+        (folder / f"{name}.pose").write_bytes(content)
+    return build_source(PoseTsvConfig(**tables(folder, "signal\toutput", ".pose")))
 
 
-SOURCES: dict[str, Callable[[Path], Source]] = {"pose_tsv": pose_tsv}
+def video_tsv(folder: Path) -> Source:
+    for _, name, frames, _ in rows():
+        write_video(folder / f"{name}.mp4", frames)
+    paths = tables(folder, "signal\toutput", ".mp4")
+    return build_source(VideoTsvConfig(kind="video_tsv", **paths))
+
+
+def feature_manifest(folder: Path) -> Source:
+    rng = np.random.default_rng(0)
+    for _, name, frames, _ in rows():
+        place = folder / "features" / "0" / name[:5]
+        place.mkdir(parents=True, exist_ok=True)
+        torch.save(torch.from_numpy(rng.normal(size=(frames, 6))), place / f"{name}.pt")
+    paths = tables(folder, "video_name\tlabel")
+    config = {"kind": "feature_manifest", "features": str(folder / "features"), **paths}
+    return build_source(FeatureManifestConfig.model_validate(config))
+
+
+SOURCES: dict[str, Callable[[Path], Source]] = {
+    "pose_tsv": pose_tsv,
+    "video_tsv": video_tsv,
+    "feature_manifest": feature_manifest,
+}
+
+
+def alike(first: Media, second: Media) -> bool:
+    """Whether two readings are the same, to the bit."""
+    if isinstance(first, PoseSequence) and isinstance(second, PoseSequence):
+        return np.array_equal(first.points_TPJC, second.points_TPJC) and first.fps == second.fps
+    if isinstance(first, GivenFeatures) and isinstance(second, GivenFeatures):
+        return np.array_equal(first.x_TD, second.x_TD) and first.rate_hz == second.rate_hz
+    return first == second
+
+
+def check_media(media: Media) -> int:
+    """Checks shapes and types of what was read; frames."""
+    if isinstance(media, Footage):
+        return round(seconds(media) * 25)
+    if isinstance(media, GivenFeatures):
+        assert media.x_TD.dtype == np.float32 and media.x_TD.ndim == 2 and media.rate_hz > 0
+        return len(media.x_TD)
+    assert media.points_TPJC.dtype == media.confidence_TPJ.dtype == np.float32
+    assert media.points_TPJC.shape[:3] == media.confidence_TPJ.shape
+    assert media.points_TPJC.shape[1] == 1
+    assert media.points_TPJC.shape[2] == media.layout.num_points
+    assert media.fps > 0
+    return len(media.points_TPJC)
 
 
 @pytest.fixture(params=SOURCES)
@@ -57,8 +120,8 @@ class TestSourceContract:
         assert again.splits() == source.splits()
         clips = source.clips("train")
         assert again.clips("train") == clips
-        for ours, theirs in ((source.read(clip), again.read(clip)) for clip in clips):
-            np.testing.assert_array_equal(ours.points_TPJC, theirs.points_TPJC)
+        assert all(alike(source.read(clip), again.read(clip)) for clip in clips)
+        assert not alike(source.read(clips[0]), again.read(clips[1]))
 
     def test_clips_are_complete(self, source: Source) -> None:
         clips = [clip for split in source.splits() for clip in source.clips(split)]
@@ -74,14 +137,7 @@ class TestSourceContract:
         assert len(again.clips("train")) == 2 and len(again.problems()) == 1
 
     def test_shapes(self, source: Source) -> None:
-        frames = [len(source.read(clip).points_TPJC) for clip in source.clips("train")]
-        assert frames == [4, 5]
-        pose = source.read(source.clips("train")[0])
-        assert pose.points_TPJC.dtype == pose.confidence_TPJ.dtype == np.float32
-        assert pose.points_TPJC.shape[:3] == pose.confidence_TPJ.shape
-        assert pose.points_TPJC.shape[1] == 1
-        assert pose.points_TPJC.shape[2] == pose.layout.num_points
-        assert pose.fps > 0
+        assert [check_media(source.read(clip)) for clip in source.clips("train")] == [4, 5]
 
     def test_problems_are_rows_that_are_not_clips(self, source: Source) -> None:
         (problem,) = source.problems()
