@@ -34,7 +34,7 @@ app = typer.Typer(
 
 for verb in (
     *(data.sample, data.prepare, data.check, data.split),
-    *(estimating.estimate, data.extract, data.show),
+    *(estimating.estimate, data.extract, data.show, data.export_features),
     *(running.run, runs.train, runs.repeat, runs.evaluate, runs.translate, runs.export, runs.diff),
     *(sweeps.plan, sweeps.sweep, sweeps.status, sweeps.report),
     *(services.up, services.down, services.submit, services.ui),

@@ -1,12 +1,25 @@
-"""Verbs on data: sample, prepare, check, split, extract, show."""
+"""Verbs on data: sample, prepare, check, split, extract, show, export-features."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from kinesweep.cli.output import DryRun, JsonOption, Overrides, console, emit, say, verb
+from kinesweep.cli.output import (
+    DryRun,
+    JsonOption,
+    Overrides,
+    console,
+    emit,
+    progress,
+    say,
+    verb,
+)
 from kinesweep.core.errors import InputError, SourceError
+
+if TYPE_CHECKING:
+    from kinesweep.core.recipe import Recipe
+    from kinesweep.store import Store
 
 RecipeArgument = Annotated[Path, typer.Argument(help="A recipe, YAML.", show_default=False)]
 
@@ -164,14 +177,69 @@ def show(
     Example: kinesweep show jobs/recipes/sample.yaml
     """
     from kinesweep.cli import workflows
-    from kinesweep.store import open_store
     from kinesweep.store.show import describe
 
-    if folder.suffix in {".yaml", ".yml"}:
-        store = workflows.existing_store(workflows.load_recipe(folder, None))
-    elif folder.is_dir():
-        store = open_store(folder)
-    else:
-        raise InputError(f"`{folder}` is neither a feature store nor a recipe")
+    store, _ = _store_at(folder)
     console.print(describe(store, clip))
     emit(workflows.store_facts(store), json_line)
+
+
+@verb
+def export_features(
+    place: Annotated[
+        Path, typer.Argument(help="A feature store, or a recipe whose store is meant.")
+    ],
+    out: Annotated[Path, typer.Argument(help="A new folder.", show_default=False)],
+    overrides: Overrides = None,
+    stream: Annotated[
+        str | None, typer.Option(help="Which features, where the store has several.")
+    ] = None,
+    epoch: Annotated[int, typer.Option(min=0, help="Number of the first epoch's folder.")] = 0,
+    augment: Annotated[
+        int | None,
+        typer.Option(min=1, help="So many epochs of train, varied by the recipe's augmentation."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace such a folder.")] = False,
+    json_line: JsonOption = False,
+) -> None:
+    """Write features in SSVP-SLT's layout: a manifest a split, a tensor file a clip.
+
+    A source of the kind `feature_manifest` reads them back.
+
+    Example: kinesweep export-features jobs/recipes/sample.yaml /tmp/kinesweep-features --overwrite
+    """
+    from kinesweep.store.hand_over import hand_over, variation_of
+
+    store, recipe = _store_at(place, overrides)
+    if augment is not None and recipe is None:
+        raise InputError("`--augment` needs a recipe, which says how; a store alone does not")
+    variation = variation_of(recipe, store, augment) if recipe and augment else None
+    with progress("export") as update:
+        done = hand_over(store, out, stream, epoch, variation, overwrite, update)
+    counts = ", ".join(f"{split} {clips}" for split, clips in done.clips.items())
+    say(f"{out}: `{done.stream}`, {done.width} wide; {counts}")
+    for number, files in sorted(done.epochs.items()):
+        say(f"epoch {number}: {files} of {done.clips['train']} clips of train")
+    if done.references_left:
+        say(f"left out: {done.references_left} references beyond the first of their clip")
+    emit({"folder": str(out), **vars(done)}, json_line)
+
+
+def _store_at(place: Path, overrides: list[str] | None = None) -> "tuple[Store, Recipe | None]":
+    """The store of a folder, or of a recipe, and the recipe.
+
+    Raises:
+        InputError: it is neither, or a store is to be overridden.
+        StoreError: there is no store, or it is damaged.
+    """
+    from kinesweep.cli import workflows
+    from kinesweep.store import open_store
+
+    if place.suffix in {".yaml", ".yml"}:
+        recipe = workflows.load_recipe(place, overrides)
+        return workflows.existing_store(recipe), recipe
+    if not place.is_dir():
+        raise InputError(f"`{place}` is neither a feature store nor a recipe")
+    if overrides:
+        raise InputError(f"`{place}` is a store; only a recipe can be overridden")
+    return open_store(place), None

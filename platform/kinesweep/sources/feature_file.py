@@ -1,7 +1,7 @@
 """One `.pt` file of features, as SSVP-SLT writes them: a tensor (L, D), no pickle of other things.
 
 Its checksums are verified, which `torch.load` leaves out: there one flipped bit is another number.
-That costs 1 ms a megabyte. Shapes: L and T frames, D width.
+That costs under 1 ms a megabyte. Shapes: L and T frames, D width.
 """
 
 import zipfile

@@ -69,7 +69,7 @@ class FeatureManifestSource(TableSource):
         return _ManifestReader(table, split, epochs).read()
 
 
-def feature_file(epoch: int, name: str) -> str:
+def file_of(epoch: int, name: str) -> str:
     """Where a clip's features lie below the folder of features."""
     return f"{epoch}/{name[:5]}/{name}{FEATURE_SUFFIX}"
 
@@ -125,7 +125,7 @@ class _ManifestReader:
             Clip(
                 id=name if epoch == first else epoch_id(name, epoch),
                 split=self.split,
-                media=feature_file(epoch, name),
+                media=file_of(epoch, name),
                 span=Span.from_frames(0, length) if epoch == first else Span(),
                 texts=(label,),
                 row=where,
