@@ -1,0 +1,31 @@
+"""Raw files of features: whole, of the length that their manifest says, or an error."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from corpus import tiny_recipe
+from kinesweep.core.config import validate
+from kinesweep.core.errors import ClipError, InputError
+from kinesweep.core.recipe import Recipe
+from kinesweep.core.units import Span
+from kinesweep.export.raw import open_raw
+
+
+def test_features_are_whole_or_an_error(tmp_path: Path) -> None:
+    plain = tiny_recipe(tmp_path, tmp_path).model_dump(mode="json")
+    plain["source"] = {"kind": "feature_manifest", "train": "train_features.tsv", "fps": 9.5}
+    recipe = validate(Recipe, {**plain, "features": {"kind": "given"}}, "test")
+    file = tmp_path / "x.pt"
+    torch.save(torch.ones(3, 4), file)
+    for span in (Span(), Span.from_frames(0, 3)):
+        found = open_raw(recipe, file, span)
+        np.testing.assert_array_equal(found.x_TD, np.ones((3, 4)))
+        assert found.rate_hz == 9.5
+    with pytest.raises(ClipError, match="holds 3 features, but its manifest says 2"):
+        open_raw(recipe, file, Span.from_frames(0, 2))
+    for span in (Span.from_frames(1, 3), Span.from_ms(0, 100)):
+        with pytest.raises(InputError, match="only all can be translated"):
+            open_raw(recipe, file, span)
