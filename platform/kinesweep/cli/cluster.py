@@ -24,6 +24,9 @@ from kinesweep.tracking.services import Service, recorded, start, starting, stop
 
 NAME = "ray"
 TOKEN = "ray_token"
+HEAD = "KINESWEEP_RAY_ADDRESS"
+"""Tells a job of a local head whose it is. Ray tells it by a file of the machine that names the
+head started last, which may be another one by then."""
 _START_TIMEOUT_S = 120.0
 _AGENT_TIMEOUT_S = 60.0
 _CURRENT = Path("/tmp/ray/ray_current_cluster")
@@ -72,6 +75,8 @@ def connect() -> None:
     if ray.is_initialized():
         return
     home = state_home()
+    if told := os.environ.get(HEAD):
+        os.environ["RAY_ADDRESS"] = told
     inside = os.environ.get("RAY_ADDRESS")
     head = running_head(home)
     if not inside:
@@ -169,6 +174,8 @@ def submit(arguments: Sequence[str], address: str | None = None) -> int:
     if address is None and head is None:
         raise ResourceError("no Ray is running; start it with `kinesweep up`, or give `--address`")
     variables = environment(home)
+    if address is None and head is not None:
+        variables[HEAD] = head.address
     try:
         client = JobSubmissionClient(address or dashboard_of(head))  # type: ignore[arg-type]
     except (ConnectionError, RuntimeError) as error:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from kinesweep.core.clip import Clip, RowProblem
 from kinesweep.core.errors import ClipError, InputError
 from kinesweep.core.paths import inside
-from kinesweep.core.recipe.source import SourceConfig
+from kinesweep.core.recipe.source import OneSourceConfig
 from kinesweep.sources.contract import Media
 from kinesweep.sources.rows import Rows, duplicate_ids
 from kinesweep.sources.table import raise_faults
@@ -35,7 +35,7 @@ class TableSource:
     unique: ClassVar[str]
     """What to do about ids that repeat."""
 
-    def __init__(self, config: SourceConfig) -> None:
+    def __init__(self, config: OneSourceConfig) -> None:
         self._max_clips = config.max_clips
         self._tables = {split: Path(path).absolute() for split, path in config.splits.items()}
         self._rows: Rows | None = None
