@@ -9,7 +9,7 @@ CORES  ?= $(shell nproc)
 export OMP_NUM_THREADS := 1
 export RAY_DATA_DISABLE_PROGRESS_BARS := 1
 
-.PHONY: sweep bench throughput soak unit test test-all browser check lint up down ui constraints clean help
+.PHONY: sweep bench throughput soak memory unit test test-all browser check lint up down ui constraints clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -56,6 +56,9 @@ throughput: $(STAMP)  ## samples a second of a whole `kinesweep train`, and its 
 
 soak: $(STAMP)  ## drivers, workers, nodes of whole sweeps killed five times each; MLflow away for a minute
 	KINESWEEP_KILLS=5 KINESWEEP_AWAY_S=60 $(BIN)/pytest tests/cluster/test_kills.py tests/cluster/test_tracking_sweep.py -v
+
+memory: $(STAMP)  ## memory of an hour of film, and over 10,000 short clips
+	KINESWEEP_MEMORY_CLIPS=10000 $(BIN)/pytest tests/unit/store/test_video_memory.py -v
 
 browser: $(STAMP)  ## the report and MLflow's pages in Chromium; pictures in build/screenshots
 	$(BIN)/pytest tests/browser -q

@@ -46,7 +46,7 @@ class Extraction:
     root: Path
     dtype: str = "float16"
     max_dropped_share: float = 0.01
-    complete: tuple[str, ...] = ("validation",)
+    complete: tuple[str, ...] = ()
     reading: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -60,7 +60,7 @@ class Extraction:
             root=Path(chosen).absolute(),
             dtype=recipe.store.dtype,
             max_dropped_share=recipe.store.max_dropped_share,
-            complete=recipe.store.complete,
+            complete=recipe.complete,
             reading=source.reading(),
         )
 

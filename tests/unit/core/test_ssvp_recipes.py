@@ -26,7 +26,7 @@ def recipe_of(name: str) -> Recipe:
 @pytest.mark.parametrize(
     ("name", "clips", "lengths", "epochs", "rates", "precision"),
     [
-        ("ssvp_t5", (4, 2, 32), (5, 1024, 128), (100, 2, 25), (5e-4, 1e-7), "fp32"),
+        ("ssvp_t5", (4, 2, 32), (5, 1024, 128), (100, 2, 25), (5e-4, 1e-7), "bf16"),
         ("ssvp_bart", (8, 1, 32), (5, 1024, 128), (100, 2, 25), (5e-4, 1e-7), "bf16"),
         ("ssvp_tarres", (32, 1, 64), (1, 1024, 1024), (200, 10, 80), (1e-3, 1e-4), "bf16"),
     ],
@@ -66,7 +66,7 @@ def test_what_all_have_in_common(name: str) -> None:
     assert (recipe.generation.num_beams, recipe.evaluation.search.num_beams) == (5, 5)
     assert recipe.evaluation.search.max_clips is None
     assert training.metric_for_best_model == "bleu"
-    wanted = {"bleu", "bleu1", "bleu2", "bleu3", "rouge1", "rouge2", "rouge", "chrf"}
+    wanted = {"bleu", "bleu1", "bleu2", "bleu3", "rouge1", "rouge2", "rouge", "meteor", "chrf"}
     assert wanted <= set(recipe.evaluation.metrics)
     assert (encoder["kind"], encoder["gain"], recipe.model.end_token) == ("linear", True, False)
     off = ("standardize", "norm_in", "norm_out", "velocity", "dropout")

@@ -87,7 +87,7 @@ def test_validation_is_complete_or_nothing_is_written(tmp_path):
     source = make_corpus(tmp_path, train=30, validation=8)
     for number in range(6):
         write_media(tmp_path, f"validation-{number}", "broken")
-    most = {"max_dropped_share": 1.0}
+    most = {"max_dropped_share": 1.0, "complete": ("validation",)}
     with pytest.raises(StoreError) as raised:
         build_store(extraction(source, tmp_path / "stores", **most))
     assert str(raised.value) == (
@@ -104,7 +104,7 @@ def test_validation_is_complete_or_nothing_is_written(tmp_path):
         " fewer clips with store.complete=[]."
     )
     assert [path.name for path in (tmp_path / "stores").iterdir()] == [".lock"]
-    build_store(extraction(source, tmp_path / "stores", complete=(), **most))
+    build_store(extraction(source, tmp_path / "stores", **{**most, "complete": ()}))
     with pytest.raises(StoreError, match="6 of validation"):  # the store that is there now, too
         build_store(extraction(source, tmp_path / "stores", **most))
 
@@ -116,8 +116,9 @@ def test_a_missing_file_of_validation_is_told_before_anything_is_computed(tmp_pa
     def fail(*_):
         raise AssertionError("computed")
 
+    whole = {"max_dropped_share": 1.0, "complete": ("validation",)}
     with pytest.raises(StoreError, match=r"1 of validation.*\n.*\n  validation\.tsv:3: missing_f"):
-        build_store(extraction(source, tmp_path / "stores", max_dropped_share=1.0), fail)
+        build_store(extraction(source, tmp_path / "stores", **whole), fail)
 
 
 def test_other_splits_and_rows_without_text_count_for_the_share_alone(tmp_path):

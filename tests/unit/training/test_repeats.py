@@ -64,8 +64,8 @@ def test_another_order_of_data_parts_at_the_first_step(
 ) -> None:
     first = train(recipe, store, tmp_path / "run-1")
 
-    def shuffled(store, text, batch, seed, rank, world):  # type: ignore[no-untyped-def]
-        return TrainStream(store, text, batch, seed + 1, rank, world)
+    def shuffled(store, text, batch, seed, *ranks):  # type: ignore[no-untyped-def]
+        return TrainStream(store, text, batch, seed + 1, *ranks)
 
     monkeypatch.setattr(run, "TrainStream", shuffled)
     (parting,) = compare_runs([first, train(recipe, store, tmp_path / "run-2")])

@@ -137,6 +137,12 @@ class Recipe(Frozen):
         return self.source.corpora if isinstance(self.source, CorporaConfig) else (self.source,)
 
     @property
+    def complete(self) -> tuple[str, ...]:
+        """Splits of which no clip may be dropped."""
+        given = ("validation",) if self.features.kind == "given" else ()
+        return given if self.store.complete is None else self.store.complete
+
+    @property
     def weights(self) -> dict[str, float]:
         """Name of each of several corpora → how often its clips come in an epoch."""
         if not isinstance(self.source, CorporaConfig):

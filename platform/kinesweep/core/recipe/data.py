@@ -18,10 +18,11 @@ class StoreConfig(Frozen):
     max_dropped_share: float = Field(
         0.01, ge=0, le=1, description="Share of clips that may be dropped before extraction fails."
     )
-    complete: tuple[Literal["train", "validation", "test"], ...] = Field(
-        ("validation",),
-        description="Splits of which no listed clip may be dropped, whatever the share. Rows"
-        " without a text are no clips, and only counted.",
+    complete: tuple[Literal["train", "validation", "test"], ...] | None = Field(
+        None,
+        description="Splits of which no listed clip may be dropped, whatever the share; default:"
+        " validation where features are given (`feature_manifest`), else none. Rows without a text"
+        " are no clips, and only counted.",
     )
 
 
