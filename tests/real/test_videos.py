@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas
 import pytest
 import torch
 
@@ -12,6 +13,7 @@ from kinesweep.core.config import load
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.runlog import NullRunLog
 from kinesweep.export import export_bundle, verify_bundle
+from kinesweep.export.served import _load_pyfunc
 from kinesweep.store.build import extract_locally
 from kinesweep.training.predictions import read_predictions
 from kinesweep.training.run import RunSpec, train_run
@@ -73,10 +75,13 @@ def test_learnt_by_heart_and_translated_from_the_film(tmp_path: Path, kind: str)
         p.clip_id: p.hypothesis
         for p in read_predictions(result.folder / "predictions" / "validation.tsv")
     }
+    clip = store.records("validation")[3].clip
+    content = (FILMS.parent / clip.media).read_bytes()
+    sent = pandas.DataFrame([{"video": content}])
+    assert _load_pyfunc(str(bundle)).predict(sent) == [{"text": lines[clip.id]}]
     # The bundle stands alone: the video model that it was trained with is gone.
     for path in (tmp_path / kind).iterdir():
         path.unlink()
-    clip = store.records("validation")[3].clip
     env = {**os.environ, "PYTHONPATH": str(ROOT / "platform"), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [

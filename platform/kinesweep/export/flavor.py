@@ -14,8 +14,14 @@ _OF_THE_DAY = ("utc_time_created", "model_size_bytes")
 """What would make two exports of one run differ."""
 
 
-def write_flavor(folder: Path, weights_sha256: str) -> None:
-    """Makes a bundle's folder an MLflow model; equal bundles get equal files."""
+def write_flavor(folder: Path, weights_sha256: str, file: str = "pose") -> None:
+    """Makes a bundle's folder an MLflow model; equal bundles get equal files.
+
+    Args:
+        folder: the bundle.
+        weights_sha256: names the model.
+        file: what the column of raw files is called.
+    """
     import mlflow.pyfunc
     from mlflow.models import Model
     from mlflow.models.signature import ModelSignature
@@ -24,7 +30,7 @@ def write_flavor(folder: Path, weights_sha256: str) -> None:
     frames = Array(Array(DataType.double))
     inputs = Schema(
         [
-            ColSpec(DataType.binary, "pose", required=False),
+            ColSpec(DataType.binary, file, required=False),
             ColSpec(frames, "features", required=False),
         ]
     )

@@ -40,6 +40,11 @@ def kind_of_raw(recipe: Recipe) -> str:
     return _WORDS[recipe.corpora[0].kind]
 
 
+def file_of_raw(recipe: Recipe) -> tuple[str, str]:
+    """What a file's bytes are called where they are sent, and the suffix that they had."""
+    return _SENT[recipe.corpora[0].kind]
+
+
 _MEANT: dict[str, Callable[[Path], bool]] = {
     "pose_tsv": lambda path: path.suffix == POSE_SUFFIX,
     "video_tsv": lambda path: holds_pictures(path) if path.is_dir() else is_video(path.name),
@@ -49,4 +54,9 @@ _WORDS = {
     "pose_tsv": f"`{POSE_SUFFIX}` files",
     "video_tsv": "videos",
     "feature_manifest": f"`{FEATURE_SUFFIX}` files",
+}
+_SENT = {
+    "pose_tsv": ("pose", POSE_SUFFIX),
+    "video_tsv": ("video", ".mp4"),
+    "feature_manifest": ("tensor", FEATURE_SUFFIX),
 }

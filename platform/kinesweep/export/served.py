@@ -1,8 +1,8 @@
 """A bundle as MLflow's `python_function`: `mlflow models serve -m BUNDLE` answers over HTTP.
 
-A row is either `pose`, a `.pose` file's bytes (base64 in JSON), or `features`, frames × numbers as
-`Bundle.features` gives them; the answer is a row `text`. The bundle itself is the MLflow model:
-`MLmodel` in it names this module as the loader.
+A row is either a file's bytes (base64 in JSON), `pose` or `video` by what the model was trained on,
+or `features`, frames × numbers as `Bundle.features` gives them; the answer is a row `text`. The
+bundle itself is the MLflow model: `MLmodel` in it names this module as the loader.
 """
 
 import tempfile
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from kinesweep.core.errors import InputError
+from kinesweep.export.raw import file_of_raw
 from kinesweep.export.translate import Bundle, Streams
 from kinesweep.training.determinism import pin_process
 
@@ -36,9 +37,9 @@ class Served:
         """The text of each row of a data frame.
 
         Raises:
-            InputError: a row has neither or both of `pose` and `features`, or features of another
+            InputError: a row has neither or both of a file and `features`, or features of another
                 width.
-            ClipError: a pose cannot be used.
+            ClipError: a file cannot be used.
         """
         rows = model_input.to_dict(orient="records")
         clips = [self._features(row, number) for number, row in enumerate(rows)]
@@ -46,16 +47,17 @@ class Served:
 
     def _features(self, row: Mapping[str, Any], number: int) -> Streams:
         # What a row leaves out is NaN in a data frame, or None.
-        pose, features = row.get("pose"), row.get("features")
+        name, suffix = file_of_raw(self._bundle.loaded.recipe)
+        content, features = row.get(name), row.get("features")
         frames = None if features is None or isinstance(features, float) else list(features)
-        if isinstance(pose, bytes) and frames is None:
-            return self._from_pose(pose)
-        if not isinstance(pose, bytes) and frames is not None:
+        if isinstance(content, bytes) and frames is None:
+            return self._from_file(content, suffix)
+        if not isinstance(content, bytes) and frames is not None:
             return self._checked(np.asarray([list(frame) for frame in frames], np.float32), number)
-        raise InputError(f"row {number}: give one of `pose` (bytes) and `features`")
+        raise InputError(f"row {number}: give one of `{name}` (bytes) and `features`")
 
-    def _from_pose(self, content: bytes) -> Streams:
-        with tempfile.NamedTemporaryFile(suffix=".pose") as file:
+    def _from_file(self, content: bytes, suffix: str) -> Streams:
+        with tempfile.NamedTemporaryFile(suffix=suffix) as file:
             file.write(content)
             file.flush()
             return self._bundle.features(Path(file.name))
