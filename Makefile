@@ -58,7 +58,7 @@ soak: $(STAMP)  ## drivers, workers, nodes of whole sweeps killed five times eac
 	KINESWEEP_KILLS=5 KINESWEEP_AWAY_S=60 $(BIN)/pytest tests/cluster/test_kills.py tests/cluster/test_tracking_sweep.py -v
 
 memory: $(STAMP)  ## memory of an hour of film, and over 10,000 short clips
-	KINESWEEP_MEMORY_CLIPS=10000 $(BIN)/pytest tests/unit/store/test_video_memory.py -v
+	KINESWEEP_MEMORY_CLIPS=10000 $(BIN)/pytest tests/unit/store/test_video_memory.py -v -rP
 
 browser: $(STAMP)  ## the report and MLflow's pages in Chromium; pictures in build/screenshots
 	$(BIN)/pytest tests/browser -q
