@@ -163,3 +163,15 @@ def test_a_whole_window_of_the_real_one() -> None:
     assert encoder.moments(128) == 64
     given = encoder(windows(1, 128, 224), (128,))
     assert given.shape == (1, 64, 768) and bool(given.isfinite().all())
+
+
+@pytest.mark.slow
+def test_a_padded_window_of_the_real_one_is_as_its_own_length() -> None:
+    """32 frames beside 12 that are padded to 32, against the 12 by themselves."""
+    torch.manual_seed(0)
+    encoder = SignHieraEncoder(SignHiera(Geometry()))
+    both = windows(2, 32, 224)
+    padded = encoder(both, (32, 12))[1, :6]
+    alone = encoder(both[1:, :12], (12,))[0]
+    assert alone.shape == (6, 768)
+    assert (padded - alone).abs().max() < 1e-4
