@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from corpus import tiny_recipe
@@ -42,6 +43,31 @@ def vision_model(folder: Path, kind: str, size: int = SIZE, width: int = 16) -> 
     return folder
 
 
+def follow_block(path: Path, count: int, step: int = 1, size: tuple[int, int] = (64, 48)) -> Path:
+    """The `.pose` file of a film of `films.pictures`, of every `step`-th frame, at 25 / step fps.
+
+    Face, left and right hand are two points each, whose square has 16 pixels: about the block,
+    its right half and its lower edge.
+    """
+    from pose_format.numpy import NumPyPoseBody
+    from pose_format.pose_header import PoseHeader, PoseHeaderComponent, PoseHeaderDimensions
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    names = [f"{part}_LANDMARKS" for part in ("FACE", "LEFT_HAND", "RIGHT_HAND")]
+    parts = [PoseHeaderComponent(name, ["a", "b"], [], [], "XYZC") for name in names]
+    middles = np.array([(4, 12), (14, 12), (4, 22)], np.float32)
+    points = np.zeros((len(range(0, count, step)), 1, 6, 3), np.float32)
+    for row, number in enumerate(range(0, count, step)):
+        for place, middle in enumerate(middles + np.array((2 * number, 0))):
+            points[row, 0, 2 * place, :2] = middle - 5.7
+            points[row, 0, 2 * place + 1, :2] = middle + 5.7
+    body = NumPyPoseBody(25 / step, points, np.ones(points.shape[:3], np.float32))
+    with path.open("wb") as file:
+        PoseHeader(0.2, PoseHeaderDimensions(*size, 0), parts).write(file)
+        body.write(0.2, file)
+    return path
+
+
 def film_corpus(folder: Path, **counts: int) -> Path:
     """`film_corpus(path, train=3, test=1)`: films of 10 to 60 frames, no two alike, and tables."""
     number = 0
@@ -69,6 +95,8 @@ def film_recipe(corpus: Path, model: Path, root: Path, **changes: Any) -> Recipe
         "batch": 3,
     }
     features |= changes.pop("features", {})
+    sources = changes.pop("source", {})
     base = tiny_recipe(corpus, root, **changes).model_dump(mode="json")
-    base |= {"source": {"kind": "video_tsv", **tables}, "features": features}
+    source = {"kind": "video_tsv", **tables, **sources}
+    base |= {"source": source, "features": features}
     return Recipe.model_validate(base)

@@ -17,6 +17,7 @@ from kinesweep.sources import Source, build_source
 from kinesweep.sources.contract import GivenFeatures, Media
 from kinesweep.sources.footage import seconds
 from kinesweep.sources.sample.layout import NUM_POINTS, pose_bytes
+from vision import follow_block
 
 NUM_FRAMES = {"train": (4, 7, 5), "validation": (6,)}
 """The corpus that each line makes: clips by their frames; the second of train has no text."""
@@ -55,6 +56,15 @@ def video_tsv(folder: Path) -> Source:
     return build_source(VideoTsvConfig(kind="video_tsv", **paths))
 
 
+def video_tsv_with_poses(folder: Path) -> Source:
+    for _, name, frames, _ in rows():
+        write_video(folder / f"{name}.mp4", frames)
+        follow_block(folder / "poses" / f"{name}.pose", frames)
+    paths = tables(folder, "signal\toutput", ".mp4")
+    poses = str(folder / "poses")
+    return build_source(VideoTsvConfig(kind="video_tsv", poses=poses, **paths))
+
+
 def feature_manifest(folder: Path) -> Source:
     rng = np.random.default_rng(0)
     for _, name, frames, _ in rows():
@@ -69,6 +79,7 @@ def feature_manifest(folder: Path) -> Source:
 SOURCES: dict[str, Callable[[Path], Source]] = {
     "pose_tsv": pose_tsv,
     "video_tsv": video_tsv,
+    "video_tsv with poses": video_tsv_with_poses,
     "feature_manifest": feature_manifest,
 }
 
@@ -156,6 +167,16 @@ class TestSourceContract:
             *(problem.clip_id for problem in source.problems()),
             clip.id,
         ]
+
+    def test_companions_are_files_that_must_be_there(self, source: Source) -> None:
+        clip = source.clips("train")[1]
+        for path in source.companions(clip):
+            path.unlink()
+            for call in (source.companions, source.read):
+                with pytest.raises(ClipError) as caught:
+                    call(clip)
+                assert caught.value.reason.startswith("missing_")
+            assert clip.id in [problem.clip_id for problem in source.check()]
 
     def test_unknown_splits_are_an_error(self, source: Source) -> None:
         with pytest.raises(KinesweepError, match="test"):

@@ -34,8 +34,10 @@ class Footage:
         path: a file, or a folder of pictures.
         span: which part.
         fps: of a folder of pictures; a file knows its own.
+        pose: the `.pose` file of the whole video, where parts of frames are cut out by it.
     """
 
     path: Path
     span: Span = field(default_factory=Span)
     fps: float | None = None
+    pose: Path | None = None

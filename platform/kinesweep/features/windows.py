@@ -27,7 +27,7 @@ class Window:
     """A window of a film.
 
     Attributes:
-        pixels_FHWC: uint8 RGB.
+        pixels_FHWC: uint8 RGB; crops of a frame stand side by side, W is a multiple of H.
         kept: frames that are real; those after them repeat the film's last one.
     """
 

@@ -58,6 +58,13 @@ class Source(Protocol):
             ClipError: reason `outside_root`, `missing_file` or `not_a_file`.
         """
 
+    def companions(self, clip: Clip) -> tuple[Path, ...]:
+        """Files that are read beside the clip's own; its features depend on their content too.
+
+        Raises:
+            ClipError: reason `outside_root`, or one that begins with `missing_`.
+        """
+
     def reading(self) -> dict[str, Any]:
         """What decides, beside a file's content, what is read of it; plain values."""
 

@@ -25,25 +25,30 @@ class Frames:
 
     Args:
         footage: which.
-        size: height and width of its frames: the middle square, scaled.
+        size: height and width of its frames: the middle square, scaled; None: as they are.
 
     Attributes:
         fps: frames a second.
+        start: number of the first frame in the file.
+        end: of the one after the last; more than there are, where the file does not say.
+        height: of a frame.
+        width: likewise.
 
     Raises:
         ClipError: it cannot be opened, or the span is not in it.
     """
 
-    def __init__(self, footage: Footage, size: int) -> None:
+    def __init__(self, footage: Footage, size: int | None) -> None:
         self._footage = footage
         self._film = self._opened(size, 0.0)
         self.fps = self._film.fps
-        self._start, self._end = self._bounds(self._film.declared or _ENDLESS)
-        if self._start:
-            self._film = self._opened(size, self._start / self.fps)
+        self.start, self.end = self._bounds(self._film.declared or _ENDLESS)
+        if self.start:
+            self._film = self._opened(size, self.start / self.fps)
+        self.height, self.width = self._film.height, self._film.width
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
-        """RGB pictures (size, size, 3).
+        """RGB pictures (H, W, 3).
 
         Raises:
             ClipError: the file cannot be decoded so far, or ends before the span begins.
@@ -51,17 +56,17 @@ class Frames:
         number = self._film.first
         try:
             for frame in self._film:
-                if self._start <= number < self._end:
+                if self.start <= number < self.end:
                     yield frame
                 number += 1
-                if number >= self._end:
+                if number >= self.end:
                     return
         except VideoError as error:
             raise self._error(error) from None
-        if number <= self._start:
+        if number <= self.start:
             self._bounds(number)  # says that it lies beyond the file
 
-    def _opened(self, size: int, start_s: float) -> Film:
+    def _opened(self, size: int | None, start_s: float) -> Film:
         try:
             return Film(self._footage.path, self._footage.fps, size, start_s)
         except VideoError as error:

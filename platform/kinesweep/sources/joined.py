@@ -62,6 +62,14 @@ class JoinedSource:
         """
         return self._corpora[clip.corpus].media_path(clip)
 
+    def companions(self, clip: Clip) -> tuple[Path, ...]:
+        """Files that are read beside the clip's own.
+
+        Raises:
+            ClipError: as that of its corpus.
+        """
+        return self._corpora[clip.corpus].companions(clip)
+
     def reading(self) -> dict[str, Any]:
         """What all read alike; where they do not, each one's own."""
         own = {name: corpus.reading() for name, corpus in self._corpora.items()}

@@ -27,6 +27,7 @@ from kinesweep.sources.pose_header import (
     HeaderCutOffError,
     NotAPoseFileError,
     PoseHeader,
+    frame_size,
     parse_header,
 )
 
@@ -80,6 +81,29 @@ def read_pose(path: Path, span: Span = Span(), person: int = 0) -> PoseSequence:
         raise ClipError(f"`{path}` cannot be read: {error}", "unreadable") from None
     check_finite(sequence, path)
     return sequence
+
+
+def read_frame_size(path: Path) -> tuple[int, int]:
+    """Width and height of the pictures in which a file's points lie, in the points' unit.
+
+    Raises:
+        ClipError: the message names the file; reason `unreadable`, `truncated`, `not_a_pose_file`
+            or `no_picture_size`.
+    """
+    try:
+        with path.open("rb") as file:
+            _header(file, path)
+            file.seek(0)
+            width, height = frame_size(file.read(HEAD_BYTES))
+    except OSError as error:
+        raise ClipError(f"`{path}` cannot be read: {error.strerror}", "unreadable") from None
+    if not width or not height:
+        raise ClipError(
+            f"`{path}` says that its pictures are {width} wide and {height} high, so its points"
+            " cannot be found in them; estimate it again",
+            "no_picture_size",
+        )
+    return width, height
 
 
 def _read(file: BufferedReader, path: Path, span: Span, person: int) -> PoseSequence:

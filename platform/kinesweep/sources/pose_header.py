@@ -71,6 +71,12 @@ def parse_header(head: bytes) -> tuple[float, PoseHeader, int]:
     return version, header, end
 
 
+def frame_size(head: bytes) -> tuple[int, int]:
+    """Width and height of the pictures, from a file's first bytes; not remembered with the rest."""
+    _, width, height, _ = _FRONT.unpack_from(head)
+    return width, height
+
+
 def _version(value: float) -> float:
     for version in VERSIONS:
         if (

@@ -113,7 +113,7 @@ class RowReader:
             media, column = values.get("signal", ""), "signal"
             times = (values.get("signal_start", ""), values.get("signal_end", ""))
         if self.media == "films":
-            media = _pose_of(media)
+            media = pose_of(media)
         faulty = _video_faults if self.media == "videos" else _media_faults
         faults = list(faulty(media, column))
         bounds = []
@@ -177,7 +177,7 @@ def _video_faults(media: str, column: str) -> Iterator[str]:
         yield f"`{column}` names `{media}`, which holds poses; read them with `kind: pose_tsv`"
 
 
-def _pose_of(media: str) -> str:
+def pose_of(media: str) -> str:
     """Where the poses of a video, or of a folder of pictures, are written."""
     if not media or media.lower().endswith(POSE_SUFFIX):
         return media

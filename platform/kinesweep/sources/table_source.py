@@ -118,6 +118,10 @@ class TableSource:
         text, reason = (self.unusable, "not_a_file") if there else _MISSING
         raise ClipError(f"{clip.row}: `{path}` {text}", reason)
 
+    def companions(self, clip: Clip) -> tuple[Path, ...]:
+        """None: a clip is its file."""
+        return ()
+
     def check(self, progress: Callable[[int, int], None] | None = None) -> list[RowProblem]:
         """Opens every clip; `problems()` and what that brings to light, in the order of the rows.
 

@@ -2,7 +2,7 @@
 
 Two kinds of table are read: ours (`signal`, `signal_start`, …), and the one that SSVP-SLT's
 extraction takes (`video_name`, `duration`, `caption`), in which a name without a suffix is that of
-an `.mp4`.
+an `.mp4`. With `source.poses` each clip has its video's `.pose` file for a companion.
 """
 
 from dataclasses import replace
@@ -12,9 +12,11 @@ from typing import Any, ClassVar
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ClipError
 from kinesweep.core.media import Footage, holds_pictures, is_video
+from kinesweep.core.paths import inside
 from kinesweep.core.recipe.source import VideoTsvConfig
 from kinesweep.sources.footage import seconds
-from kinesweep.sources.pose_rows import MediaKind, RowReader
+from kinesweep.sources.pose_file import read_frame_size
+from kinesweep.sources.pose_rows import MediaKind, RowReader, pose_of
 from kinesweep.sources.rows import Rows
 from kinesweep.sources.table import Table, read_table
 from kinesweep.sources.tsv import TsvSource
@@ -36,6 +38,7 @@ class VideoTsvSource(TsvSource):
     def __init__(self, config: VideoTsvConfig) -> None:
         super().__init__(config)
         self.config = config
+        self._poses = Path(config.poses).absolute() if config.poses is not None else None
 
     @property
     def media(self) -> MediaKind:
@@ -54,19 +57,40 @@ class VideoTsvSource(TsvSource):
         """Where the clip's stretch of film lies; nothing is opened.
 
         Raises:
-            ClipError: reason `outside_root`, `missing_file` or `not_a_file`.
+            ClipError: reason `outside_root`, `missing_file`, `not_a_file` or `missing_pose`.
         """
         path = self.media_path(clip)
-        return Footage(path, clip.span, self.config.fps if path.is_dir() else None)
+        fps = self.config.fps if path.is_dir() else None
+        return Footage(path, clip.span, fps, *self.companions(clip))
+
+    def companions(self, clip: Clip) -> tuple[Path, ...]:
+        """The video's poses, where the recipe says that there are any.
+
+        Raises:
+            ClipError: reason `outside_root` or `missing_pose`.
+        """
+        if self._poses is None:
+            return ()
+        path = inside(self._poses, pose_of(clip.media))
+        if not path.is_file():
+            raise ClipError(
+                f"{clip.row}: `{path}`, the poses of `{clip.media}`, does not exist; write it with"
+                " `kinesweep estimate VIDEOS --out POSES`",
+                "missing_pose",
+            )
+        return (path,)
 
     def probe(self, clip: Clip) -> None:
-        """Opens the video and decodes its first frame.
+        """Opens the video and decodes its first frame; of its poses the beginning is read.
 
         Raises:
             ClipError: that is not possible, or the span is not in it.
         """
         try:
-            seconds(self.read(clip))
+            footage = self.read(clip)
+            seconds(footage)
+            if footage.pose is not None:
+                read_frame_size(footage.pose)
         except ClipError as error:
             text = str(error)
             raise ClipError(

@@ -1,10 +1,10 @@
 """Names for what a store holds: hashes of media, keys of clips, the fingerprint of a corpus.
 
-A clip's key names its features: the bytes of its media file, the span, how the file is read, the
-feature step and the type on disk. Modification times are not trusted; content is hashed, in threads
-(hashlib lets go of the interpreter): about 1.5 GB/s a core. The store's fingerprint covers the
-keys and texts of all clips in order, and the rows known to be bad; it does not cover where a row
-stood, so a renamed table is no new corpus.
+A clip's key names its features: the bytes of its media file and of what is read beside it, the
+span, how the file is read, the feature step and the type on disk. Modification times are not
+trusted; content is hashed, in threads (hashlib lets go of the interpreter): about 1.5 GB/s a core.
+The store's fingerprint covers the keys and texts of all clips in order, and the rows known to be
+bad; it does not cover where a row stood, so a renamed table is no new corpus.
 """
 
 import hashlib
@@ -67,12 +67,32 @@ def _hash_pictures(folder: Path) -> Media | ClipError:
     return Media(fingerprint(marks), sum(media.num_bytes for _, media in whole))
 
 
+def media_of(
+    contents: Mapping[Path, Media | ClipError], paths: Sequence[Path]
+) -> Media | ClipError:
+    """A clip's content: that of its file, or of all its files in order.
+
+    Args:
+        contents: as `hash_media` gives them.
+        paths: the clip's file, and its companions.
+    """
+    found: list[Media] = []
+    for media in map(contents.__getitem__, paths):
+        if isinstance(media, ClipError):
+            return media
+        found.append(media)
+    if len(found) == 1:
+        return found[0]
+    marks = [media.sha256 for media in found]
+    return Media(fingerprint(marks), sum(media.num_bytes for media in found))
+
+
 def clip_key(clip: Clip, media_sha256: str, recipe_part: Mapping[str, object]) -> str:
     """64 hexadecimal digits that name a clip's features.
 
     Args:
         clip: only its span counts.
-        media_sha256: hash of the media file's content.
+        media_sha256: hash of the content of the clip's files.
         recipe_part: how the file is read, the feature step's fingerprint, the type on disk.
     """
     bounds = [None if bound is None else float(bound) for bound in (clip.span.start, clip.span.end)]

@@ -22,6 +22,7 @@ from kinesweep.store.fingerprint import (
     Media,
     clip_key,
     hash_media,
+    media_of,
     problems_fingerprint,
     split_fingerprint,
 )
@@ -75,7 +76,7 @@ class Survey:
     """A corpus before extraction.
 
     Attributes:
-        clips: split → clips that can be tried, each with its key and the bytes of its media file.
+        clips: split → clips that can be tried, each with its key and the bytes of its files.
         problems: rows that are known to be bad: the source's, then clips without readable media.
         tree: the fingerprints that `fingerprint` is made of.
         fingerprint: names the store to be.
@@ -105,16 +106,18 @@ def survey_corpus(extraction: Extraction) -> Survey:
     """
     source = extraction.source
     listed = {split: source.clips(split) for split in source.splits()}
-    paths = {clip: _media_path(source, clip) for clips in listed.values() for clip in clips}
-    contents = hash_media(path for path in paths.values() if isinstance(path, Path))
+    files = {clip: _files(source, clip) for clips in listed.values() for clip in clips}
+    contents = hash_media(
+        path for paths in files.values() if not isinstance(paths, ClipError) for path in paths
+    )
     part = extraction.key_part()
     problems = list(source.problems())
     keyed: dict[str, tuple[tuple[Clip, str, int], ...]] = {}
     for split, clips in listed.items():
         usable = []
         for clip in clips:
-            path = paths[clip]
-            media = contents[path] if isinstance(path, Path) else path
+            paths = files[clip]
+            media = paths if isinstance(paths, ClipError) else media_of(contents, paths)
             if isinstance(media, Media):
                 usable.append((clip, clip_key(clip, media.sha256, part), media.num_bytes))
             else:
@@ -124,10 +127,10 @@ def survey_corpus(extraction: Extraction) -> Survey:
     return Survey(keyed, tuple(problems), tree, fingerprint(tree))
 
 
-def _media_path(source: Source, clip: Clip) -> Path | ClipError:
-    """Where a clip's media lies, or why it does not."""
+def _files(source: Source, clip: Clip) -> tuple[Path, ...] | ClipError:
+    """Where a clip's media and its companions lie, or why they do not."""
     try:
-        return source.media_path(clip)
+        return source.media_path(clip), *source.companions(clip)
     except ClipError as error:
         return error
 

@@ -40,6 +40,9 @@ class FakeSource:
             raise ClipError(f"`{path}` is missing", reason="missing_file")
         return path
 
+    def companions(self, clip):
+        return ()
+
     def read(self, clip):
         words = self.media_path(clip).read_text().split()
         if words[0] == "broken":

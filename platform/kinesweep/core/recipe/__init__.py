@@ -34,7 +34,7 @@ from kinesweep.core.recipe.training import (
 )
 
 ESTIMATOR = "{estimator}"
-_FOLDERS = ("root", "videos", "features")
+_FOLDERS = ("root", "videos", "features", "poses")
 _PLACES = ("train", "validation", "test", *_FOLDERS)
 _NOT_IDENTITY = ("name", "source", "features", "store", "checkpoints", "tracking", "resources")
 
@@ -102,6 +102,17 @@ class Recipe(Frozen):
                 raise ValueError(
                     f"`features.estimator` and `{ESTIMATOR}` in `source.root` belong together: one"
                     " says whose poses are read, the other where they are"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _crops_have_poses(self) -> "Recipe":
+        cropped = getattr(self.features, "cropped", False)
+        for corpus in self.corpora:
+            if (getattr(corpus, "poses", None) is not None) != cropped:
+                raise ValueError(
+                    "`features.crops` and `source.poses` belong together: one says which parts of"
+                    " each frame are seen, the other where the poses are that tell their places"
                 )
         return self
 
@@ -194,7 +205,10 @@ class Recipe(Frozen):
         plain: dict[str, Any] = self.model_dump(mode="json")
         for corpus in _corpora_in(plain):
             corpus |= {split: Path(corpus[split]).name for split in SPLITS if corpus[split]}
+            poses = corpus.get("poses")
             corpus |= {key: None for key in _FOLDERS if key in corpus}
+            if poses is not None:  # crops need some folder, of whatever name
+                corpus["poses"] = Path(poses).name or "poses"
         plain["store"]["root"] = None
         for part, key in _places_in(plain):
             if Path(part[key]).is_absolute():

@@ -82,6 +82,11 @@ class VideoTsvConfig(TsvConfig):
     """A corpus of videos, or folders of pictures, listed in one tab-separated file a split."""
 
     kind: Literal["video_tsv"] = Field(description="Format of the corpus.")
+    poses: str | None = Field(
+        None,
+        description="Folder of the videos' poses, as `kinesweep estimate` writes them, for"
+        " `features.crops`: under each video's path, `.pose` in place of its suffix.",
+    )
 
 
 class FeatureManifestConfig(_CorpusConfig):

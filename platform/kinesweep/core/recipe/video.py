@@ -77,6 +77,9 @@ class VisionConfig(Frozen):
     )
 
 
+CropName = Literal["whole", "face", "left_hand", "right_hand"]
+WHOLE: tuple[CropName, ...] = ("whole",)
+"""Each frame as it is, which needs no poses."""
 VideoEncoderConfig = Annotated[SignHieraConfig | VisionConfig, Field(discriminator="kind")]
 
 
@@ -87,6 +90,12 @@ class VideoFeaturesConfig(Frozen):
     stream: str = Field("video", pattern=r"^[a-z][a-z0-9_]*$", description="Name of the stream.")
     encoder: VideoEncoderConfig = Field(description="The model that sees the windows.")
     windows: WindowsConfig = Field(WindowsConfig(), description="What it sees at once.")
+    crops: tuple[CropName, ...] = Field(
+        WHOLE,
+        min_length=1,
+        description="Parts of each frame that the model sees, each by itself; their features stand"
+        " beside each other. All but `whole` need `source.poses`.",
+    )
     batch: int = Field(2, ge=1, description="Windows that go through it beside each other.")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="Of its arithmetic.")
     gpus: float = Field(
@@ -95,3 +104,14 @@ class VideoFeaturesConfig(Frozen):
     actors: int | None = Field(
         None, ge=1, description="Such processes on Ray; default: as many as the cluster has room."
     )
+
+    @model_validator(mode="after")
+    def _each_crop_once(self) -> "VideoFeaturesConfig":
+        if len(set(self.crops)) < len(self.crops):
+            raise ValueError(f"`crops` names one twice: {', '.join(self.crops)}")
+        return self
+
+    @property
+    def cropped(self) -> bool:
+        """Whether the model sees more, or less, than frames as they are."""
+        return self.crops != WHOLE
