@@ -6,28 +6,54 @@ from pathlib import Path
 from kinesweep.core.errors import InputError
 from kinesweep.core.media import Footage, holds_pictures, is_video
 from kinesweep.core.recipe import Recipe
+from kinesweep.core.recipe.video import VideoFeaturesConfig
 from kinesweep.core.units import Span
 from kinesweep.sources import read_pose
 from kinesweep.sources.contract import Media
 from kinesweep.sources.feature_file import FEATURE_SUFFIX, read_features
-from kinesweep.sources.pose_rows import POSE_SUFFIX
+from kinesweep.sources.pose_rows import POSE_SUFFIX, pose_of
 
 
-def open_raw(recipe: Recipe, file: Path, span: Span) -> Media:
+def open_raw(recipe: Recipe, file: Path, span: Span, pose: Path | None = None) -> Media:
     """A raw file as the source of a recipe would read it.
+
+    Args:
+        recipe: of the bundle.
+        file: poses, a video or features.
+        span: which part.
+        pose: the video's poses, where crops are seen; default: those that lie beside it.
 
     Raises:
         ClipError: it cannot be read; it is named.
-        InputError: a span of features that is not all of them.
+        InputError: a span of features that is not all of them, or a video without its poses.
     """
     source = recipe.corpora[0]
     if source.kind == "pose_tsv":
         return read_pose(file, span, source.person)
     if source.kind == "video_tsv":
-        return Footage(file, span, source.fps if file.is_dir() else None)
+        fps = source.fps if file.is_dir() else None
+        return Footage(file, span, fps, pose or _pose_beside(recipe, file))
     if span.start is not None or (span.end is not None and span.unit != "frames"):
         raise InputError(f"`{file}` holds features, of which only all can be translated")
     return read_features(file, source.fps, span.end)
+
+
+def _pose_beside(recipe: Recipe, video: Path) -> Path | None:
+    """The poses of a video that a model sees crops of; None: it sees frames as they are.
+
+    Raises:
+        InputError: they are not there.
+    """
+    if not isinstance(recipe.features, VideoFeaturesConfig) or not recipe.features.cropped:
+        return None
+    path = Path(pose_of(str(video)))
+    if not path.is_file():
+        raise InputError(
+            f"`{video}` is seen in crops ({', '.join(recipe.features.crops)}), whose places its"
+            f" poses tell, but `{path}` does not exist; run `kinesweep estimate {video.parent}"
+            f" --out {video.parent}` first"
+        )
+    return path
 
 
 def is_raw(recipe: Recipe) -> Callable[[Path], bool]:

@@ -115,8 +115,13 @@ class Bundle:
                 progress(len(lines), len(clips))
         return lines
 
-    def features(self, file: Path, span: Span = Span()) -> Streams:
+    def features(self, file: Path, span: Span = Span(), pose: Path | None = None) -> Streams:
         """Stream → (T, D) of a file, as a store would hold them.
+
+        Args:
+            file: what the corpus holds: poses, a video or features.
+            span: which part.
+            pose: a video's poses, where crops of it are seen; default: those that lie beside it.
 
         Raises:
             ClipError: the file cannot be used; it is named.
@@ -125,7 +130,7 @@ class Bundle:
         known = self.loaded.features
         step = build_features(self.loaded.recipe.features)
         try:
-            found = step.compute(open_raw(self.loaded.recipe, file, span))
+            found = step.compute(open_raw(self.loaded.recipe, file, span, pose))
             x_TD = to_store(found.x_TD, known["store_dtype"])
         except ClipError as error:
             raise ClipError(f"`{file}`: {error}", error.reason) from None

@@ -99,10 +99,10 @@ def _compare_features(bundle: Bundle, store: Store, source: Source) -> None:
     """Compares raw files, where they are still there, with the store."""
     for record in store.records("validation")[:_RAW_FILES]:
         try:
-            path = source.media_path(record.clip)
+            path, *poses = source.media_path(record.clip), *source.companions(record.clip)
         except KinesweepError:
             continue  # the corpus lies elsewhere; the store alone decides
-        found, wanted = bundle.features(path, record.clip.span), store.features(record)
+        found, wanted = bundle.features(path, record.clip.span, *poses), store.features(record)
         same = found.keys() == wanted.keys()
         exact = not isinstance(bundle.loaded.recipe.features, VideoFeaturesConfig)
         if not same or not all(_alike(found[name], wanted[name], exact) for name in wanted):

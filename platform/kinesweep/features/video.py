@@ -5,7 +5,10 @@ filled up with a copy of its last window, so that arithmetic never depends on ho
 On Ray the same functions run apart, decoders on CPUs and models on GPUs
 (`store.extract_videos`); windows of different clips then share a batch.
 
-Shapes: B windows, F frames, K moments, T features, D width.
+With crops the parts of a frame stand side by side in a window's pixels; the model sees each by
+itself, and their features stand beside each other.
+
+Shapes: B windows, F frames, H pixels high, W = H a crop, K moments, T features, D width.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,6 +24,7 @@ from kinesweep.core.hashing import fingerprint
 from kinesweep.core.media import Footage
 from kinesweep.core.recipe.video import VideoFeaturesConfig
 from kinesweep.features.contract import Features
+from kinesweep.features.crops import CROPS_VERSION, CroppedFrames
 from kinesweep.features.encoders import VideoEncoder, build_encoder, encoder_fingerprint
 from kinesweep.features.windows import Seam, Window, count, cut, windows_of
 from kinesweep.sources.footage import Frames, seconds
@@ -54,6 +58,10 @@ class VideoFeatures:
             InputError: the model's file is not there.
         """
         own = self.config.model_dump(mode="json", exclude=_NOT_NUMBERS)
+        if self.config.cropped:
+            own["crops_code"] = CROPS_VERSION
+        else:
+            del own["crops"]
         encoder = encoder_fingerprint(self.config.encoder)
         return fingerprint({"config": own, "encoder": encoder, "code": CODE_VERSION})
 
@@ -77,7 +85,11 @@ class VideoFeatures:
         Raises:
             ClipError: the film cannot be opened, now or while windows are taken.
         """
-        frames = Frames(footage, size)
+        frames: Frames | CroppedFrames
+        if self.config.cropped:
+            frames = CroppedFrames(footage, self.config.crops, size)
+        else:
+            frames = Frames(footage, size)
         return frames.fps, cut(frames, windows_of(self.config.windows, frames.fps))
 
     def compute(self, media: Footage) -> Features:
@@ -106,9 +118,8 @@ class VideoFeatures:
         # Counted at the target rate; that of `compat: ssvp` differs, but not by much.
         rate = self.config.windows.target_fps
         frames = max(1, round(seconds(media) * rate))
-        return self.seam(encoder).length(
-            *count(windows_of(self.config.windows, rate), frames)
-        ), encoder.width
+        length = self.seam(encoder).length(*count(windows_of(self.config.windows, rate), frames))
+        return length, encoder.width * len(self.config.crops)
 
 
 def groups(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -123,10 +134,12 @@ def see(encoder: VideoEncoder, windows: Sequence[Window], batch: int) -> NDArray
 
     Args:
         encoder: the model.
-        windows: at the most `batch`.
+        windows: at the most `batch`; of n crops side by side D is n times the model's.
         batch: how many go through it.
     """
     full = [*windows, *[windows[-1]] * (batch - len(windows))]
     pixels_BFHWC = torch.from_numpy(np.stack([window.pixels_FHWC for window in full]))
-    seen_BKD = encoder(pixels_BFHWC, [window.kept for window in full])
+    kept_B = [window.kept for window in full]
+    crops = pixels_BFHWC.split(encoder.size, dim=3)
+    seen_BKD = torch.cat([encoder(crop.contiguous(), kept_B) for crop in crops], dim=2)
     return seen_BKD[: len(windows)].numpy()

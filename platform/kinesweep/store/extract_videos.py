@@ -7,7 +7,7 @@ follows from the order of the clips alone, and every batch is full, so the bytes
 neither on the number of actors nor on which of them died. Batches stream: a decoder holds one
 window and what Ray takes off its hands.
 
-Shapes: B windows, F frames, H = W pixels, K moments, D width.
+Shapes: B windows, F frames, H pixels high, W = H a crop, K moments, D width.
 """
 
 import json
@@ -218,7 +218,7 @@ class _Watcher:
 
     def _see(self, pixels: pa.Buffer, kept: list[int]) -> NDArray[np.float32]:
         config, size = self._step.config, self._encoder.size
-        shape = (len(kept), config.windows.num_frames, size, size, 3)
+        shape = (len(kept), config.windows.num_frames, size, -1, 3)
         pixels_BFHWC = np.frombuffer(pixels, np.uint8).reshape(shape)
         windows = [Window(one, real) for one, real in zip(pixels_BFHWC, kept, strict=True)]
         return see(self._encoder, windows, config.batch)

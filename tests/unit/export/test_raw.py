@@ -9,6 +9,7 @@ import torch
 from corpus import tiny_recipe
 from kinesweep.core.config import validate
 from kinesweep.core.errors import ClipError, InputError
+from kinesweep.core.media import Footage
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.units import Span
 from kinesweep.export.raw import open_raw
@@ -29,3 +30,19 @@ def test_features_are_whole_or_an_error(tmp_path: Path) -> None:
     for span in (Span.from_frames(1, 3), Span.from_ms(0, 100)):
         with pytest.raises(InputError, match="only all can be translated"):
             open_raw(recipe, file, span)
+
+
+def test_crops_need_the_poses_beside_a_video(tmp_path: Path) -> None:
+    plain = tiny_recipe(tmp_path, tmp_path).model_dump(mode="json")
+    plain["source"] = {"kind": "video_tsv", "train": "train.tsv", "poses": str(tmp_path / "far")}
+    encoder = {"kind": "hf_vision", "pretrained": "any"}
+    plain["features"] = {"kind": "video", "encoder": encoder, "crops": ["face"]}
+    recipe = validate(Recipe, plain, "test").portable()
+    assert str(tmp_path) not in recipe.model_dump_json()
+    video, pose = tmp_path / "a.b.mp4", tmp_path / "a.b.pose"
+    with pytest.raises(InputError, match=r"a\.b\.pose` does not exist; run `kinesweep estimate"):
+        open_raw(recipe, video, Span())
+    pose.touch()
+    assert open_raw(recipe, video, Span()) == Footage(video, pose=pose)
+    other = tmp_path / "other.pose"
+    assert open_raw(recipe, video, Span(), other) == Footage(video, pose=other)

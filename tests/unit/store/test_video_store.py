@@ -4,16 +4,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from films import write_pictures, write_video
 from kinesweep.core.errors import StoreError
+from kinesweep.core.hashing import fingerprint
 from kinesweep.core.media import Footage
+from kinesweep.core.recipe import Recipe
+from kinesweep.core.recipe.video import VideoFeaturesConfig
 from kinesweep.core.units import Span
-from kinesweep.features.video import VideoFeatures, see
+from kinesweep.features.encoders import encoder_fingerprint
+from kinesweep.features.video import CODE_VERSION, VideoFeatures, see
 from kinesweep.features.windows import Window
+from kinesweep.sources import build_source
+from kinesweep.sources.footage import Frames
 from kinesweep.store.build import extract_locally
 from kinesweep.store.plan import describe_plan
-from vision import SIZE, film_corpus, film_recipe, vision_model
+from vision import SIZE, film_corpus, film_recipe, follow_block, vision_model
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +50,66 @@ def test_a_store_holds_what_the_model_says_of_each_film(
     expected = {"dinov2": frames, "videomae": [5, 8 + 8 + 6, 4 * 8 + 6]}
     assert lengths == expected[kind]
     assert len({record.digest for record in store.records("train")}) == 3
+
+
+def cropped(corpus: Path, model: Path, root: Path) -> Recipe:
+    """Films, their poses and a recipe of face and hands."""
+    for number in range(4):
+        if not (corpus / "poses" / "films" / f"{number}.pose").exists():
+            size = (128 + 16 * number, 48)
+            frames = 10 + (number * 17) % 50
+            follow_block(corpus / "poses" / "films" / f"{number}.pose", frames, size=size)
+    return film_recipe(
+        corpus,
+        model,
+        root,
+        features={"crops": ["face", "left_hand", "right_hand"]},
+        source={"poses": str(corpus / "poses")},
+        store={"dtype": "float32"},
+    )
+
+
+def test_a_store_of_face_and_hands(models: Path, tmp_path: Path) -> None:
+    corpus = film_corpus(tmp_path / "corpus", train=3, validation=1)
+    recipe = cropped(corpus, models / "dinov2", tmp_path / "stores")
+    store = extract_locally(recipe)
+    assert store.schema.widths == {"video": 3 * 16}
+    encoder = VideoFeatures(recipe.features).encoder()  # type: ignore[arg-type]
+    for number, record in enumerate(store.records("train")):
+        pixels = []
+        for frame, picture in enumerate(Frames(Footage(corpus / record.clip.media), None)):
+            wide = np.pad(picture, ((16, 16), (16, 16), (0, 0)))
+            corners = [(20, 12 + 2 * frame), (20, 22 + 2 * frame), (30, 12 + 2 * frame)]
+            pixels.append([wide[top : top + 16, left : left + 16] for top, left in corners])
+        pixels_PTHWC = torch.from_numpy(np.array(pixels)).transpose(0, 1).contiguous()
+        seen = encoder(pixels_PTHWC, [len(pixels)] * 3)
+        assert len(pixels) == [10, 27, 44][number]
+        found = store.features(record)["video"]
+        np.testing.assert_allclose(found, np.concatenate(list(seen), axis=1), atol=1e-5)
+        assert np.abs(np.diff(seen.numpy(), axis=0)).max() > 0.1
+
+
+def test_poses_are_part_of_what_features_depend_on(models: Path, tmp_path: Path) -> None:
+    corpus = film_corpus(tmp_path / "corpus", train=3, validation=1)
+    recipe = cropped(corpus, models / "dinov2", tmp_path / "stores")
+    extract_locally(recipe)
+    assert describe_plan(recipe).exists
+    follow_block(corpus / "poses" / "films" / "1.pose", 28, size=(144, 48))
+    summary = describe_plan(recipe)
+    assert (summary.compute, summary.reuse) == (1, 3)
+    (corpus / "poses" / "films" / "1.pose").unlink()
+    with pytest.raises(StoreError, match="missing_pose"):
+        extract_locally(recipe)
+    assert [problem.reason for problem in build_source(recipe.corpus).check()] == ["missing_pose"]
+
+
+def test_frames_as_they_are_keep_their_fingerprint(models: Path, tmp_path: Path) -> None:
+    recipe = film_recipe(tmp_path, models / "dinov2", tmp_path)
+    config = recipe.features
+    assert isinstance(config, VideoFeaturesConfig)
+    own = config.model_dump(mode="json", exclude={"stream", "gpus", "actors", "encoder", "crops"})
+    parts = {"config": own, "encoder": encoder_fingerprint(config.encoder), "code": CODE_VERSION}
+    assert VideoFeatures(config).fingerprint == fingerprint(parts)
 
 
 def test_windows_beside_others_are_as_alone(models: Path, tmp_path: Path) -> None:
