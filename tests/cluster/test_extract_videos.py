@@ -17,7 +17,7 @@ import pytest
 from kinesweep.core.hashing import folder_sha256
 from kinesweep.store.build import extract_locally
 from kinesweep.store.extract import extract
-from vision import film_corpus, film_recipe, vision_model
+from vision import film_corpus, film_recipe, follow_block, vision_model
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -123,3 +123,21 @@ def test_each_actor_has_its_own_gpu(corpus: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     assert "gpu 0 " in done.stdout and "gpu 1 " in done.stdout
     shutil.rmtree(tmp_path / "gpu")
+
+
+def test_face_and_hands_are_as_alone(tmp_path: Path, cluster: None) -> None:
+    corpus = film_corpus(tmp_path / "corpus", train=9, validation=1)
+    model = vision_model(tmp_path / "dinov2", "dinov2")
+    for number in range(10):
+        size = (128 + 16 * number, 48)
+        follow_block(corpus / "poses" / "films" / f"{number}.pose", 60, size=size)
+    crops = {"crops": ["face", "left_hand", "right_hand"]}
+    poses = {"poses": str(corpus / "poses")}
+    stores = [
+        build(film_recipe(corpus, model, tmp_path / name, features=crops, source=poses))
+        for name, build in (("ray", extract), ("here", extract_locally))
+    ]
+    assert stores[0].schema.widths == {"video": 48}
+    for record in stores[1].records("train"):
+        found, wanted = (store.features(record)["video"] for store in stores)
+        np.testing.assert_allclose(found, wanted, atol=2e-3)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from corpus import tiny_recipe
 from kinesweep.core.config import load
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.recipe.model import TokenizerConfig
@@ -88,3 +89,28 @@ def test_new_tokens_as_list_text_or_file(
     for lost in ("wrods.txt", "here/words"):
         with pytest.raises(ValidationError, match="no such file"):
             adapter.validate_python({"kind": kind, "new_tokens": lost})
+
+
+@pytest.mark.parametrize(
+    ("crops", "poses", "text"),
+    [
+        (["face"], None, "belong together"),
+        (["whole"], "poses", "belong together"),
+        (["face", "face"], "poses", "names one twice"),
+        ([], "poses", "at least 1 item"),
+        (["face", "whole"], "poses", ""),
+    ],
+)
+def test_crops_and_poses_belong_together(
+    tmp_path: Path, crops: list[str], poses: str | None, text: str
+) -> None:
+    plain = tiny_recipe(tmp_path, tmp_path).model_dump(mode="json")
+    plain["source"] = {"kind": "video_tsv", "train": "train.tsv", "poses": poses}
+    encoder = {"kind": "hf_vision", "pretrained": "any"}
+    plain["features"] = {"kind": "video", "encoder": encoder, "crops": crops}
+    if text:
+        with pytest.raises(ValidationError, match=text):
+            Recipe.model_validate(plain)
+        return
+    resolved = Recipe.model_validate(plain).resolved(tmp_path)
+    assert resolved.corpora[0].poses == str(tmp_path / "poses")  # type: ignore[union-attr]
