@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 import pytest
 
-from kinesweep.core.hashing import folder_sha256
+from kinesweep.core.hashing import fingerprint, folder_sha256
 from kinesweep.store.build import extract_locally
 from kinesweep.store.extract import extract
 from vision import film_corpus, film_recipe, follow_block, vision_model
@@ -97,8 +97,9 @@ def _title(process: psutil.Process) -> str:
         return ""
 
 
-def test_each_actor_has_its_own_gpu(corpus: Path, tmp_path: Path) -> None:
-    """In a Ray of its own, with two GPUs that are there by name alone."""
+def test_each_actor_has_its_own_gpu(corpus: Path, tmp_path: Path, cluster: None) -> None:
+    """In a Ray of its own, with two GPUs that are there by name alone, and three decoders."""
+    alone, _ = extracted(corpus, tmp_path / "alone", 1)
     script = textwrap.dedent(f"""
         import sys, ray
         from pathlib import Path
@@ -108,7 +109,8 @@ def test_each_actor_has_its_own_gpu(corpus: Path, tmp_path: Path) -> None:
         corpus, root = Path({str(corpus)!r}), Path({str(tmp_path / "gpu")!r})
         store, notes = extracted(corpus, root, 2, gpus=1)
         print([note for note in notes if note][-1])
-        print(store.fingerprint)
+        from kinesweep.core.hashing import fingerprint, folder_sha256
+        print(fingerprint(folder_sha256(store.folder)))
     """)
     (tmp_path / "run.py").write_text(script)
     environment = {
@@ -122,6 +124,7 @@ def test_each_actor_has_its_own_gpu(corpus: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "gpu 0 " in done.stdout and "gpu 1 " in done.stdout
+    assert done.stdout.split()[-1] == fingerprint(folder_sha256(alone.folder))
     shutil.rmtree(tmp_path / "gpu")
 
 

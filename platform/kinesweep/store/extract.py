@@ -58,7 +58,8 @@ def extract(
     extraction = Extraction.from_recipe(recipe, root)
     execute: Execute = compute_on_ray
     if recipe.features.kind == "video":
-        from kinesweep.store.extract_videos import Meter, watch_on_ray
+        from kinesweep.store.extract_videos import watch_on_ray
+        from kinesweep.store.watched import Meter
 
         progress = Meter(progress)
         execute = partial(watch_on_ray, meter=progress)

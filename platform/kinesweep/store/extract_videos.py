@@ -12,9 +12,8 @@ Shapes: B windows, F frames, H pixels high, W = H a crop, K moments, D width.
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import groupby
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,18 +24,15 @@ import torch
 from numpy.typing import NDArray
 
 from kinesweep.core.errors import ClipError, ResourceError, StoreError
-from kinesweep.features.contract import Features
 from kinesweep.features.video import VideoFeatures, groups, see
-from kinesweep.features.windows import Seam, Window
+from kinesweep.features.windows import Window
 from kinesweep.store.attempts import count_attempt
-from kinesweep.store.build import Progress, compute_here
-from kinesweep.store.compute import ChunkResult, Computer, Entry
+from kinesweep.store.build import compute_here
+from kinesweep.store.compute import ChunkResult, Computer
 from kinesweep.store.plan import Plan
 from kinesweep.store.quiet import calm, quiet
+from kinesweep.store.watched import CLIPS_A_PIECE, CPU, Meter, Piece, Seen, pieces_of, take, written
 
-_CLIPS_A_PIECE = 8
-"""Clips that a decoder takes at a time; what a dead one has begun is decoded again."""
-_CPU = "cpu"
 _PACK = pa.schema(
     [
         *(("piece", pa.int64()), ("number", pa.int64())),
@@ -46,53 +42,7 @@ _PACK = pa.schema(
 )
 
 
-@dataclass(frozen=True)
-class Piece:
-    """Clips that are decoded by one actor.
-
-    Attributes:
-        chunk: number of the shard that they belong to.
-        entries: the clips.
-    """
-
-    chunk: int
-    entries: tuple[Entry, ...]
-
-    @property
-    def text(self) -> str:
-        """For people."""
-        return f"the clips `{self.entries[0].clip.id}` to `{self.entries[-1].clip.id}`"
-
-
-@dataclass
-class Seen:
-    """What came back of a piece.
-
-    Attributes:
-        windows: place of a clip in the piece → (K, D) of its windows.
-        kept: place → real frames of its last window.
-        ended: place → frames a second of its film, or why it was dropped.
-    """
-
-    windows: dict[int, list[NDArray[np.float32]]] = field(default_factory=dict)
-    kept: dict[int, int] = field(default_factory=dict)
-    ended: dict[int, float | tuple[str, str]] = field(default_factory=dict)
-
-    def features(self, place: int, seam: Seam) -> Features:
-        """Of one clip.
-
-        Raises:
-            ClipError: its film could not be decoded.
-        """
-        fps = self.ended[place]
-        if isinstance(fps, tuple):
-            raise ClipError(fps[1], fps[0])
-        return Features(seam.join(self.windows[place], self.kept[place]), seam.rate_hz(fps))
-
-
-def watch_on_ray(
-    plan: Plan, computer: Computer, meter: "Meter"
-) -> Iterator[tuple[int, ChunkResult]]:
+def watch_on_ray(plan: Plan, computer: Computer, meter: Meter) -> Iterator[tuple[int, ChunkResult]]:
     """Computes a plan's chunks on the running Ray, in order.
 
     Args:
@@ -114,11 +64,11 @@ def watch_on_ray(
     if share is None:
         yield from compute_here(plan, computer)
         return
-    pieces = _pieces(plan)
+    pieces = pieces_of(plan)
     meter.begin(plan.survey.num_clips, plan.summary.reuse)
     with quiet():
         answers = _seen(_dataset(pieces, computer, share), pieces, meter)
-        yield from _written(plan, computer, answers)
+        yield from written(plan, computer, answers)
 
 
 @dataclass(frozen=True)
@@ -143,21 +93,16 @@ def _share(step: VideoFeatures, num_clips: int) -> _Share | None:
             f"`features.gpus` asks for {asked:g} GPUs, but the cluster has {gpus:g}; set it to 0 to"
             " run the video model on CPUs"
         )
-    if not num_clips or cpus < 2:
+    if not num_clips or cpus < (1 if asked else 2):
         return None
-    room = int(gpus / asked) if asked else cpus // 2
-    watchers = max(1, min(step.config.actors or room, room if asked else cpus - 1))
-    decoders = max(1, cpus if asked else cpus - watchers)
-    return _Share(min(decoders, -(-num_clips // _CLIPS_A_PIECE)), watchers, 0 if asked else 1)
-
-
-def _pieces(plan: Plan) -> list[Piece]:
-    """What decoders take, in the order of the clips; clips that are copied are no work."""
-    found = []
-    for number, chunk in enumerate(plan.chunks):
-        todo = [entry for entry in chunk.entries if entry.earlier is None]
-        found += [Piece(number, tuple(some)) for some in groups(todo, _CLIPS_A_PIECE)]
-    return found
+    pieces = -(-num_clips // CLIPS_A_PIECE)
+    if asked:
+        room = int(gpus / asked)
+        return _Share(min(cpus, pieces), min(step.config.actors or room, room), 0)
+    watchers = step.config.actors or cpus // 2
+    # More of them than there are CPUs beside one decoder share these.
+    each = min(1.0, (cpus - 1) / watchers)
+    return _Share(max(1, min(pieces, cpus - round(each * watchers))), watchers, each)
 
 
 class _Decoder:
@@ -202,7 +147,7 @@ class _Watcher:
         step = computer.step
         assert isinstance(step, VideoFeatures)
         self._step, self._encoder = step, step.encoder()
-        self._device = ",".join(map(str, ray.get_gpu_ids())) or _CPU
+        self._device = ",".join(map(str, ray.get_gpu_ids())) or CPU
 
     def __call__(self, table: pa.Table) -> pa.Table:
         (row,) = table.drop_columns(["pixels"]).to_pylist()
@@ -263,54 +208,6 @@ def _dataset(pieces: Sequence[Piece], computer: Computer, share: _Share) -> ray.
     )
 
 
-class Meter:
-    """What is told while videos are watched: clips, windows a second, how busy the devices are.
-
-    Args:
-        progress: who is told.
-    """
-
-    def __init__(self, progress: Progress | None) -> None:
-        self._progress = progress
-        self._done = self._total = self._windows = 0
-        self._busy = dict[str, float]()
-        self._began: float | None = None
-
-    def __call__(self, done: int, total: int, note: str = "", /) -> None:
-        """Tells of progress; never less than before."""
-        self._done = max(done, self._done)
-        if self._progress is not None:
-            self._progress(self._done, total, note or self.note)
-
-    def begin(self, total: int, done: int) -> None:
-        """So many clips in all, some of them there already."""
-        self._total, self._done = total, done
-
-    def watched(self, windows: int, device: str, busy_s: float) -> None:
-        """A batch came back; time counts from the first one, which waited for the actors."""
-        if self._began is None:
-            self._began = time.perf_counter() - busy_s
-        self._windows += windows
-        self._busy[device] = self._busy.get(device, 0.0) + busy_s
-
-    def ended(self, clips: int) -> None:
-        """A piece is complete."""
-        self(self._done + clips, self._total)
-
-    @property
-    def note(self) -> str:
-        """Windows a second, and the share of time in which each device computed."""
-        if self._began is None:
-            return ""
-        elapsed = max(time.perf_counter() - self._began, 1e-9)
-        shares = {name: busy / elapsed for name, busy in sorted(self._busy.items())}
-        devices = ", ".join(
-            f"{share:.1f} cpus" if name == _CPU else f"gpu {name} {min(share, 1):.0%}"
-            for name, share in shares.items()
-        )
-        return f"{self._windows / elapsed:.2f} windows/s, busy: {devices}"
-
-
 def _seen(
     dataset: ray.data.Dataset, pieces: Sequence[Piece], meter: Meter
 ) -> Iterator[tuple[Piece, Seen]]:
@@ -321,55 +218,8 @@ def _seen(
             piece = pieces[row["piece"]]
             if row["owners"]:
                 meter.watched(len(row["owners"]), row["device"], row["busy_s"])
-            _take(seen, row)
+            take(seen, row)
             if row["ended"]:
                 meter.ended(len(piece.entries))
                 yield piece, seen
                 seen = Seen()
-
-
-def _take(seen: Seen, row: dict[str, Any]) -> None:
-    """A batch's features to the clips that they are of."""
-    found = np.frombuffer(row["seen"], np.float32).reshape(row["shape"])
-    for place, window_KD, kept in zip(row["owners"], found, row["kept"], strict=True):
-        seen.windows.setdefault(place, []).append(window_KD)
-        seen.kept[place] = kept
-    for place, how in json.loads(row["ended"] or "{}").items():
-        seen.ended[int(place)] = tuple(how) if isinstance(how, list) else how
-
-
-def _written(
-    plan: Plan, computer: Computer, answers: Iterator[tuple[Piece, Seen]]
-) -> Iterator[tuple[int, ChunkResult]]:
-    """Writes each chunk when the last of its pieces is there; what is only copied needs none."""
-    step = computer.step
-    assert isinstance(step, VideoFeatures)
-    seam = step.seam(step.encoder())
-    by_chunk = groupby(answers, key=lambda answer: answer[0].chunk)
-    waiting: tuple[int, Any] | None = next(by_chunk, None)
-    for number, chunk in enumerate(plan.chunks):
-        known: dict[str, Callable[[], Features]] = {}
-        if waiting is not None and waiting[0] == number:
-            for piece, seen in waiting[1]:
-                known |= {
-                    entry.clip.id: _lazily(seen, place, seam)
-                    for place, entry in enumerate(piece.entries)
-                }
-            waiting = next(by_chunk, None)
-        yield number, computer(chunk, _compute(known, computer))
-
-
-def _lazily(seen: Seen, place: int, seam: Seam) -> Callable[[], Features]:
-    return lambda: seen.features(place, seam)
-
-
-def _compute(
-    known: dict[str, Callable[[], Features]], computer: Computer
-) -> Callable[[Entry], Features]:
-    """What was watched; a clip whose copy turned out to be damaged is computed here."""
-
-    def compute(entry: Entry) -> Features:
-        found = known.get(entry.clip.id)
-        return computer.features(entry) if found is None else found()
-
-    return compute
