@@ -31,8 +31,14 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def extracted(corpus: Path, root: Path, actors: int, gpus: float = 0):  # type: ignore[no-untyped-def]
-    features = {"actors": actors, "gpus": gpus}
+def extracted(  # type: ignore[no-untyped-def]
+    corpus: Path, root: Path, actors: int, gpus: float = 0, stride: int = 8
+):
+    features = {
+        "actors": actors,
+        "gpus": gpus,
+        "windows": {"num_frames": 16, "stride": stride},
+    }
     recipe = film_recipe(
         corpus, corpus / "videomae", root, features=features, store={"max_dropped_share": 0.05}
     )
@@ -99,7 +105,7 @@ def _title(process: psutil.Process) -> str:
 
 def test_each_actor_has_its_own_gpu(corpus: Path, tmp_path: Path, cluster: None) -> None:
     """In a Ray of its own, with two GPUs that are there by name alone, and three decoders."""
-    alone, _ = extracted(corpus, tmp_path / "alone", 1)
+    alone, _ = extracted(corpus, tmp_path / "alone", 1, stride=1)
     script = textwrap.dedent(f"""
         import sys, ray
         from pathlib import Path
@@ -107,7 +113,7 @@ def test_each_actor_has_its_own_gpu(corpus: Path, tmp_path: Path, cluster: None)
         asked = dict(num_cpus=3, num_gpus=2, include_dashboard=False)
         ray.init(address="local", log_to_driver=False, **asked)
         corpus, root = Path({str(corpus)!r}), Path({str(tmp_path / "gpu")!r})
-        store, notes = extracted(corpus, root, 2, gpus=1)
+        store, notes = extracted(corpus, root, 2, gpus=1, stride=1)
         print([note for note in notes if note][-1])
         from kinesweep.core.hashing import fingerprint, folder_sha256
         print(fingerprint(folder_sha256(store.folder)))

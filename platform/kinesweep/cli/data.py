@@ -218,6 +218,8 @@ def export_features(
         done = hand_over(store, out, stream, epoch, variation, overwrite, update)
     counts = ", ".join(f"{split} {clips}" for split, clips in done.clips.items())
     say(f"{out}: `{done.stream}`, {done.width} wide; {counts}")
+    if done.rate_hz is not None:
+        say(f"{done.rate_hz:g} features a second; to read them back: source.fps={done.rate_hz:g}")
     for number, files in sorted(done.epochs.items()):
         say(f"epoch {number}: {files} of {done.clips['train']} clips of train")
     if done.references_left:

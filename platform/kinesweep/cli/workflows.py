@@ -60,6 +60,8 @@ def extract_features(recipe: Recipe) -> Store:
     cluster.connect()
     with progress("extract") as update:
         store = extract(recipe, progress=update, announce=lambda plan: say(plan.text))
+    if store.extraction is not None and not store.extraction.computed:
+        say(f"nothing to compute: {store.extraction.reused} clips are in {store.folder}")
     for reason, count in store_facts(store)["dropped"].items():
         say(f"dropped {count}: {reason}")
     for line in overlaps(build_source(recipe.corpus)).leakage():

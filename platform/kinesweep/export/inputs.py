@@ -57,7 +57,12 @@ def _rows(path: Path, recipe: Recipe) -> list[Clip]:
         SourceError: its faults, all at once.
         InputError: a row that means nothing.
     """
-    media: MediaKind = "poses" if recipe.corpora[0].kind == "pose_tsv" else "videos"
+    kind = recipe.corpora[0].kind
+    if kind == "feature_manifest":
+        raise InputError(
+            f"`{path}` is a table; this model translates {kind_of_raw(recipe)} and folders of them"
+        )
+    media: MediaKind = "poses" if kind == "pose_tsv" else "videos"
     table = read_table(path, path.name)
     rows = RowReader(table, "test", "ms", needs_text=False, media=media).read()
     raise_faults(rows.faults)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kinesweep.core.errors import InputError
-from kinesweep.core.media import Footage, holds_pictures, is_video
+from kinesweep.core.media import VIDEOS, Footage, holds_pictures, is_video
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.recipe.video import VideoFeaturesConfig
 from kinesweep.core.units import Span
@@ -28,6 +28,8 @@ def open_raw(recipe: Recipe, file: Path, span: Span, pose: Path | None = None) -
         InputError: a span of features that is not all of them, or a video without its poses.
     """
     source = recipe.corpora[0]
+    if file.suffix.lower() in _OTHERS[source.kind]:
+        raise InputError(f"`{file}`: this model translates {kind_of_raw(recipe)}")
     if source.kind == "pose_tsv":
         return read_pose(file, span, source.person)
     if source.kind == "video_tsv":
@@ -81,6 +83,12 @@ _WORDS = {
     "video_tsv": "videos",
     "feature_manifest": f"`{FEATURE_SUFFIX}` files",
 }
+_OTHERS: dict[str, tuple[str, ...]] = {
+    "pose_tsv": (FEATURE_SUFFIX, *VIDEOS),
+    "video_tsv": (FEATURE_SUFFIX, POSE_SUFFIX),
+    "feature_manifest": (POSE_SUFFIX, *VIDEOS),
+}
+"""Kind of the corpus → files that are of another kind for sure."""
 _SENT = {
     "pose_tsv": ("pose", POSE_SUFFIX),
     "video_tsv": ("video", ".mp4"),

@@ -133,7 +133,9 @@ class Bundle:
             found = step.compute(open_raw(self.loaded.recipe, file, span, pose))
             x_TD = to_store(found.x_TD, known["store_dtype"])
         except ClipError as error:
-            raise ClipError(f"`{file}`: {error}", error.reason) from None
+            text = str(error)
+            named = text if str(file) in text else f"`{file}`: {text}"
+            raise ClipError(named, error.reason) from None
         stream = StreamSchema.from_json(known["streams"][step.stream])
         if x_TD.shape[1] != stream.width:
             raise BundleError(

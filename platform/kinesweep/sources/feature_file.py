@@ -14,6 +14,8 @@ from kinesweep.core.errors import ClipError
 from kinesweep.sources.contract import GivenFeatures
 
 FEATURE_SUFFIX = ".pt"
+_OURS = "the checksum"
+"""What our own words begin with; PyTorch's advise to run the file's code."""
 
 
 def read_features(path: Path, rate_hz: float, length: float | None = None) -> GivenFeatures:
@@ -53,8 +55,8 @@ def _read_tensor(path: Path) -> torch.Tensor:
         _check_sums(path)
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes make its parsers fail in every way there is
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ClipError(f"`{path}` cannot be read as a tensor: {said}", "unreadable") from None
+        why = str(error) if str(error).startswith(_OURS) else "damaged, or no tensor of PyTorch's"
+        raise ClipError(f"`{path}` cannot be read as a tensor: {why}", "unreadable") from None
     if not isinstance(loaded, torch.Tensor) or loaded.layout != torch.strided:
         held = type(loaded).__name__
         raise ClipError(f"`{path}` holds a {held}, not a dense tensor", "unreadable")
@@ -72,4 +74,4 @@ def _check_sums(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()
     if damaged is not None:
-        raise ValueError(f"the checksum of `{damaged}` in it is wrong")
+        raise ValueError(f"{_OURS} of `{damaged}` in it is wrong")

@@ -113,7 +113,8 @@ def _tables_of(config: SourceConfig) -> TsvSource:
     """
     source = build_source(config)
     if not isinstance(source, TsvSource):
-        raise InputError(f"a source of kind {config.kind} has no tables that could be split")
+        what = "several corpora are" if config.kind == "corpora" else f"`{config.kind}` is"
+        raise InputError(f"only a corpus of one TSV a split can be split; {what} not such a one")
     return source
 
 

@@ -158,7 +158,7 @@ class _Watcher:
             count_attempt(self._computer.folder, name, f"windows of {piece.text}")
             seen = self._see(table["pixels"][0].as_buffer(), row["kept"])
         row |= {"seen": seen.tobytes(), "shape": list(seen.shape), "device": self._device}
-        row |= {"busy_s": time.perf_counter() - began}
+        row |= {"busy_s": time.perf_counter() - began, "ended_s": time.time()}
         return pa.Table.from_pylist([row])
 
     def _see(self, pixels: pa.Buffer, kept: list[int]) -> NDArray[np.float32]:
@@ -217,7 +217,7 @@ def _seen(
         for row in batch.to_pylist():
             piece = pieces[row["piece"]]
             if row["owners"]:
-                meter.watched(len(row["owners"]), row["device"], row["busy_s"])
+                meter.watched(len(row["owners"]), row["device"], row["busy_s"], row["ended_s"])
             take(seen, row)
             if row["ended"]:
                 meter.ended(len(piece.entries))

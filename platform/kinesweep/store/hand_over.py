@@ -56,6 +56,7 @@ class HandOver:
     Attributes:
         stream: whose features.
         width: D.
+        rate_hz: of them, as a source that reads them back must be told; None: clips differ.
         clips: split → rows of its manifest.
         epochs: epoch → files of train; fewer than rows where the store lacks copies.
         references_left: texts beyond the first of their clip, which the layout has no place for.
@@ -63,6 +64,7 @@ class HandOver:
 
     stream: str
     width: int
+    rate_hz: float | None
     clips: dict[str, int]
     epochs: dict[int, int]
     references_left: int
@@ -99,7 +101,8 @@ def hand_over(
         rows["train"] = [varied(row, epoch, variation.count) for row in rows["train"]]
     check_rows(rows)
     _make_room(out, overwrite)
-    note = {"store": store.fingerprint, "stream": chosen}
+    rate_hz = store.schema.streams[chosen].rate_hz
+    note = {"store": store.fingerprint, "stream": chosen, "rate_hz": rate_hz}
     write_durably(out / NOTE, f"{json.dumps(note, indent=1)}\n".encode())
     done, total = 0, sum(map(len, rows.values()))
     for split, own in rows.items():
@@ -115,6 +118,7 @@ def hand_over(
     return HandOver(
         stream=chosen,
         width=store.schema.streams[chosen].width,
+        rate_hz=store.schema.streams[chosen].rate_hz,
         clips={split: len(own) for split, own in rows.items()},
         epochs=dict(Counter(c.epoch for row in rows.get("train", ()) for c in row.copies)),
         references_left=sum(max(0, len(row.texts) - 1) for own in rows.values() for row in own),

@@ -7,7 +7,7 @@ Shapes: K moments of a window, D width.
 """
 
 import json
-import time
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -94,7 +94,7 @@ class Meter:
         self._progress = progress
         self._done = self._total = self._windows = 0
         self._busy = dict[str, float]()
-        self._began: float | None = None
+        self._began, self._ended = math.inf, 0.0
 
     def __call__(self, done: int, total: int, note: str = "", /) -> None:
         """Tells of progress; never less than before."""
@@ -106,10 +106,10 @@ class Meter:
         """So many clips in all, some of them there already."""
         self._total, self._done = total, done
 
-    def watched(self, windows: int, device: str, busy_s: float) -> None:
-        """A batch came back; time counts from the first one, which waited for the actors."""
-        if self._began is None:
-            self._began = time.perf_counter() - busy_s
+    def watched(self, windows: int, device: str, busy_s: float, ended_s: float) -> None:
+        """A batch came back, which took so long and ended then (seconds since 1970)."""
+        self._began = min(self._began, ended_s - busy_s)
+        self._ended = max(self._ended, ended_s)
         self._windows += windows
         self._busy[device] = self._busy.get(device, 0.0) + busy_s
 
@@ -120,9 +120,9 @@ class Meter:
     @property
     def note(self) -> str:
         """Windows a second, and the share of time in which each device computed."""
-        if self._began is None:
+        if not self._windows:
             return ""
-        elapsed = max(time.perf_counter() - self._began, 1e-9)
+        elapsed = max(self._ended - self._began, 1e-9)
         shares = {name: busy / elapsed for name, busy in sorted(self._busy.items())}
         devices = ", ".join(
             f"{share:.1f} cpus" if name == CPU else f"gpu {name} {min(share, 1):.0%}"

@@ -17,7 +17,7 @@ from typing import Any
 import ray.train
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from kinesweep.core.errors import CheckpointError, KinesweepError
+from kinesweep.core.errors import CheckpointError, KinesweepError, ResourceError
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.recipe.training import ResourcesConfig
 from kinesweep.core.runlog import NullRunLog, RunLog
@@ -88,7 +88,9 @@ def train_on_ray(spec: RunSpec, open_log: Callable[[], RunLog] = NullRunLog) -> 
 
     Raises:
         KinesweepError: as `train_run`; also when the workers died more than once.
+        ResourceError: the cluster can never hold the workers.
     """
+    check_cluster(spec.recipe.resources)
     trainer = TorchTrainer(
         _worker,
         train_loop_config={"task": Task.of(spec, open_log)},
@@ -112,6 +114,22 @@ def train_on_ray(spec: RunSpec, open_log: Callable[[], RunLog] = NullRunLog) -> 
     if result is None:
         raise CheckpointError(f"the workers ended, but `{spec.folder}` holds no result")
     return result
+
+
+def check_cluster(resources: ResourcesConfig) -> None:
+    """Refuses what Ray would wait for without end.
+
+    Raises:
+        ResourceError: names what is asked for and what there is.
+    """
+    have = ray.cluster_resources()
+    for name, key, each in (("GPU", "gpus", resources.gpus), ("CPU", "cpus", resources.cpus)):
+        asked = each * resources.workers
+        if asked > have.get(name, 0.0):
+            raise ResourceError(
+                f"{resources.workers} workers with {each:g} {name}s each (`resources.{key}`) need"
+                f" {asked:g}, but the cluster has {have.get(name, 0.0):g}"
+            )
 
 
 @contextmanager

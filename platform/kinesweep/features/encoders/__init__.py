@@ -56,6 +56,8 @@ def _folder(name: str) -> Path:
     """Where a saved model lies: a local folder, or the cache of a hub's."""
     if Path(name).is_dir():
         return Path(name)
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise InputError(f"`features.encoder.pretrained` is `{name}`, but there is no such folder")
     try:
         return Path(snapshot_download(name, allow_patterns=list(_WANTED)))
     except (OSError, ValueError, HfHubHTTPError) as error:
