@@ -2,14 +2,15 @@
 
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
-from films import turn_video, write_pictures, write_video
+from films import pictures, turn_video, write_pictures, write_video
 from kinesweep.core.errors import ClipError
 from kinesweep.core.media import Footage
 from kinesweep.core.units import Span
-from kinesweep.sources.film import Film
+from kinesweep.sources.film import Film, VideoError
 from kinesweep.sources.footage import Frames, seconds
 
 
@@ -32,11 +33,27 @@ def test_frames_are_scaled_and_cut_to_the_middle_square(tmp_path: Path) -> None:
 
 
 def test_turned_films_are_cut_upright(tmp_path: Path) -> None:
-    path = turn_video(write_video(tmp_path / "a.mp4", count=3))
+    path = turn_video(write_video(tmp_path / "a.mp4", count=12))
     film = Film(path, None, size=24)
     assert (film.width, film.height) == (24, 24)
-    (first, *_), (plain, *_) = list(film), list(Film(write_video(tmp_path / "b.mp4", 3), None, 24))
-    assert np.abs(first.astype(int) - np.rot90(plain, 3)).mean() < 2
+    # In the first frames the block lies beside the middle square, and nothing is to be seen.
+    turned, plain = list(film)[-1], list(Film(write_video(tmp_path / "b.mp4", 12), None, 24))[-1]
+    assert np.ptp(plain) > 200
+    assert np.abs(turned.astype(int) - np.rot90(plain, 3)).mean() < 2
+
+
+@pytest.mark.parametrize("size", [None, 16])
+def test_red_comes_first(tmp_path: Path, size: int | None) -> None:
+    path = tmp_path / "a.png"
+    red = np.full((48, 64, 3), (200, 100, 0), np.uint8)
+    with av.open(str(path), "w", format="image2") as container:
+        stream = container.add_stream("png", rate=1)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "rgb24"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(red, format="rgb24")))
+        container.mux(stream.encode())
+    for source, fps in ((path, None), (tmp_path, 25)):
+        (frame,) = Film(source, fps, size)
+        assert frame[8, 8].tolist() == pytest.approx([200, 100, 0], abs=2)
 
 
 @pytest.mark.parametrize("count", [40, 200])
@@ -51,6 +68,21 @@ def test_a_sought_span_is_the_one_that_is_played_to(tmp_path: Path, count: int) 
         assert seconds(footage) == pytest.approx((last - first) / 25)
 
 
+def test_a_film_that_does_not_begin_at_0_is_sought_by_its_own_beginning(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 512, 48, "yuv420p"
+        for number, picture in enumerate(pictures(100, 512)):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts = 50 + number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    every = list(Film(path, None, size=16))
+    found = list(Frames(Footage(path, Span.from_ms(3200, 3600)), 16))
+    np.testing.assert_array_equal(found, every[80:90])
+
+
 def test_seeking_reads_less(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", 250, width=512)
     film = Film(path, None, start_s=9)
@@ -63,6 +95,8 @@ def test_folders_of_pictures(tmp_path: Path) -> None:
     footage = Footage(folder, Span.from_frames(2, 7), fps=10)
     frames = Frames(footage, 16)
     assert frames.fps == 10 and len(list(frames)) == 5
+    places = [brightest(frame) for frame in Film(folder, 10)]
+    assert places == sorted(places) and len(set(places)) == 12  # 2.png before 10.png
     assert seconds(footage) == 0.5
     with pytest.raises(ClipError) as caught:
         Frames(Footage(folder), 16)
@@ -110,3 +144,16 @@ def test_a_film_that_was_cut_off(tmp_path: Path) -> None:
     with pytest.raises(ClipError) as caught:
         list(Frames(Footage(path), 16))
     assert caught.value.reason == "truncated"
+
+
+def test_a_film_that_ends_before_the_frames_that_it_declares(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", 20)
+    for declared, whole in ((21, True), (22, False)):
+        film = Film(path, None)
+        film.declared = declared
+        if whole:
+            assert len(list(film)) == 20
+            continue
+        with pytest.raises(VideoError, match="ends after 20 of 22 frames") as caught:
+            list(film)
+        assert caught.value.reason == "truncated"

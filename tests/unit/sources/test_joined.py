@@ -3,11 +3,13 @@
 import pickle
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from corpus import tiny_corpus, tiny_recipe
+from kinesweep.batches import stream
 from kinesweep.batches.plan import plan_epoch
 from kinesweep.core.config import validate
 from kinesweep.core.errors import ConfigError, InputError
@@ -90,6 +92,27 @@ def test_training_knows_the_weights(corpora: Path, tmp_path: Path) -> None:
     assert read_recipe(result.folder / "best") == recipe
     assert "one" in recipe_text(recipe.portable()) and str(corpora) not in recipe_text(
         recipe.portable()
+    )
+
+
+def test_a_run_draws_by_the_weights(
+    corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = joined(corpora, tmp_path / "stores", one=3.0, two=2.0)
+    store = extract_locally(recipe)
+    drawn: list[Counter[str]] = []
+
+    def spy(*arguments: Any) -> list[tuple[int, ...]]:
+        batches = plan_epoch(*arguments)
+        corpus = [record.clip.corpus for record in store.records("train")]
+        drawn.append(Counter(corpus[i] for batch in batches for i in batch))
+        return batches
+
+    monkeypatch.setattr(stream, "plan_epoch", spy)
+    train_run(RunSpec(recipe, store.folder, tmp_path / "run"), NullRunLog(), lambda _: True)
+    once = Counter(record.clip.corpus for record in store.records("train"))
+    assert drawn and all(
+        epoch == {"one": 3 * once["one"], "two": 2 * once["two"]} for epoch in drawn
     )
 
 

@@ -19,6 +19,7 @@ from kinesweep.features.windows import Window
 from kinesweep.sources import build_source
 from kinesweep.sources.footage import Frames
 from kinesweep.store.build import extract_locally
+from kinesweep.store.fingerprint import Media, hash_media
 from kinesweep.store.plan import describe_plan
 from vision import SIZE, film_corpus, film_recipe, follow_block, vision_model
 
@@ -126,6 +127,16 @@ def test_windows_beside_others_are_as_alone(models: Path, tmp_path: Path) -> Non
     assert np.abs(np.diff(alone, axis=0)).min(axis=(1, 2)).max() > 1e-3
 
 
+def test_a_model_is_told_which_frames_are_real() -> None:
+    class Told:
+        def __call__(self, pixels_BFHWC: torch.Tensor, kept_B: list[int]) -> torch.Tensor:
+            assert len(pixels_BFHWC) == len(kept_B) == 3
+            return torch.tensor(kept_B, dtype=torch.float32)[:, None, None]
+
+    windows = [Window(np.zeros((4, 2, 2, 3), np.uint8), kept) for kept in (4, 1)]
+    assert see(Told(), windows, 3)[:, 0, 0].tolist() == [4, 1]  # type: ignore[arg-type]
+
+
 def test_only_what_changed_is_computed_again(models: Path, tmp_path: Path) -> None:
     corpus = film_corpus(tmp_path / "corpus", train=3, validation=1)
     recipe = film_recipe(corpus, models / "dinov2", tmp_path / "stores")
@@ -157,6 +168,44 @@ def test_other_weights_are_other_features(models: Path, tmp_path: Path) -> None:
     )
     assert not describe_plan(moved).exists
     assert extract_locally(moved).fingerprint != first.fingerprint
+
+
+def test_what_decides_over_the_numbers_is_in_their_name(tmp_path: Path) -> None:
+    model = vision_model(tmp_path / "dinov2", "dinov2")
+
+    def name(**changes: object) -> str:
+        features = {
+            "encoder": {"kind": "hf_vision", "pretrained": str(model)} | changes.pop("of", {})
+        }
+        own = film_recipe(tmp_path, model, tmp_path, features=features | changes)
+        return VideoFeatures(own.features).fingerprint  # type: ignore[arg-type]
+
+    plain = name()
+    assert name(gpus=1, actors=3, stream="film") == plain
+    windows = {"num_frames": 16, "stride": 8, "overlap": "average"}
+    others = [name(of={"pool": "first"}), name(precision="bf16"), name(windows=windows)]
+    said = model / "preprocessor_config.json"
+    said.write_text(said.read_text().replace("0.5", "0.6"))
+    assert len({plain, *others, name()}) == 5
+
+
+def test_a_folder_of_pictures_is_its_pictures_and_their_order(tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "a", 3)
+
+    def found(path: Path) -> str:
+        media = hash_media([path])[path]
+        assert isinstance(media, Media)
+        return media.sha256
+
+    plain = found(folder)
+    (folder / "note.txt").write_text("no picture")
+    assert found(folder.rename(tmp_path / "b")) == plain
+    folder = tmp_path / "b"
+    first, second = (folder / f"{number}.png" for number in (1, 2))
+    second.rename(folder / "10.png")  # now shown after 3, though sorted as text before it
+    moved = found(folder)
+    (folder / "10.png").write_bytes(first.read_bytes())
+    assert len({plain, moved, found(folder)}) == 3
 
 
 def test_bad_films_are_counted_with_their_reasons(models: Path, tmp_path: Path) -> None:
