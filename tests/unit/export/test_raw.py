@@ -33,7 +33,6 @@ def test_features_are_whole_or_an_error(tmp_path: Path) -> None:
             open_raw(recipe, file, span)
 
 
-<<<<<<< HEAD
 def test_crops_need_the_poses_beside_a_video(tmp_path: Path) -> None:
     plain = tiny_recipe(tmp_path, tmp_path).model_dump(mode="json")
     plain["source"] = {"kind": "video_tsv", "train": "train.tsv", "poses": str(tmp_path / "far")}
@@ -48,7 +47,8 @@ def test_crops_need_the_poses_beside_a_video(tmp_path: Path) -> None:
     assert open_raw(recipe, video, Span()) == Footage(video, pose=pose)
     other = tmp_path / "other.pose"
     assert open_raw(recipe, video, Span(), other) == Footage(video, pose=other)
-=======
+
+
 def test_a_film_has_its_span_and_a_folder_the_recipes_rate(tmp_path: Path) -> None:
     plain = film_recipe(tmp_path, tmp_path / "dinov2", tmp_path).model_dump(mode="json")
     plain["source"]["fps"] = 12.5
@@ -57,4 +57,3 @@ def test_a_film_has_its_span_and_a_folder_the_recipes_rate(tmp_path: Path) -> No
     folder.mkdir()
     assert open_raw(recipe, film, span) == Footage(film, span, None)
     assert open_raw(recipe, folder, span) == Footage(folder, span, 12.5)
->>>>>>> ac8b15e ([tests] Catch wrong colours, rotation, masks, weights and names of video features)
