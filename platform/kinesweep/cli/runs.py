@@ -145,7 +145,10 @@ def translate(
     bundle: Annotated[Path, typer.Argument(help="An exported bundle.", show_default=False)],
     inputs: Annotated[
         list[Path],
-        typer.Argument(help="Pose files or videos, folders of them, or a TSV.", show_default=False),
+        typer.Argument(
+            help="What the model was trained on: poses, videos, features; or folders, or a TSV.",
+            show_default=False,
+        ),
     ],
     json_line: JsonOption = False,
 ) -> None:

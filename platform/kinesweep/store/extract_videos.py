@@ -143,6 +143,8 @@ class _Watcher:
 
     def __init__(self, pieces: Sequence[Piece], computer: Computer) -> None:
         torch.set_num_threads(1)
+        # fp32 means it; cuDNN would round convolutions to 10 bits unasked.
+        torch.backends.cudnn.allow_tf32 = False
         self._pieces, self._computer = pieces, computer
         step = computer.step
         assert isinstance(step, VideoFeatures)
