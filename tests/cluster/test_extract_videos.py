@@ -20,6 +20,7 @@ from kinesweep.store.extract import extract
 from vision import film_corpus, film_recipe, follow_block, vision_model
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,10 @@ from vision import vision_model
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("KINESWEEP_REAL_DATA", ROOT.parent / "shared" / "data")).absolute()
 FILMS = DATA / "how2sign-clips" / "video"
-pytestmark = pytest.mark.skipif(not FILMS.is_dir(), reason=f"no real data in {DATA}")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not FILMS.is_dir(), reason=f"no real data in {DATA}"),
+]
 
 
 def film_table(folder: Path) -> dict[str, str]:
