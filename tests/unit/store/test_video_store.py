@@ -129,6 +129,8 @@ def test_windows_beside_others_are_as_alone(models: Path, tmp_path: Path) -> Non
 
 def test_a_model_is_told_which_frames_are_real() -> None:
     class Told:
+        size = 2
+
         def __call__(self, pixels_BFHWC: torch.Tensor, kept_B: list[int]) -> torch.Tensor:
             assert len(pixels_BFHWC) == len(kept_B) == 3
             return torch.tensor(kept_B, dtype=torch.float32)[:, None, None]
