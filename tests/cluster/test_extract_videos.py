@@ -108,11 +108,13 @@ def test_each_actor_has_its_own_gpu(corpus: Path, tmp_path: Path, cluster: None)
     """In a Ray of its own, with two GPUs that are there by name alone, and three decoders."""
     alone, _ = extracted(corpus, tmp_path / "alone", 1, stride=1)
     script = textwrap.dedent(f"""
-        import sys, ray
+        import ray, ray.data
         from pathlib import Path
         from test_extract_videos import extracted
         asked = dict(num_cpus=3, num_gpus=2, include_dashboard=False)
         ray.init(address="local", log_to_driver=False, **asked)
+        # Both are there before either begins: the first could do it all.
+        ray.data.DataContext.get_current().wait_for_min_actors_s = 120
         corpus, root = Path({str(corpus)!r}), Path({str(tmp_path / "gpu")!r})
         store, notes = extracted(corpus, root, 2, gpus=1, stride=1)
         print([note for note in notes if note][-1])
@@ -120,9 +122,7 @@ def test_each_actor_has_its_own_gpu(corpus: Path, tmp_path: Path, cluster: None)
         print(fingerprint(folder_sha256(store.folder)))
     """)
     (tmp_path / "run.py").write_text(script)
-    environment = {
-        **os.environ,
-    }
+    environment = dict(os.environ)
     paths = [str(ROOT / "platform"), str(ROOT / "tests"), str(ROOT / "tests" / "cluster")]
     environment["PYTHONPATH"] = os.pathsep.join(paths)
     environment.pop("RAY_ADDRESS", None)

@@ -31,7 +31,17 @@ from kinesweep.store.build import compute_here
 from kinesweep.store.compute import ChunkResult, Computer
 from kinesweep.store.plan import Plan
 from kinesweep.store.quiet import calm, quiet
-from kinesweep.store.watched import CLIPS_A_PIECE, CPU, Meter, Piece, Seen, pieces_of, take, written
+from kinesweep.store.watched import (
+    CLIPS_A_PIECE,
+    CPU,
+    Meter,
+    Piece,
+    Seen,
+    note_device,
+    pieces_of,
+    take,
+    written,
+)
 
 _PACK = pa.schema(
     [
@@ -65,7 +75,7 @@ def watch_on_ray(plan: Plan, computer: Computer, meter: Meter) -> Iterator[tuple
         yield from compute_here(plan, computer)
         return
     pieces = pieces_of(plan)
-    meter.begin(plan.survey.num_clips, plan.summary.reuse)
+    meter.begin(plan.survey.num_clips, plan.summary.reuse, computer.folder / "shards")
     with quiet():
         answers = _seen(_dataset(pieces, computer, share), pieces, meter)
         yield from written(plan, computer, answers)
@@ -150,6 +160,7 @@ class _Watcher:
         assert isinstance(step, VideoFeatures)
         self._step, self._encoder = step, step.encoder()
         self._device = ",".join(map(str, ray.get_gpu_ids())) or CPU
+        note_device(computer.folder / "shards", self._device)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         (row,) = table.drop_columns(["pixels"]).to_pylist()

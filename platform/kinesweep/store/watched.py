@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ CLIPS_A_PIECE = 8
 """Clips that a decoder takes at a time; what a dead one has begun is decoded again."""
 CPU = "cpu"
 """What a watcher without a GPU calls its device."""
+_DEVICE = ".device-"
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,17 @@ def pieces_of(plan: Plan) -> list[Piece]:
     return found
 
 
+def note_device(folder: Path, device: str) -> None:
+    """A watcher says where it runs, also if there will be no work for it."""
+    folder.mkdir(exist_ok=True)
+    (folder / f"{_DEVICE}{device}").touch()
+
+
+def noted_devices(folder: Path) -> set[str]:
+    """Devices that watchers run on."""
+    return {path.name.removeprefix(_DEVICE) for path in folder.glob(f"{_DEVICE}*")}
+
+
 class Meter:
     """What is told while videos are watched: clips, windows a second, how busy the devices are.
 
@@ -95,6 +108,7 @@ class Meter:
         self._done = self._total = self._windows = 0
         self._busy = dict[str, float]()
         self._began, self._ended = math.inf, 0.0
+        self._folder: Path | None = None
 
     def __call__(self, done: int, total: int, note: str = "", /) -> None:
         """Tells of progress; never less than before."""
@@ -102,9 +116,9 @@ class Meter:
         if self._progress is not None:
             self._progress(self._done, total, note or self.note)
 
-    def begin(self, total: int, done: int) -> None:
-        """So many clips in all, some of them there already."""
-        self._total, self._done = total, done
+    def begin(self, total: int, done: int, folder: Path) -> None:
+        """So many clips in all, some of them there already; in `folder` watchers note themselves."""
+        self._total, self._done, self._folder = total, done, folder
 
     def watched(self, windows: int, device: str, busy_s: float, ended_s: float) -> None:
         """A batch came back, which took so long and ended then (seconds since 1970)."""
@@ -123,7 +137,9 @@ class Meter:
         if not self._windows:
             return ""
         elapsed = max(self._ended - self._began, 1e-9)
-        shares = {name: busy / elapsed for name, busy in sorted(self._busy.items())}
+        idle = set() if self._folder is None else noted_devices(self._folder)
+        names = sorted({*self._busy, *idle})
+        shares = {name: self._busy.get(name, 0.0) / elapsed for name in names}
         devices = ", ".join(
             f"{share:.1f} cpus" if name == CPU else f"gpu {name} {min(share, 1):.0%}"
             for name, share in shares.items()
