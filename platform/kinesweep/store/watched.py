@@ -117,7 +117,7 @@ class Meter:
             self._progress(self._done, total, note or self.note)
 
     def begin(self, total: int, done: int, folder: Path) -> None:
-        """So many clips in all, some of them there already; in `folder` watchers note themselves."""
+        """So many clips in all, some of them done; watchers note themselves in `folder`."""
         self._total, self._done, self._folder = total, done, folder
 
     def watched(self, windows: int, device: str, busy_s: float, ended_s: float) -> None:
