@@ -1,6 +1,7 @@
 """Clips to a `Batch`: the one place where features and tokens are padded.
 
-Shapes: B clips, T frames, D width, P prompt tokens, L target tokens, F forced tokens.
+Shapes: B clips, T frames, D width, P prompt tokens, A tokens after the frames, L target tokens, F
+forced tokens.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,11 +25,13 @@ class Tokens:
         prompt: before the frames.
         forced: decoder prompt alone.
         labels: decoder prompt, text, end of sentence.
+        after: behind the frames.
     """
 
     prompt: tuple[int, ...]
     forced: tuple[int, ...]
     labels: tuple[int, ...]
+    after: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, clip: Clip, text: Text, target: str | None = None) -> "Tokens":
@@ -64,6 +67,7 @@ def collate(rows: Sequence[Row], pad_id: int, blank: bool = False) -> Batch:
         if blank:
             streams[name].zero_()
     prompt_ids, prompt_mask = _ids([row.tokens.prompt for row in rows], pad_id)
+    after_ids, after_mask = _ids([row.tokens.after for row in rows], pad_id)
     forced_ids, forced_mask = _ids([row.tokens.forced for row in rows], pad_id)
     labels, _ = _ids([row.tokens.labels for row in rows], IGNORE)
     return Batch(
@@ -72,6 +76,8 @@ def collate(rows: Sequence[Row], pad_id: int, blank: bool = False) -> Batch:
         frame_masks=masks,
         prompt_ids_BP=prompt_ids,
         prompt_mask_BP=prompt_mask,
+        after_ids_BA=after_ids,
+        after_mask_BA=after_mask,
         labels_BL=labels,
         forced_ids_BF=forced_ids,
         forced_mask_BF=forced_mask,

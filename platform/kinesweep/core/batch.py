@@ -1,7 +1,8 @@
 """One padded batch: the only thing that passes between `batches` and `models`.
 
-Shapes: B clips, T frames, D width, P prompt tokens, L target tokens. Everything is padded on the
-right; masks are True on what is real. Labels are already aligned to the decoder's logits: position
+Shapes: B clips, T frames, D width, P prompt tokens, A tokens after the frames, L target tokens.
+Everything is padded on the right; masks are True on what is real. Labels are already aligned to the
+decoder's logits: position
 l of the logits predicts `labels_BL[:, l]`.
 """
 
@@ -26,6 +27,8 @@ class Batch:
         prompt_ids_BP: tokens that precede the frames in the encoder's input, int64 (B, P); P may
             be 0.
         prompt_mask_BP: bool (B, P).
+        after_ids_BA: tokens that follow the frames, int64 (B, A); A may be 0.
+        after_mask_BA: bool (B, A).
         labels_BL: decoder prompt, text, end of sentence; `IGNORE` where padded. int64 (B, L).
         forced_ids_BF: the decoder prompt alone, int64 (B, F); F may be 0.
         forced_mask_BF: bool (B, F).
@@ -36,6 +39,8 @@ class Batch:
     frame_masks: dict[str, Tensor]
     prompt_ids_BP: Tensor
     prompt_mask_BP: Tensor
+    after_ids_BA: Tensor
+    after_mask_BA: Tensor
     labels_BL: Tensor
     forced_ids_BF: Tensor
     forced_mask_BF: Tensor
@@ -76,6 +81,8 @@ class Batch:
             "frame_masks": self.frame_masks,
             "prompt_ids": self.prompt_ids_BP,
             "prompt_mask": self.prompt_mask_BP,
+            "after_ids": self.after_ids_BA,
+            "after_mask": self.after_mask_BA,
         }
 
     def to(self, device: torch.device | str) -> "Batch":
@@ -86,6 +93,8 @@ class Batch:
             frame_masks={name: mask.to(device) for name, mask in self.frame_masks.items()},
             prompt_ids_BP=self.prompt_ids_BP.to(device),
             prompt_mask_BP=self.prompt_mask_BP.to(device),
+            after_ids_BA=self.after_ids_BA.to(device),
+            after_mask_BA=self.after_mask_BA.to(device),
             labels_BL=self.labels_BL.to(device),
             forced_ids_BF=self.forced_ids_BF.to(device),
             forced_mask_BF=self.forced_mask_BF.to(device),

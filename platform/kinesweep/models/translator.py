@@ -84,6 +84,8 @@ class Translator(PreTrainedModel):
         frame_masks: dict[str, Tensor],
         prompt_ids: Tensor | None = None,
         prompt_mask: Tensor | None = None,
+        after_ids: Tensor | None = None,
+        after_mask: Tensor | None = None,
         labels: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
         **_: Any,
@@ -95,6 +97,8 @@ class Translator(PreTrainedModel):
             frame_masks: name → bool (B, T).
             prompt_ids: (B, P), before the frames.
             prompt_mask: bool (B, P).
+            after_ids: (B, A), behind the frames.
+            after_mask: bool (B, A).
             labels: (B, L); `IGNORE` where padded.
             num_items_in_batch: labels of the whole optimiser step, which divide the summed loss;
                 None: the mean over this batch.
@@ -105,7 +109,9 @@ class Translator(PreTrainedModel):
         """
         if labels is None:
             raise InputError("`forward` needs `labels`; call `generate` to translate.")
-        x_BNE, mask_BN = self.joined(streams, frame_masks, prompt_ids, prompt_mask)
+        x_BNE, mask_BN = self.joined(
+            streams, frame_masks, prompt_ids, prompt_mask, after_ids, after_mask
+        )
         logits_BLV = self._kind.logits(self.backbone, x_BNE, mask_BN, labels)
         smoothing = self.config.label_smoothing
         loss = cross_entropy(logits_BLV, labels, smoothing, num_items_in_batch)
@@ -118,6 +124,8 @@ class Translator(PreTrainedModel):
         frame_masks: dict[str, Tensor],
         prompt_ids: Tensor | None = None,
         prompt_mask: Tensor | None = None,
+        after_ids: Tensor | None = None,
+        after_mask: Tensor | None = None,
         forced_ids: Tensor | None = None,
         forced_mask: Tensor | None = None,
         *,
@@ -130,7 +138,9 @@ class Translator(PreTrainedModel):
         Raises:
             InputError: as `forward`.
         """
-        x_BNE, mask_BN = self.joined(streams, frame_masks, prompt_ids, prompt_mask)
+        x_BNE, mask_BN = self.joined(
+            streams, frame_masks, prompt_ids, prompt_mask, after_ids, after_mask
+        )
         decoding = Decoding(
             num_beams=num_beams,
             max_new_tokens=max_new_tokens,
@@ -144,9 +154,7 @@ class Translator(PreTrainedModel):
     @torch.no_grad()
     def token_sums(self, batch: Batch) -> TokenSums:
         """Unsmoothed cross entropy of a batch, right guesses, and its number of scored labels."""
-        x_BNE, mask_BN = self.joined(
-            batch.streams, batch.frame_masks, batch.prompt_ids_BP, batch.prompt_mask_BP
-        )
+        x_BNE, mask_BN = self.joined(**batch.generation_inputs())
         logits_BLV = self._kind.logits(self.backbone, x_BNE, mask_BN, batch.labels_BL)
         return token_sums(logits_BLV, batch.labels_BL)
 
@@ -156,25 +164,30 @@ class Translator(PreTrainedModel):
         frame_masks: dict[str, Tensor],
         prompt_ids: Tensor | None = None,
         prompt_mask: Tensor | None = None,
+        after_ids: Tensor | None = None,
+        after_mask: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """What the language model reads: prompt, frames of each stream, end (unless left out).
+        """What the language model reads: prompt, frames of each stream, what follows them, end.
 
         Returns:
             Vectors (B, N, E) and their mask, bool (B, N).
         """
         self._check_streams(streams)
-        first = next(iter(frame_masks.values()))
-        if prompt_ids is None or prompt_mask is None:
-            prompt_ids = first.new_zeros((first.shape[0], 0), dtype=torch.long)
-            prompt_mask = first[:, :0]
-        eos_B1 = prompt_ids.new_full((first.shape[0], 1), self._vocabulary.eos_id)
-        words_BPE = self._kind.embed(self.backbone, torch.cat([prompt_ids, eos_B1], dim=1))
+        none_B0 = next(iter(frame_masks.values()))[:, :0]
+        prompt_ids, prompt_mask = _or_none(prompt_ids, prompt_mask, none_B0)
+        after_ids, after_mask = _or_none(after_ids, after_mask, none_B0)
+        eos_B1 = prompt_ids.new_full((len(prompt_ids), 1), self._vocabulary.eos_id)
+        ids_BW = torch.cat([prompt_ids, after_ids, eos_B1], dim=1)
+        sizes = [prompt_ids.shape[1], after_ids.shape[1], 1]
+        words = self._kind.embed(self.backbone, ids_BW).split(sizes, dim=1)
+        end_B1 = torch.full_like(eos_B1, self._end_token, dtype=torch.bool)
         frames = [
-            encoder(streams[name].to(words_BPE.dtype), frame_masks[name])
+            encoder(streams[name].to(words[0].dtype), frame_masks[name])
             for name, encoder in self.encoders.items()
         ]
-        end = (words_BPE[:, -1:], torch.full_like(eos_B1, self._end_token, dtype=torch.bool))
-        return splice([(words_BPE[:, :-1], prompt_mask), *frames, end])
+        return splice(
+            [(words[0], prompt_mask), *frames, (words[1], after_mask), (words[2], end_B1)]
+        )
 
     @property
     def input_limit(self) -> int | None:
@@ -261,6 +274,15 @@ def check_model(config: ModelConfig) -> None:
         ConfigError: with dotted paths.
     """
     BACKBONES[config.backbone.kind].check(config.backbone)
+
+
+def _or_none(
+    ids_BP: Tensor | None, mask_BP: Tensor | None, none_B0: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Tokens and their mask, or none of them for each clip."""
+    if ids_BP is None or mask_BP is None:
+        return none_B0.long(), none_B0
+    return ids_BP, mask_BP
 
 
 def _listed(widths: dict[str, int]) -> str:
