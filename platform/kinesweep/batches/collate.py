@@ -12,9 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kinesweep.batches.text import Text
 from kinesweep.core.batch import IGNORE, Batch
-from kinesweep.core.clip import Clip
 
 
 @dataclass(frozen=True)
@@ -32,16 +30,6 @@ class Tokens:
     forced: tuple[int, ...]
     labels: tuple[int, ...]
     after: tuple[int, ...] = ()
-
-    @classmethod
-    def of(cls, clip: Clip, text: Text, target: str | None = None) -> "Tokens":
-        """Tokens of a clip; `target` stands in for its own first text."""
-        said = target if target is not None else (clip.texts[0] if clip.texts else "")
-        return cls(
-            prompt=tuple(text.encode_prompt(clip.encoder_prompt)),
-            forced=tuple(text.encode_prompt(clip.decoder_prompt)),
-            labels=tuple(text.encode_target(clip.decoder_prompt, said)),
-        )
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,16 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from kinesweep.batches.collate import Row, Tokens, collate
+from kinesweep.batches.context import Context, gold
+from kinesweep.batches.examples import Example, Examples
 from kinesweep.batches.limits import num_frames, within
 from kinesweep.batches.plan import DEFAULT_MAX_FRAMES, plan_epoch
+from kinesweep.batches.prompt import Prompter
 from kinesweep.batches.text import Text
 from kinesweep.core.batch import Batch
 from kinesweep.core.errors import InputError
 from kinesweep.core.recipe.data import BatchConfig
-from kinesweep.core.seeds import generator
+from kinesweep.core.recipe.prompt import Asking
 from kinesweep.features.augmentation import build_augmentation
 from kinesweep.store.index import ClipRecord
 from kinesweep.store.reader import Store
@@ -41,17 +44,18 @@ class TrainStream(Dataset[Batch]):
         store: the features.
         text: the tokenizer.
         config: budget, limits, ablation.
-        seed: of the order, of augmentation, and of the ablation's wrong pairs.
+        seed: of the order, of augmentation, of what is asked, and of the ablation's wrong pairs.
         rank: which part of the stream this is; rank r of w gets every w-th batch.
         world: how many ranks there are.
         weights: name of each of several corpora → how often its clips come in an epoch.
+        asking: the words around the frames, and the sentences before them.
 
     Attributes:
         dropped: clips left out by the limits, by reason.
 
     Raises:
         InputError: no clip is left, one does not fit in `batch.max_frames`, or clips cannot be
-            varied as `augmentation` says.
+            varied as `augmentation` says, or asked as `tasks` says.
     """
 
     def __init__(
@@ -63,26 +67,29 @@ class TrainStream(Dataset[Batch]):
         rank: int = 0,
         world: int = 1,
         weights: Mapping[str, float] | None = None,
+        asking: Asking = Asking(),
     ) -> None:
         self._store, self._text, self._config = store, text, config
         self._seed, self._rank, self._world = seed, rank, world
-        self._records, self.dropped = within(store.records("train"), config, "train")
+        listed = store.records("train")
+        kept, self.dropped = within(listed, config, "train")
+        self._examples = Examples(kept, config, asking.prompt, seed)
+        self._records = self._examples.records
+        self._prompter = Prompter(text, asking)
+        self._context, self._said = Context(listed, asking.context), gold(listed)
         self._lengths = [num_frames(record) for record in self._records]
         self._weights = _weights(self._records, weights or {})
         self._check_budget()
         self._varied = build_augmentation(
             config.augmentation, store.schema, seed, max(self._lengths)
         )
-        self._targets = _targets(self._records, config, seed)
         self._tokens: dict[int, Tokens] = {}
         self._epochs: list[int] = [0]
         self._planned = _Epoch(-1, [], [])
 
     def __getitem__(self, position: int) -> Batch:
         epoch, indices = self._place(position)
-        rows = [
-            Row(self._records[i].clip.id, self._features(i, epoch), self._token(i)) for i in indices
-        ]
+        rows = [self._row(i, epoch) for i in indices]
         blank = self._config.ablation == "zeros"
         return collate(rows, self._text.vocabulary.pad_id, blank)
 
@@ -131,16 +138,26 @@ class TrainStream(Dataset[Batch]):
             self._planned = _Epoch(epoch, lengths, batches)
         return self._planned
 
-    def _features(self, index: int, epoch: int) -> Mapping[str, NDArray[np.floating]]:
-        record = self._records[index]
+    def _row(self, index: int, epoch: int) -> Row:
+        record, example = self._records[index], self._examples.of(index, epoch)
+        streams = self._features(record, epoch)
+        if example.backwards:
+            streams = {name: x_TD[::-1] for name, x_TD in streams.items()}
+        return Row(record.clip.id, streams, self._token(index, example))
+
+    def _features(self, record: ClipRecord, epoch: int) -> Mapping[str, NDArray[np.floating]]:
         streams = self._store.features(record)
         return streams if self._varied is None else self._varied(streams, record.clip.id, epoch)
 
-    def _token(self, index: int) -> Tokens:
-        if index not in self._tokens:
-            clip = self._records[index].clip
-            self._tokens[index] = Tokens.of(clip, self._text, self._targets[index])
-        return self._tokens[index]
+    def _token(self, index: int, example: Example) -> Tokens:
+        if index in self._tokens:
+            return self._tokens[index]
+        record = self._records[index]
+        lines = self._context.lines(record, self._said)
+        tokens = self._prompter.tokens(record.clip, example, lines)
+        if not self._examples.vary:
+            self._tokens[index] = tokens
+        return tokens
 
     def _check_budget(self) -> None:
         """Every clip fits in a batch by itself."""
@@ -162,15 +179,3 @@ def _weights(
     """How often each clip comes; None: all of them once, as without weights."""
     found = np.array([weights.get(record.clip.corpus, 1.0) for record in records])
     return None if (found == 1).all() else found
-
-
-def _targets(records: Sequence[ClipRecord], config: BatchConfig, seed: int) -> list[str]:
-    """The text that each clip is trained on: its first, or for `shuffled` that of another clip."""
-    texts = [record.clip.texts[0] if record.clip.texts else "" for record in records]
-    if config.ablation != "shuffled":
-        return texts
-    order = generator(seed, "wrong pairs").permutation(len(texts))
-    wrong = list(texts)
-    for here, there in zip(order, [*order[1:], order[0]], strict=True):
-        wrong[here] = texts[there]
-    return wrong

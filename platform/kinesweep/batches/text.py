@@ -79,8 +79,11 @@ class Text:
         Raises:
             InputError: a tag of the prompt is not in the vocabulary.
         """
-        said = text.lower() if self.lowercase else text
-        return [*self.encode_prompt(prompt), *self._encode(said), self.vocabulary.eos_id]
+        return [*self.encode_prompt(prompt), *self.encode_said(text), self.vocabulary.eos_id]
+
+    def encode_said(self, text: str) -> list[int]:
+        """Tokens of a text as the corpus has it, in lower case where texts are."""
+        return self._encode(text.lower() if self.lowercase else text)
 
     def decode(self, ids: Sequence[int], forced: Sequence[int] = (), truecase: bool = False) -> str:
         """The text of generated tokens, special tokens left out.
@@ -142,7 +145,10 @@ class Text:
 
 
 def build_text(
-    config: TokenizerConfig, records: Sequence[ClipRecord], pretrained: str | None
+    config: TokenizerConfig,
+    records: Sequence[ClipRecord],
+    pretrained: str | None,
+    spoken: Sequence[str] = (),
 ) -> Text:
     """The tokenizer of a run.
 
@@ -153,12 +159,14 @@ def build_text(
         config: trained, given, or that of the pretrained model.
         records: the training split.
         pretrained: folder or hub id of the pretrained model, if there is one.
+        spoken: what else passes through it, such as the recipe's own prompts.
 
     Raises:
         InputError: nothing to train on, a size that is too small, no tokenizer in the folder.
     """
     clips = [record.clip for record in records]
     prompts = [p for clip in clips for p in (clip.encoder_prompt, clip.decoder_prompt) if p]
+    prompts += [words for words in spoken if words]
     texts = [clip.texts[0] for clip in clips if clip.texts]
     truecaser = learn_truecaser(texts) if config.lowercase else None
     if config.kind == "pretrained":

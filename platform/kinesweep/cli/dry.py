@@ -162,7 +162,7 @@ def dry_evaluate(place: Path, split: str, overrides: Sequence[str]) -> Expected:
     recipe = load(Recipe, model / "recipe.yaml", overrides)
     folder = dry_folder(f"{recipe.name}-evaluate")
     loaded = read_model_folder(model)
-    data = EvalSet(store, split, loaded.text, recipe.evaluation, recipe.batch, max_clips=CLIPS)
+    data = EvalSet(store, split, loaded.text, recipe.evaluation, recipe.batch, CLIPS, recipe.asking)
     began = time.perf_counter()
     found = evaluate_batches(loaded.model, data, recipe.generation)
     seconds = time.perf_counter() - began

@@ -25,6 +25,7 @@ class Clip:
         gloss: the glosses, separated by spaces, or empty.
         language: of the text, or empty.
         corpus: name of its corpus, where there are several.
+        keywords: words that are signed, or none.
         row: where the metadata stands, for messages: `train.tsv:12`.
     """
 
@@ -42,6 +43,7 @@ class Clip:
     language: str = ""
     row: str = ""
     corpus: str = ""
+    keywords: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from kinesweep.batches.collate import Row, Tokens, collate
+from kinesweep.batches.evaluation import FixedBatches
+from kinesweep.batches.examples import Example
 from kinesweep.batches.plan import cut
+from kinesweep.batches.prompt import Prompter
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import BundleError, ClipError, KinesweepError
 from kinesweep.core.recipe.data import BatchConfig
@@ -158,7 +161,8 @@ class Bundle:
             encoder_prompt=self.encoder_prompt if encoder_prompt is None else encoder_prompt,
             decoder_prompt=self.decoder_prompt if decoder_prompt is None else decoder_prompt,
         )
-        return Tokens.of(clip, self.loaded.text)
+        prompter = Prompter(self.loaded.text, self.loaded.recipe.asking)
+        return prompter.tokens(clip, Example.translation(clip))
 
     def decode(
         self, clips: Sequence[Streams], prompts: Sequence[Tokens] | None = None
@@ -182,5 +186,6 @@ class Bundle:
             for group in cut(order, lengths, limit)
         ]
         generation = recipe.generation
-        lines = decode(self.loaded.model, text, batches, generation.num_beams, generation)
+        fixed = FixedBatches(batches)
+        lines = decode(self.loaded.model, text, fixed, generation.num_beams, generation)
         return [lines[str(index)] for index in range(len(clips))]

@@ -23,7 +23,9 @@ def decode_ms(loaded: ModelFolder, store: Store) -> float:
     0 where this rank has no clips.
     """
     recipe = loaded.recipe
-    data = EvalSet(store, "validation", loaded.text, recipe.evaluation, recipe.batch, _CLIPS)
+    data = EvalSet(
+        store, "validation", loaded.text, recipe.evaluation, recipe.batch, _CLIPS, recipe.asking
+    )
     num_clips = sum(len(batch.clip_ids) for batch in data.batches)
     loaded.model.eval()
     started = time.perf_counter()

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import torch
 
+from kinesweep.batches.evaluation import FixedBatches
 from kinesweep.batches.text import Text
 from kinesweep.core.batch import Batch
 from kinesweep.core.recipe.training import GenerationConfig
@@ -19,26 +20,38 @@ from kinesweep.training.ranks import gather, rank_and_world
 def decode(
     model: Translator,
     text: Text,
-    batches: Sequence[Batch],
+    batches: FixedBatches,
     num_beams: int,
     generation: GenerationConfig,
 ) -> dict[str, str]:
-    """Sentences of all ranks' batches, clip id → text, on every rank."""
-    own: dict[str, str] = {}
-    for batch in batches:
-        here = batch.to(model.device)
-        ids_BL = model.generate(
-            **here.generation_inputs(),
-            forced_ids=here.forced_ids_BF,
-            forced_mask=here.forced_mask_BF,
-            num_beams=num_beams,
-            max_new_tokens=generation.max_new_tokens,
-            length_penalty=generation.length_penalty,
-        ).tolist()
-        for row, clip_id in enumerate(batch.clip_ids):
-            forced = batch.forced_ids_BF[row][batch.forced_mask_BF[row]].tolist()
-            own[clip_id] = text.decode(ids_BL[row], forced, generation.truecase)
-    return {clip_id: line for part in gather(own) for clip_id, line in part.items()}
+    """Sentences of all ranks' batches, clip id → text, on every rank; wave after wave."""
+    said: dict[str, str] = {}
+    for wave in batches.waves:
+        own: dict[str, str] = {}
+        for index in wave:
+            own |= _sentences(model, text, batches.after(index, said), num_beams, generation)
+        said |= {clip_id: line for part in gather(own) for clip_id, line in part.items()}
+    return said
+
+
+def _sentences(
+    model: Translator, text: Text, batch: Batch, num_beams: int, generation: GenerationConfig
+) -> dict[str, str]:
+    """Sentences of one batch."""
+    here = batch.to(model.device)
+    ids_BL = model.generate(
+        **here.generation_inputs(),
+        forced_ids=here.forced_ids_BF,
+        forced_mask=here.forced_mask_BF,
+        num_beams=num_beams,
+        max_new_tokens=generation.max_new_tokens,
+        length_penalty=generation.length_penalty,
+    ).tolist()
+    found = {}
+    for row, clip_id in enumerate(batch.clip_ids):
+        forced = batch.forced_ids_BF[row][batch.forced_mask_BF[row]].tolist()
+        found[clip_id] = text.decode(ids_BL[row], forced, generation.truecase)
+    return found
 
 
 @torch.no_grad()

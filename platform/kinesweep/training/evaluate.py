@@ -11,20 +11,20 @@ from pathlib import Path
 
 import torch
 
-from kinesweep.batches.evaluation import eval_batches, references
+from kinesweep.batches.evaluation import FixedBatches, eval_batches, references
 from kinesweep.batches.limits import within
 from kinesweep.batches.text import Text
-from kinesweep.core.batch import Batch
-from kinesweep.core.errors import StoreError
+from kinesweep.core.errors import InputError, StoreError
 from kinesweep.core.recipe.data import BatchConfig
 from kinesweep.core.recipe.evaluation import EvaluationConfig, LearnedConfig
+from kinesweep.core.recipe.prompt import Asking, ContextConfig
 from kinesweep.core.recipe.training import GenerationConfig
 from kinesweep.models.translator import Translator
 from kinesweep.store.reader import Store
 from kinesweep.training.decoding import decode, token_scores
 from kinesweep.training.learned import learned_scores
 from kinesweep.training.model_folder import ModelFolder, read_model_folder
-from kinesweep.training.predictions import Prediction
+from kinesweep.training.predictions import Prediction, read_predictions
 from kinesweep.training.ranks import on_first, rank_and_world
 from kinesweep.training.scoring import check_metrics, score
 
@@ -55,9 +55,10 @@ class EvalSet:
         config: frames a batch; protocol and metrics.
         limits: lengths that leave validation out of bounds; never applied to test.
         max_clips: clips at the most, over all ranks.
+        asking: the words around the frames, and the sentences before them.
 
     Raises:
-        InputError: no WordNet where the recipe says.
+        InputError: no WordNet or no predictions where the recipe says.
     """
 
     def __init__(
@@ -68,11 +69,20 @@ class EvalSet:
         config: EvaluationConfig,
         limits: BatchConfig | None = None,
         max_clips: int | None = None,
+        asking: Asking = Asking(),
     ) -> None:
         check_metrics(config)
         rank, world = rank_and_world()
-        self.batches: Sequence[Batch] = eval_batches(
-            store, split, text, config.max_frames, max_clips, limits, rank=rank, world=world
+        self.batches: FixedBatches = eval_batches(
+            store,
+            split,
+            text,
+            config.max_frames,
+            max_clips,
+            limits,
+            rank,
+            world,
+            replace(asking, prepared=_prepared(asking.context, split)),
         )
         self.text = text
         self.config = config
@@ -145,7 +155,7 @@ def evaluate_loaded(
     """`evaluate_model` for a folder that is loaded already."""
     recipe = loaded.recipe
     config = evaluation or recipe.evaluation
-    data = EvalSet(store, split, loaded.text, config, recipe.batch)
+    data = EvalSet(store, split, loaded.text, config, recipe.batch, asking=recipe.asking)
     found = evaluate_batches(loaded.model, data, generation or recipe.generation)
     return _with_learned(found, config, loaded.model.device)
 
@@ -178,6 +188,23 @@ def evaluate_texts(
     scores = score(texts, wanted, evaluation.metrics, treatment, wordnet)
     lines = tuple(Prediction(i, texts[i], wanted[i]) for i in sorted(texts))
     return _with_learned(Evaluation(scores.values, scores.signatures, lines), evaluation, "cpu")
+
+
+def _prepared(context: ContextConfig, split: str) -> dict[str, str]:
+    """Sentences of an earlier run, clip id → text; none where they are not asked for.
+
+    Raises:
+        InputError: there are none for this split.
+    """
+    if context.generation != "prepared" or not context.is_used:
+        return {}
+    path = {str(name): path for name, path in context.predictions.items()}.get(split)
+    if path is None:
+        raise InputError(
+            f"`context.predictions` names no table for the split `{split}`; it names"
+            f" {', '.join(context.predictions)}. Add one, or set `context.generation`."
+        )
+    return {line.clip_id: line.hypothesis for line in read_predictions(Path(path))}
 
 
 def _with_learned(

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from kinesweep.batches.examples import words_spoken
 from kinesweep.batches.limits import within
 from kinesweep.batches.stream import TrainStream
 from kinesweep.batches.text import Text, build_text
@@ -146,7 +147,9 @@ def _build(recipe: Recipe, store: Store) -> _Parts:
     """Tokenizer and model, from pinned seeds."""
     device = pin_process(recipe)
     model = recipe.model
-    text = build_text(model.tokenizer, store.records("train"), model.backbone.pretrained)
+    records = store.records("train")
+    spoken = words_spoken(recipe.prompt, recipe.batch.tasks, records)
+    text = build_text(model.tokenizer, records, model.backbone.pretrained, spoken)
     translator = build_translator(
         model,
         store.schema.widths,
@@ -200,6 +203,7 @@ def _train(
             rank,
             world,
             recipe.weights,
+            recipe.asking,
         ),
         measure=_measure(recipe, parts),
         ears=ears,
@@ -220,7 +224,13 @@ def _measure(recipe: Recipe, parts: _Parts) -> Callable[[Translator], dict[str, 
     """Scores of a model as it is, on the clips of `evaluation.search`."""
     search, config = recipe.evaluation.search, recipe.evaluation
     data = EvalSet(
-        parts.store, "validation", parts.text, config, recipe.batch, max_clips=search.max_clips
+        parts.store,
+        "validation",
+        parts.text,
+        config,
+        recipe.batch,
+        max_clips=search.max_clips,
+        asking=recipe.asking,
     )
 
     def scores(model: Translator) -> dict[str, float]:

@@ -14,7 +14,8 @@ import sentencepiece
 from transformers import M2M100Config, M2M100ForConditionalGeneration, M2M100Tokenizer
 
 from corpus import tiny_recipe
-from kinesweep.batches.collate import Tokens
+from kinesweep.batches.examples import Example
+from kinesweep.batches.prompt import Prompter
 from kinesweep.batches.text import build_text
 from kinesweep.core.clip import Clip
 from kinesweep.core.recipe.model import PretrainedTokenizerConfig
@@ -68,7 +69,7 @@ def test_prompts_and_labels_token_by_token(folder: Path) -> None:
         encoder_prompt="__asl__",
         decoder_prompt="__en__",
     )
-    tokens = Tokens.of(clip, text)
+    tokens = Prompter(text).tokens(clip, Example.translation(clip))
     plain = pieces.convert_tokens_to_ids(pieces.tokenize("the sun shines"))
     assert len(plain) >= 3 and pieces.unk_token_id not in plain
     english = pieces.get_lang_id("en")

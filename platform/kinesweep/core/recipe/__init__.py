@@ -16,6 +16,7 @@ from kinesweep.core.hashing import fingerprint
 from kinesweep.core.recipe.data import BatchConfig, StoreConfig
 from kinesweep.core.recipe.evaluation import EvaluationConfig
 from kinesweep.core.recipe.model import ModelConfig
+from kinesweep.core.recipe.prompt import Asking, ContextConfig, PromptConfig
 from kinesweep.core.recipe.source import (
     FEATURES_OF,
     AnyFeatures,
@@ -51,6 +52,10 @@ class Recipe(Frozen):
     )
     store: StoreConfig = Field(StoreConfig(), description="How features lie on disk.")
     batch: BatchConfig = Field(BatchConfig(), description="How clips become batches.")
+    prompt: PromptConfig = Field(PromptConfig(), description="Words around the frames.")
+    context: ContextConfig = Field(
+        ContextConfig(), description="Sentences of the document that precede a clip."
+    )
     model: ModelConfig = Field(description="Encoder, backbone, tokenizer.")
     training: TrainingConfig = Field(TrainingConfig(), description="How weights are learnt.")
     generation: GenerationConfig = Field(GenerationConfig(), description="How text is decoded.")
@@ -135,6 +140,11 @@ class Recipe(Frozen):
                 " `features.normalize` is none"
             )
         return self
+
+    @property
+    def asking(self) -> Asking:
+        """How clips are asked about."""
+        return Asking(self.prompt, self.context)
 
     @property
     def films(self) -> PoseTsvConfig | None:
@@ -247,6 +257,8 @@ def _places_in(plain: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
     if plain["model"]["tokenizer"]["kind"] == "folder":
         places.append((plain["model"]["tokenizer"], "path"))
     places.append((evaluation, "wordnet"))
+    predictions = plain["context"]["predictions"]
+    places += [(predictions, split) for split in predictions]
     if learned["bertscore"]:
         places.append((learned["bertscore"], "model"))
     return [(part, key) for part, key in places if part[key]]

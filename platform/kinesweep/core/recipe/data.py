@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from kinesweep.core.config import Frozen
 from kinesweep.core.recipe.augmentation import AugmentationConfig
+from kinesweep.core.recipe.prompt import TasksConfig
 
 
 class StoreConfig(Frozen):
@@ -44,6 +45,14 @@ class BatchConfig(Frozen):
     )
     augmentation: AugmentationConfig = Field(
         AugmentationConfig(), description="How training clips are varied, anew in each epoch."
+    )
+    tasks: TasksConfig = Field(
+        TasksConfig(), description="What training clips are asked, anew in each epoch."
+    )
+    paraphrases: Literal["first", "random", "each"] = Field(
+        "first",
+        description="Of a training clip's references: train on the first, on one drawn in each"
+        " epoch, or on each of them once an epoch. All of them count in scores.",
     )
     ablation: Literal["none", "zeros", "shuffled"] = Field(
         "none",
