@@ -1,0 +1,174 @@
+"""What is asked of a clip: tasks in their shares, right answers, the references asked for."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from kinesweep.batches.examples import Example, Examples, words_of, words_spoken
+from kinesweep.batches.prompt import Prompter
+from kinesweep.batches.stream import TrainStream
+from kinesweep.batches.text import build_text
+from kinesweep.core.clip import Clip
+from kinesweep.core.errors import InputError
+from kinesweep.core.recipe.data import BatchConfig
+from kinesweep.core.recipe.model import TrainedTokenizerConfig
+from kinesweep.core.recipe.prompt import Asking, PromptConfig, TasksConfig
+from kinesweep.store.index import ClipRecord
+from records import memory_store
+
+WORDS = ["Rain", "snow", "Wind", "sun", "cloud", "Storm", "frost", "fog"]
+
+
+def record(number: int, *keywords: str, gloss: str = "", texts: int = 1) -> ClipRecord:
+    said = tuple(f"text {number} {variant}" for variant in range(texts))
+    clip = Clip(
+        id=f"c{number}", split="train", media="", texts=said, keywords=keywords, gloss=gloss
+    )
+    return ClipRecord(clip, {"pose": 4})
+
+
+CLIPS = [record(n, WORDS[n % 8], WORDS[(n + 3) % 8].upper()) for n in range(16)]
+
+
+def examples(seed: int = 1, records: list[ClipRecord] = CLIPS, **config: object) -> Examples:
+    plain = {"tasks": config.pop("tasks", {}), **config}
+    return Examples(records, BatchConfig.model_validate(plain), PromptConfig(), seed)
+
+
+def kind(example: Example) -> str:
+    if example.question is None:
+        return "translation"
+    first = example.question.split()[0]
+    return {"Is": "word_present", "Which": "which_words", "Does": "reversed"}[first]
+
+
+MIXED = {"translation": 5, "word_present": 2, "which_words": 2, "reversed": 1}
+
+
+def test_tasks_come_in_their_shares_and_follow_the_seed() -> None:
+    made = examples(tasks=MIXED)
+    drawn = [made.of(index, epoch) for epoch in range(250) for index in range(16)]
+    shares = Counter(map(kind, drawn))
+    for task, weight in MIXED.items():
+        assert abs(shares[task] / len(drawn) - weight / 10) < 0.02, task
+    again = examples(tasks=MIXED)
+    assert [again.of(i, e) for e in range(3) for i in range(16)] == drawn[:48]
+    other = examples(seed=2, tasks=MIXED)
+    assert [other.of(i, e) for e in range(3) for i in range(16)] != drawn[:48]
+
+
+def test_answers_are_right_whatever_the_case() -> None:
+    """A predecessor compared words as written: "RAIN" was not "Rain"."""
+    made = examples(tasks=MIXED)
+    yes = Counter[str]()
+    for epoch in range(60):
+        for index, record_ in enumerate(CLIPS):
+            example = made.of(index, epoch)
+            own = {word.lower() for word in record_.clip.keywords}
+            task = kind(example)
+            if task == "word_present":
+                word = (example.question or "").split('"')[1]
+                assert example.answer == ("yes" if word.lower() in own else "no")
+            if task == "which_words":
+                shown = (example.question or "").partition(": ")[2].rstrip("?").split(", ")
+                assert len(shown) == 4 == len({word.lower() for word in shown})
+                assert example.answer.split(", ") == [w for w in shown if w.lower() in own]
+            if task == "reversed":
+                assert example.backwards == (example.answer == "yes")
+            else:
+                assert not example.backwards
+            yes[f"{task} {example.answer}"] += task in ("word_present", "reversed")
+    for task in ("word_present", "reversed"):
+        both = yes[f"{task} yes"] + yes[f"{task} no"]
+        assert 0.35 < yes[f"{task} yes"] / both < 0.65
+
+
+def test_words_are_keywords_or_else_glosses_once() -> None:
+    assert words_of(record(0, "Rain", "rain", "snow").clip) == ("Rain", "snow")
+    assert words_of(record(0, gloss="REGEN NORD regen").clip) == ("REGEN", "NORD")
+    with pytest.raises(InputError, match=r"name only 0 \(4 are needed\)"):
+        examples(records=[record(0)], tasks={"word_present": 1})
+    assert kind(examples(records=[record(0)], tasks={"reversed": 1}).of(0, 0)) in (
+        "reversed",
+        "translation",
+    )
+
+
+def test_a_clip_without_words_is_translated() -> None:
+    made = examples(records=[*CLIPS, record(99)], tasks={"translation": 1, "which_words": 99})
+    assert {kind(made.of(16, epoch)) for epoch in range(20)} == {"translation"}
+
+
+def test_references_are_first_random_or_each() -> None:
+    records = [record(n, texts=1 + n) for n in range(3)]
+    first = examples(records=records)
+    assert [first.of(i, 0).answer for i in range(3)] == ["text 0 0", "text 1 0", "text 2 0"]
+    each = examples(records=records, paraphrases="each")
+    assert [r.clip.id for r in each.records] == ["c0", "c1", "c1", "c2", "c2", "c2"]
+    assert [each.of(i, 4).answer for i in range(6)] == [
+        text for r in records for text in r.clip.texts
+    ]
+    drawn = examples(records=records, paraphrases="random")
+    seen = Counter(drawn.of(2, epoch).answer for epoch in range(300))
+    assert set(seen) == set(records[2].clip.texts)
+    assert min(seen.values()) > 70
+    assert not first.vary
+    assert not each.vary
+    assert drawn.vary
+
+
+def test_wrong_pairs_stay_wrong_with_paraphrases() -> None:
+    records = [record(n, texts=2) for n in range(6)]
+    for how in ("first", "random", "each"):
+        made = examples(records=records, ablation="shuffled", paraphrases=how)
+        for index, its in enumerate(made.records):
+            answers = {made.of(index, epoch).answer for epoch in range(5)}
+            assert len(answers) == 1
+            assert how == "each" or not answers & set(its.clip.texts)
+
+
+def test_a_task_has_its_words_and_no_forced_language() -> None:
+    clip = Clip(
+        "a", "train", "", texts=("rain",), encoder_prompt="__asl__", decoder_prompt="__en__"
+    )
+    prompt = PromptConfig(question="What is signed?", after="Answer:")
+    tasks = TasksConfig(reversed=1)
+    spoken = words_spoken(prompt, tasks, [])
+    config = TrainedTokenizerConfig(algorithm="word", size=64)
+    text = build_text(config, [ClipRecord(clip, {})], None, spoken)
+    prompter = Prompter(text, Asking(prompt))
+    translation = prompter.tokens(clip, Example.translation(clip))
+    assert text.decode(translation.prompt) == "What is signed?"
+    assert text.tokenizer.convert_ids_to_tokens(translation.prompt)[0] == "__asl__"
+    assert text.decode(translation.after) == "Answer:"
+    assert len(translation.forced) == 1
+    asked = prompter.tokens(clip, Example("yes", prompt.reversed, backwards=True))
+    assert text.decode(asked.prompt) == prompt.reversed
+    assert asked.forced == ()
+    assert text.decode(asked.labels) == "yes"
+    assert text.tokenizer.unk_token_id not in {*asked.prompt, *asked.labels, *translation.after}
+
+
+def test_frames_run_backwards_where_the_answer_says_so() -> None:
+    records = [record(n) for n in range(8)]
+    rising = np.arange(8, dtype=np.float32).reshape(4, 2)
+    held = memory_store(*records, features=lambda _: {"pose": rising})
+    config = BatchConfig.model_validate({"clips": 8, "tasks": {"reversed": 1}})
+    spoken = words_spoken(PromptConfig(), config.tasks, records)
+    text = build_text(TrainedTokenizerConfig(algorithm="word", size=64), records, None, spoken)
+    stream = TrainStream(held, text, config, seed=3)
+    seen = Counter[tuple[bool, str]]()
+    for position in range(6):
+        batch = stream[position]
+        for row in range(8):
+            backwards = bool(batch.streams["pose"][row, 0, 0] > batch.streams["pose"][row, -1, 0])
+            labels = batch.labels_BL[row][batch.labels_BL[row] >= 0].tolist()
+            seen[backwards, text.decode(labels).split()[0]] += 1
+    assert set(seen) == {(True, "yes"), (False, "no"), (False, "text")}
+
+
+def test_prompts_with_wrong_braces_are_refused() -> None:
+    for wrong in ({"word_present": "no word"}, {"which_words": "{word}"}, {"which_words": "{"}):
+        with pytest.raises(ValueError, match="braces"):
+            PromptConfig(**wrong)
