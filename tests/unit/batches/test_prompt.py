@@ -1,0 +1,73 @@
+"""Words around the frames: in their order, in a chat's turns, refused where a template cannot."""
+
+from typing import Any
+
+import pytest
+
+from kinesweep.batches.examples import Example
+from kinesweep.batches.prompt import Prompter
+from kinesweep.batches.text import Text, build_text
+from kinesweep.core.clip import Clip
+from kinesweep.core.errors import InputError
+from kinesweep.core.recipe.model import TrainedTokenizerConfig
+from kinesweep.core.recipe.prompt import Asking, PromptConfig
+from kinesweep.store.index import ClipRecord
+
+CHAT = (
+    "{{ bos_token }}{% for m in messages %}[{{ m.role }}] {{ m.content | trim }}[end]{% endfor %}"
+    "{% if add_generation_prompt %}[assistant]{% endif %}"
+)
+ROLES = ("[user]", "[system]", "[assistant]", "[end]")
+CLIP = Clip("a", "train", "", texts=("rain falls",), encoder_prompt="__asl__")
+WORDS = PromptConfig(
+    system="You translate.", context="Before:", question="What is signed?", after="Answer:"
+)
+
+
+def tokenizer(template: str | None = CHAT) -> Text:
+    config = TrainedTokenizerConfig(algorithm="word", size=64, new_tokens=ROLES)
+    spoken = [WORDS.system, WORDS.context, WORDS.question, WORDS.after, "sun shines"]
+    text = build_text(config, [ClipRecord(CLIP, {})], None, spoken)
+    text.tokenizer.chat_template = template
+    return text
+
+
+def pieces(text: Text, prompt: PromptConfig, *context: str) -> tuple[str, str]:
+    """What stands before and behind the frames."""
+    tokens = Prompter(text, Asking(prompt)).tokens(CLIP, Example.translation(CLIP), context)
+    read: Any = text.tokenizer.convert_ids_to_tokens
+    before, after = (" ".join(read(ids)) for ids in (tokens.prompt, tokens.after))
+    return before.replace("▁", ""), after.replace("▁", "")
+
+
+def test_without_words_only_the_corpus_speaks() -> None:
+    assert pieces(tokenizer(), PromptConfig()) == ("__asl__", "")
+
+
+def test_words_stand_in_their_order() -> None:
+    before, after = pieces(tokenizer(), WORDS, "sun shines", "rain falls")
+    assert before == ("You translate . __asl__ Before : sun shines rain falls What is signed ?")
+    assert after == "Answer :"
+
+
+def test_a_chat_is_one_turn_of_the_user() -> None:
+    chat = WORDS.model_copy(update={"chat": True})
+    before, after = pieces(tokenizer(), chat, "sun shines")
+    assert before == (
+        "<s> [system] You translate . [end] [user] __asl__ Before : sun shines What is signed ?"
+    )
+    assert after == "Answer : [end] [assistant]"
+
+
+@pytest.mark.parametrize(
+    ("template", "error"),
+    [
+        (None, "no chat template"),
+        ("{{ raise_exception('no system here') }}", "refuses these turns: no system here"),
+        ("{% for m in messages %}{{ m.content }}{{ m.content }}{% endfor %}", "just once"),
+        ("[user]", "just once"),
+    ],
+)
+def test_templates_that_cannot(template: str | None, error: str) -> None:
+    with pytest.raises(InputError, match=error):
+        Prompter(tokenizer(template), Asking(WORDS.model_copy(update={"chat": True})))
