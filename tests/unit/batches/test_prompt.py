@@ -14,7 +14,8 @@ from kinesweep.core.recipe.prompt import Asking, PromptConfig
 from kinesweep.store.index import ClipRecord
 
 CHAT = (
-    "{{ bos_token }}{% for m in messages %}[{{ m.role }}] {{ m.content | trim }}[end]{% endfor %}"
+    "{{ bos_token }}{% for m in messages %}"
+    "[{{ m.role }}]{{ ' ' * (m.role == 'system') }}{{ m.content }}[end]{% endfor %}"
     "{% if add_generation_prompt %}[assistant]{% endif %}"
 )
 ROLES = ("[user]", "[system]", "[assistant]", "[end]")
