@@ -34,6 +34,7 @@ from kinesweep.training.checkpoints import (
     run_bytes,
 )
 from kinesweep.training.determinism import pin_process, pin_threads, seed_dropout
+from kinesweep.training.earlier import begin_with
 from kinesweep.training.evaluate import EvalSet, evaluate_batches
 from kinesweep.training.finish import Ending, finish_run, result_of, tidy
 from kinesweep.training.identity import METRICS, RESULT, claim, held, identity_of
@@ -146,7 +147,7 @@ def _train_held(spec: RunSpec, log: RunLog, ears: Ears) -> RunResult:
 def _build(recipe: Recipe, store: Store) -> _Parts:
     """Tokenizer and model, from pinned seeds."""
     device = pin_process(recipe)
-    model = recipe.model
+    model = recipe.staged_model
     records = store.records("train")
     spoken = words_spoken(recipe.prompt, recipe.batch.tasks, records)
     text = build_text(model.tokenizer, records, model.backbone.pretrained, spoken)
@@ -157,6 +158,8 @@ def _build(recipe: Recipe, store: Store) -> _Parts:
         recipe.training.label_smoothing_factor,
         frame_statistics(store) if model.encoder.standardize else None,
     )
+    if model.init_from is not None:
+        begin_with(translator, Path(model.init_from))
     return _Parts(store, text, translator.to(device), device)
 
 

@@ -33,6 +33,7 @@ from kinesweep.core.recipe.training import (
     ResourcesConfig,
     TrainingConfig,
 )
+from kinesweep.core.weights import weights_digest
 
 ESTIMATOR = "{estimator}"
 _FOLDERS = ("root", "videos", "features", "poses")
@@ -80,6 +81,15 @@ class Recipe(Frozen):
     def _case_was_lost(self) -> "Recipe":
         if self.generation.truecase and not self.model.tokenizer.lowercase:
             raise ValueError("`generation.truecase` needs `model.tokenizer.lowercase`")
+        return self
+
+    @model_validator(mode="after")
+    def _stage_has_its_parts(self) -> "Recipe":
+        stage, lora = self.training.stage, self.model.backbone.lora
+        if stage == "lora" and lora is None:
+            raise ValueError("`training.stage: lora` needs `model.backbone.lora`")
+        if stage == "projectors" and "encoder" in self.model.freeze:
+            raise ValueError("`training.stage: projectors` needs them free, not in `model.freeze`")
         return self
 
     @model_validator(mode="after")
@@ -147,6 +157,15 @@ class Recipe(Frozen):
         return Asking(self.prompt, self.context)
 
     @property
+    def staged_model(self) -> ModelConfig:
+        """The part `model` as the stage of training has it."""
+        if self.training.stage != "projectors":
+            return self.model
+        backbone = self.model.backbone.model_copy(update={"lora": None})
+        frozen = tuple(dict.fromkeys([*self.model.freeze, "backbone"]))
+        return self.model.model_copy(update={"backbone": backbone, "freeze": frozen})
+
+    @property
     def films(self) -> PoseTsvConfig | None:
         """The source, where its poses are estimated from videos."""
         source = self.source
@@ -192,8 +211,11 @@ class Recipe(Frozen):
         del plain["training"]["seed"]
         if self.weights:
             plain["weights"] = self.weights
+        start = self.model.init_from
         for part, key in _places_in(plain):
             part[key] = Path(part[key]).name
+        if start is not None:  # folders of runs are called alike, so the weights themselves count
+            plain["model"]["init_from"] = weights_digest(Path(start))
         return fingerprint({"recipe": plain, "store": store_fingerprint})[:12]
 
     def resolved(self, base: Path) -> "Recipe":
@@ -252,6 +274,7 @@ def _places_in(plain: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
     evaluation = plain["evaluation"]
     learned = evaluation["learned"]
     places = [(plain["model"]["backbone"], "pretrained"), (learned, "bleurt")]
+    places.append((plain["model"], "init_from"))
     encoder = plain.get("features", {}).get("encoder", {})
     places += [(encoder, key) for key in ("pretrained", "checkpoint") if key in encoder]
     if plain["model"]["tokenizer"]["kind"] == "folder":

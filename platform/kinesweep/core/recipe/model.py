@@ -220,6 +220,11 @@ class ModelConfig(Frozen):
     end_token: bool = Field(
         True, description="Put the end of a sentence behind the frames, as behind a text."
     )
+    init_from: str | None = Field(
+        None,
+        description="Model folder of an earlier stage (`best` of a run, or a bundle), whose weights"
+        " training begins with; its streams, encoders and language model must be these.",
+    )
     freeze: tuple[ModelPart, ...] = Field(
         (),
         description="Parts whose weights stay as they are; tied weights stay when one of their"

@@ -63,6 +63,11 @@ _SCHEDULE_NEEDS = {
 class TrainingConfig(Frozen):
     """How weights are learnt. Steps are optimiser steps."""
 
+    stage: Literal["all", "projectors", "lora"] = Field(
+        "all",
+        description="`projectors`: the language model stays as it is, without adapters; `lora`:"
+        " its adapters learn too; `all`: whatever `model` leaves free.",
+    )
     learning_rate: float = Field(5e-5, gt=0, description="Peak learning rate.")
     optim: OptimizerName = Field(
         "adamw_torch_fused",

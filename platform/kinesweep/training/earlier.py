@@ -1,0 +1,109 @@
+"""The weights of an earlier stage, with which a run begins.
+
+First projectors learn beside a language model that stays; then they and its adapters. What the
+earlier run trained is taken over whole or not at all: a stream that was renamed, a projector of
+another kind or another language model is refused by name, because a projector that was silently
+random has spoilt results before. Only adapters may be new.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from kinesweep.core.errors import CheckpointError
+from kinesweep.core.weights import weights_of
+from kinesweep.models.adapters import is_of_adapter
+from kinesweep.models.config import KinesweepConfig
+from kinesweep.models.translator import Translator
+
+
+@torch.no_grad()
+def begin_with(model: Translator, folder: Path) -> None:
+    """Copies the weights of an earlier stage into a model that was just built.
+
+    Raises:
+        CheckpointError: they are not those of such a model; what differs is named.
+    """
+    path = weights_of(folder)
+    problems = _other_parts(model.config, KinesweepConfig.from_pretrained(path.parent))
+    ours, theirs = _plain(model.state_dict(keep_vars=True)), _plain(_read(path))
+    if not problems:
+        problems = _misfits(ours, theirs) or _missing(ours, theirs)
+    if problems:
+        more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise CheckpointError(
+            f"`model.init_from` is `{folder}`, but {'; '.join(problems[:5])}{more}. Train the"
+            " earlier stage with the same `model`, or begin without it."
+        )
+    for name, tensor in theirs.items():
+        ours[name].copy_(tensor)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"`{path}` cannot be read: {error}") from None
+
+
+def _other_parts(ours: KinesweepConfig, theirs: KinesweepConfig) -> list[str]:
+    """What differs before any weight is looked at: streams, kinds of encoders, language model."""
+    here, there = ours.widths(), theirs.widths()
+    found = []
+    if here != there:
+        found.append(f"it reads {_listed(there)}, and this model {_listed(here)}")
+    for name in here.keys() & there.keys():
+        mine, other = ours.recipe_part().encoder_of(name), theirs.recipe_part().encoder_of(name)
+        if mine.kind != other.kind:
+            found.append(f"its encoder of `{name}` is `{other.kind}`, not `{mine.kind}`")
+    if None not in (ours.base, theirs.base) and ours.base != theirs.base:
+        found.append(f"its language model is {theirs.base}, not {ours.base}")
+    return found
+
+
+def _misfits(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> list[str]:
+    """Weights of theirs that have no place here."""
+    found = []
+    for name, tensor in theirs.items():
+        if name not in ours:
+            found.append(f"its `{name}` has no place in this model")
+        elif ours[name].shape != tensor.shape:
+            shapes = f"{tuple(tensor.shape)}, not {tuple(ours[name].shape)}"
+            found.append(f"its `{name}` has the shape {shapes}")
+    return found
+
+
+def _missing(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> list[str]:
+    """Weights of ours that theirs should have: all but adapters, and a language model that stayed.
+
+    One that stayed was not saved, and was read from its own folder.
+    """
+    whole = any(_is_language_models(name) for name in theirs)
+    # Tied weights are one tensor under several names, saved under one of them.
+    held = {ours[name].data_ptr() for name in theirs}
+    return [
+        f"it has no `{name}`"
+        for name, tensor in ours.items()
+        if name not in theirs
+        and not is_of_adapter(name)
+        and (whole or not _is_language_models(name))
+        and tensor.data_ptr() not in held
+    ]
+
+
+def _is_language_models(name: str) -> bool:
+    """Whether a weight is the language model's own."""
+    return name.startswith("backbone.") and not is_of_adapter(name)
+
+
+def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors by the names that they have without adapters beside them."""
+    return {name.replace(".base_layer.", "."): tensor for name, tensor in tensors.items()}
+
+
+def _listed(widths: dict[str, int]) -> str:
+    return ", ".join(f"`{name}` ({width})" for name, width in widths.items())
