@@ -14,20 +14,30 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from kinesweep.core.errors import CheckpointError
-from kinesweep.core.weights import weights_of
+from kinesweep.core.weights import weights_digest, weights_of
 from kinesweep.models.adapters import is_of_adapter
 from kinesweep.models.config import KinesweepConfig
 from kinesweep.models.translator import Translator
 
 
 @torch.no_grad()
-def begin_with(model: Translator, folder: Path) -> None:
+def begin_with(model: Translator, folder: Path, sha256: str | None = None) -> None:
     """Copies the weights of an earlier stage into a model that was just built.
+
+    Args:
+        model: gets them.
+        folder: of the earlier stage's best model.
+        sha256: what its weights were when the run was named; None: whatever they are.
 
     Raises:
         CheckpointError: they are not those of such a model; what differs is named.
     """
     path = weights_of(folder)
+    if sha256 is not None and weights_digest(folder) != sha256:
+        raise CheckpointError(
+            f"`model.init_from` is `{folder}`, whose weights are others than when this run was"
+            " begun. Put them back, or begin a new run."
+        )
     problems = _other_parts(model.config, KinesweepConfig.from_pretrained(path.parent))
     ours, theirs = _plain(model.state_dict(keep_vars=True)), _plain(_read(path))
     if not problems:

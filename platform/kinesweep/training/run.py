@@ -159,7 +159,7 @@ def _build(recipe: Recipe, store: Store) -> _Parts:
         frame_statistics(store) if model.encoder.standardize else None,
     )
     if model.init_from is not None:
-        begin_with(translator, Path(model.init_from))
+        begin_with(translator, Path(model.init_from), model.init_sha256)
     return _Parts(store, text, translator.to(device), device)
 
 

@@ -215,11 +215,16 @@ class Recipe(Frozen):
         for part, key in _places_in(plain):
             part[key] = Path(part[key]).name
         if start is not None:  # folders of runs are called alike, so the weights themselves count
-            plain["model"]["init_from"] = weights_digest(Path(start))
+            plain["model"]["init_from"] = self.model.init_sha256 or weights_digest(Path(start))
+            del plain["model"]["init_sha256"]
         return fingerprint({"recipe": plain, "store": store_fingerprint})[:12]
 
     def resolved(self, base: Path) -> "Recipe":
-        """The same recipe with every local path absolute."""
+        """The same recipe with every local path absolute.
+
+        Raises:
+            CheckpointError: `model.init_from` is no model folder.
+        """
         plain: dict[str, Any] = self.model_dump(mode="json")
         for corpus in _corpora_in(plain):
             for key in _PLACES:
@@ -230,6 +235,9 @@ class Recipe(Frozen):
         for part, key in _places_in(plain):
             if (base / part[key]).exists():
                 part[key] = str((base / part[key]).absolute())
+        start = plain["model"]["init_from"]
+        if start is not None and plain["model"]["init_sha256"] is None:
+            plain["model"]["init_sha256"] = weights_digest(Path(start))
         return Recipe.model_validate(plain)
 
     def portable(self) -> "Recipe":

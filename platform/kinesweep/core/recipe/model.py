@@ -225,6 +225,11 @@ class ModelConfig(Frozen):
         description="Model folder of an earlier stage (`best` of a run, or a bundle), whose weights"
         " training begins with; its streams, encoders and language model must be these.",
     )
+    init_sha256: str | None = Field(
+        None,
+        pattern=r"^[0-9a-f]{64}$",
+        description="What those weights must be; noted when a run begins.",
+    )
     freeze: tuple[ModelPart, ...] = Field(
         (),
         description="Parts whose weights stay as they are; tied weights stay when one of their"
