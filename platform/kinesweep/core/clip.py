@@ -25,7 +25,7 @@ class Clip:
         gloss: the glosses, separated by spaces, or empty.
         language: of the text, or empty.
         corpus: name of its corpus, where there are several.
-        keywords: words that are signed, or none.
+        keywords: words that the clip is said to hold; not all corpora have them.
         row: where the metadata stands, for messages: `train.tsv:12`.
     """
 

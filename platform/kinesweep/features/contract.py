@@ -1,4 +1,4 @@
-"""What a feature step must do: turn a clip's media into one array, the same one every time.
+"""What a feature step must do: turn a clip's media into its streams, the same ones every time.
 
 A pure function of the media and the step's configuration: no state, no chance. Its fingerprint
 goes into the store's, so a change of configuration or of code computes the store anew.
@@ -15,7 +15,7 @@ from kinesweep.core.pose import PointLayout
 
 @dataclass(frozen=True)
 class Features:
-    """What was computed of a clip.
+    """One stream of a clip.
 
     Attributes:
         x_TD: float32, finite.
@@ -29,18 +29,18 @@ class Features:
 
 
 class FeatureStep(Protocol):
-    """One stream of features. Implementations pickle."""
+    """One or several streams of features. Implementations pickle."""
 
     @property
-    def stream(self) -> str:
-        """Name of the stream that this makes, for example `pose`."""
+    def streams(self) -> tuple[str, ...]:
+        """Names of the streams that this makes, for example `pose`, in the store's order."""
 
     @property
     def fingerprint(self) -> str:
         """Names the configuration and the version of the code that computes."""
 
-    def compute(self, media: Any) -> Features:
-        """Features of one clip.
+    def compute(self, media: Any) -> dict[str, Features]:
+        """Stream → features of one clip; lengths and rates of its streams may differ.
 
         Args:
             media: what the source of the same recipe reads (`sources.contract.Media`).
@@ -49,8 +49,8 @@ class FeatureStep(Protocol):
             ClipError: with the reason under which the clip is counted.
         """
 
-    def shape(self, media: Any) -> tuple[int, int]:
-        """T and D that `compute` will give, about; for plans, so it must be cheap.
+    def shape(self, media: Any) -> dict[str, tuple[int, int]]:
+        """Stream → T and D that `compute` will give, about; for plans, so it must be cheap.
 
         Raises:
             ClipError: as `compute`, where that shows early.

@@ -36,7 +36,7 @@ class PoseFeatures:
     """
 
     config: PoseFeaturesConfig
-    stream: ClassVar[str] = "pose"
+    streams: ClassVar[tuple[str, ...]] = ("pose",)
 
     @property
     def fingerprint(self) -> str:
@@ -45,16 +45,17 @@ class PoseFeatures:
         config = self.config.model_dump(mode="json", exclude={"estimator"})
         return fingerprint({"config": config, "code": CODE_VERSION})
 
-    def compute(self, media: PoseSequence) -> Features:
+    def compute(self, media: PoseSequence) -> dict[str, Features]:
         """Features of the first person of a sequence, (ceil(T / stride), D).
 
         Raises:
             ClipError: reason `no_people` (no point is found in any frame), `unknown_layout`,
                 `no_shoulders` (never both found, or in one place) or `nan_frames`.
         """
-        return Features(self(media), self.rate_hz(media.fps), self.layout(media.layout))
+        found = Features(self(media), self.rate_hz(media.fps), self.layout(media.layout))
+        return dict.fromkeys(self.streams, found)
 
-    def shape(self, media: PoseSequence) -> tuple[int, int]:
+    def shape(self, media: PoseSequence) -> dict[str, tuple[int, int]]:
         """Frames that are kept, and coordinates of the chosen points.
 
         Raises:
@@ -62,7 +63,7 @@ class PoseFeatures:
         """
         frames, _, _, coordinates = media.points_TPJC.shape
         width = self.layout(media.layout).num_points * coordinates
-        return -(-frames // self.config.stride), width
+        return dict.fromkeys(self.streams, (-(-frames // self.config.stride), width))
 
     def layout(self, layout: PointLayout) -> PointLayout:
         """The chosen points of a file's layout.

@@ -46,9 +46,9 @@ class VideoFeatures:
     config: VideoFeaturesConfig
 
     @property
-    def stream(self) -> str:
-        """As the recipe calls it."""
-        return self.config.stream
+    def streams(self) -> tuple[str, ...]:
+        """One, as the recipe calls it."""
+        return (self.config.stream,)
 
     @property
     def fingerprint(self) -> str:
@@ -92,7 +92,7 @@ class VideoFeatures:
             frames = Frames(footage, size)
         return frames.fps, cut(frames, windows_of(self.config.windows, frames.fps))
 
-    def compute(self, media: Footage) -> Features:
+    def compute(self, media: Footage) -> dict[str, Features]:
         """Features of a stretch of film.
 
         Raises:
@@ -106,9 +106,9 @@ class VideoFeatures:
         for some in groups(windows, self.config.batch):
             seen += list(see(encoder, some, self.config.batch))
             kept = some[-1].kept
-        return Features(seam.join(seen, kept), seam.rate_hz(fps))
+        return {self.config.stream: Features(seam.join(seen, kept), seam.rate_hz(fps))}
 
-    def shape(self, media: Footage) -> tuple[int, int]:
+    def shape(self, media: Footage) -> dict[str, tuple[int, int]]:
         """T by the length that the file claims, and D.
 
         Raises:
@@ -119,7 +119,7 @@ class VideoFeatures:
         rate = self.config.windows.target_fps
         frames = max(1, round(seconds(media) * rate))
         length = self.seam(encoder).length(*count(windows_of(self.config.windows, rate), frames))
-        return length, encoder.width * len(self.config.crops)
+        return {self.config.stream: (length, encoder.width * len(self.config.crops))}
 
 
 def groups(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -45,7 +45,7 @@ def write_imported(out: Path, model: Translator, text: Text, recipe: Recipe, wid
             "person": getattr(recipe.corpora[0], "person", 0),
             "store_dtype": recipe.store.dtype,
             "store_fingerprint": "",
-            "streams": {build_features(recipe.features).stream: stream.to_json()},
+            "streams": dict.fromkeys(build_features(recipe.features).streams, stream.to_json()),
         }
         write_json(beside / FEATURES, facts)
 

@@ -86,7 +86,7 @@ def import_ssvp(
     """
     tensors = _read(path)
     text = _text(recipe, tokenizer, texts)
-    stream = build_features(recipe.features).stream
+    (stream,) = build_features(recipe.features).streams
     found = placed(tensors, _places(tensors, stream), _COMPUTED)
     width = _width(found, stream, path)
     model = _build(recipe, {stream: width}, text.vocabulary)

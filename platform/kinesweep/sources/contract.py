@@ -5,7 +5,7 @@ under a second); reading is the expensive part and happens in any process, so a 
 carries no open files. What is wrong is an error or a counted problem, never a substitute.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.core.clip import Clip, RowProblem
+from kinesweep.core.errors import ClipError
 from kinesweep.core.media import Footage
 from kinesweep.core.pose import PoseSequence
 
@@ -26,8 +27,18 @@ class GivenFeatures:
     rate_hz: float
 
 
-Media = PoseSequence | Footage | GivenFeatures
+GivenStreams = dict[str, GivenFeatures]
+"""Stream → its features, where a corpus brings several; lengths and rates may differ."""
+Media = PoseSequence | Footage | GivenFeatures | GivenStreams
 """What a source reads of a clip; the feature step of the same recipe takes it."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is read of a clip: its hash and size."""
+
+    sha256: str
+    num_bytes: int
 
 
 class Source(Protocol):
@@ -63,6 +74,15 @@ class Source(Protocol):
 
         Raises:
             ClipError: reason `outside_root`, or one that begins with `missing_`.
+        """
+
+    def contents(self, clips: Sequence[Clip]) -> dict[Clip, Content | ClipError]:
+        """Content of clips whose files hold other clips too, or why they cannot be used.
+
+        A clip that is not in the answer is its file and its companions, which the store hashes.
+
+        Args:
+            clips: of any split.
         """
 
     def reading(self) -> dict[str, Any]:

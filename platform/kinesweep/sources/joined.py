@@ -4,14 +4,14 @@ Ids and rows begin with the corpus's name, so that equal ones of two corpora are
 are read by the corpus that a clip is from.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from kinesweep.core.clip import SPLITS, Clip, RowProblem
-from kinesweep.core.errors import InputError
-from kinesweep.sources.contract import Media, Source
+from kinesweep.core.errors import ClipError, InputError
+from kinesweep.sources.contract import Content, Media, Source
 
 
 class JoinedSource:
@@ -69,6 +69,13 @@ class JoinedSource:
             ClipError: as that of its corpus.
         """
         return self._corpora[clip.corpus].companions(clip)
+
+    def contents(self, clips: Sequence[Clip]) -> dict[Clip, Content | ClipError]:
+        """Content of clips whose files hold other clips too."""
+        found: dict[Clip, Content | ClipError] = {}
+        for name, corpus in self._corpora.items():
+            found |= corpus.contents([clip for clip in clips if clip.corpus == name])
+        return found
 
     def reading(self) -> dict[str, Any]:
         """What all read alike; where they do not, each one's own."""

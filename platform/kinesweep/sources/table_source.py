@@ -6,7 +6,7 @@ Media paths stay inside the corpus root. What a row means, and what a clip's med
 subclass's to say.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +14,7 @@ from kinesweep.core.clip import Clip, RowProblem
 from kinesweep.core.errors import ClipError, InputError
 from kinesweep.core.paths import inside
 from kinesweep.core.recipe.source import OneSourceConfig
-from kinesweep.sources.contract import Media
+from kinesweep.sources.contract import Content, Media
 from kinesweep.sources.rows import Rows, duplicate_ids
 from kinesweep.sources.table import raise_faults
 
@@ -122,6 +122,10 @@ class TableSource:
         """None: a clip is its file."""
         return ()
 
+    def contents(self, clips: Sequence[Clip]) -> dict[Clip, Content | ClipError]:
+        """None: a clip is its file, and no other is in there."""
+        return {}
+
     def check(self, progress: Callable[[int, int], None] | None = None) -> list[RowProblem]:
         """Opens every clip; `problems()` and what that brings to light, in the order of the rows.
 
@@ -137,8 +141,12 @@ class TableSource:
                 found.append(RowProblem(clip.row, clip.id, error.reason, str(error), clip.split))
             if progress is not None:
                 progress(number, len(rows.clips))
-        names = [self.table_name(split) for split in self._tables]
-        return sorted(found, key=lambda problem: _place(problem.row, names))
+        return sorted(found, key=lambda problem: self.place(problem.row))
+
+    def place(self, row: str) -> tuple[int, int]:
+        """Where a row stands, for sorting: number of its table, and of its line."""
+        name, _, line = row.rpartition(":")
+        return [self.table_name(split) for split in self._tables].index(name), int(line)
 
     def table_name(self, split: str) -> str:
         """How messages call a split's table: its file name, or its path where names repeat."""
@@ -160,27 +168,16 @@ class TableSource:
         together = Rows()
         for rows in tables:
             rows.clips, named = named[: len(rows.clips)], named[len(rows.clips) :]
-            kept, problems = _first(rows, self._max_clips)
+            kept, problems = self._first(rows)
             together.clips += kept
             together.problems += problems
         return together
 
-
-def _first(rows: Rows, most: int | None) -> tuple[list[Clip], list[RowProblem]]:
-    """The first clips of a table, and the problems above the last of them."""
-    if most is None or len(rows.clips) <= most:
-        return rows.clips, rows.problems
-    clips = rows.clips[:most]
-    last = _line(clips[-1].row)
-    return clips, [problem for problem in rows.problems if _line(problem.row) < last]
-
-
-def _line(row: str) -> int:
-    """Line of `train.tsv:12`."""
-    return int(row.rpartition(":")[2])
-
-
-def _place(row: str, names: list[str]) -> tuple[int, int]:
-    """Sorts `train.tsv:12` by table and line."""
-    name, _, line = row.rpartition(":")
-    return names.index(name), int(line)
+    def _first(self, rows: Rows) -> tuple[list[Clip], list[RowProblem]]:
+        """The first clips of a table, and the problems above the last of them."""
+        most = self._max_clips
+        if most is None or len(rows.clips) <= most:
+            return rows.clips, rows.problems
+        clips = rows.clips[:most]
+        last = self.place(clips[-1].row)
+        return clips, [problem for problem in rows.problems if self.place(problem.row) < last]

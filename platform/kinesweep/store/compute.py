@@ -6,7 +6,7 @@ digest was checked; a copy that fails is computed instead. Shapes: T frames, D w
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -56,15 +56,29 @@ class Chunk:
 
 
 @dataclass(frozen=True)
+class StreamStatus:
+    """A stream of a clip that was kept.
+
+    Attributes:
+        frames: T.
+        width: D.
+        rate_hz: frames a second.
+        layout: the points that its values are coordinates of; None: no points.
+    """
+
+    frames: int
+    width: int
+    rate_hz: float
+    layout: PointLayout | None = None
+
+
+@dataclass(frozen=True)
 class ClipStatus:
     """What became of a clip.
 
     Attributes:
         place: its row in the shard; -1 when it was dropped.
-        frames: T.
-        width: D.
-        rate_hz: frames a second.
-        layout: the points that its values are coordinates of; None: no points.
+        streams: name → what it is like; none when it was dropped.
         digest: of its stored features.
         reused: copied from another store.
         reason: why it was dropped, in a word; empty when it was kept.
@@ -72,10 +86,7 @@ class ClipStatus:
     """
 
     place: int
-    frames: int = 0
-    width: int = 0
-    rate_hz: float = 0.0
-    layout: PointLayout | None = None
+    streams: dict[str, StreamStatus] = field(default_factory=dict)
     digest: str = ""
     reused: bool = False
     reason: str = ""
@@ -90,8 +101,10 @@ class ChunkResult:
     shard: FileMark | None
 
 
-Compute = Callable[[Entry], Features]
-"""Gives a clip's features, or raises a `ClipError`."""
+Compute = Callable[[Entry], dict[str, Features]]
+"""Gives a clip's features, all streams, or raises a `ClipError`."""
+Streams = dict[str, NDArray[np.floating]]
+"""Stream → (T, D) as they are stored."""
 
 
 @dataclass(frozen=True)
@@ -111,28 +124,29 @@ class Computer:
             compute: gives a clip's features where they are not copied; default: computed here.
         """
         compute = compute or self.features
-        kept: list[NDArray[np.floating]] = []
+        kept: list[Streams] = []
         statuses = []
         # One object for equal layouts: it crosses to the driver once a chunk, not once a clip.
         layouts: dict[PointLayout | None, PointLayout | None] = {}
         for entry in chunk.entries:
             try:
-                x_TD, rate_hz, layout, reused = self._clip(entry, compute)
+                found, streams, reused = self._clip(entry, compute)
             except ClipError as error:
                 statuses.append(ClipStatus(-1, reason=error.reason, message=str(error)))
                 continue
-            digest = features_digest({self.step.stream: x_TD})
-            frames, width = x_TD.shape
-            layout = layouts.setdefault(layout, layout)
-            status = ClipStatus(len(kept), frames, width, rate_hz, layout, digest, reused)
-            statuses.append(status)
-            kept.append(x_TD)
+            streams = {
+                name: replace(one, layout=layouts.setdefault(one.layout, one.layout))
+                for name, one in streams.items()
+            }
+            statuses.append(ClipStatus(len(kept), streams, features_digest(found), reused))
+            kept.append(found)
         if not kept:
             return ChunkResult(tuple(statuses), None)
-        mark = write_shard(self.folder / chunk.shard, {self.step.stream: kept})
+        columns = {name: [clip[name] for clip in kept] for name in self.step.streams}
+        mark = write_shard(self.folder / chunk.shard, columns)
         return ChunkResult(tuple(statuses), mark)
 
-    def features(self, entry: Entry) -> Features:
+    def features(self, entry: Entry) -> dict[str, Features]:
         """A clip's features, computed from its media.
 
         Raises:
@@ -142,25 +156,58 @@ class Computer:
 
     def _clip(
         self, entry: Entry, compute: Compute
-    ) -> tuple[NDArray[np.floating], float, PointLayout | None, bool]:
-        """A clip's stored features, their rate and points, and whether they were copied."""
-        if entry.earlier is not None:
-            copied = self._copy(entry.earlier)
-            if copied is not None:
-                rate_hz = entry.earlier.record.rates_hz[self.step.stream]
-                known = _opened(entry.earlier.folder).schema.streams[self.step.stream]
-                return copied, rate_hz, known.layout, True
-        found = compute(entry)
-        return to_store(found.x_TD, self.dtype), float(found.rate_hz), found.layout, False
+    ) -> tuple[Streams, dict[str, StreamStatus], bool]:
+        """A clip's stored features, what they are like, and whether they were copied.
 
-    def _copy(self, earlier: Earlier) -> NDArray[np.floating] | None:
+        Raises:
+            ClipError: reason `missing_stream`, or any of `compute`'s.
+        """
+        earlier = entry.earlier
+        copied = self._copy(earlier) if earlier is not None else None
+        if earlier is not None and copied is not None:
+            known, rates_hz = _opened(earlier.folder).schema.streams, earlier.record.rates_hz
+            streams = {
+                name: _status(x_TD, rates_hz[name], known[name].layout)
+                for name, x_TD in copied.items()
+            }
+            return copied, streams, True
+        found = compute(entry)
+        lacking = [name for name in self.step.streams if name not in found]
+        if lacking:
+            raise ClipError(f"there are no features `{'`, `'.join(lacking)}`", "missing_stream")
+        stored = {name: self._stored(name, found[name]) for name in self.step.streams}
+        streams = {
+            name: _status(x_TD, float(found[name].rate_hz), found[name].layout)
+            for name, x_TD in stored.items()
+        }
+        return stored, streams, False
+
+    def _stored(self, name: str, features: Features) -> NDArray[np.floating]:
+        """A stream rounded to the store's type.
+
+        Raises:
+            ClipError: as `to_store`; among several streams it is named.
+        """
+        try:
+            return to_store(features.x_TD, self.dtype)
+        except ClipError as error:
+            which = f"`{name}`: " if len(self.step.streams) > 1 else ""
+            raise ClipError(f"{which}{error}", error.reason) from None
+
+    def _copy(self, earlier: Earlier) -> Streams | None:
         """Features out of another store, or None when they are not what was written there."""
         try:
             found = _opened(earlier.folder).features(earlier.record)
         except (StoreError, ValueError):
             return None
-        intact = features_digest(found) == earlier.record.digest
-        return found[self.step.stream] if intact else None
+        if features_digest(found) != earlier.record.digest:
+            return None
+        return {name: found[name] for name in self.step.streams}
+
+
+def _status(x_TD: NDArray[np.floating], rate_hz: float, layout: PointLayout | None) -> StreamStatus:
+    frames, width = x_TD.shape
+    return StreamStatus(frames, width, rate_hz, layout)
 
 
 @lru_cache(maxsize=4)

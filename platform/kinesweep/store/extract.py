@@ -28,7 +28,7 @@ from kinesweep.core.pose import PointLayout
 from kinesweep.core.recipe import Recipe
 from kinesweep.store.attempts import count_attempt
 from kinesweep.store.build import Announce, Execute, Progress, build_store, compute_here
-from kinesweep.store.compute import Chunk, ChunkResult, ClipStatus, Computer
+from kinesweep.store.compute import Chunk, ChunkResult, ClipStatus, Computer, StreamStatus
 from kinesweep.store.plan import Plan
 from kinesweep.store.quiet import calm, quiet
 from kinesweep.store.reader import Store
@@ -98,8 +98,8 @@ class _ChunkWorker:
             rows += [{"number": number, **mark, **_row(status)} for status in result.statuses]
         table = pa.Table.from_pylist(rows)
         # Some hundred names, the same for every clip of a chunk: they travel once.
-        layouts = table["layout"].combine_chunks().dictionary_encode()
-        return table.set_column(table.schema.get_field_index("layout"), "layout", layouts)
+        layouts = table["layouts"].combine_chunks().dictionary_encode()
+        return table.set_column(table.schema.get_field_index("layouts"), "layouts", layouts)
 
 
 def _dataset(plan: Plan, computer: Computer) -> ray.data.Dataset:
@@ -127,17 +127,29 @@ def _results(rows: list[dict[str, Any]]) -> Iterator[tuple[int, ChunkResult]]:
         by_chunk.setdefault(row.pop("number"), []).append(row)
     for number, own in by_chunk.items():
         marks = [FileMark(row.pop("num_bytes"), row.pop("sha256")) for row in own]
-        statuses = tuple(ClipStatus(**{**row, "layout": _layout(row["layout"])}) for row in own)
+        statuses = tuple(_status(row) for row in own)
         yield number, ChunkResult(statuses, marks[0] if marks[0].sha256 else None)
 
 
 def _row(status: ClipStatus) -> dict[str, Any]:
-    """A status as plain values, its points as text."""
-    named = json.dumps(status.layout.to_json()) if status.layout else ""
-    return {**vars(status), "layout": named}
+    """A status as plain values: its streams as text, and their points as a text of its own."""
+    streams = {name: (s.frames, s.width, s.rate_hz) for name, s in status.streams.items()}
+    layouts = [s.layout.to_json() if s.layout else None for s in status.streams.values()]
+    return {**vars(status), "streams": json.dumps(streams), "layouts": json.dumps(layouts)}
+
+
+def _status(row: dict[str, Any]) -> ClipStatus:
+    """The status of a row."""
+    layouts = _layouts(row.pop("layouts"))
+    known = zip(json.loads(row.pop("streams")).items(), layouts, strict=True)
+    streams = {
+        name: StreamStatus(frames, width, rate_hz, layout)
+        for (name, (frames, width, rate_hz)), layout in known
+    }
+    return ClipStatus(**row, streams=streams)
 
 
 @lru_cache(maxsize=64)
-def _layout(named: str) -> PointLayout | None:
-    """The points of a row."""
-    return PointLayout.from_json(json.loads(named)) if named else None
+def _layouts(named: str) -> tuple[PointLayout | None, ...]:
+    """The points of a row's streams."""
+    return tuple(PointLayout.from_json(one) if one else None for one in json.loads(named))

@@ -50,22 +50,22 @@ def finish(
     kept = [outcome for outcome in outcomes if not outcome[2].reason]
     check_complete(problems, extraction.complete)
     check_dropped(problems, len(kept) + len(problems), extraction.max_dropped_share)
-    stream = extraction.step.stream
-    records = [_record(stream, *outcome) for outcome in kept]
-    splits = _count_splits(plan.survey.clips, records, stream)
+    streams = extraction.step.streams
+    records = [_record(*outcome) for outcome in kept]
+    splits = _count_splits(plan.survey.clips, records, streams)
     check_splits({name: counts["clips"] for name, counts in splits.items()}, problems)
     files = {
         chunk.shard: result.shard
         for chunk, result in zip(plan.chunks, results, strict=True)
         if result.shard is not None
     }
-    files[INDEX] = write_table(folder / INDEX, index_table(records, [stream]))
+    files[INDEX] = write_table(folder / INDEX, index_table(records, streams))
     _remove_strays(folder, files)
     manifest = {
         "format": STORE_FORMAT,
         "fingerprint": plan.survey.fingerprint,
         "tree": plan.survey.tree,
-        "streams": {stream: _stream(kept, extraction.dtype)},
+        "streams": {name: _stream(name, kept, extraction.dtype) for name in streams},
         "splits": splits,
         "dropped": as_manifest(problems),
         "bytes": sum(mark.num_bytes for mark in files.values()),
@@ -86,12 +86,12 @@ def _problems(outcomes: Sequence[Outcome]) -> list[RowProblem]:
     ]
 
 
-def _record(stream: str, chunk: Chunk, entry: Entry, status: ClipStatus) -> ClipRecord:
+def _record(chunk: Chunk, entry: Entry, status: ClipStatus) -> ClipRecord:
     """The index row of a clip that was kept."""
     return ClipRecord(
         clip=entry.clip,
-        lengths={stream: status.frames},
-        rates_hz={stream: status.rate_hz},
+        lengths={name: one.frames for name, one in status.streams.items()},
+        rates_hz={name: one.rate_hz for name, one in status.streams.items()},
         shard=chunk.shard,
         place=status.place,
         key=entry.key,
@@ -100,35 +100,40 @@ def _record(stream: str, chunk: Chunk, entry: Entry, status: ClipStatus) -> Clip
 
 
 def _count_splits(
-    splits: Mapping[str, object], records: Sequence[ClipRecord], stream: str
+    splits: Mapping[str, object], records: Sequence[ClipRecord], streams: Sequence[str]
 ) -> dict[str, Any]:
     """Clips and frames of each split."""
-    counts: dict[str, Any] = {split: {"clips": 0, "frames": {stream: 0}} for split in splits}
+    counts: dict[str, Any] = {
+        split: {"clips": 0, "frames": dict.fromkeys(streams, 0)} for split in splits
+    }
     for record in records:
         counts[record.clip.split]["clips"] += 1
-        counts[record.clip.split]["frames"][stream] += record.lengths[stream]
+        for stream, length in record.lengths.items():
+            counts[record.clip.split]["frames"][stream] += length
     return counts
 
 
-def _stream(kept: Sequence[Outcome], dtype: str) -> dict[str, Any]:
-    """The schema of the stream.
+def _stream(name: str, kept: Sequence[Outcome], dtype: str) -> dict[str, Any]:
+    """The schema of a stream.
 
     Raises:
         StoreError: the clips' widths or points differ.
     """
     first_of: dict[tuple[int, PointLayout | None], Entry] = {}
     for _, entry, status in kept:
-        first_of.setdefault((status.width, status.layout), entry)
+        one = status.streams[name]
+        first_of.setdefault((one.width, one.layout), entry)
     if len(first_of) > 1:
         shown = [f"{width} (`{e.clip.id}`, {e.clip.row})" for (width, _), e in first_of.items()]
         widths = {width for width, _ in first_of}
         what = "features of different widths" if len(widths) > 1 else "points of different names"
+        which = f"`{name}`: " if len(kept[0][2].streams) > 1 else ""
         raise StoreError(
-            f"clips have {what}: {', '.join(shown)}. All clips of a store"
-            " need the same points; choose them with `features.points`, or split the corpus."
+            f"{which}clips have {what}: {', '.join(shown)}. All clips of a store"
+            " need the same; choose points with `features.points`, or split the corpus."
         )
     ((width, layout),) = first_of
-    rates = {status.rate_hz for _, _, status in kept}
+    rates = {status.streams[name].rate_hz for _, _, status in kept}
     rate_hz = rates.pop() if len(rates) == 1 else None
     return StreamSchema(width, rate_hz, dtype, layout).to_json()
 

@@ -50,6 +50,8 @@ def index_table(records: Sequence[ClipRecord], streams: Sequence[str]) -> pa.Tab
     }
     if any(clip.corpus for clip in clips):
         columns["corpus"] = pa.array([clip.corpus for clip in clips], text)
+    if any(clip.keywords for clip in clips):
+        columns["keywords"] = pa.array([list(clip.keywords) for clip in clips], pa.list_(text))
     columns["texts"] = pa.array([list(clip.texts) for clip in clips], pa.list_(text))
     columns["order"] = pa.array([clip.order for clip in clips], number)
     columns["span_start"] = pa.array([clip.span.start for clip in clips], real)
@@ -77,6 +79,7 @@ def _record(row: dict[str, Any], streams: Sequence[str]) -> ClipRecord:
         texts=tuple(row["texts"]),
         order=row["order"],
         corpus=row.get("corpus", ""),
+        keywords=tuple(row.get("keywords", ())),
     )
     return ClipRecord(
         clip=clip,

@@ -157,8 +157,9 @@ def _mean_bytes(extraction: Extraction, clips: Sequence[Clip]) -> float:
     sizes = []
     for clip in clips[::step][:_PROBES]:
         try:
-            frames, width = extraction.step.shape(extraction.source.read(clip))
-            sizes.append(frames * width * np.dtype(extraction.dtype).itemsize)
+            shapes = extraction.step.shape(extraction.source.read(clip)).values()
+            values = sum(frames * width for frames, width in shapes)
+            sizes.append(values * np.dtype(extraction.dtype).itemsize)
         except ClipError:
             # Counted when the clip's turn comes.
             continue

@@ -4,6 +4,7 @@ The survey opens no pose and decodes no video; it lists metadata and hashes cont
 that an unchanged corpus costs.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,9 @@ from kinesweep.core.recipe import Recipe
 from kinesweep.features import build_features
 from kinesweep.features.contract import FeatureStep
 from kinesweep.sources import build_source
-from kinesweep.sources.contract import Source
+from kinesweep.sources.contract import Content, Source
 from kinesweep.store.fingerprint import (
     STORE_FORMAT,
-    Media,
     clip_key,
     hash_media,
     media_of,
@@ -67,8 +67,11 @@ class Extraction:
 
     def key_part(self) -> dict[str, Any]:
         """What a clip's key covers beside its media and span."""
-        step = {"stream": self.step.stream, "features": self.step.fingerprint}
-        return {**step, "dtype": self.dtype, "reading": self.reading}
+        first, *others = self.step.streams
+        # One stream is named as it was when there was never more: stores keep their names.
+        streams = {"streams": [first, *others]} if others else {"stream": first}
+        part = {**streams, "features": self.step.fingerprint}
+        return {**part, "dtype": self.dtype, "reading": self.reading}
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,13 @@ def survey_corpus(extraction: Extraction) -> Survey:
     """
     source = extraction.source
     listed = {split: source.clips(split) for split in source.splits()}
-    files = {clip: _files(source, clip) for clips in listed.values() for clip in clips}
+    inner = source.contents([clip for clips in listed.values() for clip in clips])
+    files = {
+        clip: _files(source, clip)
+        for clips in listed.values()
+        for clip in clips
+        if clip not in inner
+    }
     contents = hash_media(
         path for paths in files.values() if not isinstance(paths, ClipError) for path in paths
     )
@@ -116,9 +125,8 @@ def survey_corpus(extraction: Extraction) -> Survey:
     for split, clips in listed.items():
         usable = []
         for clip in clips:
-            paths = files[clip]
-            media = paths if isinstance(paths, ClipError) else media_of(contents, paths)
-            if isinstance(media, Media):
+            media = inner.get(clip) or _content(files[clip], contents)
+            if isinstance(media, Content):
                 usable.append((clip, clip_key(clip, media.sha256, part), media.num_bytes))
             else:
                 problems.append(RowProblem(clip.row, clip.id, media.reason, str(media), split))
@@ -133,6 +141,13 @@ def _files(source: Source, clip: Clip) -> tuple[Path, ...] | ClipError:
         return source.media_path(clip), *source.companions(clip)
     except ClipError as error:
         return error
+
+
+def _content(
+    files: tuple[Path, ...] | ClipError, contents: Mapping[Path, Content | ClipError]
+) -> Content | ClipError:
+    """A clip's content, or why it cannot be read."""
+    return files if isinstance(files, ClipError) else media_of(contents, files)
 
 
 def _tree(

@@ -22,7 +22,7 @@ from kinesweep.features.contract import Features
 from kinesweep.features.video import VideoFeatures, groups
 from kinesweep.features.windows import Seam
 from kinesweep.store.build import Progress
-from kinesweep.store.compute import ChunkResult, Computer, Entry
+from kinesweep.store.compute import ChunkResult, Compute, Computer, Entry
 from kinesweep.store.plan import Plan
 
 CLIPS_A_PIECE = 8
@@ -167,27 +167,27 @@ def written(
     by_chunk = groupby(answers, key=lambda answer: answer[0].chunk)
     waiting: tuple[int, Any] | None = next(by_chunk, None)
     for number, chunk in enumerate(plan.chunks):
-        known: dict[str, Callable[[], Features]] = {}
+        known: dict[str, Callable[[], dict[str, Features]]] = {}
         if waiting is not None and waiting[0] == number:
             for piece, seen in waiting[1]:
                 known |= {
-                    entry.clip.id: _lazily(seen, place, seam)
+                    entry.clip.id: _lazily(seen, place, seam, step)
                     for place, entry in enumerate(piece.entries)
                 }
             waiting = next(by_chunk, None)
         yield number, computer(chunk, _compute(known, computer))
 
 
-def _lazily(seen: Seen, place: int, seam: Seam) -> Callable[[], Features]:
-    return lambda: seen.features(place, seam)
+def _lazily(
+    seen: Seen, place: int, seam: Seam, step: VideoFeatures
+) -> Callable[[], dict[str, Features]]:
+    return lambda: dict.fromkeys(step.streams, seen.features(place, seam))
 
 
-def _compute(
-    known: dict[str, Callable[[], Features]], computer: Computer
-) -> Callable[[Entry], Features]:
+def _compute(known: dict[str, Callable[[], dict[str, Features]]], computer: Computer) -> Compute:
     """What was watched; a clip whose copy turned out to be damaged is computed here."""
 
-    def compute(entry: Entry) -> Features:
+    def compute(entry: Entry) -> dict[str, Features]:
         found = known.get(entry.clip.id)
         return computer.features(entry) if found is None else found()
 

@@ -174,5 +174,5 @@ def test_fingerprints_name_the_configuration() -> None:
 def test_steps_pickle() -> None:
     step = step_of(stride=2)
     again = pickle.loads(pickle.dumps(step))
-    assert (again.stream, again.fingerprint) == ("pose", step.fingerprint)
+    assert (again.streams, again.fingerprint) == (("pose",), step.fingerprint)
     np.testing.assert_array_equal(again(five_points()), step(five_points()))

@@ -43,6 +43,9 @@ class FakeSource:
     def companions(self, clip):
         return ()
 
+    def contents(self, clips):
+        return {}
+
     def read(self, clip):
         words = self.media_path(clip).read_text().split()
         if words[0] == "broken":
@@ -65,7 +68,7 @@ class FakeSource:
 class FakeStep:
     scale: float = 1.0
     width: int = 6
-    stream: str = "pose"
+    streams: tuple[str, ...] = ("pose",)
 
     @property
     def fingerprint(self):
@@ -74,10 +77,10 @@ class FakeStep:
     def compute(self, pose):
         flat = pose.points_TPJC.reshape(len(pose.points_TPJC), -1)
         x_TD = (flat[:, : self.width] * self.scale).astype(np.float32)
-        return Features(x_TD, pose.fps, pose.layout)
+        return dict.fromkeys(self.streams, Features(x_TD, pose.fps, pose.layout))
 
     def shape(self, pose):
-        return len(pose.points_TPJC), self.width
+        return dict.fromkeys(self.streams, (len(pose.points_TPJC), self.width))
 
 
 def write_media(root, name, words):

@@ -31,7 +31,7 @@ def test_dropped_clips_stand_in_the_manifest_in_order(tmp_path):
     kept = [record.clip.id for record in store.records("train")]
     assert kept == ["train-0", "train-2", "train-3", "train-5"]
     second = store.features(store.records("train")[1])["pose"]
-    expected = FakeStep().compute(source.read(source.listed[2])).x_TD.astype(np.float16)
+    expected = FakeStep().compute(source.read(source.listed[2]))["pose"].x_TD.astype(np.float16)
     np.testing.assert_array_equal(second, expected)
 
 
@@ -162,7 +162,8 @@ def test_clips_of_different_width_are_an_error_that_names_two(tmp_path):
     class Ragged(FakeStep):
         def compute(self, pose):
             found = super().compute(pose)
-            return replace(found, x_TD=found.x_TD[:, : 6 if len(found.x_TD) == 2 else 3])
+            x_TD = found["pose"].x_TD
+            return {"pose": replace(found["pose"], x_TD=x_TD[:, : 6 if len(x_TD) == 2 else 3])}
 
     source = make_corpus(tmp_path, train=2)
     with pytest.raises(StoreError, match=r"6 \(`train-0`, train\.tsv:2\), 3 \(`train-1`"):

@@ -38,7 +38,7 @@ def test_features_come_back_rounded_to_the_stored_type(tmp_path):
             assert record.lengths == {"pose": len(x_TD)}
             assert record.rates_hz == {"pose": 25.0}
             np.testing.assert_array_equal(
-                x_TD, FakeStep().compute(source.read(clip)).x_TD.astype(np.float16)
+                x_TD, FakeStep().compute(source.read(clip))["pose"].x_TD.astype(np.float16)
             )
     verify(store)
 
@@ -48,7 +48,9 @@ def test_float32_keeps_every_bit(tmp_path):
     store = build_store(extraction(source, tmp_path / "stores", dtype="float32"))
     x_TD = store.features(store.records("train")[1])["pose"]
     assert x_TD.dtype == np.float32
-    np.testing.assert_array_equal(x_TD, FakeStep().compute(source.read(source.listed[1])).x_TD)
+    np.testing.assert_array_equal(
+        x_TD, FakeStep().compute(source.read(source.listed[1]))["pose"].x_TD
+    )
 
 
 def test_features_are_views_that_cannot_be_written(tmp_path):
@@ -64,7 +66,7 @@ def test_clips_of_many_shards_are_found(tmp_path):
     store = build_store(extraction(source, tmp_path / "stores"))
     assert len({record.shard for record in store.records("train")}) == 3
     last = store.records("train")[-1]
-    expected = FakeStep().compute(source.read(last.clip)).x_TD.astype(np.float16)
+    expected = FakeStep().compute(source.read(last.clip))["pose"].x_TD.astype(np.float16)
     np.testing.assert_array_equal(store.features(last)["pose"], expected)
 
 

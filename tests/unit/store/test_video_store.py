@@ -17,9 +17,10 @@ from kinesweep.features.encoders import encoder_fingerprint
 from kinesweep.features.video import CODE_VERSION, VideoFeatures, see
 from kinesweep.features.windows import Window
 from kinesweep.sources import build_source
+from kinesweep.sources.contract import Content
 from kinesweep.sources.footage import Frames
 from kinesweep.store.build import extract_locally
-from kinesweep.store.fingerprint import Media, hash_media
+from kinesweep.store.fingerprint import hash_media
 from kinesweep.store.plan import describe_plan
 from vision import SIZE, film_corpus, film_recipe, follow_block, vision_model
 
@@ -43,7 +44,7 @@ def test_a_store_holds_what_the_model_says_of_each_film(
     assert store.schema.widths == {"video": 16}
     step = VideoFeatures(recipe.features)  # type: ignore[arg-type]
     for record in store.records("train"):
-        alone = step.compute(Footage(corpus / record.clip.media)).x_TD
+        alone = step.compute(Footage(corpus / record.clip.media))["video"].x_TD
         np.testing.assert_array_equal(store.features(record)["video"], alone)
     lengths = [record.lengths["video"] for record in store.records("train")]
     frames = [10, 27, 44]
@@ -196,7 +197,7 @@ def test_a_folder_of_pictures_is_its_pictures_and_their_order(tmp_path: Path) ->
 
     def found(path: Path) -> str:
         media = hash_media([path])[path]
-        assert isinstance(media, Media)
+        assert isinstance(media, Content)
         return media.sha256
 
     plain = found(folder)
@@ -259,7 +260,7 @@ def test_bf16_is_near(models: Path, tmp_path: Path) -> None:
     recipe = film_recipe(tmp_path, models / "videomae", tmp_path)
     half = film_recipe(tmp_path, models / "videomae", tmp_path, features={"precision": "bf16"})
     exact, near = (
-        VideoFeatures(own.features).compute(film).x_TD  # type: ignore[arg-type]
+        VideoFeatures(own.features).compute(film)["video"].x_TD  # type: ignore[arg-type]
         for own in (recipe, half)
     )
     assert 0 < np.abs(exact - near).max() < 0.02 * np.abs(exact).max()
