@@ -5,7 +5,7 @@ from typing import Any
 
 from kinesweep.core.recipe.source import FeaturesConfig
 from kinesweep.features.contract import Features, FeatureStep
-from kinesweep.features.given import GivenStep
+from kinesweep.features.given import GivenStep, StreamsStep
 from kinesweep.features.pose import PoseFeatures
 
 __all__ = ["FeatureStep", "Features", "build_features"]
@@ -26,4 +26,5 @@ _STEPS: Mapping[str, Callable[[Any], FeatureStep]] = {
     "pose": PoseFeatures,
     "video": _video,
     "given": GivenStep,
+    "streams": StreamsStep,
 }

@@ -26,8 +26,15 @@ def _manifest(config: Any) -> Source:
     return FeatureManifestSource(config)
 
 
+def _shards(config: Any) -> Source:
+    from kinesweep.sources.h5_shards import H5ShardsSource  # HDF5: only where it is needed
+
+    return H5ShardsSource(config)
+
+
 _SOURCES: Mapping[str, Callable[..., Source]] = {
     "pose_tsv": PoseTsvSource,
     "video_tsv": VideoTsvSource,
     "feature_manifest": _manifest,
+    "h5_shards": _shards,
 }

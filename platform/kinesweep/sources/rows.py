@@ -15,12 +15,14 @@ class Rows:
         problems: rows that are not.
         faults: what is wrong with the tables.
         unnamed: rows of clips that have no `id` of their own.
+        lines: row → its place among all of its table, where rows have no numbers.
     """
 
     clips: list[Clip] = field(default_factory=list)
     problems: list[RowProblem] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     unnamed: set[str] = field(default_factory=set)
+    lines: dict[str, int] = field(default_factory=dict)
 
 
 def duplicate_ids(clips: list[Clip], advice: str) -> list[Fault]:

@@ -52,7 +52,7 @@ def read_table(path: Path, name: str, columns: tuple[str, ...] = ()) -> Table:
     except (OSError, ValueError) as error:
         return _empty(name, f"`{path}` cannot be read: {error}")
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return _empty(name, f"is UTF-16, not UTF-8; {_convert(path, 'utf-16')}")
+        return _empty(name, f"is UTF-16, not UTF-8; {how_to_convert(path, 'utf-16')}")
     lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     texts, faults = _decode(lines, path, name)
     if not any(text and text.strip() for text in texts):
@@ -89,12 +89,14 @@ def _decode(
         except UnicodeDecodeError as error:
             texts.append(None)
             bad = line[error.start]
-            text = f"byte {error.start + 1} (0x{bad:02x}) is not UTF-8; {_convert(path, 'latin1')}"
+            advice = how_to_convert(path, "latin1")
+            text = f"byte {error.start + 1} (0x{bad:02x}) is not UTF-8; {advice}"
             faults.append((f"{name}:{number}", text))
     return texts, tuple(faults)
 
 
-def _convert(path: Path, encoding: str) -> str:
+def how_to_convert(path: Path, encoding: str) -> str:
+    """The command that makes UTF-8 of a file."""
     stem = f"{path.stem}.utf8{path.suffix}"
     kind = "Latin-1" if encoding == "latin1" else encoding.upper()
     return f"if it is {kind}: `iconv -f {encoding} -t utf-8 {path.name} > {stem}`"

@@ -17,6 +17,7 @@ from kinesweep.core.recipe.data import BatchConfig, StoreConfig
 from kinesweep.core.recipe.evaluation import EvaluationConfig
 from kinesweep.core.recipe.model import ModelConfig
 from kinesweep.core.recipe.prompt import Asking, ContextConfig, PromptConfig
+from kinesweep.core.recipe.shards import H5ShardsConfig, StreamsFeaturesConfig, with_streams
 from kinesweep.core.recipe.source import (
     FEATURES_OF,
     AnyFeatures,
@@ -68,6 +69,11 @@ class Recipe(Frozen):
         description="`auto`: MLflow when its server is known (`kinesweep up`), else nothing.",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _all_streams_are_named(cls, plain: Any) -> Any:
+        return with_streams(plain)
+
     @model_validator(mode="after")
     def _best_is_measured(self) -> "Recipe":
         metric = self.training.metric_for_best_model
@@ -106,6 +112,13 @@ class Recipe(Frozen):
             raise ValueError(
                 f"a source of kind {kind} needs `features.kind: {wanted}`, not {self.features.kind}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _streams_are_the_corpus_s(self) -> "Recipe":
+        for corpus in self.corpora:
+            if isinstance(corpus, H5ShardsConfig):
+                corpus.check(self.streams)
         return self
 
     @model_validator(mode="after")
@@ -179,8 +192,13 @@ class Recipe(Frozen):
     @property
     def complete(self) -> tuple[str, ...]:
         """Splits of which no clip may be dropped."""
-        given = ("validation",) if self.features.kind == "given" else ()
+        given = ("validation",) if self.features.kind in ("given", "streams") else ()
         return given if self.store.complete is None else self.store.complete
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The streams of a corpus in shards that are taken, in order; of others none."""
+        return self.features.streams if isinstance(self.features, StreamsFeaturesConfig) else ()
 
     @property
     def weights(self) -> dict[str, float]:
@@ -191,13 +209,15 @@ class Recipe(Frozen):
 
     @property
     def corpus(self) -> SourceConfig:
-        """The source; its root is that of the estimator's poses."""
+        """The source; its root is that of the estimator's poses, its streams those taken."""
         if isinstance(self.source, CorporaConfig):
             rooted = tuple(self._rooted(corpus) for corpus in self.source.corpora)
             return self.source.model_copy(update={"corpora": rooted})
         return self._rooted(self.source)
 
     def _rooted(self, source: OneSourceConfig) -> OneSourceConfig:
+        if isinstance(source, H5ShardsConfig):
+            return source.of(self.streams)
         root, estimator = getattr(source, "root", None), getattr(self.features, "estimator", None)
         if root is None:
             return source
@@ -247,6 +267,8 @@ class Recipe(Frozen):
             corpus |= {split: Path(corpus[split]).name for split in SPLITS if corpus[split]}
             poses = corpus.get("poses")
             corpus |= {key: None for key in _FOLDERS if key in corpus}
+            for stream in corpus.get("streams", ()):
+                stream["folder"] = None
             if poses is not None:  # crops need some folder, of whatever name
                 corpus["poses"] = Path(poses).name or "poses"
         plain["store"]["root"] = None

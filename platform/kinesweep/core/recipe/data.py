@@ -22,8 +22,8 @@ class StoreConfig(Frozen):
     complete: tuple[Literal["train", "validation", "test"], ...] | None = Field(
         None,
         description="Splits of which no listed clip may be dropped, whatever the share; default:"
-        " validation where features are given (`feature_manifest`), else none. Rows without a text"
-        " are no clips, and only counted.",
+        " validation where features are given (`feature_manifest`, `h5_shards`), else none. Rows"
+        " without a text are no clips, and only counted.",
     )
 
 

@@ -7,41 +7,12 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from kinesweep.core.clip import SPLITS
 from kinesweep.core.config import Frozen
+from kinesweep.core.recipe.corpus import CorpusConfig
+from kinesweep.core.recipe.shards import H5ShardsConfig, StreamsFeaturesConfig
 from kinesweep.core.recipe.video import VideoFeaturesConfig
 
 
-class _CorpusConfig(Frozen):
-    """What all corpora have: a table a split."""
-
-    train: str | None = Field(None, description="Table of the training split.")
-    validation: str | None = Field(None, description="Table of the validation split.")
-    test: str | None = Field(None, description="Table of the test split.")
-    max_clips: int | None = Field(
-        None, ge=1, description="Only the first clips of each split; for trying things out."
-    )
-    name: str | None = Field(
-        None, pattern=r"^[\w.-]+$", description="What it is called among several corpora."
-    )
-    weight: float = Field(
-        1.0,
-        gt=0,
-        description="How often each of its clips comes in an epoch, among several corpora; 0.5:"
-        " half of them, others in each epoch.",
-    )
-
-    @model_validator(mode="after")
-    def _some_split(self) -> "_CorpusConfig":
-        if not any(self.splits.values()):
-            raise ValueError("names no split; give at least one of train, validation, test")
-        return self
-
-    @property
-    def splits(self) -> dict[str, str]:
-        """Split → table, for the splits that the corpus has."""
-        return {name: path for name in SPLITS if (path := getattr(self, name))}
-
-
-class TsvConfig(_CorpusConfig):
+class TsvConfig(CorpusConfig):
     """A corpus of media files listed in one tab-separated file a split."""
 
     root: str | None = Field(
@@ -89,7 +60,7 @@ class VideoTsvConfig(TsvConfig):
     )
 
 
-class FeatureManifestConfig(_CorpusConfig):
+class FeatureManifestConfig(CorpusConfig):
     """Features that were computed elsewhere: SSVP-SLT's manifests and trees of `.pt` files."""
 
     kind: Literal["feature_manifest"] = Field(description="Format of the corpus.")
@@ -153,11 +124,12 @@ def _kind(default: str) -> Callable[[object], str]:
     return kind_of
 
 
-OneSourceConfig = PoseTsvConfig | VideoTsvConfig | FeatureManifestConfig
+OneSourceConfig = PoseTsvConfig | VideoTsvConfig | FeatureManifestConfig | H5ShardsConfig
 OneSource = Annotated[
     Annotated[PoseTsvConfig, Tag("pose_tsv")]
     | Annotated[VideoTsvConfig, Tag("video_tsv")]
-    | Annotated[FeatureManifestConfig, Tag("feature_manifest")],
+    | Annotated[FeatureManifestConfig, Tag("feature_manifest")]
+    | Annotated[H5ShardsConfig, Tag("h5_shards")],
     Discriminator(_kind("pose_tsv")),
 ]
 
@@ -199,11 +171,14 @@ def _listed(value: object) -> object:
 
 
 SourceConfig = OneSourceConfig | CorporaConfig
-FeaturesConfig = PoseFeaturesConfig | VideoFeaturesConfig | GivenFeaturesConfig
+FeaturesConfig = (
+    PoseFeaturesConfig | VideoFeaturesConfig | GivenFeaturesConfig | StreamsFeaturesConfig
+)
 AnySource = Annotated[
     Annotated[PoseTsvConfig, Tag("pose_tsv")]
     | Annotated[VideoTsvConfig, Tag("video_tsv")]
     | Annotated[FeatureManifestConfig, Tag("feature_manifest")]
+    | Annotated[H5ShardsConfig, Tag("h5_shards")]
     | Annotated[CorporaConfig, Tag("corpora")],
     Discriminator(_kind("pose_tsv")),
     BeforeValidator(_listed),
@@ -211,8 +186,14 @@ AnySource = Annotated[
 AnyFeatures = Annotated[
     Annotated[PoseFeaturesConfig, Tag("pose")]
     | Annotated[VideoFeaturesConfig, Tag("video")]
-    | Annotated[GivenFeaturesConfig, Tag("given")],
+    | Annotated[GivenFeaturesConfig, Tag("given")]
+    | Annotated[StreamsFeaturesConfig, Tag("streams")],
     Discriminator(_kind("pose")),
 ]
-FEATURES_OF = {"pose_tsv": "pose", "video_tsv": "video", "feature_manifest": "given"}
+FEATURES_OF = {
+    "pose_tsv": "pose",
+    "video_tsv": "video",
+    "feature_manifest": "given",
+    "h5_shards": "streams",
+}
 """Kind of a source → the kind of features that can be computed from it."""
