@@ -17,7 +17,7 @@ from kinesweep.core.recipe import Recipe
 from kinesweep.core.recipe.video import VideoFeaturesConfig
 from kinesweep.export.card import write_card
 from kinesweep.export.flavor import write_flavor
-from kinesweep.export.raw import file_of_raw
+from kinesweep.export.raw import columns_of, file_of_raw
 from kinesweep.features import build_features
 from kinesweep.store import Store
 from kinesweep.training.files import read_json, write_folder, write_json
@@ -84,7 +84,8 @@ def export_bundle(
         write_json(beside / FEATURES, {**loaded.features, **_reading(loaded, store)})
         write_json(beside / GENERATION, _generation(loaded))
         write_card(beside, result, store, title, test, facts)
-        write_flavor(beside, result.weights_sha256, file_of_raw(loaded.recipe)[0])
+        columns = columns_of(loaded.features["streams"]).values()
+        write_flavor(beside, result.weights_sha256, file_of_raw(loaded.recipe)[0], columns)
         _copy_encoder(loaded.recipe, beside / VISION)
         write_json(beside / MANIFEST, {"format": _FORMAT, "files": folder_sha256(beside)})
 

@@ -1,5 +1,6 @@
 """Makes a bundle's folder an MLflow model as well; `served` is what answers."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import yaml
@@ -14,13 +15,16 @@ _OF_THE_DAY = ("utc_time_created", "model_size_bytes")
 """What would make two exports of one run differ."""
 
 
-def write_flavor(folder: Path, weights_sha256: str, file: str = "pose") -> None:
+def write_flavor(
+    folder: Path, weights_sha256: str, file: str = "pose", features: Iterable[str] = ("features",)
+) -> None:
     """Makes a bundle's folder an MLflow model; equal bundles get equal files.
 
     Args:
         folder: the bundle.
         weights_sha256: names the model.
         file: what the column of raw files is called.
+        features: what those of features are called.
     """
     import mlflow.pyfunc
     from mlflow.models import Model
@@ -31,7 +35,7 @@ def write_flavor(folder: Path, weights_sha256: str, file: str = "pose") -> None:
     inputs = Schema(
         [
             ColSpec(DataType.binary, file, required=False),
-            ColSpec(frames, "features", required=False),
+            *(ColSpec(frames, column, required=False) for column in features),
         ]
     )
     signature = ModelSignature(inputs, Schema([ColSpec(DataType.string, "text")]))

@@ -1,6 +1,6 @@
 """Raw files as a bundle's feature step takes them: poses, videos, or features from elsewhere."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from kinesweep.core.errors import InputError
@@ -11,7 +11,9 @@ from kinesweep.core.units import Span
 from kinesweep.sources import read_pose
 from kinesweep.sources.contract import Media
 from kinesweep.sources.feature_file import FEATURE_SUFFIX, read_features
+from kinesweep.sources.h5_shards import read_streams
 from kinesweep.sources.pose_rows import POSE_SUFFIX, pose_of
+from kinesweep.sources.shard_map import SHARD_SUFFIX
 
 
 def open_raw(recipe: Recipe, file: Path, span: Span, pose: Path | None = None) -> Media:
@@ -25,7 +27,8 @@ def open_raw(recipe: Recipe, file: Path, span: Span, pose: Path | None = None) -
 
     Raises:
         ClipError: it cannot be read; it is named.
-        InputError: a span of features that is not all of them, or a video without its poses.
+        InputError: a file of another kind, a span of features that is not all of them, or a video
+            without its poses.
     """
     source = recipe.corpora[0]
     if file.suffix.lower() in _OTHERS[source.kind]:
@@ -35,8 +38,12 @@ def open_raw(recipe: Recipe, file: Path, span: Span, pose: Path | None = None) -
     if source.kind == "video_tsv":
         fps = source.fps if file.is_dir() else None
         return Footage(file, span, fps, pose or _pose_beside(recipe, file))
+    if source.kind == "h5_shards":
+        if not span.whole:
+            raise InputError(_ONLY_ALL.format(file))
+        return read_streams(file, source.of(recipe.streams))
     if span.start is not None or (span.end is not None and span.unit != "frames"):
-        raise InputError(f"`{file}` holds features, of which only all can be translated")
+        raise InputError(_ONLY_ALL.format(file))
     return read_features(file, source.fps, span.end)
 
 
@@ -73,24 +80,37 @@ def file_of_raw(recipe: Recipe) -> tuple[str, str]:
     return _SENT[recipe.corpora[0].kind]
 
 
+def columns_of(streams: Iterable[str]) -> dict[str, str]:
+    """Stream → what its features are called where they are sent as numbers."""
+    first, *others = streams
+    return (
+        {name: f"features_{name}" for name in (first, *others)} if others else {first: "features"}
+    )
+
+
+_ONLY_ALL = "`{}` holds features, of which only all can be translated"
 _MEANT: dict[str, Callable[[Path], bool]] = {
     "pose_tsv": lambda path: path.suffix == POSE_SUFFIX,
     "video_tsv": lambda path: holds_pictures(path) if path.is_dir() else is_video(path.name),
     "feature_manifest": lambda path: path.suffix == FEATURE_SUFFIX,
+    "h5_shards": lambda path: path.suffix == SHARD_SUFFIX,
 }
 _WORDS = {
     "pose_tsv": f"`{POSE_SUFFIX}` files",
     "video_tsv": "videos",
     "feature_manifest": f"`{FEATURE_SUFFIX}` files",
+    "h5_shards": f"`{SHARD_SUFFIX}` files with a data set for each stream",
 }
 _OTHERS: dict[str, tuple[str, ...]] = {
-    "pose_tsv": (FEATURE_SUFFIX, *VIDEOS),
-    "video_tsv": (FEATURE_SUFFIX, POSE_SUFFIX),
-    "feature_manifest": (POSE_SUFFIX, *VIDEOS),
+    "pose_tsv": (FEATURE_SUFFIX, SHARD_SUFFIX, *VIDEOS),
+    "video_tsv": (FEATURE_SUFFIX, SHARD_SUFFIX, POSE_SUFFIX),
+    "feature_manifest": (POSE_SUFFIX, SHARD_SUFFIX, *VIDEOS),
+    "h5_shards": (POSE_SUFFIX, FEATURE_SUFFIX, *VIDEOS),
 }
 """Kind of the corpus → files that are of another kind for sure."""
 _SENT = {
     "pose_tsv": ("pose", POSE_SUFFIX),
     "video_tsv": ("video", ".mp4"),
     "feature_manifest": ("tensor", FEATURE_SUFFIX),
+    "h5_shards": ("shard", SHARD_SUFFIX),
 }

@@ -1,8 +1,9 @@
 """A bundle as MLflow's `python_function`: `mlflow models serve -m BUNDLE` answers over HTTP.
 
 A row is either a file's bytes (base64 in JSON), `pose` or `video` by what the model was trained on,
-or `features`, frames × numbers as `Bundle.features` gives them; the answer is a row `text`. The
-bundle itself is the MLflow model: `MLmodel` in it names this module as the loader.
+or `features`, frames × numbers as `Bundle.features` gives them; a model of several streams takes a
+file of them (`shard`), or `features_{stream}` of each. The answer is a row `text`. The bundle
+itself is the MLflow model: `MLmodel` in it names this module as the loader.
 """
 
 import tempfile
@@ -11,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kinesweep.core.errors import InputError
-from kinesweep.export.raw import file_of_raw
+from kinesweep.export.raw import columns_of, file_of_raw
 from kinesweep.export.translate import Bundle, Streams
 from kinesweep.training.determinism import pin_process
+
+Frames = NDArray[np.floating]
 
 
 def _load_pyfunc(path: str) -> "Served":
@@ -48,13 +52,21 @@ class Served:
     def _features(self, row: Mapping[str, Any], number: int) -> Streams:
         # What a row leaves out is NaN in a data frame, or None.
         name, suffix = file_of_raw(self._bundle.loaded.recipe)
-        content, features = row.get(name), row.get("features")
-        frames = None if features is None or isinstance(features, float) else list(features)
-        if isinstance(content, bytes) and frames is None:
+        content, columns = row.get(name), columns_of(self._bundle.loaded.features["streams"])
+        given = {
+            stream: [list(frame) for frame in row[column]]
+            for stream, column in columns.items()
+            if not isinstance(row.get(column), float | None)
+        }
+        if isinstance(content, bytes) and not given:
             return self._from_file(content, suffix)
-        if not isinstance(content, bytes) and frames is not None:
-            return self._checked(np.asarray([list(frame) for frame in frames], np.float32), number)
-        raise InputError(f"row {number}: give one of `{name}` (bytes) and `features`")
+        if not isinstance(content, bytes) and len(given) == len(columns):
+            return {
+                stream: self._checked(np.asarray(frames, np.float32), stream, number)
+                for stream, frames in given.items()
+            }
+        all_columns = " with ".join(f"`{column}`" for column in columns.values())
+        raise InputError(f"row {number}: give one of `{name}` (bytes) and {all_columns}")
 
     def _from_file(self, content: bytes, suffix: str) -> Streams:
         with tempfile.NamedTemporaryFile(suffix=suffix) as file:
@@ -62,11 +74,12 @@ class Served:
             file.flush()
             return self._bundle.features(Path(file.name))
 
-    def _checked(self, x_TD: np.ndarray[Any, Any], number: int) -> Streams:
-        (stream, facts), *_ = self._bundle.loaded.features["streams"].items()
-        if x_TD.ndim != 2 or x_TD.shape[1] != facts["width"] or not np.isfinite(x_TD).all():
+    def _checked(self, x_TD: Frames, stream: str, number: int) -> Frames:
+        known = self._bundle.loaded.features["streams"]
+        width, column = known[stream]["width"], columns_of(known)[stream]
+        if x_TD.ndim != 2 or x_TD.shape[1] != width or not np.isfinite(x_TD).all():
             raise InputError(
-                f"row {number}: `features` must be frames × {facts['width']} finite numbers, but"
-                f" has the shape {x_TD.shape}"
+                f"row {number}: `{column}` must be frames × {width} finite numbers, but has the"
+                f" shape {x_TD.shape}"
             )
-        return {stream: x_TD}
+        return x_TD

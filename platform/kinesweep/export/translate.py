@@ -134,23 +134,27 @@ class Bundle:
         step = build_features(self.loaded.recipe.features)
         try:
             found = step.compute(open_raw(self.loaded.recipe, file, span, pose))
-            x_TD = to_store(found.x_TD, known["store_dtype"])
+            streams = {
+                name: to_store(one.x_TD, known["store_dtype"]) for name, one in found.items()
+            }
         except ClipError as error:
             text = str(error)
             named = text if str(file) in text else f"`{file}`: {text}"
             raise ClipError(named, error.reason) from None
-        stream = StreamSchema.from_json(known["streams"][step.stream])
-        if x_TD.shape[1] != stream.width:
-            raise BundleError(
-                f"`{file}` gives {x_TD.shape[1]} features a frame, but the model reads"
-                f" {stream.width}; it was trained on another layout of points"
-            )
-        if stream.layout is not None and found.layout != stream.layout:
-            raise BundleError(
-                f"`{file}` has as many points as the model reads, but other ones; it was trained"
-                " on another layout of points"
-            )
-        return {step.stream: x_TD}
+        for name, x_TD in streams.items():
+            stream = StreamSchema.from_json(known["streams"][name])
+            if x_TD.shape[1] != stream.width:
+                which = f" of `{name}`" if len(streams) > 1 else ""
+                raise BundleError(
+                    f"`{file}` gives {x_TD.shape[1]} features a frame{which}, but the model reads"
+                    f" {stream.width}; it was trained on another layout of points"
+                )
+            if stream.layout is not None and found[name].layout != stream.layout:
+                raise BundleError(
+                    f"`{file}` has as many points as the model reads, but other ones; it was"
+                    " trained on another layout of points"
+                )
+        return streams
 
     def _tokens(self, encoder_prompt: str | None, decoder_prompt: str | None) -> Tokens:
         """The prompts, as a clip has them."""
