@@ -23,6 +23,9 @@ CONFIGS: dict[str, EncoderConfig] = {
     ),
     "linear, velocities, every third": LinearEncoderConfig(velocity=True, downsample=3),
     "mlp": MlpEncoderConfig(hidden=(5, 4)),
+    "mlp, a projector": MlpEncoderConfig(
+        hidden=(OUT,), activation="gelu", standardize=False, norm_in=False, norm_out=False
+    ),
     "mlp, velocities": MlpEncoderConfig(velocity=True, standardize=False, downsample=2),
     "adapter": AdapterEncoderConfig(bottleneck=3),
     "cnn": CnnEncoderConfig(channels=4),

@@ -1,4 +1,4 @@
-"""The translator: an encoder for each stream, one splice, a language model, and the loss.
+"""The translator: an encoder for each stream, fusion, a language model, and the loss.
 
 Features go in, scores or text come out; training and generation share one path up to the language
 model. It is a Hugging Face `PreTrainedModel`: it saves, loads and trains as they do. Build one with
@@ -25,10 +25,14 @@ from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models.backbones import BACKBONES
 from kinesweep.models.config import KinesweepConfig, describe
 from kinesweep.models.encoders import build_encoder
-from kinesweep.models.fusion import splice
+from kinesweep.models.fusion import TimeFusion, build_fusion, splice
 from kinesweep.models.generation import Decoding
 from kinesweep.models.objectives.cross_entropy import TokenSums, cross_entropy, token_sums
 from kinesweep.models.saving import load_exactly
+from kinesweep.models.streams import check_streams
+
+_MOST_TOKENS = 4096
+"""Tokens whose mean and deviation separators begin with, spread evenly."""
 
 
 @dataclass
@@ -69,10 +73,11 @@ class Translator(PreTrainedModel):
         out = backbone.get_input_embeddings().embedding_dim
         self.encoders = nn.ModuleDict(
             {
-                name: build_encoder(recipe.encoder, width, out)
+                name: build_encoder(recipe.encoder_of(name), width, out)
                 for name, width in config.widths().items()
             }
         )
+        self.fusion = build_fusion(recipe.fusion, list(self.encoders), out)
         self.backbone = backbone
         # Layers that stay in one piece when a model is cut over devices.
         self._no_split_modules = list(backbone._no_split_modules or ())
@@ -181,12 +186,13 @@ class Translator(PreTrainedModel):
         sizes = [prompt_ids.shape[1], after_ids.shape[1], 1]
         words = self._kind.embed(self.backbone, ids_BW).split(sizes, dim=1)
         end_B1 = torch.full_like(eos_B1, self._end_token, dtype=torch.bool)
-        frames = [
-            encoder(streams[name].to(words[0].dtype), frame_masks[name])
+        frames = {
+            name: encoder(streams[name].to(words[0].dtype), frame_masks[name])
             for name, encoder in self.encoders.items()
-        ]
+        }
+        joined = self.fusion(frames, lambda masks, _: masks)
         return splice(
-            [(words[0], prompt_mask), *frames, (words[1], after_mask), (words[2], end_B1)]
+            [(words[0], prompt_mask), *joined, (words[1], after_mask), (words[2], end_B1)]
         )
 
     @property
@@ -202,7 +208,7 @@ class Translator(PreTrainedModel):
     def part(self, name: ModelPart) -> nn.Module:
         """A part that can be frozen."""
         if name == "encoder":
-            return self.encoders
+            return nn.ModuleList([self.encoders, self.fusion])
         return self._kind.part(self.backbone, name)
 
     def get_input_embeddings(self) -> nn.Module:
@@ -223,6 +229,15 @@ class Translator(PreTrainedModel):
                 model's; the first such key is named.
         """
         return load_exactly(super().from_pretrained, folder, *args, **kwargs)
+
+    @torch.no_grad()
+    def begin_separators(self) -> None:
+        """Draws the vectors before streams anew, as large as the backbone's tokens."""
+        if not isinstance(self.fusion, TimeFusion) or not self.fusion.separators:
+            return
+        tokens = self._vocabulary.size
+        some_W = torch.arange(0, tokens, -(-tokens // _MOST_TOKENS), device=self.device)
+        self.fusion.begin_like(self._kind.embed(self.backbone, some_W[None])[0])
 
     def _check_streams(self, streams: dict[str, Tensor]) -> None:
         """Names and widths are those the model was built for."""
@@ -251,14 +266,16 @@ def build_translator(
         statistics: stream → mean (D,) and deviation (D,) of the training split; None: 0 and 1.
 
     Raises:
-        ConfigError: a key of the backbone is wrong.
+        ConfigError: a key of the backbone is wrong, or a stream is named that is not there.
         InputError: the pretrained backbone cannot be used.
     """
+    check_streams(config, widths)
     kind = BACKBONES[config.backbone.kind]
     exact_size = config.tokenizer.kind != "pretrained"
     backbone = kind.create(config.backbone, vocabulary, exact_size)
     plain = describe(config, widths, vocabulary, label_smoothing, backbone)
     translator = Translator(plain, backbone)
+    translator.begin_separators()
     for name, (mean_D, deviation_D) in (statistics or {}).items():
         encoder: Any = translator.encoders[name]
         encoder.set_statistics(torch.as_tensor(mean_D), torch.as_tensor(deviation_D))

@@ -151,12 +151,13 @@ def _build(recipe: Recipe, store: Store) -> _Parts:
     records = store.records("train")
     spoken = words_spoken(recipe.prompt, recipe.batch.tasks, records)
     text = build_text(model.tokenizer, records, model.backbone.pretrained, spoken)
+    standardizes = any(model.encoder_of(name).standardize for name in store.schema.widths)
     translator = build_translator(
         model,
         store.schema.widths,
         text.vocabulary,
         recipe.training.label_smoothing_factor,
-        frame_statistics(store) if model.encoder.standardize else None,
+        frame_statistics(store) if standardizes else None,
     )
     if model.init_from is not None:
         begin_with(translator, Path(model.init_from), model.init_sha256)

@@ -109,3 +109,14 @@ def test_impossible_encoders_are_refused(plain: dict[str, object], said: str) ->
 def test_without_a_kind_it_is_linear() -> None:
     found = TypeAdapter(EncoderConfig).validate_python({"dropout": 0.3})
     assert found == LinearEncoderConfig(dropout=0.3)
+
+
+def test_a_projector_is_linear_gelu_linear() -> None:
+    plain = {"standardize": False, "norm_in": False, "norm_out": False}
+    config = MlpEncoderConfig(hidden=(4,), activation="gelu", **plain)
+    encoder = build_encoder(config, 3, 4).eval()
+    x_BTD = torch.randn(2, 5, 3)
+    inner = torch.nn.functional.linear(x_BTD, encoder.hidden[0].weight, encoder.hidden[0].bias)
+    erf = inner * 0.5 * (1 + torch.erf(inner / 2**0.5))
+    wanted = erf @ encoder.linear.weight.T + encoder.linear.bias
+    torch.testing.assert_close(encoder(x_BTD, MASK_BT)[0], wanted)

@@ -11,10 +11,11 @@ from corpus import tiny_recipe
 from kinesweep.core.errors import CheckpointError, ConfigError, ResourceError
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.runlog import NullRunLog
+from kinesweep.models import Translator
 from kinesweep.models.encoders import ENCODERS
 from kinesweep.store import Store
 from kinesweep.training.metrics import read_metrics
-from kinesweep.training.run import RunSpec, train_run
+from kinesweep.training.run import RunSpec, train_run, write_first_model
 
 
 def go_on(_: dict[str, float]) -> bool:
@@ -46,6 +47,16 @@ def test_every_encoder_trains_and_repeats(
     assert train(recipe, store, tmp_path / "b").weights_sha256 == first.weights_sha256 != ""
     losses = [r["token_loss"] for r in read_metrics(tmp_path / "a/metrics.jsonl") if "bleu" in r]
     assert losses[-1] < losses[0]
+
+
+def test_a_stream_with_its_own_encoder_is_standardised(
+    corpus: Path, store: Store, tmp_path: Path
+) -> None:
+    encoders = {"encoder": {"standardize": False}, "encoders": {"pose": {"standardize": True}}}
+    recipe = tiny_recipe(corpus, store.folder.parent, model=encoders)
+    write_first_model(recipe, store, tmp_path / "first")
+    encoder = Translator.from_pretrained(tmp_path / "first").encoders["pose"]
+    assert encoder.mean.abs().max() > 0
 
 
 def test_a_stopped_run_goes_on_as_if_never_stopped(

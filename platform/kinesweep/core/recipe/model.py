@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from kinesweep.core.config import Frozen
+from kinesweep.core.recipe.fusion import FusionConfig, TimeFusionConfig
 
 
 class FrameEncoderConfig(Frozen):
@@ -42,10 +43,11 @@ class LinearEncoderConfig(_FramewiseConfig):
 
 
 class MlpEncoderConfig(_FramewiseConfig):
-    """Norm → (linear → ReLU → dropout) for each hidden layer → linear → norm."""
+    """Norm → (linear → activation → dropout) for each hidden layer → linear → norm."""
 
     kind: Literal["mlp"] = Field("mlp", description="Encoder of a stream.")
     hidden: tuple[int, ...] = Field((512,), min_length=1, description="Widths of hidden layers.")
+    activation: Literal["relu", "gelu"] = Field("relu", description="After each hidden layer.")
 
     @field_validator("hidden")
     @classmethod
@@ -206,7 +208,7 @@ BackboneConfig = Seq2SeqBackboneConfig
 ModelPart = Literal[
     "encoder", "backbone", "backbone_encoder", "backbone_decoder", "embeddings", "lm_head"
 ]
-"""`encoder` is ours, of all streams; the others are the language model's."""
+"""`encoder` is ours, of all streams, with what joins them; the others are the language model's."""
 
 
 class ModelConfig(Frozen):
@@ -215,6 +217,10 @@ class ModelConfig(Frozen):
     encoder: EncoderConfig = Field(
         LinearEncoderConfig(), description="From features to the backbone's width."
     )
+    encoders: dict[str, EncoderConfig] = Field(
+        {}, description="Name of a stream → its encoder, instead of `encoder`, whole."
+    )
+    fusion: FusionConfig = Field(TimeFusionConfig(), description="How streams become one input.")
     backbone: BackboneConfig = Field(description="The language model.")
     tokenizer: TokenizerConfig = Field(TrainedTokenizerConfig(), description="From text to tokens.")
     end_token: bool = Field(
@@ -235,6 +241,10 @@ class ModelConfig(Frozen):
         description="Parts whose weights stay as they are; tied weights stay when one of their"
         " parts does.",
     )
+
+    def encoder_of(self, stream: str) -> EncoderConfig:
+        """The encoder of a stream: its own, or that of all."""
+        return self.encoders.get(stream, self.encoder)
 
     @model_validator(mode="after")
     def _something_learns(self) -> "ModelConfig":
