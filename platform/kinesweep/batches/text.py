@@ -32,30 +32,34 @@ class Text:
         truecaser: gives case to what was generated, where it was learnt.
 
     Raises:
-        InputError: the tokenizer has no end of sentence or no padding.
+        InputError: the tokenizer has no end of sentence.
     """
 
     def __init__(
         self, tokenizer: Any, lowercase: bool = False, truecaser: Truecaser | None = None
     ) -> None:
         self.tokenizer, self.lowercase, self.truecaser = tokenizer, lowercase, truecaser
-        for name in ("eos_token", "pad_token"):
-            if getattr(tokenizer, name) is None:
-                raise InputError(
-                    f"the tokenizer {type(tokenizer).__name__} has no `{name}`;"
-                    " name one in the `tokenizer_config.json` of the pretrained folder"
-                )
+        if tokenizer.eos_token is None:
+            raise InputError(
+                f"the tokenizer {type(tokenizer).__name__} has no `eos_token`;"
+                " name one in the `tokenizer_config.json` of the pretrained folder"
+            )
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        """Size and special ids. Without a beginning of sentence (T5) padding stands in for it."""
+        """Size and special ids.
+
+        Without padding (Llama) the end of a sentence stands in for it, and masks tell them apart;
+        without a beginning (T5) padding does.
+        """
         known = self.tokenizer.get_vocab()
-        bos = self.tokenizer.bos_token_id
+        bos, eos = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
+        pad = eos if self.tokenizer.pad_token_id is None else self.tokenizer.pad_token_id
         return Vocabulary(
             size=max(known.values()) + 1,
-            pad_id=self.tokenizer.pad_token_id,
-            bos_id=self.tokenizer.pad_token_id if bos is None else bos,
-            eos_id=self.tokenizer.eos_token_id,
+            pad_id=pad,
+            bos_id=pad if bos is None else bos,
+            eos_id=eos,
         )
 
     def encode_prompt(self, prompt: str) -> list[int]:

@@ -24,7 +24,7 @@ from kinesweep.core.recipe.model import CnnEncoderConfig, ModelConfig
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.foreign.imported import load_tensors, placed, write_imported
 from kinesweep.models.backbones import BACKBONES
-from kinesweep.models.backbones.scratch import special_ids
+from kinesweep.models.backbones.family import seq2seq_ids
 from kinesweep.models.config import describe
 from kinesweep.models.translator import Translator
 
@@ -108,7 +108,7 @@ def _build(
     rows = backbone.get_input_embeddings().num_embeddings
     if words.size > rows:
         raise InputError(f"the tokenizer has {words.size} tokens, the model rows for {rows}")
-    for key, value in special_ids(backbone.config, words).items():
+    for key, value in seq2seq_ids(backbone.config, words).items():
         setattr(backbone.config, key, value)
     _check_mapper(config, model, backbone.get_input_embeddings().embedding_dim)
     described = describe(model, {_STREAM: width}, words, 0.0, backbone)

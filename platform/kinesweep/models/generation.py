@@ -51,16 +51,18 @@ class ForcedPrompt(LogitsProcessor):
     Args:
         ids_BF: prompts, int64.
         mask_BF: bool, True on the left only.
+        num_before: tokens of a row that precede its prompt: the start token of an encoder-decoder.
     """
 
-    def __init__(self, ids_BF: Tensor, mask_BF: Tensor) -> None:
+    def __init__(self, ids_BF: Tensor, mask_BF: Tensor, num_before: int = 1) -> None:
         self._ids_BF = ids_BF
+        self._num_before = num_before
         self._lengths_B = mask_BF.sum(dim=1)
         self._longest = int(self._lengths_B.max()) if mask_BF.numel() else 0
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores with the forced token at 0 and every other at minus infinity."""
-        position = input_ids.shape[1] - 1  # the start token is no part of the prompt
+        position = input_ids.shape[1] - self._num_before
         if position >= self._longest:
             return scores
         beams = scores.shape[0] // self._ids_BF.shape[0]
@@ -107,22 +109,62 @@ def decode(model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, decoding: Dec
         mask_BN: bool.
         decoding: how.
     """
+    config = model.config
+    ids_BL = _generate(
+        model,
+        x_BNE,
+        mask_BN,
+        decoding,
+        num_before=1,
+        past_key_values=BeamCache(DynamicCache(config=config), DynamicCache(config=config)),
+    )
+    return _padded_after_end(ids_BL[:, 1:], config.eos_token_id, config.pad_token_id)
+
+
+def continue_text(
+    model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, decoding: Decoding
+) -> Tensor:
+    """Token ids that follow the vectors, padded after the end. Returns (B, L).
+
+    Args:
+        model: a Hugging Face causal language model.
+        x_BNE: what precedes the text, padded on the left.
+        mask_BN: bool.
+        decoding: how.
+    """
+    ids_BL = _generate(model, x_BNE, mask_BN, decoding, num_before=0)
+    return _padded_after_end(ids_BL, model.config.eos_token_id, _pad_id(model))
+
+
+def _generate(
+    model: PreTrainedModel,
+    x_BNE: Tensor,
+    mask_BN: Tensor,
+    decoding: Decoding,
+    num_before: int,
+    **cache: EncoderDecoderCache,
+) -> Tensor:
+    """Hugging Face's search, told all and only what is asked."""
     processors = LogitsProcessorList()
     if decoding.num_tokens < model.config.vocab_size:
         processors.append(OnlyTokens(decoding.num_tokens))
     if decoding.forced_ids_BF is not None and decoding.forced_mask_BF is not None:
-        processors.append(ForcedPrompt(decoding.forced_ids_BF, decoding.forced_mask_BF))
-    config = model.config
+        processors.append(ForcedPrompt(decoding.forced_ids_BF, decoding.forced_mask_BF, num_before))
     # The model's own configuration would be merged into ours; ours is whole.
     model.generation_config = GenerationConfig()
-    ids_BL = model.generate(
+    return model.generate(
         inputs_embeds=x_BNE,
         attention_mask=mask_BN.long(),
         generation_config=_generation_config(model, decoding),
         logits_processor=processors,
-        past_key_values=BeamCache(DynamicCache(config=config), DynamicCache(config=config)),
+        **cache,
     )
-    return _padded_after_end(ids_BL[:, 1:], config.eos_token_id, config.pad_token_id)
+
+
+def _pad_id(model: PreTrainedModel) -> int:
+    """Padding; the end of a sentence where it stands in for it."""
+    pad, end = model.config.pad_token_id, model.config.eos_token_id
+    return int(end if pad is None else pad)
 
 
 def _generation_config(model: PreTrainedModel, decoding: Decoding) -> GenerationConfig:
@@ -132,10 +174,10 @@ def _generation_config(model: PreTrainedModel, decoding: Decoding) -> Generation
         num_beams=decoding.num_beams,
         max_new_tokens=decoding.max_new_tokens,
         do_sample=False,
-        pad_token_id=model.config.pad_token_id,
+        pad_token_id=_pad_id(model),
         bos_token_id=model.config.bos_token_id,
         eos_token_id=model.config.eos_token_id,
-        decoder_start_token_id=model.config.decoder_start_token_id,
+        decoder_start_token_id=getattr(model.config, "decoder_start_token_id", None),
         **beam_keys,
     )
 

@@ -67,7 +67,7 @@ class Translator(PreTrainedModel):
         recipe = config.recipe_part()
         self._kind = BACKBONES[recipe.backbone.kind]
         self._vocabulary = config.words()
-        self._end_token = recipe.end_token
+        self._end_token = recipe.ends_input
         if backbone is None:
             backbone = self._kind.rebuild(config.backbone or {})
         out = backbone.get_input_embeddings().embedding_dim
@@ -204,6 +204,11 @@ class Translator(PreTrainedModel):
     def output_limit(self) -> int | None:
         """Tokens that the backbone has positions for; None: any number."""
         return self._kind.output_limit(self.backbone)
+
+    @property
+    def total_limit(self) -> int | None:
+        """Vectors and tokens that share the backbone's positions; None: they do not, or any."""
+        return self._kind.total_limit(self.backbone)
 
     def part(self, name: ModelPart) -> nn.Module:
         """A part that can be frozen."""

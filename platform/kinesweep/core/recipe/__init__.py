@@ -229,6 +229,10 @@ class Recipe(Frozen):
         for key in _NOT_IDENTITY:
             del plain[key]
         del plain["training"]["seed"]
+        plain["model"]["end_token"] = self.model.ends_input
+        for key in ("lora", "revision"):
+            if plain["model"]["backbone"][key] is None:
+                del plain["model"]["backbone"][key]  # hashes from before these keys stay valid
         if self.weights:
             plain["weights"] = self.weights
         start = self.model.init_from

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from kinesweep.core.config import Frozen
+from kinesweep.core.recipe.backbone import BackboneConfig
 from kinesweep.core.recipe.fusion import FusionConfig, TimeFusionConfig
 
 
@@ -96,39 +97,6 @@ def _kind_of(value: object) -> str:
     return str(kind)
 
 
-class Seq2SeqBackboneConfig(Frozen):
-    """Any Hugging Face encoder-decoder, pretrained or from scratch."""
-
-    kind: Literal["seq2seq"] = Field("seq2seq", description="Kind of language model.")
-    pretrained: str | None = Field(
-        None, description="Local folder or hub id of a saved model; instead of `scratch`."
-    )
-    scratch: dict[str, Any] | None = Field(
-        None,
-        description="`architecture` (a Hugging Face model type such as `m2m_100`, `bart`, `t5`)"
-        " and any key of its configuration.",
-    )
-    dropout: float | None = Field(
-        None,
-        ge=0,
-        lt=1,
-        description="Instead of the saved model's own `dropout` (of a T5: `dropout_rate`); that of"
-        " attention and activations stays. From scratch: a key of `scratch`.",
-    )
-
-    @model_validator(mode="after")
-    def _one_origin(self) -> "Seq2SeqBackboneConfig":
-        if (self.pretrained is None) == (self.scratch is None):
-            raise ValueError("give either `pretrained` or `scratch`")
-        if self.scratch is not None and not isinstance(self.scratch.get("architecture"), str):
-            raise ValueError("`scratch` needs `architecture`, for example `m2m_100`")
-        if self.scratch is not None and self.dropout is not None:
-            raise ValueError(
-                "`dropout` is for `pretrained`; a backbone from scratch has it in `scratch`"
-            )
-        return self
-
-
 def _read_tokens(value: object) -> object:
     """Tokens of a list, of a text with commas, or of a file's lines (their first word)."""
     if not isinstance(value, str):
@@ -204,7 +172,6 @@ EncoderConfig = Annotated[
     | Annotated[CnnEncoderConfig, Tag("cnn")],
     Discriminator(_kind_of),
 ]
-BackboneConfig = Seq2SeqBackboneConfig
 ModelPart = Literal[
     "encoder", "backbone", "backbone_encoder", "backbone_decoder", "embeddings", "lm_head"
 ]
@@ -223,8 +190,10 @@ class ModelConfig(Frozen):
     fusion: FusionConfig = Field(TimeFusionConfig(), description="How streams become one input.")
     backbone: BackboneConfig = Field(description="The language model.")
     tokenizer: TokenizerConfig = Field(TrainedTokenizerConfig(), description="From text to tokens.")
-    end_token: bool = Field(
-        True, description="Put the end of a sentence behind the frames, as behind a text."
+    end_token: bool | None = Field(
+        None,
+        description="Put the end of a sentence behind the frames, as behind a text; default: true"
+        " for `seq2seq`, false for `causal`, where the text goes on from there.",
     )
     init_from: str | None = Field(
         None,
@@ -253,6 +222,21 @@ class ModelConfig(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _parts_are_there(self) -> "ModelConfig":
+        if self.backbone.lora is not None and "backbone" in self.freeze:
+            raise ValueError(
+                "`freeze` holds `backbone`, which would freeze the adapters of `backbone.lora` too;"
+                " all but the adapters stays as it is anyway: leave it out"
+            )
+        missing = sorted({"backbone_encoder", "backbone_decoder"} & set(self.freeze))
+        if self.backbone.kind == "causal" and missing:
+            raise ValueError(
+                f"`freeze` holds `{missing[0]}`, but a causal backbone has no halves; freeze"
+                " `backbone`, `embeddings` or `lm_head`"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _tokenizer_fits(self) -> "ModelConfig":
         if self.tokenizer.kind == "pretrained" and self.backbone.pretrained is None:
             raise ValueError(
@@ -260,3 +244,15 @@ class ModelConfig(Frozen):
                 " a backbone from scratch needs `{kind: train}` or `{kind: folder, path: …}`"
             )
         return self
+
+    @property
+    def ends_input(self) -> bool:
+        """Whether the end of a sentence stands behind what the language model reads."""
+        return self.backbone.kind == "seq2seq" if self.end_token is None else self.end_token
+
+    @property
+    def keeps_base(self) -> bool:
+        """Whether the backbone is a saved model of which nothing but adapters learns."""
+        backbone = self.backbone
+        frozen = "backbone" in self.freeze or backbone.lora is not None
+        return backbone.pretrained is not None and frozen

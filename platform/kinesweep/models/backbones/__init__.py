@@ -5,8 +5,10 @@ configuration) and knows how to feed it (`embed`, `logits`, `generate`); the mod
 the weights, so saving, tying and checkpointing stay Hugging Face's.
 """
 
+from kinesweep.models.backbones.causal import Causal
 from kinesweep.models.backbones.seq2seq import Seq2Seq
 
-BACKBONES = {
+BACKBONES: dict[str, Seq2Seq | Causal] = {
     "seq2seq": Seq2Seq(),
+    "causal": Causal(),
 }

@@ -6,43 +6,60 @@ torch's generator, so a seeded set-up gives the same rows.
 """
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub.errors import HFValidationError
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForSeq2SeqLM, PreTrainedConfig, PreTrainedModel
-from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
 from kinesweep.core.errors import InputError
 from kinesweep.core.silence import silent
 from kinesweep.core.vocabulary import Vocabulary
-from kinesweep.models.backbones.scratch import special_ids
+from kinesweep.models.backbones.family import Family
 
 _LOG = logging.getLogger(__name__)
 _KEY = "`model.backbone.pretrained`"
 
 
-def load_pretrained(
-    name: str, vocabulary: Vocabulary, exact_size: bool, dropout: float | None = None
-) -> PreTrainedModel:
+@dataclass(frozen=True)
+class Saved:
+    """A saved model.
+
+    Attributes:
+        family: what it must be.
+        name: local folder or hub id.
+        revision: of a hub id; None: its newest.
+        dropout: instead of its own; None: its own.
+        quantization: Hugging Face's configuration of weights in fewer bits; None: float32.
+    """
+
+    family: Family
+    name: str
+    revision: str | None = None
+    dropout: float | None = None
+    quantization: Any = None
+
+
+def load_pretrained(saved: Saved, vocabulary: Vocabulary, exact_size: bool) -> PreTrainedModel:
     """A saved backbone that speaks our vocabulary.
 
     Args:
-        name: local folder or hub id.
+        saved: where it is.
         vocabulary: of the tokenizer; its special tokens replace the folder's.
         exact_size: cut rows that the vocabulary does not use, as for a tokenizer of its own;
             otherwise they stay, because pretrained ones are often padded to a round number.
-        dropout: instead of the folder's; None: the folder's.
 
     Raises:
-        InputError: no such model, not an encoder-decoder, no safetensors, weights that miss, or a
+        InputError: no such model, of another family, no safetensors, weights that miss, or a
             dropout that the model does not have.
     """
-    config = pretrained_config(name, dropout)
-    for key, value in special_ids(config, vocabulary).items():
+    config = pretrained_config(saved)
+    for key, value in saved.family.special_ids(config, vocabulary).items():
         setattr(config, key, value)
-    backbone = _read_weights(name, config)
+    backbone = _read_weights(saved, config)
     rows = backbone.get_input_embeddings().num_embeddings
     if vocabulary.size > rows or (exact_size and vocabulary.size < rows):
         with silent():
@@ -50,31 +67,36 @@ def load_pretrained(
     return backbone
 
 
-def pretrained_config(name: str, dropout: float | None = None) -> PreTrainedConfig:
-    """The folder's configuration, if it is one of an encoder-decoder, with another dropout.
+def pretrained_config(saved: Saved) -> PreTrainedConfig:
+    """The folder's configuration, if it is one of its family, with another dropout.
 
     Raises:
-        InputError: no such model, not an encoder-decoder, or one without dropout.
+        InputError: no such model, of another family, or one without dropout.
     """
-    config = _read_config(name)
-    if dropout is None:
+    config = _read_config(saved)
+    if saved.dropout is None:
         return config
     # T5 and its kin call theirs `dropout_rate`; all others `dropout`.
     keys = [key for key in ("dropout", "dropout_rate") if hasattr(config, key)]
     if not keys:
         raise InputError(
-            f"`model.backbone.dropout` is {dropout}, but a `{config.model_type}` has no key"
+            f"`model.backbone.dropout` is {saved.dropout}, but a `{config.model_type}` has no key"
             " `dropout` or `dropout_rate`. Leave it out."
         )
-    setattr(config, keys[0], dropout)
+    setattr(config, keys[0], saved.dropout)
     return config
 
 
-def _read_config(name: str) -> PreTrainedConfig:
-    """The folder's configuration, if it is one of an encoder-decoder."""
+def looks_local(name: str) -> bool:
+    """Whether a name can only be that of a folder, not of a model on the hub."""
+    return name.startswith((".", "/", "~")) or name.count("/") > 1
+
+
+def _read_config(saved: Saved) -> PreTrainedConfig:
+    """The folder's configuration, if it is one of its family."""
+    name, family = saved.name, saved.family
     folder = Path(name)
-    looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1
-    if looks_local and not folder.is_dir():
+    if looks_local(name) and not folder.is_dir():
         raise InputError(f"{_KEY} is `{name}`, but there is no such folder.")
     if folder.is_dir() and not (folder / "config.json").is_file():
         raise InputError(
@@ -82,31 +104,40 @@ def _read_config(name: str) -> PreTrainedConfig:
             " Give a folder written by `save_pretrained`."
         )
     try:
-        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(
+            name, revision=saved.revision or "main", trust_remote_code=False
+        )
     except (OSError, ValueError, KeyError, HFValidationError) as error:
         raise InputError(
             f"{_KEY} is `{name}`, which cannot be read as a model: {_line(error)}"
         ) from None
-    if config.model_type not in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
+    if config.model_type not in family.architectures:
         raise InputError(
-            f"{_KEY} is `{name}`, a `{config.model_type}`. Backbone `seq2seq` takes"
-            " encoder-decoders such as `m2m_100`, `mbart`, `bart` or `t5`."
+            f"{_KEY} is `{name}`, a `{config.model_type}`. Backbone `{family.kind}` takes an"
+            f" {family.noun} such as {family.examples}."
         )
+    reason = family.why_not(config)
+    if reason:
+        raise InputError(f"{_KEY} is `{name}`; {reason}. Take {family.examples}.")
     return config
 
 
-def _read_weights(name: str, config: PreTrainedConfig) -> PreTrainedModel:
+def _read_weights(saved: Saved, config: PreTrainedConfig) -> PreTrainedModel:
     """The model, complete or not at all."""
+    name = saved.name
+    bits = {} if saved.quantization is None else {"quantization_config": saved.quantization}
     try:
         with silent():
-            backbone, info = AutoModelForSeq2SeqLM.from_pretrained(
+            backbone, info = saved.family.auto.from_pretrained(
                 name,
                 config=config,
+                revision=saved.revision or "main",
                 dtype=torch.float32,
                 use_safetensors=True,
                 trust_remote_code=False,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # so that we can name them
+                **bits,
             )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(

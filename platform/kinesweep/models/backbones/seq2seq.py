@@ -6,77 +6,23 @@ M2M-100, mBART, BART, T5 and their kin, from scratch or from a folder. Vectors e
 Shapes: B clips, N vectors, E width, L target tokens, V vocabulary, F forced tokens.
 """
 
-import inspect
 from collections.abc import Callable
-from typing import Any
 
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForSeq2SeqLM, PreTrainedModel
+from transformers import PreTrainedModel
 
-from kinesweep.core.errors import ConfigError, InputError
-from kinesweep.core.recipe.model import ModelPart, Seq2SeqBackboneConfig
-from kinesweep.core.vocabulary import Vocabulary
-from kinesweep.models.backbones.pretrained import load_pretrained, pretrained_config
-from kinesweep.models.backbones.scratch import check_scratch, scratch_config, special_ids
+from kinesweep.core.errors import InputError
+from kinesweep.core.recipe.model import ModelPart
+from kinesweep.models.backbones.family import SEQ2SEQ
+from kinesweep.models.backbones.made import Made
 from kinesweep.models.generation import Decoding, decode
 from kinesweep.models.objectives.cross_entropy import shifted_right
 
 
-class Seq2Seq:
+class Seq2Seq(Made):
     """How an encoder-decoder is made and fed. Holds nothing itself."""
 
-    def check(self, config: Seq2SeqBackboneConfig) -> None:
-        """Refuses keys and sizes of a backbone from scratch that cannot be, without building it.
-
-        Raises:
-            ConfigError: with every problem.
-        """
-        if config.scratch is not None:
-            check_scratch(config.scratch)
-
-    def create(
-        self, config: Seq2SeqBackboneConfig, vocabulary: Vocabulary, exact_size: bool
-    ) -> PreTrainedModel:
-        """A new backbone, with random or pretrained weights.
-
-        Raises:
-            ConfigError: a key of `scratch` is wrong.
-            InputError: `pretrained` cannot be used.
-        """
-        if config.pretrained is not None:
-            model = load_pretrained(config.pretrained, vocabulary, exact_size, config.dropout)
-        else:
-            plain = scratch_config(config.scratch or {}, vocabulary)
-            try:
-                model = AutoModelForSeq2SeqLM.from_config(plain)
-            except Exception:
-                check_scratch(config.scratch or {})  # gives the reason as a ConfigError
-                raise
-        if "inputs_embeds" not in inspect.signature(model.forward).parameters:
-            text = f"`{model.config.model_type}` does not take vectors (`inputs_embeds`)"
-            raise ConfigError("the model", [("model.backbone", text)])
-        return model
-
-    def empty(self, config: Seq2SeqBackboneConfig, vocabulary: Vocabulary) -> PreTrainedModel:
-        """A backbone as `create` makes it, without the pretrained weights: for those to come.
-
-        Raises:
-            ConfigError: a key of `scratch` is wrong.
-            InputError: `pretrained` has no configuration.
-        """
-        if config.pretrained is None:
-            return self.create(config, vocabulary, exact_size=True)
-        plain = pretrained_config(config.pretrained, config.dropout)
-        for key, value in special_ids(plain, vocabulary).items():
-            setattr(plain, key, value)
-        return AutoModelForSeq2SeqLM.from_config(plain)
-
-    def rebuild(self, plain: dict[str, Any]) -> PreTrainedModel:
-        """A backbone of a saved configuration; its weights are still to be loaded."""
-        keys = dict(plain)
-        return AutoModelForSeq2SeqLM.from_config(
-            AutoConfig.for_model(keys.pop("model_type"), **keys)
-        )
+    family = SEQ2SEQ
 
     def embed(self, model: PreTrainedModel, ids_BP: Tensor) -> Tensor:
         """Tokens as the encoder itself would embed them, scale included. Returns (B, P, E)."""
@@ -136,6 +82,10 @@ class Seq2Seq:
     def output_limit(self, model: PreTrainedModel) -> int | None:
         """Tokens that the decoder has positions for; None: any number."""
         return _positions(model.get_decoder())
+
+    def total_limit(self, model: PreTrainedModel) -> int | None:
+        """Input and output together; None: each has positions of its own."""
+        return None
 
     def _check_length(self, model: PreTrainedModel, num_inputs: int, num_outputs: int) -> None:
         """Refuses what would index beyond a table of positions."""
