@@ -59,7 +59,7 @@ def h5_corpus(
                     f"clip_{n:02d}": _features(rng, [words[stream, w] for w in own], stream)
                     for n, own in enumerate(sentences)
                 }
-                write_video(path, video, arrays)
+                write_shard(path, video, arrays)
     tables = {SPLITS[token]: str(folder / f"annotation.{token}.json") for token in counts}
     streams = [{"name": name, "fps": RATES.get(name, 25.0)} for name in widths]
     return {"kind": "h5_shards", **tables, "streams": streams}
@@ -81,7 +81,7 @@ def write_annotation(path: Path, videos: Mapping[str, list[list[str]]]) -> None:
     path.write_text(json.dumps(annotation_of(videos)), encoding="utf-8")
 
 
-def write_video(path: Path, video: str, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+def write_shard(path: Path, video: str, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
     """Puts a video into a shard: a group with a data set for each clip."""
     with h5py.File(path, "a") as file:
         group = file.create_group(video)

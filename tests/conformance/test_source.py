@@ -1,5 +1,6 @@
 """`SourceContract`: what every source must do. A new source is one line in `SOURCES`."""
 
+import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +13,17 @@ from films import write_video
 from kinesweep.core.errors import ClipError, KinesweepError
 from kinesweep.core.media import Footage
 from kinesweep.core.pose import PoseSequence
-from kinesweep.core.recipe.source import FeatureManifestConfig, PoseTsvConfig, VideoTsvConfig
+from kinesweep.core.recipe.source import (
+    FeatureManifestConfig,
+    H5ShardsConfig,
+    PoseTsvConfig,
+    VideoTsvConfig,
+)
 from kinesweep.sources import Source, build_source
 from kinesweep.sources.contract import GivenFeatures, Media
 from kinesweep.sources.footage import seconds
 from kinesweep.sources.sample.layout import NUM_POINTS, pose_bytes
+from shards import write_shard
 from vision import follow_block
 
 NUM_FRAMES = {"train": (4, 7, 5), "validation": (6,)}
@@ -76,11 +83,32 @@ def feature_manifest(folder: Path) -> Source:
     return build_source(FeatureManifestConfig.model_validate(config))
 
 
+def h5_shards(folder: Path) -> Source:
+    rng = np.random.default_rng(0)
+    for split in NUM_FRAMES:
+        own = [(name, frames, text) for of, name, frames, text in rows() if of == split]
+        said = {n: {"clip_order": ["0"], "0": {"translation": text}} for n, _, text in own}
+        (folder / f"annotation.{split}.json").write_text(json.dumps(said))
+        for stream, width in (("pose", 6), ("dino", 4)):
+            (folder / stream).mkdir(exist_ok=True)
+            where = {name: number for number, (name, _, _) in enumerate(own)}
+            (folder / stream / f"metadata_{stream}.{split}.json").write_text(json.dumps(where))
+            for name, frames, _ in own:
+                values = rng.normal(size=(frames, width)).astype(np.float16)
+                path = folder / stream / f"{stream}.{split}.{where[name]}.h5"
+                write_shard(path, name, {"0": values})
+    paths = {split: str(folder / f"annotation.{split}.json") for split in NUM_FRAMES}
+    streams = [{"name": name, "fps": 25} for name in ("pose", "dino")]
+    config = {"kind": "h5_shards", **paths, "streams": streams}
+    return build_source(H5ShardsConfig.model_validate(config))
+
+
 SOURCES: dict[str, Callable[[Path], Source]] = {
     "pose_tsv": pose_tsv,
     "video_tsv": video_tsv,
     "video_tsv with poses": video_tsv_with_poses,
     "feature_manifest": feature_manifest,
+    "h5_shards": h5_shards,
 }
 
 
@@ -90,6 +118,8 @@ def alike(first: Media, second: Media) -> bool:
         return np.array_equal(first.points_TPJC, second.points_TPJC) and first.fps == second.fps
     if isinstance(first, GivenFeatures) and isinstance(second, GivenFeatures):
         return np.array_equal(first.x_TD, second.x_TD) and first.rate_hz == second.rate_hz
+    if isinstance(first, dict) and isinstance(second, dict):
+        return list(first) == list(second) and all(alike(first[n], second[n]) for n in first)
     return first == second
 
 
@@ -97,6 +127,9 @@ def check_media(media: Media) -> int:
     """Checks shapes and types of what was read; frames."""
     if isinstance(media, Footage):
         return round(seconds(media) * 25)
+    if isinstance(media, dict):
+        (frames,) = {check_media(stream) for stream in media.values()}
+        return frames
     if isinstance(media, GivenFeatures):
         assert media.x_TD.dtype == np.float32 and media.x_TD.ndim == 2 and media.rate_hz > 0
         return len(media.x_TD)
@@ -152,7 +185,8 @@ class TestSourceContract:
 
     def test_problems_are_rows_that_are_not_clips(self, source: Source) -> None:
         (problem,) = source.problems()
-        assert (problem.reason, problem.row) == ("empty_text", "train.tsv:3")
+        assert problem.reason == "empty_text"
+        assert problem.row in ("train.tsv:3", "annotation.train.json:train1/0")
         assert problem.clip_id not in {clip.id for clip in source.clips("train")}
 
     def test_missing_media_are_an_error_and_found_by_check(self, source: Source) -> None:
@@ -167,6 +201,13 @@ class TestSourceContract:
             *(problem.clip_id for problem in source.problems()),
             clip.id,
         ]
+
+    def test_contents_are_of_clips_that_share_their_file(self, source: Source) -> None:
+        clips = source.clips("train")
+        found = source.contents(clips)
+        assert found == source.contents(clips)
+        assert not found or found.keys() == set(clips)
+        assert len({content.sha256 for content in found.values()}) == len(found)
 
     def test_companions_are_files_that_must_be_there(self, source: Source) -> None:
         clip = source.clips("train")[1]

@@ -126,6 +126,7 @@ class H5ShardsSource(TableSource):
                 found[clip] = error
             if progress is not None:
                 progress(number, len(clips))
+        self._files.close()
         return found | _odd(widths)
 
     def check(self, progress: Callable[[int, int], None] | None = None) -> list[RowProblem]:
