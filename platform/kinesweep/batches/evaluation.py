@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from kinesweep.batches.collate import Row, collate
 from kinesweep.batches.context import Context, gold
 from kinesweep.batches.examples import Example
-from kinesweep.batches.limits import num_frames, within
+from kinesweep.batches.limits import first_frames, num_frames, within
 from kinesweep.batches.plan import cut
 from kinesweep.batches.prompt import Prompter
 from kinesweep.batches.text import Text
@@ -61,7 +61,7 @@ class _Clips:
         context: who precedes whom.
         said: clip id → sentence, of those that may precede one.
         own: whether later the model's own sentences take the place of `said`.
-        blank: zero all features.
+        limits: frames that are read of a stream, and the ablation.
     """
 
     store: Store
@@ -70,16 +70,17 @@ class _Clips:
     context: Context
     said: Mapping[str, str]
     own: bool
-    blank: bool
+    limits: BatchConfig | None
 
     def batch(self, group: Sequence[ClipRecord], said: Mapping[str, str]) -> Batch:
         """Clips side by side, after these sentences."""
-        return collate([self._row(r, said) for r in group], self.text.vocabulary.pad_id, self.blank)
+        blank = self.limits is not None and self.limits.ablation == "zeros"
+        return collate([self._row(r, said) for r in group], self.text.vocabulary.pad_id, blank)
 
     def _row(self, record: ClipRecord, said: Mapping[str, str]) -> Row:
         clip, lines = record.clip, self.context.lines(record, said)
         tokens = self.prompter.tokens(clip, Example.translation(clip), lines)
-        return Row(clip.id, self.store.features(record), tokens)
+        return Row(clip.id, first_frames(self.store.features(record), self.limits), tokens)
 
 
 class EvalBatches(FixedBatches):
@@ -135,7 +136,7 @@ def eval_batches(  # noqa: PLR0913 (what is scored, how it is cut, for which ran
         max_frames: frames a batch, padding included; a longer clip is a batch of its own.
         max_clips: take only so many, spread evenly over the split; of whole documents where a
             model reads its own sentences.
-        limits: lengths out of bounds (never in test), and the ablation.
+        limits: lengths out of bounds (never in test), frames read of a stream, and the ablation.
         rank: of this process.
         world: how many processes there are.
         asking: the words around the frames, and the sentences before them.
@@ -156,12 +157,11 @@ def eval_batches(  # noqa: PLR0913 (what is scored, how it is cut, for which ran
     neighbours = {"none": [], "gold": listed}.get(mode, records)
     context = Context(neighbours, asking.context)
     said = asking.prepared if mode == "prepared" else gold(neighbours)
-    blank = limits is not None and limits.ablation == "zeros"
-    clips = _Clips(store, text, Prompter(text, asking), context, said, own, blank)
+    clips = _Clips(store, text, Prompter(text, asking), context, said, own, limits)
     waves: dict[int, list[ClipRecord]] = defaultdict(list)
     for record in records:
         waves[context.place(record) if own else 0].append(record)
-    groups = [_groups(waves[number], max_frames) for number in sorted(waves)]
+    groups = [_groups(waves[number], max_frames, limits) for number in sorted(waves)]
     return EvalBatches(clips, groups, rank, world)
 
 
@@ -171,9 +171,11 @@ def references(store: Store, split: str, clip_ids: Sequence[str]) -> dict[str, t
     return {clip_id: texts[clip_id] for clip_id in clip_ids}
 
 
-def _groups(records: Sequence[ClipRecord], max_frames: int) -> list[list[ClipRecord]]:
+def _groups(
+    records: Sequence[ClipRecord], max_frames: int, limits: BatchConfig | None
+) -> list[list[ClipRecord]]:
     """Clips of each batch, by length."""
-    lengths = [num_frames(record) for record in records]
+    lengths = [num_frames(record, limits) for record in records]
     order = sorted(range(len(records)), key=lambda i: (lengths[i], records[i].clip.id))
     groups = cut(order, lengths, BatchConfig(max_frames=max_frames))
     return [[records[i] for i in group] for group in groups]

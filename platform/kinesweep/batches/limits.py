@@ -1,16 +1,58 @@
-"""Which clips of a split take part: limits of length, counted, never silent."""
+"""Which clips of a split take part, and how many frames of each: limits, counted, never silent.
+
+`batch.min_clip_frames` and `max_clip_frames` leave whole clips out of train and validation;
+`batch.max_stream_frames` cuts the end off long streams, of test too, because it says what the model
+reads. Whether a clip takes part is decided on its frames before they are cut, so a search over cuts
+scores the same sentences in all of its trials. Budgets and buckets count what is left.
+"""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from kinesweep.core.config import near_miss
 from kinesweep.core.errors import InputError
 from kinesweep.core.recipe.data import BatchConfig
 from kinesweep.store.index import ClipRecord
 
 
-def num_frames(record: ClipRecord) -> int:
-    """Frames of all streams of a clip, as they are joined in the encoder's input."""
-    return sum(record.lengths.values())
+class Cut(NamedTuple):
+    """How many clips of a stream lost their end, and how many frames that were."""
+
+    clips: int
+    frames: int
+
+
+def kept_frames(lengths: Mapping[str, int], config: BatchConfig | None) -> dict[str, int]:
+    """Stream → frames that are read of so many."""
+    caps = config.max_stream_frames if config is not None else {}
+    return {name: min(frames, caps.get(name, frames)) for name, frames in lengths.items()}
+
+
+def first_frames(
+    streams: Mapping[str, NDArray[np.floating]], config: BatchConfig | None
+) -> dict[str, NDArray[np.floating]]:
+    """Stream → the frames (T, D) that are read; views."""
+    kept = kept_frames({name: len(x_TD) for name, x_TD in streams.items()}, config)
+    return {name: x_TD[: kept[name]] for name, x_TD in streams.items()}
+
+
+def num_frames(record: ClipRecord, config: BatchConfig | None = None) -> int:
+    """Frames of all streams of a clip, as they are joined; with `config`, those that are read."""
+    return sum(kept_frames(record.lengths, config).values())
+
+
+def cut_frames(records: Sequence[ClipRecord], config: BatchConfig) -> dict[str, Cut]:
+    """What `batch.max_stream_frames` cuts off, by stream; only streams that lose something."""
+    found: dict[str, Cut] = {}
+    for name, cap in config.max_stream_frames.items():
+        lost = [r.lengths[name] - cap for r in records if r.lengths[name] > cap]
+        if lost:
+            found[name] = Cut(len(lost), sum(lost))
+    return found
 
 
 def within(
@@ -19,8 +61,10 @@ def within(
     """Clips inside of the limits, and how many were left out for which reason; all of test.
 
     Raises:
-        InputError: nothing is left.
+        InputError: nothing is left, or a stream is limited that is not there.
     """
+    if config is not None and records:
+        _check_streams(config, records[0].lengths)
     if config is None or split == "test":
         return list(records), {}
     longest = config.max_clip_frames
@@ -42,3 +86,14 @@ def within(
             f" ({longest})"
         )
     return kept, dropped
+
+
+def _check_streams(config: BatchConfig, streams: Mapping[str, int]) -> None:
+    """Every stream that is limited is there."""
+    for name in config.max_stream_frames:
+        if name not in streams:
+            there = ", ".join(f"`{stream}`" for stream in streams)
+            raise InputError(
+                f"`batch.max_stream_frames` limits `{name}`, but the clips have no such stream"
+                f"{near_miss(name, list(streams))}; there are: {there}"
+            )

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from kinesweep.batches.collate import Row, Tokens, collate
 from kinesweep.batches.context import Context, gold
 from kinesweep.batches.examples import Example, Examples
-from kinesweep.batches.limits import num_frames, within
+from kinesweep.batches.limits import cut_frames, first_frames, kept_frames, num_frames, within
 from kinesweep.batches.plan import DEFAULT_MAX_FRAMES, plan_epoch
 from kinesweep.batches.prompt import Prompter
 from kinesweep.batches.text import Text
@@ -52,6 +52,7 @@ class TrainStream(Dataset[Batch]):
 
     Attributes:
         dropped: clips left out by the limits, by reason.
+        cut: clips and frames that lost their end, by stream.
 
     Raises:
         InputError: no clip is left, one does not fit in `batch.max_frames`, or clips cannot be
@@ -77,7 +78,8 @@ class TrainStream(Dataset[Batch]):
         self._records = self._examples.records
         self._prompter = Prompter(text, asking)
         self._context, self._said = Context(listed, asking.context), gold(listed)
-        self._lengths = [num_frames(record) for record in self._records]
+        self.cut = cut_frames(kept, config)
+        self._lengths = [num_frames(record, config) for record in self._records]
         self._weights = _weights(self._records, weights or {})
         self._check_budget()
         self._varied = build_augmentation(
@@ -130,10 +132,7 @@ class TrainStream(Dataset[Batch]):
         if self._planned.number != epoch:
             lengths: Sequence[int] = self._lengths
             if self._varied is not None and self._config.augmentation.changes_length:
-                lengths = [
-                    self._varied.num_frames(record.lengths, record.clip.id, epoch)
-                    for record in self._records
-                ]
+                lengths = [self._varied_frames(record, epoch) for record in self._records]
             batches = plan_epoch(lengths, self._config, self._seed, epoch, self._weights)
             self._planned = _Epoch(epoch, lengths, batches)
         return self._planned
@@ -146,8 +145,18 @@ class TrainStream(Dataset[Batch]):
         return Row(record.clip.id, streams, self._token(index, example))
 
     def _features(self, record: ClipRecord, epoch: int) -> Mapping[str, NDArray[np.floating]]:
-        streams = self._store.features(record)
-        return streams if self._varied is None else self._varied(streams, record.clip.id, epoch)
+        streams = first_frames(self._store.features(record), self._config)
+        if self._varied is None:
+            return streams
+        # A clip that became slower is cut once more: the model never reads more.
+        return first_frames(self._varied(streams, record.clip.id, epoch), self._config)
+
+    def _varied_frames(self, record: ClipRecord, epoch: int) -> int:
+        """Frames that `_features` will give."""
+        assert self._varied is not None
+        lengths = kept_frames(record.lengths, self._config)
+        varied = self._varied.lengths(lengths, record.clip.id, epoch)
+        return sum(kept_frames(varied, self._config).values())
 
     def _token(self, index: int, example: Example) -> Tokens:
         if index in self._tokens:
@@ -169,7 +178,7 @@ class TrainStream(Dataset[Batch]):
             raise InputError(
                 f"clip `{self._records[longest].clip.id}` has {self._lengths[longest]} frames, more"
                 f" than `batch.max_frames` ({budget}); raise it, or leave such clips out with"
-                " `batch.max_clip_frames`"
+                " `batch.max_clip_frames`, or cut them with `batch.max_stream_frames`"
             )
 
 

@@ -25,6 +25,7 @@ from kinesweep.core.config import load
 from kinesweep.core.errors import ClipError
 from kinesweep.core.paths import state_home
 from kinesweep.core.recipe import Recipe
+from kinesweep.core.recipe.data import BatchConfig
 from kinesweep.core.runlog import RunLog
 from kinesweep.core.units import format_seconds
 from kinesweep.features import build_features
@@ -200,7 +201,7 @@ def _expected(real: Recipe, small: Store, pace: Pace) -> Expected:
     """What a run of a few clips says of the run with all of them; early stopping left aside."""
     training, search, source = real.training, real.evaluation.search, build_source(real.corpus)
     clips, validation = (len(source.clips(split)) for split in ("train", "validation"))
-    batch = real.batch.clips or _clips_in(real.batch.max_frames or DEFAULT_MAX_FRAMES, small)
+    batch = real.batch.clips or _clips_in(real.batch, small)
     samples = min(batch, clips) * training.gradient_accumulation_steps * real.resources.workers
     scored = min(search.max_clips or validation, validation)
     few = len(small.records("validation"))
@@ -214,7 +215,8 @@ def _expected(real: Recipe, small: Store, pace: Pace) -> Expected:
     )
 
 
-def _clips_in(frames: int, small: Store) -> int:
+def _clips_in(config: BatchConfig, small: Store) -> int:
     """Clips in a batch of so many frames, if all are as long as those of a dry run."""
-    lengths = [num_frames(record) for record in small.records("train")]
+    frames = config.max_frames or DEFAULT_MAX_FRAMES
+    lengths = [num_frames(record, config) for record in small.records("train")]
     return max(1, round(frames * len(lengths) / sum(lengths)))

@@ -52,6 +52,8 @@ def train(
     result = workflows.train_recipe(settings, folder, overwrite=overwrite, on_ray=not no_ray)
     shown = ", ".join(f"{metric} {value:.2f}" for metric, value in result.scores.items())
     say(f"{result.status} after {result.step} steps: {shown}")
+    for what, count in result.limited.items():
+        say(f"limits  {what} {count}")
     say(f"run     {result.folder}")
     say(f"weights {result.weights_sha256}")
     emit(result.to_json(), json_line)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from kinesweep.batches.collate import Row, Tokens, collate
 from kinesweep.batches.evaluation import FixedBatches
 from kinesweep.batches.examples import Example
+from kinesweep.batches.limits import first_frames
 from kinesweep.batches.plan import cut
 from kinesweep.batches.prompt import Prompter
 from kinesweep.core.clip import Clip
@@ -179,6 +180,7 @@ class Bundle:
         """
         recipe, text = self.loaded.recipe, self.loaded.text
         tokens = prompts or [self._tokens(None, None)] * len(clips)
+        clips = [first_frames(clip, recipe.batch) for clip in clips]
         lengths = [max(len(x_TD) for x_TD in clip.values()) for clip in clips]
         order = sorted(range(len(clips)), key=lambda index: lengths[index])
         limit = BatchConfig(max_frames=recipe.evaluation.max_frames)

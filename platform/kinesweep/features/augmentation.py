@@ -38,10 +38,10 @@ class Augmentation:
     seed: int
     longest: int
 
-    def num_frames(self, lengths: Mapping[str, int], clip_id: str, epoch: int) -> int:
-        """Frames that a clip will have over all streams, of `lengths` now."""
+    def lengths(self, lengths: Mapping[str, int], clip_id: str, epoch: int) -> dict[str, int]:
+        """Frames that each stream of a clip will have, of `lengths` now."""
         pace = self._duration(sum(lengths.values()), clip_id, epoch)
-        return sum(self._kept(_scaled(frames, pace)) for frames in lengths.values())
+        return {name: self._kept(_scaled(frames, pace)) for name, frames in lengths.items()}
 
     def __call__(
         self, streams: Mapping[str, NDArray[np.floating]], clip_id: str, epoch: int

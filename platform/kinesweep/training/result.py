@@ -48,6 +48,8 @@ class RunResult:
         step: steps trained.
         samples: clips seen, repeats counted.
         epochs: passes over the training clips; None in results of earlier versions.
+        limited: what `batch`'s limits took from train: clips left out, by reason, and of streams
+            that are cut `cut_clips.<stream>` and `cut_frames.<stream>`.
         scores: of the best checkpoint on validation.
         search_scores: the same checkpoint's, as measured during training.
         test: the same on test, or None.
@@ -73,6 +75,7 @@ class RunResult:
     signatures: dict[str, str] = field(default_factory=dict)
     costs: dict[str, float] = field(default_factory=dict)
     epochs: float | None = None
+    limited: dict[str, int] = field(default_factory=dict)
 
     @property
     def objectives(self) -> dict[str, float]:

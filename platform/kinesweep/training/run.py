@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from kinesweep.batches.examples import words_spoken
-from kinesweep.batches.limits import within
+from kinesweep.batches.limits import cut_frames, within
 from kinesweep.batches.stream import TrainStream
 from kinesweep.batches.text import Text, build_text
 from kinesweep.core.paths import bytes_below
@@ -135,9 +135,12 @@ def _train_held(spec: RunSpec, log: RunLog, ears: Ears) -> RunResult:
     else:
         ending = Ending(spec, store, parts.text, parts.device, log)
         result = finish_run(ending, progress)
-    clips, _ = within(store.records("train"), spec.recipe.batch, "train")
+    clips, limited = within(store.records("train"), spec.recipe.batch, "train")
+    for name, lost in cut_frames(clips, spec.recipe.batch).items():
+        limited |= {f"cut_clips.{name}": lost.clips, f"cut_frames.{name}": lost.frames}
     seconds = time.perf_counter() - started
-    result = replace(result, seconds=seconds, epochs=result.samples / len(clips))
+    epochs = result.samples / len(clips)
+    result = replace(result, seconds=seconds, epochs=epochs, limited=limited)
     on_first(result.write)
     if result.status != "stopped":
         tidy(spec.folder)

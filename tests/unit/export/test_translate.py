@@ -16,6 +16,7 @@ from kinesweep.export import Bundle, Input, find_inputs, translate, verify_bundl
 from kinesweep.export.verify import compare
 from kinesweep.features import pose
 from kinesweep.sources import build_source
+from kinesweep.training.evaluate import evaluate_loaded
 from kinesweep.training.predictions import read_predictions
 
 
@@ -72,6 +73,21 @@ def test_a_model_trained_on_zeros_sees_zeros(bundle, expected):
     recipe = loaded.loaded.recipe.model_copy(update={"batch": batch})
     blind = replace(loaded, loaded=replace(loaded.loaded, recipe=recipe))
     assert blind.translate(list(expected)) != list(expected.values())
+
+
+def test_streams_are_cut_as_in_the_evaluation(bundle, expected, store):
+    """What `batch.max_stream_frames` cuts in evaluation is cut in raw files too."""
+    loaded = Bundle.load(bundle)
+    batch = loaded.loaded.recipe.batch.model_copy(update={"max_stream_frames": {"pose": 6}})
+    recipe = loaded.loaded.recipe.model_copy(update={"batch": batch})
+    short = replace(loaded, loaded=replace(loaded.loaded, recipe=recipe))
+    lines = short.translate(list(expected))
+    assert lines != list(expected.values()), "six frames say as much as all"
+    scored = {
+        p.clip_id: p.hypothesis
+        for p in evaluate_loaded(short.loaded, store, "validation").predictions
+    }
+    assert lines == [scored[record.clip.id] for record in store.records("validation")]
 
 
 def test_what_cannot_be_translated_is_named(bundle, expected, tmp_path):

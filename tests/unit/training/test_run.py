@@ -59,6 +59,19 @@ def test_a_stream_with_its_own_encoder_is_standardised(
     assert encoder.mean.abs().max() > 0
 
 
+def test_what_limits_take_is_in_the_result(corpus: Path, store: Store, tmp_path: Path) -> None:
+    lengths = sorted(clip.lengths["pose"] for clip in store.records("train"))
+    longest, cap = lengths[-2], lengths[0]
+    batch = {"max_clip_frames": longest, "max_stream_frames": {"pose": cap}}
+    recipe = tiny_recipe(corpus, store.folder.parent, batch=batch, training={"max_steps": 2})
+    left = [frames for frames in lengths if frames <= longest]
+    assert train(recipe, store, tmp_path / "run").limited == {
+        **({"too_long": len(lengths) - len(left)} if len(left) < len(lengths) else {}),
+        "cut_clips.pose": sum(frames > cap for frames in left),
+        "cut_frames.pose": sum(left) - cap * len(left),
+    }
+
+
 def test_a_stopped_run_goes_on_as_if_never_stopped(
     recipe: Recipe, store: Store, tmp_path: Path
 ) -> None:

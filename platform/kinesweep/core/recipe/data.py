@@ -1,6 +1,6 @@
 """Recipe parts `store` and `batch`: how features lie on disk and how clips are put side by side."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -39,6 +39,12 @@ class BatchConfig(Frozen):
     )
     max_clip_frames: int | None = Field(
         None, ge=1, description="Longer clips leave train and validation, never test; counted."
+    )
+    max_stream_frames: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        {},
+        description="Name of a stream → frames that are read of it, in all splits; the end of"
+        " longer ones is cut off, and counted. `min_clip_frames` and `max_clip_frames` look at"
+        " clips before they are cut.",
     )
     loader_workers: int = Field(
         0, ge=0, description="Processes that prepare batches; 0: none extra."

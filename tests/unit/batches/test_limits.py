@@ -1,0 +1,122 @@
+"""Frames read of each stream: the same in plans, in training and in what is scored."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from corpus import tiny_corpus, tiny_recipe, tiny_store
+from kinesweep.batches.evaluation import eval_batches
+from kinesweep.batches.limits import Cut, cut_frames, first_frames, num_frames, within
+from kinesweep.batches.stream import TrainStream
+from kinesweep.batches.text import Text, build_text
+from kinesweep.core.clip import Clip
+from kinesweep.core.errors import ConfigError, InputError
+from kinesweep.core.recipe.data import BatchConfig
+from kinesweep.core.recipe.model import TrainedTokenizerConfig
+from kinesweep.store import Store
+from kinesweep.store.index import ClipRecord
+
+CAP = 12
+VARIED = {"drop_frames": 0.1, "speed": 0.4}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    folder = tmp_path_factory.mktemp("limits")
+    return tiny_store(tiny_recipe(tiny_corpus(folder), folder / "stores"))
+
+
+@pytest.fixture(scope="module")
+def text(store: Store) -> Text:
+    config = TrainedTokenizerConfig(algorithm="word", size=256)
+    return build_text(config, store.records("train"), None)
+
+
+def config(**keys: Any) -> BatchConfig:
+    return BatchConfig.model_validate({"max_stream_frames": {"pose": CAP}, **keys})
+
+
+def record(name: str, **lengths: int) -> ClipRecord:
+    return ClipRecord(Clip(id=name, split="train", media=""), lengths)
+
+
+CLIPS = [record("a", pose=9, dino=20), record("b", pose=30, dino=5), record("c", pose=13, dino=40)]
+
+
+def test_each_stream_is_cut_by_itself_and_counted() -> None:
+    limits = config(
+        max_stream_frames={
+            "pose": 12,
+            "dino": 30,
+        }
+    )
+    assert [num_frames(clip) for clip in CLIPS] == [29, 35, 53]
+    assert [num_frames(clip, limits) for clip in CLIPS] == [29, 12 + 5, 12 + 30]
+    assert cut_frames(CLIPS, limits) == {"pose": Cut(2, 18 + 1), "dino": Cut(1, 10)}
+    assert cut_frames(CLIPS[:1], limits) == {}
+    streams = {"pose": np.arange(30.0)[:, None], "dino": np.ones((5, 2))}
+    cut = first_frames(streams, limits)
+    assert cut["pose"][:, 0].tolist() == list(range(12)) and len(cut["dino"]) == 5
+    assert all(first_frames(streams, None)[name] is not None for name in streams)
+    assert len(first_frames(streams, None)["pose"]) == 30
+
+
+def test_who_takes_part_does_not_depend_on_cuts() -> None:
+    limits = config(max_clip_frames=35, max_stream_frames={"dino": 1, "pose": 1})
+    kept, dropped = within(CLIPS, limits, "train")
+    assert [clip.clip.id for clip in kept] == ["a", "b"] and dropped == {"too_long": 1}
+    with pytest.raises(InputError, match="min_clip_frames"):
+        within(CLIPS, config(min_clip_frames=60), "train")
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_streams_that_are_not_there_are_named(store: Store, text: Text, split: str) -> None:
+    wrong = config(max_stream_frames={"pos": 3})
+    with pytest.raises(InputError, match=r"`pos`.*did you mean `pose`\?; there are: `pose`"):
+        eval_batches(store, split, text, 100, limits=wrong)
+    with pytest.raises(InputError, match="`pos`"):
+        TrainStream(store, text, wrong, seed=1)
+
+
+def test_a_limit_is_a_number_of_frames(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"batch\.max_stream_frames\.pose"):
+        tiny_recipe(tmp_path, tmp_path, batch={"max_stream_frames": {"pose": 0}})
+
+
+def test_training_reads_the_first_frames_and_counts_the_rest(store: Store, text: Text) -> None:
+    by_id = {clip.clip.id: clip for clip in store.records("train")}
+    longer = [clip.lengths["pose"] - CAP for clip in by_id.values() if clip.lengths["pose"] > CAP]
+    assert longer, "no clip is cut in this test"
+    # A budget that no whole clip of the corpus fits into.
+    stream = TrainStream(store, text, config(max_frames=CAP), seed=1)
+    assert stream.cut == {"pose": Cut(len(longer), sum(longer))}
+    batch = stream[0]
+    whole = store.features(by_id[batch.clip_ids[0]])["pose"]
+    assert batch.num_frames == min(CAP, len(whole))
+    np.testing.assert_array_equal(batch.streams["pose"][0], whole[:CAP].astype(np.float32))
+
+
+def test_what_is_scored_is_cut_too_test_included(store: Store, text: Text) -> None:
+    for split in store.splits:
+        whole = [clip.lengths["pose"] for clip in store.records(split)]
+        batches = eval_batches(store, split, text, 4 * CAP, limits=config())
+        assert sum(b.num_clips for b in batches) == len(whole)
+        assert sum(b.num_frames for b in batches) == sum(min(CAP, frames) for frames in whole)
+        assert all(b.num_places <= 4 * CAP for b in batches)
+        assert max(b.num_clips for b in batches) >= 4, "the budget counts what is left"
+
+
+def test_a_clip_that_became_slower_is_cut_again(store: Store, text: Text) -> None:
+    stream = TrainStream(store, text, config(max_frames=3 * CAP, augmentation=VARIED), seed=1)
+    lengths = set()
+    for position in range(30):
+        batch = stream[position]
+        assert batch.num_places <= 3 * CAP
+        lengths |= set(batch.frame_masks["pose"].sum(1).tolist())
+    assert max(lengths) <= CAP and len(lengths) > 2
+    real = sum(stream[p].num_frames for p in range(10)) / sum(
+        stream[p].num_places for p in range(10)
+    )
+    assert stream.padding_share(10) == pytest.approx(1 - real), "the plan knows the lengths"
