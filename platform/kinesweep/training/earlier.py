@@ -13,11 +13,34 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from kinesweep.batches.text import Text
 from kinesweep.core.errors import CheckpointError
+from kinesweep.core.recipe import Recipe
 from kinesweep.core.weights import weights_digest, weights_of
 from kinesweep.models.adapters import is_of_adapter
 from kinesweep.models.config import KinesweepConfig
 from kinesweep.models.translator import Translator
+from kinesweep.training.model_folder import read_recipe
+
+
+def earlier_text(folder: Path, recipe: Recipe) -> Text:
+    """The tokenizer of an earlier stage, whose weights know its tokens by their numbers.
+
+    Args:
+        folder: of the earlier stage's best model.
+        recipe: of this run; its `model.tokenizer` must be that of the earlier one.
+
+    Raises:
+        CheckpointError: no model folder, or another tokenizer was asked for there.
+    """
+    place = weights_of(folder).parent
+    theirs, ours = read_recipe(place).model.tokenizer, recipe.model.tokenizer
+    if theirs != ours:
+        raise CheckpointError(
+            f"`model.init_from` is `{folder}`, whose `model.tokenizer` is {theirs.model_dump()},"
+            f" but this run's is {ours.model_dump()}. Take the same; its tokens have numbers."
+        )
+    return Text.load(place)
 
 
 @torch.no_grad()

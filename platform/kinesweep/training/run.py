@@ -34,7 +34,7 @@ from kinesweep.training.checkpoints import (
     run_bytes,
 )
 from kinesweep.training.determinism import pin_process, pin_threads, seed_dropout
-from kinesweep.training.earlier import begin_with
+from kinesweep.training.earlier import begin_with, earlier_text
 from kinesweep.training.evaluate import EvalSet, evaluate_batches
 from kinesweep.training.finish import Ending, finish_run, result_of, tidy
 from kinesweep.training.identity import METRICS, RESULT, claim, held, identity_of
@@ -151,9 +151,7 @@ def _build(recipe: Recipe, store: Store) -> _Parts:
     """Tokenizer and model, from pinned seeds."""
     device = pin_process(recipe)
     model = recipe.staged_model
-    records = store.records("train")
-    spoken = words_spoken(recipe.prompt, recipe.batch.tasks, records)
-    text = build_text(model.tokenizer, records, model.backbone.pretrained, spoken)
+    text = _text(recipe, store)
     standardizes = any(model.encoder_of(name).standardize for name in store.schema.widths)
     translator = build_translator(
         model,
@@ -165,6 +163,15 @@ def _build(recipe: Recipe, store: Store) -> _Parts:
     if model.init_from is not None:
         begin_with(translator, Path(model.init_from), model.init_sha256)
     return _Parts(store, text, translator.to(device), device)
+
+
+def _text(recipe: Recipe, store: Store) -> Text:
+    """The tokenizer: a new one, or that of an earlier stage, which its weights are used to."""
+    model, records = recipe.staged_model, store.records("train")
+    if model.init_from is not None:
+        return earlier_text(Path(model.init_from), recipe)
+    spoken = words_spoken(recipe.prompt, recipe.batch.tasks, records)
+    return build_text(model.tokenizer, records, model.backbone.pretrained, spoken)
 
 
 def _start(spec: RunSpec, model: Translator, world: int) -> Checkpoint | None:
