@@ -1,28 +1,32 @@
-"""The verb that takes over what other systems left: settings, and models trained with them."""
+"""The verb between systems: takes over settings and models, and writes features in their layout."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from kinesweep.cli.output import JsonOption, emit, say, verb
+from kinesweep.cli.output import JsonOption, emit, progress, say, verb
 from kinesweep.core.errors import InputError
 
 _CHECKPOINTS = (".pth", ".pt")
 
 
 @verb
-def convert(
+def convert(  # noqa: PLR0913 (options of a verb)
     settings: Annotated[
         Path,
         typer.Argument(
-            help="A MultimodalHugs YAML, or SSVP-SLT's best_model.pth.", show_default=False
+            help="A MultimodalHugs YAML, or SSVP-SLT's best_model.pth; with `--to`, a feature"
+            " store or a recipe whose store is meant.",
+            show_default=False,
         ),
     ],
     out: Annotated[
         Path,
         typer.Argument(
-            help="The recipe: written for a YAML, read for a checkpoint.", show_default=False
+            help="The recipe: written for a YAML, read for a checkpoint; with `--to`, a new"
+            " folder.",
+            show_default=False,
         ),
     ],
     model: Annotated[
@@ -38,6 +42,10 @@ def convert(
             help="Training texts, one a line: a checkpoint's case.", exists=True, dir_okay=False
         ),
     ] = None,
+    to: Annotated[
+        Literal["h5_shards"] | None,
+        typer.Option(help="Write the features of a store in this layout: Sign_LLaVA's."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
     json_line: JsonOption = False,
 ) -> None:
@@ -45,9 +53,16 @@ def convert(
 
     Says what could not be carried over, and what behaves differently here. A checkpoint of
     SSVP-SLT's is imported as the recipe's model: convert best_model.pth RECIPE --into FOLDER.
+    Features of all streams become Sign_LLaVA's annotations and shards: convert RECIPE FOLDER --to
+    h5_shards; a source of the kind `h5_shards` reads them back.
 
     Example: kinesweep convert jobs/foreign/multimodalhugs.yaml /tmp/converted.yml --overwrite
     """
+    if to is not None:
+        if any(given is not None for given in (model, tokenizer, into, texts)):
+            raise InputError("`--to` writes features; it takes no option but `--overwrite`")
+        _write_shards(settings, out, overwrite, json_line)
+        return
     if settings.suffix in _CHECKPOINTS:
         if into is None or model is not None:
             raise InputError(f"`{settings}` is a checkpoint: give `--into`, and no `--model`")
@@ -60,6 +75,26 @@ def convert(
         raise InputError("`--model` and `--into` belong together")
     _check_free(overwrite, out, into)
     _convert_settings(settings, out, model, into, tokenizer, json_line)
+
+
+def _write_shards(place: Path, out: Path, overwrite: bool, json_line: bool) -> None:
+    import yaml
+
+    from kinesweep.cli.data import store_at
+    from kinesweep.store.hand_over_shards import hand_over_shards
+
+    store, _ = store_at(place)
+    with progress("convert") as update:
+        done = hand_over_shards(store, out, overwrite, update)
+    say(f"{out}: " + ", ".join(f"{split} {clips}" for split, clips in done.clips.items()))
+    for name, count in done.left.items():
+        say(f"left out  {name}: of {count} clips; the layout has no place for it")
+    for stream in done.source["streams"]:
+        if "fps" not in stream:
+            say(f"mind      clips of `{stream['name']}` differ in their rate; give one as `fps`")
+    source = yaml.safe_dump({"source": done.source}, sort_keys=False, default_flow_style=None)
+    say(f"to read them back, from {out}:\n{source}".rstrip())
+    emit({"folder": str(out), **vars(done)}, json_line)
 
 
 def _check_free(overwrite: bool, *paths: Path | None) -> None:

@@ -179,7 +179,7 @@ def show(
     from kinesweep.cli import workflows
     from kinesweep.store.show import describe
 
-    store, _ = _store_at(folder)
+    store, _ = store_at(folder)
     console.print(describe(store, clip))
     emit(workflows.store_facts(store), json_line)
 
@@ -210,7 +210,7 @@ def export_features(
     """
     from kinesweep.store.hand_over import hand_over, variation_of
 
-    store, recipe = _store_at(place, overrides)
+    store, recipe = store_at(place, overrides)
     if augment is not None and recipe is None:
         raise InputError("`--augment` needs a recipe, which says how; a store alone does not")
     variation = variation_of(recipe, store, augment) if recipe and augment else None
@@ -227,7 +227,7 @@ def export_features(
     emit({"folder": str(out), **vars(done)}, json_line)
 
 
-def _store_at(place: Path, overrides: list[str] | None = None) -> "tuple[Store, Recipe | None]":
+def store_at(place: Path, overrides: list[str] | None = None) -> "tuple[Store, Recipe | None]":
     """The store of a folder, or of a recipe, and the recipe.
 
     Raises:
