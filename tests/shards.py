@@ -27,7 +27,7 @@ def h5_corpus(
     prefix: str | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Writes a corpus; the `source` part of a recipe that reads it, as plain values.
+    """Writes a corpus, anew if it is there; the `source` part of a recipe that reads it.
 
     Args:
         folder: where.
@@ -51,6 +51,8 @@ def h5_corpus(
             name = prefix or stream
             place = folder / stream
             place.mkdir(parents=True, exist_ok=True)
+            for number in range(shards):
+                (place / f"{name}.{token}.{number}.h5").unlink(missing_ok=True)
             where = {video: number % shards for number, video in enumerate(videos)}
             (place / f"metadata_{name}.{token}.json").write_text(json.dumps(where))
             for video, sentences in videos.items():

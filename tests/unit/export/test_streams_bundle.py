@@ -1,0 +1,105 @@
+"""A bundle of a model of several streams: one file of a clip gives the text of the evaluation."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+from corpus import tiny_recipe
+from kinesweep.core.config import validate
+from kinesweep.core.errors import BundleError, ClipError, InputError
+from kinesweep.core.recipe import Recipe
+from kinesweep.core.runlog import NullRunLog
+from kinesweep.core.units import Span
+from kinesweep.export import Bundle, Input, export_bundle, find_inputs
+from kinesweep.export.served import _load_pyfunc
+from kinesweep.store import Store
+from kinesweep.store.build import extract_locally
+from kinesweep.training.predictions import read_predictions
+from kinesweep.training.run import RunSpec, train_run
+from shards import h5_corpus
+
+STREAMS = ("dino", "sign2vec")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    folder = tmp_path_factory.mktemp("streams")
+    return extract_locally(recipe_of(folder))
+
+
+@pytest.fixture(scope="module")
+def bundle(store: Store) -> Path:
+    folder = store.folder.parents[1]
+    run = folder / "run"
+    train_run(RunSpec(recipe_of(folder), store.folder, run), NullRunLog(), lambda _: True)
+    return export_bundle(run, folder / "bundle", store)
+
+
+def recipe_of(folder: Path) -> Recipe:
+    training = {"learning_rate": 1e-2, "max_steps": 60, "eval_steps": 30}
+    plain = tiny_recipe(folder, folder / "stores", training=training).model_dump(mode="json")
+    plain["source"] = h5_corpus(folder)
+    plain["features"] = {"kind": "streams", "streams": list(STREAMS)}
+    return validate(Recipe, plain, "test")
+
+
+def write_clip(store: Store, number: int, path: Path) -> Path:
+    """A clip of validation as a file of its own."""
+    with h5py.File(path, "w") as file:
+        for name, x_TD in store.features(store.records("validation")[number]).items():
+            file[name] = x_TD
+    return path
+
+
+def test_files_of_clips_give_the_text_of_the_evaluation(
+    store: Store, bundle: Path, tmp_path: Path
+) -> None:
+    wanted = [line.hypothesis for line in read_predictions(bundle / "predictions.tsv")]
+    files = [write_clip(store, number, tmp_path / f"{number}.h5") for number in range(len(wanted))]
+    loaded = Bundle.load(bundle)
+    found = [item for _, item in find_inputs([tmp_path], loaded.loaded.recipe)]
+    assert [item.file for item in found] == files
+    assert loaded.translate(found) == wanted and len(set(wanted)) > 1
+    for record, file in zip(store.records("validation"), files, strict=True):
+        for name, x_TD in loaded.features(file).items():
+            np.testing.assert_array_equal(x_TD, store.features(record)[name])
+
+
+def test_what_is_wrong_with_a_file_is_named(store: Store, bundle: Path, tmp_path: Path) -> None:
+    loaded = Bundle.load(bundle)
+    file = write_clip(store, 0, tmp_path / "clip.h5")
+    with pytest.raises(InputError, match="only all can be translated"):
+        loaded.translate([Input(file, Span.from_ms(0, 100))])
+    with pytest.raises(InputError, match=r"translates `\.h5` files with a data set for each"):
+        loaded.translate([tmp_path / "clip.pose"])
+    with pytest.raises(InputError, match=r"is a table"):
+        (tmp_path / "rows.tsv").touch()
+        find_inputs([tmp_path / "rows.tsv"], loaded.loaded.recipe)
+    with h5py.File(file, "a") as shard:
+        del shard["sign2vec"]
+    with pytest.raises(ClipError, match=r"no data set `sign2vec`.*clip\.h5"):
+        loaded.translate([file])
+    with h5py.File(file, "a") as shard:
+        shard["sign2vec"] = np.ones((3, 5), np.float16)
+    with pytest.raises(BundleError, match=r"gives 5 features a frame of `sign2vec`.* reads 6"):
+        loaded.translate([file])
+
+
+def test_it_is_served_from_files_and_from_numbers(
+    store: Store, bundle: Path, tmp_path: Path
+) -> None:
+    served = _load_pyfunc(str(bundle))
+    wanted = [line.hypothesis for line in read_predictions(bundle / "predictions.tsv")][:2]
+    assert all(name in (bundle / "MLmodel").read_text() for name in ("shard", "features_dino"))
+    content = write_clip(store, 0, tmp_path / "clip.h5").read_bytes()
+    numbers = store.features(store.records("validation")[1])
+    row = {f"features_{name}": numbers[name].tolist() for name in STREAMS}
+    answers = served.predict(pd.DataFrame([{"shard": content}, row]))
+    assert [answer["text"] for answer in answers] == wanted
+    with pytest.raises(InputError, match=r"`shard` .bytes. and `features_dino` with `features_sig"):
+        served.predict(pd.DataFrame([{"features_dino": row["features_dino"]}]))
+    with pytest.raises(InputError, match=r"`features_dino` must be frames × 12"):
+        served.predict(pd.DataFrame([{**row, "features_dino": [[1.0, 2.0]]}]))
