@@ -83,6 +83,7 @@ class Batch:
             "prompt_mask": self.prompt_mask_BP,
             "after_ids": self.after_ids_BA,
             "after_mask": self.after_mask_BA,
+            "clip_ids": self.clip_ids,
         }
 
     def to(self, device: torch.device | str) -> "Batch":

@@ -8,7 +8,7 @@ Shapes: B clips, T frames, D features, P prompt tokens, N vectors joined, E widt
 F forced tokens, V vocabulary.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -25,9 +25,10 @@ from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models.backbones import BACKBONES
 from kinesweep.models.config import KinesweepConfig, describe
 from kinesweep.models.encoders import build_encoder
-from kinesweep.models.fusion import TimeFusion, build_fusion, splice
+from kinesweep.models.fusion import Fit, TimeFusion, build_fusion, splice
 from kinesweep.models.generation import Decoding
 from kinesweep.models.objectives.cross_entropy import TokenSums, cross_entropy, token_sums
+from kinesweep.models.room import Cut, Room, check_reserve
 from kinesweep.models.saving import load_exactly
 from kinesweep.models.streams import check_streams
 
@@ -54,6 +55,10 @@ class Translator(PreTrainedModel):
     Args:
         config: what it is made of.
         backbone: a language model that has its weights; None: one is built with random weights.
+
+    Attributes:
+        cut: stream → clips and vectors that were cut so far to fit the backbone's positions, in
+            this process, in training and generation.
     """
 
     config_class = KinesweepConfig
@@ -68,6 +73,8 @@ class Translator(PreTrainedModel):
         self._kind = BACKBONES[recipe.backbone.kind]
         self._vocabulary = config.words()
         self._end_token = recipe.ends_input
+        self._reserve = recipe.reserve_tokens
+        self.cut: dict[str, Cut] = {}
         if backbone is None:
             backbone = self._kind.rebuild(config.backbone or {})
         out = backbone.get_input_embeddings().embedding_dim
@@ -83,7 +90,7 @@ class Translator(PreTrainedModel):
         self._no_split_modules = list(backbone._no_split_modules or ())
         self.post_init()
 
-    def forward(
+    def forward(  # noqa: PLR0913 (a batch's parts by name, as `Batch.inputs` gives)
         self,
         streams: dict[str, Tensor],
         frame_masks: dict[str, Tensor],
@@ -93,6 +100,7 @@ class Translator(PreTrainedModel):
         after_mask: Tensor | None = None,
         labels: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
+        clip_ids: Sequence[str] | None = None,
         **_: Any,
     ) -> TranslatorOutput:
         """Scores and loss for aligned labels.
@@ -107,15 +115,17 @@ class Translator(PreTrainedModel):
             labels: (B, L); `IGNORE` where padded.
             num_items_in_batch: labels of the whole optimiser step, which divide the summed loss;
                 None: the mean over this batch.
+            clip_ids: for what is said of a clip.
 
         Raises:
             InputError: no labels, a stream that is missing or of another width, an input that is
-                longer than the backbone's positions.
+                longer than the backbone's positions, or more labels than are reserved.
         """
         if labels is None:
             raise InputError("`forward` needs `labels`; call `generate` to translate.")
+        self._check_reserve(labels.shape[1])
         x_BNE, mask_BN = self.joined(
-            streams, frame_masks, prompt_ids, prompt_mask, after_ids, after_mask
+            streams, frame_masks, prompt_ids, prompt_mask, after_ids, after_mask, clip_ids
         )
         logits_BLV = self._kind.logits(self.backbone, x_BNE, mask_BN, labels)
         smoothing = self.config.label_smoothing
@@ -131,6 +141,7 @@ class Translator(PreTrainedModel):
         prompt_mask: Tensor | None = None,
         after_ids: Tensor | None = None,
         after_mask: Tensor | None = None,
+        clip_ids: Sequence[str] | None = None,
         forced_ids: Tensor | None = None,
         forced_mask: Tensor | None = None,
         *,
@@ -143,8 +154,9 @@ class Translator(PreTrainedModel):
         Raises:
             InputError: as `forward`.
         """
+        self._check_reserve(max_new_tokens)
         x_BNE, mask_BN = self.joined(
-            streams, frame_masks, prompt_ids, prompt_mask, after_ids, after_mask
+            streams, frame_masks, prompt_ids, prompt_mask, after_ids, after_mask, clip_ids
         )
         decoding = Decoding(
             num_beams=num_beams,
@@ -159,6 +171,7 @@ class Translator(PreTrainedModel):
     @torch.no_grad()
     def token_sums(self, batch: Batch) -> TokenSums:
         """Unsmoothed cross entropy of a batch, right guesses, and its number of scored labels."""
+        self._check_reserve(batch.labels_BL.shape[1])
         x_BNE, mask_BN = self.joined(**batch.generation_inputs())
         logits_BLV = self._kind.logits(self.backbone, x_BNE, mask_BN, batch.labels_BL)
         return token_sums(logits_BLV, batch.labels_BL)
@@ -171,11 +184,17 @@ class Translator(PreTrainedModel):
         prompt_mask: Tensor | None = None,
         after_ids: Tensor | None = None,
         after_mask: Tensor | None = None,
+        clip_ids: Sequence[str] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """What the language model reads: prompt, frames of each stream, what follows them, end.
 
+        With `model.reserve_tokens` the ends of streams that do not fit are cut off, and counted.
+
         Returns:
             Vectors (B, N, E) and their mask, bool (B, N).
+
+        Raises:
+            InputError: a stream is missing or of another width; a prompt leaves frames no room.
         """
         self._check_streams(streams)
         none_B0 = next(iter(frame_masks.values()))[:, :0]
@@ -190,10 +209,30 @@ class Translator(PreTrainedModel):
             name: encoder(streams[name].to(words[0].dtype), frame_masks[name])
             for name, encoder in self.encoders.items()
         }
-        joined = self.fusion(frames, lambda masks, _: masks)
+        masks_BW = torch.cat([prompt_mask, after_mask, end_B1], dim=1)
+        joined = self.fusion(frames, self._fit(masks_BW, clip_ids))
         return splice(
             [(words[0], prompt_mask), *joined, (words[1], after_mask), (words[2], end_B1)]
         )
+
+    def _fit(self, words_BW: Tensor, clip_ids: Sequence[str] | None) -> Fit:
+        """What cuts streams so that they fit beside these words and the text."""
+        limit = self.input_limit
+        if self._reserve is None or limit is None:
+            return lambda masks, _: masks
+        reserve = self._reserve if self._kind.shares_positions else 0
+        names = clip_ids or [f"row {row}" for row in range(len(words_BW))]
+        clips = [f"clip `{name}`" for name in names]
+        return Room(limit, reserve, words_BW.sum(dim=1).tolist(), clips, self.cut).fit
+
+    def _check_reserve(self, num_tokens: int) -> None:
+        """Refuses more tokens than are reserved: the cut would differ, or the text be cut."""
+        shared = self._kind.shares_positions
+        if self._reserve is not None and shared and num_tokens > self._reserve:
+            raise InputError(
+                f"A text of {num_tokens} tokens does not fit into `model.reserve_tokens`"
+                f" ({self._reserve}); set it to {num_tokens} or more."
+            )
 
     @property
     def input_limit(self) -> int | None:
@@ -271,7 +310,8 @@ def build_translator(
         statistics: stream → mean (D,) and deviation (D,) of the training split; None: 0 and 1.
 
     Raises:
-        ConfigError: a key of the backbone is wrong, or a stream is named that is not there.
+        ConfigError: a key of the backbone is wrong, a stream is named that is not there, or tokens
+            are reserved in vain.
         InputError: the pretrained backbone cannot be used.
     """
     check_streams(config, widths)
@@ -281,6 +321,8 @@ def build_translator(
     plain = describe(config, widths, vocabulary, label_smoothing, backbone)
     translator = Translator(plain, backbone)
     translator.begin_separators()
+    shared = BACKBONES[config.backbone.kind].shares_positions
+    check_reserve(config.reserve_tokens, translator.input_limit, shared)
     for name, (mean_D, deviation_D) in (statistics or {}).items():
         encoder: Any = translator.encoders[name]
         encoder.set_statistics(torch.as_tensor(mean_D), torch.as_tensor(deviation_D))

@@ -15,6 +15,7 @@ from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ConfigError, InputError
 from kinesweep.core.recipe.data import BatchConfig
 from kinesweep.core.recipe.model import TrainedTokenizerConfig
+from kinesweep.core.schema import StoreSchema, StreamSchema
 from kinesweep.store import Store
 from kinesweep.store.index import ClipRecord
 
@@ -108,7 +109,30 @@ def test_what_is_scored_is_cut_too_test_included(store: Store, text: Text) -> No
         assert max(b.num_clips for b in batches) >= 4, "the budget counts what is left"
 
 
-def test_a_clip_that_became_slower_is_cut_again(store: Store, text: Text) -> None:
+class Two:
+    """A store of two streams: one clip is long in one of them, one in the other."""
+
+    schema = StoreSchema({name: StreamSchema(2, 25, "float32") for name in ("pose", "dino")})
+
+    def records(self, split: str) -> list[ClipRecord]:
+        return [record("a", pose=CAP, dino=4), record("b", pose=6, dino=40)]
+
+    def features(self, clip: ClipRecord) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+        return {name: np.ones((frames, 2), np.float32) for name, frames in clip.lengths.items()}
+
+
+def test_a_stream_that_became_longer_is_cut_again(text: Text) -> None:
+    limits = config(clips=1, augmentation={"speed": 0.4})
+    stream = TrainStream(Two(), text, limits, seed=1)  # type: ignore[arg-type]
+    frames = [
+        (int(b.frame_masks["pose"].sum()), int(b.frame_masks["dino"].sum()))
+        for b in (stream[position] for position in range(40))
+    ]
+    slower = [pose for pose, dino in frames if 4 < dino < 10]
+    assert slower and set(slower) == {CAP}, "a slower clip `a` has as many of `pose` as before"
+
+
+def test_varied_clips_keep_to_the_plan(store: Store, text: Text) -> None:
     stream = TrainStream(store, text, config(max_frames=3 * CAP, augmentation=VARIED), seed=1)
     lengths = set()
     for position in range(30):

@@ -59,6 +59,12 @@ def test_defaults_and_overrides(tmp_path: Path) -> None:
         ("checkpoints.max_disk=lots", "checkpoints.max_disk", "50 GB"),
         ("training.metric_for_best_model=meteor", "training.metric_for_best_model", "'bleu'"),
         ("name=a b", "name", "pattern"),
+        ("model.reserve_tokens=9", "(file)", "`generation.max_new_tokens` (100)"),
+        ("model.fusion.kind=sum", "model.fusion.kind", "'time', 'channel', but is 'sum'"),
+        ("model.fusion.resample=cubic", "model.fusion.resample", "unknown"),
+        ("model.fusion={kind: channel, separators: true}", "model.fusion.separators", "unknown"),
+        ("model.fusion.stream_dropout=1", "model.fusion.stream_dropout", "less than 1"),
+        ("model.encoders.dino.dropuot=1", "model.encoders.dino.dropuot", "mean `dropout`?"),
         ("evaluation.metrics=[chrf]", "(file)", "metric_for_best_model"),
     ],
 )

@@ -99,6 +99,16 @@ class Recipe(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _text_has_room(self) -> "Recipe":
+        reserve, written = self.model.reserve_tokens, self.generation.max_new_tokens
+        if reserve is not None and reserve < written:
+            raise ValueError(
+                f"`model.reserve_tokens` ({reserve}) must be at least `generation.max_new_tokens`"
+                f" ({written})"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _shards_have_workers(self) -> "Recipe":
         if self.training.fsdp and self.resources.workers < 2:
             raise ValueError("`training.fsdp` needs `resources.workers` of 2 or more")

@@ -205,6 +205,13 @@ class ModelConfig(Frozen):
         pattern=r"^[0-9a-f]{64}$",
         description="What those weights must be; noted when a run begins.",
     )
+    reserve_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="Cut the ends of streams that do not fit into the backbone's positions, and"
+        " keep so many of them for the text where it shares them: at least the longest text in"
+        " tokens and `generation.max_new_tokens`. Default: what does not fit is an error.",
+    )
     freeze: tuple[ModelPart, ...] = Field(
         (),
         description="Parts whose weights stay as they are; tied weights stay when one of their"

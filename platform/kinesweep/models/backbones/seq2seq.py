@@ -20,7 +20,13 @@ from kinesweep.models.objectives.cross_entropy import shifted_right
 
 
 class Seq2Seq(Made):
-    """How an encoder-decoder is made and fed. Holds nothing itself."""
+    """How an encoder-decoder is made and fed. Holds nothing itself.
+
+    Attributes:
+        shares_positions: whether input and text have one limit of positions together.
+    """
+
+    shares_positions = False
 
     family = SEQ2SEQ
 
