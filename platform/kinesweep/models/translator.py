@@ -217,17 +217,18 @@ class Translator(PreTrainedModel):
 
     def _fit(self, words_BW: Tensor, clip_ids: Sequence[str] | None) -> Fit:
         """What cuts streams so that they fit beside these words and the text."""
-        limit = self.input_limit
+        shared = self.total_limit is not None
+        limit = self.total_limit if shared else self.input_limit
         if self._reserve is None or limit is None:
             return lambda masks, _: masks
-        reserve = self._reserve if self._kind.shares_positions else 0
+        reserve = self._reserve if shared else 0
         names = clip_ids or [f"row {row}" for row in range(len(words_BW))]
         clips = [f"clip `{name}`" for name in names]
         return Room(limit, reserve, words_BW.sum(dim=1).tolist(), clips, self.cut).fit
 
     def _check_reserve(self, num_tokens: int) -> None:
         """Refuses more tokens than are reserved: the cut would differ, or the text be cut."""
-        shared = self._kind.shares_positions
+        shared = self.total_limit is not None
         if self._reserve is not None and shared and num_tokens > self._reserve:
             raise InputError(
                 f"A text of {num_tokens} tokens does not fit into `model.reserve_tokens`"
@@ -321,8 +322,9 @@ def build_translator(
     plain = describe(config, widths, vocabulary, label_smoothing, backbone)
     translator = Translator(plain, backbone)
     translator.begin_separators()
-    shared = BACKBONES[config.backbone.kind].shares_positions
-    check_reserve(config.reserve_tokens, translator.input_limit, shared)
+    shared = translator.total_limit is not None
+    limit = translator.total_limit if shared else translator.input_limit
+    check_reserve(config.reserve_tokens, limit, shared)
     for name, (mean_D, deviation_D) in (statistics or {}).items():
         encoder: Any = translator.encoders[name]
         encoder.set_statistics(torch.as_tensor(mean_D), torch.as_tensor(deviation_D))

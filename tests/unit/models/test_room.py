@@ -38,7 +38,7 @@ def limited(recipe: Callable[..., ModelConfig], words: Vocabulary) -> Make:
 @pytest.fixture
 def shared(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As if text took of the input's positions, as in a causal model."""
-    monkeypatch.setattr(BACKBONES["seq2seq"], "shares_positions", True, raising=False)
+    monkeypatch.setattr(BACKBONES["seq2seq"], "total_limit", BACKBONES["seq2seq"].input_limit)
     yield
 
 

@@ -20,13 +20,7 @@ from kinesweep.models.objectives.cross_entropy import shifted_right
 
 
 class Seq2Seq(Made):
-    """How an encoder-decoder is made and fed. Holds nothing itself.
-
-    Attributes:
-        shares_positions: whether input and text have one limit of positions together.
-    """
-
-    shares_positions = False
+    """How an encoder-decoder is made and fed. Holds nothing itself."""
 
     family = SEQ2SEQ
 
