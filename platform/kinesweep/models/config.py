@@ -22,6 +22,8 @@ class KinesweepConfig(PreTrainedConfig):
         vocabulary: `Vocabulary` as plain values.
         backbone: the backbone's Hugging Face configuration, as plain values.
         label_smoothing: of the training loss.
+        base: where nothing but adapters learns of a saved backbone: which one it is
+            (`models.base`); its weights are not saved with the model. None: all weights are.
     """
 
     model_type = "kinesweep"
@@ -31,6 +33,7 @@ class KinesweepConfig(PreTrainedConfig):
     vocabulary: dict[str, int] | None = None
     backbone: dict[str, Any] | None = None
     label_smoothing: float = 0.0
+    base: dict[str, Any] | None = None
     is_encoder_decoder: bool = True
 
     def recipe_part(self) -> ModelConfig:
@@ -52,6 +55,7 @@ def describe(
     vocabulary: Vocabulary,
     label_smoothing: float,
     backbone: PreTrainedModel,
+    base: dict[str, Any] | None = None,
 ) -> KinesweepConfig:
     """The configuration of a model that is being built."""
     return KinesweepConfig(
@@ -60,6 +64,7 @@ def describe(
         vocabulary=dataclasses.asdict(vocabulary),
         backbone=_plain(backbone),
         label_smoothing=label_smoothing,
+        base=base,
         pad_token_id=vocabulary.pad_id,
         bos_token_id=vocabulary.bos_id,
         eos_token_id=vocabulary.eos_id,
@@ -72,6 +77,12 @@ def _plain(backbone: PreTrainedModel) -> dict[str, Any]:
     Its path would name the machine.
     """
     plain: dict[str, Any] = backbone.config.to_dict()
-    for key in ("_name_or_path", "architectures", "dtype", "transformers_version"):
+    for key in (
+        "_name_or_path",
+        "architectures",
+        "dtype",
+        "quantization_config",
+        "transformers_version",
+    ):
         plain.pop(key, None)
     return plain

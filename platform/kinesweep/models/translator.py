@@ -22,14 +22,17 @@ from kinesweep.core.errors import InputError
 from kinesweep.core.recipe.model import ModelConfig, ModelPart
 from kinesweep.core.silence import silent
 from kinesweep.core.vocabulary import Vocabulary
+from kinesweep.models.adapters import adapt
 from kinesweep.models.backbones import BACKBONES
+from kinesweep.models.base import describe_base
 from kinesweep.models.config import KinesweepConfig, describe
 from kinesweep.models.encoders import build_encoder
 from kinesweep.models.fusion import Fit, TimeFusion, build_fusion, splice
 from kinesweep.models.generation import Decoding
 from kinesweep.models.objectives.cross_entropy import TokenSums, cross_entropy, token_sums
+from kinesweep.models.over_base import load_over_base
 from kinesweep.models.room import Cut, Room, check_reserve
-from kinesweep.models.saving import load_exactly
+from kinesweep.models.saving import load_exactly, own_state, saved_config
 from kinesweep.models.streams import check_streams
 
 _MOST_TOKENS = 4096
@@ -89,6 +92,11 @@ class Translator(PreTrainedModel):
         # Layers that stay in one piece when a model is cut over devices.
         self._no_split_modules = list(backbone._no_split_modules or ())
         self.post_init()
+        # Hugging Face's initialisation must not see them: their second matrix begins with zeros.
+        if recipe.backbone.lora is not None:
+            adapt(backbone, recipe.backbone.lora)
+        for part in recipe.freeze if recipe.keeps_base else ():
+            self.part(part).requires_grad_(False)
 
     def forward(  # noqa: PLR0913 (a batch's parts by name, as `Batch.inputs` gives)
         self,
@@ -261,19 +269,38 @@ class Translator(PreTrainedModel):
         return self.backbone.get_input_embeddings()
 
     def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
-        """Writes `config.json` and `model.safetensors`, as Hugging Face does."""
+        """Writes `config.json` and `model.safetensors`, as Hugging Face does.
+
+        Over a base (`models.base`) the weights are those that the base has not.
+        """
+        if self.config.base is not None:
+            kwargs.setdefault("state_dict", own_state(self))
         with silent():
             super().save_pretrained(*args, **kwargs)
 
     @classmethod
-    def from_pretrained(cls, folder: Any, *args: Any, **kwargs: Any) -> Self:
+    def from_pretrained(
+        cls, folder: Any, *args: Any, base_models: str | None = None, **kwargs: Any
+    ) -> Self:
         """A saved translator, exactly, from safetensors.
 
+        Args:
+            folder: what `save_pretrained` wrote.
+            *args: Hugging Face's.
+            base_models: folder in which a base is looked for; default: where the recipe said, then
+                what `KINESWEEP_BASE_MODELS` names.
+            **kwargs: Hugging Face's; over a base `config`, `dtype`, `output_loading_info` and how a
+                hub id is fetched.
+
         Raises:
-            CheckpointError: the folder cannot be read, or its weights are not exactly this
-                model's; the first such key is named.
+            CheckpointError: the folder cannot be read, its weights are not exactly this model's
+                (the first such key is named), or its base is missing or another.
         """
-        return load_exactly(super().from_pretrained, folder, *args, **kwargs)
+        config = saved_config(folder, kwargs.get("config"))
+        if config is None or config.base is None:
+            return load_exactly(super().from_pretrained, folder, *args, **kwargs)
+        kwargs.pop("config", None)
+        return load_over_base(cls, config, folder, base_models, **kwargs)
 
     @torch.no_grad()
     def begin_separators(self) -> None:
@@ -319,7 +346,8 @@ def build_translator(
     kind = BACKBONES[config.backbone.kind]
     exact_size = config.tokenizer.kind != "pretrained"
     backbone = kind.create(config.backbone, vocabulary, exact_size)
-    plain = describe(config, widths, vocabulary, label_smoothing, backbone)
+    base = describe_base(config.backbone, kind.rows(config.backbone)) if config.keeps_base else None
+    plain = describe(config, widths, vocabulary, label_smoothing, backbone, base)
     translator = Translator(plain, backbone)
     translator.begin_separators()
     shared = translator.total_limit is not None

@@ -12,6 +12,7 @@ import torch
 
 from kinesweep.batches.text import Text
 from kinesweep.core.runlog import RunLog
+from kinesweep.models.saving import own_state
 from kinesweep.models.translator import Translator
 from kinesweep.store.reader import Store
 from kinesweep.training.checkpoints import drop_checkpoints, leading_to
@@ -89,9 +90,14 @@ def tidy(folder: Path) -> None:
 
 
 def weights_sha256(model: Translator) -> str:
-    """SHA-256 over names, types, shapes and bytes of all tensors, in the order of names."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
+    """SHA-256 over names, types, shapes and bytes of all tensors, in the order of names.
+
+    Those of a base count by its own hash.
+    """
+    base = model.config.base
+    digest = hashlib.sha256(b"" if base is None else base["sha256"].encode())
+    tensors = model.state_dict() if base is None else own_state(model)
+    for name, tensor in sorted(tensors.items()):
         plain = tensor.detach().cpu().contiguous()
         digest.update(f"{name}|{plain.dtype}|{tuple(plain.shape)}|".encode())
         digest.update(plain.flatten().view(torch.uint8).numpy().tobytes())

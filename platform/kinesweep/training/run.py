@@ -22,6 +22,7 @@ from kinesweep.batches.text import Text, build_text
 from kinesweep.core.paths import bytes_below
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.runlog import RunLog
+from kinesweep.models.saving import saved_bytes
 from kinesweep.models.translator import Translator, build_translator
 from kinesweep.store.reader import Store, open_store
 from kinesweep.store.statistics import frame_statistics
@@ -179,9 +180,8 @@ def _start(spec: RunSpec, model: Translator, world: int) -> Checkpoint | None:
     (spec.folder / RESULT).unlink(missing_ok=True)
     keep = spec.recipe.checkpoints.keep
     checkpoint = newest_verified(spec.folder / "checkpoints", needs_best=keep != "last")
-    parameters = list(model.parameters())
-    weights = sum(p.numel() * p.element_size() for p in parameters)
-    trained = sum(p.numel() for p in parameters if p.requires_grad)
+    weights = saved_bytes(model)
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     one = checkpoint_bytes(weights, trained, world)
     needed = run_bytes(one, weights, spec.recipe.checkpoints, spec.recipe.training)
     check_disk(spec.folder, needed, one, spec.recipe.checkpoints, bytes_below(spec.folder))

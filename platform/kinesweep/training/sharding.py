@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -24,8 +23,8 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.distributed.fsdp import fully_shard
 
+from kinesweep.models.saving import load_weights
 from kinesweep.models.translator import Translator
-from kinesweep.training.checkpoints import WEIGHTS
 from kinesweep.training.trainer import StreamTrainer
 
 _OPTIMIZER, _SCHEDULER = "optimizer.pt", "scheduler.pt"
@@ -79,7 +78,7 @@ class ShardedTrainer(StreamTrainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Loads weights strictly into the twin, and from there into the shards."""
-        safetensors.torch.load_model(self._twin, Path(resume_from_checkpoint) / WEIGHTS)
+        load_weights(self._twin, Path(resume_from_checkpoint))
         set_model_state_dict(self.model, self._twin.state_dict(), options=_WHOLE)
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 from transformers import (
     PrinterCallback,
     Seq2SeqTrainer,
@@ -24,8 +23,9 @@ from transformers import (
 
 from kinesweep.batches.stream import TrainStream
 from kinesweep.core.recipe import Recipe
+from kinesweep.models.saving import load_weights
 from kinesweep.models.translator import Translator
-from kinesweep.training.checkpoints import WEIGHTS, begin, is_kept, prune, publish
+from kinesweep.training.checkpoints import begin, is_kept, prune, publish
 from kinesweep.training.determinism import undisturbed
 from kinesweep.training.metrics import Recorder
 from kinesweep.training.pace import Mark, pace
@@ -202,7 +202,7 @@ class StreamTrainer(Seq2SeqTrainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Loads weights strictly; tied ones are stored once."""
-        safetensors.torch.load_model(self.model, Path(resume_from_checkpoint) / WEIGHTS)
+        load_weights(self.model, Path(resume_from_checkpoint))
 
     def _told_to_stop(self, step: int) -> bool:
         """Whether rank 0 was told to; a collective, so that all ranks stop at the same step."""

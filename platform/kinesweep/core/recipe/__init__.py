@@ -112,6 +112,9 @@ class Recipe(Frozen):
     def _shards_have_workers(self) -> "Recipe":
         if self.training.fsdp and self.resources.workers < 2:
             raise ValueError("`training.fsdp` needs `resources.workers` of 2 or more")
+        lora = self.model.backbone.lora
+        if self.training.fsdp and lora is not None and lora.quantize != "none":
+            raise ValueError("`training.fsdp` cannot cut weights in 4 bits; set one of them off")
         return self
 
     @model_validator(mode="after")

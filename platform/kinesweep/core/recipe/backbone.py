@@ -32,7 +32,7 @@ class LoraConfig(Frozen):
     @field_validator("targets")
     @classmethod
     def _some(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
-        if not value or "" in value:
+        if isinstance(value, tuple) and (not value or "" in value):
             raise ValueError("names no layers; leave it out, or give ends of their names")
         return value
 

@@ -1,0 +1,127 @@
+"""Runs over a saved language model: small checkpoints that resume, average and export as others."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from corpus import tiny_recipe
+from kinesweep.core.errors import CheckpointError, ConfigError
+from kinesweep.core.recipe import Recipe
+from kinesweep.core.runlog import NullRunLog
+from kinesweep.models.base import BASES
+from kinesweep.store import Store
+from kinesweep.training import run
+from kinesweep.training.checkpoints import checkpoint_bytes
+from kinesweep.training.model_folder import read_model_folder
+from kinesweep.training.result import RunResult
+from kinesweep.training.run import RunSpec, train_run
+from ranks import run_ranks
+
+SHARDED = """
+from kinesweep.core.recipe import Recipe
+from kinesweep.core.runlog import NullRunLog
+from kinesweep.training.run import RunSpec, train_run
+asked, store, folder, last = sys.argv[1:]
+spec = RunSpec(Recipe.model_validate_json(Path(asked).read_text()), Path(store), Path(folder))
+result = train_run(spec, NullRunLog(), lambda metrics: metrics["step"] < int(last))
+print(json.dumps(result.to_json()))
+"""
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("machine") / "tiny-llama"
+    torch.manual_seed(3)
+    config = LlamaConfig(
+        vocab_size=300,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=512,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+def recipe_of(corpus: Path, store: Store, base: Path, **sections: Any) -> Recipe:
+    backbone = {"kind": "causal", "pretrained": str(base), "lora": {"rank": 4}}
+    return tiny_recipe(corpus, store.folder.parent, model={"backbone": backbone}, **sections)
+
+
+def train(recipe: Recipe, store: Store, folder: Path, last: int = 999) -> RunResult:
+    spec = RunSpec(recipe, store.folder, folder)
+    return train_run(spec, NullRunLog(), lambda metrics: metrics["step"] < last)
+
+
+def test_it_stops_resumes_and_moves(
+    corpus: Path, store: Store, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = recipe_of(corpus, store, base, training={"average_checkpoints": 2})
+    asked: list[int] = []
+    monkeypatch.setattr(
+        run,
+        "checkpoint_bytes",
+        lambda *sizes: asked.append(checkpoint_bytes(*sizes)) or asked[-1],
+    )
+    whole = train(recipe, store, tmp_path / "whole")
+    stopped = train(recipe, store, tmp_path / "parts", last=8)
+    assert (stopped.status, stopped.step) == ("stopped", 8)
+    held = tmp_path / "parts/checkpoints/step-00000008"
+    weights = load_file(held / "model.safetensors")
+    assert not any(name.startswith("backbone.") and ".lora_" not in name for name in weights)
+    size = sum(path.stat().st_size for path in held.iterdir())
+    assert size < asked[0] < size + 200_000, "the estimate covers it, and little more"
+    ended = train(recipe, store, tmp_path / "parts")
+    assert ended.weights_sha256 == whole.weights_sha256 != ""
+    assert ended.scores == whole.scores
+    best = tmp_path / "parts/best"
+    base.rename(base.with_name("moved"))
+    try:
+        with pytest.raises(CheckpointError, match=BASES):
+            read_model_folder(best)
+        (tmp_path / "bases").mkdir()
+        (tmp_path / "bases" / base.name).symlink_to(base.with_name("moved"))
+        monkeypatch.setenv(BASES, str(tmp_path / "bases"))
+        assert isinstance(read_model_folder(best).model.config.base, dict)
+    finally:
+        base.with_name("moved").rename(base)
+
+
+def test_shards_over_a_base(corpus: Path, store: Store, base: Path, tmp_path: Path) -> None:
+    changes = {"training": {"fsdp": True, "learning_rate": 5e-3}, "resources": {"workers": 2}}
+    asked = tmp_path / "recipe.json"
+    asked.write_text(recipe_of(corpus, store, base, **changes).model_dump_json())
+
+    def ranks(name: str, last: int) -> dict[str, Any]:
+        given = [str(asked), str(store.folder), str(tmp_path / name), str(last)]
+        return run_ranks(SHARDED, given, 2)[0]
+
+    whole, stopped = ranks("whole", 999), ranks("parts", 8)
+    assert (whole["step"], stopped["step"]) == (12, 8)
+    assert ranks("parts", 999)["weights_sha256"] == whole["weights_sha256"] != ""
+    assert all(
+        not name.startswith("backbone.") or ".lora_" in name
+        for name in load_file(tmp_path / "whole/best/model.safetensors")
+    )
+
+
+def test_four_bits_cannot_be_cut(corpus: Path, store: Store, base: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot cut weights in 4 bits"):
+        tiny_recipe(
+            corpus,
+            store.folder.parent,
+            model={
+                "backbone": {
+                    "kind": "causal",
+                    "pretrained": str(base),
+                    "lora": {"quantize": "nf4"},
+                }
+            },
+            training={"fsdp": True},
+            resources={"workers": 2},
+        )
