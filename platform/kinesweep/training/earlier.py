@@ -18,7 +18,9 @@ from kinesweep.core.errors import CheckpointError
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.weights import weights_digest, weights_of
 from kinesweep.models.adapters import is_of_adapter
+from kinesweep.models.base import base_sha256
 from kinesweep.models.config import KinesweepConfig
+from kinesweep.models.saving import own_state
 from kinesweep.models.translator import Translator
 from kinesweep.training.model_folder import read_recipe
 
@@ -62,7 +64,9 @@ def begin_with(model: Translator, folder: Path, sha256: str | None = None) -> No
             " begun. Put them back, or begin a new run."
         )
     problems = _other_parts(model.config, KinesweepConfig.from_pretrained(path.parent))
-    ours, theirs = _plain(model.state_dict(keep_vars=True)), _plain(_read(path))
+    over_base = model.config.base is not None
+    held = own_state(model) if over_base else model.state_dict(keep_vars=True)
+    ours, theirs = _plain(held), _plain(_read(path))
     if not problems:
         problems = _misfits(ours, theirs) or _missing(ours, theirs)
     if problems:
@@ -93,9 +97,19 @@ def _other_parts(ours: KinesweepConfig, theirs: KinesweepConfig) -> list[str]:
         mine, other = ours.recipe_part().encoder_of(name), theirs.recipe_part().encoder_of(name)
         if mine.kind != other.kind:
             found.append(f"its encoder of `{name}` is `{other.kind}`, not `{mine.kind}`")
-    if None not in (ours.base, theirs.base) and ours.base != theirs.base:
-        found.append(f"its language model is {theirs.base}, not {ours.base}")
-    return found
+    return [*found, *_other_base(ours, theirs)]
+
+
+def _other_base(ours: KinesweepConfig, theirs: KinesweepConfig) -> list[str]:
+    """Whether theirs stands on another language model than ours, or than ours begins with."""
+    backbone = ours.recipe_part().backbone
+    if theirs.base is None or backbone.pretrained is None:
+        return []
+    mine = (ours.base or {}).get("sha256") or base_sha256(backbone.pretrained, backbone.revision)
+    if mine == theirs.base["sha256"]:
+        return []
+    other = f"`{theirs.base['name']}` with content {theirs.base['sha256']}"
+    return [f"its language model is {other}, not `{backbone.pretrained}` with content {mine}"]
 
 
 def _misfits(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> list[str]:

@@ -77,12 +77,6 @@ class _BackboneConfig(Frozen):
             raise ValueError("`revision` is for `pretrained`; a backbone from scratch has none")
         return self
 
-    @model_validator(mode="after")
-    def _something_is_known(self) -> "_BackboneConfig":
-        if self.scratch is not None and self.lora is not None:
-            raise ValueError("`lora` needs `pretrained`; random weights would stay random")
-        return self
-
 
 class Seq2SeqBackboneConfig(_BackboneConfig):
     """Any Hugging Face encoder-decoder, pretrained or from scratch."""

@@ -244,6 +244,16 @@ class ModelConfig(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _adapters_have_something_to_adapt(self) -> "ModelConfig":
+        random = self.backbone.pretrained is None and self.init_from is None
+        if random and self.backbone.lora is not None:
+            raise ValueError(
+                "`backbone.lora` needs `backbone.pretrained`, or `init_from`; random weights would"
+                " stay random"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _tokenizer_fits(self) -> "ModelConfig":
         if self.tokenizer.kind == "pretrained" and self.backbone.pretrained is None:
             raise ValueError(
