@@ -6,13 +6,9 @@ Importing this package makes Hugging Face's `AutoConfig` and `AutoModel` know mo
 
 from transformers import AutoConfig, AutoModel
 
+from kinesweep.models.building import build_translator, check_model
 from kinesweep.models.config import KinesweepConfig
-from kinesweep.models.translator import (
-    Translator,
-    TranslatorOutput,
-    build_translator,
-    check_model,
-)
+from kinesweep.models.translator import Translator, TranslatorOutput
 
 __all__ = ["KinesweepConfig", "Translator", "TranslatorOutput", "build_translator", "check_model"]
 

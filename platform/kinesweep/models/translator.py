@@ -8,7 +8,7 @@ Shapes: B clips, T frames, D features, P prompt tokens, N vectors joined, E widt
 F forced tokens, V vocabulary.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -19,21 +19,18 @@ from transformers.utils import ModelOutput
 
 from kinesweep.core.batch import Batch
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe.model import ModelConfig, ModelPart
+from kinesweep.core.recipe.model import ModelPart
 from kinesweep.core.silence import silent
-from kinesweep.core.vocabulary import Vocabulary
-from kinesweep.models.adapters import adapt
+from kinesweep.models.adapters import adapt, is_of_adapter
 from kinesweep.models.backbones import BACKBONES
-from kinesweep.models.base import describe_base
-from kinesweep.models.config import KinesweepConfig, describe
+from kinesweep.models.config import KinesweepConfig
 from kinesweep.models.encoders import build_encoder
 from kinesweep.models.fusion import Fit, TimeFusion, build_fusion, splice
 from kinesweep.models.generation import Decoding
 from kinesweep.models.objectives.cross_entropy import TokenSums, cross_entropy, token_sums
 from kinesweep.models.over_base import load_over_base
-from kinesweep.models.room import Cut, Room, check_reserve
+from kinesweep.models.room import Cut, Room
 from kinesweep.models.saving import load_exactly, own_state, saved_config
-from kinesweep.models.streams import check_streams
 
 _MOST_TOKENS = 4096
 """Tokens whose mean and deviation separators begin with, spread evenly."""
@@ -95,8 +92,7 @@ class Translator(PreTrainedModel):
         # Hugging Face's initialisation must not see them: their second matrix begins with zeros.
         if recipe.backbone.lora is not None:
             adapt(backbone, recipe.backbone.lora)
-        for part in recipe.freeze if recipe.keeps_base else ():
-            self.part(part).requires_grad_(False)
+        self._freeze()
 
     def forward(  # noqa: PLR0913 (a batch's parts by name, as `Batch.inputs` gives)
         self,
@@ -298,9 +294,13 @@ class Translator(PreTrainedModel):
         """
         config = saved_config(folder, kwargs.get("config"))
         if config is None or config.base is None:
-            return load_exactly(super().from_pretrained, folder, *args, **kwargs)
-        kwargs.pop("config", None)
-        return load_over_base(cls, config, folder, base_models, **kwargs)
+            loaded = load_exactly(super().from_pretrained, folder, *args, **kwargs)
+        else:
+            kwargs.pop("config", None)
+            loaded = load_over_base(cls, config, folder, base_models, **kwargs)
+        # Hugging Face puts new parameters into the places of those that were frozen.
+        (loaded[0] if isinstance(loaded, tuple) else loaded)._freeze()
+        return loaded
 
     @torch.no_grad()
     def begin_separators(self) -> None:
@@ -311,6 +311,15 @@ class Translator(PreTrainedModel):
         some_W = torch.arange(0, tokens, -(-tokens // _MOST_TOKENS), device=self.device)
         self.fusion.begin_like(self._kind.embed(self.backbone, some_W[None])[0])
 
+    def _freeze(self) -> None:
+        """Keeps the parts that the recipe keeps, and what has adapters."""
+        recipe = self.config.recipe_part()
+        if recipe.backbone.lora is not None:
+            for name, parameter in self.backbone.named_parameters():
+                parameter.requires_grad_(is_of_adapter(name))
+        for part in recipe.freeze:
+            self.part(part).requires_grad_(False)
+
     def _check_streams(self, streams: dict[str, Tensor]) -> None:
         """Names and widths are those the model was built for."""
         got = {name: x.shape[-1] for name, x in streams.items()}
@@ -319,55 +328,6 @@ class Translator(PreTrainedModel):
                 f"The model reads streams {_listed(self.config.widths())}, but got {_listed(got)}."
                 " Use a feature store with the features it was trained on."
             )
-
-
-def build_translator(
-    config: ModelConfig,
-    widths: dict[str, int],
-    vocabulary: Vocabulary,
-    label_smoothing: float = 0.0,
-    statistics: Mapping[str, tuple[Any, Any]] | None = None,
-) -> Translator:
-    """A new model; seed first (`core.seeds.seed_everything`).
-
-    Args:
-        config: the recipe's part.
-        widths: of each stream of the store, in its order.
-        vocabulary: of the tokenizer.
-        label_smoothing: `training.label_smoothing_factor`.
-        statistics: stream → mean (D,) and deviation (D,) of the training split; None: 0 and 1.
-
-    Raises:
-        ConfigError: a key of the backbone is wrong, a stream is named that is not there, or tokens
-            are reserved in vain.
-        InputError: the pretrained backbone cannot be used.
-    """
-    check_streams(config, widths)
-    kind = BACKBONES[config.backbone.kind]
-    exact_size = config.tokenizer.kind != "pretrained"
-    backbone = kind.create(config.backbone, vocabulary, exact_size)
-    base = describe_base(config.backbone, kind.rows(config.backbone)) if config.keeps_base else None
-    plain = describe(config, widths, vocabulary, label_smoothing, backbone, base)
-    translator = Translator(plain, backbone)
-    translator.begin_separators()
-    shared = translator.total_limit is not None
-    limit = translator.total_limit if shared else translator.input_limit
-    check_reserve(config.reserve_tokens, limit, shared)
-    for name, (mean_D, deviation_D) in (statistics or {}).items():
-        encoder: Any = translator.encoders[name]
-        encoder.set_statistics(torch.as_tensor(mean_D), torch.as_tensor(deviation_D))
-    for part in config.freeze:
-        translator.part(part).requires_grad_(False)
-    return translator
-
-
-def check_model(config: ModelConfig) -> None:
-    """Finds what is wrong with a backbone's keys and sizes, in milliseconds and without memory.
-
-    Raises:
-        ConfigError: with dotted paths.
-    """
-    BACKBONES[config.backbone.kind].check(config.backbone)
 
 
 def _or_none(

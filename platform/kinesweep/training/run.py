@@ -22,8 +22,9 @@ from kinesweep.batches.text import Text, build_text
 from kinesweep.core.paths import bytes_below
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.runlog import RunLog
+from kinesweep.models.building import build_translator
 from kinesweep.models.saving import saved_bytes
-from kinesweep.models.translator import Translator, build_translator
+from kinesweep.models.translator import Translator
 from kinesweep.store.reader import Store, open_store
 from kinesweep.store.statistics import frame_statistics
 from kinesweep.training.arguments import training_arguments

@@ -134,7 +134,10 @@ def test_four_bits_need_cuda(build: Build, monkeypatch: pytest.MonkeyPatch) -> N
     [
         ({"lora": {"rank": 0}}, "greater than or equal to 1"),
         ({"lora": {"targets": []}}, "names no layers"),
-        ({"lora": {}, "pretrained": None, "scratch": {"architecture": "llama"}}, "needs `pretr"),
+        (
+            {"lora": {}, "pretrained": None, "scratch": {"architecture": "llama"}},
+            "needs `backbone.pretr",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused(changes: dict[str, Any], words: str) -> None:

@@ -1,0 +1,178 @@
+"""Sign_LLaVA's two stages on a corpus in its layout: projectors, then adapters, then raw files."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import pytest
+import safetensors.torch
+import torch
+
+from kinesweep.core.config import load
+from kinesweep.core.errors import CheckpointError, ConfigError
+from kinesweep.core.recipe import Recipe
+from kinesweep.core.runlog import NullRunLog
+from kinesweep.export.bundle import export_bundle
+from kinesweep.export.translate import Bundle
+from kinesweep.store import Store
+from kinesweep.store.build import extract_locally
+from kinesweep.training.model_folder import read_model_folder
+from kinesweep.training.predictions import read_predictions
+from kinesweep.training.run import RunResult, RunSpec, train_run
+from shards import h5_corpus
+
+RECIPES = Path(__file__).parents[3] / "jobs" / "recipes"
+FEW = ["training.max_steps=6", "training.eval_steps=3", "training.warmup_steps=1", "tracking=none"]
+
+
+class Lab:
+    """A corpus, its store, and runs of the twins on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        h5_corpus(folder / "h5")
+        self.store: Store = extract_locally(self.recipe("pretrain"), root=folder / "stores")
+
+    def recipe(self, stage: str, *overrides: str) -> Recipe:
+        name = f"signllava_{stage}_tiny"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("KINESWEEP_H5", str(self.folder / "h5"))
+            patch.setenv("KINESWEEP_STAGE1", str(self.folder / "pretrain"))
+            return load(Recipe, RECIPES / f"{name}.yaml", [*FEW, *overrides])
+
+    def train(self, name: str, stage: str, *overrides: str, **spec: Any) -> RunResult:
+        recipe = self.recipe(stage, *overrides).resolved(Path.cwd())
+        where = RunSpec(recipe, self.store.folder, self.folder / name, **spec)
+        return train_run(where, NullRunLog(), lambda _: True)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    made = Lab(tmp_path_factory.mktemp("stages"))
+    made.train("pretrain", "pretrain")
+    made.train("finetune", "finetune", full_decoding=True)
+    return made
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return safetensors.torch.load_file(folder / "best" / "model.safetensors")
+
+
+def plain(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.replace(".base_layer.", "."): tensor for name, tensor in tensors.items()}
+
+
+def test_the_first_stage_trains_projectors_alone(lab: Lab) -> None:
+    first = read_model_folder(lab.folder / "pretrain" / "best").model
+    trained = {name.split(".")[0] for name, p in first.named_parameters() if p.requires_grad}
+    assert trained == {"encoders", "fusion"}
+    assert not any("lora" in name for name in weights(lab.folder / "pretrain"))
+
+
+def test_the_second_begins_where_the_first_ended(lab: Lab) -> None:
+    one, two = weights(lab.folder / "pretrain"), plain(weights(lab.folder / "finetune"))
+    assert set(two) > set(one)
+    assert all("lora_" in name for name in set(two) - set(one))
+    for name, tensor in one.items():
+        stays = name.startswith("backbone.")
+        assert torch.equal(tensor, two[name]) == stays, name
+    moved = [name for name in two if "lora_B" in name and two[name].abs().max() > 0]
+    assert len(moved) == 14  # of two layers seven each
+
+
+def test_a_raw_file_says_what_the_run_said(lab: Lab) -> None:
+    """First clips of documents: they have no context, which a raw file has not either."""
+    run = lab.folder / "finetune"
+    lines = read_predictions(run / "predictions" / "validation.tsv")
+    said = {line.clip_id: line.hypothesis for line in lines}
+    export_bundle(run, lab.folder / "bundle", lab.store)
+    firsts = [r.clip for r in lab.store.records("validation") if r.clip.order == 0]
+    assert len(firsts) == 2
+    files = []
+    for clip in firsts:
+        files.append(lab.folder / f"{clip.document}.h5")
+        with h5py.File(files[-1], "w") as out:
+            for stream in ("pose", "dino", "sign2vec"):
+                for shard in sorted((lab.folder / "h5" / stream).glob("*.dev.*.h5")):
+                    with h5py.File(shard) as held:
+                        if clip.document in held:
+                            name = clip.id.rpartition("/")[2]
+                            out[stream] = held[clip.document][name][()]
+    assert Bundle.load(lab.folder / "bundle").translate(files) == [said[c.id] for c in firsts]
+
+
+def _renamed(folder: Path) -> None:
+    path = folder / "config.json"
+    held = json.loads(path.read_text())
+    held["streams"][1][0] = "face"
+    path.write_text(json.dumps(held))
+
+
+def _missing(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    held = safetensors.torch.load_file(path)
+    del held["encoders.dino.linear.weight"]
+    safetensors.torch.save_file(held, path, {"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("spoil", "overrides", "error"),
+    [
+        (_renamed, [], r"it reads `pose` \(8\), `face` \(12\), .*this model `pose` \(8\), `dino`"),
+        (_missing, [], r"it has no `encoders.dino.linear.weight`"),
+        (None, ["model.encoders.dino.kind=linear"], r"encoder of `dino` is `mlp`, not `linear`"),
+        (None, ["model.encoder.hidden=[32]"], r"encoders.pose.hidden.0.weight` has the shape"),
+        (None, ["model.fusion.separators=false"], r"its `fusion.*` has no place in this model"),
+        (None, ["model.tokenizer.size=300"], r"whose `model.tokenizer` is .*512.*300"),
+        (shutil.rmtree, [], r"which is no model folder"),
+    ],
+)
+def test_another_first_stage_is_refused_by_name(
+    lab: Lab,
+    tmp_path: Path,
+    spoil: Callable[[Path], None] | None,
+    overrides: list[str],
+    error: str,
+) -> None:
+    shutil.copytree(lab.folder / "pretrain" / "best", tmp_path / "stage1")
+    if spoil is not None:
+        spoil(tmp_path / "stage1")
+    with pytest.raises(CheckpointError, match=error):
+        lab.train(
+            str(tmp_path / "run"), "finetune", f"model.init_from={tmp_path / 'stage1'}", *overrides
+        )
+
+
+def test_a_run_is_named_by_the_weights_it_begins_with(lab: Lab, tmp_path: Path) -> None:
+    shutil.copytree(lab.folder / "pretrain" / "best", tmp_path / "moved")
+
+    def name_of(place: Path) -> str:
+        return lab.recipe("finetune", f"model.init_from={place}").config_hash("store")
+
+    before = name_of(lab.folder / "pretrain")
+    assert name_of(tmp_path / "moved") == before
+    resolved = lab.recipe("finetune", f"model.init_from={tmp_path / 'moved'}").resolved(Path.cwd())
+    assert resolved.config_hash("store") == before
+    _missing(tmp_path / "moved")
+    assert name_of(tmp_path / "moved") != before
+    assert resolved.config_hash("store") == before
+    with pytest.raises(CheckpointError, match="are others than when this run was begun"):
+        train_run(
+            RunSpec(resolved, lab.store.folder, tmp_path / "run"), NullRunLog(), lambda _: True
+        )
+
+
+@pytest.mark.parametrize(
+    ("stage", "override", "error"),
+    [
+        ("pretrain", "training.stage=lora", "needs `model.backbone.lora`"),
+        ("pretrain", "model.freeze=[encoder]", "needs them free"),
+        ("finetune", "model.init_from=null", "random weights would"),
+    ],
+)
+def test_stages_that_cannot_be(lab: Lab, stage: str, override: str, error: str) -> None:
+    with pytest.raises(ConfigError, match=error):
+        lab.recipe(stage, override)
