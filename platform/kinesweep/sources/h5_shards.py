@@ -108,8 +108,10 @@ class H5ShardsSource(TableSource):
     def contents(self, clips: Sequence[Clip]) -> dict[Clip, Content | ClipError]:
         """Hash of each clip's own data in all its streams, or why it cannot be used.
 
-        Every byte of the features is read and hashed, shard by shard, in this process: about
-        0.9 GB/s from the page cache. Widths are those of `source.streams`, else of most clips.
+        Every byte of the features is read and hashed, shard by shard, in this process: 2.4 ms of
+        one core for a clip of three streams with 0.5 MB, so 75 s for the 31,000 of How2Sign from
+        the page cache, at each extraction. Widths are those of `source.streams`, else of most
+        clips.
         """
         return self._examined(clips, None)
 

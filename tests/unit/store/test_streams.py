@@ -13,7 +13,7 @@ from fake_corpus import LAYOUT, FakeStep, extraction, make_corpus
 
 from corpus import tiny_recipe
 from kinesweep.core.config import validate
-from kinesweep.core.errors import StoreError
+from kinesweep.core.errors import KinesweepError, StoreError
 from kinesweep.core.hashing import folder_sha256
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.schema import StreamSchema
@@ -184,3 +184,18 @@ def test_validation_is_complete_or_nothing_is_extracted(tmp_path: Path) -> None:
         StoreError, match=r"1 of validation[\s\S]*annotation\.dev\.json:dev_video1/"
     ):
         build_store(Extraction.from_recipe(recipe))
+
+
+def test_two_corpora_of_shards_are_one(tmp_path: Path) -> None:
+    plain = tiny_recipe(tmp_path, tmp_path / "stores").model_dump(mode="json")
+    first = {**h5_corpus(tmp_path / "one"), "name": "one"}
+    second = {**h5_corpus(tmp_path / "two", seed=1, prefix="dino"), "name": "two"}
+    plain |= {"source": [first, second], "features": {"kind": "streams"}}
+    recipe = validate(Recipe, plain, "test")
+    store = extract_locally(recipe)
+    assert recipe.streams == tuple(WIDTHS) == tuple(store.schema.streams)
+    ids = [record.clip.id for record in store.records("validation")]
+    assert len(ids) == 14 and ids[7] == "two/dev_video0/clip_00"
+    second["streams"] = second["streams"][:1]
+    with pytest.raises(KinesweepError, match="names dino, sign2vec, but the source has pose"):
+        validate(Recipe, {**plain, "source": [first, second]}, "test")
