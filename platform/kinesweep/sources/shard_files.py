@@ -100,7 +100,7 @@ class ShardFiles:
 
 
 def _data_set(file: h5py.File, names: Sequence[str], where: str) -> h5py.h5d.DatasetID:
-    """The data set below some groups; h5py's lower floor, which takes two thirds of the upper one's time.
+    """The data set below some groups, by h5py's lower floor: two thirds of the upper one's time.
 
     Raises:
         ClipError: reason `missing_features`, `wrong_shape` (something else of this name) or
