@@ -12,6 +12,7 @@ import transformers
 
 from kinesweep.batches.text import Text, build_text
 from kinesweep.core.clip import Clip
+from kinesweep.core.errors import InputError
 from kinesweep.core.recipe.model import PretrainedTokenizerConfig
 from kinesweep.store.index import ClipRecord
 
@@ -84,3 +85,14 @@ def test_what_is_saved_gives_the_same_ids(family: str, text: Text, tmp_path: Pat
     assert again.encode_target(code, TEXT) == text.encode_target(code, TEXT)
     assert again.encode_prompt("__dgs__") == text.encode_prompt("__dgs__")
     assert again.vocabulary == text.vocabulary
+
+
+def test_without_padding_the_end_of_a_sentence_stands_in() -> None:
+    tokenizer = FAMILIES["bart"][0]()
+    tokenizer.pad_token = None
+    words = Text(tokenizer).vocabulary
+    assert (words.pad_id, words.eos_id, words.bos_id) == (2, 2, 0)
+    assert tokenizer.pad_token is None, "the tokenizer itself stays as it was"
+    tokenizer.eos_token = None
+    with pytest.raises(InputError, match="`eos_token`"):
+        Text(tokenizer)
