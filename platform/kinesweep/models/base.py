@@ -3,7 +3,7 @@
 A checkpoint over a base holds what was trained and the base's name and content hash. The hash is
 SHA-256 over names, types, shapes and bytes of the tensors in its safetensors files, in the order of
 names: a copy that is cut into other files, or lies elsewhere, has the same; read as float32 or as 4
-bits makes no difference. It reads every byte once a process, about 1 s a GB.
+bits makes no difference. It reads every byte once a process, about 2 s a GB.
 """
 
 import hashlib
