@@ -100,10 +100,11 @@ class Translator(PreTrainedModel):
         frame_masks: dict[str, Tensor],
         prompt_ids: Tensor | None = None,
         prompt_mask: Tensor | None = None,
-        after_ids: Tensor | None = None,
-        after_mask: Tensor | None = None,
         labels: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
+        *,
+        after_ids: Tensor | None = None,
+        after_mask: Tensor | None = None,
         clip_ids: Sequence[str] | None = None,
         **_: Any,
     ) -> TranslatorOutput:
@@ -114,11 +115,11 @@ class Translator(PreTrainedModel):
             frame_masks: name → bool (B, T).
             prompt_ids: (B, P), before the frames.
             prompt_mask: bool (B, P).
-            after_ids: (B, A), behind the frames.
-            after_mask: bool (B, A).
             labels: (B, L); `IGNORE` where padded.
             num_items_in_batch: labels of the whole optimiser step, which divide the summed loss;
                 None: the mean over this batch.
+            after_ids: (B, A), behind the frames.
+            after_mask: bool (B, A).
             clip_ids: for what is said of a clip.
 
         Raises:
@@ -143,12 +144,12 @@ class Translator(PreTrainedModel):
         frame_masks: dict[str, Tensor],
         prompt_ids: Tensor | None = None,
         prompt_mask: Tensor | None = None,
-        after_ids: Tensor | None = None,
-        after_mask: Tensor | None = None,
-        clip_ids: Sequence[str] | None = None,
         forced_ids: Tensor | None = None,
         forced_mask: Tensor | None = None,
         *,
+        after_ids: Tensor | None = None,
+        after_mask: Tensor | None = None,
+        clip_ids: Sequence[str] | None = None,
         num_beams: int = 1,
         max_new_tokens: int = 100,
         length_penalty: float = 1.0,

@@ -6,7 +6,7 @@ that an exported bundle writes the very same sentences.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -25,7 +25,7 @@ from kinesweep.training.decoding import decode, token_scores
 from kinesweep.training.learned import learned_scores
 from kinesweep.training.model_folder import ModelFolder, read_model_folder
 from kinesweep.training.predictions import Prediction, read_predictions
-from kinesweep.training.ranks import on_first, rank_and_world
+from kinesweep.training.ranks import gather, on_first, rank_and_world
 from kinesweep.training.scoring import check_metrics, score
 
 
@@ -38,11 +38,14 @@ class Evaluation:
             metrics.
         signatures: metric → how it was computed.
         predictions: in the order of sorted clip ids.
+        cut: `fit_clips.<stream>` and `fit_vectors.<stream>`: what was cut of streams that did not
+            fit into the language model's positions.
     """
 
     scores: dict[str, float]
     signatures: dict[str, str]
     predictions: tuple[Prediction, ...]
+    cut: dict[str, int] = field(default_factory=dict)
 
 
 class EvalSet:
@@ -107,6 +110,7 @@ def evaluate_batches(
     model.eval()
     tokens = token_scores(model, data.batches)
     beams = generation.num_beams if num_beams is None else num_beams
+    model.cut = {}  # of this split, once
     lines = decode(model, data.text, data.batches, beams, generation)
     wanted = data.references(sorted(lines))
     config = data.config
@@ -115,7 +119,18 @@ def evaluate_batches(
         scores={**tokens, **scores.values},
         signatures=scores.signatures,
         predictions=tuple(Prediction(i, lines[i], wanted[i]) for i in sorted(lines)),
+        cut=_cut(model),
     )
+
+
+def _cut(model: Translator) -> dict[str, int]:
+    """What a model cut on all ranks, by stream; a collective."""
+    found: dict[str, int] = {}
+    for part in gather(model.cut):
+        for name, cut in part.items():
+            for key, count in (("fit_clips", cut.clips), ("fit_vectors", cut.vectors)):
+                found[f"{key}.{name}"] = found.get(f"{key}.{name}", 0) + count
+    return found
 
 
 def evaluate_model(

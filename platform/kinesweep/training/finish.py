@@ -57,7 +57,7 @@ def finish_run(ending: Ending, progress: Progress) -> RunResult:
     if spec.full_decoding:
         full = evaluate_loaded(loaded, ending.store, "validation")
         _keep(ending, "validation", full, progress.step)
-        result = replace(result, scores=full.scores, signatures=full.signatures)
+        result = replace(result, scores=full.scores, signatures=full.signatures, limited=full.cut)
     if spec.score_test:
         test = evaluate_loaded(loaded, ending.store, "test")
         _keep(ending, "test", test, progress.step)

@@ -49,7 +49,8 @@ class RunResult:
         samples: clips seen, repeats counted.
         epochs: passes over the training clips; None in results of earlier versions.
         limited: what `batch`'s limits took from train: clips left out, by reason, and of streams
-            that are cut `cut_clips.<stream>` and `cut_frames.<stream>`.
+            that are cut `cut_clips.<stream>` and `cut_frames.<stream>`. `fit_clips.<stream>` and
+            `fit_vectors.<stream>`: what of validation did not fit into the language model.
         scores: of the best checkpoint on validation.
         search_scores: the same checkpoint's, as measured during training.
         test: the same on test, or None.

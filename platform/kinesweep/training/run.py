@@ -142,6 +142,7 @@ def _train_held(spec: RunSpec, log: RunLog, ears: Ears) -> RunResult:
         limited |= {f"cut_clips.{name}": lost.clips, f"cut_frames.{name}": lost.frames}
     seconds = time.perf_counter() - started
     epochs = result.samples / len(clips)
+    limited |= result.limited
     result = replace(result, seconds=seconds, epochs=epochs, limited=limited)
     on_first(result.write)
     if result.status != "stopped":

@@ -1,4 +1,4 @@
-"""A model that reads its own sentences: documents beside each other write what each writes alone."""
+"""A model that reads its own sentences: documents together write what each writes alone."""
 
 import time
 from collections.abc import Sequence
