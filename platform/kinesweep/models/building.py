@@ -13,9 +13,12 @@ from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models.backbones import BACKBONES
 from kinesweep.models.base import describe_base
 from kinesweep.models.config import describe
-from kinesweep.models.room import check_reserve
+from kinesweep.models.fusion import TimeFusion
 from kinesweep.models.streams import check_streams
 from kinesweep.models.translator import Translator
+
+_MOST_TOKENS = 4096
+"""Tokens whose mean and deviation separators begin with, spread evenly."""
 
 
 def build_translator(
@@ -46,10 +49,8 @@ def build_translator(
     base = describe_base(config.backbone, kind.rows(config.backbone)) if config.keeps_base else None
     plain = describe(config, widths, vocabulary, label_smoothing, backbone, base)
     translator = Translator(plain, backbone)
-    translator.begin_separators()
-    shared = translator.total_limit is not None
-    limit = translator.total_limit if shared else translator.input_limit
-    check_reserve(config.reserve_tokens, limit, shared)
+    _begin_separators(translator, vocabulary)
+    translator.positions.check_reserve(config.reserve_tokens)
     for name, (mean_D, deviation_D) in (statistics or {}).items():
         encoder: Any = translator.encoders[name]
         encoder.set_statistics(torch.as_tensor(mean_D), torch.as_tensor(deviation_D))
@@ -63,3 +64,15 @@ def check_model(config: ModelConfig) -> None:
         ConfigError: with dotted paths.
     """
     BACKBONES[config.backbone.kind].check(config.backbone)
+
+
+@torch.no_grad()
+def _begin_separators(translator: Translator, vocabulary: Vocabulary) -> None:
+    """Draws the vectors before streams anew, as large as the backbone's tokens."""
+    fusion = translator.fusion
+    if not isinstance(fusion, TimeFusion) or not fusion.separators:
+        return
+    kind = BACKBONES[translator.config.recipe_part().backbone.kind]
+    step = -(-vocabulary.size // _MOST_TOKENS)
+    some_W = torch.arange(0, vocabulary.size, step, device=translator.device)
+    fusion.begin_like(kind.embed(translator.backbone, some_W[None])[0])

@@ -75,24 +75,48 @@ def _no_room(streams: int, others: int, reserve: int, limit: int, clip: str) -> 
     )
 
 
-def check_reserve(reserve: int | None, limit: int | None, shared: bool) -> None:
-    """Refuses a reserve where nothing has to be cut, or that is all there is.
+@dataclass(frozen=True)
+class Positions:
+    """How many positions a backbone has for what streams are cut to.
 
-    Args:
-        reserve: `model.reserve_tokens`.
-        limit: positions of the backbone.
+    Attributes:
+        limit: of the input; None: any number.
         shared: the text takes of them, too.
-
-    Raises:
-        ConfigError: as said.
     """
-    problem = None
-    if reserve is not None and limit is None:
-        problem = "the backbone has no limit of positions, so nothing is cut; leave it out"
-    elif reserve is not None and limit is not None and shared and reserve >= limit:
-        problem = f"must be below the backbone's {limit} positions, but is {reserve}"
-    if problem is not None:
+
+    limit: int | None
+    shared: bool
+
+    def check_reserve(self, reserve: int | None) -> None:
+        """Refuses a reserve where nothing has to be cut, or that is all there is.
+
+        Args:
+            reserve: `model.reserve_tokens`.
+
+        Raises:
+            ConfigError: as said.
+        """
+        if reserve is None:
+            return
+        if self.limit is None:
+            problem = "the backbone has no limit of positions, so nothing is cut; leave it out"
+        elif self.shared and reserve >= self.limit:
+            problem = f"must be below the backbone's {self.limit} positions, but is {reserve}"
+        else:
+            return
         raise ConfigError("the model", [("model.reserve_tokens", problem)])
+
+    def check_text(self, reserve: int | None, num_tokens: int) -> None:
+        """Refuses more tokens than are reserved: the cut would differ, or the text be cut.
+
+        Raises:
+            InputError: as said.
+        """
+        if reserve is not None and self.shared and num_tokens > reserve:
+            raise InputError(
+                f"A text of {num_tokens} tokens does not fit into `model.reserve_tokens`"
+                f" ({reserve}); set it to {num_tokens} or more."
+            )
 
 
 @dataclass(frozen=True)

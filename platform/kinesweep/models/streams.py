@@ -5,10 +5,10 @@ is built: here, with every problem at once. Left to itself it would be an encode
 has, and a sweep over nothing.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from kinesweep.core.config import near_miss
-from kinesweep.core.errors import ConfigError
+from kinesweep.core.errors import ConfigError, InputError
 from kinesweep.core.recipe.fusion import ChannelFusionConfig
 from kinesweep.core.recipe.model import ModelConfig
 
@@ -38,3 +38,25 @@ def check_streams(config: ModelConfig, streams: Collection[str]) -> None:
         problems.append(("model.fusion.stream_dropout", text))
     if problems:
         raise ConfigError("the model", problems)
+
+
+def check_widths(got: Mapping[str, int], wanted: Mapping[str, int]) -> None:
+    """Refuses streams of other names or widths than those that a model was built for.
+
+    Args:
+        got: stream → D of a batch.
+        wanted: stream → D of the model.
+
+    Raises:
+        InputError: with both.
+    """
+    if got != wanted:
+        raise InputError(
+            f"The model reads streams {_listed(wanted)}, but got {_listed(got)}. Use a feature"
+            " store with the features it was trained on."
+        )
+
+
+def _listed(widths: Mapping[str, int]) -> str:
+    """Streams for people: `pose` (534)."""
+    return ", ".join(f"`{name}` ({width})" for name, width in widths.items()) or "none"

@@ -25,15 +25,13 @@ from kinesweep.models.adapters import adapt, is_of_adapter
 from kinesweep.models.backbones import BACKBONES
 from kinesweep.models.config import KinesweepConfig
 from kinesweep.models.encoders import build_encoder
-from kinesweep.models.fusion import Fit, TimeFusion, build_fusion, splice
+from kinesweep.models.fusion import Fit, build_fusion, splice
 from kinesweep.models.generation import Decoding
 from kinesweep.models.objectives.cross_entropy import TokenSums, cross_entropy, token_sums
 from kinesweep.models.over_base import load_over_base
-from kinesweep.models.room import Cut, Room
+from kinesweep.models.room import Cut, Positions, Room
 from kinesweep.models.saving import load_exactly, own_state, saved_config
-
-_MOST_TOKENS = 4096
-"""Tokens whose mean and deviation separators begin with, spread evenly."""
+from kinesweep.models.streams import check_widths
 
 
 @dataclass
@@ -128,7 +126,7 @@ class Translator(PreTrainedModel):
         """
         if labels is None:
             raise InputError("`forward` needs `labels`; call `generate` to translate.")
-        self._check_reserve(labels.shape[1])
+        self.positions.check_text(self._reserve, labels.shape[1])
         x_BNE, mask_BN = self.joined(
             streams, frame_masks, prompt_ids, prompt_mask, after_ids, after_mask, clip_ids
         )
@@ -159,7 +157,7 @@ class Translator(PreTrainedModel):
         Raises:
             InputError: as `forward`.
         """
-        self._check_reserve(max_new_tokens)
+        self.positions.check_text(self._reserve, max_new_tokens)
         x_BNE, mask_BN = self.joined(
             streams, frame_masks, prompt_ids, prompt_mask, after_ids, after_mask, clip_ids
         )
@@ -176,7 +174,7 @@ class Translator(PreTrainedModel):
     @torch.no_grad()
     def token_sums(self, batch: Batch) -> TokenSums:
         """Unsmoothed cross entropy of a batch, right guesses, and its number of scored labels."""
-        self._check_reserve(batch.labels_BL.shape[1])
+        self.positions.check_text(self._reserve, batch.labels_BL.shape[1])
         x_BNE, mask_BN = self.joined(**batch.generation_inputs())
         logits_BLV = self._kind.logits(self.backbone, x_BNE, mask_BN, batch.labels_BL)
         return token_sums(logits_BLV, batch.labels_BL)
@@ -201,7 +199,7 @@ class Translator(PreTrainedModel):
         Raises:
             InputError: a stream is missing or of another width; a prompt leaves frames no room.
         """
-        self._check_streams(streams)
+        check_widths({name: x.shape[-1] for name, x in streams.items()}, self.config.widths())
         none_B0 = next(iter(frame_masks.values()))[:, :0]
         prompt_ids, prompt_mask = _or_none(prompt_ids, prompt_mask, none_B0)
         after_ids, after_mask = _or_none(after_ids, after_mask, none_B0)
@@ -222,23 +220,13 @@ class Translator(PreTrainedModel):
 
     def _fit(self, words_BW: Tensor, clip_ids: Sequence[str] | None) -> Fit:
         """What cuts streams so that they fit beside these words and the text."""
-        shared = self.total_limit is not None
-        limit = self.total_limit if shared else self.input_limit
-        if self._reserve is None or limit is None:
+        if self._reserve is None or self.positions.limit is None:
             return lambda masks, _: masks
-        reserve = self._reserve if shared else 0
+        reserve = self._reserve if self.positions.shared else 0
         names = clip_ids or [f"row {row}" for row in range(len(words_BW))]
         clips = [f"clip `{name}`" for name in names]
-        return Room(limit, reserve, words_BW.sum(dim=1).tolist(), clips, self.cut).fit
-
-    def _check_reserve(self, num_tokens: int) -> None:
-        """Refuses more tokens than are reserved: the cut would differ, or the text be cut."""
-        shared = self.total_limit is not None
-        if self._reserve is not None and shared and num_tokens > self._reserve:
-            raise InputError(
-                f"A text of {num_tokens} tokens does not fit into `model.reserve_tokens`"
-                f" ({self._reserve}); set it to {num_tokens} or more."
-            )
+        others = words_BW.sum(dim=1).tolist()
+        return Room(self.positions.limit, reserve, others, clips, self.cut).fit
 
     @property
     def input_limit(self) -> int | None:
@@ -254,6 +242,12 @@ class Translator(PreTrainedModel):
     def total_limit(self) -> int | None:
         """Vectors and tokens that share the backbone's positions; None: they do not, or any."""
         return self._kind.total_limit(self.backbone)
+
+    @property
+    def positions(self) -> Positions:
+        """The limit that streams may have to be cut to."""
+        total = self.total_limit
+        return Positions(self.input_limit if total is None else total, total is not None)
 
     def part(self, name: ModelPart) -> nn.Module:
         """A part that can be frozen."""
@@ -303,15 +297,6 @@ class Translator(PreTrainedModel):
         (loaded[0] if isinstance(loaded, tuple) else loaded)._freeze()
         return loaded
 
-    @torch.no_grad()
-    def begin_separators(self) -> None:
-        """Draws the vectors before streams anew, as large as the backbone's tokens."""
-        if not isinstance(self.fusion, TimeFusion) or not self.fusion.separators:
-            return
-        tokens = self._vocabulary.size
-        some_W = torch.arange(0, tokens, -(-tokens // _MOST_TOKENS), device=self.device)
-        self.fusion.begin_like(self._kind.embed(self.backbone, some_W[None])[0])
-
     def _freeze(self) -> None:
         """Keeps the parts that the recipe keeps, and what has adapters."""
         recipe = self.config.recipe_part()
@@ -321,15 +306,6 @@ class Translator(PreTrainedModel):
         for part in recipe.freeze:
             self.part(part).requires_grad_(False)
 
-    def _check_streams(self, streams: dict[str, Tensor]) -> None:
-        """Names and widths are those the model was built for."""
-        got = {name: x.shape[-1] for name, x in streams.items()}
-        if got != self.config.widths():
-            raise InputError(
-                f"The model reads streams {_listed(self.config.widths())}, but got {_listed(got)}."
-                " Use a feature store with the features it was trained on."
-            )
-
 
 def _or_none(
     ids_BP: Tensor | None, mask_BP: Tensor | None, none_B0: Tensor
@@ -338,8 +314,3 @@ def _or_none(
     if ids_BP is None or mask_BP is None:
         return none_B0.long(), none_B0
     return ids_BP, mask_BP
-
-
-def _listed(widths: dict[str, int]) -> str:
-    """Streams for people: `pose` (534)."""
-    return ", ".join(f"`{name}` ({width})" for name, width in widths.items()) or "none"
