@@ -49,9 +49,12 @@ def test_text_of_a_clip_does_not_depend_on_its_neighbours(
     model = translator(architecture).eval()
 
     def texts(given: Batch) -> list[list[int]]:
-        forced = (given.forced_ids_BF, given.forced_mask_BF)
         ids_BL = model.generate(
-            *given.generation_inputs().values(), *forced, num_beams=num_beams, max_new_tokens=10
+            **given.generation_inputs(),
+            forced_ids=given.forced_ids_BF,
+            forced_mask=given.forced_mask_BF,
+            num_beams=num_beams,
+            max_new_tokens=10,
         )
         return [row[row != 0].tolist() for row in ids_BL]
 
