@@ -92,6 +92,7 @@ def test_it_stops_resumes_and_moves(
         base.with_name("moved").rename(base)
 
 
+@pytest.mark.slow
 def test_shards_over_a_base(corpus: Path, store: Store, base: Path, tmp_path: Path) -> None:
     changes = {"training": {"fsdp": True, "learning_rate": 5e-3}, "resources": {"workers": 2}}
     asked = tmp_path / "recipe.json"

@@ -95,6 +95,7 @@ def test_what_was_written_is_read(model: Translator, text: Text) -> None:
     assert all(after[r.clip.id] == before[r.clip.id] for r in DOCUMENTS[1])
 
 
+@pytest.mark.slow
 def test_eight_documents_together_are_three_times_as_fast(model: Translator, text: Text) -> None:
     ratios = []
     for _ in range(3):
