@@ -4,7 +4,7 @@ Every word has a vector of its own in each stream, so that a model can learn fro
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,38 @@ def h5_corpus(
     tables = {SPLITS[token]: str(folder / f"annotation.{token}.json") for token in counts}
     streams = [{"name": name, "fps": RATES.get(name, 25.0)} for name in widths]
     return {"kind": "h5_shards", **tables, "streams": streams}
+
+
+def write_sentences(
+    folder: Path, splits: Mapping[str, Mapping[str, Sequence[tuple[str, Sequence[str]]]]]
+) -> dict[str, Any]:
+    """Writes a corpus of one stream, four frames a sign; the `source` part of its recipe.
+
+    Args:
+        folder: where.
+        splits: word in the names of the files → video → clips, each a text and its signs.
+    """
+    signs = sorted(
+        {s for videos in splits.values() for c in videos.values() for _, n in c for s in n}
+    )
+    rng = np.random.default_rng(0)
+    vectors = dict(zip(signs, rng.normal(size=(len(signs), 8)), strict=True))
+    (folder / "pose").mkdir(parents=True)
+    for token, videos in splits.items():
+        plain: dict[str, Any] = {}
+        for video, clips in videos.items():
+            names = [f"clip_{n:02d}" for n in range(len(clips))]
+            plain[video] = {"clip_order": names}
+            arrays = {}
+            for name, (text, own) in zip(names, clips, strict=True):
+                plain[video][name] = {"translation": text, "paraphrases": [], "keywords": []}
+                arrays[name] = _features(rng, [vectors[sign] for sign in own], "pose")
+            write_shard(folder / "pose" / f"pose.{token}.0.h5", video, arrays)
+        (folder / f"annotation.{token}.json").write_text(json.dumps(plain), encoding="utf-8")
+        where = dict.fromkeys(videos, 0)
+        (folder / "pose" / f"metadata_pose.{token}.json").write_text(json.dumps(where))
+    tables = {SPLITS[token]: str(folder / f"annotation.{token}.json") for token in splits}
+    return {"kind": "h5_shards", **tables, "streams": [{"name": "pose", "fps": 25.0}]}
 
 
 def annotation_of(videos: Mapping[str, list[list[str]]]) -> dict[str, Any]:
