@@ -16,8 +16,9 @@ def convert(  # noqa: PLR0913 (options of a verb)
     settings: Annotated[
         Path,
         typer.Argument(
-            help="A MultimodalHugs YAML, or SSVP-SLT's best_model.pth; with `--to`, a feature"
-            " store or a recipe whose store is meant.",
+            help="A MultimodalHugs YAML, SSVP-SLT's best_model.pth, or a Sign_LLaVA's"
+            " mp_rank_00_model_states.pt; with `--to`, a feature store or a recipe whose store is"
+            " meant.",
             show_default=False,
         ),
     ],
@@ -53,6 +54,8 @@ def convert(  # noqa: PLR0913 (options of a verb)
 
     Says what could not be carried over, and what behaves differently here. A checkpoint of
     SSVP-SLT's is imported as the recipe's model: convert best_model.pth RECIPE --into FOLDER.
+    So are projectors of Sign_LLaVA's first stage, over the recipe's language model; the folder is
+    what `model.init_from` of the second stage takes.
     Features of all streams become Sign_LLaVA's annotations and shards: convert RECIPE FOLDER --to
     h5_shards; a source of the kind `h5_shards` reads them back.
 
@@ -138,10 +141,16 @@ def _import_checkpoint(
 ) -> None:
     from kinesweep.core.config import load
     from kinesweep.core.recipe import Recipe
-    from kinesweep.foreign import import_ssvp
+    from kinesweep.foreign import import_projectors, import_ssvp
 
+    read = load(Recipe, recipe)
     lines = () if texts is None else texts.read_text(encoding="utf-8").splitlines()
-    imported = import_ssvp(path, load(Recipe, recipe), into, tokenizer, lines)
+    if read.model.backbone.kind == "causal":
+        if lines:
+            raise InputError("`--texts` is for SSVP-SLT's models; projectors write no text")
+        imported = import_projectors(path, read, into, tokenizer)
+    else:
+        imported = import_ssvp(path, read, into, tokenizer, lines)
     count = sum(parameter.numel() for parameter in imported.parameters())
     _say_size(into, count)
     emit({"model": str(into), "recipe": str(recipe), "parameters": count}, json_line)

@@ -7,6 +7,7 @@ random has spoilt results before.
 Shapes: D features.
 """
 
+import pickle
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,13 +19,12 @@ from kinesweep.batches.text import Text
 from kinesweep.core.errors import CheckpointError
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.schema import StreamSchema
-from kinesweep.features import build_features
 from kinesweep.models.translator import Translator
 from kinesweep.training.files import write_folder, write_json
 from kinesweep.training.model_folder import FEATURES, write_recipe
 
 
-def write_imported(out: Path, model: Translator, text: Text, recipe: Recipe, width: int) -> None:
+def write_imported(out: Path, model: Translator, text: Text, recipe: Recipe) -> None:
     """Writes the model folder of an imported model, whose store nobody knows yet.
 
     Args:
@@ -32,20 +32,22 @@ def write_imported(out: Path, model: Translator, text: Text, recipe: Recipe, wid
         model: with its weights.
         text: its tokenizer.
         recipe: what it was trained with.
-        width: D.
     """
 
     def fill(beside: Path) -> None:
         model.save_pretrained(beside)
         text.save(beside)
         write_recipe(beside, recipe)
-        stream = StreamSchema(width, None, recipe.store.dtype)
+        streams = {
+            name: StreamSchema(width, None, recipe.store.dtype).to_json()
+            for name, width in model.config.widths().items()
+        }
         facts = {
             "features": recipe.portable().features.model_dump(mode="json"),
             "person": getattr(recipe.corpora[0], "person", 0),
             "store_dtype": recipe.store.dtype,
             "store_fingerprint": "",
-            "streams": dict.fromkeys(build_features(recipe.features).streams, stream.to_json()),
+            "streams": streams,
         }
         write_json(beside / FEATURES, facts)
 
@@ -76,19 +78,51 @@ def placed(
     return found
 
 
-def load_tensors(model: Translator, placed: Mapping[str, Tensor], origin: Path) -> None:
+def read_tensors(path: Path, key: str) -> dict[str, Tensor]:
+    """Tensors of a file by name, without what data-parallel training puts before their names.
+
+    Args:
+        path: what `torch.save` wrote; nothing pickled in it is run.
+        key: of a dictionary that holds them beside other things; or they are all there is.
+
+    Raises:
+        CheckpointError: not readable, or no tensors.
+    """
+    try:
+        held = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise CheckpointError(
+            f"`{path}` cannot be read as tensors: {' '.join(str(error).split())[:200]}. Objects"
+            f" beside them are never built; if there are some, save its `{key}` alone"
+        ) from None
+    state = held.get(key, held) if isinstance(held, Mapping) else None
+    if not isinstance(state, Mapping) or not state:
+        raise CheckpointError(f"`{path}` holds neither `{key}` nor tensors by name")
+    odd = [name for name, value in state.items() if not isinstance(value, Tensor)]
+    if odd:
+        raise CheckpointError(f"`{path}` holds `{odd[0]}`, which is no tensor")
+    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+
+
+def load_tensors(
+    model: Translator,
+    placed: Mapping[str, Tensor],
+    origin: Path,
+    state: Mapping[str, Tensor] | None = None,
+) -> None:
     """Puts tensors into our model, all of them, all of it.
 
     Args:
         model: ours.
         placed: by our names.
         origin: where they come from, for errors.
+        state: name → tensor of the part of the model that they fill; default: all of it.
 
     Raises:
         CheckpointError: not every tensor has its place, or two that are one here differ; the
             first are named.
     """
-    own = model.state_dict(keep_vars=True)
+    own = model.state_dict(keep_vars=True) if state is None else state
     problems = _misfits(own, placed)
     if problems:
         shown = "; ".join(problems[:3]) + (f"; {len(problems) - 3} more" * (len(problems) > 3))

@@ -12,7 +12,6 @@ Shapes: D features, E width of the backbone.
 """
 
 import math
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from kinesweep.core.errors import CheckpointError, InputError
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.features import build_features
-from kinesweep.foreign.imported import load_tensors, placed, write_imported
+from kinesweep.foreign.imported import load_tensors, placed, read_tensors, write_imported
 from kinesweep.models.backbones import BACKBONES
 from kinesweep.models.config import describe
 from kinesweep.models.translator import Translator
@@ -84,7 +83,7 @@ def import_ssvp(
         ConfigError: the recipe's backbone cannot be built.
         InputError: no tokenizer, one that does not fit, or no texts to learn case from.
     """
-    tensors = _read(path)
+    tensors = read_tensors(path, "model")
     text = _text(recipe, tokenizer, texts)
     (stream,) = build_features(recipe.features).streams
     found = placed(tensors, _places(tensors, stream), _COMPUTED)
@@ -95,26 +94,8 @@ def import_ssvp(
         by = math.sqrt(out_width) if model.backbone.config.scale_embedding else 1.0
         found.setdefault(f"encoders.{stream}.gain", torch.full((out_width,), by))
     load_tensors(model, found, path)
-    write_imported(out, model, text, recipe, width)
+    write_imported(out, model, text, recipe)
     return model
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    """The tensors, without what data-parallel training puts before their names."""
-    try:
-        held = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise CheckpointError(
-            f"`{path}` cannot be read as tensors: {' '.join(str(error).split())[:200]}. Objects"
-            " beside them are never built; if there are some, save its `model` alone"
-        ) from None
-    state = held.get("model", held) if isinstance(held, Mapping) else None
-    if not isinstance(state, Mapping) or not state:
-        raise CheckpointError(f"`{path}` holds neither `model` nor tensors by name")
-    odd = [name for name, value in state.items() if not isinstance(value, Tensor)]
-    if odd:
-        raise CheckpointError(f"`{path}` holds `{odd[0]}`, which is no tensor")
-    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
 
 
 def _text(recipe: Recipe, tokenizer: str | None, texts: Sequence[str]) -> Text:

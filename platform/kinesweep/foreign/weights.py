@@ -73,7 +73,7 @@ def import_model(
     width = int(config["feat_dim"])
     model = _build(config, recipe.model, width, text.vocabulary)
     load_tensors(model, placed(tensors, _PLACES, _COMPUTED), folder)
-    write_imported(out, model, text, recipe, width)
+    write_imported(out, model, text, recipe)
     return model
 
 

@@ -1,0 +1,49 @@
+"""A tiny Llama and its tokenizer, saved as Hugging Face saves them; made by code."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from kinesweep.batches.text import Text, build_text
+from kinesweep.core.clip import Clip
+from kinesweep.core.recipe.model import TrainedTokenizerConfig
+from kinesweep.store.index import ClipRecord
+
+
+def tiny_llama(
+    texts: Sequence[str], width: int = 32, seed: int = 0, positions: int = 512, size: int = 1024
+) -> tuple[LlamaForCausalLM, Text]:
+    """A Llama of two layers with random weights, and a tokenizer of these texts' words.
+
+    Args:
+        texts: what it will read and write.
+        width: of its vectors.
+        seed: of its weights.
+        positions: that it has.
+        size: words at the most.
+    """
+    clips = [Clip(str(n), "train", "", texts=(text,)) for n, text in enumerate(texts)]
+    config = TrainedTokenizerConfig(algorithm="word", size=size)
+    text = build_text(config, [ClipRecord(clip, {}) for clip in clips], None)
+    words = text.vocabulary
+    torch.manual_seed(seed)
+    sizes = {"hidden_size": width, "intermediate_size": 2 * width, "num_hidden_layers": 2}
+    special = {"pad_token_id": words.pad_id, "bos_token_id": words.bos_id}
+    llama = LlamaConfig(
+        vocab_size=words.size,
+        **sizes,
+        **special,
+        eos_token_id=words.eos_id,
+        num_attention_heads=4,
+        max_position_embeddings=positions,
+    )
+    return LlamaForCausalLM(llama), text
+
+
+def save_llama(folder: Path, model: LlamaForCausalLM, text: Text) -> Path:
+    """A folder that `model.backbone.pretrained` takes."""
+    model.save_pretrained(folder)
+    text.tokenizer.save_pretrained(folder)
+    return folder
