@@ -2,8 +2,7 @@
 
 Shapes: B clips, T frames, D width, P prompt tokens, A tokens after the frames, L target tokens.
 Everything is padded on the right; masks are True on what is real. Labels are already aligned to the
-decoder's logits: position
-l of the logits predicts `labels_BL[:, l]`.
+decoder's logits: position l of the logits predicts `labels_BL[:, l]`.
 """
 
 from dataclasses import dataclass
