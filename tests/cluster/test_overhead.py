@@ -64,21 +64,34 @@ class Watched:
 
 @pytest.mark.parametrize("kind", ["tpe", "random"])
 def test_500_trials(tmp_path: Path, kind: str) -> None:
+    """What grows grows each time; other load that comes meanwhile does not."""
+    for number in range(3):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        spent, memory = first_and_last(folder, kind)
+        print(
+            f"{kind}: {spent[0]:.4f} s a trial, then {spent[1]:.4f}; {memory[0]} B, {memory[1]} B"
+        )
+        assert memory[1] <= 1.2 * memory[0]
+        if spent[1] <= 1.2 * spent[0]:
+            return
+    raise AssertionError("the last hundred trials took longer than the first, three times over")
+
+
+def first_and_last(folder: Path, kind: str) -> tuple[list[float], list[float]]:
+    """Seconds a trial of the first and the last hundred, and the driver's bytes meanwhile."""
     parameters = {"training.learning_rate": {"log": [1e-6, 1.0]}}
-    space, recipe = load(tmp_path, search={"kind": kind, "trials": TRIALS}, parameters=parameters)
-    journal = Journal(tmp_path / "sweep")
+    space, recipe = load(folder, search={"kind": kind, "trials": TRIALS}, parameters=parameters)
+    journal = Journal(folder / "sweep")
     journal.begin("overhead", "?")
     watched = Watched(search(space, recipe, journal))
-    (tmp_path / "slots").mkdir()
-    trial = tune.with_parameters(Short, folder=tmp_path / "slots")
-    tune_agenda(watched, trial, SLOTS, tmp_path / "tune")
-    assert len(list((tmp_path / "slots").iterdir())) == SLOTS
+    (folder / "slots").mkdir()
+    trial = tune.with_parameters(Short, folder=folder / "slots")
+    tune_agenda(watched, trial, SLOTS, folder / "tune")
+    assert len(list((folder / "slots").iterdir())) == SLOTS
     assert [trial.state for trial in journal.trials] == ["finished"] * TRIALS
     first, last = watched.ends[2:102], watched.ends[-100:]
     # Of two slots' ends each other one; the lower quartile, since other load only makes it slower.
     gaps = [[b - a for (a, _), (b, _) in pairwise(own[::2])] for own in (first, last)]
-    spent = [quantiles(own, n=4)[0] for own in gaps]
     memory = [median(size for _, size in own) for own in (first, last)]
-    print(f"{kind}: {spent[0]:.4f} s a trial, then {spent[1]:.4f}; {memory[0]} B, {memory[1]} B")
-    assert spent[1] <= 1.2 * spent[0]
-    assert memory[1] <= 1.2 * memory[0]
+    return [quantiles(own, n=4)[0] for own in gaps], memory

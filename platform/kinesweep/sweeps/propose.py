@@ -178,11 +178,12 @@ def _build_sampler(
         if space.search.kind != "tpe":
             raise InputError(f"`{space.search.kind}` is not a sampler")
         least, most = _STARTUP
-        # Several trials are in flight: the constant liar keeps them apart.
+        # Several trials are in flight: the constant liar keeps them apart. Groups, which read the
+        # whole history for each proposal, are for parameters that only some trials have.
         return optuna.samplers.TPESampler(
             seed=seed,
             multivariate=True,
-            group=True,
+            group=any(p.when for p in space.searched.values()),
             constant_liar=True,
             n_startup_trials=max(least, min(most, trials // 2)),
         )
