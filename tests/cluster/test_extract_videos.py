@@ -7,7 +7,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -73,24 +72,25 @@ def test_any_number_of_actors_gives_the_bytes_of_one(
 
 
 def test_dead_actors_change_nothing(corpus: Path, tmp_path: Path, cluster: None) -> None:
-    wanted, _ = extracted(corpus, tmp_path / "whole", 2)
+    wanted, _ = extracted(corpus, tmp_path / "whole", 2, stride=4)
     killed: list[str] = []
+    over = threading.Event()
 
     def kill_one_of_each() -> None:
-        for kind in ("_Decoder", "_Watcher"):
-            for _ in range(600):
+        # Each at its own first work: decoders may be gone before watchers have loaded their model.
+        for kind, began in (("_Decoder", "piece"), ("_Watcher", "batch")):
+            while kind not in killed and not over.wait(0.02):
+                if not any((tmp_path / "killed").glob(f".building-*/shards/.attempts-{began}*")):
+                    continue
                 found = [p for p in psutil.process_iter(["cmdline"]) if kind in _title(p)]
-                if found and list(
-                    (tmp_path / "killed").glob(".building-*/shards/.attempts-batch*")
-                ):
+                if found:
                     os.kill(found[0].pid, signal.SIGKILL)
                     killed.append(kind)
-                    break
-                time.sleep(0.05)
 
     thread = threading.Thread(target=kill_one_of_each)
     thread.start()
-    store, _ = extracted(corpus, tmp_path / "killed", 2)
+    store, _ = extracted(corpus, tmp_path / "killed", 2, stride=4)
+    over.set()
     thread.join()
     assert killed == ["_Decoder", "_Watcher"]
     assert folder_sha256(store.folder) == folder_sha256(wanted.folder)
