@@ -40,9 +40,9 @@ test: $(STAMP)  ## what a change must pass: unit, conformance, and the core of c
 	$(BIN)/pytest tests/golden tests/cluster tests/real -m 'not slow' -q
 
 test-all: check  ## everything, as CI runs it
-	$(BIN)/pytest tests/unit -m slow -n $(CORES) -q
-	$(BIN)/pytest tests/conformance tests/golden tests/real -q
-	$(BIN)/pytest tests/cluster -q
+	$(BIN)/pytest tests/unit -m slow -n $(CORES) --dist worksteal -q --durations=8
+	$(BIN)/pytest tests/conformance tests/golden tests/real -n $(CORES) --dist loadfile -q --durations=8
+	$(BIN)/pytest tests/cluster --instafail -q --durations=12
 	$(BIN)/pytest tests/browser -q
 
 ui: $(STAMP)  ## start MLflow if it does not run, print links to all sweeps
