@@ -6,6 +6,7 @@ Media paths stay inside the corpus root. What a row means, and what a clip's med
 subclass's to say.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,7 +22,7 @@ from kinesweep.sources.table import raise_faults
 _MISSING = ("does not exist", "missing_file")
 
 
-class TableSource:
+class TableSource(ABC):
     """What sources of tables share.
 
     Args:
@@ -47,21 +48,21 @@ class TableSource:
         """The splits that have a table."""
         return tuple(self._tables)
 
+    @abstractmethod
     def root(self, split: str) -> Path:
         """The folder that a split's media paths are relative to, absolute."""
-        raise NotImplementedError
 
+    @abstractmethod
     def reading(self) -> dict[str, Any]:
         """What decides, beside a file's content, what is read of it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, clip: Clip) -> Media:
         """The clip's span of its file."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read_rows(self, split: str, path: Path) -> Rows:
         """One split's table as rows."""
-        raise NotImplementedError
 
     def named(self, clips: list[Clip], unnamed: set[str]) -> list[Clip]:
         """The clips of all splits, with the ids that they have in the end."""

@@ -3,6 +3,7 @@
 Columns and spans are read by `pose_rows`; what a clip's media is, is a subclass's to say.
 """
 
+from abc import abstractmethod
 from pathlib import Path
 from typing import ClassVar
 
@@ -34,9 +35,9 @@ class TsvSource(TableSource):
         return self._root or self._tables[split].parent
 
     @property
+    @abstractmethod
     def media(self) -> MediaKind:
         """What rows may name."""
-        raise NotImplementedError
 
     def named(self, clips: list[Clip], unnamed: set[str]) -> list[Clip]:
         """The clips with longer ids where names of files repeat."""
