@@ -19,7 +19,7 @@ from kinesweep.tracking import server
 from kinesweep.tracking.wire import RUN_KEY
 
 pytestmark = pytest.mark.slow
-AWAY_S = float(os.environ.get("KINESWEEP_AWAY_S", "15"))
+AWAY_S = float(os.environ.get("KINESWEEP_AWAY_S", "8"))
 """`make soak` asks for 60."""
 STEPS = int(100 * AWAY_S)
 """Of a run: some seconds less than the server is away, so that the sweep outlasts it by far."""
