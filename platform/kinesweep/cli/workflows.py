@@ -27,6 +27,11 @@ from kinesweep.training.model_folder import read_model_folder
 from kinesweep.training.result import RunResult, RunSpec
 from kinesweep.training.scoring import check_metrics
 
+_GOLD = (
+    "`context.generation` is gold: scores stand on the references of the sentences before each"
+    " clip, which no model has in use, and flatter; on_the_fly reads the model's own"
+)
+
 
 def load_recipe(path: Path, overrides: Sequence[str] | None) -> Recipe:
     """Reads a recipe; its paths become absolute, from the current folder.
@@ -150,6 +155,8 @@ def open_logs(recipe: Recipe, experiment: str, folder: Path) -> RunLogs:
     logs = resolve_tracking(recipe.tracking, state_home(), experiment)
     if logs.notice:
         say(logs.notice)
+    if recipe.context.reads_references:
+        say(_GOLD)
     waiting = logs.replay(folder)
     if waiting:
         say(f"{waiting} records of {folder} wait for the MLflow server")

@@ -92,7 +92,7 @@ def judge(
         front=ahead,
         sanity=sanity,
         trials=counts,
-        notes=[*_sight(ranking, metric), *_notes(journal)],
+        notes=[*_sight(ranking, metric), *_borrowed(finalists, results), *_notes(journal)],
     )
 
 
@@ -120,6 +120,19 @@ def _sight(ranking: Sequence[Rank], metric: str) -> list[str]:
     least = min(len(own) for own in seeds)
     gap = detectable(pooled(seeds)[0] ** 0.5, sentence_sd, least, len(ranking))
     return [f"Finals like these see a difference of {gap:.1f} {metric} in 80 % of cases."]
+
+
+def _borrowed(
+    finalists: Sequence[Finalist], results: Mapping[str, Sequence[RunResult]]
+) -> list[str]:
+    """Whose scores stand on context that no model has in use."""
+    names = [f.name for f in finalists if any(r.reads_references for r in results[f.name])]
+    if not names:
+        return []
+    return [
+        f"Scores of {', '.join(names)} flatter: the sentences before a clip were the references"
+        " (`context.generation: gold`), not the model's own."
+    ]
 
 
 def _notes(journal: Journal) -> list[str]:

@@ -26,6 +26,7 @@ from kinesweep.training.learned import learned_scores
 from kinesweep.training.model_folder import ModelFolder, read_model_folder
 from kinesweep.training.predictions import Prediction, read_predictions
 from kinesweep.training.ranks import gather, on_first, rank_and_world
+from kinesweep.training.result import GOLD_CONTEXT
 from kinesweep.training.scoring import check_metrics, score
 
 
@@ -172,7 +173,7 @@ def evaluate_loaded(
     config = evaluation or recipe.evaluation
     data = EvalSet(store, split, loaded.text, config, recipe.batch, asking=recipe.asking)
     found = evaluate_batches(loaded.model, data, generation or recipe.generation)
-    return _with_learned(found, config, loaded.model.device)
+    return _told(_with_learned(found, config, loaded.model.device), recipe.context)
 
 
 def evaluate_texts(
@@ -220,6 +221,14 @@ def _prepared(context: ContextConfig, split: str) -> dict[str, str]:
             f" {', '.join(context.predictions)}. Add one, or set `context.generation`."
         )
     return {line.clip_id: line.hypothesis for line in read_predictions(Path(path))}
+
+
+def _told(found: Evaluation, context: ContextConfig) -> Evaluation:
+    """With signatures that tell where sentences were written behind references."""
+    if not context.reads_references:
+        return found
+    told = {metric: f"{how}|{GOLD_CONTEXT}" for metric, how in found.signatures.items()}
+    return replace(found, signatures=told)
 
 
 def _with_learned(

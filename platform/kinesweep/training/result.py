@@ -10,6 +10,9 @@ from kinesweep.core.recipe import Recipe
 from kinesweep.training.files import read_json, write_json
 from kinesweep.training.identity import RESULT
 
+GOLD_CONTEXT = "context:gold"
+"""In the signature of a score: a clip's context were the references of those before it."""
+
 
 @dataclass(frozen=True)
 class RunSpec:
@@ -82,6 +85,11 @@ class RunResult:
     def objectives(self) -> dict[str, float]:
         """All that a sweep may judge by."""
         return {**self.scores, **self.costs}
+
+    @property
+    def reads_references(self) -> bool:
+        """Whether scores flatter, because sentences were written behind true ones."""
+        return any(GOLD_CONTEXT in how for how in self.signatures.values())
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""

@@ -121,7 +121,7 @@ def test_a_clip_that_limits_leave_out_still_speaks_to_the_next(text: Text) -> No
     ("room", "said"), [(None, "zero of a one of a two of a"), (7, "one of a two of a"), (2, "")]
 )
 def test_far_sentences_give_way(text: Text, room: int | None, said: str) -> None:
-    ask = asking(window=3, max_tokens=room)
+    ask = asking(window=3, max_tokens=room, generation="gold")
     batches = eval_batches(memory_store(*document("a", 4)), "validation", text, 100, asking=ask)
     assert prompts(text, batches)["a3"] == said
 
@@ -157,7 +157,7 @@ def spoken(
 
 def test_a_models_own_sentences_come_in_waves(text: Text) -> None:
     held = memory_store(*document("a", 3), *document("b", 2), clip("", 0))
-    ask = asking(window=2, generation="on_the_fly")
+    ask = asking(window=2)  # unasked: it is what a model has in use
     batches = eval_batches(held, "validation", text, 1000, asking=ask)
     assert spoken(text, batches, {}) == [
         {"a0": "", "b0": "", "-0": ""},
@@ -191,7 +191,8 @@ def test_some_clips_are_whole_documents_when_they_read_their_own(text: Text) -> 
     batches = eval_batches(held, "validation", text, 1000, max_clips=4, asking=ask)
     ids = {i for batch in batches for i in batch.clip_ids}
     assert ids == {"a0", "a1", "a2", "a3"}
-    spread = eval_batches(held, "validation", text, 1000, max_clips=4, asking=asking(window=1))
+    gold_ask = asking(window=1, generation="gold")
+    spread = eval_batches(held, "validation", text, 1000, max_clips=4, asking=gold_ask)
     assert {i for batch in spread for i in batch.clip_ids} == {"a0", "a3", "b2", "c1"}
     assert prompts(text, spread)["c1"] == "zero of c"
 

@@ -120,3 +120,15 @@ def test_identity_ignores_paths_and_seed_only(tmp_path: Path) -> None:
     other = load(Recipe, tmp_path / "recipe.yaml", ["model.encoder.dropout=0.2"])
     assert other.config_hash("store") != recipe.config_hash("store")
     assert same.source.train == str(tmp_path / "train.tsv")
+
+
+def test_a_recipe_without_context_is_the_one_that_it_was(tmp_path: Path) -> None:
+    """Whose sentences context holds says nothing where there is none; its default was `gold`."""
+    write(tmp_path, GOOD)
+
+    def hash_of(*overrides: str) -> str:
+        return load(Recipe, tmp_path / "recipe.yaml", overrides).config_hash("store")
+
+    assert hash_of() == hash_of("context.generation=gold")
+    before = ["context.window=1", "context.generation=gold"]
+    assert hash_of("context.window=1") != hash_of(*before)

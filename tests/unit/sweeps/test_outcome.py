@@ -1,9 +1,13 @@
 """What a sweep says at its end."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from kinesweep.sweeps.outcome import _answer, _sight
+from kinesweep.sweeps.finals import Finalist
+from kinesweep.sweeps.outcome import _answer, _borrowed, _sight
 from kinesweep.sweeps.ranking import Rank
+from kinesweep.training.result import RunResult
 
 
 def line(name: str, mean: float, tied: bool = True, **changes: Any) -> Rank:
@@ -36,3 +40,14 @@ def test_what_the_finals_could_see_is_said() -> None:
     (quiet,), (loud,) = _sight(lines, "bleu"), _sight(noisy, "bleu")
     assert float(quiet.split()[7]) < float(loud.split()[7])
     assert _sight(lines[:1], "bleu") == []
+
+
+def test_scores_on_the_references_context_are_named() -> None:
+    plain = RunResult("finished", "max_steps", 1, 1, 1, {}, {}, "0", 1.0, Path("run"))
+    hows = {"bleu": "protocol:raw|bleu|nrefs:1", "chrf": ""}
+    gold = {metric: f"{how}|context:gold" for metric, how in hows.items()}
+    own, flattered = replace(plain, signatures=hows), replace(plain, signatures=gold)
+    finalists = [Finalist("trial 1", {}, (1, 2)), Finalist("trial 2", {}, (1, 2))]
+    assert _borrowed(finalists, {"trial 1": [own], "trial 2": [own]}) == []
+    (said,) = _borrowed(finalists, {"trial 1": [own], "trial 2": [flattered]})
+    assert said.startswith("Scores of trial 2 flatter")

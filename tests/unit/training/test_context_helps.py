@@ -40,7 +40,7 @@ def recipe_of(source: dict[str, object], window: int) -> Recipe:
         "source": source,
         "features": {"kind": "streams"},
         "batch": {"clips": 32},
-        "context": {"window": window, "generation": "on_the_fly" if window else "gold"},
+        "context": {"window": window},
         "model": {
             "encoder": {"kind": "linear", "dropout": 0.0},
             "backbone": {"kind": "causal", "scratch": llama},

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from kinesweep.export.bundle import export_bundle
 from kinesweep.export.translate import Bundle
 from kinesweep.store import Store
 from kinesweep.store.build import extract_locally
+from kinesweep.training.evaluate import evaluate_loaded
 from kinesweep.training.model_folder import read_model_folder
 from kinesweep.training.predictions import read_predictions
 from kinesweep.training.run import RunResult, RunSpec, train_run
@@ -144,6 +146,20 @@ def test_another_first_stage_is_refused_by_name(
         lab.train(
             str(tmp_path / "run"), "finetune", f"model.init_from={tmp_path / 'stage1'}", *overrides
         )
+
+
+def test_a_score_on_the_references_context_says_so(lab: Lab) -> None:
+    loaded = read_model_folder(lab.folder / "finetune" / "best")
+
+    def signed(generation: str) -> list[str]:
+        context = loaded.recipe.context.model_copy(update={"generation": generation})
+        recipe = loaded.recipe.model_copy(update={"context": context})
+        found = evaluate_loaded(replace(loaded, recipe=recipe), lab.store, "validation")
+        assert found.signatures.keys() == {"bleu", "chrf", "rouge"}
+        return list(found.signatures.values())
+
+    assert all(how.endswith("|context:gold") for how in signed("gold"))
+    assert not any("context" in how for how in signed("on_the_fly"))
 
 
 def test_a_run_is_named_by_the_weights_it_begins_with(lab: Lab, tmp_path: Path) -> None:

@@ -246,6 +246,8 @@ class Recipe(Frozen):
         for key in ("lora", "revision"):
             if plain["model"]["backbone"][key] is None:
                 del plain["model"]["backbone"][key]  # hashes from before these keys stay valid
+        if not self.context.is_used and self.context.generation == "on_the_fly":
+            plain["context"]["generation"] = "gold"  # the default before; it says nothing here
         if self.weights:
             plain["weights"] = self.weights
         start = self.model.init_from

@@ -60,9 +60,10 @@ class ContextConfig(Frozen):
         None, ge=1, description="Tokens at the most; sentences far from the clip give way first."
     )
     generation: Literal["none", "gold", "prepared", "on_the_fly"] = Field(
-        "gold",
-        description="Whose sentences they are when text is decoded: nobody's, the references, those"
-        " of `predictions`, or the model's own, written in order. In training: the references.",
+        "on_the_fly",
+        description="Whose sentences they are when text is decoded: nobody's, the references (which"
+        " no model has in use, so scores flatter), those of `predictions`, or the model's own,"
+        " written in order. In training: the references.",
     )
     predictions: dict[Literal["validation", "test"], str] = Field(
         {}, description="Split → table of predictions of an earlier run, for `prepared`."
@@ -78,6 +79,11 @@ class ContextConfig(Frozen):
     def is_used(self) -> bool:
         """Whether clips have any."""
         return bool(self.window or self.prelude)
+
+    @property
+    def reads_references(self) -> bool:
+        """Whether what is decoded, and so what is scored, stands on references before it."""
+        return self.is_used and self.generation == "gold"
 
 
 class TasksConfig(Frozen):
