@@ -153,6 +153,7 @@ def build_text(
     records: Sequence[ClipRecord],
     pretrained: str | None,
     spoken: Sequence[str] = (),
+    revision: str | None = None,
 ) -> Text:
     """The tokenizer of a run.
 
@@ -164,6 +165,7 @@ def build_text(
         records: the training split.
         pretrained: folder or hub id of the pretrained model, if there is one.
         spoken: what else passes through it, such as the recipe's own prompts.
+        revision: of the pretrained model's hub id; None: its newest.
 
     Raises:
         InputError: nothing to train on, a size that is too small, no tokenizer in the folder.
@@ -176,7 +178,7 @@ def build_text(
     if config.kind == "pretrained":
         if pretrained is None:
             raise InputError("tokenizer `pretrained` needs `model.backbone.pretrained`")
-        tokenizer = load_pretrained(pretrained, config.new_tokens, prompts)
+        tokenizer = load_pretrained(pretrained, config.new_tokens, prompts, revision)
     elif config.kind == "folder":
         tokenizer = load_given(config.path, config.new_tokens, prompts)
     elif not texts:

@@ -76,33 +76,44 @@ def train_tokenizer(
     return wrapped
 
 
-def load_pretrained(name: str, new_tokens: Sequence[str], prompts: Sequence[str]) -> Any:
+def load_pretrained(
+    name: str, new_tokens: Sequence[str], prompts: Sequence[str], revision: str | None = None
+) -> Any:
     """The tokenizer of a pretrained model, with `new_tokens` and the prompts' tags added.
 
     Tokens that it has already keep their ids.
 
+    Args:
+        name: local folder or hub id.
+        new_tokens: tokens to add.
+        prompts: whose tags are added.
+        revision: branch, tag or commit of a hub id; None: its newest.
+
     Raises:
         InputError: no tokenizer can be loaded from there.
     """
-    tokenizer = read_tokenizer(name)
+    tokenizer = read_tokenizer(name, revision)
     _show_languages(tokenizer)
     add_tokens(tokenizer, [*new_tokens, *tags_in(prompts)], prompts)
     return tokenizer
 
 
-def read_tokenizer(name: str) -> Any:
+def read_tokenizer(name: str, revision: str | None = None) -> Any:
     """The tokenizer of a local folder or a hub id, as it was saved; no code is taken from there.
 
     Raises:
         InputError: no tokenizer can be loaded from there.
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(
+            name, revision=revision or "main", trust_remote_code=False
+        )
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
         reason = str(error).strip().split("\n")[0]
+        which = f" at the revision `{revision}`" if revision else ""
         raise InputError(
-            f"`{name}` gives no tokenizer: {reason}\nAllowed: a local folder with the tokenizer's"
-            " files, or the id of a model on a hub that can be reached."
+            f"`{name}`{which} gives no tokenizer: {reason}\nAllowed: a local folder with the"
+            " tokenizer's files, or the id of a model on a hub that can be reached."
         ) from None
     for key in ("is_local", "local_files_only"):
         # How it was loaded; saving would write it into the tokenizer's files.

@@ -174,7 +174,8 @@ def _text(recipe: Recipe, store: Store) -> Text:
     if model.init_from is not None:
         return earlier_text(Path(model.init_from), recipe)
     spoken = words_spoken(recipe.prompt, recipe.batch.tasks, records)
-    return build_text(model.tokenizer, records, model.backbone.pretrained, spoken)
+    backbone = model.backbone
+    return build_text(model.tokenizer, records, backbone.pretrained, spoken, backbone.revision)
 
 
 def _start(spec: RunSpec, model: Translator, world: int) -> Checkpoint | None:

@@ -45,7 +45,8 @@ class _BackboneConfig(Frozen):
         None, description="Local folder or hub id of a saved model; instead of `scratch`."
     )
     revision: str | None = Field(
-        None, description="Branch, tag or commit of a hub id; default: its newest."
+        None,
+        description="Branch, tag or commit of a hub id, of its tokenizer too; default: its newest.",
     )
     scratch: dict[str, Any] | None = Field(
         None,
