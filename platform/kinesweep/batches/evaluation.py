@@ -6,10 +6,10 @@ then the second of each; so 8 documents take as many steps as their longest has 
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from kinesweep.batches.collate import Row, collate
+from kinesweep.batches.collate import Row, Tokens, collate
 from kinesweep.batches.context import Context, gold
 from kinesweep.batches.examples import Example
 from kinesweep.batches.limits import first_frames, num_frames, within
@@ -77,10 +77,14 @@ class _Clips:
         blank = self.limits is not None and self.limits.ablation == "zeros"
         return collate([self._row(r, said) for r in group], self.text.vocabulary.pad_id, blank)
 
+    def tokens(self, record: ClipRecord, said: Mapping[str, str]) -> Tokens:
+        """What stands around a clip's frames, after these sentences."""
+        lines = self.context.lines(record, said)
+        return self.prompter.tokens(record.clip, Example.translation(record.clip), lines)
+
     def _row(self, record: ClipRecord, said: Mapping[str, str]) -> Row:
-        clip, lines = record.clip, self.context.lines(record, said)
-        tokens = self.prompter.tokens(clip, Example.translation(clip), lines)
-        return Row(clip.id, first_frames(self.store.features(record), self.limits), tokens)
+        streams = first_frames(self.store.features(record), self.limits)
+        return Row(record.clip.id, streams, self.tokens(record, said))
 
 
 class EvalBatches(FixedBatches):
@@ -104,6 +108,11 @@ class EvalBatches(FixedBatches):
 
     def __getitem__(self, index: int) -> Batch:  # type: ignore[override]
         return self._clips.batch(self._groups[index], self._clips.said)
+
+    def asked(self) -> Iterator[tuple[ClipRecord, Tokens]]:
+        """Each clip of this rank, with the true sentences before it; no frames are read."""
+        for record in (record for group in self._groups for record in group):
+            yield record, self._clips.tokens(record, self._clips.said)
 
     @property
     def waves(self) -> Sequence[Sequence[int]]:

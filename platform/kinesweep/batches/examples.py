@@ -98,6 +98,12 @@ class Examples:
             return self._about_words(task, own, rng)
         return Example(self._translation(index, rng))
 
+    def translations(self, index: int) -> list[Example]:
+        """The examples at a place that ask for a text; what else is asked has short answers."""
+        texts = self.records[index].clip.texts
+        one = self._config.paraphrases != "random" or self._config.ablation == "shuffled"
+        return [Example(text) for text in ([self._targets[index]] if one else texts or ("",))]
+
     @property
     def _asks_for_words(self) -> bool:
         return bool({"word_present", "which_words"} & self._shares.keys())

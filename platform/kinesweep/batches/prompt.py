@@ -33,7 +33,7 @@ class Prompter:
     """
 
     def __init__(self, text: Text, asking: Asking = Asking()) -> None:
-        self._text, self._prompt = text, asking.prompt
+        self._prompt, self._end = asking.prompt, text.vocabulary.eos_id
         self._max_context = asking.context.max_tokens
         if self._prompt.chat:
             head, tail = _turns(text, self._prompt.system)
@@ -41,6 +41,8 @@ class Prompter:
         else:
             self._head, self._tail = text.encode_prompt(self._prompt.system), []
         self._encode = lru_cache(maxsize=4096)(lambda words: tuple(text.encode_prompt(words)))
+        # A sentence is a clip's text, then the context of those behind it.
+        self._said = lru_cache(maxsize=4096)(lambda line: tuple(text.encode_said(line)))
 
     def tokens(self, clip: Clip, example: Example, context: Sequence[str] = ()) -> Tokens:
         """A clip's tokens.
@@ -66,15 +68,15 @@ class Prompter:
             prompt=prompt,
             after=(*self._encode(self._prompt.after), *self._tail),
             forced=self._encode(forced),
-            labels=tuple(self._text.encode_target(forced, example.answer)),
+            labels=(*self._encode(forced), *self._said(example.answer), self._end),
         )
 
     def _context(self, lines: Sequence[str]) -> tuple[int, ...]:
         """Tokens of the sentences, those next to the clip first to be kept."""
-        kept: list[list[int]] = []
+        kept: list[tuple[int, ...]] = []
         room = self._max_context
         for line in reversed(lines):
-            ids = self._text.encode_said(line)
+            ids = self._said(line)
             if room is not None:
                 room -= len(ids)
                 if room < 0:

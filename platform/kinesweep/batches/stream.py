@@ -4,7 +4,7 @@ Batch `position` is a pure function of seed and position: no state to save, any 
 any batch, and a resumed run reads on where it stopped. Loader workers only make it sooner.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,6 +109,12 @@ class TrainStream(Dataset[Batch]):
             # A generator of its own: the loader draws a number, which must not move dropout's.
             generator=torch.Generator().manual_seed(0),
         )
+
+    def asked(self) -> Iterator[tuple[ClipRecord, Tokens]]:
+        """Each clip with every text that it may be trained on."""
+        for index, record in enumerate(self._records):
+            for example in self._examples.translations(index):
+                yield record, self._token(index, example)
 
     def padding_share(self, num_batches: int) -> float:
         """Share of padding in the first batches of this rank."""

@@ -86,7 +86,7 @@ class EvalSet:
             limits,
             rank,
             world,
-            replace(asking, prepared=_prepared(asking.context, split)),
+            replace(asking, prepared=prepared_sentences(asking.context, split)),
         )
         self.text = text
         self.config = config
@@ -206,7 +206,7 @@ def evaluate_texts(
     return _with_learned(Evaluation(scores.values, scores.signatures, lines), evaluation, "cpu")
 
 
-def _prepared(context: ContextConfig, split: str) -> dict[str, str]:
+def prepared_sentences(context: ContextConfig, split: str) -> dict[str, str]:
     """Sentences of an earlier run, clip id → text; none where they are not asked for.
 
     Raises:

@@ -39,6 +39,7 @@ from kinesweep.training.determinism import pin_process, pin_threads, seed_dropou
 from kinesweep.training.earlier import begin_with, earlier_text
 from kinesweep.training.evaluate import EvalSet, evaluate_batches
 from kinesweep.training.finish import Ending, finish_run, result_of, tidy
+from kinesweep.training.fitting import check_fit, every_text
 from kinesweep.training.identity import METRICS, RESULT, claim, held, identity_of
 from kinesweep.training.metrics import MetricsFile, Recorder
 from kinesweep.training.model_folder import write_folder_of
@@ -202,7 +203,8 @@ def _train(
 ) -> Progress:
     """The steps that are left."""
     recipe = spec.recipe
-    rank, world = rank_and_world()
+    stream = _stream(recipe, parts)
+    check_fit(parts.model, every_text(recipe, parts.store, parts.text, stream))
     progress = _go_on(checkpoint)
     recorder = None
     if is_first():
@@ -212,29 +214,35 @@ def _train(
         parts.model,
         training_arguments(recipe.training, spec.folder, parts.device, every_step=spec.trace),
         recipe,
-        stream=TrainStream(
-            parts.store,
-            parts.text,
-            recipe.batch,
-            recipe.training.seed,
-            rank,
-            world,
-            recipe.weights,
-            recipe.asking,
-        ),
+        stream=stream,
         measure=_measure(recipe, parts),
         ears=ears,
         recorder=recorder,
         progress=progress,
     )
     pin_threads(recipe)
-    seed_dropout(recipe.training.seed, rank)
+    seed_dropout(recipe.training.seed, rank_and_world()[0])
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint.folder) if checkpoint else None)
     finally:
         if recorder is not None:
             recorder.close()
     return trainer.progress
+
+
+def _stream(recipe: Recipe, parts: _Parts) -> TrainStream:
+    """This rank's batches."""
+    rank, world = rank_and_world()
+    return TrainStream(
+        parts.store,
+        parts.text,
+        recipe.batch,
+        recipe.training.seed,
+        rank,
+        world,
+        recipe.weights,
+        recipe.asking,
+    )
 
 
 def _measure(recipe: Recipe, parts: _Parts) -> Callable[[Translator], dict[str, float]]:
