@@ -152,16 +152,31 @@ def translate(
             show_default=False,
         ),
     ],
+    document: Annotated[
+        bool,
+        typer.Option(
+            "--document",
+            help="They are clips of one document, in this order: a model that was trained with"
+            " `context` reads what it wrote of those before.",
+        ),
+    ] = False,
     json_line: JsonOption = False,
 ) -> None:
     """Turn raw files into text, a line each: what it is, a tab, the text.
+
+    Each file stands alone unless `--document` is given, or a TSV has a column `document`.
 
     Example: kinesweep translate .kinesweep/exports/sample .kinesweep/sample/poses/test
     """
     from kinesweep.export import Bundle, find_inputs
 
     loaded = Bundle.load(bundle)
-    named = find_inputs(inputs, loaded.loaded.recipe)
+    if document and not loaded.reads_context:
+        raise InputError("this model reads no context (see its recipe); leave out `--document`")
+    named = find_inputs(inputs, loaded.loaded.recipe, document)
+    if loaded.reads_context and not any(clip.document for _, clip in named):
+        say("each file is translated without context, which the model was trained with;")
+        say("files of one document, in their order, get it by `--document`")
     with progress("translate") as update:
         lines = loaded.translate([clip for _, clip in named], update)
     for (name, _), line in zip(named, lines, strict=True):

@@ -1,6 +1,7 @@
 """What people hand to `translate`: files, folders, tables; put out as clips in a stable order."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from kinesweep.core.clip import Clip
@@ -13,18 +14,22 @@ from kinesweep.sources.pose_rows import MediaKind, RowReader
 from kinesweep.sources.table import raise_faults, read_table
 
 _TABLE = ".tsv"
+_ALL = "all"
 
 
-def find_inputs(paths: Sequence[Path], recipe: Recipe) -> list[tuple[str, Input]]:
+def find_inputs(
+    paths: Sequence[Path], recipe: Recipe, document: bool = False
+) -> list[tuple[str, Input]]:
     """Every clip that the paths mean, with the name it is shown by.
 
     A file is itself, a folder of pictures too, where videos are translated; another folder is all
     files below it that the model takes, by name; a `.tsv` is its rows, named by their ids, with
-    their spans and prompts (a column of texts may be missing).
+    their spans, prompts and documents (a column of texts may be missing).
 
     Args:
         paths: files, folders, tables.
         recipe: of the bundle; says what it takes.
+        document: all of them are one, in this order, whatever a table says.
 
     Raises:
         InputError: a path is none of these, or there is nothing in it.
@@ -36,7 +41,9 @@ def find_inputs(paths: Sequence[Path], recipe: Recipe) -> list[tuple[str, Input]
         if not own:
             raise InputError(f"`{path}` holds no {kind_of_raw(recipe)}")
         found += own
-    return found
+    if not document:
+        return found
+    return [(n, replace(item, document=_ALL, order=i)) for i, (n, item) in enumerate(found)]
 
 
 def _inside(path: Path, recipe: Recipe) -> list[tuple[str, Input]]:
@@ -74,4 +81,7 @@ def _rows(path: Path, recipe: Recipe) -> list[Clip]:
 def _input(table: Path, clip: Clip) -> Input:
     """A row; a prompt that it does not give is the bundle's."""
     file = inside(table.parent.absolute(), clip.media)
-    return Input(file, clip.span, clip.encoder_prompt or None, clip.decoder_prompt or None)
+    prompts = clip.encoder_prompt or None, clip.decoder_prompt or None
+    # Another table may call another document alike.
+    document = f"{table}: {clip.document}" if clip.document else ""
+    return Input(file, clip.span, *prompts, document, clip.order)

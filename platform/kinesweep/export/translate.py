@@ -2,10 +2,12 @@
 
 A file passes through the same functions as during extraction (its reader, the feature step, the
 store's type), so the model sees the very numbers of a store. Files are read and decoded some
-hundreds at a time, put together by length.
+hundreds at a time, put together by length. Where the model reads context, clips of one document
+come one after the other, documents side by side, and what was written of those before is read.
 """
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from kinesweep.batches.collate import Row, Tokens, collate
+from kinesweep.batches.context import Context
 from kinesweep.batches.evaluation import FixedBatches
 from kinesweep.batches.examples import Example
 from kinesweep.batches.limits import first_frames
@@ -29,6 +32,7 @@ from kinesweep.export.bundle import PROMPTS, STEP, VISION, check_files
 from kinesweep.export.raw import open_raw
 from kinesweep.features import build_features
 from kinesweep.store.dtype import to_store
+from kinesweep.store.index import ClipRecord
 from kinesweep.training.decoding import decode
 from kinesweep.training.model_folder import ModelFolder, read_model_folder
 
@@ -46,12 +50,16 @@ class Input:
         span: the part of it that is meant.
         encoder_prompt: before the frames; None: the bundle's.
         decoder_prompt: that the text begins with; None: the bundle's.
+        document: clips of one are context of those after them; empty: it stands alone.
+        order: place within the document; of equals, the first in the list comes first.
     """
 
     file: Path
     span: Span = field(default_factory=Span)
     encoder_prompt: str | None = None
     decoder_prompt: str | None = None
+    document: str = ""
+    order: int = 0
 
 
 @dataclass(frozen=True)
@@ -107,17 +115,27 @@ class Bundle:
             BundleError: a file's points give features of another width.
         """
         clips = [item if isinstance(item, Input) else Input(item) for item in inputs]
-        known: dict[tuple[str | None, str | None], Tokens] = {}
-        lines: list[str] = []
-        for start in range(0, len(clips), _AT_ONCE):
-            part = clips[start : start + _AT_ONCE]
-            prompts = [(clip.encoder_prompt, clip.decoder_prompt) for clip in part]
-            known |= {pair: self._tokens(*pair) for pair in set(prompts) - known.keys()}
-            features = [self.features(clip.file, clip.span) for clip in part]
-            lines += self.decode(features, [known[pair] for pair in prompts])
+        records = [ClipRecord(self._clip(item, n), {}) for n, item in enumerate(clips)]
+        recipe = self.loaded.recipe
+        context = Context(records, recipe.context)
+        prompter = Prompter(self.loaded.text, recipe.asking)
+        said: dict[str, str] = {}
+        for part in _parts(context, records):
+            tokens = [
+                _tokens(prompter, records[n].clip, context.lines(records[n], said)) for n in part
+            ]
+            features = [self.features(clips[n].file, clips[n].span) for n in part]
+            lines = self.decode(features, tokens)
+            said |= {records[n].clip.id: line for n, line in zip(part, lines, strict=True)}
             if progress is not None:
-                progress(len(lines), len(clips))
-        return lines
+                progress(len(said), len(clips))
+        return [said[record.clip.id] for record in records]
+
+    @property
+    def reads_context(self) -> bool:
+        """Whether what was written of a document's earlier clips is read."""
+        context = self.loaded.recipe.context
+        return context.is_used and context.generation != "none"
 
     def features(self, file: Path, span: Span = Span(), pose: Path | None = None) -> Streams:
         """Stream → (T, D) of a file, as a store would hold them.
@@ -157,17 +175,18 @@ class Bundle:
                 )
         return streams
 
-    def _tokens(self, encoder_prompt: str | None, decoder_prompt: str | None) -> Tokens:
-        """The prompts, as a clip has them."""
-        clip = Clip(
-            id="",
+    def _clip(self, item: Input, number: int = 0) -> Clip:
+        """An input with the bundle's prompts where it has none; ids are in the list's order."""
+        given, forced = item.encoder_prompt, item.decoder_prompt
+        return Clip(
+            id=f"{number:09d}",
             split="test",
             media="",
-            encoder_prompt=self.encoder_prompt if encoder_prompt is None else encoder_prompt,
-            decoder_prompt=self.decoder_prompt if decoder_prompt is None else decoder_prompt,
+            encoder_prompt=self.encoder_prompt if given is None else given,
+            decoder_prompt=self.decoder_prompt if forced is None else forced,
+            document=item.document if self.reads_context else "",
+            order=item.order,
         )
-        prompter = Prompter(self.loaded.text, self.loaded.recipe.asking)
-        return prompter.tokens(clip, Example.translation(clip))
 
     def decode(
         self, clips: Sequence[Streams], prompts: Sequence[Tokens] | None = None
@@ -179,7 +198,9 @@ class Bundle:
             prompts: of each clip; None: the bundle's.
         """
         recipe, text = self.loaded.recipe, self.loaded.text
-        tokens = prompts or [self._tokens(None, None)] * len(clips)
+        if prompts is None:
+            prompter = Prompter(text, recipe.asking)
+            prompts = [_tokens(prompter, self._clip(Input(Path())))] * len(clips)
         clips = [first_frames(clip, recipe.batch) for clip in clips]
         lengths = [max(len(x_TD) for x_TD in clip.values()) for clip in clips]
         order = sorted(range(len(clips)), key=lambda index: lengths[index])
@@ -187,7 +208,7 @@ class Bundle:
         blank = recipe.batch.ablation == "zeros"
         batches = [
             collate(
-                [Row(str(i), clips[i], tokens[i]) for i in group], text.vocabulary.pad_id, blank
+                [Row(str(i), clips[i], prompts[i]) for i in group], text.vocabulary.pad_id, blank
             )
             for group in cut(order, lengths, limit)
         ]
@@ -195,3 +216,18 @@ class Bundle:
         fixed = FixedBatches(batches)
         lines = decode(self.loaded.model, text, fixed, generation.num_beams, generation)
         return [lines[str(index)] for index in range(len(clips))]
+
+
+def _tokens(prompter: Prompter, clip: Clip, lines: Sequence[str] = ()) -> Tokens:
+    """What stands around the frames of a clip whose text is not known."""
+    return prompter.tokens(clip, Example.translation(clip), lines)
+
+
+def _parts(context: Context, records: Sequence[ClipRecord]) -> Iterator[list[int]]:
+    """Places of clips that are translated together; those before them in a document come first."""
+    waves: dict[int, list[int]] = defaultdict(list)
+    for number, record in enumerate(records):
+        waves[context.place(record)].append(number)
+    for _, wave in sorted(waves.items()):
+        for start in range(0, len(wave), _AT_ONCE):
+            yield wave[start : start + _AT_ONCE]

@@ -2,7 +2,7 @@
 
 A text of more tokens than `model.reserve_tokens`, or a prompt that leaves frames no room, ends a
 run when its batch comes: hours in, or after its end, when test is scored. So the tokens of all
-splits are counted first, in one pass (30,000 sentences of 17 words in 3 s on one core); training
+splits are counted first, in one pass (30,000 sentences of 17 words in 4 s on one core); training
 makes its batches of the same tokens. Where a backbone has no limit nothing is counted. What is only
 known later is not foreseen: frames without a reserve, and sentences that the model itself writes as
 context.

@@ -11,13 +11,16 @@ import h5py
 import pytest
 import safetensors.torch
 import torch
+from typer.testing import CliRunner
 
+from kinesweep.cli import app
+from kinesweep.core.clip import Clip
 from kinesweep.core.config import load
 from kinesweep.core.errors import CheckpointError, ConfigError
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.runlog import NullRunLog
 from kinesweep.export.bundle import export_bundle
-from kinesweep.export.translate import Bundle
+from kinesweep.export.translate import Bundle, Input
 from kinesweep.store import Store
 from kinesweep.store.build import extract_locally
 from kinesweep.training.evaluate import evaluate_loaded
@@ -86,24 +89,59 @@ def test_the_second_begins_where_the_first_ended(lab: Lab) -> None:
 
 
 def test_a_raw_file_says_what_the_run_said(lab: Lab) -> None:
-    """First clips of documents: they have no context, which a raw file has not either."""
-    run = lab.folder / "finetune"
-    lines = read_predictions(run / "predictions" / "validation.tsv")
-    said = {line.clip_id: line.hypothesis for line in lines}
-    export_bundle(run, lab.folder / "bundle", lab.store)
+    """First clips of documents: they have no context, which a raw file alone has not either."""
+    said = said_by(lab)
     firsts = [r.clip for r in lab.store.records("validation") if r.clip.order == 0]
     assert len(firsts) == 2
-    files = []
-    for clip in firsts:
-        files.append(lab.folder / f"{clip.document}.h5")
-        with h5py.File(files[-1], "w") as out:
-            for stream in ("pose", "dino", "sign2vec"):
-                for shard in sorted((lab.folder / "h5" / stream).glob("*.dev.*.h5")):
-                    with h5py.File(shard) as held:
-                        if clip.document in held:
-                            name = clip.id.rpartition("/")[2]
-                            out[stream] = held[clip.document][name][()]
-    assert Bundle.load(lab.folder / "bundle").translate(files) == [said[c.id] for c in firsts]
+    bundle = export_bundle(lab.folder / "finetune", lab.folder / "bundle", lab.store)
+    files = [raw_file(lab, clip) for clip in firsts]
+    assert Bundle.load(bundle).translate(files) == [said[clip.id] for clip in firsts]
+
+
+def test_the_files_of_a_document_say_what_the_run_said(lab: Lab, tmp_path: Path) -> None:
+    said = said_by(lab)
+    bundle = export_bundle(lab.folder / "finetune", tmp_path / "bundle", lab.store)
+    clips = [r.clip for r in lab.store.records("validation")]
+    names = list(dict.fromkeys(clip.document for clip in clips))
+    for name in names:
+        mine = [clip for clip in clips if clip.document == name]
+        files = [str(raw_file(lab, clip)) for clip in mine]
+        told = CliRunner().invoke(app, ["translate", str(bundle), *files, "--document"])
+        assert told.stdout.splitlines() == [
+            f"{file}\t{said[clip.id]}" for file, clip in zip(files, mine, strict=True)
+        ]
+        assert "without context" not in told.stderr
+        alone = CliRunner().invoke(app, ["translate", str(bundle), *files])
+        assert "without context" in alone.stderr and "--document" in alone.stderr
+        assert alone.stdout.splitlines()[0] == told.stdout.splitlines()[0]
+        assert alone.stdout != told.stdout, "what it wrote before says nothing to this model"
+    # Documents beside each other, as a table gives them: the same texts, in the list's order.
+    mixed = [Input(raw_file(lab, c), document=c.document, order=c.order) for c in clips[::-1]]
+    loaded = Bundle.load(bundle)
+    assert loaded.translate(mixed) == [said[clip.id] for clip in clips[::-1]]
+    context = loaded.loaded.recipe.context.model_copy(update={"generation": "none"})
+    recipe = loaded.loaded.recipe.model_copy(update={"context": context})
+    deaf = replace(loaded, loaded=replace(loaded.loaded, recipe=recipe))
+    assert deaf.translate(mixed) == loaded.translate([item.file for item in mixed])
+
+
+def said_by(lab: Lab) -> dict[str, str]:
+    """Clip id → what the second stage wrote of validation."""
+    lines = read_predictions(lab.folder / "finetune" / "predictions" / "validation.tsv")
+    return {line.clip_id: line.hypothesis for line in lines}
+
+
+def raw_file(lab: Lab, clip: Clip) -> Path:
+    """A clip of validation as a file of its own."""
+    file = lab.folder / f"{clip.id.replace('/', '_')}.h5"
+    with h5py.File(file, "w") as out:
+        for stream in ("pose", "dino", "sign2vec"):
+            for shard in sorted((lab.folder / "h5" / stream).glob("*.dev.*.h5")):
+                with h5py.File(shard) as held:
+                    if clip.document in held:
+                        name = clip.id.rpartition("/")[2]
+                        out[stream] = held[clip.document][name][()]
+    return file
 
 
 def _renamed(folder: Path) -> None:
