@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -13,7 +14,12 @@ from kinesweep.store.index import ClipRecord
 
 
 def tiny_llama(
-    texts: Sequence[str], width: int = 32, seed: int = 0, positions: int = 512, size: int = 1024
+    texts: Sequence[str],
+    width: int = 32,
+    seed: int = 0,
+    positions: int = 512,
+    size: int = 1024,
+    **others: Any,
 ) -> tuple[LlamaForCausalLM, Text]:
     """A Llama of two layers with random weights, and a tokenizer of these texts' words.
 
@@ -23,6 +29,7 @@ def tiny_llama(
         seed: of its weights.
         positions: that it has.
         size: words at the most.
+        **others: keys of its configuration, instead of these.
     """
     clips = [Clip(str(n), "train", "", texts=(text,)) for n, text in enumerate(texts)]
     config = TrainedTokenizerConfig(algorithm="word", size=size)
@@ -30,13 +37,12 @@ def tiny_llama(
     words = text.vocabulary
     torch.manual_seed(seed)
     sizes = {"hidden_size": width, "intermediate_size": 2 * width, "num_hidden_layers": 2}
+    sizes |= {"num_attention_heads": 4, "vocab_size": words.size, **others}
     special = {"pad_token_id": words.pad_id, "bos_token_id": words.bos_id}
     llama = LlamaConfig(
-        vocab_size=words.size,
         **sizes,
         **special,
         eos_token_id=words.eos_id,
-        num_attention_heads=4,
         max_position_embeddings=positions,
     )
     return LlamaForCausalLM(llama), text

@@ -77,8 +77,12 @@ class Bundle:
     decoder_prompt: str
 
     @classmethod
-    def load(cls, folder: Path, device: torch.device | str = "cpu") -> "Bundle":
+    def load(cls, folder: Path, device: torch.device | str | None = None) -> "Bundle":
         """Checks and loads a bundle.
+
+        Args:
+            folder: what `export_bundle` wrote.
+            device: where the model goes; None: see `Translator.from_pretrained`.
 
         Raises:
             BundleError: damaged, not a bundle, or its features were computed by other code.

@@ -68,9 +68,7 @@ def compare(folder: Path, store: Store, run: Path) -> int:
     Raises:
         BundleError: a text or a file's features differ.
     """
-    bundle = Bundle.load(folder)
-    device = pin_process(bundle.loaded.recipe)
-    bundle.loaded.model.to(device)
+    bundle = Bundle.load(folder, pin_process(read_recipe(folder)))
     _compare_features(bundle, store, build_source(read_recipe(run / "best").corpus))
     wanted = {p.clip_id: p.hypothesis for p in read_predictions(folder / PREDICTIONS)}
     found = evaluate_loaded(bundle.loaded, store, "validation").predictions

@@ -27,6 +27,7 @@ def build_translator(
     vocabulary: Vocabulary,
     label_smoothing: float = 0.0,
     statistics: Mapping[str, tuple[Any, Any]] | None = None,
+    device: torch.device | None = None,
 ) -> Translator:
     """A new model; seed first (`core.seeds.seed_everything`).
 
@@ -36,16 +37,18 @@ def build_translator(
         vocabulary: of the tokenizer.
         label_smoothing: `training.label_smoothing_factor`.
         statistics: stream → mean (D,) and deviation (D,) of the training split; None: 0 and 1.
+        device: where it will work. It is still to be moved there, but for one in 4 bits.
 
     Raises:
         ConfigError: a key of the backbone is wrong, a stream is named that is not there, or tokens
             are reserved in vain.
         InputError: the pretrained backbone cannot be used.
+        ResourceError: weights in 4 bits, where they cannot be.
     """
     check_streams(config, widths)
     kind = BACKBONES[config.backbone.kind]
     exact_size = config.tokenizer.kind != "pretrained"
-    backbone = kind.create(config.backbone, vocabulary, exact_size)
+    backbone = kind.create(config.backbone, vocabulary, exact_size, device)
     base = describe_base(config.backbone, kind.rows(config.backbone)) if config.keeps_base else None
     plain = describe(config, widths, vocabulary, label_smoothing, backbone, base)
     translator = Translator(plain, backbone)

@@ -1,8 +1,8 @@
 """A saved translator put back upon its base.
 
 The base is found, its content compared with what the checkpoint says, and read as it was read
-before training; then come the weights that were saved. The random numbers drawn on the way are
-given back, as a load by Hugging Face draws none.
+before training, or whole where it was held in 4 bits and cannot be here; then come the weights that
+were saved. The random numbers drawn on the way are given back, as a load by Hugging Face draws none.
 """
 
 from typing import Any
@@ -14,6 +14,7 @@ from transformers.utils import SAFE_WEIGHTS_NAME, cached_file
 
 from kinesweep.core.errors import CheckpointError
 from kinesweep.core.silence import silent
+from kinesweep.models.adapters import device_of, readable
 from kinesweep.models.backbones import BACKBONES
 from kinesweep.models.base import check_base, find_base
 from kinesweep.models.config import KinesweepConfig
@@ -25,6 +26,7 @@ def load_over_base(
     config: KinesweepConfig,
     folder: Any,
     bases: str | None = None,
+    device: torch.device | None = None,
     dtype: torch.dtype | str | None = None,
     output_loading_info: bool = False,
     **hub: Any,
@@ -36,6 +38,7 @@ def load_over_base(
         config: of the saved model.
         folder: where it is saved; a folder or hub id.
         bases: folder to look for the base in.
+        device: where it will work; None: see `adapters.device_of`.
         dtype: of all weights; None, "auto": float32.
         output_loading_info: give Hugging Face's report too.
         **hub: how a hub id is fetched (`revision`, `token`, …).
@@ -48,9 +51,12 @@ def load_over_base(
     place = find_base(base["name"], bases)
     check_base(base, place)
     kind = BACKBONES[recipe.backbone.kind]
-    found = recipe.backbone.model_copy(update={"pretrained": place})
+    device = device or device_of(recipe.backbone.lora)
+    lora = readable(recipe.backbone.lora, device, folder)
+    found = recipe.backbone.model_copy(update={"pretrained": place, "lora": lora})
+    exact_size = recipe.tokenizer.kind != "pretrained"
     with silent(), torch.random.fork_rng(devices=[]):
-        backbone = kind.create(found, config.words(), recipe.tokenizer.kind != "pretrained")
+        backbone = kind.create(found, config.words(), exact_size, device)
         model = made(config, backbone)
     load_own(model, weights, folder)
     if isinstance(dtype, torch.dtype) and dtype != torch.float32:

@@ -91,6 +91,7 @@ class Translator(PreTrainedModel):
         if recipe.backbone.lora is not None:
             adapt(backbone, recipe.backbone.lora)
         self._freeze()
+        self.to(backbone.device)  # in 4 bits it is where it stays
 
     def forward(  # noqa: PLR0913 (a batch's parts by name, as `Batch.inputs` gives)
         self,
@@ -271,7 +272,12 @@ class Translator(PreTrainedModel):
 
     @classmethod
     def from_pretrained(
-        cls, folder: Any, *args: Any, base_models: str | None = None, **kwargs: Any
+        cls,
+        folder: Any,
+        *args: Any,
+        base_models: str | None = None,
+        device: torch.device | str | None = None,
+        **kwargs: Any,
     ) -> Self:
         """A saved translator, exactly, from safetensors.
 
@@ -280,6 +286,8 @@ class Translator(PreTrainedModel):
             *args: Hugging Face's.
             base_models: folder in which a base is looked for; default: where the recipe said, then
                 what `KINESWEEP_BASE_MODELS` names.
+            device: where it goes; default: to the CPU, but to the GPU over a base in 4 bits. Where
+                there is no GPU or no bitsandbytes, such a base is read whole, with a warning.
             **kwargs: Hugging Face's; over a base `config`, `dtype`, `output_loading_info` and how a
                 hub id is fetched.
 
@@ -292,9 +300,13 @@ class Translator(PreTrainedModel):
             loaded = load_exactly(super().from_pretrained, folder, *args, **kwargs)
         else:
             kwargs.pop("config", None)
-            loaded = load_over_base(cls, config, folder, base_models, **kwargs)
+            place = None if device is None else torch.device(device)
+            loaded = load_over_base(cls, config, folder, base_models, place, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        if device is not None:
+            model.to(device)
         # Hugging Face puts new parameters into the places of those that were frozen.
-        (loaded[0] if isinstance(loaded, tuple) else loaded)._freeze()
+        model._freeze()
         return loaded
 
     def _freeze(self) -> None:

@@ -140,7 +140,7 @@ def evaluate_model(
     split: str,
     generation: GenerationConfig | None = None,
     evaluation: EvaluationConfig | None = None,
-    device: torch.device | str = "cpu",
+    device: torch.device | str | None = None,
 ) -> Evaluation:
     """Scores a model folder on a whole split.
 
@@ -150,7 +150,7 @@ def evaluate_model(
         split: which part; validation leaves out what the recipe's limits leave out, test nothing.
         generation: default: the recipe's.
         evaluation: default: the recipe's.
-        device: where.
+        device: where; None: see `Translator.from_pretrained`.
 
     Raises:
         CheckpointError: not a model folder, or damaged.

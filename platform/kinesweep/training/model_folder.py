@@ -34,7 +34,7 @@ class ModelFolder:
     """A loaded model folder.
 
     Attributes:
-        model: in evaluation mode, float32.
+        model: in evaluation mode, float32; a language model held in 4 bits is so where it can be.
         text: its tokenizer.
         recipe: what it was trained with.
         features: the content of `features.json`.
@@ -103,8 +103,12 @@ def describe_features(recipe: Recipe, store: Store) -> dict[str, Any]:
     }
 
 
-def read_model_folder(folder: Path, device: torch.device | str = "cpu") -> ModelFolder:
+def read_model_folder(folder: Path, device: torch.device | str | None = None) -> ModelFolder:
     """Loads a model folder.
+
+    Args:
+        folder: what `write_model_folder` wrote, or a bundle.
+        device: where the model goes; None: see `Translator.from_pretrained`.
 
     Raises:
         CheckpointError: a file is missing, or the weights are not exactly the model's.
@@ -116,7 +120,7 @@ def read_model_folder(folder: Path, device: torch.device | str = "cpu") -> Model
             " folder of a finished run, or an exported bundle"
         )
     return ModelFolder(
-        model=Translator.from_pretrained(folder, dtype=torch.float32).to(device).eval(),
+        model=Translator.from_pretrained(folder, device=device, dtype=torch.float32).eval(),
         text=Text.load(folder),
         recipe=read_recipe(folder),
         features=read_json(folder / FEATURES),

@@ -163,6 +163,7 @@ def _build(recipe: Recipe, store: Store) -> _Parts:
         text.vocabulary,
         recipe.training.label_smoothing_factor,
         frame_statistics(store) if standardizes else None,
+        device,
     )
     if model.init_from is not None:
         begin_with(translator, Path(model.init_from), model.init_sha256)

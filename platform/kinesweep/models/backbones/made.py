@@ -6,12 +6,13 @@ Vectors go in through `inputs_embeds`, so a model that does not take them is ref
 import inspect
 from typing import Any
 
+import torch
 from transformers import AutoConfig, PreTrainedModel
 
 from kinesweep.core.errors import ConfigError
 from kinesweep.core.recipe.backbone import AnyBackbone
 from kinesweep.core.vocabulary import Vocabulary
-from kinesweep.models.adapters import quantization
+from kinesweep.models.adapters import device_of, quantization
 from kinesweep.models.backbones.family import Family
 from kinesweep.models.backbones.pretrained import Saved, load_pretrained, pretrained_config
 from kinesweep.models.backbones.scratch import check_scratch, scratch_config
@@ -32,9 +33,21 @@ class Made:
             check_scratch(self.family, config.scratch)
 
     def create(
-        self, config: AnyBackbone, vocabulary: Vocabulary, exact_size: bool
+        self,
+        config: AnyBackbone,
+        vocabulary: Vocabulary,
+        exact_size: bool,
+        device: torch.device | None = None,
     ) -> PreTrainedModel:
         """A new backbone, with random or pretrained weights; without adapters.
+
+        It is on the CPU, but weights in 4 bits are made where they stay.
+
+        Args:
+            config: its recipe part.
+            vocabulary: of the tokenizer.
+            exact_size: as `load_pretrained`.
+            device: where it will work; None: see `adapters.device_of`.
 
         Raises:
             ConfigError: a key of `scratch` is wrong.
@@ -42,7 +55,10 @@ class Made:
             ResourceError: weights in 4 bits, where they cannot be.
         """
         if config.pretrained is not None:
-            model = load_pretrained(self._saved(config), vocabulary, exact_size)
+            device = device or device_of(config.lora)
+            bits = quantization(config.lora, device)
+            saved = self._saved(config, bits, device)
+            model = load_pretrained(saved, vocabulary, exact_size)
         else:
             scratch = config.scratch or {}
             plain = scratch_config(self.family, scratch, vocabulary)
@@ -83,12 +99,15 @@ class Made:
         """
         return int(pretrained_config(self._saved(config)).vocab_size)
 
-    def _saved(self, config: AnyBackbone) -> Saved:
+    def _saved(
+        self, config: AnyBackbone, bits: Any = None, device: torch.device | None = None
+    ) -> Saved:
         """Where a pretrained backbone is, and how it is read."""
         return Saved(
             family=self.family,
             name=config.pretrained or "",
             revision=config.revision,
             dropout=config.dropout,
-            quantization=quantization(config.lora),
+            quantization=bits,
+            device=device,
         )

@@ -34,6 +34,7 @@ class Saved:
         revision: of a hub id; None: its newest.
         dropout: instead of its own; None: its own.
         quantization: Hugging Face's configuration of weights in fewer bits; None: float32.
+        device: where those in fewer bits are made.
     """
 
     family: Family
@@ -41,6 +42,7 @@ class Saved:
     revision: str | None = None
     dropout: float | None = None
     quantization: Any = None
+    device: torch.device | None = None
 
 
 def load_pretrained(saved: Saved, vocabulary: Vocabulary, exact_size: bool) -> PreTrainedModel:
@@ -125,7 +127,9 @@ def _read_config(saved: Saved) -> PreTrainedConfig:
 def _read_weights(saved: Saved, config: PreTrainedConfig) -> PreTrainedModel:
     """The model, complete or not at all."""
     name = saved.name
-    bits = {} if saved.quantization is None else {"quantization_config": saved.quantization}
+    bits: dict[str, Any] = {}
+    if saved.quantization is not None:
+        bits = {"quantization_config": saved.quantization, "device_map": {"": saved.device}}
     try:
         with silent():
             backbone, info = saved.family.auto.from_pretrained(
