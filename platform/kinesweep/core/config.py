@@ -18,6 +18,13 @@ from kinesweep.core.errors import ConfigError, InputError
 
 M = TypeVar("M", bound=BaseModel)
 
+_OF_OTHERS = {
+    "deepspeed": "DeepSpeed is not supported. Weights, gradients and optimiser state are cut over"
+    " workers by `training.fsdp: true` with `resources.workers` of 2 or more; projectors that"
+    " DeepSpeed saved (`mp_rank_00_model_states.pt`) are taken over by `kinesweep convert`"
+}
+"""Keys that people bring from other tools → what there is instead."""
+
 
 class Frozen(BaseModel):
     """Base of all configuration: immutable, unknown keys forbidden, defaults checked too."""
@@ -94,13 +101,19 @@ def near_miss(word: str, known: Sequence[str]) -> str:
     return f"; did you mean `{close[0]}`?" if close else ""
 
 
+def instead_of(word: str, known: Sequence[str]) -> str:
+    """What there is instead of an unknown key, dotted or not: what it may have meant, or nothing."""
+    last = word.rpartition(".")[2]
+    return f"; {_OF_OTHERS[last]}" if last in _OF_OTHERS else near_miss(word, known)
+
+
 def _problem(model: type[BaseModel], values: Mapping[str, Any], item: Any) -> tuple[str, str]:
     """One pydantic error as dotted path and text."""
     location = _readable(item["loc"], values, item["type"])
     path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in location).lstrip(".")
     if item["type"] == "extra_forbidden":
         known = _keys_beside(model, item["loc"])
-        return path, f"unknown{near_miss(str(item['loc'][-1]), known)}"
+        return path, f"unknown{instead_of(str(item['loc'][-1]), known)}"
     if item["type"] == "missing":
         return path, "missing"
     if item["type"] == "union_tag_invalid":

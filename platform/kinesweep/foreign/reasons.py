@@ -19,6 +19,7 @@ _REASONS = {
         ),
         "`batch.augmentation` varies clips in its own way",
     ),
+    "deepspeed": "DeepSpeed is not supported; `training.fsdp` cuts a model over workers",
     "save_total_limit": "`checkpoints.keep` says which stay",
     "save_steps": "a checkpoint follows each evaluation (`training.eval_steps`)",
     "num_train_epochs": "`training.max_steps` counts steps",

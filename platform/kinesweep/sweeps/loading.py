@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kinesweep.core.config import near_miss, put, read_yaml, validate
+from kinesweep.core.config import instead_of, put, read_yaml, validate
 from kinesweep.core.errors import ConfigError, InputError
 from kinesweep.core.hashing import flatten
 from kinesweep.core.recipe import Recipe
@@ -107,7 +107,7 @@ def _problems(name: str, parameter: Parameter, space: SearchSpace, recipe: Recip
         problems = error.problems if isinstance(error, ConfigError) else [("", str(error))]
         return [f"its condition cannot hold: {f'{key} {text}'.strip()}" for key, text in problems]
     if name not in known and not name.startswith(_FREE):
-        return [f"is not a key of the recipe{near_miss(name, list(known))}"]
+        return [f"is not a key of the recipe{instead_of(name, list(known))}"]
     found = []
     for value in parameter.edges:
         try:

@@ -43,6 +43,7 @@ NOW: dict[str, Any] = {
         "seed": 3435,
         "fp16": True,
         "push_to_hub": True,
+        "deepspeed": "zero3.json",
     },
     "data": {
         "train_metadata_file": "train.tsv",
@@ -95,9 +96,11 @@ def test_what_is_left_out_has_a_reason(tmp_path: Path) -> None:
     assert set(left) == {
         *("model.type", "model.feat_dim", "training.eval_strategy", "training.save_steps"),
         *("training.save_total_limit", "training.push_to_hub", "data.shuffle", "wandb"),
+        "training.deepspeed",
     }
     assert "follows from the corpus" in left["model.feat_dim"] and "534" in left["model.feat_dim"]
     assert "not known here" in left["training.push_to_hub"]
+    assert "`training.fsdp` cuts" in left["training.deepspeed"]
 
 
 def test_the_oldest_names(tmp_path: Path) -> None:

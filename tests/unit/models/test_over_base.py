@@ -18,6 +18,7 @@ from kinesweep.core.seeds import seed_everything
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import Translator, build_translator
 from kinesweep.models.base import BASES, base_sha256
+from kinesweep.models.config import KinesweepConfig
 from kinesweep.models.saving import load_weights, saved_bytes
 
 WIDTHS = {"pose": 5, "dino": 3}
@@ -257,3 +258,34 @@ def test_a_damaged_checkpoint_is_an_error(base: Callable[..., Path], tmp_path: P
     path.unlink()
     with pytest.raises(CheckpointError, match="cannot be loaded"):
         Translator.from_pretrained(tmp_path / "out")
+
+
+def test_what_learnt_over_4_bits_is_read_over_whole_weights(
+    base: Callable[..., Path],
+    batch: Batch,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Trained on a GPU, used on a laptop. The weights here learnt beside whole ones, so all fits."""
+    model = build(base())
+    model.save_pretrained(tmp_path / "saved")
+    path = tmp_path / "saved" / "config.json"
+    held = json.loads(path.read_text())
+    held["model"]["backbone"]["lora"]["quantize"] = "nf4"
+    path.write_text(json.dumps(held))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    loaded = Translator.from_pretrained(tmp_path / "saved")
+    assert "was held in 4 bits (nf4) in training, but this machine lacks a CUDA GPU" in caplog.text
+    assert_equal(model, loaded, batch)
+    assert (
+        loaded.config.recipe_part().backbone.lora
+        == KinesweepConfig(**held).recipe_part().backbone.lora
+    ), "on a GPU it is in 4 bits again"
+
+
+def test_all_parts_are_where_the_language_model_is(base: Callable[..., Path]) -> None:
+    """In 4 bits it is read to where it stays; projectors and adapters follow."""
+    model = build(base(), fusion={"kind": "time", "separators": True})
+    elsewhere = Translator(model.config, build(base(), lora=False).backbone.to("meta"))
+    assert {p.device.type for p in elsewhere.parameters()} == {"meta"}

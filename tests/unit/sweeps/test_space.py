@@ -20,6 +20,7 @@ ARCHITECTURE = "model.backbone.scratch.architecture"
     ("parameters", "key", "text"),
     [
         ({"training.learnin_rate": {"log": [1e-4, 1e-2]}}, "learnin_rate", "`training.learning_r"),
+        ({"training.deepspeed": {"choices": [2, 3]}}, "deepspeed", "`training.fsdp: true`"),
         ({RATE: {"float": [-1.0, 1.0]}}, "learning_rate", "greater than 0"),
         ({"training.max_steps": {"choices": [10, 2.5]}}, "max_steps", "2.5"),
         ({"training.seed": {"int": [1, 5]}}, "training.seed", "`role: noise`"),

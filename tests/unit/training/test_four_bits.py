@@ -116,7 +116,11 @@ def check(trained: Trained, device: str) -> None:
     loaded = read_model_folder(trained.folder / "best", device).model
     assert bitsandbytes.nn.Linear4bit in {type(module) for module in loaded.modules()}
     assert {p.device.type for p in loaded.parameters()} == {device}
-    assert torch.equal(logits(loaded), logits(trained.model))
+    learnt = {name: p for name, p in loaded.named_parameters() if name in free}
+    assert all(torch.equal(p, learnt[name]) for name, p in free.items())
+    # On CPUs with AVX-512 bitsandbytes rounds the scales of weights that were used once (0.50).
+    close = {"cpu": 0.01}.get(device, 0.0)
+    torch.testing.assert_close(logits(loaded), logits(trained.model), rtol=0.0, atol=close)
 
 
 @pytest.mark.gpu
