@@ -16,6 +16,8 @@ from kinesweep.models.base import BASES
 from kinesweep.store import Store
 from kinesweep.training import run
 from kinesweep.training.checkpoints import checkpoint_bytes
+from kinesweep.training.identity import METRICS
+from kinesweep.training.metrics import read_metrics
 from kinesweep.training.model_folder import read_model_folder
 from kinesweep.training.result import RunResult
 from kinesweep.training.run import RunSpec, train_run
@@ -109,6 +111,47 @@ def test_shards_over_a_base(corpus: Path, store: Store, base: Path, tmp_path: Pa
         not name.startswith("backbone.") or ".lora_" in name
         for name in load_file(tmp_path / "whole/best/model.safetensors")
     )
+
+
+@pytest.mark.slow
+def test_shards_learn_what_one_rank_learns(
+    corpus: Path, store: Store, base: Path, tmp_path: Path
+) -> None:
+    """Two ranks with a batch each a step, and one with two; projectors and adapters, no noise."""
+    model = {
+        "encoder": {"kind": "mlp", "hidden": [24], "dropout": 0.0},
+        "backbone": {
+            "kind": "causal",
+            "pretrained": str(base),
+            "lora": {"rank": 4, "dropout": 0.0},
+        },
+    }
+    tuned = {"learning_rate": 5e-3, "logging_steps": 1}
+    plain: dict[str, Any] = {"training": {**tuned, "gradient_accumulation_steps": 2}}
+    cut: dict[str, Any] = {"training": {**tuned, "fsdp": True}, "resources": {"workers": 2}}
+    one = tiny_recipe(corpus, store.folder.parent, model=model, **plain)
+    two = tiny_recipe(corpus, store.folder.parent, model=model, **cut)
+    alone = train(one, store, tmp_path / "one")
+    asked = tmp_path / "recipe.json"
+    asked.write_text(two.model_dump_json())
+    given = [str(asked), str(store.folder), str(tmp_path / "two"), "999"]
+    ranks = run_ranks(SHARDED, given, 2)
+    assert ranks[0]["scores"] == ranks[1]["scores"] == pytest.approx(alone.scores, rel=1e-3)
+    losses = [
+        [row["loss"] for row in read_metrics(tmp_path / name / METRICS) if "loss" in row]
+        for name in ("one", "two")
+    ]
+    assert len(losses[0]) == 12 and losses[0][-1] < losses[0][0]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    whole, shards = (load_file(tmp_path / n / "best/model.safetensors") for n in ("one", "two"))
+    assert whole.keys() == shards.keys()
+    assert not any(name.startswith("backbone.") and ".lora_" not in name for name in shards)
+    for name, tensor in whole.items():
+        torch.testing.assert_close(shards[name], tensor, rtol=1e-3, atol=1e-4)
+    loaded = read_model_folder(tmp_path / "two" / "best").model
+    held = {name: p for name, p in loaded.state_dict().items() if name in shards}
+    assert held.keys() == shards.keys()
+    assert all(torch.equal(held[name], shards[name]) for name in shards)
 
 
 def test_four_bits_cannot_be_cut(corpus: Path, store: Store, base: Path) -> None:
