@@ -102,7 +102,7 @@ def near_miss(word: str, known: Sequence[str]) -> str:
 
 
 def instead_of(word: str, known: Sequence[str]) -> str:
-    """What there is instead of an unknown key, dotted or not: what it may have meant, or nothing."""
+    """What there is instead of an unknown key, or what it may have meant; or nothing."""
     last = word.rpartition(".")[2]
     return f"; {_OF_OTHERS[last]}" if last in _OF_OTHERS else near_miss(word, known)
 

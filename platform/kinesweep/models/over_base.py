@@ -1,8 +1,9 @@
 """A saved translator put back upon its base.
 
 The base is found, its content compared with what the checkpoint says, and read as it was read
-before training, or whole where it was held in 4 bits and cannot be here; then come the weights that
-were saved. The random numbers drawn on the way are given back, as a load by Hugging Face draws none.
+before training, or whole where it was held in 4 bits and cannot be here; then come the weights
+that were saved. The random numbers drawn on the way are given back, as a load by Hugging Face draws
+none.
 """
 
 from typing import Any

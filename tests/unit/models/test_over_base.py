@@ -267,7 +267,7 @@ def test_what_learnt_over_4_bits_is_read_over_whole_weights(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Trained on a GPU, used on a laptop. The weights here learnt beside whole ones, so all fits."""
+    """Trained on a GPU, used on a laptop. These weights learnt beside whole ones: all fits."""
     model = build(base())
     model.save_pretrained(tmp_path / "saved")
     path = tmp_path / "saved" / "config.json"

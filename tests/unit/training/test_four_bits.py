@@ -81,7 +81,9 @@ class Trained:
 
     def losses(self) -> list[float]:
         return [
-            line["token_loss"] for line in read_metrics(self.folder / METRICS) if "token_loss" in line
+            line["token_loss"]
+            for line in read_metrics(self.folder / METRICS)
+            if "token_loss" in line
         ]
 
 

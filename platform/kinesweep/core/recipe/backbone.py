@@ -26,7 +26,7 @@ class LoraConfig(Frozen):
     quantize: Literal["none", "nf4"] = Field(
         "none",
         description="`nf4`: hold the language model's linear layers in 4 bits (QLoRA); needs CUDA"
-        " and bitsandbytes.",
+        " and bitsandbytes (`kinesweep[qlora]`).",
     )
 
     @field_validator("targets")
