@@ -100,7 +100,7 @@ def readable(config: LoraConfig | None, device: torch.device, folder: Any) -> Lo
         return config
     text = (
         "%s: its language model was held in 4 bits (nf4) in training, but this %s. It is read"
-        " whole, in float32 (4 GB a billion weights); texts may differ a little from those of the run."
+        " whole, in float32 (4 GB a billion weights); texts may differ a little from the run's."
     )
     _LOG.warning(text, folder, " and ".join(missing))
     return config.model_copy(update={"quantize": "none"})
