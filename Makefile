@@ -9,7 +9,7 @@ CORES  ?= $(shell nproc)
 export OMP_NUM_THREADS := 1
 export RAY_DATA_DISABLE_PROGRESS_BARS := 1
 
-.PHONY: sweep bench throughput soak memory unit test test-all browser check lint up down ui constraints clean help
+.PHONY: sweep bench throughput soak proofs memory unit test test-all browser check lint up down ui constraints clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -33,11 +33,11 @@ down: $(STAMP)  ## stop what `up` started
 	$(BIN)/kinesweep down
 
 unit: $(STAMP)  ## tests without Ray
-	$(BIN)/pytest tests/unit tests/conformance -m 'not slow' -n $(CORES) -q
+	$(BIN)/pytest tests/unit tests/conformance -m 'not slow and not proof' -n $(CORES) -q
 
 test: $(STAMP)  ## what a change must pass: unit, conformance, and the core of cluster, golden and real
-	$(BIN)/pytest tests/unit tests/conformance -m 'not slow' -n $(CORES) -q
-	$(BIN)/pytest tests/golden tests/cluster tests/real -m 'not slow' -q
+	$(BIN)/pytest tests/unit tests/conformance -m 'not slow and not proof' -n $(CORES) -q
+	$(BIN)/pytest tests/golden tests/cluster tests/real -m 'not slow and not proof' -q
 
 test-all: check  ## everything, as CI runs it
 	$(BIN)/pytest tests/unit -m slow -n $(CORES) --dist worksteal -q --durations=8
@@ -57,6 +57,9 @@ throughput: $(STAMP)  ## samples a second of a whole `kinesweep train`, and its 
 soak: $(STAMP)  ## drivers, workers, nodes of whole sweeps killed five times each; MLflow away for a minute
 	KINESWEEP_KILLS=5 KINESWEEP_AWAY_S=60 $(BIN)/pytest tests/cluster/test_kills.py tests/cluster/test_tracking_sweep.py -v
 
+proofs: $(STAMP)  ## rankings of 2,000 simulated finals, whose short form every change passes
+	$(BIN)/pytest tests -m proof -n $(CORES) -v -rP
+
 memory: $(STAMP)  ## memory of an hour of film, and over 10,000 short clips
 	KINESWEEP_MEMORY_CLIPS=10000 $(BIN)/pytest tests/unit/store/test_video_memory.py -v -rP
 
@@ -68,7 +71,7 @@ check: $(STAMP)  ## format, lint, types, floors, unit
 	$(BIN)/ruff check platform tests jobs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest tests/unit -m 'not slow' -n $(CORES) -q
+	$(BIN)/pytest tests/unit -m 'not slow and not proof' -n $(CORES) -q
 
 constraints:  ## renew constraints.txt from a fresh environment
 	rm -rf build/fresh && $(PYTHON) -m venv build/fresh

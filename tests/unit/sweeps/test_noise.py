@@ -49,7 +49,7 @@ def covered(lines: list[Rank], gap: float) -> bool:
     return lines[1].behind_low <= truth <= lines[1].behind_high
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize("noise", ["paired", "own"])
 def test_2000_finals(noise: str) -> None:
     gap = 0.4
@@ -59,7 +59,7 @@ def test_2000_finals(noise: str) -> None:
     assert 0.93 <= share <= 0.97
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize("noise", ["paired", "own"])
 @pytest.mark.parametrize("count", [2, 5])
 def test_2000_finals_of_equals_are_ties(noise: str, count: int) -> None:
@@ -69,7 +69,7 @@ def test_2000_finals_of_equals_are_ties(noise: str, count: int) -> None:
     assert share >= 0.95
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize(("seeds", "power"), [(3, 0.75), (5, 0.95)])
 def test_2000_finals_of_two_that_differ_by_three_sd(seeds: int, power: float) -> None:
     found = repeated(f"power {seeds}", [0.0, 3 * SEED_SD], seeds, "paired", 2000)
