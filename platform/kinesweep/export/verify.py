@@ -10,17 +10,22 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kinesweep.core.clip import Clip
 from kinesweep.core.errors import BundleError, KinesweepError
 from kinesweep.core.recipe.video import VideoFeaturesConfig
 from kinesweep.export.bundle import PREDICTIONS, check_files
 from kinesweep.export.translate import Bundle
 from kinesweep.sources import build_source
 from kinesweep.sources.contract import Source
+from kinesweep.sources.h5_shards import write_streams
+from kinesweep.sources.shard_map import SHARD_SUFFIX
 from kinesweep.store import Store, open_store
 from kinesweep.training.determinism import pin_process
 from kinesweep.training.evaluate import evaluate_loaded
@@ -96,11 +101,13 @@ def main(folder: str, store: str, run: str) -> None:
 def _compare_features(bundle: Bundle, store: Store, source: Source) -> None:
     """Compares raw files, where they are still there, with the store."""
     for record in store.records("validation")[:_RAW_FILES]:
-        try:
-            path, *poses = source.media_path(record.clip), *source.companions(record.clip)
-        except KinesweepError:
-            continue  # the corpus lies elsewhere; the store alone decides
-        found, wanted = bundle.features(path, record.clip.span, *poses), store.features(record)
+        with tempfile.TemporaryDirectory() as own:
+            try:
+                path, *poses = _raw_files(bundle, source, record.clip, Path(own))
+            except KinesweepError:
+                continue  # the corpus lies elsewhere; the store alone decides
+            found = bundle.features(path, record.clip.span, *poses)
+        wanted = store.features(record)
         same = found.keys() == wanted.keys()
         exact = not isinstance(bundle.loaded.recipe.features, VideoFeaturesConfig)
         if not same or not all(_alike(found[name], wanted[name], exact) for name in wanted):
@@ -108,6 +115,24 @@ def _compare_features(bundle: Bundle, store: Store, source: Source) -> None:
                 f"the bundle `{bundle.loaded.recipe.name}` computes other features of"
                 f" `{record.clip.id}` than its run was trained on; extract and train again"
             )
+
+
+def _raw_files(bundle: Bundle, source: Source, clip: Clip, own: Path) -> list[Path]:
+    """What a bundle translates of a clip; of shards, which hold many, a file of it alone.
+
+    Args:
+        bundle: which translates.
+        source: the corpus.
+        clip: of the corpus.
+        own: an empty folder.
+
+    Raises:
+        ClipError: it is not there.
+    """
+    if bundle.loaded.recipe.corpora[0].kind == "h5_shards":
+        streams: Any = source.read(clip)
+        return [write_streams(own / f"clip{SHARD_SUFFIX}", streams)]
+    return [source.media_path(clip), *source.companions(clip)]
 
 
 def _alike(found: NDArray[np.floating], wanted: NDArray[np.floating], exact: bool) -> bool:

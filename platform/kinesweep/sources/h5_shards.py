@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -207,6 +208,14 @@ def read_streams(path: Path, config: H5ShardsConfig) -> GivenStreams:
         return {one.name: _given(files.read(path, one.name), one) for one in config.streams}
     finally:
         files.close()
+
+
+def write_streams(path: Path, streams: GivenStreams) -> Path:
+    """Writes a file of one clip alone, which `read_streams` reads. Returns its path."""
+    with h5py.File(path, "w") as file:
+        for name, given in streams.items():
+            file[name] = given.x_TD
+    return path
 
 
 def _given(x_TD: NDArray[np.floating], stream: ShardStreamConfig) -> GivenFeatures:

@@ -1,11 +1,13 @@
 """A bundle of a model of several streams: one file of a clip gives the text of the evaluation."""
 
+import shutil
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from corpus import tiny_recipe
 from kinesweep.core.config import validate
@@ -15,6 +17,7 @@ from kinesweep.core.runlog import NullRunLog
 from kinesweep.core.units import Span
 from kinesweep.export import Bundle, Input, export_bundle, find_inputs
 from kinesweep.export.served import _load_pyfunc
+from kinesweep.export.verify import compare
 from kinesweep.store import Store
 from kinesweep.store.build import extract_locally
 from kinesweep.training.predictions import read_predictions
@@ -44,6 +47,23 @@ def recipe_of(folder: Path) -> Recipe:
     plain["source"] = h5_corpus(folder)
     plain["features"] = {"kind": "streams", "streams": list(STREAMS)}
     return validate(Recipe, plain, "test")
+
+
+def test_a_bundle_is_compared_with_the_clips_of_the_shards(store: Store, bundle: Path) -> None:
+    """One stream beside the first, and two: what lies beside a clip's shard are no poses."""
+    folder = store.folder.parents[1]
+    assert compare(bundle, store, folder / "run") == len(store.records("validation"))
+
+
+def test_other_features_in_the_shards_are_seen(store: Store, bundle: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(store.folder.parents[1] / "run", run)
+    plain = yaml.safe_load((run / "best" / "recipe.yaml").read_text())
+    other = h5_corpus(tmp_path / "corpus", seed=1)
+    plain["source"] |= {split: other[split] for split in ("train", "validation")}
+    (run / "best" / "recipe.yaml").write_text(yaml.safe_dump(plain))
+    with pytest.raises(BundleError, match="computes other features of `dev_video0/clip_00`"):
+        compare(bundle, store, run)
 
 
 def write_clip(store: Store, number: int, path: Path) -> Path:
