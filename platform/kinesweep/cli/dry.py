@@ -163,12 +163,14 @@ def dry_evaluate(place: Path, split: str, overrides: Sequence[str]) -> Expected:
     recipe = load(Recipe, model / "recipe.yaml", overrides)
     folder = dry_folder(f"{recipe.name}-evaluate")
     loaded = read_model_folder(model)
-    data = EvalSet(store, split, loaded.text, recipe.evaluation, recipe.batch, CLIPS, recipe.asking)
+    data = EvalSet(
+        store, split, loaded.text, recipe.evaluation, recipe.taken_batch, CLIPS, recipe.asking
+    )
     began = time.perf_counter()
     found = evaluate_batches(loaded.model, data, recipe.generation)
     seconds = time.perf_counter() - began
     write_predictions(folder / "predictions.tsv", found.predictions)
-    every = len(within(store.records(split), recipe.batch, split)[0])
+    every = len(within(store.records(split), recipe.taken_batch, split)[0])
     return Expected(decoding=seconds * every / len(found.predictions))
 
 

@@ -77,7 +77,7 @@ def evaluate_folder(
     recipe = load(Recipe, folder / "recipe.yaml", overrides)
     if predictions is not None:
         texts = {line.clip_id: line.hypothesis for line in read_predictions(predictions)}
-        found = evaluate_texts(texts, store, split, recipe.evaluation, recipe.batch)
+        found = evaluate_texts(texts, store, split, recipe.evaluation, recipe.taken_batch)
     else:
         found = evaluate_model(folder, store, split, recipe.generation, recipe.evaluation)
     scored = str(predictions or place)

@@ -205,7 +205,7 @@ class Bundle:
         if prompts is None:
             prompter = Prompter(text, recipe.asking)
             prompts = [_tokens(prompter, self._clip(Input(Path())))] * len(clips)
-        clips = [first_frames(clip, recipe.batch) for clip in clips]
+        clips = [first_frames(clip, recipe.taken_batch) for clip in clips]
         lengths = [max(len(x_TD) for x_TD in clip.values()) for clip in clips]
         order = sorted(range(len(clips)), key=lambda index: lengths[index])
         limit = BatchConfig(max_frames=recipe.evaluation.max_frames)

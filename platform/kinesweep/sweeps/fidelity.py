@@ -9,7 +9,7 @@ _DEFAULT_FRAMES = 4096
 
 def evaluation_samples(recipe: Recipe, store: Store, resources: ResourcesConfig) -> float:
     """Clips seen from one evaluation to the next under the recipe's own settings."""
-    batch, training = recipe.batch, recipe.training
+    batch, training = recipe.taken_batch, recipe.training
     clips = batch.clips
     if clips is None:
         lengths = [sum(r.lengths.values()) for r in store.records("train")]

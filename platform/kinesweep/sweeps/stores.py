@@ -92,4 +92,4 @@ def _clips(store: Store, split: str, recipe: Recipe) -> set[str]:
     """What is scored of a split; limits count the frames that features have."""
     if split not in store.splits:
         return set()
-    return {record.clip.id for record in within(store.records(split), recipe.batch, split)[0]}
+    return {record.clip.id for record in within(store.records(split), recipe.taken_batch, split)[0]}

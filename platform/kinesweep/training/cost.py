@@ -24,7 +24,13 @@ def decode_ms(loaded: ModelFolder, store: Store) -> float:
     """
     recipe = loaded.recipe
     data = EvalSet(
-        store, "validation", loaded.text, recipe.evaluation, recipe.batch, _CLIPS, recipe.asking
+        store,
+        "validation",
+        loaded.text,
+        recipe.evaluation,
+        recipe.taken_batch,
+        _CLIPS,
+        recipe.asking,
     )
     num_clips = sum(len(batch.clip_ids) for batch in data.batches)
     loaded.model.eval()

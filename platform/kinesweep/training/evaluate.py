@@ -171,7 +171,7 @@ def evaluate_loaded(
     """`evaluate_model` for a folder that is loaded already."""
     recipe = loaded.recipe
     config = evaluation or recipe.evaluation
-    data = EvalSet(store, split, loaded.text, config, recipe.batch, asking=recipe.asking)
+    data = EvalSet(store, split, loaded.text, config, recipe.taken_batch, asking=recipe.asking)
     found = evaluate_batches(loaded.model, data, generation or recipe.generation)
     return _told(_with_learned(found, config, loaded.model.device), recipe.context)
 

@@ -41,7 +41,7 @@ def every_text(recipe: Recipe, store: Store, text: Text, stream: TrainStream) ->
         if split == "test" and context.predictions and split not in context.predictions:
             continue
         asking = replace(recipe.asking, prepared=prepared_sentences(context, split))
-        batches = eval_batches(store, split, text, frames, limits=recipe.batch, asking=asking)
+        batches = eval_batches(store, split, text, frames, limits=recipe.taken_batch, asking=asking)
         for record, tokens in batches.asked():
             yield split, record, tokens
 

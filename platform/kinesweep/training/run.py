@@ -138,8 +138,8 @@ def _train_held(spec: RunSpec, log: RunLog, ears: Ears) -> RunResult:
     else:
         ending = Ending(spec, store, parts.text, parts.device, log)
         result = finish_run(ending, progress)
-    clips, limited = within(store.records("train"), spec.recipe.batch, "train")
-    for name, lost in cut_frames(clips, spec.recipe.batch).items():
+    clips, limited = within(store.records("train"), spec.recipe.taken_batch, "train")
+    for name, lost in cut_frames(clips, spec.recipe.taken_batch).items():
         limited |= {f"cut_clips.{name}": lost.clips, f"cut_frames.{name}": lost.frames}
     seconds = time.perf_counter() - started
     epochs = result.samples / len(clips)
@@ -237,7 +237,7 @@ def _stream(recipe: Recipe, parts: _Parts) -> TrainStream:
     return TrainStream(
         parts.store,
         parts.text,
-        recipe.batch,
+        recipe.taken_batch,
         recipe.training.seed,
         rank,
         world,
@@ -254,7 +254,7 @@ def _measure(recipe: Recipe, parts: _Parts) -> Callable[[Translator], dict[str, 
         "validation",
         parts.text,
         config,
-        recipe.batch,
+        recipe.taken_batch,
         max_clips=search.max_clips,
         asking=recipe.asking,
     )

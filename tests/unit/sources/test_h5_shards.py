@@ -437,6 +437,21 @@ def test_recipes_say_which_streams_are_taken(tmp_path: Path) -> None:
             validate(Recipe, {**plain, **part}, "test")
 
 
+def test_what_is_said_of_a_stream_counts_where_it_is_taken(tmp_path: Path) -> None:
+    """One recipe serves a search over streams; a stream that the source has not stays an error."""
+    plain = tiny_recipe(tmp_path, tmp_path).model_dump(mode="json")
+    plain |= {"source": h5_corpus(tmp_path), "features": {"kind": "streams", "streams": "pose"}}
+    caps = {"pose": 3, "dino": 4, "poes": 5}
+    plain["batch"]["max_stream_frames"] = caps
+    plain["model"]["encoders"] = {name: {"kind": "linear", "gain": True} for name in caps}
+    alone = validate(Recipe, plain, "test")
+    assert alone.taken_batch.max_stream_frames == {"pose": 3, "poes": 5}
+    assert set(alone.staged_model.encoders) == {"pose", "poes"}
+    both = alone.model_dump(mode="json") | {"features": {"kind": "streams"}}
+    assert validate(Recipe, both, "test").taken_batch.max_stream_frames == caps
+    assert set(validate(Recipe, both, "test").staged_model.encoders) == set(caps)
+
+
 def test_annotations_are_those_of_the_helper() -> None:
     (video,) = annotation_of({"v": [["rain", "house"]]}).values()
     assert video["clip_order"] == ["clip_00"] and video["clip_00"]["translation"] == "Rain house."

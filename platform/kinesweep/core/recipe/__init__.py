@@ -5,6 +5,7 @@ them absolute before work is handed to other processes. The configuration hash d
 the store's fingerprint stands for the data.
 """
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -183,13 +184,31 @@ class Recipe(Frozen):
         return Asking(self.prompt, self.context)
 
     @property
+    def taken_batch(self) -> BatchConfig:
+        """The part `batch`, without the streams of the corpus that are not taken.
+
+        So one recipe serves a search over streams.
+        """
+        caps = _without(self.batch.max_stream_frames, self._left)
+        return self.batch.model_copy(update={"max_stream_frames": caps})
+
+    @property
     def staged_model(self) -> ModelConfig:
-        """The part `model` as the stage of training has it."""
+        """The part `model` as the stage of training has it, of the streams that are taken."""
+        model = self.model.model_copy(
+            update={"encoders": _without(self.model.encoders, self._left)}
+        )
         if self.training.stage != "projectors":
-            return self.model
-        backbone = self.model.backbone.model_copy(update={"lora": None})
-        frozen = tuple(dict.fromkeys([*self.model.freeze, "backbone"]))
-        return self.model.model_copy(update={"backbone": backbone, "freeze": frozen})
+            return model
+        backbone = model.backbone.model_copy(update={"lora": None})
+        frozen = tuple(dict.fromkeys([*model.freeze, "backbone"]))
+        return model.model_copy(update={"backbone": backbone, "freeze": frozen})
+
+    @property
+    def _left(self) -> set[str]:
+        """Streams of corpora in shards that are not taken."""
+        shards = [corpus for corpus in self.corpora if isinstance(corpus, H5ShardsConfig)]
+        return {name for corpus in shards for name in corpus.names} - set(self.streams)
 
     @property
     def films(self) -> PoseTsvConfig | None:
@@ -310,6 +329,11 @@ class Recipe(Frozen):
         """The same recipe with another seed."""
         training = self.training.model_copy(update={"seed": seed})
         return self.model_copy(update={"training": training})
+
+
+def _without(named: Mapping[str, Any], left: Collection[str]) -> dict[str, Any]:
+    """What is said of streams, but for some of them."""
+    return {name: value for name, value in named.items() if name not in left}
 
 
 def _corpora_in(plain: dict[str, Any]) -> list[dict[str, Any]]:
