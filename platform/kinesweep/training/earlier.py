@@ -8,6 +8,7 @@ random has spoilt results before. Only adapters may be new.
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,6 +24,9 @@ from kinesweep.models.config import KinesweepConfig
 from kinesweep.models.saving import own_state
 from kinesweep.models.translator import Translator
 from kinesweep.training.model_folder import read_recipe
+
+_FREE = ("dropout", "stream_dropout")
+"""Keys of encoders and fusion that a later stage may set anew."""
 
 
 def earlier_text(folder: Path, recipe: Recipe) -> Text:
@@ -63,12 +67,13 @@ def begin_with(model: Translator, folder: Path, sha256: str | None = None) -> No
             f"`model.init_from` is `{folder}`, whose weights are others than when this run was"
             " begun. Put them back, or begin a new run."
         )
-    problems = _other_parts(model.config, KinesweepConfig.from_pretrained(path.parent))
+    by = KinesweepConfig.from_pretrained(path.parent)
+    problems = _other_parts(model.config, by)
     over_base = model.config.base is not None
     held = own_state(model) if over_base else model.state_dict(keep_vars=True)
     ours, theirs = _plain(held), _plain(_read(path))
     if not problems:
-        problems = _misfits(ours, theirs) or _missing(ours, theirs)
+        problems = _misfits(ours, theirs) or _missing(ours, theirs) or _other_ways(model.config, by)
     if problems:
         more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
         raise CheckpointError(
@@ -91,7 +96,7 @@ def _other_parts(ours: KinesweepConfig, theirs: KinesweepConfig) -> list[str]:
     """What differs before any weight is looked at: streams, kinds of encoders, language model."""
     here, there = ours.widths(), theirs.widths()
     found = []
-    if here != there:
+    if list(here.items()) != list(there.items()):  # fusion by channel has columns for each in turn
         found.append(f"it reads {_listed(there)}, and this model {_listed(here)}")
     for name in here.keys() & there.keys():
         mine, other = ours.recipe_part().encoder_of(name), theirs.recipe_part().encoder_of(name)
@@ -150,6 +155,22 @@ def _is_language_models(name: str) -> bool:
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors by the names that they have without adapters beside them."""
     return {name.replace(".base_layer.", "."): tensor for name, tensor in tensors.items()}
+
+
+def _other_ways(ours: KinesweepConfig, theirs: KinesweepConfig) -> list[str]:
+    """What weights of the same names and shapes would mean otherwise here, but for dropout."""
+    mine, other = ours.recipe_part(), theirs.recipe_part()
+    parts: list[tuple[str, Any, Any]] = [
+        (f"encoder of `{name}`", mine.encoder_of(name), other.encoder_of(name))
+        for name in ours.widths()
+    ]
+    parts.append(("fusion", mine.fusion, other.fusion))
+    return [
+        f"its {what} has `{key}` {there[key]}, not {here[key]}"
+        for what, here, there in ((what, a.model_dump(), b.model_dump()) for what, a, b in parts)
+        for key in here
+        if key not in _FREE and here[key] != there[key]
+    ]
 
 
 def _listed(widths: dict[str, int]) -> str:

@@ -151,6 +151,13 @@ def _renamed(folder: Path) -> None:
     path.write_text(json.dumps(held))
 
 
+def _turned(folder: Path) -> None:
+    path = folder / "config.json"
+    held = json.loads(path.read_text())
+    held["streams"].reverse()
+    path.write_text(json.dumps(held))
+
+
 def _missing(folder: Path) -> None:
     path = folder / "model.safetensors"
     held = safetensors.torch.load_file(path)
@@ -165,6 +172,13 @@ def _missing(folder: Path) -> None:
         (_missing, [], r"it has no `encoders.dino.linear.weight`"),
         (None, ["model.encoders.dino.kind=linear"], r"encoder of `dino` is `mlp`, not `linear`"),
         (None, ["model.encoder.hidden=[32]"], r"encoders.pose.hidden.0.weight` has the shape"),
+        (None, ["model.encoder.activation=relu"], r"of `pose` has `activation` gelu, not relu"),
+        (None, ["model.encoder.downsample=2"], r"encoder of `dino` has `downsample` 1, not 2"),
+        (
+            _turned,
+            [],
+            r"it reads `sign2vec` \(6\), `dino` \(12\), `pose` .*this model `pose` \(8\)",
+        ),
         (None, ["model.fusion.separators=false"], r"its `fusion.*` has no place in this model"),
         (None, ["model.tokenizer.size=300"], r"whose `model.tokenizer` is .*512.*300"),
         (shutil.rmtree, [], r"which is no model folder"),
