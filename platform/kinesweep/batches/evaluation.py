@@ -161,9 +161,11 @@ def eval_batches(  # noqa: PLR0913 (what is scored, how it is cut, for which ran
     records, _ = within(listed, limits, split)
     mode = asking.context.generation if asking.context.is_used else "none"
     own = mode == "on_the_fly"
+    written = records  # by an earlier run, which scored all of them
     if max_clips is not None and len(records) > max_clips:
         records = (_some_documents if own else _spread)(records, max_clips)
-    neighbours = {"none": [], "gold": listed}.get(mode, records)
+    every: dict[str, list[ClipRecord]] = {"none": [], "gold": listed, "prepared": written}
+    neighbours = every.get(mode, records)
     context = Context(neighbours, asking.context)
     said = asking.prepared if mode == "prepared" else gold(neighbours)
     clips = _Clips(store, text, Prompter(text, asking), context, said, own, limits)

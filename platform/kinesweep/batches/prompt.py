@@ -19,6 +19,9 @@ from kinesweep.core.recipe.prompt import Asking
 
 _TURN = "@@turn@@"
 """Stands for a user's turn while a template is filled in."""
+_ONE_DAY = "{%- macro strftime_now(format) -%}26 Jul 2024{%- endmacro -%}"
+"""Begins a template. Llama 3.2's tells the model what day it is: a run that went on the next day, or
+its bundle, would read another prompt. This is the day that it takes where it knows none."""
 
 
 class Prompter:
@@ -100,9 +103,10 @@ def _turns(text: Text, system: str) -> tuple[str, str]:
             "`prompt.chat` is on, but the tokenizer has no chat template. Take a model that was"
             " tuned to chat, or say what you need in `prompt.system`, `question` and `after`."
         )
+    template = _ONE_DAY + text.tokenizer.get_chat_template()
     try:
         written = text.tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True
+            messages, tokenize=False, add_generation_prompt=True, chat_template=template
         )
     except TemplateError as error:
         raise InputError(

@@ -143,6 +143,18 @@ def test_none_gold_and_prepared(text: Text) -> None:
         read(context=given, prepared={"a1": "one of a"})
 
 
+@pytest.mark.parametrize("how", ["gold", "prepared"])
+def test_a_few_clips_have_the_context_that_all_have(text: Text, how: str) -> None:
+    """A clip that is not scored during training still precedes the next."""
+    held = memory_store(*document("a", 4))
+    given = {"predictions": {"validation": "p.tsv"}} if how == "prepared" else {}
+    ask = asking("Before:", window=1, generation=how, **given)
+    ask = Asking(ask.prompt, ask.context, gold(held.records("validation")) if given else {})
+    every = prompts(text, eval_batches(held, "validation", text, 100, asking=ask))
+    few = prompts(text, eval_batches(held, "validation", text, 100, 2, asking=ask))
+    assert few == {name: every[name] for name in ("a0", "a2")} and every["a2"] == "Before: one of a"
+
+
 def spoken(
     text: Text, batches: Sequence[Any], said: dict[str, str]
 ) -> list[tuple[dict[str, str], dict[str, str]]]:

@@ -60,6 +60,13 @@ def test_a_chat_is_one_turn_of_the_user() -> None:
     assert after == "Answer : [end] [assistant]"
 
 
+def test_a_chat_is_the_same_on_each_day() -> None:
+    """Llama 3.2's template tells the model what day it is."""
+    dated = tokenizer("{{ strftime_now('%d %b %Y') }} {{ messages[-1].content }}")
+    prompt = Prompter(dated, Asking(PromptConfig(chat=True))).tokens(CLIP, Example("")).prompt
+    assert list(prompt[:-1]) == dated.encode_prompt("26 Jul 2024 ")
+
+
 @pytest.mark.parametrize(
     ("template", "error"),
     [
