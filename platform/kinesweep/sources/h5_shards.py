@@ -150,6 +150,9 @@ class H5ShardsSource(TableSource):
         digest, num_bytes, widths = hashlib.sha256(), 0, Widths()
         for stream in self.config.streams:
             x_TD = np.ascontiguousarray(self._read(stream, clip))
+            if not np.isfinite(x_TD).all():
+                text = f"{clip.row}: stream `{stream.name}`: NaN or infinite features"
+                raise ClipError(text, "nan_features")
             digest.update(f"{stream.name} {x_TD.dtype.str} {x_TD.shape};".encode())
             digest.update(x_TD.data)
             num_bytes += x_TD.nbytes

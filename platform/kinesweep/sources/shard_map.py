@@ -72,7 +72,8 @@ def read_map(root: Path, stream: str, folder: str, token: str) -> tuple[ShardMap
     name = f"{folder}/{path.name}"
     if not found:
         other = metadata_name(SHARED_PREFIX, token)
-        text = f"stream `{stream}`: `{path}` does not exist, nor does `{other}` beside it"
+        beside = f", nor does `{other}` beside it" if other != path.name else ""
+        text = f"stream `{stream}`: `{path}` does not exist{beside}"
         return ShardMap(stream, path, folder, prefix, token, {}), [(name, text)]
     videos, faults = read_object(path, name)
     faults += [(name, f"video `{video}` is there more than once") for video in videos.repeated]
