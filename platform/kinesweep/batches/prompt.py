@@ -20,8 +20,8 @@ from kinesweep.core.recipe.prompt import Asking
 _TURN = "@@turn@@"
 """Stands for a user's turn while a template is filled in."""
 _ONE_DAY = "{%- macro strftime_now(format) -%}26 Jul 2024{%- endmacro -%}"
-"""Begins a template. Llama 3.2's tells the model what day it is: a run that went on the next day, or
-its bundle, would read another prompt. This is the day that it takes where it knows none."""
+"""Begins a template. Llama 3.2's tells the model what day it is: a run that goes on tomorrow, or a
+bundle, would read another prompt. This is the day that it takes where it knows none."""
 
 
 class Prompter:
