@@ -17,6 +17,7 @@ from torch import Tensor
 from kinesweep.batches.text import Text
 from kinesweep.core.errors import CheckpointError
 from kinesweep.core.recipe import Recipe
+from kinesweep.core.recipe.model import TokenizerConfig
 from kinesweep.core.weights import weights_digest, weights_of
 from kinesweep.models.adapters import is_of_adapter
 from kinesweep.models.base import base_sha256
@@ -41,12 +42,19 @@ def earlier_text(folder: Path, recipe: Recipe) -> Text:
     """
     place = weights_of(folder).parent
     theirs, ours = read_recipe(place).model.tokenizer, recipe.model.tokenizer
-    if theirs != ours:
+    if _moved(theirs) != _moved(ours):
         raise CheckpointError(
             f"`model.init_from` is `{folder}`, whose `model.tokenizer` is {theirs.model_dump()},"
             f" but this run's is {ours.model_dump()}. Take the same; its tokens have numbers."
         )
     return Text.load(place)
+
+
+def _moved(config: TokenizerConfig) -> TokenizerConfig:
+    """A tokenizer's part of a recipe wherever its folder lies: of a bundle's the name is left."""
+    if config.kind != "folder":
+        return config
+    return config.model_copy(update={"path": Path(config.path).name})
 
 
 @torch.no_grad()

@@ -11,11 +11,12 @@ import h5py
 import pytest
 import safetensors.torch
 import torch
+import yaml
 from typer.testing import CliRunner
 
 from kinesweep.cli import app
 from kinesweep.core.clip import Clip
-from kinesweep.core.config import load
+from kinesweep.core.config import load, validate
 from kinesweep.core.errors import CheckpointError, ConfigError
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.runlog import NullRunLog
@@ -23,6 +24,7 @@ from kinesweep.export.bundle import export_bundle
 from kinesweep.export.translate import Bundle, Input
 from kinesweep.store import Store
 from kinesweep.store.build import extract_locally
+from kinesweep.training.earlier import earlier_text
 from kinesweep.training.evaluate import evaluate_loaded
 from kinesweep.training.model_folder import read_model_folder
 from kinesweep.training.predictions import read_predictions
@@ -149,6 +151,24 @@ def _renamed(folder: Path) -> None:
     held = json.loads(path.read_text())
     held["streams"][1][0] = "face"
     path.write_text(json.dumps(held))
+
+
+def test_a_bundle_s_tokenizer_is_known_by_its_folder_s_name(lab: Lab, tmp_path: Path) -> None:
+    """A bundle says nothing of the machine that its tokenizer's folder lay on."""
+    shutil.copytree(lab.folder / "pretrain" / "best", tmp_path / "stage1")
+    path = tmp_path / "stage1" / "recipe.yaml"
+    plain = yaml.safe_load(path.read_text())
+    plain["model"]["tokenizer"] = {"kind": "folder", "path": "words"}
+    path.write_text(yaml.safe_dump(plain))
+
+    def of(place: str) -> Recipe:
+        own = lab.recipe("finetune").model_dump(mode="json")
+        own["model"]["tokenizer"] = {"kind": "folder", "path": place}
+        return validate(Recipe, own, "test")
+
+    assert earlier_text(tmp_path / "stage1", of("/elsewhere/words")).vocabulary.size > 4
+    with pytest.raises(CheckpointError, match=r"whose `model\.tokenizer` is"):
+        earlier_text(tmp_path / "stage1", of("/elsewhere/others"))
 
 
 def _turned(folder: Path) -> None:
