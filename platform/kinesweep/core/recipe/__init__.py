@@ -11,12 +11,17 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from kinesweep.core.clip import SPLITS
 from kinesweep.core.config import Frozen
 from kinesweep.core.hashing import fingerprint
 from kinesweep.core.recipe.data import BatchConfig, StoreConfig
 from kinesweep.core.recipe.evaluation import EvaluationConfig
 from kinesweep.core.recipe.model import ModelConfig
+from kinesweep.core.recipe.places import (
+    make_absolute,
+    make_placeless,
+    make_portable,
+    put_encoder,
+)
 from kinesweep.core.recipe.prompt import Asking, ContextConfig, PromptConfig
 from kinesweep.core.recipe.shards import H5ShardsConfig, StreamsFeaturesConfig, with_streams
 from kinesweep.core.recipe.source import (
@@ -35,11 +40,8 @@ from kinesweep.core.recipe.training import (
     ResourcesConfig,
     TrainingConfig,
 )
-from kinesweep.core.weights import weights_digest
 
 ESTIMATOR = "{estimator}"
-_FOLDERS = ("root", "videos", "features", "poses")
-_PLACES = ("train", "validation", "test", *_FOLDERS)
 _NOT_IDENTITY = ("name", "source", "features", "store", "checkpoints", "tracking", "resources")
 
 
@@ -269,12 +271,7 @@ class Recipe(Frozen):
             plain["context"]["generation"] = "gold"  # the default before; it says nothing here
         if self.weights:
             plain["weights"] = self.weights
-        start = self.model.init_from
-        for part, key in _places_in(plain):
-            part[key] = Path(part[key]).name
-        if start is not None:  # folders of runs are called alike, so the weights themselves count
-            plain["model"]["init_from"] = self.model.init_sha256 or weights_digest(Path(start))
-            del plain["model"]["init_sha256"]
+        make_placeless(plain)
         return fingerprint({"recipe": plain, "store": store_fingerprint})[:12]
 
     def resolved(self, base: Path) -> "Recipe":
@@ -284,45 +281,19 @@ class Recipe(Frozen):
             CheckpointError: `model.init_from` is no model folder.
         """
         plain: dict[str, Any] = self.model_dump(mode="json")
-        for corpus in _corpora_in(plain):
-            for key in _PLACES:
-                if corpus.get(key) is not None:
-                    corpus[key] = str((base / corpus[key]).absolute())
-        if plain["store"]["root"] is not None:
-            plain["store"]["root"] = str((base / plain["store"]["root"]).absolute())
-        for part, key in _places_in(plain):
-            if (base / part[key]).exists():
-                part[key] = str((base / part[key]).absolute())
-        start = plain["model"]["init_from"]
-        if start is not None and plain["model"]["init_sha256"] is None:
-            plain["model"]["init_sha256"] = weights_digest(Path(start))
+        make_absolute(plain, base)
         return Recipe.model_validate(plain)
 
     def portable(self) -> "Recipe":
         """The same recipe without folders, which tell of one machine: names of files alone."""
         plain: dict[str, Any] = self.model_dump(mode="json")
-        for corpus in _corpora_in(plain):
-            corpus |= {split: Path(corpus[split]).name for split in SPLITS if corpus[split]}
-            poses = corpus.get("poses")
-            corpus |= {key: None for key in _FOLDERS if key in corpus}
-            for stream in corpus.get("streams", ()):
-                stream["folder"] = None
-            if poses is not None:  # crops need some folder, of whatever name
-                corpus["poses"] = Path(poses).name or "poses"
-        plain["store"]["root"] = None
-        for part, key in _places_in(plain):
-            if Path(part[key]).is_absolute():
-                part[key] = Path(part[key]).name
+        make_portable(plain)
         return Recipe.model_validate(plain)
 
     def with_encoder(self, folder: Path) -> "Recipe":
         """The same recipe with the video model of a bundle, which lies in `folder`."""
         plain: dict[str, Any] = self.model_dump(mode="json")
-        encoder = plain["features"].get("encoder", {})
-        if "checkpoint" in encoder:
-            encoder["checkpoint"] = str(folder / Path(encoder["checkpoint"]).name)
-        if "pretrained" in encoder:
-            encoder["pretrained"] = str(folder)
+        put_encoder(plain, folder)
         return Recipe.model_validate(plain)
 
     def with_seed(self, seed: int) -> "Recipe":
@@ -334,27 +305,3 @@ class Recipe(Frozen):
 def _without(named: Mapping[str, Any], left: Collection[str]) -> dict[str, Any]:
     """What is said of streams, but for some of them."""
     return {name: value for name, value in named.items() if name not in left}
-
-
-def _corpora_in(plain: dict[str, Any]) -> list[dict[str, Any]]:
-    """The plain values of each corpus."""
-    source = plain["source"]
-    return list(source["corpora"]) if source["kind"] == "corpora" else [source]
-
-
-def _places_in(plain: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
-    """Where a recipe's plain values name a model's folder or hub id, or WordNet's folder."""
-    evaluation = plain["evaluation"]
-    learned = evaluation["learned"]
-    places = [(plain["model"]["backbone"], "pretrained"), (learned, "bleurt")]
-    places.append((plain["model"], "init_from"))
-    encoder = plain.get("features", {}).get("encoder", {})
-    places += [(encoder, key) for key in ("pretrained", "checkpoint") if key in encoder]
-    if plain["model"]["tokenizer"]["kind"] == "folder":
-        places.append((plain["model"]["tokenizer"], "path"))
-    places.append((evaluation, "wordnet"))
-    predictions = plain["context"]["predictions"]
-    places += [(predictions, split) for split in predictions]
-    if learned["bertscore"]:
-        places.append((learned["bertscore"], "model"))
-    return [(part, key) for part, key in places if part[key]]
