@@ -37,7 +37,7 @@ class Prompter:
 
     def __init__(self, text: Text, asking: Asking = Asking()) -> None:
         self._prompt, self._end = asking.prompt, text.vocabulary.eos_id
-        self._max_context = asking.context.max_tokens
+        self._max_context, self._space = asking.context.max_tokens, text.space
         if self._prompt.chat:
             head, tail = _turns(text, self._prompt.system)
             self._head, self._tail = text.encode_prompt(head), text.encode_prompt(tail)
@@ -59,12 +59,9 @@ class Prompter:
             InputError: a prompt holds an unknown tag.
         """
         question = self._prompt.question if example.question is None else example.question
-        prompt = (
-            *self._head,
-            *self._encode(clip.encoder_prompt),
-            *self._context(context),
-            *self._encode(question),
-        )
+        start = self._encode(clip.encoder_prompt)
+        start = (*start, *self._context(context, start))
+        prompt = (*self._head, *start, *self._behind(start, question))
         # A task is no translation: the decoder's prompt, most often a language, is not its own.
         forced = clip.decoder_prompt if example.question is None else ""
         return Tokens(
@@ -74,12 +71,16 @@ class Prompter:
             labels=(*self._encode(forced), *self._said(example.answer), self._end),
         )
 
-    def _context(self, lines: Sequence[str]) -> tuple[int, ...]:
+    def _behind(self, before: Sequence[int], words: str) -> tuple[int, ...]:
+        """Tokens of words that follow others."""
+        return self._encode(self._space + words if before and words else words)
+
+    def _context(self, lines: Sequence[str], before: Sequence[int]) -> tuple[int, ...]:
         """Tokens of the sentences, those next to the clip first to be kept."""
         kept: list[tuple[int, ...]] = []
         room = self._max_context
         for line in reversed(lines):
-            ids = self._said(line)
+            ids = self._said(self._space + line)
             if room is not None:
                 room -= len(ids)
                 if room < 0:
@@ -87,7 +88,7 @@ class Prompter:
             kept.insert(0, ids)
         if not kept:
             return ()
-        return (*self._encode(self._prompt.context), *(i for ids in kept for i in ids))
+        return (*self._behind(before, self._prompt.context), *(i for ids in kept for i in ids))
 
 
 def _turns(text: Text, system: str) -> tuple[str, str]:

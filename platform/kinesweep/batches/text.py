@@ -62,6 +62,15 @@ class Text:
             eos_id=eos,
         )
 
+    @cached_property
+    def space(self) -> str:
+        """What must begin words so that they stand apart from tokens before them.
+
+        Nothing where the tokenizer marks beginnings itself (T5, Llama 2), else a space (Llama 3).
+        """
+        apart = [*self._encode("a"), *self._encode("b")]
+        return "" if self._encode("a b") == apart else " "
+
     def encode_prompt(self, prompt: str) -> list[int]:
         """Tokens of a prompt, and nothing else.
 

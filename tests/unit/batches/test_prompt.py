@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from kinesweep.batches.examples import Example
 from kinesweep.batches.prompt import Prompter
@@ -10,7 +12,7 @@ from kinesweep.batches.text import Text, build_text
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
 from kinesweep.core.recipe.model import TrainedTokenizerConfig
-from kinesweep.core.recipe.prompt import Asking, PromptConfig
+from kinesweep.core.recipe.prompt import Asking, ContextConfig, PromptConfig
 from kinesweep.store.index import ClipRecord
 
 CHAT = (
@@ -49,6 +51,23 @@ def test_words_stand_in_their_order() -> None:
     before, after = pieces(tokenizer(), WORDS, "sun shines", "rain falls")
     assert before == ("You translate . __asl__ Before : sun shines rain falls What is signed ?")
     assert after == "Answer :"
+
+
+def test_words_of_bytes_stand_apart() -> None:
+    """A tokenizer such as Llama 3's, for which a word begins with its space."""
+    marks = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    letters = {letter: n for n, letter in enumerate(pre_tokenizers.ByteLevel.alphabet(), 1)}
+    bare = Tokenizer(models.BPE(vocab={"</s>": 0, **letters}, merges=[]))
+    bare.pre_tokenizer, bare.decoder = marks, decoders.ByteLevel()
+    text = Text(PreTrainedTokenizerFast(tokenizer_object=bare, eos_token="</s>"))
+    words = PromptConfig(context="Before:", question="Translate:")
+    prompter = Prompter(text, Asking(words, ContextConfig(window=2)))
+    example = Example("No.")
+    said = prompter.tokens(Clip("a", "train", ""), example, ["She left.", "He came."])
+    assert text.decode(said.prompt) == "Before: She left. He came. Translate:"
+    assert text.decode(said.labels[:-1]) == "No."
+    alone = prompter.tokens(Clip("a", "train", ""), example)
+    assert text.decode(alone.prompt) == "Translate:"
 
 
 def test_a_chat_is_one_turn_of_the_user() -> None:
