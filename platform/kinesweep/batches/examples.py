@@ -62,13 +62,15 @@ class Examples:
         self, records: Sequence[ClipRecord], config: BatchConfig, prompt: PromptConfig, seed: int
     ) -> None:
         self._config, self._prompt, self._seed = config, prompt, seed
-        self._shares = config.tasks.shares
+        # Answers to other questions stay right, and would show the clip's words.
+        shuffled = config.ablation == "shuffled"
+        self._shares = {"translation": 1.0} if shuffled else config.tasks.shares
         pairs = [
             (record, text) for record in records for text in _texts(record.clip, config.paraphrases)
         ]
         self.records = [record for record, _ in pairs]
         self._targets = [text for _, text in pairs]
-        if config.ablation == "shuffled":
+        if shuffled:
             self._targets = _wrong_pairs(self._targets, seed)
         self._words = _all_words(self.records) if self._asks_for_words else []
         if self._asks_for_words and len(self._words) < _SHOWN:

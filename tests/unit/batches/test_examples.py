@@ -128,6 +128,13 @@ def test_wrong_pairs_stay_wrong_with_paraphrases() -> None:
             assert how == "each" or not answers & set(its.clip.texts)
 
 
+def test_wrong_pairs_are_asked_for_nothing_that_is_right() -> None:
+    made = examples(tasks=MIXED, ablation="shuffled")
+    assert {kind(made.of(index, epoch)) for index in range(16) for epoch in range(9)} == {
+        "translation"
+    }
+
+
 def test_a_task_has_its_words_and_no_forced_language() -> None:
     clip = Clip(
         "a", "train", "", texts=("rain",), encoder_prompt="__asl__", decoder_prompt="__en__"
