@@ -6,6 +6,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 CORES  ?= $(shell nproc)
+# Tests of MLflow's server, which run side by side; two Rays on one machine would disturb each other.
+WITHOUT_RAY := $(addprefix tests/cluster/test_tracking,.py _load.py _server.py)
 export OMP_NUM_THREADS := 1
 export RAY_DATA_DISABLE_PROGRESS_BARS := 1
 
@@ -41,8 +43,8 @@ test: $(STAMP)  ## what a change must pass: unit, conformance, and the core of c
 
 test-all: check  ## everything, as CI runs it
 	$(BIN)/pytest tests/unit -m slow -n $(CORES) --dist worksteal -q --durations=8
-	$(BIN)/pytest tests/conformance tests/golden tests/real -n $(CORES) --dist loadfile -q --durations=8
-	$(BIN)/pytest tests/cluster --instafail -q --durations=12
+	$(BIN)/pytest tests/conformance tests/golden tests/real $(WITHOUT_RAY) -n $(CORES) --dist loadfile -q --durations=8
+	$(BIN)/pytest tests/cluster $(addprefix --ignore=,$(WITHOUT_RAY)) --instafail -q --durations=12
 	$(BIN)/pytest tests/browser -q
 
 ui: $(STAMP)  ## start MLflow if it does not run, print links to all sweeps
@@ -54,8 +56,9 @@ bench: $(STAMP)  ## seconds from one trial to the next: warm slots beside stock 
 throughput: $(STAMP)  ## samples a second of a whole `kinesweep train`, and its padding
 	PYTHONPATH=tests $(BIN)/python tests/benchmarks/throughput.py $(CORPUS)
 
-soak: $(STAMP)  ## drivers, workers, nodes of whole sweeps killed five times each; MLflow away for a minute
-	KINESWEEP_KILLS=5 KINESWEEP_AWAY_S=60 $(BIN)/pytest tests/cluster/test_kills.py tests/cluster/test_tracking_sweep.py -v
+soak: $(STAMP)  ## drivers, workers, slots, nodes of whole sweeps killed five times each; MLflow away for a minute
+	KINESWEEP_KILLS=5 $(BIN)/pytest tests/cluster/test_kills.py tests/cluster/test_pool.py -k kill -v
+	KINESWEEP_AWAY_S=60 $(BIN)/pytest tests/cluster/test_tracking_sweep.py -v
 
 proofs: $(STAMP)  ## rankings of 2,000 simulated finals, whose short form every change passes
 	$(BIN)/pytest tests -m proof -n $(CORES) -v -rP
