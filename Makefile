@@ -6,8 +6,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 CORES  ?= $(shell nproc)
-# Tests of MLflow's server, which run side by side; two Rays on one machine would disturb each other.
-WITHOUT_RAY := $(addprefix tests/cluster/test_tracking,.py _load.py _server.py)
+# Tests of a cluster are mostly waiting, and need two cores each when they are not.
+LANES  := $(shell echo $$(( $(CORES) < 4 ? 1 : $(CORES) / 2 )))
 export OMP_NUM_THREADS := 1
 export RAY_DATA_DISABLE_PROGRESS_BARS := 1
 
@@ -41,10 +41,10 @@ test: $(STAMP)  ## what a change must pass: unit, conformance, and the core of c
 	$(BIN)/pytest tests/unit tests/conformance -m 'not slow and not proof' -n $(CORES) -q
 	$(BIN)/pytest tests/golden tests/cluster tests/real -m 'not slow and not proof' -q
 
-test-all: check  ## everything, as CI runs it
-	$(BIN)/pytest tests/unit -m slow -n $(CORES) --dist worksteal -q --durations=8
-	$(BIN)/pytest tests/conformance tests/golden tests/real $(WITHOUT_RAY) -n $(CORES) --dist loadfile -q --durations=8
-	$(BIN)/pytest tests/cluster $(addprefix --ignore=,$(WITHOUT_RAY)) --instafail -q --durations=12
+test-all: lint  ## everything but proofs, as CI runs it
+	$(BIN)/pytest tests/unit -m 'not proof' -n $(CORES) --dist worksteal -q --durations=8
+	$(BIN)/pytest tests/conformance tests/golden tests/real -m 'not proof' -n $(CORES) --dist loadfile -q --durations=8
+	$(BIN)/pytest tests/cluster -m 'not proof' -n $(LANES) --dist loadfile --instafail -q --durations=20
 	$(BIN)/pytest tests/browser -q
 
 ui: $(STAMP)  ## start MLflow if it does not run, print links to all sweeps
@@ -60,8 +60,9 @@ soak: $(STAMP)  ## drivers, workers, slots, nodes of whole sweeps killed five ti
 	KINESWEEP_KILLS=5 $(BIN)/pytest tests/cluster/test_kills.py tests/cluster/test_pool.py -k kill -v
 	KINESWEEP_AWAY_S=60 $(BIN)/pytest tests/cluster/test_tracking_sweep.py -v
 
-proofs: $(STAMP)  ## rankings of 2,000 simulated finals, whose short form every change passes
-	$(BIN)/pytest tests -m proof -n $(CORES) -v -rP
+proofs: $(STAMP)  ## what takes minutes and has a short form in test-all: simulations, learning, kills, costs
+	$(BIN)/pytest tests/unit -m proof -n $(CORES) -v -rP
+	$(BIN)/pytest tests/cluster -m proof -v -rP
 
 memory: $(STAMP)  ## memory of an hour of film, and over 10,000 short clips
 	KINESWEEP_MEMORY_CLIPS=10000 $(BIN)/pytest tests/unit/store/test_video_memory.py -v -rP
@@ -69,12 +70,13 @@ memory: $(STAMP)  ## memory of an hour of film, and over 10,000 short clips
 browser: $(STAMP)  ## the report and MLflow's pages in Chromium; pictures in build/screenshots
 	$(BIN)/pytest tests/browser -q
 
-check: $(STAMP)  ## format, lint, types, floors, unit
+lint: $(STAMP)  ## format, lint, types, floors
 	$(BIN)/ruff format --check platform tests jobs
 	$(BIN)/ruff check platform tests jobs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest tests/unit -m 'not slow and not proof' -n $(CORES) -q
+
+check: lint unit  ## the quick half of what a change must pass
 
 constraints:  ## renew constraints.txt from a fresh environment
 	rm -rf build/fresh && $(PYTHON) -m venv build/fresh

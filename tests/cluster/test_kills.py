@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,45 +113,12 @@ def wait_for_work(driver: subprocess.Popen[bytes], folder: Path) -> None:
         time.sleep(0.2)
 
 
-def disturb(
-    lab: Lab,
-    undisturbed: dict[str, Any],
-    folder: Path,
-    rng: random.Random,
-    kill: Callable[[], bool],
-) -> None:
-    """Kills something at random moments of a sweep, and of further ones if it is too short.
-
-    Args:
-        lab: what is swept.
-        undisturbed: the result that each must have.
-        folder: for the sweeps.
-        rng: of the moments.
-        kill: returns whether there was something to kill.
-    """
-    killed = 0
-    while killed < KILLS:
-        place = folder / f"after {killed}"
-        driver = lab.start(place)
-        while killed < KILLS and driver.poll() is None:
-            wait_for_work(driver, place)
-            time.sleep(rng.uniform(0.0, 2.0))
-            killed += driver.poll() is None and kill()
-        assert driver.wait(400) == 0
-        assert_like_undisturbed(place, json.loads((place / "result.json").read_text()), undisturbed)
-
-
-def test_workers_are_killed(lab: Lab, undisturbed: dict[str, Any], tmp_path: Path) -> None:
-    rng = random.Random("worker")
-
-    def kill() -> bool:
-        filters = [("class_name", "=", "RayTrainWorker"), ("state", "=", "ALIVE")]
-        alive = list_actors(filters=filters)
-        if alive:
-            os.kill(rng.choice(alive).pid, signal.SIGKILL)
-        return bool(alive)
-
-    disturb(lab, undisturbed, tmp_path, rng, kill)
+def kill_a_worker(rng: random.Random) -> bool:
+    """Returns whether there was one."""
+    alive = list_actors(filters=[("class_name", "=", "RayTrainWorker"), ("state", "=", "ALIVE")])
+    if alive:
+        os.kill(rng.choice(alive).pid, signal.SIGKILL)
+    return bool(alive)
 
 
 @pytest.fixture
@@ -192,24 +159,38 @@ class Node:
         self.process.kill()
         self.process.wait()
 
+    @property
+    def joined(self) -> bool:
+        """Whether the cluster knows it."""
+        import ray
 
-def test_a_node_is_killed(
-    lab: Lab, undisturbed: dict[str, Any], tmp_path: Path, node: Node
-) -> None:
-    """The second node; it comes back in between."""
-    import ray
-
-    def joined() -> bool:
-        assert node.process.poll() is None
+        assert self.process.poll() is None
         return len([n for n in ray.nodes() if n["Alive"]]) == 2
 
-    def kill() -> bool:
-        if not joined():
+    def kill_and_start(self) -> bool:
+        """Returns whether it was there to be killed."""
+        if not self.joined:
             return False
-        node.kill()
-        node.start()
+        self.kill()
+        self.start()
         return True
 
-    while not joined():
+
+def test_workers_and_a_node_are_killed(
+    lab: Lab, undisturbed: dict[str, Any], tmp_path: Path, node: Node
+) -> None:
+    """At random moments of a sweep, and of further ones if it is too short; the node comes back."""
+    rng = random.Random("worker")
+    kills = [lambda: kill_a_worker(rng), node.kill_and_start] * KILLS
+    while not node.joined:
         time.sleep(0.2)
-    disturb(lab, undisturbed, tmp_path, random.Random("node"), kill)
+    while kills:
+        place = tmp_path / f"{len(kills)} left"
+        driver = lab.start(place)
+        while kills and driver.poll() is None:
+            wait_for_work(driver, place)
+            time.sleep(rng.uniform(0.0, 2.0))
+            if driver.poll() is None and kills[0]():
+                del kills[0]
+        assert driver.wait(400) == 0
+        assert_like_undisturbed(place, json.loads((place / "result.json").read_text()), undisturbed)

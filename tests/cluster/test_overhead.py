@@ -1,4 +1,7 @@
-"""What our runner costs beside the trials, and that it does not cost more as they become many."""
+"""What our runner costs beside the trials, and that it does not cost more as they become many.
+
+Its short form is `tests/unit/sweeps/test_cost.py`, without Ray and without a clock on the wall.
+"""
 
 import os
 import time
@@ -16,8 +19,10 @@ from kinesweep.sweeps.journal import Journal
 from kinesweep.sweeps.runner import tune_agenda
 from spaces import load, search
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster")]
+pytestmark = [pytest.mark.proof, pytest.mark.usefixtures("cluster")]
 TRIALS, OBJECTIVE_S, SLOTS = 500, 0.05, 2
+HEARD_S = 5.0
+"""In which the driver hears that a slot is there."""
 
 
 class Short(tune.Trainable):  # type: ignore[misc]
@@ -32,13 +37,15 @@ class Short(tune.Trainable):  # type: ignore[misc]
         """See `tune.Trainable`."""
         self._folder = folder
         (folder / str(os.getpid())).touch()
+        self._first = True
 
     def step(self) -> dict[str, Any]:
         """All of it."""
         until = time.monotonic() + 120
         while len(list(self._folder.iterdir())) < SLOTS and time.monotonic() < until:
             time.sleep(OBJECTIVE_S)
-        time.sleep(OBJECTIVE_S)
+        time.sleep(HEARD_S if self._first else OBJECTIVE_S)
+        self._first = False
         return {"ended": "result", "finished": True, "reason": "", "score/bleu": 1.0, "done": True}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -64,18 +71,11 @@ class Watched:
 
 @pytest.mark.parametrize("kind", ["tpe", "random"])
 def test_500_trials(tmp_path: Path, kind: str) -> None:
-    """What grows grows each time; other load that comes meanwhile does not."""
-    for number in range(3):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        spent, memory = first_and_last(folder, kind)
-        print(
-            f"{kind}: {spent[0]:.4f} s a trial, then {spent[1]:.4f}; {memory[0]} B, {memory[1]} B"
-        )
-        assert memory[1] <= 1.2 * memory[0]
-        if spent[1] <= 1.2 * spent[0]:
-            return
-    raise AssertionError("the last hundred trials took longer than the first, three times over")
+    """A single measurement; other load of the machine is in it."""
+    spent, memory = first_and_last(tmp_path, kind)
+    print(f"{kind}: {spent[0]:.4f} s a trial, then {spent[1]:.4f}; {memory[0]} B, {memory[1]} B")
+    assert memory[1] <= 1.2 * memory[0]
+    assert spent[1] <= 1.2 * spent[0]
 
 
 def first_and_last(folder: Path, kind: str) -> tuple[list[float], list[float]]:

@@ -28,8 +28,7 @@ from sweeping import Lab, assert_trained_once, make_lab, times
 
 pytestmark = pytest.mark.usefixtures("cluster")
 KILLS = int(os.environ.get("KINESWEEP_KILLS", "2"))
-"""`make soak` asks for five."""
-TRIALS = 2 + 2 * KILLS
+"""Of each kind, where kinds have sweeps of their own; `make soak` asks for five."""
 TARGETS = {
     "trial": "with_resources.<locals>.ResourceTrainable",
     "worker": "RayTrainWorker",
@@ -85,28 +84,49 @@ def held() -> list[str]:
     return found
 
 
-def test_pruned_trials_leave_nothing(lab: Lab, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def pruned(
+    lab: Lab, tmp_path_factory: pytest.TempPathFactory, cluster: None
+) -> tuple[Path, Journal]:
+    """A search in two slots of one worker, most of whose trials were pruned."""
+    folder = tmp_path_factory.mktemp("pruned")
     scheduler = {"kind": "asha", "grace_evaluations": 1, "reduction": 4}
     made = {"search": {"kind": "random", "trials": 24}, "scheduler": scheduler}
-    journal = search(lab, tmp_path, **made)
+    return folder, search(lab, folder, **made)
+
+
+def test_pruned_trials_leave_nothing(pruned: tuple[Path, Journal]) -> None:
+    folder, journal = pruned
     states = [trial.state for trial in journal.trials]
     assert states.count("pruned") >= 12
     assert set(states) == {"pruned", "finished"}
     assert held() == []
-    said = [rows[-1]["finish"] for rows in times(tmp_path).values()]
+    said = [rows[-1]["finish"] for rows in times(folder).values()]
     assert said.count("pruned") == states.count("pruned")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_used_worker_is_as_good_as_new(lab: Lab, tmp_path: Path, workers: int) -> None:
-    """After five others, some of them pruned, a run has the bits of one in new processes."""
+def test_a_used_worker_is_as_good_as_new(
+    lab: Lab, pruned: tuple[Path, Journal], tmp_path: Path
+) -> None:
+    assert_as_good_as_new(lab, *pruned, tmp_path / "fresh")
+
+
+@pytest.mark.slow
+def test_two_used_workers_are_as_good_as_new(lab: Lab, tmp_path: Path) -> None:
     scheduler = {"kind": "median", "grace_evaluations": 1}
-    made = {"search": {"kind": "random", "trials": 16}, "scheduler": scheduler}
-    journal = search(lab, tmp_path / "warm", workers, **made)
+    made = {"search": {"kind": "random", "trials": 10}, "scheduler": scheduler}
+    journal = search(lab, tmp_path / "warm", 2, **made)
+    assert_as_good_as_new(lab, tmp_path / "warm", journal, tmp_path / "fresh", workers=2)
+
+
+def assert_as_good_as_new(
+    lab: Lab, sweep: Path, journal: Journal, folder: Path, workers: int = 1
+) -> None:
+    """After five others, some of them pruned, a run has the bits of one in new processes."""
     trial = [trial for trial in journal.trials if trial.state == "finished"][-1]
-    job = job_of(lab, tmp_path / "warm", trial)
-    notes = times(tmp_path / "warm")
+    job = job_of(lab, sweep, trial)
+    notes = times(sweep)
     mine = notes[job.folder.name][0]
     before = [rows for rows in notes.values() if rows[0]["pid"] == mine["pid"]]
     before = [rows for rows in before if rows[0]["time"] < mine["time"]]
@@ -116,9 +136,8 @@ def test_a_used_worker_is_as_good_as_new(lab: Lab, tmp_path: Path, workers: int)
     recipe = job.recipe.model_copy(
         update={"resources": job.recipe.resources.model_copy(update={"workers": workers})}
     )
-    spec = RunSpec(recipe, lab.store.folder, tmp_path / "fresh", full_decoding=False)
-    fresh = train_on_ray(spec)
-    warm = result_of(lab, tmp_path / "warm", trial)
+    fresh = train_on_ray(RunSpec(recipe, lab.store.folder, folder, full_decoding=False))
+    warm = result_of(lab, sweep, trial)
     assert warm.weights_sha256 == fresh.weights_sha256 != ""
     assert warm.scores == fresh.scores
 
@@ -156,21 +175,30 @@ def starts(notes: dict[str, list[dict[str, Any]]]) -> list[float]:
 
 
 @pytest.mark.slow
+def test_kills_of_each_kind(tmp_path: Path) -> None:
+    assert_survived(tmp_path, list(TARGETS))
+
+
+@pytest.mark.proof
 @pytest.mark.parametrize("target", TARGETS)
-def test_kills(lab: Lab, tmp_path: Path, target: str) -> None:
+def test_kills(tmp_path: Path, target: str) -> None:
+    assert_survived(tmp_path, [target] * KILLS)
+
+
+def assert_survived(tmp_path: Path, targets: list[str]) -> None:
     """At random moments: each run is trained once, and ends as if nothing had happened."""
     journal_folder = tmp_path / "sweep"
     slow = make_lab(tmp_path, training={"max_steps": 300, "eval_steps": 20})
-    over = threading.Event()
-    killed: list[int] = []
-    args = (TARGETS[target], journal_folder, random.Random(target), over, killed)
+    trials = 2 + 2 * len(targets)
+    over, left = threading.Event(), [TARGETS[target] for target in targets]
+    args = (left, journal_folder, random.Random("".join(targets)), over)
     killer = threading.Thread(target=kill, args=args)
     killer.start()
-    journal = search(slow, journal_folder, search={"kind": "random", "trials": TRIALS})
+    journal = search(slow, journal_folder, search={"kind": "random", "trials": trials})
     over.set()
     killer.join()
-    assert len(killed) == KILLS
-    assert [trial.state for trial in journal.trials] == ["finished"] * TRIALS
+    assert left == []
+    assert [trial.state for trial in journal.trials] == ["finished"] * trials
     for trial in journal.trials:
         job = job_of(slow, journal_folder, trial)
         spec = RunSpec(job.recipe, job.store, tmp_path / "alone" / str(trial.number))
@@ -181,25 +209,26 @@ def test_kills(lab: Lab, tmp_path: Path, target: str) -> None:
     assert held() == []
 
 
-def kill(
-    name: str, folder: Path, rng: random.Random, over: threading.Event, killed: list[int]
-) -> None:
-    """Kills actors of a class: the first while all is starting, the others between steps."""
+def kill(left: list[str], folder: Path, rng: random.Random, over: threading.Event) -> None:
+    """Kills an actor of each class: the first while all is starting, the others between steps."""
     noted = -1
-    while len(killed) < KILLS and not over.wait(rng.uniform(0.0, 4.0)):
+    while left and not over.wait(rng.uniform(0.0, 4.0)):
         if sum(map(len, times(folder).values())) <= noted:
             continue
         noted = sum(map(len, times(folder).values()))
-        actors = list_actors(filters=[("class_name", "=", name), ("state", "=", "ALIVE")])
+        actors = list_actors(filters=[("class_name", "=", left[0]), ("state", "=", "ALIVE")])
         if actors:
             os.kill(rng.choice(actors).pid, signal.SIGKILL)
-            killed.append(1)
+            del left[0]
 
 
-@pytest.mark.slow
-def test_memory_stays(lab: Lab, tmp_path: Path) -> None:
-    """Of a worker, after 50 further runs."""
-    made = {"search": {"kind": "random", "trials": 110}}
+@pytest.mark.parametrize(
+    "runs",
+    [pytest.param(15, marks=pytest.mark.slow), pytest.param(50, marks=pytest.mark.proof)],
+)
+def test_memory_stays(tmp_path: Path, runs: int) -> None:
+    """Of a worker, after so many further runs."""
+    made = {"search": {"kind": "random", "trials": 2 * runs + 10}}
     short = make_lab(tmp_path, training={"max_steps": 4, "eval_steps": 4})
     search(short, tmp_path / "sweep", **made)
     ends = sorted(
@@ -208,5 +237,5 @@ def test_memory_stays(lab: Lab, tmp_path: Path) -> None:
     )
     for _, group in itertools.groupby(ends, lambda end: end[0]):
         grown = [size for _, _, size in group]
-        assert len(grown) >= 50
-        assert max(grown[50:]) <= 1.10 * max(grown[:5])
+        assert len(grown) >= runs
+        assert max(grown[5:]) <= 1.10 * max(grown[:5])

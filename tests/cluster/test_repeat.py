@@ -11,7 +11,8 @@ from kinesweep.training.repeats import compare_runs
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster")]
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+# Two workers in short: `test_train.py` new ones, `test_pool.py` those that others used before.
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.proof)])
 def test_three_runs_are_one(tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KINESWEEP_HOME", str(tmp_path / "home"))
     recipe = tiny_recipe(tiny_corpus(tmp_path), tmp_path / "stores", resources={"workers": workers})

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -98,7 +99,7 @@ def test_more_trials_later(home: Path) -> None:
     assert (state["state"], state["of"]) == ("finished", 3)
 
 
-@pytest.mark.slow
+@pytest.mark.proof  # `test_search.py` and `test_finals.py` are the short form, without Ray
 def test_a_sweep_that_its_budget_stops_ends_with_a_bundle(home: Path) -> None:
     changes = ["search.trials=400", "budget.hours=0.025", "scheduler.kind=none"]
     done = kinesweep(home, "submit", "space.yaml", "--name", "cut", *changes)
@@ -173,19 +174,17 @@ def check_tracking(home: Path) -> None:
     assert all(run.info.status in {"FINISHED", "KILLED"} for run in runs)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (("space.yaml",), "--resume"),
-        (("space.yaml", "--name", "other", "search.trails=3"), "did you mean `trials`?"),
-        (("space.yaml", "--name", "other", "resources.cpus=99"), "one run needs 1 × (99 CPU)"),
-        (("nowhere.yaml",), "cannot be read"),
-    ],
-)
-def test_a_bad_job_ends_with_its_own_code(
-    home: Path, arguments: tuple[str, ...], said: str
-) -> None:
-    done = kinesweep(home, "submit", *arguments)
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
+def test_bad_jobs_end_with_their_own_code(home: Path) -> None:
+    """All at once."""
+    said = {
+        ("space.yaml",): "--resume",
+        ("space.yaml", "--name", "other", "search.trails=3"): "did you mean `trials`?",
+        ("space.yaml", "--name", "other", "resources.cpus=99"): "one run needs 1 × (99 CPU)",
+        ("nowhere.yaml",): "cannot be read",
+    }
+    with ThreadPoolExecutor(len(said)) as side_by_side:
+        ends = list(side_by_side.map(lambda words: kinesweep(home, "submit", *words), said))
+    for done, wanted in zip(ends, said.values(), strict=True):
+        assert done.returncode == 2
+        assert wanted in done.stderr
+        assert "Traceback" not in done.stderr

@@ -26,7 +26,7 @@ from kinesweep.training.run import train_run
 from needs import need
 
 pytestmark = pytest.mark.slow
-WRITERS, STEPS, METRICS = 16, 500, 20
+STEPS, METRICS = 500, 20
 WRITER = textwrap.dedent(
     """
     import sys
@@ -79,19 +79,20 @@ def _wait_for(port: int) -> None:
     raise AssertionError("PostgreSQL did not start")
 
 
+@pytest.mark.parametrize("writers", [4, pytest.param(16, marks=pytest.mark.proof)])
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
-def test_16_writers_lose_nothing(
-    database: str, tmp_path: Path, request: pytest.FixtureRequest
+def test_writers_lose_nothing(
+    database: str, writers: int, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """Every point of every metric of every writer, once."""
     store = request.getfixturevalue("postgres") if database == "postgres" else None
     uri = server.start_server(tmp_path, backend_store=store).address
     try:
         began = time.monotonic()
-        writers = [_writer(uri, tmp_path, number) for number in range(WRITERS)]
-        assert [writer.wait(600) for writer in writers] == [0] * WRITERS
-        print(f"{database}: {WRITERS * STEPS * METRICS} points in {time.monotonic() - began:.0f} s")
-        _check(uri)
+        running = [_writer(uri, tmp_path, number) for number in range(writers)]
+        assert [writer.wait(600) for writer in running] == [0] * writers
+        print(f"{database}: {writers * STEPS * METRICS} points in {time.monotonic() - began:.0f} s")
+        _check(uri, writers)
     finally:
         server.stop_server(tmp_path)
 
@@ -102,11 +103,11 @@ def _writer(uri: str, folder: Path, number: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen([*command, f"w{number}", str(STEPS), str(METRICS)], env=env)
 
 
-def _check(uri: str) -> None:
+def _check(uri: str, writers: int) -> None:
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("load").experiment_id
     runs = [run for run in client.search_runs([experiment]) if run.data.metrics]
-    assert len(runs) == WRITERS
+    assert len(runs) == writers
     asked = [(run.info.run_id, n) for run in runs for n in range(METRICS)]
 
     def points(item: tuple[str, int]) -> list[tuple[int, float]]:

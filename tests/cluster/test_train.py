@@ -106,7 +106,7 @@ def kill_and_go_on(recipe: Recipe, store: Store, folder: Path, kills: int, seed:
     return hits
 
 
-@pytest.mark.parametrize(("kills", "seed"), [(3, 0), pytest.param(10, 1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("kills", "seed"), [(3, 0), pytest.param(10, 1, marks=pytest.mark.proof)])
 def test_killed_and_resumed_is_uninterrupted(
     corpus: Path, store: Store, tmp_path: Path, kills: int, seed: int
 ) -> None:

@@ -1,7 +1,8 @@
 """A language model that knows the corpus's words stays, and learns to see: projector and adapters.
 
 A tiny Llama first reads glosses and sentences, as text; then it stays as it is, and a linear
-projector and adapters of rank 32 learn to put poses in the place of glosses.
+projector and adapters of rank 32 learn to put poses in the place of glosses. Its short forms are
+`test_over_base.py`, which trains the same parts, and `test_context_helps.py`, which learns.
 """
 
 import time
@@ -84,7 +85,7 @@ def recipe_of(corpus: Path, llama: Path) -> Recipe:
     return validate(Recipe, plain, "frozen")
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_frozen_llama_learns_to_see(tmp_path: Path) -> None:
     started = time.perf_counter()
     corpus = tmp_path / "corpus"
