@@ -45,7 +45,7 @@ class Lab:
 
     def finish(self, folder: Path) -> dict[str, Any]:
         """Goes on to the end. Returns the result."""
-        assert self.start(folder).wait(400) == 0
+        assert self.start(folder).wait(800) == 0
         return dict(json.loads((folder / "result.json").read_text()))
 
 
@@ -192,5 +192,5 @@ def test_workers_and_a_node_are_killed(
             time.sleep(rng.uniform(0.0, 2.0))
             if driver.poll() is None and kills[0]():
                 del kills[0]
-        assert driver.wait(400) == 0
+        assert driver.wait(800) == 0
         assert_like_undisturbed(place, json.loads((place / "result.json").read_text()), undisturbed)

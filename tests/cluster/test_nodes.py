@@ -84,7 +84,7 @@ def test_a_sweep_uses_both(two_nodes: dict[str, str], tmp_path: Path) -> None:
     space.write_text(made.space(**plan).model_dump_json(by_alias=True))
     space.with_suffix(".store").write_text(json.dumps(str(made.store.folder)))
     command = [sys.executable, "-m", "sweeping", *map(str, (tmp_path / "sweep", recipe, space))]
-    done = subprocess.run(command, env=two_nodes, capture_output=True, text=True, timeout=400)
+    done = subprocess.run(command, env=two_nodes, capture_output=True, text=True, timeout=800)
     assert done.returncode == 0, done.stderr[-3000:]
     runs = times(tmp_path / "sweep")
     assert len(runs) == 6 + 4

@@ -21,31 +21,23 @@ from spaces import load, search
 
 pytestmark = [pytest.mark.proof, pytest.mark.usefixtures("cluster")]
 TRIALS, OBJECTIVE_S, SLOTS = 500, 0.05, 2
-HEARD_S = 5.0
-"""In which the driver hears that a slot is there."""
+ALL = "all started"
 
 
 class Short(tune.Trainable):  # type: ignore[misc]
-    """An objective of 50 ms, once all slots are there.
-
-    A trial that ends while another slot still starts takes that slot away: Tune gives its actor to
-    the trial that waits and asks for a new one, which the next trial takes away again. Runs of
-    minutes do not see it; here up to 400 processes would wait to be started and slow down all else.
-    """
+    """An objective of 50 ms, once all slots are there; see `kinesweep.sweeps.gate`."""
 
     def setup(self, config: dict[str, Any], folder: Path) -> None:
         """See `tune.Trainable`."""
         self._folder = folder
         (folder / str(os.getpid())).touch()
-        self._first = True
 
     def step(self) -> dict[str, Any]:
         """All of it."""
         until = time.monotonic() + 120
-        while len(list(self._folder.iterdir())) < SLOTS and time.monotonic() < until:
+        while not (self._folder / ALL).exists() and time.monotonic() < until:
             time.sleep(OBJECTIVE_S)
-        time.sleep(HEARD_S if self._first else OBJECTIVE_S)
-        self._first = False
+        time.sleep(OBJECTIVE_S)
         return {"ended": "result", "finished": True, "reason": "", "score/bleu": 1.0, "done": True}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -87,8 +79,8 @@ def first_and_last(folder: Path, kind: str) -> tuple[list[float], list[float]]:
     watched = Watched(search(space, recipe, journal))
     (folder / "slots").mkdir()
     trial = tune.with_parameters(Short, folder=folder / "slots")
-    tune_agenda(watched, trial, SLOTS, folder / "tune")
-    assert len(list((folder / "slots").iterdir())) == SLOTS
+    tune_agenda(watched, trial, SLOTS, folder / "tune", (folder / "slots" / ALL).touch)
+    assert len(list((folder / "slots").iterdir())) == SLOTS + 1
     assert [trial.state for trial in journal.trials] == ["finished"] * TRIALS
     first, last = watched.ends[2:102], watched.ends[-100:]
     # Of two slots' ends each other one; the lower quartile, since other load only makes it slower.

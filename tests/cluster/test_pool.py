@@ -65,6 +65,11 @@ def result_of(lab: Lab, folder: Path, trial: Trial) -> RunResult:
     return result
 
 
+def registered(name: str) -> int:
+    """Actors of a class that were ever asked for."""
+    return len(list_actors(filters=[("class_name", "=", name)], limit=10_000))
+
+
 def alive(name: str) -> int:
     """Actors of a class."""
     return len(list_actors(filters=[("class_name", "=", name), ("state", "=", "ALIVE")]))
@@ -91,8 +96,11 @@ def pruned(
     """A search in two slots of one worker, most of whose trials were pruned."""
     folder = tmp_path_factory.mktemp("pruned")
     scheduler = {"kind": "asha", "grace_evaluations": 1, "reduction": 4}
-    made = {"search": {"kind": "random", "trials": 24}, "scheduler": scheduler}
-    return folder, search(lab, folder, **made)
+    made = {"search": {"kind": "random", "trials": 40}, "scheduler": scheduler}
+    before = registered(TARGETS["trial"])
+    journal = search(lab, folder, **made)
+    assert registered(TARGETS["trial"]) - before == 2, "trials took actors away from each other"
+    return folder, journal
 
 
 def test_pruned_trials_leave_nothing(pruned: tuple[Path, Journal]) -> None:

@@ -29,7 +29,7 @@ SPACE = {
 }
 
 
-def kinesweep(home: Path, *arguments: str, timeout: int = 400) -> subprocess.CompletedProcess[str]:
+def kinesweep(home: Path, *arguments: str, timeout: int = 800) -> subprocess.CompletedProcess[str]:
     env = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "MLFLOW_"))}
     env |= {"KINESWEEP_HOME": str(home), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "kinesweep", *arguments]

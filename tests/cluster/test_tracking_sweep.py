@@ -60,7 +60,7 @@ def test_the_server_is_away_in_the_middle(tmp_path: Path) -> None:
         os.killpg(service.pid, signal.SIGKILL)
         time.sleep(AWAY_S)
         assert server.start_server(tmp_path).address == service.address
-        _, said = sweep.communicate(timeout=500)
+        _, said = sweep.communicate(timeout=800)
         assert sweep.returncode == 0, said[-3000:]
         _assert_all_there_once(service.address, tmp_path / "sweeps/space/runs")
     finally:

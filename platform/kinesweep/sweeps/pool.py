@@ -25,6 +25,7 @@ from ray.util.placement_group import PlacementGroup, PlacementGroupID, remove_pl
 
 from kinesweep.core.errors import ResourceError
 from kinesweep.core.recipe.training import ResourcesConfig
+from kinesweep.sweeps.gate import Gate
 from kinesweep.sweeps.lease import LEASE_S, Desk, Outcome
 from kinesweep.sweeps.serve import first_line, serve_runs
 from kinesweep.training.distributed import Task, worker_group
@@ -61,6 +62,10 @@ class Pool:
         ]
         self.size = size
         self.client = Client(tuple(self._slots))
+
+    def gate(self) -> Gate:
+        """A gate that is not open yet."""
+        return Gate(tuple(self._slots), uuid.uuid4().hex)
 
     def close(self, timeout_s: float = 20.0) -> None:
         """Lets the workers leave, and ends who does not."""
@@ -140,6 +145,7 @@ class _Slot:
         self._desk = Desk(self._resources.workers)
         self._me = ray.get_runtime_context().current_actor
         self._broken = ""
+        self._open_gates: set[str] = set()
         self._closing = threading.Event()
         self._keeper = threading.Thread(target=self._keep_group, daemon=True)
         self._keeper.start()
@@ -170,6 +176,12 @@ class _Slot:
 
     def fail(self, token: str, reason: str) -> None:
         self._desk.fail(token, reason)
+
+    def open_gate(self, name: str) -> None:
+        self._open_gates.add(name)
+
+    def is_gate_open(self, name: str) -> bool:
+        return name in self._open_gates
 
     def close(self) -> None:
         self._closing.set()

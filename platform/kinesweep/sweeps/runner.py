@@ -109,11 +109,18 @@ class Runner:
         if self._pool is None:
             self._pool = Pool(self._resources, self.slots, self._scratch)
         make_task = _MakeTask(make_job)
-        trial = tune.with_parameters(WarmTrial, make_task=make_task, client=self._pool.client)
-        tune_agenda(agenda, trial, self._pool.size, self._scratch)
+        gate, client = self._pool.gate(), self._pool.client
+        trial = tune.with_parameters(WarmTrial, make_task=make_task, client=client, gate=gate)
+        tune_agenda(agenda, trial, self._pool.size, self._scratch, gate.open)
 
 
-def tune_agenda(agenda: Agenda, trial: Any, size: int, scratch: Path) -> None:
+def tune_agenda(
+    agenda: Agenda,
+    trial: Any,
+    size: int,
+    scratch: Path,
+    all_started: Callable[[], None] = lambda: None,
+) -> None:
     """Runs an agenda with a trainable.
 
     Args:
@@ -121,6 +128,7 @@ def tune_agenda(agenda: Agenda, trial: Any, size: int, scratch: Path) -> None:
         trial: a `tune.Trainable`, whose configuration is a proposal.
         size: trials at a time.
         scratch: for Tune's own files.
+        all_started: called once the trials that were begun with have their actors.
     """
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     # Its own handler ends the search as if all had been tried, and finals would follow.
@@ -131,7 +139,7 @@ def tune_agenda(agenda: Agenda, trial: Any, size: int, scratch: Path) -> None:
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     # It misses, trial by trial, the result files that we turned off; why a trial died we say.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    ends = _Ends(agenda)
+    ends = _Ends(agenda, all_started)
     tuner = tune.Tuner(
         tune.with_resources(trial, {"cpu": 0, "memory": 1}),
         tune_config=tune.TuneConfig(
@@ -145,6 +153,7 @@ def tune_agenda(agenda: Agenda, trial: Any, size: int, scratch: Path) -> None:
             storage_path=str(scratch),
             verbose=0,
             log_to_file=False,
+            callbacks=[_Starts(ends)],
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
@@ -167,8 +176,10 @@ class _MakeTask:
 class _Ends:
     """Agenda and trials of Tune: who is who, and since when."""
 
-    def __init__(self, agenda: Agenda) -> None:
+    def __init__(self, agenda: Agenda, all_started: Callable[[], None]) -> None:
         self.agenda = agenda
+        self._all_started: Callable[[], None] | None = all_started
+        self._starting: set[str] = set()
         self.keys: dict[str, str] = {}
         self.errors: dict[str, str] = {}
         self._interrupted = False
@@ -207,8 +218,17 @@ class _Ends:
     def start(self, trial_id: str, proposal: Proposal) -> None:
         self.keys[trial_id] = proposal.key
         self._began[trial_id] = time.monotonic()
+        self._starting.add(trial_id)
+
+    def started(self, trial_id: str) -> None:
+        """Its actor is there, or will never be."""
+        self._starting.discard(trial_id)
+        if not self._starting and self._all_started is not None:
+            self._all_started()
+            self._all_started = None
 
     def end(self, trial_id: str, end: End) -> None:
+        self.started(trial_id)
         seconds = time.monotonic() - self._began.pop(trial_id)
         ended = End(end.state, end.scores, end.reason, round(seconds, 3))
         self.agenda.end(self.keys.pop(trial_id), ended)
@@ -238,6 +258,17 @@ class _Searcher(Searcher):
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
         """Nothing: the journal holds all there is to go on from."""
+
+
+class _Starts(tune.Callback):
+    """Tells who has an actor."""
+
+    def __init__(self, ends: _Ends) -> None:
+        self._ends = ends
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """See `tune.Callback`."""
+        self._ends.started(trial.trial_id)
 
 
 class _Scheduler(FIFOScheduler):

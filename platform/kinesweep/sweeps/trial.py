@@ -7,6 +7,7 @@ from typing import Any
 from ray import tune
 
 from kinesweep.sweeps.agenda import End, Proposal
+from kinesweep.sweeps.gate import Gate
 from kinesweep.sweeps.lease import Outcome
 from kinesweep.sweeps.pool import Client, Lease
 from kinesweep.training.distributed import Task
@@ -18,14 +19,18 @@ _SCORE = "score/"
 class WarmTrial(tune.Trainable):
     """A trial that leases a warm slot at its first step; each step is an evaluation of its run.
 
-    Tune keeps the actor for the next trial, so nothing is started between two of them.
+    Tune keeps the actor for the next trial, so nothing is started between two of them; see `gate`.
     """
 
     def setup(
-        self, config: dict[str, Any], make_task: Callable[[Proposal], Task], client: Client
+        self,
+        config: dict[str, Any],
+        make_task: Callable[[Proposal], Task],
+        client: Client,
+        gate: Gate,
     ) -> None:
         """See `tune.Trainable`."""
-        self._make_task, self._client = make_task, client
+        self._make_task, self._client, self._gate = make_task, client, gate
         self._lease: Lease | None = None
 
     def step(self) -> dict[str, Any]:
@@ -33,6 +38,7 @@ class WarmTrial(tune.Trainable):
         if self._lease is None:
             self._lease = self._client.lease(self._make_task(Proposal(**self.config)))
         said = self._lease.next()
+        self._gate.wait()
         if not isinstance(said, Outcome):
             return said
         self._lease = None
