@@ -8,6 +8,8 @@ STAMP  := $(VENV)/.installed
 CORES  ?= $(shell nproc)
 # Tests of MLflow's server, which run side by side; two Rays on one machine would disturb each other.
 WITHOUT_RAY := $(addprefix tests/cluster/test_tracking,.py _load.py _server.py)
+SIDE_BY_SIDE := tests/unit tests/conformance tests/golden tests/real $(WITHOUT_RAY) -n $(CORES) --dist loadfile
+ONE_BY_ONE := tests/cluster $(addprefix --ignore=,$(WITHOUT_RAY)) --instafail
 export OMP_NUM_THREADS := 1
 export RAY_DATA_DISABLE_PROGRESS_BARS := 1
 
@@ -37,14 +39,13 @@ down: $(STAMP)  ## stop what `up` started
 unit: $(STAMP)  ## tests without Ray
 	$(BIN)/pytest tests/unit tests/conformance -m 'not slow and not proof' -n $(CORES) -q
 
-test: $(STAMP)  ## what a change must pass: unit, conformance, and the core of cluster, golden and real
-	$(BIN)/pytest tests/unit tests/conformance -m 'not slow and not proof' -n $(CORES) -q
-	$(BIN)/pytest tests/golden tests/cluster tests/real -m 'not slow and not proof' -q
+test: $(STAMP)  ## what a change must pass: all but slow tests
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m 'not slow and not proof' -q --durations=8
+	$(BIN)/pytest $(ONE_BY_ONE) -m 'not slow and not proof' -q --durations=8
 
-test-all: lint  ## everything but proofs, as CI runs it
-	$(BIN)/pytest tests/unit -m 'not proof' -n $(CORES) --dist worksteal -q --durations=8
-	$(BIN)/pytest tests/conformance tests/golden tests/real $(WITHOUT_RAY) -m 'not proof' -n $(CORES) --dist loadfile -q --durations=8
-	$(BIN)/pytest tests/cluster $(addprefix --ignore=,$(WITHOUT_RAY)) -m 'not proof' --instafail -q --durations=20
+test-all: lint test  ## everything but proofs, as CI runs it
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m 'slow and not proof' -q --durations=8
+	$(BIN)/pytest $(ONE_BY_ONE) -m 'slow and not proof' -q --durations=20
 	$(BIN)/pytest tests/browser -q
 
 ui: $(STAMP)  ## start MLflow if it does not run, print links to all sweeps

@@ -131,7 +131,10 @@ def test_two_used_workers_are_as_good_as_new(lab: Lab, tmp_path: Path) -> None:
 def assert_as_good_as_new(
     lab: Lab, sweep: Path, journal: Journal, folder: Path, workers: int = 1
 ) -> None:
-    """After five others, some of them pruned, a run has the bits of one in new processes."""
+    """After five others, some of them pruned, a run has the bits of one in new processes.
+
+    It begins within a tenth of the time that new processes take (`make bench` has both).
+    """
     trial = [trial for trial in journal.trials if trial.state == "finished"][-1]
     job = job_of(lab, sweep, trial)
     notes = times(sweep)
@@ -139,12 +142,15 @@ def assert_as_good_as_new(
     before = [rows for rows in notes.values() if rows[0]["pid"] == mine["pid"]]
     before = [rows for rows in before if rows[0]["time"] < mine["time"]]
     assert len(before) >= 5
-    assert median(starts(notes)) < 2.0  # stock: 20 s (`make bench`)
     assert any(rows[-1]["finish"] == "pruned" for rows in before)
     recipe = job.recipe.model_copy(
         update={"resources": job.recipe.resources.model_copy(update={"workers": workers})}
     )
+    began = time.monotonic()
     fresh = train_on_ray(RunSpec(recipe, lab.store.folder, folder, full_decoding=False))
+    cold_s = time.monotonic() - began - fresh.seconds
+    print(f"{median(starts(notes)):.2f} s to the next run, {cold_s:.1f} s in new processes")
+    assert median(starts(notes)) < cold_s / 10
     warm = result_of(lab, sweep, trial)
     assert warm.weights_sha256 == fresh.weights_sha256 != ""
     assert warm.scores == fresh.scores
