@@ -5,7 +5,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-CORES  ?= $(shell nproc)
+# `nproc` believes OMP_NUM_THREADS, which is one here.
+CORES  ?= $(shell env -u OMP_NUM_THREADS nproc)
 # Tests of MLflow's server, which run side by side; two Rays on one machine would disturb each other.
 WITHOUT_RAY := $(addprefix tests/cluster/test_tracking,.py _load.py _server.py)
 SIDE_BY_SIDE := tests/unit tests/conformance tests/golden tests/real $(WITHOUT_RAY) -n $(CORES) --dist loadfile
