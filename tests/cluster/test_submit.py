@@ -65,11 +65,17 @@ def runs(pid: int) -> bool:
         return False
 
 
-def test_a_sweep_as_a_job(home: Path) -> None:
+@pytest.fixture(scope="module")
+def said(home: Path) -> str:
+    """What the first sweep told; it stays for the tests after it, whichever are chosen."""
     done = kinesweep(home, "submit", "space.yaml")
     assert done.returncode == 0, done.stderr[-3000:]
-    for said in ("trial 0", "finals: 2 runs", "bundle verified", "MLflow  http://127.0.0.1"):
-        assert said in done.stderr
+    return done.stderr
+
+
+def test_a_sweep_as_a_job(home: Path, said: str) -> None:
+    for line in ("trial 0", "finals: 2 runs", "bundle verified", "MLflow  http://127.0.0.1"):
+        assert line in said
     result = json.loads((home / "sweeps/space/result.json").read_text())
     assert set(result["test"]) == {"1", "2"}
     assert len(result["ranking"][0]["scores"]) == 2
@@ -86,6 +92,7 @@ def test_a_sweep_as_a_job(home: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("said")
 def test_more_trials_later(home: Path) -> None:
     """`--extend` goes on with the search and settles everything anew; test is no longer unseen."""
     done = kinesweep(home, "submit", "space.yaml", "--extend", "1")
@@ -174,17 +181,19 @@ def check_tracking(home: Path) -> None:
     assert all(run.info.status in {"FINISHED", "KILLED"} for run in runs)
 
 
+@pytest.mark.usefixtures("said")
 def test_bad_jobs_end_with_their_own_code(home: Path) -> None:
     """All at once."""
-    said = {
+    wanted = {
         ("space.yaml",): "--resume",
         ("space.yaml", "--name", "other", "search.trails=3"): "did you mean `trials`?",
         ("space.yaml", "--name", "other", "resources.cpus=99"): "one run needs 1 × (99 CPU)",
+        ("space.yaml", "--name", "other", "--extend", "3"): "there is no sweep `other`",
         ("nowhere.yaml",): "cannot be read",
     }
-    with ThreadPoolExecutor(len(said)) as side_by_side:
-        ends = list(side_by_side.map(lambda words: kinesweep(home, "submit", *words), said))
-    for done, wanted in zip(ends, said.values(), strict=True):
+    with ThreadPoolExecutor(len(wanted)) as side_by_side:
+        ends = list(side_by_side.map(lambda words: kinesweep(home, "submit", *words), wanted))
+    for done, words in zip(ends, wanted.values(), strict=True):
         assert done.returncode == 2
-        assert wanted in done.stderr
+        assert words in done.stderr
         assert "Traceback" not in done.stderr

@@ -88,9 +88,15 @@ class Order:
 
 
 def run_space(order: Order, resume: bool = False, overwrite: bool = False) -> SweepDone:
-    """A sweep from a search space to a bundle."""
+    """A sweep from a search space to a bundle.
+
+    Raises:
+        InputError: there is nothing to extend, or something that nobody asked to go on with.
+    """
     space, recipe = load_space(order.path, order.overrides, order.base)
     home = state_home()
+    if order.extend and not (home / "sweeps" / order.name).exists():
+        raise InputError(f"there is no sweep `{order.name}` to extend; leave `--extend` out")
     folder = claim_sweep(home / "sweeps" / order.name, resume=resume, overwrite=overwrite)
     return run_in(folder, space, recipe, home / "exports" / order.name, order.extend)
 
