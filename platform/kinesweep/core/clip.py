@@ -26,6 +26,7 @@ class Clip:
         language: of the text, or empty.
         corpus: name of its corpus, where there are several.
         keywords: words that the clip is said to hold; not all corpora have them.
+        reference: what its motion is compared with, as its corpus names it, or empty.
         row: where the metadata stands, for messages: `train.tsv:12`.
     """
 
@@ -44,6 +45,7 @@ class Clip:
     row: str = ""
     corpus: str = ""
     keywords: tuple[str, ...] = ()
+    reference: str = ""
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,22 @@ class GivenFeatures:
     rate_hz: float
 
 
+@dataclass(frozen=True)
+class Motion:
+    """A clip's skeleton over time, and that which it is compared with.
+
+    Attributes:
+        pose: of the clip, one person.
+        reference: the motion as it should be, points as the pose's; None: there is none.
+    """
+
+    pose: PoseSequence
+    reference: PoseSequence | None = None
+
+
 GivenStreams = dict[str, GivenFeatures]
 """Stream → its features, where a corpus brings several; lengths and rates may differ."""
-Media = PoseSequence | Footage | GivenFeatures | GivenStreams
+Media = PoseSequence | Footage | GivenFeatures | GivenStreams | Motion
 """What a source reads of a clip; the feature step of the same recipe takes it."""
 
 
