@@ -14,7 +14,7 @@ ONE_BY_ONE := tests/cluster $(addprefix --ignore=,$(WITHOUT_RAY)) --instafail
 export OMP_NUM_THREADS := 1
 export RAY_DATA_DISABLE_PROGRESS_BARS := 1
 
-.PHONY: sweep bench throughput soak proofs memory unit test test-all browser check lint up down ui constraints clean help
+.PHONY: sweep bench throughput soak proofs four-bits memory unit test test-all browser check lint up down ui constraints clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -47,6 +47,7 @@ test: $(STAMP)  ## what a change must pass: all but slow tests
 test-all: lint test  ## everything but proofs, as CI runs it
 	$(BIN)/pytest $(SIDE_BY_SIDE) -m 'slow and not proof' -q --durations=8
 	$(BIN)/pytest $(ONE_BY_ONE) -m 'slow and not proof' -q --durations=20
+	$(MAKE) four-bits
 	$(BIN)/pytest tests/browser -q
 
 ui: $(STAMP)  ## start MLflow if it does not run, print links to all sweeps
@@ -66,6 +67,11 @@ proofs: $(STAMP)  ## what takes minutes and has a short form in test-all: simula
 	$(BIN)/pytest tests/unit -m proof -n $(CORES) -v -rP
 	$(BIN)/pytest tests/cluster -m proof -v -rP
 
+# In a folder of its own: where bitsandbytes is installed every process imports it, and says so on CPUs.
+four-bits: $(STAMP)  ## QLoRA: tiny on a CPU; on a GPU of a billion weights, and its peak memory
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt --upgrade --target build/qlora bitsandbytes
+	PYTHONPATH=build/qlora $(BIN)/pytest tests/unit/training/test_four_bits.py -q -rPs
+
 memory: $(STAMP)  ## memory of an hour of film, and over 10,000 short clips
 	KINESWEEP_MEMORY_CLIPS=10000 $(BIN)/pytest tests/unit/store/test_video_memory.py -v -rP
 
@@ -83,7 +89,7 @@ check: lint unit  ## the quick half of what a change must pass
 constraints:  ## renew constraints.txt from a fresh environment
 	rm -rf build/fresh && $(PYTHON) -m venv build/fresh
 	build/fresh/bin/pip install --quiet torch==2.13.0
-	build/fresh/bin/pip install --quiet torch==2.13.0 -e '.[dev]'
+	build/fresh/bin/pip install --quiet torch==2.13.0 -e '.[dev,qlora]'
 	{ grep '^#' constraints.txt; build/fresh/bin/pip freeze --exclude-editable | sed 's/+cpu//' \
 	  | grep -viE '^(pip|setuptools|wheel)='; } > build/constraints.txt
 	mv build/constraints.txt constraints.txt && rm -rf build/fresh

@@ -229,3 +229,9 @@ def test_streams_must_be_those_of_the_model(translator: Make, streams: dict[str,
 def test_forward_without_labels_says_so(translator: Make, batch: Batch) -> None:
     with pytest.raises(InputError, match="labels"):
         translator()(**batch.generation_inputs())
+
+
+def test_an_adapter_begins_as_its_matrix_alone(translator: Make) -> None:
+    encoder = translator("t5", encoder="adapter").encoders["pose"]
+    assert not encoder.up.weight.any() and not encoder.up.bias.any()
+    assert encoder.down.weight.any()

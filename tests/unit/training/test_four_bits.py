@@ -1,9 +1,10 @@
 """QLoRA: a base in 4 bits trains, is saved without them, and reads back the same.
 
 One body for both machines: a Llama of a billion random weights where CUDA is, which prints the line
-of LOG.md; a tiny one on any machine, where bitsandbytes then has to hold 4 bits on a CPU.
+of LOG.md; a tiny one on any machine with bitsandbytes, which then has to hold 4 bits on a CPU.
 """
 
+import importlib.util
 import logging
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,9 @@ BILLION = {
 }
 """Sizes of Llama 3.2 1B: 1.24 billion weights."""
 STEPS = 20
+NEEDS = pytest.mark.skipif(
+    importlib.util.find_spec("bitsandbytes") is None, reason="needs bitsandbytes (kinesweep[qlora])"
+)
 
 
 class Trained:
@@ -123,6 +127,7 @@ def check(trained: Trained, device: str) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.slow
+@NEEDS
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 def test_a_billion_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.cuda.reset_peak_memory_stats()
@@ -146,11 +151,13 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.mark.slow
+@NEEDS
 def test_a_tiny_one_on_a_cpu(tiny: Trained) -> None:
     check(tiny, "cpu")
 
 
 @pytest.mark.slow
+@NEEDS
 def test_where_there_are_no_4_bits_it_is_read_whole(
     tiny: Trained, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -31,6 +31,7 @@ class AdapterEncoder(FrameEncoder):
         self.up = nn.Linear(config.bottleneck, out)
         nn.init.zeros_(self.up.weight)
         nn.init.zeros_(self.up.bias)
+        vars(self.up)["_is_hf_initialized"] = True  # else Hugging Face draws it anew
         self.norm_out = nn.LayerNorm(out) if config.norm_out else nn.Identity()
 
     def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
