@@ -3,13 +3,16 @@
 One person's points come in, the stream `pose` goes out: float32 (T, J·C) with the names of its
 points, so that an encoder finds the bones. Bones are no stream of their own: they are one
 subtraction, and an encoder that wants them makes them. A point that was not found is 0; a root
-that was not found in a frame is where it was last. 163 clips of boxing take 40 ms with reading.
-Not for signing, where the shoulders are the better measure (`pose`).
+that was not found in a frame is where it was last. MediaPipe's world landmarks, the body once more
+but in metres about its hips, fit into no skeleton with the others and are left out. 163 clips of
+boxing take 40 ms, reading included. Not for signing, where the shoulders are the better measure
+(`pose`).
 
 Shapes: T frames, J points, C coordinates, D = J·C.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -17,12 +20,13 @@ from numpy.typing import NDArray
 
 from kinesweep.core.errors import ClipError
 from kinesweep.core.hashing import fingerprint
-from kinesweep.core.pose import PoseSequence
+from kinesweep.core.pose import PointLayout, PoseSequence
 from kinesweep.core.recipe.skeletons import SkeletonFeaturesConfig
 from kinesweep.core.skeleton import ROOT, Skeleton, skeleton_of
 from kinesweep.features.contract import Features
 from kinesweep.sources.contract import Motion
 
+_WORLD = "POSE_WORLD_LANDMARKS"
 CODE_VERSION = 1
 """Raised when the numbers of unchanged configurations change."""
 
@@ -54,7 +58,8 @@ class SkeletonFeatures:
 
     def shape(self, media: Motion) -> dict[str, tuple[int, int]]:
         """Frames that are kept, and coordinates of all points."""
-        frames, _, points, coordinates = media.pose.points_TPJC.shape
+        frames, _, _, coordinates = media.pose.points_TPJC.shape
+        points = _without_world(media.pose.layout)[1].num_points
         return {"pose": (-(-frames // self.config.stride), points * coordinates)}
 
     def _stream(self, pose: PoseSequence) -> Features:
@@ -63,10 +68,11 @@ class SkeletonFeatures:
         Raises:
             ClipError: see `compute`.
         """
-        x_TJC, found_TJ = pose.points_TPJC[:, 0].copy(), pose.confidence_TPJ[:, 0] > 0
+        kept, layout = _without_world(pose.layout)
+        x_TJC, found_TJ = pose.points_TPJC[:, 0, kept], pose.confidence_TPJ[:, 0, kept] > 0
         if not found_TJ.any():
             raise ClipError("no point of a person is found in any frame", "no_people")
-        skeleton = skeleton_of(pose.layout)
+        skeleton = skeleton_of(layout)
         if skeleton is None:
             held = ", ".join(f"{name} ({len(points)})" for name, points in pose.layout.components)
             text = f"the file's points are {held}: no skeleton of these is known"
@@ -77,7 +83,16 @@ class SkeletonFeatures:
             x_TJC /= _bone(x_TJC, found_TJ, skeleton)
         x_TJC[~found_TJ] = 0
         x_TD = x_TJC.reshape(len(x_TJC), -1)[:: self.config.stride]
-        return Features(x_TD, pose.fps / self.config.stride, pose.layout)
+        return Features(x_TD, pose.fps / self.config.stride, layout)
+
+
+@lru_cache(maxsize=64)
+def _without_world(layout: PointLayout) -> tuple[NDArray[np.intp], PointLayout]:
+    """Places of the points that a skeleton has, and their names."""
+    components = [part for part, points in layout.components for _ in points]
+    kept = [place for place, part in enumerate(components) if part != _WORLD]
+    rest = tuple(part for part in layout.components if part[0] != _WORLD)
+    return np.array(kept, np.intp), PointLayout(rest)
 
 
 def _root(
