@@ -73,7 +73,7 @@ class OrderScore:
         places = sorted({place for pair in pairs for place in pair})
         self._pairs = [(places.index(a), places.index(b)) for a, b in pairs]
         self._clips = [
-            np.asarray(store.features(records[place])[stream], np.float32) for place in places
+            np.array(store.features(records[place])[stream], np.float32) for place in places
         ]
         self._frames = mean_order(self._clips, self._pairs)
 
