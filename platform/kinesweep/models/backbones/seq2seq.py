@@ -3,10 +3,12 @@
 M2M-100, mBART, BART, T5 and their kin, from scratch or from a folder. Vectors enter through
 `inputs_embeds`, text leaves through the decoder; the encoder runs once a clip, however many beams.
 
-Shapes: B clips, N vectors, E width, L target tokens, V vocabulary, F forced tokens.
+Shapes: B clips, N vectors, E width, L target tokens, V vocabulary, F forced tokens,
+A layers, H heads.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -14,6 +16,7 @@ from transformers import PreTrainedModel
 from kinesweep.core.errors import InputError
 from kinesweep.core.recipe.model import ModelPart
 from kinesweep.models.backbones.family import SEQ2SEQ
+from kinesweep.models.backbones.looking import eager, stacked
 from kinesweep.models.backbones.made import Made
 from kinesweep.models.generation import Decoding, decode
 from kinesweep.models.objectives.cross_entropy import shifted_right
@@ -40,18 +43,19 @@ class Seq2Seq(Made):
         Raises:
             InputError: more vectors or labels than the backbone has positions for.
         """
-        self._check_length(model, x_BNE.shape[1], labels_BL.shape[1])
-        config = model.config
-        decoder_ids_BL = shifted_right(
-            labels_BL, config.decoder_start_token_id, config.pad_token_id
-        )
-        output = model(
-            inputs_embeds=x_BNE,
-            attention_mask=mask_BN.long(),
-            decoder_input_ids=decoder_ids_BL,
-            use_cache=False,
-        )
-        return output.logits
+        return self._taught(model, x_BNE, mask_BN, labels_BL).logits
+
+    def attention(
+        self, model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, labels_BL: Tensor
+    ) -> Tensor:
+        """What writes each label looks at: the decoder's cross-attention, (B, A, H, L, N).
+
+        Raises:
+            InputError: as `logits`; or the model shows no attention, or not to each vector.
+        """
+        with eager(model):
+            output = self._taught(model, x_BNE, mask_BN, labels_BL, output_attentions=True)
+        return stacked(model, output.cross_attentions, x_BNE.shape[1])
 
     def generate(
         self, model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, decoding: Decoding
@@ -63,6 +67,28 @@ class Seq2Seq(Made):
         """
         self._check_length(model, x_BNE.shape[1], decoding.max_new_tokens)
         return decode(model, x_BNE, mask_BN, decoding)
+
+    def _taught(
+        self,
+        model: PreTrainedModel,
+        x_BNE: Tensor,
+        mask_BN: Tensor,
+        labels_BL: Tensor,
+        **asked: bool,
+    ) -> Any:
+        """The model's output where it is given the labels before each label."""
+        self._check_length(model, x_BNE.shape[1], labels_BL.shape[1])
+        config = model.config
+        decoder_ids_BL = shifted_right(
+            labels_BL, config.decoder_start_token_id, config.pad_token_id
+        )
+        return model(
+            inputs_embeds=x_BNE,
+            attention_mask=mask_BN.long(),
+            decoder_input_ids=decoder_ids_BL,
+            use_cache=False,
+            **asked,
+        )
 
     def part(self, model: PreTrainedModel, name: ModelPart) -> nn.Module:
         """A part of the backbone that can be frozen."""
