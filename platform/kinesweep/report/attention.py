@@ -136,6 +136,7 @@ def _scene(scene: Scene, attention: Attention) -> dict[str, Any]:
         "stream": scene.stream,
         "rate": scene.rate_hz,
         "shape": [frames, points, coordinates],
+        "flat": scene.flat,
         "points": _base64(whole_TJC.astype("<i2")),
         "names": scene.names,
         "bones": scene.bones,

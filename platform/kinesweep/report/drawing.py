@@ -141,8 +141,7 @@ def _words(lines: tuple[Line, ...], width: int) -> Image.Image:
 def _views(scene: Scene, named: bool) -> list[View]:
     """A scene's panels: one of its plane, or front and side where there is depth."""
     found = []
-    depth_N = scene.points_TJC[scene.found_TJ][:, 2:]
-    for name, axis in _IN_SPACE if depth_N.any() else _IN_A_PLANE:
+    for name, axis in _IN_A_PLANE if scene.flat else _IN_SPACE:
         at = scene.points_TJC[scene.found_TJ][:, [axis, 1]]
         low_2, high_2 = _bounds(at) if len(at) else (np.zeros(2), np.ones(2))
         size_2 = np.maximum(high_2 - low_2, 1e-6)

@@ -30,6 +30,9 @@ _LOW = re.compile(r"hip|pelvis|knee|ankle|heel|toe|foot", re.IGNORECASE)
 _SHOULDER = re.compile(r"shoulder", re.IGNORECASE)
 """What heads are above where hips and legs are hidden."""
 
+_SHALLOW = 0.05
+"""Depth below this share of the height is none: a side view would be a line."""
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -52,6 +55,14 @@ class Scene:
     bones: tuple[tuple[int, int], ...]
     sides: tuple[int, ...]
     rate_hz: float
+
+    @property
+    def flat(self) -> bool:
+        """Whether there is a plane alone, or all but no depth."""
+        if self.points_TJC.shape[2] == 2 or not self.found_TJ.any():
+            return True
+        _, height, depth = np.ptp(self.points_TJC[self.found_TJ], axis=0).tolist()
+        return depth < _SHALLOW * height
 
     @property
     def seconds(self) -> float:
