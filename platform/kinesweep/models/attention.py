@@ -15,7 +15,7 @@ Shapes: B clips, A layers, H heads, L tokens, M places looked at, T frames, V jo
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -106,7 +106,8 @@ def _recorded(fusion: nn.Module) -> Iterator[list[list[Part]]]:
 def _places(model: Translator, batch: Batch, parts: list[Part], row: int) -> list[Places]:
     """Names of a row's vectors, as `Translator.joined` puts them together."""
     counted: list[tuple[Kind, str, int]] = [("prompt", "", int(batch.prompt_mask_BP[row].sum()))]
-    for (name, separates), (_, mask_BN) in zip(model.fusion.order, parts, strict=True):
+    fusion: Any = model.fusion
+    for (name, separates), (_, mask_BN) in zip(fusion.order, parts, strict=True):
         counted.append(("separator" if separates else "stream", name, int(mask_BN[row].sum())))
     counted.append(("after", "", int(batch.after_mask_BA[row].sum())))
     counted.append(("end", "", int(model.config.recipe_part().ends_input)))
@@ -116,7 +117,8 @@ def _places(model: Translator, batch: Batch, parts: list[Part], row: int) -> lis
         if kind == "stream":
             frames = int(batch.frame_masks[name][row].sum())
             # A model whose positions are few loses the ends of streams.
-            stands = tuple(model.encoders[name].stands_for(frames)[:count])
+            encoder: Any = model.encoders[name]
+            stands = tuple(encoder.stands_for(frames)[:count])
         found.append(Places(kind, first, first + count, name, stands))
         first += count
     return found
@@ -125,7 +127,8 @@ def _places(model: Translator, batch: Batch, parts: list[Part], row: int) -> lis
 def _joints(model: Translator, batch: Batch, row: int) -> dict[str, Tensor]:
     """Stream → (T, V), of encoders that attend to joints."""
     found = {}
-    for name, encoder in model.encoders.items():
+    encoders: dict[str, Any] = dict(model.encoders.items())
+    for name, encoder in encoders.items():
         if hasattr(encoder, "attend"):
             mask_BT = batch.frame_masks[name][row : row + 1]
             length = int(mask_BT.sum())

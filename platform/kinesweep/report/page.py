@@ -4,6 +4,7 @@ Plotly's script (4.8 MB) is part of the page, so that it opens from a mail years
 300 runs stays under 6 MB.
 """
 
+import base64
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -25,19 +26,22 @@ _CONFIG = {"displaylogo": False, "responsive": True}
 
 
 def write_report(folder: Path, report: Report) -> Path:
-    """Writes the report's three files, replacing those of an earlier one. Returns the page."""
+    """Writes the report's three files, replacing those of an earlier one. Returns the page.
+
+    Images that it names lie in the folder already; they become part of the page.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     plain = json.dumps(asdict(report), ensure_ascii=False, allow_nan=False, indent=1)
     replace_text(folder / DATA, plain + "\n")
     beside = folder / f".{PICTURE}"
     write_picture(beside.with_suffix(".new.png"), report)
     beside.with_suffix(".new.png").replace(folder / PICTURE)
-    replace_text(folder / PAGE, render(report))
+    replace_text(folder / PAGE, render(report, folder))
     return folder / PAGE
 
 
-def render(report: Report) -> str:
-    """The page."""
+def render(report: Report, folder: Path) -> str:
+    """The page; `folder` is where its images lie."""
     curves = learning_curves(report.curves, report.metric)
     figures = [ranking(report), *search_figures(report), curves]
     return template("report.html.j2").render(
@@ -46,6 +50,7 @@ def render(report: Report) -> str:
         later=[figure.key for figure in figures if figure.key != "ranking"],
         drawn={figure.key: _html(figure.drawn) for figure in figures if figure.drawn is not None},
         script=Markup(get_plotlyjs()),
+        images={p.image: _embedded(folder / p.image) for p in report.pictures if p.image},
         samples=for_script([asdict(sample) for sample in report.samples]),
         states=_counts(report),
     )
@@ -56,6 +61,10 @@ def _counts(report: Report) -> Mapping[str, int]:
     for trial in report.trials:
         counts[trial.state] = counts.get(trial.state, 0) + 1
     return counts
+
+
+def _embedded(path: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
 
 
 def _html(figure: go.Figure) -> Markup:
