@@ -87,7 +87,6 @@ def test_features_without_points_are_no_loss(
     winner: Path,
     said: list[Prediction],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     made_up: Callable[..., Report],
 ) -> None:
     """Nothing is drawn, the pages are there, and the report says so."""
