@@ -152,6 +152,7 @@ def test_films_and_pictures_open(look: "Look", tmp_path: Path) -> None:
     for suffix in ("png", "gif", "mp4"):
         write_clip(tmp_path / f"clip.{suffix}", stage)
     (tmp_path / "all.html").write_text(
+        "<style>img, video { width: 45% }</style>"  # what is out of sight does not play
         "<img src=clip.png><img src=clip.gif><video src=clip.mp4 muted autoplay></video>"
     )
     tab = look.open((tmp_path / "all.html").as_uri())

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from kinesweep.core.batch import IGNORE, Batch
 from kinesweep.core.recipe.model import ModelConfig
 from kinesweep.core.seeds import seed_everything
+from kinesweep.core.skeleton import SMPL_22
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import Translator, build_translator
 from kinesweep.models.attention import Attention, attention
@@ -28,6 +29,7 @@ LLAMA = {
     "max_position_embeddings": 64,
 }
 LAYERS = {"t5": 2, "m2m_100": 2, "bart": 2, "llama": 2, "gpt2": 2}
+T5 = {"d_model": 16, "num_layers": 2, "d_ff": 32, "num_heads": 2, "d_kv": 8}
 GPT2 = {"architecture": "gpt2", "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 64}
 
 
@@ -214,3 +216,49 @@ def test_side_by_side_streams_are_those_of_the_leading_one(
         assert stream.stream == "dino"
         assert len(stream.stands) == int(batch.frame_masks["dino"][row].sum())
     assert set(shares(own)) == {"prompt", "stream dino", "after", "end"}
+
+
+@pytest.mark.parametrize("kind", ["stgcn", "stagcn"])
+@pytest.mark.parametrize("pooling", ["skeleton", "time", "both"])
+def test_graph_encoders_give_joints_or_frames(words: Vocabulary, kind: str, pooling: str) -> None:
+    """A joint's vector is told from a frame's, and how much joints count is the encoder's own."""
+    small: dict[str, Any] = {"kind": kind, "pooling": pooling, "kernel": 3}
+    tiny = {"channels": 4, "blocks": 2}
+    branches = {name: [4] for name in ("features", "attention", "perception")}
+    small |= tiny if kind == "stgcn" else {**branches, "head": 4}
+    plain = {"encoder": small, "backbone": {"scratch": {**T5, "architecture": "t5"}}}
+    seed_everything(1)
+    config = ModelConfig.model_validate(plain)
+    model = build_translator(config, {"s": 66}, words, skeletons={"s": SMPL_22}).eval()
+    lengths = torch.tensor([7, 4])
+    mask_BT = torch.arange(7) < lengths[:, None]
+    none_B0 = torch.zeros(2, 0, dtype=torch.int64)
+    batch = Batch(
+        clip_ids=("a", "b"),
+        streams={"s": torch.randn(2, 7, 66) * mask_BT[:, :, None]},
+        frame_masks={"s": mask_BT},
+        prompt_ids_BP=none_B0,
+        prompt_mask_BP=none_B0.bool(),
+        after_ids_BA=none_B0,
+        after_mask_BA=none_B0.bool(),
+        labels_BL=torch.tensor([[5, 6, 2], [7, 2, IGNORE]]),
+        forced_ids_BF=none_B0,
+        forced_mask_BF=none_B0.bool(),
+    )
+    encoder: Any = model.encoders["s"]
+    for row, (own, length) in enumerate(
+        zip(attention(model, batch), lengths.tolist(), strict=True)
+    ):
+        (stream,) = [place for place in own.places if place.kind == "stream"]
+        joints = [Stands(0, length, joint) for joint in range(22)]
+        single = [Stands(frame, frame + 1) for frame in range(length)]
+        wanted = {"skeleton": single, "time": joints, "both": [*joints, *single]}[pooling]
+        assert list(stream.stands) == wanted and stream.end - stream.first == len(wanted)
+        torch.testing.assert_close(
+            own.weights_AHLM.sum(-1), torch.ones(own.weights_AHLM.shape[:3]), atol=1e-5, rtol=0
+        )
+        if kind == "stagcn":
+            nodes_BTV = encoder.attend(batch.streams["s"], mask_BT).nodes_BTV
+            torch.testing.assert_close(own.joints["s"], nodes_BTV[row, :length])
+        else:
+            assert own.joints == {}
