@@ -36,8 +36,8 @@ app = typer.Typer(
 for verb in (
     *(data.sample, data.prepare, data.check, data.split),
     *(estimating.estimate, data.extract, data.show, data.export_features),
-    *(running.run, runs.train, runs.repeat, runs.evaluate, runs.translate, runs.export, runs.diff),
-    embedding.embed,
+    *(running.run, runs.train, embedding.embed, runs.repeat, runs.evaluate),
+    *(runs.translate, runs.attention, runs.export, runs.diff),
     *(sweeps.plan, sweeps.sweep, sweeps.status, sweeps.report),
     *(services.up, services.down, services.submit, services.ui),
     *(converting.convert, about.schema, about.doctor),

@@ -171,18 +171,34 @@ def show(
         Path, typer.Argument(help="A feature store, or a recipe whose store is meant.")
     ],
     clip: Annotated[str | None, typer.Option(help="Show this clip alone, by id.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Draw the clip's points: FILE.gif or FILE.mp4 moves, FILE.png does not."),
+    ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(help="Write beneath the picture what a model says: a TSV of predictions."),
+    ] = None,
     json_line: JsonOption = False,
 ) -> None:
-    """Print what a feature store holds, or one clip of it.
+    """Print what a feature store holds, or one clip of it; draw a clip's skeleton.
 
     Example: kinesweep show jobs/recipes/sample.yaml
     """
     from kinesweep.cli import workflows
+    from kinesweep.cli.drawing import draw_clip
     from kinesweep.store.show import describe
 
+    if out is None and predictions is not None:
+        raise InputError("`--predictions` stand beneath a picture; give its file by `--out`")
+    if out is not None and clip is None:
+        raise InputError("`--out` draws one clip; name it by `--clip`")
     store, _ = store_at(folder)
     console.print(describe(store, clip))
-    emit(workflows.store_facts(store), json_line)
+    facts = workflows.store_facts(store)
+    if out is not None and clip is not None:
+        facts |= draw_clip(store, clip, out, predictions)
+    emit(facts, json_line)
 
 
 @verb

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import optuna
 import yaml
 
+from kinesweep.cli.picturing import draw_winner
 from kinesweep.core.paths import bytes_below
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.units import format_bytes
@@ -30,13 +32,18 @@ REPORT = "report"
 
 
 def report_sweep(folder: Path) -> Path:
-    """Writes the report of a finished sweep into its folder. Returns the page.
+    """Writes the report of a finished sweep into its folder, with pictures. Returns the page.
 
     Raises:
         CheckpointError: no sweep there, or one that is not at its end.
         StoreError: its features are gone.
     """
-    return write_report(folder / REPORT, gather(folder))
+    report = gather(folder)
+    run = Path(read_outcome(folder).winner_runs[0])
+    base = open_store(read_record(folder).store)
+    pictures, not_drawn = draw_winner(folder / REPORT, run, _predictions(run, "validation"), base)
+    drawn = replace(report, pictures=pictures, not_drawn=not_drawn)
+    return write_report(folder / REPORT, drawn)
 
 
 def gather(folder: Path) -> Report:

@@ -1,4 +1,4 @@
-"""Verbs on single runs and models: train, evaluate, translate, export, diff."""
+"""Verbs on single runs and models: train, evaluate, translate, attention, export, diff."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -182,6 +182,25 @@ def translate(
     for (name, _), line in zip(named, lines, strict=True):
         typer.echo(f"{name}\t{line}")
     emit({name: line for (name, _), line in zip(named, lines, strict=True)}, json_line)
+
+
+@verb
+def attention(
+    model: ModelArgument,
+    clip: Annotated[str, typer.Argument(help="A file as `translate` takes; with `--store` an id.")],
+    out: Annotated[Path, typer.Option(help="FILE.html.", show_default=False)],
+    store: Annotated[
+        Path | None, typer.Option(help="Where the clip is: a feature store, or a recipe.")
+    ] = None,
+    json_line: JsonOption = False,
+) -> None:
+    """Write a page that shows what a model looks at in a clip, word by word and frame by frame.
+
+    Example: kinesweep attention .kinesweep/exports/sample CLIP.pose --out /tmp/attention.html
+    """
+    from kinesweep.cli.attending import write_page
+
+    emit(write_page(model, clip, out, store), json_line)
 
 
 @verb

@@ -140,9 +140,13 @@ def _finished(run: Path) -> RunResult:
 
 def _reading(loaded: ModelFolder, store: Store) -> dict[str, str]:
     """The prompts that most training clips had, and the fingerprint of the features' code."""
+    return {**common_prompts(store), STEP: build_features(loaded.recipe.features).fingerprint}
+
+
+def common_prompts(store: Store) -> dict[str, str]:
+    """Name of a prompt → what most training clips have."""
     clips = [record.clip for record in store.records("train")]
-    prompts = {n: Counter(getattr(c, n) for c in clips).most_common(1)[0][0] for n in PROMPTS}
-    return {**prompts, STEP: build_features(loaded.recipe.features).fingerprint}
+    return {n: Counter(getattr(c, n) for c in clips).most_common(1)[0][0] for n in PROMPTS}
 
 
 def _copy_encoder(recipe: Recipe, folder: Path) -> None:

@@ -30,7 +30,7 @@ from kinesweep.core.schema import StreamSchema
 from kinesweep.core.units import Span
 from kinesweep.export.bundle import PROMPTS, STEP, VISION, check_files
 from kinesweep.export.raw import open_raw
-from kinesweep.features import build_features
+from kinesweep.features import Features, build_features
 from kinesweep.store.dtype import to_store
 from kinesweep.store.index import ClipRecord
 from kinesweep.training.decoding import decode
@@ -142,7 +142,13 @@ class Bundle:
         return context.is_used and context.generation != "none"
 
     def features(self, file: Path, span: Span = Span(), pose: Path | None = None) -> Streams:
-        """Stream → (T, D) of a file, as a store would hold them.
+        """Stream → (T, D) of a file, as a store would hold them; see `computed`."""
+        return {name: one.x_TD for name, one in self.computed(file, span, pose).items()}
+
+    def computed(
+        self, file: Path, span: Span = Span(), pose: Path | None = None
+    ) -> dict[str, Features]:
+        """Stream → features of a file, with their rates, as a store would hold them.
 
         Args:
             file: what the corpus holds: poses, a video or features.
@@ -158,26 +164,32 @@ class Bundle:
         try:
             found = step.compute(open_raw(self.loaded.recipe, file, span, pose))
             streams = {
-                name: to_store(one.x_TD, known["store_dtype"]) for name, one in found.items()
+                name: replace(one, x_TD=to_store(one.x_TD, known["store_dtype"]))
+                for name, one in found.items()
             }
         except ClipError as error:
             text = str(error)
             named = text if str(file) in text else f"`{file}`: {text}"
             raise ClipError(named, error.reason) from None
-        for name, x_TD in streams.items():
+        for name, one in streams.items():
             stream = StreamSchema.from_json(known["streams"][name])
-            if x_TD.shape[1] != stream.width:
+            if one.x_TD.shape[1] != stream.width:
                 which = f" of `{name}`" if len(streams) > 1 else ""
                 raise BundleError(
-                    f"`{file}` gives {x_TD.shape[1]} features a frame{which}, but the model reads"
-                    f" {stream.width}; it was trained on another layout of points"
+                    f"`{file}` gives {one.x_TD.shape[1]} features a frame{which}, but the model"
+                    f" reads {stream.width}; it was trained on another layout of points"
                 )
-            if stream.layout is not None and found[name].layout != stream.layout:
+            if stream.layout is not None and one.layout != stream.layout:
                 raise BundleError(
                     f"`{file}` has as many points as the model reads, but other ones; it was"
                     " trained on another layout of points"
                 )
         return streams
+
+    def tokens(self, item: Input) -> Tokens:
+        """What stands around the frames of a clip that stands alone."""
+        prompter = Prompter(self.loaded.text, self.loaded.recipe.asking)
+        return _tokens(prompter, self._clip(item))
 
     def _clip(self, item: Input, number: int = 0) -> Clip:
         """An input with the bundle's prompts where it has none; ids are in the list's order."""
@@ -203,8 +215,7 @@ class Bundle:
         """
         recipe, text = self.loaded.recipe, self.loaded.text
         if prompts is None:
-            prompter = Prompter(text, recipe.asking)
-            prompts = [_tokens(prompter, self._clip(Input(Path())))] * len(clips)
+            prompts = [self.tokens(Input(Path()))] * len(clips)
         clips = [first_frames(clip, recipe.taken_batch) for clip in clips]
         lengths = [max(len(x_TD) for x_TD in clip.values()) for clip in clips]
         order = sorted(range(len(clips)), key=lambda index: lengths[index])

@@ -44,10 +44,17 @@ class TimeFusion(nn.Module):
     def __init__(self, config: TimeFusionConfig, streams: Sequence[str], out: int) -> None:
         super().__init__()
         self.stream_dropout = config.stream_dropout
+        self.streams = tuple(streams)
         named = streams if config.separators else ()
         self.separators = nn.ParameterDict(
             {name: nn.Parameter(_DEVIATION * torch.randn(out)) for name in named}
         )
+
+    @property
+    def order(self) -> list[tuple[str, bool]]:
+        """The stream of each part that is given, and whether it is its separator."""
+        kinds = (True, False) if self.separators else (False,)
+        return [(name, separates) for name in self.streams for separates in kinds]
 
     @torch.no_grad()
     def begin_like(self, words_WE: Tensor) -> None:
@@ -93,6 +100,11 @@ class ChannelFusion(nn.Module):
         self.resample = config.resample
         self.length_of = config.length_of or streams[0]
         self.project = nn.Linear(len(streams) * out, out)
+
+    @property
+    def order(self) -> list[tuple[str, bool]]:
+        """As `TimeFusion.order`."""
+        return [(self.length_of, False)]
 
     def forward(self, frames: Mapping[str, Part], fit: Fit) -> list[Part]:
         """One part; cut when it is whole, so that streams stay in step."""

@@ -232,6 +232,20 @@ class Translator(PreTrainedModel):
             [(words[0], prompt_mask), *joined, (words[1], after_mask), (words[2], end_B1)]
         )
 
+    def weights(self, x_BNE: Tensor, mask_BN: Tensor, labels_BL: Tensor) -> Tensor:
+        """What the language model looks at for each label; see `Seq2Seq` and `Causal.attention`.
+
+        Args:
+            x_BNE: what it reads, of `joined`.
+            mask_BN: bool.
+            labels_BL: the text.
+
+        Raises:
+            InputError: it does not show it, or the text does not fit.
+        """
+        self.positions.check_text(self._reserve, labels_BL.shape[1])
+        return self._kind.attention(self.backbone, x_BNE, mask_BN, labels_BL)
+
     def _fit(self, words_BW: Tensor, clip_ids: Sequence[str] | None) -> Fit:
         """What cuts streams so that they fit beside these words and the text."""
         if self._reserve is None or self.positions.limit is None:

@@ -5,7 +5,7 @@ it with Plotly and Optuna, `page` writes it down. Who reads a sweep's folder and
 not this floor's business.
 """
 
-from kinesweep.report.evidence import Curve, Report, Sample, Scores, Trial
+from kinesweep.report.evidence import Curve, Picture, Report, Sample, Scores, Trial
 from kinesweep.report.page import PAGE, write_report
 
-__all__ = ["PAGE", "Curve", "Report", "Sample", "Scores", "Trial", "write_report"]
+__all__ = ["PAGE", "Curve", "Picture", "Report", "Sample", "Scores", "Trial", "write_report"]

@@ -69,6 +69,25 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """One clip of validation to look at.
+
+    Attributes:
+        clip: its id.
+        references: what it should say.
+        hypothesis: what the winner says.
+        image: a PNG beside the page; empty where the features hold no points.
+        attention: a page beside it that shows what the winner looked at; empty where there is none.
+    """
+
+    clip: str
+    references: Sequence[str]
+    hypothesis: str
+    image: str
+    attention: str
+
+
+@dataclass(frozen=True)
 class Scores:
     """Scores of a part of a split, mean over the winner's seeds.
 
@@ -112,6 +131,8 @@ class Report:
         repeat: what is needed to do it again, in words.
         space: the search space as YAML.
         recipe: the recipe as YAML.
+        pictures: a few clips, drawn.
+        not_drawn: why clips, or what was looked at, are not shown.
     """
 
     sweep: str
@@ -138,3 +159,5 @@ class Report:
     repeat: Mapping[str, str]
     space: str
     recipe: str
+    pictures: Sequence[Picture] = ()
+    not_drawn: Sequence[str] = ()

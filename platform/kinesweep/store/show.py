@@ -24,10 +24,19 @@ def describe(store: Store, clip_id: str | None = None) -> RenderableType:
     """
     if clip_id is None:
         return Group(_head(store), _splits(store), _streams(store), *_dropped(store))
+    return _clip(store, find_clip(store, clip_id))
+
+
+def find_clip(store: Store, clip_id: str) -> ClipRecord:
+    """A clip by its id, in whichever split.
+
+    Raises:
+        InputError: there is no such clip.
+    """
     for split in store.splits:
         for record in store.records(split):
             if record.clip.id == clip_id:
-                return _clip(store, record)
+                return record
     first = store.records(store.splits[0])[0].clip.id
     raise InputError(
         f"the store `{store.folder}` has no clip `{clip_id}`; it has for example `{first}`"

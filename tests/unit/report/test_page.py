@@ -29,18 +29,17 @@ def table(page: str) -> list[tuple[str, float]]:
     return [(name, float(mean)) for name, mean in found]
 
 
-def test_three_files_that_agree(finished: Path) -> None:
+def test_files_that_agree(finished: Path) -> None:
     page = report_sweep(finished)
     data = json.loads((page.parent / "report.json").read_text())
     assert table(page.read_text()) == [(x["name"], x["mean"]) for x in data["ranking"]]
     assert data["answer"] in outside_scripts(page.read_text()).replace("&#34;", '"')
     with Image.open(page.parent / "ranking.png") as picture:
         assert min(picture.size) > 200
-    assert sorted(p.name for p in page.parent.iterdir()) == [
-        "index.html",
-        "ranking.png",
-        "report.json",
-    ]
+    clips = [name for n in (1, 2, 3) for name in (f"attention-{n}.html", f"clip-{n}.png")]
+    assert sorted(p.name for p in page.parent.iterdir()) == sorted(
+        ["index.html", "ranking.png", "report.json", *clips]
+    )
 
 
 def test_it_asks_no_network(finished: Path) -> None:

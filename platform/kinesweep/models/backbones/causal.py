@@ -6,11 +6,13 @@ LEFT, so the text begins at the same place in all rows and the head works on its
 a Llama's vocabulary of 128 k, that is most of the memory. A row in a batch equals the row alone
 within 1e-5.
 
-Shapes: B clips, N vectors, E width, L target tokens, M = N + L - 1 places, V vocabulary, R texts.
+Shapes: B clips, N vectors, E width, L target tokens, M = N + L - 1 places, V vocabulary, R texts,
+A layers, H heads.
 """
 
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +22,7 @@ from kinesweep.core.batch import IGNORE
 from kinesweep.core.errors import InputError
 from kinesweep.core.recipe.model import ModelPart
 from kinesweep.models.backbones.family import CAUSAL
+from kinesweep.models.backbones.looking import eager, stacked
 from kinesweep.models.backbones.made import Made
 from kinesweep.models.generation import Decoding, continue_text
 
@@ -52,6 +55,36 @@ class Causal(Made):
         Raises:
             InputError: more vectors and labels in a row than the backbone has positions for.
         """
+        output = self._taught(model, x_BNE, mask_BN, labels_BL, clip_R)
+        return output.logits[:, -labels_BL.shape[1] :]
+
+    def attention(
+        self, model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, labels_BL: Tensor
+    ) -> Tensor:
+        """What writes each label looks at, (B, A, H, L, M): vectors, then the labels before it.
+
+        The place that writes a label is the one before it. Rows of the input are padded on the
+        LEFT, as the model reads them.
+
+        Raises:
+            InputError: as `logits`; or the model shows no attention, or not to each place.
+        """
+        with eager(model):
+            output = self._taught(model, x_BNE, mask_BN, labels_BL, output_attentions=True)
+        num_labels = labels_BL.shape[1]
+        written = [layer[:, :, -num_labels:] for layer in output.attentions or ()]
+        return stacked(model, written, x_BNE.shape[1] + num_labels - 1)
+
+    def _taught(
+        self,
+        model: PreTrainedModel,
+        x_BNE: Tensor,
+        mask_BN: Tensor,
+        labels_BL: Tensor,
+        clip_R: Tensor | None = None,
+        **also: bool,
+    ) -> Any:
+        """The model's output where it is given the labels before each label."""
         is_real_BL = labels_BL != IGNORE
         if clip_R is not None:
             x_BNE, mask_BN = x_BNE[clip_R], mask_BN[clip_R]
@@ -65,13 +98,13 @@ class Causal(Made):
         asked = inspect.signature(model.forward).parameters
         num_labels = labels_BL.shape[1]
         given = {"logits_to_keep": num_labels, "position_ids": positions(mask_BM)}
-        output = model(
+        return model(
             inputs_embeds=torch.cat([x_BNE, words_BLE], dim=1),
             attention_mask=mask_BM.long(),
             use_cache=False,
             **{key: value for key, value in given.items() if key in asked},
+            **also,
         )
-        return output.logits[:, -num_labels:]
 
     def generate(
         self, model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, decoding: Decoding

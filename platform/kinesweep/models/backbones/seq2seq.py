@@ -3,7 +3,8 @@
 M2M-100, mBART, BART, T5 and their kin, from scratch or from a folder. Vectors enter through
 `inputs_embeds`, text leaves through the decoder; the encoder runs once a clip, however many beams.
 
-Shapes: B clips, N vectors, E width, L target tokens, V vocabulary, F forced tokens, M texts.
+Shapes: B clips, N vectors, E width, L target tokens, V vocabulary, F forced tokens, R texts,
+A layers, H heads.
 """
 
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from kinesweep.core.errors import InputError
 from kinesweep.core.recipe.model import ModelPart
 from kinesweep.models.backbones.family import SEQ2SEQ
+from kinesweep.models.backbones.looking import eager, stacked
 from kinesweep.models.backbones.made import Made
 from kinesweep.models.generation import Decoding, decode
 from kinesweep.models.objectives.cross_entropy import shifted_right
@@ -40,34 +42,29 @@ class Seq2Seq(Made):
         x_BNE: Tensor,
         mask_BN: Tensor,
         labels_BL: Tensor,
-        clip_M: Tensor | None = None,
+        clip_R: Tensor | None = None,
     ) -> Tensor:
         """Scores aligned to the labels, (B, L, V).
 
-        With `clip_M` the labels are those of M texts, each of which belongs to the clip that is
-        named there: the encoder reads each clip once. Returns (M, L, V) then.
+        With `clip_R` the labels are those of R texts, each of which belongs to the clip that is
+        named there: the encoder reads each clip once. Returns (R, L, V) then.
 
         Raises:
             InputError: more vectors or labels than the backbone has positions for.
         """
-        self._check_length(model, x_BNE.shape[1], labels_BL.shape[1])
-        config = model.config
-        decoder_ids_BL = shifted_right(
-            labels_BL, config.decoder_start_token_id, config.pad_token_id
-        )
-        read: dict[str, Any] = {"inputs_embeds": x_BNE}
-        if clip_M is not None:
-            encoder = model.get_encoder()
-            read_BNE = encoder(inputs_embeds=x_BNE, attention_mask=mask_BN.long())[0]
-            read = {"encoder_outputs": BaseModelOutput(read_BNE[clip_M])}
-            mask_BN = mask_BN[clip_M]
-        output = model(
-            **read,
-            attention_mask=mask_BN.long(),
-            decoder_input_ids=decoder_ids_BL,
-            use_cache=False,
-        )
-        return output.logits
+        return self._taught(model, x_BNE, mask_BN, labels_BL, clip_R).logits
+
+    def attention(
+        self, model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, labels_BL: Tensor
+    ) -> Tensor:
+        """What writes each label looks at: the decoder's cross-attention, (B, A, H, L, N).
+
+        Raises:
+            InputError: as `logits`; or the model shows no attention, or not to each vector.
+        """
+        with eager(model):
+            output = self._taught(model, x_BNE, mask_BN, labels_BL, output_attentions=True)
+        return stacked(model, output.cross_attentions, x_BNE.shape[1])
 
     def generate(
         self, model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, decoding: Decoding
@@ -79,6 +76,35 @@ class Seq2Seq(Made):
         """
         self._check_length(model, x_BNE.shape[1], decoding.max_new_tokens)
         return decode(model, x_BNE, mask_BN, decoding)
+
+    def _taught(
+        self,
+        model: PreTrainedModel,
+        x_BNE: Tensor,
+        mask_BN: Tensor,
+        labels_BL: Tensor,
+        clip_R: Tensor | None = None,
+        **asked: bool,
+    ) -> Any:
+        """The model's output where it is given the labels before each label."""
+        self._check_length(model, x_BNE.shape[1], labels_BL.shape[1])
+        config = model.config
+        decoder_ids_BL = shifted_right(
+            labels_BL, config.decoder_start_token_id, config.pad_token_id
+        )
+        read: dict[str, Any] = {"inputs_embeds": x_BNE}
+        if clip_R is not None:
+            encoder = model.get_encoder()
+            read_BNE = encoder(inputs_embeds=x_BNE, attention_mask=mask_BN.long())[0]
+            read = {"encoder_outputs": BaseModelOutput(read_BNE[clip_R])}
+            mask_BN = mask_BN[clip_R]
+        return model(
+            **read,
+            attention_mask=mask_BN.long(),
+            decoder_input_ids=decoder_ids_BL,
+            use_cache=False,
+            **asked,
+        )
 
     def part(self, model: PreTrainedModel, name: ModelPart) -> nn.Module:
         """A part of the backbone that can be frozen."""

@@ -9,12 +9,13 @@ Shapes: B clips, T frames, D features, E width out.
 """
 
 from itertools import pairwise
+from math import prod
 
 from torch import Tensor, arange, nn
 from torch.nn import functional
 
 from kinesweep.core.recipe.model import CnnEncoderConfig
-from kinesweep.models.encoders.frames import FrameEncoder
+from kinesweep.models.encoders.frames import FrameEncoder, Stands
 
 
 class CnnEncoder(FrameEncoder):
@@ -39,6 +40,13 @@ class CnnEncoder(FrameEncoder):
             )
         )
         self.dropout = nn.Dropout(config.dropout)
+
+    def stands_for(self, frames: int) -> list[Stands]:
+        """The frames next to the middle of what a vector sees: n times the product of strides."""
+        step = prod(self.strides)
+        count = -(-frames // step)
+        starts = [0, *(place * step - step // 2 for place in range(1, count)), frames]
+        return [Stands(first, end) for first, end in pairwise(starts)]
 
     def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Returns (B, T', E) and its mask; T' is T divided by each stride in turn, rounded up."""

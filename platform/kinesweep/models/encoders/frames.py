@@ -6,6 +6,8 @@ cost twice the input width and nothing in the store, so that a search can try th
 Shapes: B clips, T frames, D features, E any width.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -20,6 +22,20 @@ for poses shoulder widths.
 """
 
 
+class Stands(NamedTuple):
+    """What a vector that leaves an encoder stands for.
+
+    Attributes:
+        first: frame.
+        end: the frame after the last.
+        joint: a point of the skeleton, where it is one alone; None: all of them.
+    """
+
+    first: int
+    end: int
+    joint: int | None = None
+
+
 class FrameEncoder(nn.Module):
     """Standardise → velocities → norm; to be inherited.
 
@@ -29,10 +45,12 @@ class FrameEncoder(nn.Module):
 
     Attributes:
         width_in: of what `begin` gives: D, or 2 D with velocities.
+        downsample: frames whose mean leaves as one vector.
     """
 
     mean: Tensor
     scale: Tensor
+    downsample = 1
 
     def __init__(self, config: FrameEncoderConfig, width: int) -> None:
         super().__init__()
@@ -48,6 +66,11 @@ class FrameEncoder(nn.Module):
         if self.standardize:
             self.mean.copy_(mean_D)
             self.scale.copy_(1 / deviation_D.clamp_min(LEAST_DEVIATION))
+
+    def stands_for(self, frames: int) -> list[Stands]:
+        """What each vector of a clip of so many frames stands for, in order."""
+        step = self.downsample
+        return [Stands(first, min(first + step, frames)) for first in range(0, frames, step)]
 
     def begin(self, x_BTD: Tensor) -> Tensor:
         """Returns (B, T, `width_in`); each frame depends on itself and the one before."""

@@ -21,7 +21,7 @@ from torch.nn import functional
 from kinesweep.core.recipe.graph import GraphEncoderConfig
 from kinesweep.core.skeleton import ROOT, Skeleton
 from kinesweep.models.adapters import adapt_layers, is_of_adapter
-from kinesweep.models.encoders.frames import LEAST_DEVIATION
+from kinesweep.models.encoders.frames import LEAST_DEVIATION, Stands
 from kinesweep.models.encoders.partition import partition
 from kinesweep.models.encoders.reel import Reel
 
@@ -94,6 +94,13 @@ class GraphEncoder(nn.Module):
             vectors.append(reel.spread(x_NVW.mean(dim=1)))
             masks.append(mask_BT)
         return self.project(torch.cat(vectors, dim=1)), torch.cat(masks, dim=1)
+
+    def stands_for(self, frames: int) -> list[Stands]:
+        """What each vector of a clip of so many frames stands for, in order."""
+        pooling = self.config.pooling
+        points = range(self.num_points if pooling != "skeleton" else 0)
+        single = range(frames if pooling != "time" else 0)
+        return [*(Stands(0, frames, v) for v in points), *(Stands(t, t + 1) for t in single)]
 
     def point_features(self, x_BTD: Tensor, mask_BT: Tensor) -> Tensor:
         """What the network says of each point in each frame, (B, T, V, W); padding is zero."""

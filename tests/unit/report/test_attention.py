@@ -1,0 +1,105 @@
+"""The attention page holds what the model computed, in a file that needs nothing else."""
+
+import base64
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from attended import HEADS, LAYERS, TOKENS, frames, made_up
+from kinesweep.core.skeleton import SMPL_22
+from kinesweep.models.attention import Attention, Places
+from kinesweep.models.encoders.frames import Stands
+from kinesweep.report.attention import Page, page_data, write_attention
+from kinesweep.report.scene import scene_of
+from kinesweep.training.attending import Attended, Token
+
+EVIL = "</script><script>alert(1)</script>&amp;"
+
+
+def numbers(text: str, *shape: int) -> NDArray[np.float64]:
+    """What the page's script makes of packed weights."""
+    return np.frombuffer(base64.b64decode(text), "<u2").reshape(shape) / 65535
+
+
+def test_weights_and_shares_are_those_of_the_model() -> None:
+    places = [Places("prompt", 0, 2), Places("separator", 2, 3, "skeleton"), frames(3, 5, 2)]
+    places += [Places("separator", 8, 9, "video"), frames(9, 3, 1, "video")]
+    places += [Places("after", 12, 12), Places("end", 12, 13), Places("text", 13, 16)]
+    page = made_up(places)
+    data, weights = page_data(page), page.attended.attention.weights_AHLM.double().numpy()
+    one, other = data["tracks"]
+    own = numbers(one["weights"], LAYERS, HEADS, TOKENS, 5)
+    np.testing.assert_allclose(own, weights[..., 3:8], atol=1e-5)
+    np.testing.assert_allclose(
+        numbers(other["weights"], LAYERS, HEADS, TOKENS, 3), weights[..., 9:12], atol=1e-5
+    )
+    assert one["spans"] == [[0, 2], [2, 4], [4, 6], [6, 8], [8, 10]]
+    assert (one["stream"], one["frames"], one["rate"]) == ("skeleton", 10, 20.0)
+    named = {g["name"]: numbers(g["weights"], LAYERS, HEADS, TOKENS) for g in data["groups"]}
+    assert list(named) == ["prompt", "separators", "end of the input", "text so far"]
+    np.testing.assert_allclose(named["separators"], weights[..., 2] + weights[..., 8], atol=1e-5)
+    every = sum(named.values()) + own.sum(-1)
+    every = every + numbers(other["weights"], LAYERS, HEADS, TOKENS, 3).sum(-1)
+    np.testing.assert_allclose(every, 1, atol=2e-4)  # eight shares, each rounded by 1 in 131,070
+    assert data["tokens"][0] == {"text": "de", "forced": True}
+
+
+def test_joints_and_frames_of_one_encoder_are_apart() -> None:
+    joints = [Stands(0, 10, joint) for joint in range(22)]
+    both = Places("stream", 0, 27, "skeleton", (*frames(0, 5, 2).stands, *joints))
+    data = page_data(made_up([both, Places("end", 27, 28)], joints=True))
+    assert [track["kind"] for track in data["tracks"]] == ["frames", "joints"]
+    assert data["tracks"][1]["joints"] == list(range(22))
+    (scene,) = data["scenes"]
+    nodes = made_up([both, Places("end", 27, 28)], joints=True).attended.attention.joints
+    held = scene["attention"]
+    back = numbers(held["values"], 5, 22) * held["largest"]
+    np.testing.assert_allclose(back, nodes["skeleton"].numpy(), atol=2e-3)
+
+
+def test_points_come_back_and_lost_ones_are_lost() -> None:
+    page = made_up([frames(0, 5, 2)])
+    (scene,) = page_data(page)["scenes"]
+    points = np.frombuffer(base64.b64decode(scene["points"]), "<i2").reshape(scene["shape"])
+    assert (points[2, 7] == -32768).all() and (points != -32768).sum() == 10 * 22 * 3 - 3
+    own = page.scenes[0].points_TJC
+    kept = points[page.scenes[0].found_TJ] / 8000 * np.abs(own).max()
+    np.testing.assert_allclose(kept, own[page.scenes[0].found_TJ], atol=1e-4)
+
+
+def test_a_page_of_100_frames_stays_small(tmp_path: Path) -> None:
+    """All 144 heads of a T5-base, 30 tokens, 133 points."""
+    torch.manual_seed(0)
+    weights = torch.softmax(torch.randn(12, 12, 30, 110), dim=-1)
+    places = (Places("prompt", 0, 9), frames(9, 100, 1), Places("end", 109, 110))
+    tokens = tuple(Token(n, " word", False) for n in range(30))
+    scene = scene_of("s", np.random.rand(100, 66).astype(np.float32), SMPL_22.layout, 25.0)
+    attended = Attended("word " * 30, tokens, Attention(weights, places))
+    page = Page("c", "m", attended, {"skeleton": 25.0}, {"skeleton": 100}, [scene] * 6)
+    assert write_attention(tmp_path / "a.html", page).stat().st_size < 2e6
+
+
+def test_it_is_one_file_and_texts_cannot_break_out(tmp_path: Path) -> None:
+    page = write_attention(tmp_path / "new/a.html", made_up([frames(0, 5, 2)], text=EVIL))
+    text = page.read_text()
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", text)
+    assert "@import" not in text and "url(" not in text and "<script>alert" not in text
+    found = re.search(r'<script id="data"[^>]*>(.*?)</script>', text, re.DOTALL)
+    assert found is not None
+    data: dict[str, Any] = json.loads(found[1])
+    assert data["tokens"][-1]["text"] == EVIL[:9]
+    assert [path.name for path in page.parent.iterdir()] == ["a.html"]
+
+
+@pytest.mark.parametrize("streams", [[], ["skeleton"]])
+def test_a_clip_without_points_has_a_page(tmp_path: Path, streams: list[str]) -> None:
+    page = made_up([frames(0, 3, 1, "video")])
+    bare = Page(page.clip, page.model, page.attended, page.rates_hz, page.lengths)
+    assert page_data(bare)["scenes"] == []
+    assert write_attention(tmp_path / "a.html", bare).is_file()

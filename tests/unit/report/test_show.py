@@ -1,0 +1,180 @@
+"""Clips as pictures: people stand upright, sides have their colours, what is lost is not drawn."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageColor
+
+from kinesweep.core.errors import InputError
+from kinesweep.core.pose import PointLayout
+from kinesweep.core.skeleton import SMPL_22
+from kinesweep.report.drawing import COLORS, Line, Stage
+from kinesweep.report.film import moments, sheet, write_clip
+from kinesweep.report.fonts import missing
+from kinesweep.report.scene import LEFT, MIDDLE, RIGHT, scene_of, scenes
+
+PEOPLE = PointLayout((("BODY", ("nose", "left_wrist", "right_wrist", "left_ankle")),))
+NAMES = [name for _, points in SMPL_22.layout.components for name in points]
+
+
+def person(frames: int = 10, up: int = -1) -> NDArray[np.float32]:
+    """A person who stands still, the left hand rising; y grows towards the feet if `up` is -1."""
+    x_TJC = np.zeros((frames, 22, 3), np.float32)
+    for place, name in enumerate(NAMES):
+        side = 0.2 if "left" in name else -0.2 if "right" in name else 0.0
+        height = {"head": 0.6, "neck": 0.5, "shoulder": 0.45, "wrist": 0.1, "elbow": 0.3}
+        height |= {"hip": -0.05, "knee": -0.4, "ankle": -0.8, "foot": -0.85, "spine": 0.2}
+        y = next((y for word, y in height.items() if word in name), 0.0)
+        x_TJC[:, place] = (side, up * y, 0.05 * place)
+    x_TJC[:, NAMES.index("left_wrist"), 1] += up * np.linspace(0, 0.5, frames)
+    x_TJC[:, 0] = 0  # the pelvis, which all is measured from
+    return x_TJC.reshape(frames, -1)
+
+
+def pixels(picture: Image.Image, color: str) -> NDArray[np.intp]:
+    """Rows and columns of one colour."""
+    return np.argwhere((np.asarray(picture) == ImageColor.getrgb(color)).all(axis=2))
+
+
+@pytest.mark.parametrize("up", [-1, 1])
+def test_people_stand_upright_and_are_not_mirrored(up: int) -> None:
+    """Whichever way y points: it is turned, not flipped, or depth would be seen from behind."""
+    scene = scene_of("s", person(up=up), SMPL_22.layout, 10.0)
+    head, foot = NAMES.index("head"), NAMES.index("left_foot")
+    assert (scene.points_TJC[:, head, 1] < scene.points_TJC[:, foot, 1]).all()
+    x, z = scene.points_TJC[0, NAMES.index("left_wrist"), [0, 2]]
+    assert x == np.float32(0.2) and np.sign(z) == -up
+    grounds = pixels(Stage([scene]).picture(0.0), COLORS[LEFT])[:, 0]
+    assert grounds.max() > 0.8 * Stage([scene]).height
+
+
+def test_a_handstand_of_a_moment_stays_one() -> None:
+    x_TD = person(10)
+    x_TD[:3] = person(3, up=1)
+    scene = scene_of("s", x_TD, SMPL_22.layout, 10.0)
+    assert (scene.points_TJC == x_TD.reshape(10, 22, 3)).all()
+
+
+def test_hidden_legs_are_not_asked() -> None:
+    """Where hips are zero, heads are above shoulders."""
+    layout = PointLayout((("POSE_LANDMARKS", ("NOSE", "LEFT_SHOULDER", "LEFT_HIP")),))
+    x_TD = np.array([[0.1, 0.9, 0.2, 0.5, 0, 0]] * 4, np.float32)
+    assert scene_of("s", x_TD, layout, 10.0).points_TJC[0, 0, 1] == -np.float32(0.9)
+
+
+def test_sides_by_name() -> None:
+    names = ("LWrist", "RWrist", "LEFT_HIP", "right_knee", "Reye", "nose", "Lips")
+    components = (("b", names), ("LEFT_HAND_LANDMARKS", ("WRIST",)))
+    scene = scene_of("s", np.ones((2, 16), np.float32), PointLayout(components), 5.0)
+    assert scene.sides == (LEFT, RIGHT, LEFT, RIGHT, MIDDLE, MIDDLE, MIDDLE, LEFT)
+
+
+def test_what_was_not_found_is_not_drawn() -> None:
+    """A point of zeros is lost, with the bones that hang on it; the origin of all others is not."""
+    x_TD = person()
+    whole = Stage([scene_of("s", x_TD, SMPL_22.layout, 10.0)]).picture(0.5)
+    right = [place for place, name in enumerate(NAMES) if "right" in name]
+    x_TD.reshape(10, 22, 3)[5, right] = 0
+    scene = scene_of("s", x_TD, SMPL_22.layout, 10.0)
+    lost = Stage([scene]).picture(0.5)
+    assert scene.found_TJ[:, 0].all() and not scene.found_TJ[5, right].any()
+    assert len(pixels(whole, COLORS[RIGHT])) and not len(pixels(lost, COLORS[RIGHT]))
+    assert len(pixels(lost, COLORS[LEFT])) == pytest.approx(
+        len(pixels(whole, COLORS[LEFT])), rel=0.2
+    )
+
+
+def test_the_frame_is_fixed_for_the_whole_clip() -> None:
+    """Only the hand moves, so only its pixels do."""
+    stage = Stage([scene_of("s", person(20), SMPL_22.layout, 10.0)])
+    first, last = (np.asarray(stage.picture(second))[30:] for second in (0.0, 1.9))
+    changed = np.argwhere((first != last).any(axis=2))
+    assert len(changed) and changed[:, 0].max() < 0.7 * stage.height  # feet stay where they are
+
+
+def test_points_without_bones() -> None:
+    x_TD = np.random.default_rng(0).random((5, 8), np.float32)
+    scene = scene_of("s", x_TD, PEOPLE, 10.0)
+    assert scene.bones == () and len(Stage([scene]).views) == 1
+    assert len(pixels(Stage([scene]).picture(0), COLORS[MIDDLE])) > 20
+
+
+def test_a_glitch_does_not_shrink_the_person() -> None:
+    x_TD = person(60)
+    plain = Stage([scene_of("s", x_TD, SMPL_22.layout, 10.0)]).scale
+    x_TD[7, 3] = 100.0
+    assert Stage([scene_of("s", x_TD, SMPL_22.layout, 10.0)]).scale > 0.5 * plain
+
+
+def test_a_reference_stands_beside_and_its_last_frame_stays() -> None:
+    own, other = (
+        scene_of(name, person(frames), SMPL_22.layout, 10.0)
+        for name, frames in (("skeleton", 20), ("reference", 5))
+    )
+    stage = Stage([own, other])
+    assert [view.title for view in stage.views][::2] == ["skeleton  front", "reference  front"]
+    half = stage.picture(0).width // 2
+    later = [np.asarray(stage.picture(second))[30:, half + 10 :] for second in (0.6, 1.9)]
+    assert (later[0] == later[1]).all()
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "shown_hz", "count"), [(10.0, 10.0, 20), (25.0, 25.0, 20), (50.0, 25.0, 10)]
+)
+@pytest.mark.parametrize("suffix", [".gif", ".mp4"])
+def test_films_last_as_long_as_the_clip(
+    tmp_path: Path, rate_hz: float, shown_hz: float, count: int, suffix: str
+) -> None:
+    stage = Stage([scene_of("s", person(20), SMPL_22.layout, rate_hz)], [Line("text", "a b")])
+    assert write_clip(tmp_path / f"clip{suffix}", stage) == count
+    if suffix == ".gif":
+        with Image.open(tmp_path / "clip.gif") as film:
+            ms = [film.info["duration"] for n in range(film.n_frames) if film.seek(n) is None]
+        assert sum(ms) == pytest.approx(1000 * 20 / rate_hz)
+        assert np.mean(ms) == pytest.approx(1000 / shown_hz)
+    else:
+        with av.open(str(tmp_path / "clip.mp4")) as film:
+            (stream,) = film.streams.video
+            assert stream.frames == count and stream.average_rate == shown_hz
+            moved = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+        assert len(moved) == count and (moved[0] != moved[-1]).any()
+    assert [path.name for path in tmp_path.iterdir()] == [f"clip{suffix}"]
+
+
+def test_30_frames_a_second_are_halved() -> None:
+    seconds, rate = moments(Stage([scene_of("s", person(30), SMPL_22.layout, 30.0)]))
+    assert (len(seconds), rate) == (15, 15)
+
+
+def words_in(lines: Sequence[Line]) -> int:
+    """Height of a sheet with these texts."""
+    return sheet(Stage([scene_of("s", person(), SMPL_22.layout, 10.0)], lines)).height
+
+
+def test_a_sheet_shows_eight_moments_and_the_texts(tmp_path: Path) -> None:
+    stage = Stage([scene_of("s", person(33), SMPL_22.layout, 10.0)], [Line("text", "short")])
+    assert write_clip(tmp_path / "clip.png", stage) == 8
+    with Image.open(tmp_path / "clip.png") as picture:
+        assert picture.size == sheet(stage).size
+    none, one = words_in([]), words_in([Line("text", "short")])
+    assert none < one < words_in([Line("text", "long " * 100)])
+    assert one < words_in([Line("text", "short"), Line("predicted", "other")])
+
+
+def test_what_cannot_be_drawn_is_said(tmp_path: Path) -> None:
+    stage = Stage([scene_of("s", person(), SMPL_22.layout, 10.0)])
+    with pytest.raises(InputError, match=r"`\.gif`, `\.mp4` or `\.png`"):
+        write_clip(tmp_path / "clip.avi", stage)
+    with pytest.raises(InputError, match="2 or 3 coordinates"):
+        scene_of("s", np.ones((3, 16), np.float32), PEOPLE, 5.0)
+    with pytest.raises(InputError, match=r"no points .* \(`video`\)"):
+        scenes({"video": np.ones((3, 4))}, {"video": None}, {"video": 5.0}, "store")
+
+
+def test_characters_without_a_font_are_named() -> None:
+    assert missing("Füße ärgern, ça va?") == ""
+    assert missing("a\U00016800") == "\U00016800"
