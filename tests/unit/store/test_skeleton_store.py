@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from corpus import tiny_recipe
+from kinesweep.core.clip import Clip
 from kinesweep.core.config import validate
 from kinesweep.core.errors import ConfigError
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.runlog import NullRunLog
 from kinesweep.core.skeleton import SMPL_22
 from kinesweep.store.build import extract_locally
+from kinesweep.store.fingerprint import split_fingerprint
 from kinesweep.store.index import ClipRecord, index_records, index_table
 from kinesweep.training.run import RunSpec, train_run
 from skeletons import motions, write_pack, write_rows
@@ -81,6 +83,8 @@ def test_another_reference_is_another_store(recipe: Recipe, tmp_path: Path) -> N
     rows = ["v0 6 Turn. - t1", "v1 7 Go. - t2"]
     write_rows(tmp_path / "validation.tsv", HEADER, rows)
     assert extract_locally(recipe).fingerprint != before.fingerprint
+    one, other, none = (Clip("a", "train", "m", reference=name) for name in ("b", "c", ""))
+    assert len({split_fingerprint([(clip, "key")]) for clip in (one, other, none)}) == 3
 
 
 def test_it_is_trained_on(recipe: Recipe, tmp_path: Path) -> None:
