@@ -9,11 +9,10 @@ Shapes: V points, K graphs.
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import shortest_path
 
-from kinesweep.core.skeleton import Skeleton
-
-_APART = np.iinfo(np.int64).max
-"""Hops between points of two trees."""
+from kinesweep.core.skeleton import ROOT, Skeleton
 
 
 def partition(skeleton: Skeleton, hops: int) -> NDArray[np.float32]:
@@ -28,21 +27,15 @@ def partition(skeleton: Skeleton, hops: int) -> NDArray[np.float32]:
     return graphs_KVV / graphs_KVV.sum(axis=(0, 2))[None, :, None]
 
 
-def distances(skeleton: Skeleton) -> NDArray[np.int64]:
-    """Bones between any two points, int64 (V, V); a huge number between two trees."""
+def distances(skeleton: Skeleton) -> NDArray[np.float64]:
+    """Bones between any two points, (V, V); infinity between two trees."""
     count = skeleton.num_points
-    hops_VV = np.full((count, count), _APART)
-    joined_VV = np.zeros((count, count), bool)
-    for child, parent in skeleton.bones:
-        joined_VV[child, parent] = joined_VV[parent, child] = True
-    reached_VV, hop = np.eye(count, dtype=bool), 0
-    while (reached_VV & (hops_VV == _APART)).any():
-        hops_VV[reached_VV & (hops_VV == _APART)] = hop
-        reached_VV, hop = reached_VV @ joined_VV, hop + 1
-    return hops_VV
+    children, parents = np.array(skeleton.bones, np.intp).reshape(-1, 2).T
+    joined_VV = coo_array((np.ones(len(children)), (children, parents)), shape=(count, count))
+    return shortest_path(joined_VV.tocsr(), directed=False, unweighted=True)
 
 
-def _depths(skeleton: Skeleton) -> NDArray[np.int64]:
-    """Bones between each point and the root of its tree, int64 (V,)."""
-    roots = sorted(set(range(skeleton.num_points)) - {child for child, _ in skeleton.bones})
+def _depths(skeleton: Skeleton) -> NDArray[np.float64]:
+    """Bones between each point and the root of its tree, (V,)."""
+    roots = [point for point, parent in enumerate(skeleton.parents) if parent == ROOT]
     return distances(skeleton)[:, roots].min(axis=1)
