@@ -17,10 +17,11 @@ from kinesweep.core.recipe.source import (
     FeatureManifestConfig,
     H5ShardsConfig,
     PoseTsvConfig,
+    SkeletonsConfig,
     VideoTsvConfig,
 )
 from kinesweep.sources import Source, build_source
-from kinesweep.sources.contract import GivenFeatures, Media
+from kinesweep.sources.contract import GivenFeatures, Media, Motion
 from kinesweep.sources.footage import seconds
 from kinesweep.sources.sample.layout import NUM_POINTS, pose_bytes
 from shards import write_shard
@@ -103,12 +104,39 @@ def h5_shards(folder: Path) -> Source:
     return build_source(H5ShardsConfig.model_validate(config))
 
 
+def skeletons(folder: Path) -> Source:
+    rng = np.random.default_rng(0)
+    for _, name, frames, _ in rows():
+        np.save(folder / f"{name}.npy", rng.normal(size=(frames, 22, 3)).astype(np.float32))
+    paths = tables(folder, "motion\tref1", ".npy")
+    config = {"kind": "skeletons", "fps": 20, **paths}
+    return build_source(SkeletonsConfig.model_validate(config))
+
+
+def skeletons_with_references(folder: Path) -> Source:
+    rng = np.random.default_rng(0)
+    for split in NUM_FRAMES:
+        own = [(name, frames, text) for of, name, frames, text in rows() if of == split]
+        lines = ["id\ttext\treference"]
+        for name, frames, text in own:
+            for file, length in ((name, frames), (f"{name}_expert", 3)):
+                x_TJC = rng.normal(size=(length, 22, 3)).astype(np.float32)
+                np.save(folder / f"{file}.npy", x_TJC)
+            lines.append(f"{name}\t{text}\t{name}_expert.npy")
+        (folder / f"{split}.tsv").write_text("\n".join(lines), encoding="utf-8")
+    paths = {split: str(folder / f"{split}.tsv") for split in NUM_FRAMES}
+    config = {"kind": "skeletons", "fps": 20, "motions": str(folder), **paths}
+    return build_source(SkeletonsConfig.model_validate(config))
+
+
 SOURCES: dict[str, Callable[[Path], Source]] = {
     "pose_tsv": pose_tsv,
     "video_tsv": video_tsv,
     "video_tsv with poses": video_tsv_with_poses,
     "feature_manifest": feature_manifest,
     "h5_shards": h5_shards,
+    "skeletons": skeletons,
+    "skeletons with references": skeletons_with_references,
 }
 
 
@@ -120,6 +148,11 @@ def alike(first: Media, second: Media) -> bool:
         return np.array_equal(first.x_TD, second.x_TD) and first.rate_hz == second.rate_hz
     if isinstance(first, dict) and isinstance(second, dict):
         return list(first) == list(second) and all(alike(first[n], second[n]) for n in first)
+    if isinstance(first, Motion) and isinstance(second, Motion):
+        pairs = [(first.pose, second.pose)]
+        if first.reference is not None and second.reference is not None:
+            pairs.append((first.reference, second.reference))
+        return all(alike(one, other) for one, other in pairs)
     return first == second
 
 
@@ -133,6 +166,9 @@ def check_media(media: Media) -> int:
     if isinstance(media, GivenFeatures):
         assert media.x_TD.dtype == np.float32 and media.x_TD.ndim == 2 and media.rate_hz > 0
         return len(media.x_TD)
+    if isinstance(media, Motion):
+        assert media.reference is None or check_media(media.reference) == 3
+        return check_media(media.pose)
     assert media.points_TPJC.dtype == media.confidence_TPJ.dtype == np.float32
     assert media.points_TPJC.shape[:3] == media.confidence_TPJ.shape
     assert media.points_TPJC.shape[1] == 1

@@ -1,7 +1,7 @@
 """Clips to a `Batch`: the one place where features and tokens are padded.
 
 Shapes: B clips, T frames, D width, P prompt tokens, A tokens after the frames, L target tokens, F
-forced tokens.
+forced tokens, R references.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,12 +24,19 @@ class Tokens:
         forced: decoder prompt alone.
         labels: decoder prompt, text, end of sentence.
         after: behind the frames.
+        others: labels of further references, of which the closest is learnt.
     """
 
     prompt: tuple[int, ...]
     forced: tuple[int, ...]
     labels: tuple[int, ...]
     after: tuple[int, ...] = ()
+    others: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def most_labels(self) -> int:
+        """Labels of the longest reference."""
+        return max(map(len, (self.labels, *self.others)))
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,7 @@ def collate(rows: Sequence[Row], pad_id: int, blank: bool = False) -> Batch:
         labels_BL=labels,
         forced_ids_BF=forced_ids,
         forced_mask_BF=forced_mask,
+        labels_BRL=_references([(row.tokens.labels, *row.tokens.others) for row in rows]),
     )
 
 
@@ -87,6 +95,15 @@ def _ids(rows: Sequence[Sequence[int]], fill: int) -> tuple[Tensor, Tensor]:
     longest = max(lengths)
     padded = [[*row, *[fill] * (longest - len(row))] for row in rows]
     return torch.tensor(padded, dtype=torch.int64).reshape(len(rows), longest), _mask(lengths)
+
+
+def _references(clips: Sequence[Sequence[Sequence[int]]]) -> Tensor | None:
+    """int64 (B, most references, longest); None where no clip has a second one."""
+    most = max(map(len, clips))
+    if most == 1:
+        return None
+    flat = [labels for of_clip in clips for labels in (*of_clip, *[()] * (most - len(of_clip)))]
+    return _ids(flat, IGNORE)[0].unflatten(0, (len(clips), most))
 
 
 def _mask(lengths: Sequence[int]) -> Tensor:

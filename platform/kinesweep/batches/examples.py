@@ -2,8 +2,9 @@
 
 Most often: which text it is, and its first reference. A mixture of tasks asks at times whether a
 word is signed, which words are, or whether the clip runs backwards; a clip with several references
-may be trained on the first, on one at random, or on each. All of it is a pure function of seed,
-epoch and clip. Words are compared without case: a keyword "Hello" is in a clip that has "hello".
+may be trained on the first, on one at random, on each, or on that which the model finds likeliest
+when it comes. All of it is a pure function of seed, epoch and clip. Words are compared without
+case: a keyword "Hello" is in a clip that has "hello".
 """
 
 from collections.abc import Sequence
@@ -30,11 +31,13 @@ class Example:
         answer: what is right.
         question: instead of the recipe's own; None: what the text is.
         backwards: whether the frames are shown in reverse.
+        others: further answers that are right, of which the closest is learnt.
     """
 
     answer: str
     question: str | None = None
     backwards: bool = False
+    others: tuple[str, ...] = ()
 
     @classmethod
     def translation(cls, clip: Clip) -> "Example":
@@ -89,7 +92,7 @@ class Examples:
         """The example at a place in an epoch."""
         record = self.records[index]
         if not self.vary:
-            return Example(self._targets[index])
+            return Example(self._targets[index], others=self._others_of(index))
         rng = generator(self._seed, "example", epoch, record.clip.id, self._targets[index])
         task = str(rng.choice(list(self._shares), p=list(self._shares.values())))
         if task == "reversed":
@@ -98,13 +101,14 @@ class Examples:
         own = words_of(record.clip)
         if task != "translation" and own:
             return self._about_words(task, own, rng)
-        return Example(self._translation(index, rng))
+        return Example(self._translation(index, rng), others=self._others_of(index))
 
     def translations(self, index: int) -> list[Example]:
         """The examples at a place that ask for a text; what else is asked has short answers."""
         texts = self.records[index].clip.texts
         one = self._config.paraphrases != "random" or self._config.ablation == "shuffled"
-        return [Example(text) for text in ([self._targets[index]] if one else texts or ("",))]
+        answers = [self._targets[index]] if one else texts or ("",)
+        return [Example(answer, others=self._others_of(index)) for answer in answers]
 
     @property
     def _asks_for_words(self) -> bool:
@@ -115,6 +119,11 @@ class Examples:
         if self._config.paraphrases != "random" or self._config.ablation == "shuffled":
             return self._targets[index]
         return str(texts[rng.integers(len(texts))]) if texts else ""
+
+    def _others_of(self, index: int) -> tuple[str, ...]:
+        """The references beside a target; those of a wrong pair would be right."""
+        closest = self._config.paraphrases == "closest" and self._config.ablation != "shuffled"
+        return self.records[index].clip.texts[1:] if closest else ()
 
     def _about_words(self, task: str, own: Sequence[str], rng: np.random.Generator) -> Example:
         if task == "word_present":

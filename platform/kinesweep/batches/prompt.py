@@ -64,11 +64,17 @@ class Prompter:
         prompt = (*self._head, *start, *self._behind(start, question))
         # A task is no translation: the decoder's prompt, most often a language, is not its own.
         forced = clip.decoder_prompt if example.question is None else ""
+        language = self._encode(forced)
+        first, *others = (
+            (*language, *self._said(answer), self._end)
+            for answer in (example.answer, *example.others)
+        )
         return Tokens(
             prompt=prompt,
             after=(*self._encode(self._prompt.after), *self._tail),
-            forced=self._encode(forced),
-            labels=(*self._encode(forced), *self._said(example.answer), self._end),
+            forced=language,
+            labels=first,
+            others=tuple(others),
         )
 
     def _behind(self, before: Sequence[int], words: str) -> tuple[int, ...]:

@@ -163,6 +163,7 @@ def build_text(
     pretrained: str | None,
     spoken: Sequence[str] = (),
     revision: str | None = None,
+    every_text: bool = False,
 ) -> Text:
     """The tokenizer of a run.
 
@@ -175,6 +176,7 @@ def build_text(
         pretrained: folder or hub id of the pretrained model, if there is one.
         spoken: what else passes through it, such as the recipe's own prompts.
         revision: of the pretrained model's hub id; None: its newest.
+        every_text: train it on all texts of a clip, not on the first alone.
 
     Raises:
         InputError: nothing to train on, a size that is too small, no tokenizer in the folder.
@@ -182,7 +184,7 @@ def build_text(
     clips = [record.clip for record in records]
     prompts = [p for clip in clips for p in (clip.encoder_prompt, clip.decoder_prompt) if p]
     prompts += [words for words in spoken if words]
-    texts = [clip.texts[0] for clip in clips if clip.texts]
+    texts = [text for clip in clips for text in (clip.texts if every_text else clip.texts[:1])]
     truecaser = learn_truecaser(texts) if config.lowercase else None
     if config.kind == "pretrained":
         if pretrained is None:

@@ -1,6 +1,7 @@
 """One padded batch: the only thing that passes between `batches` and `models`.
 
-Shapes: B clips, T frames, D width, P prompt tokens, A tokens after the frames, L target tokens.
+Shapes: B clips, T frames, D width, P prompt tokens, A tokens after the frames, L target tokens, R
+references.
 Everything is padded on the right; masks are True on what is real. Labels are already aligned to the
 decoder's logits: position l of the logits predicts `labels_BL[:, l]`.
 """
@@ -31,6 +32,9 @@ class Batch:
         labels_BL: decoder prompt, text, end of sentence; `IGNORE` where padded. int64 (B, L).
         forced_ids_BF: the decoder prompt alone, int64 (B, F); F may be 0.
         forced_mask_BF: bool (B, F).
+        labels_BRL: labels of all references of a clip, the first of them as in `labels_BL`,
+            where the closest of them is learnt; `IGNORE` where padded, and all over where a clip
+            has fewer. int64 (B, R, L); None: the labels are all there is.
     """
 
     clip_ids: tuple[str, ...]
@@ -43,6 +47,7 @@ class Batch:
     labels_BL: Tensor
     forced_ids_BF: Tensor
     forced_mask_BF: Tensor
+    labels_BRL: Tensor | None = None
 
     @property
     def num_clips(self) -> int:
@@ -71,7 +76,8 @@ class Batch:
 
     def inputs(self) -> dict[str, Any]:
         """Keyword arguments of `Translator.forward`."""
-        return {**self.generation_inputs(), "labels": self.labels_BL}
+        several = {} if self.labels_BRL is None else {"all_labels": self.labels_BRL}
+        return {**self.generation_inputs(), "labels": self.labels_BL, **several}
 
     def generation_inputs(self) -> dict[str, Any]:
         """Keyword arguments of `Translator.generate`'s encoder side."""
@@ -98,4 +104,5 @@ class Batch:
             labels_BL=self.labels_BL.to(device),
             forced_ids_BF=self.forced_ids_BF.to(device),
             forced_mask_BF=self.forced_mask_BF.to(device),
+            labels_BRL=None if self.labels_BRL is None else self.labels_BRL.to(device),
         )

@@ -6,13 +6,15 @@ layout is known, and a saved model carries the one it was built for. Shapes: J p
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
+from kinesweep.core import points
+from kinesweep.core.bones import ROOT, parents_of
+from kinesweep.core.mirror import partners
 from kinesweep.core.pose import PointLayout
 
-ROOT = -1
-"""The parent of a point that hangs on no other."""
+__all__ = ["ROOT", "SKELETONS", "SMPL_22", "Skeleton", "skeleton_of"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,8 @@ class Skeleton:
         name: what messages call it.
         layout: names of the J points.
         parents: of each point the index of the one it hangs on, or `ROOT`.
-        mirror: of each point the index of its partner on the other side, or its own.
+        mirror: of each point the index of its partner on the other side, or its own where it lies
+            in the middle or none is known (a face mesh off its lines).
     """
 
     name: str
@@ -57,34 +60,64 @@ class Skeleton:
         return cls(plain["name"], layout, tuple(plain["parents"]), tuple(plain["mirror"]))
 
 
-def _smpl_22() -> Skeleton:
-    """The body joints of SMPL, in its order: HumanML3D's 22, without the two hands."""
-    points = (
-        *("pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2"),
-        *("left_ankle", "right_ankle", "spine3", "left_foot", "right_foot", "neck"),
-        *("left_collar", "right_collar", "head", "left_shoulder", "right_shoulder"),
-        *("left_elbow", "right_elbow", "left_wrist", "right_wrist"),
-    )
-    parents = (ROOT, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19)
-    return Skeleton("smpl_22", PointLayout((("SMPL", points),)), parents, _partners(points))
-
-
-def _partners(points: tuple[str, ...]) -> tuple[int, ...]:
-    """Index of each point's partner, by `left_` and `right_` in their names."""
-    other = {"left_": "right_", "right_": "left_"}
-    index = {name: place for place, name in enumerate(points)}
-    found = []
-    for name in points:
-        side = next((word for word in other if name.startswith(word)), "")
-        found.append(index[other[side] + name.removeprefix(side)] if side else index[name])
-    return tuple(found)
-
-
-SMPL_22 = _smpl_22()
-SKELETONS = {skeleton.name: skeleton for skeleton in (SMPL_22,)}
-"""Name → skeleton."""
-
-
 def skeleton_of(layout: PointLayout | None) -> Skeleton | None:
-    """The skeleton whose points these are, in this order; None where none is known."""
-    return next((one for one in SKELETONS.values() if one.layout == layout), None)
+    """The skeleton of a stream's points, named or grown from the tree; None where none is known."""
+    return None if layout is None else _skeleton_of(layout)
+
+
+def _mirror(layout: PointLayout) -> tuple[int, ...]:
+    """Each point's partner, or the point itself."""
+    return tuple(
+        place if partner is None else partner for place, partner in enumerate(partners(layout))
+    )
+
+
+def _grown(name: str, *components: tuple[str, tuple[str, ...]]) -> Skeleton:
+    """A skeleton out of the tree, of points that are all known."""
+    layout = PointLayout(components)
+    parents = parents_of(layout)
+    assert parents is not None, name
+    return Skeleton(name, layout, parents, _mirror(layout))
+
+
+def _smpl_22() -> Skeleton:
+    """SMPL's own tree, which no estimator of points shares."""
+    layout = PointLayout((("SMPL", points.SMPL_22),))
+    parents = (ROOT, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19)
+    return Skeleton("smpl_22", layout, parents, _mirror(layout))
+
+
+_HANDS = tuple((f"{side}_HAND_LANDMARKS", points.HAND_21) for side in ("LEFT", "RIGHT"))
+SMPL_22 = _smpl_22()
+SKELETONS = {
+    skeleton.name: skeleton
+    for skeleton in (
+        SMPL_22,
+        _grown("coco_17", ("BODY", points.COCO_17)),
+        _grown(
+            "coco_wholebody_133",
+            ("BODY", (*points.COCO_17, *points.COCO_FEET)),
+            ("FACE", points.COCO_FACE),
+            ("LEFT_HAND", points.COCO_HAND),
+            ("RIGHT_HAND", points.COCO_HAND),
+        ),
+        _grown("holistic_33", ("POSE_LANDMARKS", points.BODY_33)),
+        _grown("holistic_hands", *_HANDS),
+        _grown(
+            "holistic_178",
+            ("POSE_LANDMARKS", points.BODY_8),
+            ("FACE_LANDMARKS", tuple(map(str, points.FACE_128))),
+            *_HANDS,
+        ),
+    )
+}
+"""Name → skeleton; a recipe names those of arrays, whose points nothing else tells."""
+
+
+@lru_cache(maxsize=64)
+def _skeleton_of(layout: PointLayout) -> Skeleton | None:
+    named = next((one for one in SKELETONS.values() if one.layout == layout), None)
+    parents = parents_of(layout)
+    if named is not None or parents is None:
+        return named
+    return Skeleton(f"{layout.num_points}_points", layout, parents, _mirror(layout))

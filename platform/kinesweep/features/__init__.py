@@ -7,6 +7,7 @@ from kinesweep.core.recipe.source import FeaturesConfig
 from kinesweep.features.contract import Features, FeatureStep
 from kinesweep.features.given import GivenStep, StreamsStep
 from kinesweep.features.pose import PoseFeatures
+from kinesweep.features.skeleton import SkeletonFeatures
 
 __all__ = ["FeatureStep", "Features", "build_features"]
 
@@ -27,4 +28,5 @@ _STEPS: Mapping[str, Callable[[Any], FeatureStep]] = {
     "video": _video,
     "given": GivenStep,
     "streams": StreamsStep,
+    "skeleton": SkeletonFeatures,
 }

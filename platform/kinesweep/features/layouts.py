@@ -15,24 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.core.errors import ClipError
+from kinesweep.core.points import BODY_8, FACE_128, HAND_21
 from kinesweep.core.pose import PointLayout
 
-BODY_8 = tuple(
-    f"{side}_{joint}"
-    for joint in ("SHOULDER", "ELBOW", "WRIST", "HIP")
-    for side in ("LEFT", "RIGHT")
-)
-# The face mesh's points on the lines of lips, eyes, brows and oval (MediaPipe's FACEMESH_CONTOURS).
-FACE_128 = (
-    *(0, 7, 10, 13, 14, 17, 21, 33, 37, 39, 40, 46, 52, 53, 54, 55, 58, 61, 63, 65, 66, 67, 70, 78),
-    *(80, 81, 82, 84, 87, 88, 91, 93, 95, 103, 105, 107, 109, 127, 132, 133, 136, 144, 145, 146),
-    *(148, 149, 150, 152, 153, 154, 155, 157, 158, 159, 160, 161, 162, 163, 172, 173, 176, 178),
-    *(181, 185, 191, 234, 246, 249, 251, 263, 267, 269, 270, 276, 282, 283, 284, 285, 288, 291),
-    *(293, 295, 296, 297, 300, 308, 310, 311, 312, 314, 317, 318, 321, 323, 324, 332, 334, 336),
-    *(338, 356, 361, 362, 365, 373, 374, 375, 377, 378, 379, 380, 381, 382, 384, 385, 386, 387),
-    *(388, 389, 390, 397, 398, 400, 402, 405, 409, 415, 454, 466),
-)
-HAND_SIZE = 21
+HAND_SIZE = len(HAND_21)
 
 _SHOULDERS = (
     ("POSE_LANDMARKS", "RIGHT_SHOULDER", "LEFT_SHOULDER"),

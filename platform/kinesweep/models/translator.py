@@ -5,7 +5,7 @@ model. It is a Hugging Face `PreTrainedModel`: it saves, loads and trains as the
 `build_translator`; `Translator(config)` alone gives random weights.
 
 Shapes: B clips, T frames, D features, P prompt tokens, N vectors joined, E width, L target tokens,
-F forced tokens, V vocabulary.
+F forced tokens, V vocabulary, R references.
 """
 
 from collections.abc import Sequence
@@ -28,6 +28,7 @@ from kinesweep.models.encoders import build_encoder
 from kinesweep.models.encoders.graph import GraphEncoder
 from kinesweep.models.fusion import Fit, build_fusion, splice
 from kinesweep.models.generation import Decoding
+from kinesweep.models.objectives.closest import Choices, closest, closest_loss
 from kinesweep.models.objectives.cross_entropy import TokenSums, cross_entropy, token_sums
 from kinesweep.models.over_base import load_over_base
 from kinesweep.models.room import Cut, Positions, Room
@@ -106,6 +107,7 @@ class Translator(PreTrainedModel):
         after_ids: Tensor | None = None,
         after_mask: Tensor | None = None,
         clip_ids: Sequence[str] | None = None,
+        all_labels: Tensor | None = None,
         **_: Any,
     ) -> TranslatorOutput:
         """Scores and loss for aligned labels.
@@ -121,6 +123,8 @@ class Translator(PreTrainedModel):
             after_ids: (B, A), behind the frames.
             after_mask: bool (B, A).
             clip_ids: for what is said of a clip.
+            all_labels: (B, R, L), those of all references; the closest is learnt, and the logits
+                are its. None: the labels are learnt.
 
         Raises:
             InputError: no labels, a stream that is missing or of another width, an input that is
@@ -128,13 +132,21 @@ class Translator(PreTrainedModel):
         """
         if labels is None:
             raise InputError("`forward` needs `labels`; call `generate` to translate.")
-        self.positions.check_text(self._reserve, labels.shape[1])
+        longest = labels if all_labels is None else all_labels
+        self.positions.check_text(self._reserve, longest.shape[-1])
         x_BNE, mask_BN = self.joined(
             streams, frame_masks, prompt_ids, prompt_mask, after_ids, after_mask, clip_ids
         )
-        logits_BLV = self._kind.logits(self.backbone, x_BNE, mask_BN, labels)
         smoothing = self.config.label_smoothing
-        loss = cross_entropy(logits_BLV, labels, smoothing, num_items_in_batch)
+        if all_labels is None:
+            logits_BLV = self._kind.logits(self.backbone, x_BNE, mask_BN, labels)
+            loss = cross_entropy(logits_BLV, labels, smoothing, num_items_in_batch)
+            return TranslatorOutput(loss=loss, logits=logits_BLV)
+        every = Choices.of(all_labels)
+        logits_MLV = self._kind.logits(self.backbone, x_BNE, mask_BN, every.labels_ML, every.clip_M)
+        row_B = closest(logits_MLV, every)
+        logits_BLV, chosen_BL = logits_MLV[row_B], every.labels_ML[row_B]
+        loss = closest_loss(logits_BLV, chosen_BL, labels, smoothing, num_items_in_batch)
         return TranslatorOutput(loss=loss, logits=logits_BLV)
 
     @torch.no_grad()

@@ -8,6 +8,7 @@ from kinesweep.sources.contract import Source
 from kinesweep.sources.joined import JoinedSource
 from kinesweep.sources.pose_file import read_pose
 from kinesweep.sources.pose_tsv import PoseTsvSource
+from kinesweep.sources.skeletons import SkeletonsSource
 from kinesweep.sources.video_tsv import VideoTsvSource
 
 __all__ = ["Source", "build_source", "read_pose"]
@@ -37,4 +38,5 @@ _SOURCES: Mapping[str, Callable[..., Source]] = {
     "video_tsv": VideoTsvSource,
     "feature_manifest": _manifest,
     "h5_shards": _shards,
+    "skeletons": SkeletonsSource,
 }

@@ -104,7 +104,8 @@ def split_fingerprint(clips: Sequence[tuple[Clip, str]]) -> str:
         names = [clip.id, clip.split, clip.media, clip.document, clip.order, clip.signer]
         names += [clip.corpus] if clip.corpus else []
         texts = [clip.texts, clip.encoder_prompt, clip.decoder_prompt, clip.gloss, clip.language]
-        words = [clip.keywords] if clip.keywords else []
+        words: list[object] = [clip.keywords] if clip.keywords else []
+        words += [clip.reference] if clip.reference else []  # text: never taken for keywords
         digest.update(canonical_json([names, texts, key, *words]).encode())
     return digest.hexdigest()
 

@@ -52,6 +52,8 @@ def index_table(records: Sequence[ClipRecord], streams: Sequence[str]) -> pa.Tab
         columns["corpus"] = pa.array([clip.corpus for clip in clips], text)
     if any(clip.keywords for clip in clips):
         columns["keywords"] = pa.array([list(clip.keywords) for clip in clips], pa.list_(text))
+    if any(clip.reference for clip in clips):
+        columns["reference"] = pa.array([clip.reference for clip in clips], text)
     columns["texts"] = pa.array([list(clip.texts) for clip in clips], pa.list_(text))
     columns["order"] = pa.array([clip.order for clip in clips], number)
     columns["span_start"] = pa.array([clip.span.start for clip in clips], real)
@@ -80,6 +82,7 @@ def _record(row: dict[str, Any], streams: Sequence[str]) -> ClipRecord:
         order=row["order"],
         corpus=row.get("corpus", ""),
         keywords=tuple(row.get("keywords", ())),
+        reference=row.get("reference", ""),
     )
     return ClipRecord(
         clip=clip,

@@ -94,6 +94,7 @@ def _clip(store: Store, record: ClipRecord) -> Group:
     facts |= {f"text {number}": text for number, text in enumerate(clip.texts, 1)}
     for name in ("encoder_prompt", "decoder_prompt", "document", "signer", "gloss", "language"):
         facts[name] = getattr(clip, name)
+    facts["reference"] = clip.reference
     facts["keywords"] = ", ".join(clip.keywords)
     for name, value in facts.items():
         if value:

@@ -12,7 +12,7 @@ from kinesweep.sweeps.journal import Journal
 from kinesweep.sweeps.pareto import front
 from kinesweep.sweeps.ranking import Entry, Rank, detectable, pooled, rank
 from kinesweep.sweeps.space import SearchSpace
-from kinesweep.training.baselines import constant_sentence, nearest_neighbours
+from kinesweep.training.baselines import constant_sentence, most_frequent, nearest_neighbours
 from kinesweep.training.predictions import read_predictions
 from kinesweep.training.result import RunResult
 from kinesweep.training.scoring import RAW, Measure
@@ -185,9 +185,13 @@ def _sanity(
     """Scores of those who know nothing, on validation."""
     train, wanted = store.records("train"), store.records("validation")
     references = {r.clip.id: r.clip.texts for r in wanted}
+    texts = [text for r in train for text in r.clip.texts]
     found = {}
+    if "frequent" in asked:
+        sentence = most_frequent(texts)
+        value = measure(dict.fromkeys(references, sentence), references)
+        found[f"always the most frequent, “{sentence}”"] = value
     if "constant" in asked:
-        texts = [r.clip.texts[0] for r in train]
         sentence, _ = constant_sentence(texts, references, measure.protocol)
         found[f"always “{sentence}”"] = measure(dict.fromkeys(references, sentence), references)
     if "nearest" in asked:

@@ -18,7 +18,7 @@ LISTED = frozenset({"grid", "random", "qmc"})
 class Metric(Frozen):
     """What a trial is judged by, once it is finished."""
 
-    name: Literal["bleu", "chrf", "rouge", "decode_ms", "parameters"] = Field(
+    name: Literal["bleu", "chrf", "rouge", "cider", "decode_ms", "parameters"] = Field(
         "bleu",
         description="One of `evaluation.metrics`, `decode_ms` (milliseconds a sentence) or"
         " `parameters` (trained weights).",
@@ -70,7 +70,7 @@ class Scheduler(Frozen):
         description="`asha` halves at rungs; `hyperband`: ASHA in brackets that begin later and"
         " later; `median`: worse than half of the others.",
     )
-    metric: Literal["token_loss", "bleu", "chrf", "rouge"] = Field(
+    metric: Literal["token_loss", "bleu", "chrf", "rouge", "cider"] = Field(
         "token_loss", description="What is compared; early BLEU is near zero and tells little."
     )
     grace_evaluations: int = Field(2, ge=1, description="Evaluations before the first judgement.")
@@ -122,10 +122,11 @@ class SearchSpace(Frozen):
     finalists: Finalists = Field(Finalists(), description="What the finals hold.")
     budget: BudgetConfig = Field(BudgetConfig(), description="What the sweep may cost.")
     baseline: bool = Field(True, description="Train the recipe as it stands on all final seeds.")
-    sanity: tuple[Literal["constant", "nearest", "zeros", "shuffled"], ...] = Field(
+    sanity: tuple[Literal["constant", "frequent", "nearest", "zeros", "shuffled"], ...] = Field(
         ("constant", "nearest"),
-        description="Baselines that know nothing: best constant sentence, nearest neighbour,"
-        " trained on zeros, trained on shuffled pairs.",
+        description="Baselines that know nothing: best constant sentence (by BLEU), most"
+        " frequent sentence of train, nearest neighbour, trained on zeros, trained on shuffled"
+        " pairs.",
     )
     resources: ResourcesConfig = Field(ResourcesConfig(), description="What one run takes.")
     parameters: dict[str, Parameter] = Field(min_length=1, description="Dotted recipe key → range.")

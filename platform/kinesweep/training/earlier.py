@@ -6,6 +6,7 @@ another kind or another language model is refused by name, because a projector t
 random has spoilt results before. Only adapters may be new.
 """
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from kinesweep.batches.text import Text
+from kinesweep.batches.tokenizer import is_tag
 from kinesweep.core.errors import CheckpointError
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.recipe.model import TokenizerConfig
+from kinesweep.core.recipe.prompt import PromptConfig
 from kinesweep.core.weights import weights_digest, weights_of
 from kinesweep.models.adapters import is_of_adapter
 from kinesweep.models.base import base_sha256
@@ -25,13 +28,17 @@ from kinesweep.models.config import KinesweepConfig
 from kinesweep.models.saving import own_state
 from kinesweep.models.translator import Translator
 from kinesweep.training.model_folder import read_recipe
+from kinesweep.training.ranks import is_first
 
+_LOG = logging.getLogger(__name__)
 _FREE = ("dropout", "stream_dropout")
 """Keys of encoders and fusion that a later stage may set anew."""
 
 
 def earlier_text(folder: Path, recipe: Recipe) -> Text:
     """The tokenizer of an earlier stage, whose weights know its tokens by their numbers.
+
+    Words of this run's prompt that it has no pieces for are named in a warning.
 
     Args:
         folder: of the earlier stage's best model.
@@ -47,7 +54,24 @@ def earlier_text(folder: Path, recipe: Recipe) -> Text:
             f"`model.init_from` is `{folder}`, whose `model.tokenizer` is {theirs.model_dump()},"
             f" but this run's is {ours.model_dump()}. Take the same; its tokens have numbers."
         )
-    return Text.load(place)
+    text = Text.load(place)
+    unknown = _unknown(text, recipe.prompt)
+    if unknown and is_first():
+        _LOG.warning(
+            "the tokenizer of `model.init_from`, `%s`, has no pieces for %s of this run's `prompt`:"
+            " the model reads a mark for what is unknown. Say it in other words, or name these in"
+            " `model.tokenizer.new_tokens` of both stages.",
+            folder,
+            ", ".join(f"`{word}`" for word in unknown),
+        )
+    return text
+
+
+def _unknown(text: Text, prompt: PromptConfig) -> list[str]:
+    """Words of the recipe's prompt that a tokenizer has no pieces for, tags left out."""
+    said = " ".join([prompt.system, prompt.context, prompt.question, prompt.after])
+    words = [word for word in dict.fromkeys(said.split()) if not is_tag(word)]
+    return [word for word in words if text.tokenizer.unk_token_id in text.encode_prompt(word)]
 
 
 def _moved(config: TokenizerConfig) -> TokenizerConfig:

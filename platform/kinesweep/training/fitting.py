@@ -61,7 +61,7 @@ def check_fit(model: Translator, asked: Iterable[Asked]) -> None:
         return
     long, wide = _Misfits(), _Misfits()
     for split, record, tokens in asked:
-        long.see(len(tokens.labels), limits.text, split, record.clip)
+        long.see(tokens.most_labels, limits.text, split, record.clip)
         wide.see(limits.least(tokens, record), limits.all, split, record.clip)
     if long.worst is not None:
         raise InputError(
@@ -118,7 +118,7 @@ class _Limits:
         words = len(tokens.prompt) + len(tokens.after) + self.end + self.separators
         streams = sum(frames > 0 for frames in record.lengths.values())
         # A row's last label is written, but not read.
-        text = len(tokens.labels) - 1 if self.reserve is None else self.reserve
+        text = tokens.most_labels - 1 if self.reserve is None else self.reserve
         return words + (min(1, streams) if self.channel else streams) + self.shared * text
 
     @property

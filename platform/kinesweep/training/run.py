@@ -179,7 +179,11 @@ def _text(recipe: Recipe, store: Store) -> Text:
         return earlier_text(Path(model.init_from), recipe)
     spoken = words_spoken(recipe.prompt, recipe.batch.tasks, records)
     backbone = model.backbone
-    return build_text(model.tokenizer, records, backbone.pretrained, spoken, backbone.revision)
+    # Runs of `random` and `each` keep the tokenizers that they have, which know first texts.
+    every_text = recipe.batch.paraphrases == "closest"
+    return build_text(
+        model.tokenizer, records, backbone.pretrained, spoken, backbone.revision, every_text
+    )
 
 
 def _start(spec: RunSpec, model: Translator, world: int) -> Checkpoint | None:

@@ -1,4 +1,4 @@
-"""Scores of translations: sacreBLEU's BLEU, chrF and TER, ROUGE and METEOR, by a stated protocol.
+"""Scores of texts: sacreBLEU's BLEU, chrF and TER, ROUGE, METEOR and CIDEr, by a stated protocol.
 
 A score without its signature is not comparable, so each comes with one; the protocol stands first
 in it. `Measure.rows` gives what a bootstrap needs: sums of them give the corpus score, so
@@ -15,6 +15,7 @@ from sacrebleu.metrics import BLEU, CHRF, TER
 
 from kinesweep.core.errors import InputError
 from kinesweep.core.recipe.evaluation import PROTOCOLS, EvaluationConfig, Protocol
+from kinesweep.training.cider import Cider
 from kinesweep.training.meteor import Meteor
 from kinesweep.training.protocol import name_of, treat
 from kinesweep.training.rouge import Rouge
@@ -33,6 +34,7 @@ _METRICS: dict[str, Callable[[str, str | None], Any]] = {
     "rouge2": lambda tokenize, _: Rouge("rouge2", tokenize),
     "rouge": lambda tokenize, _: Rouge("rougeL", tokenize),
     "meteor": Meteor,
+    "cider": lambda tokenize, _: Cider(tokenize),
 }
 """Name → metric, given the name of sacreBLEU's tokenizer and the folder of WordNet."""
 
@@ -42,7 +44,7 @@ class Scores:
     """Corpus scores.
 
     Attributes:
-        values: metric → 0 to 100.
+        values: metric → 0 to 100; of `cider` 0 to 1000.
         signatures: metric → protocol and sacreBLEU signature.
     """
 

@@ -118,13 +118,48 @@ def test_references_are_first_random_or_each() -> None:
     assert drawn.vary
 
 
+def test_all_references_come_where_the_closest_is_learnt() -> None:
+    records = [record(n, texts=1 + n) for n in range(3)]
+    closest = examples(records=records, paraphrases="closest")
+    for index, its in enumerate(records):
+        example = closest.of(index, 7)
+        assert (example.answer, *example.others) == its.clip.texts
+    assert not closest.vary
+    mixed = [record(n, WORDS[n], WORDS[n + 1], texts=3) for n in range(4)]
+    asked = examples(records=mixed, paraphrases="closest", tasks={"which_words": 1})
+    drawn = [asked.of(index, epoch) for epoch in range(9) for index in range(4)]
+    assert {kind(e): len(e.others) for e in drawn} == {"translation": 2, "which_words": 0}
+
+
+def test_a_batch_has_the_labels_of_all_references() -> None:
+    records = [record(n, texts=1 + 2 * (n % 2)) for n in range(4)]
+    text = build_text(
+        TrainedTokenizerConfig(algorithm="word", size=64), records, None, (), None, True
+    )
+    config = BatchConfig.model_validate({"clips": 4, "paraphrases": "closest"})
+    batch = TrainStream(memory_store(*records), text, config, seed=3)[0]
+    assert batch.labels_BRL is not None and batch.labels_BRL.shape[:2] == (4, 3)
+    texts = {r.clip.id: r.clip.texts for r in records}
+    for clip_id, first_L, every_RL in zip(
+        batch.clip_ids, batch.labels_BL, batch.labels_BRL, strict=True
+    ):
+        found = [text.decode(row[row >= 0]) for row in every_RL]
+        assert found == [*texts[clip_id], *[""] * (3 - len(texts[clip_id]))]
+        assert text.decode(first_L[first_L >= 0]) == texts[clip_id][0]
+    moved = batch.to("meta")
+    assert moved.labels_BRL is not None and moved.labels_BRL.is_meta
+    plain = BatchConfig(clips=4)
+    assert TrainStream(memory_store(*records), text, plain, seed=3)[0].labels_BRL is None
+
+
 def test_wrong_pairs_stay_wrong_with_paraphrases() -> None:
     records = [record(n, texts=2) for n in range(6)]
-    for how in ("first", "random", "each"):
+    for how in ("first", "random", "each", "closest"):
         made = examples(records=records, ablation="shuffled", paraphrases=how)
         for index, its in enumerate(made.records):
             answers = {made.of(index, epoch).answer for epoch in range(5)}
             assert len(answers) == 1
+            assert not made.of(index, 0).others
             assert how == "each" or not answers & set(its.clip.texts)
 
 

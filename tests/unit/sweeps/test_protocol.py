@@ -6,6 +6,7 @@ import pytest
 
 from kinesweep.core.recipe.evaluation import PROTOCOLS
 from kinesweep.sweeps.sweep import Sweep, run_sweep
+from kinesweep.training.baselines import most_frequent
 from kinesweep.training.result import read_result
 from kinesweep.training.scoring import score
 from sweeping import Here, OpenTimed, make_lab
@@ -13,15 +14,15 @@ from sweeping import Here, OpenTimed, make_lab
 STEPS = {"learning_rate": 5e-3, "lr_scheduler_type": "constant", "max_steps": 60, "eval_steps": 30}
 
 
-@pytest.mark.parametrize("metric", ["bleu", "rouge"])
+@pytest.mark.parametrize("metric", ["bleu", "rouge", "cider"])
 def test_ranking_and_baselines_are_under_the_protocol(tmp_path: Path, metric: str) -> None:
-    evaluation = {"metrics": ["bleu", "rouge"], "protocol": "phoenix"}
+    evaluation = {"metrics": ["bleu", "rouge", "cider"], "protocol": "phoenix"}
     lab = make_lab(tmp_path, training=STEPS, evaluation=evaluation)
     space = lab.space(
         metric={"name": metric},
         search={"kind": "random", "trials": 2, "seed": 0},
         finalists={"count": 1, "seeds": [1, 2]},
-        sanity=["constant", "nearest"],
+        sanity=["constant", "frequent", "nearest"],
         parameters={"training.learning_rate": {"log": [4e-3, 6e-3]}},
     )
     folder = tmp_path / "sweep"
@@ -33,9 +34,12 @@ def test_ranking_and_baselines_are_under_the_protocol(tmp_path: Path, metric: st
         assert result.signatures[metric].startswith(f"protocol:phoenix|{metric}|")
         seed = int(run.name.rpartition("-s")[2])
         assert outcome.ranking[0].scores[seed] == pytest.approx(result.scores[metric])
-    ((constant, value),) = [(k, v) for k, v in outcome.sanity.items() if k.startswith("always")]
-    sentence = constant.removeprefix("always “").removesuffix("”")
+    always = [(k, v) for k, v in outcome.sanity.items() if k.startswith("always")]
+    frequent = most_frequent(t for r in lab.store.records("train") for t in r.clip.texts)
+    assert always[0][0] == f"always the most frequent, “{frequent}”"
     references = {r.clip.id: r.clip.texts for r in lab.store.records("validation")}
-    said = dict.fromkeys(references, sentence)
-    under = score(said, references, [metric], PROTOCOLS["phoenix"]).values[metric]
-    assert value == pytest.approx(under) != score(said, references, [metric]).values[metric]
+    for name, value in always:
+        said = dict.fromkeys(references, name.partition("“")[2].removesuffix("”"))
+        under = score(said, references, [metric], PROTOCOLS["phoenix"]).values[metric]
+        assert value == pytest.approx(under)
+    assert value != score(said, references, [metric]).values[metric]

@@ -56,10 +56,12 @@ class BatchConfig(Frozen):
     tasks: TasksConfig = Field(
         TasksConfig(), description="What training clips are asked, anew in each epoch."
     )
-    paraphrases: Literal["first", "random", "each"] = Field(
+    paraphrases: Literal["first", "random", "each", "closest"] = Field(
         "first",
         description="Of a training clip's references: train on the first, on one drawn in each"
-        " epoch, or on each of them once an epoch. All of them count in scores.",
+        " epoch, on each of them once an epoch, or on the one that the model finds likeliest at the"
+        " time (`closest`, which scores all of them: a decoder's work and memory as often; with a"
+        " causal backbone the whole model's). All of them count in scores.",
     )
     ablation: Literal["none", "zeros", "shuffled"] = Field(
         "none",

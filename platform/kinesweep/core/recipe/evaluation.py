@@ -18,6 +18,7 @@ ScoreName = Literal[
     "rouge2",
     "rouge",
     "meteor",
+    "cider",
 ]
 
 
@@ -31,7 +32,8 @@ class Protocol(Frozen):
     )
     tokenize: Literal["13a", "intl", "char", "zh", "none"] = Field(
         "13a",
-        description="sacreBLEU's tokenizer, for BLEU, ROUGE and METEOR; `none` splits at spaces.",
+        description="sacreBLEU's tokenizer, for BLEU, ROUGE, METEOR and CIDEr; `none` splits at"
+        " spaces.",
     )
 
 
@@ -79,7 +81,8 @@ class EvaluationConfig(Frozen):
         ("bleu", "chrf"),
         description="`bleu` is BLEU-4, `bleu1` to `bleu3` stop at shorter n-grams; `chrfpp` is"
         " chrF++; `ter` counts edits, less is better; `rouge` is ROUGE-L; `meteor` is METEOR of"
-        " nltk, English.",
+        " nltk, English; `cider` is CIDEr-D, 0 to 1000, its n-grams weighed by the references of"
+        " the clips that are scored.",
     )
     wordnet: str | None = Field(
         None,

@@ -11,7 +11,7 @@ from kinesweep.core.clip import SPLITS
 from kinesweep.core.weights import weights_digest
 
 Plain = dict[str, Any]
-_FOLDERS = ("root", "videos", "features", "poses")
+_FOLDERS = ("root", "videos", "features", "poses", "motions")
 _PLACES = ("train", "validation", "test", *_FOLDERS)
 
 

@@ -9,6 +9,7 @@ from kinesweep.core.clip import SPLITS
 from kinesweep.core.config import Frozen
 from kinesweep.core.recipe.corpus import CorpusConfig
 from kinesweep.core.recipe.shards import H5ShardsConfig, StreamsFeaturesConfig
+from kinesweep.core.recipe.skeletons import SkeletonFeaturesConfig, SkeletonsConfig
 from kinesweep.core.recipe.video import VideoFeaturesConfig
 
 
@@ -124,12 +125,15 @@ def _kind(default: str) -> Callable[[object], str]:
     return kind_of
 
 
-OneSourceConfig = PoseTsvConfig | VideoTsvConfig | FeatureManifestConfig | H5ShardsConfig
+OneSourceConfig = (
+    PoseTsvConfig | VideoTsvConfig | FeatureManifestConfig | H5ShardsConfig | SkeletonsConfig
+)
 OneSource = Annotated[
     Annotated[PoseTsvConfig, Tag("pose_tsv")]
     | Annotated[VideoTsvConfig, Tag("video_tsv")]
     | Annotated[FeatureManifestConfig, Tag("feature_manifest")]
-    | Annotated[H5ShardsConfig, Tag("h5_shards")],
+    | Annotated[H5ShardsConfig, Tag("h5_shards")]
+    | Annotated[SkeletonsConfig, Tag("skeletons")],
     Discriminator(_kind("pose_tsv")),
 ]
 
@@ -172,13 +176,18 @@ def _listed(value: object) -> object:
 
 SourceConfig = OneSourceConfig | CorporaConfig
 FeaturesConfig = (
-    PoseFeaturesConfig | VideoFeaturesConfig | GivenFeaturesConfig | StreamsFeaturesConfig
+    PoseFeaturesConfig
+    | VideoFeaturesConfig
+    | GivenFeaturesConfig
+    | StreamsFeaturesConfig
+    | SkeletonFeaturesConfig
 )
 AnySource = Annotated[
     Annotated[PoseTsvConfig, Tag("pose_tsv")]
     | Annotated[VideoTsvConfig, Tag("video_tsv")]
     | Annotated[FeatureManifestConfig, Tag("feature_manifest")]
     | Annotated[H5ShardsConfig, Tag("h5_shards")]
+    | Annotated[SkeletonsConfig, Tag("skeletons")]
     | Annotated[CorporaConfig, Tag("corpora")],
     Discriminator(_kind("pose_tsv")),
     BeforeValidator(_listed),
@@ -187,7 +196,8 @@ AnyFeatures = Annotated[
     Annotated[PoseFeaturesConfig, Tag("pose")]
     | Annotated[VideoFeaturesConfig, Tag("video")]
     | Annotated[GivenFeaturesConfig, Tag("given")]
-    | Annotated[StreamsFeaturesConfig, Tag("streams")],
+    | Annotated[StreamsFeaturesConfig, Tag("streams")]
+    | Annotated[SkeletonFeaturesConfig, Tag("skeleton")],
     Discriminator(_kind("pose")),
 ]
 FEATURES_OF = {
@@ -195,5 +205,6 @@ FEATURES_OF = {
     "video_tsv": "video",
     "feature_manifest": "given",
     "h5_shards": "streams",
+    "skeletons": "skeleton",
 }
 """Kind of a source → the kind of features that can be computed from it."""

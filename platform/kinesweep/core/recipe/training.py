@@ -97,7 +97,7 @@ class TrainingConfig(Frozen):
     adam_beta2: float = Field(0.999, ge=0, lt=1, description="AdamW's second decay.")
     adam_epsilon: float = Field(1e-8, gt=0, description="AdamW's epsilon.")
     max_grad_norm: float = Field(1.0, ge=0, description="Clip gradients to this norm; 0: never.")
-    metric_for_best_model: Literal["bleu", "chrf", "rouge", "token_loss"] = Field(
+    metric_for_best_model: Literal["bleu", "chrf", "rouge", "cider", "token_loss"] = Field(
         "bleu", description="What the best checkpoint is best in."
     )
     average_checkpoints: int = Field(

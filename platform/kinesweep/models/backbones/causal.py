@@ -6,8 +6,8 @@ LEFT, so the text begins at the same place in all rows and the head works on its
 a Llama's vocabulary of 128 k, that is most of the memory. A row in a batch equals the row alone
 within 1e-5.
 
-Shapes: B clips, N vectors, E width, L target tokens, M = N + L - 1 places, V vocabulary, A layers,
-H heads.
+Shapes: B clips, N vectors, E width, L target tokens, M = N + L - 1 places, V vocabulary, R texts,
+A layers, H heads.
 """
 
 import inspect
@@ -40,13 +40,23 @@ class Causal(Made):
         return model.get_input_embeddings()(ids_BP)
 
     def logits(
-        self, model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, labels_BL: Tensor
+        self,
+        model: PreTrainedModel,
+        x_BNE: Tensor,
+        mask_BN: Tensor,
+        labels_BL: Tensor,
+        clip_R: Tensor | None = None,
     ) -> Tensor:
         """Scores aligned to the labels, (B, L, V): the last vector predicts the first label.
+
+        With `clip_R` the labels are those of R texts, each of which belongs to the clip that is
+        named there and is read behind it. Returns (R, L, V) then.
 
         Raises:
             InputError: more vectors and labels in a row than the backbone has positions for.
         """
+        if clip_R is not None:
+            x_BNE, mask_BN = x_BNE[clip_R], mask_BN[clip_R]
         return self._taught(model, x_BNE, mask_BN, labels_BL).logits[:, -labels_BL.shape[1] :]
 
     def attention(

@@ -3,7 +3,7 @@
 M2M-100, mBART, BART, T5 and their kin, from scratch or from a folder. Vectors enter through
 `inputs_embeds`, text leaves through the decoder; the encoder runs once a clip, however many beams.
 
-Shapes: B clips, N vectors, E width, L target tokens, V vocabulary, F forced tokens,
+Shapes: B clips, N vectors, E width, L target tokens, V vocabulary, F forced tokens, M texts,
 A layers, H heads.
 """
 
@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutput
 
 from kinesweep.core.errors import InputError
 from kinesweep.core.recipe.model import ModelPart
@@ -36,14 +37,22 @@ class Seq2Seq(Made):
         return embedded_BPE if scale is None else embedded_BPE * scale
 
     def logits(
-        self, model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, labels_BL: Tensor
+        self,
+        model: PreTrainedModel,
+        x_BNE: Tensor,
+        mask_BN: Tensor,
+        labels_BL: Tensor,
+        clip_M: Tensor | None = None,
     ) -> Tensor:
         """Scores aligned to the labels, (B, L, V).
+
+        With `clip_M` the labels are those of M texts, each of which belongs to the clip that is
+        named there: the encoder reads each clip once. Returns (M, L, V) then.
 
         Raises:
             InputError: more vectors or labels than the backbone has positions for.
         """
-        return self._taught(model, x_BNE, mask_BN, labels_BL).logits
+        return self._taught(model, x_BNE, mask_BN, labels_BL, clip_M).logits
 
     def attention(
         self, model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, labels_BL: Tensor
@@ -74,6 +83,7 @@ class Seq2Seq(Made):
         x_BNE: Tensor,
         mask_BN: Tensor,
         labels_BL: Tensor,
+        clip_M: Tensor | None = None,
         **asked: bool,
     ) -> Any:
         """The model's output where it is given the labels before each label."""
@@ -82,8 +92,14 @@ class Seq2Seq(Made):
         decoder_ids_BL = shifted_right(
             labels_BL, config.decoder_start_token_id, config.pad_token_id
         )
+        read: dict[str, Any] = {"inputs_embeds": x_BNE}
+        if clip_M is not None:
+            encoder = model.get_encoder()
+            read_BNE = encoder(inputs_embeds=x_BNE, attention_mask=mask_BN.long())[0]
+            read = {"encoder_outputs": BaseModelOutput(read_BNE[clip_M])}
+            mask_BN = mask_BN[clip_M]
         return model(
-            inputs_embeds=x_BNE,
+            **read,
             attention_mask=mask_BN.long(),
             decoder_input_ids=decoder_ids_BL,
             use_cache=False,

@@ -16,26 +16,14 @@ from numpy.typing import NDArray
 from pose_format.numpy import NumPyPoseBody
 from pose_format.pose_header import PoseHeader, PoseHeaderComponent, PoseHeaderDimensions
 
+from kinesweep.core.points import BODY_33, HAND_21
+
 # Legend: T frames, P points (576), C coordinates (x and y in pixels, z in image widths).
 
 FPS = 12.0
 WIDTH_PX, HEIGHT_PX = 640, 480
 
-_EYES = ("EYE_INNER", "EYE", "EYE_OUTER")
-_ARM_NAMES = ("SHOULDER", "ELBOW", "WRIST", "PINKY", "INDEX", "THUMB")
-_LEG_NAMES = ("HIP", "KNEE", "ANKLE", "HEEL", "FOOT_INDEX")
-BODY_NAMES = (
-    "NOSE",
-    *(f"{side}_{name}" for side in ("LEFT", "RIGHT") for name in _EYES),
-    *("LEFT_EAR", "RIGHT_EAR", "MOUTH_LEFT", "MOUTH_RIGHT"),
-    *(f"{side}_{name}" for name in (*_ARM_NAMES, *_LEG_NAMES) for side in ("LEFT", "RIGHT")),
-)
-_FINGERS = ("THUMB", "INDEX_FINGER", "MIDDLE_FINGER", "RING_FINGER", "PINKY")
-HAND_NAMES = (
-    "WRIST",
-    *(f"THUMB_{joint}" for joint in ("CMC", "MCP", "IP", "TIP")),
-    *(f"{finger}_{joint}" for finger in _FINGERS[1:] for joint in ("MCP", "PIP", "DIP", "TIP")),
-)
+BODY_NAMES, HAND_NAMES = BODY_33, HAND_21
 NUM_BODY, NUM_FACE, NUM_HAND = len(BODY_NAMES), 468, len(HAND_NAMES)
 FACE_START = NUM_BODY
 LEFT_HAND_START = FACE_START + NUM_FACE

@@ -1,0 +1,78 @@
+"""What estimators call the points that they find, as far as their layouts are known by heart.
+
+Names are those that pose-format writes: MediaPipe Holistic's body and hands, the lines of its face
+mesh, and COCO WholeBody's. Which points belong together, and which face each other, is said of
+these names elsewhere (`bones`, `mirror`).
+"""
+
+_EYES = ("EYE_INNER", "EYE", "EYE_OUTER")
+_ARM = ("SHOULDER", "ELBOW", "WRIST", "PINKY", "INDEX", "THUMB")
+_LEG = ("HIP", "KNEE", "ANKLE", "HEEL", "FOOT_INDEX")
+_SIDES = ("LEFT", "RIGHT")
+BODY_33 = (
+    "NOSE",
+    *(f"{side}_{name}" for side in _SIDES for name in _EYES),
+    *("LEFT_EAR", "RIGHT_EAR", "MOUTH_LEFT", "MOUTH_RIGHT"),
+    *(f"{side}_{name}" for name in (*_ARM, *_LEG) for side in _SIDES),
+)
+"""MediaPipe's body."""
+BODY_8 = tuple(
+    f"{side}_{joint}" for joint in ("SHOULDER", "ELBOW", "WRIST", "HIP") for side in _SIDES
+)
+_FINGERS = ("INDEX_FINGER", "MIDDLE_FINGER", "RING_FINGER", "PINKY")
+HAND_21 = (
+    "WRIST",
+    *(f"THUMB_{joint}" for joint in ("CMC", "MCP", "IP", "TIP")),
+    *(f"{finger}_{joint}" for finger in _FINGERS for joint in ("MCP", "PIP", "DIP", "TIP")),
+)
+"""MediaPipe's hands; others have the same 21 in the same order under other names."""
+
+MESH_SIDES = (
+    ((10, 109, 67, 103, 54, 21, 162, 127, 234), (10, 338, 297, 332, 284, 251, 389, 356, 454)),
+    (
+        (93, 132, 58, 172, 136, 150, 149, 176, 148, 152),
+        (323, 361, 288, 397, 365, 379, 378, 400, 377, 152),
+    ),
+    ((33, 7, 163, 144, 145, 153, 154, 155, 133), (263, 249, 390, 373, 374, 380, 381, 382, 362)),
+    ((33, 246, 161, 160, 159, 158, 157, 173, 133), (263, 466, 388, 387, 386, 385, 384, 398, 362)),
+    ((46, 53, 52, 65, 55), (276, 283, 282, 295, 285)),
+    ((70, 63, 105, 66, 107), (300, 293, 334, 296, 336)),
+)
+"""Lines of the face mesh on the right and on the left: oval, eyes, brows (FACEMESH_CONTOURS)."""
+MESH_LIPS = (
+    (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291),
+    (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291),
+    (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308),
+    (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308),
+)
+"""Lines of it that are their own mirror images, read backwards."""
+FACE_128 = tuple(
+    sorted(
+        {n for pair in MESH_SIDES for line in pair for n in line}
+        | {n for line in MESH_LIPS for n in line}
+    )
+)
+"""All points on these lines."""
+
+COCO_17 = (
+    "nose",
+    *(f"{side}_{name}" for name in ("eye", "ear") for side in ("left", "right")),
+    *(
+        f"{side}_{name}"
+        for name in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+        for side in ("left", "right")
+    ),
+)
+COCO_FEET = tuple(
+    f"{side}_{name}" for side in ("left", "right") for name in ("big_toe", "small_toe", "heel")
+)
+COCO_FACE = tuple(f"face-{number}" for number in range(68))
+COCO_HAND = tuple(f"hand_{number}" for number in range(21))
+
+SMPL_22 = (
+    *("pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2"),
+    *("left_ankle", "right_ankle", "spine3", "left_foot", "right_foot", "neck"),
+    *("left_collar", "right_collar", "head", "left_shoulder", "right_shoulder"),
+    *("left_elbow", "right_elbow", "left_wrist", "right_wrist"),
+)
+"""The body joints of SMPL, in its order: HumanML3D's 22, without the two hands."""

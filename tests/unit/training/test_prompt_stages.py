@@ -1,0 +1,91 @@
+"""A model is asked one thing in pretraining and another in fine-tuning, by recipes alone."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+
+from corpus import tiny_recipe
+from kinesweep.batches.evaluation import eval_batches
+from kinesweep.core.recipe import Recipe
+from kinesweep.core.runlog import NullRunLog
+from kinesweep.store import Store
+from kinesweep.training.model_folder import read_model_folder
+from kinesweep.training.result import RunResult
+from kinesweep.training.run import RunSpec, train_run, write_first_model
+
+DESCRIBE, INSTRUCT = "Motion Description : ", "Motion Instruction : "
+T5 = {"architecture": "t5", "d_model": 16, "d_kv": 8, "d_ff": 32, "num_heads": 2, "num_layers": 1}
+LLAMA = {
+    "architecture": "llama",
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "max_position_embeddings": 512,
+}
+BACKBONES = [{"kind": "seq2seq", "scratch": T5}, {"kind": "causal", "scratch": LLAMA}]
+
+
+def stage(
+    corpus: Path, store: Store, question: str, backbone: dict[str, Any], **model: Any
+) -> Recipe:
+    spelt = {"kind": "train", "algorithm": "bpe", "size": 200, "new_tokens": ["Instruction"]}
+    return tiny_recipe(
+        corpus,
+        store.folder.parent,
+        prompt={"question": question},
+        model={"backbone": backbone, "tokenizer": spelt, **model},
+        training={"max_steps": 4, "eval_steps": 4},
+    )
+
+
+def train(recipe: Recipe, store: Store, folder: Path) -> RunResult:
+    return train_run(RunSpec(recipe, store.folder, folder), NullRunLog(), lambda _: True)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES, ids=["t5", "llama"])
+def test_each_stage_asks_its_own_question(
+    corpus: Path, store: Store, tmp_path: Path, backbone: dict[str, Any]
+) -> None:
+    first = stage(corpus, store, DESCRIBE, backbone)
+    train(first, store, tmp_path / "first")
+    learnt = str(tmp_path / "first" / "best")
+    second = stage(corpus, store, INSTRUCT, backbone, init_from=learnt)
+    write_first_model(second, store, tmp_path / "begun")
+    ours, theirs = (
+        safetensors.torch.load_file(Path(place) / "model.safetensors")
+        for place in (tmp_path / "begun", learnt)
+    )
+    assert ours.keys() == theirs.keys() and all(ours[key].equal(theirs[key]) for key in ours)
+    train(second, store, tmp_path / "second")
+    for name, words in (("first", DESCRIBE), ("second", INSTRUCT)):
+        loaded = read_model_folder(tmp_path / name / "best")
+        assert loaded.recipe.prompt.question == words
+        asking = loaded.recipe.asking
+        batch = eval_batches(store, "validation", loaded.text, 4096, asking=asking)[0]
+        assert batch.prompt_mask_BP.all()
+        for ids_P in batch.prompt_ids_BP:
+            assert loaded.text.tokenizer.unk_token_id not in ids_P
+            said = loaded.text.tokenizer.decode(ids_P, skip_special_tokens=False)
+            assert said.split() == words.split()
+
+
+def test_words_that_the_earlier_stage_never_saw_are_named(
+    corpus: Path, store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = {"tokenizer": {"kind": "train", "algorithm": "word", "size": 256}}
+    tiny = tiny_recipe(corpus, store.folder.parent).model.backbone.model_dump(mode="json")
+    first = stage(corpus, store, DESCRIBE, tiny, **words)
+    train(first, store, tmp_path / "first")
+    begun = {"init_from": str(tmp_path / "first" / "best"), **words}
+    second = stage(corpus, store, INSTRUCT, tiny, **begun)
+    train(second, store, tmp_path / "second")
+    (warning,) = caplog.messages
+    assert "has no pieces for `Instruction` of this run's `prompt`" in warning
+    caplog.clear()
+    train(
+        stage(corpus, store, f"Description : {DESCRIBE}", tiny, **begun), store, tmp_path / "third"
+    )
+    assert not caplog.messages
