@@ -1,4 +1,4 @@
-"""The verb between systems: takes over settings and models, and writes features in their layout."""
+"""The verb between systems: takes over settings, models and motions, and writes features."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -7,6 +7,7 @@ import typer
 
 from kinesweep.cli.output import JsonOption, emit, progress, say, verb
 from kinesweep.core.errors import InputError
+from kinesweep.core.pickles import may_hold_pickle
 
 _CHECKPOINTS = (".pth", ".pt")
 
@@ -17,16 +18,16 @@ def convert(  # noqa: PLR0913 (options of a verb)
         Path,
         typer.Argument(
             help="A MultimodalHugs YAML, SSVP-SLT's best_model.pth, or a Sign_LLaVA's"
-            " mp_rank_00_model_states.pt; with `--to`, a feature store or a recipe whose store is"
-            " meant.",
+            " mp_rank_00_model_states.pt, or pickled motions (.pkl, .npy); with `--to`, a feature"
+            " store or a recipe whose store is meant.",
             show_default=False,
         ),
     ],
     out: Annotated[
         Path,
         typer.Argument(
-            help="The recipe: written for a YAML, read for a checkpoint; with `--to`, a new"
-            " folder.",
+            help="The recipe: written for a YAML, read for a checkpoint; for motions a .tsv; with"
+            " `--to`, a new folder.",
             show_default=False,
         ),
     ],
@@ -58,6 +59,8 @@ def convert(  # noqa: PLR0913 (options of a verb)
     what `model.init_from` of the second stage takes.
     Features of all streams become Sign_LLaVA's annotations and shards: convert RECIPE FOLDER --to
     h5_shards; a source of the kind `h5_shards` reads them back.
+    Pickled motions with texts become a table and an .npz, convert MOTIONS.pkl TABLE.tsv, for a
+    source of the kind `skeletons`. Nothing that a pickle asks for is run.
 
     Example: kinesweep convert jobs/foreign/multimodalhugs.yaml /tmp/converted.yml --overwrite
     """
@@ -65,6 +68,11 @@ def convert(  # noqa: PLR0913 (options of a verb)
         if any(given is not None for given in (model, tokenizer, into, texts)):
             raise InputError("`--to` writes features; it takes no option but `--overwrite`")
         _write_shards(settings, out, overwrite, json_line)
+        return
+    if may_hold_pickle(settings):
+        if any(given is not None for given in (model, tokenizer, into, texts)):
+            raise InputError(f"`{settings}` holds motions; they take no option but `--overwrite`")
+        _convert_motions(settings, out, overwrite, json_line)
         return
     if settings.suffix in _CHECKPOINTS:
         if into is None or model is not None:
@@ -98,6 +106,19 @@ def _write_shards(place: Path, out: Path, overwrite: bool, json_line: bool) -> N
     source = yaml.safe_dump({"source": done.source}, sort_keys=False, default_flow_style=None)
     say(f"to read them back, from {out}:\n{source}".rstrip())
     emit({"folder": str(out), **vars(done)}, json_line)
+
+
+def _convert_motions(path: Path, out: Path, overwrite: bool, json_line: bool) -> None:
+    from kinesweep.foreign.motion_pickle import convert_motions
+
+    _check_free(overwrite, out, out.with_suffix(".npz"))
+    done = convert_motions(path, out)
+    say(f"{done.table}: {done.clips} clips; {done.pack}: {done.points} points")
+    for key, count in done.left.items():
+        say(f"left out  {key}: of {count} records")
+    say(f"to read them: source.kind=skeletons source.train={done.table} source.fps=…")
+    plain = {**vars(done), "table": str(done.table), "pack": str(done.pack)}
+    emit(plain, json_line)
 
 
 def _check_free(overwrite: bool, *paths: Path | None) -> None:

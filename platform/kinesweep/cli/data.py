@@ -136,7 +136,8 @@ def split(
     files = split_rows(source, by=by, folds=folds, seed=seed, out=out)
     for file in files:
         say(str(file))
-    say(f"their media paths start at source.root={folds_root(source)}")
+    key = "motions" if source.kind == "skeletons" else "root"
+    say(f"their media paths start at source.{key}={folds_root(source)}")
     emit({"files": [str(file) for file in files], "root": str(folds_root(source))}, json_line)
 
 

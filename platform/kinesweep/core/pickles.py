@@ -8,11 +8,18 @@ from pathlib import PurePath
 
 PICKLES = (".pkl", ".pickle", ".pk", ".p")
 """Suffixes that pickles have."""
+_ARRAYS = (".npy", ".npz")
+"""NumPy's files; where an array's values are objects, they are a pickle."""
 
 
 def is_pickle(name: str | PurePath) -> bool:
     """Whether a file is a pickle, by its name."""
     return PurePath(name).suffix.lower() in PICKLES
+
+
+def may_hold_pickle(path: PurePath) -> bool:
+    """Whether `kinesweep convert` takes a file for motions, by its name."""
+    return is_pickle(path) or path.suffix.lower() in _ARRAYS
 
 
 def refusal(path: str | PurePath) -> str:

@@ -13,16 +13,19 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.core.errors import ClipError
-from kinesweep.core.pickles import refusal
+from kinesweep.core.pickles import PICKLES, refusal
 from kinesweep.core.skeleton import Skeleton
+from kinesweep.sources.pose_rows import POSE_SUFFIX
 
+PACK_SUFFIX = ".npz"
+MOTION_SUFFIXES = (".npy", PACK_SUFFIX, POSE_SUFFIX)
 HYBRIK = ("pred_xyz_29", "pred_xyz_24")
 """What HybrIK calls its joints; the first 22 are the body joints of SMPL."""
 MOST_PACKS = 4
@@ -118,6 +121,25 @@ def joints_of(x: NDArray[Any], skeleton: Skeleton, path: Path) -> NDArray[Any]:
             "wrong_shape",
         )
     return x
+
+
+def with_suffix(root: Path, file: str) -> str:
+    """The name of a motion's file below a folder; that of a row's id lacks its suffix.
+
+    Raises:
+        ClipError: reason `pickled`, or `ambiguous_file` where there are two.
+    """
+    if PurePosixPath(file).suffix.lower() in MOTION_SUFFIXES:
+        return file
+    there = [s for s in (*MOTION_SUFFIXES, *PICKLES) if (root / (file + s)).is_file()]
+    motions = [suffix for suffix in there if suffix in MOTION_SUFFIXES]
+    if len(motions) > 1:
+        text = f"`{file}` may be {' or '.join(motions)}; name one by a column `motion`"
+        raise ClipError(text, "ambiguous_file")
+    if there and not motions:
+        path = root / (file + there[0])
+        raise ClipError(f"`{path}` {refusal(path)}", "pickled")
+    return file + motions[0] if motions else file
 
 
 def _read_pack(path: Path) -> Pack:

@@ -19,7 +19,6 @@ from kinesweep.core.units import Span
 from kinesweep.sources.rows import Rows
 from kinesweep.sources.table import Fault, Row, Table
 
-PACK_SUFFIX = ".npz"
 NUMBER = "#"
 """Between a pack and the number of a motion in it."""
 

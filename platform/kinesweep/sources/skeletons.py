@@ -11,7 +11,7 @@ Shapes: T frames, P people, J points, C coordinates.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,22 +19,26 @@ import numpy as np
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ClipError
 from kinesweep.core.hashing import canonical_json
-from kinesweep.core.pickles import PICKLES, refusal
 from kinesweep.core.pose import PoseSequence
 from kinesweep.core.recipe.skeletons import SkeletonsConfig
 from kinesweep.core.skeleton import SKELETONS
 from kinesweep.core.units import Span
 from kinesweep.sources.contract import Content, Motion
-from kinesweep.sources.motion_file import Packs, joints_of, read_motion
+from kinesweep.sources.motion_file import (
+    MOTION_SUFFIXES,
+    PACK_SUFFIX,
+    Packs,
+    joints_of,
+    read_motion,
+    with_suffix,
+)
 from kinesweep.sources.pose_faults import frames_of
 from kinesweep.sources.pose_file import read_pose
 from kinesweep.sources.pose_rows import POSE_SUFFIX
 from kinesweep.sources.rows import Rows
-from kinesweep.sources.skeleton_rows import NUMBER, PACK_SUFFIX, SkeletonRows
+from kinesweep.sources.skeleton_rows import NUMBER, SkeletonRows
 from kinesweep.sources.table import Table, read_table
 from kinesweep.sources.table_source import TableSource
-
-MOTION_SUFFIXES = (".npy", PACK_SUFFIX, POSE_SUFFIX)
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,11 @@ class SkeletonsSource(TableSource):
         called = self.config.columns.get("motion", "motion")
         return None if called in table.header else self._tables[split].stem + PACK_SUFFIX
 
+    def pack_path(self, split: str, table: Table) -> Path | None:
+        """Where that lies, absolute."""
+        pack = self.pack(split, table)
+        return None if pack is None else self.root(split) / pack
+
     def read_rows(self, split: str, path: Path) -> Rows:
         """One split's table as rows."""
         table = self.table(split)
@@ -107,7 +116,11 @@ class SkeletonsSource(TableSource):
                 `ambiguous_file`.
         """
         file = clip.media.partition(NUMBER)[0]
-        path = super().media_path(replace(clip, media=self._with_suffix(clip, file)))
+        try:
+            named = with_suffix(self.root(clip.split), file)
+        except ClipError as error:
+            raise ClipError(f"{clip.row}: {error}", error.reason) from None
+        path = super().media_path(replace(clip, media=named))
         if path.suffix.lower() not in MOTION_SUFFIXES:
             known = ", ".join(MOTION_SUFFIXES)
             raise ClipError(f"{clip.row}: `{path}` is no motion: {known}", "not_a_file")
@@ -183,6 +196,15 @@ class SkeletonsSource(TableSource):
             raise ClipError(f"{clip.row}: {error}", error.reason) from None
         return PoseSequence(x_TPJC, ones_TPJ, self.config.fps, self._skeleton.layout)
 
+    def reference_media(self, clip: Clip) -> str | None:
+        """The motion that a clip is compared with, where that is no clip itself.
+
+        Raises:
+            ClipError: reason `missing_reference`.
+        """
+        place = self._reference(clip)
+        return None if place is None or clip.reference in self._places else place.media
+
     def _reference(self, clip: Clip) -> _Place | None:
         """Where the motion lies that a clip is compared with; None: with none.
 
@@ -219,25 +241,6 @@ class SkeletonsSource(TableSource):
                 raise
             text = f"{error}; `reference` is the id of a clip, or names a motion"
             raise ClipError(text, "missing_reference") from None
-
-    def _with_suffix(self, clip: Clip, file: str) -> str:
-        """The name of a motion's file; that of a row's id lacks its suffix.
-
-        Raises:
-            ClipError: reason `pickled` or `ambiguous_file`.
-        """
-        if PurePosixPath(file).suffix.lower() in MOTION_SUFFIXES:
-            return file
-        root = self.root(clip.split)
-        there = [s for s in (*MOTION_SUFFIXES, *PICKLES) if (root / (file + s)).is_file()]
-        motions = [suffix for suffix in there if suffix in MOTION_SUFFIXES]
-        if len(motions) > 1:
-            text = f"{clip.row}: `{file}` may be {' or '.join(motions)}; name one by `motion`"
-            raise ClipError(text, "ambiguous_file")
-        if there and not motions:
-            path = root / (file + there[0])
-            raise ClipError(f"{clip.row}: `{path}` {refusal(path)}", "pickled")
-        return file + motions[0] if motions else file
 
 
 def _content(motion: Motion) -> Content:

@@ -9,6 +9,7 @@ files. Folds of few groups are uneven; that is in the nature of the corpus. Rows
 
 import os
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +18,8 @@ from kinesweep.core.errors import InputError
 from kinesweep.core.recipe.source import SourceConfig
 from kinesweep.core.seeds import generator
 from kinesweep.sources import build_source
+from kinesweep.sources.skeleton_folds import SkeletonFolds
+from kinesweep.sources.skeletons import SkeletonsSource
 from kinesweep.sources.tsv import TsvSource
 
 POOLED = ("train", "validation")
@@ -32,7 +35,7 @@ def split_rows(
     """Writes `out/fold-K/train.tsv`, `validation.tsv` and, where there is one, `test.tsv`.
 
     Media paths are written relative to `folds_root(config)`, which a recipe over the folds names as
-    `source.root`; ids are those of the corpus.
+    `source.root` (skeletons: `source.motions`); ids are those of the corpus.
 
     Args:
         config: the corpus.
@@ -56,6 +59,7 @@ def split_rows(
     clips = [clip for split in POOLED if split in source.splits() for clip in source.clips(split)]
     fold_of = assign_folds(clips, by, folds, seed)
     test = source.clips("test") if "test" in source.splits() else []
+    table = _writer(source, folds_root(config))
     written: list[Path] = []
     for fold in range(folds):
         held = {clip.id for clip in clips if fold_of[getattr(clip, by)] == fold}
@@ -64,7 +68,7 @@ def split_rows(
             "validation": [clip for clip in clips if clip.id in held],
             "test": test,
         }
-        written += _write_fold(out / f"fold-{fold}", parts, source, folds_root(config))
+        written += _write_fold(out / f"fold-{fold}", parts, table)
     return written
 
 
@@ -100,32 +104,44 @@ def assign_folds(clips: list[Clip], by: str, folds: int, seed: int) -> dict[str,
 
 
 def folds_root(config: SourceConfig) -> Path:
-    """The folder that media paths of the folds are relative to: the root, or the tables' folder."""
+    """The folder that media paths of the folds are relative to: the root, or the tables' folder.
+
+    Of skeletons in one `.npz` it is that file.
+    """
     source = _tables_of(config)
+    if isinstance(source, SkeletonsSource):
+        return SkeletonFolds(source).motions
     return Path(os.path.commonpath([source.root(split) for split in source.splits()]))
 
 
-def _tables_of(config: SourceConfig) -> TsvSource:
+def _tables_of(config: SourceConfig) -> TsvSource | SkeletonsSource:
     """The corpus, if it is one of tables.
 
     Raises:
         InputError: it is not.
     """
     source = build_source(config)
-    if not isinstance(source, TsvSource):
+    if not isinstance(source, TsvSource | SkeletonsSource):
         what = "several corpora are" if config.kind == "corpora" else f"`{config.kind}` is"
         raise InputError(f"only a corpus of one TSV a split can be split; {what} not such a one")
     return source
 
 
+def _writer(source: TsvSource | SkeletonsSource, root: Path) -> Callable[[list[Clip]], str]:
+    """Makes a table of clips."""
+    if isinstance(source, SkeletonsSource):
+        return SkeletonFolds(source).table
+    return lambda clips: _table(clips, source, root)
+
+
 def _write_fold(
-    folder: Path, parts: dict[str, list[Clip]], source: TsvSource, root: Path
+    folder: Path, parts: dict[str, list[Clip]], table: Callable[[list[Clip]], str]
 ) -> list[Path]:
     """Writes the tables of one fold, none for a split that has no clips."""
     folder.mkdir(parents=True)
     written = [folder / f"{split}.tsv" for split, clips in parts.items() if clips]
     for path in written:
-        content = _table(parts[path.stem], source, root)
+        content = table(parts[path.stem])
         path.write_text(content, encoding="utf-8", newline="\n")
     return written
 
