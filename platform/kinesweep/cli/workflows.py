@@ -19,6 +19,7 @@ from kinesweep.core.hashing import flatten
 from kinesweep.core.paths import state_home
 from kinesweep.core.provenance import provenance
 from kinesweep.core.recipe import Recipe
+from kinesweep.core.recipe.embedding import EmbeddingRecipe
 from kinesweep.core.runlog import RunLog
 from kinesweep.store import Store, open_store
 from kinesweep.tracking.factory import RunLogs, resolve_tracking
@@ -245,7 +246,7 @@ class LogOpener:
     """
 
     logs: RunLogs
-    recipe: Recipe
+    recipe: Recipe | EmbeddingRecipe
     parent: str | None = None
 
     def __call__(self, folder: Path, title: str, phase: str, params: Mapping[str, Any]) -> RunLog:

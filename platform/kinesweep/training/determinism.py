@@ -23,16 +23,29 @@ def pin_process(recipe: Recipe) -> torch.device:
     Raises:
         ResourceError: a GPU is asked for and there is none, or fp16 without one.
     """
+    if recipe.training.precision == "fp16" and recipe.resources.gpus == 0:
+        raise ResourceError(
+            "`training.precision: fp16` needs a GPU; on the CPU use `bf16` or `fp32`"
+        )
+    return pin(recipe.training.seed, recipe.resources.cpus, recipe.resources.gpus)
+
+
+def pin(seed: int, cpus: int, gpus: float) -> torch.device:
+    """The same for any training: what it is seeded with, its threads, its GPUs or share of one.
+
+    Raises:
+        ResourceError: a GPU is asked for and there is none.
+    """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
-    device = _device(recipe)
+    device = _device(gpus)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     torch.use_deterministic_algorithms(True)
     # Deterministic mode would also write NaN into every fresh tensor; our results do not read them.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
-    pin_threads(recipe)
-    seed_everything(recipe.training.seed)
+    torch.set_num_threads(cpus)
+    seed_everything(seed)
     return device
 
 
@@ -53,15 +66,10 @@ def undisturbed() -> Iterator[None]:
         yield
 
 
-def _device(recipe: Recipe) -> torch.device:
-    wants_gpu = recipe.resources.gpus > 0
-    if wants_gpu and not torch.cuda.is_available():
+def _device(gpus: float) -> torch.device:
+    if gpus > 0 and not torch.cuda.is_available():
         raise ResourceError(
-            f"`resources.gpus` is {recipe.resources.gpus:g}, but this process sees no CUDA device;"
+            f"`resources.gpus` is {gpus:g}, but this process sees no CUDA device;"
             " set it to 0 to train on the CPU"
         )
-    if recipe.training.precision == "fp16" and not wants_gpu:
-        raise ResourceError(
-            "`training.precision: fp16` needs a GPU; on the CPU use `bf16` or `fp32`"
-        )
-    return torch.device("cuda" if wants_gpu else "cpu")
+    return torch.device("cuda" if gpus > 0 else "cpu")

@@ -1,5 +1,6 @@
 """Runs with graph encoders: bits, stops, and adapters on an earlier run's weights."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from kinesweep.models.adapters import is_of_adapter
 from kinesweep.store import Store
 from kinesweep.training.metrics import read_metrics
 from kinesweep.training.run import RunResult, RunSpec, train_run
+from ranks import run_ranks
 from skeletons import over
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -180,3 +182,46 @@ def test_adapters_that_cannot_be(
 ) -> None:
     with pytest.raises(ConfigError, match=said):
         tiny_recipe(corpus, store.folder.parent, model=model)
+
+
+TWO = """
+import kinesweep.core.skeleton
+from kinesweep.core.recipe import Recipe
+from kinesweep.core.runlog import NullRunLog
+from kinesweep.training.run import RunSpec, train_run
+
+asked, store, folder, skeleton = sys.argv[1:]
+known = kinesweep.core.skeleton.Skeleton.from_json(json.loads(Path(skeleton).read_text()))
+kinesweep.core.skeleton.SKELETONS = {known.name: known}
+recipe = Recipe.model_validate_json(Path(asked).read_text())
+result = train_run(RunSpec(recipe, Path(store), Path(folder)), NullRunLog(), lambda _: True)
+print(json.dumps(result.to_json()))
+"""
+
+
+def test_two_workers_learn_alike_cut_or_whole(
+    corpus: Path, store: Store, tmp_path: Path, chains: Skeleton
+) -> None:
+    """Norms share their sums; sharded weights and whole ones end at the same scores."""
+    (tmp_path / "skeleton.json").write_text(json.dumps(chains.to_json()))
+    scores = {}
+    for name, fsdp in (("whole", False), ("cut", True)):
+        asked = recipe(corpus, store, "stagcn", dropout=0.0)
+        training = asked.training.model_copy(update={"fsdp": fsdp})
+        resources = asked.resources.model_copy(update={"workers": 2})
+        asked = asked.model_copy(update={"training": training, "resources": resources})
+        (tmp_path / "asked.json").write_text(asked.model_dump_json())
+        places = [
+            tmp_path / "asked.json",
+            store.folder,
+            tmp_path / name,
+            tmp_path / "skeleton.json",
+        ]
+        first, second = run_ranks(TWO, [str(place) for place in places], 2)
+        assert first["scores"] == second["scores"] and first["status"] == "finished"
+        scores[name] = first["scores"]["token_loss"]
+    assert scores["cut"] == pytest.approx(scores["whole"], rel=1e-4)
+    one, two = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    for key in one:
+        if "running" in key:
+            torch.testing.assert_close(one[key], two[key], rtol=1e-3, atol=1e-4)

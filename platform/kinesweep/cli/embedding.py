@@ -1,0 +1,49 @@
+"""The verb that trains embedders of frames, which align clips with what they are compared with."""
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kinesweep.cli.data import RecipeArgument
+from kinesweep.cli.output import JsonOption, Overrides, emit, say, verb
+
+
+@verb
+def embed(
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    folder: Annotated[Path | None, typer.Option(help="Run folder; default: by identity.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another run.")] = False,
+    no_ray: Annotated[bool, typer.Option("--no-ray", help="Extract in this process.")] = False,
+    json_line: JsonOption = False,
+) -> None:
+    """Train an embedder of frames (TCC or CARL); the same call goes on after any kill.
+
+    Example: kinesweep embed jobs/recipes/motion2text_align.yaml training.max_steps=500
+    """
+    from kinesweep.cli import workflows
+    from kinesweep.core.config import load
+    from kinesweep.core.paths import state_home
+    from kinesweep.core.recipe.embedding import EmbeddingRecipe
+    from kinesweep.store.build import extract_locally
+    from kinesweep.training.embedding import EmbedderSpec, train_embedder
+
+    settings = load(EmbeddingRecipe, recipe, overrides or ()).resolved(Path.cwd())
+    corpus = settings.corpus_recipe
+    store = extract_locally(corpus) if no_ray else workflows.extract_features(corpus)
+    name = f"{settings.name}-{settings.config_hash(store.fingerprint)}-s{settings.training.seed}"
+    place = (folder or state_home() / "runs" / name).absolute()
+    if overwrite:
+        workflows.remove_run(place)
+    logs = workflows.open_logs(corpus, settings.name, place)
+    open_log = partial(workflows.LogOpener(logs, settings), place, name, "embed", {})
+    spec = EmbedderSpec(settings, store.folder, place, overwrite)
+    result = train_embedder(spec, open_log(), workflows.say_evaluation)
+    shown = ", ".join(f"{metric} {value:.3f}" for metric, value in result.scores.items())
+    say(f"{result.status} after {result.step} steps, best at {result.best_step}: {shown}")
+    for what, count in result.limited.items():
+        say(f"limits  {what} {count}")
+    say(f"embedder {result.folder / 'best'}")
+    emit(result.to_json(), json_line)

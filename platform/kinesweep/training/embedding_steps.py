@@ -1,0 +1,221 @@
+"""The steps of an embedder's training: batch, loss, AdamW; evaluation, checkpoint, and its end.
+
+Nothing is remembered from step to step but weights and moments: batch, noise and learning rate are
+functions of the step's number, so a checkpoint needs no state of generators or schedules.
+
+Shapes: B pairs, T frames, D width, E width of an embedding.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from kinesweep.batches.pairs import PairStream, Side
+from kinesweep.core.errors import InputError
+from kinesweep.core.hashing import file_sha256
+from kinesweep.core.recipe.embedding import CarlConfig, EmbeddingRecipe
+from kinesweep.core.seeds import derive_seed
+from kinesweep.features.embedder import WEIGHTS as EMBEDDER_WEIGHTS
+from kinesweep.features.embedder import write_embedder
+from kinesweep.models.embedder import FrameEmbedder, program_of
+from kinesweep.models.objectives.carl import sequence_contrastive
+from kinesweep.models.objectives.tcc import cycle_back_classification, cycle_back_regression
+from kinesweep.store.reader import Store
+from kinesweep.training.checkpoints import WEIGHTS, begin, prune, publish, step_folder
+from kinesweep.training.files import write_folder
+from kinesweep.training.metrics import Recorder
+from kinesweep.training.order import mean_order, scored_pairs
+from kinesweep.training.progress import Progress
+
+_OPTIMIZER = "optimizer.pt"
+_VARIANCE_WEIGHT = 0.001
+"""λ of the paper's experiments (arXiv 1904.07846, appendix)."""
+
+
+def loss_of(recipe: EmbeddingRecipe, network: FrameEmbedder, one: Side, other: Side) -> Tensor:
+    """The objective's value for a batch of pairs."""
+    part = recipe.embedding
+    u_BTE, v_BTE = network(one.x_BTD, one.mask_BT), network(other.x_BTD, other.mask_BT)
+    if isinstance(part, CarlConfig):
+        first = (u_BTE, one.mask_BT, one.time_BT)
+        second = (v_BTE, other.mask_BT, other.time_BT)
+        return sequence_contrastive(*first, *second, part.temperature, part.sigma)
+    there = (u_BTE, one.mask_BT, v_BTE, other.mask_BT, part.temperature)
+    back = (v_BTE, other.mask_BT, u_BTE, one.mask_BT, part.temperature)
+    if part.cycle == "classification":
+        return (cycle_back_classification(*there) + cycle_back_classification(*back)) / 2
+    weight = _VARIANCE_WEIGHT if part.variance_weight is None else part.variance_weight
+    return (cycle_back_regression(*there, weight) + cycle_back_regression(*back, weight)) / 2
+
+
+class OrderScore:
+    """How well frames of validation clips find their order in others of their kind.
+
+    Args:
+        store: the features.
+        stream: which of them.
+        most: pairs at the most.
+
+    Raises:
+        InputError: no two clips show the same motion.
+    """
+
+    def __init__(self, store: Store, stream: str, most: int) -> None:
+        records = store.records("validation")
+        pairs = scored_pairs(records, most, "validation")
+        places = sorted({place for pair in pairs for place in pair})
+        self._pairs = [(places.index(a), places.index(b)) for a, b in pairs]
+        self._clips = [
+            np.array(store.features(records[place])[stream], np.float32) for place in places
+        ]
+        self._frames = mean_order(self._clips, self._pairs)
+
+    def __call__(
+        self, embed: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    ) -> dict[str, float]:
+        """`tau` of embeddings, and `tau_frames` of the frames themselves."""
+        embedded = [embed(x_TD) for x_TD in self._clips]
+        return {"tau": mean_order(embedded, self._pairs), "tau_frames": self._frames}
+
+
+class Steps:
+    """What a run does, and what it remembers.
+
+    Args:
+        recipe: the configuration.
+        network: with its first weights, on its device.
+        batches: by step.
+        root: folder of checkpoints.
+        device: where the network is.
+    """
+
+    def __init__(
+        self,
+        recipe: EmbeddingRecipe,
+        network: FrameEmbedder,
+        batches: PairStream,
+        root: Path,
+        device: torch.device,
+    ) -> None:
+        self.recipe, self.network, self.root = recipe, network, root
+        self._batches, self._device = batches, device
+        self._optimizer = torch.optim.AdamW(
+            network.parameters(),
+            lr=recipe.training.learning_rate,
+            weight_decay=recipe.training.weight_decay,
+        )
+
+    def load(self, folder: Path) -> None:
+        """Takes over a checkpoint."""
+        self.network.load_state_dict(load_file(folder / WEIGHTS))
+        saved = torch.load(folder / _OPTIMIZER, weights_only=True, map_location=self._device)
+        self._optimizer.load_state_dict(saved)
+
+    def run(
+        self,
+        progress: Progress,
+        score: OrderScore,
+        recorder: Recorder,
+        report: Callable[[dict[str, float]], bool],
+    ) -> Progress:
+        """Goes on to the end, or until `report` says no; returns how far that is."""
+        training = self.recipe.training
+        losses: list[float] = []
+        while progress.step < training.max_steps and progress.stop is None:
+            loss, seen = self._step(progress.step)
+            losses.append(loss)
+            progress = replace(progress, step=progress.step + 1, samples=progress.samples + seen)
+            if progress.step % training.eval_steps and progress.step < training.max_steps:
+                continue
+            scores = score(self.embed)
+            measured = {"loss": math.fsum(losses) / len(losses), **scores}
+            recorder.record(progress.step, progress.samples, measured, {})
+            recorder.sync()
+            if not report({"step": progress.step, **measured}):
+                progress = replace(progress, stop="reported")
+            progress = self._keep(_better(progress, scores))
+            losses = []
+        return progress if progress.stop else replace(progress, stop="max_steps")
+
+    def embed(self, x_TD: NDArray[np.float32]) -> NDArray[np.float32]:
+        """One clip alone; (T, E)."""
+        self.network.eval()
+        with torch.no_grad():
+            x_BTD = torch.from_numpy(x_TD)[None].to(self._device)
+            mask_BT = torch.ones(x_BTD.shape[:2], dtype=torch.bool, device=self._device)
+            return np.asarray(self.network(x_BTD, mask_BT)[0].cpu().numpy())
+
+    def _step(self, step: int) -> tuple[float, int]:
+        """One step of AdamW; the loss, and how many clips or views were seen."""
+        training = self.recipe.training
+        one, other = (side.to(self._device) for side in self._batches(step))
+        torch.manual_seed(derive_seed(training.seed, "dropout", step))
+        self.network.train()
+        loss = loss_of(self.recipe, self.network, one, other)
+        if not loss.isfinite():
+            raise InputError(
+                f"the loss is no finite number at step {step + 1}; set"
+                f" `training.learning_rate` ({training.learning_rate:g}) lower"
+            )
+        self._optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), training.max_grad_norm)
+        for group in self._optimizer.param_groups:
+            group["lr"] = training.learning_rate * _rate(
+                step, training.warmup_steps, training.max_steps
+            )
+        self._optimizer.step()
+        return float(loss.detach()), len(one.x_BTD) + len(other.x_BTD)
+
+    def _keep(self, progress: Progress) -> Progress:
+        """Writes the checkpoint of a step; the best and the last stay."""
+        saving = begin(self.root, progress.step)
+        save_file(self.network.state_dict(), saving / WEIGHTS)
+        torch.save(self._optimizer.state_dict(), saving / _OPTIMIZER)
+        publish(saving, progress.step, progress)
+        prune(self.root, "best+last", progress.step, progress.best_step)
+        return progress
+
+
+def write_best(folder: Path, steps: Steps, store: Store, stream: str, progress: Progress) -> str:
+    """Writes the embedder of the best checkpoint; returns its weights' SHA-256."""
+    assert progress.best_step is not None
+    network = steps.network.cpu()
+    network.load_state_dict(load_file(step_folder(steps.root, progress.best_step) / WEIGHTS))
+    schema = store.schema.streams[stream]
+    program, weights = program_of(network, schema.width)
+    described = {
+        "stream": stream,
+        "width": schema.width,
+        "size": steps.recipe.embedding.width,
+        "layout": schema.layout.to_json() if schema.layout else None,
+        "rate_hz": schema.rate_hz,
+        "score": progress.best_scores,
+        "step": progress.best_step,
+        "store_fingerprint": store.fingerprint,
+        "recipe": steps.recipe.model_dump(mode="json", exclude={"source", "store"}),
+    }
+    write_folder(folder, lambda beside: write_embedder(beside, described, program, weights))
+    return file_sha256(folder / EMBEDDER_WEIGHTS)
+
+
+def _better(progress: Progress, scores: dict[str, float]) -> Progress:
+    """The state after an evaluation; equal scores keep the earlier checkpoint."""
+    progress = replace(progress, scores=scores)
+    if progress.best_step is not None and scores["tau"] <= progress.best_scores["tau"]:
+        return progress
+    return replace(progress, best_step=progress.step, best_scores=scores)
+
+
+def _rate(step: int, warmup: int, end: int) -> float:
+    """Share of the peak learning rate: a line up, then a line down to nearly 0."""
+    if step < warmup:
+        return (step + 1) / warmup
+    return (end - step) / max(1, end - warmup)

@@ -1,0 +1,120 @@
+"""Embedders are read whole and safely: what is not as it was written is refused by name."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from kinesweep.core.errors import CheckpointError, InputError
+from kinesweep.core.skeleton import SMPL_22
+from kinesweep.features.embedder import (
+    DESCRIPTION,
+    WEIGHTS,
+    embedder_digest,
+    read_embedder,
+    write_embedder,
+)
+from kinesweep.features.program import OPERATIONS, Program
+
+STEPS = [
+    ["aten.linear.default", [{"input": 0}, {"weight": "matrix"}], {}],
+    ["aten.linalg_vector_norm.default", [{"step": 0}, 2.0, [1], True], {}],
+    ["aten.div.Tensor", [{"step": 0}, {"step": 1}], {}],
+]
+"""Frames times a matrix, to length 1."""
+
+
+def write(folder: Path, steps: list = STEPS, size: int = 2, offset: float = 1.0) -> Path:
+    matrix = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]) + offset
+    described = {"stream": "pose", "width": 3, "size": size, "score": {"tau": 0.5}}
+    described["layout"] = SMPL_22.layout.to_json()
+    write_embedder(folder, described, steps, {"matrix": matrix})
+    return folder
+
+
+def change(folder: Path, **parts: object) -> Path:
+    """Other words in the description."""
+    plain = json.loads((folder / DESCRIPTION).read_text())
+    (folder / DESCRIPTION).write_text(json.dumps(plain | parts))
+    return folder
+
+
+def test_what_is_written_is_read(tmp_path):
+    embedder = read_embedder(write(tmp_path / "e"))
+    x_TD = np.array([[1.0, 2.0, 3.0], [0.0, 0.0, 1.0], [4.0, 0.0, 0.0]], np.float32)
+    e_TE = embedder(x_TD)
+    raw_TE = x_TD @ np.array([[2.0, 1.0], [1.0, 2.0], [1.0, 1.0]], np.float32)
+    np.testing.assert_allclose(e_TE, raw_TE / np.linalg.norm(raw_TE, axis=1, keepdims=True), 1e-6)
+    assert e_TE.dtype == np.float32
+    assert (embedder.width, embedder.size, embedder.stream) == (3, 2, "pose")
+    assert embedder.layout == SMPL_22.layout
+    assert embedder.score == {"tau": 0.5}
+
+
+def test_the_digest_names_operations_and_weights_alone(tmp_path):
+    digest = embedder_digest(write(tmp_path / "one"))
+    assert len(digest) == 64
+    assert digest == read_embedder(tmp_path / "one").digest
+    assert embedder_digest(change(write(tmp_path / "score"), score={"tau": 0.1})) == digest
+    assert embedder_digest(write(tmp_path / "weights", offset=2.0)) != digest
+    assert embedder_digest(write(tmp_path / "steps", STEPS[:1])) != digest
+
+
+def test_other_frames_are_refused(tmp_path):
+    embedder = read_embedder(write(tmp_path / "e"))
+    for x_TD in (np.zeros((4, 5), np.float32), np.zeros((0, 3), np.float32), np.zeros(3)):
+        with pytest.raises(InputError, match=r"reads \(T, 3\) frames of `pose`, but got"):
+            embedder(x_TD)
+    with pytest.raises(InputError, match="no finite numbers"):
+        embedder(np.full((4, 3), np.nan, np.float32))
+
+
+@pytest.mark.parametrize("missing", [DESCRIPTION, WEIGHTS])
+def test_a_folder_without_one_of_both_is_refused(tmp_path, missing):
+    (write(tmp_path / "e") / missing).unlink()
+    for reader in (read_embedder, embedder_digest):
+        with pytest.raises(CheckpointError, match="holds no embedder"):
+            reader(tmp_path / "e")
+
+
+def test_other_weights_are_refused(tmp_path):
+    write(tmp_path / "e")
+    write(tmp_path / "other", offset=3.0)
+    (tmp_path / "other" / WEIGHTS).rename(tmp_path / "e" / WEIGHTS)
+    for reader in (read_embedder, embedder_digest):
+        with pytest.raises(CheckpointError, match="not the file it was written with"):
+            reader(tmp_path / "e")
+
+
+@pytest.mark.parametrize(
+    ("parts", "says"),
+    [
+        ({"format": 9}, "is of format 9"),
+        ({"size": 5}, r"gives \(2, 2\) for two frames, not \(2, 5\)"),
+        ({"width": 4}, "cannot be run"),
+        ({"program": []}, "without a step"),
+        ({"program": [["aten.from_file.default", ["a"], {}]]}, "no operation `aten.from_file"),
+        ({"program": [["torch.os.system", ["a"], {}]]}, "no operation `torch.os.system`"),
+        ({"program": [["aten.relu.default", [{"weight": "x"}], {}]]}, "no weight `x`"),
+        ({"program": [["aten.relu.default", [{"step": 0}], {}]]}, "no step `0`"),
+        ({"program": [["aten.relu.default", [{"dtype": "os"}], {}]]}, "no dtype `os`"),
+        ({"program": 4}, "misstates"),
+        ({"score": 4}, "misstates"),
+    ],
+)
+def test_what_does_not_hold_together_is_refused(tmp_path, parts, says):
+    with pytest.raises(CheckpointError, match=says):
+        read_embedder(change(write(tmp_path / "e"), **parts))
+
+
+def test_a_description_that_is_no_json_is_refused(tmp_path):
+    (write(tmp_path / "e") / DESCRIPTION).write_text("{")
+    with pytest.raises(CheckpointError, match="is no JSON"):
+        read_embedder(tmp_path / "e")
+
+
+def test_every_operation_is_there():
+    for name in sorted(OPERATIONS):
+        Program([[name, [], {}]], {}, "x")
