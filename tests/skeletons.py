@@ -7,8 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from corpus import tiny_recipe
+from kinesweep.core.config import validate
 from kinesweep.core.pose import PointLayout
+from kinesweep.core.recipe import Recipe
 from kinesweep.core.skeleton import ROOT, Skeleton
+
+HEADER = "id index ref1 ref2 reference start"
+VALIDATION = ("v0 6 Turn. - t1 0", "v1 7 Go. - - 1")
 
 
 def made(parents: Sequence[int], mirror: Sequence[int] | None = None) -> Skeleton:
@@ -51,3 +57,17 @@ def write_rows(path: Path, header: str, rows: Sequence[str]) -> str:
     text = "\n".join(["\t".join(header.split()), *("\t".join(line) for line in fields)])
     path.write_text(text + "\n", encoding="utf-8")
     return str(path)
+
+
+def skeleton_recipe(folder: Path, **changes: Any) -> Recipe:
+    """A recipe on tables of eight motions in `all.npz`; most clips are compared with the first."""
+    plain = tiny_recipe(folder, folder / "stores").model_dump(mode="json")
+    train = [f"t{n} {n} Lift_{n}. Up_{n}. {'t0' if n else '-'} 0" for n in range(6)]
+    plain["source"] = {
+        "kind": "skeletons",
+        "fps": 20,
+        "motions": str(folder / "all.npz"),
+        "train": write_rows(folder / "train.tsv", HEADER, train),
+        "validation": write_rows(folder / "validation.tsv", HEADER, VALIDATION),
+    }
+    return validate(Recipe, {**plain, "features": {"kind": "skeleton"}, **changes}, "test")

@@ -1,45 +1,26 @@
 """Stores of skeletons: what is compared with what is kept, and one changed motion is one clip."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from corpus import tiny_recipe
-from kinesweep.core.config import validate
+from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ConfigError
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.runlog import NullRunLog
 from kinesweep.core.skeleton import SMPL_22
 from kinesweep.store.build import extract_locally
+from kinesweep.store.fingerprint import split_fingerprint
 from kinesweep.store.index import ClipRecord, index_records, index_table
 from kinesweep.training.run import RunSpec, train_run
-from skeletons import motions, write_pack, write_rows
-
-HEADER = "id index ref1 ref2 reference"
-VALIDATION = ["v0 6 Turn. - t1", "v1 7 Go. - -"]
-
-
-def recipe_of(folder: Path, **changes: Any) -> Recipe:
-    plain = tiny_recipe(folder, folder / "stores").model_dump(mode="json")
-    train = [f"t{n} {n} Lift_{n}. Up_{n}. {'t0' if n else '-'}" for n in range(6)]
-    plain["source"] = {
-        "kind": "skeletons",
-        "fps": 20,
-        "motions": str(folder / "all.npz"),
-        "train": write_rows(folder / "train.tsv", HEADER, train),
-        "validation": write_rows(
-            folder / "validation.tsv", HEADER, ["v0 6 Turn. - t1", "v1 7 Go. - -"]
-        ),
-    }
-    return validate(Recipe, {**plain, "features": {"kind": "skeleton"}, **changes}, "test")
+from skeletons import HEADER, motions, skeleton_recipe, write_pack, write_rows
 
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Recipe:
     write_pack(tmp_path / "all.npz", motions(8))
-    return recipe_of(tmp_path)
+    return skeleton_recipe(tmp_path)
 
 
 def test_references_stay_with_their_clips(recipe: Recipe) -> None:
@@ -67,7 +48,7 @@ def test_an_index_without_references_has_the_bytes_it_had(recipe: Recipe) -> Non
 def test_one_changed_motion_computes_its_clip_and_those_compared_with_it(tmp_path: Path) -> None:
     stored = motions(8)
     write_pack(tmp_path / "all.npz", stored)
-    recipe = recipe_of(tmp_path)
+    recipe = skeleton_recipe(tmp_path)
     before = extract_locally(recipe)
     stored[1][0, 0, 0] += 1
     write_pack(tmp_path / "all.npz", stored)
@@ -78,9 +59,11 @@ def test_one_changed_motion_computes_its_clip_and_those_compared_with_it(tmp_pat
 
 def test_another_reference_is_another_store(recipe: Recipe, tmp_path: Path) -> None:
     before = extract_locally(recipe)
-    rows = ["v0 6 Turn. - t1", "v1 7 Go. - t2"]
+    rows = ["v0 6 Turn. - t1 0", "v1 7 Go. - t2 1"]
     write_rows(tmp_path / "validation.tsv", HEADER, rows)
     assert extract_locally(recipe).fingerprint != before.fingerprint
+    one, other, none = (Clip("a", "train", "m", reference=name) for name in ("b", "c", ""))
+    assert len({split_fingerprint([(clip, "key")]) for clip in (one, other, none)}) == 3
 
 
 def test_it_is_trained_on(recipe: Recipe, tmp_path: Path) -> None:
@@ -93,13 +76,13 @@ def test_it_is_trained_on(recipe: Recipe, tmp_path: Path) -> None:
 
 
 def test_a_clip_in_a_mirror_needs_a_centre(tmp_path: Path) -> None:
-    recipe = recipe_of(tmp_path, batch={"augmentation": {"mirror": 0.5}})
+    recipe = skeleton_recipe(tmp_path, batch={"augmentation": {"mirror": 0.5}})
     assert recipe.features.kind == "skeleton"
     with pytest.raises(ConfigError, match=r"`features\.centre` is none"):
-        recipe_of(
+        skeleton_recipe(
             tmp_path,
             batch={"augmentation": {"mirror": 0.5}},
             features={"kind": "skeleton", "centre": "none"},
         )
     with pytest.raises(ConfigError, match=r"needs `features\.kind: skeleton`"):
-        recipe_of(tmp_path, features={"kind": "pose"})
+        skeleton_recipe(tmp_path, features={"kind": "pose"})
