@@ -194,6 +194,18 @@ def test_attention_is_what_perception_works_with() -> None:
     assert torch.equal(before[..., 5:], after[..., 5:])
 
 
+@torch.no_grad()
+def test_graphs_say_who_takes_of_whom() -> None:
+    """In the first of two graphs all take of point 3, in the second nobody of anyone."""
+    encoder = make("stagcn").eval()
+    assert isinstance(encoder, StagcnEncoder)
+    norm = encoder.network.head.norm_graphs
+    norm.weight.zero_()
+    norm.bias.fill_(-5.0)[3] = 5.0
+    graphs_BKVV = encoder.attend(*clips(6, 2)).graphs_BKVV
+    assert (graphs_BKVV[:, 0, :, 3] > 0.99).all() and graphs_BKVV.count_nonzero() == 2 * V
+
+
 def test_bones_and_velocities_stand_beside_coordinates() -> None:
     encoder = make("stgcn", velocity=True, standardize=False)
     x_BTD = torch.zeros(1, 2, V * C)
@@ -213,6 +225,11 @@ def test_statistics_are_shared_by_both_sides() -> None:
     encoder.set_statistics(mean_VC.flatten(), deviation_VC.flatten())
     assert encoder.mean.view(V, C)[:4, 0].tolist() == [0, 2, 2, 0]
     assert encoder.scale.view(V, C)[:3, 0].tolist() == pytest.approx([1, 0.2, 0.2])
+    x_BTD = torch.zeros(1, 1, V * C)
+    x_BTD[0, 0, 1 * C] = 12.0  # 10 from its mean, and its bone from the neck as well
+    begun = encoder.begin(x_BTD, Reel(torch.ones(1, 1, dtype=torch.bool)))
+    assert begun[0, 1].tolist() == pytest.approx([2, -0.4, 2, -0.4])
+    assert begun[0, 2].tolist() == pytest.approx([-0.4] * 4)
 
 
 def test_a_wide_stencil_sees_further_and_trees_stay_apart() -> None:
