@@ -148,8 +148,8 @@ def _mesh_lines() -> Iterator[Sequence[int]]:
         yield lip[middle:]
         yield lip[middle::-1]
     for pair in MESH_SIDES:
-        for line in pair:
-            yield line if line[0] == 10 else line[::-1]
+        for side in pair:
+            yield side if side[0] == 10 else side[::-1]
 
 
 def _ibug_lines() -> Iterator[Sequence[int]]:

@@ -65,7 +65,7 @@ def _rows(path: Path, recipe: Recipe) -> list[Clip]:
         InputError: a row that means nothing.
     """
     kind = recipe.corpora[0].kind
-    if kind in ("feature_manifest", "h5_shards"):
+    if kind in ("feature_manifest", "h5_shards", "skeletons"):
         raise InputError(
             f"`{path}` is a table; this model translates {kind_of_raw(recipe)} and folders of them"
         )

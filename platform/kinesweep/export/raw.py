@@ -6,12 +6,15 @@ from pathlib import Path
 from kinesweep.core.errors import InputError
 from kinesweep.core.media import VIDEOS, Footage, holds_pictures, is_video
 from kinesweep.core.recipe import Recipe
+from kinesweep.core.recipe.skeletons import SkeletonsConfig
 from kinesweep.core.recipe.video import VideoFeaturesConfig
+from kinesweep.core.skeleton import SKELETONS
 from kinesweep.core.units import Span
 from kinesweep.sources import read_pose
-from kinesweep.sources.contract import Media
+from kinesweep.sources.contract import Media, Motion
 from kinesweep.sources.feature_file import FEATURE_SUFFIX, read_features
 from kinesweep.sources.h5_shards import read_streams
+from kinesweep.sources.motion_file import MOTION_SUFFIXES, read_alone
 from kinesweep.sources.pose_rows import POSE_SUFFIX, pose_of
 from kinesweep.sources.shard_map import SHARD_SUFFIX
 
@@ -38,6 +41,8 @@ def open_raw(recipe: Recipe, file: Path, span: Span, pose: Path | None = None) -
     if source.kind == "video_tsv":
         fps = source.fps if file.is_dir() else None
         return Footage(file, span, fps, pose or _pose_beside(recipe, file))
+    if isinstance(source, SkeletonsConfig):
+        return Motion(read_alone(file, span, SKELETONS[source.skeleton], source.fps))
     if source.kind == "h5_shards":
         if not span.whole:
             raise InputError(_ONLY_ALL.format(file))
@@ -94,18 +99,21 @@ _MEANT: dict[str, Callable[[Path], bool]] = {
     "video_tsv": lambda path: holds_pictures(path) if path.is_dir() else is_video(path.name),
     "feature_manifest": lambda path: path.suffix == FEATURE_SUFFIX,
     "h5_shards": lambda path: path.suffix == SHARD_SUFFIX,
+    "skeletons": lambda path: path.suffix in MOTION_SUFFIXES,
 }
 _WORDS = {
     "pose_tsv": f"`{POSE_SUFFIX}` files",
     "video_tsv": "videos",
     "feature_manifest": f"`{FEATURE_SUFFIX}` files",
     "h5_shards": f"`{SHARD_SUFFIX}` files with a data set for each stream",
+    "skeletons": f"files of one motion ({', '.join(MOTION_SUFFIXES)})",
 }
 _OTHERS: dict[str, tuple[str, ...]] = {
     "pose_tsv": (FEATURE_SUFFIX, SHARD_SUFFIX, *VIDEOS),
     "video_tsv": (FEATURE_SUFFIX, SHARD_SUFFIX, POSE_SUFFIX),
     "feature_manifest": (POSE_SUFFIX, SHARD_SUFFIX, *VIDEOS),
     "h5_shards": (POSE_SUFFIX, FEATURE_SUFFIX, *VIDEOS),
+    "skeletons": (FEATURE_SUFFIX, SHARD_SUFFIX, *VIDEOS),
 }
 """Kind of the corpus → files that are of another kind for sure."""
 _SENT = {
@@ -113,4 +121,5 @@ _SENT = {
     "video_tsv": ("video", ".mp4"),
     "feature_manifest": ("tensor", FEATURE_SUFFIX),
     "h5_shards": ("shard", SHARD_SUFFIX),
+    "skeletons": ("motion", MOTION_SUFFIXES[0]),
 }

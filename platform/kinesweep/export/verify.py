@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,13 @@ from numpy.typing import NDArray
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import BundleError, KinesweepError
 from kinesweep.core.recipe.video import VideoFeaturesConfig
+from kinesweep.core.units import Span
 from kinesweep.export.bundle import PREDICTIONS, check_files
 from kinesweep.export.translate import Bundle
 from kinesweep.sources import build_source
 from kinesweep.sources.contract import Source
 from kinesweep.sources.h5_shards import write_streams
+from kinesweep.sources.pose_rows import POSE_SUFFIX
 from kinesweep.sources.shard_map import SHARD_SUFFIX
 from kinesweep.store import Store, open_store
 from kinesweep.training.determinism import pin_process
@@ -118,7 +121,7 @@ def _compare_features(bundle: Bundle, store: Store, source: Source) -> None:
 
 
 def _raw_files(bundle: Bundle, source: Source, clip: Clip, own: Path) -> list[Path]:
-    """What a bundle translates of a clip; of shards, which hold many, a file of it alone.
+    """What a bundle translates of a clip; of files that hold many, one of it alone.
 
     Args:
         bundle: which translates.
@@ -132,7 +135,14 @@ def _raw_files(bundle: Bundle, source: Source, clip: Clip, own: Path) -> list[Pa
     if bundle.loaded.recipe.corpora[0].kind == "h5_shards":
         streams: Any = source.read(clip)
         return [write_streams(own / f"clip{SHARD_SUFFIX}", streams)]
-    return [source.media_path(clip), *source.companions(clip)]
+    path = source.media_path(clip)
+    if bundle.loaded.recipe.corpora[0].kind != "skeletons":
+        return [path, *source.companions(clip)]
+    if path.suffix == POSE_SUFFIX:
+        return [path]
+    whole: Any = source.read(replace(clip, span=Span(), reference=""))
+    np.save(own / "clip.npy", whole.pose.points_TPJC[:, 0])
+    return [own / "clip.npy"]
 
 
 def _alike(found: NDArray[np.floating], wanted: NDArray[np.floating], exact: bool) -> bool:

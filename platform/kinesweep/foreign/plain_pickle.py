@@ -8,7 +8,6 @@ texts, arrays of numbers, tensors on the CPU. Not for models: their weights are 
 """
 
 import io
-import math
 import pickle
 import zipfile
 from collections import OrderedDict, defaultdict
@@ -135,7 +134,7 @@ def _tensor(
     """A tensor, as an array; what it says of its place in the storage is checked."""
     steps = list(zip(size, stride, strict=True))
     last = offset + sum((length - 1) * step for length, step in steps)
-    if min([offset, *size, *stride]) < 0 or (math.prod(size) and last >= len(storage)):
+    if min([offset, *size, *stride]) < 0 or (0 not in size and last >= len(storage)):
         raise _RefusedError("a tensor beyond its storage")
     strides = [step * storage.itemsize for step in stride]
     return np.lib.stride_tricks.as_strided(storage[offset:], tuple(size), strides).copy()

@@ -1,16 +1,14 @@
-"""Skeletons over time out of NumPy's files: an `.npy`, an `.npz` of one motion, or of many.
+"""A skeleton over time out of a file of NumPy's, or a `.pose`; nothing is ever unpickled.
 
 Coordinates of a motion come out, float32 (T, J, C), checked against the skeleton: its J, 2 or 3
-coordinates, numbers all of them. A pack is an `.npz` with `data` (sum T, J, C) and `offsets` (N+1);
-NumPy unpacks it whole, so a process keeps the last packs it read (100 MB are 380,000 frames of 22
-joints); a corpus that is larger than memory is one of single files. Nothing is ever unpickled.
+coordinates, numbers all of them. An `.npz` holds one array, or what HybrIK makes of a video; one
+with many motions is a pack (`motion_pack`). A `.pose` names its own points.
 
-Shapes: T frames, J points, C coordinates, N motions.
+Shapes: T frames, P people, J points, C coordinates.
 """
 
 import zipfile
 import zlib
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -21,59 +19,54 @@ from numpy.typing import NDArray
 
 from kinesweep.core.errors import ClipError
 from kinesweep.core.pickles import PICKLES, refusal
+from kinesweep.core.pose import PoseSequence
 from kinesweep.core.skeleton import Skeleton
+from kinesweep.core.units import Span
+from kinesweep.sources.pose_faults import frames_of
+from kinesweep.sources.pose_file import read_pose
 from kinesweep.sources.pose_rows import POSE_SUFFIX
 
 PACK_SUFFIX = ".npz"
 MOTION_SUFFIXES = (".npy", PACK_SUFFIX, POSE_SUFFIX)
 HYBRIK = ("pred_xyz_29", "pred_xyz_24")
 """What HybrIK calls its joints; the first 22 are the body joints of SMPL."""
-MOST_PACKS = 4
 _COORDINATES = (2, 3)
 _DAMAGE = (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error)
 """What NumPy raises for damaged files."""
 
-Mark = tuple[int, int, int]
-"""Of a file: number, size, time of its last change."""
-Pack = tuple[NDArray[Any], NDArray[np.int64]]
-"""`data` (sum T, J, C) and `offsets` (N+1)."""
+
+def read_alone(path: Path, span: Span, skeleton: Skeleton, fps: float) -> PoseSequence:
+    """The frames of a file that holds one motion.
+
+    Args:
+        path: `.npy`, `.npz` or `.pose`.
+        span: which frames.
+        skeleton: points of an array.
+        fps: frames a second of an array.
+
+    Raises:
+        ClipError: as `read_pose`, `read_motion` and `sequence_of`.
+    """
+    if path.suffix.lower() == POSE_SUFFIX:
+        return read_pose(path, span)
+    return sequence_of(read_motion(path, skeleton), path, span, skeleton, fps)
 
 
-class Packs:
-    """The packs that this process has read last; a replaced one is read anew."""
+def sequence_of(
+    x: NDArray[Any], path: Path, span: Span, skeleton: Skeleton, fps: float
+) -> PoseSequence:
+    """The frames of a stored motion, all points found.
 
-    def __init__(self) -> None:
-        self._known: OrderedDict[Path, tuple[Mark, Pack]] = OrderedDict()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"_known": OrderedDict()}
-
-    def motion(self, path: Path, number: int) -> NDArray[Any]:
-        """One motion of a pack, a view.
-
-        Raises:
-            ClipError: reason `missing_file`, `unreadable`, `pickled`, `bad_pack` or
-                `no_such_motion`; the message names the file.
-        """
-        try:
-            stat = path.stat()
-        except FileNotFoundError:
-            raise ClipError(f"`{path}` does not exist", "missing_file") from None
-        mark = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
-        known, pack = self._known.pop(path, (None, None))
-        if pack is None or known != mark:
-            pack = _read_pack(path)
-        self._known[path] = mark, pack
-        while len(self._known) > MOST_PACKS:
-            self._known.popitem(last=False)
-        data, offsets = pack
-        if not 0 <= number < len(offsets) - 1:
-            raise ClipError(
-                f"`{path}` holds {len(offsets) - 1} motions, counted from 0, but {number} is asked"
-                " for",
-                "no_such_motion",
-            )
-        return data[offsets[number] : offsets[number + 1]]
+    Raises:
+        ClipError: as `joints_of`, or reason `no_frames`, `span_beyond_file`, `empty_span` or
+            `nan_frames`; the message names the file.
+    """
+    x_TJC = joints_of(x, skeleton, path)
+    first, last = frames_of(path, span, fps, len(x_TJC))
+    x_TPJC = np.ascontiguousarray(x_TJC[first:last, None], np.float32)
+    if not np.isfinite(x_TPJC).all():
+        raise ClipError(f"`{path}` has coordinates that are not numbers", "nan_frames")
+    return PoseSequence(x_TPJC, np.ones(x_TPJC.shape[:3], np.float32), fps, skeleton.layout)
 
 
 def read_motion(path: Path, skeleton: Skeleton) -> NDArray[Any]:
@@ -83,7 +76,7 @@ def read_motion(path: Path, skeleton: Skeleton) -> NDArray[Any]:
         ClipError: reason `missing_file`, `unreadable`, `pickled`, `which_motion` (an `.npz` of
             several arrays) or `wrong_shape`; the message names the file.
     """
-    with _arrays(path) as found:
+    with arrays_of(path) as found:
         for key in HYBRIK:
             if key in found:
                 return _body_joints(found[key], key, path, skeleton)
@@ -142,29 +135,6 @@ def with_suffix(root: Path, file: str) -> str:
     return file + motions[0] if motions else file
 
 
-def _read_pack(path: Path) -> Pack:
-    """A whole pack.
-
-    Raises:
-        ClipError: reason `bad_pack`.
-    """
-    with _arrays(path) as found:
-        names = list(found)
-        if not {"data", "offsets"} <= set(names):
-            held = ", ".join(f"`{name}`" for name in names) or "nothing"
-            text = f"`{path}` holds {held}; many motions are `data` and `offsets`"
-            raise ClipError(text, "bad_pack")
-        data, offsets = found["data"], found["offsets"]
-    steps = offsets.ndim == 1 and offsets.dtype.kind in "iu" and len(offsets) > 1
-    if not steps or offsets[0] != 0 or (np.diff(offsets.astype(np.int64)) < 0).any():
-        text = "must be whole numbers that begin with 0 and never fall"
-        raise ClipError(f"`offsets` of `{path}` {text}", "bad_pack")
-    if offsets[-1] != len(data):
-        text = f"end at {offsets[-1]}, but `data` has {len(data)} frames"
-        raise ClipError(f"`offsets` of `{path}` {text}", "bad_pack")
-    return data, offsets.astype(np.int64)
-
-
 def _body_joints(x: NDArray[Any], key: str, path: Path, skeleton: Skeleton) -> NDArray[Any]:
     """The first joints of HybrIK's, (T, 22, 3) of (T, 29, 3) or (T, 29·3)."""
     if skeleton.name != "smpl_22":
@@ -180,7 +150,7 @@ def _body_joints(x: NDArray[Any], key: str, path: Path, skeleton: Skeleton) -> N
 
 
 @contextmanager
-def _arrays(path: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
+def arrays_of(path: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
     """The arrays of a file by name, each read when it is asked for; that of an `.npy` is `array`.
 
     Raises:

@@ -13,6 +13,7 @@ from kinesweep.core.media import Footage
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.units import Span
 from kinesweep.export.raw import open_raw
+from skeletons import motions, write_pack
 from vision import film_recipe
 
 
@@ -57,3 +58,19 @@ def test_a_film_has_its_span_and_a_folder_the_recipes_rate(tmp_path: Path) -> No
     folder.mkdir()
     assert open_raw(recipe, film, span) == Footage(film, span, None)
     assert open_raw(recipe, folder, span) == Footage(folder, span, 12.5)
+
+
+def test_a_motion_is_a_file_of_its_own(tmp_path: Path) -> None:
+    plain = tiny_recipe(tmp_path, tmp_path).model_dump(mode="json")
+    plain["source"] = {"kind": "skeletons", "train": "train.tsv", "fps": 20, "motions": "all.npz"}
+    recipe = validate(Recipe, {**plain, "features": {"kind": "skeleton"}}, "test").portable()
+    (x_TJC,) = motions(1)
+    np.save(tmp_path / "a.npy", x_TJC)
+    found = open_raw(recipe, tmp_path / "a.npy", Span.from_frames(1, 3))
+    np.testing.assert_array_equal(found.pose.points_TPJC[:, 0], x_TJC[1:3])
+    assert found.pose.fps == 20 and found.reference is None
+    with pytest.raises(InputError, match=r"files of one motion \(\.npy"):
+        open_raw(recipe, tmp_path / "a.pt", Span())
+    write_pack(tmp_path / "all.npz", [x_TJC])
+    with pytest.raises(ClipError, match=r"all\.npz#0"):
+        open_raw(recipe, tmp_path / "all.npz", Span())

@@ -36,6 +36,14 @@ def packed(folder: Path, columns: str = "id index ref1 kind reference start") ->
     }
 
 
+def numbered(folder: Path) -> dict[str, Any]:
+    """One pack, whose motions are numbered by the rows."""
+    write_pack(folder / "all.npz", motions(12))
+    columns = "id ref1"
+    table = write_rows(folder / "train.tsv", columns, rows(0, 12, columns))
+    return {"motions": str(folder / "all.npz"), "train": table}
+
+
 def beside(folder: Path) -> dict[str, Any]:
     """A pack beside each table, numbered by the rows themselves."""
     found: dict[str, Any] = {}
@@ -68,7 +76,7 @@ def content(source: SkeletonsSource, clip: Clip) -> tuple[Any, ...]:
     return (clip.id, read.pose.points_TPJC.tobytes(), other, *about)
 
 
-@pytest.mark.parametrize("make", [packed, beside, files])
+@pytest.mark.parametrize("make", [packed, numbered, beside, files])
 def test_folds(tmp_path: Path, make: Any) -> None:
     corpus = tmp_path / "corpus"
     corpus.mkdir()

@@ -172,11 +172,12 @@ class Recipe(Frozen):
     @model_validator(mode="after")
     def _points_have_a_centre(self) -> "Recipe":
         varied = self.batch.augmentation
-        fixed = isinstance(self.features, PoseFeaturesConfig) and self.features.normalize == "none"
-        if fixed and (varied.mirror or varied.rotation_deg):
+        keys = {"pose": "normalize", "skeleton": "centre"}
+        key = keys.get(self.features.kind, "kind")
+        if getattr(self.features, key) == "none" and (varied.mirror or varied.rotation_deg):
             raise ValueError(
-                "`batch.augmentation` mirrors or turns clips about the shoulders, but"
-                " `features.normalize` is none"
+                "`batch.augmentation` mirrors or turns clips about the shoulders or the root, but"
+                f" `features.{key}` is none"
             )
         return self
 
