@@ -1,4 +1,4 @@
-"""A tiny corpus of skeletons: a pack of motions and tables with texts and references; by code."""
+"""Small skeletons, and a tiny corpus of them (motions, tables with texts and references); by code."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,6 +6,29 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from kinesweep.core.pose import PointLayout
+from kinesweep.core.skeleton import ROOT, Skeleton
+
+
+def made(parents: Sequence[int], mirror: Sequence[int] | None = None) -> Skeleton:
+    """A skeleton of points without meaning; without `mirror` each is its own image."""
+    names = tuple(f"p{at}" for at in range(len(parents)))
+    layout = PointLayout((("MADE", names),))
+    return Skeleton("made", layout, tuple(parents), tuple(mirror or range(len(parents))))
+
+
+def over(layout: PointLayout) -> Skeleton:
+    """A skeleton of any points: in each component one hangs on the one before."""
+    parents: list[int] = []
+    for _, points in layout.components:
+        first = len(parents)
+        parents += [ROOT, *range(first, first + len(points) - 1)]
+    return Skeleton("over", layout, tuple(parents), tuple(range(len(parents))))
+
+
+BODY_AND_HANDS = made(parents=(ROOT, 0, 0, ROOT, ROOT, 3, 4), mirror=(0, 2, 1, 4, 3, 6, 5))
+"""Three trees: a neck (0) with shoulders (1, 2), and two hands (3, 4) with a finger each (5, 6)."""
 
 
 def motions(count: int, points: int = 22, seed: int = 0) -> list[NDArray[np.float32]]:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from kinesweep.core.recipe.graph import StagcnEncoderConfig, StgcnEncoderConfig
 from kinesweep.core.recipe.model import (
     AdapterEncoderConfig,
     CnnEncoderConfig,
@@ -13,9 +14,12 @@ from kinesweep.core.recipe.model import (
     LinearEncoderConfig,
     MlpEncoderConfig,
 )
+from kinesweep.core.skeleton import ROOT
 from kinesweep.models.encoders import ENCODERS, build_encoder
+from skeletons import made
 
 WIDTH, OUT = 6, 8
+SKELETON = made((ROOT, 0, ROOT))  # of two coordinates each
 CONFIGS: dict[str, EncoderConfig] = {
     "linear": LinearEncoderConfig(dropout=0.5),
     "linear, nothing optional": LinearEncoderConfig(
@@ -30,6 +34,18 @@ CONFIGS: dict[str, EncoderConfig] = {
     "adapter": AdapterEncoderConfig(bottleneck=3),
     "cnn": CnnEncoderConfig(channels=4),
     "cnn, wide": CnnEncoderConfig(kernels=(5, 1, 3), strides=(3, 1, 2), velocity=True),
+    "stgcn": StgcnEncoderConfig(channels=4, blocks=2),
+    "stgcn, vectors of points": StgcnEncoderConfig(channels=3, blocks=1, pooling="time"),
+    "stagcn": StagcnEncoderConfig(features=(4,), attention=(4, 6), perception=(5,), head=3),
+    "stagcn, everything": StagcnEncoderConfig(
+        features=(4, 3),
+        attention=(4,),
+        perception=(5, 5),
+        head=3,
+        pooling="both",
+        velocity=True,
+        perceive_skeleton=True,
+    ),
 }
 
 
@@ -40,7 +56,7 @@ def config(request: pytest.FixtureRequest) -> EncoderConfig:
 
 def make(config: EncoderConfig) -> nn.Module:
     torch.manual_seed(0)
-    return build_encoder(config, WIDTH, OUT)
+    return build_encoder(config, WIDTH, OUT, SKELETON)
 
 
 def clips() -> tuple[torch.Tensor, torch.Tensor]:

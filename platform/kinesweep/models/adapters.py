@@ -20,6 +20,7 @@ from transformers.pytorch_utils import Conv1D
 from kinesweep.core.config import near_miss
 from kinesweep.core.errors import ConfigError, ResourceError
 from kinesweep.core.recipe.backbone import LoraConfig
+from kinesweep.core.recipe.graph import EncoderLoraConfig
 
 _LOG = logging.getLogger(__name__)
 _PATH = "model.backbone.lora"
@@ -38,9 +39,18 @@ def adapt(model: PreTrainedModel, config: LoraConfig) -> None:
     Raises:
         ConfigError: a target that the model does not have; all are named.
     """
+    _inject(model, config, _targets(model, config))
+
+
+def adapt_layers(network: nn.Module, config: EncoderLoraConfig) -> None:
+    """Puts adapters beside all linear layers of a network, in place; the rest stops learning."""
+    layers = [name for name, one in network.named_modules() if isinstance(one, nn.Linear)]
+    _inject(network, config, layers)
+
+
+def _inject(model: nn.Module, config: LoraConfig | EncoderLoraConfig, targets: list[str]) -> None:
     import peft
 
-    targets = _targets(model, config)
     lora = peft.LoraConfig(
         r=config.rank,
         lora_alpha=config.alpha,  # type: ignore[arg-type]  # any number; it is divided by the rank

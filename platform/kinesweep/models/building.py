@@ -9,12 +9,13 @@ from typing import Any
 import torch
 
 from kinesweep.core.recipe.model import ModelConfig
+from kinesweep.core.skeleton import Skeleton
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models.backbones import BACKBONES
 from kinesweep.models.base import describe_base
 from kinesweep.models.config import describe
 from kinesweep.models.fusion import TimeFusion
-from kinesweep.models.streams import check_streams
+from kinesweep.models.streams import check_skeletons, check_streams
 from kinesweep.models.translator import Translator
 
 _MOST_TOKENS = 4096
@@ -28,6 +29,7 @@ def build_translator(
     label_smoothing: float = 0.0,
     statistics: Mapping[str, tuple[Any, Any]] | None = None,
     device: torch.device | None = None,
+    skeletons: Mapping[str, Skeleton] | None = None,
 ) -> Translator:
     """A new model; seed first (`core.seeds.seed_everything`).
 
@@ -38,19 +40,21 @@ def build_translator(
         label_smoothing: `training.label_smoothing_factor`.
         statistics: stream → mean (D,) and deviation (D,) of the training split; None: 0 and 1.
         device: where it will work. It is still to be moved there, but for one in 4 bits.
+        skeletons: of the streams that graph encoders read (`models.streams.skeletons_of`).
 
     Raises:
-        ConfigError: a key of the backbone is wrong, a stream is named that is not there, or tokens
-            are reserved in vain.
+        ConfigError: a key of the backbone is wrong, a stream is named that is not there, a graph
+            encoder has no skeleton, or tokens are reserved in vain.
         InputError: the pretrained backbone cannot be used.
         ResourceError: weights in 4 bits, where they cannot be.
     """
     check_streams(config, widths)
+    skeletons = check_skeletons(config, widths, skeletons or {})
     kind = BACKBONES[config.backbone.kind]
     exact_size = config.tokenizer.kind != "pretrained"
     backbone = kind.create(config.backbone, vocabulary, exact_size, device)
     base = describe_base(config.backbone, kind.rows(config.backbone)) if config.keeps_base else None
-    plain = describe(config, widths, vocabulary, label_smoothing, backbone, base)
+    plain = describe(config, widths, vocabulary, label_smoothing, backbone, base, skeletons)
     translator = Translator(plain, backbone)
     _begin_separators(translator, vocabulary)
     translator.positions.check_reserve(config.reserve_tokens)

@@ -4,11 +4,13 @@
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from kinesweep.core.recipe.model import ModelConfig
+from kinesweep.core.skeleton import Skeleton
 from kinesweep.core.vocabulary import Vocabulary
 
 
@@ -24,6 +26,7 @@ class KinesweepConfig(PreTrainedConfig):
         label_smoothing: of the training loss.
         base: where nothing but adapters learns of a saved backbone: which one it is
             (`models.base`); its weights are not saved with the model. None: all weights are.
+        skeletons: stream → `Skeleton` as plain values, where a graph encoder reads it.
     """
 
     model_type = "kinesweep"
@@ -34,6 +37,7 @@ class KinesweepConfig(PreTrainedConfig):
     backbone: dict[str, Any] | None = None
     label_smoothing: float = 0.0
     base: dict[str, Any] | None = None
+    skeletons: dict[str, Any] | None = None
     is_encoder_decoder: bool = True
 
     def recipe_part(self) -> ModelConfig:
@@ -43,6 +47,11 @@ class KinesweepConfig(PreTrainedConfig):
     def widths(self) -> dict[str, int]:
         """Width of each stream, in order."""
         return dict(self.streams or [])
+
+    def skeleton(self, stream: str) -> Skeleton | None:
+        """The skeleton of a stream that a graph encoder reads."""
+        plain = (self.skeletons or {}).get(stream)
+        return None if plain is None else Skeleton.from_json(plain)
 
     def words(self) -> Vocabulary:
         """The vocabulary."""
@@ -56,6 +65,7 @@ def describe(
     label_smoothing: float,
     backbone: PreTrainedModel,
     base: dict[str, Any] | None = None,
+    skeletons: Mapping[str, Skeleton] | None = None,
 ) -> KinesweepConfig:
     """The configuration of a model that is being built."""
     return KinesweepConfig(
@@ -65,6 +75,7 @@ def describe(
         backbone=_plain(backbone),
         label_smoothing=label_smoothing,
         base=base,
+        skeletons={name: one.to_json() for name, one in (skeletons or {}).items()} or None,
         pad_token_id=vocabulary.pad_id,
         bos_token_id=vocabulary.bos_id,
         eos_token_id=vocabulary.eos_id,

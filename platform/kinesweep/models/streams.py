@@ -5,12 +5,16 @@ is built: here, with every problem at once. Left to itself it would be an encode
 has, and a sweep over nothing.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from kinesweep.core.config import near_miss
 from kinesweep.core.errors import ConfigError, InputError
+from kinesweep.core.pose import PointLayout
 from kinesweep.core.recipe.fusion import ChannelFusionConfig
+from kinesweep.core.recipe.graph import GraphEncoderConfig
 from kinesweep.core.recipe.model import ModelConfig
+from kinesweep.core.schema import StoreSchema
+from kinesweep.core.skeleton import SKELETONS, Skeleton, skeleton_of
 
 
 def check_streams(config: ModelConfig, streams: Collection[str]) -> None:
@@ -38,6 +42,83 @@ def check_streams(config: ModelConfig, streams: Collection[str]) -> None:
         problems.append(("model.fusion.stream_dropout", text))
     if problems:
         raise ConfigError("the model", problems)
+
+
+def skeletons_of(config: ModelConfig, schema: StoreSchema) -> dict[str, Skeleton]:
+    """The skeleton of each stream of a store that a graph encoder reads.
+
+    Raises:
+        ConfigError: one is not known, or does not fit; names the stream's points.
+    """
+    layouts = {name: stream.layout for name, stream in schema.streams.items()}
+    known = {name: skeleton_of(layout) for name, layout in layouts.items()}
+    return check_skeletons(config, schema.widths, known, layouts)
+
+
+def check_skeletons(
+    config: ModelConfig,
+    widths: Mapping[str, int],
+    skeletons: Mapping[str, Skeleton | None],
+    layouts: Mapping[str, PointLayout | None] | None = None,
+) -> dict[str, Skeleton]:
+    """Refuses graph encoders of streams without a skeleton, or with one of other points.
+
+    Args:
+        config: the recipe's part.
+        widths: stream → D.
+        skeletons: of the streams, where one is known.
+        layouts: their points, for messages.
+
+    Returns:
+        Those that graph encoders read.
+
+    Raises:
+        ConfigError: with every problem.
+    """
+    read = [name for name in widths if isinstance(config.encoder_of(name), GraphEncoderConfig)]
+    problems = []
+    for name in read:
+        path = f"model.encoders.{name}.kind" if name in config.encoders else "model.encoder.kind"
+        layout = (layouts or {}).get(name)
+        kind, stream = config.encoder_of(name).kind, f"stream `{name}`"
+        problem = skeleton_problem(kind, stream, widths[name], skeletons.get(name), layout)
+        problems += [(path, problem)] if problem else []
+    if problems:
+        raise ConfigError("the model", problems)
+    return {name: found for name in read if (found := skeletons[name]) is not None}
+
+
+def skeleton_problem(
+    kind: str,
+    stream: str,
+    width: int,
+    skeleton: Skeleton | None,
+    layout: PointLayout | None = None,
+) -> str | None:
+    """Why a graph encoder cannot read a stream, for people; None: it can."""
+    if skeleton is not None:
+        points = skeleton.num_points
+        if width % points == 0:
+            return None
+        return (
+            f"`{kind}` reads coordinates of the {points} points of `{skeleton.name}`, but {stream}"
+            f" has {width} values a frame, which is no multiple of that"
+        )
+    held = "no points that are named"
+    if layout is not None:
+        parts = (f"`{part}` ({_few(points)})" for part, points in layout.components)
+        held = f"the points {', '.join(parts)}"
+    known = ", ".join(f"`{one.name}` ({one.num_points})" for one in SKELETONS.values())
+    return (
+        f"`{kind}` must know which points are joined by bones, but {stream} ({width} values a"
+        f" frame) has {held}; known skeletons: {known}. Take another encoder, or features with"
+        " such points"
+    )
+
+
+def _few(points: Sequence[str]) -> str:
+    """How many points, and the first of them."""
+    return f"{len(points)}: {', '.join(points[:3])}{' …' if len(points) > 3 else ''}"
 
 
 def check_widths(got: Mapping[str, int], wanted: Mapping[str, int]) -> None:

@@ -25,6 +25,7 @@ from kinesweep.models.adapters import adapt, is_of_adapter
 from kinesweep.models.backbones import BACKBONES
 from kinesweep.models.config import KinesweepConfig
 from kinesweep.models.encoders import build_encoder
+from kinesweep.models.encoders.graph import GraphEncoder
 from kinesweep.models.fusion import Fit, build_fusion, splice
 from kinesweep.models.generation import Decoding
 from kinesweep.models.objectives.cross_entropy import TokenSums, cross_entropy, token_sums
@@ -78,7 +79,7 @@ class Translator(PreTrainedModel):
         out = backbone.get_input_embeddings().embedding_dim
         self.encoders = nn.ModuleDict(
             {
-                name: build_encoder(recipe.encoder_of(name), width, out)
+                name: build_encoder(recipe.encoder_of(name), width, out, config.skeleton(name))
                 for name, width in config.widths().items()
             }
         )
@@ -315,6 +316,9 @@ class Translator(PreTrainedModel):
         if recipe.backbone.lora is not None:
             for name, parameter in self.backbone.named_parameters():
                 parameter.requires_grad_(is_of_adapter(name))
+        for encoder in self.encoders.values():
+            if isinstance(encoder, GraphEncoder):
+                encoder.freeze()
         for part in recipe.freeze:
             self.part(part).requires_grad_(False)
 

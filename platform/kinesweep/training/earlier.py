@@ -110,6 +110,8 @@ def _other_parts(ours: KinesweepConfig, theirs: KinesweepConfig) -> list[str]:
         mine, other = ours.recipe_part().encoder_of(name), theirs.recipe_part().encoder_of(name)
         if mine.kind != other.kind:
             found.append(f"its encoder of `{name}` is `{other.kind}`, not `{mine.kind}`")
+        elif (bones := theirs.skeleton(name)) != ours.skeleton(name) and bones is not None:
+            found.append(f"its `{name}` has the skeleton `{bones.name}`, or other bones than here")
     return [*found, *_other_base(ours, theirs)]
 
 
@@ -177,8 +179,13 @@ def _other_ways(ours: KinesweepConfig, theirs: KinesweepConfig) -> list[str]:
         f"its {what} has `{key}` {there[key]}, not {here[key]}"
         for what, here, there in ((what, a.model_dump(), b.model_dump()) for what, a, b in parts)
         for key in here
-        if key not in _FREE and here[key] != there[key]
+        if key not in _FREE and not _is_new_adapter(key, there[key]) and here[key] != there[key]
     ]
+
+
+def _is_new_adapter(key: str, theirs: Any) -> bool:
+    """Whether an encoder may have adapters here because it had none there."""
+    return key == "lora" and theirs is None
 
 
 def _listed(widths: dict[str, int]) -> str:

@@ -24,6 +24,7 @@ from kinesweep.core.recipe import Recipe
 from kinesweep.core.runlog import RunLog
 from kinesweep.models.building import build_translator
 from kinesweep.models.saving import saved_bytes
+from kinesweep.models.streams import skeletons_of
 from kinesweep.models.translator import Translator
 from kinesweep.store.reader import Store, open_store
 from kinesweep.store.statistics import frame_statistics
@@ -164,6 +165,7 @@ def _build(recipe: Recipe, store: Store) -> _Parts:
         recipe.training.label_smoothing_factor,
         frame_statistics(store) if standardizes else None,
         device,
+        skeletons_of(model, store.schema),
     )
     if model.init_from is not None:
         begin_with(translator, Path(model.init_from), model.init_sha256)

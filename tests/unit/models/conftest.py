@@ -9,8 +9,10 @@ import torch
 from kinesweep.core.batch import IGNORE, Batch
 from kinesweep.core.recipe.model import ModelConfig
 from kinesweep.core.seeds import seed_everything
+from kinesweep.core.skeleton import ROOT
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import Translator, build_translator
+from skeletons import made
 
 WORDS = Vocabulary(size=30, pad_id=0, bos_id=1, eos_id=2)
 M2M = {
@@ -64,7 +66,10 @@ def translator(recipe: Callable[..., ModelConfig]) -> Callable[..., Translator]:
     def make(architecture: str = "m2m_100", smoothing: float = 0.0, **keys: Any) -> Translator:
         seed_everything(1)
         widths = {"pose": 5, "dino": 3}  # not in the alphabet's order, on purpose
-        return build_translator(recipe(architecture, **keys), widths, WORDS, smoothing)
+        # Points of one coordinate, for encoders that want to know.
+        skeletons = {name: made([ROOT, *range(width - 1)]) for name, width in widths.items()}
+        config = recipe(architecture, **keys)
+        return build_translator(config, widths, WORDS, smoothing, skeletons=skeletons)
 
     return make
 

@@ -37,7 +37,8 @@ def test_the_same_seed_gives_the_same_bits(recipe: Recipe, store: Store, tmp_pat
     assert other.weights_sha256 != first.weights_sha256
 
 
-@pytest.mark.parametrize("kind", sorted(set(ENCODERS) - {"linear"}))
+# Graph encoders: `test_graph_runs`.
+@pytest.mark.parametrize("kind", sorted(set(ENCODERS) - {"linear", "stgcn", "stagcn"}))
 def test_every_encoder_trains_and_repeats(
     corpus: Path, store: Store, tmp_path: Path, kind: str
 ) -> None:

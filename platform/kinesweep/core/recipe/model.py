@@ -9,6 +9,11 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 from kinesweep.core.config import Frozen
 from kinesweep.core.recipe.backbone import BackboneConfig
 from kinesweep.core.recipe.fusion import FusionConfig, TimeFusionConfig
+from kinesweep.core.recipe.graph import (
+    GraphEncoderConfig,
+    StagcnEncoderConfig,
+    StgcnEncoderConfig,
+)
 
 
 class FrameEncoderConfig(Frozen):
@@ -169,7 +174,9 @@ EncoderConfig = Annotated[
     Annotated[LinearEncoderConfig, Tag("linear")]
     | Annotated[MlpEncoderConfig, Tag("mlp")]
     | Annotated[AdapterEncoderConfig, Tag("adapter")]
-    | Annotated[CnnEncoderConfig, Tag("cnn")],
+    | Annotated[CnnEncoderConfig, Tag("cnn")]
+    | Annotated[StgcnEncoderConfig, Tag("stgcn")]
+    | Annotated[StagcnEncoderConfig, Tag("stagcn")],
     Discriminator(_kind_of),
 ]
 ModelPart = Literal[
@@ -251,6 +258,24 @@ class ModelConfig(Frozen):
                 "`backbone.lora` needs `backbone.pretrained`, or `init_from`; random weights would"
                 " stay random"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _encoders_adapters_have_weights(self) -> "ModelConfig":
+        encoders = {"encoder": self.encoder}
+        encoders |= {f"encoders.{name}": one for name, one in self.encoders.items()}
+        for path, encoder in encoders.items():
+            if not isinstance(encoder, GraphEncoderConfig) or encoder.lora is None:
+                continue
+            if self.init_from is None:
+                raise ValueError(
+                    f"`{path}.lora` needs `init_from`; random weights would stay random"
+                )
+            if "encoder" in self.freeze:
+                raise ValueError(
+                    f"`freeze` holds `encoder`, which would freeze the adapters of `{path}.lora`;"
+                    " all but them and what leads out stays anyway: leave it out"
+                )
         return self
 
     @model_validator(mode="after")

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from kinesweep.core.recipe.model import FrameEncoderConfig
 
-_LEAST_DEVIATION = 0.1
+LEAST_DEVIATION = 0.1
 """Deviations below it count as this one: a face's jitter must not grow to the size of hands.
 
 76 BLEU with 0.01 and 85 with 0.1 in the same minute of training (LOG.md). In the features' units,
@@ -47,7 +47,7 @@ class FrameEncoder(nn.Module):
         """Takes over the training split's statistics; they are saved with the weights."""
         if self.standardize:
             self.mean.copy_(mean_D)
-            self.scale.copy_(1 / deviation_D.clamp_min(_LEAST_DEVIATION))
+            self.scale.copy_(1 / deviation_D.clamp_min(LEAST_DEVIATION))
 
     def begin(self, x_BTD: Tensor) -> Tensor:
         """Returns (B, T, `width_in`); each frame depends on itself and the one before."""

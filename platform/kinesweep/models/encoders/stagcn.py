@@ -1,0 +1,147 @@
+"""STA-GCN (Shiraki et al., 2020) as CoachMe has it: attention to points, and graphs of each clip.
+
+Features 6 → 32 → 32 → 64 → 64 → 128. The attention branch, 128 → 128 → 128 → 256 → 256 → 256, gives
+through a head of 1024 how much each point counts in each frame (a sigmoid) and 4 graphs of each
+clip, which point takes of which (a tanh, its negative part cut off). The perception branch, of the
+same widths, reads the features times the former over the latter. Both branches' ends side by side
+are 512 channels of each point and frame. On 22 points that is 7.11 million weights (published:
+7.15; biases before norms and masks that nobody reads are not there). With the skeleton's graphs
+beside the clip's in the perception branch, as Shiraki et al. have it, it is 8.5.
+
+What attention draws from is a whole clip: a frame's features depend on all others. Points swapped
+with their mirror images have swapped attention, exactly, at random weights (see `graph`).
+
+Shapes: B clips, T frames, V points, K attention graphs, N real frames, C channels, W width.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kinesweep.core.recipe.graph import StagcnEncoderConfig
+from kinesweep.core.skeleton import Skeleton
+from kinesweep.models.encoders.batch_norm import BatchNorm
+from kinesweep.models.encoders.blocks import Block, row_of_blocks
+from kinesweep.models.encoders.graph import GraphEncoder, channels_of
+from kinesweep.models.encoders.reel import Reel
+
+
+@dataclass(frozen=True)
+class JointAttention:
+    """What a network looked at.
+
+    Attributes:
+        nodes_BTV: how much each point counted in each frame, 0 to 1; 0 at padding.
+        graphs_BKVV: how much a point (third) took of each point (fourth), 0 to 1.
+    """
+
+    nodes_BTV: Tensor
+    graphs_BKVV: Tensor
+
+
+class StagcnEncoder(GraphEncoder):
+    """Three branches.
+
+    Args:
+        config: sizes.
+        width: D.
+        out: E.
+        skeleton: of the points.
+    """
+
+    def __init__(
+        self, config: StagcnEncoderConfig, width: int, out: int, skeleton: Skeleton
+    ) -> None:
+        network = _Branches(config, channels_of(config, width, skeleton), skeleton)
+        super().__init__(config, network, width, out, skeleton)
+
+    @torch.no_grad()
+    def attend(self, x_BTD: Tensor, mask_BT: Tensor) -> JointAttention:
+        """Where it looks.
+
+        Args:
+            x_BTD: clips.
+            mask_BT: their real frames, bool.
+        """
+        reel = Reel(mask_BT)
+        network = self.network
+        _, x_NVC = network.before(self.begin(x_BTD, reel), reel, self.graphs)
+        nodes_NV1, graphs_BKVV = network.head(x_NVC, reel)
+        return JointAttention(reel.spread(nodes_NV1)[..., 0], graphs_BKVV)
+
+
+class _Branches(nn.Module):
+    def __init__(self, config: StagcnEncoderConfig, channels: int, skeleton: Skeleton) -> None:
+        super().__init__()
+        self.width = config.attention[-1] + config.perception[-1]
+        fixed = 2 * config.hops + 1
+        shared: dict[str, Any] = {"points": skeleton.num_points, "kernel": config.kernel}
+        plain = {**shared, "graphs": (fixed, 0), "dropout": config.dropout}
+        first, *others = config.features
+        self.first = Block(
+            (channels, first), **shared, graphs=(fixed, 0), dropout=0.0, residual=False
+        )
+        self.features = row_of_blocks(first, others, **plain)
+        self.attention = row_of_blocks(config.features[-1], config.attention, **plain)
+        attended = {**plain, "graphs": (fixed if config.perceive_skeleton else 0, config.graphs)}
+        self.perception = row_of_blocks(config.features[-1], config.perception, **attended)
+        self.head = _Head(config.attention[-1], config.head, config.graphs, skeleton)
+
+    def before(self, x_NVC: Tensor, reel: Reel, skeleton_KVV: Tensor) -> tuple[Tensor, Tensor]:
+        """The features, and the end of the attention branch over them."""
+        for block in (self.first, *self.features):
+            x_NVC = block(x_NVC, reel, skeleton_KVV)
+        attended_NVC = x_NVC
+        for block in self.attention:
+            attended_NVC = block(attended_NVC, reel, skeleton_KVV)
+        return x_NVC, attended_NVC
+
+    def forward(self, x_NVC: Tensor, reel: Reel, skeleton_KVV: Tensor) -> Tensor:
+        """Returns (N, V, W)."""
+        x_NVC, attended_NVC = self.before(x_NVC, reel, skeleton_KVV)
+        nodes_NV1, graphs_BKVV = self.head(attended_NVC, reel)
+        x_NVC = x_NVC * nodes_NV1
+        for block in self.perception:
+            x_NVC = block(x_NVC, reel, skeleton_KVV, graphs_BKVV)
+        return torch.cat([x_NVC, attended_NVC], dim=2)
+
+
+class _Head(nn.Module):
+    """From the attention branch to what is attended to.
+
+    Nothing bends between its first matrix and the two behind it, so their product is taken before
+    frames come: a head of 1024 then costs nothing a frame.
+
+    Args:
+        width: of the branch.
+        inner: between the matrices.
+        graphs: K.
+        skeleton: of the points.
+    """
+
+    def __init__(self, width: int, inner: int, graphs: int, skeleton: Skeleton) -> None:
+        super().__init__()
+        points = skeleton.num_points
+        self.norm = BatchNorm(width)
+        self.inner = nn.Linear(width, inner, bias=False)
+        self.to_node = nn.Linear(inner, 1, bias=False)
+        self.norm_node = BatchNorm(1)
+        self.to_graphs = nn.Linear(inner, graphs * points, bias=False)
+        self.norm_graphs = BatchNorm(graphs * points)
+        with torch.no_grad():
+            # A point's weights and its mirror image's begin equal.
+            first = [min(pair) for pair in enumerate(skeleton.mirror)]
+            weight = self.to_graphs.weight.unflatten(0, (graphs, points))
+            self.to_graphs.weight.copy_(weight[:, first].flatten(0, 1))
+
+    def forward(self, x_NVC: Tensor, reel: Reel) -> tuple[Tensor, Tensor]:
+        """Returns how much points count (N, V, 1), and graphs (B, K, V, V)."""
+        x_NVC = self.norm(x_NVC)
+        one_CC = torch.eye(x_NVC.shape[2], dtype=x_NVC.dtype, device=x_NVC.device)
+        node_1C = self.to_node(self.inner(one_CC)).t()
+        nodes_NV1 = self.norm_node(nn.functional.linear(x_NVC, node_1C)).sigmoid()
+        graphs_BVR = self.norm_graphs(self.to_graphs(self.inner(reel.mean(x_NVC))))
+        graphs_BVKV = graphs_BVR.tanh().relu().unflatten(2, (-1, x_NVC.shape[1]))
+        return nodes_NV1, graphs_BVKV.transpose(1, 2)
