@@ -20,6 +20,7 @@ from kinesweep.core.config import near_miss
 from kinesweep.core.errors import ConfigError
 from kinesweep.core.recipe.embedding import EmbeddingRecipe
 from kinesweep.core.runlog import RunLog
+from kinesweep.core.skeleton import skeleton_of
 from kinesweep.models.embedder import FrameEmbedder
 from kinesweep.store.reader import Store, open_store
 from kinesweep.store.statistics import frame_statistics
@@ -127,9 +128,9 @@ def _train_held(spec: EmbedderSpec, log: RunLog, report: Report) -> RunResult:
 
 def build_embedder(recipe: EmbeddingRecipe, store: Store, stream: str) -> FrameEmbedder:
     """The untrained network of a recipe, with the statistics of train; seed first."""
-    width = store.schema.widths[stream]
-    part = recipe.embedding
-    network = FrameEmbedder(recipe.encoder, width, part.hidden, part.width)
+    schema, part = store.schema.streams[stream], recipe.embedding
+    skeleton = skeleton_of(schema.layout)
+    network = FrameEmbedder(recipe.encoder, schema.width, part.hidden, part.width, skeleton)
     if recipe.encoder.standardize:
         mean_D, deviation_D = frame_statistics(store)[stream]
         encoder: Any = network.encoder
