@@ -1,4 +1,4 @@
-"""Small skeletons, and a tiny corpus: motions, tables with texts and references; by code."""
+"""Small skeletons, and a tiny corpus of them (motions, tables with texts, references); by code."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -9,10 +9,12 @@ Shapes: B clips, T frames, D features, E width of an embedding.
 """
 
 import math
+import warnings
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 from torch.fx import Node
 from torch.nn import functional
 
@@ -127,14 +129,7 @@ def program_of(network: FrameEmbedder, width: int) -> tuple[list[list[Any]], dic
     Raises:
         InputError: it uses an operation that programs do not have.
     """
-    frames = torch.export.Dim("frames", min=_FEWEST)
-    network.eval()
-    with torch.no_grad():
-        traced = torch.export.export(
-            _OneClip(network),
-            (torch.zeros(_TRACED_FRAMES, width),),
-            dynamic_shapes=({0: frames},),
-        ).run_decompositions({})
+    traced = _traced(network.eval(), width)
     signature = traced.graph_signature
     names = {
         **signature.inputs_to_parameters,
@@ -162,6 +157,16 @@ def program_of(network: FrameEmbedder, width: int) -> tuple[list[list[Any]], dic
     weights = {name: tensors[name].detach().clone().contiguous() for name in sorted(used)}
     _check(Program(steps, weights, "the embedder"), network, width)
     return steps, weights
+
+
+def _traced(network: FrameEmbedder, width: int) -> ExportedProgram:
+    """One clip's way through the network, of any length."""
+    frames = torch.export.Dim("frames", min=_FEWEST)
+    example = (torch.zeros(_TRACED_FRAMES, width),)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch's own, about its own
+        traced = torch.export.export(_OneClip(network), example, dynamic_shapes=({0: frames},))
+        return traced.run_decompositions({})
 
 
 @torch.no_grad()

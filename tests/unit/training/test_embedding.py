@@ -220,6 +220,17 @@ def test_the_best_is_written_not_the_last(
     assert all(torch.equal(written[f"network.{name}"], kept[name]) for name in kept)
 
 
+def test_each_way_back_is_learnt_from(corpus: Corpus, tmp_path: Path) -> None:
+    ways = {"plain": {}, "variance": {"variance_weight": 1.0}, "class": {"cycle": "classification"}}
+    losses = {}
+    for name, part in ways.items():
+        corpus.train(tmp_path / name, embedding={"kind": "tcc", **part})
+        losses[name] = [row["loss"] for row in read_metrics(tmp_path / name / "metrics.jsonl")]
+        assert losses[name][-1] < losses[name][0]
+    # λ is on log σ, below 0 where σ is a part of the clip; chance among 24 frames is log 24.
+    assert losses["variance"][0] < losses["plain"][0] < losses["class"][0] < 3.5
+
+
 def test_a_graph_encoder_learns_and_is_written(corpus: Corpus, tmp_path: Path) -> None:
     graph = StgcnEncoderConfig(channels=4, blocks=2, kernel=3)
     recipe = corpus.recipe().model_copy(update={"encoder": graph})
