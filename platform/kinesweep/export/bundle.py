@@ -166,8 +166,10 @@ def _encoder_folder(recipe: Recipe) -> str | None:
 
 def _embedder(recipe: Recipe) -> str | None:
     """The folder of the embedder that aligns references."""
-    skeleton = isinstance(recipe.features, SkeletonFeaturesConfig)
-    return recipe.features.reference.embedder if skeleton and recipe.features.reference else None
+    features = recipe.features
+    if not isinstance(features, SkeletonFeaturesConfig) or features.reference is None:
+        return None
+    return features.reference.embedder
 
 
 def _copy_encoder(recipe: Recipe, bundle: Path) -> None:

@@ -1,4 +1,4 @@
-"""A clip's reference, brought to the clip's frames: of each frame the one it is to be compared with.
+"""A clip's reference, brought to the clip's frames: of each frame the one it is compared with.
 
 Both motions come in as frames of equal width, normalised alike; out goes an array with a frame for
 each of the clip's. Where several of the reference's belong to one of the clip's (dtw), the nearest

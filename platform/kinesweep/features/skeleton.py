@@ -1,13 +1,13 @@
 """A skeleton as one vector a frame: its points' coordinates, placed by the root and scaled by bone.
 
 One person's points come in, the stream `pose` goes out: float32 (T, J·C) with the names of its
-points, so that an encoder finds the bones; with `features.reference` also the stream `reference`, the
-motion that the clip is compared with, of as many frames (see `alignment`). Bones are no stream of their own: they are one
-subtraction, and an encoder that wants them makes them. A point that was not found is 0; a root
-that was not found in a frame is where it was last. MediaPipe's world landmarks, the body once more
-but in metres about its hips, fit into no skeleton with the others and are left out. 163 clips of
-boxing take 40 ms, reading included. Not for signing, where the shoulders are the better measure
-(`pose`).
+points, so that an encoder finds the bones. Bones are no stream of their own: they are one
+subtraction, and an encoder that wants them makes them. With `features.reference` there is a stream
+`reference` too: the motion that the clip is compared with, normalised by its own root and bones,
+brought to as many frames (`alignment`). A point that was not found is 0; a root that was not found
+in a frame is where it was last. MediaPipe's world landmarks, the body once more but in metres about
+its hips, fit into no skeleton with the others and are left out. 163 clips of boxing take 40 ms,
+reading included. Not for signing, where the shoulders are the better measure (`pose`).
 
 Shapes: T frames, J points, C coordinates, D = J·C.
 """

@@ -39,7 +39,7 @@ def slid(x_TD: Floats, r_RD: Floats) -> int:
 
 @lru_cache
 def backwards(t: int, r: int) -> list[tuple[str, Path]]:
-    """Every warping path from (t, r) to (0, 0), with its steps: a in both, b in the clip, c in the reference."""
+    """Every warping path from (t, r) to (0, 0), with its steps; b is one in the clip alone."""
     if t == r == 0:
         return [("", [(0, 0)])]
     steps = [("a", t - 1, r - 1), ("b", t - 1, r), ("c", t, r - 1)]
