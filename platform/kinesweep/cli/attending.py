@@ -23,6 +23,7 @@ from kinesweep.training.model_folder import ModelFolder, read_model_folder
 _ALONE = (
     "The model reads sentences that precede a clip; here the clip stands alone, as a file does."
 )
+_OWN = "The model compares a motion with another; here the motion is compared with itself."
 _TRUE = (
     "The model reads its own sentences before a clip; here it read the true ones, as in training."
 )
@@ -106,7 +107,7 @@ def _of_file(place: Path, file: Path) -> Page:
         rates_hz={stream: one.rate_hz for stream, one in found.items()},
         lengths={stream: len(x_TD) for stream, x_TD in streams.items()},
         scenes=_scenes(bundle, found),
-        notes=[_ALONE] if bundle.reads_context else [],
+        notes=[_ALONE] * bundle.reads_context + [_OWN] * bundle.compares,
     )
 
 

@@ -1,6 +1,6 @@
 """Verbs on single runs and models: train, evaluate, translate, attention, export, diff."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -160,6 +160,13 @@ def translate(
             " `context` reads what it wrote of those before.",
         ),
     ] = False,
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            help="The motion that all of them are compared with, by a model that was trained so;"
+            " default: each with itself."
+        ),
+    ] = None,
     json_line: JsonOption = False,
 ) -> None:
     """Turn raw files into text, a line each: what it is, a tab, the text.
@@ -173,7 +180,13 @@ def translate(
     loaded = Bundle.load(bundle)
     if document and not loaded.reads_context:
         raise InputError("this model reads no context (see its recipe); leave out `--document`")
+    if reference is not None and not loaded.compares:
+        raise InputError("this model compares motions with none; leave out `--reference`")
     named = find_inputs(inputs, loaded.loaded.recipe, document)
+    if reference is not None:
+        named = [(name, replace(clip, reference=reference)) for name, clip in named]
+    elif loaded.compares:
+        say(f"no `--reference` is given: each of {len(named)} clips is compared with itself")
     if loaded.reads_context and not any(clip.document for _, clip in named):
         say("each file is translated without context, which the model was trained with;")
         say("files of one document, in their order, get it by `--document`")

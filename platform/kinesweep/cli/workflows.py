@@ -58,6 +58,7 @@ def extract_features(recipe: Recipe) -> Store:
     from kinesweep.sources import build_source
     from kinesweep.sources.checks import overlaps
     from kinesweep.store.extract import extract
+    from kinesweep.store.show import own_references
 
     if recipe.films is not None:
         from kinesweep.cli.estimates import estimate_corpus
@@ -70,6 +71,8 @@ def extract_features(recipe: Recipe) -> Store:
         say(f"nothing to compute: {store.extraction.reused} clips are in {store.folder}")
     for reason, count in store_facts(store)["dropped"].items():
         say(f"dropped {count}: {reason}")
+    if own_references(store):
+        say(own_references(store))
     for line in overlaps(build_source(recipe.corpus)).leakage():
         say(line)
     return store
@@ -100,6 +103,7 @@ def store_facts(store: Store) -> dict[str, Any]:
         "clips": {split: len(store.records(split)) for split in store.splits},
         "widths": store.schema.widths,
         "dropped": store.manifest["dropped"]["reasons"],
+        "own_references": store.own_references,
         "computed": done.computed if done else None,
         "reused": done.reused if done else None,
     }

@@ -7,13 +7,14 @@ a bundle with another byte, a file less or one more that a loader would read is 
 
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from kinesweep.core.errors import BundleError, CheckpointError
 from kinesweep.core.hashing import file_sha256, folder_sha256
 from kinesweep.core.recipe import Recipe
+from kinesweep.core.recipe.skeletons import SkeletonFeaturesConfig
 from kinesweep.core.recipe.video import VideoFeaturesConfig
 from kinesweep.export.card import write_card
 from kinesweep.export.flavor import write_flavor
@@ -35,6 +36,7 @@ GENERATION = "generation_config.json"
 PROMPTS = ("encoder_prompt", "decoder_prompt")
 STEP = "feature_step"
 VISION = "vision"
+EMBEDDER = "embedder"
 _FORMAT = 1
 _READ_BY_LOADERS = frozenset({".json", ".safetensors", ".bin", ".model", ".txt", ".yaml", ".py"})
 
@@ -86,7 +88,7 @@ def export_bundle(
         write_card(beside, result, store, title, test, facts)
         columns = columns_of(loaded.features["streams"]).values()
         write_flavor(beside, result.weights_sha256, file_of_raw(loaded.recipe)[0], columns)
-        _copy_encoder(loaded.recipe, beside / VISION)
+        _copy_encoder(loaded.recipe, beside)
         write_json(beside / MANIFEST, {"format": _FORMAT, "files": folder_sha256(beside)})
 
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -149,15 +151,47 @@ def common_prompts(store: Store) -> dict[str, str]:
     return {n: Counter(getattr(c, n) for c in clips).most_common(1)[0][0] for n in PROMPTS}
 
 
-def _copy_encoder(recipe: Recipe, folder: Path) -> None:
-    """The video model, without which no raw video could be translated."""
-    if not isinstance(recipe.features, VideoFeaturesConfig):
-        return
-    from kinesweep.features.encoders import encoder_files
+def with_own_encoder(recipe: Recipe, folder: Path) -> Recipe:
+    """A bundle's recipe with the video model or the embedder that lies in the bundle."""
+    name = _encoder_folder(recipe)
+    return recipe if name is None else recipe.with_encoder(folder / name)
 
-    folder.mkdir()
-    for path in encoder_files(recipe.features.encoder):
-        shutil.copyfile(path, folder / path.name)
+
+def _encoder_folder(recipe: Recipe) -> str | None:
+    """Where a bundle keeps what its features are computed by; None: they need nothing."""
+    if isinstance(recipe.features, VideoFeaturesConfig):
+        return VISION
+    return None if _embedder(recipe) is None else EMBEDDER
+
+
+def _embedder(recipe: Recipe) -> str | None:
+    """The folder of the embedder that aligns references."""
+    features = recipe.features
+    if not isinstance(features, SkeletonFeaturesConfig) or features.reference is None:
+        return None
+    return features.reference.embedder
+
+
+def _copy_encoder(recipe: Recipe, bundle: Path) -> None:
+    """What features are computed by, without which no raw file could be translated."""
+    name = _encoder_folder(recipe)
+    if name is None:
+        return
+    (bundle / name).mkdir()
+    for path in _encoder_paths(recipe):
+        shutil.copyfile(path, bundle / name / path.name)
+
+
+def _encoder_paths(recipe: Recipe) -> Sequence[Path]:
+    """The files of the video model, or of the embedder."""
+    if isinstance(recipe.features, VideoFeaturesConfig):
+        from kinesweep.features.encoders import encoder_files
+
+        return encoder_files(recipe.features.encoder)
+    from kinesweep.features.embedder import DESCRIPTION, WEIGHTS
+
+    folder = Path(_embedder(recipe) or "")
+    return [folder / DESCRIPTION, folder / WEIGHTS]
 
 
 def _generation(loaded: ModelFolder) -> dict[str, Any]:

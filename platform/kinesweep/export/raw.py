@@ -19,19 +19,20 @@ from kinesweep.sources.pose_rows import POSE_SUFFIX, pose_of
 from kinesweep.sources.shard_map import SHARD_SUFFIX
 
 
-def open_raw(recipe: Recipe, file: Path, span: Span, pose: Path | None = None) -> Media:
+def open_raw(recipe: Recipe, file: Path, span: Span, beside: Path | None = None) -> Media:
     """A raw file as the source of a recipe would read it.
 
     Args:
         recipe: of the bundle.
         file: poses, a video or features.
         span: which part.
-        pose: the video's poses, where crops are seen; default: those that lie beside it.
+        beside: a video's poses, where crops are seen, default: those that lie beside it; or the
+            motion that a motion is compared with, default: itself.
 
     Raises:
         ClipError: it cannot be read; it is named.
-        InputError: a file of another kind, a span of features that is not all of them, or a video
-            without its poses.
+        InputError: a file of another kind, a span of features that is not all of them, a video
+            without its poses, or a reference of other points.
     """
     source = recipe.corpora[0]
     if file.suffix.lower() in _OTHERS[source.kind]:
@@ -40,9 +41,9 @@ def open_raw(recipe: Recipe, file: Path, span: Span, pose: Path | None = None) -
         return read_pose(file, span, source.person)
     if source.kind == "video_tsv":
         fps = source.fps if file.is_dir() else None
-        return Footage(file, span, fps, pose or _pose_beside(recipe, file))
+        return Footage(file, span, fps, beside or _pose_beside(recipe, file))
     if isinstance(source, SkeletonsConfig):
-        return Motion(read_alone(file, span, SKELETONS[source.skeleton], source.fps))
+        return _motion(source, file, span, beside)
     if source.kind == "h5_shards":
         if not span.whole:
             raise InputError(_ONLY_ALL.format(file))
@@ -68,6 +69,27 @@ def _pose_beside(recipe: Recipe, video: Path) -> Path | None:
             f" --out {video.parent}` first"
         )
     return path
+
+
+def _motion(source: SkeletonsConfig, file: Path, span: Span, beside: Path | None) -> Motion:
+    """A motion, and that which it is compared with.
+
+    Raises:
+        ClipError: one of them cannot be read.
+        InputError: they have not the same points.
+    """
+    skeleton = SKELETONS[source.skeleton]
+    pose = read_alone(file, span, skeleton, source.fps)
+    if beside is None:
+        return Motion(pose)
+    reference = read_alone(beside, Span(), skeleton, source.fps)
+    dims = pose.points_TPJC.shape[3], reference.points_TPJC.shape[3]
+    if pose.layout != reference.layout or dims[0] != dims[1]:
+        raise InputError(
+            f"`{beside}` has not the points of `{file}`, which it is to be compared with; give a"
+            " file of the same skeleton and as many coordinates"
+        )
+    return Motion(pose, reference)
 
 
 def is_raw(recipe: Recipe) -> Callable[[Path], bool]:

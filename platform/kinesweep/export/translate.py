@@ -25,10 +25,9 @@ from kinesweep.batches.prompt import Prompter
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import BundleError, ClipError, KinesweepError
 from kinesweep.core.recipe.data import BatchConfig
-from kinesweep.core.recipe.video import VideoFeaturesConfig
 from kinesweep.core.schema import StreamSchema
 from kinesweep.core.units import Span
-from kinesweep.export.bundle import PROMPTS, STEP, VISION, check_files
+from kinesweep.export.bundle import PROMPTS, STEP, check_files, with_own_encoder
 from kinesweep.export.raw import open_raw
 from kinesweep.features import Features, build_features
 from kinesweep.store.dtype import to_store
@@ -52,6 +51,7 @@ class Input:
         decoder_prompt: that the text begins with; None: the bundle's.
         document: clips of one are context of those after them; empty: it stands alone.
         order: place within the document; of equals, the first in the list comes first.
+        reference: the motion that it is compared with, a file of its own; None: itself.
     """
 
     file: Path
@@ -60,6 +60,7 @@ class Input:
     decoder_prompt: str | None = None
     document: str = ""
     order: int = 0
+    reference: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,7 @@ class Bundle:
             loaded = read_model_folder(folder, device)
         except KinesweepError as error:
             raise BundleError(f"the bundle `{folder}` cannot be loaded: {error}") from None
-        if isinstance(loaded.recipe.features, VideoFeaturesConfig):
-            loaded = replace(loaded, recipe=loaded.recipe.with_encoder(folder / VISION))
+        loaded = replace(loaded, recipe=with_own_encoder(loaded.recipe, folder))
         if build_features(loaded.recipe.features).fingerprint != loaded.features[STEP]:
             raise BundleError(
                 f"the bundle `{folder}` was trained on features that this version computes"
@@ -128,7 +128,7 @@ class Bundle:
             tokens = [
                 _tokens(prompter, records[n].clip, context.lines(records[n], said)) for n in part
             ]
-            features = [self.features(clips[n].file, clips[n].span) for n in part]
+            features = [self._read(clips[n]) for n in part]
             lines = self.decode(features, tokens)
             said |= {records[n].clip.id: line for n, line in zip(part, lines, strict=True)}
             if progress is not None:
@@ -141,19 +141,29 @@ class Bundle:
         context = self.loaded.recipe.context
         return context.is_used and context.generation != "none"
 
-    def features(self, file: Path, span: Span = Span(), pose: Path | None = None) -> Streams:
+    @property
+    def compares(self) -> bool:
+        """Whether it reads, beside a motion, that which the motion is compared with."""
+        return getattr(self.loaded.recipe.features, "reference", None) is not None
+
+    def features(self, file: Path, span: Span = Span(), beside: Path | None = None) -> Streams:
         """Stream → (T, D) of a file, as a store would hold them; see `computed`."""
-        return {name: one.x_TD for name, one in self.computed(file, span, pose).items()}
+        return {name: one.x_TD for name, one in self.computed(file, span, beside).items()}
+
+    def _read(self, item: Input) -> Streams:
+        """The features of a clip."""
+        return self.features(item.file, item.span, item.reference)
 
     def computed(
-        self, file: Path, span: Span = Span(), pose: Path | None = None
+        self, file: Path, span: Span = Span(), beside: Path | None = None
     ) -> dict[str, Features]:
         """Stream → features of a file, with their rates, as a store would hold them.
 
         Args:
             file: what the corpus holds: poses, a video or features.
             span: which part.
-            pose: a video's poses, where crops of it are seen; default: those that lie beside it.
+            beside: a video's poses, where crops of it are seen, default: those that lie beside it;
+                or the motion that a motion is compared with, default: itself.
 
         Raises:
             ClipError: the file cannot be used; it is named.
@@ -162,7 +172,7 @@ class Bundle:
         known = self.loaded.features
         step = build_features(self.loaded.recipe.features)
         try:
-            found = step.compute(open_raw(self.loaded.recipe, file, span, pose))
+            found = step.compute(open_raw(self.loaded.recipe, file, span, beside))
             streams = {
                 name: replace(one, x_TD=to_store(one.x_TD, known["store_dtype"]))
                 for name, one in found.items()

@@ -106,11 +106,15 @@ def _compare_features(bundle: Bundle, store: Store, source: Source) -> None:
     for record in store.records("validation")[:_RAW_FILES]:
         with tempfile.TemporaryDirectory() as own:
             try:
-                path, *poses = _raw_files(bundle, source, record.clip, Path(own))
+                path, *beside = _raw_files(bundle, source, record.clip, Path(own))
             except KinesweepError:
                 continue  # the corpus lies elsewhere; the store alone decides
-            found = bundle.features(path, record.clip.span, *poses)
+            found = bundle.features(path, record.clip.span, *beside)
         wanted = store.features(record)
+        if record.clip.reference and not beside:
+            # A part of a `.pose` file is no file of its own; what is left is compared.
+            for streams in (found, wanted):
+                streams.pop("reference", None)
         same = found.keys() == wanted.keys()
         exact = not isinstance(bundle.loaded.recipe.features, VideoFeaturesConfig)
         if not same or not all(_alike(found[name], wanted[name], exact) for name in wanted):
@@ -140,9 +144,12 @@ def _raw_files(bundle: Bundle, source: Source, clip: Clip, own: Path) -> list[Pa
         return [path, *source.companions(clip)]
     if path.suffix == POSE_SUFFIX:
         return [path]
-    whole: Any = source.read(replace(clip, span=Span(), reference=""))
-    np.save(own / "clip.npy", whole.pose.points_TPJC[:, 0])
-    return [own / "clip.npy"]
+    whole: Any = source.read(replace(clip, span=Span()))
+    files = {"clip.npy": whole.pose, "reference.npy": whole.reference}
+    there = {own / name: pose for name, pose in files.items() if pose is not None}
+    for name, pose in there.items():
+        np.save(name, pose.points_TPJC[:, 0])
+    return list(there)
 
 
 def _alike(found: NDArray[np.floating], wanted: NDArray[np.floating], exact: bool) -> bool:

@@ -54,10 +54,12 @@ class Augmentation:
         pace = self._duration(sum(map(len, streams.values())), clip_id, epoch)
         varied = {}
         for name, x_TD in streams.items():
-            rng = generator(self.seed, "augmentation", epoch, clip_id, name)
+            rng = noise = generator(self.seed, "augmentation", epoch, clip_id, name)
+            if name == "reference":  # loses the clip's frames, and turns as it does
+                rng = generator(self.seed, "augmentation", epoch, clip_id, "pose")
             x_TD = np.asarray(x_TD, np.float32)[self._frames(len(x_TD), pace, rng)]
             if self.config.moves_points:
-                x_TD = self._moved(x_TD, name, rng)
+                x_TD = self._moved(x_TD, name, rng, noise)
             varied[name] = x_TD
         return varied
 
@@ -80,9 +82,13 @@ class Augmentation:
         return taken if kept == length else taken[np.sort(rng.permutation(length)[:kept])]
 
     def _moved(
-        self, x_TD: NDArray[np.float32], stream: str, rng: np.random.Generator
+        self,
+        x_TD: NDArray[np.float32],
+        stream: str,
+        rng: np.random.Generator,
+        noise: np.random.Generator,
     ) -> NDArray[np.float32]:
-        """Mirrors, turns and blurs the points that were found."""
+        """Mirrors, turns and blurs the points that were found; `noise` draws the blur."""
         config, layout = self.config, self._layout(stream)
         x_TJC = x_TD.reshape(len(x_TD), layout.num_points, -1)
         found_TJ1 = (x_TJC != 0).max(axis=2, keepdims=True)
@@ -95,7 +101,7 @@ class Augmentation:
             turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
             x_TJC[..., :2] = x_TJC[..., :2] @ turn.astype(np.float32)
         if config.noise:
-            noise_TJC = rng.standard_normal(x_TJC.shape, np.float32) * np.float32(config.noise)
+            noise_TJC = noise.standard_normal(x_TJC.shape, np.float32) * np.float32(config.noise)
             x_TJC += noise_TJC * found_TJ1
         return x_TJC.reshape(x_TD.shape)
 

@@ -12,7 +12,7 @@ Shapes: T frames, D width of the stream, E width of an embedding.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ class Embedder:
         layout: the points whose coordinates a frame's values are, in order; None: no points.
         digest: 64 hexadecimal digits that name the network: its operations and its weights.
         score: what the training's validation said, by name; empty where there was none.
+        features: the recipe's part of that name, which its frames came from; empty: not known.
     """
 
     stream: str
@@ -54,6 +55,7 @@ class Embedder:
     digest: str
     score: dict[str, float]
     program: Program
+    features: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, x_TD: NDArray[np.float32]) -> NDArray[np.float32]:
         """Embeds each frame of one clip.
@@ -101,6 +103,7 @@ def read_embedder(folder: Path) -> Embedder:
             digest=_name(plain),
             score={name: float(value) for name, value in plain["score"].items()},
             program=program,
+            features=dict(plain.get("recipe", {}).get("features", {})),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise _damaged(folder, f"it lacks or misstates {error}") from None

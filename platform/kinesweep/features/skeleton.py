@@ -2,18 +2,19 @@
 
 One person's points come in, the stream `pose` goes out: float32 (T, J·C) with the names of its
 points, so that an encoder finds the bones. Bones are no stream of their own: they are one
-subtraction, and an encoder that wants them makes them. A point that was not found is 0; a root
-that was not found in a frame is where it was last. MediaPipe's world landmarks, the body once more
-but in metres about its hips, fit into no skeleton with the others and are left out. 163 clips of
-boxing take 40 ms, reading included. Not for signing, where the shoulders are the better measure
-(`pose`).
+subtraction, and an encoder that wants them makes them. With `features.reference` there is a stream
+`reference` too: the motion that the clip is compared with, normalised by its own root and bones,
+brought to as many frames (`alignment`). A point that was not found is 0; a root that was not found
+in a frame is where it was last. MediaPipe's world landmarks, the body once more but in metres about
+its hips, fit into no skeleton with the others and are left out. 163 clips of boxing take 40 ms,
+reading included. Not for signing, where the shoulders are the better measure (`pose`).
 
 Shapes: T frames, J points, C coordinates, D = J·C.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,44 +24,93 @@ from kinesweep.core.hashing import fingerprint
 from kinesweep.core.pose import PointLayout, PoseSequence
 from kinesweep.core.recipe.skeletons import SkeletonFeaturesConfig
 from kinesweep.core.skeleton import ROOT, Skeleton, skeleton_of
+from kinesweep.features.alignment import align, alignment_fingerprint, check_embedder
 from kinesweep.features.contract import Features
 from kinesweep.sources.contract import Motion
 
 _WORLD = "POSE_WORLD_LANDMARKS"
 CODE_VERSION = 1
 """Raised when the numbers of unchanged configurations change."""
+_SAME_RATE = 0.01
+"""29.97 frames a second are 30."""
 
 
 @dataclass(frozen=True)
 class SkeletonFeatures:
-    """The `pose` stream of a motion.
+    """The `pose` stream of a motion, and that of its reference where it is asked for.
 
     Attributes:
-        config: where it is put, and how large.
+        config: where it is put, and how large; how the reference is matched.
     """
 
     config: SkeletonFeaturesConfig
-    streams: ClassVar[tuple[str, ...]] = ("pose",)
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The clip's, and then its reference's."""
+        return ("pose",) if self.config.reference is None else ("pose", "reference")
 
     @property
     def fingerprint(self) -> str:
-        """Names the configuration and the version of this code."""
-        return fingerprint({"config": self.config.model_dump(mode="json"), "code": CODE_VERSION})
+        """Names the configuration, the embedder if there is one, and the version of this code.
+
+        Raises:
+            CheckpointError: the embedder's folder is no embedder.
+            InputError: it was trained on frames that were normalised otherwise.
+        """
+        parts: dict[str, Any] = {
+            "config": self.config.model_dump(mode="json", exclude={"reference"}),
+            "code": CODE_VERSION,
+        }
+        if self.config.reference is not None:
+            check_embedder(self.config)
+            parts["reference"] = alignment_fingerprint(self.config.reference)
+        return fingerprint(parts)
 
     def compute(self, media: Motion) -> dict[str, Features]:
         """Features of a motion, (ceil(T / stride), D).
 
         Raises:
             ClipError: reason `no_people` (no point is found in any frame), `unknown_layout`,
-                `no_root` or `no_bones` (no bone has a length).
+                `no_root` or `no_bones` (no bone has a length); `reference_` and one of these where
+                it is the reference's; `reference_rate` (a window of another rate).
+            CheckpointError: the embedder's folder is no embedder.
+            InputError: the embedder takes no such frames.
         """
-        return {"pose": self._stream(media.pose)}
+        clip = self._stream(media.pose)
+        if self.config.reference is None:
+            return {"pose": clip}
+        if media.reference is None:
+            return {"pose": clip, "reference": clip}
+        return {"pose": clip, "reference": self._aligned(clip, media.reference)}
 
     def shape(self, media: Motion) -> dict[str, tuple[int, int]]:
         """Frames that are kept, and coordinates of all points."""
         frames, _, _, coordinates = media.pose.points_TPJC.shape
         points = _without_world(media.pose.layout)[1].num_points
-        return {"pose": (-(-frames // self.config.stride), points * coordinates)}
+        return dict.fromkeys(self.streams, (-(-frames // self.config.stride), points * coordinates))
+
+    def _aligned(self, clip: Features, motion: PoseSequence) -> Features:
+        """A reference, frame for frame as the clip.
+
+        Raises:
+            ClipError: see `compute`.
+        """
+        assert self.config.reference is not None
+        try:
+            reference = self._stream(motion)
+        except ClipError as error:
+            text, reason = f"its reference: {error}", f"reference_{error.reason}"
+            raise ClipError(text, reason) from None
+        rates = clip.rate_hz, reference.rate_hz
+        if self.config.reference.method == "window" and abs(rates[0] / rates[1] - 1) > _SAME_RATE:
+            text = (
+                f"the clip has {rates[0]:g} frames a second, its reference {rates[1]:g}; a window"
+            )
+            text += " compares frame by frame: set `features.reference.method: dtw`"
+            raise ClipError(text, "reference_rate")
+        x_TD = align(clip.x_TD, reference.x_TD, self.config.reference)
+        return replace(clip, x_TD=x_TD)
 
     def _stream(self, pose: PoseSequence) -> Features:
         """One motion, placed and scaled.

@@ -94,6 +94,20 @@ class Store:
             )
         return list(self._records[split])
 
+    @property
+    def own_references(self) -> dict[str, int]:
+        """Split → clips that name no reference, whose stream `reference` is themselves.
+
+        Empty where there is no such stream of points.
+        """
+        stream = self.schema.streams.get("reference")
+        if stream is None or stream.layout is None:
+            return {}
+        return {
+            split: sum(not record.clip.reference for record in records)
+            for split, records in self._records.items()
+        }
+
     def features(self, record: ClipRecord) -> dict[str, NDArray[np.floating]]:
         """Stream → (T, D) read-only view in the stored type.
 

@@ -23,7 +23,8 @@ def describe(store: Store, clip_id: str | None = None) -> RenderableType:
         InputError: there is no such clip.
     """
     if clip_id is None:
-        return Group(_head(store), _splits(store), _streams(store), *_dropped(store))
+        own = [Text(line) for line in [own_references(store)] if line]
+        return Group(_head(store), _splits(store), _streams(store), *own, *_dropped(store))
     return _clip(store, find_clip(store, clip_id))
 
 
@@ -47,6 +48,17 @@ def _head(store: Store) -> Text:
     """Name and size."""
     size = format_bytes(store.manifest["bytes"])
     return Text(f"{store.folder}\nfingerprint {store.fingerprint}, {size}")
+
+
+def own_references(store: Store) -> str:
+    """How many clips are compared with themselves, for people; empty: none."""
+    counts = {split: count for split, count in store.own_references.items() if count}
+    if not counts:
+        return ""
+    shown = ", ".join(
+        f"{split} {count} of {len(store.records(split))}" for split, count in counts.items()
+    )
+    return f"clips without a reference, which are their own: {shown}"
 
 
 def _splits(store: Store) -> Table:

@@ -1,187 +1,219 @@
-"""Alignment against brute force: loops over cells, windows and, where there are few, all paths."""
+"""References brought to a clip's frames: each method's frames, speed, embeddings, fingerprints."""
 
 import time
-from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
-from kinesweep.core.errors import InputError
-from kinesweep.features.alignment import best_window, dtw, same_moments, soft_dtw
+from kinesweep.core.errors import CheckpointError, ClipError, InputError
+from kinesweep.core.pose import PoseSequence
+from kinesweep.core.recipe.alignment import AlignmentConfig
+from kinesweep.core.recipe.skeletons import SkeletonFeaturesConfig
+from kinesweep.core.skeleton import SMPL_22
+from kinesweep.features import build_features
+from kinesweep.features.alignment import align, alignment_fingerprint
+from kinesweep.features.embedder import write_embedder
+from kinesweep.sources.contract import Motion
 
-Floats = NDArray[np.float64]
-Cells = list[tuple[int, int]]
-
-
-def pairs(count: int, longest: int = 30, seed: int = 0) -> Iterator[tuple[Floats, Floats]]:
-    """Motions of different lengths; every other pair of few whole numbers, so that costs tie."""
-    rng = np.random.default_rng(seed)
-    for number in range(count):
-        frames, others = rng.integers(1, longest, size=2)
-        width = int(rng.integers(1, 5))
-        if number % 2:
-            yield rng.normal(size=(frames, width)), rng.normal(size=(others, width))
-        else:
-            yield rng.integers(0, 3, (frames, width)) * 1.0, rng.integers(0, 3, (others, width)) * 1
-
-
-def distance(x: Floats, r: Floats) -> float:
-    return float(((x - r) ** 2).sum())
+Frames = NDArray[np.float32]
+METHODS = ("window", "dtw", "soft_dtw", "none")
+STEPS = [
+    ["aten.linear.default", [{"input": 0}, {"weight": "matrix"}], {}],
+    ["aten.linalg_vector_norm.default", [{"step": 0}, 2.0, [1], True], {}],
+    ["aten.div.Tensor", [{"step": 0}, {"step": 1}], {}],
+]
+"""Frames times a matrix, to length 1."""
 
 
-def slow_window(x_TD: Floats, r_RD: Floats) -> tuple[int, float]:
-    """Every stretch of the longer one, one frame after another."""
-    short, long, sign = (x_TD, r_RD, 1) if len(x_TD) <= len(r_RD) else (r_RD, x_TD, -1)
-    best, least = 0, np.inf
-    for offset in range(len(long) - len(short) + 1):
-        cost = sum(distance(short[i], long[offset + i]) for i in range(len(short)))
-        if cost < least - 1e-9:
-            best, least = offset, cost
-    return sign * best, least
+def config(method: str, **more: object) -> AlignmentConfig:
+    return AlignmentConfig.model_validate({"method": method, **more})
 
 
-def slow_dtw(x_TD: Floats, r_RD: Floats) -> tuple[Cells, float]:
-    """The textbook's two loops and the way back."""
-    sums = np.full((len(x_TD) + 1, len(r_RD) + 1), np.inf)
-    sums[0, 0] = 0
-    for t in range(len(x_TD)):
-        for r in range(len(r_RD)):
-            before = min(sums[t, r], sums[t, r + 1], sums[t + 1, r])
-            sums[t + 1, r + 1] = distance(x_TD[t], r_RD[r]) + before
-    t, r = len(x_TD), len(r_RD)
-    path = [(t - 1, r - 1)]
-    while (t, r) != (1, 1):
-        steps = [(t - 1, r - 1), (t - 1, r), (t, r - 1)]
-        t, r = min(steps, key=lambda cell: sums[cell])  # of equals the first
-        path.append((t - 1, r - 1))
-    return path[::-1], float(sums[-1, -1])
+def column(*values: float) -> Frames:
+    return np.array(values, np.float32)[:, None]
 
 
-def all_paths(frames: int, others: int) -> Iterator[Cells]:
-    """Every path there is; 1,683 of 6 × 6."""
-    if (frames, others) == (1, 1):
-        yield [(0, 0)]
-        return
-    for rows, columns in ((1, 1), (1, 0), (0, 1)):
-        if frames > rows and others > columns:
-            for path in all_paths(frames - rows, others - columns):
-                yield [*path, (frames - 1, others - 1)]
+def path_of(frames: int) -> Frames:
+    """Frames that are all apart, in order."""
+    return np.random.default_rng(0).normal(size=(frames, 66)).astype(np.float32).cumsum(axis=0)
 
 
-def test_windows_equal_brute_force() -> None:
-    for x_TD, r_RD in pairs(200):
-        found = best_window(x_TD, r_RD)
-        offset, cost = slow_window(x_TD, r_RD)
-        assert found.offset == offset
-        assert found.cost == pytest.approx(cost)
-        wanted = [min(max(t + offset, 0), len(r_RD) - 1) for t in range(len(x_TD))]
-        assert found.indices_T.tolist() == wanted
+def embedder(folder: Path, seen: list[int], width: int = 66, **described: object) -> str:
+    """One that sees some values of a frame alone, with a constant so that lengths count."""
+    matrix = torch.zeros(len(seen), width)
+    matrix[range(len(seen)), seen] = 1
+    plain = {"stream": "pose", "width": width, "size": len(seen), "layout": None, "score": {}}
+    write_embedder(folder, {**plain, **described}, STEPS, {"matrix": matrix})
+    return str(folder)
 
 
-def test_warps_equal_brute_force() -> None:
-    ties = 0
-    for x_TD, r_RD in pairs(200):
-        found = dtw(x_TD, r_RD)
-        path, cost = slow_dtw(x_TD, r_RD)
-        assert [tuple(pair) for pair in found.path_K2.tolist()] == path
-        assert found.cost == pytest.approx(cost)
-        for t, frame in enumerate(found.indices_T):
-            own = [r for row, r in path if row == t]
-            costs = [distance(x_TD[t], r_RD[r]) for r in own]
-            assert frame == own[int(np.argmin(costs))]
-            ties += len(set(costs)) < len(costs)
-    assert ties > 100
+def motion(x_TJC: Frames, fps: float = 20.0) -> PoseSequence:
+    ones_TPJ = np.ones((len(x_TJC), 1, x_TJC.shape[1]), np.float32)
+    return PoseSequence(x_TJC[:, None].astype(np.float32), ones_TPJ, fps, SMPL_22.layout)
 
 
-@pytest.mark.parametrize("gamma", [0.05, 1.0, 20.0])
-def test_soft_warps_are_the_mean_of_all_paths(gamma: float) -> None:
-    for x_TD, r_RD in pairs(20, longest=7, seed=1):
-        found = soft_dtw(x_TD, r_RD, gamma)
-        every = list(all_paths(len(x_TD), len(r_RD)))
-        costs = np.array([sum(distance(x_TD[t], r_RD[r]) for t, r in path) for path in every])
-        weights = np.exp(-(costs - costs.min()) / gamma)
-        expected = np.zeros((len(x_TD), len(r_RD)))
-        for path, weight in zip(every, weights / weights.sum(), strict=True):
-            for cell in path:
-                expected[cell] += weight
-        np.testing.assert_allclose(found.expected_TR, expected, atol=1e-12)
-        assert found.cost == pytest.approx(costs.min() - gamma * np.log(weights.sum()))
-        assert found.cost <= dtw(x_TD, r_RD).cost + 1e-9
+def body(frames: int, seed: int = 0) -> Frames:
+    return np.random.default_rng(seed).normal(size=(frames, 22, 3)).astype(np.float32)
 
 
-def test_soft_warps_harden() -> None:
-    """With a small gamma they are DTW's, where that is the only cheapest path."""
-    for x_TD, r_RD in list(pairs(40, seed=2))[1::2]:
-        hard, soft = dtw(x_TD, r_RD), soft_dtw(x_TD, r_RD, 1e-5)
-        assert soft.cost == pytest.approx(hard.cost, abs=1e-3)
-        on_path = np.zeros(soft.expected_TR.shape)
-        on_path[tuple(hard.path_K2.T)] = 1
-        np.testing.assert_allclose(soft.expected_TR, on_path, atol=1e-3)
+def features(**more: object) -> SkeletonFeaturesConfig:
+    return SkeletonFeaturesConfig.model_validate({"kind": "skeleton", **more})
 
 
-def test_long_motions_do_not_run_out_of_numbers() -> None:
-    rng = np.random.default_rng(3)
-    x_TD, r_RD = 100 * rng.normal(size=(300, 9)), 100 * rng.normal(size=(280, 9))
-    found = soft_dtw(x_TD, r_RD, 0.01)
-    assert np.isfinite(found.cost)
-    assert found.expected_TR.sum(axis=1).min() > 1 - 1e-9
-    assert found.expected_TR.sum(axis=0).min() > 1 - 1e-9
+def test_a_window_moves_as_a_whole_and_its_ends_are_held() -> None:
+    r_RD = column(0, 1, 2, 3, 4)
+    assert align(column(2, 3), r_RD, config("window"))[:, 0].tolist() == [2, 3]
+    x_TD = column(9, 9, 0.1, 1.1, 2, 9, 9)
+    found = align(x_TD, column(0, 1, 2), config("window"))[:, 0].tolist()
+    assert found == [0, 0, 0, 1, 2, 2, 2]
 
 
-def test_a_motion_is_found_within_a_longer_one() -> None:
-    rng = np.random.default_rng(4)
-    long_TD = rng.normal(size=(20, 6)).astype(np.float32)
-    inside = best_window(long_TD[5:12], long_TD)
-    assert (inside.offset, inside.cost) == (5, 0)
-    np.testing.assert_array_equal(inside.of(long_TD), long_TD[5:12])
-    around = best_window(long_TD, long_TD[5:12])
-    assert around.offset == -5
-    np.testing.assert_array_equal(around.of(long_TD[5:12])[5:12], long_TD[5:12])
+def test_another_speed_is_undone_by_dtw() -> None:
+    r_RD = path_of(40)
+    for x_TD in (r_RD[::2], np.repeat(r_RD, 3, axis=0), r_RD):
+        np.testing.assert_array_equal(align(x_TD, r_RD, config("dtw")), x_TD)
+    softly = align(r_RD[::2], r_RD, config("soft_dtw", gamma=1e-4))
+    # Every second frame of the reference lies between two of the clip and weighs a little.
+    assert np.abs(softly - r_RD[::2]).mean() < 0.5 * np.abs(r_RD[1:] - r_RD[:-1]).mean()
 
 
-def test_a_slower_motion_is_followed() -> None:
-    r_RD = np.arange(6, dtype=np.float32)[:, None]
-    x_TD = np.repeat(r_RD, 2, axis=0)
-    assert dtw(x_TD, r_RD).cost == 0
-    np.testing.assert_array_equal(dtw(x_TD, r_RD).of(r_RD), x_TD)
-    np.testing.assert_allclose(soft_dtw(x_TD, r_RD, 0.01).of(r_RD), x_TD, atol=1e-6)
-    np.testing.assert_array_equal(r_RD[same_moments(12, 6)], x_TD)
-    assert same_moments(5, 5).tolist() == [0, 1, 2, 3, 4]
-    assert same_moments(3, 9).tolist() == [1, 4, 7]
+def test_of_several_frames_the_nearest_is_taken_and_of_equal_ones_the_first() -> None:
+    assert align(column(5), column(1, 4, 6, 5.5), config("dtw"))[:, 0].tolist() == [5.5]
+    assert align(column(5), column(1, 4, 6, 9), config("dtw"))[:, 0].tolist() == [4]
 
 
-def test_a_motion_is_its_own_reference() -> None:
-    x_TD = np.random.default_rng(5).normal(size=(9, 4)).astype(np.float32)
-    for found in (best_window(x_TD, x_TD), dtw(x_TD, x_TD)):
-        assert found.cost == 0
-        np.testing.assert_array_equal(found.of(x_TD), x_TD)
+def test_a_soft_alignment_is_a_weighted_mean() -> None:
+    x_TD, r_RD = path_of(12)[3:], path_of(12)[::-1].copy()
+    wide, narrow = (align(x_TD, r_RD, config("soft_dtw", gamma=g)) for g in (1e6, 1e-5))
+    hard = align(x_TD, r_RD, config("dtw"))
+    assert np.abs(narrow - hard).mean() < np.abs(wide - hard).mean()
+    assert wide.min() >= r_RD.min() and wide.max() <= r_RD.max()
+    still = align(column(1, 1, 1), column(1, 1), config("soft_dtw"))
+    assert still[:, 0].tolist() == [1, 1, 1]
+    scaled = align(x_TD * 100, r_RD * 100, config("soft_dtw"))
+    np.testing.assert_allclose(scaled / 100, align(x_TD, r_RD, config("soft_dtw")), atol=1e-4)
+
+
+def test_none_stretches_evenly() -> None:
+    assert align(column(*range(5)), column(0, 2, 4), config("none"))[:, 0].tolist() == [
+        0,
+        1,
+        2,
+        3,
+        4,
+    ]
+    assert align(column(7), column(3, 4), config("none"))[:, 0].tolist() == [3]
+    assert align(column(7, 7), column(3), config("none"))[:, 0].tolist() == [3, 3]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("frames", "others"), [(1, 1), (1, 9), (9, 1), (7, 12), (12, 7)])
+def test_as_many_frames_as_the_clip(method: str, frames: int, others: int) -> None:
+    found = align(path_of(frames), path_of(others), config(method))
+    assert found.shape == (frames, 66) and found.dtype == np.float32
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_hundred_pairs_take_less_than_a_second(method: str) -> None:
+    rng = np.random.default_rng(0)
+    some = rng.normal(size=(100, 2, 100, 66)).astype(np.float32)
+    begin = time.process_time()
+    for x_TD, r_RD in some:
+        align(x_TD, r_RD, config(method))
+    # Measured: 0.01 to 0.45 s. A double loop in Python takes 1 s and, softly, 10 s.
+    assert time.process_time() - begin < 1.5
+
+
+def test_embeddings_are_compared_and_frames_given(tmp_path: Path) -> None:
+    x_TD, r_RD = np.zeros((3, 66), np.float32), np.ones((3, 66), np.float32)
+    x_TD[:, :2], r_RD[:, :2] = [[1, 0], [0, 1], [0, 1]], [[5, 0], [5, 0.1], [0, 5]]
+    r_RD[:, 9] = [10, 11, 12]
+    folder = embedder(tmp_path / "e", [0, 1])
+    found = align(x_TD, r_RD, config("dtw", on="embeddings", embedder=folder))
+    assert found[:, 9].tolist() == [10, 12, 12]
+    embedder(tmp_path / "e", [1, 0, 9])  # another in its place is read anew
+    found = align(x_TD, r_RD, config("dtw", on="embeddings", embedder=folder))
+    assert found[:, 9].tolist() != [10, 12, 12]
+
+
+def test_fingerprints_name_networks_not_places(tmp_path: Path) -> None:
+    one, moved = (embedder(tmp_path / name, [0, 1]) for name in ("one", "moved"))
+    other = embedder(tmp_path / "other", [0, 2])
+    found = [
+        alignment_fingerprint(config("dtw", on="embeddings", embedder=folder))
+        for folder in (one, moved, other)
+    ]
+    assert found[0] == found[1] != found[2]
+    methods = {alignment_fingerprint(config(method)) for method in METHODS}
+    assert len({*methods, *found}) == 6
+    soft = [config("soft_dtw", gamma=gamma) for gamma in (None, 0.01, 0.02)]
+    found = [alignment_fingerprint(one) for one in soft]
+    assert found[0] == found[1] != found[2]
+    with pytest.raises(CheckpointError, match="holds no embedder"):
+        alignment_fingerprint(config("dtw", on="embeddings", embedder=str(tmp_path)))
+
+
+def test_an_embedder_of_other_frames_is_refused(tmp_path: Path) -> None:
+    trained = {"features": {"kind": "skeleton", "centre": "each", "scale": "none"}}
+    folder = embedder(tmp_path / "e", [0, 1], recipe=trained)
+    reference = {"method": "dtw", "on": "embeddings", "embedder": folder}
+    assert build_features(features(centre="each", reference=reference)).fingerprint
+    with pytest.raises(InputError, match=r"`features\.centre: each`, but the recipe has `first`"):
+        _ = build_features(features(reference=reference)).fingerprint
+    narrow = embedder(tmp_path / "narrow", [0, 1], width=3)
+    step = build_features(features(reference={**reference, "embedder": narrow}))
+    with pytest.raises(InputError, match=r"reads \(T, 3\) frames"):
+        step.compute(Motion(motion(body(4)), motion(body(5))))
+
+
+def test_a_reference_is_a_stream_beside_the_clip_normalised_alike() -> None:
+    clip, reference = body(7), body(11, seed=1)
+    step = build_features(features(scale="bone", reference={"method": "none"}))
+    found = step.compute(Motion(motion(clip), motion(reference)))
+    alone = build_features(features(scale="bone"))
+    r_RD = alone.compute(Motion(motion(reference)))["pose"].x_TD
+    assert step.streams == tuple(found) == ("pose", "reference")
+    np.testing.assert_array_equal(
+        found["pose"].x_TD, alone.compute(Motion(motion(clip)))["pose"].x_TD
+    )
+    np.testing.assert_array_equal(
+        found["reference"].x_TD, align(found["pose"].x_TD, r_RD, config("none"))
+    )
+    assert {name: one.x_TD.shape for name, one in found.items()} == step.shape(Motion(motion(clip)))
+    assert found["reference"].layout == SMPL_22.layout and found["reference"].rate_hz == 20
+
+
+def test_a_clip_without_a_reference_is_its_own() -> None:
+    step = build_features(features(stride=2, reference={}))
+    found = step.compute(Motion(motion(body(7))))
+    np.testing.assert_array_equal(found["pose"].x_TD, found["reference"].x_TD)
+
+
+def test_reasons_of_references() -> None:
+    step = build_features(features(scale="bone", reference={"method": "window"}))
+    with pytest.raises(ClipError, match="its reference: no bone has a length") as caught:
+        step.compute(Motion(motion(body(4)), motion(np.ones((4, 22, 3), np.float32))))
+    assert caught.value.reason == "reference_no_bones"
+    with pytest.raises(ClipError, match="20 frames a second, its reference 30") as caught:
+        step.compute(Motion(motion(body(4)), motion(body(4), fps=30)))
+    assert caught.value.reason == "reference_rate"
+    warped = build_features(features(reference={"method": "dtw"}))
+    warped.compute(Motion(motion(body(4)), motion(body(4), fps=30)))
 
 
 @pytest.mark.parametrize(
-    ("x", "r", "says"),
+    ("parts", "words"),
     [
-        (np.zeros((3, 2)), np.zeros((3, 4)), "shapes"),
-        (np.zeros((0, 2)), np.zeros((3, 2)), "need frames"),
-        (np.full((3, 2), np.nan), np.zeros((3, 2)), "finite"),
+        ({"on": "embeddings"}, "belong together"),
+        ({"embedder": "e"}, "belong together"),
+        ({"method": "none", "on": "embeddings", "embedder": "e"}, "compares nothing"),
+        ({"gamma": 0.1}, r"belongs to `method: soft_dtw`, not to `dtw`"),
     ],
 )
-def test_what_cannot_be_aligned(x: Floats, r: Floats, says: str) -> None:
-    for align in (best_window, dtw, lambda a, b: soft_dtw(a, b, 1.0)):
-        with pytest.raises(InputError, match=says):
-            align(x, r)
-    with pytest.raises(InputError, match="above 0"):
-        soft_dtw(x, r, 0.0)
-
-
-def test_a_thousand_pairs_take_seconds() -> None:
-    """Under 5 ms a pair of 100 × 66: this process's time, the best of some tries."""
-    made = np.random.default_rng(6).normal(size=(20, 2, 100, 66)).astype(np.float32)
-    for align in (best_window, dtw, lambda x, r: soft_dtw(x, r, 1.0)):
-        tries = []
-        for _ in range(5):
-            began = time.process_time()
-            for x_TD, r_RD in made:
-                align(x_TD, r_RD)
-            tries.append(time.process_time() - began)
-        assert min(tries) / len(made) * 1000 < 5
+def test_settings_that_do_nothing_are_refused(parts: dict[str, object], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        AlignmentConfig.model_validate(parts)

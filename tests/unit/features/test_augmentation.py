@@ -126,3 +126,14 @@ def test_a_stream_without_points_cannot_be_moved() -> None:
     with pytest.raises(InputError, match="`dino` holds none"):
         build_augmentation(AugmentationConfig(noise=0.1), schema, 1, 10)
     assert build_augmentation(AugmentationConfig(drop_frames=0.1), schema, 1, 10) is not None
+
+
+def test_a_reference_is_varied_as_its_clip_but_for_the_noise() -> None:
+    schema = StoreSchema(dict.fromkeys(("pose", "reference"), SCHEMA.streams["pose"]))
+    still = AugmentationConfig(**{**ALL, "noise": 0})
+    for clip in "abc":
+        both = {"pose": CLIP, "reference": CLIP}
+        same = Augmentation(still, schema, 1, 1000)(both, clip, 0)
+        np.testing.assert_array_equal(same["pose"], same["reference"])
+        apart = Augmentation(AugmentationConfig(noise=0.1), schema, 1, 1000)(both, clip, 0)
+        assert not np.array_equal(apart["pose"], apart["reference"])

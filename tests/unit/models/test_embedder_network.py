@@ -21,7 +21,7 @@ from kinesweep.core.skeleton import ROOT
 from kinesweep.features.embedder import read_embedder, write_embedder
 from kinesweep.models import embedder
 from kinesweep.models.embedder import FrameEmbedder, program_of
-from skeletons import made as chain
+from trees import made as chain
 
 WIDTH = 6
 ENCODERS = [

@@ -292,7 +292,7 @@ class Recipe(Frozen):
         return Recipe.model_validate(plain)
 
     def with_encoder(self, folder: Path) -> "Recipe":
-        """The same recipe with the video model of a bundle, which lies in `folder`."""
+        """The same recipe with the video model or embedder of a bundle, which lies in `folder`."""
         plain: dict[str, Any] = self.model_dump(mode="json")
         put_encoder(plain, folder)
         return Recipe.model_validate(plain)

@@ -62,12 +62,20 @@ def make_placeless(plain: Plain) -> None:
 
 
 def put_encoder(plain: Plain, folder: Path) -> None:
-    """The video model of a bundle, which lies in `folder`."""
-    encoder = plain["features"].get("encoder", {})
+    """The video model of a bundle, or its embedder, which lies in `folder`."""
+    encoder, reference = _seeing(plain)
+    if reference.get("embedder") is not None:
+        reference["embedder"] = str(folder)
     if "checkpoint" in encoder:
         encoder["checkpoint"] = str(folder / Path(encoder["checkpoint"]).name)
     if "pretrained" in encoder:
         encoder["pretrained"] = str(folder)
+
+
+def _seeing(plain: Plain) -> tuple[Plain, Plain]:
+    """The parts of `features` that may name a model: a video's encoder, a reference's alignment."""
+    features = plain.get("features", {})
+    return features.get("encoder") or {}, features.get("reference") or {}
 
 
 def _corpora(plain: Plain) -> list[Plain]:
@@ -82,7 +90,8 @@ def _models(plain: Plain) -> list[tuple[Plain, str]]:
     learned = evaluation["learned"]
     places = [(plain["model"]["backbone"], "pretrained"), (learned, "bleurt")]
     places.append((plain["model"], "init_from"))
-    encoder = plain.get("features", {}).get("encoder", {})
+    encoder, reference = _seeing(plain)
+    places += [(reference, key) for key in ("embedder",) if key in reference]
     places += [(encoder, key) for key in ("pretrained", "checkpoint") if key in encoder]
     if plain["model"]["tokenizer"]["kind"] == "folder":
         places.append((plain["model"]["tokenizer"], "path"))

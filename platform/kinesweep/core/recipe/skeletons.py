@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from kinesweep.core.config import Frozen, near_miss
 from kinesweep.core.pickles import is_pickle, refusal
+from kinesweep.core.recipe.alignment import AlignmentConfig
 from kinesweep.core.recipe.corpus import CorpusConfig
 
 MEANINGS = (
@@ -101,3 +102,8 @@ class SkeletonFeaturesConfig(Frozen):
         "none", description="`bone`: the mean length of a clip's bones is 1, whoever moves."
     )
     stride: int = Field(1, ge=1, description="Keep every n-th frame.")
+    reference: AlignmentConfig | None = Field(
+        None,
+        description="Make a second stream, `reference`: the motion that a clip is compared with,"
+        " frame for frame; a clip that names none is its own.",
+    )
