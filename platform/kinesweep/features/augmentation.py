@@ -3,12 +3,15 @@
 Each clip's variation in each epoch is drawn from (seed, epoch, clip id) alone, so it is the same
 in any batch, process or order, and a resumed run goes on with the same clips. Stored features are
 varied, not files: nothing is extracted twice. Points that were not found are zero and stay so.
+Streams are drawn for one by one, but a reference takes the draws of the stream that is held against
+it: a difference is one between frames, and sides of the body, that belong together. Noise stays
+each one's own; where both had the same, their difference would have none.
 
 Shapes: T frames, J points, C coordinates, D = J·C.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sized
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -31,12 +34,14 @@ class Augmentation:
         schema: of the store; says what a frame's values are.
         seed: of the run.
         longest: frames that no clip grows beyond.
+        alike: stream → the one whose draws it takes; others draw for themselves.
     """
 
     config: AugmentationConfig
     schema: StoreSchema
     seed: int
     longest: int
+    alike: Mapping[str, str] = field(default_factory=dict)
 
     def lengths(self, lengths: Mapping[str, int], clip_id: str, epoch: int) -> dict[str, int]:
         """Frames that each stream of a clip will have, of `lengths` now."""
@@ -49,17 +54,30 @@ class Augmentation:
         """A clip's streams (T, D), varied; copies.
 
         Raises:
-            InputError: points are to move, but a stream does not consist of such.
+            InputError: points are to move, but a stream does not consist of such; or streams that
+                are varied alike are not in step.
         """
+        self._check_in_step(streams, clip_id)
         pace = self._duration(sum(map(len, streams.values())), clip_id, epoch)
         varied = {}
         for name, x_TD in streams.items():
-            rng = generator(self.seed, "augmentation", epoch, clip_id, name)
+            drawn = self.alike.get(name, name)
+            rng = generator(self.seed, "augmentation", epoch, clip_id, drawn)
             x_TD = np.asarray(x_TD, np.float32)[self._frames(len(x_TD), pace, rng)]
             if self.config.moves_points:
-                x_TD = self._moved(x_TD, name, rng)
+                own = rng if drawn == name else generator(self.seed, "noise", epoch, clip_id, name)
+                x_TD = self._moved(x_TD, name, rng, own)
             varied[name] = x_TD
         return varied
+
+    def _check_in_step(self, streams: Mapping[str, Sized], clip_id: str) -> None:
+        for name, other in self.alike.items():
+            if name in streams and len(streams[name]) != len(streams[other]):
+                raise InputError(
+                    f"clip `{clip_id}` has {len(streams[other])} frames of `{other}`, but"
+                    f" {len(streams[name])} of `{name}`, which are varied alike; align them when"
+                    " features are made"
+                )
 
     def _duration(self, frames: int, clip_id: str, epoch: int) -> float:
         """How many times as long a clip becomes; streams of a clip stay in step."""
@@ -80,7 +98,11 @@ class Augmentation:
         return taken if kept == length else taken[np.sort(rng.permutation(length)[:kept])]
 
     def _moved(
-        self, x_TD: NDArray[np.float32], stream: str, rng: np.random.Generator
+        self,
+        x_TD: NDArray[np.float32],
+        stream: str,
+        rng: np.random.Generator,
+        noise: np.random.Generator,
     ) -> NDArray[np.float32]:
         """Mirrors, turns and blurs the points that were found."""
         config, layout = self.config, self._layout(stream)
@@ -95,7 +117,7 @@ class Augmentation:
             turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
             x_TJC[..., :2] = x_TJC[..., :2] @ turn.astype(np.float32)
         if config.noise:
-            noise_TJC = rng.standard_normal(x_TJC.shape, np.float32) * np.float32(config.noise)
+            noise_TJC = noise.standard_normal(x_TJC.shape, np.float32) * np.float32(config.noise)
             x_TJC += noise_TJC * found_TJ1
         return x_TJC.reshape(x_TD.shape)
 
@@ -114,7 +136,11 @@ class Augmentation:
 
 
 def build_augmentation(
-    config: AugmentationConfig, schema: StoreSchema, seed: int, longest: int
+    config: AugmentationConfig,
+    schema: StoreSchema,
+    seed: int,
+    longest: int,
+    alike: Mapping[str, str] | None = None,
 ) -> Augmentation | None:
     """An augmentation that can be carried out; None when nothing is varied.
 
@@ -123,7 +149,7 @@ def build_augmentation(
     """
     if not (config.moves_points or config.changes_length):
         return None
-    built = Augmentation(config, schema, seed, longest)
+    built = Augmentation(config, schema, seed, longest, alike or {})
     for stream in schema.streams if config.moves_points else ():
         built._layout(stream)
     if config.mirror:
