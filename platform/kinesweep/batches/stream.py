@@ -49,6 +49,7 @@ class TrainStream(Dataset[Batch]):
         world: how many ranks there are.
         weights: name of each of several corpora → how often its clips come in an epoch.
         asking: the words around the frames, and the sentences before them.
+        alike: stream → the one that it is varied with, draw for draw.
 
     Attributes:
         dropped: clips left out by the limits, by reason.
@@ -59,7 +60,7 @@ class TrainStream(Dataset[Batch]):
             varied as `augmentation` says, or asked as `tasks` says.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what a recipe says of batches, part by part)
         self,
         store: Store,
         text: Text,
@@ -69,6 +70,7 @@ class TrainStream(Dataset[Batch]):
         world: int = 1,
         weights: Mapping[str, float] | None = None,
         asking: Asking = Asking(),
+        alike: Mapping[str, str] | None = None,
     ) -> None:
         self._store, self._text, self._config = store, text, config
         self._seed, self._rank, self._world = seed, rank, world
@@ -83,7 +85,7 @@ class TrainStream(Dataset[Batch]):
         self._weights = _weights(self._records, weights or {})
         self._check_budget()
         self._varied = build_augmentation(
-            config.augmentation, store.schema, seed, max(self._lengths)
+            config.augmentation, store.schema, seed, max(self._lengths), alike
         )
         self._tokens: dict[int, Tokens] = {}
         self._epochs: list[int] = [0]

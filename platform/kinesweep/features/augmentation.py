@@ -3,12 +3,15 @@
 Each clip's variation in each epoch is drawn from (seed, epoch, clip id) alone, so it is the same
 in any batch, process or order, and a resumed run goes on with the same clips. Stored features are
 varied, not files: nothing is extracted twice. Points that were not found are zero and stay so.
+Streams are drawn for one by one, but a reference takes the draws of the stream that is held against
+it: a difference is one between frames, and sides of the body, that belong together. Noise stays
+each one's own; where both had the same, their difference would have none.
 
 Shapes: T frames, J points, C coordinates, D = J·C.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sized
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -31,12 +34,14 @@ class Augmentation:
         schema: of the store; says what a frame's values are.
         seed: of the run.
         longest: frames that no clip grows beyond.
+        alike: stream → the one whose draws it takes; others draw for themselves.
     """
 
     config: AugmentationConfig
     schema: StoreSchema
     seed: int
     longest: int
+    alike: Mapping[str, str] = field(default_factory=dict)
 
     def lengths(self, lengths: Mapping[str, int], clip_id: str, epoch: int) -> dict[str, int]:
         """Frames that each stream of a clip will have, of `lengths` now."""
@@ -49,19 +54,30 @@ class Augmentation:
         """A clip's streams (T, D), varied; copies.
 
         Raises:
-            InputError: points are to move, but a stream does not consist of such.
+            InputError: points are to move, but a stream does not consist of such; or streams that
+                are varied alike are not in step.
         """
+        self._check_in_step(streams, clip_id)
         pace = self._duration(sum(map(len, streams.values())), clip_id, epoch)
         varied = {}
         for name, x_TD in streams.items():
-            rng = noise = generator(self.seed, "augmentation", epoch, clip_id, name)
-            if name == "reference":  # loses the clip's frames, and turns as it does
-                rng = generator(self.seed, "augmentation", epoch, clip_id, "pose")
+            drawn = self.alike.get(name, name)
+            rng = generator(self.seed, "augmentation", epoch, clip_id, drawn)
             x_TD = np.asarray(x_TD, np.float32)[self._frames(len(x_TD), pace, rng)]
             if self.config.moves_points:
-                x_TD = self._moved(x_TD, name, rng, noise)
+                own = rng if drawn == name else generator(self.seed, "noise", epoch, clip_id, name)
+                x_TD = self._moved(x_TD, name, rng, own)
             varied[name] = x_TD
         return varied
+
+    def _check_in_step(self, streams: Mapping[str, Sized], clip_id: str) -> None:
+        for name, other in self.alike.items():
+            if name in streams and len(streams[name]) != len(streams[other]):
+                raise InputError(
+                    f"clip `{clip_id}` has {len(streams[other])} frames of `{other}`, but"
+                    f" {len(streams[name])} of `{name}`, which are varied alike; align them when"
+                    " features are made"
+                )
 
     def _duration(self, frames: int, clip_id: str, epoch: int) -> float:
         """How many times as long a clip becomes; streams of a clip stay in step."""
@@ -88,7 +104,7 @@ class Augmentation:
         rng: np.random.Generator,
         noise: np.random.Generator,
     ) -> NDArray[np.float32]:
-        """Mirrors, turns and blurs the points that were found; `noise` draws the blur."""
+        """Mirrors, turns and blurs the points that were found."""
         config, layout = self.config, self._layout(stream)
         x_TJC = x_TD.reshape(len(x_TD), layout.num_points, -1)
         found_TJ1 = (x_TJC != 0).max(axis=2, keepdims=True)
@@ -120,7 +136,11 @@ class Augmentation:
 
 
 def build_augmentation(
-    config: AugmentationConfig, schema: StoreSchema, seed: int, longest: int
+    config: AugmentationConfig,
+    schema: StoreSchema,
+    seed: int,
+    longest: int,
+    alike: Mapping[str, str] | None = None,
 ) -> Augmentation | None:
     """An augmentation that can be carried out; None when nothing is varied.
 
@@ -129,7 +149,7 @@ def build_augmentation(
     """
     if not (config.moves_points or config.changes_length):
         return None
-    built = Augmentation(config, schema, seed, longest)
+    built = Augmentation(config, schema, seed, longest, alike or {})
     for stream in schema.streams if config.moves_points else ():
         built._layout(stream)
     if config.mirror:

@@ -59,8 +59,9 @@ def build_translator(
     _begin_separators(translator, vocabulary)
     translator.positions.check_reserve(config.reserve_tokens)
     for name, (mean_D, deviation_D) in (statistics or {}).items():
-        encoder: Any = translator.encoders[name]
-        encoder.set_statistics(torch.as_tensor(mean_D), torch.as_tensor(deviation_D))
+        if name in translator.encoders:  # a reference is read by those of its stream
+            encoder: Any = translator.encoders[name]
+            encoder.set_statistics(torch.as_tensor(mean_D), torch.as_tensor(deviation_D))
     return translator
 
 

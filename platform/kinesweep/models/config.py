@@ -48,6 +48,12 @@ class KinesweepConfig(PreTrainedConfig):
         """Width of each stream, in order."""
         return dict(self.streams or [])
 
+    def encoded(self) -> dict[str, int]:
+        """Width of each stream that has an encoder: all but a reference, which shares one."""
+        reference = self.recipe_part().reference
+        against = None if reference is None else reference.against
+        return {name: width for name, width in self.widths().items() if name != against}
+
     def skeleton(self, stream: str) -> Skeleton | None:
         """The skeleton of a stream that a graph encoder reads."""
         plain = (self.skeletons or {}).get(stream)

@@ -5,7 +5,7 @@ is built: here, with every problem at once. Left to itself it would be an encode
 has, and a sweep over nothing.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from kinesweep.core.config import near_miss
 from kinesweep.core.errors import ConfigError, InputError
@@ -17,12 +17,12 @@ from kinesweep.core.schema import StoreSchema
 from kinesweep.core.skeleton import SKELETONS, Skeleton, skeleton_of
 
 
-def check_streams(config: ModelConfig, streams: Collection[str]) -> None:
+def check_streams(config: ModelConfig, widths: Mapping[str, int]) -> None:
     """Refuses names of streams that are not there, and dropout that has nothing to leave out.
 
     Args:
         config: the recipe's part.
-        streams: those of the store.
+        widths: stream → D, of those of the store.
 
     Raises:
         ConfigError: with every problem.
@@ -31,17 +31,56 @@ def check_streams(config: ModelConfig, streams: Collection[str]) -> None:
     fusion = config.fusion
     if isinstance(fusion, ChannelFusionConfig) and fusion.length_of is not None:
         named.append(("model.fusion.length_of", fusion.length_of))
+    reference = config.reference
+    if reference is not None:
+        named.append(("model.reference.stream", reference.stream))
+    streams = list(widths)
     there = ", ".join(f"`{name}`" for name in streams)
     problems = [
-        (path, f"no stream is called `{name}`{near_miss(name, list(streams))}; there are: {there}")
+        (path, f"no stream is called `{name}`{near_miss(name, streams)}; there are: {there}")
         for path, name in named
         if name not in streams
     ]
-    if fusion.stream_dropout and len(streams) == 1:
-        text = f"needs two streams or more, but there is one: {there}; set it to 0"
+    problems += _reference_problems(config, widths)
+    joined = [f"`{one}`" for one in streams if reference is None or one != reference.against]
+    if fusion.stream_dropout and len(joined) == 1:
+        text = f"needs two streams or more, but there is one: {joined[0]}; set it to 0"
         problems.append(("model.fusion.stream_dropout", text))
     if problems:
         raise ConfigError("the model", problems)
+
+
+def _reference_problems(config: ModelConfig, widths: Mapping[str, int]) -> list[tuple[str, str]]:
+    """What is wrong with the stream that another one is held against."""
+    reference = config.reference
+    if reference is None:
+        return []
+    against, stream = reference.against, reference.stream
+    problems = []
+    if against in config.encoders:
+        text = f"`{against}` is read by the encoder of `{stream}`; leave it out"
+        problems.append((f"model.encoders.{against}", text))
+    if getattr(config.fusion, "length_of", None) == against:
+        text = f"`{against}` has no vectors of its own; take `{stream}`"
+        problems.append(("model.fusion.length_of", text))
+    path = "model.reference.against"
+    if against not in widths:
+        near = near_miss(against, [name for name in widths if name != stream])
+        if near:
+            problems.append((path, f"no stream is called `{against}`{near}"))
+        elif reference.mode == "subtract":
+            text = (
+                f"`subtract` of a clip from itself is zero, and no stream is called `{against}`:"
+                " take `both` or `concat`, or leave `model.reference` out of this stage"
+            )
+            problems.append(("model.reference.mode", text))
+    elif stream in widths and widths[against] != widths[stream]:
+        text = (
+            f"`{against}` has {widths[against]} values a frame, but `{stream}` {widths[stream]};"
+            " one encoder reads both"
+        )
+        problems.append((path, text))
+    return problems
 
 
 def skeletons_of(config: ModelConfig, schema: StoreSchema) -> dict[str, Skeleton]:
@@ -51,6 +90,12 @@ def skeletons_of(config: ModelConfig, schema: StoreSchema) -> dict[str, Skeleton
         ConfigError: one is not known, or does not fit; names the stream's points.
     """
     layouts = {name: stream.layout for name, stream in schema.streams.items()}
+    if config.reference is not None:
+        name, against = config.reference.stream, config.reference.against
+        ours, theirs = layouts.get(name), layouts.get(against)
+        if ours is not None and theirs is not None and ours != theirs:
+            text = f"`{against}` holds other points than `{name}`; one encoder reads both"
+            raise ConfigError("the model", [("model.reference.against", text)])
     known = {name: skeleton_of(layout) for name, layout in layouts.items()}
     return check_skeletons(config, schema.widths, known, layouts)
 
@@ -75,7 +120,12 @@ def check_skeletons(
     Raises:
         ConfigError: with every problem.
     """
-    read = [name for name in widths if isinstance(config.encoder_of(name), GraphEncoderConfig)]
+    against = None if config.reference is None else config.reference.against
+    read = [
+        name
+        for name in widths
+        if name != against and isinstance(config.encoder_of(name), GraphEncoderConfig)
+    ]
     problems = []
     for name in read:
         path = f"model.encoders.{name}.kind" if name in config.encoders else "model.encoder.kind"

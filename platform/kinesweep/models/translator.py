@@ -31,6 +31,7 @@ from kinesweep.models.generation import Decoding
 from kinesweep.models.objectives.closest import Choices, closest, closest_loss
 from kinesweep.models.objectives.cross_entropy import TokenSums, cross_entropy, token_sums
 from kinesweep.models.over_base import load_over_base
+from kinesweep.models.reference import Difference, encode
 from kinesweep.models.room import Cut, Positions, Room
 from kinesweep.models.saving import load_exactly, own_state, saved_config
 from kinesweep.models.streams import check_widths
@@ -81,9 +82,10 @@ class Translator(PreTrainedModel):
         self.encoders = nn.ModuleDict(
             {
                 name: build_encoder(recipe.encoder_of(name), width, out, config.skeleton(name))
-                for name, width in config.widths().items()
+                for name, width in config.encoded().items()
             }
         )
+        self.reference = None if recipe.reference is None else Difference(recipe.reference, out)
         self.fusion = build_fusion(recipe.fusion, list(self.encoders), out)
         self.backbone = backbone
         # Layers that stay in one piece when a model is cut over devices.
@@ -222,10 +224,8 @@ class Translator(PreTrainedModel):
         sizes = [prompt_ids.shape[1], after_ids.shape[1], 1]
         words = self._kind.embed(self.backbone, ids_BW).split(sizes, dim=1)
         end_B1 = torch.full_like(eos_B1, self._end_token, dtype=torch.bool)
-        frames = {
-            name: encoder(streams[name].to(words[0].dtype), frame_masks[name])
-            for name, encoder in self.encoders.items()
-        }
+        streams = {name: x_BTD.to(words[0].dtype) for name, x_BTD in streams.items()}
+        frames = encode(self.encoders, self.reference, streams, frame_masks)
         masks_BW = torch.cat([prompt_mask, after_mask, end_B1], dim=1)
         joined = self.fusion(frames, self._fit(masks_BW, clip_ids))
         return splice(
@@ -280,7 +280,8 @@ class Translator(PreTrainedModel):
     def part(self, name: ModelPart) -> nn.Module:
         """A part that can be frozen."""
         if name == "encoder":
-            return nn.ModuleList([self.encoders, self.fusion])
+            ours = [self.encoders, self.fusion, self.reference]
+            return nn.ModuleList([one for one in ours if one is not None])
         return self._kind.part(self.backbone, name)
 
     def get_input_embeddings(self) -> nn.Module:

@@ -134,7 +134,7 @@ def variation_of(recipe: Recipe, store: Store, count: int) -> Variation:
     """
     longest = max(sum(record.lengths.values()) for record in store.records("train"))
     config, seed = recipe.batch.augmentation, recipe.training.seed
-    augmentation = build_augmentation(config, store.schema, seed, longest)
+    augmentation = build_augmentation(config, store.schema, seed, longest, recipe.alike)
     if augmentation is None:
         raise InputError(
             "`batch.augmentation` of the recipe varies nothing, so all copies would be the same;"

@@ -3,7 +3,7 @@
 First projectors learn beside a language model that stays; then they and its adapters. What the
 earlier run trained is taken over whole or not at all: a stream that was renamed, a projector of
 another kind or another language model is refused by name, because a projector that was silently
-random has spoilt results before. Only adapters may be new.
+random has spoilt results before. Only adapters may be new, and references to which clips are held.
 """
 
 import logging
@@ -126,17 +126,33 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 def _other_parts(ours: KinesweepConfig, theirs: KinesweepConfig) -> list[str]:
     """What differs before any weight is looked at: streams, kinds of encoders, language model."""
-    here, there = ours.widths(), theirs.widths()
+    here, there = ours.encoded(), theirs.encoded()
     found = []
     if list(here.items()) != list(there.items()):  # fusion by channel has columns for each in turn
-        found.append(f"it reads {_listed(there)}, and this model {_listed(here)}")
+        found.append(
+            f"it reads {_listed(theirs.widths())}, and this model {_listed(ours.widths())}"
+        )
     for name in here.keys() & there.keys():
         mine, other = ours.recipe_part().encoder_of(name), theirs.recipe_part().encoder_of(name)
         if mine.kind != other.kind:
             found.append(f"its encoder of `{name}` is `{other.kind}`, not `{mine.kind}`")
         elif (bones := theirs.skeleton(name)) != ours.skeleton(name) and bones is not None:
             found.append(f"its `{name}` has the skeleton `{bones.name}`, or other bones than here")
-    return [*found, *_other_base(ours, theirs)]
+    return [*found, *_other_reference(ours, theirs), *_other_base(ours, theirs)]
+
+
+def _other_reference(ours: KinesweepConfig, theirs: KinesweepConfig) -> list[str]:
+    """Whether theirs is held against a reference in another way.
+
+    Its store may have had none (`KinesweepConfig.encoded`). `subtract` has no weights, and says
+    nothing before there are references, so it alone may be new.
+    """
+    mine, other = ours.recipe_part().reference, theirs.recipe_part().reference
+    begins = other is None and mine is not None and mine.mode == "subtract"
+    if mine == other or begins:
+        return []
+    said = ["none" if one is None else str(one.model_dump()) for one in (other, mine)]
+    return [f"its `model.reference` is {said[0]}, not {said[1]}"]
 
 
 def _other_base(ours: KinesweepConfig, theirs: KinesweepConfig) -> list[str]:
@@ -196,7 +212,7 @@ def _other_ways(ours: KinesweepConfig, theirs: KinesweepConfig) -> list[str]:
     mine, other = ours.recipe_part(), theirs.recipe_part()
     parts: list[tuple[str, Any, Any]] = [
         (f"encoder of `{name}`", mine.encoder_of(name), other.encoder_of(name))
-        for name in ours.widths()
+        for name in ours.encoded()
     ]
     parts.append(("fusion", mine.fusion, other.fusion))
     return [

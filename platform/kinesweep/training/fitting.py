@@ -87,6 +87,7 @@ class _Limits:
         reserve: `model.reserve_tokens`.
         shared: text and input have the same positions.
         end: vectors behind the frames.
+        against: the stream of references, which has no vectors.
         channel: streams are one, side by side.
         separators: vectors before streams.
     """
@@ -96,6 +97,7 @@ class _Limits:
     reserve: int | None
     shared: bool
     end: int
+    against: str | None
     channel: bool
     separators: int
 
@@ -109,6 +111,7 @@ class _Limits:
             reserve=recipe.reserve_tokens,
             shared=positions.shared,
             end=int(recipe.ends_input),
+            against=None if recipe.reference is None else recipe.reference.against,
             channel=recipe.fusion.kind == "channel",
             separators=len(getattr(model.fusion, "separators", ())),
         )
@@ -116,7 +119,8 @@ class _Limits:
     def least(self, tokens: Tokens, record: ClipRecord) -> int:
         """Positions that a clip takes at the least, one vector of each stream."""
         words = len(tokens.prompt) + len(tokens.after) + self.end + self.separators
-        streams = sum(frames > 0 for frames in record.lengths.values())
+        lengths = record.lengths.items()
+        streams = sum(frames > 0 for name, frames in lengths if name != self.against)
         # A row's last label is written, but not read.
         text = tokens.most_labels - 1 if self.reserve is None else self.reserve
         return words + (min(1, streams) if self.channel else streams) + self.shared * text

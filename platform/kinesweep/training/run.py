@@ -44,6 +44,7 @@ from kinesweep.training.fitting import check_fit, every_text
 from kinesweep.training.identity import METRICS, RESULT, claim, held, identity_of
 from kinesweep.training.metrics import MetricsFile, Recorder
 from kinesweep.training.model_folder import write_folder_of
+from kinesweep.training.pairing import check_pairs
 from kinesweep.training.progress import Progress
 from kinesweep.training.ranks import is_first, on_first, rank_and_world
 from kinesweep.training.result import RunResult, RunSpec, read_result
@@ -167,6 +168,7 @@ def _build(recipe: Recipe, store: Store) -> _Parts:
         device,
         skeletons_of(model, store.schema),
     )
+    on_first(partial(check_pairs, recipe, store))
     if model.init_from is not None:
         begin_with(translator, Path(model.init_from), model.init_sha256)
     return _Parts(store, text, translator.to(device), device)
@@ -249,6 +251,7 @@ def _stream(recipe: Recipe, parts: _Parts) -> TrainStream:
         world,
         recipe.weights,
         recipe.asking,
+        recipe.alike,
     )
 
 

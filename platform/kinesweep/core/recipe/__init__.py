@@ -187,6 +187,12 @@ class Recipe(Frozen):
         return Asking(self.prompt, self.context)
 
     @property
+    def alike(self) -> dict[str, str]:
+        """Stream → the one that it is varied with: a reference with what is held against it."""
+        reference = self.model.reference
+        return {} if reference is None else {reference.against: reference.stream}
+
+    @property
     def taken_batch(self) -> BatchConfig:
         """The part `batch`, without the streams of the corpus that are not taken.
 
@@ -268,6 +274,8 @@ class Recipe(Frozen):
         for key in ("lora", "revision"):
             if plain["model"]["backbone"][key] is None:
                 del plain["model"]["backbone"][key]  # hashes from before these keys stay valid
+        if self.model.reference is None:
+            del plain["model"]["reference"]
         if not self.context.is_used and self.context.generation == "on_the_fly":
             plain["context"]["generation"] = "gold"  # the default before; it says nothing here
         if self.weights:

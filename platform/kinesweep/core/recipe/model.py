@@ -14,6 +14,7 @@ from kinesweep.core.recipe.graph import (
     StagcnEncoderConfig,
     StgcnEncoderConfig,
 )
+from kinesweep.core.recipe.reference import ReferenceConfig
 
 
 class FrameEncoderConfig(Frozen):
@@ -195,6 +196,9 @@ class ModelConfig(Frozen):
         {}, description="Name of a stream → its encoder, instead of `encoder`, whole."
     )
     fusion: FusionConfig = Field(TimeFusionConfig(), description="How streams become one input.")
+    reference: ReferenceConfig | None = Field(
+        None, description="A stream that is held against another one; default: none is."
+    )
     backbone: BackboneConfig = Field(description="The language model.")
     tokenizer: TokenizerConfig = Field(TrainedTokenizerConfig(), description="From text to tokens.")
     end_token: bool | None = Field(
