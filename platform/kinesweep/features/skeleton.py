@@ -4,15 +4,16 @@ One person's points come in, the stream `pose` goes out: float32 (T, J·C) with 
 points, so that an encoder finds the bones. Bones are no stream of their own: they are one
 subtraction, and an encoder that wants them makes them. With `features.reference` there is a stream
 `reference` too: the motion that the clip is compared with, normalised by its own root and bones,
-brought to as many frames (`alignment`). A point that was not found is 0; a root that was not found
-in a frame is where it was last. MediaPipe's world landmarks, the body once more but in metres about
-its hips, fit into no skeleton with the others and are left out. 163 clips of boxing take 40 ms,
-reading included. Not for signing, where the shoulders are the better measure (`pose`).
+brought to as many frames (`alignment`). What is aligned are joints about their root with bones 1
+long, whatever the streams' place and scale. A point that was not found is 0; a root that was not
+found in a frame is where it was last. MediaPipe's world landmarks, the body once more but in metres
+about its hips, fit into no skeleton with the others and are left out. 163 clips of boxing take 40
+ms, reading included. Not for signing, where the shoulders are the better measure (`pose`).
 
 Shapes: T frames, J points, C coordinates, D = J·C.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -22,9 +23,16 @@ from numpy.typing import NDArray
 from kinesweep.core.errors import ClipError
 from kinesweep.core.hashing import fingerprint
 from kinesweep.core.pose import PointLayout, PoseSequence
+from kinesweep.core.recipe.alignment import AlignmentConfig
 from kinesweep.core.recipe.skeletons import SkeletonFeaturesConfig
 from kinesweep.core.skeleton import ROOT, Skeleton, skeleton_of
-from kinesweep.features.alignment import align, alignment_fingerprint, check_embedder
+from kinesweep.features.alignment import (
+    Match,
+    alignment_fingerprint,
+    carry,
+    check_embedder,
+    match,
+)
 from kinesweep.features.contract import Features
 from kinesweep.sources.contract import Motion
 
@@ -77,12 +85,16 @@ class SkeletonFeatures:
             CheckpointError: the embedder's folder is no embedder.
             InputError: the embedder takes no such frames.
         """
-        clip = self._stream(media.pose)
+        pose = self._placed(media.pose)
+        rate_hz = media.pose.fps / self.config.stride
+        clip = pose.features(rate_hz)
         if self.config.reference is None:
             return {"pose": clip}
         if media.reference is None:
             return {"pose": clip, "reference": clip}
-        return {"pose": clip, "reference": self._aligned(clip, media.reference)}
+        _check_rates(self.config.reference, media.pose.fps, media.reference.fps)
+        aligned = self._aligned(self.config.reference, media.pose, media.reference)
+        return {"pose": clip, "reference": aligned.features(rate_hz)}
 
     def shape(self, media: Motion) -> dict[str, tuple[int, int]]:
         """Frames that are kept, and coordinates of all points."""
@@ -90,30 +102,31 @@ class SkeletonFeatures:
         points = _without_world(media.pose.layout)[1].num_points
         return dict.fromkeys(self.streams, (-(-frames // self.config.stride), points * coordinates))
 
-    def _aligned(self, clip: Features, motion: PoseSequence) -> Features:
-        """A reference, frame for frame as the clip.
+    def _aligned(
+        self, config: AlignmentConfig, clip: PoseSequence, motion: PoseSequence
+    ) -> "_Placed":
+        """A reference, frame for frame as the clip, and placed as if it began there.
 
         Raises:
             ClipError: see `compute`.
         """
-        assert self.config.reference is not None
+        step = self
+        if config.on == "joints":
+            # Where somebody stands, and how tall, belongs to no moment of a motion.
+            plain = {"kind": "skeleton", "centre": "each", "scale": "bone"}
+            compared = {**plain, "stride": self.config.stride}
+            step = SkeletonFeatures(SkeletonFeaturesConfig.model_validate(compared))
+        x_TD = step._placed(clip).features(1.0).x_TD
         try:
-            reference = self._stream(motion)
+            reference = self._placed(motion)
+            matched = match(x_TD, step._placed(motion).features(1.0).x_TD, config)
+            return reference.at(matched, from_root=self.config.centre == "first")
         except ClipError as error:
             text, reason = f"its reference: {error}", f"reference_{error.reason}"
             raise ClipError(text, reason) from None
-        rates = clip.rate_hz, reference.rate_hz
-        if self.config.reference.method == "window" and abs(rates[0] / rates[1] - 1) > _SAME_RATE:
-            text = (
-                f"the clip has {rates[0]:g} frames a second, its reference {rates[1]:g}; a window"
-            )
-            text += " compares frame by frame: set `features.reference.method: dtw`"
-            raise ClipError(text, "reference_rate")
-        x_TD = align(clip.x_TD, reference.x_TD, self.config.reference)
-        return replace(clip, x_TD=x_TD)
 
-    def _stream(self, pose: PoseSequence) -> Features:
-        """One motion, placed and scaled.
+    def _placed(self, pose: PoseSequence) -> "_Placed":
+        """One motion, placed and scaled, every n-th frame of it.
 
         Raises:
             ClipError: see `compute`.
@@ -132,8 +145,52 @@ class SkeletonFeatures:
         if self.config.scale == "bone":
             x_TJC /= _bone(x_TJC, found_TJ, skeleton)
         x_TJC[~found_TJ] = 0
-        x_TD = x_TJC.reshape(len(x_TJC), -1)[:: self.config.stride]
-        return Features(x_TD, pose.fps / self.config.stride, layout)
+        stride = self.config.stride
+        return _Placed(x_TJC[::stride], found_TJ[::stride], skeleton)
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """Points of a motion, which of them were found, and whose they are."""
+
+    x_TJC: NDArray[np.float32]
+    found_TJ: NDArray[np.bool_]
+    skeleton: Skeleton
+
+    def features(self, rate_hz: float) -> Features:
+        """A vector a frame."""
+        x_TD = self.x_TJC.reshape(len(self.x_TJC), -1)
+        return Features(x_TD, rate_hz, self.skeleton.layout)
+
+    def at(self, matched: Match, from_root: bool) -> "_Placed":
+        """The same at a clip's frames; `from_root`: about the root of the first that is left.
+
+        Raises:
+            ClipError: reason `no_root`.
+        """
+        frames, points, coordinates = self.x_TJC.shape
+        found_RD = self.found_TJ.repeat(coordinates, axis=1)
+        x_TD, seen_TD = carry(matched, self.x_TJC.reshape(frames, -1), found_RD)
+        x_TJC = x_TD.reshape(len(x_TD), points, coordinates)
+        found_TJ = seen_TD[:, ::coordinates]
+        if from_root:
+            x_TJC -= _root(x_TJC, found_TJ, self.skeleton, each=False)
+            x_TJC[~found_TJ] = 0
+        return _Placed(x_TJC, found_TJ, self.skeleton)
+
+
+def _check_rates(config: AlignmentConfig, fps: float, other: float) -> None:
+    """Refuses a window of another rate.
+
+    Raises:
+        ClipError: reason `reference_rate`.
+    """
+    if config.method == "window" and abs(fps / other - 1) > _SAME_RATE:
+        raise ClipError(
+            f"the clip has {fps:g} frames a second, its reference {other:g}; a window compares"
+            " frame by frame: set `features.reference.method: dtw`",
+            "reference_rate",
+        )
 
 
 @lru_cache(maxsize=64)

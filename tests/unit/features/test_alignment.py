@@ -15,7 +15,7 @@ from kinesweep.core.recipe.alignment import AlignmentConfig
 from kinesweep.core.recipe.skeletons import SkeletonFeaturesConfig
 from kinesweep.core.skeleton import SMPL_22
 from kinesweep.features import build_features
-from kinesweep.features.alignment import align, alignment_fingerprint
+from kinesweep.features.alignment import alignment_fingerprint, carry, match
 from kinesweep.features.embedder import write_embedder
 from kinesweep.sources.contract import Motion
 
@@ -27,6 +27,11 @@ STEPS = [
     ["aten.div.Tensor", [{"step": 0}, {"step": 1}], {}],
 ]
 """Frames times a matrix, to length 1."""
+
+
+def align(x_TD: Frames, r_RD: Frames, config: AlignmentConfig) -> Frames:
+    """The reference at the clip's frames, all of it found."""
+    return carry(match(x_TD, r_RD, config), r_RD, np.ones(r_RD.shape, np.bool_))[0]
 
 
 def config(method: str, **more: object) -> AlignmentConfig:

@@ -130,10 +130,12 @@ def test_a_stream_without_points_cannot_be_moved() -> None:
 
 def test_a_reference_is_varied_as_its_clip_but_for_the_noise() -> None:
     schema = StoreSchema(dict.fromkeys(("pose", "reference"), SCHEMA.streams["pose"]))
+    alike = {"reference": "pose"}
     still = AugmentationConfig(**{**ALL, "noise": 0})
     for clip in "abc":
         both = {"pose": CLIP, "reference": CLIP}
-        same = Augmentation(still, schema, 1, 1000)(both, clip, 0)
+        same = Augmentation(still, schema, 1, 1000, alike)(both, clip, 0)
         np.testing.assert_array_equal(same["pose"], same["reference"])
-        apart = Augmentation(AugmentationConfig(noise=0.1), schema, 1, 1000)(both, clip, 0)
+        noisy = Augmentation(AugmentationConfig(noise=0.1), schema, 1, 1000, alike)
+        apart = noisy(both, clip, 0)
         assert not np.array_equal(apart["pose"], apart["reference"])
