@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kinesweep.core.config import near_miss
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe.data import BatchConfig
+from kinesweep.core.recipe.data import BatchConfig, TakenBatch
 from kinesweep.store.index import ClipRecord
 
 
@@ -24,6 +24,12 @@ class Cut(NamedTuple):
 
     clips: int
     frames: int
+
+
+def counted(lengths: Mapping[str, int], config: BatchConfig | None = None) -> int:
+    """Frames of the streams that are joined: of all but references."""
+    others = config.uncounted if isinstance(config, TakenBatch) else ()
+    return sum(frames for name, frames in lengths.items() if name not in others)
 
 
 def kept_frames(lengths: Mapping[str, int], config: BatchConfig | None) -> dict[str, int]:
@@ -42,7 +48,7 @@ def first_frames(
 
 def num_frames(record: ClipRecord, config: BatchConfig | None = None) -> int:
     """Frames of all streams of a clip, as they are joined; with `config`, those that are read."""
-    return sum(kept_frames(record.lengths, config).values())
+    return counted(kept_frames(record.lengths, config), config)
 
 
 def cut_frames(records: Sequence[ClipRecord], config: BatchConfig) -> dict[str, Cut]:
@@ -71,7 +77,7 @@ def within(
     reasons: list[str] = []
     kept = []
     for record in records:
-        frames = num_frames(record)
+        frames = counted(record.lengths, config)
         if frames < config.min_clip_frames:
             reasons.append("too_short")
         elif longest is not None and frames > longest:

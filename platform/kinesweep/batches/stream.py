@@ -15,7 +15,14 @@ from torch.utils.data import DataLoader, Dataset
 from kinesweep.batches.collate import Row, Tokens, collate
 from kinesweep.batches.context import Context, gold
 from kinesweep.batches.examples import Example, Examples
-from kinesweep.batches.limits import cut_frames, first_frames, kept_frames, num_frames, within
+from kinesweep.batches.limits import (
+    counted,
+    cut_frames,
+    first_frames,
+    kept_frames,
+    num_frames,
+    within,
+)
 from kinesweep.batches.plan import DEFAULT_MAX_FRAMES, plan_epoch
 from kinesweep.batches.prompt import Prompter
 from kinesweep.batches.text import Text
@@ -164,7 +171,7 @@ class TrainStream(Dataset[Batch]):
         assert self._varied is not None
         lengths = kept_frames(record.lengths, self._config)
         varied = self._varied.lengths(lengths, record.clip.id, epoch)
-        return sum(kept_frames(varied, self._config).values())
+        return counted(kept_frames(varied, self._config), self._config)
 
     def _token(self, index: int, example: Example) -> Tokens:
         if index in self._tokens:

@@ -33,7 +33,7 @@ class Augmentation:
         config: what is varied.
         schema: of the store; says what a frame's values are.
         seed: of the run.
-        longest: frames that no clip grows beyond.
+        longest: frames that no clip grows beyond, references not counted.
         alike: stream → the one whose draws it takes; others draw for themselves.
     """
 
@@ -45,7 +45,7 @@ class Augmentation:
 
     def lengths(self, lengths: Mapping[str, int], clip_id: str, epoch: int) -> dict[str, int]:
         """Frames that each stream of a clip will have, of `lengths` now."""
-        pace = self._duration(sum(lengths.values()), clip_id, epoch)
+        pace = self._duration(lengths, clip_id, epoch)
         return {name: self._kept(_scaled(frames, pace)) for name, frames in lengths.items()}
 
     def __call__(
@@ -58,7 +58,8 @@ class Augmentation:
                 are varied alike are not in step.
         """
         self._check_in_step(streams, clip_id)
-        pace = self._duration(sum(map(len, streams.values())), clip_id, epoch)
+        lengths = {name: len(x_TD) for name, x_TD in streams.items()}
+        pace = self._duration(lengths, clip_id, epoch)
         varied = {}
         for name, x_TD in streams.items():
             drawn = self.alike.get(name, name)
@@ -79,10 +80,11 @@ class Augmentation:
                     " features are made"
                 )
 
-    def _duration(self, frames: int, clip_id: str, epoch: int) -> float:
+    def _duration(self, lengths: Mapping[str, int], clip_id: str, epoch: int) -> float:
         """How many times as long a clip becomes; streams of a clip stay in step."""
         if not self.config.speed:
             return 1.0
+        frames = sum(frames for name, frames in lengths.items() if name not in self.alike)
         share = derive_seed(self.seed, "speed", epoch, clip_id) / 2**63
         tempo = 1 + self.config.speed * (2 * share - 1)
         return min(1 / tempo, self.longest / frames)

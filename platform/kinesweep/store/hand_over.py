@@ -132,7 +132,10 @@ def variation_of(recipe: Recipe, store: Store, count: int) -> Variation:
         InputError: the recipe varies nothing, or cannot vary these features.
         StoreError: the store has no train.
     """
-    longest = max(sum(record.lengths.values()) for record in store.records("train"))
+    longest = max(
+        sum(frames for name, frames in record.lengths.items() if name not in recipe.alike)
+        for record in store.records("train")
+    )
     config, seed = recipe.batch.augmentation, recipe.training.seed
     augmentation = build_augmentation(config, store.schema, seed, longest, recipe.alike)
     if augmentation is None:

@@ -1,5 +1,6 @@
 """How much a run sees: the unit in which trials are compared."""
 
+from kinesweep.batches.limits import counted
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.recipe.training import ResourcesConfig
 from kinesweep.store import Store
@@ -12,7 +13,7 @@ def evaluation_samples(recipe: Recipe, store: Store, resources: ResourcesConfig)
     batch, training = recipe.taken_batch, recipe.training
     clips = batch.clips
     if clips is None:
-        lengths = [sum(r.lengths.values()) for r in store.records("train")]
+        lengths = [counted(r.lengths, batch) for r in store.records("train")]
         frames = batch.max_frames or _DEFAULT_FRAMES
         clips = max(1, frames * len(lengths) // max(1, sum(lengths)))
     steps = training.eval_steps * training.gradient_accumulation_steps

@@ -13,9 +13,12 @@ from kinesweep.batches.stream import TrainStream
 from kinesweep.batches.text import Text, build_text
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ConfigError, InputError
-from kinesweep.core.recipe.data import BatchConfig
+from kinesweep.core.recipe.augmentation import AugmentationConfig
+from kinesweep.core.recipe.data import BatchConfig, TakenBatch
 from kinesweep.core.recipe.model import TrainedTokenizerConfig
+from kinesweep.core.recipe.reference import ReferenceConfig
 from kinesweep.core.schema import StoreSchema, StreamSchema
+from kinesweep.features.augmentation import build_augmentation
 from kinesweep.store import Store
 from kinesweep.store.index import ClipRecord
 
@@ -144,3 +147,39 @@ def test_varied_clips_keep_to_the_plan(store: Store, text: Text) -> None:
         stream[p].num_places for p in range(10)
     )
     assert stream.padding_share(10) == pytest.approx(1 - real), "the plan knows the lengths"
+
+
+def test_frames_of_references_are_none_of_the_clips(tmp_path: Path) -> None:
+    """So the limits of a stage without references leave the same clips in one with them."""
+    recipe = tiny_recipe(tmp_path, tmp_path, batch={"clips": 8, "max_clip_frames": 13})
+    model = recipe.model.model_copy(update={"reference": ReferenceConfig()})
+    held = recipe.model_copy(update={"model": model})
+    plain = [record(clip.clip.id, pose=clip.lengths["pose"]) for clip in CLIPS]
+    pairs = [record(one.clip.id, **one.lengths, reference=one.lengths["pose"]) for one in plain]
+    alone, dropped = within(plain, recipe.taken_batch, "train")
+    beside, also_dropped = within(pairs, held.taken_batch, "train")
+    assert [one.clip.id for one in alone] == [one.clip.id for one in beside] == ["a", "c"]
+    assert dropped == also_dropped == {"too_long": 1}
+    assert [num_frames(one, held.taken_batch) for one in pairs] == [9, 30, 13]
+    with pytest.raises(InputError, match="'too_long': 3"):
+        within(pairs, recipe.taken_batch, "train")  # where it is a stream as others are
+
+
+def test_a_clip_with_a_reference_may_become_as_slow_as_without() -> None:
+    point = StreamSchema(3, 25.0, "float16")
+    schema = StoreSchema({"pose": point, "reference": point})
+    slower = AugmentationConfig(speed=0.5)
+    varied = build_augmentation(slower, schema, 1, 1000, {"reference": "pose"})
+    plain = build_augmentation(slower, StoreSchema({"pose": point}), 1, 1000)
+    assert varied is not None and plain is not None
+    for n in range(10):
+        x_TD = np.ones((700, 3))
+        both = varied({"pose": x_TD, "reference": x_TD}, f"clip {n}", 0)
+        assert len(both["reference"]) == len(both["pose"])
+        assert len(both["pose"]) == len(plain({"pose": x_TD}, f"clip {n}", 0)["pose"])
+
+
+def test_a_cut_of_a_batch_knows_what_it_counts(tmp_path: Path) -> None:
+    recipe = tiny_recipe(tmp_path, tmp_path)
+    assert isinstance(recipe.taken_batch, TakenBatch) and recipe.taken_batch.uncounted == ()
+    assert recipe.taken_batch.max_stream_frames == recipe.batch.max_stream_frames

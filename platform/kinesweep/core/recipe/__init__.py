@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from kinesweep.core.config import Frozen
 from kinesweep.core.hashing import fingerprint
-from kinesweep.core.recipe.data import BatchConfig, StoreConfig
+from kinesweep.core.recipe.data import BatchConfig, StoreConfig, TakenBatch
 from kinesweep.core.recipe.evaluation import EvaluationConfig
 from kinesweep.core.recipe.model import ModelConfig
 from kinesweep.core.recipe.places import (
@@ -193,13 +193,15 @@ class Recipe(Frozen):
         return {} if reference is None else {reference.against: reference.stream}
 
     @property
-    def taken_batch(self) -> BatchConfig:
+    def taken_batch(self) -> TakenBatch:
         """The part `batch`, without the streams of the corpus that are not taken.
 
         So one recipe serves a search over streams.
         """
         caps = _without(self.batch.max_stream_frames, self._left)
-        return self.batch.model_copy(update={"max_stream_frames": caps})
+        own = {name: getattr(self.batch, name) for name in BatchConfig.model_fields}
+        own |= {"max_stream_frames": caps, "uncounted": tuple(self.alike)}
+        return TakenBatch.model_construct(**own)
 
     @property
     def staged_model(self) -> ModelConfig:

@@ -79,3 +79,11 @@ class BatchConfig(Frozen):
                 f"`max_clip_frames` ({longest}) does not fit in `max_frames` ({self.max_frames})"
             )
         return self
+
+
+class TakenBatch(BatchConfig):
+    """The part `batch` as it is carried out, with what `model.reference` says of streams."""
+
+    uncounted: tuple[str, ...] = Field(
+        (), description="Streams of references: encoded beside a clip's, and no frames of it."
+    )
