@@ -129,7 +129,7 @@ def test_a_stream_without_points_cannot_be_moved() -> None:
 
 
 def test_a_reference_is_varied_as_its_clip_but_for_the_noise() -> None:
-    schema = StoreSchema({name: SCHEMA.streams["pose"] for name in ("pose", "reference")})
+    schema = StoreSchema(dict.fromkeys(("pose", "reference"), SCHEMA.streams["pose"]))
     still = AugmentationConfig(**{**ALL, "noise": 0})
     for clip in "abc":
         both = {"pose": CLIP, "reference": CLIP}
