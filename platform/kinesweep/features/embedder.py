@@ -4,8 +4,8 @@ Frames of two motions at the same moment of the movement get vectors that are ne
 that distances between them align clips where distances between joints would compare bodies and
 places. `kinesweep embed` writes the folder: `embedder.json` (what it reads and gives, the network
 as a program, how it was trained) and `embedder.safetensors` (its weights). Nothing in either is run
-that is not in `features.program`'s table, so a folder from elsewhere can give wrong vectors but do
-no harm. 3 ms a clip of 100 frames on one core with a CNN encoder.
+that is not in `features.program`'s table, so a folder from elsewhere can give wrong vectors or ask
+for too much memory, but run nothing else. 3 ms a clip of 100 frames on one core with a CNN encoder.
 
 Shapes: T frames, D width of the stream, E width of an embedding.
 """

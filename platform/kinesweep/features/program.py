@@ -38,7 +38,7 @@ _TENSORS = (
     *("mean.dim", "mean.default", "sum.dim_IntList", "sum.default", "amax.default", "amin.default"),
     *("max_pool1d.default", "avg_pool1d.default", "avg_pool2d.default", "cumsum.default"),
     *("clamp.default", "clamp_min.default", "clamp_max.default", "maximum.default", "abs.default"),
-    *("view.default", "reshape.default", "flatten.using_ints", "unflatten.int", "expand.default"),
+    *("reshape.default", "flatten.using_ints", "unflatten.int", "expand.default"),
     *("expand_as.default", "transpose.int", "permute.default", "movedim.intlist", "t.default"),
     *("squeeze.dim", "squeeze.dims", "unsqueeze.default", "contiguous.default", "clone.default"),
     *("movedim.int", "repeat.default", "tile.default", "flip.default", "roll.default"),
@@ -63,6 +63,7 @@ _TENSORS = (
         "arange.start_step",
         "lift_fresh_copy.default",
     ),
+    *("eye.default", "_native_batch_norm_legit_no_training.default"),
     *("alias.default", "detach.default", "sym_size.int", "scaled_dot_product_attention.default"),
 )
 """What torch calls `aten.…`: functions of their arguments, none of which opens a file."""

@@ -9,22 +9,31 @@ Shapes: B clips, T frames, D features, E width of an embedding.
 """
 
 import math
+import warnings
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 from torch.fx import Node
 from torch.nn import functional
 
 from kinesweep.core.errors import InputError
 from kinesweep.core.recipe.model import EncoderConfig
+from kinesweep.core.skeleton import Skeleton
 from kinesweep.features.program import OPERATIONS, Program
 from kinesweep.models.encoders import build_encoder
+from kinesweep.models.encoders.graph import GraphEncoder
+from kinesweep.models.encoders.reel import Reel
 
 _TRACED_FRAMES, _FEWEST = 23, 16
 """A length, and what tracing may rest on; below it hold the values, not the layout in memory."""
 _TRIED = (1, 2, 3, 40)
 """Lengths at which what was traced is held against the network."""
+_ANY_LAYOUT = dict.fromkeys(
+    ("aten.view.default", "aten._unsafe_view.default"), "aten.reshape.default"
+)
+"""Tracing knows how values lay in memory then; kernels for other lengths lay them otherwise."""
 _UNUSED = {"device", "layout", "pin_memory", "memory_format"}
 """Where a result lies: readers keep theirs."""
 
@@ -37,11 +46,22 @@ class FrameEmbedder(nn.Module):
         width: D.
         hidden: what leaves the encoder.
         out: E.
+        skeleton: of the stream's points; graph encoders need it.
+
+    Raises:
+        ConfigError: a graph encoder without a skeleton, or with one that does not fit.
     """
 
-    def __init__(self, config: EncoderConfig, width: int, hidden: int, out: int) -> None:
+    def __init__(
+        self,
+        config: EncoderConfig,
+        width: int,
+        hidden: int,
+        out: int,
+        skeleton: Skeleton | None = None,
+    ) -> None:
         super().__init__()
-        self.encoder = build_encoder(config, width, hidden)
+        self.encoder = build_encoder(config, width, hidden, skeleton)
         self.projection = nn.Linear(hidden, out)
 
     def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> Tensor:
@@ -70,8 +90,33 @@ class _OneClip(nn.Module):
     def forward(self, x_TD: Tensor) -> Tensor:
         """Returns (T, E)."""
         x_BTD = x_TD[None]
+        encoder = self.network.encoder
+        if isinstance(encoder, GraphEncoder):  # its reel looks frames up, which cannot be traced
+            reel = _WholeClip(x_BTD)
+            x_NVW = encoder.network(encoder.begin(x_BTD, reel), reel, encoder.graphs)
+            x_TE = encoder.project(x_NVW.mean(dim=1))
+            return functional.normalize(self.network.projection(x_TE), dim=1)
         mask_BT = torch.ones_like(x_BTD[:, :, 0], dtype=torch.bool)
         return self.network(x_BTD, mask_BT)[0]
+
+
+class _WholeClip(Reel):
+    """The reel of one clip alone: every frame is real and in its place."""
+
+    def __init__(self, x_BTD: Tensor) -> None:
+        self.lengths = [x_BTD.shape[1]]
+
+    def pack(self, x_BTVC: Tensor) -> Tensor:
+        return x_BTVC[0]
+
+    def spread(self, x_NVC: Tensor) -> Tensor:
+        return x_NVC[None]
+
+    def mean(self, x_NVC: Tensor) -> Tensor:
+        return x_NVC.mean(dim=0, keepdim=True)
+
+    def convolve(self, x_NVC: Tensor, convolution: nn.Conv2d) -> Tensor:
+        return convolution(x_NVC.permute(2, 0, 1)[None])[0].permute(1, 2, 0)
 
 
 def program_of(network: FrameEmbedder, width: int) -> tuple[list[list[Any]], dict[str, Tensor]]:
@@ -84,11 +129,7 @@ def program_of(network: FrameEmbedder, width: int) -> tuple[list[list[Any]], dic
     Raises:
         InputError: it uses an operation that programs do not have.
     """
-    frames = torch.export.Dim("frames", min=_FEWEST)
-    clip = _OneClip(network).eval()
-    traced = torch.export.export(
-        clip, (torch.zeros(_TRACED_FRAMES, width),), dynamic_shapes=({0: frames},)
-    ).run_decompositions({})
+    traced = _traced(network.eval(), width)
     signature = traced.graph_signature
     names = {
         **signature.inputs_to_parameters,
@@ -114,16 +155,29 @@ def program_of(network: FrameEmbedder, width: int) -> tuple[list[list[Any]], dic
             )
     used = {one["weight"] for one in values.values() if "weight" in one}
     weights = {name: tensors[name].detach().clone().contiguous() for name in sorted(used)}
-    _check(Program(steps, weights, "the embedder"), clip, width)
+    _check(Program(steps, weights, "the embedder"), network, width)
     return steps, weights
 
 
+def _traced(network: FrameEmbedder, width: int) -> ExportedProgram:
+    """One clip's way through the network, of any length."""
+    frames = torch.export.Dim("frames", min=_FEWEST)
+    example = (torch.zeros(_TRACED_FRAMES, width),)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch's own, about its own
+        traced = torch.export.export(_OneClip(network), example, dynamic_shapes=({0: frames},))
+        return traced.run_decompositions({})
+
+
 @torch.no_grad()
-def _check(program: Program, clip: _OneClip, width: int) -> None:
+def _check(program: Program, network: FrameEmbedder, width: int) -> None:
     """Holds the program against the network that it was made of."""
     for num_frames in _TRIED:
         x_TD = torch.arange(num_frames * width).reshape(num_frames, width).cos()
-        torch.testing.assert_close(program(x_TD), clip(x_TD))
+        mask_BT = torch.ones(1, num_frames, dtype=torch.bool)
+        torch.testing.assert_close(
+            program(x_TD), network(x_TD[None], mask_BT)[0], atol=1e-5, rtol=0
+        )
 
 
 def _needed(nodes: Any) -> list[Node]:
@@ -140,6 +194,7 @@ def _operation(node: Node) -> str:
     """Its name in the table of operations."""
     target: Any = node.target
     name = str(target) if isinstance(target, torch._ops.OpOverload) else target.__name__
+    name = _ANY_LAYOUT.get(name, name)
     if name not in OPERATIONS:
         raise InputError(
             f"The encoder uses `{name}`, which an exported embedder cannot hold. Use another"

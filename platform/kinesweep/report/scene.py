@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from kinesweep.core.errors import InputError
 from kinesweep.core.pose import PointLayout
-from kinesweep.core.skeleton import Skeleton, skeleton_of
+from kinesweep.core.skeleton import ROOT, Skeleton, skeleton_of
 from kinesweep.store import Store
 from kinesweep.store.index import ClipRecord
 
@@ -142,11 +142,16 @@ def scene_of(stream: str, x_TD: NDArray[np.floating], layout: PointLayout, rate_
 
 
 def _found(points_TJC: NDArray[np.float32], skeleton: Skeleton | None) -> NDArray[np.bool_]:
-    """Points that are not all zero; a root that the others are measured from is found with them."""
+    """Points that are not all zero, and a root from which all the others are measured.
+
+    Such a root is zero throughout though nothing else is lost, in one frame at the least.
+    """
     found_TJ = (points_TJC != 0).any(axis=2)
-    for child, root in skeleton.bones if skeleton is not None else ():
-        if not found_TJ[:, root].any():
-            found_TJ[:, root] = found_TJ[:, child]
+    parents = skeleton.parents if skeleton is not None else ()
+    for root in [place for place, parent in enumerate(parents) if parent == ROOT]:
+        others_TJ = np.delete(found_TJ, root, axis=1)
+        if not found_TJ[:, root].any() and others_TJ.all(axis=1).any():
+            found_TJ[:, root] = others_TJ.any(axis=1)
     return found_TJ
 
 

@@ -3,7 +3,8 @@
 As `training.run` does for translators: called again after a kill it goes on from the newest whole
 checkpoint and ends with the same bits, called on a finished folder it hands back the result, and
 the folder is its own. Batches and noise are functions of the step, so a checkpoint is weights and
-optimiser alone. One process; 163 clips of 66 frames take 7 ms a step on one core.
+optimiser alone. One process: a step of 32 clips of boxing takes 0.2 s on one core with three
+convolutions, 10 ms with an MLP on 16 clips of 24 frames.
 """
 
 import time
@@ -20,6 +21,7 @@ from kinesweep.core.config import near_miss
 from kinesweep.core.errors import ConfigError
 from kinesweep.core.recipe.embedding import EmbeddingRecipe
 from kinesweep.core.runlog import RunLog
+from kinesweep.core.skeleton import skeleton_of
 from kinesweep.models.embedder import FrameEmbedder
 from kinesweep.store.reader import Store, open_store
 from kinesweep.store.statistics import frame_statistics
@@ -106,7 +108,17 @@ def _train_held(spec: EmbedderSpec, log: RunLog, report: Report) -> RunResult:
     weights = ""
     if progress.stop == "max_steps":
         weights = write_best(spec.folder / "best", steps, store, stream, progress)
-    result = RunResult(
+    result = _result(spec.folder, progress, weights, batches.left_out)
+    result = replace(result, seconds=time.perf_counter() - started)
+    result.write()
+    if weights:
+        drop_checkpoints(spec.folder)
+    return result
+
+
+def _result(folder: Path, progress: Progress, weights: str, left_out: int) -> RunResult:
+    """How the run ended; `seconds` is 0."""
+    return RunResult(
         status="finished" if weights else "stopped",
         reason=progress.stop or "",
         best_step=progress.best_step,
@@ -115,21 +127,17 @@ def _train_held(spec: EmbedderSpec, log: RunLog, report: Report) -> RunResult:
         scores=progress.best_scores,
         search_scores=progress.best_scores,
         weights_sha256=weights,
-        seconds=time.perf_counter() - started,
-        folder=spec.folder,
-        limited={"alone_in_kind": batches.left_out} if batches.left_out else {},
+        seconds=0.0,
+        folder=folder,
+        limited={"alone_in_kind": left_out} if left_out else {},
     )
-    result.write()
-    if weights:
-        drop_checkpoints(spec.folder)
-    return result
 
 
 def build_embedder(recipe: EmbeddingRecipe, store: Store, stream: str) -> FrameEmbedder:
     """The untrained network of a recipe, with the statistics of train; seed first."""
-    width = store.schema.widths[stream]
-    part = recipe.embedding
-    network = FrameEmbedder(recipe.encoder, width, part.hidden, part.width)
+    schema, part = store.schema.streams[stream], recipe.embedding
+    skeleton = skeleton_of(schema.layout)
+    network = FrameEmbedder(recipe.encoder, schema.width, part.hidden, part.width, skeleton)
     if recipe.encoder.standardize:
         mean_D, deviation_D = frame_statistics(store)[stream]
         encoder: Any = network.encoder

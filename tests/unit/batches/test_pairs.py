@@ -115,6 +115,12 @@ def test_views_are_of_one_clip_and_differ() -> None:
         assert not side.x_BTD[~side.mask_BT].any()
         frames = side.mask_BT.sum(1)
         assert (frames >= (0.6 * (9 + side.x_BTD[:, 0, 0])).floor()).all()
+    views = {}
+    for step in range(8):  # four epochs
+        for side in batches(step):
+            for x_TD, mask_T in zip(side.x_BTD, side.mask_BT, strict=True):
+                views.setdefault(int(x_TD[0, 0]), set()).add(tuple(x_TD[mask_T, 1].tolist()))
+    assert all(len(found) > 4 for found in views.values()), "each epoch has views of its own"
     sizes = [len(batches(step)[0].x_BTD) for step in range(4)]
     assert sizes == [4, 2, 4, 2]  # six clips an epoch
 

@@ -9,6 +9,7 @@ import torch
 from kinesweep.core.config import validate
 from kinesweep.core.errors import ConfigError, InputError
 from kinesweep.core.recipe.embedding import EmbeddingRecipe
+from kinesweep.core.recipe.graph import StagcnEncoderConfig, StgcnEncoderConfig
 from kinesweep.core.recipe.model import (
     AdapterEncoderConfig,
     CnnEncoderConfig,
@@ -16,9 +17,11 @@ from kinesweep.core.recipe.model import (
     LinearEncoderConfig,
     MlpEncoderConfig,
 )
+from kinesweep.core.skeleton import ROOT
 from kinesweep.features.embedder import read_embedder, write_embedder
 from kinesweep.models import embedder
 from kinesweep.models.embedder import FrameEmbedder, program_of
+from trees import made as chain
 
 WIDTH = 6
 ENCODERS = [
@@ -26,7 +29,10 @@ ENCODERS = [
     MlpEncoderConfig(hidden=(8,), activation="gelu"),
     AdapterEncoderConfig(bottleneck=4),
     CnnEncoderConfig(channels=8, kernels=(3, 5), strides=(1, 1), velocity=True),
+    StgcnEncoderConfig(channels=4, blocks=2, kernel=3, velocity=True),
+    StagcnEncoderConfig(features=(4,), attention=(4,), perception=(4,), head=8, kernel=3),
 ]
+SKELETON = chain(parents=(ROOT, 0, 0), mirror=(0, 2, 1))
 
 
 @pytest.fixture(params=ENCODERS, ids=lambda config: config.kind)
@@ -36,7 +42,7 @@ def network(request: pytest.FixtureRequest) -> FrameEmbedder:
 
 def made(config: EncoderConfig) -> FrameEmbedder:
     torch.manual_seed(0)
-    network = FrameEmbedder(config, WIDTH, 8, 4)
+    network = FrameEmbedder(config, WIDTH, 8, 4, SKELETON)
     network.encoder.set_statistics(torch.arange(WIDTH) / 9, 1 + torch.arange(WIDTH) / 5)
     return network.eval()
 
@@ -69,6 +75,11 @@ def test_an_operation_that_is_in_no_table(monkeypatch: pytest.MonkeyPatch) -> No
         program_of(made(LinearEncoderConfig()), WIDTH)
 
 
+def test_a_graph_encoder_needs_a_skeleton() -> None:
+    with pytest.raises(ConfigError, match="skeleton"):
+        FrameEmbedder(StgcnEncoderConfig(), WIDTH, 8, 4)
+
+
 def test_an_encoder_that_leaves_out_frames() -> None:
     network = made(LinearEncoderConfig(downsample=2))
     with pytest.raises(InputError, match="made 3 vectors of 5 frames"):
@@ -80,6 +91,8 @@ def test_an_encoder_that_leaves_out_frames() -> None:
     [
         ({"encoder": {"kind": "cnn"}}, "`encoder` leaves out frames"),
         ({"encoder": {"kind": "linear", "downsample": 2}}, "`encoder` leaves out frames"),
+        ({"encoder": {"kind": "stgcn", "pooling": "time"}}, "`encoder.pooling` is time"),
+        ({"encoder": {"kind": "stgcn", "lora": {}}}, "`encoder.lora` learns beside"),
         ({"batch": {"augmentation": {"speed": 0.2}}}, "`drop_frames` or `speed`"),
         ({"embedding": {"kind": "tcc", "sigma": 2}}, r"embedding.sigma +unknown"),
         ({"embedding": {"kind": "carl", "crop": 0.3}}, r"embedding.crop +input should be greater"),

@@ -17,7 +17,7 @@ from kinesweep.report.film import moments, sheet, write_clip
 from kinesweep.report.fonts import missing
 from kinesweep.report.scene import LEFT, MIDDLE, RIGHT, scene_of, scenes
 
-PEOPLE = PointLayout((("BODY", ("nose", "left_wrist", "right_wrist", "left_ankle")),))
+MARKERS = PointLayout((("MARKERS", ("m1", "m2", "m3", "m4")),))
 NAMES = [name for _, points in SMPL_22.layout.components for name in points]
 
 
@@ -88,6 +88,17 @@ def test_what_was_not_found_is_not_drawn() -> None:
     )
 
 
+def test_a_point_that_is_never_found_does_not_stand_at_the_origin() -> None:
+    x_TD = person()
+    elbow = NAMES.index("right_elbow")
+    x_TD.reshape(10, 22, 3)[:, elbow] = 0
+    x_TD.reshape(10, 22, 3)[:, 0] = 0.01  # measured from elsewhere
+    found_TJ = scene_of("s", x_TD, SMPL_22.layout, 10.0).found_TJ
+    assert not found_TJ[:, elbow].any() and found_TJ[:, elbow + 2].all()
+    x_TD.reshape(10, 22, 3)[:, 0] = 0
+    assert not scene_of("s", x_TD, SMPL_22.layout, 10.0).found_TJ[:, 0].any()
+
+
 def test_the_frame_is_fixed_for_the_whole_clip() -> None:
     """Only the hand moves, so only its pixels do."""
     stage = Stage([scene_of("s", person(20), SMPL_22.layout, 10.0)])
@@ -98,7 +109,7 @@ def test_the_frame_is_fixed_for_the_whole_clip() -> None:
 
 def test_points_without_bones() -> None:
     x_TD = np.random.default_rng(0).random((5, 8), np.float32)
-    scene = scene_of("s", x_TD, PEOPLE, 10.0)
+    scene = scene_of("s", x_TD, MARKERS, 10.0)
     assert scene.bones == () and len(Stage([scene]).views) == 1
     assert len(pixels(Stage([scene]).picture(0), COLORS[MIDDLE])) > 20
 
@@ -170,7 +181,7 @@ def test_what_cannot_be_drawn_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"`\.gif`, `\.mp4` or `\.png`"):
         write_clip(tmp_path / "clip.avi", stage)
     with pytest.raises(InputError, match="2 or 3 coordinates"):
-        scene_of("s", np.ones((3, 16), np.float32), PEOPLE, 5.0)
+        scene_of("s", np.ones((3, 16), np.float32), MARKERS, 5.0)
     with pytest.raises(InputError, match=r"no points .* \(`video`\)"):
         scenes({"video": np.ones((3, 4))}, {"video": None}, {"video": 5.0}, "store")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kinesweep.sweeps.arms import find_arms
-from kinesweep.sweeps.loading import load_space
+from kinesweep.sweeps.loading import apply, load_space
 from kinesweep.sweeps.simulate import simulate
 from spaces import course, search, virtual
 
@@ -34,6 +34,18 @@ def test_the_encoder_question_has_an_arm_for_each_answer() -> None:
     space, _ = load_space(ROOT / "search_spaces/encoder.yaml", [], ROOT)
     kinds = [arm["model.encoder.kind"] for arm in find_arms(space, {})]
     assert kinds == ["linear", "mlp", "cnn"]
+
+
+def test_the_question_about_skeletons_has_fair_arms() -> None:
+    space, recipe = load_space(ROOT / "search_spaces/motion_encoder.yaml", [], ROOT)
+    assert space.objectives[0].name == "cider"
+    journal, clock = virtual()
+    simulate(search(space, recipe, journal), lambda _: course(5.0), 2, clock)
+    tried = [trial.values for trial in journal.trials if trial.twin is None]
+    kinds = [values["model.encoder.kind"] for values in tried]
+    assert {kind: kinds.count(kind) for kind in kinds} == {"linear": 3, "stgcn": 3, "stagcn": 3}
+    encoders = {apply(recipe, values).model.encoder for values in tried}
+    assert {encoder.dropout for encoder in encoders} == {0.1} and len(encoders) == 3
 
 
 def test_five_seeds_are_five_seeds() -> None:

@@ -106,6 +106,20 @@ def test_a_forced_prompt_is_marked_and_comes_first(made: tuple[ModelFolder, Stor
     check(found)
 
 
+def test_padding_behind_the_end_is_no_token(
+    made: tuple[ModelFolder, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the end stands in for padding, too; a prompt that holds an end is kept whole."""
+    loaded, store = made
+    row = row_of(loaded, store, store.records("test")[0])
+    end = loaded.text.vocabulary.eos_id
+    written = torch.tensor([[end, 7, 8, end, end, end]])
+    monkeypatch.setattr(loaded.model, "generate", lambda **_: written)
+    forced = replace(row, tokens=replace(row.tokens, forced=(end, 7)))
+    assert [token.id for token in attend(loaded, forced).tokens] == [end, 7, 8, end]
+    assert [token.id for token in attend(loaded, row).tokens] == [end]
+
+
 def test_labels_of_the_clip_do_not_count(made: tuple[ModelFolder, Store]) -> None:
     """What is shown is of the model's own words, not of the reference."""
     loaded, store = made

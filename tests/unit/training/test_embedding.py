@@ -7,13 +7,17 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 
 from kinesweep.core.errors import CheckpointError, ConfigError, InputError
 from kinesweep.core.hashing import folder_sha256
+from kinesweep.core.recipe.graph import StgcnEncoderConfig
 from kinesweep.core.runlog import NullRunLog
 from kinesweep.features.embedder import read_embedder
 from kinesweep.store import Store
+from kinesweep.training.checkpoints import WEIGHTS
 from kinesweep.training.embedding import EmbedderSpec, train_embedder
+from kinesweep.training.embedding_steps import OrderScore
 from kinesweep.training.metrics import read_metrics
 from kinesweep.training.order import mean_order, scored_pairs
 from kinesweep.training.result import RunResult
@@ -45,10 +49,16 @@ class Corpus:
     def recipe(self, **changes: Any):
         return movements_recipe(self.folder / "corpus", self.folder / "stores", **changes)
 
-    def train(self, place: Path, report=lambda _: True, **changes: Any) -> RunResult:
+    def train(self, place: Path, report=lambda _: True, log=None, **changes: Any) -> RunResult:
         recipe = self.recipe(**changes)
         spec = EmbedderSpec(recipe, movements_store(recipe).folder, place)
-        return train_embedder(spec, NullRunLog(), report)
+        return train_embedder(spec, log or NullRunLog(), report)
+
+    def order(self, run: Path) -> float:
+        """Tau of what a run wrote, read from its files."""
+        records, embedder = self.store.records("validation"), read_embedder(run / "best")
+        embedded = [embedder(np.asarray(self.store.features(r)["pose"])) for r in records]
+        return mean_order(embedded, scored_pairs(records, 200, "validation"))
 
     @property
     def store(self) -> Store:
@@ -151,8 +161,10 @@ def test_a_stopped_run_goes_on(corpus: Corpus, tmp_path: Path) -> None:
 
 
 def test_a_seed_is_a_run_of_its_own(corpus: Corpus, tmp_path: Path) -> None:
-    first, again = (corpus.train(tmp_path / name) for name in ("first", "again"))
-    other = corpus.train(tmp_path / "other", training={"seed": 6})
+    first = corpus.train(tmp_path / "first", **LEARNT)
+    torch.manual_seed(1)  # the caller's generators do not matter
+    again = corpus.train(tmp_path / "again", **LEARNT)
+    other = corpus.train(tmp_path / "other", training={"seed": 6}, **LEARNT)
     assert first.weights_sha256 == again.weights_sha256 != other.weights_sha256
 
 
@@ -163,13 +175,68 @@ def test_a_finished_run_is_handed_back(corpus: Corpus, tmp_path: Path) -> None:
         corpus.train(tmp_path, training={"learning_rate": 1e-4})
 
 
+class HeardLog(NullRunLog):
+    """Remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[int, set[str]]] = []
+        self.ended = ""
+
+    def metrics(self, values, step) -> None:
+        self.heard.append((step, set(values)))
+
+    def finish(self, status) -> None:
+        self.ended = status
+
+
 def test_what_is_measured(corpus: Corpus, tmp_path: Path) -> None:
-    result = corpus.train(tmp_path)
+    log = HeardLog()
+    result = corpus.train(tmp_path, log=log)
+    names = {"loss", "tau", "tau_frames", "samples"}
+    assert log.heard == [(step, names) for step in (4, 8, 12)]
+    assert log.ended == "finished"
     rows = read_metrics(tmp_path / "metrics.jsonl")
-    assert [row["step"] for row in rows] == [4, 8, 12]
-    assert all({"loss", "tau", "tau_frames", "samples"} <= set(row) for row in rows)
+    assert [(row["step"], row["samples"]) for row in rows] == [(4, 64), (8, 128), (12, 192)]
     best = max(rows, key=lambda row: row["tau"])
     assert (result.best_step, result.scores["tau"]) == (best["step"], best["tau"])
+
+
+def test_the_best_is_written_not_the_last(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taus = iter((0.5, 0.7, 0.7))  # of equals the first
+    monkeypatch.setattr(OrderScore, "__call__", lambda *_: {"tau": next(taus), "tau_frames": 0.0})
+    kept: dict[str, torch.Tensor] = {}
+
+    def report(measured: dict[str, float]) -> bool:
+        if measured["step"] == 12:
+            kept.update(load_file(tmp_path / "checkpoints" / "step-00000008" / WEIGHTS))
+        return True
+
+    result = corpus.train(tmp_path, report)
+    assert (result.best_step, result.scores["tau"]) == (8, 0.7)
+    written = load_file(tmp_path / "best" / "embedder.safetensors")
+    assert {f"network.{name}" for name in kept} == set(written)
+    assert all(torch.equal(written[f"network.{name}"], kept[name]) for name in kept)
+
+
+def test_each_way_back_is_learnt_from(corpus: Corpus, tmp_path: Path) -> None:
+    ways = {"plain": {}, "variance": {"variance_weight": 1.0}, "class": {"cycle": "classification"}}
+    losses = {}
+    for name, part in ways.items():
+        corpus.train(tmp_path / name, embedding={"kind": "tcc", **part})
+        losses[name] = [row["loss"] for row in read_metrics(tmp_path / name / "metrics.jsonl")]
+        assert losses[name][-1] < losses[name][0]
+    # λ is on log σ, below 0 where σ is a part of the clip; chance among 24 frames is log 24.
+    assert losses["variance"][0] < losses["plain"][0] < losses["class"][0] < 3.5
+
+
+def test_a_graph_encoder_learns_and_is_written(corpus: Corpus, tmp_path: Path) -> None:
+    graph = StgcnEncoderConfig(channels=4, blocks=2, kernel=3)
+    recipe = corpus.recipe().model_copy(update={"encoder": graph})
+    spec = EmbedderSpec(recipe, corpus.store.folder, tmp_path)
+    result = train_embedder(spec, NullRunLog(), lambda _: True)
+    assert corpus.order(tmp_path) == pytest.approx(result.scores["tau"], abs=2e-3)
 
 
 @pytest.mark.parametrize(
@@ -189,9 +256,3 @@ def test_no_two_clips_of_a_kind(corpus: Corpus, tmp_path: Path, kind: str) -> No
     split = "train" if kind == "tcc" else "validation"
     with pytest.raises(InputError, match=f"No two of the .* clips of {split} show the same"):
         corpus.train(tmp_path, source={"ignore_columns": ["gloss"]}, embedding={"kind": kind})
-
-
-def test_threads_and_generators_of_the_caller_do_not_matter(corpus: Corpus, tmp_path: Path) -> None:
-    first = corpus.train(tmp_path / "first", **LEARNT)
-    torch.manual_seed(1)
-    assert corpus.train(tmp_path / "again", **LEARNT).weights_sha256 == first.weights_sha256

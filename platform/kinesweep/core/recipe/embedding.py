@@ -159,6 +159,21 @@ class EmbeddingRecipe(Frozen):
                 "`encoder` leaves out frames, but each is to have a vector; set its `downsample`,"
                 " or each of its `strides`, to 1"
             )
+        pooling = getattr(self.encoder, "pooling", "skeleton")
+        if pooling != "skeleton":
+            raise ValueError(
+                f"`encoder.pooling` is {pooling}, but each frame is to have a vector; set it to"
+                " `skeleton`"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _everything_learns(self) -> "EmbeddingRecipe":
+        if getattr(self.encoder, "lora", None) is not None:
+            raise ValueError(
+                "`encoder.lora` learns beside weights of an earlier run, but an embedder begins"
+                " anew; leave it out"
+            )
         return self
 
     @model_validator(mode="after")

@@ -99,7 +99,7 @@ class _Mixed(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows_RV: Tensor, x_NVC: Tensor) -> Tensor:
         ctx.save_for_backward(rows_RV, x_NVC)
-        return torch.bmm(rows_RV.expand(len(x_NVC), -1, -1), x_NVC)
+        return torch.bmm(rows_RV.expand(x_NVC.shape[0], -1, -1), x_NVC)
 
     @staticmethod
     @once_differentiable

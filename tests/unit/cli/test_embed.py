@@ -1,0 +1,55 @@
+"""`kinesweep embed`: a recipe in, a folder with an embedder out, in a place named by the recipe."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kinesweep.cli import main
+from kinesweep.features.embedder import embedder_digest, read_embedder
+from movements import movements_recipe, write_movements
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    write_movements(tmp_path / "corpus")
+    recipe = movements_recipe(Path("corpus"), Path("stores"))
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
+    monkeypatch.setenv("KINESWEEP_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def call(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> Any:
+    with pytest.raises(SystemExit) as left:
+        main(["embed", "recipe.yaml", "--no-ray", "--json", *words])
+    said = capsys.readouterr()
+    assert (left.value.code or 0) == code, said.err
+    assert "Traceback" not in said.err
+    return said.err if code else json.loads(said.out.splitlines()[-1])
+
+
+def test_a_recipe_becomes_an_embedder(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = call(capsys)
+    folder = Path(result["folder"])
+    assert (result["status"], result["step"]) == ("finished", 12)
+    assert folder.parent == place / "home" / "runs" and folder.name.startswith("movements-")
+    digest = embedder_digest(folder / "best")
+    assert read_embedder(folder / "best").score == result["scores"]
+    # Nothing of this machine goes along.
+    assert str(place) not in (folder / "best" / "embedder.json").read_text()
+    assert call(capsys) == result, "a finished run is handed back"
+    moved = call(capsys, "--folder", "mine", "training.seed=9")
+    assert embedder_digest(place / "mine" / "best") != digest
+    assert Path(moved["folder"]) == place / "mine"
+    assert "belongs to another run" in call(capsys, "--folder", "mine", code=2)
+    again = call(capsys, "--folder", "mine", "--overwrite")
+    assert again["weights_sha256"] == result["weights_sha256"]
+
+
+def test_a_recipe_that_is_none(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = call(capsys, "embedding.kind=tccc", "encoder.kind=cnn", code=2)
+    assert "embedding.kind" in said and "'tccc'" in said
+    assert "training.stepps" in call(capsys, "training.stepps=3", code=2)
