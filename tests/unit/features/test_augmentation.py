@@ -128,7 +128,7 @@ def test_a_stream_without_points_cannot_be_moved() -> None:
     assert build_augmentation(AugmentationConfig(drop_frames=0.1), schema, 1, 10) is not None
 
 
-PAIR = StoreSchema({name: SCHEMA.streams["pose"] for name in ("pose", "reference")})
+PAIR = StoreSchema(dict.fromkeys(("pose", "reference"), SCHEMA.streams["pose"]))
 ALIKE = {"reference": "pose"}
 
 
