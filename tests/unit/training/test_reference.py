@@ -181,12 +181,11 @@ def test_both_streams_are_varied_alike(lab: Lab) -> None:
         batch={"augmentation": {"drop_frames": 0.4, "speed": 0.3}, "clips": 24},
     )
     text = build_text(recipe.model.tokenizer, lab.stores[True].records("train"), None)
-    asked = (lab.stores[True], text, recipe.taken_batch, 1)
-    for alike, most in ((recipe.alike, 1.5), (None, None)):
-        batch = TrainStream(*asked, alike=alike)[0]
-        apart = (batch.streams["pose"] - batch.streams["reference"]).abs().max()
-        assert most is None or apart < most
-        assert most is not None or apart > 1.6, "frames of other moments"
+    found = []
+    for alike in (recipe.alike, None):
+        batch = TrainStream(lab.stores[True], text, recipe.taken_batch, 1, alike=alike)[0]
+        found.append((batch.streams["pose"] - batch.streams["reference"]).abs().mean())
+    assert found[0] < 0.75 * found[1], "frames of other moments"
 
 
 def test_modes_are_searched_and_old_names_of_configurations_stay(lab: Lab) -> None:
