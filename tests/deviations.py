@@ -20,7 +20,7 @@ WAYS = {"hangs too low today": (1, -1.0), "must come down more": (1, 1.0)}
 WAYS |= {"reaches far in front": (2, 1.0), "stays behind your back": (2, -1.0)}
 """What is said → which coordinate is off, and how far."""
 WIDE = 3.0
-CLIPS = {"train": 240, "dev": 48}
+CLIPS = {"train": 600, "dev": 48}
 
 
 def deviation_corpus(

@@ -14,6 +14,7 @@ from kinesweep.batches.text import build_text
 from kinesweep.core.errors import CheckpointError, ConfigError, InputError
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.runlog import NullRunLog
+from kinesweep.core.skeleton import SMPL_22
 from kinesweep.store import Store
 from kinesweep.store.build import extract_locally
 from kinesweep.training.evaluate import evaluate_loaded
@@ -88,16 +89,30 @@ def weights(lab: Lab, run: str) -> dict[str, torch.Tensor]:
     return safetensors.torch.load_file(lab.folder / run / "best" / "model.safetensors")
 
 
-LONG = {"max_steps": 300, "eval_steps": 300, "learning_rate": 4e-3, "label_smoothing_factor": 0.0}
+LONG = {"max_steps": 350, "eval_steps": 350, "learning_rate": 4e-3, "label_smoothing_factor": 0.0}
+PLAIN = {"kind": "linear", "dropout": 0.1, "norm_in": False}
+GRAPH = {"kind": "stgcn", "channels": 4, "blocks": 2, "kernel": 3, "hops": 1, "dropout": 0.0}
 
 
-@pytest.mark.parametrize("mode", ["subtract", "concat", "both"])
-def test_true_references_tell_what_wrong_ones_do_not(lab: Lab, mode: str) -> None:
-    recipe = lab.recipe(model={"reference": {"mode": mode}}, training=LONG, batch={"clips": 24})
-    result = lab.train(mode, recipe)
-    true, wrong = bleu(lab, mode, False), bleu(lab, mode, True)
+@pytest.mark.parametrize(
+    ("mode", "encoder"),
+    [
+        ("both", PLAIN),
+        pytest.param("subtract", PLAIN, marks=pytest.mark.slow),
+        pytest.param("both", GRAPH, marks=pytest.mark.slow),
+    ],
+)
+def test_true_references_tell_what_wrong_ones_do_not(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, mode: str, encoder: dict[str, Any]
+) -> None:
+    known = "kinesweep.training.run.skeletons_of"  # shards say nothing of points
+    monkeypatch.setattr(known, lambda *_: {"pose": SMPL_22})
+    model = {"reference": {"mode": mode}, "encoder": encoder}
+    name = f"{mode}_{encoder['kind']}"
+    result = lab.train(name, lab.recipe(model=model, training=LONG, batch={"clips": 24}))
+    true, wrong = bleu(lab, name, False), bleu(lab, name, True)
     print(
-        f"{mode}: BLEU {true:.1f} with true references, {wrong:.1f} with wrong ones,"
+        f"{name}: BLEU {true:.1f} with true references, {wrong:.1f} with wrong ones,"
         f" {result.seconds:.1f} s"
     )
     assert true >= wrong + LEAST
@@ -166,12 +181,11 @@ def test_both_streams_are_varied_alike(lab: Lab) -> None:
         batch={"augmentation": {"drop_frames": 0.4, "speed": 0.3}, "clips": 24},
     )
     text = build_text(recipe.model.tokenizer, lab.stores[True].records("train"), None)
-    asked = (lab.stores[True], text, recipe.taken_batch, 1)
-    for alike, most in ((recipe.alike, 1.5), (None, None)):
-        batch = TrainStream(*asked, alike=alike)[0]
-        apart = (batch.streams["pose"] - batch.streams["reference"]).abs().max()
-        assert most is None or apart < most
-        assert most is not None or apart > 1.6, "frames of other moments"
+    found = []
+    for alike in (recipe.alike, None):
+        batch = TrainStream(lab.stores[True], text, recipe.taken_batch, 1, alike=alike)[0]
+        found.append((batch.streams["pose"] - batch.streams["reference"]).abs().mean())
+    assert found[0] < 0.75 * found[1], "frames of other moments"
 
 
 def test_modes_are_searched_and_old_names_of_configurations_stay(lab: Lab) -> None:
