@@ -31,16 +31,16 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 
 
-TABLE = "kinesweep.core.skeleton.SKELETONS"
+FIND = "kinesweep.models.streams.skeleton_of"
 
 
 @pytest.fixture(autouse=True)
 def chains(store: Store, monkeypatch: pytest.MonkeyPatch) -> Skeleton:
-    """The only skeleton that is known."""
+    """The skeleton that all points are found to have."""
     layout = store.schema.streams["pose"].layout
     assert layout is not None
     found = over(layout)
-    monkeypatch.setattr(TABLE, {"chains": found})
+    monkeypatch.setattr(FIND, lambda _: found)
     return found
 
 
@@ -86,7 +86,7 @@ def test_a_model_knows_its_skeleton_and_its_statistics(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     train(recipe(corpus, store, "stagcn"), store, tmp_path / "run")
-    monkeypatch.setattr(TABLE, {})  # whoever reads a model needs no table
+    monkeypatch.setattr(FIND, lambda _: None)  # whoever reads a model needs no table
     model = Translator.from_pretrained(tmp_path / "run" / "best")
     assert model.config.skeleton("pose") == chains
     state, saved = model.state_dict(), weights(tmp_path / "run")
@@ -145,7 +145,7 @@ def test_an_earlier_encoder_that_differs_is_refused(
         with pytest.raises(CheckpointError, match=said):
             train(recipe(corpus, store, "stgcn", **changes), store, tmp_path / f"bad{at}")
     parents = (*chains.parents[:-1], ROOT)
-    monkeypatch.setattr(TABLE, {"cut": replace(chains, parents=parents)})
+    monkeypatch.setattr(FIND, lambda _: replace(chains, parents=parents))
     with pytest.raises(CheckpointError, match="has the skeleton `over`, or other bones"):
         train(recipe(corpus, store, "stgcn", **begun), store, tmp_path / "bad")
 
@@ -153,7 +153,7 @@ def test_an_earlier_encoder_that_differs_is_refused(
 def test_a_stream_without_a_skeleton_is_refused_before_training(
     corpus: Path, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(TABLE, {})
+    monkeypatch.setattr(FIND, lambda _: None)
     with pytest.raises(ConfigError) as caught:
         train(recipe(corpus, store, "stgcn"), store, tmp_path / "run")
     said = str(caught.value)
