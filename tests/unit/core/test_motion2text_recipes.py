@@ -49,6 +49,8 @@ def test_the_second_stage_has_the_model_of_the_first() -> None:
     assert first.backbone == second.backbone and first.tokenizer == second.tokenizer
     plain = second.encoder.model_copy(update={"lora": None})
     assert first.encoder == plain
+    assert first.reference == second.reference and first.reference is not None
+    assert first.reference.mode == "both"
 
 
 @pytest.mark.parametrize("stage", STAGES)
