@@ -128,14 +128,47 @@ def test_a_stream_without_points_cannot_be_moved() -> None:
     assert build_augmentation(AugmentationConfig(drop_frames=0.1), schema, 1, 10) is not None
 
 
-def test_a_reference_is_varied_as_its_clip_but_for_the_noise() -> None:
-    schema = StoreSchema(dict.fromkeys(("pose", "reference"), SCHEMA.streams["pose"]))
-    alike = {"reference": "pose"}
-    still = AugmentationConfig(**{**ALL, "noise": 0})
-    for clip in "abc":
-        both = {"pose": CLIP, "reference": CLIP}
-        same = Augmentation(still, schema, 1, 1000, alike)(both, clip, 0)
-        np.testing.assert_array_equal(same["pose"], same["reference"])
-        noisy = Augmentation(AugmentationConfig(noise=0.1), schema, 1, 1000, alike)
-        apart = noisy(both, clip, 0)
-        assert not np.array_equal(apart["pose"], apart["reference"])
+PAIR = StoreSchema(dict.fromkeys(("pose", "reference"), SCHEMA.streams["pose"]))
+ALIKE = {"reference": "pose"}
+
+
+def test_a_reference_is_varied_like_what_is_held_against_it() -> None:
+    """Frames, sides and turns are the same; a clip that is its own reference stays that."""
+    config = AugmentationConfig(**{**ALL, "noise": 0})
+    alike = build_augmentation(config, PAIR, 1, 1000, ALIKE)
+    apart = build_augmentation(config, PAIR, 1, 1000)
+    assert alike is not None and apart is not None
+    clip = {"pose": CLIP, "reference": CLIP}
+    same = {True: 0, False: 0}
+    for number in range(20):
+        for held, augmentation in ((True, alike), (False, apart)):
+            varied = augmentation(clip, f"clip {number}", 0)
+            same[held] += np.array_equal(varied["pose"], varied["reference"])
+        np.testing.assert_array_equal(
+            alike(clip, f"clip {number}", 0)["pose"], apart(clip, f"clip {number}", 0)["pose"]
+        )
+    assert same == {True: 20, False: 0}
+    other = CLIP + np.float16(0.25)
+    varied = alike({"pose": CLIP, "reference": other}, "c", 0)
+    moved = np.linalg.norm((varied["reference"] - varied["pose"]).reshape(-1, 4, 3), axis=2)
+    np.testing.assert_allclose(moved, 0.25 * 3**0.5, rtol=1e-3)
+
+
+def test_noise_is_each_stream_s_own() -> None:
+    """The same of both would be none of their difference."""
+    config = AugmentationConfig(mirror=0.5, noise=0.1)
+    augmentation = build_augmentation(config, PAIR, 1, 1000, ALIKE)
+    assert augmentation is not None
+    clip = {"pose": CLIP, "reference": CLIP}
+    varied = augmentation(clip, "c", 0)
+    apart = varied["pose"] - varied["reference"]
+    assert 0.12 < apart.std() < 0.16, "of two, each 0.1"
+    np.testing.assert_array_equal(augmentation(clip, "c", 0)["reference"], varied["reference"])
+
+
+def test_what_is_varied_alike_is_in_step() -> None:
+    augmentation = build_augmentation(AugmentationConfig(drop_frames=0.5), PAIR, 1, 1000, ALIKE)
+    assert augmentation is not None
+    with pytest.raises(InputError, match="`c` has 20 frames of `pose`, but 19 of `reference`"):
+        augmentation({"pose": CLIP, "reference": CLIP[1:]}, "c", 0)
+    augmentation({"pose": CLIP}, "c", 0)

@@ -1,0 +1,200 @@
+"""Runs with references: what they bring, one path in training and generation, stages, refusals."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+
+from corpus import tiny_recipe
+from deviations import deviation_corpus
+from kinesweep.batches.stream import TrainStream
+from kinesweep.batches.text import build_text
+from kinesweep.core.errors import CheckpointError, ConfigError, InputError
+from kinesweep.core.recipe import Recipe
+from kinesweep.core.runlog import NullRunLog
+from kinesweep.core.skeleton import SMPL_22
+from kinesweep.store import Store
+from kinesweep.store.build import extract_locally
+from kinesweep.training.evaluate import evaluate_loaded
+from kinesweep.training.model_folder import read_model_folder
+from kinesweep.training.run import RunResult, RunSpec, train_run
+
+LEAST = 20.0
+"""BLEU that true references must be better than wrong ones."""
+
+
+class Lab:
+    """A corpus with references, the same clips without, and runs on both."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.sources = {
+            True: deviation_corpus(folder / "with"),
+            False: deviation_corpus(folder / "without", references=False),
+        }
+        self.stores: dict[bool, Store] = {
+            held: extract_locally(self.recipe(held=held), root=folder / f"stores_{held}")
+            for held in (True, False)
+        }
+
+    def recipe(self, held: bool = True, **changes: Any) -> Recipe:
+        """`held`: with references; `changes`: sections, `model` laid over this one."""
+        model = {"encoder": {"kind": "linear", "dropout": 0.1}, **changes.pop("model", {})}
+        training = {"max_steps": 2, "eval_steps": 2, **changes.pop("training", {})}
+        made = tiny_recipe(
+            self.folder, self.folder / "stores", model=model, training=training, **changes
+        )
+        plain = {"source": self.sources[held], "features": {"kind": "streams"}}
+        return Recipe.model_validate({**made.model_dump(mode="json"), **plain})
+
+    def train(self, name: str, recipe: Recipe, held: bool = True) -> RunResult:
+        spec = RunSpec(recipe, self.stores[held].folder, self.folder / name)
+        return train_run(spec, NullRunLog(), lambda _: True)
+
+
+class Wrong:
+    """A store whose clips have the references of others; only as long as their own."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        records = store.records("validation")
+        self._other = {
+            a.clip.id: b for a, b in zip(records, records[1:] + records[:1], strict=True)
+        }
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def features(self, record: Any) -> dict[str, Any]:
+        own = dict(self._store.features(record))
+        other_TD = self._store.features(self._other[record.clip.id])["reference"]
+        return own | {"reference": other_TD[[t % len(other_TD) for t in range(len(own["pose"]))]]}
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    return Lab(tmp_path_factory.mktemp("references"))
+
+
+def bleu(lab: Lab, run: str, wrong: bool) -> float:
+    store: Any = Wrong(lab.stores[True]) if wrong else lab.stores[True]
+    return evaluate_loaded(
+        read_model_folder(lab.folder / run / "best"), store, "validation"
+    ).scores["bleu"]
+
+
+def weights(lab: Lab, run: str) -> dict[str, torch.Tensor]:
+    return safetensors.torch.load_file(lab.folder / run / "best" / "model.safetensors")
+
+
+LONG = {"max_steps": 350, "eval_steps": 350, "learning_rate": 4e-3, "label_smoothing_factor": 0.0}
+PLAIN = {"kind": "linear", "dropout": 0.1, "norm_in": False}
+GRAPH = {"kind": "stgcn", "channels": 4, "blocks": 2, "kernel": 3, "hops": 1, "dropout": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("mode", "encoder"),
+    [
+        ("both", PLAIN),
+        pytest.param("subtract", PLAIN, marks=pytest.mark.slow),
+        pytest.param("both", GRAPH, marks=pytest.mark.slow),
+    ],
+)
+def test_true_references_tell_what_wrong_ones_do_not(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, mode: str, encoder: dict[str, Any]
+) -> None:
+    known = "kinesweep.training.run.skeletons_of"  # shards say nothing of points
+    monkeypatch.setattr(known, lambda *_: {"pose": SMPL_22})
+    model = {"reference": {"mode": mode}, "encoder": encoder}
+    name = f"{mode}_{encoder['kind']}"
+    result = lab.train(name, lab.recipe(model=model, training=LONG, batch={"clips": 24}))
+    true, wrong = bleu(lab, name, False), bleu(lab, name, True)
+    print(
+        f"{name}: BLEU {true:.1f} with true references, {wrong:.1f} with wrong ones,"
+        f" {result.seconds:.1f} s"
+    )
+    assert true >= wrong + LEAST
+
+
+def test_a_stage_of_captions_is_taken_over_whole(lab: Lab) -> None:
+    """First each clip is its own reference; then there are references, and nothing is new."""
+    held = {"reference": {"mode": "both"}}
+    lab.train("captions", lab.recipe(held=False, model=held), held=False)
+    first = weights(lab, "captions")
+    begun = {**held, "init_from": str(lab.folder / "captions" / "best")}
+    recipe = lab.recipe(model=begun)
+    result = lab.train("coached", recipe)
+    assert result.weights_sha256 == lab.train("again", recipe).weights_sha256 != ""
+    second = weights(lab, "coached")
+    assert set(first) == set(second) and "reference.join.weight" in first
+    assert not any(".reference." in name for name in first), "it has no encoder of its own"
+    # Of zero differences nothing is learnt, but of true ones.
+    other = slice(first["reference.join.weight"].shape[0], None)
+    built = read_model_folder(lab.folder / "captions" / "best").model
+    assert list(built.config.encoded()) == ["pose"] == list(built.config.widths())
+    moved = second["reference.join.weight"] - first["reference.join.weight"]
+    assert moved[:, other].abs().max() > 0
+
+
+def test_the_stream_of_references_is_new_where_they_are_meant_and_only_there(lab: Lab) -> None:
+    held = {"reference": {"mode": "concat"}}
+    lab.train("plain", lab.recipe(held=False), held=False)
+    lab.train("own", lab.recipe(held=False, model=held), held=False)
+    begun = {name: {"init_from": str(lab.folder / name / "best")} for name in ("plain", "own")}
+    lab.train("new", lab.recipe(model={"reference": {"mode": "subtract"}, **begun["plain"]}))
+    refused: list[tuple[dict[str, Any], str]] = [
+        (begun["plain"], "it reads `pose` .66., and this model `pose` .66., `reference`"),
+        ({**held, **begun["plain"]}, "its `model.reference` is none, not .*concat"),
+        ({"reference": {"mode": "both"}, **begun["own"]}, "is .*concat.*, not .*both"),
+        (begun["own"], "it reads `pose`"),
+    ]
+    for at, (model, said) in enumerate(refused):
+        with pytest.raises(CheckpointError, match=said):
+            lab.train(f"refused{at}", lab.recipe(model=model))
+    with pytest.raises(CheckpointError, match=r"concat.*, not none"):
+        lab.train("refused", lab.recipe(held=False, model=begun["own"]), held=False)
+
+
+def test_a_clip_that_is_not_in_step_is_found_before_training(lab: Lab) -> None:
+    recipe = lab.recipe(model={"reference": {}}, batch={"max_stream_frames": {"pose": 4}})
+    with pytest.raises(InputError, match=r"has 4 frames of `pose`, but . of `reference`; so have"):
+        lab.train("apart", recipe)
+    alike = {"max_stream_frames": {"pose": 4, "reference": 4}}
+    assert lab.train("cut", lab.recipe(model={"reference": {}}, batch=alike)).status == "finished"
+
+
+def test_clips_without_references_are_said_to_be_their_own(
+    lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    lab.train("said", lab.recipe(held=False, model={"reference": {}}), held=False)
+    assert "each clip is its own reference" in caplog.text
+    with pytest.raises(ConfigError, match="`subtract` of a clip from itself is zero"):
+        recipe = lab.recipe(held=False, model={"reference": {"mode": "subtract"}})
+        lab.train("zero", recipe, held=False)
+
+
+def test_both_streams_are_varied_alike(lab: Lab) -> None:
+    recipe = lab.recipe(
+        model={"reference": {}},
+        batch={"augmentation": {"drop_frames": 0.4, "speed": 0.3}, "clips": 24},
+    )
+    text = build_text(recipe.model.tokenizer, lab.stores[True].records("train"), None)
+    found = []
+    for alike in (recipe.alike, None):
+        batch = TrainStream(lab.stores[True], text, recipe.taken_batch, 1, alike=alike)[0]
+        found.append((batch.streams["pose"] - batch.streams["reference"]).abs().mean())
+    assert found[0] < 0.75 * found[1], "frames of other moments"
+
+
+def test_modes_are_searched_and_old_names_of_configurations_stay(lab: Lab) -> None:
+    plain = lab.recipe()
+    named = {plain.config_hash("store")}
+    for mode in ("subtract", "concat", "both"):
+        found = lab.recipe(model={"reference": {"mode": mode}})
+        named.add(found.config_hash("store"))
+    assert len(named) == 4
+    without = plain.model_dump(mode="json")
+    del without["model"]["reference"]
+    assert Recipe.model_validate(without).config_hash("store") == plain.config_hash("store")
