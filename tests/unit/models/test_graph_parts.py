@@ -80,6 +80,17 @@ def test_a_block_works_in_half_precision() -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() for p in block.parameters())
 
 
+def test_a_gradient_over_thousands_of_frames_keeps_its_digits_in_half_precision() -> None:
+    torch.manual_seed(0)
+    graphs_KVV, x_NVC = torch.rand(3, 4, 4, requires_grad=True), torch.randn(4000, 4, 2) + 0.5
+    found = []
+    for half in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            total = mix(graphs_KVV, x_NVC).float().sum()
+        found += torch.autograd.grad(total, graphs_KVV)
+    torch.testing.assert_close(*found, rtol=0.02, atol=0)
+
+
 def test_a_norm_is_pytorchs() -> None:
     torch.manual_seed(0)
     ours, theirs = BatchNorm(3), nn.BatchNorm1d(3)
