@@ -135,8 +135,8 @@ def _dropped_alike(encoder: nn.Module) -> Iterator[None]:
 
 def _alike(dropout: Any, given: tuple[Tensor], out: Tensor) -> Tensor:
     """What a dropout layer gives instead: rows of both halves belong together."""
-    if not dropout.training or not dropout.p:
-        return out
     x = given[0]
+    if not dropout.training or not dropout.p or x.dim() < 3:  # a matrix of weights serves both
+        return out
     kept = functional.dropout(torch.ones_like(x[: len(x) // 2]), dropout.p)
     return x * torch.cat([kept, kept])

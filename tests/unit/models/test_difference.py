@@ -150,6 +150,19 @@ def test_dropout_drops_the_same_of_both(build: Callable[..., Translator], pairs:
     assert not any(one._forward_hooks for one in model.encoders.modules())
 
 
+def test_weights_that_adapters_meet_have_no_halves(
+    recipe: Make, words: Vocabulary, pairs: Batch
+) -> None:
+    """STA-GCN multiplies its head's matrices, adapters beside them: 5 rows, and not of clips."""
+    plain = recipe().model_dump(mode="json")
+    plain["encoder"] = {**KINDS["stagcn"], "attention": [5], "lora": {"rank": 2, "dropout": 0.5}}
+    config = ModelConfig.model_validate(plain | {"reference": {"mode": "subtract"}})
+    skeletons = {"pose": made([ROOT, 0, 1, 2, 3])}
+    widths = {"pose": 5, "reference": 5}
+    model = build_translator(config, widths, words, skeletons=skeletons)
+    assert model.train()(**pairs.inputs()).loss.isfinite()
+
+
 @pytest.mark.parametrize("kind", ["linear", "stagcn"])
 def test_without_references_each_clip_is_its_own(
     build: Callable[..., Translator], pairs: Batch, kind: str
