@@ -156,7 +156,9 @@ def test_weights_that_adapters_meet_have_no_halves(
     """STA-GCN multiplies its head's matrices, adapters beside them: 5 rows, and not of clips."""
     plain = recipe().model_dump(mode="json")
     plain["encoder"] = {**KINDS["stagcn"], "attention": [5], "lora": {"rank": 2, "dropout": 0.5}}
-    config = ModelConfig.model_validate(plain | {"reference": {"mode": "subtract"}})
+    config = ModelConfig.model_validate(
+        {**plain, "reference": {"mode": "subtract"}, "init_from": "an earlier run"}
+    )
     skeletons = {"pose": made([ROOT, 0, 1, 2, 3])}
     widths = {"pose": 5, "reference": 5}
     model = build_translator(config, widths, words, skeletons=skeletons)
