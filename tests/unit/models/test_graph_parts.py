@@ -71,6 +71,19 @@ def test_mixing_is_a_sum_over_points_and_has_its_gradients() -> None:
     assert torch.autograd.gradcheck(mix, (graphs_KVV, x_NVC))
 
 
+@torch.no_grad()
+def test_a_block_weighs_the_edges_that_there_are() -> None:
+    torch.manual_seed(0)
+    block = Block((2, 4), graphs=(2, 0), points=3, kernel=3, dropout=0.0).eval()
+    x_NVC, reel = torch.randn(8, 3, 2), Reel(MASK_BT)
+    skeleton_KVV, edges_KVV = torch.rand(2, 3, 3).round(), torch.rand(2, 3, 3)
+    plain = block(x_NVC, reel, skeleton_KVV)
+    wanted = block(x_NVC, reel, skeleton_KVV * edges_KVV)
+    assert block.edges is not None and not torch.allclose(plain, wanted)
+    block.edges.copy_(edges_KVV)
+    torch.testing.assert_close(block(x_NVC, reel, skeleton_KVV), wanted)
+
+
 def test_a_block_works_in_half_precision() -> None:
     block = Block((2, 4), graphs=(1, 1), points=3, kernel=3, dropout=0.0)
     reel = Reel(MASK_BT)
