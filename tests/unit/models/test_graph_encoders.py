@@ -17,6 +17,7 @@ from kinesweep.core.recipe.graph import (
 from kinesweep.core.skeleton import SMPL_22
 from kinesweep.models.adapters import is_of_adapter
 from kinesweep.models.encoders import build_encoder
+from kinesweep.models.encoders.blocks import Block
 from kinesweep.models.encoders.graph import GraphEncoder
 from kinesweep.models.encoders.reel import Reel
 from kinesweep.models.encoders.stagcn import StagcnEncoder
@@ -115,6 +116,26 @@ def test_a_clip_alone_equals_the_clip_in_a_batch(name: str, pooling: str) -> Non
         assert len(real) == int(alone_1M.sum())
         torch.testing.assert_close(real, alone_1ME[0], rtol=0, atol=1e-5)
     assert pooling != "time" or left_BM.all()
+
+
+@pytest.mark.parametrize("name", SMALL)
+@torch.no_grad()
+def test_vectors_are_means_of_points_and_frames(name: str) -> None:
+    encoder = warmed(name, pooling="both")
+    x_BTD, mask_BT = clips(6, 2, 9)
+    x_BTVW = encoder.point_features(x_BTD, mask_BT)
+    over_time_BVW = x_BTVW.sum(dim=1) / mask_BT.sum(dim=1)[:, None, None]
+    wanted_BME = encoder.project(torch.cat([over_time_BVW, x_BTVW.mean(dim=2)], dim=1))
+    out_BME, left_BM = encoder(x_BTD, mask_BT)
+    torch.testing.assert_close(out_BME[left_BM], wanted_BME[left_BM])
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_first_block_drops_nothing_and_adds_nothing(name: str) -> None:
+    blocks = [one for one in make(name, dropout=0.5).modules() if isinstance(one, Block)]
+    others = len(blocks) - 1
+    assert [block.dropout.p for block in blocks] == [0, *[0.5] * others]
+    assert [block.residual is None for block in blocks] == [True, *[False] * others]
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -221,10 +242,10 @@ def test_bones_and_velocities_stand_beside_coordinates() -> None:
 def test_statistics_are_shared_by_both_sides() -> None:
     encoder = make("stgcn")
     mean_VC, deviation_VC = torch.zeros(V, C), torch.ones(V, C)
-    mean_VC[1], mean_VC[2], deviation_VC[1] = 1.0, 3.0, 7.0
+    mean_VC[1], mean_VC[2], deviation_VC[1], deviation_VC[0] = 1.0, 3.0, 7.0, 0.01
     encoder.set_statistics(mean_VC.flatten(), deviation_VC.flatten())
     assert encoder.mean.view(V, C)[:4, 0].tolist() == [0, 2, 2, 0]
-    assert encoder.scale.view(V, C)[:3, 0].tolist() == pytest.approx([1, 0.2, 0.2])
+    assert encoder.scale.view(V, C)[:3, 0].tolist() == pytest.approx([10, 0.2, 0.2])
     x_BTD = torch.zeros(1, 1, V * C)
     x_BTD[0, 0, 1 * C] = 12.0  # 10 from its mean, and its bone from the neck as well
     begun = encoder.begin(x_BTD, Reel(torch.ones(1, 1, dtype=torch.bool)))

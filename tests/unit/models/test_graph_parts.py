@@ -71,6 +71,34 @@ def test_mixing_is_a_sum_over_points_and_has_its_gradients() -> None:
     assert torch.autograd.gradcheck(mix, (graphs_KVV, x_NVC))
 
 
+@pytest.mark.parametrize(("out", "residual"), [(2, True), (4, True), (2, False)])
+def test_a_block_by_hand(out: int, residual: bool) -> None:
+    """One clip, in training; norms begin without weights of their own."""
+    torch.manual_seed(0)
+    block = Block((2, out), (2, 0), points=3, kernel=3, dropout=0.0, residual=residual)
+    x_NVC, skeleton_KVV = torch.randn(5, 3, 2), torch.rand(2, 3, 3)
+
+    def normed(x_NVC: torch.Tensor) -> torch.Tensor:
+        return (x_NVC - x_NVC.mean(dim=(0, 1))) / (x_NVC.var(dim=(0, 1), correction=0) + 1e-5).sqrt()
+
+    mixed_NVC = torch.einsum("kpq,nqc->npkc", skeleton_KVV, x_NVC).flatten(2)
+    graph_NVC = normed(block.linear(mixed_NVC)).relu()
+    wanted = normed(block.time(graph_NVC.permute(2, 0, 1)[None])[0].permute(1, 2, 0)).relu()
+    if residual:
+        assert isinstance(block.residual, nn.Module)
+        wanted = wanted + (x_NVC if out == 2 else normed(block.residual[0](x_NVC)))
+    found = block(x_NVC, Reel(torch.ones(1, 5, dtype=torch.bool)), skeleton_KVV)
+    torch.testing.assert_close(found, wanted)
+
+
+def test_a_block_drops_in_training_alone() -> None:
+    torch.manual_seed(0)
+    block = Block((2, 40), graphs=(1, 0), points=3, kernel=3, dropout=0.9, residual=False)
+    given = torch.randn(8, 3, 2), Reel(MASK_BT), torch.rand(1, 3, 3)
+    assert (block.train()(*given) == 0).float().mean() > 0.85
+    assert (block.eval()(*given) == 0).float().mean() < 0.7
+
+
 @torch.no_grad()
 def test_a_block_weighs_the_edges_that_there_are() -> None:
     torch.manual_seed(0)
