@@ -288,6 +288,17 @@ def test_adapters_begin_as_nothing_and_learn_alone(name: str) -> None:
     assert len(of_adapters) == 2 * linears
 
 
+@torch.no_grad()
+def test_adapters_are_scaled_and_dropped_as_asked() -> None:
+    encoder = make("stgcn", lora=EncoderLoraConfig(rank=2, alpha=6.0, dropout=0.5))
+    layer: Any = encoder.network.first.linear
+    down, up = layer.lora_A["default"].weight, layer.lora_B["default"].weight.fill_(1.0)
+    x_NC = torch.randn(5, layer.in_features)
+    added_NC = layer.eval()(x_NC) - layer.base_layer(x_NC)
+    torch.testing.assert_close(added_NC, 3 * x_NC @ down.t() @ up.t())
+    assert not torch.allclose(layer.train()(x_NC), layer.eval()(x_NC))
+
+
 @pytest.mark.parametrize(
     ("kind", "plain", "said"),
     [

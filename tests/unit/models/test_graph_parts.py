@@ -79,7 +79,9 @@ def test_a_block_by_hand(out: int, residual: bool) -> None:
     x_NVC, skeleton_KVV = torch.randn(5, 3, 2), torch.rand(2, 3, 3)
 
     def normed(x_NVC: torch.Tensor) -> torch.Tensor:
-        return (x_NVC - x_NVC.mean(dim=(0, 1))) / (x_NVC.var(dim=(0, 1), correction=0) + 1e-5).sqrt()
+        return (x_NVC - x_NVC.mean(dim=(0, 1))) / (
+            x_NVC.var(dim=(0, 1), correction=0) + 1e-5
+        ).sqrt()
 
     mixed_NVC = torch.einsum("kpq,nqc->npkc", skeleton_KVV, x_NVC).flatten(2)
     graph_NVC = normed(block.linear(mixed_NVC)).relu()
