@@ -154,6 +154,13 @@ def test_the_planted_one_is_picked_in_every_clip(
         torch.testing.assert_close(output.logits, logits_MLV[row_B])
 
 
+def test_the_choice_knows_no_smoothing() -> None:
+    """With 0.1 the second would pay for what it holds impossible, and the first be nearer."""
+    choices = Choices.of(torch.tensor([[[0], [1]]]))
+    chances_MLV = torch.tensor([[[0.6, 0.2, 0.2]], [[0.39, 0.61, 1e-9]]])
+    assert closest(chances_MLV.log(), choices).tolist() == [1]
+
+
 def test_an_encoder_reads_a_clip_once(translator: Make, batch: Batch) -> None:
     model = translator("m2m_100").eval()
     read = []
