@@ -10,6 +10,7 @@ from corpus import tiny_recipe
 from kinesweep.batches.evaluation import eval_batches
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.runlog import NullRunLog
+from kinesweep.models import Translator
 from kinesweep.store import Store
 from kinesweep.training.model_folder import read_model_folder
 from kinesweep.training.result import RunResult
@@ -45,12 +46,34 @@ def train(recipe: Recipe, store: Store, folder: Path) -> RunResult:
     return train_run(RunSpec(recipe, store.folder, folder), NullRunLog(), lambda _: True)
 
 
+Asked = list[tuple[int, ...]]
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> Asked:
+    """Prompts that models have read, in training and in evaluation."""
+    found: Asked = []
+    joined = Translator.joined
+
+    def see(model: Translator, streams: Any, masks: Any = None, *parts: Any, **named: Any) -> Any:
+        ids_BP, mask_BP = parts[:2] if parts else (named["prompt_ids"], named["prompt_mask"])
+        rows = zip(ids_BP, mask_BP, strict=True)
+        found.extend(tuple(ids_P[mask_P].tolist()) for ids_P, mask_P in rows)
+        given = [] if masks is None else [masks]
+        return joined(model, streams, *given, *parts, **named)
+
+    monkeypatch.setattr(Translator, "joined", see)
+    return found
+
+
 @pytest.mark.parametrize("backbone", BACKBONES, ids=["t5", "llama"])
 def test_each_stage_asks_its_own_question(
-    corpus: Path, store: Store, tmp_path: Path, backbone: dict[str, Any]
+    corpus: Path, store: Store, tmp_path: Path, backbone: dict[str, Any], read: Asked
 ) -> None:
     first = stage(corpus, store, DESCRIBE, backbone)
     train(first, store, tmp_path / "first")
+    asked = {"first": set(read)}
+    read.clear()
     learnt = str(tmp_path / "first" / "best")
     second = stage(corpus, store, INSTRUCT, backbone, init_from=learnt)
     write_first_model(second, store, tmp_path / "begun")
@@ -60,6 +83,7 @@ def test_each_stage_asks_its_own_question(
     )
     assert ours.keys() == theirs.keys() and all(ours[key].equal(theirs[key]) for key in ours)
     train(second, store, tmp_path / "second")
+    asked["second"] = set(read)
     for name, words in (("first", DESCRIBE), ("second", INSTRUCT)):
         loaded = read_model_folder(tmp_path / name / "best")
         assert loaded.recipe.prompt.question == words
@@ -70,6 +94,8 @@ def test_each_stage_asks_its_own_question(
             assert loaded.text.tokenizer.unk_token_id not in ids_P
             said = loaded.text.tokenizer.decode(ids_P, skip_special_tokens=False)
             assert said.split() == words.split()
+        (ids,) = asked[name]
+        assert loaded.text.tokenizer.decode(ids, skip_special_tokens=False).split() == words.split()
 
 
 def test_words_that_the_earlier_stage_never_saw_are_named(
