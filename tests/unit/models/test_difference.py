@@ -119,6 +119,23 @@ def test_it_is_real_in_training_and_equal_in_generation(
             assert torch.equal(here[mask_BT], there[mask_BT])
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_it_is_the_clip_less_the_reference(
+    build: Callable[..., Translator], pairs: Batch, mode: str
+) -> None:
+    model = build(mode).eval()
+    seen = Seen(model)
+    model(**pairs.inputs())
+    x_BTD, mask_BT = (
+        [held["pose"], held["reference"]] for held in (pairs.streams, pairs.frame_masks)
+    )
+    with torch.no_grad():
+        x, r = (model.encoders["pose"](*own)[0] for own in zip(x_BTD, mask_BT, strict=True))
+        other = r if mode == "concat" else x - r
+        wanted = other if mode == "subtract" else model.reference.join(torch.cat([x, other], 2))
+    torch.testing.assert_close(seen.made[0][2], wanted)
+
+
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
 @pytest.mark.parametrize("kind", KINDS)
