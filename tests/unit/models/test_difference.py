@@ -20,6 +20,7 @@ from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import Translator, build_translator
 from kinesweep.models.attention import attention
 from kinesweep.models.encoders.batch_norm import BatchNorm
+from kinesweep.models.reference import Difference
 from kinesweep.models.streams import skeletons_of
 from trees import made
 
@@ -150,6 +151,24 @@ def test_a_clip_differs_from_itself_by_exactly_nothing(
         model(**pairs.inputs())
     (x, r, out), (_, _, other) = seen.made
     assert not out.any() and torch.equal(x, r) and x.any() and other.any()
+
+
+def test_what_is_equal_differs_by_nothing_however_rows_are_rounded() -> None:
+    class Rounds(torch.nn.Module):
+        """Each row of a batch a little otherwise, as large products do."""
+
+        def forward(self, x_BTD: torch.Tensor, mask_BT: torch.Tensor) -> Any:
+            return x_BTD + 1e-6 * torch.arange(len(x_BTD))[:, None, None], mask_BT
+
+    difference = Difference(ReferenceConfig(mode="subtract"), 3)
+    x_BTD, mask_BT = torch.randn(2, 4, 3), torch.ones(2, 4, dtype=torch.bool)
+    other_BTD = torch.cat([x_BTD[:1], torch.randn(1, 4, 3)])  # the first is its own
+    streams, masks = (
+        {"pose": x_BTD, "reference": other_BTD},
+        {"pose": mask_BT, "reference": mask_BT},
+    )
+    out_BNE, _ = difference(Rounds(), streams, masks)
+    assert not out_BNE[0].any() and out_BNE[1].any()
 
 
 def test_dropout_drops_the_same_of_both(build: Callable[..., Translator], pairs: Batch) -> None:
