@@ -85,10 +85,16 @@ def shares_of(attended: Attended) -> dict[str, float]:
     return found
 
 
+def name_of(place: Path) -> str:
+    """What people call a model: its bundle, or its run; pages leave the machine, paths do not."""
+    folder = place.resolve()
+    return folder.parent.name if folder.name == "best" else folder.name
+
+
 def _of_store(place: Path, clip: str, store: Path) -> Page:
     opened, _ = store_at(store)
     record = find_clip(opened, clip)
-    return page_of_record(read_model_folder(model_folder(place)), opened, record, str(place))
+    return page_of_record(read_model_folder(model_folder(place)), opened, record, name_of(place))
 
 
 def _of_file(place: Path, file: Path) -> Page:
@@ -102,7 +108,7 @@ def _of_file(place: Path, file: Path) -> Page:
     streams = {stream: one.x_TD for stream, one in found.items()}
     return Page(
         clip=name,
-        model=str(place),
+        model=name_of(place),
         attended=attend(bundle.loaded, Row(name, streams, bundle.tokens(item))),
         rates_hz={stream: one.rate_hz for stream, one in found.items()},
         lengths={stream: len(x_TD) for stream, x_TD in streams.items()},

@@ -55,6 +55,8 @@ def test_a_file_and_the_stores_clip_give_the_same(
     assert of_file[1]["shares"] == pytest.approx(of_store[1]["shares"], abs=1e-5)
     assert sum(of_file[1]["shares"].values()) == pytest.approx(1, abs=1e-4)
     assert (tmp_path / "a.html").stat().st_size < 2e6
+    for page in ("a.html", "b.html"):  # a page is sent around; where it was made is nobody's
+        assert f" by {model.split('/')[0]}</p>" in (tmp_path / page).read_text()
     assert "should be" in (tmp_path / "b.html").read_text()
     assert "should be" not in (tmp_path / "a.html").read_text()
 
@@ -65,7 +67,11 @@ def test_a_file_and_the_stores_clip_give_the_same(
         (["bundle", "x.pose", "--out", "a.txt"], "the page is an `.html`"),
         (["bundle", "x.pose", "--out", "a.html"], "does not exist"),
         (["bundle", "corpus/poses/test", "--out", "a.html"], "the page is of one"),
-        (["run", "nobody", "--store", "recipe.yaml", "--out", "a.html"], "no clip `nobody`"),
+        (
+            ["run", "nobody", "--store", "recipe.yaml", "--out", "a.html"],
+            "no clip `nobody`; it has",
+        ),
+        (["run", f"{CLIP}x", "--store", "recipe.yaml", "--out", "a.html"], f"mean `{CLIP}`?"),
         (["corpus", CLIP, "--store", "recipe.yaml", "--out", "a.html"], "not a model folder"),
     ],
 )
