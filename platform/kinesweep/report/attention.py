@@ -157,7 +157,10 @@ def _left_out(data: Mapping[str, Any]) -> list[str]:
 
 def _scene(scene: Scene, attention: Attention, every: int) -> dict[str, Any]:
     """Points over time, and how much each counts where the encoder says so."""
-    largest = float(np.abs(scene.points_TJC[scene.found_TJ]).max(initial=1e-9))
+    sizes_N = np.abs(scene.points_TJC[scene.found_TJ]).ravel()
+    # A point that was misplaced far outside would leave too few steps to the others.
+    usual = 4 * float(np.quantile(sizes_N, 0.98)) if len(sizes_N) else 0.0
+    largest = max(1e-9, min(usual, float(sizes_N.max(initial=0))))
     whole_TJC = np.rint(scene.points_TJC[::every] * (_REACH / largest)).clip(-_REACH, _REACH)
     whole_TJC = np.where(scene.found_TJ[::every, :, None], whole_TJC, _LOST)
     frames, points, coordinates = scene.points_TJC.shape

@@ -74,6 +74,15 @@ def test_points_come_back_and_lost_ones_are_lost() -> None:
     np.testing.assert_allclose(kept, own[page.scenes[0].found_TJ], atol=1e-4)
 
 
+def test_a_misplaced_point_does_not_blur_the_rest() -> None:
+    """Points are whole numbers; one at 100,000 would leave all others at 0."""
+    page = made_up([frames(0, 5, 2)])
+    page.scenes[0].points_TJC[4, 3] = 1e5
+    (scene,) = page_data(page)["scenes"]
+    points = np.frombuffer(base64.b64decode(scene["points"]), "<i2").reshape(10, 22, 3)
+    assert len(np.unique(points[0])) > 50
+
+
 def test_a_page_of_100_frames_stays_small(tmp_path: Path) -> None:
     """All 144 heads of a T5-base, 30 tokens, 133 points."""
     torch.manual_seed(0)
