@@ -1,5 +1,6 @@
 """Clips and attention in a real browser: drawn, quiet, and they answer to mouse and keyboard."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -141,6 +142,44 @@ def test_a_clip_without_points(look: "Look", tmp_path: Path) -> None:
     assert not tab.locator("#skeleton").is_visible() and painted(tab, "map")
     tab.locator("#tokens button").nth(1).click()
     assert look.errors == []
+
+
+def test_long_names_and_texts_stay_inside(look: "Look", tmp_path: Path) -> None:
+    page = replace(made_up(PLACES, text="كتب " * 40), clip="../" + "x" * 400)
+    tab = open_page(look, tmp_path, page)
+    for width in (1280, 380):
+        tab.set_viewport_size({"width": width, "height": 900})
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    assert tab.locator("h1").evaluate("e => e.matches(':dir(rtl)')")
+    look.keep("attention-long")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_shares_beneath_tokens_have_contrast(look: "Look", tmp_path: Path, scheme: str) -> None:
+    """WCAG asks for 4.5 of small text; tokens that look at the motion alone are the darkest."""
+    look.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    tab = open_page(look, tmp_path, made_up([frames(0, 5, 2)]))
+    colors = "e => [getComputedStyle(e).color, getComputedStyle(e.parentElement).backgroundColor]"
+    for small in tab.locator("#tokens small").all():
+        light = sorted(luminance(color) for color in small.evaluate(colors))
+        assert (light[1] + 0.05) / (light[0] + 0.05) >= 4.5
+
+
+def luminance(color: str) -> float:
+    """Relative, of `rgb(…)`, as WCAG 2 defines it."""
+    shares = np.array([int(x) for x in color.strip("rgb()").split(",")]) / 255
+    linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def test_a_moment_does_not_draw_all_cells_again(look: "Look", tmp_path: Path) -> None:
+    """The line moves, and leaves the map as it was."""
+    tab = open_page(look, tmp_path, made_up(PLACES))
+    before = painted(tab, "map")
+    tab.evaluate("drawMap = () => { throw new Error('all cells'); }; show(5); drawMoment();")
+    assert painted(tab, "map") != before
+    tab.evaluate("show(0); drawMoment();")
+    assert painted(tab, "map") == before
 
 
 def test_films_and_pictures_open(look: "Look", tmp_path: Path) -> None:

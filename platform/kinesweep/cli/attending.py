@@ -1,6 +1,7 @@
 """What a model looks at in a clip, as a page: a raw file, or a clip of a store."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,10 @@ from kinesweep.training.model_folder import ModelFolder, read_model_folder
 _ALONE = (
     "The model reads sentences that precede a clip; here the clip stands alone, as a file does."
 )
+_OTHERS = (
+    "The features are not those that the model was trained on, so it may say another text than of"
+    " its own."
+)
 _OWN = "The model compares a motion with another; here the motion is compared with itself."
 _TRUE = (
     "The model reads its own sentences before a clip; here it read the true ones, as in training."
@@ -43,6 +48,8 @@ def write_page(place: Path, clip: str, out: Path, store: Path | None) -> dict[st
     """
     if out.suffix.lower() not in {".html", ".htm"}:
         raise InputError(f"`{out}` ends in `{out.suffix}`; the page is an `.html`")
+    if store is None and not Path(clip).exists():
+        raise InputError(f"`{clip}` does not exist; if it is the id of a clip, name its `--store`")
     page = _of_file(place, Path(clip)) if store is None else _of_store(place, clip, store)
     write_attention(out, page)
     shares = shares_of(page.attended)
@@ -85,10 +92,21 @@ def shares_of(attended: Attended) -> dict[str, float]:
     return found
 
 
+def name_of(place: Path) -> str:
+    """What people call a model: its bundle, or its run; pages leave the machine, paths do not."""
+    folder = place.resolve()
+    return folder.parent.name if folder.name == "best" else folder.name
+
+
 def _of_store(place: Path, clip: str, store: Path) -> Page:
     opened, _ = store_at(store)
     record = find_clip(opened, clip)
-    return page_of_record(read_model_folder(model_folder(place)), opened, record, str(place))
+    loaded = read_model_folder(model_folder(place))
+    page = page_of_record(loaded, opened, record, name_of(place))
+    if loaded.features["store_fingerprint"] in {"", opened.fingerprint}:
+        return page
+    say(f"`{store}`: {_OTHERS}")
+    return replace(page, notes=[*page.notes, _OTHERS])
 
 
 def _of_file(place: Path, file: Path) -> Page:
@@ -102,7 +120,7 @@ def _of_file(place: Path, file: Path) -> Page:
     streams = {stream: one.x_TD for stream, one in found.items()}
     return Page(
         clip=name,
-        model=str(place),
+        model=name_of(place),
         attended=attend(bundle.loaded, Row(name, streams, bundle.tokens(item))),
         rates_hz={stream: one.rate_hz for stream, one in found.items()},
         lengths={stream: len(x_TD) for stream, x_TD in streams.items()},

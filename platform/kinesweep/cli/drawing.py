@@ -28,7 +28,7 @@ def draw_clip(store: Store, clip_id: str, out: Path, predictions: Path | None) -
     stage = stage_of(store, record, said)
     frames = write_clip(out, stage)
     say(f"picture {out} ({frames} frames)")
-    without = missing("".join(line.text for line in stage.lines))
+    without = "".join(sorted({sign for line in stage.lines for sign in missing(line.text)}))
     if without:
         say(f"no font of this system has {without}: drawn as boxes; install one that does")
     return {"picture": str(out), "frames": frames}

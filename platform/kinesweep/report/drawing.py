@@ -8,6 +8,7 @@ blue, right is orange (Okabe and Ito's pair, told apart with every common colour
 Shapes: T frames, J points, C coordinates, V views.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -28,6 +29,8 @@ _FINE = 2
 """Pictures are drawn so many times larger, then reduced: smooth lines."""
 _HEAD = 26
 """Pixels above the panels, for titles and the time."""
+_READABLE = 360
+"""Pixels below which texts have no room: a person who stands is 90 wide."""
 _MANY = 60
 """From so many points on they are drawn small."""
 
@@ -108,10 +111,13 @@ class Stage:
         return picture
 
     def below(self, picture: Image.Image) -> Image.Image:
-        """A picture with the clip's texts beneath it, and what the colours mean; as wide as it."""
-        words = _words(tuple(self.lines), picture.width)
-        whole = Image.new("RGB", (picture.width, picture.height + words.height), _PAPER)
-        whole.paste(picture)
+        """A picture with the clip's texts beneath it, and what the colours mean.
+
+        As wide as the picture, but never too narrow to read the texts.
+        """
+        words = _words(tuple(self.lines), max(picture.width, _READABLE))
+        whole = Image.new("RGB", (words.width, picture.height + words.height), _PAPER)
+        whole.paste(picture, ((words.width - picture.width) // 2, 0))
         whole.paste(words, (0, picture.height))
         return whole
 
@@ -122,7 +128,7 @@ def _words(lines: tuple[Line, ...], width: int) -> Image.Image:
     rows = [
         ("" if number else line.what, part, _PREDICTED if line.what == "predicted" else _INK)
         for line in lines
-        for number, part in enumerate(_wrapped(line.text, width - 108))
+        for number, part in enumerate(_wrapped(line.text, width - 108.0))
     ]
     words = Image.new("RGB", (width, 20 * len(rows) + 36), _PAPER)
     pen = ImageDraw.Draw(words)
@@ -181,13 +187,18 @@ def _panel(view: View, second: float, scale: float, size: tuple[int, int]) -> Im
     return panel.resize(size, Image.Resampling.BOX)
 
 
-def _wrapped(text: str, width: int) -> list[str]:
-    """Lines no wider than so many pixels; cut between words, or anywhere where there are none."""
+def _wrapped(text: str, width: float) -> list[str]:
+    """Lines no wider than so many pixels; cut between words, and in words that are wider."""
     face, lines, line = font(text, 14), [], ""
-    for piece in text.split(" ") if " " in text else list(text):
-        space = " " if " " in text and line else ""
-        if line and face.getlength(line + space + piece) > width:
+    for word in text.split():
+        longer = f"{line} {word}" if line else word
+        if line and face.getlength(longer) > width:
             lines.append(line)
-            line, space = "", ""
-        line += space + piece
+            longer = word
+        line = longer
+        while face.getlength(line) > width and len(line) > 1:
+            ends = range(1, len(line) + 1)
+            fit = max(1, bisect_right(ends, width, key=lambda end: face.getlength(line[:end])))
+            lines.append(line[:fit])
+            line = line[fit:]
     return [*lines, line]

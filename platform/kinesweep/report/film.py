@@ -44,8 +44,11 @@ def write_clip(path: Path, stage: Stage) -> int:
     check_suffix(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".new.{path.name}")
-    drawn = {".gif": _gif, ".mp4": _mp4, ".png": _sheet}[path.suffix.lower()](beside, stage)
-    beside.replace(path)
+    try:
+        drawn = {".gif": _gif, ".mp4": _mp4, ".png": _sheet}[path.suffix.lower()](beside, stage)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
     return drawn
 
 

@@ -31,8 +31,11 @@ def for_script(value: object) -> Markup:
 def replace_text(path: Path, text: str) -> None:
     """Writes a file in one step."""
     beside = path.with_name(f".{path.name}.new")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _shown(value: object) -> str:

@@ -6,6 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from kinesweep.core.config import near_miss
 from kinesweep.core.errors import InputError
 from kinesweep.core.units import format_bytes
 from kinesweep.store.index import ClipRecord
@@ -34,14 +35,13 @@ def find_clip(store: Store, clip_id: str) -> ClipRecord:
     Raises:
         InputError: there is no such clip.
     """
-    for split in store.splits:
-        for record in store.records(split):
-            if record.clip.id == clip_id:
-                return record
-    first = store.records(store.splits[0])[0].clip.id
-    raise InputError(
-        f"the store `{store.folder}` has no clip `{clip_id}`; it has for example `{first}`"
-    )
+    records = [record for split in store.splits for record in store.records(split)]
+    for record in records:
+        if record.clip.id == clip_id:
+            return record
+    ids = [record.clip.id for record in records]
+    there = near_miss(clip_id, ids) or (f"; it has for example `{ids[0]}`" if ids else "")
+    raise InputError(f"the store `{store.folder}` has no clip `{clip_id}`{there}")
 
 
 def _head(store: Store) -> Text:

@@ -55,6 +55,8 @@ def test_a_file_and_the_stores_clip_give_the_same(
     assert of_file[1]["shares"] == pytest.approx(of_store[1]["shares"], abs=1e-5)
     assert sum(of_file[1]["shares"].values()) == pytest.approx(1, abs=1e-4)
     assert (tmp_path / "a.html").stat().st_size < 2e6
+    for page in ("a.html", "b.html"):  # a page is sent around; where it was made is nobody's
+        assert f" by {model.split('/')[0]}</p>" in (tmp_path / page).read_text()
     assert "should be" in (tmp_path / "b.html").read_text()
     assert "should be" not in (tmp_path / "a.html").read_text()
 
@@ -64,8 +66,13 @@ def test_a_file_and_the_stores_clip_give_the_same(
     [
         (["bundle", "x.pose", "--out", "a.txt"], "the page is an `.html`"),
         (["bundle", "x.pose", "--out", "a.html"], "does not exist"),
+        (["run", CLIP, "--out", "a.html"], "id of a clip, name its `--store`"),
         (["bundle", "corpus/poses/test", "--out", "a.html"], "the page is of one"),
-        (["run", "nobody", "--store", "recipe.yaml", "--out", "a.html"], "no clip `nobody`"),
+        (
+            ["run", "nobody", "--store", "recipe.yaml", "--out", "a.html"],
+            "no clip `nobody`; it has",
+        ),
+        (["run", f"{CLIP}x", "--store", "recipe.yaml", "--out", "a.html"], f"mean `{CLIP}`?"),
         (["corpus", CLIP, "--store", "recipe.yaml", "--out", "a.html"], "not a model folder"),
     ],
 )
@@ -80,3 +87,17 @@ def test_what_is_refused(
     code, _, said = call(capsys, *words)
     assert code == 2 and why in said
     assert not (home / "a.html").exists()
+
+
+def test_other_features_are_said(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They can be read, but at another rate; what is said of them is not the model's score."""
+    recipe = tiny_recipe(home / "corpus", tmp_path / "stores", features={"stride": 3})
+    out, place = tmp_path / "a.html", tiny_store(recipe).folder
+    code, _, said = call(capsys, home / "run", CLIP, "--store", place, "--out", out)
+    assert code == 0 and "not those that the model was trained on" in said
+    assert "not those that the model was trained on" in out.read_text()
+    own = home / "recipe.yaml"
+    said = call(capsys, home / "run", CLIP, "--store", own, "--out", out)[2]
+    assert "not those" not in said + out.read_text()

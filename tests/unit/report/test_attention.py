@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from attended import HEADS, LAYERS, TOKENS, frames, made_up
+from kinesweep.core.pose import PointLayout
 from kinesweep.core.skeleton import SMPL_22
 from kinesweep.models.attention import Attention, Places
 from kinesweep.models.encoders.frames import Stands
@@ -73,6 +74,15 @@ def test_points_come_back_and_lost_ones_are_lost() -> None:
     np.testing.assert_allclose(kept, own[page.scenes[0].found_TJ], atol=1e-4)
 
 
+def test_a_misplaced_point_does_not_blur_the_rest() -> None:
+    """Points are whole numbers; one at 100,000 would leave all others at 0."""
+    page = made_up([frames(0, 5, 2)])
+    page.scenes[0].points_TJC[4, 3] = 1e5
+    (scene,) = page_data(page)["scenes"]
+    points = np.frombuffer(base64.b64decode(scene["points"]), "<i2").reshape(10, 22, 3)
+    assert len(np.unique(points[0])) > 50
+
+
 def test_a_page_of_100_frames_stays_small(tmp_path: Path) -> None:
     """All 144 heads of a T5-base, 30 tokens, 133 points."""
     torch.manual_seed(0)
@@ -83,6 +93,31 @@ def test_a_page_of_100_frames_stays_small(tmp_path: Path) -> None:
     attended = Attended("word " * 30, tokens, Attention(weights, places))
     page = Page("c", "m", attended, {"skeleton": 25.0}, {"skeleton": 100}, [scene] * 6)
     assert write_attention(tmp_path / "a.html", page).stat().st_size < 2e6
+
+
+def test_a_long_clip_is_summed_thinned_and_said_so(tmp_path: Path) -> None:
+    """3,000 frames of 543 points: nothing of the weights is lost, a page can be opened."""
+    torch.manual_seed(0)
+    weights = torch.softmax(torch.randn(6, 8, 40, 3001), dim=-1)
+    places = (Places("prompt", 0, 1), frames(1, 3000, 1))
+    tokens = tuple(Token(n, " word", False) for n in range(40))
+    layout = PointLayout((("FACE", tuple(map(str, range(543)))),))
+    x_TD = np.random.default_rng(0).random((3000, 1629), np.float32)
+    scene = scene_of("skeleton", x_TD, layout, 25.0)
+    attended = Attended("word", tokens, Attention(weights, places))
+    page = Page("c", "m", attended, {"skeleton": 25.0}, {"skeleton": 3000}, [scene])
+    data = page_data(page)
+    (track,), (drawn,) = data["tracks"], data["scenes"]
+    assert (track["summed"], drawn["every"], drawn["shape"][0]) == (3, 2, 3000)
+    assert track["spans"][0] == [0, 3] and track["spans"][-1] == [2997, 3000]
+    summed = numbers(track["weights"], 6, 8, 40, 1000)
+    wanted = weights[..., 1:].unflatten(-1, (1000, 3)).sum(-1)
+    np.testing.assert_allclose(summed, wanted, atol=1e-5)
+    points = np.frombuffer(base64.b64decode(drawn["points"]), "<i2").reshape(1500, 543, 3)
+    np.testing.assert_allclose(points[700] / 8000, scene.points_TJC[1400], atol=1e-3)
+    text = write_attention(tmp_path / "a.html", page).read_text()
+    assert len(text) < 20e6
+    assert "sum of 3 neighbouring vectors" in text and "one frame in 2 is drawn" in text
 
 
 def test_it_is_one_file_and_texts_cannot_break_out(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from PIL import Image, ImageColor
 from kinesweep.core.errors import InputError
 from kinesweep.core.pose import PointLayout
 from kinesweep.core.skeleton import SMPL_22
-from kinesweep.report.drawing import COLORS, Line, Stage
+from kinesweep.report.drawing import COLORS, Line, Stage, _wrapped
 from kinesweep.report.film import moments, sheet, write_clip
-from kinesweep.report.fonts import missing
+from kinesweep.report.fonts import font, missing
 from kinesweep.report.scene import LEFT, MIDDLE, RIGHT, scene_of, scenes
 
 MARKERS = PointLayout((("MARKERS", ("m1", "m2", "m3", "m4")),))
@@ -174,6 +174,55 @@ def test_a_sheet_shows_eight_moments_and_the_texts(tmp_path: Path) -> None:
     none, one = words_in([]), words_in([Line("text", "short")])
     assert none < one < words_in([Line("text", "long " * 100)])
     assert one < words_in([Line("text", "short"), Line("predicted", "other")])
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".mp4", ".png"])
+def test_an_interrupt_leaves_no_half_film(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    shown: list[Image.Image] = []
+
+    def until_late(stage: Stage, second: float) -> Image.Image:
+        shown.append(picture(stage, second))
+        if suffix == ".mp4" and len(shown) == 90:  # what H.264 holds back is less
+            raise KeyboardInterrupt
+        return shown[-1]
+
+    def save(_: Image.Image, path: Path, **__: object) -> None:
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    scene, picture = scene_of("s", person(100), SMPL_22.layout, 10.0), Stage.picture
+    monkeypatch.setattr(Stage, "picture", until_late)
+    monkeypatch.setattr(Image.Image, "save", save)
+    with pytest.raises(KeyboardInterrupt):
+        write_clip(tmp_path / f"clip{suffix}", Stage([scene]))
+    assert list(tmp_path.iterdir()) == []
+
+
+def narrow(text: str) -> Image.Image:
+    """A frame of somebody seen in a plane, who is narrower than any text."""
+    x_TJC = person().reshape(10, 22, 3)[:, :, :2] * np.array([0.1, 1], np.float32)
+    stage = Stage([scene_of("s", x_TJC.reshape(10, 44), SMPL_22.layout, 10.0)], [Line("t", text)])
+    return stage.below(stage.picture(0.0))
+
+
+def test_texts_have_room_beneath_a_narrow_person() -> None:
+    """Eight words take two or three lines, not eight that lie outside."""
+    assert narrow("word").width >= 300
+    assert narrow("word " * 8).height <= narrow("word").height + 2 * 20
+
+
+@pytest.mark.parametrize("text", ["拳" * 80, "拳" * 80 + " 好", "好 " + "拳" * 80])
+def test_long_words_are_cut_not_lost(text: str) -> None:
+    """Beyond the right edge they would be."""
+    lines = _wrapped(text, 200.0)
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+    assert max(font(line, 14).getlength(line) for line in lines) <= 200
+
+
+def test_a_text_of_several_lines_is_drawn() -> None:
+    assert narrow("one\ntwo").tobytes() == narrow("one two").tobytes()
 
 
 def test_what_cannot_be_drawn_is_said(tmp_path: Path) -> None:
