@@ -7,8 +7,6 @@ with many motions is a pack (`motion_pack`). A `.pose` names its own points.
 Shapes: T frames, P people, J points, C coordinates.
 """
 
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -31,8 +29,9 @@ MOTION_SUFFIXES = (".npy", PACK_SUFFIX, POSE_SUFFIX)
 HYBRIK = ("pred_xyz_29", "pred_xyz_24")
 """What HybrIK calls its joints; the first 22 are the body joints of SMPL."""
 _COORDINATES = (2, 3)
-_DAMAGE = (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error)
-"""What NumPy raises for damaged files."""
+_PICKLE = b"\x80"
+"""How pickles begin, of all but the oldest protocols."""
+_FILL = "fill what was not found, or give `.pose` files, which say so"
 
 
 def read_alone(path: Path, span: Span, skeleton: Skeleton, fps: float) -> PoseSequence:
@@ -63,9 +62,12 @@ def sequence_of(
     """
     x_TJC = joints_of(x, skeleton, path)
     first, last = frames_of(path, span, fps, len(x_TJC))
-    x_TPJC = np.ascontiguousarray(x_TJC[first:last, None], np.float32)
-    if not np.isfinite(x_TPJC).all():
-        raise ClipError(f"`{path}` has coordinates that are not numbers", "nan_frames")
+    with np.errstate(all="ignore"):  # what float32 cannot hold is refused below
+        x_TPJC = np.ascontiguousarray(x_TJC[first:last, None], np.float32)
+    bad_T = ~np.isfinite(x_TPJC).all(axis=(1, 2, 3))
+    if bad_T.any():
+        text = f"in {bad_T.sum()} of {len(bad_T)} frames; {_FILL}"
+        raise ClipError(f"`{path}` has coordinates that are not numbers {text}", "nan_frames")
     return PoseSequence(x_TPJC, np.ones(x_TPJC.shape[:3], np.float32), fps, skeleton.layout)
 
 
@@ -79,10 +81,10 @@ def read_motion(path: Path, skeleton: Skeleton) -> NDArray[Any]:
     with arrays_of(path) as found:
         for key in HYBRIK:
             if key in found:
-                return _body_joints(found[key], key, path, skeleton)
+                return _body_joints(np.asarray(found[key]), key, path, skeleton)
         names = list(found)
         if len(names) == 1:
-            return found[names[0]]
+            return np.asarray(found[names[0]])  # of a file that is no array: bytes
     held = ", ".join(f"`{name}`" for name in names) or "nothing"
     raise ClipError(
         f"`{path}` holds {held}; a motion is the only array, or `{HYBRIK[0]}`; of a pack with"
@@ -167,7 +169,12 @@ def arrays_of(path: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
         raise
     except FileNotFoundError:
         raise ClipError(f"`{path}` does not exist", "missing_file") from None
-    except _DAMAGE as error:
-        if "allow_pickle" in str(error):
+    except Exception as error:  # damaged bytes make NumPy and its libraries fail in many ways
+        if "allow_pickle" not in str(error):
+            raise ClipError(f"`{path}` cannot be read: {error}", "unreadable") from None
+        with path.open("rb") as file:
+            begins = file.read(20)
+        if "Object arrays" in str(error) or begins.startswith(_PICKLE):
             raise ClipError(f"`{path}` {refusal(path)}", "pickled") from None
-        raise ClipError(f"`{path}` cannot be read: {error}", "unreadable") from None
+        text = f"is no file of NumPy's: it begins with {begins!r}"
+        raise ClipError(f"`{path}` {text}", "unreadable") from None

@@ -1,6 +1,7 @@
 """Skeletons from tables: which motion, which frames, which texts, what is compared with what."""
 
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -188,7 +189,10 @@ def test_reasons(tmp_path: Path, row: str, word: str) -> None:
         (np.zeros((0, 22, 3), np.float32), "no_frames"),
         (np.zeros((4, 22, 3), np.int64), "wrong_dtype"),
         (np.array([{"a": 1}, None], object), "pickled"),
+        (np.full((4, 22, 3), 1e300), "nan_frames"),
         (b"\x80\x04N.", "pickled"),
+        (b"version https://git-lfs.github.com/spec/v1", "unreadable"),
+        (b"\x93NUMPY\x01\x00\x0a\x00{'descr': \n", "unreadable"),  # NumPy: TokenError
         (b"", "unreadable"),
         (b"\x93NUMPY\x01\x00", "unreadable"),
         (None, "missing_file"),
@@ -203,6 +207,30 @@ def test_reasons_of_files(tmp_path: Path, stored: Any, word: str) -> None:
     assert reason(tmp_path, "a") == word
 
 
+def test_archives_of_other_things(tmp_path: Path) -> None:
+    """A member that is no array, and one that is packed in a way that Python cannot unpack."""
+    write_rows(tmp_path / "train.tsv", "motion text", ["a.npz Up."])
+    for member in ("readme.txt", "pred_xyz_29"):
+        with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+            archive.writestr(member, "nothing")
+        assert reason(tmp_path, "a") in {"wrong_dtype", "wrong_shape"}
+    np.savez(tmp_path / "a.npz", x=motions(1)[0])
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    content[content.index(b"PK\x01\x02") + 10] = 99  # the method of compression
+    (tmp_path / "a.npz").write_bytes(content)
+    assert reason(tmp_path, "a") == "unreadable"
+
+
+def test_what_is_not_found_must_be_filled(tmp_path: Path) -> None:
+    x_TJC = motions(1)[0]
+    x_TJC[1:, 3] = np.nan
+    np.save(tmp_path / "a.npy", x_TJC)
+    write_rows(tmp_path / "train.tsv", "motion text", ["a.npy Up."])
+    made = source(tmp_path)
+    with pytest.raises(ClipError, match=r"not numbers in 2 of 3 frames; fill .*`\.pose`"):
+        made.read(made.clips("train")[0])
+
+
 def test_a_damaged_pack_is_said_of_each_clip(corpus: Path) -> None:
     stored = motions(5)
     data, offsets = np.concatenate(stored), np.cumsum([0, *map(len, stored)])
@@ -210,6 +238,8 @@ def test_a_damaged_pack_is_said_of_each_clip(corpus: Path) -> None:
         np.savez(corpus / "train.npz", data=data, offsets=bad)
         assert reason(corpus, "a1") == "bad_pack"
     np.savez(corpus / "train.npz", joints=data, offsets=offsets)
+    assert reason(corpus, "a1") == "bad_pack"
+    np.savez(corpus / "train.npz", data=np.float32(1), offsets=offsets)
     assert reason(corpus, "a1") == "bad_pack"
     objects = np.empty(1, object)
     np.savez(corpus / "train.npz", data=objects, offsets=np.array([0, 1]))
