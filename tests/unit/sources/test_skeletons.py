@@ -138,6 +138,37 @@ def test_files(tmp_path: Path) -> None:
         np.testing.assert_array_equal(found.reference.points_TPJC[:, 0], one)
 
 
+def test_a_row_without_a_text_may_be_compared_with(tmp_path: Path) -> None:
+    """Its id is not taken for the number of a motion, and its segment counts."""
+    stored = motions(5)
+    write_pack(tmp_path / "train.npz", stored)
+    write_rows(
+        tmp_path / "train.tsv", "id index start text reference", ["a 0 0 Up. 3", "3 4 1 - -"]
+    )
+    made = source(tmp_path)
+    (clip,) = made.clips("train")
+    found = made.read(clip).reference
+    assert found is not None
+    np.testing.assert_array_equal(found.points_TPJC[:, 0], stored[4][1:])
+    assert [(problem.clip_id, problem.reason) for problem in made.check()] == [("3", "empty_text")]
+
+
+def test_names_of_files_may_hold_a_number_sign(tmp_path: Path) -> None:
+    one, two = motions(2)
+    np.save(tmp_path / "jump#2.npy", one)
+    write_pack(tmp_path / "take#1.npz", [one, two])
+    write_rows(tmp_path / "train.tsv", "id text reference", ["jump#2 Up. take#1.npz#1"])
+    made = source(tmp_path, motions=str(tmp_path))
+    found = made.read(made.clips("train")[0])
+    assert found.reference is not None
+    np.testing.assert_array_equal(found.pose.points_TPJC[:, 0], one)
+    np.testing.assert_array_equal(found.reference.points_TPJC[:, 0], two)
+    write_rows(tmp_path / "train.tsv", "motion text", ["jump#2.npy Up.", "take#1.npz#0 Up."])
+    clips = source(tmp_path).clips("train")
+    assert [clip.id for clip in clips] == ["jump#2", "take#1#0"]
+    np.testing.assert_array_equal(source(tmp_path).read(clips[1]).pose.points_TPJC[:, 0], one)
+
+
 def test_pose_files_name_their_points(tmp_path: Path, write_pose: Any) -> None:
     write_pose("m/dance.pose")
     write_rows(tmp_path / "train.tsv", "id text start end", ["dance Jump. 1 3"])
