@@ -112,7 +112,7 @@ def _filled(content: Any, dtype: _Dtype, shape: Sequence[int], order: Any = "C")
 def _turned(
     content: Any, dtype: _Dtype, shape: Sequence[int], order: str, axes: Sequence[int] | None = None
 ) -> NDArray[Any]:
-    """An array as protocol 5 writes it: of order `K` as it lies, and then in which order it goes."""
+    """An array of protocol 5; of order `K` as it lies, and `axes` say how it is turned."""
     if order == "K" and axes is not None:
         return _filled(content, dtype, shape).transpose(tuple(axes))
     return _filled(content, dtype, shape, order)
