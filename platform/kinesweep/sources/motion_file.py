@@ -7,6 +7,7 @@ with many motions is a pack (`motion_pack`). A `.pose` names its own points.
 Shapes: T frames, P people, J points, C coordinates.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -26,8 +27,9 @@ from kinesweep.sources.pose_rows import POSE_SUFFIX
 
 PACK_SUFFIX = ".npz"
 MOTION_SUFFIXES = (".npy", PACK_SUFFIX, POSE_SUFFIX)
-HYBRIK = ("pred_xyz_29", "pred_xyz_24")
-"""What HybrIK calls its joints; the first 22 are the body joints of SMPL."""
+HYBRIK = {"pred_xyz_29": 29, "pred_xyz_24": 24, "pred_xyz_24_struct": 24}
+"""What HybrIK calls its joints, and how many they are; the first 24 are SMPL's, of these 22 the
+body's."""
 _COORDINATES = (2, 3)
 _PICKLE = b"\x80"
 """How pickles begin, of all but the oldest protocols."""
@@ -87,8 +89,8 @@ def read_motion(path: Path, skeleton: Skeleton) -> NDArray[Any]:
             return np.asarray(found[names[0]])  # of a file that is no array: bytes
     held = ", ".join(f"`{name}`" for name in names) or "nothing"
     raise ClipError(
-        f"`{path}` holds {held}; a motion is the only array, or `{HYBRIK[0]}`; of a pack with"
-        f" `data` and `offsets` name one by its number: `{path.name}#0`",
+        f"`{path}` holds {held}; a motion is the only array, or `{next(iter(HYBRIK))}`; of a pack"
+        f" with `data` and `offsets` name one by its number: `{path.name}#0`",
         "which_motion",
     )
 
@@ -126,7 +128,8 @@ def with_suffix(root: Path, file: str) -> str:
     """
     if PurePosixPath(file).suffix.lower() in MOTION_SUFFIXES:
         return file
-    there = [s for s in (*MOTION_SUFFIXES, *PICKLES) if (root / (file + s)).is_file()]
+    base = os.path.join(root, file)  # `Path.is_file` raises where a name is too long
+    there = [s for s in (*MOTION_SUFFIXES, *PICKLES) if os.path.isfile(base + s)]
     motions = [suffix for suffix in there if suffix in MOTION_SUFFIXES]
     if len(motions) > 1:
         text = f"`{file}` may be {' or '.join(motions)}; name one by a column `motion`"
@@ -138,11 +141,11 @@ def with_suffix(root: Path, file: str) -> str:
 
 
 def _body_joints(x: NDArray[Any], key: str, path: Path, skeleton: Skeleton) -> NDArray[Any]:
-    """The first joints of HybrIK's, (T, 22, 3) of (T, 29, 3) or (T, 29·3)."""
-    if skeleton.name != "smpl_22":
+    """The first joints of HybrIK's: of (T, 29, 3) or (T, 29·3) the skeleton's 22 or 24."""
+    if skeleton.layout.components[0][0] != "SMPL":
         text = f"`{path}` holds `{key}`, joints of SMPL, but `source.skeleton` is {skeleton.name}"
         raise ClipError(text, "wrong_shape")
-    joints = int(key.rpartition("_")[2])
+    joints = HYBRIK[key]
     if x.ndim == 2 and x.shape[1] == joints * 3:
         x = x.reshape(len(x), joints, 3)
     if x.ndim != 3 or x.shape[1:] != (joints, 3):

@@ -238,6 +238,26 @@ def test_reasons_of_files(tmp_path: Path, stored: Any, word: str) -> None:
     assert reason(tmp_path, "a") == word
 
 
+@pytest.mark.parametrize(
+    ("key", "joints"), [("pred_xyz_29", 29), ("pred_xyz_24", 24), ("pred_xyz_24_struct", 24)]
+)
+def test_hybrik_s_joints_are_smpl_s(tmp_path: Path, key: str, joints: int) -> None:
+    (stored,) = motions(1, joints)
+    np.savez(tmp_path / "a.npz", other=1, **{key: stored})
+    write_rows(tmp_path / "train.tsv", "motion text", ["a.npz Up."])
+    for count in (22, 24):
+        made = source(tmp_path, skeleton=f"smpl_{count}")
+        found = made.read(made.clips("train")[0]).pose
+        np.testing.assert_array_equal(found.points_TPJC[:, 0], stored[:, :count])
+    assert reason(tmp_path, "a", skeleton="coco_17") == "wrong_shape"
+
+
+def test_a_name_that_no_file_can_have(tmp_path: Path) -> None:
+    name = "跳" * 100
+    write_rows(tmp_path / "train.tsv", "id text", [f"{name} Up."])
+    assert reason(tmp_path, name, motions=str(tmp_path)) == "missing_file"
+
+
 def test_archives_of_other_things(tmp_path: Path) -> None:
     """A member that is no array, and one that is packed in a way that Python cannot unpack."""
     write_rows(tmp_path / "train.tsv", "motion text", ["a.npz Up."])
@@ -346,7 +366,7 @@ def test_headers(tmp_path: Path, header: str, words: str) -> None:
         ({"columns": {"glos": "x"}}, "did you mean `gloss`"),
         ({"columns": {"gloss": "x", "signer": "x"}}, "twice"),
         ({"fps": None}, "fps"),
-        ({"skeleton": "smpl_24"}, "smpl_22"),
+        ({"skeleton": "smpl_52"}, "smpl_22"),
     ],
 )
 def test_settings(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
