@@ -66,9 +66,9 @@ def sequence_of(
     first, last = frames_of(path, span, fps, len(x_TJC))
     with np.errstate(all="ignore"):  # what float32 cannot hold is refused below
         x_TPJC = np.ascontiguousarray(x_TJC[first:last, None], np.float32)
-    bad_T = ~np.isfinite(x_TPJC).all(axis=(1, 2, 3))
-    if bad_T.any():
-        text = f"in {bad_T.sum()} of {len(bad_T)} frames; {_FILL}"
+    num_bad = int((~np.isfinite(x_TPJC)).any(axis=(1, 2, 3)).sum())
+    if num_bad:
+        text = f"in {num_bad} of {len(x_TPJC)} frames; {_FILL}"
         raise ClipError(f"`{path}` has coordinates that are not numbers {text}", "nan_frames")
     return PoseSequence(x_TPJC, np.ones(x_TPJC.shape[:3], np.float32), fps, skeleton.layout)
 

@@ -111,7 +111,12 @@ class SkeletonsSource(TableSource):
             named = with_suffix(self.root(clip.split), file)
         except ClipError as error:
             raise ClipError(f"{clip.row}: {error}", error.reason) from None
-        path = super().media_path(replace(clip, media=named))
+        try:
+            path = super().media_path(replace(clip, media=named))
+        except ClipError as error:
+            if self._motions is not None or error.reason != "missing_file":
+                raise
+            raise ClipError(f"{error}; see `source.motions`", error.reason) from None
         if path.suffix.lower() not in MOTION_SUFFIXES:
             known = ", ".join(MOTION_SUFFIXES)
             raise ClipError(f"{clip.row}: `{path}` is no motion: {known}", "not_a_file")

@@ -252,6 +252,12 @@ def test_hybrik_s_joints_are_smpl_s(tmp_path: Path, key: str, joints: int) -> No
     assert reason(tmp_path, "a", skeleton="coco_17") == "wrong_shape"
 
 
+def test_where_motions_are_looked_for_is_said(tmp_path: Path) -> None:
+    write_rows(tmp_path / "train.tsv", "id text", ["a Up."])
+    (problem,) = source(tmp_path).check()
+    assert problem.message.endswith("train.npz` does not exist; see `source.motions`")
+
+
 def test_a_name_that_no_file_can_have(tmp_path: Path) -> None:
     name = "跳" * 100
     write_rows(tmp_path / "train.tsv", "id text", [f"{name} Up."])
