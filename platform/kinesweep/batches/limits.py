@@ -28,8 +28,13 @@ class Cut(NamedTuple):
 
 def counted(lengths: Mapping[str, int], config: BatchConfig | None = None) -> int:
     """Frames of the streams that are joined: of all but references."""
-    others = config.uncounted if isinstance(config, TakenBatch) else ()
+    others = _references_of(config)
     return sum(frames for name, frames in lengths.items() if name not in others)
+
+
+def _references_of(config: BatchConfig | None) -> tuple[str, ...]:
+    """Streams of references, which a store of an earlier stage need not have."""
+    return config.uncounted if isinstance(config, TakenBatch) else ()
 
 
 def kept_frames(lengths: Mapping[str, int], config: BatchConfig | None) -> dict[str, int]:
@@ -55,7 +60,7 @@ def cut_frames(records: Sequence[ClipRecord], config: BatchConfig) -> dict[str, 
     """What `batch.max_stream_frames` cuts off, by stream; only streams that lose something."""
     found: dict[str, Cut] = {}
     for name, cap in config.max_stream_frames.items():
-        lost = [r.lengths[name] - cap for r in records if r.lengths[name] > cap]
+        lost = [more for r in records if (more := r.lengths.get(name, 0) - cap) > 0]
         if lost:
             found[name] = Cut(len(lost), sum(lost))
     return found
@@ -95,9 +100,9 @@ def within(
 
 
 def _check_streams(config: BatchConfig, streams: Mapping[str, int]) -> None:
-    """Every stream that is limited is there."""
+    """Every stream that is limited is there; references may come in a later stage."""
     for name in config.max_stream_frames:
-        if name not in streams:
+        if name not in streams and name not in _references_of(config):
             there = ", ".join(f"`{stream}`" for stream in streams)
             raise InputError(
                 f"`batch.max_stream_frames` limits `{name}`, but the clips have no such stream"

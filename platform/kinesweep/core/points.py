@@ -76,3 +76,5 @@ SMPL_22 = (
     *("left_elbow", "right_elbow", "left_wrist", "right_wrist"),
 )
 """The body joints of SMPL, in its order: HumanML3D's 22, without the two hands."""
+SMPL_24 = (*SMPL_22, "left_hand", "right_hand")
+"""All joints of SMPL."""

@@ -80,19 +80,20 @@ def _grown(name: str, *components: tuple[str, tuple[str, ...]]) -> Skeleton:
     return Skeleton(name, layout, parents, _mirror(layout))
 
 
-def _smpl_22() -> Skeleton:
-    """SMPL's own tree, which no estimator of points shares."""
-    layout = PointLayout((("SMPL", points.SMPL_22),))
-    parents = (ROOT, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19)
-    return Skeleton("smpl_22", layout, parents, _mirror(layout))
+def _smpl(joints: tuple[str, ...]) -> Skeleton:
+    """SMPL's own tree, which no estimator of points shares, or the first joints of it."""
+    layout = PointLayout((("SMPL", joints),))
+    parents = (ROOT, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
+    return Skeleton(f"smpl_{len(joints)}", layout, parents[: len(joints)], _mirror(layout))
 
 
 _HANDS = tuple((f"{side}_HAND_LANDMARKS", points.HAND_21) for side in ("LEFT", "RIGHT"))
-SMPL_22 = _smpl_22()
+SMPL_22 = _smpl(points.SMPL_22)
 SKELETONS = {
     skeleton.name: skeleton
     for skeleton in (
         SMPL_22,
+        _smpl(points.SMPL_24),
         _grown("coco_17", ("BODY", points.COCO_17)),
         _grown(
             "coco_wholebody_133",

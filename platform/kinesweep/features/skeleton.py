@@ -231,7 +231,7 @@ def _bone(
     Raises:
         ClipError: reason `no_bones`.
     """
-    ends, starts = (np.array(side, np.intp) for side in zip(*skeleton.bones, strict=True))
+    ends, starts = np.array(skeleton.bones, np.intp).reshape(-1, 2).T
     both_TB = found_TJ[:, ends] & found_TJ[:, starts]
     lengths = np.sqrt(((x_TJC[:, ends] - x_TJC[:, starts]) ** 2).sum(-1))[both_TB]
     mean = lengths.mean() if len(lengths) else np.float32(0)

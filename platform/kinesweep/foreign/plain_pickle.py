@@ -109,6 +109,15 @@ def _filled(content: Any, dtype: _Dtype, shape: Sequence[int], order: Any = "C")
     return array.reshape(tuple(shape), order=order)
 
 
+def _turned(
+    content: Any, dtype: _Dtype, shape: Sequence[int], order: str, axes: Sequence[int] | None = None
+) -> NDArray[Any]:
+    """An array of protocol 5; of order `K` as it lies, and `axes` say how it is turned."""
+    if order == "K" and axes is not None:
+        return _filled(content, dtype, shape).transpose(tuple(axes))
+    return _filled(content, dtype, shape, order)
+
+
 def _scalar(dtype: _Dtype, content: bytes) -> Any:
     return _filled(content, dtype, ())[()]
 
@@ -152,7 +161,7 @@ _ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy", "ndarray"): _Array,
     ("numpy._core.multiarray", "_reconstruct"): _Array,
     ("numpy._core.multiarray", "scalar"): _scalar,
-    ("numpy._core.numeric", "_frombuffer"): _filled,
+    ("numpy._core.numeric", "_frombuffer"): _turned,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     ("torch.storage", "_load_from_bytes"): _storage,
 }

@@ -7,8 +7,7 @@ with many motions is a pack (`motion_pack`). A `.pose` names its own points.
 Shapes: T frames, P people, J points, C coordinates.
 """
 
-import zipfile
-import zlib
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -28,11 +27,13 @@ from kinesweep.sources.pose_rows import POSE_SUFFIX
 
 PACK_SUFFIX = ".npz"
 MOTION_SUFFIXES = (".npy", PACK_SUFFIX, POSE_SUFFIX)
-HYBRIK = ("pred_xyz_29", "pred_xyz_24")
-"""What HybrIK calls its joints; the first 22 are the body joints of SMPL."""
+HYBRIK = {"pred_xyz_29": 29, "pred_xyz_24": 24, "pred_xyz_24_struct": 24}
+"""What HybrIK calls its joints, and how many they are; the first 24 are SMPL's, of these 22 the
+body's."""
 _COORDINATES = (2, 3)
-_DAMAGE = (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error)
-"""What NumPy raises for damaged files."""
+_PICKLE = b"\x80"
+"""How pickles begin, of all but the oldest protocols."""
+_FILL = "fill what was not found, or give `.pose` files, which say so"
 
 
 def read_alone(path: Path, span: Span, skeleton: Skeleton, fps: float) -> PoseSequence:
@@ -63,9 +64,12 @@ def sequence_of(
     """
     x_TJC = joints_of(x, skeleton, path)
     first, last = frames_of(path, span, fps, len(x_TJC))
-    x_TPJC = np.ascontiguousarray(x_TJC[first:last, None], np.float32)
-    if not np.isfinite(x_TPJC).all():
-        raise ClipError(f"`{path}` has coordinates that are not numbers", "nan_frames")
+    with np.errstate(all="ignore"):  # what float32 cannot hold is refused below
+        x_TPJC = np.ascontiguousarray(x_TJC[first:last, None], np.float32)
+    num_bad = int((~np.isfinite(x_TPJC)).any(axis=(1, 2, 3)).sum())
+    if num_bad:
+        text = f"in {num_bad} of {len(x_TPJC)} frames; {_FILL}"
+        raise ClipError(f"`{path}` has coordinates that are not numbers {text}", "nan_frames")
     return PoseSequence(x_TPJC, np.ones(x_TPJC.shape[:3], np.float32), fps, skeleton.layout)
 
 
@@ -79,14 +83,14 @@ def read_motion(path: Path, skeleton: Skeleton) -> NDArray[Any]:
     with arrays_of(path) as found:
         for key in HYBRIK:
             if key in found:
-                return _body_joints(found[key], key, path, skeleton)
+                return _body_joints(np.asarray(found[key]), key, path, skeleton)
         names = list(found)
         if len(names) == 1:
-            return found[names[0]]
+            return np.asarray(found[names[0]])  # of a file that is no array: bytes
     held = ", ".join(f"`{name}`" for name in names) or "nothing"
     raise ClipError(
-        f"`{path}` holds {held}; a motion is the only array, or `{HYBRIK[0]}`; of a pack with"
-        f" `data` and `offsets` name one by its number: `{path.name}#0`",
+        f"`{path}` holds {held}; a motion is the only array, or `{next(iter(HYBRIK))}`; of a pack"
+        f" with `data` and `offsets` name one by its number: `{path.name}#0`",
         "which_motion",
     )
 
@@ -124,7 +128,8 @@ def with_suffix(root: Path, file: str) -> str:
     """
     if PurePosixPath(file).suffix.lower() in MOTION_SUFFIXES:
         return file
-    there = [s for s in (*MOTION_SUFFIXES, *PICKLES) if (root / (file + s)).is_file()]
+    base = os.path.join(root, file)  # `Path.is_file` raises where a name is too long
+    there = [s for s in (*MOTION_SUFFIXES, *PICKLES) if os.path.isfile(base + s)]
     motions = [suffix for suffix in there if suffix in MOTION_SUFFIXES]
     if len(motions) > 1:
         text = f"`{file}` may be {' or '.join(motions)}; name one by a column `motion`"
@@ -136,11 +141,11 @@ def with_suffix(root: Path, file: str) -> str:
 
 
 def _body_joints(x: NDArray[Any], key: str, path: Path, skeleton: Skeleton) -> NDArray[Any]:
-    """The first joints of HybrIK's, (T, 22, 3) of (T, 29, 3) or (T, 29·3)."""
-    if skeleton.name != "smpl_22":
+    """The first joints of HybrIK's: of (T, 29, 3) or (T, 29·3) the skeleton's 22 or 24."""
+    if skeleton.layout.components[0][0] != "SMPL":
         text = f"`{path}` holds `{key}`, joints of SMPL, but `source.skeleton` is {skeleton.name}"
         raise ClipError(text, "wrong_shape")
-    joints = int(key.rpartition("_")[2])
+    joints = HYBRIK[key]
     if x.ndim == 2 and x.shape[1] == joints * 3:
         x = x.reshape(len(x), joints, 3)
     if x.ndim != 3 or x.shape[1:] != (joints, 3):
@@ -167,7 +172,12 @@ def arrays_of(path: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
         raise
     except FileNotFoundError:
         raise ClipError(f"`{path}` does not exist", "missing_file") from None
-    except _DAMAGE as error:
-        if "allow_pickle" in str(error):
+    except Exception as error:  # damaged bytes make NumPy and its libraries fail in many ways
+        if "allow_pickle" not in str(error):
+            raise ClipError(f"`{path}` cannot be read: {error}", "unreadable") from None
+        with path.open("rb") as file:
+            begins = file.read(20)
+        if "Object arrays" in str(error) or begins.startswith(_PICKLE):
             raise ClipError(f"`{path}` {refusal(path)}", "pickled") from None
-        raise ClipError(f"`{path}` cannot be read: {error}", "unreadable") from None
+        text = f"is no file of NumPy's: it begins with {begins!r}"
+        raise ClipError(f"`{path}` {text}", "unreadable") from None

@@ -73,12 +73,12 @@ def _read_pack(path: Path) -> Pack:
             held = ", ".join(f"`{name}`" for name in names) or "nothing"
             text = f"`{path}` holds {held}; many motions are `data` and `offsets`"
             raise ClipError(text, "bad_pack")
-        data, offsets = found["data"], found["offsets"]
+        data, offsets = np.asarray(found["data"]), np.asarray(found["offsets"])
     steps = offsets.ndim == 1 and offsets.dtype.kind in "iu" and len(offsets) > 1
     if not steps or offsets[0] != 0 or (np.diff(offsets.astype(np.int64)) < 0).any():
         text = "must be whole numbers that begin with 0 and never fall"
         raise ClipError(f"`offsets` of `{path}` {text}", "bad_pack")
-    if offsets[-1] != len(data):
-        text = f"end at {offsets[-1]}, but `data` has {len(data)} frames"
+    if data.shape[:1] != (offsets[-1],):
+        text = f"end at {offsets[-1]}, but `data` is {data.shape}: its frames come first"
         raise ClipError(f"`offsets` of `{path}` {text}", "bad_pack")
     return data, offsets.astype(np.int64)

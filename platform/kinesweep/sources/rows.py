@@ -13,6 +13,7 @@ class Rows:
     Attributes:
         clips: usable rows, in order.
         problems: rows that are not.
+        apart: clips of those, where others may be compared with them.
         faults: what is wrong with the tables.
         unnamed: rows of clips that have no `id` of their own.
         lines: row → its place among all of its table, where rows have no numbers.
@@ -20,6 +21,7 @@ class Rows:
 
     clips: list[Clip] = field(default_factory=list)
     problems: list[RowProblem] = field(default_factory=list)
+    apart: list[Clip] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     unnamed: set[str] = field(default_factory=set)
     lines: dict[str, int] = field(default_factory=dict)

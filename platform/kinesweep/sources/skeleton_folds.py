@@ -2,14 +2,16 @@
 
 Rows keep their columns, those that are not used too, so the recipe of the corpus reads the folds
 with other tables alone. What a row's place in its table said, it says itself now: its number in the
-pack, and its id. Where each table had motions beside it, rows name them from a common folder.
+pack, and its id. Where each table had motions beside it, rows name them from a common folder. Rows
+that are no clips, but that a clip is compared with, go along without texts, so they stay none.
 """
 
 import os
 from pathlib import Path
 
 from kinesweep.core.clip import Clip
-from kinesweep.sources.skeleton_rows import NUMBER
+from kinesweep.core.recipe.skeletons import is_text
+from kinesweep.sources.skeleton_rows import numbered
 from kinesweep.sources.skeletons import SkeletonsSource
 
 
@@ -31,6 +33,8 @@ class SkeletonFolds:
             for row in table.rows
         }
         columns = dict.fromkeys(column for table in tables.values() for column in table.header)
+        meanings = {column: meaning for meaning, column in source.config.columns.items()}
+        self._texts = [column for column in columns if is_text(meanings.get(column, column))]
         packs = {source.pack_path(split, table) for split, table in tables.items()}
         self._pack = packs.pop() if len(packs) == 1 else None
         self._moves = self._pack is None and source.config.motions is None
@@ -50,8 +54,11 @@ class SkeletonFolds:
     def table(self, clips: list[Clip]) -> str:
         """The rows of some clips, with a header."""
         lines = ["\t".join(self._columns)]
-        for clip in clips:
-            cells = {**self._cells[clip.row], **self._own(clip)}
+        silent = dict.fromkeys(self._texts, "")
+        rows: list[tuple[Clip, dict[str, str]]] = [(clip, {}) for clip in clips]
+        rows += [(clip, silent) for clip in self._source.unlisted(clips)]
+        for clip, texts in rows:
+            cells = {**self._cells[clip.row], **self._own(clip), **texts}
             lines.append("\t".join(cells.get(column, "") for column in self._columns))
         return "\n".join(lines) + "\n"
 
@@ -59,7 +66,7 @@ class SkeletonFolds:
         """What a row has to say itself: column → text."""
         own = {self._called["id"]: clip.id}
         if self._pack is not None:
-            own[self._called["index"]] = clip.media.partition(NUMBER)[2]
+            own[self._called["index"]] = str(numbered(clip.media)[1])
         if self._moves:
             own[self._called["motion"]] = self._moved(clip.split, clip.media)
             other = self._source.reference_media(clip)

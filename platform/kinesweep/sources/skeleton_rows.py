@@ -23,6 +23,14 @@ NUMBER = "#"
 """Between a pack and the number of a motion in it."""
 
 
+def numbered(media: str) -> tuple[str, int | None]:
+    """A motion's file, and its number where that is a pack; names of files may hold a `#` too."""
+    file, _, number = media.rpartition(NUMBER)
+    if file.lower().endswith(".npz") and number.isascii() and number.isdigit():
+        return file, int(number)
+    return media, None
+
+
 @dataclass(frozen=True)
 class Columns:
     """Where a table's columns stand.
@@ -104,6 +112,7 @@ class SkeletonRows:
             found.clips.append(clip)
         else:
             found.problems.append(problem)
+            found.apart.append(clip)
 
     def _media(self, values: Mapping[str, str], number: int) -> tuple[str, list[str]]:
         """The motion that a row names."""
@@ -200,8 +209,9 @@ def _whole(text: str, column: str, faults: list[str]) -> int | None:
 
 def _default_id(media: str, span: Span) -> str:
     """What the motion is called, and which frames of it."""
-    file, mark, number = media.partition(NUMBER)
-    name = PurePosixPath(file).with_suffix("").as_posix() + mark + number
+    file, number = numbered(media)
+    name = PurePosixPath(file).with_suffix("").as_posix()
+    name += "" if number is None else f"{NUMBER}{number}"
     return name if span.whole else f"{name}@{span.start or 0:.0f}-{_bound(span.end)}"
 
 

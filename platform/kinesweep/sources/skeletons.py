@@ -10,7 +10,7 @@ Shapes: T frames, P people, J points, C coordinates.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -33,18 +33,9 @@ from kinesweep.sources.motion_file import (
 )
 from kinesweep.sources.motion_pack import Packs
 from kinesweep.sources.rows import Rows
-from kinesweep.sources.skeleton_rows import NUMBER, SkeletonRows
+from kinesweep.sources.skeleton_rows import NUMBER, SkeletonRows, numbered
 from kinesweep.sources.table import Table, read_table
 from kinesweep.sources.table_source import TableSource
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where a motion lies: split (whose root), file and number, frames."""
-
-    split: str
-    media: str
-    span: Span
 
 
 class SkeletonsSource(TableSource):
@@ -63,7 +54,7 @@ class SkeletonsSource(TableSource):
         self._motions = Path(config.motions).absolute() if config.motions is not None else None
         self._skeleton = SKELETONS[config.skeleton]
         self._packs = Packs()
-        self._places: dict[str, _Place] = {}
+        self._places: dict[str, Clip] = {}
         self._numbered: dict[str, str | None] = {}
 
     def __getstate__(self) -> dict[str, object]:
@@ -101,8 +92,11 @@ class SkeletonsSource(TableSource):
         table = self.table(split)
         self._numbered[split] = self.pack(split, table)
         rows = SkeletonRows(table, split, self.config, self._numbered[split]).read()
-        # Before `max_clips` cuts: a clip may be compared with one that takes no part.
-        self._places |= {one.id: _Place(split, one.media, one.span) for one in rows.clips}
+        # Before `max_clips` cuts: a clip may be compared with one that takes no part, for which
+        # nobody needs to have written a text either.
+        self._places |= {one.id: one for one in rows.clips}
+        for one in rows.apart:
+            self._places.setdefault(one.id, one)
         return rows
 
     def media_path(self, clip: Clip) -> Path:
@@ -112,12 +106,17 @@ class SkeletonsSource(TableSource):
             ClipError: reason `outside_root`, `missing_file`, `not_a_file`, `pickled` or
                 `ambiguous_file`.
         """
-        file = clip.media.partition(NUMBER)[0]
+        file, _ = numbered(clip.media)
         try:
             named = with_suffix(self.root(clip.split), file)
         except ClipError as error:
             raise ClipError(f"{clip.row}: {error}", error.reason) from None
-        path = super().media_path(replace(clip, media=named))
+        try:
+            path = super().media_path(replace(clip, media=named))
+        except ClipError as error:
+            if self._motions is not None or error.reason != "missing_file":
+                raise
+            raise ClipError(f"{error}; see `source.motions`", error.reason) from None
         if path.suffix.lower() not in MOTION_SUFFIXES:
             known = ", ".join(MOTION_SUFFIXES)
             raise ClipError(f"{clip.row}: `{path}` is no motion: {known}", "not_a_file")
@@ -144,7 +143,7 @@ class SkeletonsSource(TableSource):
                 `reference_`.
         """
         place = self._reference(clip)
-        pose = self._read(clip, self.media_path(clip), _Place(clip.split, clip.media, clip.span))
+        pose = self._read(clip, self.media_path(clip), clip)
         if place is None:
             return Motion(pose)
         path = self._reference_path(clip, place)
@@ -169,18 +168,18 @@ class SkeletonsSource(TableSource):
                 found[clip] = error
         return found
 
-    def _read(self, clip: Clip, path: Path, place: _Place) -> PoseSequence:
+    def _read(self, clip: Clip, path: Path, place: Clip) -> PoseSequence:
         """The frames of a motion, one person.
 
         Raises:
             ClipError: see `read`.
         """
-        number = place.media.partition(NUMBER)[2]
+        _, number = numbered(place.media)
         skeleton, fps = self._skeleton, self.config.fps
         try:
-            if not number.isdigit():
+            if number is None:
                 return read_alone(path, place.span, skeleton, fps)
-            x = self._packs.motion(path, int(number))
+            x = self._packs.motion(path, number)
             return sequence_of(x, path, place.span, skeleton, fps)
         except ClipError as error:
             raise ClipError(f"{clip.row}: {error}", error.reason) from None
@@ -194,8 +193,14 @@ class SkeletonsSource(TableSource):
         place = self._reference(clip)
         return None if place is None or clip.reference in self._places else place.media
 
-    def _reference(self, clip: Clip) -> _Place | None:
-        """Where the motion lies that a clip is compared with; None: with none.
+    def unlisted(self, clips: Sequence[Clip]) -> list[Clip]:
+        """Rows that some clips are compared with, and that are no usable clips themselves."""
+        usable = {clip.id for clip in self._read_tables().clips}
+        named = dict.fromkeys(clip.reference for clip in clips)
+        return [self._places[one] for one in named if one in self._places and one not in usable]
+
+    def _reference(self, clip: Clip) -> Clip | None:
+        """The motion that a clip is compared with, as a clip; None: with none.
 
         Raises:
             ClipError: reason `missing_reference`.
@@ -208,16 +213,16 @@ class SkeletonsSource(TableSource):
             return place
         pack = self._numbered[clip.split]
         if pack is None:
-            return _Place(clip.split, clip.reference, Span())
+            return replace(clip, media=clip.reference, span=Span())
         if clip.reference.isascii() and clip.reference.isdigit():
-            return _Place(clip.split, f"{pack}{NUMBER}{clip.reference}", Span())
+            return replace(clip, media=f"{pack}{NUMBER}{clip.reference}", span=Span())
         raise ClipError(
             f"{clip.row}: `reference` names `{clip.reference}`, which is neither the id of a clip"
             f" nor the number of a motion of `{pack}`",
             "missing_reference",
         )
 
-    def _reference_path(self, clip: Clip, place: _Place) -> Path:
+    def _reference_path(self, clip: Clip, place: Clip) -> Path:
         """The file of a reference.
 
         Raises:

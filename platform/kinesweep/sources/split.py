@@ -83,9 +83,10 @@ def assign_folds(clips: list[Clip], by: str, folds: int, seed: int) -> dict[str,
         sizes[getattr(clip, by)] += 1
     if "" in sizes:
         rows = [clip.row for clip in clips if not getattr(clip, by)]
+        found = ", or find it in ids by `source.signer_pattern`, where there are skeletons"
         raise InputError(
             f"{len(rows)} of {len(clips)} clips have no `{by}` (first: {rows[0]});"
-            f" fill the column `{by}`"
+            f" fill the column `{by}`{found if by == 'signer' else ''}"
         )
     if len(sizes) < folds:
         raise InputError(

@@ -181,8 +181,7 @@ def _text(recipe: Recipe, store: Store) -> Text:
         return earlier_text(Path(model.init_from), recipe)
     spoken = words_spoken(recipe.prompt, recipe.batch.tasks, records)
     backbone = model.backbone
-    # Runs of `random` and `each` keep the tokenizers that they have, which know first texts.
-    every_text = recipe.batch.paraphrases == "closest"
+    every_text = recipe.batch.paraphrases != "first"
     return build_text(
         model.tokenizer, records, backbone.pretrained, spoken, backbone.revision, every_text
     )

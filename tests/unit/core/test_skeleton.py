@@ -148,3 +148,11 @@ def test_unknown_points_have_none(layout: PointLayout | None) -> None:
 def test_plain_values_and_back() -> None:
     for skeleton in ALL.values():
         assert Skeleton.from_json(skeleton.to_json()) == skeleton
+
+
+def test_the_hands_of_smpl_hang_on_the_wrists() -> None:
+    body, whole = SKELETONS["smpl_22"], SKELETONS["smpl_24"]
+    names = whole.layout.components[0][1]
+    more = [(names[child], names[up]) for child, up in whole.bones if (child, up) not in body.bones]
+    assert more == [("left_hand", "left_wrist"), ("right_hand", "right_wrist")]
+    assert whole.mirror == (*body.mirror, 23, 22)

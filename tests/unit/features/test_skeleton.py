@@ -121,3 +121,12 @@ def test_the_fingerprint_is_that_of_the_choices() -> None:
     choices = [{}, {"centre": "each"}, {"scale": "bone"}, {"stride": 2}]
     made = [SkeletonFeaturesConfig.model_validate({"kind": "skeleton", **c}) for c in choices]
     assert len({build_features(config).fingerprint for config in made}) == 4
+
+
+def test_a_point_alone_has_no_bones() -> None:
+    nose = PointLayout((("BODY", ("nose",)),))
+    ones = np.ones((3, 1, 1, 2), np.float32)
+    pose = PoseSequence(ones, ones[..., 0], 20.0, nose)
+    features = build_features(SkeletonFeaturesConfig(kind="skeleton", scale="bone"))
+    with pytest.raises(ClipError, match="no bone has a length"):
+        features.compute(Motion(pose))

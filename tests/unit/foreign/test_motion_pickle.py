@@ -73,6 +73,7 @@ def test_plain_values_of_every_protocol(tmp_path: Path, protocol: int) -> None:
     arrays += [
         np.asfortranarray(arrays[0]),
         arrays[0][:, ::2],
+        np.arange(24.0).reshape(2, 3, 4).transpose(1, 2, 0),
         np.zeros((0, 3)),
         np.array(["a", "bc"]),
     ]

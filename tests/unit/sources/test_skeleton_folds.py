@@ -117,3 +117,26 @@ def test_columns_stay_as_they_are_called(tmp_path: Path) -> None:
     assert out[0].read_text().splitlines()[0].split("\t") == [
         *("id", "index", "ref1", "kind", "camera", "text"),
     ]
+
+
+@pytest.mark.parametrize("most", [None, 3])
+def test_folds_keep_what_is_no_clip_but_compared_with(tmp_path: Path, most: int | None) -> None:
+    """A row without a text, and one that `max_clips` cuts."""
+    lines = ["ann_0 0 A. 2 0", "ben_1 1 B. 9 0", "cleo_2 3 C. - 0", "2 4 - - 1", "9 5 D. - 1"]
+    plain = {
+        "kind": "skeletons",
+        "fps": 20,
+        "signer_pattern": "^([a-z0-9]+)",
+        "motions": str(write_pack(tmp_path / "all.npz", motions(6))),
+        "train": write_rows(tmp_path / "train.tsv", "id index text reference start", lines),
+        "max_clips": most,
+    }
+    config = SkeletonsConfig.model_validate(plain)
+    before = SkeletonsSource(config)
+    wanted = sorted(content(before, clip) for clip in before.clips("train"))
+    split_rows(config, by="signer", folds=3, seed=1, out=tmp_path / "folds")
+    for fold in sorted((tmp_path / "folds").iterdir()):
+        tables = {split: str(fold / f"{split}.tsv") for split in ("train", "validation")}
+        after = SkeletonsSource(config.model_copy(update={**tables, "max_clips": None}))
+        found = [content(after, clip) for split in tables for clip in after.clips(split)]
+        assert sorted(found) == wanted

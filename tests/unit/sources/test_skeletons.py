@@ -1,6 +1,7 @@
 """Skeletons from tables: which motion, which frames, which texts, what is compared with what."""
 
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,37 @@ def test_files(tmp_path: Path) -> None:
         np.testing.assert_array_equal(found.reference.points_TPJC[:, 0], one)
 
 
+def test_a_row_without_a_text_may_be_compared_with(tmp_path: Path) -> None:
+    """Its id is not taken for the number of a motion, and its segment counts."""
+    stored = motions(5)
+    write_pack(tmp_path / "train.npz", stored)
+    write_rows(
+        tmp_path / "train.tsv", "id index start text reference", ["a 0 0 Up. 3", "3 4 1 - -"]
+    )
+    made = source(tmp_path)
+    (clip,) = made.clips("train")
+    found = made.read(clip).reference
+    assert found is not None
+    np.testing.assert_array_equal(found.points_TPJC[:, 0], stored[4][1:])
+    assert [(problem.clip_id, problem.reason) for problem in made.check()] == [("3", "empty_text")]
+
+
+def test_names_of_files_may_hold_a_number_sign(tmp_path: Path) -> None:
+    one, two = motions(2)
+    np.save(tmp_path / "jump#2.npy", one)
+    write_pack(tmp_path / "take#1.npz", [one, two])
+    write_rows(tmp_path / "train.tsv", "id text reference", ["jump#2 Up. take#1.npz#1"])
+    made = source(tmp_path, motions=str(tmp_path))
+    found = made.read(made.clips("train")[0])
+    assert found.reference is not None
+    np.testing.assert_array_equal(found.pose.points_TPJC[:, 0], one)
+    np.testing.assert_array_equal(found.reference.points_TPJC[:, 0], two)
+    write_rows(tmp_path / "train.tsv", "motion text", ["jump#2.npy Up.", "take#1.npz#0 Up."])
+    clips = source(tmp_path).clips("train")
+    assert [clip.id for clip in clips] == ["jump#2", "take#1#0"]
+    np.testing.assert_array_equal(source(tmp_path).read(clips[1]).pose.points_TPJC[:, 0], one)
+
+
 def test_pose_files_name_their_points(tmp_path: Path, write_pose: Any) -> None:
     write_pose("m/dance.pose")
     write_rows(tmp_path / "train.tsv", "id text start end", ["dance Jump. 1 3"])
@@ -188,7 +220,10 @@ def test_reasons(tmp_path: Path, row: str, word: str) -> None:
         (np.zeros((0, 22, 3), np.float32), "no_frames"),
         (np.zeros((4, 22, 3), np.int64), "wrong_dtype"),
         (np.array([{"a": 1}, None], object), "pickled"),
+        (np.full((4, 22, 3), 1e300), "nan_frames"),
         (b"\x80\x04N.", "pickled"),
+        (b"version https://git-lfs.github.com/spec/v1", "unreadable"),
+        (b"\x93NUMPY\x01\x00\x0a\x00{'descr': \n", "unreadable"),  # NumPy: TokenError
         (b"", "unreadable"),
         (b"\x93NUMPY\x01\x00", "unreadable"),
         (None, "missing_file"),
@@ -203,6 +238,56 @@ def test_reasons_of_files(tmp_path: Path, stored: Any, word: str) -> None:
     assert reason(tmp_path, "a") == word
 
 
+@pytest.mark.parametrize(
+    ("key", "joints"), [("pred_xyz_29", 29), ("pred_xyz_24", 24), ("pred_xyz_24_struct", 24)]
+)
+def test_hybrik_s_joints_are_smpl_s(tmp_path: Path, key: str, joints: int) -> None:
+    (stored,) = motions(1, joints)
+    np.savez(tmp_path / "a.npz", other=1, **{key: stored})
+    write_rows(tmp_path / "train.tsv", "motion text", ["a.npz Up."])
+    for count in (22, 24):
+        made = source(tmp_path, skeleton=f"smpl_{count}")
+        found = made.read(made.clips("train")[0]).pose
+        np.testing.assert_array_equal(found.points_TPJC[:, 0], stored[:, :count])
+    assert reason(tmp_path, "a", skeleton="coco_17") == "wrong_shape"
+
+
+def test_where_motions_are_looked_for_is_said(tmp_path: Path) -> None:
+    write_rows(tmp_path / "train.tsv", "id text", ["a Up."])
+    (problem,) = source(tmp_path).check()
+    assert problem.message.endswith("train.npz` does not exist; see `source.motions`")
+
+
+def test_a_name_that_no_file_can_have(tmp_path: Path) -> None:
+    name = "跳" * 100
+    write_rows(tmp_path / "train.tsv", "id text", [f"{name} Up."])
+    assert reason(tmp_path, name, motions=str(tmp_path)) == "missing_file"
+
+
+def test_archives_of_other_things(tmp_path: Path) -> None:
+    """A member that is no array, and one that is packed in a way that Python cannot unpack."""
+    write_rows(tmp_path / "train.tsv", "motion text", ["a.npz Up."])
+    for member in ("readme.txt", "pred_xyz_29"):
+        with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+            archive.writestr(member, "nothing")
+        assert reason(tmp_path, "a") in {"wrong_dtype", "wrong_shape"}
+    np.savez(tmp_path / "a.npz", x=motions(1)[0])
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    content[content.index(b"PK\x01\x02") + 10] = 99  # the method of compression
+    (tmp_path / "a.npz").write_bytes(content)
+    assert reason(tmp_path, "a") == "unreadable"
+
+
+def test_what_is_not_found_must_be_filled(tmp_path: Path) -> None:
+    x_TJC = motions(1)[0]
+    x_TJC[1:, 3] = np.nan
+    np.save(tmp_path / "a.npy", x_TJC)
+    write_rows(tmp_path / "train.tsv", "motion text", ["a.npy Up."])
+    made = source(tmp_path)
+    with pytest.raises(ClipError, match=r"not numbers in 2 of 3 frames; fill .*`\.pose`"):
+        made.read(made.clips("train")[0])
+
+
 def test_a_damaged_pack_is_said_of_each_clip(corpus: Path) -> None:
     stored = motions(5)
     data, offsets = np.concatenate(stored), np.cumsum([0, *map(len, stored)])
@@ -210,6 +295,8 @@ def test_a_damaged_pack_is_said_of_each_clip(corpus: Path) -> None:
         np.savez(corpus / "train.npz", data=data, offsets=bad)
         assert reason(corpus, "a1") == "bad_pack"
     np.savez(corpus / "train.npz", joints=data, offsets=offsets)
+    assert reason(corpus, "a1") == "bad_pack"
+    np.savez(corpus / "train.npz", data=np.float32(1), offsets=offsets)
     assert reason(corpus, "a1") == "bad_pack"
     objects = np.empty(1, object)
     np.savez(corpus / "train.npz", data=objects, offsets=np.array([0, 1]))
@@ -285,7 +372,7 @@ def test_headers(tmp_path: Path, header: str, words: str) -> None:
         ({"columns": {"glos": "x"}}, "did you mean `gloss`"),
         ({"columns": {"gloss": "x", "signer": "x"}}, "twice"),
         ({"fps": None}, "fps"),
-        ({"skeleton": "smpl_24"}, "smpl_22"),
+        ({"skeleton": "smpl_52"}, "smpl_22"),
     ],
 )
 def test_settings(tmp_path: Path, changes: dict[str, Any], words: str) -> None:

@@ -85,9 +85,11 @@ def test_it_repeats_and_resumes_to_the_bit_with_any_loader(lab: Lab) -> None:
     assert first.weights_sha256 != whole.weights_sha256
 
 
-def test_every_text_has_its_words(lab: Lab) -> None:
-    lab.train("words", lab.recipe())
-    text = read_model_folder(lab.folder / "words" / "best").text
+@pytest.mark.parametrize("paraphrases", ["random", "each", "closest"])
+def test_every_text_that_may_be_learnt_has_its_words(lab: Lab, paraphrases: str) -> None:
+    name = f"words_{paraphrases}"
+    lab.train(name, lab.recipe(paraphrases, training={"max_steps": 1, "eval_steps": 1}))
+    text = read_model_folder(lab.folder / name / "best").text
     said = {
         text.decode(text.encode_said(t)) for r in lab.store.records("train") for t in r.clip.texts
     }

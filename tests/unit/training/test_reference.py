@@ -158,11 +158,20 @@ def test_the_stream_of_references_is_new_where_they_are_meant_and_only_there(lab
 
 
 def test_a_clip_that_is_not_in_step_is_found_before_training(lab: Lab) -> None:
-    recipe = lab.recipe(model={"reference": {}}, batch={"max_stream_frames": {"pose": 4}})
+    apart = {"max_stream_frames": {"pose": 4, "reference": 3}}
+    recipe = lab.recipe(model={"reference": {}}, batch=apart)
     with pytest.raises(InputError, match=r"has 4 frames of `pose`, but . of `reference`; so have"):
         lab.train("apart", recipe)
-    alike = {"max_stream_frames": {"pose": 4, "reference": 4}}
-    assert lab.train("cut", lab.recipe(model={"reference": {}}, batch=alike)).status == "finished"
+
+
+def test_a_reference_is_cut_where_its_motion_is(lab: Lab) -> None:
+    """In a stage of captions too, where there is none yet."""
+    held = {"reference": {"mode": "both"}}
+    for limits in ({"pose": 4}, {"pose": 4, "reference": 4}):
+        recipe = lab.recipe(model=held, batch={"max_stream_frames": limits})
+        assert recipe.taken_batch.max_stream_frames == {"pose": 4, "reference": 4}
+        assert lab.train(f"cut{len(limits)}", recipe).status == "finished"
+        assert lab.train(f"early{len(limits)}", recipe, held=False).status == "finished"
 
 
 def test_clips_without_references_are_said_to_be_their_own(

@@ -196,9 +196,11 @@ class Recipe(Frozen):
     def taken_batch(self) -> TakenBatch:
         """The part `batch`, without the streams of the corpus that are not taken.
 
-        So one recipe serves a search over streams.
+        So one recipe serves a search over streams. A reference, which is in step with a motion, is
+        cut where that is, unless it has a limit of its own.
         """
         caps = _without(self.batch.max_stream_frames, self._left)
+        caps = {other: caps[name] for other, name in self.alike.items() if name in caps} | caps
         own = {name: getattr(self.batch, name) for name in BatchConfig.model_fields}
         own |= {"max_stream_frames": caps, "uncounted": tuple(self.alike)}
         return TakenBatch.model_construct(**own)

@@ -44,8 +44,8 @@ class BatchConfig(Frozen):
         {},
         description="Name of a stream → frames that are read of it, in all splits; the end of"
         " longer ones is cut off, and counted. `min_clip_frames` and `max_clip_frames` look at"
-        " clips before they are cut. A stream of the source that `features` does not take may be"
-        " named.",
+        " clips before they are cut. A reference has its motion's limit where it has none itself. A"
+        " stream of the source that `features` does not take may be named.",
     )
     loader_workers: int = Field(
         0, ge=0, description="Processes that prepare batches; 0: none extra."

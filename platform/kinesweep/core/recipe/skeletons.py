@@ -40,7 +40,13 @@ class SkeletonsConfig(CorpusConfig):
         " beside it, or the table's folder where it has a column `motion`.",
     )
     skeleton: Literal[
-        "smpl_22", "coco_17", "coco_wholebody_133", "holistic_33", "holistic_hands", "holistic_178"
+        "smpl_22",
+        "smpl_24",
+        "coco_17",
+        "coco_wholebody_133",
+        "holistic_33",
+        "holistic_hands",
+        "holistic_178",
     ] = Field("smpl_22", description="Points of the arrays; `.pose` files name their own.")
     fps: float = Field(
         gt=0, description="Frames a second of the arrays; `.pose` files tell theirs."
