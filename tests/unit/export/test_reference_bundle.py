@@ -1,9 +1,11 @@
 """A bundle that compares motions: its embedder goes with it, a file alone is its own reference."""
 
+import logging
 import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -13,6 +15,7 @@ from kinesweep.core.errors import BundleError, ClipError, InputError, SourceErro
 from kinesweep.core.runlog import NullRunLog
 from kinesweep.core.units import Span
 from kinesweep.export import Bundle, Input, export_bundle, find_inputs
+from kinesweep.export.served import Served
 from kinesweep.export.verify import compare
 from kinesweep.features.embedder import write_embedder
 from kinesweep.store.build import extract_locally
@@ -151,3 +154,30 @@ def test_translate_counts_rows_without_a_reference(made: tuple[Path, Path]) -> N
     given = ["--reference", str(folder / "1.npy")]
     refused = CliRunner().invoke(app, ["translate", str(path), table, *given])
     assert refused.exit_code != 0 and "by its column `reference`" in refused.output
+
+
+def test_references_are_sent_beside_motions(
+    made: tuple[Path, Path], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was sent is compared; one warning says that a motion came alone."""
+    folder, path = made
+    bundle = Bundle.load(path)
+    read: list[dict[str, np.ndarray]] = []
+    monkeypatch.setattr(
+        Bundle, "decode", lambda self, clips: read.extend(clips) or [""] * len(read)
+    )
+    own, other = ((folder / f"{number}.npy").read_bytes() for number in (6, 1))
+    served = Served(bundle)
+    with caplog.at_level(logging.WARNING, "kinesweep"):
+        served.predict(pd.DataFrame([{"motion": own, "reference": other}]))
+    assert not caplog.records
+    wanted = bundle.features(folder / "6.npy", beside=folder / "1.npy")
+    np.testing.assert_array_equal(read[0]["reference"], wanted["reference"])
+    with caplog.at_level(logging.WARNING, "kinesweep"):
+        served.predict(pd.DataFrame([{"motion": own, "reference": other}, {"motion": own}]))
+        served.predict(pd.DataFrame([{"motion": own}]))
+    assert [r.getMessage()[:26] for r in caplog.records] == ["row 1 has no `reference`, "]
+    with pytest.raises(InputError, match="give one of `motion`"):
+        served.predict(pd.DataFrame([{"reference": other}]))
+    columns = (path / "MLmodel").read_text()
+    assert '"name": "reference"' in columns and '"name": "features_reference"' in columns
