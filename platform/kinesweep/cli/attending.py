@@ -116,7 +116,7 @@ def _of_file(place: Path, file: Path) -> Page:
     if len(inputs) != 1:
         raise InputError(f"`{file}` holds {len(inputs)} clips; the page is of one")
     name, item = inputs[0]
-    found = bundle.computed(item.file, item.span)
+    found = bundle.computed(item)
     streams = {stream: one.x_TD for stream, one in found.items()}
     return Page(
         clip=name,
@@ -125,7 +125,8 @@ def _of_file(place: Path, file: Path) -> Page:
         rates_hz={stream: one.rate_hz for stream, one in found.items()},
         lengths={stream: len(x_TD) for stream, x_TD in streams.items()},
         scenes=_scenes(bundle, found),
-        notes=[_ALONE] * bundle.reads_context + [_OWN] * bundle.compares,
+        notes=[_ALONE] * bundle.reads_context
+        + [_OWN] * (bundle.compares and item.is_own_reference),
     )
 
 

@@ -183,10 +183,15 @@ def translate(
     if reference is not None and not loaded.compares:
         raise InputError("this model compares motions with none; leave out `--reference`")
     named = find_inputs(inputs, loaded.loaded.recipe, document)
+    if reference is not None and any(clip.media is not None for _, clip in named):
+        raise InputError("a table names references by its column `reference`, not `--reference`")
     if reference is not None:
         named = [(name, replace(clip, reference=reference)) for name, clip in named]
-    elif loaded.compares:
-        say(f"no `--reference` is given: each of {len(named)} clips is compared with itself")
+    own = sum(clip.is_own_reference for _, clip in named)
+    if loaded.compares and own:
+        which = "each" if own == len(named) else str(own)
+        say(f"{which} of {len(named)} clips is compared with itself: no reference is given, by")
+        say("`--reference` or a TSV's column `reference`")
     if loaded.reads_context and not any(clip.document for _, clip in named):
         say("each file is translated without context, which the model was trained with;")
         say("files of one document, in their order, get it by `--document`")

@@ -5,10 +5,11 @@ because a misspelt key would be a sweep over nothing. The near miss is named.
 """
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
+import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -18,6 +19,7 @@ from kinesweep.core.errors import ConfigError, InputError
 
 M = TypeVar("M", bound=BaseModel)
 
+_BOOL = "tag:yaml.org,2002:bool"
 _OF_OTHERS = {
     "deepspeed": "DeepSpeed is not supported. Weights, gradients and optimiser state are cut over"
     " workers by `training.fsdp: true` with `resources.workers` of 2 or more; projectors that"
@@ -46,8 +48,9 @@ def read_yaml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     if bad:
         raise ConfigError(str(path), bad)
     try:
-        loaded = OmegaConf.create(text)
-        merged = OmegaConf.merge(loaded, OmegaConf.from_dotlist(list(overrides)))
+        loaded = OmegaConf.create(_with_words_as_keys(text))
+        laid_over = [_override(item) for item in overrides]
+        merged = OmegaConf.merge(loaded, OmegaConf.from_dotlist(laid_over))
         plain = OmegaConf.to_container(merged, resolve=True)
     except (YAMLError, OmegaConfBaseException, ValueError, TypeError, AssertionError) as error:
         # OmegaConf asserts that the YAML holds a mapping or a list.
@@ -55,6 +58,41 @@ def read_yaml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     if not isinstance(plain, dict) or not text.strip():
         raise ConfigError(str(path), [("(file)", "must hold a mapping of keys to values")])
     return {str(key): value for key, value in plain.items()}
+
+
+def _override(item: str) -> str:
+    """The same with keys that are words in its value."""
+    path, _, value = item.partition("=")
+    return f"{path}={_with_words_as_keys(value)}"
+
+
+def _with_words_as_keys(text: str) -> str:
+    """The same YAML with keys such as `on` and `yes` in quotes.
+
+    YAML 1.1 takes them for true, which no key of ours is.
+
+    Raises:
+        YAMLError: it is none.
+    """
+    places = {
+        (key.start_mark.index, key.end_mark.index)
+        for key in _keys(yaml.compose(text, Loader=yaml.SafeLoader))
+        if key.tag == _BOOL and key.style is None
+    }
+    for start, end in sorted(places, reverse=True):
+        text = f"{text[:start]}'{text[start:end]}'{text[end:]}"
+    return text
+
+
+def _keys(node: Any) -> Iterator[Any]:
+    """Keys of all mappings at and below a node."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield key
+            yield from _keys(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            yield from _keys(value)
 
 
 def validate(model: type[M], values: Mapping[str, Any], where: str) -> M:

@@ -18,7 +18,7 @@ from kinesweep.core.recipe.skeletons import SkeletonFeaturesConfig
 from kinesweep.core.recipe.video import VideoFeaturesConfig
 from kinesweep.export.card import write_card
 from kinesweep.export.flavor import write_flavor
-from kinesweep.export.raw import columns_of, file_of_raw
+from kinesweep.export.raw import columns_of, files_of_raw
 from kinesweep.features import build_features
 from kinesweep.store import Store
 from kinesweep.training.files import read_json, write_folder, write_json
@@ -87,7 +87,7 @@ def export_bundle(
         write_json(beside / GENERATION, _generation(loaded))
         write_card(beside, result, store, title, test, facts)
         columns = columns_of(loaded.features["streams"]).values()
-        write_flavor(beside, result.weights_sha256, file_of_raw(loaded.recipe)[0], columns)
+        write_flavor(beside, result.weights_sha256, files_of_raw(loaded.recipe), columns)
         _copy_encoder(loaded.recipe, beside)
         write_json(beside / MANIFEST, {"format": _FORMAT, "files": folder_sha256(beside)})
 

@@ -16,14 +16,17 @@ _OF_THE_DAY = ("utc_time_created", "model_size_bytes")
 
 
 def write_flavor(
-    folder: Path, weights_sha256: str, file: str = "pose", features: Iterable[str] = ("features",)
+    folder: Path,
+    weights_sha256: str,
+    files: Iterable[str] = ("pose",),
+    features: Iterable[str] = ("features",),
 ) -> None:
     """Makes a bundle's folder an MLflow model; equal bundles get equal files.
 
     Args:
         folder: the bundle.
         weights_sha256: names the model.
-        file: what the column of raw files is called.
+        files: what columns of raw files are called.
         features: what those of features are called.
     """
     import mlflow.pyfunc
@@ -34,7 +37,7 @@ def write_flavor(
     frames = Array(Array(DataType.double))
     inputs = Schema(
         [
-            ColSpec(DataType.binary, file, required=False),
+            *(ColSpec(DataType.binary, file, required=False) for file in files),
             *(ColSpec(frames, column, required=False) for column in features),
         ]
     )

@@ -2,15 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from kinesweep.core.clip import Clip
+from kinesweep.core.clip import SPLITS, Clip, RowProblem
 from kinesweep.core.errors import InputError
 from kinesweep.core.paths import inside
 from kinesweep.core.recipe import Recipe
+from kinesweep.core.recipe.skeletons import SkeletonsConfig
 from kinesweep.export.raw import is_raw, kind_of_raw
 from kinesweep.export.translate import Input
+from kinesweep.sources.motion_file import PACK_SUFFIX
 from kinesweep.sources.pose_rows import MediaKind, RowReader
+from kinesweep.sources.skeletons import SkeletonsSource
 from kinesweep.sources.table import raise_faults, read_table
 
 _TABLE = ".tsv"
@@ -24,7 +28,7 @@ def find_inputs(
 
     A file is itself, a folder of pictures too, where videos are translated; another folder is all
     files below it that the model takes, by name; a `.tsv` is its rows, named by their ids, with
-    their spans, prompts and documents (a column of texts may be missing).
+    their spans, prompts and documents (a column of texts may be missing); motions lie beside it.
 
     Args:
         paths: files, folders, tables.
@@ -34,6 +38,7 @@ def find_inputs(
     Raises:
         InputError: a path is none of these, or there is nothing in it.
         SourceError: a table is faulty.
+        ClipError: a row's motion is not there.
     """
     found: list[tuple[str, Input]] = []
     for path in paths:
@@ -53,6 +58,9 @@ def _inside(path: Path, recipe: Recipe) -> list[tuple[str, Input]]:
     if not path.exists():
         raise InputError(f"`{path}` does not exist")
     if path.suffix.lower() == _TABLE:
+        source = recipe.corpora[0]
+        if isinstance(source, SkeletonsConfig):
+            return _motions(path, source)
         return [(clip.id, _input(path, clip)) for clip in _rows(path, recipe)]
     return [(str(path), Input(path))]
 
@@ -65,7 +73,7 @@ def _rows(path: Path, recipe: Recipe) -> list[Clip]:
         InputError: a row that means nothing.
     """
     kind = recipe.corpora[0].kind
-    if kind in ("feature_manifest", "h5_shards", "skeletons"):
+    if kind in ("feature_manifest", "h5_shards"):
         raise InputError(
             f"`{path}` is a table; this model translates {kind_of_raw(recipe)} and folders of them"
         )
@@ -73,9 +81,48 @@ def _rows(path: Path, recipe: Recipe) -> list[Clip]:
     table = read_table(path, path.name)
     rows = RowReader(table, "test", "ms", needs_text=False, media=media).read()
     raise_faults(rows.faults)
-    if rows.problems:
-        raise InputError("; ".join(f"{p.row}: {p.message}" for p in rows.problems[:3]))
+    _refuse(rows.problems)
     return rows.clips
+
+
+def _motions(table: Path, config: SkeletonsConfig) -> list[tuple[str, Input]]:
+    """The rows of a table of motions, each with its reference, read as extraction reads them.
+
+    Raises:
+        SourceError: its faults, all at once.
+        InputError: a row that means nothing.
+        ClipError: a row's motion is not there.
+    """
+    numbered = config.columns.get("index", "index") in read_table(table, table.name).header
+    folder = None if numbered or table.with_suffix(PACK_SUFFIX).is_file() else str(table.parent)
+    alone = {**dict.fromkeys(SPLITS), "test": str(table), "motions": folder, "max_clips": None}
+    source = SkeletonsSource(config.model_copy(update=alone), needs_text=False)
+    clips = source.clips("test")
+    _refuse(source.problems())
+    return [
+        (
+            clip.id,
+            Input(
+                source.media_path(clip),
+                clip.span,
+                document=f"{table}: {clip.document}" if clip.document else "",
+                order=clip.order,
+                media=partial(source.read, clip),
+                compared=bool(clip.reference),
+            ),
+        )
+        for clip in clips
+    ]
+
+
+def _refuse(problems: Sequence[RowProblem]) -> None:
+    """Rows that mean nothing.
+
+    Raises:
+        InputError: the first of them.
+    """
+    if problems:
+        raise InputError("; ".join(f"{p.row}: {p.message}" for p in problems[:3]))
 
 
 def _input(table: Path, clip: Clip) -> Input:

@@ -107,6 +107,16 @@ def file_of_raw(recipe: Recipe) -> tuple[str, str]:
     return _SENT[recipe.corpora[0].kind]
 
 
+REFERENCE = "reference"
+"""What the bytes of the motion are called, where they are sent, that a motion is compared with."""
+
+
+def files_of_raw(recipe: Recipe) -> tuple[str, ...]:
+    """What the bytes of all files are called that a model reads of a clip."""
+    compares = getattr(recipe.features, "reference", None) is not None
+    return (file_of_raw(recipe)[0], *([REFERENCE] * compares))
+
+
 def columns_of(streams: Iterable[str]) -> dict[str, str]:
     """Stream → what its features are called where they are sent as numbers."""
     first, *others = streams

@@ -2,10 +2,13 @@
 
 A row is either a file's bytes (base64 in JSON), `pose` or `video` by what the model was trained on,
 or `features`, frames × numbers as `Bundle.features` gives them; a model of several streams takes a
-file of them (`shard`), or `features_{stream}` of each. The answer is a row `text`. The bundle
+file of them (`shard`), or `features_{stream}` of each. A model that compares motions takes the
+bytes of the other as `reference`; without them it compares a motion with itself, which it warns of
+once, for the answer then says nothing of a difference. The answer is a row `text`. The bundle
 itself is the MLflow model: `MLmodel` in it names this module as the loader.
 """
 
+import logging
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.core.errors import InputError
-from kinesweep.export.raw import columns_of, file_of_raw
+from kinesweep.export.raw import REFERENCE, columns_of, file_of_raw
 from kinesweep.export.translate import Bundle, Streams
 from kinesweep.training.determinism import pin_process
 
+_LOG = logging.getLogger(__name__)
 Frames = NDArray[np.floating]
 
 
@@ -34,6 +38,7 @@ class Served:
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
+        self._warned = False
 
     def predict(
         self, model_input: Any, params: Mapping[str, Any] | None = None
@@ -41,8 +46,8 @@ class Served:
         """The text of each row of a data frame.
 
         Raises:
-            InputError: a row has neither or both of a file and `features`, or features of another
-                width.
+            InputError: a row has neither or both of a file and `features`, features of another
+                width, or a `reference` that is not beside a file or that nothing is compared with.
             ClipError: a file cannot be used.
         """
         rows = model_input.to_dict(orient="records")
@@ -58,9 +63,11 @@ class Served:
             for stream, column in columns.items()
             if not isinstance(row.get(column), float | None)
         }
+        beside = row.get(REFERENCE)
         if isinstance(content, bytes) and not given:
-            return self._from_file(content, suffix)
-        if not isinstance(content, bytes) and len(given) == len(columns):
+            return self._from_files(content, beside, suffix, number)
+        sent = [one for one in (content, beside) if isinstance(one, bytes)]
+        if not sent and len(given) == len(columns):
             return {
                 stream: self._checked(np.asarray(frames, np.float32), stream, number)
                 for stream, frames in given.items()
@@ -68,11 +75,28 @@ class Served:
         all_columns = " with ".join(f"`{column}`" for column in columns.values())
         raise InputError(f"row {number}: give one of `{name}` (bytes) and {all_columns}")
 
-    def _from_file(self, content: bytes, suffix: str) -> Streams:
-        with tempfile.NamedTemporaryFile(suffix=suffix) as file:
-            file.write(content)
-            file.flush()
-            return self._bundle.features(Path(file.name))
+    def _from_files(self, content: bytes, beside: Any, suffix: str, number: int) -> Streams:
+        with tempfile.TemporaryDirectory() as folder:
+            file, other = Path(folder, f"clip{suffix}"), Path(folder, f"{REFERENCE}{suffix}")
+            file.write_bytes(content)
+            if not isinstance(beside, bytes):
+                self._warn_once(number)
+                return self._bundle.features(file)
+            if not self._bundle.compares:
+                raise InputError(f"row {number}: this model compares with no `{REFERENCE}`")
+            other.write_bytes(beside)
+            return self._bundle.features(file, beside=other)
+
+    def _warn_once(self, number: int) -> None:
+        """Says that a motion is compared with itself."""
+        if self._bundle.compares and not self._warned:
+            self._warned = True
+            _LOG.warning(
+                "row %d has no `%s`, so its motion is compared with itself, and so is that of each"
+                " such row from here on; send the bytes of the motion that it is compared with",
+                number,
+                REFERENCE,
+            )
 
     def _checked(self, x_TD: Frames, stream: str, number: int) -> Frames:
         known = self._bundle.loaded.features["streams"]

@@ -30,6 +30,7 @@ from kinesweep.core.units import Span
 from kinesweep.export.bundle import PROMPTS, STEP, check_files, with_own_encoder
 from kinesweep.export.raw import open_raw
 from kinesweep.features import Features, build_features
+from kinesweep.sources.contract import Media
 from kinesweep.store.dtype import to_store
 from kinesweep.store.index import ClipRecord
 from kinesweep.training.decoding import decode
@@ -52,6 +53,8 @@ class Input:
         document: clips of one are context of those after them; empty: it stands alone.
         order: place within the document; of equals, the first in the list comes first.
         reference: the motion that it is compared with, a file of its own; None: itself.
+        media: reads a row of motions, its reference too; None: `file` is read.
+        compared: whether that has a reference.
     """
 
     file: Path
@@ -61,6 +64,13 @@ class Input:
     document: str = ""
     order: int = 0
     reference: Path | None = None
+    media: Callable[[], Media] | None = None
+    compared: bool = False
+
+    @property
+    def is_own_reference(self) -> bool:
+        """Whether nothing is named that it is compared with."""
+        return self.reference is None and not self.compared
 
 
 @dataclass(frozen=True)
@@ -147,32 +157,37 @@ class Bundle:
         return getattr(self.loaded.recipe.features, "reference", None) is not None
 
     def features(self, file: Path, span: Span = Span(), beside: Path | None = None) -> Streams:
-        """Stream → (T, D) of a file, as a store would hold them; see `computed`."""
-        return {name: one.x_TD for name, one in self.computed(file, span, beside).items()}
-
-    def _read(self, item: Input) -> Streams:
-        """The features of a clip."""
-        return self.features(item.file, item.span, item.reference)
-
-    def computed(
-        self, file: Path, span: Span = Span(), beside: Path | None = None
-    ) -> dict[str, Features]:
-        """Stream → features of a file, with their rates, as a store would hold them.
+        """Stream → (T, D) of a file, as a store would hold them; see `computed`.
 
         Args:
             file: what the corpus holds: poses, a video or features.
             span: which part.
             beside: a video's poses, where crops of it are seen, default: those that lie beside it;
                 or the motion that a motion is compared with, default: itself.
+        """
+        return self._read(Input(file, span, reference=beside))
+
+    def _read(self, item: Input) -> Streams:
+        """The features of a clip."""
+        return {name: one.x_TD for name, one in self.computed(item).items()}
+
+    def _media(self, item: Input) -> Media:
+        """What is read of a clip."""
+        if item.media is not None:
+            return item.media()
+        return open_raw(self.loaded.recipe, item.file, item.span, item.reference)
+
+    def computed(self, item: Input) -> dict[str, Features]:
+        """Stream → features of a clip, with their rates, as a store would hold them.
 
         Raises:
             ClipError: the file cannot be used; it is named.
             BundleError: its points are not those of the corpus.
         """
-        known = self.loaded.features
+        known, file = self.loaded.features, item.file
         step = build_features(self.loaded.recipe.features)
         try:
-            found = step.compute(open_raw(self.loaded.recipe, file, span, beside))
+            found = step.compute(self._media(item))
             streams = {
                 name: replace(one, x_TD=to_store(one.x_TD, known["store_dtype"]))
                 for name, one in found.items()

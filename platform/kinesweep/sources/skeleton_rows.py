@@ -53,19 +53,22 @@ class SkeletonRows:
         split: which split they make.
         config: what columns are called, and who signs.
         pack: name of the one `.npz` that rows number; None: each names its file.
+        needs_text: whether a row without a text is a problem, and columns that the recipe renames
+            must be there; not where motions are translated.
     """
 
     table: Table
     split: str
     config: SkeletonsConfig
     pack: str | None
+    needs_text: bool = True
 
     def read(self) -> Rows:
         """Every row of the table, and every fault."""
         found = Rows(faults=list(self.table.faults))
         if not self.table.header:
             return found
-        columns, faults = resolve(self.table, self.config, self.pack)
+        columns, faults = resolve(self.table, self.config, self.pack, self.needs_text)
         found.faults += faults
         if faults:
             return found
@@ -107,7 +110,7 @@ class SkeletonRows:
             row=where,
             reference=values.get("reference", ""),
         )
-        problem = _problem(clip)
+        problem = _problem(clip, self.needs_text)
         if problem is None:
             found.clips.append(clip)
         else:
@@ -136,7 +139,9 @@ class SkeletonRows:
         return (match[1] or "") if match else ""
 
 
-def resolve(table: Table, config: SkeletonsConfig, pack: str | None) -> tuple[Columns, list[Fault]]:
+def resolve(
+    table: Table, config: SkeletonsConfig, pack: str | None, needs_text: bool = True
+) -> tuple[Columns, list[Fault]]:
     """Where a table's columns stand, and everything that is wrong with its header."""
     where, header = f"{table.name}:1", table.header
     meanings = {column: meaning for meaning, column in config.columns.items()}
@@ -156,10 +161,10 @@ def resolve(table: Table, config: SkeletonsConfig, pack: str | None) -> tuple[Co
         else:
             faults.append((where, _unknown(column, header)))
     for meaning, column in config.columns.items():
-        if column not in header:
+        if needs_text and column not in header:
             text = f"there is no column `{column}`, which `source.columns.{meaning}` names"
             faults.append((where, text + near_miss(column, header)))
-    if not texts:
+    if needs_text and not texts:
         faults.append((where, f"there is no column of texts: {', '.join(TEXTS)}, text1, ref1 …"))
     faults += [(where, text) for text in _naming_faults(places, pack)]
     return Columns(places, tuple(texts)), faults
@@ -219,9 +224,9 @@ def _bound(value: float | None) -> str:
     return "" if value is None else f"{value:.0f}"
 
 
-def _problem(clip: Clip) -> RowProblem | None:
+def _problem(clip: Clip, needs_text: bool) -> RowProblem | None:
     start, end = clip.span.start, clip.span.end
-    if not clip.texts:
+    if needs_text and not clip.texts:
         return RowProblem(clip.row, clip.id, "empty_text", "all texts are empty")
     if start is not None and end is not None and end <= start:
         text = f"the segment starts at frame {start:.0f} and ends at {end:.0f}"

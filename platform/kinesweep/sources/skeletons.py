@@ -43,14 +43,15 @@ class SkeletonsSource(TableSource):
 
     Args:
         config: which tables and motions; relative paths are of the current folder, now.
+        needs_text: whether rows must have texts; not where they are translated.
     """
 
     where_root: ClassVar[str] = "set `source.motions` to a folder that holds all motions"
     unique: ClassVar[str] = "give each row an `id` of its own"
 
-    def __init__(self, config: SkeletonsConfig) -> None:
+    def __init__(self, config: SkeletonsConfig, needs_text: bool = True) -> None:
         super().__init__(config)
-        self.config = config
+        self.config, self._needs_text = config, needs_text
         self._motions = Path(config.motions).absolute() if config.motions is not None else None
         self._skeleton = SKELETONS[config.skeleton]
         self._packs = Packs()
@@ -91,7 +92,8 @@ class SkeletonsSource(TableSource):
         """One split's table as rows."""
         table = self.table(split)
         self._numbered[split] = self.pack(split, table)
-        rows = SkeletonRows(table, split, self.config, self._numbered[split]).read()
+        pack, needs_text = self._numbered[split], self._needs_text
+        rows = SkeletonRows(table, split, self.config, pack, needs_text).read()
         # Before `max_clips` cuts: a clip may be compared with one that takes no part, for which
         # nobody needs to have written a text either.
         self._places |= {one.id: one for one in rows.clips}

@@ -135,3 +135,13 @@ def test_a_recipe_without_context_is_the_one_that_it_was(tmp_path: Path) -> None
     assert hash_of() == hash_of("context.generation=gold")
     before = ["context.window=1", "context.generation=gold"]
     assert hash_of("context.window=1") != hash_of(*before)
+
+
+def test_keys_that_yaml_takes_for_true_are_words(tmp_path: Path) -> None:
+    path = tmp_path / "words.yaml"
+    text = "on: &part {yes: on, \"no\": 'a', lines: [{off: 1}, yes]}\nagain: *part\n"
+    path.write_text(text, encoding="utf-8")
+    found = read_yaml(path, ["again.lines=[{on: é, n: 2}]", "x.on=yes"])
+    part = {"yes": True, "no": "a", "lines": [{"off": 1}, True]}
+    lines = [{"on": "é", "n": 2}]
+    assert found == {"on": part, "again": {**part, "lines": lines}, "x": {"on": True}}

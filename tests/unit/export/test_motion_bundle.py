@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kinesweep.core.errors import BundleError, InputError
+from kinesweep.core.errors import BundleError
 from kinesweep.core.runlog import NullRunLog
 from kinesweep.core.units import Span
 from kinesweep.export import Bundle, Input, export_bundle, find_inputs
@@ -13,7 +13,7 @@ from kinesweep.export.verify import compare
 from kinesweep.store.build import extract_locally
 from kinesweep.training.predictions import read_predictions
 from kinesweep.training.run import RunSpec, train_run
-from skeletons import motions, skeleton_recipe, write_pack
+from skeletons import HEADER, VALIDATION, motions, skeleton_recipe, write_pack, write_rows
 
 
 def test_one_motion_is_translated_as_in_its_pack(tmp_path: Path) -> None:
@@ -32,8 +32,8 @@ def test_one_motion_is_translated_as_in_its_pack(tmp_path: Path) -> None:
     assert str(tmp_path) not in (folder / "recipe.yaml").read_text()
     names = [name for name, _ in find_inputs([tmp_path / "v1.npy"], recipe)]
     assert names == [str(tmp_path / "v1.npy")]
-    with pytest.raises(InputError, match="files of one motion"):
-        find_inputs([tmp_path / "train.tsv"], recipe)
+    rows = find_inputs([Path(write_rows(tmp_path / "all.tsv", HEADER, VALIDATION[1:]))], recipe)
+    assert bundle.translate([clip for _, clip in rows]) == [wanted[name] for name, _ in rows]
     stored[6][0, 5, 0] += 1
     write_pack(tmp_path / "all.npz", stored)
     with pytest.raises(BundleError, match="computes other features of `v0`"):
