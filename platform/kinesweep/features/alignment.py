@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from kinesweep.core.errors import InputError
 from kinesweep.core.hashing import fingerprint
+from kinesweep.core.pose import PointLayout
 from kinesweep.core.recipe.alignment import GAMMA, AlignmentConfig
 from kinesweep.core.recipe.skeletons import SkeletonFeaturesConfig
 from kinesweep.features.time_warping import best_window, dtw, soft_dtw, squared_distances
@@ -44,7 +45,7 @@ def match(x_TD: Frames, r_RD: Frames, config: AlignmentConfig) -> Match:
 
     Raises:
         CheckpointError: the embedder's folder is no embedder.
-        InputError: the embedder takes no such frames.
+        InputError: the embedder takes no such frames, or gives no numbers.
     """
     if config.method == "none":
         return _stretched(len(r_RD), len(x_TD))
@@ -52,6 +53,11 @@ def match(x_TD: Frames, r_RD: Frames, config: AlignmentConfig) -> Match:
     if config.embedder is not None:
         embed = embedder_of(config.embedder)
         x_TE, r_RE = embed(x_TD), embed(r_RD)
+        if not (np.isfinite(x_TE).all() and np.isfinite(r_RE).all()):
+            raise InputError(
+                f"the embedder `{config.embedder}` gives vectors that are no finite numbers; train"
+                " another with `kinesweep embed`"
+            )
     if config.method == "soft_dtw":
         return _weights(x_TE, r_RE, config.gamma or GAMMA)
     return (_shifted if config.method == "window" else _warped)(x_TE, r_RE)
@@ -119,6 +125,27 @@ def check_embedder(config: SkeletonFeaturesConfig) -> None:
                 f" {trained[key]}`, but the recipe has `{wanted}`; set it alike, or train another"
                 " with `kinesweep embed`"
             )
+
+
+def check_points(config: AlignmentConfig, layout: PointLayout) -> None:
+    """Refuses an embedder of other points, which may be as many values a frame: 22 × 3 or 33 × 2.
+
+    Raises:
+        CheckpointError: the embedder's folder is no embedder.
+        InputError: it was trained on other points.
+    """
+    if config.embedder is None:
+        return
+    trained = embedder_of(config.embedder).layout
+    if trained is not None and trained != layout:
+        raise InputError(
+            f"the embedder `{config.embedder}` was trained on {_points(trained)}, but the clip has"
+            f" {_points(layout)}; train another on such clips with `kinesweep embed`"
+        )
+
+
+def _points(layout: PointLayout) -> str:
+    return "points of " + ", ".join(f"`{name}` ({len(p)})" for name, p in layout.components)
 
 
 @lru_cache(maxsize=2)

@@ -31,6 +31,7 @@ from kinesweep.features.alignment import (
     alignment_fingerprint,
     carry,
     check_embedder,
+    check_points,
     match,
 )
 from kinesweep.features.contract import Features
@@ -108,7 +109,7 @@ class SkeletonFeatures:
         """A reference, frame for frame as the clip, and placed as if it began there.
 
         Raises:
-            ClipError: see `compute`.
+            ClipError, CheckpointError, InputError: see `compute`.
         """
         step = self
         if config.on == "joints":
@@ -116,7 +117,9 @@ class SkeletonFeatures:
             plain = {"kind": "skeleton", "centre": "each", "scale": "bone"}
             compared = {**plain, "stride": self.config.stride}
             step = SkeletonFeatures(SkeletonFeaturesConfig.model_validate(compared))
-        x_TD = step._placed(clip).features(1.0).x_TD
+        placed = step._placed(clip)
+        check_points(config, placed.skeleton.layout)
+        x_TD = placed.features(1.0).x_TD
         try:
             reference = self._placed(motion)
             matched = match(x_TD, step._placed(motion).features(1.0).x_TD, config)

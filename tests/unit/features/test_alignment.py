@@ -13,7 +13,7 @@ from kinesweep.core.errors import CheckpointError, ClipError, InputError
 from kinesweep.core.pose import PoseSequence
 from kinesweep.core.recipe.alignment import AlignmentConfig
 from kinesweep.core.recipe.skeletons import SkeletonFeaturesConfig
-from kinesweep.core.skeleton import SMPL_22
+from kinesweep.core.skeleton import SKELETONS, SMPL_22
 from kinesweep.features import build_features
 from kinesweep.features.alignment import alignment_fingerprint, carry, match
 from kinesweep.features.embedder import write_embedder
@@ -172,6 +172,26 @@ def test_an_embedder_of_other_frames_is_refused(tmp_path: Path) -> None:
     narrow = embedder(tmp_path / "narrow", [0, 1], width=3)
     step = build_features(features(reference={**reference, "embedder": narrow}))
     with pytest.raises(InputError, match=r"reads \(T, 3\) frames"):
+        step.compute(Motion(motion(body(4)), motion(body(5))))
+
+
+def test_an_embedder_of_other_points_of_the_same_width_is_refused(tmp_path: Path) -> None:
+    pair = Motion(motion(body(4)), motion(body(5)))
+    reference = {"method": "dtw", "on": "embeddings", "embedder": str(tmp_path)}
+    step = build_features(features(reference=reference))
+    embedder(tmp_path, [5, 9], layout=SMPL_22.layout.to_json())
+    assert "reference" in step.compute(pair)
+    other = SKELETONS["holistic_33"].layout
+    embedder(tmp_path, [5, 9], layout=other.to_json())
+    with pytest.raises(InputError, match=r"trained on points of `POSE_LANDMARKS` \(33\), but the"):
+        step.compute(pair)
+
+
+def test_vectors_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    """A length of zero in a program that does not expect one."""
+    reference = {"method": "dtw", "on": "embeddings", "embedder": embedder(tmp_path, [0, 1])}
+    step = build_features(features(reference=reference))  # the root begins at 0
+    with pytest.raises(InputError, match="gives vectors that are no finite numbers"):
         step.compute(Motion(motion(body(4)), motion(body(5))))
 
 
