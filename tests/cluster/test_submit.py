@@ -187,8 +187,8 @@ def test_bad_jobs_end_with_their_own_code(home: Path) -> None:
     wanted = {
         ("space.yaml",): "--resume",
         ("space.yaml", "--name", "other", "search.trails=3"): "did you mean `trials`?",
-        ("space.yaml", "--name", "other", "resources.cpus=99"): "one run needs 1 × (99 CPU)",
-        ("space.yaml", "--name", "other", "--extend", "3"): "there is no sweep `other`",
+        ("space.yaml", "--name", "large", "resources.cpus=99"): "one run needs 1 × (99 CPU)",
+        ("space.yaml", "--name", "absent", "--extend", "3"): "there is no sweep `absent`",
         ("nowhere.yaml",): "cannot be read",
     }
     with ThreadPoolExecutor(len(wanted)) as side_by_side:

@@ -24,6 +24,7 @@ from kinesweep.export import export_bundle, verify_bundle
 from kinesweep.store import Store
 from kinesweep.store.ledger import count_tests, note_test
 from kinesweep.sweeps.gauges import sweep_readings
+from kinesweep.sweeps.journal import JOURNAL
 from kinesweep.sweeps.loading import load_space
 from kinesweep.sweeps.outcome import Outcome
 from kinesweep.sweeps.record import write_outcome
@@ -95,7 +96,8 @@ def run_space(order: Order, resume: bool = False, overwrite: bool = False) -> Sw
     """
     space, recipe = load_space(order.path, order.overrides, order.base)
     home = state_home()
-    if order.extend and not (home / "sweeps" / order.name).exists():
+    # One that failed before its search has a folder, but nothing to extend.
+    if order.extend and not (home / "sweeps" / order.name / JOURNAL).exists():
         raise InputError(f"there is no sweep `{order.name}` to extend; leave `--extend` out")
     folder = claim_sweep(home / "sweeps" / order.name, resume=resume, overwrite=overwrite)
     return run_in(folder, space, recipe, home / "exports" / order.name, order.extend)

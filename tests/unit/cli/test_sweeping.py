@@ -1,0 +1,19 @@
+"""What is asked of a sweep before it begins."""
+
+from pathlib import Path
+
+import pytest
+
+from kinesweep.cli.sweeping import Order, run_space
+from kinesweep.core.errors import InputError
+
+SPACE = Path(__file__).resolve().parents[3] / "search_spaces" / "sample.yaml"
+
+
+def test_only_a_sweep_that_began_is_extended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KINESWEEP_HOME", str(tmp_path))
+    (tmp_path / "sweeps" / "failed").mkdir(parents=True)
+    with pytest.raises(InputError, match="there is no sweep `failed` to extend"):
+        run_space(Order(SPACE, (), "failed", tmp_path, extend=3), resume=True)
