@@ -24,6 +24,9 @@ sys.stdout.flush()
 os._exit(0)
 """
 
+_HANGS_S = 900
+"""After which ranks wait for each other in vain: side by side with other tests 50 s became 240."""
+
 
 def run_ranks(script: str, arguments: list[str], world: int) -> list[dict[str, Any]]:
     """Runs a script in `world` processes; what each prints last, read as JSON.
@@ -49,7 +52,7 @@ def run_ranks(script: str, arguments: list[str], world: int) -> list[dict[str, A
             for rank in range(world)
         ]
         try:
-            said = [process.communicate(timeout=240) for process in ranks]
+            said = [process.communicate(timeout=_HANGS_S) for process in ranks]
         finally:
             for process in ranks:
                 process.kill()
