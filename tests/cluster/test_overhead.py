@@ -79,7 +79,8 @@ def first_and_last(folder: Path, kind: str) -> tuple[list[float], list[float]]:
     watched = Watched(search(space, recipe, journal))
     (folder / "slots").mkdir()
     trial = tune.with_parameters(Short, folder=folder / "slots")
-    tune_agenda(watched, trial, SLOTS, folder / "tune", (folder / "slots" / ALL).touch)
+    started = (folder / "slots" / ALL).touch
+    tune_agenda(watched, trial, vars, SLOTS, folder / "tune", started)
     assert len(list((folder / "slots").iterdir())) == SLOTS + 1
     assert [trial.state for trial in journal.trials] == ["finished"] * TRIALS
     first, last = watched.ends[2:102], watched.ends[-100:]

@@ -32,7 +32,7 @@ KILLS = int(os.environ.get("KINESWEEP_KILLS", "2"))
 TARGETS = {
     "trial": "with_resources.<locals>.ResourceTrainable",
     "worker": "RayTrainWorker",
-    "slot": "_Slot",
+    "slot": "Slot",
 }
 OURS = (*TARGETS.values(), "TrainController")
 

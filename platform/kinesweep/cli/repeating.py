@@ -18,7 +18,7 @@ from kinesweep.core.errors import InputError, ResourceError
 from kinesweep.core.paths import state_home
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.runlog import RunLog
-from kinesweep.training.distributed import Task, train_on_ray
+from kinesweep.training.distributed import train_on_ray
 from kinesweep.training.result import RunResult, RunSpec, read_result
 from kinesweep.training.run import train_run
 
@@ -80,12 +80,13 @@ def _trainer(recipe: Recipe, place: Place, root: Path) -> Iterator[_Train]:
 def _warm(recipe: Recipe, root: Path) -> Iterator[_Train]:
     """Trains in one slot, whose workers stay."""
     from kinesweep.sweeps.lease import Outcome
-    from kinesweep.sweeps.pool import Pool
+    from kinesweep.sweeps.pool import Pool, pack_task
+    from kinesweep.training.task import Task
 
     pool = Pool(recipe.resources, 1, root / ".ray")
 
     def train(spec: RunSpec, open_log: Callable[[], RunLog]) -> RunResult:
-        lease = pool.client.lease(Task.of(spec, open_log))
+        lease = pool.client.lease(pack_task(Task.of(spec, open_log)))
         said = lease.next()
         while not isinstance(said, Outcome):
             said = lease.next()

@@ -34,13 +34,19 @@ class Outcome:
     reason: str = ""
 
 
+def first_line(error: BaseException) -> str:
+    """Return an error as one line, its type first."""
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+
+
 @dataclass
 class Request:
     """One run that a trial wants trained.
 
     Attributes:
         token: names it, and no other, ever.
-        task: what the workers are handed.
+        task: The packed run that the workers are handed; opaque here.
     """
 
     token: str

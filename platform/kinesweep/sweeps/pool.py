@@ -12,27 +12,21 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import ray
-import ray.train
 from ray.actor import ActorHandle
 from ray.exceptions import RayActorError, RayError
-from ray.train.torch import TorchTrainer
-from ray.util.placement_group import PlacementGroup, PlacementGroupID, remove_placement_group
 
 from kinesweep.core.errors import ResourceError
 from kinesweep.core.recipe.training import ResourcesConfig
 from kinesweep.sweeps.gate import Gate
-from kinesweep.sweeps.lease import LEASE_S, Desk, Outcome
-from kinesweep.sweeps.serve import first_line, serve_runs
-from kinesweep.training.distributed import Task, worker_group
+from kinesweep.sweeps.lease import LEASE_S, Outcome, first_line
+from kinesweep.sweeps.slot import Slot, remove_groups
+from kinesweep.training.task import Task
 
 _RETRY_S = 0.05
 _THREADS = 32
-_MOST_FAILED_STARTS = 3
 _MARKS = 2**20
 """Each slot's workers ask for a number of bytes of their own, by which their group is known."""
 
@@ -48,16 +42,21 @@ class Pool:
 
     def __init__(self, resources: ResourcesConfig, size: int, scratch: Path) -> None:
         pool = uuid.uuid4().hex[:12]
-        remote = ray.remote(num_cpus=0, max_concurrency=_THREADS, max_restarts=-1)(_Slot)
-        # Ray Train's helpers ask for the cluster's state, and of several Rays on a machine they
-        # would ask the latest. Its actors inherit this.
-        address = {"env_vars": {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}}
+        remote = ray.remote(num_cpus=0, max_concurrency=_THREADS, max_restarts=-1)(Slot)
+        variables: dict[str, str] = {
+            # Ray Train's helpers ask for the cluster's state, and of several Rays on a machine they
+            # would ask the latest. Its actors inherit this.
+            "RAY_ADDRESS": ray.get_runtime_context().gcs_address,
+            # It would start one more process for each worker group, for a notice that a node will
+            # be reclaimed; a worker that is gone fails its request at once and loses no checkpoint.
+            "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+        }
         first = 1 + random.SystemRandom().randrange(_MARKS)
         self._marks = range(first, first + size)
         self._slots = [
-            remote.options(name=f"kinesweep-{pool}-{mark}", runtime_env=address).remote(
-                resources.model_dump(), str(scratch), f"{pool}-{mark}", mark
-            )
+            remote.options(
+                name=f"kinesweep-{pool}-{mark}", runtime_env={"env_vars": variables}
+            ).remote(resources.model_dump(), str(scratch), f"{pool}-{mark}", mark)
             for mark in self._marks
         ]
         self.size = size
@@ -73,7 +72,12 @@ class Pool:
         ray.wait(waiting, num_returns=len(waiting), timeout=timeout_s)
         for slot, mark in zip(self._slots, self._marks, strict=True):
             ray.kill(slot, no_restart=True)
-            _remove_groups(mark)
+            remove_groups(mark)
+
+
+def pack_task(task: Task) -> bytes:
+    """Serialize a run for the workers of a slot."""
+    return bytes(ray.cloudpickle.dumps(task))
 
 
 class Client:
@@ -82,8 +86,12 @@ class Client:
     def __init__(self, slots: tuple[ActorHandle, ...]) -> None:
         self._slots = slots
 
-    def lease(self, task: Task) -> "Lease":
-        """Waits for a slot and hands it a run.
+    def lease(self, task: bytes) -> "Lease":
+        """Wait for a slot and hand it a run.
+
+        Args:
+            task: The run as `pack_task` returns it. Only workers unpack it, so that trials and
+                slots do not import what it is made of.
 
         Raises:
             ResourceError: no slot can start its workers.
@@ -134,97 +142,3 @@ class Lease:
     def _keep(self) -> None:
         while not self._over.wait(LEASE_S / 5):
             self._slot.renew.remote(self._token)
-
-
-class _Slot:
-    """The actor: a desk, and a thread that keeps a worker group going."""
-
-    def __init__(self, resources: dict[str, Any], scratch: str, name: str, mark: int) -> None:
-        self._resources = ResourcesConfig.model_validate(resources)
-        self._scratch, self._name, self._mark = scratch, name, mark
-        self._desk = Desk(self._resources.workers)
-        self._me = ray.get_runtime_context().current_actor
-        self._broken = ""
-        self._open_gates: set[str] = set()
-        self._closing = threading.Event()
-        self._keeper = threading.Thread(target=self._keep_group, daemon=True)
-        self._keeper.start()
-
-    def lease(self, token: str, task: Task) -> bool | str:
-        return self._broken or self._desk.lease(token, task)
-
-    def poll(self, token: str) -> dict[str, float] | Outcome | None:
-        return self._desk.poll(token)
-
-    def renew(self, token: str) -> None:
-        self._desk.renew(token)
-
-    def cancel(self, token: str) -> None:
-        self._desk.cancel(token)
-
-    def take(self, group: str, rank: int, seen: str) -> tuple[str, Any] | str | None:
-        return self._desk.take(group, rank, seen)
-
-    def report(self, token: str, metrics: Mapping[str, float]) -> bool:
-        return self._desk.report(token, metrics)
-
-    def stop_reason(self, token: str) -> str:
-        return self._desk.stop_reason(token)
-
-    def answer(self, token: str, rank: int, outcome: Outcome) -> None:
-        self._desk.answer(token, rank, outcome)
-
-    def fail(self, token: str, reason: str) -> None:
-        self._desk.fail(token, reason)
-
-    def open_gate(self, name: str) -> None:
-        self._open_gates.add(name)
-
-    def is_gate_open(self, name: str) -> bool:
-        return name in self._open_gates
-
-    def close(self) -> None:
-        self._closing.set()
-        self._desk.close()
-        self._keeper.join()
-
-    def _keep_group(self) -> None:
-        """Starts a worker group, and another one whenever it is gone."""
-        failed_starts = 0
-        while not self._closing.is_set():
-            _remove_groups(self._mark)
-            group = self._desk.open_group()
-            reason = self._serve(group)
-            came = self._desk.group_ended(group, reason)
-            failed_starts = 0 if came else failed_starts + 1
-            if failed_starts >= _MOST_FAILED_STARTS:
-                self._broken = reason
-                return
-
-    def _serve(self, group: str) -> str:
-        """One worker group from start to end. Returns why it ended."""
-        trainer = TorchTrainer(
-            serve_runs,
-            train_loop_config={"slot": self._me, "group": group},
-            run_config=ray.train.RunConfig(
-                name=f"{self._name}-{group}-{uuid.uuid4().hex[:8]}", storage_path=self._scratch
-            ),
-            **worker_group(self._resources, self._mark),
-        )
-        try:
-            trainer.fit()
-        except Exception as error:
-            return first_line(error)
-        return "its workers left"
-
-
-def _remove_groups(mark: int) -> None:
-    """Removes placement groups that a slot before this one has left.
-
-    Ray Train removes its placement group, or has it removed when its controller is killed, but only
-    once all workers have started.
-    """
-    for name, group in ray.util.placement_group_table().items():
-        marked = any(bundle.get("memory") == mark for bundle in group["bundles"].values())
-        if marked and group["state"] != "REMOVED":
-            remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(name))))

@@ -29,10 +29,10 @@ from kinesweep.core.recipe.training import ResourcesConfig
 from kinesweep.core.runlog import NullRunLog, RunLog
 from kinesweep.sweeps.agenda import Agenda, End, Proposal
 from kinesweep.sweeps.packing import slots
-from kinesweep.sweeps.pool import Pool
+from kinesweep.sweeps.pool import Pool, pack_task
 from kinesweep.sweeps.trial import WarmTrial, judged
-from kinesweep.training.distributed import Task
 from kinesweep.training.result import RunSpec
+from kinesweep.training.task import Task
 
 OpenLog = Callable[[], RunLog]
 
@@ -102,21 +102,29 @@ class Runner:
 
         Args:
             agenda: what is to be run; told everything, in this process.
-            make_job: picklable; proposal → run.
+            make_job: Function that turns a proposal into a run; called in this process.
         """
         if agenda.over:
             return
         if self._pool is None:
             self._pool = Pool(self._resources, self.slots, self._scratch)
-        make_task = _MakeTask(make_job)
         gate, client = self._pool.gate(), self._pool.client
-        trial = tune.with_parameters(WarmTrial, make_task=make_task, client=client, gate=gate)
-        tune_agenda(agenda, trial, self._pool.size, self._scratch, gate.open)
+        trial = tune.with_parameters(WarmTrial, client=client, gate=gate)
+
+        def configure(proposal: Proposal) -> dict[str, Any]:
+            return {"task": pack_task(make_job(proposal).task())}
+
+        tune_agenda(agenda, trial, configure, self._pool.size, self._scratch, gate.open)
+
+
+Configure = Callable[[Proposal], dict[str, Any]]
+"""Turns a proposal into the configuration of a `tune.Trainable`."""
 
 
 def tune_agenda(
     agenda: Agenda,
     trial: Any,
+    configure: Configure,
     size: int,
     scratch: Path,
     all_started: Callable[[], None] = lambda: None,
@@ -125,7 +133,8 @@ def tune_agenda(
 
     Args:
         agenda: what is to be run.
-        trial: a `tune.Trainable`, whose configuration is a proposal.
+        trial: A `tune.Trainable`.
+        configure: Function that turns a proposal into its configuration.
         size: trials at a time.
         scratch: for Tune's own files.
         all_started: called once the trials that were begun with have their actors.
@@ -146,7 +155,7 @@ def tune_agenda(
             num_samples=-1,
             reuse_actors=True,
             # Beside a searcher Tune ignores its own bound and runs one trial at a time.
-            search_alg=ConcurrencyLimiter(_Searcher(ends), size),
+            search_alg=ConcurrencyLimiter(_Searcher(ends, configure), size),
             scheduler=_Scheduler(ends),
         ),
         run_config=tune.RunConfig(
@@ -161,16 +170,6 @@ def tune_agenda(
         tuner.fit()
     if not agenda.over:
         raise CheckpointError("Ray Tune stopped before all was tried; the same command goes on")
-
-
-@dataclass(frozen=True)
-class _MakeTask:
-    """Proposal → what crosses to the workers."""
-
-    make_job: MakeJob
-
-    def __call__(self, proposal: Proposal) -> Task:
-        return self.make_job(proposal).task()
 
 
 class _Ends:
@@ -237,9 +236,9 @@ class _Ends:
 class _Searcher(Searcher):
     """Hands the agenda's proposals to Tune and Tune's ends to the agenda."""
 
-    def __init__(self, ends: _Ends) -> None:
+    def __init__(self, ends: _Ends, configure: Configure) -> None:
         super().__init__(metric="training_iteration", mode="max")  # in every result
-        self._ends = ends
+        self._ends, self._configure = ends, configure
 
     def suggest(self, trial_id: str) -> Any:
         self._ends.check_interrupt()
@@ -247,7 +246,7 @@ class _Searcher(Searcher):
         if proposal is None:
             return Searcher.FINISHED if self._ends.agenda.over else None
         self._ends.start(trial_id, proposal)
-        return vars(proposal)
+        return self._configure(proposal)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False

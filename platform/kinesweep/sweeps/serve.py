@@ -1,6 +1,7 @@
 """The workers of a warm slot: they ask its desk for runs, train them, and stop when they are told.
 
-Ranks wait by asking again and again, never inside of a collective, which would time out.
+Ranks wait by asking again and again, never inside of a collective, which would time out. Slots and
+controllers import this module to hand its function on; what trains is imported in the workers.
 """
 
 import threading
@@ -8,25 +9,24 @@ from collections.abc import Callable
 from typing import Any
 
 import ray
-import ray.train
-import torch
 from ray.actor import ActorHandle
 from ray.exceptions import RayError
 
 from kinesweep.core.errors import KinesweepError
 from kinesweep.core.runlog import RunLog, RunStatus
-from kinesweep.sweeps.lease import CLOSE, Outcome
-from kinesweep.training.distributed import Task
-from kinesweep.training.ranks import is_first
-from kinesweep.training.reuse import reset_process
-from kinesweep.training.run import train_run
+from kinesweep.sweeps.lease import CLOSE, Outcome, first_line
+from kinesweep.training.task import Task
 
 _ASK_S = 0.5
 """How often a worker asks whether its run was given up."""
 
 
 def serve_runs(config: dict[str, Any]) -> None:
-    """Body of each worker: asks for runs until it is told to close."""
+    """Ask for runs and train them until told to close; body of each worker."""
+    import ray.train
+
+    from kinesweep.training.reuse import reset_process
+
     slot, group, seen = config["slot"], config["group"], ""
     rank = ray.train.get_context().get_world_rank()
     while True:
@@ -35,7 +35,8 @@ def serve_runs(config: dict[str, Any]) -> None:
             return
         if asked is None:
             continue
-        seen, task = asked
+        seen, packed = asked
+        task: Task = ray.cloudpickle.loads(packed)
         try:
             outcome = _train(slot, seen, task)
         except Exception as error:
@@ -47,7 +48,10 @@ def serve_runs(config: dict[str, Any]) -> None:
 
 
 def _train(slot: ActorHandle, token: str, task: Task) -> Outcome:
-    """One run. What people can mend is an outcome; a defect ends the worker group."""
+    """Train one run. An error for people is an outcome; a defect ends the worker group."""
+    from kinesweep.training.ranks import is_first
+    from kinesweep.training.run import train_run
+
     stop = _StopFlag(slot, token) if is_first() else None
     try:
         log = _Log(task.log(), stop) if stop is not None else task.log()
@@ -65,15 +69,12 @@ def _train(slot: ActorHandle, token: str, task: Task) -> Outcome:
 
 
 def _is_its_own(error: Exception) -> bool:
-    """Whether a run raised it of itself and would again; of several ranks, one may have died."""
+    """Whether the run itself raised it and would again; of several ranks, one may have died."""
+    import ray.train
+    import torch
+
     alone = ray.train.get_context().get_world_size() == 1
     return alone or isinstance(error, torch.OutOfMemoryError)
-
-
-def first_line(error: BaseException) -> str:
-    """An error in a line, its type first."""
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 
 
 def _never() -> bool:

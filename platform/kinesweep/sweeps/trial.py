@@ -1,16 +1,15 @@
 """A trial as Ray Tune knows it, in a warm slot; and what its last word means."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ray import tune
 
-from kinesweep.sweeps.agenda import End, Proposal
+from kinesweep.sweeps.agenda import End
 from kinesweep.sweeps.gate import Gate
 from kinesweep.sweeps.lease import Outcome
 from kinesweep.sweeps.pool import Client, Lease
-from kinesweep.training.distributed import Task
 
 _SCORE = "score/"
 """What is ours among the numbers that Tune adds to a report."""
@@ -20,23 +19,18 @@ class WarmTrial(tune.Trainable):
     """A trial that leases a warm slot at its first step; each step is an evaluation of its run.
 
     Tune keeps the actor for the next trial, so nothing is started between two of them; see `gate`.
+    Its configuration is `{"task": bytes}`: the packed run, made by the driver.
     """
 
-    def setup(
-        self,
-        config: dict[str, Any],
-        make_task: Callable[[Proposal], Task],
-        client: Client,
-        gate: Gate,
-    ) -> None:
+    def setup(self, config: dict[str, Any], client: Client, gate: Gate) -> None:
         """See `tune.Trainable`."""
-        self._make_task, self._client, self._gate = make_task, client, gate
+        self._client, self._gate = client, gate
         self._lease: Lease | None = None
 
     def step(self) -> dict[str, Any]:
         """The run's next evaluation, or its end."""
         if self._lease is None:
-            self._lease = self._client.lease(self._make_task(Proposal(**self.config)))
+            self._lease = self._client.lease(self.config["task"])
         said = self._lease.next()
         self._gate.wait()
         if not isinstance(said, Outcome):

@@ -5,65 +5,49 @@ of the run folder, so a run started here may be finished without Ray and has the
 folder must lie where all workers see it. Starting costs 5 to 10 s, mostly process starts.
 """
 
-import json
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import ray.train
 from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 
 from kinesweep.core.errors import CheckpointError, KinesweepError, ResourceError
-from kinesweep.core.recipe import Recipe
 from kinesweep.core.recipe.training import ResourcesConfig
 from kinesweep.core.runlog import NullRunLog, RunLog
-from kinesweep.training.gauges import ShownLog
-from kinesweep.training.ranks import is_first
 from kinesweep.training.result import RunResult, RunSpec, read_result
-from kinesweep.training.run import train_run
+from kinesweep.training.task import Task
 
 _STORAGE = "ray"
 """Folder of Ray Train's own bookkeeping, in the run folder."""
 
 
-@dataclass(frozen=True)
-class Task:
-    """What crosses to the workers: plain values and a picklable way to open the log.
+class Trainer(TorchTrainer):
+    """A `TorchTrainer` without Ray Data: features are read from the store by each worker.
 
-    Attributes:
-        plain: the run; pydantic models pickle by module, JSON by meaning.
-        open_log: called on rank 0.
-        sweep: whose run it is, or empty; the boards show it.
+    Ray Train 2.60 starts an actor for data sets even when it is given none, a process of 1.6 s of
+    CPU for each worker group.
     """
 
-    plain: dict[str, Any]
-    open_log: Callable[[], RunLog] = NullRunLog
-    sweep: str = ""
+    unneeded_callbacks: tuple[type, ...] = (DatasetsCallback,)
 
-    @classmethod
-    def of(
-        cls, spec: RunSpec, open_log: Callable[[], RunLog] = NullRunLog, sweep: str = ""
-    ) -> "Task":
-        """Packs a run."""
-        plain = {**vars(spec), "recipe": spec.recipe.model_dump_json()}
-        plain |= {name: str(plain[name]) for name in ("store", "folder")}
-        return cls(plain, open_log, sweep)
+    def _create_default_callbacks(self) -> list[Any]:
+        callbacks = super()._create_default_callbacks()
+        return [made for made in callbacks if not isinstance(made, self.unneeded_callbacks)]
 
-    def spec(self) -> RunSpec:
-        """Unpacks it."""
-        recipe = Recipe.model_validate(json.loads(self.plain["recipe"]))
-        paths = {name: Path(self.plain[name]) for name in ("store", "folder")}
-        return RunSpec(**{**self.plain, **paths, "recipe": recipe})
 
-    def log(self) -> RunLog:
-        """The run's log on rank 0, shown on the boards; on the others one that records nothing."""
-        if not is_first():
-            return NullRunLog()
-        return ShownLog(self.open_log(), self.spec().folder, self.sweep)
+class SlotTrainer(Trainer):
+    """A trainer whose slot removes the placement groups of killed workers itself.
+
+    Ray Train's own cleaner is one more process for each worker group, and learns of the group only
+    when all workers have started.
+    """
+
+    unneeded_callbacks = (DatasetsCallback, PlacementGroupCleanerCallback)
 
 
 def worker_group(resources: ResourcesConfig, memory: int = 0) -> dict[str, Any]:
@@ -91,7 +75,7 @@ def train_on_ray(spec: RunSpec, open_log: Callable[[], RunLog] = NullRunLog) -> 
         ResourceError: the cluster can never hold the workers.
     """
     check_cluster(spec.recipe.resources)
-    trainer = TorchTrainer(
+    trainer = Trainer(
         _worker,
         train_loop_config={"task": Task.of(spec, open_log)},
         **worker_group(spec.recipe.resources),
@@ -146,7 +130,10 @@ def _interrupts_restored() -> Iterator[None]:
 
 
 def _worker(config: dict[str, Any]) -> None:
-    """Body of each worker."""
+    """Train the run; body of each worker."""
+    # Here and not above: the controller and the slots import this module and train nothing.
+    from kinesweep.training.run import train_run
+
     task: Task = config["task"]
     train_run(task.spec(), task.log(), _report)
 

@@ -1,0 +1,59 @@
+"""A run as it crosses processes: plain values and a picklable way to open its log.
+
+Drivers, trials and slots hand a `Task` on; only a worker unpacks it. So this module imports
+neither torch nor transformers, which would cost each of those processes 5 s of CPU at its start.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kinesweep.core.recipe import Recipe
+from kinesweep.core.runlog import NullRunLog, RunLog
+
+if TYPE_CHECKING:
+    from kinesweep.training.result import RunSpec
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run to be trained by the workers of a group.
+
+    Attributes:
+        plain: The run specification as plain values; the recipe as JSON, because pydantic models
+            pickle by module and JSON by meaning.
+        open_log: Function that opens the run's log; called on rank 0.
+        sweep: Name of the sweep that the run belongs to, shown on the boards; empty without one.
+    """
+
+    plain: dict[str, Any]
+    open_log: Callable[[], RunLog] = NullRunLog
+    sweep: str = ""
+
+    @classmethod
+    def of(
+        cls, spec: "RunSpec", open_log: Callable[[], RunLog] = NullRunLog, sweep: str = ""
+    ) -> "Task":
+        """Pack a run specification."""
+        plain = {**vars(spec), "recipe": spec.recipe.model_dump_json()}
+        plain |= {name: str(plain[name]) for name in ("store", "folder")}
+        return cls(plain, open_log, sweep)
+
+    def spec(self) -> "RunSpec":
+        """Unpack the run specification."""
+        from kinesweep.training.result import RunSpec
+
+        recipe = Recipe.model_validate(json.loads(self.plain["recipe"]))
+        paths = {name: Path(self.plain[name]) for name in ("store", "folder")}
+        return RunSpec(**{**self.plain, **paths, "recipe": recipe})
+
+    def log(self) -> RunLog:
+        """Open the run's log on rank 0, also shown on the boards; other ranks record nothing."""
+        from kinesweep.training.gauges import ShownLog
+        from kinesweep.training.ranks import is_first
+
+        if not is_first():
+            return NullRunLog()
+        return ShownLog(self.open_log(), self.spec().folder, self.sweep)
