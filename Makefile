@@ -7,14 +7,15 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 # `nproc` believes OMP_NUM_THREADS, which is one here.
 CORES  ?= $(shell env -u OMP_NUM_THREADS nproc)
-# Tests of MLflow's server, which run side by side; two Rays on one machine would disturb each other.
-WITHOUT_RAY := $(addprefix tests/cluster/test_tracking,.py _load.py _server.py)
-SIDE_BY_SIDE := tests/unit tests/conformance tests/golden tests/real $(WITHOUT_RAY) -n $(CORES) --dist loadfile
-ONE_BY_ONE := tests/cluster $(addprefix --ignore=,$(WITHOUT_RAY)) --instafail
+# One more process than cores: tests that start Ray or a server wait for it half of their time.
+# A file's tests stay together, because they share what they made; files that take longest go first.
+WORKERS ?= $(shell expr $(CORES) + 1)
+PYTEST := $(BIN)/pytest -q --instafail -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+ALL    := tests/cluster tests/real tests/browser tests/unit tests/conformance tests/golden
 export OMP_NUM_THREADS := 1
 export RAY_DATA_DISABLE_PROGRESS_BARS := 1
 
-.PHONY: sweep bench throughput soak proofs four-bits memory unit test test-all browser check lint up down ui constraints clean help
+.PHONY: sweep install bench throughput soak proofs four-bits memory unit test test-all browser check lint up down ui constraints clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -37,18 +38,17 @@ up: $(STAMP)  ## local Ray and MLflow, on loopback
 down: $(STAMP)  ## stop what `up` started
 	$(BIN)/kinesweep down
 
+install: $(STAMP)  ## the virtual environment
+
 unit: $(STAMP)  ## tests without Ray
 	$(BIN)/pytest tests/unit tests/conformance -m 'not slow and not proof' -n $(CORES) -q
 
 test: $(STAMP)  ## what a change must pass: all but slow tests
-	$(BIN)/pytest $(SIDE_BY_SIDE) -m 'not slow and not proof' -q --durations=8
-	$(BIN)/pytest $(ONE_BY_ONE) -m 'not slow and not proof' -q --durations=8
+	$(PYTEST) $(ALL) -m 'not slow and not proof' --durations=8
 
-test-all: lint test  ## everything but proofs, as CI runs it
-	$(BIN)/pytest $(SIDE_BY_SIDE) -m 'slow and not proof' -q --durations=8
-	$(BIN)/pytest $(ONE_BY_ONE) -m 'slow and not proof' -q --durations=20
+test-all: lint  ## everything but proofs, as CI runs it
+	$(PYTEST) $(ALL) -m 'not proof' --durations=30
 	$(MAKE) four-bits
-	$(BIN)/pytest tests/browser -q
 
 ui: $(STAMP)  ## start MLflow if it does not run, print links to all sweeps
 	$(BIN)/kinesweep ui
@@ -61,7 +61,7 @@ throughput: $(STAMP)  ## samples a second of a whole `kinesweep train`, and its 
 
 soak: $(STAMP)  ## drivers, workers, slots, nodes of whole sweeps killed five times each; MLflow away for a minute
 	KINESWEEP_KILLS=5 $(BIN)/pytest tests/cluster/test_kills.py tests/cluster/test_pool.py -k kill -v
-	KINESWEEP_AWAY_S=60 $(BIN)/pytest tests/cluster/test_tracking_sweep.py -v
+	KINESWEEP_AWAY_S=60 $(BIN)/pytest tests/cluster/test_submit.py -k tracking -v
 
 proofs: $(STAMP)  ## what takes minutes and has a short form in test-all: simulations, learning, kills, costs
 	$(BIN)/pytest tests/unit -m proof -n $(CORES) -v -rP

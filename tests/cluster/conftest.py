@@ -1,20 +1,29 @@
-"""A Ray of this test run alone: on loopback, with a token of its own, two cores.
+"""A Ray of this test process alone: on loopback, with a token and a folder of its own, two cores.
 
+Several test processes run side by side, each with its own Ray. What Ray shares between clusters of
+one machine is separated here: the folder of its sockets and of the address of the latest cluster,
+the token, and the memory monitor, which counts the whole machine and would kill workers of others.
 Ray reads its authentication when it is first imported, so the environment is set up here, at
 import.
 """
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[2]
-_TOKEN = Path(tempfile.mkdtemp(prefix="kinesweep-ray-")) / "token"
+# Paths of Ray's sockets must be shorter than 108 characters.
+_FOLDER = Path(tempfile.mkdtemp(prefix="ks-", dir="/tmp"))
+_TOKEN = _FOLDER / "token"
 _TOKEN.write_text("0" * 64)
 os.environ |= {
+    "RAY_TMPDIR": str(_FOLDER),
+    "RAY_memory_monitor_refresh_ms": "0",
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN_PATH": str(_TOKEN),
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
@@ -31,9 +40,16 @@ def cluster() -> Iterator[None]:
     """Ray with two cores and a dashboard, which cleans up after killed trials."""
     import ray
 
-    ray.init(address="local", num_cpus=2, include_dashboard=True, log_to_driver=False)
+    # Two heads that start at the same moment would choose the same ports.
+    with FileLock(Path(tempfile.gettempdir()) / "kinesweep-tests-ray.lock"):
+        ray.init(address="local", num_cpus=2, include_dashboard=True, log_to_driver=False)
     # State queries of Ray's own helpers look here first, and then for a cluster of somebody else.
     os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
     yield
     ray.shutdown()
     del os.environ["RAY_ADDRESS"]
+
+
+def pytest_sessionfinish() -> None:
+    """Remove Ray's folder."""
+    shutil.rmtree(_FOLDER, ignore_errors=True)

@@ -31,14 +31,14 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+WINDOWS = {"num_frames": 16, "stride": 4}
+"""So many of each clip that actors can be killed at their work."""
+
+
 def extracted(  # type: ignore[no-untyped-def]
-    corpus: Path, root: Path, actors: int, gpus: float = 0, stride: int = 8
+    corpus: Path, root: Path, actors: int, gpus: float = 0
 ):
-    features = {
-        "actors": actors,
-        "gpus": gpus,
-        "windows": {"num_frames": 16, "stride": stride},
-    }
+    features = {"actors": actors, "gpus": gpus, "windows": WINDOWS}
     recipe = film_recipe(
         corpus, corpus / "videomae", root, features=features, store={"max_dropped_share": 0.05}
     )
@@ -47,20 +47,28 @@ def extracted(  # type: ignore[no-untyped-def]
     return store, notes
 
 
-def test_any_number_of_actors_gives_the_bytes_of_one(
-    corpus: Path, tmp_path: Path, cluster: None
+@pytest.fixture(scope="module")
+def whole(corpus: Path, tmp_path_factory: pytest.TempPathFactory, cluster: None):  # type: ignore[no-untyped-def]
+    """What one actor of each kind extracts."""
+    store, notes = extracted(corpus, tmp_path_factory.mktemp("whole"), 1)
+    assert store.manifest["dropped"]["reasons"] == {"not_a_video": 1}
+    assert store.extraction is not None and store.extraction.computed == 41
+    assert "windows/s, busy:" in notes[-2]
+    return store
+
+
+def test_any_number_of_actors_gives_the_bytes_of_one(  # type: ignore[no-untyped-def]
+    corpus: Path, tmp_path: Path, whole
 ) -> None:
-    hashes = []
-    for actors in (1, 2, 4):
-        store, notes = extracted(corpus, tmp_path / str(actors), actors)
-        hashes.append(folder_sha256(store.folder))
-        assert store.manifest["dropped"]["reasons"] == {"not_a_video": 1}
-        assert store.extraction is not None and store.extraction.computed == 41
-        assert "windows/s, busy:" in notes[-2]
-    assert hashes[0] == hashes[1] == hashes[2]
+    store, _ = extracted(corpus, tmp_path / "three", 3)
+    assert folder_sha256(store.folder) == folder_sha256(whole.folder)
     here = extract_locally(
         film_recipe(
-            corpus, corpus / "videomae", tmp_path / "here", store={"max_dropped_share": 0.05}
+            corpus,
+            corpus / "videomae",
+            tmp_path / "here",
+            features={"windows": WINDOWS},
+            store={"max_dropped_share": 0.05},
         )
     )
     assert here.fingerprint == store.fingerprint
@@ -71,8 +79,9 @@ def test_any_number_of_actors_gives_the_bytes_of_one(
         np.testing.assert_allclose(found, wanted, rtol=2e-3, atol=2e-3)
 
 
-def test_dead_actors_change_nothing(corpus: Path, tmp_path: Path, cluster: None) -> None:
-    wanted, _ = extracted(corpus, tmp_path / "whole", 2, stride=4)
+def test_dead_actors_change_nothing(  # type: ignore[no-untyped-def]
+    corpus: Path, tmp_path: Path, whole
+) -> None:
     killed: list[str] = []
     over = threading.Event()
 
@@ -82,31 +91,34 @@ def test_dead_actors_change_nothing(corpus: Path, tmp_path: Path, cluster: None)
             while kind not in killed and not over.wait(0.02):
                 if not any((tmp_path / "killed").glob(f".building-*/shards/.attempts-{began}*")):
                     continue
-                found = [p for p in psutil.process_iter(["cmdline"]) if kind in _title(p)]
+                # Children of this process alone: other tests extract beside it.
+                ours = psutil.Process().children(recursive=True)
+                found = [process for process in ours if kind in _title(process)]
                 if found:
                     os.kill(found[0].pid, signal.SIGKILL)
                     killed.append(kind)
 
     thread = threading.Thread(target=kill_one_of_each)
     thread.start()
-    store, _ = extracted(corpus, tmp_path / "killed", 2, stride=4)
+    store, _ = extracted(corpus, tmp_path / "killed", 2)
     over.set()
     thread.join()
     assert killed == ["_Decoder", "_Watcher"]
-    assert folder_sha256(store.folder) == folder_sha256(wanted.folder)
+    assert folder_sha256(store.folder) == folder_sha256(whole.folder)
 
 
 def _title(process: psutil.Process) -> str:
     """What a worker of Ray calls itself: `ray::MapWorker(MapBatches(_Watcher))`."""
     try:
-        return " ".join(process.info["cmdline"] or [])
+        return " ".join(process.cmdline())
     except psutil.Error:
         return ""
 
 
-def test_each_actor_has_its_own_gpu(corpus: Path, tmp_path: Path, cluster: None) -> None:
+def test_each_actor_has_its_own_gpu(  # type: ignore[no-untyped-def]
+    corpus: Path, tmp_path: Path, whole
+) -> None:
     """In a Ray of its own, with two GPUs that are there by name alone, and three decoders."""
-    alone, _ = extracted(corpus, tmp_path / "alone", 1, stride=1)
     script = textwrap.dedent(f"""
         import ray, ray.data
         from pathlib import Path
@@ -116,7 +128,7 @@ def test_each_actor_has_its_own_gpu(corpus: Path, tmp_path: Path, cluster: None)
         # Both are there before either begins: the first could do it all.
         ray.data.DataContext.get_current().wait_for_min_actors_s = 120
         corpus, root = Path({str(corpus)!r}), Path({str(tmp_path / "gpu")!r})
-        store, notes = extracted(corpus, root, 2, gpus=1, stride=1)
+        store, notes = extracted(corpus, root, 2, gpus=1)
         print([note for note in notes if note][-1])
         from kinesweep.core.hashing import fingerprint, folder_sha256
         print(fingerprint(folder_sha256(store.folder)))
@@ -131,7 +143,7 @@ def test_each_actor_has_its_own_gpu(corpus: Path, tmp_path: Path, cluster: None)
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "gpu 0 " in done.stdout and "gpu 1 " in done.stdout
-    assert done.stdout.split()[-1] == fingerprint(folder_sha256(alone.folder))
+    assert done.stdout.split()[-1] == fingerprint(folder_sha256(whole.folder))
     shutil.rmtree(tmp_path / "gpu")
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,22 @@ import psutil
 import pytest
 from ray.util.state import list_actors
 
+import sweeping
 from kinesweep.sweeps.journal import read_journal
+from kinesweep.sweeps.record import write_outcome
+from kinesweep.sweeps.sweep import Sweep, run_sweep
 from sweeping import assert_trained_once, make_lab, times
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster")]
 KILLS = int(os.environ.get("KINESWEEP_KILLS", "1"))
 """`make soak` asks for five."""
 STEPS, EVAL_STEPS, TRIALS = 200, 20, 6
+ACTORS = (
+    "RayTrainWorker",
+    "with_resources.<locals>.ResourceTrainable",  # a trial, as Tune wraps it
+    "Slot",
+)
+"""Classes of the actors that are killed one after the other."""
 PLAN: dict[str, Any] = {
     "search": {"kind": "random", "trials": TRIALS},
     "finalists": {"count": 2, "seeds": [1, 2]},
@@ -35,6 +45,7 @@ PLAN: dict[str, Any] = {
 class Lab:
     """What `sweeping.run_whole` reads."""
 
+    made: sweeping.Lab
     recipe: Path
     space: Path
 
@@ -57,15 +68,21 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     recipe.write_text(made.recipe.model_dump_json())
     space.write_text(made.space(**PLAN).model_dump_json(by_alias=True))
     space.with_suffix(".store").write_text(json.dumps(str(made.store.folder)))
-    return Lab(recipe, space)
+    return Lab(made, recipe, space)
 
 
 @pytest.fixture(scope="module")
 def undisturbed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The same sweep in this process, without Ray, which changes no bit (`test_pool.py`)."""
     folder = tmp_path_factory.mktemp("undisturbed") / "sweep"
-    found = lab.finish(folder)
+    space = lab.made.space(**PLAN)
+    log = sweeping.OpenTimed(folder / "times")
+    sweep = Sweep(
+        space, lab.made.recipe, lab.made.stores, folder, log, print, open_runner=sweeping.Here
+    )
+    write_outcome(folder, run_sweep(sweep))
     assert_all_ended_once(folder)
-    return found
+    return dict(json.loads((folder / "result.json").read_text()))
 
 
 def assert_all_ended_once(folder: Path) -> None:
@@ -94,11 +111,11 @@ def assert_like_undisturbed(
 
 
 def test_the_driver_is_killed(lab: Lab, undisturbed: dict[str, Any], tmp_path: Path) -> None:
-    """In search and finals; then the same command again. At least twice: it is quickly done."""
+    """In search and, with `make soak`, in the finals; then the same command again."""
     rng = random.Random("driver")
-    for number in range(max(2, KILLS)):
+    for number in range(KILLS):
         driver = lab.start(tmp_path / "sweep")
-        # The first two while the first runs start; later on there is more to lose.
+        # Each time a little later: there is more to lose.
         wait_for_work(driver, tmp_path / "sweep")
         time.sleep(rng.uniform(0.0, 3.0 + number))
         os.killpg(driver.pid, signal.SIGKILL)
@@ -113,9 +130,9 @@ def wait_for_work(driver: subprocess.Popen[bytes], folder: Path) -> None:
         time.sleep(0.2)
 
 
-def kill_a_worker(rng: random.Random) -> bool:
-    """Returns whether there was one."""
-    alive = list_actors(filters=[("class_name", "=", "RayTrainWorker"), ("state", "=", "ALIVE")])
+def kill_an_actor(class_name: str, rng: random.Random) -> bool:
+    """Kill the process of one actor of a class. Returns whether there was one."""
+    alive = list_actors(filters=[("class_name", "=", class_name), ("state", "=", "ALIVE")])
     if alive:
         os.kill(rng.choice(alive).pid, signal.SIGKILL)
     return bool(alive)
@@ -176,12 +193,13 @@ class Node:
         return True
 
 
-def test_workers_and_a_node_are_killed(
+def test_actors_and_a_node_are_killed(
     lab: Lab, undisturbed: dict[str, Any], tmp_path: Path, node: Node
 ) -> None:
     """At random moments of a sweep, and of further ones if it is too short; the node comes back."""
     rng = random.Random("worker")
-    kills = [lambda: kill_a_worker(rng), node.kill_and_start] * KILLS
+    kills = [partial(kill_an_actor, name, rng) for name in ACTORS]
+    kills = [*kills, node.kill_and_start] * KILLS
     while not node.joined:
         time.sleep(0.2)
     while kills:
@@ -189,7 +207,7 @@ def test_workers_and_a_node_are_killed(
         driver = lab.start(place)
         while kills and driver.poll() is None:
             wait_for_work(driver, place)
-            time.sleep(rng.uniform(0.0, 2.0))
+            time.sleep(rng.uniform(0.0, 1.0))
             if driver.poll() is None and kills[0]():
                 del kills[0]
         assert driver.wait(800) == 0

@@ -22,6 +22,7 @@ from kinesweep.sweeps.journal import Journal, Trial
 from kinesweep.sweeps.runner import Job, Runner
 from kinesweep.sweeps.sweep import MakeJob
 from kinesweep.training.distributed import train_on_ray
+from kinesweep.training.model_folder import read_recipe
 from kinesweep.training.result import RunResult, RunSpec, read_result
 from kinesweep.training.run import train_run
 from sweeping import Lab, assert_trained_once, make_lab, times
@@ -113,27 +114,48 @@ def test_pruned_trials_leave_nothing(pruned: tuple[Path, Journal]) -> None:
     assert said.count("pruned") == states.count("pruned")
 
 
-@pytest.mark.slow
 def test_a_used_worker_is_as_good_as_new(
     lab: Lab, pruned: tuple[Path, Journal], tmp_path: Path
 ) -> None:
-    assert_as_good_as_new(lab, *pruned, tmp_path / "fresh")
+    """And Ray changes no bit: the same run in this process has the same weights and scores."""
+    fresh = assert_as_good_as_new(lab, *pruned, tmp_path / "fresh")
+    recipe = read_recipe(fresh.folder / "best")
+    spec = RunSpec(recipe, lab.store.folder, tmp_path / "here", full_decoding=False)
+    alone = train_run(spec, NullRunLog(), lambda _: True)
+    assert alone.weights_sha256 == fresh.weights_sha256
+    assert alone.scores == fresh.scores
+    notes = [(folder / "metrics.jsonl").read_text() for folder in (fresh.folder, alone.folder)]
+    assert notes[0] == notes[1]
 
 
-@pytest.mark.slow
-def test_two_used_workers_are_as_good_as_new(lab: Lab, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def two_workers(
+    lab: Lab, tmp_path_factory: pytest.TempPathFactory, cluster: None
+) -> tuple[Path, Journal, RunResult]:
+    """A search in a slot of two workers, and its last finished run once more in new ones."""
+    folder = tmp_path_factory.mktemp("two")
     scheduler = {"kind": "median", "grace_evaluations": 1}
     made = {"search": {"kind": "random", "trials": 10}, "scheduler": scheduler}
-    journal = search(lab, tmp_path / "warm", 2, **made)
-    assert_as_good_as_new(lab, tmp_path / "warm", journal, tmp_path / "fresh", workers=2)
+    journal = search(lab, folder / "warm", 2, **made)
+    fresh = assert_as_good_as_new(lab, folder / "warm", journal, folder / "fresh", workers=2)
+    return folder / "warm", journal, fresh
+
+
+def test_two_used_workers_are_as_good_as_new(
+    lab: Lab, two_workers: tuple[Path, Journal, RunResult]
+) -> None:
+    """So two workers repeat; and they score each clip once."""
+    lines = (two_workers[2].folder / "predictions/validation.tsv").read_text().splitlines()[1:]
+    assert len(lines) == len(lab.store.records("validation"))
 
 
 def assert_as_good_as_new(
     lab: Lab, sweep: Path, journal: Journal, folder: Path, workers: int = 1
-) -> None:
-    """After five others, some of them pruned, a run has the bits of one in new processes.
+) -> RunResult:
+    """Compare a run with the same one in new processes. Returns the latter.
 
-    It begins within a tenth of the time that new processes take (`make bench` has both).
+    After five others, some of them pruned, a run has the bits of one in new processes. It begins
+    within a tenth of the time that new processes take (`make bench` has both).
     """
     trial = [trial for trial in journal.trials if trial.state == "finished"][-1]
     job = job_of(lab, sweep, trial)
@@ -154,17 +176,21 @@ def assert_as_good_as_new(
     warm = result_of(lab, sweep, trial)
     assert warm.weights_sha256 == fresh.weights_sha256 != ""
     assert warm.scores == fresh.scores
+    return fresh
 
 
 @dataclass(frozen=True)
-class Raising:
-    """A run's log that cannot be opened."""
+class RaisingOnce:
+    """Opens a run's log; the first time it raises."""
 
-    folder: Path
+    marker: Path
 
     def __call__(self, folder: Path, title: str, phase: str, params: Mapping[str, Any]) -> RunLog:
-        """Raises."""
-        raise RuntimeError("no log today")
+        """See `sweep.OpenRunLog`."""
+        if not self.marker.exists():
+            self.marker.touch()
+            raise RuntimeError("no log today")
+        return NullRunLog()
 
 
 @pytest.mark.slow
@@ -173,11 +199,11 @@ def test_what_a_run_raises_fails_it_at_once(lab: Lab, tmp_path: Path) -> None:
     space = lab.space(search={"kind": "random", "trials": 2}, resources={"workers": 1, "cpus": 2})
     journal = Journal(tmp_path)
     journal.begin("lab", "?")
-    make_job = MakeJob(lab.recipe, lab.stores, tmp_path, Raising(tmp_path))
+    make_job = MakeJob(lab.recipe, lab.stores, tmp_path, RaisingOnce(tmp_path / "raised"))
     with Runner(space.resources, tmp_path / "tune") as running:
         running.drive(lab.search(space, journal), make_job)
-    assert [(t.state, t.deaths) for t in journal.trials] == [("failed", 0)] * 2
-    assert all(t.reason == "RuntimeError: no log today" for t in journal.trials)
+    assert [(t.state, t.deaths) for t in journal.trials] == [("failed", 0), ("finished", 0)]
+    assert journal.trials[0].reason == "RuntimeError: no log today"
     assert held() == []
 
 
@@ -188,12 +214,7 @@ def starts(notes: dict[str, list[dict[str, Any]]]) -> list[float]:
     return [first["time"] - last["time"] for last, first in pairs]
 
 
-@pytest.mark.slow
-def test_kills_of_each_kind(tmp_path: Path) -> None:
-    assert_survived(tmp_path, list(TARGETS))
-
-
-@pytest.mark.proof
+@pytest.mark.proof  # `test_kills.py` is the short form: one sweep, one actor of each class
 @pytest.mark.parametrize("target", TARGETS)
 def test_kills(tmp_path: Path, target: str) -> None:
     assert_survived(tmp_path, [target] * KILLS)
@@ -236,18 +257,24 @@ def kill(left: list[str], folder: Path, rng: random.Random, over: threading.Even
             del left[0]
 
 
-@pytest.mark.parametrize(
-    "runs",
-    [pytest.param(15, marks=pytest.mark.slow), pytest.param(50, marks=pytest.mark.proof)],
-)
-def test_memory_stays(tmp_path: Path, runs: int) -> None:
-    """Of a worker, after so many further runs."""
-    made = {"search": {"kind": "random", "trials": 2 * runs + 10}}
+def test_memory_stays(pruned: tuple[Path, Journal]) -> None:
+    """Of each worker, over some 20 runs, most of them pruned."""
+    assert_memory_stays(pruned[0], runs=15)
+
+
+@pytest.mark.proof
+def test_memory_stays_over_many_runs(tmp_path: Path) -> None:
+    """Of each worker, over 50 further runs."""
+    made = {"search": {"kind": "random", "trials": 110}}
     short = make_lab(tmp_path, training={"max_steps": 4, "eval_steps": 4})
     search(short, tmp_path / "sweep", **made)
+    assert_memory_stays(tmp_path / "sweep", runs=50)
+
+
+def assert_memory_stays(sweep: Path, runs: int) -> None:
+    """The largest size after the first five runs is at most a tenth above the largest of those."""
     ends = sorted(
-        (rows[-1]["pid"], rows[-1]["time"], rows[-1]["bytes"])
-        for rows in times(tmp_path / "sweep").values()
+        (rows[-1]["pid"], rows[-1]["time"], rows[-1]["bytes"]) for rows in times(sweep).values()
     )
     for _, group in itertools.groupby(ends, lambda end: end[0]):
         grown = [size for _, _, size in group]

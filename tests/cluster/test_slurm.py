@@ -57,7 +57,7 @@ slurmctld -f {folder}/slurm.conf
 slurmd -f {folder}/slurm.conf -N node
 sleep infinity
 """
-TRIALS = 8
+TRIALS = 6
 SPACE = {
     "question": "Does a tiny sweep end on SLURM?",
     "recipe": "tiny.yaml",
@@ -136,7 +136,7 @@ def wait_for(holds: Callable[[], object], seconds: float) -> None:
             if time.monotonic() > give_up:
                 raise
         assert time.monotonic() < give_up
-        time.sleep(0.5)
+        time.sleep(0.2)
 
 
 def submit(slurm: Slurm, home: Path, name: str, *options: str) -> str:
