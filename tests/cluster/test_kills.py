@@ -26,7 +26,7 @@ from sweeping import assert_trained_once, make_lab, times
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster")]
 KILLS = int(os.environ.get("KINESWEEP_KILLS", "1"))
 """`make soak` asks for five."""
-STEPS, EVAL_STEPS, TRIALS = 200, 20, 6
+STEPS, EVAL_STEPS, TRIALS = 120, 20, 4
 ACTORS = (
     "RayTrainWorker",
     "with_resources.<locals>.ResourceTrainable",  # a trial, as Tune wraps it

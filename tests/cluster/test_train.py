@@ -47,34 +47,31 @@ def store(recipe: Recipe) -> Store:
     return tiny_store(recipe)
 
 
-def test_ray_changes_no_bit(recipe: Recipe, store: Store, tmp_path: Path, cluster: None) -> None:
-    spec = RunSpec(recipe, store.folder, tmp_path / "ray")
+def test_what_a_worker_refuses_is_raised_here(
+    recipe: Recipe, store: Store, tmp_path: Path, cluster: None
+) -> None:
+    """That Ray changes no bit of a run: `test_pool.py`."""
+    spec = RunSpec(recipe, store.folder, tmp_path / "run", full_decoding=False)
+    train_run(spec, NullRunLog(), lambda _: True)
     handler = signal.getsignal(signal.SIGINT)
-    on_ray = train_on_ray(spec)
-    assert signal.getsignal(signal.SIGINT) is handler
-    alone = train_run(
-        RunSpec(recipe, store.folder, tmp_path / "alone"), NullRunLog(), lambda _: True
-    )
-    assert on_ray.weights_sha256 == alone.weights_sha256 != ""
-    assert on_ray.scores == alone.scores
     with pytest.raises(CheckpointError, match="another run"):
-        train_on_ray(RunSpec(recipe.with_seed(9), store.folder, tmp_path / "ray"))
+        train_on_ray(RunSpec(recipe.with_seed(9), store.folder, tmp_path / "run"))
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
-def test_two_workers_repeat_and_count_every_clip_once(
+def test_two_sharded_workers_count_every_clip_once(
     corpus: Path, store: Store, tmp_path: Path, cluster: None
 ) -> None:
-    recipe = tiny_recipe(corpus, corpus.parent / "stores", resources={"workers": 2})
-    results = [train_on_ray(RunSpec(recipe, store.folder, tmp_path / name)) for name in ("a", "b")]
-    assert results[0].weights_sha256 == results[1].weights_sha256
-    lines = (tmp_path / "a/predictions/validation.tsv").read_text().splitlines()[1:]
-    assert len(lines) == len(store.records("validation"))
+    """That shards learn what whole models learn: `unit/training/test_sharding.py`."""
     cut = tiny_recipe(
         corpus, corpus.parent / "stores", training={"fsdp": True}, resources={"workers": 2}
     )
     sharded = train_on_ray(RunSpec(cut, store.folder, tmp_path / "fsdp"))
-    # Two numbers have one sum, so even the order in which gradients are added is the same.
-    assert sharded.weights_sha256 == results[0].weights_sha256
+    assert (sharded.status, sharded.step) == ("finished", 12)
+    lines = (tmp_path / "fsdp/predictions/validation.tsv").read_text().splitlines()[1:]
+    assert len(lines) == len(store.records("validation"))
+    ids = [line.split("\t")[0] for line in lines]
+    assert len(set(ids)) == len(ids)
 
 
 def kill_and_go_on(recipe: Recipe, store: Store, folder: Path, kills: int, seed: int) -> int:
