@@ -24,7 +24,7 @@ from kinesweep.sources.sample import write_sample
 from kinesweep.store.build import extract_locally
 from kinesweep.store.reader import Store
 from kinesweep.training.files import write_text
-from kinesweep.training.model_folder import recipe_text
+from kinesweep.training.model_files import recipe_text
 
 SHORTEST, LONGEST, STEPS = 50, 200, 640
 

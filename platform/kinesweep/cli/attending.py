@@ -44,12 +44,8 @@ def write_page(place: Path, clip: str, out: Path, store: Path | None) -> dict[st
         store: a store or a recipe whose store is meant; None: `clip` is a file.
 
     Raises:
-        InputError: the page is no `.html`, the clip is not one, or the model shows no attention.
+        InputError: the clip is not one, or the model shows no attention.
     """
-    if out.suffix.lower() not in {".html", ".htm"}:
-        raise InputError(f"`{out}` ends in `{out.suffix}`; the page is an `.html`")
-    if store is None and not Path(clip).exists():
-        raise InputError(f"`{clip}` does not exist; if it is the id of a clip, name its `--store`")
     page = _of_file(place, Path(clip)) if store is None else _of_store(place, clip, store)
     write_attention(out, page)
     shares = shares_of(page.attended)

@@ -136,7 +136,7 @@ def _convert_settings(
     json_line: bool,
 ) -> None:
     from kinesweep.foreign import convert_settings, import_model
-    from kinesweep.training.model_folder import recipe_text
+    from kinesweep.training.model_files import recipe_text
 
     converted = convert_settings(settings)
     for key, why in converted.left.items():

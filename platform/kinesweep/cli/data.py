@@ -186,7 +186,6 @@ def show(
     Example: kinesweep show jobs/recipes/sample.yaml
     """
     from kinesweep.cli import workflows
-    from kinesweep.cli.drawing import draw_clip
     from kinesweep.store.show import describe
 
     if out is None and predictions is not None:
@@ -197,6 +196,8 @@ def show(
     console.print(describe(store, clip))
     facts = workflows.store_facts(store)
     if out is not None and clip is not None:
+        from kinesweep.cli.drawing import draw_clip  # matplotlib and plotly: a second
+
         facts |= draw_clip(store, clip, out, predictions)
     emit(facts, json_line)
 

@@ -27,10 +27,12 @@ def embed(
     from kinesweep.core.config import load
     from kinesweep.core.paths import state_home
     from kinesweep.core.recipe.embedding import EmbeddingRecipe
+
+    settings = load(EmbeddingRecipe, recipe, overrides or ()).resolved(Path.cwd())
+    # After the recipe: these load PyTorch, which takes seconds.
     from kinesweep.store.build import extract_locally
     from kinesweep.training.embedding import EmbedderSpec, train_embedder
 
-    settings = load(EmbeddingRecipe, recipe, overrides or ()).resolved(Path.cwd())
     corpus = settings.corpus_recipe
     store = extract_locally(corpus) if no_ray else workflows.extract_features(corpus)
     name = f"{settings.name}-{settings.config_hash(store.fingerprint)}-s{settings.training.seed}"

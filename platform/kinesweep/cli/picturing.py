@@ -19,7 +19,8 @@ from kinesweep.report.scene import scenes_of
 from kinesweep.store import Store, open_store
 from kinesweep.store.index import ClipRecord
 from kinesweep.training.files import read_json
-from kinesweep.training.model_folder import FEATURES, ModelFolder, read_model_folder
+from kinesweep.training.model_files import FEATURES
+from kinesweep.training.model_folder import ModelFolder, read_model_folder
 from kinesweep.training.predictions import Prediction
 
 _CLIPS = 3

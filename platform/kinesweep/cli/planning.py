@@ -7,7 +7,6 @@ from pathlib import Path
 
 from kinesweep.cli.output import say
 from kinesweep.cli.workflows import extract_features
-from kinesweep.core.errors import InputError
 from kinesweep.core.paths import bytes_below, state_home
 from kinesweep.store.reader import Store
 from kinesweep.sweeps import runner
@@ -21,8 +20,6 @@ from kinesweep.sweeps.search import Search, SearchFacts
 from kinesweep.sweeps.space import LISTED
 from kinesweep.sweeps.stores import extract_all
 from kinesweep.sweeps.sweep import MakeJob
-
-_KINDS = {"cpus": "CPU", "gpus": "GPU"}
 
 
 @dataclass(frozen=True)
@@ -82,22 +79,6 @@ def plan_space(
         bytes_below(store.folder),
     )
     return make_plan(known, nodes, seed_sd, sentence_sd)
-
-
-def parse_cluster(text: str) -> dict[str, float] | None:
-    """`cpus=64,gpus=8` as Ray counts them; None for nothing.
-
-    Raises:
-        InputError: something else.
-    """
-    found = {}
-    for part in filter(None, text.split(",")):
-        name, _, value = part.partition("=")
-        try:
-            found[_KINDS[name.strip()]] = float(value)
-        except (KeyError, ValueError):
-            raise InputError(f"`--cluster {text}` is not of the form `cpus=64,gpus=8`") from None
-    return found or None
 
 
 def _test_share(store: Store) -> float:

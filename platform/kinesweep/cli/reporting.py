@@ -20,8 +20,8 @@ from kinesweep.sweeps.journal import read_journal, read_trials, worked_hours
 from kinesweep.sweeps.outcome import Outcome
 from kinesweep.sweeps.parameter import Parameter
 from kinesweep.sweeps.record import Record, read_outcome, read_record
+from kinesweep.sweeps.run_folders import RUNS, run_name
 from kinesweep.sweeps.space import SearchSpace
-from kinesweep.sweeps.sweep import RUNS, run_name
 from kinesweep.training.apart import apart, train_sentences
 from kinesweep.training.identity import METRICS
 from kinesweep.training.metrics import read_metrics

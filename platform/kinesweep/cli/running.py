@@ -25,7 +25,6 @@ def run(
     Example: kinesweep run jobs/recipes/sample.yaml training.max_steps=200
     """
     from kinesweep.cli import workflows
-    from kinesweep.cli.evaluating import evaluate_folder
 
     if dry_run:
         from kinesweep.cli.dry import dry_evaluate, dry_train
@@ -38,6 +37,8 @@ def run(
     settings = workflows.load_recipe(recipe, overrides)
     result = workflows.train_recipe(settings, folder, overwrite=False, on_ray=True)
     say(f"{result.status} after {result.step} steps: {result.folder}")
+    from kinesweep.cli.evaluating import evaluate_folder
+
     evaluation, _ = evaluate_folder(result.folder, split, [], None)
     for metric, value in evaluation.scores.items():
         say(f"{split} {metric} {value:.3f}  {evaluation.signatures.get(metric, '')}")

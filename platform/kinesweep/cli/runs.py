@@ -77,13 +77,15 @@ def repeat(
     Example: kinesweep repeat jobs/recipes/sample.yaml --overwrite training.max_steps=200
     """
     from kinesweep.cli import workflows
-    from kinesweep.cli.repeating import Place, repeat_recipe
-    from kinesweep.cli.results import repeats_table
-    from kinesweep.training.repeats import compare_runs
 
     if warm and no_ray:
         raise InputError("give `--warm` or `--no-ray`; this process is one worker anyway")
     settings = workflows.load_recipe(recipe, overrides)
+    # After the recipe: these load Ray and PyTorch, which takes seconds.
+    from kinesweep.cli.repeating import Place, repeat_recipe
+    from kinesweep.cli.results import repeats_table
+    from kinesweep.training.repeats import compare_runs
+
     place: Place = "here" if no_ray else "warm" if warm else "cold"
     results = repeat_recipe(settings, runs, place, folder, overwrite)
     partings = compare_runs(results)
@@ -122,7 +124,11 @@ def evaluate(
 
     Example: kinesweep evaluate .kinesweep/exports/sample --split validation --out /tmp/scored
     """
-    from kinesweep.cli.evaluating import evaluate_folder, outputs_at
+    from kinesweep.cli import workflows
+    from kinesweep.training.model_files import check_model_folder
+
+    check_model_folder(workflows.model_folder(model))
+    from kinesweep.cli.evaluating import evaluate_folder, outputs_at  # PyTorch: seconds
 
     places = None if out is None else outputs_at(out, split, overwrite)
     if dry_run:
@@ -175,14 +181,17 @@ def translate(
 
     Example: kinesweep translate .kinesweep/exports/sample .kinesweep/sample/poses/test
     """
-    from kinesweep.export import Bundle, find_inputs
+    from kinesweep.export import find_inputs
+    from kinesweep.export.bundle import read_bundle_recipe
 
-    loaded = Bundle.load(bundle)
+    named = find_inputs(inputs, read_bundle_recipe(bundle), document)
+    from kinesweep.export import Bundle  # PyTorch: seconds
+
+    loaded = Bundle.load(bundle, checked=True)
     if document and not loaded.reads_context:
         raise InputError("this model reads no context (see its recipe); leave out `--document`")
     if reference is not None and not loaded.compares:
         raise InputError("this model compares motions with none; leave out `--reference`")
-    named = find_inputs(inputs, loaded.loaded.recipe, document)
     if reference is not None and any(clip.media is not None for _, clip in named):
         raise InputError("a table names references by its column `reference`, not `--reference`")
     if reference is not None:
@@ -216,7 +225,15 @@ def attention(
 
     Example: kinesweep attention .kinesweep/exports/sample CLIP.pose --out /tmp/attention.html
     """
-    from kinesweep.cli.attending import write_page
+    from kinesweep.cli import workflows
+    from kinesweep.training.model_files import check_model_folder
+
+    if out.suffix.lower() not in {".html", ".htm"}:
+        raise InputError(f"`{out}` ends in `{out.suffix}`; the page is an `.html`")
+    if store is None and not Path(clip).exists():
+        raise InputError(f"`{clip}` does not exist; if it is the id of a clip, name its `--store`")
+    check_model_folder(workflows.model_folder(model))
+    from kinesweep.cli.attending import write_page  # PyTorch: seconds
 
     emit(write_page(model, clip, out, store), json_line)
 
@@ -233,10 +250,12 @@ def export(
     Example: kinesweep export .kinesweep/runs/my .kinesweep/exports/my --overwrite
     """
     from kinesweep.cli import workflows
-    from kinesweep.export import export_bundle, verify_bundle
+    from kinesweep.export import export_bundle
 
     store = workflows.store_of(run)
     bundle = export_bundle(run, out, store, overwrite=overwrite)
+    from kinesweep.export import verify_bundle  # PyTorch: seconds
+
     checked = verify_bundle(bundle, store.folder, run)
     say(f"bundle  {bundle} ({checked} texts are the same after loading)")
     emit({"bundle": str(bundle), "verified": checked}, json_line)

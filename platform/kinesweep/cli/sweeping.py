@@ -35,7 +35,7 @@ from kinesweep.tracking.factory import MlflowLogs
 from kinesweep.tracking.runlog import RunName
 from kinesweep.training.evaluate import evaluate_model
 from kinesweep.training.gauges import showing
-from kinesweep.training.model_folder import read_recipe
+from kinesweep.training.model_files import read_recipe
 from kinesweep.training.predictions import write_predictions
 
 

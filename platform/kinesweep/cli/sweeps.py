@@ -39,6 +39,10 @@ def sweep(  # noqa: PLR0913 (options of a verb)
 
     Example: kinesweep sweep search_spaces/sample.yaml --resume
     """
+    from kinesweep.sweeps.loading import load_space
+
+    # A wrong space is refused before Ray and PyTorch are loaded, which takes seconds.
+    load_space(space, tuple(overrides or ()), base or Path.cwd())
     from kinesweep.cli import sweeping
     from kinesweep.cli.results import objectives_table, ranking_table, sanity_lines
 
@@ -89,11 +93,17 @@ def plan(
 
     Example: kinesweep plan search_spaces/sample.yaml --cluster cpus=8
     """
+    from kinesweep.cli.cluster_size import parse_cluster
+    from kinesweep.sweeps.loading import load_space
+
+    # A wrong space is refused before Ray and PyTorch are loaded, which takes seconds.
+    wanted = parse_cluster(cluster)
+    load_space(space, tuple(overrides or ()), base or Path.cwd())
     from kinesweep.cli import planning
     from kinesweep.cli.results import plan_table
 
     order = planning.Order(space, tuple(overrides or ()), base or Path.cwd())
-    made = planning.plan_space(order, planning.parse_cluster(cluster), seed_sd, sentence_sd)
+    made = planning.plan_space(order, wanted, seed_sd, sentence_sd)
     console.print(plan_table(made))
     say(
         f"the finals see a difference of {made.detectable:.1f} in 80 % of cases, if scores differ"

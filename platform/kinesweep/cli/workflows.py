@@ -24,9 +24,9 @@ from kinesweep.core.runlog import RunLog
 from kinesweep.store import Store, open_store
 from kinesweep.tracking.factory import RunLogs, resolve_tracking
 from kinesweep.tracking.runlog import RunName
-from kinesweep.training.model_folder import read_model_folder
+from kinesweep.training.model_files import read_features
 from kinesweep.training.result import RunResult, RunSpec
-from kinesweep.training.scoring import check_metrics
+from kinesweep.training.wordnet import check_metrics
 
 _GOLD = (
     "`context.generation` is gold: scores stand on the references of the sentences before each"
@@ -221,7 +221,7 @@ def store_of(place: Path, overrides: Sequence[str] = ()) -> Store:
         ConfigError: an override is wrong.
         StoreError: it is not where the recipe says, nor in the state folder.
     """
-    wanted = read_model_folder(model_folder(place)).features["store_fingerprint"]
+    wanted = read_features(model_folder(place))["store_fingerprint"]
     recipe = load(Recipe, model_folder(place) / "recipe.yaml", overrides)
     if not wanted:  # a model of another system, which knew of no store
         return existing_store(recipe)

@@ -8,7 +8,6 @@ import hashlib
 import random
 
 import numpy as np
-import torch
 
 
 def derive_seed(*parts: object) -> int:
@@ -27,6 +26,8 @@ def seed_everything(seed: int) -> None:
 
     A predecessor built its model unseeded: the "same" run moved by up to 1 BLEU.
     """
+    import torch  # seconds; the other functions serve commands that need no model
+
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)

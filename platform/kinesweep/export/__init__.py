@@ -1,8 +1,32 @@
-"""Export: a finished run becomes a bundle that anyone can load, check and translate with."""
+"""Export: a finished run becomes a bundle that anyone can load, check and translate with.
 
-from kinesweep.export.bundle import check_files, export_bundle
-from kinesweep.export.inputs import find_inputs
-from kinesweep.export.translate import Bundle, Input
-from kinesweep.export.verify import verify_bundle
+Importing this package loads none of its modules: files and folders that cannot be translated are
+refused without PyTorch, which takes seconds to load.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kinesweep.export.bundle import check_files, export_bundle
+    from kinesweep.export.inputs import find_inputs
+    from kinesweep.export.raw import Input
+    from kinesweep.export.translate import Bundle
+    from kinesweep.export.verify import verify_bundle
 
 __all__ = ["Bundle", "Input", "check_files", "export_bundle", "find_inputs", "verify_bundle"]
+_MODULES = {
+    "Bundle": "translate",
+    "Input": "raw",
+    "check_files": "bundle",
+    "export_bundle": "bundle",
+    "find_inputs": "inputs",
+    "verify_bundle": "verify",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name's module on first use (PEP 562)."""
+    if name not in _MODULES:
+        raise AttributeError(f"module `{__name__}` has no attribute `{name}`")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -9,9 +9,9 @@ import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kinesweep.core.errors import BundleError, CheckpointError
+from kinesweep.core.errors import BundleError, CheckpointError, KinesweepError
 from kinesweep.core.hashing import file_sha256, folder_sha256
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.recipe.skeletons import SkeletonFeaturesConfig
@@ -22,13 +22,11 @@ from kinesweep.export.raw import columns_of, files_of_raw
 from kinesweep.features import build_features
 from kinesweep.store import Store
 from kinesweep.training.files import read_json, write_folder, write_json
-from kinesweep.training.model_folder import (
-    FEATURES,
-    ModelFolder,
-    read_model_folder,
-    write_recipe,
-)
+from kinesweep.training.model_files import FEATURES, read_recipe, write_recipe
 from kinesweep.training.result import RunResult, read_result
+
+if TYPE_CHECKING:
+    from kinesweep.training.model_folder import ModelFolder
 
 MANIFEST = "manifest.json"
 PREDICTIONS = "predictions.tsv"
@@ -69,6 +67,9 @@ def export_bundle(
         BundleError: `out` is there, is no bundle that could be replaced, or the store is another.
     """
     result = _finished(run)
+    _check_place(out, overwrite)
+    from kinesweep.training.model_folder import read_model_folder  # PyTorch: seconds
+
     loaded = read_model_folder(run / "best")
     wanted = loaded.features["store_fingerprint"]
     if store.fingerprint != wanted:
@@ -76,7 +77,6 @@ def export_bundle(
             f"`{run}` was trained on the features {wanted[:12]}…, but the store `{store.folder}`"
             f" has {store.fingerprint[:12]}…; give the store of the run"
         )
-    _check_place(out, overwrite)
 
     def fill(beside: Path) -> None:
         for path in sorted((run / "best").iterdir()):
@@ -126,6 +126,19 @@ def check_files(folder: Path) -> dict[str, str]:
     return files
 
 
+def read_bundle_recipe(folder: Path) -> Recipe:
+    """Check every file of a bundle and return its recipe; the model is not loaded.
+
+    Raises:
+        BundleError: damaged, not a bundle, or written by a version with another recipe.
+    """
+    check_files(folder)
+    try:
+        return read_recipe(folder)
+    except KinesweepError as error:
+        raise BundleError(f"the bundle `{folder}` cannot be loaded: {error}") from None
+
+
 def _finished(run: Path) -> RunResult:
     """The result of a run that can be exported."""
     result = read_result(run)
@@ -140,7 +153,7 @@ def _finished(run: Path) -> RunResult:
     return result
 
 
-def _reading(loaded: ModelFolder, store: Store) -> dict[str, str]:
+def _reading(loaded: "ModelFolder", store: Store) -> dict[str, str]:
     """The prompts that most training clips had, and the fingerprint of the features' code."""
     return {**common_prompts(store), STEP: build_features(loaded.recipe.features).fingerprint}
 
@@ -194,7 +207,7 @@ def _encoder_paths(recipe: Recipe) -> Sequence[Path]:
     return [folder / DESCRIPTION, folder / WEIGHTS]
 
 
-def _generation(loaded: ModelFolder) -> dict[str, Any]:
+def _generation(loaded: "ModelFolder") -> dict[str, Any]:
     """How texts were decoded, in Hugging Face's words."""
     words = loaded.text.vocabulary
     ids = {"bos_token_id": words.bos_id, "eos_token_id": words.eos_id, "pad_token_id": words.pad_id}

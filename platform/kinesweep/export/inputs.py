@@ -10,8 +10,7 @@ from kinesweep.core.errors import InputError
 from kinesweep.core.paths import inside
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.recipe.skeletons import SkeletonsConfig
-from kinesweep.export.raw import is_raw, kind_of_raw
-from kinesweep.export.translate import Input
+from kinesweep.export.raw import Input, is_raw, kind_of_raw
 from kinesweep.sources.motion_file import PACK_SUFFIX
 from kinesweep.sources.pose_rows import MediaKind, RowReader
 from kinesweep.sources.skeletons import SkeletonsSource

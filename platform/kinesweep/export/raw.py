@@ -1,6 +1,7 @@
 """Raw files as a bundle's feature step takes them: poses, videos, or features from elsewhere."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kinesweep.core.errors import InputError
@@ -13,10 +14,41 @@ from kinesweep.core.units import Span
 from kinesweep.sources import read_pose
 from kinesweep.sources.contract import Media, Motion
 from kinesweep.sources.feature_file import FEATURE_SUFFIX, read_features
-from kinesweep.sources.h5_shards import read_streams
 from kinesweep.sources.motion_file import MOTION_SUFFIXES, read_alone
 from kinesweep.sources.pose_rows import POSE_SUFFIX, pose_of
 from kinesweep.sources.shard_map import SHARD_SUFFIX
+
+
+@dataclass(frozen=True)
+class Input:
+    """One clip to translate.
+
+    Attributes:
+        file: a `.pose` file or a video, whichever the model was trained on; or a `.pt` file.
+        span: the part of it that is meant.
+        encoder_prompt: before the frames; None: the bundle's.
+        decoder_prompt: that the text begins with; None: the bundle's.
+        document: clips of one are context of those after them; empty: it stands alone.
+        order: place within the document; of equals, the first in the list comes first.
+        reference: the motion that it is compared with, a file of its own; None: itself.
+        media: reads a row of motions, its reference too; None: `file` is read.
+        compared: whether that has a reference.
+    """
+
+    file: Path
+    span: Span = field(default_factory=Span)
+    encoder_prompt: str | None = None
+    decoder_prompt: str | None = None
+    document: str = ""
+    order: int = 0
+    reference: Path | None = None
+    media: Callable[[], Media] | None = None
+    compared: bool = False
+
+    @property
+    def is_own_reference(self) -> bool:
+        """Whether nothing is named that it is compared with."""
+        return self.reference is None and not self.compared
 
 
 def open_raw(recipe: Recipe, file: Path, span: Span, beside: Path | None = None) -> Media:
@@ -47,6 +79,8 @@ def open_raw(recipe: Recipe, file: Path, span: Span, beside: Path | None = None)
     if source.kind == "h5_shards":
         if not span.whole:
             raise InputError(_ONLY_ALL.format(file))
+        from kinesweep.sources.h5_shards import read_streams  # HDF5: only where it is needed
+
         return read_streams(file, source.of(recipe.streams))
     if span.start is not None or (span.end is not None and span.unit != "frames"):
         raise InputError(_ONLY_ALL.format(file))

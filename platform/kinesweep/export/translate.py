@@ -8,7 +8,7 @@ come one after the other, documents side by side, and what was written of those 
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ from kinesweep.core.recipe.data import BatchConfig
 from kinesweep.core.schema import StreamSchema
 from kinesweep.core.units import Span
 from kinesweep.export.bundle import PROMPTS, STEP, check_files, with_own_encoder
-from kinesweep.export.raw import open_raw
+from kinesweep.export.raw import Input, open_raw
 from kinesweep.features import Features, build_features
 from kinesweep.sources.contract import Media
 from kinesweep.store.dtype import to_store
@@ -39,38 +39,6 @@ from kinesweep.training.model_folder import ModelFolder, read_model_folder
 Streams = dict[str, NDArray[np.floating]]
 _AT_ONCE = 256
 """Files held in memory: about 50 MB of features."""
-
-
-@dataclass(frozen=True)
-class Input:
-    """One clip to translate.
-
-    Attributes:
-        file: a `.pose` file or a video, whichever the model was trained on; or a `.pt` file.
-        span: the part of it that is meant.
-        encoder_prompt: before the frames; None: the bundle's.
-        decoder_prompt: that the text begins with; None: the bundle's.
-        document: clips of one are context of those after them; empty: it stands alone.
-        order: place within the document; of equals, the first in the list comes first.
-        reference: the motion that it is compared with, a file of its own; None: itself.
-        media: reads a row of motions, its reference too; None: `file` is read.
-        compared: whether that has a reference.
-    """
-
-    file: Path
-    span: Span = field(default_factory=Span)
-    encoder_prompt: str | None = None
-    decoder_prompt: str | None = None
-    document: str = ""
-    order: int = 0
-    reference: Path | None = None
-    media: Callable[[], Media] | None = None
-    compared: bool = False
-
-    @property
-    def is_own_reference(self) -> bool:
-        """Whether nothing is named that it is compared with."""
-        return self.reference is None and not self.compared
 
 
 @dataclass(frozen=True)
@@ -88,17 +56,21 @@ class Bundle:
     decoder_prompt: str
 
     @classmethod
-    def load(cls, folder: Path, device: torch.device | str | None = None) -> "Bundle":
+    def load(
+        cls, folder: Path, device: torch.device | str | None = None, checked: bool = False
+    ) -> "Bundle":
         """Checks and loads a bundle.
 
         Args:
             folder: what `export_bundle` wrote.
             device: where the model goes; None: see `Translator.from_pretrained`.
+            checked: whether `check_files` has already compared its files with their hashes.
 
         Raises:
             BundleError: damaged, not a bundle, or its features were computed by other code.
         """
-        check_files(folder)
+        if not checked:
+            check_files(folder)
         try:
             loaded = read_model_folder(folder, device)
         except KinesweepError as error:

@@ -32,7 +32,7 @@ from kinesweep.sources.shard_map import SHARD_SUFFIX
 from kinesweep.store import Store, open_store
 from kinesweep.training.determinism import pin_process
 from kinesweep.training.evaluate import evaluate_loaded
-from kinesweep.training.model_folder import read_recipe
+from kinesweep.training.model_files import read_recipe
 from kinesweep.training.predictions import read_predictions
 
 _TIMEOUT_S = 3600

@@ -13,7 +13,6 @@ matrices of one shape.
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import cdist
 
 Floats = NDArray[np.float64]
 Frames = NDArray[np.floating]
@@ -24,6 +23,8 @@ def squared_distances(x_TD: Frames, r_RD: Frames) -> Floats:
 
     Differences are squared, not products subtracted, so that equal frames are 0 apart.
     """
+    from scipy.spatial.distance import cdist  # 0.2 s, and only references need it
+
     return np.asarray(cdist(x_TD, r_RD, "sqeuclidean"))
 
 

@@ -1,12 +1,31 @@
 """What other systems saved, as ours: settings become recipes, model folders become our own.
 
 Nothing is dropped in silence: settings that have no counterpart are listed with the reason, and
-every tensor of a model folder is accounted for.
+every tensor of a model folder is accounted for. Importing this package loads none of its modules:
+settings and motions are converted without PyTorch, which takes seconds to load.
 """
 
-from kinesweep.foreign.settings import Converted, convert_settings
-from kinesweep.foreign.signllava import import_projectors
-from kinesweep.foreign.ssvp import import_ssvp
-from kinesweep.foreign.weights import import_model
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kinesweep.foreign.settings import Converted, convert_settings
+    from kinesweep.foreign.signllava import import_projectors
+    from kinesweep.foreign.ssvp import import_ssvp
+    from kinesweep.foreign.weights import import_model
 
 __all__ = ["Converted", "convert_settings", "import_model", "import_projectors", "import_ssvp"]
+_MODULES = {
+    "Converted": "settings",
+    "convert_settings": "settings",
+    "import_model": "weights",
+    "import_projectors": "signllava",
+    "import_ssvp": "ssvp",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name's module on first use (PEP 562)."""
+    if name not in _MODULES:
+        raise AttributeError(f"module `{__name__}` has no attribute `{name}`")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -21,7 +21,7 @@ from kinesweep.core.recipe import Recipe
 from kinesweep.core.schema import StreamSchema
 from kinesweep.models.translator import Translator
 from kinesweep.training.files import write_folder, write_json
-from kinesweep.training.model_folder import FEATURES, write_recipe
+from kinesweep.training.model_files import FEATURES, write_recipe
 
 
 def write_imported(out: Path, model: Translator, text: Text, recipe: Recipe) -> None:

@@ -6,12 +6,15 @@ That costs under 1 ms a megabyte. Shapes: L and T frames, D width.
 
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from kinesweep.core.errors import ClipError
 from kinesweep.sources.contract import GivenFeatures
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FEATURE_SUFFIX = ".pt"
 _OURS = "the checksum"
@@ -43,7 +46,7 @@ def read_features(path: Path, rate_hz: float, length: float | None = None) -> Gi
     return GivenFeatures(np.ascontiguousarray(x_TD.detach().float().numpy()), rate_hz)
 
 
-def _read_tensor(path: Path) -> torch.Tensor:
+def _read_tensor(path: Path) -> "Tensor":
     """What a file holds; its code is never run.
 
     Raises:
@@ -51,6 +54,8 @@ def _read_tensor(path: Path) -> torch.Tensor:
     """
     if not path.is_file():
         raise ClipError(f"`{path}` does not exist", "missing_file")
+    import torch  # seconds; a faulty table is reported without it
+
     try:
         _check_sums(path)
         loaded = torch.load(path, map_location="cpu", weights_only=True)

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from kinesweep.core.errors import InputError
@@ -179,6 +178,8 @@ def _make_room(out: Path, overwrite: bool) -> None:
 
 def _write(store: Store, folder: Path, stream: str, row: Row, variation: Variation | None) -> int:
     """Writes a row's files; frames of the first."""
+    import torch  # seconds; faulty rows are reported without it
+
     lengths = []
     for copy, x_LD in _features(store, stream, row, variation):
         file = io.BytesIO()

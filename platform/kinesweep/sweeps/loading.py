@@ -15,7 +15,7 @@ from kinesweep.core.recipe import Recipe
 from kinesweep.sweeps.arms import ordered
 from kinesweep.sweeps.parameter import SEED, Parameter, Values
 from kinesweep.sweeps.space import MINIMISED, SearchSpace
-from kinesweep.training.scoring import check_metrics
+from kinesweep.training.wordnet import check_metrics
 
 FEATURES = "features."
 """Keys below here need features of their own."""

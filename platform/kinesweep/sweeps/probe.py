@@ -19,8 +19,9 @@ from kinesweep.core.recipe import Recipe
 from kinesweep.core.runlog import NullRunLog, RunLog, RunStatus
 from kinesweep.sweeps.agenda import Agenda, End, Proposal
 from kinesweep.sweeps.arms import fixed_values
+from kinesweep.sweeps.run_folders import RUNS
 from kinesweep.sweeps.space import SearchSpace
-from kinesweep.sweeps.sweep import RUNS, MakeJob, OpenRunner
+from kinesweep.sweeps.sweep import MakeJob, OpenRunner
 
 _POINTS = 3
 _MOST_STEPS = 200

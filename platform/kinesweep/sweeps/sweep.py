@@ -30,12 +30,12 @@ from kinesweep.sweeps.loading import apply
 from kinesweep.sweeps.outcome import Outcome, judge
 from kinesweep.sweeps.parameter import Values
 from kinesweep.sweeps.record import Record, write_record
+from kinesweep.sweeps.run_folders import RUNS, run_name
 from kinesweep.sweeps.search import Search, SearchFacts
 from kinesweep.sweeps.space import SearchSpace
 from kinesweep.sweeps.stores import Stores
 from kinesweep.training.result import RunResult, read_result
 
-RUNS = "runs"
 Say = Callable[[str], None]
 
 
@@ -134,11 +134,6 @@ class Sweep:
         """Where a run lies."""
         config = self.config_of(apply(self.recipe, values))
         return self.folder / RUNS / run_name(config, seed)
-
-
-def run_name(config: str, seed: int) -> str:
-    """Name of a run's folder."""
-    return f"{config}-s{seed}"
 
 
 def run_sweep(sweep: Sweep, extend: int = 0) -> Outcome:

@@ -20,7 +20,7 @@ from kinesweep.sweeps.journal import RESULT, Trial, read_journal, read_trials
 from kinesweep.sweeps.outcome import Outcome
 from kinesweep.sweeps.ranking import Rank
 from kinesweep.sweeps.record import Record, read_outcome, read_record
-from kinesweep.sweeps.sweep import RUNS, run_name
+from kinesweep.sweeps.run_folders import RUNS, run_name
 from kinesweep.training.result import read_result
 
 Style = Literal["tsv", "markdown", "latex"]

@@ -6,12 +6,12 @@ safetensors only.
 
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from typing import TYPE_CHECKING
 
 from kinesweep.core.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ def compare_checkpoints(a: Path, b: Path) -> list[TensorDifference]:
     return [_difference(n, left.get(n), right.get(n)) for n in sorted(left.keys() | right.keys())]
 
 
-def _difference(
-    name: str, left: torch.Tensor | None, right: torch.Tensor | None
-) -> TensorDifference:
+def _difference(name: str, left: "Tensor | None", right: "Tensor | None") -> TensorDifference:
     """One row."""
+    import torch
+
     if left is None or right is None:
         side = "second" if left is None else "first"
         return TensorDifference(name, False, None, f"only in the {side}")
@@ -59,7 +59,7 @@ def _difference(
     return TensorDifference(name, equal, largest, note)
 
 
-def _load(place: Path) -> dict[str, torch.Tensor]:
+def _load(place: Path) -> "dict[str, Tensor]":
     """All tensors of a file or of a folder's safetensors files."""
     files = [place] if place.is_file() else sorted(place.glob("*.safetensors"))
     if not files:
@@ -67,6 +67,9 @@ def _load(place: Path) -> dict[str, torch.Tensor]:
             f"`{place}` holds no weights (`*.safetensors`); give the `best` folder of a run, one of"
             " its `checkpoints/step-…`, or a bundle"
         )
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file  # PyTorch: seconds; a wrong folder is refused before
+
     try:
         return {name: tensor for file in files for name, tensor in load_file(file).items()}
     except (OSError, SafetensorError) as error:

@@ -27,7 +27,7 @@ from kinesweep.models.base import base_sha256
 from kinesweep.models.config import KinesweepConfig
 from kinesweep.models.saving import own_state
 from kinesweep.models.translator import Translator
-from kinesweep.training.model_folder import read_recipe
+from kinesweep.training.model_files import read_recipe
 from kinesweep.training.ranks import is_first
 
 _LOG = logging.getLogger(__name__)

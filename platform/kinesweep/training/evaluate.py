@@ -27,7 +27,8 @@ from kinesweep.training.model_folder import ModelFolder, read_model_folder
 from kinesweep.training.predictions import Prediction, read_predictions
 from kinesweep.training.ranks import gather, on_first, rank_and_world
 from kinesweep.training.result import GOLD_CONTEXT
-from kinesweep.training.scoring import check_metrics, score
+from kinesweep.training.scoring import score
+from kinesweep.training.wordnet import check_metrics
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
-import transformers
-
 from kinesweep.core.errors import CheckpointError
 from kinesweep.core.recipe import Recipe
 from kinesweep.training.files import read_json, write_json
@@ -47,6 +44,9 @@ class Identity:
 
 def identity_of(recipe: Recipe, store_fingerprint: str, workers: int) -> Identity:
     """The identity of a run on this machine."""
+    import torch  # seconds; `sweeps` and `report` only need the names of files
+    import transformers
+
     return Identity(
         config_hash=recipe.config_hash(store_fingerprint),
         seed=recipe.training.seed,
@@ -61,6 +61,8 @@ def identity_of(recipe: Recipe, store_fingerprint: str, workers: int) -> Identit
 
 def processor(on_gpu: bool) -> str:
     """The GPU's model, or the instruction set that torch's CPU kernels use."""
+    import torch
+
     if on_gpu and torch.cuda.is_available():
         return str(torch.cuda.get_device_name())
     return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"

@@ -12,20 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from kinesweep.batches.text import Text
-from kinesweep.core.config import load
-from kinesweep.core.errors import CheckpointError
 from kinesweep.core.recipe import Recipe
 from kinesweep.models.translator import Translator
 from kinesweep.store.reader import Store
 from kinesweep.training.averaging import write_mean
 from kinesweep.training.checkpoints import MANIFEST, PROGRESS, WEIGHTS
-from kinesweep.training.files import read_json, write_folder, write_json, write_text
+from kinesweep.training.files import write_folder, write_json
+from kinesweep.training.model_files import (
+    FEATURES,
+    check_model_folder,
+    describe_features,
+    read_features,
+    read_recipe,
+    write_recipe,
+)
 
-RECIPE = "recipe.yaml"
-FEATURES = "features.json"
 _OF_TRAINING = frozenset({MANIFEST, PROGRESS, "trainer_state.json"})
 
 
@@ -76,33 +79,6 @@ def write_folder_of(
     write_folder(folder, fill)
 
 
-def write_recipe(folder: Path, recipe: Recipe) -> None:
-    """Writes `recipe.yaml`."""
-    write_text(folder / RECIPE, recipe_text(recipe))
-
-
-def recipe_text(recipe: Recipe) -> str:
-    """A recipe as YAML."""
-    plain = recipe.model_dump(mode="json")
-    return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
-
-
-def read_recipe(folder: Path) -> Recipe:
-    """What `write_recipe` wrote."""
-    return load(Recipe, folder / RECIPE)
-
-
-def describe_features(recipe: Recipe, store: Store) -> dict[str, Any]:
-    """What a model must know of the features it was trained on."""
-    return {
-        "features": recipe.portable().features.model_dump(mode="json"),
-        "person": getattr(recipe.corpora[0], "person", 0),
-        "store_dtype": recipe.store.dtype,
-        "store_fingerprint": store.fingerprint,
-        "streams": {name: stream.to_json() for name, stream in store.schema.streams.items()},
-    }
-
-
 def read_model_folder(folder: Path, device: torch.device | str | None = None) -> ModelFolder:
     """Loads a model folder.
 
@@ -113,15 +89,10 @@ def read_model_folder(folder: Path, device: torch.device | str | None = None) ->
     Raises:
         CheckpointError: a file is missing, or the weights are not exactly the model's.
     """
-    missing = [n for n in ("config.json", RECIPE, FEATURES) if not (folder / n).is_file()]
-    if missing:
-        raise CheckpointError(
-            f"`{folder}` is not a model folder: {', '.join(missing)} missing. Give the `best`"
-            " folder of a finished run, or an exported bundle"
-        )
+    check_model_folder(folder)
     return ModelFolder(
         model=Translator.from_pretrained(folder, device=device, dtype=torch.float32).eval(),
         text=Text.load(folder),
         recipe=read_recipe(folder),
-        features=read_json(folder / FEATURES),
+        features=read_features(folder),
     )

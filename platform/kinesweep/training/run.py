@@ -48,10 +48,10 @@ from kinesweep.training.pairing import check_pairs
 from kinesweep.training.progress import Progress
 from kinesweep.training.ranks import is_first, on_first, rank_and_world
 from kinesweep.training.result import RunResult, RunSpec, read_result
-from kinesweep.training.scoring import check_metrics
 from kinesweep.training.sharding import ShardedTrainer
 from kinesweep.training.trace import write_start
 from kinesweep.training.trainer import Ears, Report, StreamTrainer
+from kinesweep.training.wordnet import check_metrics
 
 __all__ = ["RunResult", "RunSpec", "read_result", "train_run"]
 

@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from sacrebleu.metrics import BLEU, CHRF, TER
 
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe.evaluation import PROTOCOLS, EvaluationConfig, Protocol
+from kinesweep.core.recipe.evaluation import PROTOCOLS, Protocol
 from kinesweep.training.cider import Cider
 from kinesweep.training.meteor import Meteor
 from kinesweep.training.protocol import name_of, treat
 from kinesweep.training.rouge import Rouge
-from kinesweep.training.wordnet import open_wordnet
 
 RAW = PROTOCOLS["raw"]
 _METRICS: dict[str, Callable[[str, str | None], Any]] = {
@@ -78,16 +77,6 @@ def score(
         values[name] = float(metric.corpus_score(lines, streams).score)
         signatures[name] = f"protocol:{name_of(protocol)}|{name}|{metric.get_signature().format()}"
     return Scores(values, signatures)
-
-
-def check_metrics(config: EvaluationConfig) -> None:
-    """Makes sure, before hours are spent, that what the metrics read is there.
-
-    Raises:
-        InputError: no WordNet where the recipe says.
-    """
-    if "meteor" in config.metrics and config.wordnet is not None:
-        open_wordnet(config.wordnet)
 
 
 def sentence_chrf(

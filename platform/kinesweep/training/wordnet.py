@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from kinesweep.core.errors import InputError
+from kinesweep.core.recipe.evaluation import EvaluationConfig
 
 _PARTS = ("noun", "verb", "adj", "adv")
 _FILES = ("lexnames", *(n.format(p) for n in ("index.{}", "data.{}", "{}.exc") for p in _PARTS))
@@ -57,6 +58,16 @@ def open_wordnet(place: str) -> Wordnet:
         InputError: there is none, or it cannot be read.
     """
     return _read(_find(place), place)
+
+
+def check_metrics(config: EvaluationConfig) -> None:
+    """Makes sure, before hours are spent, that what the metrics read is there.
+
+    Raises:
+        InputError: no WordNet where the recipe says.
+    """
+    if "meteor" in config.metrics and config.wordnet is not None:
+        open_wordnet(config.wordnet)
 
 
 def _find(place: str) -> Path:

@@ -25,7 +25,8 @@ from kinesweep.core.recipe import Recipe
 from kinesweep.core.recipe.model import TrainedTokenizerConfig
 from kinesweep.foreign import import_ssvp
 from kinesweep.store.build import extract_locally
-from kinesweep.training.model_folder import read_model_folder, recipe_text
+from kinesweep.training.model_files import recipe_text
+from kinesweep.training.model_folder import read_model_folder
 
 WIDTH, OUT = 12, 16
 M2M = {

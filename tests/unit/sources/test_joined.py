@@ -19,7 +19,7 @@ from kinesweep.core.runlog import NullRunLog
 from kinesweep.sources import build_source
 from kinesweep.store.build import extract_locally
 from kinesweep.store.plan import describe_plan
-from kinesweep.training.model_folder import read_recipe, recipe_text
+from kinesweep.training.model_files import read_recipe, recipe_text
 from kinesweep.training.run import RunSpec, train_run
 
 

@@ -16,7 +16,7 @@ from kinesweep.sweeps.loading import load_space
 from kinesweep.sweeps.space import SearchSpace
 from kinesweep.sweeps.stores import extract_all
 from kinesweep.sweeps.sweep import Sweep, run_sweep
-from kinesweep.training.model_folder import read_recipe
+from kinesweep.training.model_files import read_recipe
 from sweeping import RATE, Here, OpenTimed
 
 ESTIMATOR = "features.estimator"

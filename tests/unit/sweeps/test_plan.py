@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from kinesweep.cli.planning import parse_cluster
+from kinesweep.cli.cluster_size import parse_cluster
 from kinesweep.core.errors import InputError, ResourceError
 from kinesweep.sweeps.plan import Facts, make_plan
 from kinesweep.sweeps.probe import Pace, Probe, _between, _pace

@@ -14,7 +14,8 @@ from kinesweep.core.runlog import NullRunLog
 from kinesweep.store import Store
 from kinesweep.store.build import extract_locally
 from kinesweep.training.metrics import read_metrics
-from kinesweep.training.model_folder import read_model_folder, recipe_text
+from kinesweep.training.model_files import recipe_text
+from kinesweep.training.model_folder import read_model_folder
 from kinesweep.training.result import RunResult
 from kinesweep.training.run import RunSpec, train_run
 from ranks import run_ranks

@@ -15,7 +15,7 @@ from kinesweep.core.runlog import NullRunLog
 from kinesweep.store import Store
 from kinesweep.training.evaluate import evaluate_texts
 from kinesweep.training.metrics import read_metrics
-from kinesweep.training.model_folder import recipe_text
+from kinesweep.training.model_files import recipe_text
 from kinesweep.training.run import RunSpec, train_run
 from kinesweep.training.scoring import Measure, score
 from kinesweep.training.wordnet import open_wordnet

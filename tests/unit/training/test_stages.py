@@ -21,7 +21,8 @@ from kinesweep.core.errors import CheckpointError, ConfigError
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.runlog import NullRunLog
 from kinesweep.export.bundle import export_bundle
-from kinesweep.export.translate import Bundle, Input
+from kinesweep.export.raw import Input
+from kinesweep.export.translate import Bundle
 from kinesweep.store import Store
 from kinesweep.store.build import extract_locally
 from kinesweep.training.earlier import earlier_text

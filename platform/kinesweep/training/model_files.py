@@ -1,0 +1,72 @@
+"""The files of a model folder that say what a model is, without the model itself.
+
+`recipe.yaml` holds what it was trained with, `features.json` what was computed from each clip.
+Neither PyTorch nor transformers is loaded here, which takes seconds: a command that only looks at
+these files, or refuses a folder, answers at once. `model_folder` reads and writes the whole.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kinesweep.core.config import load
+from kinesweep.core.errors import CheckpointError
+from kinesweep.core.recipe import Recipe
+from kinesweep.store.reader import Store
+from kinesweep.training.files import read_json, write_text
+
+RECIPE = "recipe.yaml"
+FEATURES = "features.json"
+
+
+def write_recipe(folder: Path, recipe: Recipe) -> None:
+    """Writes `recipe.yaml`."""
+    write_text(folder / RECIPE, recipe_text(recipe))
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """A recipe as YAML."""
+    plain = recipe.model_dump(mode="json")
+    return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+
+
+def read_recipe(folder: Path) -> Recipe:
+    """What `write_recipe` wrote."""
+    return load(Recipe, folder / RECIPE)
+
+
+def describe_features(recipe: Recipe, store: Store) -> dict[str, Any]:
+    """What a model must know of the features it was trained on."""
+    return {
+        "features": recipe.portable().features.model_dump(mode="json"),
+        "person": getattr(recipe.corpora[0], "person", 0),
+        "store_dtype": recipe.store.dtype,
+        "store_fingerprint": store.fingerprint,
+        "streams": {name: stream.to_json() for name, stream in store.schema.streams.items()},
+    }
+
+
+def check_model_folder(folder: Path) -> None:
+    """Check that the files of a model folder are there; nothing is loaded.
+
+    Raises:
+        CheckpointError: one is missing.
+    """
+    missing = [n for n in ("config.json", RECIPE, FEATURES) if not (folder / n).is_file()]
+    if missing:
+        raise CheckpointError(
+            f"`{folder}` is not a model folder: {', '.join(missing)} missing. Give the `best`"
+            " folder of a finished run, or an exported bundle"
+        )
+
+
+def read_features(folder: Path) -> dict[str, Any]:
+    """Return the content of `features.json`.
+
+    Raises:
+        CheckpointError: the folder is not a model folder.
+    """
+    check_model_folder(folder)
+    found: dict[str, Any] = read_json(folder / FEATURES)
+    return found
