@@ -16,7 +16,10 @@ from kinesweep.core.recipe.model import (
 )
 from kinesweep.core.skeleton import ROOT
 from kinesweep.models.encoders import ENCODERS, build_encoder
+from tolerances import assert_same, float64  # noqa: F401
 from trees import made
+
+pytestmark = pytest.mark.usefixtures("float64")
 
 WIDTH, OUT = 6, 8
 SKELETON = made((ROOT, 0, ROOT))  # of two coordinates each
@@ -82,7 +85,7 @@ def test_padding_and_neighbours_change_nothing(config: EncoderConfig) -> None:
     out_BTE, out_mask_BT = encoder(x_BTD, mask_BT)
     alone_BTE, alone_mask_BT = encoder(x_BTD[1:2, :4], mask_BT[1:2, :4])
     real = out_BTE[1][out_mask_BT[1]]
-    torch.testing.assert_close(real, alone_BTE[0][alone_mask_BT[0]], rtol=0, atol=1e-6)
+    assert_same(real, alone_BTE[0][alone_mask_BT[0]])
 
 
 def test_equal_seeds_give_equal_weights(config: EncoderConfig) -> None:

@@ -12,6 +12,7 @@ from kinesweep.core.seeds import seed_everything
 from kinesweep.core.skeleton import ROOT
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import Translator, build_translator
+from tolerances import float64  # noqa: F401
 from trees import made
 
 WORDS = Vocabulary(size=30, pad_id=0, bos_id=1, eos_id=2)

@@ -16,6 +16,9 @@ from kinesweep.models import Translator, build_translator
 from kinesweep.models.attention import Attention, attention
 from kinesweep.models.encoders.cnn import CnnEncoder
 from kinesweep.models.encoders.frames import Stands
+from tolerances import assert_same
+
+pytestmark = pytest.mark.usefixtures("float64")
 
 Alone = Callable[[Batch, int], Batch]
 LLAMA = {
@@ -81,9 +84,7 @@ def test_rows_sum_to_1_over_all_that_is_read(
         layers, heads, labels, places = own.weights_AHLM.shape
         assert (layers, heads) == (LAYERS[architecture], 2)
         assert labels == int((batch.labels_BL[row] != IGNORE).sum())
-        torch.testing.assert_close(
-            own.weights_AHLM.sum(-1), torch.ones(layers, heads, labels), atol=1e-5, rtol=0
-        )
+        assert_same(own.weights_AHLM.sum(-1), torch.ones(layers, heads, labels))
         ends = [place.end for place in own.places]
         assert [place.first for place in own.places] == [0, *ends[:-1]] and ends[-1] == places
         counts = {f"{p.kind} {p.stream}".strip(): p.end - p.first for p in own.places}
@@ -108,7 +109,7 @@ def test_a_row_in_a_batch_looks_as_if_alone(
     for row, own in enumerate(attention(model, batch)):
         (single,) = attention(model, alone(batch, row))
         assert single.places == own.places
-        torch.testing.assert_close(single.weights_AHLM, own.weights_AHLM, atol=1e-5, rtol=1e-4)
+        assert_same(single.weights_AHLM, own.weights_AHLM)
 
 
 def test_t5_computes_with_these_weights(
@@ -123,7 +124,7 @@ def test_t5_computes_with_these_weights(
         kwargs, output = called(module, model, clip)
         values_HNK = module.v(kwargs["key_value_states"])[0].unflatten(1, (2, -1)).transpose(0, 1)
         seen_LE = (found.weights_AHLM[layer] @ values_HNK).transpose(0, 1).flatten(1)
-        torch.testing.assert_close(module.o(seen_LE), output[0][0], atol=1e-5, rtol=1e-4)
+        assert_same(module.o(seen_LE), output[0][0])
 
 
 def test_a_llama_computes_with_these_weights(
@@ -139,9 +140,7 @@ def test_a_llama_computes_with_these_weights(
         values_ME = module.v_proj(kwargs["hidden_states"])[0]  # one for both heads
         assert len(values_ME) == found.weights_AHLM.shape[-1]
         seen_LE = (found.weights_AHLM[layer] @ values_ME).transpose(0, 1).flatten(1)
-        torch.testing.assert_close(
-            module.o_proj(seen_LE), output[0][0, -labels:], atol=1e-5, rtol=1e-4
-        )
+        assert_same(module.o_proj(seen_LE), output[0][0, -labels:])
 
 
 def test_the_model_is_left_as_it_was(build: Callable[..., Translator], batch: Batch) -> None:
@@ -254,11 +253,9 @@ def test_graph_encoders_give_joints_or_frames(words: Vocabulary, kind: str, pool
         single = [Stands(frame, frame + 1) for frame in range(length)]
         wanted = {"skeleton": single, "time": joints, "both": [*joints, *single]}[pooling]
         assert list(stream.stands) == wanted and stream.end - stream.first == len(wanted)
-        torch.testing.assert_close(
-            own.weights_AHLM.sum(-1), torch.ones(own.weights_AHLM.shape[:3]), atol=1e-5, rtol=0
-        )
+        assert_same(own.weights_AHLM.sum(-1), torch.ones(own.weights_AHLM.shape[:3]))
         if kind == "stagcn":
             nodes_BTV = encoder.attend(batch.streams["s"], mask_BT).nodes_BTV
-            torch.testing.assert_close(own.joints["s"], nodes_BTV[row, :length])
+            assert_same(own.joints["s"], nodes_BTV[row, :length])
         else:
             assert own.joints == {}

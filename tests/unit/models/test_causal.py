@@ -17,6 +17,9 @@ from kinesweep.core.seeds import seed_everything
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import Translator, build_translator, check_model
 from kinesweep.models.backbones.causal import Causal, positions, to_the_right
+from tolerances import assert_same
+
+pytestmark = pytest.mark.usefixtures("float64")
 
 WORDS = Vocabulary(size=30, pad_id=0, bos_id=1, eos_id=2)
 LLAMA = {
@@ -66,7 +69,7 @@ def test_the_last_vector_predicts_the_first_label() -> None:
     labels_BL = torch.tensor([[*target, IGNORE]])
     aligned_LV = kind.logits(model, x_BNE, mask_BN, labels_BL)[0]
     expected = fitted(model, [*source, *target[:-1]])[len(source) - 1 :]
-    torch.testing.assert_close(aligned_LV[:3], expected, rtol=0, atol=1e-5)
+    assert_same(aligned_LV[:3], expected)
 
 
 def test_padding_moves_to_the_left_and_positions_count_what_is_real() -> None:
@@ -99,7 +102,7 @@ def test_a_row_in_a_batch_equals_the_row_alone(
     for row in range(4):
         single = alone(batch, row)
         one_LV = model(**single.inputs()).logits[0]
-        torch.testing.assert_close(together_BLV[row, : len(one_LV)], one_LV, rtol=0, atol=1e-5)
+        assert_same(together_BLV[row, : len(one_LV)], one_LV)
 
 
 @pytest.mark.parametrize("num_beams", [1, 4])

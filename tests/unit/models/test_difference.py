@@ -23,6 +23,9 @@ from kinesweep.models.encoders.batch_norm import BatchNorm
 from kinesweep.models.reference import Difference
 from kinesweep.models.streams import skeletons_of
 from trees import made
+from tolerances import assert_same
+
+pytestmark = pytest.mark.usefixtures("float64")
 
 MODES = ("subtract", "concat", "both")
 KINDS: dict[str, dict[str, Any]] = {
@@ -134,7 +137,7 @@ def test_it_is_the_clip_less_the_reference(
         x, r = (model.encoders["pose"](*own)[0] for own in zip(x_BTD, mask_BT, strict=True))
         other = r if mode == "concat" else x - r
         wanted = other if mode == "subtract" else model.reference.join(torch.cat([x, other], 2))
-    torch.testing.assert_close(seen.made[0][2], wanted)
+    assert_same(seen.made[0][2], wanted)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -211,7 +214,7 @@ def test_without_references_each_clip_is_its_own(
     for training in (False, True):
         one = without.train(training)(**alone(pairs).inputs()).loss
         two = held.train(training)(**own(pairs).inputs()).loss
-        torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-5)
+        assert_same(one, two)
 
 
 def test_norms_see_clips_and_references_as_one_batch(

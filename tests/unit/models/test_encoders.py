@@ -13,6 +13,9 @@ from kinesweep.core.recipe.model import (
 )
 from kinesweep.models.encoders import build_encoder
 from kinesweep.models.encoders.frames import FrameEncoder, mean_of_frames
+from tolerances import assert_same
+
+pytestmark = pytest.mark.usefixtures("float64")
 
 MASK_BT = torch.arange(5) < torch.tensor([5, 3])[:, None]
 
@@ -119,4 +122,4 @@ def test_a_projector_is_linear_gelu_linear() -> None:
     inner = torch.nn.functional.linear(x_BTD, encoder.hidden[0].weight, encoder.hidden[0].bias)
     erf = inner * 0.5 * (1 + torch.erf(inner / 2**0.5))
     wanted = erf @ encoder.linear.weight.T + encoder.linear.bias
-    torch.testing.assert_close(encoder(x_BTD, MASK_BT)[0], wanted)
+    assert_same(encoder(x_BTD, MASK_BT)[0], wanted)

@@ -15,6 +15,9 @@ from kinesweep.core.seeds import seed_everything
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import Translator, build_translator
 from kinesweep.models.fusion import kept_streams, splice
+from tolerances import assert_same
+
+pytestmark = pytest.mark.usefixtures("float64")
 
 WIDTHS = {"pose": 5, "dino": 3}
 WAYS: dict[str, dict[str, Any]] = {
@@ -92,7 +95,7 @@ def test_a_row_in_a_batch_equals_the_row_alone(
     for row in range(4):
         one, mask_1N = model.joined(**alone(batch, row).generation_inputs())
         assert mask_1N.all() and int(mask_BN[row].sum()) == one.shape[1]
-        torch.testing.assert_close(x_BNE[row, : one.shape[1]], one[0], rtol=0, atol=1e-6)
+        assert_same(x_BNE[row, : one.shape[1]], one[0])
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -156,7 +159,7 @@ def test_channels_are_projected_at_the_moments_of_one_stream(fused: Make, batch:
     }
     # Clip a: two vectors of `dino`, and of the 7 of `pose` those in the middle of each half.
     beside = torch.cat([frames["pose"][0, [1, 5]], frames["dino"][0, :2]], dim=1)
-    torch.testing.assert_close(x_BNE[0, :2], model.fusion.project(beside))
+    assert_same(x_BNE[0, :2], model.fusion.project(beside))
 
 
 def test_nothing_is_left_out_in_evaluation(fused: Make, batch: Batch) -> None:
@@ -188,7 +191,7 @@ def test_a_channel_that_is_left_out_is_zero(fused: Make, batch: Batch) -> None:
     alone = torch.nn.functional.pad(pose_BTE[0], (0, 16))
     wanted = model.fusion.project(alone)
     rows = [model.joined(**batch.generation_inputs())[0][0, :7] for _ in range(20)]
-    assert any(torch.allclose(row, wanted, atol=1e-6) for row in rows)
+    assert any(torch.allclose(row, wanted, rtol=1e-9, atol=1e-12) for row in rows)
 
 
 def test_dropout_is_even_seeded_and_never_of_all() -> None:

@@ -22,6 +22,9 @@ from kinesweep.models.encoders.graph import GraphEncoder
 from kinesweep.models.encoders.reel import Reel
 from kinesweep.models.encoders.stagcn import StagcnEncoder
 from trees import BODY_AND_HANDS
+from tolerances import assert_same
+
+pytestmark = pytest.mark.usefixtures("float64")
 
 V, C, OUT = 7, 2, 5
 SMALL: dict[str, dict[str, Any]] = {
@@ -114,7 +117,7 @@ def test_a_clip_alone_equals_the_clip_in_a_batch(name: str, pooling: str) -> Non
         )
         real = out_BME[row][left_BM[row]]
         assert len(real) == int(alone_1M.sum())
-        torch.testing.assert_close(real, alone_1ME[0], rtol=0, atol=1e-5)
+        assert_same(real, alone_1ME[0])
     assert pooling != "time" or left_BM.all()
 
 
@@ -127,7 +130,7 @@ def test_vectors_are_means_of_points_and_frames(name: str) -> None:
     over_time_BVW = x_BTVW.sum(dim=1) / mask_BT.sum(dim=1)[:, None, None]
     wanted_BME = encoder.project(torch.cat([over_time_BVW, x_BTVW.mean(dim=2)], dim=1))
     out_BME, left_BM = encoder(x_BTD, mask_BT)
-    torch.testing.assert_close(out_BME[left_BM], wanted_BME[left_BM])
+    assert_same(out_BME[left_BM], wanted_BME[left_BM])
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -145,9 +148,9 @@ def test_more_padding_changes_nothing_in_training(name: str) -> None:
     few, more = encoder(*clips(6, 2, 9)), again(*clips(6, 2, 9, extra=20))
     for row in range(3):
         one, two = (out_BME[row][left_BM[row]] for out_BME, left_BM in (few, more))
-        torch.testing.assert_close(one, two, rtol=0, atol=1e-5)
+        assert_same(one, two)
     for key, value in moving(encoder).items():
-        torch.testing.assert_close(value, moving(again)[key], rtol=0, atol=1e-6)
+        assert_same(value, moving(again)[key])
     assert any(not value.eq(start).all() for value in moving(again).values() for start in (0, 1))
 
 
@@ -159,12 +162,12 @@ def test_statistics_are_those_of_the_valid_frames(name: str) -> None:
     x_NVC = x_BTD[mask_BT].view(-1, V, C)
     parents = [0, 0, 0, 3, 4, 3, 4]
     x_NVC = torch.cat([x_NVC, x_NVC - x_NVC[:, parents]], dim=2)
-    mixed = torch.einsum("kpq,nqc->npkc", encoder.graphs, x_NVC).flatten(2)
+    mixed = torch.einsum("kpq,nqc->npkc", encoder.graphs.double(), x_NVC).flatten(2)
     first = encoder.network.first
     x_MC = first.linear(mixed).flatten(0, 1)
     encoder(x_BTD, mask_BT)
-    torch.testing.assert_close(first.norm_graph.running_mean, 0.1 * x_MC.mean(dim=0))
-    torch.testing.assert_close(first.norm_graph.running_var, 0.9 + 0.1 * x_MC.var(dim=0))
+    assert_same(first.norm_graph.running_mean, 0.1 * x_MC.mean(dim=0))
+    assert_same(first.norm_graph.running_var, 0.9 + 0.1 * x_MC.var(dim=0))
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -190,13 +193,12 @@ def test_swapped_sides_have_swapped_attention(name: str, training: bool) -> None
     x_BTD, mask_BT = clips(6, 2, 9)
     swapped_BTD = x_BTD.unflatten(2, (V, C))[:, :, mirror].flatten(2)
     one, two = encoder.attend(x_BTD, mask_BT), encoder.attend(swapped_BTD, mask_BT)
-    near = {"rtol": 0, "atol": 1e-5}
-    torch.testing.assert_close(two.nodes_BTV, one.nodes_BTV[:, :, mirror], **near)
-    torch.testing.assert_close(two.graphs_BKVV, one.graphs_BKVV[:, :, mirror][..., mirror], **near)
+    assert_same(two.nodes_BTV, one.nodes_BTV[:, :, mirror])
+    assert_same(two.graphs_BKVV, one.graphs_BKVV[:, :, mirror][..., mirror])
     assert (one.nodes_BTV - one.nodes_BTV[:, :, mirror]).abs().max() > 1e-3
     assert (one.graphs_BKVV - one.graphs_BKVV[:, :, mirror][..., mirror]).abs().max() > 1e-3
     features, other = (encoder.point_features(x, mask_BT) for x in (x_BTD, swapped_BTD))
-    torch.testing.assert_close(other, features[:, :, mirror], **near)
+    assert_same(other, features[:, :, mirror])
 
 
 @torch.no_grad()
@@ -295,7 +297,7 @@ def test_adapters_are_scaled_and_dropped_as_asked() -> None:
     down, up = layer.lora_A["default"].weight, layer.lora_B["default"].weight.fill_(1.0)
     x_NC = torch.randn(5, layer.in_features)
     added_NC = layer.eval()(x_NC) - layer.base_layer(x_NC)
-    torch.testing.assert_close(added_NC, 3 * x_NC @ down.t() @ up.t())
+    assert_same(added_NC, 3 * x_NC @ down.t() @ up.t())
     assert not torch.allclose(layer.train()(x_NC), layer.eval()(x_NC))
 
 

@@ -11,6 +11,7 @@ from kinesweep.models.encoders.partition import distances, partition
 from kinesweep.models.encoders.reel import Reel
 from ranks import run_ranks
 from trees import BODY_AND_HANDS, made
+from tolerances import assert_same
 
 MASK_BT = torch.arange(5) < torch.tensor([2, 5, 1])[:, None]
 
@@ -50,6 +51,7 @@ def test_frames_go_onto_the_reel_and_back() -> None:
     assert reel.mean(packed)[:, 0, 0].tolist() == [1, 14, 20]
 
 
+@pytest.mark.usefixtures("float64")
 def test_a_convolution_sees_its_own_clip_and_zeros() -> None:
     torch.manual_seed(0)
     convolution = nn.Conv2d(2, 3, (5, 1), padding=(2, 0))
@@ -58,19 +60,21 @@ def test_a_convolution_sees_its_own_clip_and_zeros() -> None:
     together = reel.spread(reel.convolve(reel.pack(x_BTVC), convolution))
     for clip, length in enumerate(reel.lengths):
         alone = convolution(x_BTVC[clip : clip + 1, :length].permute(0, 3, 1, 2))
-        torch.testing.assert_close(together[clip, :length], alone[0].permute(1, 2, 0))
+        assert_same(together[clip, :length], alone[0].permute(1, 2, 0))
         assert not together[clip, length:].any()
 
 
+@pytest.mark.usefixtures("float64")
 def test_mixing_is_a_sum_over_points_and_has_its_gradients() -> None:
     torch.manual_seed(0)
     graphs_KVV = torch.randn(3, 4, 4, dtype=torch.double, requires_grad=True)
     x_NVC = torch.randn(5, 4, 2, dtype=torch.double, requires_grad=True)
     wanted = torch.einsum("kpq,nqc->npkc", graphs_KVV, x_NVC).flatten(2)
-    torch.testing.assert_close(mix(graphs_KVV, x_NVC), wanted)
+    assert_same(mix(graphs_KVV, x_NVC), wanted)
     assert torch.autograd.gradcheck(mix, (graphs_KVV, x_NVC))
 
 
+@pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize(("out", "residual"), [(2, True), (4, True), (2, False)])
 def test_a_block_by_hand(out: int, residual: bool) -> None:
     """One clip, in training; norms begin without weights of their own."""
@@ -90,7 +94,7 @@ def test_a_block_by_hand(out: int, residual: bool) -> None:
         assert isinstance(block.residual, nn.Module)
         wanted = wanted + (x_NVC if out == 2 else normed(block.residual[0](x_NVC)))
     found = block(x_NVC, Reel(torch.ones(1, 5, dtype=torch.bool)), skeleton_KVV)
-    torch.testing.assert_close(found, wanted)
+    assert_same(found, wanted)
 
 
 def test_a_block_drops_in_training_alone() -> None:
@@ -101,6 +105,7 @@ def test_a_block_drops_in_training_alone() -> None:
     assert (block.eval()(*given) == 0).float().mean() < 0.7
 
 
+@pytest.mark.usefixtures("float64")
 @torch.no_grad()
 def test_a_block_weighs_the_edges_that_there_are() -> None:
     torch.manual_seed(0)
@@ -111,7 +116,7 @@ def test_a_block_weighs_the_edges_that_there_are() -> None:
     wanted = block(x_NVC, reel, skeleton_KVV * edges_KVV)
     assert block.edges is not None and not torch.allclose(plain, wanted)
     block.edges.copy_(edges_KVV)
-    torch.testing.assert_close(block(x_NVC, reel, skeleton_KVV), wanted)
+    assert_same(block(x_NVC, reel, skeleton_KVV), wanted)
 
 
 def test_a_block_works_in_half_precision() -> None:
@@ -134,26 +139,30 @@ def test_a_gradient_over_thousands_of_frames_keeps_its_digits_in_half_precision(
     torch.testing.assert_close(*found, rtol=0.02, atol=0)
 
 
+@pytest.mark.usefixtures("float64")
 def test_a_norm_is_pytorchs() -> None:
     torch.manual_seed(0)
     ours, theirs = BatchNorm(3), nn.BatchNorm1d(3)
     for _ in range(2):
         x_NVC = torch.randn(8, 4, 3) * 3 + 1
-        torch.testing.assert_close(ours(x_NVC), theirs(x_NVC.flatten(0, 1)).view(8, 4, 3))
-    torch.testing.assert_close(ours.running_var, theirs.running_var)
-    torch.testing.assert_close(ours.eval()(x_NVC).flatten(0, 1), theirs.eval()(x_NVC.flatten(0, 1)))
+        assert_same(ours(x_NVC), theirs(x_NVC.flatten(0, 1)).view(8, 4, 3))
+    assert_same(ours.running_var, theirs.running_var)
+    assert_same(ours.eval()(x_NVC).flatten(0, 1), theirs.eval()(x_NVC.flatten(0, 1)))
 
 
+@pytest.mark.usefixtures("float64")
 def test_a_frozen_norm_keeps_its_statistics() -> None:
     norm = BatchNorm(3).requires_grad_(False).train()
     x_NVC = torch.randn(8, 4, 3) * 3 + 1
-    torch.testing.assert_close(norm(x_NVC), x_NVC / (1 + 1e-5) ** 0.5)
+    assert_same(norm(x_NVC), x_NVC / (1 + 1e-5) ** 0.5)
     assert torch.equal(norm.running_mean, torch.zeros(3))
 
 
 NORM = """
 import torch
 from kinesweep.models.encoders.batch_norm import BatchNorm
+torch.set_default_dtype(torch.float64)
+torch.Tensor.float = torch.Tensor.double  # statistics are taken in float32 otherwise
 torch.manual_seed(0)
 x = torch.randn(9, 2, 3) * 2 + 1
 mine = x[:5] if rank == 0 else x[5:]
@@ -167,6 +176,7 @@ print(json.dumps({name: value.tolist() for name, value in held.items()}))
 """
 
 
+@pytest.mark.usefixtures("float64")
 def test_two_ranks_norm_as_one() -> None:
     torch.manual_seed(0)
     x_NVC = (torch.randn(9, 2, 3) * 2 + 1).requires_grad_()
@@ -176,11 +186,10 @@ def test_two_ranks_norm_as_one() -> None:
     said = [
         {name: torch.tensor(value) for name, value in one.items()} for one in run_ranks(NORM, [], 2)
     ]
-    near = {"rtol": 1e-4, "atol": 1e-4}
-    torch.testing.assert_close(torch.cat([one["out"] for one in said]), out_NVC, **near)
-    torch.testing.assert_close(torch.cat([one["grad"] for one in said]), x_NVC.grad, **near)
-    torch.testing.assert_close(sum(one["weight"] for one in said), norm.weight.grad, **near)
+    assert_same(torch.cat([one["out"] for one in said]), out_NVC)
+    assert_same(torch.cat([one["grad"] for one in said]), x_NVC.grad)
+    assert_same(sum(one["weight"] for one in said), norm.weight.grad)
     for one in said:
-        torch.testing.assert_close(one["mean"], norm.running_mean, **near)
-        torch.testing.assert_close(one["var"], norm.running_var, **near)
+        assert_same(one["mean"], norm.running_mean)
+        assert_same(one["var"], norm.running_var)
     assert all(torch.equal(said[0][name], said[1][name]) for name in ("mean", "var"))

@@ -14,6 +14,9 @@ from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import Translator, build_translator
 from kinesweep.models.backbones import BACKBONES
 from kinesweep.models.room import Cut, kept_vectors
+from tolerances import assert_same
+
+pytestmark = pytest.mark.usefixtures("float64")
 
 WIDTHS = {"pose": 5, "dino": 3}
 Make = Callable[..., Translator]
@@ -119,7 +122,7 @@ def test_a_row_in_a_batch_equals_the_row_alone(
     for row in range(4):
         one = alone(batch, row)
         given = model(**one.inputs()).logits[0]
-        torch.testing.assert_close(logits_BLV[row, : len(given)], given, rtol=1e-5, atol=1e-5)
+        assert_same(logits_BLV[row, : len(given)], given)
 
 
 @pytest.mark.usefixtures("shared")
@@ -138,7 +141,7 @@ def test_the_response_is_never_cut_and_training_sees_what_generation_sees(
     assert all(torch.equal(x_BNE, seen[0]) for x_BNE in seen)
     # Row b has 11 vectors and 3 labels, which alone would leave it 12 positions.
     model(**alone(batch, 1).inputs())
-    torch.testing.assert_close(seen[3][0], seen[0][1], rtol=0, atol=1e-6)
+    assert_same(seen[3][0], seen[0][1])
 
 
 @pytest.mark.usefixtures("shared")

@@ -9,6 +9,7 @@ from kinesweep.core.batch import IGNORE, Batch
 from kinesweep.core.errors import InputError
 from kinesweep.models import Translator
 from kinesweep.models.encoders import ENCODERS
+from tolerances import assert_same
 
 ARCHITECTURES = ["m2m_100", "tarres", "bart", "mbart", "t5"]
 Make = Callable[..., Translator]
@@ -21,6 +22,7 @@ def architecture(request: pytest.FixtureRequest) -> str:
 
 
 @torch.no_grad()
+@pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_logits_of_a_clip_do_not_depend_on_its_neighbours(
     translator: Make,
@@ -33,8 +35,7 @@ def test_logits_of_a_clip_do_not_depend_on_its_neighbours(
     together_BLV = model(**batch.inputs()).logits
     for row in range(batch.num_clips):
         alone_LV = model(**alone(batch, row).inputs()).logits[0]
-        difference = (together_BLV[row, : len(alone_LV)] - alone_LV).abs().max()
-        assert float(difference) <= 1e-5 * max(1.0, float(alone_LV.abs().max()))
+        assert_same(together_BLV[row, : len(alone_LV)], alone_LV)
 
 
 @pytest.mark.parametrize("num_beams", [1, 4])
@@ -66,6 +67,7 @@ def test_text_of_a_clip_does_not_depend_on_its_neighbours(
     assert len({tuple(text[2:]) for text in together}) > 1
 
 
+@pytest.mark.usefixtures("float64")
 def test_input_is_prompt_streams_in_order_and_end(translator: Make, batch: Batch) -> None:
     model = translator().eval()
     x_BNE, mask_BN = model.joined(**batch.generation_inputs())
@@ -77,11 +79,11 @@ def test_input_is_prompt_streams_in_order_and_end(translator: Make, batch: Batch
     ]
     embed = model.backbone.get_encoder().get_input_embeddings()
     row = x_BNE[1]
-    torch.testing.assert_close(row[:3], embed(batch.prompt_ids_BP[1]))
+    assert_same(row[:3], embed(batch.prompt_ids_BP[1]))
     for start, name, num in ((3, "pose", 3), (6, "dino", 4)):
         frames = model.encoders[name](batch.streams[name][1:2, :num], None)[0][0]
-        torch.testing.assert_close(row[start : start + num], frames)
-    torch.testing.assert_close(row[10], embed(torch.tensor(2)))
+        assert_same(row[start : start + num], frames)
+    assert_same(row[10], embed(torch.tensor(2)))
 
 
 def test_the_end_can_be_left_out(translator: Make, batch: Batch) -> None:
@@ -96,6 +98,7 @@ def test_the_end_can_be_left_out(translator: Make, batch: Batch) -> None:
         assert torch.equal(x_BNE[row, :length], with_end_BNE[row, :length])
 
 
+@pytest.mark.usefixtures("float64")
 def test_each_row_is_scored_against_its_own_labels(
     translator: Make, batch: Batch, alone: Callable[[Batch, int], Batch], architecture: str
 ) -> None:
@@ -105,9 +108,9 @@ def test_each_row_is_scored_against_its_own_labels(
     total, right, num = model.token_sums(batch)
     assert num == sum(own.num for own in sums) == batch.num_tokens
     assert right == sum(own.right for own in sums)
-    assert total == pytest.approx(sum(own.loss for own in sums), rel=1e-5)
+    assert_same(total, sum(own.loss for own in sums))
     mean = model(**batch.inputs()).loss
-    assert float(mean.detach()) == pytest.approx(total / num, rel=1e-5)
+    assert_same(mean, total / num)
 
 
 def test_a_model_learns_which_text_belongs_to_which_clip(translator: Make, batch: Batch) -> None:
@@ -135,6 +138,7 @@ def test_a_model_learns_which_text_belongs_to_which_clip(translator: Make, batch
             assert written_BL[row][written_BL[row] != 0].tolist() == expected
 
 
+@pytest.mark.usefixtures("float64")
 def test_accumulated_batches_equal_one(
     translator: Make, batch: Batch, alone: Callable[[Batch, int], Batch], architecture: str
 ) -> None:
@@ -143,7 +147,7 @@ def test_accumulated_batches_equal_one(
     In float64, so that nothing but a wrong weight can make a difference.
     """
     keys = {"dropout_rate": 0.0} if architecture == "t5" else NO_DROPOUT
-    model = translator(architecture, smoothing=0.1, **keys).train().double()
+    model = translator(architecture, smoothing=0.1, **keys).train()
     for encoder in model.encoders.values():
         encoder.dropout.p = 0.0
     at_once = copy.deepcopy(model)
