@@ -1,17 +1,17 @@
 """Numerical comparisons whose bounds hold on every processor.
 
-Kernels of one operation round differently from processor to processor: vectors are wider, a product
-and a sum are fused or not, a long sum is taken in another order. A network passes such differences
-on and may enlarge them (T5 does not scale its scores), so an absolute bound in float32 that holds on
-one processor can fail on the next. Tests that prove arithmetic therefore compute in float64 (fixture
-`float64`) and compare with `assert_same`. Its bound lies seven decades above float64's rounding,
-which is room for any processor, and far below what wrong padding, a wrong mask or a wrong weight
-changes (1e-3 and more of the values' size).
+Kernels of one operation round differently from processor to processor: vectors are wider, a
+product and a sum are fused or not, a long sum is taken in another order. A network may enlarge such
+differences (T5 does not scale its scores), so an absolute float32 bound that holds on one processor
+can fail on the next. Tests that prove arithmetic therefore compute in float64 (fixture `float64`)
+and compare with `assert_same`. Its bound lies six decades above float64's rounding, which is room
+for any processor, and far below what wrong padding, a wrong mask or a wrong weight changes (1e-3
+and more of the values' size).
 
 Where float32 itself is the point, `rounding` derives the bound from what is computed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,12 @@ import torch
 
 EPS32 = float(np.finfo(np.float32).eps)
 """1.19e-7: relative distance between neighbours; one operation is wrong by half of it at most."""
+FLOAT64 = """
+import torch, safetensors.torch  # which keeps a table of PyTorch's own types
+torch.set_default_dtype(torch.float64)
+torch.float32, torch.Tensor.float = torch.float64, torch.Tensor.double
+"""
+"""The first lines of a script that computes in float64, as a test with the fixture does."""
 
 
 @pytest.fixture
@@ -51,6 +57,21 @@ def assert_same(found: Any, wanted: Any, share: float = 1e-9) -> None:
     assert found.shape == wanted.shape, f"shape {found.shape} instead of {wanted.shape}"
     bound = share * np.abs(wanted).max(initial=0.0)
     np.testing.assert_allclose(found, wanted, rtol=0, atol=bound)
+
+
+def assert_same_weights(
+    found: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]
+) -> None:
+    """Assert that weights trained in float64 are the same, relative to the largest of them.
+
+    Not one by one: AdamW moves a weight whose gradient is 0 by the rounding of that gradient over
+    epsilon (keys' biases, which no softmax sees), so those agree to 1e-9 of the others alone.
+    """
+    assert found.keys() == wanted.keys()
+    assert {name: value.shape for name, value in found.items()} == {
+        name: value.shape for name, value in wanted.items()
+    }
+    assert_same(*(torch.cat([w[name].flatten() for name in wanted]) for w in (found, wanted)))
 
 
 def rounding(operations: int, size: float) -> float:

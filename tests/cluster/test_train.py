@@ -1,4 +1,7 @@
-"""Runs on Ray Train: the bits of a run without Ray, two workers, and what a kill leaves."""
+"""Runs on Ray Train: the bits of a run without Ray, two workers, and what a kill leaves.
+
+That sharded weights are those of whole ones is `tests/unit/training/test_sharding.py`'s.
+"""
 
 import json
 import os
@@ -19,6 +22,7 @@ from kinesweep.store import Store
 from kinesweep.training.distributed import train_on_ray
 from kinesweep.training.result import RunSpec, read_result
 from kinesweep.training.run import train_run
+from ranks import run_ranks
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN = """
@@ -29,6 +33,14 @@ from kinesweep.core.runlog import NullRunLog
 from kinesweep.training.run import RunSpec, train_run
 recipe = Recipe.model_validate_json(Path(sys.argv[1]).read_text())
 train_run(RunSpec(recipe, Path(sys.argv[2]), Path(sys.argv[3])), NullRunLog(), lambda _: True)
+"""
+RANKS = """
+from kinesweep.core.recipe import Recipe
+from kinesweep.core.runlog import NullRunLog
+from kinesweep.training.run import RunSpec, train_run
+recipe = Recipe.model_validate_json(Path(sys.argv[1]).read_text())
+spec = RunSpec(recipe, Path(sys.argv[2]), Path(sys.argv[3]))
+print(json.dumps(train_run(spec, NullRunLog(), lambda _: True).weights_sha256))
 """
 
 
@@ -62,16 +74,20 @@ def test_what_a_worker_refuses_is_raised_here(
 def test_two_sharded_workers_count_every_clip_once(
     corpus: Path, store: Store, tmp_path: Path, cluster: None
 ) -> None:
-    """That shards learn what whole models learn: `unit/training/test_sharding.py`."""
+    """And have the bits of the same run in two processes without Ray."""
     cut = tiny_recipe(
         corpus, corpus.parent / "stores", training={"fsdp": True}, resources={"workers": 2}
     )
-    sharded = train_on_ray(RunSpec(cut, store.folder, tmp_path / "fsdp"))
+    (tmp_path / "cut.json").write_text(cut.model_dump_json())
+    sharded = train_on_ray(RunSpec(cut, store.folder, tmp_path / "ray"))
     assert (sharded.status, sharded.step) == ("finished", 12)
-    lines = (tmp_path / "fsdp/predictions/validation.tsv").read_text().splitlines()[1:]
+    lines = (tmp_path / "ray/predictions/validation.tsv").read_text().splitlines()[1:]
     assert len(lines) == len(store.records("validation"))
     ids = [line.split("\t")[0] for line in lines]
     assert len(set(ids)) == len(ids)
+    words = [str(tmp_path / "cut.json"), str(store.folder), str(tmp_path / "ranks")]
+    assert run_ranks(RANKS, words, 2) == [sharded.weights_sha256] * 2
+    assert sharded.weights_sha256 != ""
 
 
 def kill_and_go_on(recipe: Recipe, store: Store, folder: Path, kills: int, seed: int) -> int:

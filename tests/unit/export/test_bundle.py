@@ -1,6 +1,7 @@
 """A bundle holds what it must, replaces nothing by accident, and shows every damage."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -169,7 +170,11 @@ def fresh_process(code, bundle):
         [sys.executable, "-c", code, str(bundle)],
         capture_output=True,
         text=True,
-        env={"PYTHONPATH": str(Path(kinesweep.__file__).parents[1]), "OMP_NUM_THREADS": "1"},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(Path(kinesweep.__file__).parents[1]),
+            "OMP_NUM_THREADS": "1",
+        },
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.split()

@@ -1,6 +1,7 @@
 """Raw files get the texts of the evaluation; what cannot be translated is named."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -43,7 +44,11 @@ def test_also_in_a_fresh_process(bundle, expected):
         [sys.executable, "-c", code, str(bundle), *map(str, expected)],
         capture_output=True,
         text=True,
-        env={"PYTHONPATH": str(Path(kinesweep.__file__).parents[1]), "OMP_NUM_THREADS": "1"},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(Path(kinesweep.__file__).parents[1]),
+            "OMP_NUM_THREADS": "1",
+        },
     )
     assert done.stdout.splitlines() == list(expected.values()), done.stderr
 

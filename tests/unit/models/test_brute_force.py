@@ -2,7 +2,8 @@
 
 A batch mixes streams, prompts, tokens behind the frames and texts of unequal length; whatever
 padding, splicing or shifting did wrong would show as a difference between samples together and
-alone, in float64, where rounding is nine decades below such differences. With smoothing the share of every token of the vocabulary is part of a token's loss.
+alone; in float64, so that rounding does not. With smoothing the share of every token of the
+vocabulary is part of a token's loss.
 """
 
 import random

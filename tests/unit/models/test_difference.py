@@ -22,8 +22,8 @@ from kinesweep.models.attention import attention
 from kinesweep.models.encoders.batch_norm import BatchNorm
 from kinesweep.models.reference import Difference
 from kinesweep.models.streams import skeletons_of
-from trees import made
 from tolerances import assert_same
+from trees import made
 
 pytestmark = pytest.mark.usefixtures("float64")
 

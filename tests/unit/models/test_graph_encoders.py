@@ -21,8 +21,8 @@ from kinesweep.models.encoders.blocks import Block
 from kinesweep.models.encoders.graph import GraphEncoder
 from kinesweep.models.encoders.reel import Reel
 from kinesweep.models.encoders.stagcn import StagcnEncoder
-from trees import BODY_AND_HANDS
 from tolerances import assert_same
+from trees import BODY_AND_HANDS
 
 pytestmark = pytest.mark.usefixtures("float64")
 

@@ -10,8 +10,8 @@ from kinesweep.models.encoders.blocks import Block, mix
 from kinesweep.models.encoders.partition import distances, partition
 from kinesweep.models.encoders.reel import Reel
 from ranks import run_ranks
-from trees import BODY_AND_HANDS, made
 from tolerances import assert_same
+from trees import BODY_AND_HANDS, made
 
 MASK_BT = torch.arange(5) < torch.tensor([2, 5, 1])[:, None]
 

@@ -7,6 +7,7 @@ import pytest
 from corpus import tiny_corpus, tiny_recipe, tiny_store
 from kinesweep.core.recipe import Recipe
 from kinesweep.store import Store
+from tolerances import float64  # noqa: F401
 
 
 @pytest.fixture(scope="session")

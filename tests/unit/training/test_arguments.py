@@ -29,6 +29,7 @@ from kinesweep.store import Store
 from kinesweep.training.arguments import training_arguments
 from kinesweep.training.model_folder import read_model_folder
 from kinesweep.training.run import RunSpec, train_run
+from tolerances import assert_same_weights
 
 NEEDS_BITSANDBYTES = ("bnb", "paged", "lion")
 
@@ -95,6 +96,7 @@ def test_wrong_schedules_are_refused(changes: dict[str, object], said: str) -> N
         TrainingConfig.model_validate(changes)
 
 
+@pytest.mark.usefixtures("float64")
 def test_recomputed_activations_give_the_same_model(
     corpus: Path, store: Store, tmp_path: Path
 ) -> None:
@@ -104,8 +106,7 @@ def test_recomputed_activations_give_the_same_model(
         recipe = tiny_recipe(corpus, store.folder.parent, training=training)
         train(recipe, store, tmp_path / str(name))
         found.append(load_file(tmp_path / str(name) / "best" / "model.safetensors"))
-    for key, weights in found[0].items():
-        torch.testing.assert_close(found[1][key], weights, rtol=0, atol=1e-6, msg=key)
+    assert_same_weights(found[1], found[0])
 
 
 def test_activations_are_recomputed(

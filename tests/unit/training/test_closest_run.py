@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import safetensors.torch
-import torch
 
 from corpus import tiny_recipe
 from kinesweep.core.recipe import Recipe
@@ -20,6 +19,7 @@ from kinesweep.training.result import RunResult
 from kinesweep.training.run import RunSpec, train_run
 from ranks import run_ranks
 from shards import h5_corpus
+from tolerances import FLOAT64, assert_same, assert_same_weights
 
 TRAIN = """
 from kinesweep.core.config import load
@@ -109,6 +109,7 @@ def test_where_no_clip_has_a_second_text_it_is_the_first(
     assert found[0].weights_sha256 == found[1].weights_sha256 != ""
 
 
+@pytest.mark.usefixtures("float64")
 def test_two_ranks_learn_what_one_learns(lab: Lab) -> None:
     """A step of two ranks and one of two accumulated batches see the same clips."""
     one = lab.recipe(training={"gradient_accumulation_steps": 2, "optim": "sgd"})
@@ -116,13 +117,13 @@ def test_two_ranks_learn_what_one_learns(lab: Lab) -> None:
     lab.train("one", one)
     path = lab.folder / "two.yaml"
     path.write_text(recipe_text(two))
-    run_ranks(TRAIN, [str(path), str(lab.store.folder), str(lab.folder / "two")], 2)
+    run_ranks(FLOAT64 + TRAIN, [str(path), str(lab.store.folder), str(lab.folder / "two")], 2)
     rows = [read_metrics(lab.folder / name / "metrics.jsonl") for name in ("one", "two")]
     losses = [[row["loss"] for row in own if "loss" in row] for own in rows]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-5) and len(losses[0]) == 6
+    assert_same(losses[0], losses[1])
+    assert len(losses[0]) == 6
     ours, theirs = (
         safetensors.torch.load_file(lab.folder / name / "best" / "model.safetensors")
         for name in ("one", "two")
     )
-    for key, tensor in ours.items():
-        torch.testing.assert_close(tensor, theirs[key], rtol=1e-5, atol=1e-6)
+    assert_same_weights(ours, theirs)
