@@ -1,14 +1,12 @@
 """Processes that are the ranks of one torch process group, without Ray."""
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from fresh_process import FreshProcess
+
 _BEGIN = """
 import json, os, sys
 from pathlib import Path
@@ -36,25 +34,21 @@ def run_ranks(script: str, arguments: list[str], world: int) -> list[dict[str, A
     """
     with tempfile.TemporaryDirectory() as folder:
         shared = {
-            **os.environ,
-            **{"PYTHONPATH": str(ROOT / "platform"), "OMP_NUM_THREADS": "1"},
             **{"WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world)},
             **{"MEETING": str(Path(folder) / "meeting")},
         }
         ranks = [
-            subprocess.Popen(
-                [sys.executable, "-c", _BEGIN + script + _END, *arguments],
-                env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
+            FreshProcess(
+                _BEGIN + script + _END,
+                arguments,
+                {**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
             )
             for rank in range(world)
         ]
         try:
-            said = [process.communicate(timeout=_HANGS_S) for process in ranks]
+            ended = [rank.wait(_HANGS_S) for rank in ranks]
         finally:
-            for process in ranks:
-                process.kill()
-    assert not any(process.returncode for process in ranks), [error[-2000:] for _, error in said]
-    return [json.loads(out.splitlines()[-1]) for out, _ in said]
+            for rank in ranks:
+                rank.kill()
+    assert not any(one.returncode for one in ended), [one.stderr[-2000:] for one in ended]
+    return [json.loads(one.stdout.splitlines()[-1]) for one in ended]
