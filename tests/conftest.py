@@ -1,8 +1,12 @@
 """What every test process does."""
 
 import gc
+import subprocess
+from types import SimpleNamespace
 
 import pytest
+
+from fresh_process import run_forked
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -14,3 +18,13 @@ def frozen_imports() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def forked_verification(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verify bundles in processes that need not import everything.
+
+    `test_translate.py` verifies one in a new interpreter.
+    """
+    forked = SimpleNamespace(run=run_forked, TimeoutExpired=subprocess.TimeoutExpired)
+    monkeypatch.setattr("kinesweep.export.verify.subprocess", forked)

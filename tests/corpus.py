@@ -1,5 +1,8 @@
 """A tiny corpus, its store and a recipe that trains on it in seconds; made by code."""
 
+import shutil
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +65,15 @@ def tiny_recipe(corpus: Path, root: Path, **changes: Any) -> Recipe:
 
 def tiny_corpus(folder: Path, clips: int = 48) -> Path:
     """A sample corpus of few clips."""
-    write_sample(folder / "corpus", clips=clips, workers=1)
-    return folder / "corpus"
+    return Path(shutil.copytree(Path(_made(clips).name, "corpus"), folder / "corpus"))
+
+
+@cache
+def _made(clips: int) -> "tempfile.TemporaryDirectory[str]":
+    """Writes a corpus to copy from; a copy takes a hundredth of the time. Gone with the process."""
+    folder: tempfile.TemporaryDirectory[str] = tempfile.TemporaryDirectory()
+    write_sample(Path(folder.name, "corpus"), clips=clips, workers=1)
+    return folder
 
 
 def tiny_store(recipe: Recipe) -> Store:

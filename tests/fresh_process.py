@@ -74,6 +74,15 @@ def run_fresh(
     return FreshProcess(script, arguments, env, cwd).wait()
 
 
+def run_forked(
+    command: Sequence[str], env: Mapping[str, str], **_: object
+) -> "CompletedProcess[str]":
+    """Stands in for `subprocess.run` where it is given this interpreter, `-c` and a script."""
+    interpreter, option, script, *arguments = command
+    assert (interpreter, option) == (sys.executable, "-c")
+    return run_fresh(script, arguments, env)
+
+
 def _context() -> multiprocessing.context.ForkServerContext:
     """The context whose server has the imports; the first call starts it."""
     context = multiprocessing.get_context("forkserver")

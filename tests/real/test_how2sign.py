@@ -3,14 +3,13 @@
 import math
 import os
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pose_format import Pose
 
+from fresh_process import run_fresh
 from kinesweep.core.config import load, validate
 from kinesweep.core.errors import ClipError
 from kinesweep.core.recipe import Recipe
@@ -87,14 +86,15 @@ def test_a_span_inside_of_a_file_is_as_good_as_a_file_cut_before(tmp_path: Path)
 
 
 def by_heart(recipe: Recipe, folder: Path) -> Recipe:
-    """The recipe with its training split as validation too, under ids of its own."""
-    rows = (CLIPS / "train.tsv").read_text(encoding="utf-8").splitlines()
+    """The recipe with seven clips of training as validation too, under ids of their own."""
+    rows = (CLIPS / "train.tsv").read_text(encoding="utf-8").splitlines()[:8]
     for split in ("train", "validation"):
         lines = [f"id\t{rows[0]}", *(f"{split}_{i}\t{row}" for i, row in enumerate(rows[1:]))]
         (folder / f"{split}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     plain = recipe.model_dump(mode="json")
     splits = {split: str(folder / f"{split}.tsv") for split in ("train", "validation")}
     plain["source"] |= {**splits, "test": None, "root": str(CLIPS)}
+    plain["training"] |= {"max_steps": 100, "eval_steps": 50, "warmup_steps": 10}
     return validate(Recipe, plain, "by heart")
 
 
@@ -110,11 +110,9 @@ def test_learnt_by_heart_and_translated_from_a_raw_file(recipe: Recipe, tmp_path
         for p in read_predictions(result.folder / "predictions" / "validation.tsv")
     }
     wanted = store.records("validation")[3].clip
-    command = [sys.executable, "-m", "kinesweep", "translate", str(bundle)]
-    env = {**os.environ, "PYTHONPATH": str(ROOT / "platform"), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, str(CLIPS / wanted.media)], env=env, capture_output=True, text=True, cwd=tmp_path
-    )
+    verb = "import sys; from kinesweep.cli import main; main(sys.argv[1:])"
+    words = ["translate", str(bundle), str(CLIPS / wanted.media)]
+    done = run_fresh(verb, words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.rstrip("\n").split("\t")[1] == lines[wanted.id]
 
@@ -122,11 +120,11 @@ def test_learnt_by_heart_and_translated_from_a_raw_file(recipe: Recipe, tmp_path
 def test_the_published_recipes_twin_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("KINESWEEP_HOW2SIGN", str(CLIPS))
     path = ROOT / "jobs" / "recipes" / "how2sign_m2m100_tiny.yaml"
-    few = ["training.max_steps=60", "training.eval_steps=20", f"store.root={tmp_path / 'stores'}"]
+    few = ["training.max_steps=30", "training.eval_steps=15", f"store.root={tmp_path / 'stores'}"]
     recipe = load(Recipe, path, few)
     store = extract_locally(recipe)
     seen: list[float] = []
     spec = RunSpec(recipe, store.folder, tmp_path / "run")
     result = train_run(spec, NullRunLog(), lambda m: not seen.append(m["token_loss"]))
-    assert (result.status, result.step) == ("finished", 60)
+    assert (result.status, result.step) == ("finished", 30)
     assert seen[-1] < seen[0]

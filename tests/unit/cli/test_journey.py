@@ -1,6 +1,7 @@
 """A corpus to a translated file, verb by verb, as someone without a cluster would go."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,16 @@ import yaml
 
 from corpus import tiny_corpus, tiny_recipe, tiny_store
 from kinesweep.cli import main
+from kinesweep.core.runlog import NullRunLog
 from kinesweep.training import determinism
+from kinesweep.training.run import RunSpec, train_run
 
 
 class Shell:
-    """Verbs in this process, in a folder of their own."""
+    """Verbs in this process, in a folder of their own; `run` is the folder of a finished run."""
 
-    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.folder, self._capsys = folder, capsys
+    def __init__(self, folder: Path, run: str, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder, self.run, self._capsys = folder, run, capsys
 
     def __call__(self, *words: str, code: int = 0) -> dict[str, Any]:
         """Calls a verb. Returns its line of JSON."""
@@ -28,19 +31,36 @@ class Shell:
         return dict(json.loads(lines[-1])) if lines else {}
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus, its store, a recipe, and a run of it."""
+    folder = tmp_path_factory.mktemp("journey")
+    recipe = tiny_recipe(tiny_corpus(folder, clips=32), folder / "stores")
+    store = tiny_store(recipe)
+    train_run(RunSpec(recipe, store.folder, folder / "run"), NullRunLog(), lambda _: True)
+    return folder
+
+
 @pytest.fixture
 def shell(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    forked_verification: None,
 ) -> Shell:
-    recipe = tiny_recipe(tiny_corpus(tmp_path, clips=32), tmp_path / "stores")
-    tiny_store(recipe)
+    shutil.copytree(trained / "stores", tmp_path / "stores")
+    recipe = tiny_recipe(trained / "corpus", tmp_path / "stores")
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
+    shutil.copytree(trained / "run", tmp_path / "run")
+    kept = tmp_path / "run" / "best" / "recipe.yaml"
+    kept.write_text(kept.read_text().replace(str(trained / "stores"), str(tmp_path / "stores")))
     monkeypatch.setenv("KINESWEEP_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
-    return Shell(tmp_path, capsys)
+    return Shell(tmp_path, str(tmp_path / "run"), capsys)
 
 
-def test_from_a_corpus_to_a_sentence(shell: Shell) -> None:
+def test_from_a_corpus_to_a_sentence(shell: Shell, trained: Path) -> None:
     assert shell("check", "recipe.yaml")["problems"] == []
     assert set(shell("show", "recipe.yaml")["clips"]) == {"train", "validation", "test"}
     first = shell("train", "recipe.yaml", "--no-ray")
@@ -63,13 +83,13 @@ def test_from_a_corpus_to_a_sentence(shell: Shell) -> None:
     bundle = shell("export", run, "mine")
     assert bundle["verified"] > 0
     shell("export", run, "mine", code=2)  # never over another one unasked
-    pose = sorted((shell.folder / "corpus/poses/test").glob("*.pose"))[0]
+    pose = sorted((trained / "corpus/poses/test").glob("*.pose"))[0]
     assert list(shell("translate", "mine", str(pose))) == [str(pose)]
     assert shell("diff", run, "mine")["different"] == []
 
 
 def test_what_evaluate_writes(shell: Shell) -> None:
-    run = shell("train", "recipe.yaml", "--no-ray")["folder"]
+    run = shell.run
     asked = ("evaluate", run, "evaluation.metrics=[bleu,meteor]", "generation.num_beams=1")
     found = shell(*asked, "--out", "scored")
     scored = shell.folder / "scored"
@@ -104,14 +124,14 @@ def test_what_evaluate_writes(shell: Shell) -> None:
 
 
 def test_another_seed_is_another_model(shell: Shell) -> None:
-    runs = [shell("train", "recipe.yaml", f"training.seed={seed}", "--no-ray") for seed in (5, 6)]
-    found = shell("diff", runs[0]["folder"], runs[1]["folder"], code=1)
+    other = shell("train", "recipe.yaml", "training.seed=6", "--no-ray")["folder"]
+    found = shell("diff", shell.run, other, code=1)
     assert found["different"]
     assert found["tensors"] >= len(found["different"])
 
 
 def test_looking_at_test_is_counted(shell: Shell) -> None:
-    run = shell("train", "recipe.yaml", "--no-ray")["folder"]
+    run = shell.run
     for _ in range(2):
         shell("evaluate", run, "--split", "test")
     ledgers = list((shell.folder / "stores").glob("*.test.jsonl"))

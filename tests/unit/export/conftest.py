@@ -6,29 +6,46 @@ from corpus import tiny_corpus, tiny_recipe, tiny_store
 from kinesweep.core.runlog import NullRunLog
 from kinesweep.export import export_bundle
 from kinesweep.training.run import RunSpec, train_run
+from once import made_once
 
 # Enough for texts that differ from clip to clip; good they are not.
-STEPS = {"learning_rate": 5e-3, "lr_scheduler_type": "constant", "max_steps": 120, "eval_steps": 60}
+STEPS = {
+    "learning_rate": 5e-3,
+    "lr_scheduler_type": "constant",
+    "max_steps": 120,
+    "eval_steps": 120,
+}
+
+
+def _recipe(folder):
+    return tiny_recipe(folder / "corpus", folder / "stores", training=STEPS)
+
+
+def _train(folder):
+    tiny_corpus(folder)
+    recipe = _recipe(folder)
+    spec = RunSpec(recipe, tiny_store(recipe).folder, folder / "run")
+    assert train_run(spec, NullRunLog(), lambda _: True).status == "finished"
 
 
 @pytest.fixture(scope="session")
-def recipe(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("export")
-    corpus = tiny_corpus(folder)
-    return tiny_recipe(corpus, folder / "stores", training=STEPS)
+def made(tmp_path_factory):
+    return made_once(tmp_path_factory, "export", _train)
+
+
+@pytest.fixture(scope="session")
+def recipe(made):
+    return _recipe(made)
 
 
 @pytest.fixture(scope="session")
 def store(recipe):
-    return tiny_store(recipe)
+    return tiny_store(recipe)  # it is there already
 
 
 @pytest.fixture(scope="session")
-def run(recipe, store, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    result = train_run(RunSpec(recipe, store.folder, folder), NullRunLog(), lambda _: True)
-    assert result.status == "finished"
-    return folder
+def run(made):
+    return made / "run"
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ def test_predictions_scores_and_bundle_have_it(tmp_path, recipe):
         tiny_corpus(tmp_path),
         tmp_path / "stores",
         model=plain,
-        training=recipe.training.model_dump(mode="json"),
+        training=recipe.training.model_dump(mode="json") | {"max_steps": 60, "eval_steps": 60},
         generation={"truecase": True},
     )
     store, run = tiny_store(own), tmp_path / "run"

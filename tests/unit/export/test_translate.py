@@ -1,15 +1,12 @@
 """Raw files get the texts of the evaluation; what cannot be translated is named."""
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-import kinesweep
+from fresh_process import run_fresh
 from kinesweep.core.errors import BundleError, ClipError, InputError
 from kinesweep.core.hashing import folder_sha256
 from kinesweep.core.units import Span
@@ -40,16 +37,7 @@ def test_also_in_a_fresh_process(bundle, expected):
         " files = [Path(f) for f in sys.argv[2:]];"
         " print('\\n'.join(Bundle.load(Path(sys.argv[1])).translate(files)))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(bundle), *map(str, expected)],
-        capture_output=True,
-        text=True,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(Path(kinesweep.__file__).parents[1]),
-            "OMP_NUM_THREADS": "1",
-        },
-    )
+    done = run_fresh(code, [str(bundle), *map(str, expected)])
     assert done.stdout.splitlines() == list(expected.values()), done.stderr
 
 
@@ -152,7 +140,7 @@ def test_a_bundle_is_verified_in_a_fresh_process(bundle, store, run, expected):
     assert verify_bundle(bundle, store.folder, run) == len(expected)
 
 
-def test_a_text_that_differs_is_found_in_a_fresh_process(bundle, store, run):
+def test_a_text_that_differs_is_found_in_a_fresh_process(bundle, store, run, forked_verification):
     change_predictions(bundle, lambda lines: [lines[0], lines[1].replace("\t", "\tNo. ", 1)])
     with pytest.raises(BundleError, match=r"validation_00000.*'No\. "):
         verify_bundle(bundle, store.folder, run)

@@ -14,7 +14,9 @@ from kinesweep.training.run import RunSpec, train_run
 from vision import film_corpus, film_recipe, vision_model
 
 
-def test_a_film_is_translated_by_the_bundle_alone(tmp_path: Path) -> None:
+def test_a_film_is_translated_by_the_bundle_alone(
+    tmp_path: Path, forked_verification: None
+) -> None:
     model = vision_model(tmp_path / "videomae", "videomae")
     corpus = film_corpus(tmp_path / "corpus", train=6, validation=3)
     recipe = film_recipe(corpus, model, tmp_path / "stores")

@@ -1,7 +1,4 @@
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,13 +7,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel
 
+from fresh_process import run_fresh
 from kinesweep.core.batch import Batch
 from kinesweep.core.errors import CheckpointError
 from kinesweep.core.recipe.model import ModelConfig
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import KinesweepConfig, Translator, build_translator
 
-ROOT = Path(__file__).resolve().parents[3]
 Make = Callable[..., Translator]
 FRESH = """
 import sys, torch
@@ -47,11 +44,7 @@ def test_reload_is_exact_in_a_fresh_process(
     model.save_pretrained(tmp_path / "model")
     torch.save(batch.inputs(), tmp_path / "inputs.pt")
     paths = [str(tmp_path / name) for name in ("model", "inputs.pt", "outputs.pt")]
-    own = {"PYTHONPATH": str(ROOT / "platform"), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    env = {**os.environ, **own}  # kernels chosen by variables are those of this process
-    done = subprocess.run(
-        [sys.executable, "-c", FRESH, *paths], env=env, capture_output=True, text=True
-    )
+    done = run_fresh(FRESH, paths)
     assert done.returncode == 0, done.stderr
     assert done.stdout + done.stderr == "", "reading a model is quiet"
     outputs = torch.load(paths[2], weights_only=True)

@@ -1,5 +1,6 @@
 """A tiny sweep that has ended, and reports made up for what it has not."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from kinesweep.cli.sweeping import with_test
 from kinesweep.report import Curve, Report, Sample, Scores, Trial
 from kinesweep.sweeps.record import write_outcome
 from kinesweep.sweeps.sweep import Sweep, run_sweep
+from once import made_once
 from sweeping import RATE, Here, OpenTimed, make_lab
 
 SMOOTHING = "training.label_smoothing_factor"
@@ -20,7 +22,12 @@ SMOOTHING = "training.label_smoothing_factor"
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a sweep with a question, pruned trials, sanity runs and test scores."""
-    folder = tmp_path_factory.mktemp("finished")
+    made = made_once(tmp_path_factory, "finished", _sweep) / "sweep"
+    # Reports are written into the folder; runs stay where they were made.
+    return Path(shutil.copytree(made, tmp_path_factory.mktemp("finished") / "sweep"))
+
+
+def _sweep(folder: Path) -> None:
     lab = make_lab(folder, training={"max_steps": 12, "eval_steps": 4})
     space = lab.space(
         search={"kind": "tpe", "trials": 8, "seed": 0},
@@ -35,7 +42,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     log = OpenTimed(folder / "times")
     sweep = Sweep(space, lab.recipe, lab.stores, folder / "sweep", log, print, Here)
     write_outcome(sweep.folder, with_test(run_sweep(sweep), lab.store))
-    return sweep.folder
 
 
 def line(name: str, mean: float, tied: bool = False) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def recipe(tmp_path: Path) -> Recipe:
         first, *others = sorted(split.glob("*.pose"))
         for path in others:
             shutil.copyfile(first, path)
-    made = tiny_recipe(corpus, tmp_path / "stores")
+    made = tiny_recipe(corpus, tmp_path / "stores", training={"max_steps": 4, "eval_steps": 4})
     plain = made.model_dump(mode="json")
     plain["source"]["root"] = str(tmp_path / "by/{estimator}")
     plain["features"]["estimator"] = "seeing"

@@ -61,9 +61,9 @@ def test_pruning_saves_device_hours(tmp_path: Path) -> None:
 
 
 def test_a_budget_is_kept_in_the_plan(tmp_path: Path) -> None:
-    known = facts(tmp_path, budget={"hours": 0.05}, search={"kind": "random", "trials": 500})
+    known = facts(tmp_path, budget={"hours": 0.05}, search={"kind": "random", "trials": 60})
     here = make_plan(known, [{"CPU": 1.0}], 1.0, 0.5).here
-    assert here.finished < 500
+    assert 0 < here.finished < 60
     assert here.hours < 0.06
 
 

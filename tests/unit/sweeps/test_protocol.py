@@ -9,18 +9,25 @@ from kinesweep.sweeps.sweep import Sweep, run_sweep
 from kinesweep.training.baselines import most_frequent
 from kinesweep.training.result import read_result
 from kinesweep.training.scoring import score
-from sweeping import Here, OpenTimed, make_lab
+from sweeping import Here, Lab, OpenTimed, make_lab
 
-STEPS = {"learning_rate": 5e-3, "lr_scheduler_type": "constant", "max_steps": 60, "eval_steps": 30}
+STEPS = {"learning_rate": 5e-3, "lr_scheduler_type": "constant", "max_steps": 60, "eval_steps": 60}
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    evaluation = {"metrics": ["bleu", "rouge", "cider"], "protocol": "phoenix"}
+    return make_lab(tmp_path_factory.mktemp("protocol"), training=STEPS, evaluation=evaluation)
 
 
 @pytest.mark.parametrize("metric", ["bleu", "rouge", "cider"])
-def test_ranking_and_baselines_are_under_the_protocol(tmp_path: Path, metric: str) -> None:
-    evaluation = {"metrics": ["bleu", "rouge", "cider"], "protocol": "phoenix"}
-    lab = make_lab(tmp_path, training=STEPS, evaluation=evaluation)
+def test_ranking_and_baselines_are_under_the_protocol(
+    lab: Lab, tmp_path: Path, metric: str
+) -> None:
     space = lab.space(
         metric={"name": metric},
-        search={"kind": "random", "trials": 2, "seed": 0},
+        search={"kind": "random", "trials": 1, "seed": 0},
+        baseline=False,
         finalists={"count": 1, "seeds": [1, 2]},
         sanity=["constant", "frequent", "nearest"],
         parameters={"training.learning_rate": {"log": [4e-3, 6e-3]}},

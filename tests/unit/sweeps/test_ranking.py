@@ -30,8 +30,8 @@ def simulated(rng: np.random.Generator, truths: dict[str, float], seeds: int = 3
 
 def test_equal_configurations_are_a_tie() -> None:
     rng = np.random.default_rng(0)
-    ties = sum(simulated(rng, {"a": 30, "b": 30, "c": 30})[1].tied for _ in range(60))
-    assert ties >= 55
+    ties = sum(simulated(rng, {"a": 30, "b": 30, "c": 30})[1].tied for _ in range(30))
+    assert ties >= 28
 
 
 def test_a_clear_difference_is_found_and_ordered() -> None:

@@ -4,9 +4,6 @@ A tiny M2M-100 with a SentencePiece tokenizer is built and saved here; nothing o
 """
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +11,7 @@ import sentencepiece
 from transformers import M2M100Config, M2M100ForConditionalGeneration, M2M100Tokenizer
 
 from corpus import tiny_recipe
+from fresh_process import run_fresh
 from kinesweep.batches.examples import Example
 from kinesweep.batches.prompt import Prompter
 from kinesweep.batches.text import build_text
@@ -22,7 +20,6 @@ from kinesweep.core.recipe.model import PretrainedTokenizerConfig
 from kinesweep.store import Store
 from kinesweep.training.model_folder import read_model_folder
 
-ROOT = Path(__file__).resolve().parents[3]
 TEXTS = ("the sun shines", "rain falls in the north", "the girl is young in the kitchen", "a dog")
 
 
@@ -82,14 +79,20 @@ def test_prompts_and_labels_token_by_token(folder: Path) -> None:
 
 
 TRAIN = """
-import json, sys
+import json, socket, sys
 from pathlib import Path
+asked = []
+def refuse(*address, **_):
+    asked.append(str(address))
+    raise OSError("no network")
+socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refuse
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.runlog import NullRunLog
 from kinesweep.training.run import RunSpec, train_run
 recipe = Recipe.model_validate_json(Path(sys.argv[1]).read_text())
 spec = RunSpec(recipe, Path(sys.argv[2]), Path(sys.argv[3]))
-print(json.dumps(train_run(spec, NullRunLog(), lambda metrics: True).to_json()))
+result = train_run(spec, NullRunLog(), lambda metrics: True)
+print(json.dumps({"step": result.step, "asked": asked}))
 """
 
 
@@ -103,19 +106,16 @@ def test_it_trains_without_a_network(
             "backbone": {"kind": "seq2seq", "pretrained": str(folder)},
             "tokenizer": {"kind": "pretrained"},
         },
-        training={"learning_rate": 3e-3, "max_steps": 30, "eval_steps": 10},
+        training={"learning_rate": 3e-3, "max_steps": 20, "eval_steps": 10},
     )
     asked = tmp_path / "recipe.json"
     asked.write_text(recipe.model_dump_json())
-    # Every request would fail at once, so a test that passes asked for nothing.
-    nowhere = {"HF_HUB_OFFLINE": "1", "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path)}
-    env = {**os.environ, **nowhere, "PYTHONPATH": str(ROOT / "platform"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", TRAIN, str(asked), str(store.folder), str(tmp_path / "run")]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+    done = run_fresh(TRAIN, [str(asked), str(store.folder), str(tmp_path / "run")])
     assert done.returncode == 0, done.stderr[-2000:]
     result = json.loads(done.stdout.splitlines()[-1])
     rows = [json.loads(r) for r in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     losses = [row["token_loss"] for row in rows if "token_loss" in row]
-    assert result["step"] == 30 and losses[-1] < losses[0]
+    assert result["asked"] == []
+    assert result["step"] == 20 and losses[-1] < losses[0]
     loaded = read_model_folder(tmp_path / "run/best")
     assert type(loaded.text.tokenizer).__name__ == "M2M100Tokenizer"

