@@ -13,7 +13,7 @@ STEPS = {
     "learning_rate": 5e-3,
     "lr_scheduler_type": "constant",
     "max_steps": 120,
-    "eval_steps": 120,
+    "eval_steps": 60,
 }
 
 

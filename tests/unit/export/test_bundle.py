@@ -180,15 +180,19 @@ def fresh_process(code, bundle):
     return done.stdout.split()
 
 
-@pytest.mark.parametrize("first", ["kinesweep", "transformers"])
-def test_auto_classes_load_it_after_importing_the_package(bundle, first):
-    second = {"kinesweep": "transformers", "transformers": "kinesweep"}[first]
-    code = f"""
-import sys, {first}, {second}
-model, info = transformers.AutoModel.from_pretrained(sys.argv[1], output_loading_info=True)
-print(type(model).__name__, sum(map(len, info.values())))
+def test_auto_classes_load_it_after_importing_the_package(bundle):
+    """Whichever of both is imported first, each order in a process of its own."""
+    code = """
+import importlib, os, sys, torch
+for order in (("kinesweep", "transformers"), ("transformers", "kinesweep")):
+    if not os.fork():
+        transformers = {name: importlib.import_module(name) for name in order}["transformers"]
+        model, info = transformers.AutoModel.from_pretrained(sys.argv[1], output_loading_info=True)
+        print(type(model).__name__, sum(map(len, info.values())), flush=True)
+        os._exit(0)
+    os.wait()
 """
-    assert fresh_process(code, bundle) == ["Translator", "0"]
+    assert fresh_process(code, bundle) == ["Translator", "0"] * 2
 
 
 def test_hugging_face_alone_reads_tokenizer_and_generation(bundle, run):

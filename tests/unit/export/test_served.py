@@ -12,10 +12,14 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import kinesweep
+from kinesweep.core.errors import InputError
+from kinesweep.core.recipe import Recipe
 from kinesweep.export import Bundle, export_bundle
+from kinesweep.export.served import _load_pyfunc
 from kinesweep.training.predictions import read_predictions
 
 ENV = {
@@ -69,19 +73,38 @@ def ask(address: str, rows: list[dict[str, object]]) -> list[str]:
         return [row["text"] for row in json.loads(reply.read())["predictions"]]
 
 
-def test_it_answers_over_http(served, address, recipe, run) -> None:
-    """A pose file's bytes and its features give the text of the evaluation."""
+def given_and_wanted(
+    served: Path, recipe: Recipe, run: Path
+) -> tuple[list[dict[str, bytes]], list[dict[str, object]], list[str]]:
+    """Three clips as files and as features, and the texts of the evaluation."""
     lines = read_predictions(run / "predictions/validation.tsv")[:3]
     root = Path(recipe.source.validation).parent
     files = [next(root.rglob(f"{line.clip_id}.pose")) for line in lines]
-    poses = [{"pose": base64.b64encode(file.read_bytes()).decode()} for file in files]
-    wanted = [line.hypothesis for line in lines]
-    assert ask(address, poses) == wanted
+    poses = [{"pose": file.read_bytes()} for file in files]
     bundle = Bundle.load(served)
     features = [{"features": bundle.features(file)["pose"].tolist()} for file in files]
+    return poses, features, [line.hypothesis for line in lines]
+
+
+def test_it_answers_in_this_process(served, recipe, run) -> None:
+    model = _load_pyfunc(str(served))
+    poses, features, wanted = given_and_wanted(served, recipe, run)
+    for rows in (poses, features):
+        assert [answer["text"] for answer in model.predict(pd.DataFrame(rows))] == wanted
+    with pytest.raises(InputError, match="finite numbers"):
+        model.predict(pd.DataFrame([{"features": [[1.0, 2.0]]}]))
+
+
+@pytest.mark.slow
+def test_it_answers_over_http(served, address, recipe, run) -> None:
+    """A pose file's bytes and its features give the text of the evaluation."""
+    poses, features, wanted = given_and_wanted(served, recipe, run)
+    encoded = [{"pose": base64.b64encode(row["pose"]).decode()} for row in poses]
+    assert ask(address, encoded) == wanted
     assert ask(address, features) == wanted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("row", "wanted"),
     [

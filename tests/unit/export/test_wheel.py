@@ -26,6 +26,7 @@ def wheel(tmp_path_factory) -> Path:
     return next((source / "out").glob("*.whl"))
 
 
+@pytest.mark.slow
 def test_it_holds_what_the_code_reads(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert "kinesweep/py.typed" in names

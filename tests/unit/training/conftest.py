@@ -6,7 +6,10 @@ import pytest
 
 from corpus import tiny_corpus, tiny_recipe, tiny_store
 from kinesweep.core.recipe import Recipe
+from kinesweep.core.runlog import NullRunLog
 from kinesweep.store import Store
+from kinesweep.training.result import RunResult
+from kinesweep.training.run import RunSpec, train_run
 from tolerances import float64  # noqa: F401
 
 
@@ -23,3 +26,10 @@ def recipe(corpus: Path) -> Recipe:
 @pytest.fixture(scope="session")
 def store(recipe: Recipe) -> Store:
     return tiny_store(recipe)
+
+
+@pytest.fixture(scope="session")
+def whole(recipe: Recipe, store: Store, tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    """A run of the tiny recipe from its beginning to its end, to be compared with."""
+    spec = RunSpec(recipe, store.folder, tmp_path_factory.mktemp("whole") / "run")
+    return train_run(spec, NullRunLog(), lambda _: True)

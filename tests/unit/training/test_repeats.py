@@ -1,6 +1,7 @@
 """Runs of one identity are compared step by step; where they part is found and named."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,18 +26,31 @@ def train(recipe: Recipe, store: Store, folder: Path, trace: bool = True) -> Run
     return train_run(spec, NullRunLog(), lambda _: True)
 
 
+@pytest.fixture(scope="module")
+def first(recipe: Recipe, store: Store, tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    """A run with a trace, to be compared with."""
+    return train(recipe, store, tmp_path_factory.mktemp("first") / "run-1")
+
+
+@pytest.fixture(scope="module")
+def second(recipe: Recipe, store: Store, tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    return train(recipe, store, tmp_path_factory.mktemp("second") / "run-2")
+
+
 def unseeded(_: int) -> None:
     """Set-up as the predecessor had it: whatever numbers come next."""
 
 
-def test_equal_runs_and_what_a_trace_costs(recipe: Recipe, store: Store, tmp_path: Path) -> None:
-    traced = [train(recipe, store, tmp_path / name) for name in ("run-1", "run-2")]
+def test_equal_runs_and_what_a_trace_costs(
+    recipe: Recipe, store: Store, tmp_path: Path, first: RunResult, second: RunResult
+) -> None:
+    traced = [first, second]
     assert compare_runs(traced) == []
     plain = train(recipe, store, tmp_path / "plain", trace=False)
     assert plain.weights_sha256 == traced[0].weights_sha256
     assert plain.scores == traced[0].scores
     assert not (tmp_path / "plain/start.json").exists()
-    losses = [row for row in read_metrics(tmp_path / "run-1/metrics.jsonl") if "loss" in row]
+    losses = [row for row in read_metrics(first.folder / "metrics.jsonl") if "loss" in row]
     assert [row["step"] for row in losses] == list(range(1, recipe.training.max_steps + 1))
     clips = len(store.records("train"))
     assert traced[0].epochs == traced[0].samples / clips > 1
@@ -45,9 +59,12 @@ def test_equal_runs_and_what_a_trace_costs(recipe: Recipe, store: Store, tmp_pat
 
 
 def test_an_unseeded_set_up_parts_at_step_0(
-    recipe: Recipe, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recipe: Recipe,
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    first: RunResult,
 ) -> None:
-    first = train(recipe, store, tmp_path / "run-1")
     monkeypatch.setattr(determinism, "seed_everything", unseeded)
     monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
     second = train(recipe, store, tmp_path / "run-2")
@@ -60,10 +77,12 @@ def test_an_unseeded_set_up_parts_at_step_0(
 
 
 def test_another_order_of_data_parts_at_the_first_step(
-    recipe: Recipe, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recipe: Recipe,
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    first: RunResult,
 ) -> None:
-    first = train(recipe, store, tmp_path / "run-1")
-
     def shuffled(store, text, batch, seed, *ranks):  # type: ignore[no-untyped-def]
         return TrainStream(store, text, batch, seed + 1, *ranks)
 
@@ -74,8 +93,9 @@ def test_another_order_of_data_parts_at_the_first_step(
     assert "something in the run is not seeded" in parting.lines()[-1]
 
 
-def test_an_end_of_its_own_is_seen_too(recipe: Recipe, store: Store, tmp_path: Path) -> None:
-    results = [train(recipe, store, tmp_path / name) for name in ("run-1", "run-2")]
+def test_an_end_of_its_own_is_seen_too(tmp_path: Path, first: RunResult, second: RunResult) -> None:
+    copied = shutil.copytree(second.folder, tmp_path / "run-2")
+    results = [first, replace(second, folder=copied)]
     (parting,) = compare_runs([results[0], replace(results[1], weights_sha256="other")])
     assert (parting.step, parting.what) == (results[0].step, ("weights",))
     scored = {**results[1].scores, "bleu": -1.0}
@@ -87,10 +107,11 @@ def test_an_end_of_its_own_is_seen_too(recipe: Recipe, store: Store, tmp_path: P
     assert parting.what == ("number of measurements",)
 
 
-def test_the_model_before_the_first_step(recipe: Recipe, store: Store, tmp_path: Path) -> None:
+def test_the_model_before_the_first_step(
+    recipe: Recipe, store: Store, tmp_path: Path, first: RunResult
+) -> None:
     write_first_model(recipe, store, tmp_path / "first")
-    train(recipe, store, tmp_path / "run")
-    start = json.loads((tmp_path / "run/start.json").read_text())
+    start = json.loads((first.folder / "start.json").read_text())
     loaded = read_model_folder(tmp_path / "first")
     assert tensor_digests(loaded.model) == start["tensors"]
     write_first_model(recipe.with_seed(6), store, tmp_path / "other")

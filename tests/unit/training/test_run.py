@@ -1,6 +1,7 @@
 """A run repeats to the bit, resumes to the bit, and counts its steps right."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from kinesweep.models import Translator
 from kinesweep.models.encoders import ENCODERS
 from kinesweep.store import Store
 from kinesweep.training.metrics import read_metrics
+from kinesweep.training.result import RunResult
 from kinesweep.training.run import RunSpec, train_run, write_first_model
 from tolerances import EPS32, assert_same_weights
 
@@ -27,15 +29,15 @@ def train(recipe: Recipe, store: Store, folder: Path, report=go_on, **options): 
     return train_run(RunSpec(recipe, store.folder, folder, **options), NullRunLog(), report)
 
 
-def test_the_same_seed_gives_the_same_bits(recipe: Recipe, store: Store, tmp_path: Path) -> None:
-    first = train(recipe, store, tmp_path / "a")
-    second = train(recipe, store, tmp_path / "b")
-    assert first.weights_sha256 == second.weights_sha256 != ""
-    assert (tmp_path / "a/metrics.jsonl").read_bytes() == (
-        tmp_path / "b/metrics.jsonl"
-    ).read_bytes()
-    other = train(recipe.with_seed(6), store, tmp_path / "c")
-    assert other.weights_sha256 != first.weights_sha256
+def test_the_same_seed_gives_the_same_bits(
+    recipe: Recipe, store: Store, tmp_path: Path, whole: RunResult
+) -> None:
+    again = train(recipe, store, tmp_path / "again")
+    assert again.weights_sha256 == whole.weights_sha256 != ""
+    rows = [folder / "metrics.jsonl" for folder in (whole.folder, again.folder)]
+    assert rows[0].read_bytes() == rows[1].read_bytes()
+    other = train(recipe.with_seed(6), store, tmp_path / "other")
+    assert other.weights_sha256 != whole.weights_sha256
 
 
 # Graph encoders: `test_graph_runs`.
@@ -43,8 +45,8 @@ def test_the_same_seed_gives_the_same_bits(recipe: Recipe, store: Store, tmp_pat
 def test_every_encoder_trains_and_repeats(
     corpus: Path, store: Store, tmp_path: Path, kind: str
 ) -> None:
-    encoder = {"kind": kind, "velocity": True}
-    recipe = tiny_recipe(corpus, store.folder.parent, model={"encoder": encoder})
+    encoder, few = {"kind": kind, "velocity": True}, {"max_steps": 6, "eval_steps": 3}
+    recipe = tiny_recipe(corpus, store.folder.parent, model={"encoder": encoder}, training=few)
     first = train(recipe, store, tmp_path / "a")
     assert train(recipe, store, tmp_path / "b").weights_sha256 == first.weights_sha256 != ""
     losses = [r["token_loss"] for r in read_metrics(tmp_path / "a/metrics.jsonl") if "bleu" in r]
@@ -75,9 +77,8 @@ def test_what_limits_take_is_in_the_result(corpus: Path, store: Store, tmp_path:
 
 
 def test_a_stopped_run_goes_on_as_if_never_stopped(
-    recipe: Recipe, store: Store, tmp_path: Path
+    recipe: Recipe, store: Store, tmp_path: Path, whole: RunResult
 ) -> None:
-    whole = train(recipe, store, tmp_path / "whole")
     seen: list[float] = []
 
     def stop_at_8(metrics: dict[str, float]) -> bool:
@@ -104,8 +105,10 @@ def test_a_finished_run_is_handed_back(recipe: Recipe, store: Store, tmp_path: P
     assert not (tmp_path / "a/checkpoints").exists()
 
 
-def test_another_run_is_not_overwritten(recipe: Recipe, store: Store, tmp_path: Path) -> None:
-    train(recipe, store, tmp_path / "a")
+def test_another_run_is_not_overwritten(
+    recipe: Recipe, store: Store, tmp_path: Path, whole: RunResult
+) -> None:
+    shutil.copytree(whole.folder, tmp_path / "a")
     with pytest.raises(CheckpointError, match="seed 5 there, 7 here"):
         train(recipe.with_seed(7), store, tmp_path / "a")
     again = train(recipe.with_seed(7), store, tmp_path / "a", overwrite=True)
@@ -114,9 +117,8 @@ def test_another_run_is_not_overwritten(recipe: Recipe, store: Store, tmp_path: 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "no manifest"])
 def test_a_damaged_checkpoint_is_passed_over(
-    recipe: Recipe, store: Store, tmp_path: Path, damage: str
+    recipe: Recipe, store: Store, tmp_path: Path, damage: str, whole: RunResult
 ) -> None:
-    whole = train(recipe, store, tmp_path / "whole")
     folder = tmp_path / "parts"
     train(recipe, store, folder, lambda m: m["step"] < 8)
     newest = sorted((folder / "checkpoints").glob("step-*"))[-1]
@@ -267,12 +269,11 @@ def test_a_mean_needs_the_checkpoints_before_the_best(corpus: Path, tmp_path: Pa
 
 
 def test_varied_clips_repeat_and_resume_to_the_bit(
-    corpus: Path, store: Store, tmp_path: Path
+    corpus: Path, store: Store, tmp_path: Path, whole: RunResult
 ) -> None:
     varied = {"drop_frames": 0.1, "speed": 0.2, "mirror": 0.5, "rotation_deg": 5, "noise": 0.02}
     recipe = tiny_recipe(corpus, store.folder.parent, batch={"augmentation": varied})
-    whole = train(recipe, store, tmp_path / "whole")
-    plain = train(tiny_recipe(corpus, store.folder.parent), store, tmp_path / "plain")
-    assert whole.weights_sha256 != plain.weights_sha256
+    varying = train(recipe, store, tmp_path / "whole")
+    assert varying.weights_sha256 != whole.weights_sha256
     train(recipe, store, tmp_path / "parts", lambda metrics: metrics["step"] < 8)
-    assert train(recipe, store, tmp_path / "parts").weights_sha256 == whole.weights_sha256
+    assert train(recipe, store, tmp_path / "parts").weights_sha256 == varying.weights_sha256
