@@ -1,5 +1,6 @@
 """The wheel alone, in a virtual environment of its own, translates a bundle."""
 
+import email
 import os
 import shutil
 import subprocess
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from environments import link_distributions, required
+from kinesweep.core.recipe import Recipe
 from kinesweep.training.predictions import read_predictions
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -33,25 +36,66 @@ def test_it_holds_what_the_code_reads(wheel: Path) -> None:
     assert "kinesweep/report/templates/report.html.j2" in names
 
 
+def translate(kinesweep: Path, bundle: Path, table: Path, folder: Path) -> dict[str, str]:
+    """Run an installed command without anything of this process's environment."""
+    done = subprocess.run(
+        [str(kinesweep), "translate", str(bundle), str(table)],
+        cwd=folder,
+        env={"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "HOME": str(folder)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return dict(line.split("\t") for line in done.stdout.splitlines())
+
+
+def predicted(run: Path) -> dict[str, str]:
+    lines = read_predictions(run / "predictions/validation.tsv")
+    return {line.clip_id: line.hypothesis for line in lines}
+
+
 @pytest.mark.slow
-def test_it_translates_with_nothing_else(wheel, bundle, recipe, run, tmp_path) -> None:
+def test_it_translates_with_what_it_declares(
+    wheel: Path, bundle: Path, recipe: Recipe, run: Path, tmp_path: Path
+) -> None:
+    """The environment has the wheel and links to what its metadata requires, nothing else.
+
+    The long form installs the requirements with pip instead.
+    """
+    venv = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+    install = ["-m", "pip", f"--python={venv}/bin/python", "install", "--quiet", "--no-deps"]
+    subprocess.run([sys.executable, *install, str(wheel)], check=True, env=without_checkout())
+    with zipfile.ZipFile(wheel) as content:
+        (name,) = (n for n in content.namelist() if n.endswith(".dist-info/METADATA"))
+        metadata = email.message_from_bytes(content.read(name))
+    declared = required(metadata.get_all("Requires-Dist"))
+    assert "torch" in declared and "pytest" not in declared
+    link_distributions(declared.values(), tmp_path / "declared")
+    (site,) = (venv / "lib").glob("python*/site-packages")
+    (site / "declared.pth").write_text(f"{tmp_path / 'declared'}\n")
+    found = "import importlib.util, kinesweep; print(kinesweep.__file__)"
+    found += "; print(importlib.util.find_spec('pytest'))"
+    said = subprocess.run([str(venv / "bin/python"), "-I", "-c", found], capture_output=True)
+    assert said.stdout.decode().split() == [str(site / "kinesweep/__init__.py"), "None"]
+    table = Path(recipe.source.validation)
+    assert translate(venv / "bin/kinesweep", bundle, table, tmp_path) == predicted(run)
+
+
+@pytest.mark.proof
+def test_it_translates_with_what_pip_installs(
+    wheel: Path, bundle: Path, recipe: Recipe, run: Path, tmp_path: Path
+) -> None:
     """Two minutes: everything is installed anew."""
     venv = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
     pip = [str(venv / "bin/pip"), "install", "--quiet", "-c", str(ROOT / "constraints.txt")]
-    # Else pip finds this checkout there and takes the package for installed.
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    subprocess.run([*pip, "torch==2.13.0"], check=True, env=env)
-    subprocess.run([*pip, str(wheel)], check=True, env=env)
+    subprocess.run([*pip, "torch==2.13.0"], check=True, env=without_checkout())
+    subprocess.run([*pip, str(wheel)], check=True, env=without_checkout())
     table = Path(recipe.source.validation)
-    done = subprocess.run(
-        [str(venv / "bin/kinesweep"), "translate", str(bundle), str(table)],
-        cwd=tmp_path,
-        env={"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    said = dict(line.split("\t") for line in done.stdout.splitlines())
-    lines = read_predictions(run / "predictions/validation.tsv")
-    assert said == {line.clip_id: line.hypothesis for line in lines}
+    assert translate(venv / "bin/kinesweep", bundle, table, tmp_path) == predicted(run)
+
+
+def without_checkout() -> dict[str, str]:
+    """Return the environment in which pip does not take this checkout for the installed package."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
