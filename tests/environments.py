@@ -26,7 +26,7 @@ ENVIRONMENTS = ROOT / "build" / "environments"
 def cached_environment(
     name: str,
     wanted: list[str],
-    make: Callable[[Path], None],
+    make: Callable[[Path], object],
     works: Callable[[Path], bool],
     root: Path = ENVIRONMENTS,
 ) -> Path:
