@@ -8,7 +8,7 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,18 +71,31 @@ def home(tmp_path_factory: pytest.TempPathFactory, environment: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def kinesweep(home: Path) -> Verb:
-    """A verb as a command; its line of JSON."""
+    """Call a verb as a command; return its line of JSON, and under `said` what it printed."""
+    return lambda *words: in_one_process(home, [*words, "--json"])[0]
+
+
+IN_TURN = """
+import json, sys
+from typer.testing import CliRunner
+from kinesweep.cli import app
+for words in json.loads(sys.argv[1]):
+    done = CliRunner().invoke(app, words)
+    lines = done.stdout.splitlines()
+    assert done.exit_code == 0, (words, done.output, done.exception)
+    print(json.dumps({"said": done.stderr, **json.loads(lines[-1])}))
+"""
+
+
+def in_one_process(home: Path, *calls: Sequence[object]) -> list[dict[str, Any]]:
+    """Call verbs in turn in a process of their own, where one Ray serves them all."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "MLFLOW_"))}
     env |= {"KINESWEEP_HOME": str(home), "OMP_NUM_THREADS": "1"}
-
-    def call(*words: object, code: int = 0) -> dict[str, Any]:
-        command = [sys.executable, "-m", "kinesweep", *map(str, words), "--json"]
-        done = subprocess.run(command, env=env, cwd=home, capture_output=True, text=True)
-        assert done.returncode == code, done.stderr[-3000:]
-        lines = done.stdout.splitlines()
-        return {"said": done.stderr, **(json.loads(lines[-1]) if lines else {})}
-
-    return call
+    words = json.dumps([[str(word) for word in call] for call in calls])
+    command = [sys.executable, "-c", IN_TURN, words]
+    done = subprocess.run(command, env=env, cwd=home, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads(line) for line in done.stdout.splitlines()[-len(calls) :]]
 
 
 @pytest.fixture(scope="module")
@@ -99,9 +112,53 @@ def films(home: Path) -> Path:
     return folder
 
 
+RECIPE = """
+name: filmed
+source: {kind: pose_tsv, train: train.tsv, validation: validation.tsv, videos: films,
+  root: by/mediapipe}
+batch: {clips: 8}
+model:
+  encoder: {kind: linear}
+  backbone:
+    kind: seq2seq
+    scratch: {architecture: m2m_100, d_model: 64, encoder_layers: 1, decoder_layers: 1,
+      encoder_attention_heads: 4, decoder_attention_heads: 4, encoder_ffn_dim: 128,
+      decoder_ffn_dim: 128}
+  tokenizer: {kind: train, algorithm: word, size: 256}
+training: {learning_rate: 3.0e-3, max_steps: 150, eval_steps: 50, seed: 1}
+generation: {num_beams: 1, max_new_tokens: 40}
+tracking: none
+"""
+
+
 @pytest.fixture(scope="module")
-def estimated(kinesweep: Verb, films: Path) -> dict[str, Any]:
-    return kinesweep("estimate", films, "--out", films.parent / "poses")
+def filmed(home: Path, films: Path) -> dict[str, str]:
+    """The clips' names and sentences; a recipe whose corpus they are."""
+    lines = (CLIPS / "manifest.tsv").read_text(encoding="utf-8").splitlines()
+    rows = [dict(zip(lines[0].split("\t"), line.split("\t"), strict=True)) for line in lines[1:]]
+    texts = {row["id"]: row["text"] for row in rows if (films / f"{row['id']}.mp4").exists()}
+    for split in ("train", "validation"):
+        table = [f"{name}-{split}\t{name}.mp4\t{text}" for name, text in texts.items()]
+        written = "\n".join(["id\tsignal\toutput", *table]) + "\n"
+        (home / f"{split}.tsv").write_text(written, encoding="utf-8")
+    (home / "filmed.yaml").write_text(RECIPE)
+    return texts
+
+
+@pytest.fixture(scope="module")
+def told(home: Path, films: Path, filmed: dict[str, str]) -> list[dict[str, Any]]:
+    """What `estimate`, `run` and `extract` said."""
+    return in_one_process(
+        home,
+        ("estimate", films, "--out", home / "poses", "--json"),
+        ("run", "filmed.yaml", "--split", "validation", "--json"),
+        ("extract", "filmed.yaml", "--json"),
+    )
+
+
+@pytest.fixture(scope="module")
+def estimated(told: list[dict[str, Any]]) -> dict[str, Any]:
+    return told[0]
 
 
 def test_every_video_has_its_poses(estimated: dict[str, Any], films: Path) -> None:
@@ -123,8 +180,8 @@ def test_points_are_those_of_the_corpus(films: Path) -> None:
 
 @pytest.mark.proof
 def test_points_of_all_clips_are_those_of_the_corpus(kinesweep: Verb, home: Path) -> None:
-    told = kinesweep("estimate", CLIPS / "video", "--out", home / "all")
-    assert (told["written"], told["failed"]) == (8, {})
+    done = kinesweep("estimate", CLIPS / "video", "--out", home / "all")
+    assert (done["written"], done["failed"]) == (8, {})
     compare_points(clips(8), home / "all")
 
 
@@ -199,44 +256,22 @@ def cpu_of_children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-@pytest.mark.usefixtures("estimated")
 def test_video_in_sentence_out(
-    kinesweep: Verb, films: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+    told: list[dict[str, Any]],
+    filmed: dict[str, str],
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The chain of README: one recipe whose corpus is films, then its bundle."""
-    lines = (CLIPS / "manifest.tsv").read_text(encoding="utf-8").splitlines()
-    rows = [dict(zip(lines[0].split("\t"), line.split("\t"), strict=True)) for line in lines[1:]]
-    filmed = [row for row in rows if (films / f"{row['id']}.mp4").exists()]
-    for split, own in (("train", filmed), ("validation", filmed[:2])):
-        table = [f"{row['id']}-{split}\t{row['id']}.mp4\t{row['text']}" for row in own]
-        text = "\n".join(["id\tsignal\toutput", *table]) + "\n"
-        (home / f"{split}.tsv").write_text(text, encoding="utf-8")
-    recipe = (
-        "name: filmed\n"
-        "source: {kind: pose_tsv, train: train.tsv, validation: validation.tsv,\n"
-        "  videos: films, root: by/mediapipe}\n"
-        "batch: {clips: 8}\n"
-        "model:\n"
-        "  encoder: {kind: linear}\n"
-        "  backbone:\n"
-        "    kind: seq2seq\n"
-        "    scratch: {architecture: m2m_100, d_model: 64, encoder_layers: 1, decoder_layers: 1,\n"
-        "      encoder_attention_heads: 4, decoder_attention_heads: 4, encoder_ffn_dim: 128,\n"
-        "      decoder_ffn_dim: 128}\n"
-        "  tokenizer: {kind: train, algorithm: word, size: 256}\n"
-        "training: {learning_rate: 3.0e-3, max_steps: 150, eval_steps: 50, seed: 1}\n"
-        "generation: {num_beams: 1, max_new_tokens: 40}\n"
-        "tracking: none\n"
-    )
-    (home / "filmed.yaml").write_text(recipe)
-    done = kinesweep("run", "filmed.yaml", "--split", "validation")
-    assert "3 videos: 3 to estimate" in done["said"]
-    assert "3 videos: 0 to estimate" in kinesweep("extract", "filmed.yaml")["said"]
+    _, ran, extracted = told
+    assert "3 videos: 3 to estimate" in ran["said"]
+    assert "3 videos: 0 to estimate" in extracted["said"]
     monkeypatch.chdir(home)
-    invoke("export", done["run"]["folder"], "bundle")
-    poses = [home / "by/mediapipe" / f"{row['id']}.pose" for row in filmed]
-    told = json.loads(invoke("translate", "bundle", *poses, "--json").splitlines()[-1])
-    assert list(told.values()) == [row["text"] for row in filmed], "three learnt by heart"
+    monkeypatch.setenv("KINESWEEP_HOME", str(home))
+    invoke("export", ran["run"]["folder"], "bundle")
+    poses = [home / "by/mediapipe" / f"{name}.pose" for name in filmed]
+    said = json.loads(invoke("translate", "bundle", *poses, "--json").splitlines()[-1])
+    assert list(said.values()) == list(filmed.values()), "three are learnt by heart"
 
 
 def invoke(*words: object) -> str:
