@@ -2,18 +2,26 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from playwright.sync_api import Browser, Page, sync_playwright
+from typer.testing import CliRunner
 
 from corpus import tiny_corpus, tiny_recipe
+from kinesweep.cli import app
+from kinesweep.cli import sweeping as sweeps
+from kinesweep.cli.sweeping import Order
+from kinesweep.store.build import extract_locally
+from kinesweep.sweeps.sweep import Sweep
+from kinesweep.tracking import server
 from needs import need
+from sweeping import Here
 
 SHOTS = Path(__file__).resolve().parents[2] / "build" / "screenshots"
 TRIALS = 5
@@ -31,36 +39,47 @@ SPACE = {
 }
 
 
-def kinesweep(home: Path, *arguments: str) -> str:
-    """A verb as a process of its own. Returns its last line on stdout."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "MLFLOW_"))}
-    env |= {"KINESWEEP_HOME": str(home), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "kinesweep", *arguments]
-    done = subprocess.run(command, env=env, cwd=home, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return (done.stdout.splitlines() or [""])[-1]
-
-
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A state folder with one sweep, its services running."""
+    """A state folder with one sweep, and the MLflow server that recorded it.
+
+    All but Ray is real: `tests/cluster/test_submit.py` has the whole path through `kinesweep up`.
+    """
     need("chromium")
     folder = tmp_path_factory.mktemp("home")
     recipe = tiny_recipe(tiny_corpus(folder), folder / "stores", tracking="mlflow")
     (folder / "tiny.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
     (folder / "space.yaml").write_text(yaml.safe_dump(SPACE))
-    kinesweep(folder, "up", "--cores", "2")
+    server.start_server(folder)
     try:
-        kinesweep(folder, "submit", "space.yaml")
+        with at_home(folder) as patch:
+            patch.setattr(sweeps, "Sweep", partial(Sweep, open_runner=Here))
+            patch.setattr(sweeps, "extract_features", extract_locally)
+            # Reads the bundle in a new process; nobody looks at the bundle here.
+            patch.setattr(sweeps, "verify_bundle", lambda *_: 0)
+            sweeps.run_space(Order(folder / "space.yaml", (), "space", folder))
         yield folder
     finally:
-        kinesweep(folder, "down")
+        server.stop_server(folder)
+
+
+@contextmanager
+def at_home(folder: Path) -> Iterator[pytest.MonkeyPatch]:
+    """Let verbs of this process use a state folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
+            patch.delenv(name)
+        patch.setenv("KINESWEEP_HOME", str(folder))
+        yield patch
 
 
 @pytest.fixture(scope="session")
 def links(home: Path) -> dict[str, str]:
     """What `kinesweep ui` says of it."""
-    return dict(json.loads(kinesweep(home, "ui", "space", "--json"))["sweeps"]["space"])
+    with at_home(home):
+        told = CliRunner().invoke(app, ["ui", "space", "--json"])
+    assert told.exit_code == 0, told.output
+    return dict(json.loads(told.stdout.splitlines()[-1])["sweeps"]["space"])
 
 
 @pytest.fixture(scope="session")

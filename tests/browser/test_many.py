@@ -1,7 +1,7 @@
 """MLflow's comparison of 300 runs opens through our link."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +11,6 @@ from mlflow.entities import Metric, Param
 from kinesweep.tracking import server
 from kinesweep.tracking.links import Links, find_links
 from kinesweep.tracking.wire import PARENT, RUN_KEY
-from needs import need
 
 if TYPE_CHECKING:
     from conftest import Look
@@ -21,10 +20,8 @@ RUNS = 300
 
 
 @pytest.fixture(scope="module")
-def links(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Links]:
+def links(home: Path) -> Links:
     """To a sweep of many runs, made up."""
-    need("chromium")
-    home = tmp_path_factory.mktemp("many")
     uri = server.start_server(home).address
     client = MlflowClient(uri)
     experiment = client.create_experiment("many")
@@ -38,8 +35,7 @@ def links(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Links]:
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(make, range(RUNS)))
-    yield find_links(uri, "many", "sweep")
-    server.stop_server(home)
+    return find_links(uri, "many", "sweep")
 
 
 def test_300_runs_beside_each_other(links: Links, look: "Look") -> None:

@@ -78,7 +78,8 @@ def kinesweep(home: Path) -> Verb:
 IN_TURN = """
 import json, sys
 from typer.testing import CliRunner
-from kinesweep.cli import app
+from kinesweep.cli import app, cluster
+cluster.prepare()
 for words in json.loads(sys.argv[1]):
     done = CliRunner().invoke(app, words)
     lines = done.stdout.splitlines()
