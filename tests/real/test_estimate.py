@@ -75,8 +75,10 @@ def kinesweep(home: Path) -> Verb:
     return lambda *words: in_one_process(home, [*words, "--json"])[0]
 
 
+# On one core: each further one would be another worker that imports everything.
 IN_TURN = """
-import json, sys
+import json, os, sys
+os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 from typer.testing import CliRunner
 from kinesweep.cli import app, cluster
 cluster.prepare()
@@ -148,21 +150,18 @@ def filmed(home: Path, films: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def told(home: Path, films: Path, filmed: dict[str, str]) -> list[dict[str, Any]]:
-    """What `estimate`, `run` and `extract` said."""
+    """What `estimate`, `extract` twice, and `train` said."""
     return in_one_process(
         home,
         ("estimate", films, "--out", home / "poses", "--json"),
-        ("run", "filmed.yaml", "--split", "validation", "--json"),
         ("extract", "filmed.yaml", "--json"),
+        ("extract", "filmed.yaml", "--json"),
+        ("train", "filmed.yaml", "--no-ray", "--json"),
     )
 
 
-@pytest.fixture(scope="module")
-def estimated(told: list[dict[str, Any]]) -> dict[str, Any]:
-    return told[0]
-
-
-def test_every_video_has_its_poses(estimated: dict[str, Any], films: Path) -> None:
+def test_every_video_has_its_poses(told: list[dict[str, Any]], films: Path) -> None:
+    estimated = told[0]
     assert (estimated["written"], estimated["kept"]) == (4, 0)
     assert set(estimated["failed"]) == {"more/cut.mp4", "more/text.mp4"}
     assert estimated["failed"]["more/text.mp4"][0] == "not_a_video"
@@ -174,7 +173,7 @@ def test_every_video_has_its_poses(estimated: dict[str, Any], films: Path) -> No
     assert (note["estimator"], note["requirements"][0]) == ("mediapipe", "mediapipe==0.10.21")
 
 
-@pytest.mark.usefixtures("estimated")
+@pytest.mark.usefixtures("told")
 def test_points_are_those_of_the_corpus(films: Path) -> None:
     compare_points(clips(3), films.parent / "poses")
 
@@ -201,7 +200,7 @@ def compare_points(videos: list[Path], poses: Path) -> None:
         assert np.median(apart_TJ[found_TJ]) < 0.02, video.name
 
 
-@pytest.mark.usefixtures("estimated")
+@pytest.mark.usefixtures("told")
 def test_a_second_call_does_nothing(kinesweep: Verb, films: Path) -> None:
     for name in ("cut.mp4", "text.mp4"):
         (films / "more" / name).unlink()
@@ -264,15 +263,24 @@ def test_video_in_sentence_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The chain of README: one recipe whose corpus is films, then its bundle."""
-    _, ran, extracted = told
-    assert "3 videos: 3 to estimate" in ran["said"]
-    assert "3 videos: 0 to estimate" in extracted["said"]
+    _, extracted, again, trained = told
+    assert "3 videos: 3 to estimate" in extracted["said"]
+    assert "3 videos: 0 to estimate" in again["said"]
     monkeypatch.chdir(home)
     monkeypatch.setenv("KINESWEEP_HOME", str(home))
-    invoke("export", ran["run"]["folder"], "bundle")
+    invoke("export", trained["folder"], "bundle")
     poses = [home / "by/mediapipe" / f"{name}.pose" for name in filmed]
     said = json.loads(invoke("translate", "bundle", *poses, "--json").splitlines()[-1])
     assert list(said.values()) == list(filmed.values()), "three are learnt by heart"
+
+
+@pytest.mark.proof
+def test_video_in_scores_out(kinesweep: Verb, films: Path, filmed: dict[str, str]) -> None:
+    """The same in one call, trained on Ray."""
+    changes = ["source.root=by/run", "store.root=stores-of-run"]
+    ran = kinesweep("run", "filmed.yaml", *changes, "--split", "train")
+    assert f"{len(filmed)} videos: {len(filmed)} to estimate" in ran["said"]
+    assert ran["scores"]["bleu"] > 90
 
 
 def invoke(*words: object) -> str:

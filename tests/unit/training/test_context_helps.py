@@ -49,9 +49,9 @@ def recipe_of(source: dict[str, object], window: int) -> Recipe:
         "training": {
             "learning_rate": 3e-3,
             "lr_scheduler_type": "cosine",
-            "warmup_steps": 50,
-            "max_steps": 400,
-            "eval_steps": 200,
+            "warmup_steps": 30,
+            "max_steps": 250,
+            "eval_steps": 250,
             "seed": 1,
         },
         "generation": {"num_beams": 1, "max_new_tokens": 12},
@@ -62,7 +62,7 @@ def recipe_of(source: dict[str, object], window: int) -> Recipe:
 
 @pytest.mark.slow
 def test_pronouns_are_resolved(tmp_path: Path) -> None:
-    source = write_sentences(tmp_path / "h5", {"train": documents(200, 0), "dev": documents(40, 1)})
+    source = write_sentences(tmp_path / "h5", {"train": documents(200, 0), "dev": documents(20, 1)})
     bleu = {}
     for window in (0, 2):
         recipe = recipe_of(source, window)
