@@ -142,6 +142,9 @@ def status(
                 live.update(_status_table(rows), refresh=True)
     else:
         console.print(_status_table(rows) if rows else f"no sweeps in {state_home() / 'sweeps'}")
+        shown = rows[0].provisional if name and len(rows) == 1 else None
+        for line in shown.lines() if shown is not None else []:
+            say(line)
     emit({"sweeps": [asdict(row) for row in rows]}, json_line)
 
 

@@ -114,13 +114,18 @@ class FinalRun:
 def final_runs(
     finalists: Sequence[Finalist], run_of: Callable[[Values, int], str]
 ) -> list[FinalRun]:
-    """All runs, no folder twice: first every finalist's first seed, then every second one."""
+    """List all runs, no folder twice: seed by seed over the ranked finalists, sanity runs last.
+
+    After each seed all finalists can be compared; a sanity run decides nothing before the end.
+    """
     runs: dict[str, FinalRun] = {}
-    for turn in range(max(len(f.seeds) for f in finalists)):
-        for finalist in finalists:
-            for seed in finalist.seeds[turn : turn + 1]:
-                run = run_of(finalist.values, seed)
-                runs.setdefault(run, FinalRun(finalist, seed, run))
+    for ranked in (True, False):
+        group = [f for f in finalists if f.ranked is ranked]
+        for turn in range(max((len(f.seeds) for f in group), default=0)):
+            for finalist in group:
+                for seed in finalist.seeds[turn : turn + 1]:
+                    run = run_of(finalist.values, seed)
+                    runs.setdefault(run, FinalRun(finalist, seed, run))
     return list(runs.values())
 
 
@@ -133,12 +138,14 @@ class Finals:
         journal: where each end is noted.
         used_up: whether the budget is.
         say: told what happens.
+        ended: called after each run that finished or failed for good.
     """
 
     runs: Sequence[FinalRun]
     journal: Journal
     used_up: Callable[[], bool] = lambda: False
     say: Callable[[str], None] = lambda _: None
+    ended: Callable[[], None] = lambda: None
     _waiting: deque[FinalRun] = field(init=False)
     _running: dict[str, FinalRun] = field(default_factory=dict)
     _deaths: dict[str, int] = field(default_factory=dict)
@@ -184,6 +191,7 @@ class Finals:
             scores = dict(end.scores)
             self.journal.add("run_finished", **facts, scores=scores)
             self.say(f"{key}: {', '.join(f'{k} {v:.2f}' for k, v in scores.items())}")
+            self.ended()
             return
         self._deaths[key] = self._deaths.get(key, 0) + 1
         again = end.state in ("died", "pruned") and self._deaths[key] < MAX_DEATHS
@@ -191,6 +199,8 @@ class Finals:
         self.say(f"{key}: {'died, is tried again' if again else 'failed'} ({end.reason})")
         if again:
             self._waiting.append(run)
+        else:
+            self.ended()
 
     def _needed(self, run: FinalRun) -> bool:
         """Whether a ranking cannot be made without it."""

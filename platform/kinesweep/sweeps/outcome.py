@@ -70,9 +70,8 @@ def judge(
         InputError: fewer than two seeds of a finalist were finished.
     """
     metric = space.objectives[0].name
-    documents = {r.clip.id: r.clip.document or r.clip.id for r in store.records("validation")}
     measure = Measure(metric, protocol)
-    entries, groups = _entries(finalists, results, measure, documents)
+    entries, groups = sentence_statistics(finalists, results, measure, store)
     ranking = rank(entries, groups, measure.of_sums)
     winner = next(f for f in finalists if f.name == ranking[0].name)
     runs = sorted(results[winner.name], key=lambda r: (-r.scores[metric], str(r.folder)))
@@ -153,13 +152,17 @@ def _notes(journal: Journal) -> list[str]:
     return notes
 
 
-def _entries(
+def sentence_statistics(
     finalists: Sequence[Finalist],
     results: Mapping[str, Sequence[RunResult]],
     measure: Measure,
-    documents: Mapping[str, str],
+    store: Store,
 ) -> tuple[list[Entry], list[str]]:
-    """Sentence statistics of every ranked run, and the document of each sentence."""
+    """Read the sentence statistics of every ranked run, and the document of each sentence.
+
+    Finalists with fewer than two finished seeds are left out.
+    """
+    documents = {r.clip.id: r.clip.document or r.clip.id for r in store.records("validation")}
     entries, ids = [], []
     for finalist in finalists:
         seeds = {}

@@ -14,6 +14,7 @@ from kinesweep.core.provenance import provenance
 from kinesweep.core.recipe import Recipe
 from kinesweep.sweeps.journal import RESULT
 from kinesweep.sweeps.outcome import Outcome
+from kinesweep.sweeps.provisional import drop_provisional
 from kinesweep.sweeps.ranking import Rank
 from kinesweep.sweeps.space import SearchSpace
 from kinesweep.training.files import read_json, write_json
@@ -62,8 +63,9 @@ def read_record(folder: Path) -> Record:
 
 
 def write_outcome(folder: Path, outcome: Outcome) -> Path:
-    """Writes `result.json`, in one step; returns its path."""
+    """Write `result.json` in one step, in place of the provisional ranking. Returns its path."""
     write_json(folder / RESULT, asdict(outcome))
+    drop_provisional(folder)
     return folder / RESULT
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kinesweep.sweeps.journal import RESULT, Trial, read_journal, read_trials, worked_hours
+from kinesweep.sweeps.provisional import Provisional, count_ended, read_provisional
 
 _QUIET_S = 900.0
 """A sweep whose journal has been silent for so long is called silent, not running."""
@@ -31,6 +32,8 @@ class Status:
         hours: that drivers have worked.
         eta_hours: until all trials are done, at the pace so far; None: unknown.
         stopped: why no further trials are started.
+        provisional: ranking so far, after the search and after each round of the finals; None
+            before, where trials came after it, and once there is a result.
     """
 
     sweep: str
@@ -46,6 +49,7 @@ class Status:
     hours: float
     eta_hours: float | None
     stopped: str
+    provisional: Provisional | None = None
 
 
 def read_status(folder: Path, now: float | None = None) -> Status:
@@ -64,9 +68,10 @@ def read_status(folder: Path, now: float | None = None) -> Status:
     scores = [next(iter(t.scores.values())) for t in trials if t.scores]
     stopped = next((e["reason"] for e in reversed(events) if e["event"] == "search_stopped"), "")
     searching = not runs and not stopped and wanted is not None and done > 0
+    state = _state(folder, events, bool(runs), time.time() if now is None else now)
     return Status(
         sweep=folder.name,
-        state=_state(folder, events, bool(runs), time.time() if now is None else now),
+        state=state,
         running=states["running"] + sum(state == "running" for state in runs.values()),
         finished=states["finished"],
         pruned=states["pruned"],
@@ -78,7 +83,14 @@ def read_status(folder: Path, now: float | None = None) -> Status:
         hours=round(hours, 3),
         eta_hours=round(hours * (wanted - done) / done, 3) if searching and wanted else None,
         stopped=stopped,
+        provisional=None if state == "finished" else _provisional(folder, read_trials(events)),
     )
+
+
+def _provisional(folder: Path, trials: Sequence[Trial]) -> Provisional | None:
+    """Read the ranking so far, if it is of the trials that there are now."""
+    made = read_provisional(folder)
+    return made if made is not None and made.trials == count_ended(trials) else None
 
 
 def _runs(events: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -30,11 +30,12 @@ from kinesweep.sweeps.loading import apply
 from kinesweep.sweeps.outcome import Outcome, judge
 from kinesweep.sweeps.parameter import Values
 from kinesweep.sweeps.record import Record, write_record
+from kinesweep.sweeps.rounds import Rounds
 from kinesweep.sweeps.run_folders import RUNS, run_name
 from kinesweep.sweeps.search import Search, SearchFacts
 from kinesweep.sweeps.space import SearchSpace
 from kinesweep.sweeps.stores import Stores
-from kinesweep.training.result import RunResult, read_result
+from kinesweep.training.result import RunResult, read_finished
 
 Say = Callable[[str], None]
 
@@ -217,29 +218,40 @@ def _finals(
 ) -> dict[str, list[RunResult]]:
     """Trains every finalist on its seeds. Returns finalist → its results."""
     wanted = final_runs(finalists, lambda values, seed: sweep.run_folder(values, seed).name)
-    missing = [run for run in wanted if _finished(sweep.folder / RUNS / run.run) is None]
+    missing = [run for run in wanted if read_finished(sweep.folder / RUNS / run.run) is None]
     _check_disk(sweep, len(missing))
+    rounds = _rounds(sweep, journal, finalists)
+    if missing:
+        rounds.publish()
     sweep.say(f"finals: {len(wanted)} runs, {len(wanted) - len(missing)} of them finished before")
     budget = Budget(sweep.space.budget, sweep.space.resources, running.slots, 0)
 
     def used_up() -> bool:
         return budget.over(Spent(journal.hours(), journal.run_seconds() / 3600, 0, 0))
 
-    running.drive(Finals(missing, journal, used_up, sweep.say), sweep.make_job)
+    running.drive(Finals(missing, journal, used_up, sweep.say, rounds.publish), sweep.make_job)
     return {
         finalist.name: [
             result
             for seed in finalist.seeds
-            if (result := _finished(sweep.run_folder(finalist.values, seed))) is not None
+            if (result := read_finished(sweep.run_folder(finalist.values, seed))) is not None
         ]
         for finalist in finalists
     }
 
 
-def _finished(folder: Path) -> RunResult | None:
-    """The result of a run that finished."""
-    result = read_result(folder)
-    return result if result is not None and result.status == "finished" else None
+def _rounds(sweep: Sweep, journal: Journal, finalists: Sequence[Finalist]) -> Rounds:
+    """Build what tells the provisional rankings of these finals."""
+    return Rounds(
+        space=sweep.space,
+        store=sweep.stores.base,
+        protocol=sweep.recipe.evaluation.treatment,
+        folder=sweep.folder,
+        journal=journal,
+        finalists=finalists,
+        run_folder=sweep.run_folder,
+        say=sweep.say,
+    )
 
 
 def _drop_search_weights(sweep: Sweep, journal: Journal) -> None:

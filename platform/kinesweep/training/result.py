@@ -115,3 +115,13 @@ def read_result(folder: Path) -> RunResult | None:
         return dataclasses.replace(RunResult(**found), folder=folder)
     except (OSError, ValueError, TypeError) as error:
         raise CheckpointError(f"`{path}` is damaged: {error}") from None
+
+
+def read_finished(folder: Path) -> RunResult | None:
+    """Read the result of a run that trained to its own end; None for any other.
+
+    Raises:
+        CheckpointError: `result.json` is damaged.
+    """
+    result = read_result(folder)
+    return result if result is not None and result.status == "finished" else None

@@ -95,18 +95,35 @@ def test_seeds_go_round_and_a_used_up_budget_leaves_two(tmp_path: Path) -> None:
         ended = {"state": t.state, "scores": t.scores, "reason": "", "seconds": 1.0}
         journal.add("trial_ended", trial=t.number, **ended)
     whole = drive(finals(space, recipe, journal), journal, clock)
+    assert [run[-2:] for run in whole[:-1]] == [f"s{s}" for s in (1, 2, 3, 4) for _ in range(3)]
+    assert "zeros" in whole[-1]
     assert len(whole) == 13
-    assert [run[-2:] for run in whole[:4]] == ["s1"] * 4
     cut, clock = virtual()
     for event in journal.events:
         if "trial" in event:
             cut.add(**{k: v for k, v in event.items() if k != "time"})
     agenda = finals(space, recipe, cut, used_up=lambda: clock.now >= 20)
     left = drive(agenda, cut, clock)
-    assert len(left) == 7, "a zeros run that had begun, and two seeds of each finalist"
+    assert [run[-2:] for run in left] == ["s1", "s1", "s1", "s2", "s2", "s2"]
     noted = cut.last("finals_cut")
     assert noted is not None
-    assert noted["runs"] == 6
+    assert noted["runs"] == 7
+
+
+@pytest.mark.parametrize("course", [DONE, Course([], End("died", seconds=1.0))])
+def test_who_listens_is_told_of_each_end_but_not_of_deaths(tmp_path: Path, course: Course) -> None:
+    space, recipe = load(
+        tmp_path, sanity=[], parameters={"training.seed": {"role": "noise", "choices": [1, 2]}}
+    )
+    journal, clock = virtual()
+    told: list[str] = []
+    drive(
+        finals(space, recipe, journal, ended=lambda: told.append(journal.events[-1]["event"])),
+        journal,
+        clock,
+        course,
+    )
+    assert told == ["run_finished" if course is DONE else "run_failed"] * 2
 
 
 def test_a_run_that_keeps_dying_fails(tmp_path: Path) -> None:

@@ -1,0 +1,117 @@
+"""What a sweep can say before its end: a provisional ranking, kept in `provisional.json`.
+
+There is one after the search and a new one after each seed that all finalists were trained on;
+`result.json` replaces the last of them. `rounds` computes it; reading one needs no torch.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from kinesweep.sweeps.journal import Trial
+from kinesweep.sweeps.parameter import Values, shown
+from kinesweep.training.files import read_json, write_json
+
+PROVISIONAL = "provisional.json"
+_SHOWN = 5
+"""Lines shown; the file holds all of them."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One configuration of a provisional ranking.
+
+    Attributes:
+        name: `trial 7` or `untuned`.
+        values: swept parameters.
+        score: mean over the seeds below.
+        scores: seed → score on validation.
+        low: lower end of the mean's 95 % interval; None where there is one seed.
+        high: upper end of that interval.
+        behind: distance from the best one; None where it was not tested.
+        p_value: of that distance, corrected for the number of configurations.
+        tied: whether that distance is not significant; None where it was not tested.
+    """
+
+    name: str
+    values: Values
+    score: float
+    scores: dict[int, float]
+    low: float | None = None
+    high: float | None = None
+    behind: float | None = None
+    p_value: float | None = None
+    tied: bool | None = None
+
+    def line(self, place: int) -> str:
+        """Return the line that people read."""
+        text = f"  {place}. {self.name}  {self.score:.2f}"
+        if self.low is not None and self.high is not None:
+            text += f" [{self.low:.1f}, {self.high:.1f}]"
+        if self.behind is not None and self.p_value is not None:
+            verdict = "not significant" if self.tied else "significant"
+            text += f", {self.behind:.2f} behind, {verdict} (p = {self.p_value:.2g})"
+        settings = shown(self.values)
+        return f"{text}  {settings}" if settings else text
+
+
+@dataclass(frozen=True)
+class Provisional:
+    """A ranking before the end of a sweep.
+
+    Attributes:
+        stage: `search`: scores of the trials; `finals`: scores of fresh seeds.
+        metric: the deciding score.
+        rounds: seeds of the finals that every finalist was trained on; 0 after the search.
+        of: seeds that the finals hold.
+        trials: ended trials in the journal; a search that went on since has outdated the ranking.
+        standings: the best first.
+        note: what the ranking does not say.
+    """
+
+    stage: Literal["search", "finals"]
+    metric: str
+    rounds: int
+    of: int
+    trials: int
+    standings: tuple[Standing, ...]
+    note: str
+
+    def lines(self) -> list[str]:
+        """Return the ranking as people read it."""
+        after = "the search" if self.stage == "search" else f"{self.rounds} of {self.of} seeds"
+        head = f"Provisional ranking after {after} (validation {self.metric}):"
+        shown_lines = [s.line(n) for n, s in enumerate(self.standings[:_SHOWN], start=1)]
+        more = len(self.standings) - len(shown_lines)
+        rest = [f"  … and {more} more in {PROVISIONAL}"] if more else []
+        return [head, *shown_lines, *rest, f"  {self.note}"]
+
+
+def count_ended(trials: Sequence[Trial]) -> int | None:
+    """Return the number of trials that have ended; None while one is running."""
+    running = any(trial.state == "running" for trial in trials)
+    return None if running else len(trials)
+
+
+def write_provisional(folder: Path, made: Provisional) -> None:
+    """Replace `provisional.json` in one step."""
+    write_json(folder / PROVISIONAL, asdict(made))
+
+
+def read_provisional(folder: Path) -> Provisional | None:
+    """Read what `write_provisional` wrote; None if there is nothing."""
+    path = folder / PROVISIONAL
+    if not path.is_file():
+        return None
+    plain: dict[str, Any] = read_json(path)
+    standings = tuple(
+        Standing(**{**line, "scores": {int(seed): s for seed, s in line["scores"].items()}})
+        for line in plain["standings"]
+    )
+    return Provisional(**{**plain, "standings": standings})
+
+
+def drop_provisional(folder: Path) -> None:
+    """Remove `provisional.json`, once the result is there."""
+    (folder / PROVISIONAL).unlink(missing_ok=True)
