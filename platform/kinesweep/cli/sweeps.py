@@ -122,7 +122,7 @@ def status(
     ] = None,
     json_line: JsonOption = False,
 ) -> None:
-    """Show how far sweeps are, from their journals.
+    """Show how far sweeps are, from their journals; of one sweep also its provisional ranking.
 
     Example: kinesweep status
     """

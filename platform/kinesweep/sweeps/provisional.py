@@ -65,7 +65,7 @@ class Provisional:
         metric: the deciding score.
         rounds: seeds of the finals that every finalist was trained on; 0 after the search.
         of: seeds that the finals hold.
-        trials: ended trials in the journal; a search that went on since has outdated the ranking.
+        trials: ended trials in the journal, twins left out; with more of them it is outdated.
         standings: the best first.
         note: what the ranking does not say.
     """
@@ -89,9 +89,10 @@ class Provisional:
 
 
 def count_ended(trials: Sequence[Trial]) -> int | None:
-    """Return the number of trials that have ended; None while one is running."""
-    running = any(trial.state == "running" for trial in trials)
-    return None if running else len(trials)
+    """Return the number of trials that have ended, twins left out; None while one is running."""
+    # A twin that a kill left open has no run of its own and never ends.
+    own = [trial for trial in trials if trial.twin is None]
+    return None if any(trial.state == "running" for trial in own) else len(own)
 
 
 def write_provisional(folder: Path, made: Provisional) -> None:

@@ -94,8 +94,9 @@ class Rounds:
             for t in finished
         )
         note = (
-            f"One seed each, decoded as `evaluation.search` says: no difference is tested, and the"
-            f" best of {len(trials)} trials is likely to score lower on fresh seeds."
+            "Single-seed search scores, decoded as `evaluation.search` says: no difference is"
+            f" tested, and the best of {count_ended(trials)} trials is overestimated because it was"
+            " selected."
         )
         return self._made("search", 0, standings, note) if standings else None
 
