@@ -58,8 +58,12 @@ class FreshProcess:
         self._kept.cleanup()
         return CompletedProcess([], self._process.exitcode or 0, out, err)
 
+    def is_alive(self) -> bool:
+        """Return whether it still runs."""
+        return self._process.is_alive()
+
     def kill(self) -> None:
-        """Ends it if it still runs."""
+        """Kill it if it still runs (SIGKILL), and wait until it is gone."""
         self._process.kill()
         self._process.join()
 

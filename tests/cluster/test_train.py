@@ -4,17 +4,15 @@ That sharded weights are those of whole ones is `tests/unit/training/test_shardi
 """
 
 import json
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from corpus import tiny_corpus, tiny_recipe, tiny_store
+from fresh_process import FreshProcess
 from kinesweep.core.errors import CheckpointError
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.runlog import NullRunLog
@@ -95,27 +93,26 @@ def kill_and_go_on(recipe: Recipe, store: Store, folder: Path, kills: int, seed:
     draw = random.Random(seed)
     asked = folder.with_suffix(".recipe.json")
     asked.write_text(recipe.model_dump_json())
-    command = [sys.executable, "-c", TRAIN, str(asked), str(store.folder), str(folder)]
-    env = {**os.environ, "PYTHONPATH": str(ROOT / "platform"), "OMP_NUM_THREADS": "1"}
+    words = [str(asked), str(store.folder), str(folder)]
     hits = 0
     while hits < kills:
-        process = subprocess.Popen(command, env=env, start_new_session=True)
+        process = FreshProcess(TRAIN, words)
         saving = folder / "checkpoints"
         before = len(list(saving.glob("*"))) if saving.exists() else 0
         give_up = time.monotonic() + 120
         # Half of the kills wait for a checkpoint that is just being written.
-        while process.poll() is None and time.monotonic() < give_up:
+        while process.is_alive() and time.monotonic() < give_up:
             now = len(list(saving.glob("*"))) if saving.exists() else 0
             if now != before:
                 break
             time.sleep(0.002)
         time.sleep(draw.choice([0.0, 0.0, 0.005, 0.02, 0.1, 0.3]))
-        if process.poll() is not None:
+        if not process.is_alive():
             break
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        process.kill()
         hits += 1
-    subprocess.run(command, env=env, check=True, timeout=300)
+    done = FreshProcess(TRAIN, words).wait(300)
+    assert done.returncode == 0, done.stderr
     return hits
 
 
