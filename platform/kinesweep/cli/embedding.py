@@ -8,6 +8,7 @@ import typer
 
 from kinesweep.cli.data import RecipeArgument
 from kinesweep.cli.output import JsonOption, Overrides, emit, say, verb
+from kinesweep.core.scores import format_scores
 
 
 @verb
@@ -43,7 +44,7 @@ def embed(
     open_log = partial(workflows.LogOpener(logs, settings), place, name, "embed", {})
     spec = EmbedderSpec(settings, store.folder, place, overwrite)
     result = train_embedder(spec, open_log(), workflows.say_evaluation)
-    shown = ", ".join(f"{metric} {value:.3f}" for metric, value in result.scores.items())
+    shown = format_scores(result.scores, ["tau"])
     say(f"{result.status} after {result.step} steps, best at {result.best_step}: {shown}")
     for what, count in result.limited.items():
         say(f"limits  {what} {count}")

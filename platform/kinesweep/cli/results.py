@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from kinesweep.core.scores import format_value
 from kinesweep.core.units import format_bytes
 from kinesweep.sweeps.outcome import Outcome
 from kinesweep.sweeps.plan import Plan
@@ -15,7 +16,7 @@ def objectives_table(outcome: Outcome) -> Table:
     names = list(next(iter(outcome.objectives.values())))
     table = Table("", *names, "front")
     for name, means in outcome.objectives.items():
-        shown = [f"{means[objective]:,.4g}" for objective in names]
+        shown = [format_value(objective, means[objective]) for objective in names]
         table.add_row(name, *shown, "✓" if name in outcome.front else "")
     return table
 

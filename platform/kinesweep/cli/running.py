@@ -7,6 +7,7 @@ import typer
 
 from kinesweep.cli.data import RecipeArgument
 from kinesweep.cli.output import DryRun, JsonOption, Overrides, emit, say, verb
+from kinesweep.core.scores import format_score, order_scores
 
 
 @verb
@@ -40,6 +41,7 @@ def run(
     from kinesweep.cli.evaluating import evaluate_folder
 
     evaluation, _ = evaluate_folder(result.folder, split, [], None)
-    for metric, value in evaluation.scores.items():
-        say(f"{split} {metric} {value:.3f}  {evaluation.signatures.get(metric, '')}")
+    for metric in order_scores(evaluation.scores):
+        shown = format_score(metric, evaluation.scores[metric])
+        say(f"{split} {shown}  {evaluation.signatures.get(metric, '')}".rstrip())
     emit({"run": result.to_json(), "split": split, "scores": evaluation.scores}, json_line)

@@ -9,6 +9,7 @@ import typer
 from kinesweep.cli.data import RecipeArgument
 from kinesweep.cli.output import DryRun, JsonOption, Overrides, console, emit, progress, say, verb
 from kinesweep.core.errors import InputError
+from kinesweep.core.scores import format_score, format_scores, order_scores
 
 ModelArgument = Annotated[
     Path, typer.Argument(help="A run folder, its `best`, or a bundle.", show_default=False)
@@ -50,7 +51,7 @@ def train(
         emit({"folder": str(first), "step": 0}, json_line)
         return
     result = workflows.train_recipe(settings, folder, overwrite=overwrite, on_ray=not no_ray)
-    shown = ", ".join(f"{metric} {value:.2f}" for metric, value in result.scores.items())
+    shown = format_scores(result.scores, [settings.training.metric_for_best_model])
     say(f"{result.status} after {result.step} steps: {shown}")
     for what, count in result.limited.items():
         say(f"limits  {what} {count}")
@@ -139,11 +140,11 @@ def evaluate(
         emit({"expected_s": vars(expected)}, json_line)
         return
     evaluation, parts = evaluate_folder(model, split, overrides or [], places, predictions)
-    for metric, value in evaluation.scores.items():
-        say(f"{metric} {value:.3f}  {evaluation.signatures.get(metric, '')}")
+    for metric in order_scores(evaluation.scores):
+        shown = format_score(metric, evaluation.scores[metric])
+        say(f"{shown}  {evaluation.signatures.get(metric, '')}".rstrip())
     for part in parts:
-        shown = ", ".join(f"{metric} {value:.2f}" for metric, value in part.scores.items())
-        say(f"{part.clips} {part.what}: {shown}")
+        say(f"{part.clips} {part.what}: {format_scores(part.scores)}")
     found = {"scores": evaluation.scores, "signatures": evaluation.signatures}
     emit({**found, "parts": [vars(part) for part in parts]}, json_line)
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from kinesweep.cli.output import DryRun, JsonOption, Overrides, console, emit, say, verb
 from kinesweep.core.errors import InputError
 from kinesweep.core.paths import state_home
+from kinesweep.core.scores import format_scores
 
 if TYPE_CHECKING:
     from kinesweep.sweeps.status import Status
@@ -63,8 +64,7 @@ def sweep(  # noqa: PLR0913 (options of a verb)
     for line in (*sanity_lines(outcome), outcome.answer, *outcome.notes):
         say(line)
     for seed, scores in outcome.test.items():
-        shown = ", ".join(f"{metric} {value:.2f}" for metric, value in scores.items())
-        say(f"test, {outcome.winner}, seed {seed}: {shown}")
+        say(f"test, {outcome.winner}, seed {seed}: {format_scores(scores, [outcome.metric])}")
     say(f"bundle  {done.bundle}")
     say(f"report  {done.report}")
     say(f"MLflow  {done.tracking or 'not recorded: no server (kinesweep up)'}")

@@ -21,6 +21,7 @@ from kinesweep.core.provenance import provenance
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.recipe.embedding import EmbeddingRecipe
 from kinesweep.core.runlog import RunLog
+from kinesweep.core.scores import format_scores
 from kinesweep.store import Store, open_store
 from kinesweep.tracking.factory import RunLogs, resolve_tracking
 from kinesweep.tracking.runlog import RunName
@@ -181,7 +182,9 @@ def remove_run(folder: Path) -> None:
 
 def say_evaluation(metrics: dict[str, float]) -> bool:
     """Says an evaluation of a run in this process; the run goes on."""
-    say("  ".join(f"{name} {value:.6g}" for name, value in metrics.items()))
+    at = [f"{name} {metrics[name]:,.0f}" for name in ("step", "samples") if name in metrics]
+    scores = {name: value for name, value in metrics.items() if name not in ("step", "samples")}
+    say(f"{', '.join(at)}: {format_scores(scores)}")
     return True
 
 

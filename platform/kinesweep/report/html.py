@@ -8,6 +8,8 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
+from kinesweep.core.scores import format_value, order_scores
+
 
 @cache
 def template(name: str) -> jinja2.Template:
@@ -17,6 +19,8 @@ def template(name: str) -> jinja2.Template:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["shown"] = _shown
+    environment.filters["score"] = format_value
+    environment.filters["score_names"] = order_scores
     return environment.from_string(text.read_text(encoding="utf-8"))
 
 

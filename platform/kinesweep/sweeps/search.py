@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from kinesweep.core.hashing import flatten
 from kinesweep.core.recipe import Recipe
+from kinesweep.core.scores import format_scores
 from kinesweep.sweeps.agenda import MAX_DEATHS, End, Proposal
 from kinesweep.sweeps.arms import arm_of, find_arms, fixed_values
 from kinesweep.sweeps.budget import Budget, Spent
@@ -220,7 +221,7 @@ class Search:
         facts = {"state": end.state, "scores": dict(end.scores), "reason": reason}
         self.journal.add("trial_ended", trial=trial.number, **facts, seconds=end.seconds)
         self._arm_of(trial).proposer.tell(trial)
-        result = ", ".join(f"{name} {score:.2f}" for name, score in end.scores.items())
+        result = format_scores(end.scores, [metric.name for metric in self.space.objectives])
         words = [end.state, *([result] if result else []), *([reason] if reason else [])]
         self.facts.say(f"trial {trial.number}: {', '.join(words)}")
         for other in self.journal.trials:

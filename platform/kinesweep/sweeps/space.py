@@ -6,10 +6,11 @@ from pydantic import Field, field_validator, model_validator
 
 from kinesweep.core.config import Frozen
 from kinesweep.core.recipe.training import ResourcesConfig
+from kinesweep.core.scores import COSTS
 from kinesweep.core.units import parse_bytes
 from kinesweep.sweeps.parameter import SEED, Parameter
 
-MINIMISED = frozenset({"decode_ms", "parameters"})
+MINIMISED = frozenset(COSTS)
 """Objectives that are costs."""
 LISTED = frozenset({"grid", "random", "qmc"})
 """Kinds of search whose configurations are a fixed list: neither results nor timing change it."""

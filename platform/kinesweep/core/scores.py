@@ -1,0 +1,64 @@
+"""Scores and costs as people read them: the objective first, each figure in a form of its own.
+
+Every line that shows scores comes from here; files and `--json` keep the plain numbers.
+"""
+
+from collections.abc import Mapping, Sequence
+
+COSTS = ("parameters", "decode_ms")
+"""What a model costs; less is better. They are shown behind what it scores."""
+_ORDER = ("bleu", "chrf", "rouge", "cider")
+"""Scores that come first when no objective is named."""
+_BEHIND = ("token_loss", "token_accuracy", *COSTS)
+_FINE = frozenset({"token_loss", "loss", "tau", "tau_frames"})
+"""Their digits count: they move between 0 and a few units, not between 0 and 100."""
+_SEPARATOR = " · "
+
+
+def format_scores(scores: Mapping[str, float], objectives: Sequence[str] = ()) -> str:
+    """Return scores in one line: `bleu 80.68 · 641 k parameters · 3.8 ms a clip`.
+
+    Args:
+        scores: name → value.
+        objectives: names that come first; without them BLEU comes first and costs come last.
+    """
+    return _SEPARATOR.join(format_score(n, scores[n]) for n in order_scores(scores, objectives))
+
+
+def format_score(name: str, value: float) -> str:
+    """Return one score with its name or unit."""
+    shown = format_value(name, value)
+    if name == "parameters":
+        return f"{shown} parameters"
+    return f"{shown} a clip" if name == "decode_ms" else f"{name} {shown}"
+
+
+def format_value(name: str, value: float) -> str:
+    """Return the figure alone, as a table shows it below its name."""
+    if name == "parameters":
+        return _count(value)
+    if name == "decode_ms":
+        return f"{value:.1f} ms"
+    if name == "token_accuracy":
+        return f"{value:.2f} %"
+    return f"{value:.4f}" if name in _FINE else f"{value:.2f}"
+
+
+def order_scores(scores: Mapping[str, float], objectives: Sequence[str] = ()) -> list[str]:
+    """Return the names of scores in the order in which they are shown."""
+    first = [name for name in (*objectives, *_ORDER) if name in scores]
+    last = [name for name in _BEHIND if name in scores]
+    between = [name for name in scores if name not in first and name not in last]
+    # An objective that is a cost stands in front, and not a second time at the end.
+    return list(dict.fromkeys([*first, *between, *last]))
+
+
+def _count(number: float) -> str:
+    """Return a large count in three digits: `641 k`, `1.25 M`, `7.62 B`."""
+    for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
+        # Of 999,950 `1,000 k` would be shown; the next larger unit begins where rounding does.
+        if number >= size * 0.9995:
+            scaled = number / size
+            digits = 2 if scaled < 9.995 else 1 if scaled < 99.95 else 0
+            return f"{scaled:.{digits}f} {unit}"
+    return f"{number:.0f}"
