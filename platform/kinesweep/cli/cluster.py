@@ -6,17 +6,21 @@ folder, so that nothing is written to the home folder and no other user can run 
 
 import fcntl
 import os
+import re
 import secrets
 import sys
 import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
+from kinesweep.cli.display import sweep_display
+from kinesweep.cli.output import console
+from kinesweep.cli.ray_messages import MESSAGES, native_log_off
 from kinesweep.core.errors import KinesweepError, ResourceError
 from kinesweep.core.paths import state_home
 from kinesweep.tracking.server import running_server, start_server, stop_server
@@ -29,6 +33,7 @@ HEAD = "KINESWEEP_RAY_ADDRESS"
 head started last, which may be another one by then."""
 _START_TIMEOUT_S = 120.0
 _AGENT_TIMEOUT_S = 60.0
+_COLOR = re.compile(r"\x1b\[[0-9;]*m")
 _CURRENT = Path("/tmp/ray/ray_current_cluster")
 """Where Ray notes the cluster started last; an address left there makes later ones hang."""
 _ENV = {
@@ -43,7 +48,7 @@ _ENV = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "RAY_DEDUP_LOGS": "0",
+    **MESSAGES,
 }
 
 
@@ -81,15 +86,16 @@ def connect() -> None:
     head = running_head(home)
     if not inside:
         os.environ.update(environment(home))
-    options = {"log_to_driver": False, "logging_level": "ERROR"}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if inside:
-        ray.init(address=inside, **options)
+        options["address"] = inside
     elif head is not None:
-        os.environ["RAY_ADDRESS"] = head.address
-        ray.init(address=head.address, **options)
+        options["address"] = os.environ["RAY_ADDRESS"] = head.address
     else:
         cores = len(os.sched_getaffinity(0))
-        ray.init(address="local", num_cpus=cores, include_dashboard=True, **options)
+        options |= {"address": "local", "num_cpus": cores, "include_dashboard": True}
+    with native_log_off():
+        ray.init(**options)
 
 
 def cores() -> float:
@@ -152,12 +158,13 @@ def down() -> list[str]:
     return stopped
 
 
-def submit(arguments: Sequence[str], address: str | None = None) -> int:
+def submit(arguments: Sequence[str], address: str | None = None, sweep: Path | None = None) -> int:
     """Runs `kinesweep ARGUMENTS` as a Ray job and follows its log.
 
     Args:
         arguments: a verb and what follows it, paths absolute.
         address: of a job server; None: the local head.
+        sweep: folder whose progress is shown on a terminal, if this machine sees it.
 
     Returns:
         The exit code of the job's own process.
@@ -182,14 +189,11 @@ def submit(arguments: Sequence[str], address: str | None = None) -> int:
         raise ResourceError(f"the job server does not answer: {error}") from None
     runtime_env = {"env_vars": {k: v for k, v in variables.items() if "TOKEN_PATH" not in k}}
     command = [sys.executable, "-m", "kinesweep", *arguments]
+    began = time.time()
     job = _submitted(client, _quoted(command), runtime_env)
-
-    async def follow() -> None:
-        async for lines in client.tail_job_logs(job):
-            sys.stderr.write(lines)
-
     try:
-        asyncio.run(follow())
+        with sweep_display(sweep, began) if sweep is not None else nullcontext():
+            asyncio.run(_follow(client, job))
     except KeyboardInterrupt:
         client.stop_job(job)
         raise
@@ -197,6 +201,12 @@ def submit(arguments: Sequence[str], address: str | None = None) -> int:
     if info.status == JobStatus.SUCCEEDED:
         return 0
     return info.driver_exit_code or 1
+
+
+async def _follow(client: Any, job: str) -> None:
+    """Copy a job's log to stderr; colours go to a terminal alone."""
+    async for lines in client.tail_job_logs(job):
+        sys.stderr.write(lines if console.is_terminal else _COLOR.sub("", lines))
 
 
 def _submitted(client: Any, entrypoint: str, runtime_env: dict[str, Any]) -> str:

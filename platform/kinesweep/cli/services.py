@@ -7,6 +7,7 @@ import typer
 
 from kinesweep.cli import cluster
 from kinesweep.cli.output import JsonOption, emit, say, verb
+from kinesweep.core.paths import state_home
 
 
 @verb
@@ -63,7 +64,9 @@ def submit(
     options += ["--dry-run"] * dry_run + [f"--extend={extend}"] * (extend > 0)
     options += [f"--name={name}"] if name else []
     command = ["sweep", str(space.absolute()), *(arguments or []), *options, base]
-    raise typer.Exit(cluster.submit(command, address))
+    # A dry run has a place of its own, and is over before there is anything to show.
+    folder = None if dry_run else state_home() / "sweeps" / (name or space.stem)
+    raise typer.Exit(cluster.submit(command, address, folder))
 
 
 @verb

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kinesweep.cli.crowning import register_winner
+from kinesweep.cli.display import sweep_display
 from kinesweep.cli.output import say
 from kinesweep.cli.reporting import report_sweep
 from kinesweep.cli.workflows import LogOpener, extract_features, open_logs
@@ -129,7 +130,7 @@ def run_in(
     try:
         used = recipe.model_copy(update={"resources": space.resources})
         opener = open_log or LogOpener(logs, used, parent=str(folder))
-        with showing(partial(sweep_readings, folder)):
+        with showing(partial(sweep_readings, folder)), sweep_display(folder):
             outcome = run_sweep(Sweep(space, recipe, stores, folder, opener, say), extend)
         store = stores.of(read_recipe(Path(outcome.winner_runs[0]) / "best"))
         outcome = with_test(outcome, store)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from kinesweep.core.hashing import flatten
 from kinesweep.core.recipe import Recipe
+from kinesweep.core.scores import format_scores
 from kinesweep.sweeps.agenda import MAX_DEATHS, End, Proposal
 from kinesweep.sweeps.arms import find_arms, fixed_values
 from kinesweep.sweeps.journal import Journal, Trial
@@ -139,6 +140,7 @@ class Finals:
         used_up: whether the budget is.
         say: told what happens.
         ended: called after each run that finished or failed for good.
+        objectives: names of the scores that are shown first.
     """
 
     runs: Sequence[FinalRun]
@@ -146,6 +148,7 @@ class Finals:
     used_up: Callable[[], bool] = lambda: False
     say: Callable[[str], None] = lambda _: None
     ended: Callable[[], None] = lambda: None
+    objectives: Sequence[str] = ()
     _waiting: deque[FinalRun] = field(init=False)
     _running: dict[str, FinalRun] = field(default_factory=dict)
     _deaths: dict[str, int] = field(default_factory=dict)
@@ -190,7 +193,7 @@ class Finals:
         if end.state == "finished":
             scores = dict(end.scores)
             self.journal.add("run_finished", **facts, scores=scores)
-            self.say(f"{key}: {', '.join(f'{k} {v:.2f}' for k, v in scores.items())}")
+            self.say(f"{key}: {format_scores(scores, self.objectives)}")
             self.ended()
             return
         self._deaths[key] = self._deaths.get(key, 0) + 1

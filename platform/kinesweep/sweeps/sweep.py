@@ -224,12 +224,15 @@ def _finals(
     if missing:
         rounds.publish()
     sweep.say(f"finals: {len(wanted)} runs, {len(wanted) - len(missing)} of them finished before")
+    journal.add("finals_started", runs=len(wanted), missing=len(missing))
     budget = Budget(sweep.space.budget, sweep.space.resources, running.slots, 0)
 
     def used_up() -> bool:
         return budget.over(Spent(journal.hours(), journal.run_seconds() / 3600, 0, 0))
 
-    running.drive(Finals(missing, journal, used_up, sweep.say, rounds.publish), sweep.make_job)
+    objectives = [metric.name for metric in sweep.space.objectives]
+    finals = Finals(missing, journal, used_up, sweep.say, rounds.publish, objectives)
+    running.drive(finals, sweep.make_job)
     return {
         finalist.name: [
             result
