@@ -190,3 +190,11 @@ def test_augmentation_is_the_same_in_any_loader(store: Store, text: Text) -> Non
     stream = TrainStream(store, text, config, seed=1)
     for position, batch in zip(range(3, 9), stream.loader(3, 9), strict=True):
         np.testing.assert_array_equal(batch.streams["pose"], stream[position].streams["pose"])
+
+
+@pytest.mark.parametrize("budget", [{"clips": 10}, {"max_frames": 600}])
+def test_each_epoch_has_an_order_of_its_own(budget: dict[str, int]) -> None:
+    lengths, config = [50 + n % 7 for n in range(60)], BatchConfig.model_validate(budget)
+    first, second = (plan_epoch(lengths, config, seed=0, epoch=epoch) for epoch in (0, 1))
+    assert first != second
+    assert {frozenset(batch) for batch in first} != {frozenset(batch) for batch in second}

@@ -123,3 +123,17 @@ def test_length_is_bounded_prompt_included(translator: Make, batch: Batch) -> No
         )
     )
     assert ids_BL.shape[1] <= 3
+
+
+def test_a_length_penalty_decides_between_short_and_long(translator: Make, batch: Batch) -> None:
+    model = translator("t5").eval()
+    # The end of a sentence made likely, so that beams of many lengths compete.
+    with torch.no_grad():
+        model.get_input_embeddings().weight[2] *= 3
+    lengths = {}
+    for penalty in (-5.0, 5.0):
+        ids_BL = model.generate(
+            **batch.generation_inputs(), num_beams=4, max_new_tokens=12, length_penalty=penalty
+        )
+        lengths[penalty] = int((ids_BL != 0).sum())
+    assert lengths[-5.0] < lengths[5.0]

@@ -60,3 +60,13 @@ def test_a_foreign_event_is_an_error() -> None:
 def test_no_sweep_is_said(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="holds no sweep"):
         read_journal(tmp_path)
+
+
+def test_seconds_are_of_all_runs_that_ended() -> None:
+    journal = Journal(None)
+    journal.add("trial_created", trial=0, values={}, config="c")
+    journal.add("trial_died", trial=0, reason="killed", seconds=1.0)
+    journal.add("trial_ended", trial=0, state="pruned", scores={}, reason="", seconds=2.0)
+    journal.add("run_finished", run="a-s1", finalist="a", scores={}, seconds=4.0)
+    journal.add("run_failed", run="a-s2", finalist="a", reason="diverged", seconds=8.0)
+    assert journal.run_seconds() == 15.0

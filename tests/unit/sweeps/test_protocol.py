@@ -41,6 +41,8 @@ def test_ranking_and_baselines_are_under_the_protocol(
         assert result.signatures[metric].startswith(f"protocol:phoenix|{metric}|")
         seed = int(run.name.rpartition("-s")[2])
         assert outcome.ranking[0].scores[seed] == pytest.approx(result.scores[metric])
+    ordered = [outcome.ranking[0].scores[int(r.rpartition("-s")[2])] for r in outcome.winner_runs]
+    assert ordered == sorted(ordered, reverse=True), "the best seed comes first: it is exported"
     always = [(k, v) for k, v in outcome.sanity.items() if k.startswith("always")]
     frequent = most_frequent(t for r in lab.store.records("train") for t in r.clip.texts)
     assert always[0][0] == f"always the most frequent, “{frequent}”"

@@ -8,7 +8,7 @@ import pytest
 from kinesweep.sweeps.agenda import MAX_DEATHS, End
 from kinesweep.sweeps.journal import Journal
 from kinesweep.sweeps.simulate import Clock, Simulated, simulate
-from spaces import LAYERS, RATE, course, load, search, virtual
+from spaces import LAYERS, RATE, SAMPLES, course, load, search, virtual
 
 FINISHED = End("finished", {"bleu": 5.0, "token_loss": 1.0}, seconds=10.0)
 
@@ -225,3 +225,55 @@ def test_a_budget_that_ends_within_the_first_trials_leaves_what_they_reported(
     drive(search(space, recipe, journal, final_runs=4), clock, lambda v: 1.0)
     assert {t.state for t in journal.trials} == {"pruned"}
     assert all("budget" in t.reason and t.losses for t in journal.trials)
+
+
+def test_a_score_is_compared_as_its_negative(tmp_path: Path) -> None:
+    space, recipe = load(tmp_path, scheduler={"kind": "median", "metric": "bleu"})
+    journal, _ = virtual()
+    agenda = search(space, recipe, journal)
+    proposal = agenda.propose()
+    assert proposal is not None
+    agenda.report(proposal.key, {"step": 4, "samples": 32, "token_loss": 1.0, "bleu": 3.0})
+    assert list(journal.trials[0].losses.values()) == [-3.0]
+
+
+def test_a_resumed_search_compares_with_the_losses_before(tmp_path: Path) -> None:
+    space, recipe = load(tmp_path, scheduler={"kind": "asha", "grace_evaluations": 1})
+    journal, _ = virtual()
+    first = search(space, recipe, journal)
+    good = first.propose()
+    assert good is not None
+    evaluation = {"step": 4, "samples": 10 * SAMPLES}
+    assert first.report(good.key, {**evaluation, "token_loss": 1.0})
+    first.end(good.key, FINISHED)
+    again = search(space, recipe, journal)
+    bad = again.propose()
+    assert bad is not None and bad.key != good.key
+    assert not again.report(bad.key, {**evaluation, "token_loss": 9.0})
+
+
+def test_a_resumed_sampler_draws_other_numbers(tmp_path: Path) -> None:
+    space, recipe = load(tmp_path, search={"kind": "tpe", "trials": 20})
+    journal, _ = virtual()
+    first = search(space, recipe, journal)
+    one = first.propose()
+    assert one is not None
+    first.end(one.key, FINISHED)
+    two = search(space, recipe, journal).propose()
+    assert two is not None
+    assert two.values[RATE] != one.values[RATE]
+    assert [trial.twin for trial in journal.trials] == [None, None]
+
+
+def test_who_gets_no_further_before_dying_is_given_up(tmp_path: Path) -> None:
+    """Each attempt reports the evaluation again that the one before it had reached."""
+    space, recipe = load(tmp_path, search={"kind": "tpe", "trials": 1})
+    journal, _ = virtual()
+    agenda = search(space, recipe, journal)
+    for _ in range(MAX_DEATHS):
+        proposal = agenda.propose()
+        assert proposal is not None
+        assert agenda.report(proposal.key, {"step": 4, "samples": 32, "token_loss": 3.0})
+        agenda.end(proposal.key, End("died", {}, "killed", 1.0))
+    assert agenda.over
+    assert journal.trials[0].state == "failed"

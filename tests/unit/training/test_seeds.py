@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import torch
+
 from kinesweep.batches.stream import TrainStream
 from kinesweep.batches.text import Text
 from kinesweep.core.hashing import file_sha256
 from kinesweep.core.recipe import Recipe
 from kinesweep.store import Store
+from kinesweep.training.determinism import seed_dropout
 from kinesweep.training.run import write_first_model
 
 SEEDS = (1, 2, 3, 4, 5)
@@ -48,3 +51,12 @@ def test_workers_vary_neither(recipe: Recipe, store: Store, tmp_path: Path) -> N
     alone = order(recipe, store, text, 0, 1)
     for workers, ranks in ((2, 1), (0, 2), (2, 3)):
         assert order(recipe, store, text, workers, ranks) == alone
+
+
+def test_seeds_and_ranks_have_dropout_of_their_own() -> None:
+    def noise(seed: int, rank: int) -> tuple[float, ...]:
+        seed_dropout(seed, rank)
+        return tuple(torch.rand(4).tolist())
+
+    assert len({noise(seed, rank) for seed in SEEDS for rank in range(3)}) == 3 * len(SEEDS)
+    assert noise(1, 2) == noise(1, 2)

@@ -1,0 +1,20 @@
+"""A dry run begins in an empty folder, apart from everything real."""
+
+from pathlib import Path
+
+import pytest
+
+from kinesweep.cli.dry import dry_folder, small_overrides
+
+
+def test_leftovers_of_an_earlier_dry_run_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KINESWEEP_HOME", str(tmp_path))
+    folder = dry_folder("tiny-train")
+    assert folder.is_relative_to(tmp_path / "dry-runs")
+    (folder / "stores/leftover").mkdir(parents=True)
+    beside = dry_folder("tiny-extract")
+    assert dry_folder("tiny-train") == folder
+    assert list(folder.iterdir()) == [] and beside.is_dir()
+    assert f"store.root={folder / 'stores'}" in small_overrides(folder)
