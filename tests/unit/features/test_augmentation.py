@@ -37,6 +37,18 @@ def test_seed_epoch_and_clip_decide() -> None:
     assert CLIP[0, 0] == np.float16(1 / 16), "the stored clip itself stays"
 
 
+@pytest.mark.parametrize("kind", list(ALL))
+def test_each_kind_is_drawn_from_seed_epoch_and_clip(kind: str) -> None:
+    config = {kind: ALL[kind]}
+    clips, numbers = [f"clip {n}" for n in range(8)], range(8)
+    for drawn in (
+        [vary(build(**config), clip) for clip in clips],
+        [vary(build(**config), epoch=number) for number in numbers],
+        [vary(build(seed=number, **config)) for number in numbers],
+    ):
+        assert len({x_TD.tobytes() for x_TD in drawn}) >= 2
+
+
 def test_nothing_to_do_is_nothing() -> None:
     assert build_augmentation(AugmentationConfig(), SCHEMA, 1, 1000) is None
 
