@@ -1,6 +1,8 @@
 """The wheel alone, in a virtual environment of its own, translates a bundle."""
 
+import ast
 import email
+import importlib.metadata
 import os
 import shutil
 import subprocess
@@ -9,6 +11,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from environments import link_distributions, required
 from kinesweep.core.recipe import Recipe
@@ -34,6 +38,44 @@ def test_it_holds_what_the_code_reads(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert "kinesweep/py.typed" in names
     assert "kinesweep/report/templates/report.html.j2" in names
+
+
+def test_it_declares_what_the_code_imports(wheel: Path) -> None:
+    """Every package that is imported anywhere, also inside of functions."""
+    lines = [line for line in requires(wheel) if 'extra == "dev"' not in line]
+    declared = {canonicalize_name(Requirement(line).name) for line in lines}
+    homes = importlib.metadata.packages_distributions()
+    found: dict[str, str] = {}
+    with zipfile.ZipFile(wheel) as content:
+        for name in content.namelist():
+            if name.endswith(".py"):
+                found |= dict.fromkeys(imported(content.read(name).decode()), name)
+    assert {"torch", "ray", "pose_format"} <= set(found)
+    missing = {
+        package: where
+        for package, where in found.items()
+        if not declared & {canonicalize_name(home) for home in homes.get(package, [package])}
+    }
+    assert missing == {}
+
+
+def imported(code: str) -> set[str]:
+    """Return the packages of others that a module imports."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module)
+    tops = {name.partition(".")[0] for name in names}
+    return tops - sys.stdlib_module_names - {"kinesweep"}
+
+
+def requires(wheel: Path) -> list[str]:
+    with zipfile.ZipFile(wheel) as content:
+        (name,) = (n for n in content.namelist() if n.endswith(".dist-info/METADATA"))
+        metadata = email.message_from_bytes(content.read(name))
+    return list(metadata.get_all("Requires-Dist", []))
 
 
 def translate(kinesweep: Path, bundle: Path, table: Path, folder: Path) -> dict[str, str]:
@@ -66,10 +108,7 @@ def test_it_translates_with_what_it_declares(
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
     install = ["-m", "pip", f"--python={venv}/bin/python", "install", "--quiet", "--no-deps"]
     subprocess.run([sys.executable, *install, str(wheel)], check=True, env=without_checkout())
-    with zipfile.ZipFile(wheel) as content:
-        (name,) = (n for n in content.namelist() if n.endswith(".dist-info/METADATA"))
-        metadata = email.message_from_bytes(content.read(name))
-    declared = required(metadata.get_all("Requires-Dist"))
+    declared = required(requires(wheel))
     assert "torch" in declared and "pytest" not in declared
     link_distributions(declared.values(), tmp_path / "declared")
     (site,) = (venv / "lib").glob("python*/site-packages")
