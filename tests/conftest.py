@@ -2,11 +2,26 @@
 
 import gc
 import subprocess
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from fresh_process import run_forked
+
+_TESTS = Path(__file__).parent
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep tests in one process of several that share what is slow to make.
+
+    A file's tests share its fixtures; all of `tests/browser` one Chromium, server and sweep.
+    """
+    for item in items:
+        place = item.path.relative_to(_TESTS)
+        group = "browser" if place.parts[0] == "browser" else str(place)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="module", autouse=True)
