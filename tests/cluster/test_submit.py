@@ -30,6 +30,7 @@ from corpus import tiny_corpus, tiny_recipe
 from kinesweep.tracking import server
 from kinesweep.tracking.wire import RUN_KEY
 from needs import need
+from noise import assert_no_ray_lines
 from prometheus import board_queries, has_data, prometheus
 
 AWAY_S = float(os.environ.get("KINESWEEP_AWAY_S", "6"))
@@ -198,6 +199,8 @@ def observed(home: Home) -> Observed:
 def test_a_sweep_as_a_job(home: Home, observed: Observed) -> None:
     for line in ("trial 0", "finals: 2 runs", "bundle verified", "MLflow  http://127.0.0.1"):
         assert line in observed.said
+    assert "48 to compute" in observed.said, "the extraction is a part of it"
+    assert_no_ray_lines(observed.said)
     result = home.result("space")
     assert set(result["test"]) == {"1", "2"}
     assert len(result["ranking"][0]["scores"]) == 2
@@ -206,6 +209,7 @@ def test_a_sweep_as_a_job(home: Home, observed: Observed) -> None:
     told = home.run("translate", str(home.folder / "exports/space"), str(pose))
     assert told.returncode == 0, told.stderr
     assert told.stdout.startswith(f"{pose}\t")
+    assert_no_ray_lines(told.stdout + told.stderr)
 
 
 def test_tracking_has_parent_and_children(home: Home, observed: Observed) -> None:
@@ -243,6 +247,19 @@ def test_every_query_of_every_board_has_data(observed: Observed) -> None:
     assert len(board_queries()) > 20
     assert observed.watch.errors == []
     assert observed.watch.missing == {}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("observed")
+def test_one_run_without_a_job(home: Home) -> None:
+    """With features of its own, so it extracts first; on the head that runs."""
+    words = ("training.max_steps=4", "store.dtype=float32", "tracking=none", "--folder", "runs/one")
+    done = home.run("train", "tiny.yaml", *words)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "48 to compute" in done.stderr
+    assert "finished after 4 steps: bleu " in done.stderr
+    assert not done.stdout
+    assert_no_ray_lines(done.stderr)
 
 
 @pytest.mark.slow

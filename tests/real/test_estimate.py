@@ -23,6 +23,7 @@ from kinesweep.features.estimators.conformance import EstimatorContract
 from kinesweep.features.estimators.environment import ALWAYS, environment_python
 from kinesweep.features.estimators.process import EstimatorProcess
 from kinesweep.sources.pose_file import read_pose
+from noise import assert_no_ray_lines
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("KINESWEEP_REAL_DATA", ROOT.parent / "shared" / "data")).absolute()
@@ -98,7 +99,11 @@ def in_one_process(home: Path, *calls: Sequence[object]) -> list[dict[str, Any]]
     command = [sys.executable, "-c", IN_TURN, words]
     done = subprocess.run(command, env=env, cwd=home, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    return [json.loads(line) for line in done.stdout.splitlines()[-len(calls) :]]
+    assert_no_ray_lines(done.stderr)
+    answers = [json.loads(line) for line in done.stdout.splitlines()[-len(calls) :]]
+    for answer in answers:
+        assert_no_ray_lines(answer["said"])
+    return answers
 
 
 @pytest.fixture(scope="module")

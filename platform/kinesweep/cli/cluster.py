@@ -6,7 +6,6 @@ folder, so that nothing is written to the home folder and no other user can run 
 
 import fcntl
 import os
-import re
 import secrets
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from urllib.error import URLError
 
 from kinesweep.cli.display import sweep_display
 from kinesweep.cli.output import console
-from kinesweep.cli.ray_messages import MESSAGES, native_log_off
+from kinesweep.cli.ray_messages import MESSAGES, job_client_log_off, job_lines, native_log_off
 from kinesweep.core.errors import KinesweepError, ResourceError
 from kinesweep.core.paths import state_home
 from kinesweep.tracking.server import running_server, start_server, stop_server
@@ -33,7 +32,6 @@ HEAD = "KINESWEEP_RAY_ADDRESS"
 head started last, which may be another one by then."""
 _START_TIMEOUT_S = 120.0
 _AGENT_TIMEOUT_S = 60.0
-_COLOR = re.compile(r"\x1b\[[0-9;]*m")
 _CURRENT = Path("/tmp/ray/ray_current_cluster")
 """Where Ray notes the cluster started last; an address left there makes later ones hang."""
 _ENV = {
@@ -176,6 +174,7 @@ def submit(arguments: Sequence[str], address: str | None = None, sweep: Path | N
 
     from ray.job_submission import JobStatus, JobSubmissionClient
 
+    job_client_log_off()
     home = state_home()
     head = running_head(home)
     if address is None and head is None:
@@ -204,9 +203,9 @@ def submit(arguments: Sequence[str], address: str | None = None, sweep: Path | N
 
 
 async def _follow(client: Any, job: str) -> None:
-    """Copy a job's log to stderr; colours go to a terminal alone."""
-    async for lines in client.tail_job_logs(job):
-        sys.stderr.write(lines if console.is_terminal else _COLOR.sub("", lines))
+    """Copy a job's log to stderr as it grows, without what Ray adds to it."""
+    async for line in job_lines(client.tail_job_logs(job), colors=console.is_terminal):
+        sys.stderr.write(line)
 
 
 def _submitted(client: Any, entrypoint: str, runtime_env: dict[str, Any]) -> str:

@@ -4,14 +4,16 @@ Ray reaches the terminal of a command in three ways. The logs of its workers and
 are turned off by `ray.init`. What a raylet publishes is printed in spite of that: `MESSAGES` drops
 the warning that says nothing is wrong and leaves those that a user can act on, such as a worker
 killed for its memory, without colour codes. Its C++ core writes errors to stderr by itself, which
-`native_log_off` stops.
+`native_log_off` stops. Around the log of a job stand lines of Ray's own, which `job_lines` and
+`job_client_log_off` leave out.
 """
 
+import logging
 import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
 MESSAGES = {
@@ -25,6 +27,33 @@ MESSAGES = {
 """Variables that Ray reads when it is first imported."""
 _LEVEL = "RAY_BACKEND_LOG_LEVEL"
 _NATIVE = re.compile(rb"\[\d{4}-\d\d-\d\d [\d:,]+ [A-Z] \d+ \d+\] \w+\.cc:\d+: ")
+_JOB = re.compile(r"[\d-]+ [\d:,]+\tINFO job_manager\.py:\d+ -- |Running entrypoint for job ")
+_COLOR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+async def job_lines(chunks: AsyncIterator[str], colors: bool) -> AsyncIterator[str]:
+    """Yield the lines of a job's log, without those that Ray's job manager writes at its head.
+
+    Args:
+        chunks: the log as it grows; a chunk may end in the middle of a line.
+        colors: whether colour codes are kept; they belong on a terminal alone.
+    """
+    rest = ""
+    async for chunk in chunks:
+        *lines, rest = (rest + chunk).split("\n")
+        for line in lines:
+            if not _JOB.match(line):
+                yield (line if colors else _COLOR.sub("", line)) + "\n"
+    if rest and not _JOB.match(rest):
+        yield rest if colors else _COLOR.sub("", rest)
+
+
+def job_client_log_off() -> None:
+    """Turn off what the client of Ray's job server says of its connection; errors are raised.
+
+    To be called after the client is imported, which sets the level itself.
+    """
+    logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)
 
 
 @contextmanager

@@ -1,13 +1,16 @@
 """What Ray's core writes to stderr by itself, in processes whose file 2 is looked at."""
 
+import asyncio
 import os
-import re
 import subprocess
 import sys
 import textwrap
+from collections.abc import AsyncIterator
 
-from kinesweep.cli.ray_messages import MESSAGES
+from kinesweep.cli.ray_messages import job_lines
 
+MANY = "WARNING: 8 PYTHON worker processes have been started on node: 12 with address: 127.0.0.1"
+KILLED = "2 Workers (tasks / actors) killed due to memory pressure (OOM)"
 OURS = "warning: of somebody else"
 RAYS = "[2026-11-29 17:50:39,186 I 21033 21033] logging.cc:303: Set ray log level from environment"
 
@@ -61,10 +64,50 @@ def test_a_level_of_the_users_stays() -> None:
     assert done.stderr == f"{RAYS}\n{OURS}\n"
 
 
-def test_the_warning_that_is_dropped_is_that_of_many_processes() -> None:
-    dropped = re.compile(MESSAGES["RAY_DEDUP_LOGS_SKIP_REGEX"])
-    many = (
-        "WARNING: 8 PYTHON worker processes have been started on node: 12 with address: 127.0.0.1"
-    )
-    assert dropped.search(many)
-    assert not dropped.search("2 Workers (tasks / actors) killed due to memory pressure (OOM)")
+LOG = (
+    "2026-11-29 18:11:13,100\tINFO job_manager.py:581 -- Runtime env is setting up.\n"
+    "Running entrypoint for job raysubmit_J2kyAYunmBvZp7xH: python -m kinesweep sweep space.yaml\n"
+    "trial 0: learning_rate=0.00258\n"
+    "\n"
+    "\x1b[33mtrial 0\x1b[0m: finished\n"
+    "the end of a process that was killed"
+)
+CLEAN = "trial 0: learning_rate=0.00258\n\ntrial 0: finished\nthe end of a process that was killed"
+
+
+def followed(size: int, colors: bool) -> str:
+    """The log, out of chunks of a size."""
+
+    async def chunks() -> AsyncIterator[str]:
+        for start in range(0, len(LOG), size):
+            yield LOG[start : start + size]
+
+    async def read() -> str:
+        return "".join([line async for line in job_lines(chunks(), colors)])
+
+    return asyncio.run(read())
+
+
+def test_a_jobs_log_without_rays_head() -> None:
+    """Wherever it was cut."""
+    assert {followed(size, colors=False) for size in range(1, len(LOG) + 1)} == {CLEAN}
+
+
+def test_colours_stay_on_a_terminal() -> None:
+    assert "\x1b[33mtrial 0\x1b[0m: finished\n" in followed(7, colors=True)
+
+
+def printed(message: str) -> subprocess.CompletedProcess[str]:
+    """What Ray's own code prints of a message that a raylet publishes, under our variables."""
+    body = f"""
+        from kinesweep.cli import cluster
+        cluster.prepare()
+        from ray._private.worker import print_to_stdstream
+        print_to_stdstream({{"lines": [{message!r}], "pid": "raylet", "is_err": False}}, False)
+        """
+    return run(body)
+
+
+def test_ray_prints_a_published_message_unless_it_is_of_many_processes() -> None:
+    assert printed(MANY).stdout == ""
+    assert printed(KILLED).stdout == f"(raylet) {KILLED}\n"
