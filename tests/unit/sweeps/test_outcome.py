@@ -4,10 +4,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from kinesweep.core.clip import Clip
+from kinesweep.store.index import ClipRecord
 from kinesweep.sweeps.finals import Finalist
-from kinesweep.sweeps.outcome import _answer, _borrowed, _sight
+from kinesweep.sweeps.outcome import _answer, _borrowed, _sight, judge
 from kinesweep.sweeps.ranking import Rank
+from kinesweep.training.predictions import Prediction, write_predictions
 from kinesweep.training.result import RunResult
+from kinesweep.training.scoring import score
+from records import memory_store
+from spaces import load, virtual
 
 
 def line(name: str, mean: float, tied: bool = True, **changes: Any) -> Rank:
@@ -51,3 +59,42 @@ def test_scores_on_the_references_context_are_named() -> None:
     assert _borrowed(finalists, {"trial 1": [own], "trial 2": [own]}) == []
     (said,) = _borrowed(finalists, {"trial 1": [own], "trial 2": [flattered]})
     assert said.startswith("Scores of trial 2 flatter")
+
+
+WANTED = {"a": "the old man walks his dog", "b": "a green house is sold twice today"}
+
+
+def finished(folder: Path, said: dict[str, str]) -> RunResult:
+    """A run that said this of validation, without training."""
+    lines = [Prediction(clip, said[clip], (text,)) for clip, text in WANTED.items()]
+    write_predictions(folder / "predictions/validation.tsv", lines)
+    scores = {"bleu": lines_score(lines)}
+    return RunResult("finished", "max_steps", 1, 1, 1, scores, scores, "0", 1.0, folder)
+
+
+def lines_score(lines: list[Prediction]) -> float:
+    said = {line.clip_id: line.hypothesis for line in lines}
+    return score(said, {clip: (text,) for clip, text in WANTED.items()}, ["bleu"]).values["bleu"]
+
+
+def test_the_winners_best_seed_comes_first_and_is_exported(tmp_path: Path) -> None:
+    space, _ = load(tmp_path, sanity=[])
+    records = [
+        ClipRecord(Clip(name, "validation", "", texts=(text,)), {"pose": 1})
+        for name, text in WANTED.items()
+    ]
+    right, half, wrong = WANTED, {**WANTED, "b": "a green house"}, dict.fromkeys(WANTED, "no")
+    seeds = {"trial 0": [half, right, half], "trial 1": [wrong, wrong, wrong]}
+    results = {
+        name: [finished(tmp_path / f"{name}-s{n}", said) for n, said in enumerate(own, 1)]
+        for name, own in seeds.items()
+    }
+    finalists = [Finalist(name, {}, (1, 2, 3)) for name in seeds]
+    journal, _ = virtual()
+    outcome = judge(space, memory_store(*records), finalists, results, journal)
+    assert outcome.winner == "trial 0"
+    assert [Path(run).name for run in outcome.winner_runs] == [f"trial 0-s{n}" for n in (2, 1, 3)]
+    ranked = outcome.ranking[0].scores
+    assert ranked == {
+        n: pytest.approx(r.scores["bleu"]) for n, r in enumerate(results["trial 0"], 1)
+    }

@@ -79,3 +79,19 @@ def test_documents_are_drawn_whole() -> None:
 def test_a_ranking_needs_two_seeds() -> None:
     with pytest.raises(InputError, match="two seeds"):
         rank([Entry("a", {1: np.ones((3, 2))})], ["1", "2", "3"], mean)
+
+
+def test_the_error_between_seeds_is_that_of_both_sides() -> None:
+    """Sentences all alike, so only seeds differ: variances 2, 8 and 8, pooled over 1 + 1 + 2."""
+    scores = {"best": (30.0, 32.0), "second": (20.0, 24.0), "third": (9.0, 13.0, 11.0)}
+    entries = [
+        Entry(name, {n: np.tile([score, 1.0], (5, 1)) for n, score in enumerate(own)})
+        for name, own in scores.items()
+    ]
+    best, second, third = rank(entries, list("abcde"), mean)
+    pooled = (2.0 + 8.0 + 8.0) / 4
+    assert [line.mean for line in (best, second, third)] == [31.0, 22.0, 11.0]
+    assert [line.behind for line in (best, second, third)] == [0.0, 9.0, 20.0]
+    assert second.seed_error == pytest.approx((pooled * (1 / 2 + 1 / 2)) ** 0.5)
+    assert third.seed_error == pytest.approx((pooled * (1 / 2 + 1 / 3)) ** 0.5)
+    assert third.sentence_error == 0

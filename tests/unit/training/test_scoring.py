@@ -10,10 +10,13 @@ import torch
 from safetensors.torch import save_file
 
 from corpus import tiny_corpus, tiny_recipe, tiny_store
+from kinesweep.core.clip import Clip
 from kinesweep.core.errors import CheckpointError, InputError
+from kinesweep.store.index import ClipRecord
 from kinesweep.training.baselines import constant_sentence, nearest_neighbours
 from kinesweep.training.diff import compare_checkpoints
 from kinesweep.training.scoring import Measure, score
+from records import memory_store
 
 WORDS = [
     "the",
@@ -140,3 +143,16 @@ def test_checkpoints_are_compared_tensor_by_tensor(tmp_path: Path) -> None:
     assert (rows["cut"].largest, rows["cast"].largest) == (None, 0.0)
     with pytest.raises(CheckpointError):
         compare_checkpoints(tmp_path / "one.safetensors", tmp_path / "none.safetensors")
+
+
+def test_neighbours_are_compared_beside_the_mean_of_train() -> None:
+    """Seen from zero all poses lie in one direction, and the wanted clip is nearest to `a`."""
+    places = {"a": (10.0, 1.0), "b": (11.0, -2.0), "wanted": (30.0, -1.0)}
+    clips = {name: Clip(name, "train", "", texts=(f"said of {name}",)) for name in places}
+    records = {name: ClipRecord(clip, {"pose": 3}) for name, clip in clips.items()}
+    store = memory_store(
+        *records.values(),
+        features=lambda record: {"pose": np.tile(np.float32(places[record.clip.id]), (3, 1))},
+    )
+    train = [records["a"], records["b"]]
+    assert nearest_neighbours(store, train, [records["wanted"]]) == {"wanted": "said of b"}
