@@ -54,11 +54,14 @@ def test_weights_and_shares_are_those_of_the_model() -> None:
 def test_joints_and_frames_of_one_encoder_are_apart() -> None:
     joints = [Stands(0, 10, joint) for joint in range(22)]
     both = Places("stream", 0, 27, "skeleton", (*frames(0, 5, 2).stands, *joints))
-    data = page_data(made_up([both, Places("end", 27, 28)], joints=True))
+    page = made_up([both, Places("end", 27, 28)], joints=True)
+    data, weights = page_data(page), page.attended.attention.weights_AHLM.double().numpy()
     assert [track["kind"] for track in data["tracks"]] == ["frames", "joints"]
     assert data["tracks"][1]["joints"] == list(range(22))
+    for track, own in zip(data["tracks"], (weights[..., :5], weights[..., 5:27]), strict=True):
+        np.testing.assert_allclose(numbers(track["weights"], *own.shape), own, atol=1e-5)
     (scene,) = data["scenes"]
-    nodes = made_up([both, Places("end", 27, 28)], joints=True).attended.attention.joints
+    nodes = page.attended.attention.joints
     held = scene["attention"]
     back = numbers(held["values"], 5, 22) * held["largest"]
     np.testing.assert_allclose(back, nodes["skeleton"].numpy(), atol=2e-3)

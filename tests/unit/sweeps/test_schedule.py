@@ -20,6 +20,14 @@ def test_asha_keeps_the_best_third() -> None:
     assert not asha.goes_on(4, 10, math.nan)
 
 
+def test_asha_lets_one_in_so_many_pass() -> None:
+    asha = Asha(grace=100, reduction=3)
+    for trial in range(8):
+        asha.goes_on(trial, 100, 1.0 + trial)
+    assert asha.goes_on(8, 100, 2.5), "within the best third of nine"
+    assert not asha.goes_on(9, 100, 4.5), "better than half, but not than two thirds"
+
+
 def test_hyperband_spares_its_late_brackets() -> None:
     band = Hyperband(grace=100, reduction=2, brackets=3)
     # Of each four trials two are judged at 100, one at 200 and one at 400.
@@ -44,6 +52,14 @@ def test_the_median_judges_by_the_others_means() -> None:
     assert median.goes_on(4, 200, 9.0), "nobody else has come so far"
     assert not median.goes_on(5, 100, math.inf)
     assert median.goes_on(6, 50, 99.0), "within the grace"
+
+
+def test_the_median_does_not_look_ahead() -> None:
+    median = Median(grace=100)
+    for trial in range(3):
+        assert median.goes_on(trial, 100, 5.0) and median.goes_on(trial, 200, 1.0)
+    assert median.goes_on(3, 100, 4.0), "the others had 5.0 then, and 1.0 only later"
+    assert not median.goes_on(3, 200, 4.0)
 
 
 @pytest.mark.parametrize("kind", ["none", "asha", "hyperband", "median"])
