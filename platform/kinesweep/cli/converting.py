@@ -135,7 +135,7 @@ def _convert_settings(
     tokenizer: str | None,
     json_line: bool,
 ) -> None:
-    from kinesweep.foreign import convert_settings, import_model
+    from kinesweep.foreign import convert_settings
     from kinesweep.training.model_files import recipe_text
 
     converted = convert_settings(settings)
@@ -147,6 +147,8 @@ def _convert_settings(
     out.write_text(recipe_text(converted.recipe), encoding="utf-8")
     say(f"recipe    {out}")
     if model is not None and into is not None:
+        from kinesweep.foreign import import_model  # PyTorch: seconds
+
         imported = import_model(model, converted.recipe, into, tokenizer)
         _say_size(into, sum(parameter.numel() for parameter in imported.parameters()))
     emit({"recipe": str(out), "left": converted.left, "notes": converted.notes}, json_line)

@@ -154,6 +154,7 @@ def extract(
     """
     from kinesweep.cli import workflows
 
+    settings = workflows.load_recipe(recipe, overrides)
     if dry_run:
         from kinesweep.cli.dry import dry_extract
 
@@ -161,7 +162,7 @@ def extract(
         say(expected.line())
         emit({"expected_s": vars(expected)}, json_line)
         return
-    store = workflows.extract_features(workflows.load_recipe(recipe, overrides))
+    store = workflows.extract_features(settings)
     emit(workflows.store_facts(store), json_line)
 
 

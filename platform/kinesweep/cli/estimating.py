@@ -29,13 +29,14 @@ def estimate(
 
     Example: kinesweep estimate .kinesweep/sample/films --out /tmp/kinesweep-poses
     """
-    from kinesweep.cli.estimates import estimate_all
     from kinesweep.features.estimators import find_estimator
     from kinesweep.store.videos import find_videos
 
     if fps is not None and not fps > 0:
         raise InputError(f"`--fps {fps:g}` must be above 0")
     spec, found = find_estimator(estimator), find_videos(videos, out)
+    from kinesweep.cli.estimates import estimate_all  # Ray: a second
+
     done = estimate_all(found, spec, fps)
     emit({**vars(done), "reasons": done.reasons, "folder": str(out)}, json_line)
     if done.failed and not done.written and not done.kept:

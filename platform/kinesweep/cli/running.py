@@ -27,6 +27,7 @@ def run(
     """
     from kinesweep.cli import workflows
 
+    settings = workflows.load_recipe(recipe, overrides)
     if dry_run:
         from kinesweep.cli.dry import dry_evaluate, dry_train
 
@@ -35,7 +36,6 @@ def run(
         say(expected.line())
         emit({"run": done.to_json(), "expected_s": vars(expected)}, json_line)
         return
-    settings = workflows.load_recipe(recipe, overrides)
     result = workflows.train_recipe(settings, folder, overwrite=False, on_ray=True)
     say(f"{result.status} after {result.step} steps: {result.folder}")
     from kinesweep.cli.evaluating import evaluate_folder

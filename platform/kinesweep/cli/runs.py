@@ -36,6 +36,8 @@ def train(
     """
     from kinesweep.cli import workflows
 
+    length = [f"training.max_steps={steps}"] if steps else []
+    settings = workflows.load_recipe(recipe, [*(overrides or []), *length])
     if dry_run:
         from kinesweep.cli.dry import dry_train
 
@@ -43,8 +45,6 @@ def train(
         say(expected.line())
         emit({"run": short.to_json(), "expected_s": vars(expected)}, json_line)
         return
-    length = [f"training.max_steps={steps}"] if steps else []
-    settings = workflows.load_recipe(recipe, [*(overrides or []), *length])
     if steps == 0:
         first = workflows.train_nothing(settings, folder, on_ray=not no_ray)
         say(f"model   {first}, before its first step")
