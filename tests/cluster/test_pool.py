@@ -9,7 +9,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import pytest
@@ -141,13 +140,15 @@ def assert_as_good_as_new(
 ) -> RunResult:
     """Compare a run with the same one in new processes. Returns the latter.
 
-    After five others, some of them pruned, a run has the bits of one in new processes. It begins
-    within a tenth of the time that new processes take (`make bench` has both).
+    After five others, some of them pruned, a run has the bits of one in new processes. Between two
+    runs of a slot no process is started, whatever else the machine does; `make bench` has seconds.
     """
     trial = [trial for trial in journal.trials if trial.state == "finished"][-1]
     job = job_of(lab, sweep, trial)
     notes = times(sweep)
     mine = notes[job.folder.name][0]
+    slots = 2 // workers
+    assert len({row["pid"] for rows in notes.values() for row in rows}) == slots
     before = [rows for rows in notes.values() if rows[0]["pid"] == mine["pid"]]
     before = [rows for rows in before if rows[0]["time"] < mine["time"]]
     assert len(before) >= 5
@@ -155,11 +156,7 @@ def assert_as_good_as_new(
     recipe = job.recipe.model_copy(
         update={"resources": job.recipe.resources.model_copy(update={"workers": workers})}
     )
-    began = time.monotonic()
     fresh = train_on_ray(RunSpec(recipe, lab.store.folder, folder, full_decoding=False))
-    cold_s = time.monotonic() - began - fresh.seconds
-    print(f"{median(starts(notes)):.2f} s to the next run, {cold_s:.1f} s in new processes")
-    assert median(starts(notes)) < cold_s / 10
     warm = result_of(lab, sweep, trial)
     assert warm.weights_sha256 == fresh.weights_sha256 != ""
     assert warm.scores == fresh.scores
@@ -192,13 +189,6 @@ def test_what_a_run_raises_fails_it_at_once(lab: Lab, tmp_path: Path) -> None:
     assert [(t.state, t.deaths) for t in journal.trials] == [("failed", 0), ("finished", 0)]
     assert journal.trials[0].reason == "RuntimeError: no log today"
     assert held() == []
-
-
-def starts(notes: dict[str, list[dict[str, Any]]]) -> list[float]:
-    """Seconds from a run's last note to the first step of the next one in the same worker."""
-    rows = sorted(notes.values(), key=lambda rows: (rows[0]["pid"], rows[0]["time"]))
-    pairs = [(a[-1], b[0]) for a, b in itertools.pairwise(rows) if a[0]["pid"] == b[0]["pid"]]
-    return [first["time"] - last["time"] for last, first in pairs]
 
 
 @pytest.mark.proof  # `test_kills.py` is the short form: one sweep, one actor of each class
