@@ -10,7 +10,7 @@ CORES  ?= $(shell env -u OMP_NUM_THREADS nproc)
 # One more process than cores: tests that start Ray or a server wait for it half of their time.
 # Tests that share what they made stay in one process (tests/conftest.py); Ray's, the longest, go first.
 WORKERS ?= $(shell expr $(CORES) + 1)
-PYTEST := $(BIN)/pytest -q --instafail -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+PYTEST := $(BIN)/pytest -q --instafail -n $(WORKERS) --no-loadscope-reorder
 ALL    := tests/cluster tests/real tests/browser tests/unit tests/conformance tests/golden
 export OMP_NUM_THREADS := 1
 export RAY_DATA_DISABLE_PROGRESS_BARS := 1

@@ -2,26 +2,29 @@
 
 import gc
 import subprocess
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from fresh_process import run_forked
 
-_TESTS = Path(__file__).parent
 
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep tests in one process of several that share what is slow to make.
+class SharedFixtures(LoadScopeScheduling):  # type: ignore[misc]
+    """Keeps tests in one process of several that share what is slow to make.
 
     A file's tests share its fixtures; all of `tests/browser` one Chromium, server and sweep.
     """
-    for item in items:
-        place = item.path.relative_to(_TESTS)
-        group = "browser" if place.parts[0] == "browser" else str(place)
-        item.add_marker(pytest.mark.xdist_group(group))
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::", 1)[0]
+        return "browser" if "browser/" in file else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> SharedFixtures:
+    """Schedule by shared fixtures wherever tests run in several processes."""
+    return SharedFixtures(config, log)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -24,6 +24,7 @@ _TOKEN.write_text("0" * 64)
 os.environ |= {
     "RAY_TMPDIR": str(_FOLDER),
     "RAY_memory_monitor_refresh_ms": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN_PATH": str(_TOKEN),
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
