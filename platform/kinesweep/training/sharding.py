@@ -5,6 +5,11 @@ weights only while the layer works. Evaluations and checkpoints want the whole m
 twin is filled with gathered weights each time; it costs its own size in memory on every worker, and
 nothing between evaluations but that. Checkpoints are those of any other run. Where a model fits,
 plain data parallelism is simpler and as fast.
+
+Sharded training equals whole training except for rounding: the vector kernel of fused AdamW rounds
+the last elements of a tensor otherwise than the others, and a shard ends elsewhere (106 of 106,800
+elements with AVX2 and AVX-512, at most 1.8e-6 of their size; none with the default kernels). Two
+runs that are sharded alike have the same bits.
 """
 
 import copy
