@@ -64,20 +64,20 @@ class SweepDisplay:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """See rich's protocol."""
         now = self._clock()
-        progress = progress_of(self._read(), now)
+        progress = self._progress(now)
         if progress is not None and progress.began >= self._since and progress.stage != "done":
             yield Group(_counts(progress), _summary(progress, now))
 
-    def _read(self) -> Sequence[Mapping[str, Any]]:
-        """Read the journal again where it has grown; nothing where it cannot be read."""
+    def _progress(self, now: float) -> Progress | None:
+        """Read the journal again where it has grown; None where there is none to be read."""
         try:
             size = (self._folder / JOURNAL).stat().st_size
             if size != self._size:
                 self._events, self._size = read_journal(self._folder), size
+            return progress_of(self._events, now)
         # A display must not end the sweep; who needs the journal says what is wrong with it.
         except (OSError, CheckpointError, json.JSONDecodeError):
-            self._events, self._size = (), 0
-        return self._events
+            return None
 
 
 def _counts(progress: Progress) -> Table:

@@ -95,8 +95,15 @@ def test_nothing_before_the_driver_and_after_the_ranking(tmp_path: Path, journal
     assert drawn(tmp_path, NOW) == ""
 
 
-def test_a_damaged_journal_does_not_end_the_sweep(tmp_path: Path) -> None:
-    (tmp_path / "journal.jsonl").write_text("no journal\n")
+@pytest.mark.parametrize(
+    "line", ["no journal", '{"event": "trial_eaten", "time": 10001, "trial": 0}']
+)
+def test_a_journal_that_cannot_be_read_does_not_end_the_sweep(
+    tmp_path: Path, journal: Told, line: str
+) -> None:
+    fill(journal)
+    with (tmp_path / "journal.jsonl").open("a") as file:
+        file.write(line + "\n")
     assert drawn(tmp_path, NOW) == ""
 
 
