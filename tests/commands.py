@@ -17,8 +17,10 @@ def environment(home: Path, ray_folder: Path | None = None, **variables: str) ->
     """
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "MLFLOW_"))}
     own = {"KINESWEEP_HOME": str(home), "OMP_NUM_THREADS": "1"}
-    # Several clusters run side by side on one machine; Ray would count all of its memory.
-    own |= {"RAY_memory_monitor_refresh_ms": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+    # Several clusters run side by side on one machine; Ray would count all of its memory, and its
+    # workers would give way to every other process.
+    own |= {"RAY_memory_monitor_refresh_ms": "0", "RAY_worker_niceness": "0"}
+    own |= {"RAY_USAGE_STATS_ENABLED": "0"}
     if ray_folder is not None:
         own["RAY_TMPDIR"] = str(ray_folder)
     return {**inherited, **own, **variables}

@@ -25,6 +25,8 @@ os.environ |= {
     "RAY_TMPDIR": str(_FOLDER),
     "RAY_memory_monitor_refresh_ms": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Ray's workers are nice (15) to others; beside tests without Ray they would hardly run at all.
+    "RAY_worker_niceness": "0",
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN_PATH": str(_TOKEN),
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",

@@ -101,6 +101,7 @@ def slurm() -> Iterator[Slurm]:
     def call(*words: str, **variables: str) -> str:
         others = ("RAY_", "MLFLOW_", "KINESWEEP_HOME")
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(others)}
+        inherited["RAY_worker_niceness"] = "0"  # see `conftest.py`
         env = {**inherited, "SLURM_CONF": str(folder / "slurm.conf"), **variables}
         done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
