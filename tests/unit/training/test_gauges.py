@@ -77,6 +77,8 @@ def test_what_cannot_be_read_ends_no_run(drawn: Drawn, caplog: pytest.LogCapture
 
 def test_without_ray_nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gauges, "_EVERY_S", 0.01)
+    # Other tests of this process may have left one running.
+    monkeypatch.setattr(gauges.ray, "is_initialized", lambda: False)
     asked: list[int] = []
     with showing(lambda: asked.append(1) or []):  # type: ignore[func-returns-value]
         time.sleep(0.05)

