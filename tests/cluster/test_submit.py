@@ -63,8 +63,11 @@ class Home:
 
     @property
     def env(self) -> dict[str, str]:
-        """Variables of its commands; metrics are handed on each second instead of each ten."""
-        return environment(self.folder, self.ray_folder, RAY_metrics_report_interval_ms="1000")
+        """Variables of its commands; metrics are handed on each 3 s instead of each ten.
+
+        Ray forgets a metric after two of these intervals, and a rate needs two scrapes of it.
+        """
+        return environment(self.folder, self.ray_folder, RAY_metrics_report_interval_ms="3000")
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
