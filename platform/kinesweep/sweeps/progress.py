@@ -121,7 +121,7 @@ def _best(trials: Sequence[Trial]) -> Best | None:
 def _left_s(
     stage: Sequence[Mapping[str, Any]], ends: Collection[str], missing: int, now: float
 ) -> float | None:
-    """Return the seconds until a stage is over, at its pace in this session.
+    """Return the seconds until a stage is over, at its pace since the driver started.
 
     Pruned trials count like others: of those to come as many are expected to be pruned.
     """
