@@ -39,7 +39,7 @@ SPACE = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A state folder with one sweep, and the MLflow server that recorded it.
 
@@ -73,7 +73,7 @@ def at_home(folder: Path) -> Iterator[pytest.MonkeyPatch]:
         yield patch
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def links(home: Path) -> dict[str, str]:
     """What `kinesweep ui` says of it."""
     with at_home(home):
@@ -82,8 +82,12 @@ def links(home: Path) -> dict[str, str]:
     return dict(json.loads(told.stdout.splitlines()[-1])["sweeps"]["space"])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
+    """Chromium, until the last test of this folder.
+
+    Playwright has an event loop run in this thread meanwhile, so no other test could start one.
+    """
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(
             executable_path=need("chromium"), args=["--no-sandbox"]
