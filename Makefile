@@ -40,8 +40,8 @@ down: $(STAMP)  ## stop what `up` started
 
 install: $(STAMP)  ## the virtual environment
 
-unit: $(STAMP)  ## tests without Ray
-	$(BIN)/pytest tests/unit tests/conformance -m 'not slow and not proof' -n $(CORES) -q
+unit: $(STAMP)  ## single modules, without Ray and without whole training runs
+	$(BIN)/pytest tests/unit tests/conformance -m 'not integration and not slow and not proof' -n $(CORES) -q
 
 test: $(STAMP)  ## what a change must pass: all but slow tests
 	$(PYTEST) $(ALL) -m 'not slow and not proof' --durations=8

@@ -30,6 +30,7 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 CPU = ["resources.gpus=0", "training.precision=fp32"]
 
 
+@pytest.mark.slow
 def test_a_dry_run_before_the_real_one(recipe: Path) -> None:
     home = recipe.parent / "home"
     leftover = home / "dry-runs/tiny-extract/stores/leftover"

@@ -26,7 +26,7 @@ from kinesweep.training.result import RunResult, RunSpec, read_result
 from kinesweep.training.run import train_run
 from sweeping import Lab, assert_trained_once, make_lab, times
 
-pytestmark = pytest.mark.usefixtures("cluster")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster")]
 KILLS = int(os.environ.get("KINESWEEP_KILLS", "2"))
 """Of each kind, where kinds have sweeps of their own; `make soak` asks for five."""
 TARGETS = {
@@ -177,7 +177,6 @@ class RaisingOnce:
         return NullRunLog()
 
 
-@pytest.mark.slow
 def test_what_a_run_raises_fails_it_at_once(lab: Lab, tmp_path: Path) -> None:
     """It would raise it again: no second try, and the next run finds new workers."""
     space = lab.space(search={"kind": "random", "trials": 2}, resources={"workers": 1, "cpus": 2})

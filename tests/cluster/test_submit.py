@@ -340,6 +340,7 @@ def test_a_plan_from_a_probe(home: Home) -> None:
     assert plan["detectable"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("observed")
 def test_jobs_end_with_their_own_code(home: Home) -> None:
     """All at once; a finished sweep that goes on shows its result."""

@@ -162,6 +162,7 @@ def test_points_are_kept_while_the_server_is_away(logs, home, tmp_path):
     assert once(Seen(logs), "r", range(205))
 
 
+@pytest.mark.slow
 def test_a_run_that_ends_without_the_server_is_replayed(logs, home, tmp_path):
     server.stop_server(home)
     log = logs.open(RunName("r", "r", {"phase": "search"}), tmp_path / "runs" / "r")
@@ -190,6 +191,7 @@ def test_a_killed_writer_loses_and_repeats_nothing(logs, tmp_path, kill_at):
     assert once(Seen(logs), "r", range(40))
 
 
+@pytest.mark.slow
 def test_a_killed_writer_and_a_killed_server(logs, home, tmp_path):
     writer = write_apart(logs, tmp_path, "r", 0, 1000, pause_s=0.1)
     for line in writer.stdout:

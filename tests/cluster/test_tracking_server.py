@@ -27,6 +27,7 @@ def start_apart(home):
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
 
 
+@pytest.mark.slow
 def test_one_server_whoever_starts_it(tmp_path):
     try:
         starters = [start_apart(tmp_path) for _ in range(2)]
@@ -50,6 +51,7 @@ def test_one_server_whoever_starts_it(tmp_path):
         server.stop_server(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_database_is_remembered_and_hidden(tmp_path, monkeypatch):
     """The next start takes the same one; a password is neither shown nor readable by others."""
     other = f"sqlite:///{tmp_path / 'other-secret.db'}"

@@ -57,6 +57,7 @@ def store(recipe: Recipe) -> Store:
     return tiny_store(recipe)
 
 
+@pytest.mark.slow
 def test_what_a_worker_refuses_is_raised_here(
     recipe: Recipe, store: Store, tmp_path: Path, cluster: None
 ) -> None:

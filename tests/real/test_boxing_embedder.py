@@ -22,7 +22,6 @@ from kinesweep.training.order import mean_order, scored_pairs
 from real.test_boxing import BOXING, ROOT, config, pytestmark  # noqa: F401
 
 STEPS, SIGHT = 60, 12
-FOLDS = [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)]
 
 
 def stretched(x_TD: NDArray[np.float32], by: int) -> NDArray[np.float32]:
@@ -36,7 +35,8 @@ def in_sight(x_TD: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.concatenate([padded[i : i + len(x_TD)] for i in range(2 * SIGHT + 1)], axis=1)
 
 
-@pytest.mark.parametrize("fold", FOLDS)
+@pytest.mark.slow
+@pytest.mark.parametrize("fold", [0, 1, 2])
 def test_embeddings_keep_the_order_of_a_punch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fold: int
 ) -> None:

@@ -13,6 +13,8 @@ from kinesweep.core.runlog import NullRunLog
 from kinesweep.export import Bundle, export_bundle
 from kinesweep.training.run import RunSpec, train_run
 
+pytestmark = pytest.mark.integration
+
 CLIP = "validation_00000"
 
 

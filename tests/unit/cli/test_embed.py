@@ -11,6 +11,8 @@ from kinesweep.cli import main
 from kinesweep.features.embedder import embedder_digest, read_embedder
 from movements import movements_recipe, write_movements
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -10,6 +10,8 @@ import yaml
 from corpus import tiny_corpus, tiny_recipe, tiny_store
 from kinesweep.cli import main
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -14,6 +14,8 @@ from kinesweep.core.runlog import NullRunLog
 from kinesweep.training import determinism
 from kinesweep.training.run import RunSpec, train_run
 
+pytestmark = pytest.mark.integration
+
 
 class Shell:
     """Verbs in this process, in a folder of their own; `run` is the folder of a finished run."""

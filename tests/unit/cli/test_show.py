@@ -11,6 +11,8 @@ from corpus import tiny_corpus, tiny_recipe, tiny_store
 from kinesweep.cli import main
 from kinesweep.training.predictions import Prediction, write_predictions
 
+pytestmark = pytest.mark.integration
+
 CLIP = "validation_00000"
 
 

@@ -22,6 +22,8 @@ from kinesweep.training.model_folder import read_model_folder
 from kinesweep.training.result import read_result
 from kinesweep.training.run import RunSpec, train_run
 
+pytestmark = pytest.mark.integration
+
 
 def test_it_holds_everything(bundle, run, store):
     names = {path.name for path in bundle.iterdir()}
@@ -180,6 +182,7 @@ def fresh_process(code, bundle):
     return done.stdout.split()
 
 
+@pytest.mark.slow
 def test_auto_classes_load_it_after_importing_the_package(bundle):
     """Whichever of both is imported first, each order in a process of its own."""
     code = """

@@ -13,6 +13,8 @@ from kinesweep.training.evaluate import evaluate_model
 from kinesweep.training.predictions import read_predictions
 from kinesweep.training.run import RunSpec, train_run
 
+pytestmark = pytest.mark.integration
+
 
 def test_predictions_scores_and_bundle_have_it(tmp_path, recipe):
     plain = recipe.model.model_dump(mode="json")

@@ -15,6 +15,8 @@ from kinesweep.training.predictions import read_predictions
 from kinesweep.training.run import RunSpec, train_run
 from skeletons import HEADER, VALIDATION, motions, skeleton_recipe, write_pack, write_rows
 
+pytestmark = pytest.mark.integration
+
 
 def test_one_motion_is_translated_as_in_its_pack(tmp_path: Path) -> None:
     stored = motions(8)

@@ -22,6 +22,8 @@ from kinesweep.store.build import extract_locally
 from kinesweep.training.run import RunSpec, train_run
 from skeletons import motions, skeleton_recipe, write_pack, write_rows
 
+pytestmark = pytest.mark.integration
+
 STEPS = [["aten.linear.default", [{"input": 0}, {"weight": "matrix"}], {}]]
 
 

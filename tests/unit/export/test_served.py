@@ -22,6 +22,8 @@ from kinesweep.export import Bundle, export_bundle
 from kinesweep.export.served import _load_pyfunc
 from kinesweep.training.predictions import read_predictions
 
+pytestmark = pytest.mark.integration
+
 ENV = {
     "PYTHONPATH": str(Path(kinesweep.__file__).parents[1]),
     "OMP_NUM_THREADS": "1",

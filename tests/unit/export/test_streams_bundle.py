@@ -24,6 +24,8 @@ from kinesweep.training.predictions import read_predictions
 from kinesweep.training.run import RunSpec, train_run
 from shards import h5_corpus
 
+pytestmark = pytest.mark.integration
+
 STREAMS = ("dino", "sign2vec")
 
 

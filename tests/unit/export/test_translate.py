@@ -17,6 +17,8 @@ from kinesweep.sources import build_source
 from kinesweep.training.evaluate import evaluate_loaded
 from kinesweep.training.predictions import read_predictions
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def expected(recipe, bundle):
@@ -136,6 +138,7 @@ def test_other_feature_code_is_refused(bundle, monkeypatch):
         Bundle.load(bundle)
 
 
+@pytest.mark.slow
 def test_a_bundle_is_verified_in_a_fresh_process(bundle, store, run, expected):
     assert verify_bundle(bundle, store.folder, run) == len(expected)
 

@@ -13,6 +13,8 @@ from kinesweep.training.predictions import read_predictions
 from kinesweep.training.run import RunSpec, train_run
 from vision import film_corpus, film_recipe, vision_model
 
+pytestmark = pytest.mark.integration
+
 
 def test_a_film_is_translated_by_the_bundle_alone(
     tmp_path: Path, forked_verification: None

@@ -18,6 +18,8 @@ from environments import link_distributions, required
 from kinesweep.core.recipe import Recipe
 from kinesweep.training.predictions import read_predictions
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -40,6 +42,7 @@ def test_it_holds_what_the_code_reads(wheel: Path) -> None:
     assert "kinesweep/report/templates/report.html.j2" in names
 
 
+@pytest.mark.slow
 def test_it_declares_what_the_code_imports(wheel: Path) -> None:
     """Every package that is imported anywhere, also inside of functions."""
     lines = [line for line in requires(wheel) if 'extra == "dev"' not in line]

@@ -19,6 +19,8 @@ from kinesweep.training.run import RunSpec, train_run
 from llamas import save_llama, tiny_llama
 from shards import WIDTHS, h5_corpus
 
+pytestmark = pytest.mark.integration
+
 RECIPES = Path(__file__).parents[3] / "jobs" / "recipes"
 OUT = 32
 

@@ -23,6 +23,8 @@ from kinesweep.models import embedder
 from kinesweep.models.embedder import FrameEmbedder, program_of
 from trees import made as chain
 
+pytestmark = pytest.mark.integration
+
 WIDTH = 6
 ENCODERS = [
     LinearEncoderConfig(velocity=True, gain=True),

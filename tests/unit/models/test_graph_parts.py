@@ -176,6 +176,7 @@ print(json.dumps({name: value.tolist() for name, value in held.items()}))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_two_ranks_norm_as_one() -> None:
     torch.manual_seed(0)

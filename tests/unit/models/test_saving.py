@@ -14,6 +14,8 @@ from kinesweep.core.recipe.model import ModelConfig
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import KinesweepConfig, Translator, build_translator
 
+pytestmark = pytest.mark.integration
+
 Make = Callable[..., Translator]
 FRESH = """
 import sys, torch

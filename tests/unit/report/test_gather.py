@@ -12,6 +12,8 @@ from kinesweep.report import Report
 from kinesweep.sweeps.record import read_outcome, read_record
 from kinesweep.training.predictions import read_predictions
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="session")
 def report(finished: Path) -> Report:

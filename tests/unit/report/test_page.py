@@ -15,6 +15,8 @@ from kinesweep.cli.reporting import report_sweep
 from kinesweep.report import Report, Sample, Trial, write_report
 from sweeping import RATE
 
+pytestmark = pytest.mark.integration
+
 Make = Callable[..., Report]
 EVIL = "</script><script>alert(1)</script>&amp; <img src=x onerror=alert(2)> \u2028"
 

@@ -19,6 +19,8 @@ from kinesweep.store import open_store
 from kinesweep.sweeps.record import read_outcome, read_record
 from kinesweep.training.predictions import Prediction, read_predictions
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def winner(finished: Path) -> Path:

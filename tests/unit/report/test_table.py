@@ -12,6 +12,8 @@ from kinesweep.sweeps.record import read_outcome
 from kinesweep.sweeps.table import Summary, summarise
 from sweeping import RATE
 
+pytestmark = pytest.mark.integration
+
 SMOOTHING = "training.label_smoothing_factor"
 
 

@@ -22,6 +22,8 @@ from kinesweep.store.plan import describe_plan
 from kinesweep.training.model_files import read_recipe, recipe_text
 from kinesweep.training.run import RunSpec, train_run
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:

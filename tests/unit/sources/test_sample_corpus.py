@@ -19,6 +19,8 @@ from kinesweep.sources.sample.plan import SPLITS, plan_clips
 from kinesweep.sources.sample.recogniser import best_guess
 from kinesweep.sources.sample.signers import TEST_ONLY
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def summary(folder):

@@ -15,6 +15,8 @@ from kinesweep.store.build import build_store
 from kinesweep.store.checks import verify
 from kinesweep.store.place import publish, workshop
 
+pytestmark = pytest.mark.integration
+
 SCRIPT = """
 import sys
 from pathlib import Path

@@ -24,6 +24,8 @@ from kinesweep.store.fingerprint import hash_media
 from kinesweep.store.plan import describe_plan
 from vision import SIZE, film_corpus, film_recipe, follow_block, vision_model
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:

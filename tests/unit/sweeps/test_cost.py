@@ -11,6 +11,8 @@ from kinesweep.sweeps.agenda import End
 from kinesweep.sweeps.journal import Journal
 from spaces import load, search
 
+pytestmark = pytest.mark.integration
+
 TRIALS, OBJECTIVE_S = 500, 0.05
 
 

@@ -19,6 +19,8 @@ from kinesweep.sweeps.sweep import Sweep, run_sweep
 from kinesweep.training.model_files import read_recipe
 from sweeping import RATE, Here, OpenTimed
 
+pytestmark = pytest.mark.integration
+
 ESTIMATOR = "features.estimator"
 
 

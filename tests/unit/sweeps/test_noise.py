@@ -11,6 +11,8 @@ import pytest
 from kinesweep.core.seeds import generator
 from kinesweep.sweeps.ranking import Entry, Rank, detectable, rank
 
+pytestmark = pytest.mark.integration
+
 SEED_SD, SENTENCE_SD, SENTENCES = 0.25, 0.5, 120
 GROUPS = [str(number) for number in range(SENTENCES)]
 

@@ -11,6 +11,8 @@ from kinesweep.sweeps.plan import Facts, make_plan
 from kinesweep.sweeps.probe import Pace, Probe, _between, _pace
 from spaces import load
 
+pytestmark = pytest.mark.integration
+
 PACE = Pace(start_s=1.0, step_s=0.5, evaluation_s=2.0, end_s=3.0, samples=8.0)
 RUN_S = 1.0 + 12 * 0.5 + 3 * 2.0 + 3.0
 """The tiny recipe has 12 steps and 3 evaluations."""

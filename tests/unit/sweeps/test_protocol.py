@@ -11,6 +11,8 @@ from kinesweep.training.result import read_result
 from kinesweep.training.scoring import score
 from sweeping import Here, Lab, OpenTimed, make_lab
 
+pytestmark = pytest.mark.integration
+
 STEPS = {"learning_rate": 5e-3, "lr_scheduler_type": "constant", "max_steps": 60, "eval_steps": 60}
 
 
@@ -20,7 +22,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     return make_lab(tmp_path_factory.mktemp("protocol"), training=STEPS, evaluation=evaluation)
 
 
-@pytest.mark.parametrize("metric", ["bleu", "rouge", "cider"])
+@pytest.mark.parametrize(
+    "metric", ["bleu", *(pytest.param(name, marks=pytest.mark.slow) for name in ("rouge", "cider"))]
+)
 def test_ranking_and_baselines_are_under_the_protocol(
     lab: Lab, tmp_path: Path, metric: str
 ) -> None:

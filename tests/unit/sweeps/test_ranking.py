@@ -28,6 +28,7 @@ def simulated(rng: np.random.Generator, truths: dict[str, float], seeds: int = 3
     return rank(entries, [str(i) for i in range(NUM_SENTENCES)], mean)
 
 
+@pytest.mark.slow
 def test_equal_configurations_are_a_tie() -> None:
     rng = np.random.default_rng(0)
     ties = sum(simulated(rng, {"a": 30, "b": 30, "c": 30})[1].tied for _ in range(30))

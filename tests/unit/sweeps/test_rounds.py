@@ -25,6 +25,8 @@ from kinesweep.training.result import RunResult
 from kinesweep.training.scoring import Measure
 from sweeping import RATE, Here, Lab, make_lab
 
+pytestmark = pytest.mark.integration
+
 Quality = Callable[[Proposal], float]
 
 

@@ -18,6 +18,8 @@ from kinesweep.sweeps.simulate import Clock, Course, simulate
 from kinesweep.sweeps.space import SearchSpace
 from spaces import LAYERS, RATE, SAMPLES, finals, load, search, virtual
 
+pytestmark = pytest.mark.integration
+
 DROPOUT = "model.backbone.scratch.dropout"
 SMOOTHING = "training.label_smoothing_factor"
 EVALUATIONS, RUN_S = 9, 90.0

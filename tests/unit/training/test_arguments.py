@@ -31,6 +31,8 @@ from kinesweep.training.model_folder import read_model_folder
 from kinesweep.training.run import RunSpec, train_run, write_first_model
 from tolerances import assert_same_weights
 
+pytestmark = pytest.mark.integration
+
 NEEDS_BITSANDBYTES = ("bnb", "paged", "lion")
 
 
@@ -41,7 +43,14 @@ def train(recipe: Recipe, store: Store, folder: Path, until: float = 99) -> dict
 
 
 @pytest.mark.parametrize(
-    "name", [n for n in get_args(OptimizerName) if not any(w in n for w in NEEDS_BITSANDBYTES)]
+    "name",
+    [
+        pytest.param(
+            name, marks=() if name in ("adamw_torch_fused", "adafactor") else pytest.mark.slow
+        )
+        for name in get_args(OptimizerName)
+        if not any(part in name for part in NEEDS_BITSANDBYTES)
+    ],
 )
 def test_every_optimiser_trains_and_resumes_to_the_bit(
     corpus: Path, store: Store, tmp_path: Path, name: str

@@ -18,6 +18,8 @@ from kinesweep.training.model_folder import ModelFolder, read_model_folder
 from kinesweep.training.run import write_first_model
 from tolerances import rounding
 
+pytestmark = pytest.mark.integration
+
 T5 = {"architecture": "t5", "d_model": 16, "num_layers": 2, "d_ff": 32, "num_heads": 2, "d_kv": 8}
 LLAMA = {"architecture": "llama", "hidden_size": 16, "intermediate_size": 32}
 LLAMA |= {"num_hidden_layers": 2, "num_attention_heads": 2, "initializer_range": 0.3}

@@ -21,6 +21,8 @@ from ranks import run_ranks
 from shards import h5_corpus
 from tolerances import FLOAT64, assert_same, assert_same_weights
 
+pytestmark = pytest.mark.integration
+
 TRAIN = """
 from kinesweep.core.config import load
 from kinesweep.core.recipe import Recipe

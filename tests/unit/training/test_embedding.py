@@ -23,6 +23,8 @@ from kinesweep.training.order import mean_order, scored_pairs
 from kinesweep.training.result import RunResult
 from movements import movements_recipe, movements_store, write_movements
 
+pytestmark = pytest.mark.integration
+
 LEARNT = {
     "encoder": {"dropout": 0.2},
     "batch": {"clips": 16, "augmentation": {"rotation_deg": 45, "noise": 0.1}},
@@ -86,6 +88,7 @@ def warped_error(a: NDArray[Any], b: NDArray[Any], a_phase: NDArray[Any], b_phas
     return float(np.mean(off))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", OBJECTIVES)
 def test_an_embedder_aligns_what_joints_do_not(corpus: Corpus, tmp_path: Path, kind: str) -> None:
     result = corpus.train(tmp_path / "run", **LEARNT, **OBJECTIVES[kind])

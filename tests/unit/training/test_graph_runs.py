@@ -22,6 +22,8 @@ from kinesweep.training.run import RunResult, RunSpec, train_run
 from ranks import run_ranks
 from trees import over
 
+pytestmark = pytest.mark.integration
+
 SMALL: dict[str, dict[str, Any]] = {
     "stgcn": {"channels": 2, "blocks": 2, "kernel": 3, "hops": 1},
     "stagcn": {
@@ -199,6 +201,7 @@ print(json.dumps(result.to_json()))
 """
 
 
+@pytest.mark.slow
 def test_two_workers_learn_alike_cut_or_whole(
     corpus: Path, store: Store, tmp_path: Path, chains: Skeleton
 ) -> None:

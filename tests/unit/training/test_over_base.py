@@ -23,6 +23,8 @@ from kinesweep.training.result import RunResult
 from kinesweep.training.run import RunSpec, train_run
 from ranks import run_ranks
 
+pytestmark = pytest.mark.integration
+
 SHARDED = """
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.runlog import NullRunLog

@@ -19,6 +19,8 @@ from kinesweep.store.index import ClipRecord
 from kinesweep.training.decoding import decode
 from records import memory_store
 
+pytestmark = pytest.mark.integration
+
 WORDS = [f"w{number}" for number in range(40)]
 GENERATION = GenerationConfig(num_beams=3, max_new_tokens=12)
 ASKING = Asking(

@@ -16,6 +16,8 @@ from kinesweep.training.model_folder import read_model_folder
 from kinesweep.training.result import RunResult
 from kinesweep.training.run import RunSpec, train_run, write_first_model
 
+pytestmark = pytest.mark.integration
+
 DESCRIBE, INSTRUCT = "Motion Description : ", "Motion Instruction : "
 T5 = {"architecture": "t5", "d_model": 16, "d_kv": 8, "d_ff": 32, "num_heads": 2, "num_layers": 1}
 LLAMA = {

@@ -10,6 +10,8 @@ from kinesweep.store import Store
 from kinesweep.training.run import RunSpec, train_run
 from ranks import run_ranks
 
+pytestmark = pytest.mark.integration
+
 EVALUATE = """
 from kinesweep.store import open_store
 from kinesweep.training.evaluate import evaluate_model

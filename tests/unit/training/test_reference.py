@@ -21,6 +21,8 @@ from kinesweep.training.evaluate import evaluate_loaded
 from kinesweep.training.model_folder import read_model_folder
 from kinesweep.training.run import RunResult, RunSpec, train_run
 
+pytestmark = pytest.mark.integration
+
 LEAST = 20.0
 """BLEU that true references must be better than wrong ones."""
 

@@ -20,6 +20,8 @@ from kinesweep.training.result import RunResult
 from kinesweep.training.run import RunSpec, train_run, write_first_model
 from kinesweep.training.trace import tensor_digests
 
+pytestmark = pytest.mark.integration
+
 
 def train(recipe: Recipe, store: Store, folder: Path, trace: bool = True) -> RunResult:
     spec = RunSpec(recipe, store.folder, folder, trace=trace)

@@ -20,6 +20,8 @@ from kinesweep.training.result import RunResult
 from kinesweep.training.run import RunSpec, train_run, write_first_model
 from tolerances import EPS32, assert_same_weights
 
+pytestmark = pytest.mark.integration
+
 
 def go_on(_: dict[str, float]) -> bool:
     return True

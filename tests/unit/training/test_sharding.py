@@ -16,6 +16,8 @@ from kinesweep.store import Store
 from ranks import run_ranks
 from tolerances import FLOAT64, assert_same_weights
 
+pytestmark = pytest.mark.integration
+
 TRAIN = """
 from torch.distributed.fsdp import FSDPModule
 from kinesweep.core.recipe import Recipe

@@ -32,6 +32,8 @@ from kinesweep.training.predictions import read_predictions
 from kinesweep.training.run import RunResult, RunSpec, train_run
 from shards import h5_corpus
 
+pytestmark = pytest.mark.integration
+
 RECIPES = Path(__file__).parents[3] / "jobs" / "recipes"
 FEW = ["training.max_steps=6", "training.eval_steps=3", "training.warmup_steps=1", "tracking=none"]
 
