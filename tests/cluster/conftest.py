@@ -38,9 +38,12 @@ os.environ |= {
 os.environ.pop("RAY_ADDRESS", None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster() -> Iterator[None]:
-    """Ray with two cores and a dashboard, which cleans up after killed trials."""
+    """Ray with two cores and a dashboard, which cleans up after killed trials.
+
+    It ends with the last test of this folder: idle it still takes a tenth of a core.
+    """
     import ray
 
     # Two heads that start at the same moment would choose the same ports.

@@ -93,6 +93,7 @@ class Lab:
         return list(text.split("\n"))
 
 
+@pytest.mark.slow
 def test_only_a_better_winner_moves_the_alias(address: str, store: Store, tmp_path: Path) -> None:
     lab = Lab(address, store, tmp_path)
     assert "version 1, champion" in lab.sweep(1, right=0.5)

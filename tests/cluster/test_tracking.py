@@ -146,6 +146,7 @@ def test_a_stopped_run_goes_on_as_the_same_run(logs, tmp_path):
     assert seen.run("r").info.status == "FINISHED"
 
 
+@pytest.mark.slow
 def test_points_are_kept_while_the_server_is_away(logs, home, tmp_path):
     log = logs.open(RunName("r", "r"), tmp_path)
     record(log, range(5))
@@ -207,6 +208,7 @@ def test_a_killed_writer_and_a_killed_server(logs, home, tmp_path):
     assert once(Seen(logs), "r", range(40))
 
 
+@pytest.mark.slow
 def test_writers_side_by_side_share_one_parent(logs, tmp_path):
     writers = [
         write_apart(logs, tmp_path / str(n), f"r{n}", 0, 300, parent="/s/weeks sweep's")

@@ -79,6 +79,7 @@ def test_a_server_that_cannot_start_says_why(tmp_path):
     assert server.running_server(tmp_path) is None
 
 
+@pytest.mark.slow
 def test_what_is_stored_stays_in_the_state_folder(tmp_path):
     try:
         address = server.start_server(tmp_path).address

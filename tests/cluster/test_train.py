@@ -70,6 +70,7 @@ def test_what_a_worker_refuses_is_raised_here(
     assert signal.getsignal(signal.SIGINT) is handler
 
 
+@pytest.mark.slow
 def test_two_sharded_workers_count_every_clip_once(
     corpus: Path, store: Store, tmp_path: Path, cluster: None
 ) -> None:

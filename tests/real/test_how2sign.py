@@ -98,6 +98,7 @@ def by_heart(recipe: Recipe, folder: Path) -> Recipe:
     return validate(Recipe, plain, "by heart")
 
 
+@pytest.mark.slow
 def test_learnt_by_heart_and_translated_from_a_raw_file(recipe: Recipe, tmp_path: Path) -> None:
     recipe = by_heart(recipe, tmp_path)
     store = extract_locally(recipe)

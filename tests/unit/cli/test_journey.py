@@ -148,6 +148,7 @@ def test_folds_keep_signers_apart(shell: Shell) -> None:
     assert all(Path(file).exists() for file in files)
 
 
+@pytest.mark.slow
 def test_repeat_and_the_model_before_training(
     shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -198,6 +198,7 @@ for order in (("kinesweep", "transformers"), ("transformers", "kinesweep")):
     assert fresh_process(code, bundle) == ["Translator", "0"] * 2
 
 
+@pytest.mark.slow
 def test_hugging_face_alone_reads_tokenizer_and_generation(bundle, run):
     code = """
 import sys

@@ -82,6 +82,7 @@ def test_each_projector_gives_their_vectors(corpus: Path, hidden: int | None) ->
         torch.testing.assert_close(found, theirs[stream](x_BTD), rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_second_stage_begins_with_them(corpus: Path) -> None:
     recipe = recipe_of(corpus, "pretrain")
     theirs = projectors()

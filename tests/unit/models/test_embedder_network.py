@@ -58,6 +58,7 @@ def test_unit_vectors_and_padding(network: FrameEmbedder) -> None:
     torch.testing.assert_close(e_BTE[1:, :4], alone_BTE)
 
 
+@pytest.mark.slow
 def test_the_program_is_the_network(network: FrameEmbedder, tmp_path) -> None:
     steps, weights = program_of(network, WIDTH)
     described = {"stream": "pose", "width": WIDTH, "size": 4, "layout": None, "score": {}}

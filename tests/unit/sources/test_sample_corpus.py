@@ -51,6 +51,7 @@ def read(path):
     return Pose.read(path.read_bytes())
 
 
+@pytest.mark.slow
 def test_equal_arguments_give_equal_bytes_whatever_the_workers(folder, tmp_path):
     write_sample(tmp_path / "again", clips=40, seed=5, workers=2)
     assert digest(tmp_path / "again") == digest(folder)

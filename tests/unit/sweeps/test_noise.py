@@ -103,6 +103,7 @@ def test_more_seeds_and_fewer_rivals_see_smaller_differences() -> None:
     assert detectable(0.0, 0.0, 3) == 0
 
 
+@pytest.mark.slow
 def test_short_finals() -> None:
     """The same shares, roughly, in few repetitions: what each change is checked with."""
     apart = repeated("short", [0.0, 0.4], 3, "own", 100)

@@ -73,6 +73,7 @@ def winner(space: SearchSpace, recipe: Recipe, paces: tuple[float, float]) -> tu
     return truth(best.values), spent.run_seconds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("paces", "times"),
     [

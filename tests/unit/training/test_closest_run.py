@@ -108,6 +108,7 @@ def test_where_no_clip_has_a_second_text_it_is_the_first(
     assert found.weights_sha256 == whole.weights_sha256 != ""
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_two_ranks_learn_what_one_learns(lab: Lab) -> None:
     """A step of two ranks and one of two accumulated batches see the same clips."""

@@ -126,6 +126,7 @@ def kill_at(step: int):
     return report
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", OBJECTIVES)
 def test_a_killed_run_ends_with_the_same_bits(corpus: Corpus, tmp_path: Path, kind: str) -> None:
     changes = {**LEARNT, "embedding": {"kind": kind}}
@@ -145,6 +146,7 @@ def test_a_killed_run_ends_with_the_same_bits(corpus: Corpus, tmp_path: Path, ki
     assert not (cut / "checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_gone_behind(corpus: Corpus, tmp_path: Path) -> None:
     whole = corpus.train(tmp_path / "whole", **LEARNT)
     cut = tmp_path / "cut"
@@ -163,6 +165,7 @@ def test_a_stopped_run_goes_on(corpus: Corpus, tmp_path: Path) -> None:
     assert corpus.train(tmp_path / "cut").weights_sha256 == whole.weights_sha256
 
 
+@pytest.mark.slow
 def test_a_seed_is_a_run_of_its_own(corpus: Corpus, tmp_path: Path) -> None:
     first = corpus.train(tmp_path / "first", **LEARNT)
     torch.manual_seed(1)  # the caller's generators do not matter
@@ -223,6 +226,7 @@ def test_the_best_is_written_not_the_last(
     assert all(torch.equal(written[f"network.{name}"], kept[name]) for name in kept)
 
 
+@pytest.mark.slow
 def test_each_way_back_is_learnt_from(corpus: Corpus, tmp_path: Path) -> None:
     ways = {"plain": {}, "variance": {"variance_weight": 1.0}, "class": {"cycle": "classification"}}
     losses = {}

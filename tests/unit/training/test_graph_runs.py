@@ -98,6 +98,7 @@ def test_a_model_knows_its_skeleton_and_its_statistics(
     assert model.encoders["pose"].mean.abs().max() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SMALL)
 def test_adapters_on_an_earlier_run_learn_and_the_rest_stays(
     corpus: Path, store: Store, tmp_path: Path, kind: str

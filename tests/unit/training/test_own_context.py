@@ -77,6 +77,7 @@ def written(model: Translator, text: Text, found: FixedBatches) -> dict[str, str
     return decode(model, text, found, GENERATION.num_beams, GENERATION)
 
 
+@pytest.mark.slow
 def test_documents_beside_each_other_write_what_they_write_alone(
     model: Translator, text: Text
 ) -> None:

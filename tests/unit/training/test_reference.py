@@ -96,13 +96,10 @@ PLAIN = {"kind": "linear", "dropout": 0.1, "norm_in": False}
 GRAPH = {"kind": "stgcn", "channels": 4, "blocks": 2, "kernel": 3, "hops": 1, "dropout": 0.0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "encoder"),
-    [
-        ("both", PLAIN),
-        pytest.param("subtract", PLAIN, marks=pytest.mark.slow),
-        pytest.param("both", GRAPH, marks=pytest.mark.slow),
-    ],
+    [("both", PLAIN), ("subtract", PLAIN), ("both", GRAPH)],
 )
 def test_true_references_tell_what_wrong_ones_do_not(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, mode: str, encoder: dict[str, Any]

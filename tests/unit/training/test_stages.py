@@ -103,6 +103,7 @@ def test_a_raw_file_says_what_the_run_said(lab: Lab) -> None:
     assert Bundle.load(bundle).translate(files) == [said[clip.id] for clip in firsts]
 
 
+@pytest.mark.slow
 def test_the_files_of_a_document_say_what_the_run_said(lab: Lab, tmp_path: Path) -> None:
     said = said_by(lab)
     bundle = export_bundle(lab.folder / "finetune", tmp_path / "bundle", lab.store)
