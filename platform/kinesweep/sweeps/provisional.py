@@ -1,10 +1,11 @@
 """What a sweep can say before its end: a provisional ranking, kept in `provisional.json`.
 
-There is one after the search and a new one after each seed that all finalists were trained on;
-`result.json` replaces the last of them. `rounds` computes it; reading one needs no torch.
+There is one each time the number of ended trials doubles, one after the search, and one after each
+seed that all finalists were trained on; `result.json` replaces the last of them. `rounds` computes
+them; reading one needs no torch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -61,16 +62,19 @@ class Provisional:
     """A ranking before the end of a sweep.
 
     Attributes:
-        stage: `search`: scores of the trials; `finals`: scores of fresh seeds.
+        stage: `searching`: scores of the trials so far; `searched`: of all trials; `finals`: of
+            fresh seeds.
+        after: what was complete: `2 of 6 trials`, `the search` or `1 of 3 seeds`.
         metric: the deciding score.
         rounds: seeds of the finals that every finalist was trained on; 0 after the search.
         of: seeds that the finals hold.
-        trials: ended trials in the journal, twins left out; with more of them it is outdated.
+        trials: ended trials in the journal, twins left out.
         standings: the best first.
         note: what the ranking does not say.
     """
 
-    stage: Literal["search", "finals"]
+    stage: Literal["searching", "searched", "finals"]
+    after: str
     metric: str
     rounds: int
     of: int
@@ -80,24 +84,45 @@ class Provisional:
 
     def lines(self) -> list[str]:
         """Return the ranking as people read it."""
-        after = "the search" if self.stage == "search" else f"{self.rounds} of {self.of} seeds"
-        head = f"Provisional ranking after {after} (validation {self.metric}):"
+        head = f"Provisional ranking after {self.after} (validation {self.metric}):"
         shown_lines = [s.line(n) for n, s in enumerate(self.standings[:_SHOWN], start=1)]
         more = len(self.standings) - len(shown_lines)
         rest = [f"  … and {more} more in {PROVISIONAL}"] if more else []
         return [head, *shown_lines, *rest, f"  {self.note}"]
 
 
-def count_ended(trials: Sequence[Trial]) -> int | None:
-    """Return the number of trials that have ended, twins left out; None while one is running."""
-    # A twin that a kill left open has no run of its own and never ends.
-    own = [trial for trial in trials if trial.twin is None]
-    return None if any(trial.state == "running" for trial in own) else len(own)
+def count_ended(trials: Sequence[Trial]) -> int:
+    """Return the number of trials that have ended, twins left out."""
+    return sum(trial.twin is None and trial.state != "running" for trial in trials)
+
+
+def is_running(trials: Sequence[Trial]) -> bool:
+    """Return whether a trial has not ended; a twin has no run of its own and is left out."""
+    return any(trial.twin is None and trial.state == "running" for trial in trials)
+
+
+def is_outdated(made: Provisional, trials: Sequence[Trial]) -> bool:
+    """Return whether trials of an extended search are missing in the ranking.
+
+    While a search goes on its ranking lacks the latest trials too; it says after how many it was.
+    """
+    if made.stage == "searching":
+        return False
+    return is_running(trials) or made.trials != count_ended(trials)
 
 
 def write_provisional(folder: Path, made: Provisional) -> None:
     """Replace `provisional.json` in one step."""
     write_json(folder / PROVISIONAL, asdict(made))
+
+
+def publish(folder: Path, made: Provisional | None, say: Callable[[str], None]) -> None:
+    """Write and tell a ranking, unless it is the one that was told last."""
+    if made is None or made == read_provisional(folder):
+        return
+    write_provisional(folder, made)
+    for line in made.lines():
+        say(line)
 
 
 def read_provisional(folder: Path) -> Provisional | None:

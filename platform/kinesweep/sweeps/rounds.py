@@ -1,5 +1,8 @@
 """Computes provisional rankings: from the search's scores, then from whole rounds of the finals.
 
+In the search there is one each time the number of ended trials doubles, so that long searches do
+not tell more than a dozen.
+
 A round is one seed of every finalist. Only whole rounds are compared, so no configuration is ahead
 because it was trained on more seeds. From the second round on the same tests decide as at the end;
 they cost 0.3 s of the driver's time a round.
@@ -9,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
+from typing import Literal
 
 from kinesweep.core.recipe.evaluation import Protocol
 from kinesweep.store import Store
@@ -20,8 +24,7 @@ from kinesweep.sweeps.provisional import (
     Provisional,
     Standing,
     count_ended,
-    read_provisional,
-    write_provisional,
+    publish,
 )
 from kinesweep.sweeps.ranking import rank
 from kinesweep.sweeps.space import SearchSpace
@@ -66,11 +69,7 @@ class Rounds:
             return
         self._told = complete
         made = self._of_finals(complete) if complete else self._of_search()
-        if made is None or made == read_provisional(self.folder):
-            return
-        write_provisional(self.folder, made)
-        for line in made.lines():
-            self.say(line)
+        publish(self.folder, made, self.say)
 
     def _count_complete(self) -> int:
         """Rounds in which no run is missing; a run that failed for good is not waited for."""
@@ -87,18 +86,7 @@ class Rounds:
 
     def _of_search(self) -> Provisional | None:
         """The finished trials; None where there are none."""
-        trials, metric = self.journal.trials, self.space.objectives[0].name
-        seed, finished = self.space.search.seed, _finished(self.space, trials)
-        standings = tuple(
-            Standing(f"trial {t.number}", t.values, t.scores[metric], {seed: t.scores[metric]})
-            for t in finished
-        )
-        note = (
-            "Single-seed search scores, decoded as `evaluation.search` says: no difference is"
-            f" tested, and the best of {count_ended(trials)} trials is overestimated because it was"
-            " selected."
-        )
-        return self._made("search", 0, standings, note) if standings else None
+        return _rank_trials(self.space, self.journal.trials, "searched", "the search")
 
     def _of_finals(self, rounds: int) -> Provisional | None:
         """The finalists on the seeds of whole rounds; None where all of their runs failed."""
@@ -121,7 +109,18 @@ class Rounds:
         ]
         standings = (*tested, *sorted(rest, key=lambda line: (-line.score, line.name)))
         note = _note_of_finals(rounds, len(self.space.final_seeds))
-        return self._made("finals", rounds, standings, note) if standings else None
+        if not standings:
+            return None
+        return Provisional(
+            stage="finals",
+            after=f"{rounds} of {len(self.space.final_seeds)} seeds",
+            metric=metric,
+            rounds=rounds,
+            of=len(self.space.final_seeds),
+            trials=count_ended(self.journal.trials),
+            standings=standings,
+            note=note,
+        )
 
     def _tested(
         self,
@@ -151,24 +150,49 @@ class Rounds:
             for place, line in enumerate(lines)
         ]
 
-    def _made(
-        self,
-        stage: str,
-        rounds: int,
-        standings: tuple[Standing, ...],
-        note: str,
-    ) -> Provisional:
-        ended = count_ended(self.journal.trials)
-        assert ended is not None, "finals begin when the search is over"
-        return Provisional(
-            stage="finals" if stage == "finals" else "search",
-            metric=self.space.objectives[0].name,
-            rounds=rounds,
-            of=len(self.space.final_seeds),
-            trials=ended,
-            standings=standings,
-            note=note,
-        )
+
+def publish_during_search(
+    space: SearchSpace, journal: Journal, folder: Path, say: Callable[[str], None]
+) -> None:
+    """Write and tell the ranking of the trials so far, if their number has just doubled.
+
+    To be called after each trial that ended.
+    """
+    ended, planned = count_ended(journal.trials), space.search.trials
+    if ended < 2 or ended & (ended - 1) or ended == planned:
+        return  # neither 2 nor 4 nor 8 …, or the ranking after the search comes next
+    after = f"{ended} trials" if planned is None else f"{ended} of {planned} trials"
+    publish(folder, _rank_trials(space, journal.trials, "searching", after), say)
+
+
+def _rank_trials(
+    space: SearchSpace,
+    trials: Sequence[Trial],
+    stage: Literal["searching", "searched"],
+    after: str,
+) -> Provisional | None:
+    """Rank the finished trials by their search scores; None where there are none."""
+    metric, seed, ended = space.objectives[0].name, space.search.seed, count_ended(trials)
+    standings = tuple(
+        Standing(f"trial {t.number}", t.values, t.scores[metric], {seed: t.scores[metric]})
+        for t in _finished(space, trials)
+    )
+    note = (
+        "Single-seed search scores, decoded as `evaluation.search` says: no difference is"
+        f" tested, and the best of {ended} trials is overestimated because it was selected."
+    )
+    if not standings:
+        return None
+    return Provisional(
+        stage=stage,
+        after=after,
+        metric=metric,
+        rounds=0,
+        of=len(space.final_seeds),
+        trials=ended,
+        standings=standings,
+        note=note,
+    )
 
 
 def _finished(space: SearchSpace, trials: Sequence[Trial]) -> list[Trial]:

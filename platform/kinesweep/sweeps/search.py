@@ -37,6 +37,7 @@ class SearchFacts:
         disk_bytes: that the run folders take now.
         model_bytes: that a run leaves on disk.
         say: told what happens, a line each.
+        trial_ended: called after each end of a trial, twins left out.
     """
 
     recipe: Recipe
@@ -46,6 +47,7 @@ class SearchFacts:
     disk_bytes: Callable[[], int] = lambda: 0
     model_bytes: Callable[[], int] = lambda: 0
     say: Callable[[str], None] = lambda _: None
+    trial_ended: Callable[[], None] = lambda: None
 
 
 @dataclass
@@ -224,6 +226,8 @@ class Search:
         result = format_scores(end.scores, [metric.name for metric in self.space.objectives])
         words = [end.state, *([result] if result else []), *([reason] if reason else [])]
         self.facts.say(f"trial {trial.number}: {', '.join(words)}")
+        if trial.twin is None:
+            self.facts.trial_ended()
         for other in self.journal.trials:
             if other.twin == trial.number and other.state == "running":
                 self._take_over(other)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kinesweep.sweeps.journal import RESULT, Trial, read_journal, read_trials, worked_hours
-from kinesweep.sweeps.provisional import Provisional, count_ended, read_provisional
+from kinesweep.sweeps.provisional import Provisional, is_outdated, read_provisional
 
 _QUIET_S = 900.0
 """A sweep whose journal has been silent for so long is called silent, not running."""
@@ -32,7 +32,7 @@ class Status:
         hours: that drivers have worked.
         eta_hours: until all trials are done, at the pace so far; None: unknown.
         stopped: why no further trials are started.
-        provisional: ranking so far, after the search and after each round of the finals; None
+        provisional: ranking so far, from the search and from each round of the finals; None
             before, where trials came after it, and once there is a result.
     """
 
@@ -88,9 +88,9 @@ def read_status(folder: Path, now: float | None = None) -> Status:
 
 
 def _provisional(folder: Path, trials: Sequence[Trial]) -> Provisional | None:
-    """Read the ranking so far, if it is of the trials that there are now."""
+    """Read the ranking so far, unless an extended search has outdated it."""
     made = read_provisional(folder)
-    return made if made is not None and made.trials == count_ended(trials) else None
+    return None if made is None or is_outdated(made, trials) else made
 
 
 def _runs(events: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -30,7 +30,7 @@ from kinesweep.sweeps.loading import apply
 from kinesweep.sweeps.outcome import Outcome, judge
 from kinesweep.sweeps.parameter import Values
 from kinesweep.sweeps.record import Record, write_record
-from kinesweep.sweeps.rounds import Rounds
+from kinesweep.sweeps.rounds import Rounds, publish_during_search
 from kinesweep.sweeps.run_folders import RUNS, run_name
 from kinesweep.sweeps.search import Search, SearchFacts
 from kinesweep.sweeps.space import SearchSpace
@@ -195,6 +195,7 @@ def _search(sweep: Sweep, journal: Journal, running: Runner, extend: int) -> Non
         disk_bytes=lambda: bytes_below(sweep.folder / RUNS),
         model_bytes=lambda: _model_bytes(sweep.folder),
         say=sweep.say,
+        trial_ended=lambda: publish_during_search(space, journal, sweep.folder, sweep.say),
     )
     running.drive(Search(space, facts, journal), sweep.make_job)
 

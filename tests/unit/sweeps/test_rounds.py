@@ -142,7 +142,7 @@ def by_seed(proposal: Proposal) -> float:
     return {0: 0.5, 1: 0.6, 2: 0.4, 3: 0.7}[proposal.seed] + 0.1 * (RATE in proposal.values)
 
 
-AFTER = ["the search", "1 of 3 seeds", "2 of 3 seeds", "3 of 3 seeds"]
+AFTER = ["2 of 3 trials", "the search", "1 of 3 seeds", "2 of 3 seeds", "3 of 3 seeds"]
 HEADS = [f"Provisional ranking after {when} (validation bleu):" for when in AFTER]
 
 
@@ -168,13 +168,39 @@ def test_after_the_search_nothing_is_tested(lab: Lab, tmp_path: Path) -> None:
     sweep = Sweeping(lab, tmp_path / "s", by_rate)
     assert sweep(runs=3) is None
     made = sweep.made
-    assert (made.stage, made.rounds, made.of, made.trials) == ("search", 0, 3, 3)
+    assert (made.stage, made.rounds, made.of, made.trials) == ("searched", 0, 3, 3)
     assert [s.score for s in made.standings] == sorted(
         (s.score for s in made.standings), reverse=True
     )
     assert len(made.standings) == 3 and all(set(s.scores) == {0} for s in made.standings)
     assert all(s.tied is s.p_value is s.behind is s.low is None for s in made.standings)
     assert "no difference is tested" in made.lines()[-1] and "best of 3" in made.lines()[-1]
+
+
+def test_in_the_search_there_is_one_whenever_the_trials_doubled(lab: Lab, tmp_path: Path) -> None:
+    sweep = Sweeping(
+        lab, tmp_path / "s", by_rate, search={"kind": "random", "trials": 9, "seed": 0}
+    )
+    heads = [f"Provisional ranking after {n} of 9 trials (validation bleu):" for n in (2, 4, 8)]
+    for ended in range(1, 9):
+        assert sweep(runs=1) is None
+        shown = read_status(sweep.folder).provisional
+        if ended < 2:
+            assert shown is None
+            continue
+        counted = max(n for n in (2, 4, 8) if n <= ended)
+        assert sweep.heads[-1] == heads[(2, 4, 8).index(counted)]
+        assert shown == sweep.made and shown.stage == "searching"
+        assert shown.trials == len(shown.standings) == counted
+        scores = [standing.score for standing in shown.standings]
+        assert scores == sorted(scores, reverse=True)
+    assert sweep.heads == heads
+
+
+def test_where_no_trial_has_finished_there_is_none(lab: Lab, tmp_path: Path) -> None:
+    sweep = Sweeping(lab, tmp_path / "s", lambda _: -1.0)
+    assert sweep(runs=2) is None
+    assert sweep.heads == [] and read_status(sweep.folder).provisional is None
 
 
 def test_one_seed_is_not_tested_and_two_are(lab: Lab, tmp_path: Path) -> None:
@@ -239,7 +265,8 @@ def test_further_trials_outdate_it(lab: Lab, tmp_path: Path) -> None:
     sweep(runs=3 + 3)
     assert read_status(sweep.folder).provisional == sweep.made
     sweep(runs=1, extend=2)
-    assert read_status(sweep.folder).provisional is None
+    assert sweep.made.after == "4 of 5 trials"
+    assert read_status(sweep.folder).provisional == sweep.made
     before = len(sweep.said)
     sweep(runs=1)
     assert sweep.made.trials == 5
@@ -266,7 +293,10 @@ def test_status_shows_it_until_there_is_a_result(
     shown = CliRunner().invoke(app, ["status", "mine", "--json"])
     assert shown.exit_code == 0, shown.output
     assert all(line in shown.output for line in sweep.made.lines())
-    assert '"provisional": {"stage": "finals", "metric": "bleu", "rounds": 1' in shown.output
+    assert (
+        '"provisional": {"stage": "finals", "after": "1 of 3 seeds", "metric": "bleu"'
+        in shown.output
+    )
     outcome = sweep()
     assert outcome is not None
     write_outcome(sweep.folder, outcome)
