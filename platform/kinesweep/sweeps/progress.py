@@ -24,6 +24,11 @@ class Best:
     trial: int
     scores: Mapping[str, float]
 
+    @property
+    def score(self) -> float:
+        """The first objective's value."""
+        return next(iter(self.scores.values()))
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -86,7 +91,7 @@ def progress_of(events: Sequence[Mapping[str, Any]], now: float) -> Progress | N
         trials_wanted=wanted,
         runs=runs,
         runs_wanted=finals[0]["runs"] if finals else None,
-        best=_best(trials),
+        best=find_best(trials),
         left_s=left_s,
     )
 
@@ -107,8 +112,11 @@ def _runs(finals: Sequence[Mapping[str, Any]]) -> Counter[str]:
     return Counter(last.values()) + Counter(finished=before)
 
 
-def _best(trials: Sequence[Trial]) -> Best | None:
-    """Return the best finished trial by its first objective; of equal ones the earlier."""
+def find_best(trials: Sequence[Trial]) -> Best | None:
+    """Return the best finished trial by its first objective; of equal ones the earlier.
+
+    The journal does not say whether more is better; for the costs of a model it is not.
+    """
     finished = [trial for trial in trials if trial.scores]
     if not finished:
         return None

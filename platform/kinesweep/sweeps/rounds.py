@@ -107,7 +107,8 @@ class Rounds:
             for name, own in scores.items()
             if name not in names
         ]
-        standings = (*tested, *sorted(rest, key=lambda line: (-line.score, line.name)))
+        sign = self.space.objectives[0].sign
+        standings = (*tested, *sorted(rest, key=lambda line: (-sign * line.score, line.name)))
         note = _note_of_finals(rounds, len(self.space.final_seeds))
         if not standings:
             return None

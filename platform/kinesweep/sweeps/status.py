@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kinesweep.sweeps.journal import RESULT, Trial, read_journal, read_trials, worked_hours
+from kinesweep.sweeps.progress import find_best
 from kinesweep.sweeps.provisional import Provisional, is_outdated, read_provisional
 
 _QUIET_S = 900.0
@@ -28,7 +29,7 @@ class Status:
         of: trials that are wanted; None: a whole grid.
         runs: final runs that are finished.
         rung: samples that the furthest running trial has seen beyond its warm-up.
-        best: highest score of the first objective.
+        best: best value of the first objective: the lowest one of a cost, else the highest.
         hours: that drivers have worked.
         eta_hours: until all trials are done, at the pace so far; None: unknown.
         stopped: why no further trials are started.
@@ -65,7 +66,7 @@ def read_status(folder: Path, now: float | None = None) -> Status:
     hours = worked_hours(events)
     wanted = _wanted(events)
     done = len(trials) - states["running"]
-    scores = [next(iter(t.scores.values())) for t in trials if t.scores]
+    best = find_best(trials)
     stopped = next((e["reason"] for e in reversed(events) if e["event"] == "search_stopped"), "")
     searching = not runs and not stopped and wanted is not None and done > 0
     state = _state(folder, events, bool(runs), time.time() if now is None else now)
@@ -79,7 +80,7 @@ def read_status(folder: Path, now: float | None = None) -> Status:
         of=wanted,
         runs=sum(state == "finished" for state in runs.values()),
         rung=_rung(trials),
-        best=round(max(scores), 2) if scores else None,
+        best=None if best is None else round(best.score, 2),
         hours=round(hours, 3),
         eta_hours=round(hours * (wanted - done) / done, 3) if searching and wanted else None,
         stopped=stopped,

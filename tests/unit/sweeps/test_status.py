@@ -11,17 +11,22 @@ from kinesweep.sweeps.status import read_status
 HOUR = 3600.0
 
 
-def started(folder: Path, clock: Clock) -> Journal:
+def started(folder: Path, clock: Clock, objective: str = "bleu") -> Journal:
     """A search of 8 trials: two are done after an hour, a third is running."""
     journal = Journal(folder, clock)
     journal.begin("i", "q")
     journal.add("search_started", trials=8)
-    for number, bleu in enumerate((12.5, 9.0, None)):
+    for number, score in enumerate((12.5, 9.0, None)):
         journal.add("trial_created", trial=number, values={}, config=str(number))
         facts = {"step": 4, "samples": 50.0, "beyond": 40.0 + number, "loss": 3.0}
         journal.add("trial_reported", trial=number, **facts)
-        if bleu is not None:
-            ended = {"state": "finished", "scores": {"bleu": bleu}, "reason": "", "seconds": 9.0}
+        if score is not None:
+            ended = {
+                "state": "finished",
+                "scores": {objective: score},
+                "reason": "",
+                "seconds": 9.0,
+            }
             clock.now += HOUR / 2
             journal.add("trial_ended", trial=number, **ended)
     return journal
@@ -37,6 +42,11 @@ def test_a_search_on_its_way(tmp_path: Path) -> None:
     assert status.hours == pytest.approx(1.0)
     assert status.eta_hours == pytest.approx(1.0 * 6 / 2), "half an hour for each of the other six"
     assert read_status(tmp_path / "mine", now=clock.now + HOUR).state == "silent"
+
+
+def test_the_best_cost_is_the_lowest(tmp_path: Path) -> None:
+    started(tmp_path / "fast", Clock(), "decode_ms")
+    assert read_status(tmp_path / "fast").best == 9.0
 
 
 def test_finals_and_end(tmp_path: Path) -> None:
