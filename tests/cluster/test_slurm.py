@@ -20,7 +20,7 @@ from corpus import tiny_corpus, tiny_recipe
 from kinesweep.sweeps.journal import read_journal
 from needs import need
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3 * 900)]
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "jobs" / "cluster" / "slurm.sh"
 CONFIG = """
@@ -127,7 +127,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def wait_for(holds: Callable[[], object], seconds: float) -> None:
+def wait_for(holds: Callable[[], object], seconds: float = 800) -> None:
+    """Wait until something holds. The limit only ends waits in vain: jobs share the cores."""
     give_up = time.monotonic() + seconds
     while True:
         try:
@@ -154,7 +155,7 @@ def state(slurm: Slurm, job: str) -> str:
 
 
 def ends_well(slurm: Slurm, home: Path, name: str, job: str) -> None:
-    wait_for(lambda: state(slurm, job) in ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT"), 500)
+    wait_for(lambda: state(slurm, job) in ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT"))
     log = (home / f"{name}.log").read_text()
     assert state(slurm, job) == "COMPLETED", log[-3000:]
     assert "bundle verified" in log
@@ -175,7 +176,7 @@ def trials_ended(home: Path, name: str) -> int:
 def test_cancelled_submitted_again_and_out_of_time(slurm: Slurm, home: Path) -> None:
     """The signal before the end of its time is sent by hand: SLURM's own clock counts minutes."""
     job = submit(slurm, home, "again")
-    wait_for(lambda: trials_ended(home, "again"), 300)
+    wait_for(lambda: trials_ended(home, "again"))
     slurm("scancel", job)
     wait_for(lambda: state(slurm, job) == "CANCELLED", 60)
     before = trials_ended(home, "again")
@@ -183,7 +184,7 @@ def test_cancelled_submitted_again_and_out_of_time(slurm: Slurm, home: Path) -> 
     assert not (home / ".kinesweep/sweeps/again/result.json").exists()
 
     job = submit(slurm, home, "again")
-    wait_for(lambda: trials_ended(home, "again") > before, 300)
+    wait_for(lambda: trials_ended(home, "again") > before)
     slurm("scancel", "--batch", "--signal=USR1", job)
     wait_for(lambda: "goes into the queue again" in (home / "again.log").read_text(), 60)
     # A requeued job waits two minutes, unless it is told not to.
