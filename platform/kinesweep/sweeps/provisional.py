@@ -117,10 +117,16 @@ def write_provisional(folder: Path, made: Provisional) -> None:
 
 
 def publish(folder: Path, made: Provisional | None, say: Callable[[str], None]) -> None:
-    """Write and tell a ranking, unless it is the one that was told last."""
-    if made is None or made == read_provisional(folder):
+    """Write a ranking, and tell it unless the one before had the same lines.
+
+    It has where only pruned trials ended in between.
+    """
+    last = read_provisional(folder)
+    if made is None or made == last:
         return
     write_provisional(folder, made)
+    if last is not None and (last.stage, last.standings) == (made.stage, made.standings):
+        return
     for line in made.lines():
         say(line)
 

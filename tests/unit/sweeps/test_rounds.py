@@ -197,6 +197,20 @@ def test_in_the_search_there_is_one_whenever_the_trials_doubled(lab: Lab, tmp_pa
     assert sweep.heads == heads
 
 
+def test_the_same_lines_are_not_told_twice(lab: Lab, tmp_path: Path) -> None:
+    """Where two more trials ended and none of them finished."""
+
+    def quality(proposal: Proposal) -> float:
+        return 0.5 if proposal.key in ("trial 0", "trial 1") else -1.0
+
+    sweep = Sweeping(
+        lab, tmp_path / "s", quality, search={"kind": "random", "trials": 5, "seed": 0}
+    )
+    assert sweep(runs=4) is None
+    assert sweep.heads == ["Provisional ranking after 2 of 5 trials (validation bleu):"]
+    assert sweep.made.after == "4 of 5 trials"
+
+
 def test_where_no_trial_has_finished_there_is_none(lab: Lab, tmp_path: Path) -> None:
     sweep = Sweeping(lab, tmp_path / "s", lambda _: -1.0)
     assert sweep(runs=2) is None
