@@ -15,7 +15,8 @@ def environment(home: Path, ray_folder: Path | None = None, **variables: str) ->
             command uses Ray's own place, which clusters of one machine share.
         variables: Further variables.
     """
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "MLFLOW_"))}
+    others = ("RAY_", "REPORTER_", "MLFLOW_")
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(others)}
     own = {"KINESWEEP_HOME": str(home), "OMP_NUM_THREADS": "1"}
     # Several clusters run side by side on one machine; Ray would count all of its memory, and its
     # workers would give way to every other process.

@@ -56,15 +56,27 @@ else
 fi
 cores=${SLURM_CPUS_PER_TASK:-$SLURM_CPUS_ON_NODE}
 
+requeued=
 again() {
+  requeued=yes
   echo "the time is nearly up: job $SLURM_JOB_ID goes into the queue again"
   scontrol requeue "$SLURM_JOB_ID"
 }
 trap again USR1
 
-srun --kill-on-bad-exit=1 ray symmetric-run --address "$head:$port" \
-  --min-nodes "$SLURM_JOB_NUM_NODES" --num-cpus "$cores" --disable-usage-stats \
-  --dashboard-port $((port + 1)) --ray-client-server-port $((port + 2)) \
-  --dashboard-agent-listen-port $((port + 3)) --metrics-export-port $((port + 4)) \
-  -- env RAY_ADDRESS="$head:$port" kinesweep sweep "$1" --resume "${@:2}" &
-wait $!
+# `ray symmetric-run` waits 30 s for its head, which a busy node may not make, and then ends as if all
+# were well. The file tells whether the sweep began.
+began="$RAY_TMPDIR/began"
+for attempt in 1 2 3; do
+  status=0
+  srun --kill-on-bad-exit=1 ray symmetric-run --address "$head:$port" \
+    --min-nodes "$SLURM_JOB_NUM_NODES" --num-cpus "$cores" --disable-usage-stats \
+    --dashboard-port $((port + 1)) --ray-client-server-port $((port + 2)) \
+    --dashboard-agent-listen-port $((port + 3)) --metrics-export-port $((port + 4)) \
+    -- bash -c 'touch "$1" && exec "${@:2}"' began "$began" \
+    env RAY_ADDRESS="$head:$port" kinesweep sweep "$1" --resume "${@:2}" &
+  wait $! || status=$?
+  [ ! -e "$began" ] && [ -z "$requeued" ] || exit "$status"
+  echo "Ray did not start (attempt $attempt of 3)" >&2
+done
+exit 1

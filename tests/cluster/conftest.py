@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+import worker_server
+
 ROOT = Path(__file__).resolve().parents[2]
 # Paths of Ray's sockets must be shorter than 108 characters.
 _FOLDER = Path(tempfile.mkdtemp(prefix="ks-", dir="/tmp"))
@@ -31,11 +33,16 @@ os.environ |= {
     "RAY_AUTH_TOKEN_PATH": str(_TOKEN),
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+    # Looking through the memory of all processes each 2.5 s takes a tenth of a core for each Ray.
+    "REPORTER_UPDATE_INTERVAL_MS": "60000",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "PYTHONPATH": os.pathsep.join([str(ROOT / "platform"), str(ROOT / "tests")]),
+    "PYTHONPATH": os.pathsep.join(
+        map(str, [ROOT / "platform", ROOT / "tests", worker_server.START])
+    ),
 }
 os.environ.pop("RAY_ADDRESS", None)
+worker_server.serve_workers()
 
 
 @pytest.fixture(scope="package")

@@ -10,8 +10,8 @@ import threading
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
+from ray.util.state import list_actors
 
 from kinesweep.core.hashing import fingerprint, folder_sha256
 from kinesweep.store.build import extract_locally
@@ -91,9 +91,8 @@ def test_dead_actors_change_nothing(  # type: ignore[no-untyped-def]
             while kind not in killed and not over.wait(0.02):
                 if not any((tmp_path / "killed").glob(f".building-*/shards/.attempts-{began}*")):
                     continue
-                # Children of this process alone: other tests extract beside it.
-                ours = psutil.Process().children(recursive=True)
-                found = [process for process in ours if kind in _title(process)]
+                alive = list_actors(filters=[("state", "=", "ALIVE")])
+                found = [actor for actor in alive if kind in actor.class_name]
                 if found:
                     os.kill(found[0].pid, signal.SIGKILL)
                     killed.append(kind)
@@ -105,14 +104,6 @@ def test_dead_actors_change_nothing(  # type: ignore[no-untyped-def]
     thread.join()
     assert killed == ["_Decoder", "_Watcher"]
     assert folder_sha256(store.folder) == folder_sha256(whole.folder)
-
-
-def _title(process: psutil.Process) -> str:
-    """What a worker of Ray calls itself: `ray::MapWorker(MapBatches(_Watcher))`."""
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
 
 
 def test_each_actor_has_its_own_gpu(  # type: ignore[no-untyped-def]
@@ -135,7 +126,7 @@ def test_each_actor_has_its_own_gpu(  # type: ignore[no-untyped-def]
     """)
     (tmp_path / "run.py").write_text(script)
     environment = dict(os.environ)
-    paths = [str(ROOT / "platform"), str(ROOT / "tests"), str(ROOT / "tests" / "cluster")]
+    paths = [os.environ["PYTHONPATH"], str(ROOT / "tests" / "cluster")]
     environment["PYTHONPATH"] = os.pathsep.join(paths)
     environment.pop("RAY_ADDRESS", None)
     done = subprocess.run(

@@ -18,6 +18,7 @@ import pytest
 from ray.util.state import list_actors
 
 import sweeping
+import worker_server
 from kinesweep.sweeps.journal import read_journal
 from kinesweep.sweeps.record import write_outcome
 from kinesweep.sweeps.sweep import Sweep, run_sweep
@@ -26,7 +27,7 @@ from sweeping import assert_trained_once, make_lab, times
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster")]
 KILLS = int(os.environ.get("KINESWEEP_KILLS", "1"))
 """`make soak` asks for five."""
-STEPS, EVAL_STEPS, TRIALS = 120, 20, 4
+STEPS, EVAL_STEPS, TRIALS = 80, 20, 4
 ACTORS = (
     "RayTrainWorker",
     "with_resources.<locals>.ResourceTrainable",  # a trial, as Tune wraps it
@@ -166,7 +167,9 @@ class Node:
     def start(self) -> None:
         """Joins the cluster."""
         command = [sys.executable, "-c", JOIN, os.environ["RAY_ADDRESS"]]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        # Its workers must be processes of its own, or they would outlive it for a moment.
+        env = {k: v for k, v in os.environ.items() if k != worker_server.VARIABLE}
+        self.process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL)
 
     def kill(self) -> None:
         """SIGKILL for all processes of the node."""

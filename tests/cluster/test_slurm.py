@@ -173,10 +173,17 @@ def trials_ended(home: Path, name: str) -> int:
     return sum(event["event"] == "trial_ended" for event in events(home, name))
 
 
+def wait_for_a_trial(slurm: Slurm, home: Path, name: str, job: str, after: int) -> None:
+    """Until one more trial ended; fails with the log when the job ends before."""
+    waiting = ("PENDING", "RUNNING", "CONFIGURING")
+    wait_for(lambda: trials_ended(home, name) > after or state(slurm, job) not in waiting)
+    assert trials_ended(home, name) > after, (home / f"{name}.log").read_text()[-3000:]
+
+
 def test_cancelled_submitted_again_and_out_of_time(slurm: Slurm, home: Path) -> None:
     """The signal before the end of its time is sent by hand: SLURM's own clock counts minutes."""
     job = submit(slurm, home, "again")
-    wait_for(lambda: trials_ended(home, "again"))
+    wait_for_a_trial(slurm, home, "again", job, after=0)
     slurm("scancel", job)
     wait_for(lambda: state(slurm, job) == "CANCELLED", 60)
     before = trials_ended(home, "again")
@@ -184,7 +191,7 @@ def test_cancelled_submitted_again_and_out_of_time(slurm: Slurm, home: Path) -> 
     assert not (home / ".kinesweep/sweeps/again/result.json").exists()
 
     job = submit(slurm, home, "again")
-    wait_for(lambda: trials_ended(home, "again") > before)
+    wait_for_a_trial(slurm, home, "again", job, after=before)
     slurm("scancel", "--batch", "--signal=USR1", job)
     wait_for(lambda: "goes into the queue again" in (home / "again.log").read_text(), 60)
     # A requeued job waits two minutes, unless it is told not to.

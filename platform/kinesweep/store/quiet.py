@@ -13,16 +13,26 @@ def calm(dataset: Any) -> Any:
     return dataset
 
 
+_LEVELS = {
+    "ray.data": logging.WARNING,
+    # Its only warnings are that bars are off, as asked.
+    "ray.data._internal.progress": logging.ERROR,
+    # After a minute it warns that the cluster cannot run a pool which has all of its cores itself.
+    # What the cluster lacks altogether is an error of ours before the pool starts.
+    "ray.data._internal.execution.resource_manager": logging.ERROR,
+}
+"""Logger → the least level of what it may say."""
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps it off the console; warnings of the execution stay."""
-    loggers = [logging.getLogger("ray.data"), logging.getLogger("ray.data._internal.progress")]
-    levels = [logger.level for logger in loggers]
-    # The second one's only warnings are that bars are off, as asked.
-    loggers[0].setLevel(logging.WARNING)
-    loggers[1].setLevel(logging.ERROR)
+    """Keep Ray Data off the console; warnings of the execution stay."""
+    loggers = {name: logging.getLogger(name) for name in _LEVELS}
+    before = {name: logger.level for name, logger in loggers.items()}
+    for name, logger in loggers.items():
+        logger.setLevel(_LEVELS[name])
     try:
         yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        for name, logger in loggers.items():
+            logger.setLevel(before[name])

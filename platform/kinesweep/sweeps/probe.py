@@ -221,7 +221,10 @@ def _pace(rows: Sequence[Mapping[str, Any]]) -> Pace:
     return Pace(
         start_s=max(0.0, first["time"] - rows[0]["time"] - first["step"] * step_s),
         step_s=step_s,
-        evaluation_s=max(0.0, between / len(evaluations)),
+        # Of few steps the difference may be less than what was measured, or nothing.
+        evaluation_s=max(
+            median(row["evaluation_s"] for row in evaluations), between / len(evaluations)
+        ),
         end_s=rows[-1]["time"] - last["time"],
         samples=samples,
     )

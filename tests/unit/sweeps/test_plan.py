@@ -94,6 +94,9 @@ def test_paces_are_read_from_the_clock() -> None:
     rows += [{"time": 119.0, "finish": "finished", "pid": 1}]
     pace = _pace(rows)
     assert pace == Pace(start_s=1.0, step_s=1.0, evaluation_s=3.0, end_s=4.0, samples=8.0)
+    # Steps took longer than the median says: what is left for evaluations is less than they took.
+    slower = [{**row, "samples_per_s": 4.0} if "samples_per_s" in row else row for row in rows]
+    assert _pace(slower).evaluation_s == 2.5
     later = [{"time": 119.5, "pid": 1}, {"time": 130.0, "pid": 1}]
     assert _between([later, rows]) == pytest.approx(0.5)
     assert _between([rows]) == 0.0
