@@ -66,6 +66,9 @@ SPACE = {
     "finalists": {"count": 1, "seeds": [1, 2]},
     "baseline": False,
     "sanity": [],
+    # One slot: each starts five processes, here without the help of `worker_server.py`, because
+    # these jobs live in a PID namespace of their own.
+    "resources": {"workers": 1, "cpus": 2},
     "parameters": {"training.learning_rate": {"log": [1e-3, 1e-2]}},
 }
 Slurm = Callable[..., str]
