@@ -10,10 +10,15 @@ CORES  ?= $(shell env -u OMP_NUM_THREADS nproc)
 # One more process than cores: tests that start Ray or a server wait for it half of their time.
 # Tests that share what they made stay in one process (tests/conftest.py); Ray's, the longest, go first.
 WORKERS ?= $(shell expr $(CORES) + 1)
+PIP    := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 PYTEST := $(BIN)/pytest -q --instafail -n $(WORKERS) --no-loadscope-reorder
 ALL    := tests/cluster tests/real tests/browser tests/unit tests/conformance tests/golden
 export OMP_NUM_THREADS := 1
 export RAY_DATA_DISABLE_PROGRESS_BARS := 1
+# Hundreds of processes import the package; without bytecode each compiles it anew.
+export PYTHONDONTWRITEBYTECODE :=
+# Environments that tests make are used once or twice.
+export PIP_NO_COMPILE := 1
 
 .PHONY: sweep install bench throughput soak proofs defects gpu four-bits memory unit test test-all browser check lint up down ui constraints clean help
 
@@ -23,8 +28,10 @@ help:  ## this list
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)) and "Kinesweep needs Python 3.11 or 3.12: make PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(PIP) torch==2.13.0
+	$(PIP) -e '.[dev]'
+	@# pip would compile on one core. Some packages hold files that are not meant to compile.
+	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true
 	@touch $@
 
 sweep: $(STAMP)  ## the whole path on an embedded corpus: extract, search, finals, test, export

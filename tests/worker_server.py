@@ -29,7 +29,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import psutil
-from filelock import FileLock
 
 import fresh_process
 
@@ -53,33 +52,39 @@ PRELOADED = [
 ]
 
 
-def serve_workers() -> None:
-    """Start the server unless it runs, and have Ray's workers forked from it.
+@contextlib.contextmanager
+def forked_workers() -> Iterator[None]:
+    """Have Ray's workers forked from a server of this process, which ends with it at the latest.
 
-    Several test processes have one, which ends with the process that started them.
+    One server for several test processes would do, but the kernel divides a core by sessions
+    (autogroup): so the workers of each Ray weigh together what they weigh without a server.
     """
-    if os.environ.get("KINESWEEP_FORK_WORKERS") == "0" or VARIABLE in os.environ:
+    if os.environ.get("KINESWEEP_FORK_WORKERS") == "0":
+        yield
         return
-    owner = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
-    address = Path(tempfile.gettempdir(), f"kinesweep-workers-{owner}")
-    with FileLock(f"{address}.lock"):
-        if not address.exists():
-            _start(address, owner)
+    address = Path(tempfile.gettempdir(), f"kinesweep-workers-{os.getpid()}")
+    server = _start(address)
     os.environ[VARIABLE] = str(address)
+    yield
+    del os.environ[VARIABLE]
+    server.terminate()
+    server.wait()
 
 
-def _start(address: Path, owner: int) -> None:
+def _start(address: Path) -> "subprocess.Popen[bytes]":
+    """The server, once it listens."""
     paths = os.pathsep.join([str(TESTS.parent / "platform"), str(TESTS)])
-    process = subprocess.Popen(
-        [sys.executable, "-m", "worker_server", str(address), str(owner)],
+    server = subprocess.Popen(
+        [sys.executable, "-m", "worker_server", str(address), str(os.getpid())],
         env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
         start_new_session=True,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    while not address.exists() and process.poll() is None:
+    while not address.exists() and server.poll() is None:
         time.sleep(0.05)
+    return server
 
 
 def main(address: str, owner: int) -> None:
@@ -90,6 +95,7 @@ def main(address: str, owner: int) -> None:
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # and no socket left
     with _listening(address) as server:
         while psutil.pid_exists(owner):
             try:
@@ -114,7 +120,6 @@ def _listening(address: str) -> Iterator[socket.socket]:
             yield server
         finally:
             os.unlink(address)
-            Path(f"{address}.lock").unlink(missing_ok=True)
 
 
 def _become_worker(connection: socket.socket) -> NoReturn:
@@ -122,8 +127,8 @@ def _become_worker(connection: socket.socket) -> NoReturn:
     status = 1
     try:
         wanted = _receive(connection)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        os.setsid()
+        for number in (signal.SIGCHLD, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
         os.nice(wanted["niceness"] - os.nice(0))
         os.chdir(wanted["folder"])
         os.environ.clear()

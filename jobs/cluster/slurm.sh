@@ -73,7 +73,7 @@ for attempt in 1 2 3; do
     --min-nodes "$SLURM_JOB_NUM_NODES" --num-cpus "$cores" --disable-usage-stats \
     --dashboard-port $((port + 1)) --ray-client-server-port $((port + 2)) \
     --dashboard-agent-listen-port $((port + 3)) --metrics-export-port $((port + 4)) \
-    -- bash -c 'touch "$1" && exec "${@:2}"' began "$began" \
+    --include-log-monitor=false -- bash -c 'touch "$1" && exec "${@:2}"' began "$began" \
     env RAY_ADDRESS="$head:$port" kinesweep sweep "$1" --resume "${@:2}" &
   wait $! || status=$?
   [ ! -e "$began" ] && [ -z "$requeued" ] || exit "$status"

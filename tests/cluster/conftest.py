@@ -42,11 +42,17 @@ os.environ |= {
     ),
 }
 os.environ.pop("RAY_ADDRESS", None)
-worker_server.serve_workers()
+
+
+@pytest.fixture(scope="package", autouse=True)
+def forked_workers() -> Iterator[None]:
+    """Fork all workers that Rays of these tests start."""
+    with worker_server.forked_workers():
+        yield
 
 
 @pytest.fixture(scope="package")
-def cluster() -> Iterator[None]:
+def cluster(forked_workers: None) -> Iterator[None]:
     """Ray with two cores and a dashboard, which cleans up after killed trials.
 
     It ends with the last test of this folder: idle it still takes a tenth of a core.

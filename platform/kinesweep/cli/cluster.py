@@ -196,10 +196,8 @@ def submit(arguments: Sequence[str], address: str | None = None, sweep: Path | N
     except KeyboardInterrupt:
         client.stop_job(job)
         raise
-    info = client.get_job_info(job)
-    if info.status == JobStatus.SUCCEEDED:
-        return 0
-    return info.driver_exit_code or 1
+    info = _ended(client, job)
+    return 0 if info.status == JobStatus.SUCCEEDED else info.driver_exit_code or 1
 
 
 async def _follow(client: Any, job: str) -> None:
@@ -208,14 +206,47 @@ async def _follow(client: Any, job: str) -> None:
         sys.stderr.write(line)
 
 
-def _submitted(client: Any, entrypoint: str, runtime_env: dict[str, Any]) -> str:
-    """The job's id. A head that has just started has no agent for jobs yet, and says so."""
+def _ended(client: Any, job: str) -> Any:
+    """The job's end, which its log may not show when the connection was lost; waits for it.
+
+    Raises:
+        ResourceError: the job server is gone.
+    """
+    from requests.exceptions import RequestException
+
     give_up = time.monotonic() + _AGENT_TIMEOUT_S
     while True:
         try:
-            return str(client.submit_job(entrypoint=entrypoint, runtime_env=runtime_env))
-        except RuntimeError as error:
-            if "No available agent" not in str(error) or time.monotonic() > give_up:
+            info = client.get_job_info(job)
+        except RequestException as error:
+            if time.monotonic() > give_up:
+                raise ResourceError(f"the job server no longer answers: {error}") from None
+        else:
+            if info.status.is_terminal():
+                return info
+            give_up = time.monotonic() + _AGENT_TIMEOUT_S
+        time.sleep(1)
+
+
+def _submitted(client: Any, entrypoint: str, runtime_env: dict[str, Any]) -> str:
+    """The job's id. A head that has just started has no agent for jobs yet, and says so.
+
+    A busy head may close a connection before it answers. The id is chosen here, so that a job that
+    was taken all the same is found and not submitted twice.
+    """
+    from requests.exceptions import RequestException
+
+    job = f"raysubmit_{secrets.token_hex(8)}"
+    asked = {"entrypoint": entrypoint, "runtime_env": runtime_env, "submission_id": job}
+    give_up = time.monotonic() + _AGENT_TIMEOUT_S
+    while True:
+        try:
+            return str(client.submit_job(**asked))
+        except (RuntimeError, RequestException) as error:
+            if f"{job} already exists" in str(error):
+                return job
+            lost = isinstance(error, RequestException) or "No available agent" in str(error)
+            if not lost or time.monotonic() > give_up:
                 raise ResourceError(f"the job server refused the job: {error}") from None
             time.sleep(1)
 
@@ -246,6 +277,8 @@ def _start_head(home: Path, cores: int) -> Service:
     # Without a port of its own the agent that starts jobs fails where another Ray runs.
     command += [f"--dashboard-agent-listen-port={port + 3}"]
     command += [f"--metrics-export-port={port + 4}"]
+    # It would copy the workers' logs to drivers, which none of ours asks for.
+    command += ["--include-log-monitor=false"]
     variables = environment(home)
     head = start(home, NAME, command, f"127.0.0.1:{port}", variables)
     token = Path(variables["RAY_AUTH_TOKEN_PATH"]).read_text()
