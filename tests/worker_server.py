@@ -129,6 +129,7 @@ def _become_worker(connection: socket.socket) -> NoReturn:
         wanted = _receive(connection)
         for number in (signal.SIGCHLD, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
+        os.setpgid(0, 0)  # who kills a worker with all it has started kills its group
         os.nice(wanted["niceness"] - os.nice(0))
         os.chdir(wanted["folder"])
         os.environ.clear()

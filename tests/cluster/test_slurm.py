@@ -122,7 +122,7 @@ def slurm() -> Iterator[Slurm]:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("slurm")
-    recipe = tiny_recipe(tiny_corpus(folder), folder / "stores", training={"max_steps": 200})
+    recipe = tiny_recipe(tiny_corpus(folder), folder / "stores", training={"max_steps": 100})
     plain = recipe.model_dump(mode="json")
     del plain["resources"]
     (folder / "tiny.yaml").write_text(yaml.safe_dump(plain))
