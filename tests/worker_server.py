@@ -63,12 +63,15 @@ def forked_workers() -> Iterator[None]:
         yield
         return
     address = Path(tempfile.gettempdir(), f"kinesweep-workers-{os.getpid()}")
+    address.unlink(missing_ok=True)  # of a server that was killed
     server = _start(address)
     os.environ[VARIABLE] = str(address)
-    yield
-    del os.environ[VARIABLE]
-    server.terminate()
-    server.wait()
+    try:
+        yield
+    finally:
+        del os.environ[VARIABLE]
+        server.terminate()
+        server.wait()
 
 
 def _start(address: Path) -> "subprocess.Popen[bytes]":

@@ -201,9 +201,14 @@ def submit(arguments: Sequence[str], address: str | None = None, sweep: Path | N
 
 
 async def _follow(client: Any, job: str) -> None:
-    """Copy a job's log to stderr as it grows, without what Ray adds to it."""
-    async for line in job_lines(client.tail_job_logs(job), colors=console.is_terminal):
-        sys.stderr.write(line)
+    """Copy a job's log to stderr as it grows, without what Ray adds to it; say if it breaks off."""
+    from aiohttp import ClientError
+
+    try:
+        async for line in job_lines(client.tail_job_logs(job), colors=console.is_terminal):
+            sys.stderr.write(line)
+    except (ClientError, RuntimeError) as error:  # Ray's client raises either
+        sys.stderr.write(f"the log of the job broke off ({error}); waiting for the job to end\n")
 
 
 def _ended(client: Any, job: str) -> Any:

@@ -1,5 +1,7 @@
 """A job server that is busy: nothing is submitted twice, and no end is missed."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -64,6 +66,16 @@ def test_a_refused_job_is_refused_at_once() -> None:
     with pytest.raises(ResourceError, match="runtime_env is invalid"):
         cluster._submitted(server, "true", {})
     assert len(server.jobs) == 1
+
+
+def test_a_log_that_breaks_off_ends_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    async def tail(job: str) -> AsyncIterator[str]:
+        yield "trial 0: finished\n"
+        raise RuntimeError("closed unexpectedly with close code 1006")
+
+    asyncio.run(cluster._follow(SimpleNamespace(tail_job_logs=tail), "job"))
+    said = capsys.readouterr().err
+    assert said.startswith("trial 0: finished\n") and "broke off (closed unexpectedly" in said
 
 
 def info(is_terminal: bool) -> Any:
