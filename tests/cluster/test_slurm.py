@@ -23,6 +23,9 @@ from needs import need
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3 * 900)]
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "jobs" / "cluster" / "slurm.sh"
+# One core is one slot: each starts five processes, here without the help of `worker_server.py`,
+# because these jobs live in a PID namespace of their own. Two threads would wait for each other in
+# loops, beside other tests for four fifths of their time.
 CONFIG = """
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
@@ -47,7 +50,7 @@ MpiDefault=none
 JobRequeue=1
 KillWait=5
 MinJobAge=3600
-NodeName=node NodeAddr=127.0.0.1 NodeHostname={host} CPUs=2 State=UNKNOWN
+NodeName=node NodeAddr=127.0.0.1 NodeHostname={host} CPUs=1 State=UNKNOWN
 PartitionName=all Nodes=node Default=YES MaxTime=INFINITE State=UP
 """
 START = """
@@ -66,9 +69,6 @@ SPACE = {
     "finalists": {"count": 1, "seeds": [1, 2]},
     "baseline": False,
     "sanity": [],
-    # One slot: each starts five processes, here without the help of `worker_server.py`, because
-    # these jobs live in a PID namespace of their own.
-    "resources": {"workers": 1, "cpus": 2},
     "parameters": {"training.learning_rate": {"log": [1e-3, 1e-2]}},
 }
 Slurm = Callable[..., str]

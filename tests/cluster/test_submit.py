@@ -65,9 +65,14 @@ class Home:
     def env(self) -> dict[str, str]:
         """Variables of its commands; metrics are handed on each 3 s instead of each ten.
 
-        Ray forgets a metric after two of these intervals, and a rate needs two scrapes of it.
+        Ray forgets a metric after two of these intervals, and a rate needs two scrapes of it. What
+        nodes use is costly to measure and has no rates.
         """
-        return environment(self.folder, self.ray_folder, RAY_metrics_report_interval_ms="3000")
+        variables = {
+            "RAY_metrics_report_interval_ms": "3000",
+            "REPORTER_UPDATE_INTERVAL_MS": "15000",
+        }
+        return environment(self.folder, self.ray_folder, **variables)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""

@@ -25,9 +25,12 @@ def serve_runs(config: dict[str, Any]) -> None:
     """Ask for runs and train them until told to close; body of each worker."""
     import ray.train
 
-    from kinesweep.training.reuse import reset_process
+    import kinesweep.training.run  # noqa: F401  # all that trains, before it is exempted
+    from kinesweep.training.reuse import exempt_imports, reset_process
 
+    exempt_imports()
     slot, group, seen = config["slot"], config["group"], ""
+    trained = False
     rank = ray.train.get_context().get_world_rank()
     while True:
         asked = ray.get(slot.take.remote(group, rank, seen))
@@ -44,6 +47,9 @@ def serve_runs(config: dict[str, Any]) -> None:
                 ray.get(slot.fail.remote(seen, first_line(error)))
             raise
         reset_process()
+        if not trained:
+            exempt_imports()  # classes of models are imported when a run first uses them
+        trained = True
         ray.get(slot.answer.remote(seen, rank, outcome))
 
 
