@@ -53,6 +53,24 @@ def environment() -> Iterator[dict[str, str]]:
 
 @pytest.fixture
 def two_nodes(environment: dict[str, str]) -> Iterator[dict[str, str]]:
+    """Start two nodes, again where they did not find each other.
+
+    `ray start` waits 30 s for its raylet, which cannot be set, and three Rays may start at once.
+    """
+    for _ in range(3):
+        running: list[subprocess.Popen[bytes]] = []
+        try:
+            found = start_nodes(environment, running)
+            if found == ["127.0.0.2", "127.0.0.3"]:
+                yield environment
+                return
+        finally:
+            kill(running)
+    pytest.fail(f"of two nodes there are {found}")
+
+
+def start_nodes(environment: dict[str, str], running: list["subprocess.Popen[bytes]"]) -> list[str]:
+    """Start a head and a second node, both added to `running`; return the addresses they have."""
     address = environment["RAY_ADDRESS"]
     ray = str(Path(sys.executable).with_name("ray"))
     env = {k: v for k, v in environment.items() if k != "RAY_ADDRESS"}
@@ -60,24 +78,23 @@ def two_nodes(environment: dict[str, str]) -> Iterator[dict[str, str]]:
     head = [*common, "--head", "--node-ip-address=127.0.0.2", f"--port={address.split(':')[1]}"]
     head += ["--include-dashboard=false"]
     second = [*common, "--node-ip-address=127.0.0.3", f"--address={address}"]
-    running = []
-    try:
-        running.append(subprocess.Popen(head, env=env, stdout=subprocess.DEVNULL))
-        wait_for_port(*address.split(":"))
-        running.append(subprocess.Popen(second, env=env, stdout=subprocess.DEVNULL))
-        # One process that waits for both: each new one would import Ray anew.
-        found = subprocess.run(
-            [sys.executable, "-c", NODES], env=environment, capture_output=True, text=True
-        ).stdout.split()
-        assert found == ["127.0.0.2", "127.0.0.3"]
-        yield environment
-    finally:
-        # `ray start --block` takes 16 s to stop a node; nothing of it is worth keeping.
-        for process in running:
+    running.append(subprocess.Popen(head, env=env, stdout=subprocess.DEVNULL))
+    wait_for_port(*address.split(":"))
+    running.append(subprocess.Popen(second, env=env, stdout=subprocess.DEVNULL))
+    # One process that waits for both: each new one would import Ray anew.
+    return subprocess.run(
+        [sys.executable, "-c", NODES], env=environment, capture_output=True, text=True
+    ).stdout.split()
+
+
+def kill(running: list["subprocess.Popen[bytes]"]) -> None:
+    """Kill nodes with all their processes: to stop one takes `ray start --block` 16 s."""
+    for process in running:
+        if process.poll() is None:
             for child in psutil.Process(process.pid).children(recursive=True):
                 child.kill()
-            process.kill()
-            process.wait()
+        process.kill()
+        process.wait()
 
 
 def wait_for_port(host: str, port: str) -> None:
