@@ -1,4 +1,4 @@
-"""Ray job: an embedder of frames, trained by temporal cycle consistency or sequence contrast.
+"""Ray job: train a frame embedder by temporal cycle consistency or sequence contrast.
 
 ray job submit -- python jobs/embed.py /absolute/recipe.yaml [arguments of `kinesweep embed` …]
 """

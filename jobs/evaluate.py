@@ -1,8 +1,8 @@
-"""Ray job: the scores of a finished run or a bundle on one split.
+"""Ray job: score a finished run or a bundle on one split.
 
-ray job submit -- python jobs/evaluate.py /absolute/model-folder […]
+ray job submit -- python jobs/evaluate.py /absolute/model-folder [options …]
 
-What may follow is what `kinesweep evaluate` takes.
+The options are those of `kinesweep evaluate`.
 """
 
 import sys

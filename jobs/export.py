@@ -1,8 +1,8 @@
-"""Ray job: the bundle of a finished run.
+"""Ray job: export a finished run as a bundle.
 
-ray job submit -- python jobs/export.py /absolute/run-folder /absolute/bundle […]
+ray job submit -- python jobs/export.py /absolute/run-folder /absolute/bundle [options …]
 
-What may follow is what `kinesweep export` takes.
+The options are those of `kinesweep export`.
 """
 
 import sys

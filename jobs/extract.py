@@ -1,4 +1,4 @@
-"""Ray job: the features of a recipe's corpus, computed once.
+"""Ray job: extract the features of a recipe's corpus.
 
 ray job submit -- python jobs/extract.py /absolute/recipe.yaml [key.sub=value …]
 """

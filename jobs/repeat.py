@@ -1,4 +1,4 @@
-"""Ray job: a recipe trained several times alike, and compared.
+"""Ray job: train a recipe several times with the same settings and compare the runs bit by bit.
 
 ray job submit -- python jobs/repeat.py /absolute/recipe.yaml [arguments of `kinesweep repeat` …]
 """

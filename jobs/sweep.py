@@ -1,4 +1,4 @@
-"""Ray job: a whole sweep, from search to bundle.
+"""Ray job: run a sweep, from search to bundle.
 
 ray job submit -- python jobs/sweep.py /absolute/space.yaml [arguments of `kinesweep sweep` …]
 """

@@ -1,4 +1,4 @@
-"""Ray job: one run of a recipe, trained and scored.
+"""Ray job: train and score one run of a recipe.
 
 ray job submit -- python jobs/train.py /absolute/recipe.yaml [arguments of `kinesweep train` …]
 """

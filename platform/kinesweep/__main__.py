@@ -1,4 +1,4 @@
-"""`python -m kinesweep`: the command line without an installed script."""
+"""Run the command line as `python -m kinesweep`, without the installed script."""
 
 from kinesweep.cli import main
 

@@ -43,7 +43,7 @@ def test_a_dry_run_before_the_real_one(recipe: Path) -> None:
     text = (done.folder / "best/recipe.yaml").read_text()
     assert "name: dry-run-tiny" in text
     assert [name for name, value in vars(expected).items() if not value] == ["estimation"]
-    assert expected.line().startswith("the real thing takes about ")
+    assert expected.line().startswith("a full run takes at most about ")
     assert not (recipe.parent / "stores").exists() and not (home / "runs").exists()
 
     # What the predecessor did: the few clips lie where the real features will be.

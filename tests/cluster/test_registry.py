@@ -56,7 +56,7 @@ class Lab:
         write_json(bundle / "manifest.json", {"files": {"a": f"{number}"}})
         outcome = self._outcome([str(run) for run in runs])
         again = [register_winner(logs, place, NAME, outcome, self.store, bundle) for _ in range(2)]
-        assert again[1].endswith("registered before")
+        assert again[1].endswith("already registered")
         return again[0]
 
     def _run(self, run: Path, right: float, seed: int, signature: str) -> Path:
@@ -98,7 +98,7 @@ def test_only_a_better_winner_moves_the_alias(address: str, store: Store, tmp_pa
     lab = Lab(address, store, tmp_path)
     assert "version 1, champion" in lab.sweep(1, right=0.5)
     assert "the first" in lab.page[0]
-    assert "not told apart from version 1" in lab.sweep(2, right=0.5)
+    assert "not significantly different from version 1" in lab.sweep(2, right=0.5)
     assert "behind version 1" in lab.sweep(3, right=0.1)
     assert lab.champion == "1"
     assert "version 4, champion" in lab.sweep(4, right=0.95)

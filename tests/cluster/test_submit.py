@@ -212,7 +212,7 @@ def test_a_sweep_as_a_job(home: Home, observed: Observed) -> None:
     result = home.result("space")
     assert set(result["test"]) == {"1", "2"}
     assert len(result["ranking"][0]["scores"]) == 2
-    assert "Test was scored 2 times by now on these features." in result["notes"]
+    assert "Test has been scored 2 times on these features so far." in result["notes"]
     pose = sorted((home.folder / "corpus/poses/test").glob("*.pose"))[0]
     told = home.run("translate", str(home.folder / "exports/space"), str(pose))
     assert told.returncode == 0, told.stderr
@@ -276,7 +276,7 @@ def test_more_trials_later(home: Home) -> None:
     """`--extend` goes on with the search and settles everything anew; test is no longer unseen."""
     done = home.run("submit", "space.yaml", "--extend", "1")
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "2 of them finished before" in done.stderr or "1 of them finished before" in done.stderr
+    assert "2 already finished" in done.stderr or "1 already finished" in done.stderr
     result = home.result("space")
     assert sum(result["trials"].values()) == 3
     assert any("no longer unseen" in note for note in result["notes"])
@@ -305,7 +305,7 @@ def test_a_dry_run_leaves_the_sweep_alone(home: Home) -> None:
     before = sorted(path for path in sweeps.rglob("*") if path.is_file())
     done = home.run("sweep", "space.yaml", "--dry-run")
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "its scores mean nothing" in done.stderr
+    assert "its scores are meaningless" in done.stderr
     assert sorted(path for path in sweeps.rglob("*") if path.is_file()) == before
     assert (home.folder / "dry-runs/space/bundle").is_dir()
     assert list((home.folder / "dry-runs/space/stores").iterdir())
@@ -326,7 +326,7 @@ def test_an_interrupt_ends_nothing_early(home: Home) -> None:
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said[-2000:]
-    assert "the same command goes on" in said
+    assert "run the same command to continue" in said
     assert not (home.folder / "sweeps/broken/result.json").exists()
     ended = journal.read_text().count("trial_ended")
     done = home.run(*words, "--resume")

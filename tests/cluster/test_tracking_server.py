@@ -74,7 +74,7 @@ def test_the_database_is_remembered_and_hidden(tmp_path, monkeypatch):
 
 def test_a_server_that_cannot_start_says_why(tmp_path):
     (tmp_path / "mlflow.db").write_text("this is not a database" * 100)
-    with pytest.raises(TrackingError, match=r"(?s)mlflow server ended.*file is not a database"):
+    with pytest.raises(TrackingError, match=r"(?s)mlflow server exited.*file is not a database"):
         server.start_server(tmp_path)
     assert server.running_server(tmp_path) is None
 

@@ -1,5 +1,5 @@
-"""From a store to batches: text to tokens, clips to rows, rows side by side.
+"""Batches: from a feature store to padded tensors.
 
-`text.Text` is the tokenizer, `stream.TrainStream` the endless training data of one rank,
-`evaluation.eval_batches` the fixed batches that are scored. Nothing here knows a model.
+`text.Text` is the tokenizer, `stream.TrainStream` the endless training data of one rank, and
+`evaluation.eval_batches` makes the fixed batches for scoring. Nothing here depends on a model.
 """

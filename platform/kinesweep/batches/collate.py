@@ -1,7 +1,7 @@
-"""Clips to a `Batch`: the one place where features and tokens are padded.
+"""Collation: pads clips into a `Batch`. Features and tokens are padded only here.
 
-Shapes: B clips, T frames, D width, P prompt tokens, A tokens after the frames, L target tokens, F
-forced tokens, R references.
+Shapes: B clips, T frames, D width, P prompt tokens, A tokens after the frames, L target tokens,
+F forced tokens, R references.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,14 +17,14 @@ from kinesweep.core.batch import IGNORE, Batch
 
 @dataclass(frozen=True)
 class Tokens:
-    """A clip's text as tokens.
+    """The tokens of a clip.
 
     Attributes:
-        prompt: before the frames.
-        forced: decoder prompt alone.
-        labels: decoder prompt, text, end of sentence.
-        after: behind the frames.
-        others: labels of further references, of which the closest is learnt.
+        prompt: Tokens before the frames.
+        forced: Decoder prompt only.
+        labels: Decoder prompt, text and end of sentence.
+        after: Tokens after the frames.
+        others: Labels of further references; the model learns the closest reference.
     """
 
     prompt: tuple[int, ...]
@@ -35,13 +35,13 @@ class Tokens:
 
     @property
     def most_labels(self) -> int:
-        """Labels of the longest reference."""
+        """Number of labels of the longest reference."""
         return max(map(len, (self.labels, *self.others)))
 
 
 @dataclass(frozen=True)
 class Row:
-    """One clip, ready to be put beside others: its id, stream → (T, D), and its tokens."""
+    """A clip ready for collation: its id, stream → features (T, D), and its tokens."""
 
     clip_id: str
     streams: Mapping[str, NDArray[np.floating]]
@@ -49,12 +49,12 @@ class Row:
 
 
 def collate(rows: Sequence[Row], pad_id: int, blank: bool = False) -> Batch:
-    """Pads rows on the right.
+    """Pad rows on the right and stack them.
 
     Args:
-        rows: at least one; all with the same streams.
-        pad_id: token that fills prompts.
-        blank: zero all features (a sanity baseline).
+        rows: At least one row; all have the same streams.
+        pad_id: Token for padding prompts. Labels are padded with `IGNORE`.
+        blank: Set all features to zero (a sanity baseline).
     """
     streams, masks = {}, {}
     for name in rows[0].streams:
@@ -81,8 +81,9 @@ def collate(rows: Sequence[Row], pad_id: int, blank: bool = False) -> Batch:
 
 
 def _frames(clips: Sequence[NDArray[np.floating]]) -> tuple[Tensor, Tensor]:
-    """float32 (B, T, D) and bool (B, T)."""
+    """Return features, float32 (B, T, D), and mask, bool (B, T)."""
     lengths = [len(x_TD) for x_TD in clips]
+    # Stores may hold half precision; the copy into this array converts to float32.
     x_BTD = np.zeros((len(clips), max(lengths), clips[0].shape[1]), np.float32)
     for x_TD, row_TD in zip(clips, x_BTD, strict=True):
         row_TD[: len(x_TD)] = x_TD
@@ -90,21 +91,24 @@ def _frames(clips: Sequence[NDArray[np.floating]]) -> tuple[Tensor, Tensor]:
 
 
 def _ids(rows: Sequence[Sequence[int]], fill: int) -> tuple[Tensor, Tensor]:
-    """int64 (B, longest) and bool of the same shape."""
+    """Return ids, int64 (B, longest), and mask, bool of the same shape."""
     lengths = [len(row) for row in rows]
     longest = max(lengths)
     padded = [[*row, *[fill] * (longest - len(row))] for row in rows]
+    # Without the reshape, rows that are all empty would give a tensor of shape (B,).
     return torch.tensor(padded, dtype=torch.int64).reshape(len(rows), longest), _mask(lengths)
 
 
 def _references(clips: Sequence[Sequence[Sequence[int]]]) -> Tensor | None:
-    """int64 (B, most references, longest); None where no clip has a second one."""
+    """Return int64 (B, most references, longest); None if no clip has a second reference."""
     most = max(map(len, clips))
     if most == 1:
         return None
+    # Clips with fewer references get empty rows, which consist of `IGNORE` only.
     flat = [labels for of_clip in clips for labels in (*of_clip, *[()] * (most - len(of_clip)))]
     return _ids(flat, IGNORE)[0].unflatten(0, (len(clips), most))
 
 
 def _mask(lengths: Sequence[int]) -> Tensor:
+    """Return a mask, bool (B, longest), that is True for the first `lengths` entries."""
     return torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]

@@ -1,8 +1,9 @@
-"""Context: sentences of the same document that precede a clip.
+"""Context: preceding sentences of the same document.
 
-A signer says "she" where the sentence before named her; a window of two sentences, and the first
-ones of a document, which tell what it is about, resolve that. Only what precedes a clip counts. The
-sentences of a document stand in the order of `Clip.order`; a clip without a document has none.
+A signer says "she" for someone whom the previous sentence named. A window of two sentences, and the
+first sentences of a document, which tell its topic, resolve such references. Only sentences before
+the clip are used. The clips of a document are sorted by `Clip.order`; a clip without a document has
+no context.
 """
 
 from collections import defaultdict
@@ -14,11 +15,11 @@ from kinesweep.store.index import ClipRecord
 
 
 class Context:
-    """The sentences before each clip.
+    """The preceding sentences of each clip.
 
     Args:
-        records: clips whose sentences may be context, of one split.
-        config: how many.
+        records: Clips of one split whose sentences may be used as context.
+        config: Number of sentences.
     """
 
     def __init__(self, records: Sequence[ClipRecord], config: ContextConfig) -> None:
@@ -28,6 +29,7 @@ class Context:
             if record.clip.document:
                 documents[record.clip.corpus, record.clip.document].append(record)
         for clips in documents.values():
+            # The id breaks ties, so the order does not depend on the store.
             clips.sort(key=lambda record: (record.clip.order, record.clip.id))
         self._documents = documents
         self._place = {
@@ -37,38 +39,39 @@ class Context:
         }
 
     def place(self, record: ClipRecord) -> int:
-        """How many clips of the document precede this one; 0 without a document."""
+        """Return the number of clips before this one in its document; 0 without a document."""
         return self._place.get(record.clip.id, 0)
 
     def before(self, record: ClipRecord) -> tuple[str, ...]:
-        """Ids of the clips whose sentences are this one's context, in order."""
+        """Return the ids of the clips whose sentences are this clip's context, in order."""
         place = self.place(record)
         clips = self._documents.get((record.clip.corpus, record.clip.document), [])[:place]
+        # The first sentences and the window can overlap; no clip is taken twice.
         first = min(self._config.prelude, place)
         last = max(first, place - self._config.window)
         chosen = clips[:first] + (clips[last:] if self._config.window else [])
         return tuple(item.clip.id for item in chosen)
 
     def lines(self, record: ClipRecord, texts: Mapping[str, str]) -> tuple[str, ...]:
-        """The sentences themselves; empty ones are left out.
+        """Return the context sentences; empty ones are left out.
 
         Args:
-            record: whose context.
-            texts: clip id → sentence.
+            record: Clip that needs context.
+            texts: Clip id → sentence.
 
         Raises:
-            InputError: a sentence is not there.
+            InputError: If a sentence is missing.
         """
         wanted = self.before(record)
         missing = next((clip_id for clip_id in wanted if clip_id not in texts), None)
         if missing is not None:
             raise InputError(
-                f"clip `{record.clip.id}` has `{missing}` before it in its document, of which"
-                " `context.predictions` holds no sentence; give the predictions of all clips"
+                f"clip `{record.clip.id}` has clip `{missing}` as context, but"
+                " `context.predictions` has no sentence for it; provide predictions for all clips"
             )
         return tuple(texts[clip_id] for clip_id in wanted if texts[clip_id].strip())
 
 
 def gold(records: Sequence[ClipRecord]) -> dict[str, str]:
-    """Clip id → its first reference."""
+    """Return clip id → first reference; an empty text for a clip without references."""
     return {r.clip.id: r.clip.texts[0] if r.clip.texts else "" for r in records}

@@ -1,8 +1,8 @@
-"""The fixed batches that are scored: the same list whatever the rank, the seed or the workers.
+"""Evaluation batches: a fixed list that does not depend on rank, seed or number of workers.
 
-Clips are sorted by length, so padding is near zero; results are keyed by clip id. Where a model
-reads its own sentences as context, clips come in waves: first the first clip of every document,
-then the second of each; so 8 documents take as many steps as their longest has clips.
+Clips are sorted by length, so there is almost no padding; results are keyed by clip id. If a model
+uses its own sentences as context, clips are processed in waves: the first clip of every document,
+then the second of each, and so on. Eight documents need as many steps as the longest has clips.
 """
 
 from collections import defaultdict
@@ -25,10 +25,10 @@ from kinesweep.store.reader import Store
 
 
 class FixedBatches(Sequence[Batch]):
-    """Batches that need nothing of each other.
+    """A sequence of batches that do not depend on each other.
 
     Args:
-        batches: in order.
+        batches: Batches, in order.
     """
 
     def __init__(self, batches: Sequence[Batch]) -> None:
@@ -42,26 +42,26 @@ class FixedBatches(Sequence[Batch]):
 
     @property
     def waves(self) -> Sequence[Sequence[int]]:
-        """Places of batches that are decoded together, one wave after the other."""
+        """Indices of the batches that can be decoded together, one wave after the other."""
         return [range(len(self))]
 
     def after(self, index: int, said: Mapping[str, str]) -> Batch:
-        """A batch, once the waves before it said their sentences (clip id → text)."""
+        """Return a batch, given the sentences of the preceding waves (clip id → text)."""
         return self[index]
 
 
 @dataclass(frozen=True)
 class _Clips:
-    """How clips of a split become rows.
+    """The conversion of a split's clips to rows.
 
     Attributes:
-        store: the features.
-        text: the tokenizer.
-        prompter: puts words around the frames.
-        context: who precedes whom.
-        said: clip id → sentence, of those that may precede one.
-        own: whether later the model's own sentences take the place of `said`.
-        limits: frames that are read of a stream, and the ablation.
+        store: Store of the features.
+        text: Tokenizer.
+        prompter: Builder of the text around the frames.
+        context: Preceding clips of each clip.
+        said: Clip id → sentence that is used as context.
+        own: Whether the model's own sentences replace `said` in generation.
+        limits: Number of frames read from each stream, and the ablation.
     """
 
     store: Store
@@ -73,31 +73,33 @@ class _Clips:
     limits: BatchConfig | None
 
     def batch(self, group: Sequence[ClipRecord], said: Mapping[str, str]) -> Batch:
-        """Clips side by side, after these sentences."""
+        """Collate clips, with these sentences (clip id → text) as context."""
         blank = self.limits is not None and self.limits.ablation == "zeros"
         return collate([self._row(r, said) for r in group], self.text.vocabulary.pad_id, blank)
 
     def tokens(self, record: ClipRecord, said: Mapping[str, str]) -> Tokens:
-        """What stands around a clip's frames, after these sentences."""
+        """Return the tokens around a clip's frames, with these sentences as context."""
         lines = self.context.lines(record, said)
         return self.prompter.tokens(record.clip, Example.translation(record.clip), lines)
 
     def _row(self, record: ClipRecord, said: Mapping[str, str]) -> Row:
+        """Return a clip's features and tokens."""
         streams = first_frames(self.store.features(record), self.limits)
         return Row(record.clip.id, streams, self.tokens(record, said))
 
 
 class EvalBatches(FixedBatches):
-    """Batches that are made when they are asked for, and not kept; `eval_batches` makes it.
+    """Batches that are created on access and not kept; use `eval_batches` to create them.
 
-    A batch taken by its place has true sentences as context, even where it will have the model's
-    own: token losses are those of a model that is being taught.
+    Access by index uses reference sentences as context, even if generation uses the model's own:
+    token losses are computed with teacher forcing.
     """
 
     def __init__(
         self, clips: _Clips, waves: Sequence[Sequence[Sequence[ClipRecord]]], rank: int, world: int
     ) -> None:
         self._clips = clips
+        # Take every `world`-th group of all waves together, so that ranks get equal work.
         numbered = [(n, group) for n, wave in enumerate(waves) for group in wave]
         own = numbered[rank::world]
         self._groups = [group for _, group in own]
@@ -110,17 +112,17 @@ class EvalBatches(FixedBatches):
         return self._clips.batch(self._groups[index], self._clips.said)
 
     def asked(self) -> Iterator[tuple[ClipRecord, Tokens]]:
-        """Each clip of this rank, with the true sentences before it; no frames are read."""
+        """Yield each clip of this rank with its tokens, with reference context; reads no frames."""
         for record in (record for group in self._groups for record in group):
             yield record, self._clips.tokens(record, self._clips.said)
 
     @property
     def waves(self) -> Sequence[Sequence[int]]:
-        """Those of the whole list; in some of them a rank may have no batch."""
+        """Indices of this rank's batches in each wave; a rank may have none in some waves."""
         return self._waves
 
     def after(self, index: int, said: Mapping[str, str]) -> Batch:
-        """A batch, with sentences of `said` as context where the model reads its own."""
+        """Return a batch; the model's sentences `said` are its context if the model uses them."""
         taken = said if self._clips.own else self._clips.said
         return self._clips.batch(self._groups[index], taken)
 
@@ -136,23 +138,24 @@ def eval_batches(  # noqa: PLR0913 (what is scored, how it is cut, for which ran
     world: int = 1,
     asking: Asking = Asking(),
 ) -> EvalBatches:
-    """One rank's batches of a split: every `world`-th of one fixed list.
+    """Return one rank's evaluation batches: every `world`-th of a fixed list.
 
     Args:
-        store: the features.
-        split: which part.
-        text: the tokenizer.
-        max_frames: frames a batch, padding included; a longer clip is a batch of its own.
-        max_clips: take only so many, spread evenly over the split; of whole documents where a
-            model reads its own sentences.
-        limits: lengths out of bounds (never in test), frames read of a stream, and the ablation.
-        rank: of this process.
-        world: how many processes there are.
-        asking: the words around the frames, and the sentences before them.
+        store: Store of the features.
+        split: Name of the split.
+        text: Tokenizer.
+        max_frames: Frames per batch, including padding; a longer clip forms its own batch.
+        max_clips: Maximum number of clips, spread evenly over the split. If a model uses its own
+            sentences as context, whole documents are chosen.
+        limits: Length limits (never applied to test), frames read from each stream, and the
+            ablation.
+        rank: Rank of this process.
+        world: Number of processes.
+        asking: Prompt and context settings.
 
     Raises:
-        StoreError: the store has no such split.
-        InputError: the limits leave nothing, or a prompt cannot be made.
+        StoreError: If the store has no such split.
+        InputError: If no clip is within the limits, or a prompt cannot be built.
     """
     if split not in store.splits:
         known = ", ".join(store.splits)
@@ -161,15 +164,18 @@ def eval_batches(  # noqa: PLR0913 (what is scored, how it is cut, for which ran
     records, _ = within(listed, limits, split)
     mode = asking.context.generation if asking.context.is_used else "none"
     own = mode == "on_the_fly"
-    written = records  # by an earlier run, which scored all of them
+    written = records  # the clips that an earlier run has scored: all within the limits
     if max_clips is not None and len(records) > max_clips:
         records = (_some_documents if own else _spread)(records, max_clips)
+    # References are available for every clip of the split, predictions only for scored clips, and
+    # own sentences only for the clips of this evaluation.
     every: dict[str, list[ClipRecord]] = {"none": [], "gold": listed, "prepared": written}
     neighbours = every.get(mode, records)
     context = Context(neighbours, asking.context)
     said = asking.prepared if mode == "prepared" else gold(neighbours)
     clips = _Clips(store, text, Prompter(text, asking), context, said, own, limits)
     waves: dict[int, list[ClipRecord]] = defaultdict(list)
+    # Without own context there is a single wave.
     for record in records:
         waves[context.place(record) if own else 0].append(record)
     groups = [_groups(waves[number], max_frames, limits) for number in sorted(waves)]
@@ -177,7 +183,7 @@ def eval_batches(  # noqa: PLR0913 (what is scored, how it is cut, for which ran
 
 
 def references(store: Store, split: str, clip_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Sentences that each clip may be translated by, in the order asked for."""
+    """Return all references of each clip, in the given order of ids."""
     texts = {record.clip.id: record.clip.texts for record in store.records(split)}
     return {clip_id: texts[clip_id] for clip_id in clip_ids}
 
@@ -185,23 +191,28 @@ def references(store: Store, split: str, clip_ids: Sequence[str]) -> dict[str, t
 def _groups(
     records: Sequence[ClipRecord], max_frames: int, limits: BatchConfig | None
 ) -> list[list[ClipRecord]]:
-    """Clips of each batch, by length."""
+    """Return the clips of each batch, sorted by length."""
     lengths = [num_frames(record, limits) for record in records]
+    # The id breaks ties, so the list is the same in every process.
     order = sorted(range(len(records)), key=lambda i: (lengths[i], records[i].clip.id))
     groups = cut(order, lengths, BatchConfig(max_frames=max_frames))
     return [[records[i] for i in group] for group in groups]
 
 
 def _spread(records: Sequence[ClipRecord], count: int) -> list[ClipRecord]:
-    """So many clips, evenly."""
+    """Return `count` clips, spread evenly."""
     return [records[i * len(records) // count] for i in range(count)]
 
 
 def _some_documents(records: Sequence[ClipRecord], count: int) -> list[ClipRecord]:
-    """Whole documents, evenly, of about so many clips; a clip without a document is one."""
+    """Return whole documents, spread evenly, with about `count` clips in total.
+
+    A clip without a document counts as a document of its own.
+    """
     documents: dict[tuple[str, str], list[ClipRecord]] = defaultdict(list)
     for record in records:
         clip = record.clip
+        # The control character keeps clip ids apart from the names of documents.
         name = clip.document or f"\x1f{clip.id}"
         documents[clip.corpus, name].append(record)
     every = list(documents.values())

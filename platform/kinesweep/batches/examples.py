@@ -1,10 +1,10 @@
-"""What is asked of each training clip in each epoch, and what is right.
+"""Training examples: the question and the answer for each clip in each epoch.
 
-Most often: which text it is, and its first reference. A mixture of tasks asks at times whether a
-word is signed, which words are, or whether the clip runs backwards; a clip with several references
-may be trained on the first, on one at random, on each, or on that which the model finds likeliest
-when it comes. All of it is a pure function of seed, epoch and clip. Words are compared without
-case: a keyword "Hello" is in a clip that has "hello".
+Usually the question asks for the text and the answer is the first reference. With a mixture of
+tasks, other questions ask whether a word is signed, which words are signed, or whether the clip
+runs backwards. A clip with several references can be trained on the first, on a random one, on
+each, or on the one the model currently finds likeliest. Everything is a pure function of seed,
+epoch and clip. Words are compared case-insensitively: the keyword "Hello" matches "hello".
 """
 
 from collections.abc import Sequence
@@ -19,19 +19,19 @@ from kinesweep.core.recipe.prompt import PromptConfig, TasksConfig
 from kinesweep.core.seeds import generator
 from kinesweep.store.index import ClipRecord
 
+# Number of words in a `which_words` question, and maximum number of them that are signed.
 _SHOWN, _MOST_RIGHT = 4, 2
-"""Words in a question `which_words`, and how many of them are signed at the most."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """One question.
+    """A question with its answer.
 
     Attributes:
-        answer: what is right.
-        question: instead of the recipe's own; None: what the text is.
-        backwards: whether the frames are shown in reverse.
-        others: further answers that are right, of which the closest is learnt.
+        answer: Correct answer.
+        question: Question that replaces the recipe's own; None: translation.
+        backwards: Whether the frames are reversed.
+        others: Further correct answers; the model learns the closest one.
     """
 
     answer: str
@@ -41,7 +41,7 @@ class Example:
 
     @classmethod
     def translation(cls, clip: Clip) -> "Example":
-        """A clip's first text."""
+        """Return the example of translating a clip, with its first reference."""
         return cls(clip.texts[0] if clip.texts else "")
 
 
@@ -49,23 +49,23 @@ class Examples:
     """The examples of a split.
 
     Args:
-        records: its clips.
-        config: tasks, paraphrases, ablation.
-        prompt: the words of questions and answers.
-        seed: of everything that is drawn.
+        records: Clips of the split.
+        config: Tasks, paraphrases and ablation.
+        prompt: Texts of questions and answers.
+        seed: Random seed for tasks, references, words and the ablation.
 
     Attributes:
-        records: one an example; with `paraphrases: each` a clip stands there once for each text.
+        records: Clip of each example. With `paraphrases: each` a clip occurs once per reference.
 
     Raises:
-        InputError: a task needs words, and no clip has any.
+        InputError: If a task needs words and the clips have too few.
     """
 
     def __init__(
         self, records: Sequence[ClipRecord], config: BatchConfig, prompt: PromptConfig, seed: int
     ) -> None:
         self._config, self._prompt, self._seed = config, prompt, seed
-        # Answers to other questions stay right, and would show the clip's words.
+        # Answers to other questions would remain correct and reveal the words of the clip.
         shuffled = config.ablation == "shuffled"
         self._shares = {"translation": 1.0} if shuffled else config.tasks.shares
         pairs = [
@@ -78,33 +78,38 @@ class Examples:
         self._words = _all_words(self.records) if self._asks_for_words else []
         if self._asks_for_words and len(self._words) < _SHOWN:
             raise InputError(
-                "`batch.tasks` asks for words, but the training clips name only"
-                f" {len(self._words)} ({_SHOWN} are needed): they come from keywords or glosses of"
-                " the corpus. Set `word_present` and `which_words` to 0."
+                "`batch.tasks` needs words, but the training clips have only"
+                f" {len(self._words)} (at least {_SHOWN} are needed). Words come from the keywords"
+                " or glosses of the corpus. Set `word_present` and `which_words` to 0."
             )
 
     @property
     def vary(self) -> bool:
-        """Whether an example may differ between epochs."""
+        """Whether an example can differ between epochs."""
         return len(self._shares) > 1 or self._config.paraphrases == "random"
 
     def of(self, index: int, epoch: int) -> Example:
-        """The example at a place in an epoch."""
+        """Return the example at this index in an epoch."""
         record = self.records[index]
         if not self.vary:
             return Example(self._targets[index], others=self._others_of(index))
+        # The target is part of the key: with `each`, examples of one clip draw independently.
         rng = generator(self._seed, "example", epoch, record.clip.id, self._targets[index])
         task = str(rng.choice(list(self._shares), p=list(self._shares.values())))
         if task == "reversed":
             backwards = bool(rng.integers(2))
             return Example(self._said(backwards), self._prompt.reversed, backwards)
         own = words_of(record.clip)
+        # A clip without words falls back to translation.
         if task != "translation" and own:
             return self._about_words(task, own, rng)
         return Example(self._translation(index, rng), others=self._others_of(index))
 
     def translations(self, index: int) -> list[Example]:
-        """The examples at a place that ask for a text; what else is asked has short answers."""
+        """Return the translation examples at this index, one per reference that may be drawn.
+
+        Other tasks are left out, because their answers are short.
+        """
         texts = self.records[index].clip.texts
         one = self._config.paraphrases != "random" or self._config.ablation == "shuffled"
         answers = [self._targets[index]] if one else texts or ("",)
@@ -112,22 +117,27 @@ class Examples:
 
     @property
     def _asks_for_words(self) -> bool:
+        """Whether one of the tasks needs words."""
         return bool({"word_present", "which_words"} & self._shares.keys())
 
     def _translation(self, index: int, rng: np.random.Generator) -> str:
+        """Return the target of a translation in this epoch."""
         texts = self.records[index].clip.texts
         if self._config.paraphrases != "random" or self._config.ablation == "shuffled":
             return self._targets[index]
         return str(texts[rng.integers(len(texts))]) if texts else ""
 
     def _others_of(self, index: int) -> tuple[str, ...]:
-        """The references beside a target; those of a wrong pair would be right."""
+        """Return the other references of a clip; none for a shuffled pair."""
+        # The clip's own references would be correct answers, which the ablation must not show.
         closest = self._config.paraphrases == "closest" and self._config.ablation != "shuffled"
         return self.records[index].clip.texts[1:] if closest else ()
 
     def _about_words(self, task: str, own: Sequence[str], rng: np.random.Generator) -> Example:
+        """Return an example of task `word_present` or `which_words`."""
         if task == "word_present":
             others = self._others(own, 1, rng)
+            # The answer is yes in half of the cases, and always if no other word exists.
             there = bool(rng.integers(2)) or not others
             word = str(rng.choice(own)) if there else others[0]
             return Example(self._said(there), self._prompt.word_present.format(word=word))
@@ -138,7 +148,7 @@ class Examples:
         return Example(answer, self._prompt.which_words.format(words=", ".join(words)))
 
     def _others(self, own: Sequence[str], count: int, rng: np.random.Generator) -> list[str]:
-        """Words that the clip does not have, each once."""
+        """Return up to `count` different words that the clip does not contain."""
         found: list[str] = []
         mine = {word.casefold() for word in own}
         for place in rng.permutation(len(self._words)):
@@ -150,13 +160,14 @@ class Examples:
         return found
 
     def _said(self, yes: bool) -> str:
+        """Return the text of the answer yes or no."""
         return self._prompt.yes if yes else self._prompt.no
 
 
 def words_spoken(
     prompt: PromptConfig, tasks: TasksConfig, records: Sequence[ClipRecord]
 ) -> list[str]:
-    """What passes through a tokenizer beside a corpus's own prompts and texts."""
+    """Return the texts that a tokenizer sees in addition to the corpus's prompts and texts."""
     found = [prompt.system, prompt.context, prompt.question, prompt.after]
     if {"word_present", "reversed"} & tasks.shares.keys():
         found += [prompt.yes, prompt.no]
@@ -171,7 +182,7 @@ def words_spoken(
 
 
 def words_of(clip: Clip) -> tuple[str, ...]:
-    """The words that a clip signs, each once whatever its case: keywords, or else glosses."""
+    """Return the words that a clip signs, without case duplicates: keywords, or else glosses."""
     found: dict[str, str] = {}
     for word in clip.keywords or clip.gloss.split():
         found.setdefault(word.casefold(), word)
@@ -179,20 +190,21 @@ def words_of(clip: Clip) -> tuple[str, ...]:
 
 
 def _all_words(records: Sequence[ClipRecord]) -> list[str]:
-    """Each word that some clip signs, once whatever its case, sorted."""
+    """Return all words signed in these clips, without case duplicates, sorted."""
     found = {word.casefold(): word for record in records for word in words_of(record.clip)}
     return [found[key] for key in sorted(found)]
 
 
 def _texts(clip: Clip, paraphrases: str) -> tuple[str, ...]:
-    """The texts that a clip is trained on in one epoch."""
+    """Return the texts that a clip is trained on in one epoch."""
     if paraphrases == "each" and clip.texts:
         return clip.texts
     return (clip.texts[0] if clip.texts else "",)
 
 
 def _wrong_pairs(texts: Sequence[str], seed: int) -> list[str]:
-    """Each text at another clip's place."""
+    """Return the texts in another order, in which no text keeps its place."""
+    # Passing texts around one cycle through all clips leaves none in its place.
     order = generator(seed, "wrong pairs").permutation(len(texts))
     wrong = list(texts)
     for here, there in zip(order, [*order[1:], order[0]], strict=True):

@@ -1,9 +1,10 @@
-"""Which clips of a split take part, and how many frames of each: limits, counted, never silent.
+"""Length limits: which clips of a split are used, and how many frames of each. All are counted.
 
-`batch.min_clip_frames` and `max_clip_frames` leave whole clips out of train and validation;
-`batch.max_stream_frames` cuts the end off long streams, of test too, because it says what the model
-reads. Whether a clip takes part is decided on its frames before they are cut, so a search over cuts
-scores the same sentences in all of its trials. Budgets and buckets count what is left.
+`batch.min_clip_frames` and `max_clip_frames` drop whole clips from train and validation.
+`batch.max_stream_frames` truncates long streams at their end, also in test, because it determines
+what the model reads. Whether a clip is used depends on its length before truncation, so a search
+over truncation lengths scores the same sentences in all trials. Frame budgets and buckets count the
+frames that remain.
 """
 
 from collections import Counter
@@ -20,25 +21,25 @@ from kinesweep.store.index import ClipRecord
 
 
 class Cut(NamedTuple):
-    """How many clips of a stream lost their end, and how many frames that were."""
+    """Number of clips of a stream that were truncated, and number of frames removed."""
 
     clips: int
     frames: int
 
 
 def counted(lengths: Mapping[str, int], config: BatchConfig | None = None) -> int:
-    """Frames of the streams that are joined: of all but references."""
+    """Return the frames of all streams that are joined, which excludes references."""
     others = _references_of(config)
     return sum(frames for name, frames in lengths.items() if name not in others)
 
 
 def _references_of(config: BatchConfig | None) -> tuple[str, ...]:
-    """Streams of references, which a store of an earlier stage need not have."""
+    """Return the reference streams, which the store of an earlier stage may lack."""
     return config.uncounted if isinstance(config, TakenBatch) else ()
 
 
 def kept_frames(lengths: Mapping[str, int], config: BatchConfig | None) -> dict[str, int]:
-    """Stream → frames that are read of so many."""
+    """Return stream → number of frames that are read, given stream → number of frames."""
     caps = config.max_stream_frames if config is not None else {}
     return {name: min(frames, caps.get(name, frames)) for name, frames in lengths.items()}
 
@@ -46,18 +47,18 @@ def kept_frames(lengths: Mapping[str, int], config: BatchConfig | None) -> dict[
 def first_frames(
     streams: Mapping[str, NDArray[np.floating]], config: BatchConfig | None
 ) -> dict[str, NDArray[np.floating]]:
-    """Stream → the frames (T, D) that are read; views."""
+    """Return stream → the frames (T, D) that are read, as views."""
     kept = kept_frames({name: len(x_TD) for name, x_TD in streams.items()}, config)
     return {name: x_TD[: kept[name]] for name, x_TD in streams.items()}
 
 
 def num_frames(record: ClipRecord, config: BatchConfig | None = None) -> int:
-    """Frames of all streams of a clip, as they are joined; with `config`, those that are read."""
+    """Return the total frames of a clip's joined streams; with `config`, after truncation."""
     return counted(kept_frames(record.lengths, config), config)
 
 
 def cut_frames(records: Sequence[ClipRecord], config: BatchConfig) -> dict[str, Cut]:
-    """What `batch.max_stream_frames` cuts off, by stream; only streams that lose something."""
+    """Return what `batch.max_stream_frames` removes, for each stream that loses frames."""
     found: dict[str, Cut] = {}
     for name, cap in config.max_stream_frames.items():
         lost = [more for r in records if (more := r.lengths.get(name, 0) - cap) > 0]
@@ -69,11 +70,14 @@ def cut_frames(records: Sequence[ClipRecord], config: BatchConfig) -> dict[str, 
 def within(
     records: Sequence[ClipRecord], config: BatchConfig | None, split: str
 ) -> tuple[list[ClipRecord], dict[str, int]]:
-    """Clips inside of the limits, and how many were left out for which reason; all of test.
+    """Return the clips within the limits, and the number of dropped clips by reason.
+
+    Limits on whole clips are not applied to the test split.
 
     Raises:
-        InputError: nothing is left, or a stream is limited that is not there.
+        InputError: If no clip is left, or a limited stream does not exist.
     """
+    # All clips of a split have the same streams, so checking the first one is enough.
     if config is not None and records:
         _check_streams(config, records[0].lengths)
     if config is None or split == "test":
@@ -92,19 +96,19 @@ def within(
     dropped = dict(Counter(reasons))
     if not kept:
         raise InputError(
-            f"no clip of the {split} split is left: {len(records)} there, left out {dropped}"
-            f" by `batch.min_clip_frames` ({config.min_clip_frames}) and `batch.max_clip_frames`"
-            f" ({longest})"
+            f"no clip of the {split} split is left: of {len(records)} clips, the limits"
+            f" `batch.min_clip_frames` ({config.min_clip_frames}) and `batch.max_clip_frames`"
+            f" ({longest}) dropped {dropped}"
         )
     return kept, dropped
 
 
 def _check_streams(config: BatchConfig, streams: Mapping[str, int]) -> None:
-    """Every stream that is limited is there; references may come in a later stage."""
+    """Check that limited streams exist; a reference may be added in a later stage."""
     for name in config.max_stream_frames:
         if name not in streams and name not in _references_of(config):
             there = ", ".join(f"`{stream}`" for stream in streams)
             raise InputError(
                 f"`batch.max_stream_frames` limits `{name}`, but the clips have no such stream"
-                f"{near_miss(name, list(streams))}; there are: {there}"
+                f"{near_miss(name, list(streams))}; available: {there}"
             )

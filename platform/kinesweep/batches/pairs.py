@@ -1,8 +1,8 @@
-"""Pairs of clips, or of views of a clip, side by side: what embedders are trained on.
+"""Training data of frame embedders: batches of pairs of clips, or of two views of each clip.
 
-Which clips meet in an epoch, which frames are drawn of them and how their points are varied are
-pure functions of (seed, epoch, clip id): a run that was killed goes on with the same batches. A
-batch is found by its step; an epoch of 10,000 clips is planned in 10 ms.
+The pairs of an epoch, the frames drawn from each clip and the augmentation of its points are pure
+functions of (seed, epoch, clip id), so a resumed run continues with the same batches. A batch is
+computed from its step; planning an epoch of 10,000 clips takes 10 ms.
 
 Shapes: B pairs, T frames, D width.
 """
@@ -33,9 +33,9 @@ class Side:
     """One of the two clips of each pair, padded.
 
     Attributes:
-        x_BTD: float32 frames.
-        mask_BT: True for frames.
-        time_BT: where each was, in frames of its clip.
+        x_BTD: Features, float32.
+        mask_BT: True for real frames.
+        time_BT: Index of each frame in its clip.
     """
 
     x_BTD: Tensor
@@ -43,17 +43,19 @@ class Side:
     time_BT: Tensor
 
     def to(self, device: torch.device) -> "Side":
-        """The same on another device."""
+        """Return a copy on another device."""
         return Side(self.x_BTD.to(device), self.mask_BT.to(device), self.time_BT.to(device))
 
 
 def kind_of(clip: Clip) -> str:
-    """What a clip shows: its gloss; else what it is compared with; else itself, as a reference."""
+    """Return the motion that a clip shows: its gloss, else its reference, else its own id."""
+    # A clip's id is the fallback because references point to clips by id: a clip that serves as
+    # reference is paired with those compared with it.
     return clip.gloss or clip.reference or clip.id
 
 
 def by_kind(records: Sequence[ClipRecord]) -> list[list[int]]:
-    """Places of the clips of each kind of which there are two or more, in order."""
+    """Return the indices of the clips of each kind with at least two clips, in order."""
     found: dict[str, list[int]] = {}
     for place, record in enumerate(records):
         found.setdefault(kind_of(record.clip), []).append(place)
@@ -61,13 +63,17 @@ def by_kind(records: Sequence[ClipRecord]) -> list[list[int]]:
 
 
 def plan_pairs(kinds: Sequence[Sequence[int]], seed: int, epoch: int) -> list[Pair]:
-    """Every clip with another of its kind, once an epoch; an odd one meets a second partner."""
+    """Pair every clip with another of its kind, once per epoch.
+
+    If a kind has an odd number of clips, one clip occurs in two pairs.
+    """
     rng = generator(seed, "pairs", epoch)
     pairs: list[Pair] = []
     for places in kinds:
         order = [places[i] for i in rng.permutation(len(places))]
         if len(order) % 2:
             order.append(order[0])
+        # Every second neighboring pair: (0, 1), (2, 3), …
         pairs += list(pairwise(order))[::2]
     return [pairs[i] for i in rng.permutation(len(pairs))]
 
@@ -75,13 +81,16 @@ def plan_pairs(kinds: Sequence[Sequence[int]], seed: int, epoch: int) -> list[Pa
 def draw_frames(
     num_frames: int, most: int, least_share: float, rng: np.random.Generator
 ) -> NDArray[np.intp]:
-    """Frames of a clip, in order: of a part of it, evenly spread or fewer at random.
+    """Draw frames from a random part of a clip: all of them, or a random subset, in order.
 
     Args:
-        num_frames: of the clip.
-        most: how many are drawn; a shorter part gives all.
-        least_share: the part is so much of the clip at least.
-        rng: draws.
+        num_frames: Number of frames of the clip.
+        most: Maximum number of frames to draw; a shorter part is returned whole.
+        least_share: Minimum length of the part, as a share of the clip.
+        rng: Random number generator.
+
+    Returns:
+        Indices of the frames, ascending.
     """
     part = max(min(2, num_frames), round(num_frames * rng.uniform(least_share, 1)))
     first = int(rng.integers(0, num_frames - part + 1))
@@ -91,15 +100,15 @@ def draw_frames(
 
 
 class PairStream:
-    """The batches of a run, by step.
+    """The training batches of a run, by step.
 
     Args:
-        store: the features.
-        recipe: says what pairs are.
-        stream: which features.
+        store: Store of the features.
+        recipe: Recipe of the embedder; its objective defines the pairs.
+        stream: Name of the stream.
 
     Raises:
-        InputError: there is nothing to pair, or points are to vary that are none.
+        InputError: If there are no pairs, or augmentation needs points that the stream lacks.
     """
 
     def __init__(self, store: Store, recipe: EmbeddingRecipe, stream: str) -> None:
@@ -113,17 +122,19 @@ class PairStream:
             raise InputError(no_pairs("train", len(self._records)))
         schema = StoreSchema({stream: store.schema.streams[stream]})
         varied = recipe.batch.augmentation
+        # `longest` has no effect: the recipe rejects augmentation that changes the length of clips.
         self._vary = build_augmentation(varied, schema, self._seed, longest=1)
         self._planned: tuple[int, list[Pair]] | None = None
 
     @property
     def left_out(self) -> int:
-        """Clips of train that are in no pair, because they are the only ones of their kind."""
+        """Number of training clips without a pair, because no other clip is of their kind."""
         taken = sum(map(len, self._kinds))
         return 0 if isinstance(self._objective, CarlConfig) else len(self._records) - taken
 
     def __call__(self, step: int) -> tuple[Side, Side]:
-        """The batch of a step, from 0."""
+        """Return the two sides of a step's batch; steps count from 0."""
+        # A pair of different clips takes two of `batch.clips`, two views of a clip take one.
         size = self._batch.clips if not self._kinds else max(1, self._batch.clips // 2)
         per_epoch = -(-len(self._pairs(0)) // size)
         epoch, number = divmod(step, per_epoch)
@@ -131,21 +142,25 @@ class PairStream:
         return self._side(pairs, 0, epoch), self._side(pairs, 1, epoch)
 
     def _pairs(self, epoch: int) -> list[Pair]:
+        """Return the pairs of an epoch; the last epoch is cached."""
         if self._planned is None or self._planned[0] != epoch:
             self._planned = epoch, self._plan(epoch)
         return self._planned[1]
 
     def _plan(self, epoch: int) -> list[Pair]:
+        """Draw the pairs of an epoch; for CARL, each clip with itself, in random order."""
         if self._kinds:
             return plan_pairs(self._kinds, self._seed, epoch)
         rng = generator(self._seed, "order", epoch)
         return [(int(i), int(i)) for i in rng.permutation(len(self._records))]
 
     def _side(self, pairs: Sequence[Pair], side: int, epoch: int) -> Side:
+        """Return the first or second clip of each pair as a padded batch."""
         clips, times = [], []
         share = self._objective.crop if isinstance(self._objective, CarlConfig) else 1.0
         for pair in pairs:
             record = self._records[pair[side]]
+            # The side is part of the key, so two views of one clip differ.
             view = f"{record.clip.id}/{side}"
             x_TD = np.asarray(self._store.features(record)[self._stream], np.float32)
             rng = generator(self._seed, "view", epoch, view)
@@ -159,7 +174,7 @@ class PairStream:
 
 
 def put_together(clips: Sequence[NDArray[np.float32]], times: Sequence[NDArray[np.intp]]) -> Side:
-    """Clips (T, D) and their frames' times (T,), padded on the right."""
+    """Pad clips (T, D) and the timestamps of their frames (T,) on the right."""
     longest = max(map(len, clips))
     x_BTD = np.zeros((len(clips), longest, clips[0].shape[1]), np.float32)
     mask_BT = np.zeros(x_BTD.shape[:2], np.bool_)
@@ -172,9 +187,9 @@ def put_together(clips: Sequence[NDArray[np.float32]], times: Sequence[NDArray[n
 
 
 def no_pairs(split: str, clips: int) -> str:
-    """What to say where no two clips show the same motion."""
+    """Return the error message for a split without two clips of the same motion."""
     return (
-        f"No two of the {clips} clips of {split} show the same kind of motion. Name it in the"
-        " corpus's column `gloss` (or map one: `source.columns.gloss`), or name references; for"
-        " train, `embedding.kind: carl` needs none."
+        f"No two of the {clips} clips of {split} show the same motion. Name the motion in the"
+        " corpus's column `gloss` (or map a column: `source.columns.gloss`), or set references. For"
+        " train, `embedding.kind: carl` needs neither."
     )

@@ -1,9 +1,9 @@
-"""Which clips stand side by side in which batch of an epoch.
+"""Bucketing: the assignment of an epoch's clips to batches.
 
-Clips are shuffled, sorted by length within windows of some fifty batches, cut under the budget,
-and the batches shuffled again: neighbours have nearly equal lengths (padding near 2 % where
-unbucketed batches have 32 %), and steps still go from short to long at random. Every clip comes
-once an epoch. An epoch of 100,000 clips is planned in well under a second.
+Clips are shuffled, sorted by length within windows of about fifty batches and split into batches
+that fit the frame budget; the batches are then shuffled again. The clips of a batch have nearly
+equal lengths (about 2 % padding, without bucketing 32 %), and short and long batches still occur in
+random order. Every clip occurs once per epoch. Planning 100,000 clips takes well under a second.
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from kinesweep.core.recipe.data import BatchConfig
 from kinesweep.core.seeds import generator
 
 DEFAULT_MAX_FRAMES = 4096
+# Larger windows leave less padding, but make the composition of batches less random.
 _WINDOW_BATCHES = 50
 
 
@@ -25,14 +26,14 @@ def plan_epoch(
     epoch: int,
     weights: NDArray[np.float64] | None = None,
 ) -> list[tuple[int, ...]]:
-    """Indices of each batch's clips; a pure function of its arguments.
+    """Return the clip indices of each batch; a pure function of the arguments.
 
     Args:
-        lengths: frames of each clip.
-        config: the budget.
-        seed: of the order.
-        epoch: whose batches.
-        weights: how often each clip comes, on average over epochs; None: once.
+        lengths: Number of frames of each clip.
+        config: Batch config with the frame budget or the number of clips.
+        seed: Random seed for the order.
+        epoch: Number of the epoch.
+        weights: Average number of times each clip occurs per epoch; None: once.
     """
     rng = generator(seed, "order", epoch)
     order = rng.permutation(len(lengths))
@@ -45,22 +46,30 @@ def plan_epoch(
         part = order[start : start + window]
         by_length = part[np.argsort(sizes[part], kind="stable")]
         batches += cut(by_length.tolist(), lengths, config)
+    # Without this shuffle, training would go from short to long clips within each window.
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
 def _drawn(
     order: NDArray[np.intp], weights: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.intp]:
-    """Clips as often as their weights say; of a fraction a share of the clips, others each time."""
+    """Return the clips as often as their weights say.
+
+    For the fractional part of a weight, a different random share of the clips occurs each epoch.
+    """
     whole = np.floor(weights).astype(int)
     more = rng.random(len(weights)) < weights - whole
     often = np.repeat(order, (whole + more)[order])
+    # At least one clip, so that every epoch has a batch.
     drawn = often if len(often) else order[:1]
     return drawn[rng.permutation(len(drawn))]
 
 
 def cut(order: Sequence[int], lengths: Sequence[int], config: BatchConfig) -> list[tuple[int, ...]]:
-    """Consecutive batches under the budget; a clip that is over it alone is a batch of its own."""
+    """Split clips into consecutive batches under the frame budget.
+
+    A clip that exceeds the budget forms its own batch.
+    """
     if config.clips is not None:
         size = config.clips
         return [tuple(order[i : i + size]) for i in range(0, len(order), size)]
@@ -70,6 +79,7 @@ def cut(order: Sequence[int], lengths: Sequence[int], config: BatchConfig) -> li
     longest = 0
     for index in order:
         longest = max(longest, lengths[index])
+        # The cost includes padding: the number of clips times the longest.
         if now and longest * (len(now) + 1) > budget:
             batches.append(tuple(now))
             now, longest = [], lengths[index]
@@ -80,7 +90,10 @@ def cut(order: Sequence[int], lengths: Sequence[int], config: BatchConfig) -> li
 
 
 def _window(sizes: np.ndarray, config: BatchConfig) -> int:
-    """Clips that are sorted together; whole batches of a fixed size, so that none is torn."""
+    """Return how many clips are sorted together.
+
+    With a fixed batch size, windows are whole batches, so only the last batch can be smaller.
+    """
     if config.clips is not None:
         return config.clips * _WINDOW_BATCHES
     budget = config.max_frames or DEFAULT_MAX_FRAMES

@@ -1,8 +1,8 @@
-"""What stands around a clip's frames: the corpus's prompt, context, question, a chat's turns.
+"""Prompts: the text around a clip's frames, from prompt settings, corpus, context and question.
 
-In order: system, the clip's own encoder prompt, context, question; frames; what comes after. Each
-piece is cut into tokens by itself, so that a long context never changes the tokens of the question.
-With a chat template all of it is one user's turn, and the template's own tokens surround it.
+In order: system prompt, the clip's own encoder prompt, context, question; frames; suffix. Each
+piece is tokenized separately, so a long context never changes the tokens of the question. With a
+chat template the whole prompt is one user turn, surrounded by the template's own tokens.
 """
 
 from collections.abc import Sequence
@@ -17,22 +17,23 @@ from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
 from kinesweep.core.recipe.prompt import Asking
 
+# Placeholder for the user turn while the template is rendered.
 _TURN = "@@turn@@"
-"""Stands for a user's turn while a template is filled in."""
+# Prepended to a template. The template of Llama 3.2 inserts the current date, so a run resumed the
+# next day, or an exported bundle, would read another prompt. This is the date it uses if it knows
+# none.
 _ONE_DAY = "{%- macro strftime_now(format) -%}26 Jul 2024{%- endmacro -%}"
-"""Begins a template. Llama 3.2's tells the model what day it is: a run that goes on tomorrow, or a
-bundle, would read another prompt. This is the day that it takes where it knows none."""
 
 
 class Prompter:
-    """Makes a clip's tokens.
+    """A builder of a clip's tokens.
 
     Args:
-        text: the tokenizer.
-        asking: the words, and how long a context may be.
+        text: Tokenizer.
+        asking: Prompt and context settings.
 
     Raises:
-        InputError: a chat is asked for, but the tokenizer has no template for it.
+        InputError: If a chat is requested and the tokenizer has no suitable template.
     """
 
     def __init__(self, text: Text, asking: Asking = Asking()) -> None:
@@ -44,25 +45,25 @@ class Prompter:
         else:
             self._head, self._tail = text.encode_prompt(self._prompt.system), []
         self._encode = lru_cache(maxsize=4096)(lambda words: tuple(text.encode_prompt(words)))
-        # A sentence is a clip's text, then the context of those behind it.
+        # A sentence is used as a clip's label and then as context of the clips that follow.
         self._said = lru_cache(maxsize=4096)(lambda line: tuple(text.encode_said(line)))
 
     def tokens(self, clip: Clip, example: Example, context: Sequence[str] = ()) -> Tokens:
-        """A clip's tokens.
+        """Return a clip's tokens.
 
         Args:
-            clip: whose prompts count.
-            example: what is asked, and the answer.
-            context: the sentences before it.
+            clip: Clip with its encoder and decoder prompts.
+            example: Question and answers.
+            context: Preceding sentences.
 
         Raises:
-            InputError: a prompt holds an unknown tag.
+            InputError: If a prompt contains an unknown tag.
         """
         question = self._prompt.question if example.question is None else example.question
         start = self._encode(clip.encoder_prompt)
         start = (*start, *self._context(context, start))
         prompt = (*self._head, *start, *self._behind(start, question))
-        # A task is no translation: the decoder's prompt, most often a language, is not its own.
+        # The decoder prompt, usually a language, applies to translations and not to other tasks.
         forced = clip.decoder_prompt if example.question is None else ""
         language = self._encode(forced)
         first, *others = (
@@ -78,11 +79,12 @@ class Prompter:
         )
 
     def _behind(self, before: Sequence[int], words: str) -> tuple[int, ...]:
-        """Tokens of words that follow others."""
+        """Return the tokens of words that follow other tokens, separated from them."""
         return self._encode(self._space + words if before and words else words)
 
     def _context(self, lines: Sequence[str], before: Sequence[int]) -> tuple[int, ...]:
-        """Tokens of the sentences, those next to the clip first to be kept."""
+        """Return the tokens of the context; sentences closest to the clip are kept first."""
+        # From the last sentence backwards, until the token limit is reached.
         kept: list[tuple[int, ...]] = []
         room = self._max_context
         for line in reversed(lines):
@@ -98,17 +100,17 @@ class Prompter:
 
 
 def _turns(text: Text, system: str) -> tuple[str, str]:
-    """What a chat template writes before and behind a user's turn.
+    """Return what a chat template writes before and after a user turn.
 
     Raises:
-        InputError: no template, or one that cannot hold these turns.
+        InputError: If there is no template, or it cannot represent these turns.
     """
     messages = [{"role": "system", "content": system}] if system else []
     messages.append({"role": "user", "content": _TURN})
     if getattr(text.tokenizer, "chat_template", None) is None:
         raise InputError(
-            "`prompt.chat` is on, but the tokenizer has no chat template. Take a model that was"
-            " tuned to chat, or say what you need in `prompt.system`, `question` and `after`."
+            "`prompt.chat` is on, but the tokenizer has no chat template. Use a chat-tuned model,"
+            " or use `prompt.system`, `question` and `after` instead."
         )
     template = _ONE_DAY + text.tokenizer.get_chat_template()
     try:
@@ -117,10 +119,11 @@ def _turns(text: Text, system: str) -> tuple[str, str]:
         )
     except TemplateError as error:
         raise InputError(
-            f"the tokenizer's chat template refuses these turns: {error}. If it knows no system's"
-            " turn, leave `prompt.system` empty and say it in `prompt.question`."
+            f"the tokenizer's chat template rejects these turns: {error}. If it does not support a"
+            " system turn, leave `prompt.system` empty and use `prompt.question`."
         ) from None
+    # Split at the placeholder; it must occur exactly once, or frames would have no clear position.
     head, found, tail = str(written).partition(_TURN)
     if not found or _TURN in tail:
-        raise InputError("the tokenizer's chat template does not repeat a user's turn just once")
+        raise InputError("the tokenizer's chat template must contain the user turn exactly once")
     return head, tail

@@ -1,7 +1,8 @@
-"""The endless training data of one rank: position in, batch out.
+"""The endless training data of one rank: maps a position to a batch.
 
-Batch `position` is a pure function of seed and position: no state to save, any process can make
-any batch, and a resumed run reads on where it stopped. Loader workers only make it sooner.
+Batch `position` is a pure function of seed and position. There is no state to save, any process can
+compute any batch, and a resumed run continues where it stopped. Data loader workers only compute
+batches ahead of time.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,7 +38,7 @@ from kinesweep.store.reader import Store
 
 @dataclass(frozen=True)
 class _Epoch:
-    """An epoch's number, the frames of each clip in it, and the clips of its batches."""
+    """The number of an epoch, the frames of each clip in it, and the clips of its batches."""
 
     number: int
     lengths: Sequence[int]
@@ -45,26 +46,26 @@ class _Epoch:
 
 
 class TrainStream(Dataset[Batch]):
-    """Batches of the training split, without end.
+    """An endless dataset of training batches.
 
     Args:
-        store: the features.
-        text: the tokenizer.
-        config: budget, limits, ablation.
-        seed: of the order, of augmentation, of what is asked, and of the ablation's wrong pairs.
-        rank: which part of the stream this is; rank r of w gets every w-th batch.
-        world: how many ranks there are.
-        weights: name of each of several corpora → how often its clips come in an epoch.
-        asking: the words around the frames, and the sentences before them.
-        alike: stream → the one that it is varied with, draw for draw.
+        store: Store of the features.
+        text: Tokenizer.
+        config: Batch config: budget, limits, tasks, augmentation and ablation.
+        seed: Random seed for order, augmentation, tasks and the wrong pairs of the ablation.
+        rank: Rank of this process; rank r of w gets every w-th batch.
+        world: Number of ranks.
+        weights: Corpus name → average number of times its clips occur per epoch.
+        asking: Prompt and context settings.
+        alike: Stream → stream whose random augmentation it shares.
 
     Attributes:
-        dropped: clips left out by the limits, by reason.
-        cut: clips and frames that lost their end, by stream.
+        dropped: Reason → number of clips dropped by the limits.
+        cut: Stream → number of truncated clips and removed frames.
 
     Raises:
-        InputError: no clip is left, one does not fit in `batch.max_frames`, or clips cannot be
-            varied as `augmentation` says, or asked as `tasks` says.
+        InputError: If no clip is left, a clip does not fit in `batch.max_frames`, or clips cannot
+            be augmented as `augmentation` or used as `tasks` requires.
     """
 
     def __init__(  # noqa: PLR0913 (what a recipe says of batches, part by part)
@@ -86,6 +87,7 @@ class TrainStream(Dataset[Batch]):
         self._examples = Examples(kept, config, asking.prompt, seed)
         self._records = self._examples.records
         self._prompter = Prompter(text, asking)
+        # Context comes from all clips of the split, also from those dropped by the limits.
         self._context, self._said = Context(listed, asking.context), gold(listed)
         self.cut = cut_frames(kept, config)
         self._lengths = [num_frames(record, config) for record in self._records]
@@ -94,39 +96,42 @@ class TrainStream(Dataset[Batch]):
         self._varied = build_augmentation(
             config.augmentation, store.schema, seed, max(self._lengths), alike
         )
+        # Tokens by example, if they do not change between epochs.
         self._tokens: dict[int, Tokens] = {}
+        # First batch of each epoch that is known so far, over all ranks.
         self._epochs: list[int] = [0]
         self._planned = _Epoch(-1, [], [])
 
     def __getitem__(self, position: int) -> Batch:
+        """Return the batch at this position of the rank's stream."""
         epoch, indices = self._place(position)
         rows = [self._row(i, epoch) for i in indices]
         blank = self._config.ablation == "zeros"
         return collate(rows, self._text.vocabulary.pad_id, blank)
 
     def clip_ids(self, position: int) -> tuple[str, ...]:
-        """Which clips a batch holds."""
+        """Return the ids of the clips in a batch."""
         return tuple(self._records[i].clip.id for i in self._place(position)[1])
 
     def loader(self, start: int, stop: int) -> DataLoader[Batch]:
-        """Batches `start` up to, not including, `stop`, in order."""
+        """Return a loader of the batches from `start` up to, but not including, `stop`."""
         return DataLoader(
             self,
             batch_size=None,
             sampler=range(start, stop),
             num_workers=self._config.loader_workers,
-            # A generator of its own: the loader draws a number, which must not move dropout's.
+            # The loader draws a seed; its own generator keeps it from changing dropout's numbers.
             generator=torch.Generator().manual_seed(0),
         )
 
     def asked(self) -> Iterator[tuple[ClipRecord, Tokens]]:
-        """Each clip with every text that it may be trained on."""
+        """Yield each clip with the tokens of every text that it may be trained on."""
         for index, record in enumerate(self._records):
             for example in self._examples.translations(index):
                 yield record, self._token(index, example)
 
     def padding_share(self, num_batches: int) -> float:
-        """Share of padding in the first batches of this rank."""
+        """Return the share of padding in the first batches of this rank."""
         real = padded = 0
         for position in range(num_batches):
             epoch, indices = self._place(position)
@@ -136,16 +141,20 @@ class TrainStream(Dataset[Batch]):
         return 1 - real / padded
 
     def _place(self, position: int) -> tuple[int, tuple[int, ...]]:
-        """Epoch and clips of this rank's batch; epochs follow each other, however long."""
+        """Return the epoch and the clips of a batch; epochs can have different lengths."""
+        # Ranks take turns in one stream, so an epoch can end on any rank.
         place = position * self._world + self._rank
+        # Epochs are planned in order, because their numbers of batches differ.
         while self._epochs[-1] <= place:
             self._epochs.append(self._epochs[-1] + len(self._plan(len(self._epochs) - 1).batches))
         epoch = next(e for e in range(len(self._epochs) - 2, -1, -1) if self._epochs[e] <= place)
         return epoch, self._plan(epoch).batches[place - self._epochs[epoch]]
 
     def _plan(self, epoch: int) -> "_Epoch":
+        """Return the plan of an epoch; only the last one is cached."""
         if self._planned.number != epoch:
             lengths: Sequence[int] = self._lengths
+            # Batches must fit the budget after augmentation has changed the lengths.
             if self._varied is not None and self._config.augmentation.changes_length:
                 lengths = [self._varied_frames(record, epoch) for record in self._records]
             batches = plan_epoch(lengths, self._config, self._seed, epoch, self._weights)
@@ -153,6 +162,7 @@ class TrainStream(Dataset[Batch]):
         return self._planned
 
     def _row(self, index: int, epoch: int) -> Row:
+        """Return a clip's features and tokens in an epoch."""
         record, example = self._records[index], self._examples.of(index, epoch)
         streams = self._features(record, epoch)
         if example.backwards:
@@ -160,20 +170,22 @@ class TrainStream(Dataset[Batch]):
         return Row(record.clip.id, streams, self._token(index, example))
 
     def _features(self, record: ClipRecord, epoch: int) -> Mapping[str, NDArray[np.floating]]:
+        """Return the features that are read, after augmentation."""
         streams = first_frames(self._store.features(record), self._config)
         if self._varied is None:
             return streams
-        # A clip that became slower is cut once more: the model never reads more.
+        # Slowing a clip down lengthens it; truncate again so that the model reads no more frames.
         return first_frames(self._varied(streams, record.clip.id, epoch), self._config)
 
     def _varied_frames(self, record: ClipRecord, epoch: int) -> int:
-        """Frames that `_features` will give."""
+        """Return the number of frames that `_features` will return, without reading them."""
         assert self._varied is not None
         lengths = kept_frames(record.lengths, self._config)
         varied = self._varied.lengths(lengths, record.clip.id, epoch)
         return counted(kept_frames(varied, self._config), self._config)
 
     def _token(self, index: int, example: Example) -> Tokens:
+        """Return an example's tokens, cached if examples are the same in every epoch."""
         if index in self._tokens:
             return self._tokens[index]
         record = self._records[index]
@@ -184,7 +196,8 @@ class TrainStream(Dataset[Batch]):
         return tokens
 
     def _check_budget(self) -> None:
-        """Every clip fits in a batch by itself."""
+        """Check that every clip fits in a batch by itself."""
+        # With a fixed number of clips per batch there is no frame budget.
         if self._config.clips is not None:
             return
         budget = self._config.max_frames or DEFAULT_MAX_FRAMES
@@ -192,14 +205,14 @@ class TrainStream(Dataset[Batch]):
         if self._lengths[longest] > budget:
             raise InputError(
                 f"clip `{self._records[longest].clip.id}` has {self._lengths[longest]} frames, more"
-                f" than `batch.max_frames` ({budget}); raise it, or leave such clips out with"
-                " `batch.max_clip_frames`, or cut them with `batch.max_stream_frames`"
+                f" than `batch.max_frames` ({budget}); raise it, drop such clips with"
+                " `batch.max_clip_frames`, or truncate them with `batch.max_stream_frames`"
             )
 
 
 def _weights(
     records: Sequence[ClipRecord], weights: Mapping[str, float]
 ) -> NDArray[np.float64] | None:
-    """How often each clip comes; None: all of them once, as without weights."""
+    """Return how often each clip occurs per epoch; None if every clip occurs once."""
     found = np.array([weights.get(record.clip.corpus, 1.0) for record in records])
     return None if (found == 1).all() else found

@@ -1,9 +1,9 @@
-"""Text to tokens and back: what the platform asks of a tokenizer.
+"""Tokenization: from text to tokens and back, with the same conventions for every tokenizer.
 
-Tokenizers of pretrained models surround text with language codes and marks of their own. Here
-nothing enters but what is written: a prompt is its tokens, a target is prompt, text and end of
-sentence, whichever tokenizer stands behind. Texts, never prompts, may be lower-cased before they
-are cut, and given case again after. Not for tokenizers that need code of their own.
+Pretrained tokenizers surround text with language codes and special tokens of their own. Here
+nothing is added implicitly: a prompt is just its tokens, and a target is prompt, text and end of
+sentence, whichever tokenizer is used. Texts, but not prompts, can be lowercased before tokenization
+and truecased after generation. Tokenizers that require custom code are not supported.
 """
 
 import json
@@ -24,15 +24,15 @@ CASING = "casing.json"
 
 
 class Text:
-    """A tokenizer.
+    """A tokenizer with the conventions of this package.
 
     Attributes:
-        tokenizer: the Hugging Face tokenizer.
-        lowercase: whether texts are lower-cased before they are cut.
-        truecaser: gives case to what was generated, where it was learnt.
+        tokenizer: Hugging Face tokenizer.
+        lowercase: Whether texts are lowercased before tokenization.
+        truecaser: Truecaser for generated text, if one was learned.
 
     Raises:
-        InputError: the tokenizer has no end of sentence.
+        InputError: If the tokenizer has no end-of-sentence token.
     """
 
     def __init__(
@@ -42,19 +42,20 @@ class Text:
         if tokenizer.eos_token is None:
             raise InputError(
                 f"the tokenizer {type(tokenizer).__name__} has no `eos_token`;"
-                " name one in the `tokenizer_config.json` of the pretrained folder"
+                " set one in the `tokenizer_config.json` of the pretrained folder"
             )
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        """Size and special ids.
+        """Size and special token ids.
 
-        Without padding (Llama) the end of a sentence stands in for it, and masks tell them apart;
-        without a beginning (T5) padding does.
+        Without a padding token (Llama) the end of sentence replaces it, and masks distinguish the
+        two; without a beginning of sentence (T5) padding replaces it.
         """
         known = self.tokenizer.get_vocab()
         bos, eos = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
         pad = eos if self.tokenizer.pad_token_id is None else self.tokenizer.pad_token_id
+        # Ids can have gaps, so the size is not the number of tokens.
         return Vocabulary(
             size=max(known.values()) + 1,
             pad_id=pad,
@@ -64,56 +65,58 @@ class Text:
 
     @cached_property
     def space(self) -> str:
-        """What must begin words so that they stand apart from tokens before them.
+        """Prefix that separates words from preceding tokens.
 
-        Nothing where the tokenizer marks beginnings itself (T5, Llama 2), else a space (Llama 3).
+        It is empty if the tokenizer marks word beginnings itself (T5, Llama 2), otherwise a space
+        (Llama 3).
         """
         apart = [*self._encode("a"), *self._encode("b")]
         return "" if self._encode("a b") == apart else " "
 
     def encode_prompt(self, prompt: str) -> list[int]:
-        """Tokens of a prompt, and nothing else.
+        """Return the tokens of a prompt, without special tokens around it.
 
         Raises:
-            InputError: a tag such as `__asl__` is not in the vocabulary.
+            InputError: If a tag such as `__asl__` is not in the vocabulary.
         """
+        # An unknown tag would be split into pieces without an error.
         unknown = [word for word in prompt.split() if is_tag(word) and word not in self._known]
         if unknown:
             raise InputError(
-                f"the prompt `{prompt}` holds `{unknown[0]}`, which the tokenizer does not know."
+                f"the prompt `{prompt}` contains `{unknown[0]}`, which the tokenizer does not know."
                 " It knows the tags in prompts of the training split and those in"
-                " `model.tokenizer.new_tokens`; name it there and train again."
+                " `model.tokenizer.new_tokens`; add it there and train again."
             )
         return self._encode(prompt)
 
     def encode_target(self, prompt: str, text: str) -> list[int]:
-        """Tokens of the decoder prompt, the text and the end of sentence.
+        """Return the tokens of the decoder prompt, the text and the end of sentence.
 
         Raises:
-            InputError: a tag of the prompt is not in the vocabulary.
+            InputError: If a tag of the prompt is not in the vocabulary.
         """
         return [*self.encode_prompt(prompt), *self.encode_said(text), self.vocabulary.eos_id]
 
     def encode_said(self, text: str) -> list[int]:
-        """Tokens of a text as the corpus has it, in lower case where texts are."""
+        """Return the tokens of a text from the corpus, lowercased if texts are."""
         return self._encode(text.lower() if self.lowercase else text)
 
     def decode(self, ids: Sequence[int], forced: Sequence[int] = (), truecase: bool = False) -> str:
-        """The text of generated tokens, special tokens left out.
+        """Return the text of generated tokens, without special tokens.
 
         Args:
-            ids: generated tokens; what follows the end of sentence must be padding.
-            forced: tokens of the decoder prompt. Tags vanish without it; it is needed where a
-                prompt holds ordinary words.
-            truecase: give the text case.
+            ids: Generated tokens; tokens after the end of sentence must be padding.
+            forced: Tokens of the decoder prompt. They are removed from the start of the text; tags
+                are removed in any case, so this is needed for prompts with ordinary words.
+            truecase: Restore the case of the text.
 
         Raises:
-            InputError: it is to have case, which was not learnt.
+            InputError: If `truecase` is requested and no truecaser was learned.
         """
         if truecase and self.truecaser is None:
             raise InputError(
-                "`generation.truecase` is on, but the model knows no case: it was trained without"
-                " `model.tokenizer.lowercase`, or imported without texts"
+                "`generation.truecase` is on, but the model has no truecaser: it was trained"
+                " without `model.tokenizer.lowercase`, or imported without texts"
             )
         kept = [int(i) for i in ids if int(i) not in self._special_ids]
         prompt = [int(i) for i in forced if int(i) not in self._special_ids]
@@ -123,7 +126,7 @@ class Text:
         return self.truecaser.apply(text) if truecase and self.truecaser is not None else text
 
     def save(self, folder: Path) -> None:
-        """Writes the tokenizer's files; equal tokenizers give equal files."""
+        """Write the tokenizer's files; equal tokenizers give equal files."""
         self.tokenizer.save_pretrained(str(folder))
         if self.lowercase:
             forms = None if self.truecaser is None else self.truecaser.forms
@@ -132,12 +135,13 @@ class Text:
 
     @classmethod
     def load(cls, folder: Path) -> "Text":
-        """Reads what `save` wrote.
+        """Load what `save` wrote.
 
         Raises:
-            InputError: there is no tokenizer.
+            InputError: If there is no tokenizer.
         """
         tokenizer = read_tokenizer(str(folder))
+        # The file exists only for tokenizers that lowercase texts.
         if not (folder / CASING).is_file():
             return cls(tokenizer)
         forms = json.loads((folder / CASING).read_text(encoding="utf-8"))["forms"]
@@ -145,15 +149,17 @@ class Text:
 
     @cached_property
     def _known(self) -> dict[str, int]:
+        """Token → id for the whole vocabulary."""
         return dict(self.tokenizer.get_vocab())
 
     @cached_property
     def _special_ids(self) -> set[int]:
+        """Ids that are left out of decoded text: special tokens, and added ones marked special."""
         added = self.tokenizer.added_tokens_decoder.items()
         return {*self.tokenizer.all_special_ids, *(i for i, token in added if token.special)}
 
     def _encode(self, text: str) -> list[int]:
-        """Tokens of a text, without the marks that a tokenizer would put around it."""
+        """Return the tokens of a text, without the special tokens of the tokenizer."""
         return list(self.tokenizer.encode(text, add_special_tokens=False, verbose=False))
 
 
@@ -165,26 +171,28 @@ def build_text(
     revision: str | None = None,
     every_text: bool = False,
 ) -> Text:
-    """The tokenizer of a run.
+    """Build the tokenizer of a run.
 
-    Tags (`__x__`) in the prompts of the records are added to the vocabulary by themselves; other
-    tokens that must stay whole are named in `new_tokens`.
+    Tags (`__x__`) in the prompts of the records are added to the vocabulary automatically; other
+    tokens that must not be split are listed in `new_tokens`.
 
     Args:
-        config: trained, given, or that of the pretrained model.
-        records: the training split.
-        pretrained: folder or hub id of the pretrained model, if there is one.
-        spoken: what else passes through it, such as the recipe's own prompts.
-        revision: of the pretrained model's hub id; None: its newest.
-        every_text: train it on all texts of a clip, not on the first alone.
+        config: Tokenizer config: trained, from a folder, or that of the pretrained model.
+        records: Clips of the training split.
+        pretrained: Folder or hub id of the pretrained model, if there is one.
+        spoken: Further texts to be tokenized, such as the recipe's own prompts.
+        revision: Revision of the pretrained model's hub id; None: the latest.
+        every_text: Train on all references of a clip instead of the first one.
 
     Raises:
-        InputError: nothing to train on, a size that is too small, no tokenizer in the folder.
+        InputError: If there are no texts to train on, the size is too small, or the folder has no
+            tokenizer.
     """
     clips = [record.clip for record in records]
     prompts = [p for clip in clips for p in (clip.encoder_prompt, clip.decoder_prompt) if p]
     prompts += [words for words in spoken if words]
     texts = [text for clip in clips for text in (clip.texts if every_text else clip.texts[:1])]
+    # The truecaser needs the texts in their original case.
     truecaser = learn_truecaser(texts) if config.lowercase else None
     if config.kind == "pretrained":
         if pretrained is None:

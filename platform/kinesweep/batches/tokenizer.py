@@ -1,12 +1,11 @@
-"""Tokenizers: trained on the training split's texts, or taken from a pretrained folder.
+"""Tokenizers: trained on the texts of the training split, or loaded from a pretrained folder.
 
-Texts and prompts pass through here once a run; what comes out is a Hugging Face tokenizer. Training
-is deterministic to the byte, because a run's identity would be worthless otherwise. The unigram
-trainer of `tokenizers` is not (the order of its hash maps moves scores and the pieces that tie,
-even on one thread), so SentencePiece chooses the unigram pieces (0.3 s for 7,000 sentences) and
-`tokenizers` applies them. Spaces belong to what follows and punctuation stands alone, so that a
-text without outer spaces and unknown characters decodes to itself, byte for byte; nothing is
-lower-cased or normalised.
+The result is a Hugging Face tokenizer. Training is deterministic to the byte, because the identity
+of a run depends on it. The unigram trainer of `tokenizers` is not deterministic (the order
+of its hash maps changes scores and the choice between tied pieces, even with one thread), so
+SentencePiece selects the unigram pieces (0.3 s for 7,000 sentences) and `tokenizers` applies them.
+A space belongs to the word after it and punctuation marks are separate, so a text without outer
+spaces and unknown characters decodes to itself, byte for byte. Nothing is lowercased or normalized.
 """
 
 import io
@@ -25,32 +24,33 @@ from kinesweep.core.errors import InputError
 from kinesweep.core.recipe.model import TrainedTokenizerConfig
 
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>")
+# A punctuation mark, with the space before it. The listed ASCII symbols are not in class P.
 _MARK = r"▁?(?:\p{P}|[$+<=>^`|~])"
+# SentencePiece's own limits.
 _LONGEST_PIECE, _MAX_CANDIDATES = 16, 1_000_000
-"""SentencePiece's own limits."""
 _TAG = re.compile(r"__\S+__")
 
 
 def is_tag(word: str) -> bool:
-    """Whether a word has the form of a prompt's tag, such as `__asl__`."""
+    """Return whether a word has the form of a prompt tag, such as `__asl__`."""
     return _TAG.fullmatch(word) is not None
 
 
 def tags_in(prompts: Iterable[str]) -> list[str]:
-    """The tags among the words of the prompts, each once, sorted."""
+    """Return the distinct tags among the words of the prompts, sorted."""
     return sorted({word for prompt in prompts for word in prompt.split() if is_tag(word)})
 
 
 def train_tokenizer(
     config: TrainedTokenizerConfig, texts: Sequence[str], prompts: Sequence[str]
 ) -> Any:
-    """A tokenizer for these texts and prompts; equal arguments give equal files.
+    """Train a tokenizer on these texts and prompts; equal arguments give equal files.
 
-    Every text counts as often as it stands there, every prompt once. Ids: the specials,
-    `new_tokens`, the tags found in the prompts (added unasked), then the pieces.
+    Texts count as often as they occur, each distinct prompt once. The ids are assigned in this
+    order: special tokens, `new_tokens`, tags of the prompts (added automatically), pieces.
 
     Raises:
-        InputError: `size` does not even hold the characters of the texts.
+        InputError: If `size` is too small for the characters of the texts.
     """
     distinct = sorted(set(prompts))
     reserved = list(dict.fromkeys([*SPECIALS, *config.new_tokens, *tags_in(distinct)]))
@@ -60,6 +60,7 @@ def train_tokenizer(
     if config.algorithm == "unigram":
         model = _unigram(words, size, reserved)
     elif config.algorithm == "bpe":
+        # The BPE trainer counts reserved tokens as part of the size.
         model = _bpe(words, config.size, reserved)
     else:
         model = _word_level(words, size, reserved)
@@ -79,30 +80,31 @@ def train_tokenizer(
 def load_pretrained(
     name: str, new_tokens: Sequence[str], prompts: Sequence[str], revision: str | None = None
 ) -> Any:
-    """The tokenizer of a pretrained model, with `new_tokens` and the prompts' tags added.
+    """Load the tokenizer of a pretrained model and add `new_tokens` and the prompts' tags.
 
-    Tokens that it has already keep their ids.
+    Tokens that it already has keep their ids.
 
     Args:
-        name: local folder or hub id.
-        new_tokens: tokens to add.
-        prompts: whose tags are added.
-        revision: branch, tag or commit of a hub id; None: its newest.
+        name: Local folder or hub id.
+        new_tokens: Tokens to add.
+        prompts: Prompts whose tags are added.
+        revision: Branch, tag or commit of a hub id; None: the latest.
 
     Raises:
-        InputError: no tokenizer can be loaded from there.
+        InputError: If no tokenizer can be loaded.
     """
     tokenizer = read_tokenizer(name, revision)
+    # Before tokens are added, which would otherwise get the ids of the language codes.
     _show_languages(tokenizer)
     add_tokens(tokenizer, [*new_tokens, *tags_in(prompts)], prompts)
     return tokenizer
 
 
 def read_tokenizer(name: str, revision: str | None = None) -> Any:
-    """The tokenizer of a local folder or a hub id, as it was saved; no code is taken from there.
+    """Load the tokenizer of a local folder or hub id as it was saved, without executing its code.
 
     Raises:
-        InputError: no tokenizer can be loaded from there.
+        InputError: If no tokenizer can be loaded.
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(
@@ -112,22 +114,23 @@ def read_tokenizer(name: str, revision: str | None = None) -> Any:
         reason = str(error).strip().split("\n")[0]
         which = f" at the revision `{revision}`" if revision else ""
         raise InputError(
-            f"`{name}`{which} gives no tokenizer: {reason}\nAllowed: a local folder with the"
-            " tokenizer's files, or the id of a model on a hub that can be reached."
+            f"`{name}`{which} has no tokenizer that can be loaded: {reason}\nAllowed: a local"
+            " folder with the tokenizer's files, or the id of a model on a reachable hub."
         ) from None
     for key in ("is_local", "local_files_only"):
-        # How it was loaded; saving would write it into the tokenizer's files.
+        # These describe how it was loaded; `save_pretrained` would write them into its files.
         tokenizer.init_kwargs.pop(key, None)
     return tokenizer
 
 
 def add_tokens(tokenizer: Any, tokens: Iterable[str], prompts: Iterable[str]) -> None:
-    """Adds tokens that are never cut; those in the vocabulary keep their ids.
+    """Add tokens that are never split; tokens in the vocabulary keep their ids.
 
-    Tags and words of prompts are special: decoding leaves them out. Others are text.
+    Tags and words of prompts become special tokens, which decoding leaves out. Others are text.
     """
     in_prompts = {word for prompt in prompts for word in prompt.split()}
     for token in dict.fromkeys(tokens):
+        # One by one: `add_tokens` has a single value of `special_tokens` for all of its tokens.
         special = is_tag(token) or token in in_prompts
         tokenizer.add_tokens(
             [AddedToken(token, normalized=False, special=special)], special_tokens=special
@@ -135,23 +138,24 @@ def add_tokens(tokenizer: Any, tokens: Iterable[str], prompts: Iterable[str]) ->
 
 
 def _show_languages(tokenizer: Any) -> None:
-    """Puts an M2M-100 tokenizer's language codes into its vocabulary, at their own ids.
+    """Add an M2M-100 tokenizer's language codes to its vocabulary, at their own ids.
 
-    Without a list in the saved files transformers 5 knows their ids, but cuts them into pieces and
-    would give the same ids to new tokens.
+    If the saved files do not list them, transformers 5 knows their ids but splits the codes into
+    pieces, and would assign the same ids to new tokens.
     """
     languages: dict[str, int] = getattr(tokenizer, "lang_token_to_id", {})
     known = tokenizer.get_vocab()
     hidden = [
         token for token in sorted(languages, key=lambda t: languages[t]) if token not in known
     ]
+    # In the order of their ids, because ids are assigned consecutively.
     tokenizer.add_tokens([AddedToken(t, normalized=False, special=True) for t in hidden], True)
     wrong = [t for t in hidden if tokenizer.get_vocab()[t] != languages[t]]
     assert not wrong, f"language codes moved: {wrong}"
 
 
 def _pre_tokenizer() -> Any:
-    """Words and marks of punctuation, each with the space before it (as `▁`)."""
+    """Return a splitter into words and punctuation marks, each with the space before it (`▁`)."""
     return pre_tokenizers.Sequence(
         [
             pre_tokenizers.Metaspace(prepend_scheme="first"),
@@ -161,10 +165,12 @@ def _pre_tokenizer() -> Any:
 
 
 def _count_words(texts: Iterable[str], reserved: Sequence[str]) -> Counter[str]:
-    """How often each word stands in the texts, reserved tokens left out."""
+    """Count the words of the texts, without reserved tokens."""
+    # Longest first, so that a token is not cut by another that is its prefix.
     cut = re.compile("|".join(re.escape(t) for t in sorted(reserved, key=len, reverse=True)))
     pre_tokenizer = _pre_tokenizer()
     words: Counter[str] = Counter()
+    # Sorted, so that the result does not depend on the order of the texts.
     for text, count in sorted(Counter(texts).items()):
         for part in cut.split(text):
             for word, _ in pre_tokenizer.pre_tokenize_str(part):
@@ -173,19 +179,19 @@ def _count_words(texts: Iterable[str], reserved: Sequence[str]) -> Counter[str]:
 
 
 def _check_size(config: TrainedTokenizerConfig, num_reserved: int, words: Counter[str]) -> None:
-    """Refuses a vocabulary that is smaller than the alphabet (whole words may fall out of it)."""
+    """Check that the vocabulary is larger than the alphabet; whole words may be left out of it."""
     characters = 0 if config.algorithm == "word" else len({c for word in words for c in word})
     if num_reserved + characters >= config.size:
         raise InputError(
-            f"`model.tokenizer.size` is {config.size}, but the training texts hold {characters}"
-            f" different characters, to which come {num_reserved} special tokens and tags;"
-            f" give at least {num_reserved + characters + 1}"
+            f"`model.tokenizer.size` is {config.size}, but the training texts contain {characters}"
+            f" different characters, and {num_reserved} special tokens and tags are added;"
+            f" set it to at least {num_reserved + characters + 1}"
         )
 
 
 def _unigram(words: Counter[str], size: int, reserved: Sequence[str]) -> Any:
-    """Pieces and their log probabilities, after Kudo (2018), arxiv.org/abs/1804.10959."""
-    # A line is `word, tab, count`: blanks other than the space have no place in it.
+    """Train pieces and their log probabilities (Kudo, 2018, arxiv.org/abs/1804.10959)."""
+    # The input format is `word, tab, count` per line, so whitespace cannot be part of a word.
     counts = {w: n for w, n in sorted(words.items()) if not re.search(r"\s", w)}
     written = io.BytesIO()
     with tempfile.TemporaryDirectory() as folder:
@@ -196,10 +202,12 @@ def _unigram(words: Counter[str], size: int, reserved: Sequence[str]) -> Any:
             input_format="tsv",
             seed_sentencepieces_file=str(seeds),
             model_writer=written,
-            # Its own <unk>, <s> and </s> count among the pieces.
+            # SentencePiece counts its own <unk>, <s> and </s> among the pieces.
             vocab_size=size + 3,
+            # Small corpora have fewer pieces than requested.
             hard_vocab_limit=False,
             character_coverage=1.0,
+            # Words are already split: no normalization and no further splitting.
             normalization_rule_name="identity",
             add_dummy_prefix=False,
             remove_extra_whitespaces=False,
@@ -209,40 +217,43 @@ def _unigram(words: Counter[str], size: int, reserved: Sequence[str]) -> Any:
             minloglevel=2,
         )
     trained = sentencepiece.SentencePieceProcessor(model_proto=written.getvalue())
+    # The first three pieces are SentencePiece's special tokens.
     pieces = [(trained.id_to_piece(i), trained.get_score(i)) for i in range(3, len(trained))]
-    # Specials are cut out of a text before the model sees it; their score is never used.
+    # Reserved tokens are split off before the model sees a text, so their scores are never used.
     vocabulary = [(token, 0.0) for token in reserved] + pieces
     return models.Unigram(vocabulary, unk_id=SPECIALS.index("<unk>"))
 
 
 def _candidates(words: Mapping[str, int]) -> list[tuple[str, int]]:
-    """Parts of words and the letters they cover, best first: what training selects from.
+    """Return candidate pieces and their coverage (count times length), best first.
 
-    SentencePiece's own candidates must stand in two different words, so that most whole words are
-    never tried: 22.4 tokens a PHOENIX sentence at size 2,000, where these give 15.6.
+    SentencePiece's own candidates must occur in two different words, so most whole words are never
+    candidates: 22.4 tokens per PHOENIX sentence at size 2,000, compared with 15.6 with these.
     """
     counts: Counter[str] = Counter()
     for word, count in words.items():
         for start in range(len(word)):
             for end in range(start + 1, min(len(word), start + _LONGEST_PIECE) + 1):
                 counts[word[start:end]] += count
+    # Single characters are always kept, so that every word can be represented.
     covered = [(piece, n * len(piece)) for piece, n in counts.items() if n > 1 or len(piece) == 1]
     return sorted(covered, key=lambda item: (-item[1], item[0]))[:_MAX_CANDIDATES]
 
 
 def _bpe(words: Counter[str], size: int, reserved: Sequence[str]) -> Any:
-    """Byte-pair merges, over characters."""
+    """Train byte-pair merges over characters."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
     trainer = trainers.BpeTrainer(
         vocab_size=size, special_tokens=list(reserved), show_progress=False
     )
+    # The trainer accepts no counts, so words are repeated; sorted order makes ties deterministic.
     lines = (word for word, count in sorted(words.items()) for _ in range(count))
     tokenizer.train_from_iterator(lines, trainer)
     return tokenizer.model
 
 
 def _word_level(words: Counter[str], size: int, reserved: Sequence[str]) -> Any:
-    """The most frequent words."""
+    """Return a model of the most frequent words."""
     ranked = sorted(words, key=lambda word: (-words[word], word))[:size]
     vocabulary = {token: index for index, token in enumerate([*reserved, *ranked])}
     return models.WordLevel(vocabulary, unk_token="<unk>")

@@ -1,9 +1,10 @@
-"""Truecasing: the case that lower-cased text had, learnt from the training texts.
+"""Truecasing: restores the case of lowercased text, as learned from the training texts.
 
-A model that writes lower case has fewer words to learn; references keep theirs, so what it writes
-is given case before it is scored. Each word takes the form that is most frequent away from the
-beginnings of sentences, which begin with a capital whatever the word is. Words that occur at
-beginnings alone stay lower. Not for German nouns made of known ones: only whole words are known.
+A model that writes lowercase has fewer words to learn. References keep their case, so generated
+text is truecased before it is scored. Each word gets its most frequent form outside of the
+beginnings of sentences, which are capitalized regardless of the word. Words that occur only at
+beginnings stay lowercase. German compounds that did not occur in training are not capitalized,
+because only whole words are known.
 """
 
 import re
@@ -11,32 +12,38 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+# Letters and digits, with apostrophes inside: "don't" is one word.
 _WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
+# The start of the text, or a closing mark with optional quotes or brackets and a space.
 _BEFORE_A_SENTENCE = re.compile(r"(?:^|[.!?\u2026][\"'\u201d\u2019)\]]*\s+)[^\w]*$")
 
 
 @dataclass(frozen=True)
 class Truecaser:
-    """What case words have.
+    """The form of each word.
 
     Attributes:
-        forms: lower-cased word → its form, for words whose form is another.
+        forms: Lowercased word → form, for words whose form is not lowercase.
     """
 
     forms: Mapping[str, str]
 
     def apply(self, text: str) -> str:
-        """A lower-cased text with its case; nothing but letters changes."""
+        """Return a lowercased text with its case restored; only letters change."""
         return _WORD.sub(lambda found: self._word(found[0], _begins(text, found.start())), text)
 
     def _word(self, word: str, begins: bool) -> str:
+        """Return a word's form; `begins` says whether it starts a sentence."""
         form = self.forms.get(word, word)
-        # A form of its own, such as `iPhone`, begins a sentence as it is.
+        # A word with a form of its own, such as `iPhone`, keeps it at the start of a sentence.
         return word[:1].upper() + word[1:] if begins and form == word else form
 
 
 def learn_truecaser(texts: Iterable[str]) -> Truecaser:
-    """The most frequent form of each word, beginnings of sentences left out; ties go to lower."""
+    """Learn each word's most frequent form, not counting beginnings of sentences.
+
+    In a tie lowercase is preferred.
+    """
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for text in texts:
         for found in _WORD.finditer(text):
@@ -50,5 +57,5 @@ def learn_truecaser(texts: Iterable[str]) -> Truecaser:
 
 
 def _begins(text: str, start: int) -> bool:
-    """Whether the word at `start` is the first of a sentence."""
+    """Return whether the word at `start` is the first one of a sentence."""
     return _BEFORE_A_SENTENCE.search(text[:start]) is not None

@@ -1,7 +1,8 @@
-"""The command line: one verb a function, grouped by what they act on.
+"""The command line: one function per command, one module per group of commands.
 
-Verbs parse and print; what they do stands in `workflows`. Recipes and spaces are positional,
-`key.sub=value` overrides follow.
+Commands parse their arguments and print results; the work itself is done in `workflows` and the
+modules beside it. Recipes and search spaces are positional arguments, followed by overrides of the
+form `key.sub=value`.
 """
 
 import sys
@@ -25,7 +26,7 @@ from kinesweep.cli import (
 
 app = typer.Typer(
     name="kinesweep",
-    help="Finds, trains and hands over the best model that turns human motion into text."
+    help="Find, train and export the best model that turns human motion into text."
     "\n\nExample: kinesweep sample .kinesweep/sample --keep",
     no_args_is_help=True,
     add_completion=False,
@@ -33,6 +34,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+# The order here is the order in `kinesweep --help`; it follows the path from a corpus to a result.
 for verb in (
     *(data.sample, data.prepare, data.check, data.split),
     *(estimating.estimate, data.extract, data.show, data.export_features),
@@ -43,11 +45,13 @@ for verb in (
     *(converting.convert, about.schema, about.doctor),
 ):
     app.command()(verb)
+# `import` is a Python keyword, so this function cannot have the name of its command.
 app.command(name="import")(estimating.import_poses)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Runs the command line and leaves with its exit code."""
+    """Run the command line and exit with its exit code."""
+    # Before the command: Ray reads these variables when it is first imported.
     cluster.prepare()
     app(args=list(sys.argv[1:] if arguments is None else arguments))
     sys.exit(0)

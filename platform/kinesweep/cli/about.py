@@ -1,4 +1,4 @@
-"""Verbs on this installation: schema, doctor."""
+"""Commands on this installation: schema, doctor."""
 
 import json
 import os
@@ -19,17 +19,16 @@ from kinesweep.core.recipe import Recipe
 from kinesweep.core.units import format_bytes
 
 _PACKAGES = ("ray", "torch", "transformers", "optuna", "mlflow", "pose-format", "sacrebleu")
+# Minimum free disk space for a first sweep: the sample corpus, its store and its runs take 1.5 GB.
 _ROOM_BYTES = 2 * 10**9
-"""Free disk below which a first sweep may fail: the sample corpus, its store and runs take 1.5
-GB."""
 
 
 @verb
 def schema(
-    what: Annotated[Literal["recipe", "space"], typer.Argument(help="Which file.")] = "recipe",
-    out: Annotated[Path | None, typer.Option(help="Write there instead of printing.")] = None,
+    what: Annotated[Literal["recipe", "space"], typer.Argument(help="Kind of file.")] = "recipe",
+    out: Annotated[Path | None, typer.Option(help="Output file. Default: stdout.")] = None,
 ) -> None:
-    """Print the JSON schema of a recipe or search space, for editors.
+    """Print the JSON schema of a recipe or a search space, for use in an editor.
 
     Example: kinesweep schema recipe --out /tmp/kinesweep-recipe.schema.json
     """
@@ -45,17 +44,19 @@ def schema(
 
 @verb
 def doctor(json_line: JsonOption = False) -> None:
-    """Say what this machine offers, and what is missing for a sweep.
+    """Report versions and resources of this machine and what is missing for a sweep.
 
     Example: kinesweep doctor
     """
     import torch
 
     home = state_home()
+    # The state folder may not exist yet; its nearest existing parent is on the same disk.
     free = shutil.disk_usage(next(p for p in (home, *home.parents) if p.exists())).free
     facts = {
         "python": machine.python_version(),
         **{name: _installed(name) for name in _PACKAGES},
+        # The affinity mask, because `os.cpu_count()` ignores limits such as those of taskset.
         "cores": len(os.sched_getaffinity(0)),
         "gpus": torch.cuda.device_count(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
@@ -66,15 +67,19 @@ def doctor(json_line: JsonOption = False) -> None:
     for name, value in facts.items():
         table.add_row(name, str(value))
     console.print(table)
+    # Results come before the check, so that a program gets the facts even if something is missing.
     emit(facts, json_line)
     problems = [f"`{name}` is not installed" for name in _PACKAGES if facts[name] == "missing"]
     if free < _ROOM_BYTES:
-        problems.append(f"only {format_bytes(free)} of disk are free beside `{home}`")
+        problems.append(
+            f"only {format_bytes(free)} of disk space is free for `{home}`; a sweep needs 2 GB"
+        )
     if problems:
         raise ResourceError("; ".join(problems))
 
 
 def _installed(package: str) -> str:
+    """Return the version of a package, or `missing`."""
     try:
         return version(package)
     except PackageNotFoundError:

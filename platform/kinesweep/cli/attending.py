@@ -1,4 +1,8 @@
-"""What a model looks at in a clip, as a page: a raw file, or a clip of a store."""
+"""Attention pages: an HTML page that shows what a model attends to in a clip.
+
+The clip is either a raw file, processed as by `kinesweep translate`, or a clip of a feature store.
+The page carries a note if its input differs from what the model was trained on.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,47 +26,59 @@ from kinesweep.training.attending import Attended, attend, row_of
 from kinesweep.training.model_folder import ModelFolder, read_model_folder
 
 _ALONE = (
-    "The model reads sentences that precede a clip; here the clip stands alone, as a file does."
+    "The model normally reads the sentences that precede a clip; here the clip is a single file"
+    " without context."
 )
 _OTHERS = (
-    "The features are not those that the model was trained on, so it may say another text than of"
-    " its own."
+    "These are not the features that the model was trained on, so its text may differ from the one"
+    " for its own features."
 )
-_OWN = "The model compares a motion with another; here the motion is compared with itself."
+_OWN = "The model compares a motion with a reference; here the motion is compared with itself."
 _TRUE = (
-    "The model reads its own sentences before a clip; here it read the true ones, as in training."
+    "The model normally reads its own earlier sentences as context; here it read the reference"
+    " sentences, as in training."
 )
 
 
 def write_page(place: Path, clip: str, out: Path, store: Path | None) -> dict[str, Any]:
-    """Translates a clip, writes the page, and says what was said.
+    """Translate a clip, write its attention page and print the text.
 
     Args:
-        place: a bundle, a run, or its `best`.
-        clip: a file that `translate` takes; with `store` a clip's id.
-        out: the page.
-        store: a store or a recipe whose store is meant; None: `clip` is a file.
+        place: Folder of a bundle, a run, or the `best` folder of a run.
+        clip: Path of a file that `translate` accepts; with `store`, the id of a clip.
+        out: Path of the page.
+        store: Feature store, or recipe whose store is used. None: `clip` is a file.
+
+    Returns:
+        The page's path, the text, and the shares of attention (see `shares_of`).
 
     Raises:
-        InputError: the clip is not one, or the model shows no attention.
+        InputError: If `clip` is not exactly one clip, or if the model does not expose attention.
     """
     page = _of_file(place, Path(clip)) if store is None else _of_store(place, clip, store)
     write_attention(out, page)
     shares = shares_of(page.attended)
     say(f"{clip}\t{page.attended.text}")
-    say("looked at " + ", ".join(f"{what} {share:.1%}" for what, share in shares.items()))
+    say("attention " + ", ".join(f"{what} {share:.1%}" for what, share in shares.items()))
     say(f"page    {out}")
     return {"page": str(out), "text": page.attended.text, "shares": shares}
 
 
 def page_of_record(loaded: ModelFolder, store: Store, record: ClipRecord, model: str) -> Page:
-    """The page of a store's clip.
+    """Return the page of a clip of a store.
+
+    Args:
+        loaded: Model with its recipe.
+        store: Store that holds the clip.
+        record: Record of the clip.
+        model: Display name of the model.
 
     Raises:
-        InputError: as `attend` and `row_of`.
+        InputError: If `attend` or `row_of` rejects the clip or the model.
     """
     known = [name for name, stream in store.schema.streams.items() if stream.layout is not None]
     context = loaded.recipe.context
+    # A single clip has no earlier hypotheses, so `row_of` uses the references as context.
     own = context.is_used and context.generation == "on_the_fly"
     return Page(
         clip=record.clip.id,
@@ -77,10 +93,15 @@ def page_of_record(loaded: ModelFolder, store: Store, record: ClipRecord, model:
 
 
 def shares_of(attended: Attended) -> dict[str, float]:
-    """What of all attention went where, the mean over layers, heads and tokens."""
+    """Return the share of attention for each kind of input, the mean over layers, heads and tokens.
+
+    Returns:
+        Name of a stream, or kind of input (`prompt`, `separator`, …) → share; they sum to 1.
+    """
     found: dict[str, float] = {}
     weights_AHLM = attended.attention.weights_AHLM
     for places in attended.attention.places:
+        # Kinds that the input lacks (no prompt, no separators) have empty ranges and no entry.
         if places.end > places.first:
             name = places.stream if places.kind == "stream" else places.kind
             part = weights_AHLM[..., places.first : places.end].sum(-1).mean()
@@ -89,16 +110,21 @@ def shares_of(attended: Attended) -> dict[str, float]:
 
 
 def name_of(place: Path) -> str:
-    """What people call a model: its bundle, or its run; pages leave the machine, paths do not."""
+    """Return the display name of a model: the name of its bundle or run folder.
+
+    Pages are passed on to other people, so they must not contain local paths.
+    """
     folder = place.resolve()
     return folder.parent.name if folder.name == "best" else folder.name
 
 
 def _of_store(place: Path, clip: str, store: Path) -> Page:
+    """Return the page of a clip of a store; add a note if the model has other features."""
     opened, _ = store_at(store)
     record = find_clip(opened, clip)
     loaded = read_model_folder(model_folder(place))
     page = page_of_record(loaded, opened, record, name_of(place))
+    # An empty fingerprint belongs to a model imported from another system, which had no store.
     if loaded.features["store_fingerprint"] in {"", opened.fingerprint}:
         return page
     say(f"`{store}`: {_OTHERS}")
@@ -106,11 +132,16 @@ def _of_store(place: Path, clip: str, store: Path) -> Page:
 
 
 def _of_file(place: Path, file: Path) -> Page:
+    """Return the page of a raw file.
+
+    Raises:
+        InputError: If the file does not hold exactly one clip.
+    """
     bundle = _bundle(place)
     recipe = bundle.loaded.recipe
     inputs = find_inputs([file], recipe)
     if len(inputs) != 1:
-        raise InputError(f"`{file}` holds {len(inputs)} clips; the page is of one")
+        raise InputError(f"`{file}` holds {len(inputs)} clips; an attention page shows one clip")
     name, item = inputs[0]
     found = bundle.computed(item)
     streams = {stream: one.x_TD for stream, one in found.items()}
@@ -127,7 +158,7 @@ def _of_file(place: Path, file: Path) -> Page:
 
 
 def _scenes(bundle: Bundle, found: dict[str, Any]) -> Sequence[Scene]:
-    """Streams of a file whose points are known."""
+    """Return scenes of those streams whose layout of points is known."""
     known = bundle.loaded.features["streams"].items()
     layouts = {name: StreamSchema.from_json(stream).layout for name, stream in known}
     return [
@@ -138,10 +169,10 @@ def _scenes(bundle: Bundle, found: dict[str, Any]) -> Sequence[Scene]:
 
 
 def _bundle(place: Path) -> Bundle:
-    """A bundle as it is; a run's model with the prompts that a bundle of it would have.
+    """Return a bundle, or a run's model with the prompts that its bundle would have.
 
     Raises:
-        InputError: a run whose features are gone, so its prompts are not known.
+        InputError: If `place` is a run whose features are missing, so that its prompts are unknown.
     """
     folder = model_folder(place)
     if (folder / MANIFEST).is_file():
@@ -151,7 +182,7 @@ def _bundle(place: Path) -> Bundle:
         prompts = common_prompts(store_of(place))
     except StoreError as error:
         raise InputError(
-            f"`{place}` is no bundle, so its prompts are looked for in its features: {error}; or"
-            f" export it first (`kinesweep export {place} BUNDLE`)"
+            f"`{place}` is not a bundle, so its prompts must be read from its features, which"
+            f" failed: {error}; or export it first (`kinesweep export {place} BUNDLE`)"
         ) from None
     return Bundle(loaded, *(prompts[name] for name in PROMPTS))

@@ -1,7 +1,7 @@
-"""Ray on this machine: connecting to it, starting a head on loopback, submitting jobs.
+"""Ray on this machine: connect to a cluster, start a head on loopback, submit jobs.
 
-A local head and its dashboard listen on 127.0.0.1 alone and ask for a token that lies in the state
-folder, so that nothing is written to the home folder and no other user can run code here.
+A local head and its dashboard listen on 127.0.0.1 only and require a token that is stored in the
+state folder, so nothing is written to the home folder and no other user can run code here.
 """
 
 import fcntl
@@ -27,21 +27,22 @@ from kinesweep.tracking.services import Service, recorded, start, starting, stop
 
 NAME = "ray"
 TOKEN = "ray_token"
+# Tells a job which local head it belongs to. Ray itself would read the machine-wide `_CURRENT`,
+# which names the head that was started last and may name another one by then.
 HEAD = "KINESWEEP_RAY_ADDRESS"
-"""Tells a job of a local head whose it is. Ray tells it by a file of the machine that names the
-head started last, which may be another one by then."""
 _START_TIMEOUT_S = 120.0
 _AGENT_TIMEOUT_S = 60.0
+# Ray stores the address of the most recently started cluster here and does not remove it. With a
+# stale address, Ray Train's placement-group cleaner waits for a dead state API and runs fail.
 _CURRENT = Path("/tmp/ray/ray_current_cluster")
-"""Where Ray notes the cluster started last; an address left there makes later ones hang."""
 _ENV = {
-    # Without this Ray swaps 127.0.0.1 for the machine's outer address and listens there.
+    # Without this, Ray replaces 127.0.0.1 by the machine's external address and listens there.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_AUTH_MODE": "token",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
-    # The controller of a TorchTrainer polls its workers; at Ray's 2 s every report waits for it.
+    # A TorchTrainer's controller polls its workers, and every report waits for it; default: 2 s.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
-    # Without these Tune names its best-known fields in tables nobody reads and copies every log.
+    # Without these, Tune prints its own result tables and writes a copy of every log.
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TOKENIZERS_PARALLELISM": "false",
@@ -51,17 +52,18 @@ _ENV = {
 
 
 def prepare() -> None:
-    """Sets what Ray reads when it is first imported; what the caller has set stays."""
+    """Set the variables that Ray reads when it is first imported; keep the caller's values."""
     home = state_home()
     for name, value in {**_ENV, "RAY_AUTH_TOKEN_PATH": str(home / "services" / TOKEN)}.items():
         os.environ.setdefault(name, value)
 
 
 def environment(home: Path) -> dict[str, str]:
-    """Variables under which Ray's processes stay on loopback, with this state folder's token."""
+    """Return variables that keep Ray's processes on loopback with the token of a state folder."""
     token = home / "services" / TOKEN
     if not token.exists():
         token.parent.mkdir(parents=True, exist_ok=True)
+        # Restrict the permissions before the secret is written, not after.
         token.touch(mode=0o600)
         token.write_text(secrets.token_hex(32))
     mine = {**_ENV, "RAY_AUTH_TOKEN_PATH": str(token), "KINESWEEP_HOME": str(home)}
@@ -72,7 +74,10 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def connect() -> None:
-    """Joins the cluster of this job, the head that `up` started, or a Ray of this process alone."""
+    """Connect to the cluster of this job, the head that `up` started, or a new Ray in this process.
+
+    A `RAY_ADDRESS` in the environment has precedence over the local head.
+    """
     import ray
 
     if ray.is_initialized():
@@ -83,6 +88,7 @@ def connect() -> None:
     inside = os.environ.get("RAY_ADDRESS")
     head = running_head(home)
     if not inside:
+        # A foreign cluster has its own authentication; only a local Ray uses this folder's token.
         os.environ.update(environment(home))
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if inside:
@@ -97,39 +103,46 @@ def connect() -> None:
 
 
 def cores() -> float:
-    """Cores of the cluster that this process has joined, at least 1."""
+    """Return the number of cores of the connected cluster, at least 1."""
     import ray
 
     return max(1.0, float(ray.cluster_resources().get("CPU", 1.0)))
 
 
 def running_head(home: Path) -> Service | None:
-    """The local Ray head of a state folder, if it runs."""
+    """Return the local Ray head of a state folder; None if it is not running."""
     last = recorded(home, NAME)
     return last if last is not None and last.alive else None
 
 
 def dashboard_of(head: Service) -> str:
-    """Address of a head's job server: the port above its own."""
+    """Return the address of a head's dashboard and job server."""
     return f"http://{_beside(head, 1)}"
 
 
 def metrics_of(head: Service) -> str:
-    """Address of a head's metrics, for Prometheus."""
+    """Return the address of a head's metrics, for Prometheus."""
     return f"http://{_beside(head, 4)}/metrics"
 
 
 def _beside(head: Service, further: int) -> str:
-    """A head has five ports in a row, its own the first."""
+    """Return `host:port` for an offset 0 to 4 into the head's five consecutive ports."""
     host, port = head.address.split(":")
     return f"{host}:{int(port) + further}"
 
 
 def up(cores: int | None, backend_store: str | None = None) -> tuple[Service, Service]:
-    """Starts MLflow and a Ray head, or finds them running.
+    """Start MLflow and a Ray head unless they are already running.
+
+    Args:
+        cores: Number of cores for a new head; None: all cores of this process.
+        backend_store: URI of MLflow's database; None: the one used last.
+
+    Returns:
+        The MLflow server and the Ray head.
 
     Raises:
-        TrackingError: one of them does not start.
+        TrackingError: If one of them does not start.
     """
     home = state_home()
     mlflow = start_server(home, backend_store=backend_store)
@@ -142,13 +155,14 @@ def up(cores: int | None, backend_store: str | None = None) -> tuple[Service, Se
 
 
 def down() -> list[str]:
-    """Stops what `up` started. Returns the names of what ran."""
+    """Stop the services that `up` started and return the names of those that were running."""
     home = state_home()
     stopped = []
     with starting(home, NAME):
         head = recorded(home, NAME)
         if head is not None and stop(head):
             stopped.append(NAME)
+            # The file may name another head that was started later; leave that alone.
             if _CURRENT.is_file() and _CURRENT.read_text().strip() == head.address:
                 _CURRENT.unlink()
     if stop_server(home):
@@ -157,18 +171,18 @@ def down() -> list[str]:
 
 
 def submit(arguments: Sequence[str], address: str | None = None, sweep: Path | None = None) -> int:
-    """Runs `kinesweep ARGUMENTS` as a Ray job and follows its log.
+    """Run `kinesweep ARGUMENTS` as a Ray job and follow its log.
 
     Args:
-        arguments: a verb and what follows it, paths absolute.
-        address: of a job server; None: the local head.
-        sweep: folder whose progress is shown on a terminal, if this machine sees it.
+        arguments: Command and its arguments, with absolute paths.
+        address: Address of a Ray job server; None: the local head.
+        sweep: Sweep folder whose progress is shown on a terminal, if this machine can read it.
 
     Returns:
-        The exit code of the job's own process.
+        The exit code of the job's process.
 
     Raises:
-        ResourceError: no job server is known, or it does not answer.
+        ResourceError: If no job server is known or if it does not answer.
     """
     import asyncio
 
@@ -178,7 +192,7 @@ def submit(arguments: Sequence[str], address: str | None = None, sweep: Path | N
     home = state_home()
     head = running_head(home)
     if address is None and head is None:
-        raise ResourceError("no Ray is running; start it with `kinesweep up`, or give `--address`")
+        raise ResourceError("Ray is not running; start it with `kinesweep up` or pass `--address`")
     variables = environment(home)
     if address is None and head is not None:
         variables[HEAD] = head.address
@@ -186,6 +200,7 @@ def submit(arguments: Sequence[str], address: str | None = None, sweep: Path | N
         client = JobSubmissionClient(address or dashboard_of(head))  # type: ignore[arg-type]
     except (ConnectionError, RuntimeError) as error:
         raise ResourceError(f"the job server does not answer: {error}") from None
+    # The token's path is valid on this machine only; the cluster's own processes know theirs.
     runtime_env = {"env_vars": {k: v for k, v in variables.items() if "TOKEN_PATH" not in k}}
     command = [sys.executable, "-m", "kinesweep", *arguments]
     began = time.time()
@@ -197,25 +212,26 @@ def submit(arguments: Sequence[str], address: str | None = None, sweep: Path | N
         client.stop_job(job)
         raise
     info = _ended(client, job)
+    # A job that was killed has no exit code, and a failed job must not return 0.
     return 0 if info.status == JobStatus.SUCCEEDED else info.driver_exit_code or 1
 
 
 async def _follow(client: Any, job: str) -> None:
-    """Copy a job's log to stderr as it grows, without what Ray adds to it; say if it breaks off."""
+    """Copy a job's log to stderr as it grows, without Ray's own lines; report a lost connection."""
     from aiohttp import ClientError
 
     try:
         async for line in job_lines(client.tail_job_logs(job), colors=console.is_terminal):
             sys.stderr.write(line)
     except (ClientError, RuntimeError) as error:  # Ray's client raises either
-        sys.stderr.write(f"the log of the job broke off ({error}); waiting for the job to end\n")
+        sys.stderr.write(f"the log stream broke off ({error}); waiting for the job to end\n")
 
 
 def _ended(client: Any, job: str) -> Any:
-    """The job's end, which its log may not show when the connection was lost; waits for it.
+    """Wait for the end of a job and return its info; its log alone may have been cut off.
 
     Raises:
-        ResourceError: the job server is gone.
+        ResourceError: If the job server does not answer for 60 s.
     """
     from requests.exceptions import RequestException
 
@@ -229,15 +245,17 @@ def _ended(client: Any, job: str) -> Any:
         else:
             if info.status.is_terminal():
                 return info
+            # The time limit is on the server's silence, not on the job, which may take days.
             give_up = time.monotonic() + _AGENT_TIMEOUT_S
         time.sleep(1)
 
 
 def _submitted(client: Any, entrypoint: str, runtime_env: dict[str, Any]) -> str:
-    """The job's id. A head that has just started has no agent for jobs yet, and says so.
+    """Submit a job and return its id; retry for up to 60 s.
 
-    A busy head may close a connection before it answers. The id is chosen here, so that a job that
-    was taken all the same is found and not submitted twice.
+    A head that has just started has no job agent yet, and a busy head may close a connection before
+    it answers. The id is chosen here, so a retry finds a job that was accepted after all and does
+    not submit it twice.
     """
     from requests.exceptions import RequestException
 
@@ -257,6 +275,7 @@ def _submitted(client: Any, entrypoint: str, runtime_env: dict[str, Any]) -> str
 
 
 def _quoted(command: Sequence[str]) -> str:
+    """Return a command as one shell line, which is the form that Ray's job server expects."""
     import shlex
 
     return shlex.join(command)
@@ -264,25 +283,27 @@ def _quoted(command: Sequence[str]) -> str:
 
 @contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    """Keeps other heads of this user from choosing the same ports, which Ray would share."""
+    """Hold a lock so that no other head of this user chooses the same ports at the same time."""
+    # The lock lies outside the state folder: heads of different state folders compete for ports.
     with (Path(tempfile.gettempdir()) / f"kinesweep-{os.getuid()}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def _start_head(home: Path, cores: int) -> Service:
+    """Start a Ray head and wait until its dashboard answers."""
     port = _free_ports()
     program = Path(sys.executable).with_name("ray")
     if not program.exists():
-        raise KinesweepError(f"`{program}` is missing; install Kinesweep's packages again")
+        raise KinesweepError(f"`{program}` does not exist; reinstall Kinesweep's dependencies")
     command = [str(program), "start", "--head", "--block", f"--port={port}"]
     command += ["--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1"]
     command += [f"--dashboard-port={port + 1}", f"--num-cpus={cores}", "--include-dashboard=true"]
     command += [f"--ray-client-server-port={port + 2}", "--disable-usage-stats"]
-    # Without a port of its own the agent that starts jobs fails where another Ray runs.
+    # With Ray's default port (52365) the agent that starts jobs fails if another Ray is running.
     command += [f"--dashboard-agent-listen-port={port + 3}"]
     command += [f"--metrics-export-port={port + 4}"]
-    # It would copy the workers' logs to drivers, which none of ours asks for.
+    # The log monitor copies workers' logs to drivers; ours set `log_to_driver=False`.
     command += ["--include-log-monitor=false"]
     variables = environment(home)
     head = start(home, NAME, command, f"127.0.0.1:{port}", variables)
@@ -292,6 +313,7 @@ def _start_head(home: Path, cores: int) -> Service:
 
 
 def _answers(address: str, token: str) -> bool:
+    """Return whether an address answers a request that carries the token."""
     request = urllib.request.Request(address, headers={"Authorization": f"Bearer {token}"})
     try:
         with urllib.request.urlopen(request, timeout=2) as reply:
@@ -301,7 +323,7 @@ def _answers(address: str, token: str) -> bool:
 
 
 def _free_ports() -> int:
-    """A port p of loopback with p to p + 4 free."""
+    """Return a loopback port p such that p to p + 4 are free."""
     import socket
 
     for first in range(6379, 7379, 5):
@@ -312,4 +334,6 @@ def _free_ports() -> int:
         except OSError:
             continue
         return first
-    raise ResourceError("no five free ports between 6379 and 7379 for Ray")
+    raise ResourceError(
+        "Ray needs five consecutive free ports between 6379 and 7379, and there are none"
+    )

@@ -1,4 +1,4 @@
-"""The cluster that a plan is made for, as people write it."""
+"""Parse the cluster size that a plan is made for."""
 
 from kinesweep.core.errors import InputError
 
@@ -6,10 +6,13 @@ _KINDS = {"cpus": "CPU", "gpus": "GPU"}
 
 
 def parse_cluster(text: str) -> dict[str, float] | None:
-    """Return `cpus=64,gpus=8` as Ray counts them; None for nothing.
+    """Parse a size such as `cpus=64,gpus=8` into Ray's resource names, `CPU` and `GPU`.
+
+    Returns:
+        Resource → amount; None for an empty text.
 
     Raises:
-        InputError: something else.
+        InputError: If the text does not have this form.
     """
     found = {}
     for part in filter(None, text.split(",")):

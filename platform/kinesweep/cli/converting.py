@@ -1,4 +1,8 @@
-"""The verb between systems: takes over settings, models and motions, and writes features."""
+"""The command `convert`: import settings, models and motions of other systems; export features.
+
+One command handles four inputs, which are told apart by `--to` and the suffix of the file. Nothing
+that a pickle asks for is executed.
+"""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,78 +21,86 @@ def convert(  # noqa: PLR0913 (options of a verb)
     settings: Annotated[
         Path,
         typer.Argument(
-            help="A MultimodalHugs YAML, SSVP-SLT's best_model.pth, or a Sign_LLaVA's"
+            help="A MultimodalHugs YAML, SSVP-SLT's best_model.pth, Sign_LLaVA's"
             " mp_rank_00_model_states.pt, or pickled motions (.pkl, .npy); with `--to`, a feature"
-            " store or a recipe whose store is meant.",
+            " store or a recipe whose store is used.",
             show_default=False,
         ),
     ],
     out: Annotated[
         Path,
         typer.Argument(
-            help="The recipe: written for a YAML, read for a checkpoint; for motions a .tsv; with"
-            " `--to`, a new folder.",
+            help="A recipe, which is written for a YAML and read for a checkpoint; for motions a"
+            " .tsv to write; with `--to` a new folder.",
             show_default=False,
         ),
     ],
     model: Annotated[
-        Path | None, typer.Option(help="Import this model folder, trained with the settings.")
+        Path | None, typer.Option(help="Model folder to import; it was trained with the settings.")
     ] = None,
     tokenizer: Annotated[
-        str | None, typer.Option(help="Its tokenizer's folder; default: the model's.")
+        str | None, typer.Option(help="Tokenizer folder or Hub id. Default: the model's own.")
     ] = None,
     into: Annotated[Path | None, typer.Option(help="Folder for the imported model.")] = None,
     texts: Annotated[
         Path | None,
         typer.Option(
-            help="Training texts, one a line: a checkpoint's case.", exists=True, dir_okay=False
+            help="Training texts, one per line, from which an SSVP-SLT checkpoint learns casing.",
+            exists=True,
+            dir_okay=False,
         ),
     ] = None,
     to: Annotated[
         Literal["h5_shards"] | None,
-        typer.Option(help="Write the features of a store in this layout: Sign_LLaVA's."),
+        typer.Option(help="Write the features of a store in this layout (that of Sign_LLaVA)."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     json_line: JsonOption = False,
 ) -> None:
-    """Turn another system's settings into a recipe, and a model trained with them into ours.
+    """Convert another system's settings into a recipe and its trained model into a Kinesweep model.
 
-    Says what could not be carried over, and what behaves differently here. A checkpoint of
-    SSVP-SLT's is imported as the recipe's model: convert best_model.pth RECIPE --into FOLDER.
-    So are projectors of Sign_LLaVA's first stage, over the recipe's language model; the folder is
-    what `model.init_from` of the second stage takes.
-    Features of all streams become Sign_LLaVA's annotations and shards: convert RECIPE FOLDER --to
-    h5_shards; a source of the kind `h5_shards` reads them back.
-    Pickled motions with texts become a table and an .npz, convert MOTIONS.pkl TABLE.tsv, for a
-    source of the kind `skeletons`. Nothing that a pickle asks for is run.
+    Reports which settings could not be converted and which behave differently in Kinesweep.
+    An SSVP-SLT checkpoint is imported as the recipe's model: convert best_model.pth RECIPE --into
+    FOLDER. Projectors of Sign_LLaVA's first stage are imported the same way, on top of the
+    recipe's language model; use the folder as `model.init_from` of the second stage.
+    Features of all streams are written as Sign_LLaVA's annotations and shards: convert RECIPE
+    FOLDER --to h5_shards; a source of the kind `h5_shards` reads them.
+    Pickled motions with texts are converted to a table and an .npz: convert MOTIONS.pkl TABLE.tsv;
+    a source of the kind `skeletons` reads them. No code in a pickle is executed.
 
     Example: kinesweep convert jobs/foreign/multimodalhugs.yaml /tmp/converted.yml --overwrite
     """
+    # The first match wins. `--to` comes first, because its input is a store and has no suffix.
     if to is not None:
         if any(given is not None for given in (model, tokenizer, into, texts)):
-            raise InputError("`--to` writes features; it takes no option but `--overwrite`")
+            raise InputError("`--to` writes features and can only be combined with `--overwrite`")
         _write_shards(settings, out, overwrite, json_line)
         return
     if may_hold_pickle(settings):
         if any(given is not None for given in (model, tokenizer, into, texts)):
-            raise InputError(f"`{settings}` holds motions; they take no option but `--overwrite`")
+            raise InputError(
+                f"`{settings}` contains motions; the only option for them is `--overwrite`"
+            )
         _convert_motions(settings, out, overwrite, json_line)
         return
     if settings.suffix in _CHECKPOINTS:
         if into is None or model is not None:
-            raise InputError(f"`{settings}` is a checkpoint: give `--into`, and no `--model`")
+            raise InputError(
+                f"`{settings}` is a checkpoint; pass `--into FOLDER` and leave out `--model`"
+            )
         _check_free(overwrite, into)
         _import_checkpoint(settings, out, into, tokenizer, texts, json_line)
         return
     if texts is not None:
-        raise InputError(f"`--texts` is for a checkpoint, but `{settings}` is none")
+        raise InputError(f"`--texts` requires a checkpoint, but `{settings}` is not one")
     if (model is None) != (into is None):
-        raise InputError("`--model` and `--into` belong together")
+        raise InputError("`--model` and `--into` must be given together")
     _check_free(overwrite, out, into)
     _convert_settings(settings, out, model, into, tokenizer, json_line)
 
 
 def _write_shards(place: Path, out: Path, overwrite: bool, json_line: bool) -> None:
+    """Write a store's features in Sign_LLaVA's layout and print a `source` that reads them."""
     import yaml
 
     from kinesweep.cli.data import store_at
@@ -99,32 +111,38 @@ def _write_shards(place: Path, out: Path, overwrite: bool, json_line: bool) -> N
         done = hand_over_shards(store, out, overwrite, update)
     say(f"{out}: " + ", ".join(f"{split} {clips}" for split, clips in done.clips.items()))
     for name, count in done.left.items():
-        say(f"left out  {name}: of {count} clips; the layout has no place for it")
+        say(f"left out  {name} of {count} clips; the layout cannot store it")
     for stream in done.source["streams"]:
         if "fps" not in stream:
-            say(f"mind      clips of `{stream['name']}` differ in their rate; give one as `fps`")
+            say(f"note      clips of `{stream['name']}` differ in frame rate; set `fps` yourself")
     source = yaml.safe_dump({"source": done.source}, sort_keys=False, default_flow_style=None)
-    say(f"to read them back, from {out}:\n{source}".rstrip())
+    say(f"to read the features from {out}:\n{source}".rstrip())
     emit({"folder": str(out), **vars(done)}, json_line)
 
 
 def _convert_motions(path: Path, out: Path, overwrite: bool, json_line: bool) -> None:
+    """Convert pickled motions to a table and an `.npz` beside it."""
     from kinesweep.foreign.motion_pickle import convert_motions
 
     _check_free(overwrite, out, out.with_suffix(".npz"))
     done = convert_motions(path, out)
     say(f"{done.table}: {done.clips} clips; {done.pack}: {done.points} points")
     for key, count in done.left.items():
-        say(f"left out  {key}: of {count} records")
-    say(f"to read them: source.kind=skeletons source.train={done.table} source.fps=…")
+        say(f"left out  {key} of {count} records")
+    say(f"to read the motions: source.kind=skeletons source.train={done.table} source.fps=…")
     plain = {**vars(done), "table": str(done.table), "pack": str(done.pack)}
     emit(plain, json_line)
 
 
 def _check_free(overwrite: bool, *paths: Path | None) -> None:
+    """Check that none of the paths exists, unless they may be overwritten.
+
+    Raises:
+        InputError: If one exists and `overwrite` is not set.
+    """
     for path in paths:
         if path is not None and path.exists() and not overwrite:
-            raise InputError(f"`{path}` is there already; give another place, or `--overwrite`")
+            raise InputError(f"`{path}` already exists; choose another path or pass `--overwrite`")
 
 
 def _convert_settings(
@@ -135,6 +153,7 @@ def _convert_settings(
     tokenizer: str | None,
     json_line: bool,
 ) -> None:
+    """Convert settings to a recipe and import the model that was trained with them, if given."""
     from kinesweep.foreign import convert_settings
     from kinesweep.training.model_files import recipe_text
 
@@ -142,7 +161,7 @@ def _convert_settings(
     for key, why in converted.left.items():
         say(f"left out  {key}: {why}")
     for note in converted.notes:
-        say(f"mind      {note}")
+        say(f"note      {note}")
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(recipe_text(converted.recipe), encoding="utf-8")
     say(f"recipe    {out}")
@@ -162,6 +181,7 @@ def _import_checkpoint(
     texts: Path | None,
     json_line: bool,
 ) -> None:
+    """Import a checkpoint as the model of a recipe; the recipe's backbone decides whose it is."""
     from kinesweep.core.config import load
     from kinesweep.core.recipe import Recipe
     from kinesweep.foreign import import_projectors, import_ssvp
@@ -170,7 +190,9 @@ def _import_checkpoint(
     lines = () if texts is None else texts.read_text(encoding="utf-8").splitlines()
     if read.model.backbone.kind == "causal":
         if lines:
-            raise InputError("`--texts` is for SSVP-SLT's models; projectors write no text")
+            raise InputError(
+                "`--texts` applies to SSVP-SLT's models only; projectors do not generate text"
+            )
         imported = import_projectors(path, read, into, tokenizer)
     else:
         imported = import_ssvp(path, read, into, tokenizer, lines)
@@ -180,4 +202,5 @@ def _import_checkpoint(
 
 
 def _say_size(into: Path, count: int) -> None:
-    say(f"model     {into} ({count:,} parameters, every tensor accounted for)")
+    """Print the folder of an imported model and its number of parameters."""
+    say(f"model     {into} ({count:,} parameters; every tensor was matched)")

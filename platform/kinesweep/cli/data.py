@@ -1,4 +1,8 @@
-"""Verbs on data: sample, prepare, check, split, extract, show, export-features."""
+"""Commands on data: sample, prepare, check, split, extract, show, export-features.
+
+Every command imports what it needs in its body: PyTorch, Ray and the plotting libraries each take
+seconds to import, and bad input should be rejected before that.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -21,18 +25,22 @@ if TYPE_CHECKING:
     from kinesweep.core.recipe import Recipe
     from kinesweep.store import Store
 
-RecipeArgument = Annotated[Path, typer.Argument(help="A recipe, YAML.", show_default=False)]
+RecipeArgument = Annotated[Path, typer.Argument(help="Recipe file (YAML).", show_default=False)]
 
 
 @verb
 def sample(
-    folder: Annotated[Path, typer.Argument(help="Where the corpus goes.", show_default=False)],
-    clips: Annotated[int | None, typer.Option(min=12, help="Clips over all splits.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed, another corpus.")] = 0,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave an equal corpus as it is.")] = False,
+    folder: Annotated[Path, typer.Argument(help="Output folder.", show_default=False)],
+    clips: Annotated[
+        int | None, typer.Option(min=12, help="Number of clips in all splits.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the corpus.")] = 0,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep an identical corpus that already exists.")
+    ] = False,
     json_line: JsonOption = False,
 ) -> None:
-    """Write the embedded corpus: an invented sign language, made by code, in the real formats.
+    """Write the sample corpus: a synthetic sign language in the formats of real corpora.
 
     Example: kinesweep sample /tmp/kinesweep-sample --clips 60 --seed 3 --keep
     """
@@ -41,7 +49,7 @@ def sample(
     summary = write_sample(folder, clips or DEFAULT_CLIPS, seed, keep=keep)
     say(f"{folder}: train {summary.train}, validation {summary.validation}, test {summary.test}")
     perfect = summary.perfect_recogniser_bleu
-    say(f"who recognised every sign would score {perfect:.1f} BLEU on validation")
+    say(f"upper bound on validation with perfect sign recognition: {perfect:.1f} BLEU")
     emit({"folder": str(folder), **summary.as_dict()}, json_line)
 
 
@@ -49,20 +57,20 @@ def sample(
 def prepare(
     corpus: Annotated[
         Literal["how2sign", "phoenix", "csl_daily", "openasl", "youtube_asl", "generic"],
-        typer.Argument(help="Whose files they are."),
+        typer.Argument(help="Corpus that the annotations belong to."),
     ],
     annotations: Annotated[
         Path, typer.Argument(help="Folder of the published tables.", show_default=False)
     ],
     poses: Annotated[Path, typer.Argument(help="Folder of the `.pose` files.", show_default=False)],
-    out: Annotated[Path, typer.Argument(help="Folder for the TSVs.", show_default=False)],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace TSVs.")] = False,
+    out: Annotated[Path, typer.Argument(help="Output folder for the TSVs.", show_default=False)],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing TSVs.")] = False,
     json_line: JsonOption = False,
 ) -> None:
-    """Turn a corpus's published annotations into TSVs; poses stay where they are.
+    """Convert a corpus's published annotations to TSVs; pose files are neither moved nor copied.
 
-    Clips without a pose file are counted and listed in missing.tsv; where their video is there, the
-    command that estimates poses is shown.
+    Clips without a pose file are counted and listed in missing.tsv. If their videos exist, the
+    command that estimates the poses is printed.
 
     Example: kinesweep prepare generic .kinesweep/sample .kinesweep/sample /tmp/tsv --overwrite
     """
@@ -70,16 +78,17 @@ def prepare(
 
     found = prepared.prepare(corpus, annotations, poses, out, overwrite)
     for name, file in found.files.items():
+        # A split without missing clips has no entry in `missing`.
         lost = found.missing.get(name, 0)
         say(f"{file}  {found.clips[name]} clips, {lost} without a pose file")
     for name in sorted(found.missing.keys() - found.files.keys()):
-        say(f"{name}: all {found.missing[name]} clips are without a pose file; no table")
+        say(f"{name}: none of {found.missing[name]} clips has a pose file; no TSV was written")
     if found.unestimated:
         say(
-            f"{found.unestimated} of them are there as videos or frames; estimate their poses with"
-            f" `kinesweep estimate {poses} --out {poses}`, and prepare again"
+            f"{found.unestimated} of the missing clips exist as videos or frames; estimate their"
+            f" poses with `kinesweep estimate {poses} --out {poses}`, then run `prepare` again"
         )
-    say(f"their media paths start at source.root={poses.absolute()}")
+    say(f"media paths in the TSVs are relative to source.root={poses.absolute()}")
     files = {name: str(file) for name, file in found.files.items()}
     emit({**vars(found), "files": files, "root": str(poses.absolute())}, json_line)
 
@@ -88,10 +97,10 @@ def prepare(
 def check(
     recipe: RecipeArgument, overrides: Overrides = None, json_line: JsonOption = False
 ) -> None:
-    """Look for wrong rows, unreadable files, and what the splits of a corpus share.
+    """Check a corpus for invalid rows, unreadable files and overlap between splits.
 
-    Every file is opened. Exits with 2 when a row is wrong; shared sentences, documents and signers
-    are reported, not refused.
+    Every file is opened. Exits with code 2 if a row is invalid. Shared sentences, documents and
+    signers are reported but are not an error.
 
     Example: kinesweep check jobs/recipes/sample.yaml
     """
@@ -109,23 +118,25 @@ def check(
     emit({"problems": [vars(p) for p in problems], "overlaps": shared.as_dict()}, json_line)
     if problems:
         raise SourceError(
-            f"{len(problems)} rows cannot be used; `extract` would drop and count them"
+            f"{len(problems)} rows are invalid (listed above); `extract` would drop and count them"
         )
 
 
 @verb
 def split(
     recipe: RecipeArgument,
-    out: Annotated[Path, typer.Argument(help="Folder for the new TSVs.", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="Output folder for the TSVs.", show_default=False)],
     overrides: Overrides = None,
     by: Annotated[
-        Literal["signer", "document"], typer.Option(help="What no two splits may share.")
+        Literal["signer", "document"], typer.Option(help="Property that no two splits may share.")
     ] = "signer",
-    folds: Annotated[int, typer.Option(min=2, help="Folds of cross-validation.")] = 5,
-    seed: Annotated[int, typer.Option(min=0, help="Order in which groups are dealt out.")] = 0,
+    folds: Annotated[int, typer.Option(min=2, help="Number of cross-validation folds.")] = 5,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Random seed for the assignment of groups to folds.")
+    ] = 0,
     json_line: JsonOption = False,
 ) -> None:
-    """Cut train and validation into folds that share no signer, or no document; test stays.
+    """Split train and validation into folds with disjoint signers or documents; keep test as it is.
 
     Example: kinesweep split jobs/recipes/sample.yaml /tmp/kinesweep-folds --by signer --folds 3
     """
@@ -137,7 +148,7 @@ def split(
     for file in files:
         say(str(file))
     key = "motions" if source.kind == "skeletons" else "root"
-    say(f"their media paths start at source.{key}={folds_root(source)}")
+    say(f"media paths in the TSVs are relative to source.{key}={folds_root(source)}")
     emit({"files": [str(file) for file in files], "root": str(folds_root(source))}, json_line)
 
 
@@ -148,7 +159,7 @@ def extract(
     dry_run: DryRun = False,
     json_line: JsonOption = False,
 ) -> None:
-    """Compute the features of a corpus once, on Ray Data; clips that did not change are reused.
+    """Compute the features of a corpus on Ray Data; unchanged clips are reused.
 
     Example: kinesweep extract jobs/recipes/sample.yaml
     """
@@ -168,21 +179,22 @@ def extract(
 
 @verb
 def show(
-    folder: Annotated[
-        Path, typer.Argument(help="A feature store, or a recipe whose store is meant.")
-    ],
-    clip: Annotated[str | None, typer.Option(help="Show this clip alone, by id.")] = None,
+    folder: Annotated[Path, typer.Argument(help="Feature store, or a recipe whose store is used.")],
+    clip: Annotated[str | None, typer.Option(help="Id of a single clip to show.")] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Draw the clip's points: FILE.gif or FILE.mp4 moves, FILE.png does not."),
+        typer.Option(
+            help="Draw the clip's points into this file: an animation (.gif, .mp4) or an image of"
+            " eight frames (.png)."
+        ),
     ] = None,
     predictions: Annotated[
         Path | None,
-        typer.Option(help="Write beneath the picture what a model says: a TSV of predictions."),
+        typer.Option(help="TSV of predictions; the clip's prediction is added to the drawing."),
     ] = None,
     json_line: JsonOption = False,
 ) -> None:
-    """Print what a feature store holds, or one clip of it; draw a clip's skeleton.
+    """Print the contents of a feature store or of one clip; draw a clip's skeleton.
 
     Example: kinesweep show jobs/recipes/sample.yaml
     """
@@ -190,14 +202,15 @@ def show(
     from kinesweep.store.show import describe
 
     if out is None and predictions is not None:
-        raise InputError("`--predictions` stand beneath a picture; give its file by `--out`")
+        raise InputError("`--predictions` requires a drawing; pass its file as `--out`")
     if out is not None and clip is None:
-        raise InputError("`--out` draws one clip; name it by `--clip`")
+        raise InputError("`--out` draws a single clip; pass its id as `--clip`")
     store, _ = store_at(folder)
     console.print(describe(store, clip))
     facts = workflows.store_facts(store)
     if out is not None and clip is not None:
-        from kinesweep.cli.drawing import draw_clip  # matplotlib and plotly: a second
+        # Imported late: matplotlib and plotly take a second.
+        from kinesweep.cli.drawing import draw_clip
 
         facts |= draw_clip(store, clip, out, predictions)
     emit(facts, json_line)
@@ -205,25 +218,27 @@ def show(
 
 @verb
 def export_features(
-    place: Annotated[
-        Path, typer.Argument(help="A feature store, or a recipe whose store is meant.")
-    ],
-    out: Annotated[Path, typer.Argument(help="A new folder.", show_default=False)],
+    place: Annotated[Path, typer.Argument(help="Feature store, or a recipe whose store is used.")],
+    out: Annotated[Path, typer.Argument(help="New output folder.", show_default=False)],
     overrides: Overrides = None,
     stream: Annotated[
-        str | None, typer.Option(help="Which features, where the store has several.")
+        str | None, typer.Option(help="Stream to export, if the store has several.")
     ] = None,
     epoch: Annotated[int, typer.Option(min=0, help="Number of the first epoch's folder.")] = 0,
     augment: Annotated[
         int | None,
-        typer.Option(min=1, help="So many epochs of train, varied by the recipe's augmentation."),
+        typer.Option(
+            min=1, help="Number of epochs of train, each varied by the recipe's augmentation."
+        ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace such a folder.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the folder of an earlier export.")
+    ] = False,
     json_line: JsonOption = False,
 ) -> None:
-    """Write features in SSVP-SLT's layout: a manifest a split, a tensor file a clip.
+    """Export features in SSVP-SLT's layout: one manifest per split, one tensor file per clip.
 
-    A source of the kind `feature_manifest` reads them back.
+    A source of the kind `feature_manifest` reads them.
 
     Example: kinesweep export-features jobs/recipes/sample.yaml /tmp/kinesweep-features --overwrite
     """
@@ -231,27 +246,38 @@ def export_features(
 
     store, recipe = store_at(place, overrides)
     if augment is not None and recipe is None:
-        raise InputError("`--augment` needs a recipe, which says how; a store alone does not")
+        raise InputError(
+            "`--augment` requires a recipe with `batch.augmentation` instead of a feature store"
+        )
     variation = variation_of(recipe, store, augment) if recipe and augment else None
     with progress("export") as update:
         done = hand_over(store, out, stream, epoch, variation, overwrite, update)
     counts = ", ".join(f"{split} {clips}" for split, clips in done.clips.items())
-    say(f"{out}: `{done.stream}`, {done.width} wide; {counts}")
+    say(f"{out}: `{done.stream}`, {done.width} values per frame; {counts}")
     if done.rate_hz is not None:
-        say(f"{done.rate_hz:g} features a second; to read them back: source.fps={done.rate_hz:g}")
+        # The layout does not store the frame rate, so whoever reads the features must pass it.
+        say(f"{done.rate_hz:g} frames per second; to read them: source.fps={done.rate_hz:g}")
     for number, files in sorted(done.epochs.items()):
         say(f"epoch {number}: {files} of {done.clips['train']} clips of train")
     if done.references_left:
-        say(f"left out: {done.references_left} references beyond the first of their clip")
+        # SSVP-SLT's manifests have one text per clip.
+        say(f"left out: {done.references_left} references after the first one of their clip")
     emit({"folder": str(out), **vars(done)}, json_line)
 
 
 def store_at(place: Path, overrides: list[str] | None = None) -> "tuple[Store, Recipe | None]":
-    """The store of a folder, or of a recipe, and the recipe.
+    """Open the store of a folder or of a recipe.
+
+    Args:
+        place: Feature store, or a recipe (by its suffix).
+        overrides: Overrides of the recipe.
+
+    Returns:
+        The store, and the recipe if `place` is one.
 
     Raises:
-        InputError: it is neither, or a store is to be overridden.
-        StoreError: there is no store, or it is damaged.
+        InputError: If `place` is neither, or if overrides are given for a store.
+        StoreError: If there is no store or if it is damaged.
     """
     from kinesweep.cli import workflows
     from kinesweep.store import open_store
@@ -262,5 +288,5 @@ def store_at(place: Path, overrides: list[str] | None = None) -> "tuple[Store, R
     if not place.is_dir():
         raise InputError(f"`{place}` is neither a feature store nor a recipe")
     if overrides:
-        raise InputError(f"`{place}` is a store; only a recipe can be overridden")
+        raise InputError(f"`{place}` is a feature store; overrides need a recipe")
     return open_store(place), None

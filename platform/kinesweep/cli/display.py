@@ -1,8 +1,8 @@
-"""A display at the foot of the terminal while a sweep runs: trials by state, best, time left.
+"""A progress display at the bottom of the terminal: trials by state, best trial, time left.
 
-It reads the sweep's journal, so the process that drives the sweep shows the same as one that only
-follows its job. Lines that are printed meanwhile stand above it. Where stderr is no terminal there
-is no display: the lines say all of it.
+It reads the sweep's journal, so the driver's process and a process that only follows the driver's
+job show the same. Lines that are printed meanwhile appear above it. If stderr is not a terminal,
+there is no display; the printed lines contain the same information.
 """
 
 import json
@@ -31,29 +31,31 @@ _STYLES = {"running": "cyan", "finished": "green", "pruned": "yellow", "failed":
 
 @contextmanager
 def sweep_display(folder: Path, since: float | None = None) -> Iterator[None]:
-    """Show a sweep's progress at the foot of the terminal; nothing where stderr is none.
+    """Show a sweep's progress at the bottom of the terminal, if stderr is a terminal.
 
     Args:
-        folder: of the sweep; it may come into being later.
-        since: seconds of the epoch; a driver that began before them is an earlier one.
+        folder: Sweep folder; it may be created later.
+        since: Unix time in seconds; sessions of the driver that started earlier are not shown.
+            None: now.
     """
     if not console.is_terminal:
         yield
         return
-    # Times in a journal are rounded.
+    # One second of slack, because times in a journal are rounded.
     shown = SweepDisplay(folder, time.time() - 1 if since is None else since)
-    # Redirected, so that a line that somebody else prints does not tear the display.
+    # Live redirects stdout and stderr, so lines printed by other code do not break the display.
+    # `transient`: the display disappears at the end.
     with Live(shown, console=console, refresh_per_second=_REFRESH_HZ, transient=True):
         yield
 
 
 class SweepDisplay:
-    """What the display shows, as rich draws it; empty before the driver begins and after it ranks.
+    """A rich renderable of a sweep's progress; empty before the driver starts and once it ranked.
 
     Args:
-        folder: of the sweep.
-        since: seconds of the epoch; see `sweep_display`.
-        clock: the time now; replaced in tests.
+        folder: Sweep folder.
+        since: Unix time in seconds; see `sweep_display`.
+        clock: Function that returns the current Unix time; replaced in tests.
     """
 
     def __init__(self, folder: Path, since: float, clock: Callable[[], float] = time.time) -> None:
@@ -62,29 +64,30 @@ class SweepDisplay:
         self._events: Sequence[Mapping[str, Any]] = ()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """See rich's protocol."""
+        """Yield the two or three lines of the display."""
         now = self._clock()
         progress = self._progress(now)
         if progress is not None and progress.began >= self._since and progress.stage != "done":
             yield Group(_counts(progress), _summary(progress, now))
 
     def _progress(self, now: float) -> Progress | None:
-        """Read the journal again where it has grown; None where there is none to be read."""
+        """Return the progress according to the journal, or None if it cannot be read."""
         try:
             size = (self._folder / JOURNAL).stat().st_size
+            # A journal is append-only, so an equal size means that there are no new events.
             if size != self._size:
                 self._events, self._size = read_journal(self._folder), size
             return progress_of(self._events, now)
-        # A display must not end the sweep; who needs the journal says what is wrong with it.
+        # A display must not end the sweep; the code that depends on the journal reports its errors.
         except (OSError, CheckpointError, json.JSONDecodeError):
             return None
 
 
 def _counts(progress: Progress) -> Table:
-    """Return a line for the search, and one for the finals once they have begun."""
+    """Return one line for the search and, once the finals have started, one for the finals."""
     table = Table.grid(padding=(0, 2))
     for _ in range(4):
-        # A line more than rich counted would be left behind at every refresh.
+        # Rich erases as many lines as it counted; a wrapped line would remain at every refresh.
         table.add_column(no_wrap=True)
     done = sum(progress.trials.values()) - progress.trials.get("running", 0)
     table.add_row(
@@ -103,33 +106,35 @@ def _counts(progress: Progress) -> Table:
 
 
 def _summary(progress: Progress, now: float) -> Text:
-    """Return the line below: the best so far, the time that has passed, the time that is left."""
+    """Return the summary line: best trial so far, elapsed time, estimated time left."""
     parts = []
     if progress.best is not None:
         best = format_scores(progress.best.scores, list(progress.best.scores))
         parts.append(f"best {best} (trial {progress.best.trial})")
-    parts.append(f"{_clock_time(now - progress.began)} passed")
+    parts.append(f"{_clock_time(now - progress.began)} elapsed")
     if progress.left_s is not None:
         parts.append(f"about {_clock_time(progress.left_s)} left of the {progress.stage}")
     return Text("   ".join(parts), no_wrap=True, overflow="ellipsis")
 
 
 def _bar(done: int, of: int | None) -> ProgressBar | Text:
+    """Return a progress bar, or an empty text if the total is unknown or 0."""
     return ProgressBar(of, min(done, of), width=_BAR) if of else Text()
 
 
 def _of(done: int, of: int | None, what: str) -> str:
+    """Return `3 of 10 trials`, or `3 trials` if the total is unknown."""
     return f"{done} {what}" if of is None else f"{done} of {of} {what}"
 
 
 def _states(counts: Mapping[str, int], states: Sequence[str]) -> Text:
-    """Return the states in which there is somebody, each in its colour."""
+    """Return the non-zero counts by state, each in the colour of its state."""
     told = [Text(f"{counts[s]} {s}", _STYLES[s]) for s in states if counts.get(s)]
     return Text(" · ").join(told)
 
 
 def _clock_time(seconds: float) -> str:
-    """Return `4:05`, or `1:04:05` from an hour on."""
+    """Format a duration as `4:05`, or as `1:04:05` from one hour on."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,4 +1,4 @@
-"""A clip of a store as a picture or a film, with its texts and what a model says of it."""
+"""Draw a clip of a store as an image or a video, with its texts and a model's prediction."""
 
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,19 @@ from kinesweep.training.predictions import read_predictions
 
 
 def draw_clip(store: Store, clip_id: str, out: Path, predictions: Path | None) -> dict[str, Any]:
-    """Draws a clip into a file and says so. Returns the file and its frames.
+    """Draw a clip into a file and return the path and the number of frames.
+
+    Args:
+        store: Store that holds the clip.
+        clip_id: Id of the clip.
+        out: Output file; its suffix selects the format.
+        predictions: TSV of predictions from which the clip's prediction is shown.
 
     Raises:
-        InputError: no such clip, no points, a suffix that cannot be written, or predictions that
-            cannot be read or leave this clip out.
+        InputError: If there is no such clip, if it has no points, if the suffix is not supported,
+            or if the predictions cannot be read or lack this clip.
     """
+    # Checked first, so that a wrong suffix is reported before any features are read.
     check_suffix(out)
     record = find_clip(store, clip_id)
     said = None if predictions is None else prediction_of(predictions, clip_id)
@@ -30,15 +37,15 @@ def draw_clip(store: Store, clip_id: str, out: Path, predictions: Path | None) -
     say(f"picture {out} ({frames} frames)")
     without = "".join(sorted({sign for line in stage.lines for sign in missing(line.text)}))
     if without:
-        say(f"no font of this system has {without}: drawn as boxes; install one that does")
+        say(f"no installed font contains {without}; these characters are drawn as boxes")
     return {"picture": str(out), "frames": frames}
 
 
 def stage_of(store: Store, record: ClipRecord, said: str | None = None) -> Stage:
-    """All streams of points of a clip, its texts, and a prediction.
+    """Return the drawing of a clip: all its streams of points, its texts, and a prediction.
 
     Raises:
-        InputError: none of its streams holds points.
+        InputError: If none of its streams consists of points.
     """
     texts = record.clip.texts
     lines = [
@@ -50,12 +57,12 @@ def stage_of(store: Store, record: ClipRecord, said: str | None = None) -> Stage
 
 
 def prediction_of(path: Path, clip_id: str) -> str:
-    """What a file of predictions says of a clip.
+    """Return the hypothesis for a clip from a TSV of predictions.
 
     Raises:
-        InputError: it cannot be read, or says nothing of it.
+        InputError: If the file cannot be read or has no row for the clip.
     """
     for line in read_predictions(path):
         if line.clip_id == clip_id:
             return line.hypothesis
-    raise InputError(f"`{path}` holds no prediction of the clip `{clip_id}`")
+    raise InputError(f"`{path}` contains no prediction for the clip `{clip_id}`")

@@ -1,7 +1,7 @@
-"""Dry runs: every stage on a few clips and steps, and how long the real thing will take.
+"""Dry runs: execute every stage on a few clips and steps, and estimate the time of the full run.
 
-A dry run has features, a run folder and a name of its own below `dry-runs`, begins anew each time,
-computes on the CPU and is recorded nowhere. The real thing never looks there.
+A dry run has its own features, run folder and name below `dry-runs`, starts from scratch each time,
+computes on the CPU and is not recorded in MLflow. A full run never reads from there.
 """
 
 import math
@@ -44,10 +44,12 @@ from kinesweep.training.run import train_run
 
 CLIPS = 10
 _TRIALS = 2
+# A dry sweep does not search these parameters: they would make it long or require a GPU.
 _LENGTHS = frozenset({"training.max_steps", "training.eval_steps", "training.precision"})
-"""Parameters that a dry sweep does not search: they would make it long, or need a GPU."""
+# Overrides that make a dry run short and possible without a GPU.
 _SMALL = (
     f"source.max_clips={CLIPS}",
+    # The default is 1 %: with so few clips a single invalid one would be fatal.
     "store.max_dropped_share=0.5",
     "training.max_steps=10",
     "training.eval_steps=5",
@@ -57,33 +59,32 @@ _SMALL = (
     "resources.gpus=0",
     "tracking=none",
 )
-"""What makes a dry run short, and possible without a GPU."""
 
 
 def small_overrides(folder: Path) -> list[str]:
-    """Overrides of a recipe for a dry run in a folder."""
+    """Return the recipe overrides for a dry run in a folder."""
     return [*_SMALL, f"store.root={folder / 'stores'}"]
 
 
 def dry_folder(name: str) -> Path:
-    """A new, empty place for a dry run."""
+    """Create an empty folder for a dry run, replacing that of an earlier one."""
     folder = state_home() / "dry-runs" / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    say(f"dry run in {folder}: its scores mean nothing")
+    say(f"dry run in {folder}: its scores are meaningless")
     return folder
 
 
 @dataclass(frozen=True)
 class Expected:
-    """Seconds that the real thing takes at most, on processors like these.
+    """An estimate of the longest time that a full run takes on the same CPUs, in seconds.
 
     Attributes:
-        estimation: of the videos that have no poses yet.
-        extraction: of the features that are not extracted yet.
-        training: all steps.
-        evaluations: those during training.
-        decoding: validation with the recipe's beams, at the end.
+        estimation: Pose estimation of the videos that have no poses yet.
+        extraction: Extraction of the features that are not extracted yet.
+        training: All training steps; early stopping would shorten them.
+        evaluations: Evaluations during training.
+        decoding: Final decoding of validation with the recipe's beam size.
     """
 
     estimation: float = 0.0
@@ -93,22 +94,22 @@ class Expected:
     decoding: float = 0.0
 
     def line(self) -> str:
-        """For people."""
+        """Return the total and its parts as a sentence."""
         parts = ((name, value) for name, value in vars(self).items() if value)
         shown = ", ".join(f"{name} {format_seconds(value)}" for name, value in parts)
         whole = format_seconds(sum(vars(self).values()))
-        return f"the real thing takes about {whole} at most, on CPUs like these ({shown or 'none'})"
+        return f"a full run takes at most about {whole} on the same CPUs ({shown or 'none'})"
 
 
 def dry_extract(path: Path, overrides: Sequence[str]) -> Expected:
-    """Extracts a few clips of a recipe's corpus."""
+    """Extract a few clips of a recipe's corpus and estimate the time for the rest."""
     real = load(Recipe, path, overrides).resolved(Path.cwd())
     _extract_small(path, overrides, dry_folder(f"{real.name}-extract"))
     return Expected(left_to_estimate_s(real), _extraction_s(real))
 
 
 def dry_train(path: Path, overrides: Sequence[str], on_ray: bool) -> tuple[RunResult, Expected]:
-    """Trains a few steps of a recipe on a few clips, with evaluations and the final decoding."""
+    """Train a recipe for a few steps on a few clips, with evaluations and the final decoding."""
     real = load(Recipe, path, overrides).resolved(Path.cwd())
     folder = dry_folder(f"{real.name}-train")
     small, store = _extract_small(path, overrides, folder)
@@ -122,10 +123,15 @@ def dry_train(path: Path, overrides: Sequence[str], on_ray: bool) -> tuple[RunRe
 
 
 def dry_sweep(order: Order) -> tuple[SweepDone, str]:
-    """Every stage of a sweep on a few trials of few clips; and what the real one takes."""
+    """Run every stage of a sweep with two trials on a few clips.
+
+    Returns:
+        The result of the dry sweep, and a sentence with the estimated time of the full sweep.
+    """
     space, real = load_space(order.path, order.overrides, order.base)
     folder = dry_folder(order.name)
     overrides = (*order.overrides, *(f"recipe.{item}" for item in small_overrides(folder)))
+    # Loaded a second time with the overrides of a dry run; `resources` is part of the space.
     _, small = load_space(order.path, (*overrides, "resources.gpus=0"), order.base)
     short = space.model_copy(
         update={
@@ -138,12 +144,14 @@ def dry_sweep(order: Order) -> tuple[SweepDone, str]:
     clock = folder / "clock"
     done = run_in(folder / "sweep", short, small, folder / "bundle", open_log=OpenClock(clock))
     paces = sorted((read_pace(file) for file in clock.glob("*.jsonl")), key=lambda p: p.step_s)
+    # Extrapolate from the run with the median time per step.
     run = _expected(real, extract_features(small), paces[len(paces) // 2])
     return done, _sweep_line(space, run)
 
 
 def _sweep_line(space: SearchSpace, run: Expected) -> str:
-    """What so many runs take; pruning is `kinesweep plan`'s business."""
+    """Return a sentence with the time of all runs; `kinesweep plan` also accounts for pruning."""
+    # A grid without a number of trials runs all combinations of its levels.
     choices = [p for p in space.parameters.values() if p.role not in ("noise", "fixed")]
     trials = space.search.trials or math.prod(len(p.levels or ()) for p in choices)
     finals = (space.finalists.count + space.baseline) * max(1, len(space.final_seeds))
@@ -151,14 +159,17 @@ def _sweep_line(space: SearchSpace, run: Expected) -> str:
     whole = (trials + finals) * seconds + finals * run.decoding
     whole += run.estimation + run.extraction
     return (
-        f"the real thing takes about {format_seconds(whole)} of runs at most, on CPUs like these:"
-        f" {trials} trials and {finals} final runs of {format_seconds(seconds)}, as many at a time"
-        " as fit; `kinesweep plan` counts pruning and other clusters"
+        f"the full sweep takes at most about {format_seconds(whole)} of run time on the same CPUs:"
+        f" {trials} trials and {finals} final runs of {format_seconds(seconds)} each, as many in"
+        " parallel as fit; `kinesweep plan` accounts for pruning and other clusters"
     )
 
 
 def dry_evaluate(place: Path, split: str, overrides: Sequence[str]) -> Expected:
-    """Scores a model on a few clips; the texts are written, the scores are shown to nobody."""
+    """Score a model on a few clips and estimate the time for a whole split.
+
+    The texts are written, but the scores are neither shown nor noted in the test ledger.
+    """
     model, store = model_folder(place), store_of(place, overrides)
     recipe = load(Recipe, model / "recipe.yaml", overrides)
     folder = dry_folder(f"{recipe.name}-evaluate")
@@ -170,26 +181,30 @@ def dry_evaluate(place: Path, split: str, overrides: Sequence[str]) -> Expected:
     found = evaluate_batches(loaded.model, data, recipe.generation)
     seconds = time.perf_counter() - began
     write_predictions(folder / "predictions.tsv", found.predictions)
+    # The same filter as in a real evaluation, which leaves out clips that are too long.
     every = len(within(store.records(split), recipe.taken_batch, split)[0])
     return Expected(decoding=seconds * every / len(found.predictions))
 
 
 def _train_here(spec: RunSpec, open_log: Callable[[], RunLog]) -> RunResult:
+    """Train a run in this process, without a stop condition."""
     return train_run(spec, open_log(), lambda _: True)
 
 
 def _extract_small(path: Path, overrides: Sequence[str], folder: Path) -> tuple[Recipe, Store]:
+    """Return the shortened recipe of a dry run and its extracted features."""
     own = load(Recipe, path, [*overrides, *small_overrides(folder)])
     small = own.model_copy(update={"name": f"dry-run-{own.name}"}).resolved(Path.cwd())
     return small, extract_features(small)
 
 
 def _extraction_s(real: Recipe) -> float:
-    """Seconds to extract what is not extracted yet, from a few clips read here."""
+    """Estimate the seconds to extract the missing clips, from up to ten clips read here."""
     summary = describe_plan(real)
     if summary.exists or not summary.compute:
         return 0.0
     source, step = build_source(real.corpus), build_features(real.features)
+    # Measured one clip after the other; Ray Data distributes the clips over all cores.
     began, read = time.perf_counter(), 0
     for clip in islice((clip for split in source.splits() for clip in source.clips(split)), CLIPS):
         with suppress(ClipError):
@@ -200,11 +215,18 @@ def _extraction_s(real: Recipe) -> float:
 
 
 def _expected(real: Recipe, small: Store, pace: Pace) -> Expected:
-    """What a run of a few clips says of the run with all of them; early stopping left aside."""
+    """Extrapolate a full run from a dry run's measured times; early stopping is ignored.
+
+    Args:
+        real: Recipe of the full run.
+        small: Store of the dry run.
+        pace: Times measured in the dry run.
+    """
     training, search, source = real.training, real.evaluation.search, build_source(real.corpus)
     clips, validation = (len(source.clips(split)) for split in ("train", "validation"))
     batch = real.batch.clips or _clips_in(real.batch, small)
     samples = min(batch, clips) * training.gradient_accumulation_steps * real.resources.workers
+    # Decoding during training may be limited to a few clips; the final decoding is not.
     scored = min(search.max_clips or validation, validation)
     few = len(small.records("validation"))
     evaluations = math.ceil(training.max_steps / training.eval_steps)
@@ -218,7 +240,7 @@ def _expected(real: Recipe, small: Store, pace: Pace) -> Expected:
 
 
 def _clips_in(config: BatchConfig, small: Store) -> int:
-    """Clips in a batch of so many frames, if all are as long as those of a dry run."""
+    """Return the clips per batch of at most `max_frames` frames, for the dry run's mean length."""
     frames = config.max_frames or DEFAULT_MAX_FRAMES
     lengths = [num_frames(record, config) for record in small.records("train")]
     return max(1, round(frames * len(lengths) / sum(lengths)))

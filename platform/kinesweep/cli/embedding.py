@@ -1,4 +1,4 @@
-"""The verb that trains embedders of frames, which align clips with what they are compared with."""
+"""The command `embed`: train frame embedders, with which clips are aligned to references."""
 
 from functools import partial
 from pathlib import Path
@@ -15,12 +15,18 @@ from kinesweep.core.scores import format_scores
 def embed(
     recipe: RecipeArgument,
     overrides: Overrides = None,
-    folder: Annotated[Path | None, typer.Option(help="Run folder; default: by identity.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another run.")] = False,
-    no_ray: Annotated[bool, typer.Option("--no-ray", help="Extract in this process.")] = False,
+    folder: Annotated[
+        Path | None, typer.Option(help="Run folder. Default: named after recipe, data and seed.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing run.")
+    ] = False,
+    no_ray: Annotated[
+        bool, typer.Option("--no-ray", help="Extract features in this process, without Ray.")
+    ] = False,
     json_line: JsonOption = False,
 ) -> None:
-    """Train an embedder of frames (TCC or CARL); the same call goes on after any kill.
+    """Train a frame embedder (TCC or CARL); after an interruption, the same command resumes it.
 
     Example: kinesweep embed jobs/recipes/motion2text_align.yaml training.max_steps=500
     """

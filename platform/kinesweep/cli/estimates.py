@@ -1,4 +1,4 @@
-"""Videos to poses, for the verb that does it and for recipes whose corpus is films."""
+"""Pose estimation of videos, for `kinesweep estimate` and for recipes whose corpus is videos."""
 
 import json
 from collections.abc import Sequence
@@ -19,9 +19,16 @@ DEFAULT = "mediapipe"
 
 
 def estimate_all(videos: Sequence[Video], spec: EstimatorSpec, fps: float | None) -> Estimated:
-    """Estimates what is not estimated yet, and says what came of it."""
+    """Estimate the poses of those videos that have none yet, and print a summary.
+
+    Args:
+        videos: Videos and their output files.
+        spec: Pose estimator.
+        fps: Frames per second of folders of images; None: there are none.
+    """
     todo = sum(not is_done(video, spec, fps) for video in videos)
     say(f"{len(videos)} videos: {todo} to estimate with {spec.name} {spec.version}")
+    # Ray is started only if there is work to do.
     if todo:
         cluster.connect()
     with progress("estimate") as update:
@@ -30,8 +37,8 @@ def estimate_all(videos: Sequence[Video], spec: EstimatorSpec, fps: float | None
         say(f"{reason}  {name}: {message}")
     if done.written:
         say(
-            f"{done.frames} frames: {done.frames / done.seconds:.1f} a second and worker,"
-            f" {done.frames / done.core_seconds:.1f} a second of a core"
+            f"{done.frames} frames: {done.frames / done.seconds:.1f} per second and worker,"
+            f" {done.frames / done.core_seconds:.1f} per core second"
         )
     counted = ", ".join(f"{count} {reason}" for reason, count in done.reasons.items())
     failed = f"{len(done.failed)} failed" + (f" ({counted})" if counted else "")
@@ -40,44 +47,49 @@ def estimate_all(videos: Sequence[Video], spec: EstimatorSpec, fps: float | None
 
 
 def estimate_corpus(recipe: Recipe) -> None:
-    """Estimates the videos that a recipe's clips name; does nothing where they are pose files.
+    """Estimate the poses of the videos in a recipe's corpus; do nothing if it consists of poses.
 
-    A clip whose video is not there, or cannot be used, is left to extraction, which counts it.
+    A clip whose video is missing or unusable is skipped here; extraction drops and counts it.
 
     Raises:
-        InputError: there is no such estimator, or no video.
+        InputError: If the estimator does not exist or if no video is found.
     """
     if recipe.films is not None:
         estimate_all(_videos(recipe), _spec(recipe), recipe.films.fps)
 
 
 def left_to_estimate_s(recipe: Recipe) -> float:
-    """Seconds that the videos which are not estimated yet will take, as those before them did."""
+    """Estimate the seconds for the remaining videos, from the mean of those already done."""
     if recipe.films is None:
         return 0.0
     spec, fps = _spec(recipe), recipe.films.fps
     videos = _videos(recipe)
     done = [video for video in videos if is_done(video, spec, fps)]
     took = [float(json.loads(video.note.read_text())["seconds"]) for video in done]
+    # Without any finished video there is no measurement, and the estimate is 0.
     return (len(videos) - len(done)) * fmean(took or [0.0]) / cluster.cores()
 
 
 def _spec(recipe: Recipe) -> EstimatorSpec:
+    """Return the estimator of a recipe's features, or the default one."""
     return find_estimator(getattr(recipe.features, "estimator", None) or DEFAULT)
 
 
 def _videos(recipe: Recipe) -> list[Video]:
-    """The videos of a recipe's clips.
+    """Return the videos that belong to clips of a recipe's corpus.
 
     Raises:
-        InputError: there is none.
+        InputError: If there is none.
     """
     corpus = recipe.corpus
     assert isinstance(corpus, PoseTsvConfig)
     root, source = Path(corpus.root or "").absolute(), build_source(corpus)
     wanted = {root / clip.media for split in source.splits() for clip in source.clips(split)}
+    # A video belongs to a clip if its pose file would be the clip's media file.
     films = find_videos([Path(corpus.videos or "")], root)
     found = [video for video in films if video.out in wanted]
     if not found:
-        raise InputError(f"`source.videos` is `{corpus.videos}`, where no clip has its video")
+        raise InputError(
+            f"`source.videos` is `{corpus.videos}`, which contains no video of any clip"
+        )
     return found

@@ -1,4 +1,4 @@
-"""The verb that turns videos into poses."""
+"""The commands `estimate` and `import`: pose files from videos or from other tools' output."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,19 +13,26 @@ from kinesweep.core.errors import ClipError, InputError
 def estimate(
     videos: Annotated[
         list[Path],
-        typer.Argument(help="Videos, folders of them, folders of pictures.", show_default=False),
+        typer.Argument(
+            help="Videos, folders of videos, or folders of images (one per video).",
+            show_default=False,
+        ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder for the `.pose` files.", show_default=False)],
-    estimator: Annotated[str, typer.Option(help="Ours, or an installed plug-in's.")] = "mediapipe",
+    out: Annotated[
+        Path, typer.Option(help="Output folder for the `.pose` files.", show_default=False)
+    ],
+    estimator: Annotated[
+        str, typer.Option(help="Name of a built-in estimator or of an installed plug-in.")
+    ] = "mediapipe",
     fps: Annotated[
-        float | None, typer.Option(help="Frames a second of folders of pictures.")
+        float | None, typer.Option(help="Frames per second of folders of images.")
     ] = None,
     json_line: JsonOption = False,
 ) -> None:
-    """Estimate the poses of videos on Ray Data; what is done is not done again.
+    """Estimate the poses of videos on Ray Data; finished videos are skipped.
 
-    Beside each `.pose` stands a `.pose.json` with size, rate and estimator. Videos that cannot be
-    used are counted with their reasons; exits with 2 when none can.
+    A `.pose.json` with size, frame rate and estimator is written beside each `.pose`. Videos that
+    cannot be used are counted with their reasons. Exits with code 2 if none can be used.
 
     Example: kinesweep estimate .kinesweep/sample/films --out /tmp/kinesweep-poses
     """
@@ -33,14 +40,16 @@ def estimate(
     from kinesweep.store.videos import find_videos
 
     if fps is not None and not fps > 0:
-        raise InputError(f"`--fps {fps:g}` must be above 0")
+        raise InputError(f"`--fps` must be above 0, but is {fps:g}")
+    # Before the import below, so that a wrong name or folder is reported at once.
     spec, found = find_estimator(estimator), find_videos(videos, out)
-    from kinesweep.cli.estimates import estimate_all  # Ray: a second
+    from kinesweep.cli.estimates import estimate_all  # imports Ray, which takes a second
 
     done = estimate_all(found, spec, fps)
     emit({**vars(done), "reasons": done.reasons, "folder": str(out)}, json_line)
+    # A part of the videos may fail; the command fails only if it has nothing to show.
     if done.failed and not done.written and not done.kept:
-        raise InputError(f"none of {len(found)} videos could be estimated")
+        raise InputError(f"none of the {len(found)} videos could be used; see the reasons above")
 
 
 @verb
@@ -48,23 +57,31 @@ def import_poses(
     estimator: Annotated[
         str,
         typer.Argument(
-            help="Who wrote them: openpose, openpose_135, alphapose, mmpose, openpifpaf.",
+            help="Tool that wrote the files: openpose, openpose_135, alphapose, mmpose or"
+            " openpifpaf.",
             show_default=False,
         ),
     ],
     outputs: Annotated[
-        Path, typer.Argument(help="A file, or a folder of them.", show_default=False)
+        Path, typer.Argument(help="Output file of the tool, or a folder.", show_default=False)
     ],
-    out: Annotated[Path, typer.Argument(help="Folder for the `.pose` files.", show_default=False)],
+    out: Annotated[
+        Path, typer.Argument(help="Output folder for the `.pose` files.", show_default=False)
+    ],
     film: Annotated[
-        str, typer.Argument(help="Size and rate of the videos: 1280x720@25.", show_default=False)
+        str,
+        typer.Argument(
+            help="Size and frame rate of the videos, such as 1280x720@25.", show_default=False
+        ),
     ],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace existing pose files.")
+    ] = False,
     json_line: JsonOption = False,
 ) -> None:
-    """Turn what an estimator wrote elsewhere into pose files.
+    """Convert the output of another pose estimator to pose files.
 
-    Files that cannot be used are counted with their reasons; exits with 2 when none can.
+    Files that cannot be used are counted with their reasons. Exits with code 2 if none can be used.
 
     Example: kinesweep import openpose .kinesweep/sample/openpose /tmp/poses 640x480@12 --overwrite
     """
@@ -74,7 +91,7 @@ def import_poses(
     there = [clip for clip in found if (out / f"{clip}.pose").exists()]
     if there and not overwrite:
         raise InputError(
-            f"`{out}` holds `{there[0]}.pose` already; give `--overwrite`, or a folder"
+            f"`{out}` already contains `{there[0]}.pose`; pass `--overwrite` or another folder"
         )
     failed: dict[str, str] = {}
     with progress("import") as update:
@@ -93,4 +110,4 @@ def import_poses(
     say(f"{len(found) - len(failed)} written, {len(failed)} failed")
     emit({"written": len(found) - len(failed), "failed": failed, "folder": str(out)}, json_line)
     if len(failed) == len(found):
-        raise InputError(f"none of {len(found)} outputs could be used")
+        raise InputError(f"none of the {len(found)} files could be used; see the reasons above")

@@ -1,4 +1,4 @@
-"""Scores a model, or another system's texts, on a split of the model's corpus."""
+"""Score a model, or another system's texts, on a split of the model's corpus."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,11 +20,11 @@ from kinesweep.training.scoring import sentence_chrf
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where an evaluation is written.
+    """The output files of an evaluation.
 
     Attributes:
-        texts: a table of what was said, each with its own chrF.
-        results: scores and how they came about, JSON; None: not written.
+        texts: TSV of the hypotheses, each with its chrF score.
+        results: JSON file of the scores, their signatures and the decoding settings; None: no file.
     """
 
     texts: Path
@@ -32,20 +32,25 @@ class Outputs:
 
 
 def outputs_at(out: Path, split: str, overwrite: bool) -> Outputs:
-    """Files of a split in a folder; a name that ends in `.tsv` is the texts' own.
+    """Return the output files for a split and check that they can be written.
+
+    Args:
+        out: Output folder, or a `.tsv` file for the texts alone.
+        split: Name of the split, which the files in a folder begin with.
+        overwrite: Whether existing files may be replaced.
 
     Raises:
-        InputError: one is there already, and it was not said to replace it.
+        InputError: If a file exists and `overwrite` is not set, or if `out` is another file.
     """
     if out.suffix == ".tsv":
         places = Outputs(out, None)
     elif out.is_file():
-        raise InputError(f"`{out}` is a file; give a folder, or a name that ends in `.tsv`")
+        raise InputError(f"`{out}` is a file; pass a folder or a name that ends in `.tsv`")
     else:
         places = Outputs(out / f"{split}_outputs.tsv", out / f"{split}_results.json")
     for path in (places.texts, places.results):
         if path is not None and path.exists() and not overwrite:
-            raise InputError(f"`{path}` is there already; give another place, or `--overwrite`")
+            raise InputError(f"`{path}` already exists; choose another path or pass `--overwrite`")
     return places
 
 
@@ -56,21 +61,22 @@ def evaluate_folder(
     out: Outputs | None,
     predictions: Path | None = None,
 ) -> tuple[Evaluation, list[Part]]:
-    """Scores a model on a split; scoring test is noted in the store's ledger.
+    """Score a model on a split; scorings of test are noted in the store's ledger.
 
     Args:
-        place: the model.
-        split: which part of its corpus.
-        overrides: of its recipe.
-        out: where texts and results go.
-        predictions: texts of another system, which are scored instead.
+        place: Folder of a run, a model or a bundle.
+        split: Split of the model's corpus.
+        overrides: Overrides of the model's recipe.
+        out: Output files; None: nothing is written.
+        predictions: TSV of another system's texts, which are scored instead of the model's.
 
     Returns:
-        Its scores, and those of sentences that occur in train and of the others, apart.
+        The scores of the split, and separate scores of the sentences that occur in train and of
+        those that do not.
 
     Raises:
-        ConfigError: an override is wrong.
-        InputError: the predictions are of other clips.
+        ConfigError: If an override is invalid.
+        InputError: If the predictions belong to other clips.
     """
     folder = model_folder(place)
     store = store_of(place, overrides)
@@ -81,10 +87,12 @@ def evaluate_folder(
     else:
         found = evaluate_model(folder, store, split, recipe.generation, recipe.evaluation)
     scored = str(predictions or place)
+    # Noted whether or not anything is written: the ledger counts every look at test.
     if split == "test":
         note_test(store, scored, found.scores)
     parts = apart(found.predictions, train_sentences(store), recipe.evaluation)
     if out is not None:
+        # Another system's decoding settings are unknown; the recipe's must not be reported for it.
         generation = None if predictions is not None else recipe.generation.model_dump(mode="json")
         facts = {"split": split, "scored": scored, "generation": generation}
         _write(out, found, parts, store, recipe, facts)
@@ -99,7 +107,7 @@ def _write(
     recipe: Recipe,
     facts: Mapping[str, object],
 ) -> None:
-    """Texts, then results; the facts stand before the scores."""
+    """Write the texts and then the results, in which the facts come before the scores."""
     said = {line.clip_id: line.hypothesis for line in found.predictions}
     wanted = {line.clip_id: line.references for line in found.predictions}
     chrf = sentence_chrf(said, wanted, recipe.evaluation.treatment)

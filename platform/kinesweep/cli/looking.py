@@ -1,4 +1,4 @@
-"""Where to look at sweeps: links into MLflow's interface, and the report's file."""
+"""Links to a sweep's pages: its runs in MLflow's interface, and the file of its report."""
 
 from dataclasses import asdict
 
@@ -15,11 +15,19 @@ from kinesweep.tracking.server import start_server
 
 
 def sweep_links(name: str | None) -> tuple[str, dict[str, dict[str, str]]]:
-    """The server's address (started if none is known), and sweep → what → link.
+    """Return the address of the MLflow server and the links of one sweep or of all sweeps.
+
+    The server is started if none is known.
+
+    Args:
+        name: Name of a sweep; None: all sweeps.
+
+    Returns:
+        The server's address, and sweep → name of a page → link.
 
     Raises:
-        InputError: there is no sweep of this name.
-        TrackingError: the server does not start, or does not know the sweep that was named.
+        InputError: If there is no sweep of this name.
+        TrackingError: If the server does not start or does not know the named sweep.
     """
     home = state_home()
     there = (home / "sweeps").glob("*")
@@ -31,10 +39,12 @@ def sweep_links(name: str | None) -> tuple[str, dict[str, dict[str, str]]]:
             question = read_record(folder).space.question
             found = asdict(find_links(uri, question, str(folder)))
         except (CheckpointError, TrackingError) as error:
+            # An error is fatal for a named sweep; in the list of all, the others are still shown.
             if name:
                 raise
             say(f"{folder.name}: {error}")
             continue
+        # The report's file exists only once the sweep has finished.
         page = folder / REPORT / PAGE
         links[folder.name] = {**found, **({"file": page.as_uri()} if page.exists() else {})}
     return uri, links

@@ -1,7 +1,7 @@
-"""How verbs speak: plain text for people, one JSON line for programs, exit codes for shells.
+"""Output of the commands: text for people, one JSON line for programs, exit codes for shells.
 
-Code 0 means success, 2 bad input, 1 anything else that was foreseen (a full disk), 130 an
-interrupt. Bad input never shows a traceback; a defect of ours keeps its own.
+Exit code 0 means success, 2 invalid input, 1 another expected error (such as a full disk), and 130
+an interrupt. Invalid input never shows a traceback; a bug in Kinesweep does.
 """
 
 import functools
@@ -21,59 +21,64 @@ from kinesweep.core.errors import KinesweepError
 P = ParamSpec("P")
 R = TypeVar("R")
 
+# If stderr is not a terminal (a job's log), rich would squeeze tables into 80 columns.
 _LOG_WIDTH = None if sys.stderr.isatty() or "COLUMNS" in os.environ else 120
-"""A job's log is no terminal; rich would squeeze tables into 80 columns."""
+# Progress, tables and warnings go to stderr, so that stdout contains results only.
 console = Console(stderr=True, soft_wrap=True, highlight=False, width=_LOG_WIDTH)
-"""For people: progress, tables, warnings. On stderr, so that stdout carries results alone."""
 
 JsonOption = Annotated[
-    bool, typer.Option("--json", help="End with one line of JSON on stdout, for programs.")
+    bool, typer.Option("--json", help="Print the result as one line of JSON on stdout at the end.")
 ]
 
 
 class Update(Protocol):
-    """Moves a bar: what is done, what there is in all, what is worth saying beside it."""
+    """A callback that reports progress."""
 
     def __call__(self, done: int, total: int, note: str = "", /) -> None:
-        """Told of progress."""
+        """Update the number of finished items, their total, and a note shown beside them."""
 
 
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Every stage on a few clips, in a place of its own.")
+    bool,
+    typer.Option("--dry-run", help="Run every stage on a few clips in a separate folder."),
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(help="Overrides such as training.learning_rate=1e-4", show_default=False),
+    typer.Argument(help="Overrides, such as training.learning_rate=1e-4.", show_default=False),
 ]
 
 
 def verb(function: Callable[P, R]) -> Callable[P, R]:
-    """Turns foreseen errors of a verb into a message and an exit code."""
+    """Turn expected errors of a command into a message and an exit code."""
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return function(*args, **kwargs)
         except KeyboardInterrupt:
-            console.print("Interrupted. What was finished is kept; the same command goes on.")
+            console.print("Interrupted. Finished work is kept; run the same command to continue.")
             raise typer.Exit(130) from None
         except Exception as error:
             message, code = _explained(error)
             if message is None:
                 raise
+            # Messages quote user input, which may contain rich's markup characters.
             console.print(message, markup=False, style="red")
             raise typer.Exit(code) from None
 
-    # A backspace of its own keeps a paragraph of help from being wrapped: examples are pasted.
+    # Click does not rewrap a paragraph that starts with \b, so examples stay one line to paste.
     wrapped.__doc__ = (function.__doc__ or "").replace("Example:", "\b\n    Example:")
     return wrapped
 
 
 def _explained(error: BaseException) -> tuple[str | None, int]:
-    """The text and exit code of a foreseen error; None for a defect."""
+    """Return the message and exit code of an expected error; no message for a bug.
+
+    The chain of causes is searched, because Ray wraps errors that cross process boundaries.
+    """
     seen: BaseException | None = error
     while seen is not None:
-        # Ray wraps what a worker raised and keeps the original as `cause`.
+        # Ray wraps the exception of a worker and keeps the original in `cause`.
         cause = getattr(seen, "cause", None)
         original = cause if isinstance(cause, BaseException) else seen
         if isinstance(original, KinesweepError):
@@ -85,20 +90,28 @@ def _explained(error: BaseException) -> tuple[str | None, int]:
 
 
 def emit(result: Mapping[str, Any], as_json: bool) -> None:
-    """The last line on stdout, for programs."""
+    """Print a result as one line of JSON on stdout, if requested."""
     if as_json:
+        # `default=str` is for paths; every result should otherwise consist of plain values.
         sys.stdout.write(json.dumps(result, ensure_ascii=False, default=str) + "\n")
         sys.stdout.flush()
 
 
 def say(text: str) -> None:
-    """One line for people."""
+    """Print one line of text on stderr."""
     console.print(text, markup=False)
 
 
 @contextmanager
 def progress(what: str) -> Iterator[Update]:
-    """A bar on a terminal, a line at each tenth elsewhere. Yields `update(done, total, note)`."""
+    """Show a progress bar on a terminal, or else print one line for each tenth of the work.
+
+    Args:
+        what: Label of the bar.
+
+    Yields:
+        Callback `update(done, total, note)`.
+    """
     if console.is_terminal:
         told = TextColumn("{task.fields[note]}", markup=False)
         columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), told)
@@ -114,6 +127,7 @@ def progress(what: str) -> Iterator[Update]:
 
     def update(done: int, total: int, note: str = "", /) -> None:
         nonlocal shown
+        # Ten lines at most: every line stays in a job's log.
         tenth = 10 * done // max(total, 1)
         if tenth > shown:
             shown = tenth

@@ -1,8 +1,8 @@
-"""A few clips of validation for a sweep's report: drawn, and what the winner looked at in each.
+"""Images of a few validation clips for a sweep's report, with the winner's attention in each.
 
-Three clips, evenly spread, take seconds; a report must not cost a sweep its end. So models over a
-base, and those above 2 GB, are not loaded for it, and what fails is said in the report, with the
-command that does it by hand, never left out in silence.
+Three evenly spaced clips take seconds. An error here must not fail the sweep, so models on top of a
+base model and models above 2 GB are not loaded. Whatever cannot be shown is named in the report,
+with the command that produces it by hand.
 """
 
 from collections.abc import Sequence
@@ -25,28 +25,29 @@ from kinesweep.training.predictions import Prediction
 
 _CLIPS = 3
 _MOST_BYTES = 2 * 2**30
+# Errors in features and models that a report tolerates. `torch.OutOfMemoryError` is a RuntimeError.
 _SOFT = (KinesweepError, OSError, RuntimeError, MemoryError)
-"""What may go wrong with features and models that a report stands without; torch runs out of
-memory with a RuntimeError."""
 
 
 def draw_winner(
     folder: Path, run: Path, said: Sequence[Prediction], base: Store
 ) -> tuple[list[Picture], list[str]]:
-    """Writes pictures and pages into a report's folder, in place of those of an earlier report.
+    """Write images and attention pages into a report's folder, replacing earlier ones.
 
     Args:
-        folder: the report's.
-        run: the winner's, which is exported.
-        said: its predictions on validation.
-        base: the store of the sweep's recipe; the winner may have features of its own.
+        folder: Folder of the report.
+        run: Run folder of the winner's exported seed.
+        said: Predictions of that run on validation.
+        base: Store of the sweep's recipe; the winner may have been trained on another store.
 
     Returns:
-        The clips, and why something of them is not shown.
+        The clips, and the reasons why parts of them are not shown.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    # An earlier report may have had more clips, or pages that this one cannot produce.
     for old in (*folder.glob("clip-*.png"), *folder.glob("attention-*.html")):
         old.unlink()
+    # The middle clip of each third; short splits give fewer than three clips.
     chosen = [said[(2 * n + 1) * len(said) // (2 * _CLIPS)] for n in range(min(_CLIPS, len(said)))]
     try:
         store = _own_store(run, base)
@@ -65,10 +66,10 @@ def draw_winner(
 
 
 def _own_store(run: Path, base: Store) -> Store:
-    """The store that the winner was trained on: the sweep's, or one beside it.
+    """Return the store that the winner was trained on: the sweep's or one beside it.
 
     Raises:
-        StoreError: it is gone.
+        StoreError: If it does not exist any more.
     """
     wanted = read_json(run / "best" / FEATURES)["store_fingerprint"]
     if base.fingerprint == wanted:
@@ -82,13 +83,18 @@ def _own_store(run: Path, base: Store) -> Store:
 def _images(
     folder: Path, store: Store, records: Sequence[ClipRecord], reasons: list[str]
 ) -> list[str]:
-    """Names of a picture of each clip; empty where there is none, and then a reason more."""
+    """Draw an image of each clip.
+
+    Returns:
+        Names of the images; empty names, and a new entry in `reasons`, if drawing failed.
+    """
     names = [f"clip-{number}.png" for number, _ in enumerate(records, start=1)]
     try:
         for name, record in zip(names, records, strict=True):
             write_clip(folder / name, Stage(scenes_of(store, record)))
     except _SOFT as error:
-        reasons.append(f"pictures of clips ({error})")
+        # If one clip fails, all images are dropped and the report states a single reason.
+        reasons.append(f"images of clips ({error})")
         return [""] * len(records)
     return names
 
@@ -96,28 +102,33 @@ def _images(
 def _pages(
     folder: Path, run: Path, store: Store, records: Sequence[ClipRecord], reasons: list[str]
 ) -> list[str]:
-    """Names of a page of each clip; empty where there is none, and then a reason more."""
+    """Write an attention page of each clip.
+
+    Returns:
+        Names of the pages; empty names, and a new entry in `reasons`, if they were not written.
+    """
     if not records:
         return []
     names = [f"attention-{number}.html" for number, _ in enumerate(records, start=1)]
     by_hand = (
         f"`kinesweep attention {run} {records[0].clip.id} --store {store.folder} --out FILE.html`"
-        " shows it"
+        " writes a page"
     )
     if _is_heavy(run):
-        reasons.append(f"what the winner looked at: its model is not loaded here; {by_hand}")
+        reasons.append(f"the winner's attention (its model is not loaded for a report; {by_hand})")
         return [""] * len(records)
     try:
+        # Loaded on the CPU, so that a report never needs a free GPU.
         loaded: ModelFolder = read_model_folder(run / "best", device="cpu")
         for name, record in zip(names, records, strict=True):
             write_attention(folder / name, page_of_record(loaded, store, record, run.name))
     except _SOFT as error:
-        reasons.append(f"what the winner looked at ({error}); {by_hand}, where it can")
+        reasons.append(f"the winner's attention ({error}; once that is solved, {by_hand})")
         return [""] * len(records)
     return names
 
 
 def _is_heavy(run: Path) -> bool:
-    """Whether loading the model would take long: it has a base, or gigabytes of its own."""
+    """Return whether the model is slow to load: it has a base model, or is larger than 2 GB."""
     config = read_json(run / "best" / "config.json")
     return config.get("base") is not None or bytes_below(run / "best") > _MOST_BYTES

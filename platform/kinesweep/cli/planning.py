@@ -1,4 +1,7 @@
-"""A plan: features, a probe in a folder of its own, the simulation."""
+"""Plan a sweep: extract features, measure a few pilot runs, simulate the sweep.
+
+The pilot runs have a folder of their own below `plans` and are not recorded in MLflow.
+"""
 
 import shutil
 from collections.abc import Mapping
@@ -24,12 +27,12 @@ from kinesweep.sweeps.sweep import MakeJob
 
 @dataclass(frozen=True)
 class Order:
-    """Which sweep is planned.
+    """A request to plan a sweep.
 
     Attributes:
-        path: the search space.
-        overrides: of the space, and under `recipe.` of its recipe.
-        base: folder that the recipe's paths start at.
+        path: File of the search space.
+        overrides: Overrides of the space; those that begin with `recipe.` are for its recipe.
+        base: Folder that relative paths in the recipe start from.
     """
 
     path: Path
@@ -40,35 +43,40 @@ class Order:
 def plan_space(
     order: Order, cluster: Mapping[str, float] | None, seed_sd: float, sentence_sd: float
 ) -> Plan:
-    """Extracts what is not extracted, probes on the running cluster, simulates.
+    """Extract missing features, measure pilot runs on the running cluster, and simulate the sweep.
 
     Args:
-        order: what is planned.
-        cluster: `{"CPU": …, "GPU": …}`; None: the running one.
-        seed_sd: see `sweeps.plan.make_plan`.
-        sentence_sd: likewise.
+        order: Sweep to plan.
+        cluster: Resources of the cluster to plan for, `{"CPU": …, "GPU": …}`; None: the running
+            cluster.
+        seed_sd: Standard deviation of a final score between seeds.
+        sentence_sd: Standard error of a difference that comes from the choice of sentences.
 
     Raises:
-        ResourceError: a run does not fit in the cluster.
-        CheckpointError: the recipe cannot be trained.
+        ResourceError: If a run does not fit into the cluster.
+        CheckpointError: If the recipe itself cannot be trained.
     """
     space, recipe = load_space(order.path, order.overrides, order.base)
     stores = extract_all(space, recipe, extract_features)
     store = stores.base
     folder = state_home() / "plans" / order.path.stem
     shutil.rmtree(folder, ignore_errors=True)
+    # The pilot runs should be spread over the space, so samplers that learn from results are
+    # replaced by quasi-random points; grid, random and qmc search keep their own points.
     listed = space.search.kind in LISTED
     spread = space.search if listed else space.search.model_copy(update={"kind": "qmc"})
     facts = SearchFacts(
         recipe=recipe,
         config_of=lambda changed: changed.config_hash(stores.of(changed).fingerprint),
         evaluation_samples=evaluation_samples(recipe, store, space.resources),
+        # One slot and no finals: this search only proposes points.
         budget=Budget(space.budget, space.resources, 1, 0),
     )
+    # `Journal(None)` keeps its events in memory.
     points = Search(space.model_copy(update={"search": spread}), facts, Journal(None))
     make_job = MakeJob(recipe, stores, folder, OpenClock(folder / "clock"))
     probed = probe(space, make_job, points, runner.Runner)
-    say(f"probed {len(probed.paces)} configurations in {probed.seconds:.0f} s")
+    say(f"measured {len(probed.paces)} configurations in {probed.seconds:.0f} s")
     nodes = [cluster] if cluster else runner.live_nodes()
     known = Facts(
         space,
@@ -82,6 +90,6 @@ def plan_space(
 
 
 def _test_share(store: Store) -> float:
-    """Test clips for each validation clip."""
+    """Return the number of test clips per validation clip."""
     tests = len(store.records("test")) if "test" in store.splits else 0
     return tests / max(1, len(store.records("validation")))

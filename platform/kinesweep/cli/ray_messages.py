@@ -1,11 +1,10 @@
-"""Keeps out of the output what Ray tells its own developers.
+"""Filter Ray's own messages out of the output of the commands.
 
-Ray reaches the terminal of a command in three ways. The logs of its workers and its Python loggers
-are turned off by `ray.init`. What a raylet publishes is printed in spite of that: `MESSAGES` drops
-the warning that says nothing is wrong and leaves those that a user can act on, such as a worker
-killed for its memory, without colour codes. Its C++ core writes errors to stderr by itself, which
-`native_log_off` stops. Around the log of a job stand lines of Ray's own, which `job_lines` and
-`job_client_log_off` leave out.
+Ray writes to the terminal of a command in three ways. `ray.init` turns off the logs of its workers
+and its Python loggers. Messages that a raylet publishes are printed nevertheless: `MESSAGES` drops
+a harmless warning and keeps, without colour codes, those that a user can act on, such as a worker
+killed for its memory. Ray's C++ core writes errors directly to stderr, which `native_log_off`
+stops. `job_lines` and `job_client_log_off` remove the lines that Ray adds to the log of a job.
 """
 
 import logging
@@ -16,27 +15,29 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
+# Variables that Ray reads when it is first imported.
 MESSAGES = {
-    # A slot has five processes that ask for no core (its own actor, a trial, a controller, …), so a
-    # sweep always has more than Ray expects of so few cores. It counts up: 8, 10, 12 …
+    # A worker slot has five processes that reserve no core (its actor, a trial, a controller, …).
+    # So a sweep has more processes than Ray expects for its cores, and Ray warns at 8, 10, 12 …
     "RAY_DEDUP_LOGS_SKIP_REGEX": "worker processes have been started on node",
-    # Without deduplication Ray does not look at the expression above.
+    # Ray applies the expression above only if deduplication is on.
     "RAY_DEDUP_LOGS": "1",
     "RAY_COLOR_PREFIX": "0",
 }
-"""Variables that Ray reads when it is first imported."""
 _LEVEL = "RAY_BACKEND_LOG_LEVEL"
+# A line of Ray's C++ core: `[2026-11-30 07:46:00,123 E 4711 4711] core_worker.cc:1234: …`.
 _NATIVE = re.compile(rb"\[\d{4}-\d\d-\d\d [\d:,]+ [A-Z] \d+ \d+\] \w+\.cc:\d+: ")
+# Lines that the job manager writes at the head of a job's log.
 _JOB = re.compile(r"[\d-]+ [\d:,]+\tINFO job_manager\.py:\d+ -- |Running entrypoint for job ")
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 async def job_lines(chunks: AsyncIterator[str], colors: bool) -> AsyncIterator[str]:
-    """Yield the lines of a job's log, without those that Ray's job manager writes at its head.
+    """Yield the lines of a job's log without those that Ray's job manager writes at its head.
 
     Args:
-        chunks: the log as it grows; a chunk may end in the middle of a line.
-        colors: whether colour codes are kept; they belong on a terminal alone.
+        chunks: Pieces of the log as it grows; a piece may end in the middle of a line.
+        colors: Whether to keep colour codes, which only a terminal understands.
     """
     rest = ""
     async for chunk in chunks:
@@ -49,26 +50,27 @@ async def job_lines(chunks: AsyncIterator[str], colors: bool) -> AsyncIterator[s
 
 
 def job_client_log_off() -> None:
-    """Turn off what the client of Ray's job server says of its connection; errors are raised.
+    """Turn off the connection messages of the client of Ray's job server; errors are still raised.
 
-    To be called after the client is imported, which sets the level itself.
+    Call it after the client is imported, because the import sets the level itself.
     """
     logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)
 
 
 @contextmanager
 def native_log_off() -> Iterator[None]:
-    """Turn off the C++ log of the Ray that is connected to within, up to what ends the process.
+    """Turn off the C++ log of a Ray that is connected to inside the block, except fatal messages.
 
-    The core calls it an error that Ray Data's actor pools have arguments in the object store, where
-    a restarted actor might miss them. Ray Data puts them there whatever they are, and here this
-    process owns them and holds them until the pool is gone. Whatever does go wrong comes as an
-    exception. A level that the user has set is left alone.
+    The core logs an error whenever arguments of an actor pool of Ray Data lie in the object store,
+    where a restarted actor might not find them. Ray Data always puts them there, and in Kinesweep
+    this process owns them and keeps them until the pool is gone, so the message is a false alarm.
+    Real failures are raised as exceptions. A level that the user has set is left unchanged.
     """
     if _LEVEL in os.environ:
         yield
         return
-    # Not in `os.environ`, from which Ray starts its processes: their log files stay as they are.
+    # `os.putenv` instead of `os.environ`: Ray passes `os.environ` on to the processes that it
+    # starts, and their log files should keep their level.
     os.putenv(_LEVEL, "fatal")
     try:
         with _stderr_without_native_lines():
@@ -79,12 +81,14 @@ def native_log_off() -> Iterator[None]:
 
 @contextmanager
 def _stderr_without_native_lines() -> Iterator[None]:
-    """Hold stderr back, then write it without the lines of Ray's core; all of it after an error.
+    """Buffer stderr and then write it without the lines of Ray's core; keep all after an error.
 
-    The core tells on stderr that it was given a level, whatever the level.
+    The core reports on stderr that a log level was set, whatever the level is.
     """
+    # C++ code writes to file descriptor 2, so the descriptor is redirected and not `sys.stderr`.
     if sys.stderr is not None:
         sys.stderr.flush()
+    # Python's buffer was flushed above; otherwise its text would land in the temporary file.
     before = os.dup(2)
     keep_all = True
     with tempfile.TemporaryFile() as held:
@@ -93,6 +97,7 @@ def _stderr_without_native_lines() -> Iterator[None]:
             yield
             keep_all = False
         finally:
+            # Restore the descriptor before writing, so that the kept lines reach the terminal.
             if sys.stderr is not None:
                 sys.stderr.flush()
             os.dup2(before, 2)

@@ -1,4 +1,4 @@
-"""Several runs of one identity, each from the beginning, to see whether they are the same."""
+"""Train several runs with the same identity from scratch to check that they are bit-identical."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,33 +22,36 @@ from kinesweep.training.distributed import train_on_ray
 from kinesweep.training.result import RunResult, RunSpec, read_result
 from kinesweep.training.run import train_run
 
+# New workers for each run, the same workers for all runs, or no workers but this process.
 Place = Literal["cold", "warm", "here"]
-"""New workers for each run, the same workers for all, or this process."""
 _Train = Callable[[RunSpec, Callable[[], RunLog]], RunResult]
 
 
 def repeat_recipe(
     recipe: Recipe, runs: int, place: Place, folder: Path | None, overwrite: bool
 ) -> list[RunResult]:
-    """Trains a recipe so many times; nothing of an earlier call is taken over.
+    """Train a recipe several times from scratch, without reusing anything of an earlier call.
 
     Args:
-        recipe: one seed and one configuration.
-        runs: how many.
-        place: where they run.
-        folder: of the run folders; default: by identity.
-        overwrite: remove runs that are there.
+        recipe: Recipe with one configuration and one seed.
+        runs: Number of runs.
+        place: Kind of process that trains the runs.
+        folder: Parent of the run folders; None: a folder named after recipe, data and seed.
+        overwrite: Whether to remove existing runs.
+
+    Returns:
+        The results, in the order of the runs.
 
     Raises:
-        InputError: the folder holds runs, and nobody said to remove them.
+        InputError: If the folder is not empty and `overwrite` is not set.
     """
     store = features_of(recipe, on_ray=place != "here")
     name = run_name(recipe, store)
     root = (folder or state_home() / "repeats" / name).absolute()
     if root.exists() and any(root.iterdir()) and not overwrite:
         raise InputError(
-            f"`{root}` holds runs already, and a repetition begins anew; give another `--folder`,"
-            " or `--overwrite`"
+            f"`{root}` already contains runs, and a repetition starts from scratch; pass another"
+            " `--folder` or `--overwrite`"
         )
     for earlier in root.glob("run-*"):
         remove_run(earlier)
@@ -59,6 +62,8 @@ def repeat_recipe(
         for number in range(1, runs + 1):
             own = root / f"run-{number}"
             title = f"{name} {own.name}"
+            # The trace records the initial weights, the settings and the loss of every step, from
+            # which the first differing step is found.
             spec = RunSpec(recipe, store.folder, own, trace=True)
             results.append(train(spec, partial(opener, own, title, "repeat", {})))
     return results
@@ -66,7 +71,7 @@ def repeat_recipe(
 
 @contextmanager
 def _trainer(recipe: Recipe, place: Place, root: Path) -> Iterator[_Train]:
-    """What trains a run at a place."""
+    """Yield the function that trains a run in the requested kind of process."""
     if place == "here":
         yield lambda spec, open_log: train_run(spec, open_log(), say_evaluation)
     elif place == "cold":
@@ -78,7 +83,7 @@ def _trainer(recipe: Recipe, place: Place, root: Path) -> Iterator[_Train]:
 
 @contextmanager
 def _warm(recipe: Recipe, root: Path) -> Iterator[_Train]:
-    """Trains in one slot, whose workers stay."""
+    """Yield a function that trains runs one after the other in the workers of one warm slot."""
     from kinesweep.sweeps.lease import Outcome
     from kinesweep.sweeps.pool import Pool, pack_task
     from kinesweep.training.task import Task
@@ -87,12 +92,13 @@ def _warm(recipe: Recipe, root: Path) -> Iterator[_Train]:
 
     def train(spec: RunSpec, open_log: Callable[[], RunLog]) -> RunResult:
         lease = pool.client.lease(pack_task(Task.of(spec, open_log)))
+        # Everything before the outcome is an evaluation report; there is no pruner to inform.
         said = lease.next()
         while not isinstance(said, Outcome):
             said = lease.next()
         result = read_result(spec.folder)
         if said.kind != "result" or result is None:
-            raise ResourceError(f"`{spec.folder.name}` came to no end: {said.reason}")
+            raise ResourceError(f"`{spec.folder.name}` did not finish: {said.reason}")
         return result
 
     try:

@@ -1,4 +1,4 @@
-"""A sweep's report: what its folder, its runs and its store hold, put together for `report`."""
+"""Collect the data of a sweep's report from its folder, its runs and its store, and write it."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -32,22 +32,26 @@ REPORT = "report"
 
 
 def report_sweep(folder: Path) -> Path:
-    """Writes the report of a finished sweep into its folder, with pictures. Returns the page.
+    """Write the report of a finished sweep into its folder and return the path of its page.
+
+    Args:
+        folder: Folder of the sweep.
 
     Raises:
-        CheckpointError: no sweep there, or one that is not at its end.
-        StoreError: its features are gone.
+        CheckpointError: If there is no sweep or if it is not finished.
+        StoreError: If its features do not exist any more.
     """
     report = gather(folder)
     run = Path(read_outcome(folder).winner_runs[0])
     base = open_store(read_record(folder).store)
+    # The images are drawn first, because the page embeds them.
     pictures, not_drawn = draw_winner(folder / REPORT, run, _predictions(run, "validation"), base)
     drawn = replace(report, pictures=pictures, not_drawn=not_drawn)
     return write_report(folder / REPORT, drawn)
 
 
 def gather(folder: Path) -> Report:
-    """All that a report shows."""
+    """Return the data of a sweep's report, without images."""
     record, outcome = read_record(folder), read_outcome(folder)
     store = open_store(record.store)
     events = read_journal(folder)
@@ -82,7 +86,7 @@ def gather(folder: Path) -> Report:
 
 
 def _parameter(parameter: Parameter) -> dict[str, str]:
-    """A searched parameter in words, and as Optuna's JSON."""
+    """Return a searched parameter as text, with its distribution as Optuna's JSON."""
     ranges = {"log": parameter.log, "float": parameter.float_, "int": parameter.int_}
     shown = [f"{low:g} – {high:g} ({kind})" for kind, (low, high) in _given(ranges)]
     distribution = parameter.distribution()
@@ -95,14 +99,16 @@ def _parameter(parameter: Parameter) -> dict[str, str]:
 
 
 def _given(ranges: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return the ranges that are set; a parameter has at most one."""
     return [(kind, given) for kind, given in ranges.items() if given is not None]
 
 
 def _curves(
     folder: Path, record: Record, trials: Sequence[Any], events: Sequence[Mapping[str, Any]]
 ) -> list[Curve]:
-    """Every run's evaluations, search first."""
+    """Return the learning curves of all runs, those of the search first."""
     seed = record.space.search.seed
+    # A trial with a twin was not trained; it copies the result of an equal configuration.
     runs = [
         (f"trial {t.number}", "search", t.state, run_name(t.config, seed))
         for t in trials
@@ -121,7 +127,8 @@ def _curves(
 
 
 def _curve(name: str, phase: str, state: str, path: Path) -> Curve | None:
-    """One run's, or None when it was never evaluated."""
+    """Return the curve of one run, or None if it was never evaluated."""
+    # Rows with `token_loss` are evaluations; the others are logs of training steps.
     rows = [row for row in read_metrics(path) if "token_loss" in row]
     if not rows:
         return None
@@ -131,12 +138,12 @@ def _curve(name: str, phase: str, state: str, path: Path) -> Curve | None:
 
 
 def _finite(value: float | None) -> float | None:
-    """A number that JSON knows; a diverged run's loss is a gap in its curve."""
+    """Return a value that JSON can represent; NaN and infinity of a diverged run become None."""
     return value if value is not None and math.isfinite(value) else None
 
 
 def _samples(outcome: Outcome, recipe: Recipe, store: Store, seen: set[str]) -> list[Sample]:
-    """What the winner's exported seed says on validation."""
+    """Return the validation translations of the winner's exported seed."""
     lines = _predictions(Path(outcome.winner_runs[0]), "validation")
     said = {line.clip_id: line.hypothesis for line in lines}
     wanted = {line.clip_id: line.references for line in lines}
@@ -157,10 +164,11 @@ def _samples(outcome: Outcome, recipe: Recipe, store: Store, seen: set[str]) -> 
 
 
 def _parts(outcome: Outcome, recipe: Recipe, seen: set[str]) -> list[Scores]:
-    """Scores of sentences that occur in train and of the others, validation and test."""
+    """Return separate scores of sentences that occur in train and of those that do not."""
     found = []
     for split in ("validation", "test"):
         runs = [_predictions(Path(run), split) for run in outcome.winner_runs]
+        # A split that was not decoded for every seed has no mean over seeds.
         if not all(runs):
             continue
         by_run = [apart(lines, seen, recipe.evaluation) for lines in runs]
@@ -171,7 +179,7 @@ def _parts(outcome: Outcome, recipe: Recipe, seen: set[str]) -> list[Scores]:
 
 
 def _predictions(run: Path, split: str) -> list[Prediction]:
-    """What a run said; nothing where a split was not decoded."""
+    """Return a run's predictions on a split; empty if the split was not decoded."""
     path = run / "predictions" / f"{split}.tsv"
     return read_predictions(path) if path.exists() else []
 
@@ -183,11 +191,12 @@ def _costs(
     trials: Sequence[Any],
     events: Sequence[Mapping[str, Any]],
 ) -> dict[str, str]:
-    """What the sweep took."""
+    """Return the costs of a sweep as text: wall-clock time, run time, device hours, disk space."""
     finals = [e for e in events if e["event"] in ("run_finished", "run_failed")]
     searched = sum(t.seconds for t in trials)
     settled = sum(e.get("seconds", 0.0) for e in finals)
     resources = space.resources
+    # Without GPUs, the CPUs that a run reserves are the scarce resource.
     devices = resources.workers * (resources.gpus or resources.cpus)
     kind = "GPU" if resources.gpus else "CPU"
     hours = devices * (searched + settled) / 3600
@@ -202,9 +211,9 @@ def _costs(
 
 
 def _failures(trials: Sequence[Any], events: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What failed, or died and was tried again, and why."""
+    """Return a line with the reason for each failure, including retries of killed runs."""
     lines = [f"trial {t.number} failed: {t.reason}" for t in trials if t.state == "failed"]
-    words = {"trial_died": "died and was tried again", "run_died": "died and was tried again"}
+    words = {"trial_died": "died and was retried", "run_died": "died and was retried"}
     words |= {"run_failed": "failed"}
     for event in events:
         if event["event"] in words:
@@ -214,10 +223,10 @@ def _failures(trials: Sequence[Any], events: Sequence[Mapping[str, Any]]) -> lis
 
 
 def _repeat(record: Record, store: Store) -> dict[str, str]:
-    """What somebody needs to do the same."""
+    """Return what is needed to reproduce the sweep: command, seeds, data and versions."""
     made = record.made_with
     return {
-        "command": "kinesweep sweep SPACE.yaml (the space and the recipe stand below)",
+        "command": "kinesweep sweep SPACE.yaml (the space and the recipe are shown below)",
         "search seed": str(record.space.search.seed),
         "seeds of the finals": ", ".join(map(str, record.space.final_seeds)),
         "features": store.fingerprint,
@@ -226,4 +235,5 @@ def _repeat(record: Record, store: Store) -> dict[str, str]:
 
 
 def _yaml(plain: Mapping[str, Any]) -> str:
+    """Return a mapping as YAML, in the order of its keys."""
     return yaml.safe_dump(dict(plain), sort_keys=False, allow_unicode=True)

@@ -1,4 +1,4 @@
-"""A sweep's result as tables for a terminal."""
+"""Tables of results for the terminal: ranking, objectives, plan, repetitions."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from kinesweep.training.result import RunResult
 
 
 def objectives_table(outcome: Outcome) -> Table:
-    """Means of several objectives; who is on their front is marked."""
+    """Return the means of several objectives, with a mark for the Pareto front."""
     names = list(next(iter(outcome.objectives.values())))
     table = Table("", *names, "front")
     for name, means in outcome.objectives.items():
@@ -22,8 +22,8 @@ def objectives_table(outcome: Outcome) -> Table:
 
 
 def plan_table(plan: Plan) -> Table:
-    """What a sweep takes on the named cluster (first) and on others."""
-    table = Table("devices", "runs at a time", "hours", "10–90 %", "device hours", "finished")
+    """Return the expected costs of a sweep on the requested cluster (first row) and on others."""
+    table = Table("devices", "parallel runs", "hours", "10–90 %", "device hours", "finished")
     for heading in ("pruned", "disk"):
         table.add_column(heading)
     for row in (plan.here, *plan.rows):
@@ -42,9 +42,10 @@ def plan_table(plan: Plan) -> Table:
 
 
 def ranking_table(outcome: Outcome) -> Table:
-    """The ranking, with the interval of each distance from the best and the parts of its error."""
+    """Return the ranking with each gap to the best, its interval and both parts of its error."""
     table = Table("", outcome.metric, "95 %", "behind by", "± seeds", "± sentences", "p", "seeds")
     for line in outcome.ranking:
+        # The best configuration has no gap to itself, so its cells stay empty.
         first = line is outcome.ranking[0]
         behind = f"{line.behind:.2f} [{line.behind_low:.2f}, {line.behind_high:.2f}]"
         table.add_row(
@@ -61,7 +62,7 @@ def ranking_table(outcome: Outcome) -> Table:
 
 
 def repeats_table(results: Sequence[RunResult], metric: str) -> Table:
-    """Runs of one identity beside each other."""
+    """Return the results of runs with the same identity, one row each."""
     table = Table("", "status", metric, "steps", "epochs", "best step", "weights")
     for result in results:
         table.add_row(
@@ -77,13 +78,13 @@ def repeats_table(results: Sequence[RunResult], metric: str) -> Table:
 
 
 def sanity_lines(outcome: Outcome) -> list[str]:
-    """What those score who know nothing."""
+    """Return one line per sanity baseline, with its score."""
     return [
         f"sanity  {outcome.metric} {value:.2f}  {name}" for name, value in outcome.sanity.items()
     ]
 
 
 def _named(outcome: Outcome, name: str) -> str:
-    """A configuration with its scientific level."""
+    """Return the name of a configuration, with its scientific levels if there are any."""
     level = outcome.levels.get(name)
     return f"{name} ({level})" if level else name

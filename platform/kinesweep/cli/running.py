@@ -1,4 +1,4 @@
-"""The verb that goes the whole way of one recipe."""
+"""The command `run`: the whole path of one recipe, from videos or poses to scores."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,14 +14,16 @@ from kinesweep.core.scores import format_score, order_scores
 def run(
     recipe: RecipeArgument,
     overrides: Overrides = None,
-    split: Annotated[str, typer.Option(help="Scored at the end.")] = "validation",
-    folder: Annotated[Path | None, typer.Option(help="Run folder; default: by identity.")] = None,
+    split: Annotated[str, typer.Option(help="Split to score at the end.")] = "validation",
+    folder: Annotated[
+        Path | None, typer.Option(help="Run folder. Default: named after recipe, data and seed.")
+    ] = None,
     dry_run: DryRun = False,
     json_line: JsonOption = False,
 ) -> None:
-    """Estimate poses (where the corpus is videos), extract, train, evaluate: one recipe, one call.
+    """Estimate poses (if the corpus consists of videos), extract, train and evaluate a recipe.
 
-    What is done is not done again, so the same call goes on after any kill.
+    Finished stages are skipped, so the same command resumes after an interruption.
 
     Example: kinesweep run jobs/recipes/sample.yaml training.max_steps=200
     """

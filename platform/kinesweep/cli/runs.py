@@ -1,4 +1,7 @@
-"""Verbs on single runs and models: train, evaluate, translate, attention, export, diff."""
+"""Commands on runs and models: train, repeat, evaluate, translate, attention, export, diff.
+
+Arguments are checked before PyTorch is imported, which takes seconds; hence the late imports.
+"""
 
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,7 +15,7 @@ from kinesweep.core.errors import InputError
 from kinesweep.core.scores import format_score, format_scores, order_scores
 
 ModelArgument = Annotated[
-    Path, typer.Argument(help="A run folder, its `best`, or a bundle.", show_default=False)
+    Path, typer.Argument(help="Run folder, its `best`, or a bundle.", show_default=False)
 ]
 
 
@@ -20,22 +23,26 @@ ModelArgument = Annotated[
 def train(
     recipe: RecipeArgument,
     overrides: Overrides = None,
-    folder: Annotated[Path | None, typer.Option(help="Run folder; default: by identity.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another run.")] = False,
+    folder: Annotated[
+        Path | None, typer.Option(help="Run folder. Default: named after recipe, data and seed.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run.")] = False,
     no_ray: Annotated[bool, typer.Option("--no-ray", help="Train in this process.")] = False,
     steps: Annotated[
         int | None,
-        typer.Option(min=0, help="Instead of training.max_steps; 0 writes the untrained model."),
+        typer.Option(min=0, help="Override training.max_steps; 0 writes the untrained model."),
     ] = None,
     dry_run: DryRun = False,
     json_line: JsonOption = False,
 ) -> None:
-    """Train one run of a recipe; the same call goes on after any kill.
+    """Train one run of a recipe; after an interruption, the same command resumes it.
 
     Example: kinesweep train jobs/recipes/sample.yaml batch.clips=16 --folder .kinesweep/runs/my
     """
     from kinesweep.cli import workflows
 
+    # `--steps 0` is not an override: `max_steps` must be positive, and the untrained model that it
+    # asks for has the recipe's own identity.
     length = [f"training.max_steps={steps}"] if steps else []
     settings = workflows.load_recipe(recipe, [*(overrides or []), *length])
     if dry_run:
@@ -47,7 +54,7 @@ def train(
         return
     if steps == 0:
         first = workflows.train_nothing(settings, folder, on_ray=not no_ray)
-        say(f"model   {first}, before its first step")
+        say(f"model   {first}, before the first training step")
         emit({"folder": str(first), "step": 0}, json_line)
         return
     result = workflows.train_recipe(settings, folder, overwrite=overwrite, on_ray=not no_ray)
@@ -64,25 +71,25 @@ def train(
 def repeat(
     recipe: RecipeArgument,
     overrides: Overrides = None,
-    runs: Annotated[int, typer.Option(min=2, help="How many.")] = 3,
-    warm: Annotated[bool, typer.Option("--warm", help="All in the same workers.")] = False,
-    no_ray: Annotated[bool, typer.Option("--no-ray", help="All in this process.")] = False,
-    folder: Annotated[Path | None, typer.Option(help="Of all runs; default: by identity.")] = None,
+    runs: Annotated[int, typer.Option(min=2, help="Number of runs.")] = 3,
+    warm: Annotated[bool, typer.Option("--warm", help="Reuse the same workers.")] = False,
+    no_ray: Annotated[bool, typer.Option("--no-ray", help="Train in this process.")] = False,
+    folder: Annotated[Path | None, typer.Option(help="Parent folder of the runs.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier runs.")] = False,
     json_line: JsonOption = False,
 ) -> None:
-    """Train a recipe several times alike, and compare the runs bit by bit.
+    """Train a recipe several times with the same settings and compare the runs bit by bit.
 
-    Exits with 1 where they differ, and says at which step they part and which settings differ.
+    Exits with code 1 if they differ and reports the first differing step and differing settings.
 
     Example: kinesweep repeat jobs/recipes/sample.yaml --overwrite training.max_steps=200
     """
     from kinesweep.cli import workflows
 
     if warm and no_ray:
-        raise InputError("give `--warm` or `--no-ray`; this process is one worker anyway")
+        raise InputError("`--warm` and `--no-ray` exclude each other; leave out one of them")
     settings = workflows.load_recipe(recipe, overrides)
-    # After the recipe: these load Ray and PyTorch, which takes seconds.
+    # Imported after the recipe is checked, because Ray and PyTorch take seconds to import.
     from kinesweep.cli.repeating import Place, repeat_recipe
     from kinesweep.cli.results import repeats_table
     from kinesweep.training.repeats import compare_runs
@@ -94,7 +101,7 @@ def repeat(
     for line in (line for parting in partings for line in parting.lines()):
         say(line)
     if not partings:
-        say(f"{runs} runs, the same to the bit")
+        say(f"all {runs} runs are bit-identical")
     plain = [asdict(parting) for parting in partings]
     emit({"runs": [result.to_json() for result in results], "partings": plain}, json_line)
     if partings:
@@ -104,16 +111,16 @@ def repeat(
 @verb
 def evaluate(
     model: ModelArgument,
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
+    split: Annotated[str, typer.Option(help="Split: train, validation or test.")] = "validation",
     overrides: Overrides = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for `SPLIT_outputs.tsv` (texts, each with its chrF) and"
-            " `SPLIT_results.json` (scores, signatures, decoding); FILE.tsv: the texts alone."
+            help="Output folder for `SPLIT_outputs.tsv` (texts, each with its chrF) and"
+            " `SPLIT_results.json` (scores, signatures, decoding), or FILE.tsv for the texts alone."
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     predictions: Annotated[
         Path | None,
         typer.Option(help="Score another system's texts instead: a TSV with `id`, `hypothesis`."),
@@ -129,7 +136,8 @@ def evaluate(
     from kinesweep.training.model_files import check_model_folder
 
     check_model_folder(workflows.model_folder(model))
-    from kinesweep.cli.evaluating import evaluate_folder, outputs_at  # PyTorch: seconds
+    # Imported after the folder is checked: PyTorch takes seconds.
+    from kinesweep.cli.evaluating import evaluate_folder, outputs_at
 
     places = None if out is None else outputs_at(out, split, overwrite)
     if dry_run:
@@ -151,11 +159,11 @@ def evaluate(
 
 @verb
 def translate(
-    bundle: Annotated[Path, typer.Argument(help="An exported bundle.", show_default=False)],
+    bundle: Annotated[Path, typer.Argument(help="Exported bundle.", show_default=False)],
     inputs: Annotated[
         list[Path],
         typer.Argument(
-            help="What the model was trained on: poses, videos, features; or folders, or a TSV.",
+            help="Poses, videos or features (as in training), folders of them, or a TSV.",
             show_default=False,
         ),
     ],
@@ -163,22 +171,22 @@ def translate(
         bool,
         typer.Option(
             "--document",
-            help="They are clips of one document, in this order: a model that was trained with"
-            " `context` reads what it wrote of those before.",
+            help="Treat the inputs as consecutive clips of one document: a model trained with"
+            " `context` reads its own translations of the previous clips.",
         ),
     ] = False,
     reference: Annotated[
         Path | None,
         typer.Option(
-            help="The motion that all of them are compared with, by a model that was trained so;"
-            " default: each with itself."
+            help="Reference motion for all inputs, for a model that compares motions. Default: each"
+            " input is its own reference."
         ),
     ] = None,
     json_line: JsonOption = False,
 ) -> None:
-    """Turn raw files into text, a line each: what it is, a tab, the text.
+    """Translate raw files to text and print one line per clip: its name, a tab, the text.
 
-    Each file stands alone unless `--document` is given, or a TSV has a column `document`.
+    Files have no context unless `--document` is given or a TSV has a column `document`.
 
     Example: kinesweep translate .kinesweep/exports/sample .kinesweep/sample/poses/test
     """
@@ -186,27 +194,28 @@ def translate(
     from kinesweep.export.bundle import read_bundle_recipe
 
     named = find_inputs(inputs, read_bundle_recipe(bundle), document)
-    from kinesweep.export import Bundle  # PyTorch: seconds
+    from kinesweep.export import Bundle  # imports PyTorch, which takes seconds
 
     loaded = Bundle.load(bundle, checked=True)
     if document and not loaded.reads_context:
-        raise InputError("this model reads no context (see its recipe); leave out `--document`")
+        raise InputError("this model does not use context (see its recipe); omit `--document`")
     if reference is not None and not loaded.compares:
-        raise InputError("this model compares motions with none; leave out `--reference`")
+        raise InputError("this model does not use a reference motion; omit `--reference`")
     if reference is not None and any(clip.media is not None for _, clip in named):
-        raise InputError("a table names references by its column `reference`, not `--reference`")
+        raise InputError("a TSV has its own column `reference`; omit `--reference`")
     if reference is not None:
         named = [(name, replace(clip, reference=reference)) for name, clip in named]
     own = sum(clip.is_own_reference for _, clip in named)
     if loaded.compares and own:
         which = "each" if own == len(named) else str(own)
-        say(f"{which} of {len(named)} clips is compared with itself: no reference is given, by")
-        say("`--reference` or a TSV's column `reference`")
+        say(f"{which} of {len(named)} clips is compared with itself, because no reference is given")
+        say("(by `--reference` or a TSV's column `reference`)")
     if loaded.reads_context and not any(clip.document for _, clip in named):
-        say("each file is translated without context, which the model was trained with;")
-        say("files of one document, in their order, get it by `--document`")
+        say("each file is translated without the context that the model was trained with;")
+        say("pass `--document` if the files are consecutive clips of one document")
     with progress("translate") as update:
         lines = loaded.translate([clip for _, clip in named], update)
+    # On stdout, unlike all other text: the translations are the result.
     for (name, _), line in zip(named, lines, strict=True):
         typer.echo(f"{name}\t{line}")
     emit({name: line for (name, _), line in zip(named, lines, strict=True)}, json_line)
@@ -215,14 +224,14 @@ def translate(
 @verb
 def attention(
     model: ModelArgument,
-    clip: Annotated[str, typer.Argument(help="A file as `translate` takes; with `--store` an id.")],
-    out: Annotated[Path, typer.Option(help="FILE.html.", show_default=False)],
+    clip: Annotated[str, typer.Argument(help="File for `translate`; with `--store` a clip id.")],
+    out: Annotated[Path, typer.Option(help="Output file (.html).", show_default=False)],
     store: Annotated[
-        Path | None, typer.Option(help="Where the clip is: a feature store, or a recipe.")
+        Path | None, typer.Option(help="Feature store that contains the clip, or its recipe.")
     ] = None,
     json_line: JsonOption = False,
 ) -> None:
-    """Write a page that shows what a model looks at in a clip, word by word and frame by frame.
+    """Write a page that shows a model's attention in a clip, for each word over the frames.
 
     Example: kinesweep attention .kinesweep/exports/sample CLIP.pose --out /tmp/attention.html
     """
@@ -230,11 +239,11 @@ def attention(
     from kinesweep.training.model_files import check_model_folder
 
     if out.suffix.lower() not in {".html", ".htm"}:
-        raise InputError(f"`{out}` ends in `{out.suffix}`; the page is an `.html`")
+        raise InputError(f"`--out` must end in `.html`, but `{out}` ends in `{out.suffix}`")
     if store is None and not Path(clip).exists():
-        raise InputError(f"`{clip}` does not exist; if it is the id of a clip, name its `--store`")
+        raise InputError(f"`{clip}` does not exist; if it is the id of a clip, pass its `--store`")
     check_model_folder(workflows.model_folder(model))
-    from kinesweep.cli.attending import write_page  # PyTorch: seconds
+    from kinesweep.cli.attending import write_page  # imports PyTorch, which takes seconds
 
     emit(write_page(model, clip, out, store), json_line)
 
@@ -242,11 +251,13 @@ def attention(
 @verb
 def export(
     run: ModelArgument,
-    out: Annotated[Path, typer.Argument(help="Folder of the bundle.", show_default=False)],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle.")] = False,
+    out: Annotated[Path, typer.Argument(help="Output folder for the bundle.", show_default=False)],
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing bundle.")
+    ] = False,
     json_line: JsonOption = False,
 ) -> None:
-    """Make a bundle of a finished run, and verify that it gives the same texts.
+    """Export a finished run as a bundle and verify that the bundle generates the same texts.
 
     Example: kinesweep export .kinesweep/runs/my .kinesweep/exports/my --overwrite
     """
@@ -255,10 +266,11 @@ def export(
 
     store = workflows.store_of(run)
     bundle = export_bundle(run, out, store, overwrite=overwrite)
-    from kinesweep.export import verify_bundle  # PyTorch: seconds
+    # The check runs in a fresh process, as somebody else would load the bundle.
+    from kinesweep.export import verify_bundle
 
     checked = verify_bundle(bundle, store.folder, run)
-    say(f"bundle  {bundle} ({checked} texts are the same after loading)")
+    say(f"bundle  {bundle} ({checked} texts are identical after loading)")
     emit({"bundle": str(bundle), "verified": checked}, json_line)
 
 
@@ -268,7 +280,7 @@ def diff(
     right: ModelArgument,
     json_line: JsonOption = False,
 ) -> None:
-    """Compare two models tensor by tensor. Exits with 1 when they differ.
+    """Compare two models tensor by tensor. Exits with code 1 if they differ.
 
     Example: kinesweep diff .kinesweep/exports/sample .kinesweep/exports/sample
     """

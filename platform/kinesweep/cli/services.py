@@ -1,4 +1,4 @@
-"""Verbs on processes: up, down, submit, ui."""
+"""Commands on processes: up, down, submit, ui."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,14 +12,18 @@ from kinesweep.core.paths import state_home
 
 @verb
 def up(
-    cores: Annotated[int | None, typer.Option(min=1, help="For Ray; default: all.")] = None,
+    cores: Annotated[
+        int | None, typer.Option(min=1, help="Number of cores for Ray. Default: all.")
+    ] = None,
     backend_store: Annotated[
         str | None,
-        typer.Option(help="MLflow's database: postgresql://…, or sqlite; default: the last one."),
+        typer.Option(
+            help="MLflow's database, postgresql://… or sqlite. Default: the one used last."
+        ),
     ] = None,
     json_line: JsonOption = False,
 ) -> None:
-    """Start MLflow and a local Ray, on loopback; what runs already is left alone.
+    """Start MLflow and a local Ray on loopback; services that are already running are kept.
 
     Example: kinesweep up --cores 2
     """
@@ -33,7 +37,7 @@ def up(
 
 @verb
 def down(json_line: JsonOption = False) -> None:
-    """Stop what `kinesweep up` started.
+    """Stop the services that `kinesweep up` started.
 
     Example: kinesweep down
     """
@@ -44,37 +48,52 @@ def down(json_line: JsonOption = False) -> None:
 
 @verb
 def submit(
-    space: Annotated[Path, typer.Argument(help="A search space, YAML.", show_default=False)],
+    space: Annotated[Path, typer.Argument(help="Search space file (YAML).", show_default=False)],
     arguments: Annotated[
         list[str] | None, typer.Argument(help="Overrides for `kinesweep sweep`.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a sweep.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin again.")] = False,
-    extend: Annotated[int, typer.Option(min=0, help="Go on with so many more trials.")] = 0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Every stage on a few clips.")] = False,
-    name: Annotated[str | None, typer.Option(help="Of the sweep's folder.")] = None,
-    address: Annotated[str | None, typer.Option(help="Of a Ray job server.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Resume the sweep, or show its result.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Remove the sweep and start again.")
+    ] = False,
+    extend: Annotated[
+        int, typer.Option(min=0, help="Resume with this number of additional trials.")
+    ] = 0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Run every stage on a few clips.")
+    ] = False,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the sweep folder. Default: that of the file.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Address of a Ray job server. Default: the local Ray.")
+    ] = None,
 ) -> None:
-    """Run a sweep as a Ray job, follow its log, and leave with its exit code.
+    """Run a sweep as a Ray job, follow its log, and exit with its exit code.
 
     Example: kinesweep submit search_spaces/sample.yaml --resume
     """
+    # The job runs in another folder; relative paths in the recipe start from this one.
     base = f"--base={Path.cwd()}"
     options = ["--resume"] * resume + ["--overwrite"] * overwrite
     options += ["--dry-run"] * dry_run + [f"--extend={extend}"] * (extend > 0)
     options += [f"--name={name}"] if name else []
     command = ["sweep", str(space.absolute()), *(arguments or []), *options, base]
-    # A dry run has a place of its own, and is over before there is anything to show.
+    # A dry run uses a separate folder and ends before there is any progress to show.
     folder = None if dry_run else state_home() / "sweeps" / (name or space.stem)
     raise typer.Exit(cluster.submit(command, address, folder))
 
 
 @verb
 def ui(
-    name: Annotated[str | None, typer.Argument(help="A sweep's name; default: all.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Name of a sweep. Default: all sweeps.")
+    ] = None,
     json_line: JsonOption = False,
 ) -> None:
-    """Start MLflow if it does not run, and print links to sweeps: runs, comparisons, report.
+    """Start MLflow if necessary and print links to sweeps: runs, comparisons, report.
 
     Example: kinesweep ui sample
     """

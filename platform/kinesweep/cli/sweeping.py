@@ -1,6 +1,8 @@
-"""A sweep from search space to bundle: search, finals, test score of the winner, export.
+"""Run a sweep from search space to bundle: search, finals, test score of the winner, export.
 
-Validation ranks; test is scored once, for the winner, and noted in a ledger beside the store.
+Configurations are ranked on validation. Test is scored once, for the winner only, and noted in a
+ledger beside the store. Finished trials, runs and test scores are found in the sweep's folder, so
+the same call resumes a sweep after an interruption.
 """
 
 import json
@@ -42,14 +44,14 @@ from kinesweep.training.predictions import write_predictions
 
 @dataclass(frozen=True)
 class SweepDone:
-    """A finished sweep.
+    """The result of a finished sweep.
 
     Attributes:
-        outcome: what it found.
-        folder: where it lives.
-        bundle: the winner's.
-        report: the page.
-        tracking: address of its experiment, or empty.
+        outcome: Ranking, scores and conclusion.
+        folder: Folder of the sweep.
+        bundle: Folder of the winner's bundle.
+        report: Path of the report's page.
+        tracking: Address of the MLflow server; empty if the sweep was not recorded.
     """
 
     outcome: Outcome
@@ -59,7 +61,7 @@ class SweepDone:
     tracking: str
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return the result as values that JSON can represent."""
         plain = asdict(self.outcome)
         return {
             **plain,
@@ -72,14 +74,14 @@ class SweepDone:
 
 @dataclass(frozen=True)
 class Order:
-    """Which sweep is asked for.
+    """A request to run a sweep.
 
     Attributes:
-        path: the search space.
-        overrides: of the space, and under `recipe.` of its recipe.
-        name: of the sweep's folder and bundle.
-        base: folder that the recipe's paths start at.
-        extend: further trials.
+        path: File of the search space.
+        overrides: Overrides of the space; those that begin with `recipe.` are for its recipe.
+        name: Name of the sweep's folder and of its bundle.
+        base: Folder that relative paths in the recipe start from.
+        extend: Number of additional trials.
     """
 
     path: Path
@@ -90,14 +92,20 @@ class Order:
 
 
 def run_space(order: Order, resume: bool = False, overwrite: bool = False) -> SweepDone:
-    """A sweep from a search space to a bundle.
+    """Run a sweep from a search space to a bundle, in the state folder.
+
+    Args:
+        order: Sweep to run.
+        resume: Whether an existing sweep may be continued.
+        overwrite: Whether an existing sweep is removed first.
 
     Raises:
-        InputError: there is nothing to extend, or something that nobody asked to go on with.
+        InputError: If there is no sweep to extend, or if one exists that may not be continued.
     """
     space, recipe = load_space(order.path, order.overrides, order.base)
     home = state_home()
-    # One that failed before its search has a folder, but nothing to extend.
+    # The journal is checked, not the folder: a sweep that failed before its search has a folder but
+    # no trials to add to.
     if order.extend and not (home / "sweeps" / order.name / JOURNAL).exists():
         raise InputError(f"there is no sweep `{order.name}` to extend; leave `--extend` out")
     folder = claim_sweep(home / "sweeps" / order.name, resume=resume, overwrite=overwrite)
@@ -112,39 +120,47 @@ def run_in(
     extend: int = 0,
     open_log: OpenRunLog | None = None,
 ) -> SweepDone:
-    """Extraction, search, finals, test, bundle, in a folder that is the sweep's.
+    """Run extraction, search, finals, test scoring, export and report in a sweep folder.
 
     Args:
-        folder: the sweep's.
-        space: the question.
-        recipe: of whom it is asked.
-        bundle: folder of the winner's.
-        extend: further trials.
-        open_log: of each run; default: as the recipe says.
+        folder: Folder of the sweep.
+        space: Search space.
+        recipe: Recipe to which the values of the space are applied.
+        bundle: Output folder for the winner's bundle.
+        extend: Number of additional trials.
+        open_log: Opens the log of each run; None: as `recipe.tracking` specifies.
     """
     stores = extract_all(space, recipe, extract_features)
     logs = open_logs(recipe, space.question, folder)
+    # The sweep has an MLflow run of its own, which is the parent of the runs that it trains.
     whole = logs.open(RunName(str(folder), f"sweep {folder.name}"), folder)
     whole.params(sweep_facts(space, stores.base))
     whole.dataset(recipe.name, stores.base.fingerprint)
     try:
+        # Runs of a sweep use the resources of the space, so these are what their logs must show.
         used = recipe.model_copy(update={"resources": space.resources})
         opener = open_log or LogOpener(logs, used, parent=str(folder))
         with showing(partial(sweep_readings, folder)), sweep_display(folder):
             outcome = run_sweep(Sweep(space, recipe, stores, folder, opener, say), extend)
         store = stores.of(read_recipe(Path(outcome.winner_runs[0]) / "best"))
+        # Test comes after the ranking, so it cannot influence the choice. It is noted in the
+        # journal, so that a search that is extended later is reported as having seen test.
         outcome = with_test(outcome, store)
         note_tested(folder, outcome.test)
         export_winner(outcome, store, bundle)
+        # `result.json` is written after the bundle, so a sweep with a result also has a bundle. The
+        # report is built from files, among them this one.
         whole.artifact(write_outcome(folder, outcome))
         page = report_sweep(folder)
         whole.artifact(page.parent)
         mean = outcome.ranking[0].mean
         whole.metrics({f"winner_{outcome.metric}": mean, **means(outcome.test)}, 0)
     except BaseException:
+        # Including KeyboardInterrupt: otherwise the run would appear as running forever.
         whole.finish("failed")
         raise
     whole.finish("finished")
+    # Now that all writers have ended, send what they could not send while the server was down.
     logs.replay(folder)
     uri = logs.uri if isinstance(logs, MlflowLogs) else ""
     if isinstance(logs, MlflowLogs):
@@ -155,31 +171,32 @@ def run_in(
 def _register(
     logs: MlflowLogs, folder: Path, recipe: Recipe, outcome: Outcome, store: Store, bundle: Path
 ) -> None:
-    """Registers the winner; a server that is away does not cost the sweep its result."""
+    """Register the winner; if the server cannot be reached, print how to do it later."""
     try:
         protocol = recipe.evaluation.treatment
         told = register_winner(logs, folder, recipe.name, outcome, store, bundle, protocol)
     except TrackingError as error:
-        told = f"not now: {error}. `kinesweep sweep … --resume` does it"
+        told = f"not registered: {error}. `kinesweep sweep … --resume` tries again"
     say(f"registry  {told}")
 
 
 def export_winner(outcome: Outcome, store: Store, bundle: Path) -> Path:
-    """The bundle of the winner's best seed, verified."""
+    """Export the best seed of the winner as a bundle and verify it; return the bundle's folder."""
+    # `winner_runs` is sorted by validation score.
     run = Path(outcome.winner_runs[0])
     test = outcome.test.get(run.name.rpartition("-s")[2])
     export_bundle(run, bundle, store, overwrite=True, test=test, facts=_standing(outcome))
     texts = verify_bundle(bundle, store.folder, run)
-    say(f"bundle verified: {texts} texts are the same in a fresh process")
+    say(f"bundle verified: {texts} texts are identical in a fresh process")
     return bundle
 
 
 def _standing(outcome: Outcome) -> dict[str, str]:
-    """What the card says of the sweep: the figure to quote is the mean over seeds."""
+    """Return the model card's facts about the sweep; the score to quote is the mean over seeds."""
     best, trials = outcome.ranking[0], sum(outcome.trials.values())
     seeds = ", ".join(map(str, best.scores))
     return {
-        "seeds": f"trained on {seeds}; this is the one that was best on validation",
+        "seeds": f"trained with {seeds}; this model is the one with the best validation score",
         f"validation {outcome.metric}, mean over seeds": f"{best.mean:.2f}"
         f" [{best.low:.2f}, {best.high:.2f}], 95 %",
         "chosen from": f"{trials} trials and {len(outcome.ranking)} configurations in the finals",
@@ -188,49 +205,55 @@ def _standing(outcome: Outcome) -> dict[str, str]:
 
 
 def sweep_facts(space: SearchSpace, store: Store) -> dict[str, object]:
-    """Parameters of a sweep's own run in MLflow."""
+    """Return the parameters of a sweep's own MLflow run."""
     asked = flatten(space.model_dump(mode="json", exclude_none=True))
     return {**asked, "store": store.fingerprint, **provenance()}
 
 
 def means(test: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """Mean test scores over seeds, for the sweep's own run."""
+    """Return the mean test scores over seeds, as metrics of the sweep's own MLflow run."""
     seeds = list(test.values())
     names = seeds[0] if seeds else {}
     return {f"test_{name}": sum(s[name] for s in seeds) / len(seeds) for name in names}
 
 
 def claim_sweep(folder: Path, resume: bool, overwrite: bool) -> Path:
-    """The folder of a sweep.
+    """Return the folder of a sweep, after removing an existing one if requested.
 
     Raises:
-        InputError: it is there, and neither going on nor beginning again was asked for.
+        InputError: If the folder exists and neither `resume` nor `overwrite` is set.
     """
     if folder.exists() and overwrite:
         shutil.rmtree(folder)
     if folder.exists() and not resume:
         raise InputError(
-            f"the sweep `{folder.name}` exists in `{folder}`; give `--resume` to go on with it or"
-            " see its result, `--overwrite` to begin again, or another `--name`"
+            f"the sweep `{folder.name}` already exists in `{folder}`; pass `--resume` to continue"
+            " it or to see its result, `--overwrite` to start again, or another `--name`"
         )
     return folder
 
 
 def with_test(outcome: Outcome, store: Store) -> Outcome:
-    """The outcome with the winner's test scores, and how often test was scored by now."""
+    """Return the outcome with the winner's test scores and a note on how often test was scored."""
     test = test_winner(store, outcome)
     if not test:
         return outcome
-    note = f"Test was scored {count_tests(store)} times by now on these features."
+    note = f"Test has been scored {count_tests(store)} times on these features so far."
     return replace(outcome, test=test, notes=[*outcome.notes, note])
 
 
 def test_winner(store: Store, outcome: Outcome) -> dict[str, dict[str, float]]:
-    """Test scores of the winner's seeds; scored once, and noted in the ledger."""
+    """Return the test scores of the winner's seeds; each run is scored and noted only once.
+
+    Returns:
+        Seed → metric → score; empty if the corpus has no test split.
+    """
     if "test" not in store.splits:
         return {}
     scores = {}
     for run in map(Path, outcome.winner_runs):
+        # Written last: if it exists, the texts and the ledger's line exist too, and a resumed sweep
+        # neither decodes nor counts this run again.
         noted = run / "test.json"
         if not noted.exists():
             found = evaluate_model(run / "best", store, "test")

@@ -1,4 +1,4 @@
-"""Verbs on sweeps: sweep, status."""
+"""Commands on sweeps: plan, sweep, status, report."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -17,32 +17,43 @@ if TYPE_CHECKING:
     from kinesweep.sweeps.status import Status
     from kinesweep.sweeps.table import Style
 
-SpaceArgument = Annotated[Path, typer.Argument(help="A search space, YAML.", show_default=False)]
+SpaceArgument = Annotated[
+    Path, typer.Argument(help="Search space file (YAML).", show_default=False)
+]
 
 
 @verb
 def sweep(  # noqa: PLR0913 (options of a verb)
     space: SpaceArgument,
     overrides: Overrides = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on, or show the result.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove it, begin again.")] = False,
-    extend: Annotated[int, typer.Option(min=0, help="Go on with so many more trials.")] = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Resume the sweep, or show its result.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Remove the sweep and start again.")
+    ] = False,
+    extend: Annotated[
+        int, typer.Option(min=0, help="Resume with this number of additional trials.")
+    ] = 0,
     dry_run: DryRun = False,
-    name: Annotated[str | None, typer.Option(help="Of its folder; default: the file's.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the sweep folder. Default: that of the file.")
+    ] = None,
     base: Annotated[
-        Path | None, typer.Option(help="Folder that a recipe's paths start at.")
+        Path | None,
+        typer.Option(help="Folder for relative paths in the recipe. Default: the current one."),
     ] = None,
     json_line: JsonOption = False,
 ) -> None:
-    """Search a space, settle the best over seeds, rank, score test, export the winner.
+    """Run a sweep: search, train the best over several seeds, rank, score test, export the winner.
 
-    Overrides of the space are plain (`search.trials=4`), those of its recipe begin with `recipe.`.
+    Overrides of the space are plain (`search.trials=4`); those of its recipe begin with `recipe.`.
 
     Example: kinesweep sweep search_spaces/sample.yaml --resume
     """
     from kinesweep.sweeps.loading import load_space
 
-    # A wrong space is refused before Ray and PyTorch are loaded, which takes seconds.
+    # Validate the space before importing Ray and PyTorch, which takes seconds.
     load_space(space, tuple(overrides or ()), base or Path.cwd())
     from kinesweep.cli import sweeping
     from kinesweep.cli.results import objectives_table, ranking_table, sanity_lines
@@ -56,6 +67,7 @@ def sweep(  # noqa: PLR0913 (options of a verb)
 
         done, expected = dry_sweep(order)
     else:
+        # `--extend` implies `--resume`.
         done = sweeping.run_space(order, resume=resume or extend > 0, overwrite=overwrite)
     outcome = done.outcome
     console.print(ranking_table(outcome))
@@ -78,25 +90,34 @@ def plan(
     space: SpaceArgument,
     overrides: Overrides = None,
     cluster: Annotated[
-        str, typer.Option(help="To plan for, such as cpus=64,gpus=8; default: the one there is.")
+        str,
+        typer.Option(
+            help="Cluster to plan for, such as cpus=64,gpus=8. Default: the running cluster."
+        ),
     ] = "",
-    seed_sd: Annotated[float, typer.Option(min=0, help="Of a final score between seeds.")] = 1.0,
+    seed_sd: Annotated[
+        float, typer.Option(min=0, help="Standard deviation of a final score between seeds.")
+    ] = 1.0,
     sentence_sd: Annotated[
-        float, typer.Option(min=0, help="Of a difference, from the choice of sentences.")
+        float,
+        typer.Option(
+            min=0, help="Standard error of a score difference from the choice of sentences."
+        ),
     ] = 0.8,
     base: Annotated[
-        Path | None, typer.Option(help="Folder that a recipe's paths start at.")
+        Path | None,
+        typer.Option(help="Folder for relative paths in the recipe. Default: the current one."),
     ] = None,
     json_line: JsonOption = False,
 ) -> None:
-    """Tell what a sweep will take: train a few short runs, then simulate it many times.
+    """Estimate the cost of a sweep: train a few short runs, then simulate the sweep many times.
 
     Example: kinesweep plan search_spaces/sample.yaml --cluster cpus=8
     """
     from kinesweep.cli.cluster_size import parse_cluster
     from kinesweep.sweeps.loading import load_space
 
-    # A wrong space is refused before Ray and PyTorch are loaded, which takes seconds.
+    # Validate the arguments before importing Ray and PyTorch, which takes seconds.
     wanted = parse_cluster(cluster)
     load_space(space, tuple(overrides or ()), base or Path.cwd())
     from kinesweep.cli import planning
@@ -106,23 +127,30 @@ def plan(
     made = planning.plan_space(order, wanted, seed_sd, sentence_sd)
     console.print(plan_table(made))
     say(
-        f"the finals see a difference of {made.detectable:.1f} in 80 % of cases, if scores differ"
-        f" by a standard deviation of {seed_sd:g} between seeds, {sentence_sd:g} between sentences"
+        f"the finals detect a difference of {made.detectable:.1f} in 80 % of cases, with a standard"
+        f" deviation of {seed_sd:g} between seeds and a standard error of {sentence_sd:g} from"
+        " sentences"
     )
     emit(asdict(made), json_line)
 
 
 @verb
 def status(
-    name: Annotated[str | None, typer.Argument(help="A sweep's name; default: all.")] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Show it anew every 2 seconds.")] = False,
+    name: Annotated[
+        str | None, typer.Argument(help="Name of a sweep. Default: all sweeps.")
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Refresh every 2 seconds while a sweep is running.")
+    ] = False,
     table: Annotated[
         Literal["tsv", "markdown", "latex"] | None,
-        typer.Option(help="Print all configurations of one sweep, for a paper or spreadsheet."),
+        typer.Option(
+            help="Print all configurations of one sweep as a table for a paper or spreadsheet."
+        ),
     ] = None,
     json_line: JsonOption = False,
 ) -> None:
-    """Show how far sweeps are, from their journals; of one sweep also its provisional ranking.
+    """Show the progress of sweeps and, if one is named, its provisional ranking.
 
     Example: kinesweep status
     """
@@ -133,9 +161,11 @@ def status(
     if table is not None:
         _print_table(name, table, json_line)
         return
+    # Journals are read without a lock and without Ray, so this works while a driver is running.
     rows = _statuses(name)
     if watch:
         with Live(_status_table(rows), console=console, auto_refresh=False) as live:
+            # A sweep whose journal has been silent for 15 minutes is `silent` and ends the loop.
             while any(row.state in ("search", "finals") for row in rows):
                 time.sleep(2)
                 rows = _statuses(name)
@@ -150,12 +180,12 @@ def status(
 
 @verb
 def report(
-    name: Annotated[str, typer.Argument(help="A finished sweep's name.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="Name of a finished sweep.", show_default=False)],
     json_line: JsonOption = False,
 ) -> None:
-    """Write a sweep's report: a page that needs no network, its data as JSON, a picture.
+    """Write a sweep's report: a self-contained HTML page, its data as JSON, and an image.
 
-    A sweep does this at its end; this verb does it again.
+    Every sweep writes its report at the end; this command writes it again.
 
     Example: kinesweep report sample
     """
@@ -168,16 +198,16 @@ def report(
 
 
 def _print_table(name: str | None, style: "Style", json_line: bool) -> None:
-    """The table of one sweep, on stdout.
+    """Print the table of one sweep on stdout.
 
     Raises:
-        InputError: none was named, or there is none of the name.
+        InputError: If no sweep is named or if there is no sweep of this name.
     """
     from kinesweep.cli.workflows import sweep_folder
     from kinesweep.sweeps.table import summarise
 
     if name is None:
-        raise InputError("`--table` is of one sweep; give its name too")
+        raise InputError("`--table` prints one sweep; pass its name as well")
     made = summarise(sweep_folder(name))
     if not json_line:
         typer.echo(made.render(style))
@@ -185,10 +215,10 @@ def _print_table(name: str | None, style: "Style", json_line: bool) -> None:
 
 
 def _statuses(name: str | None) -> "list[Status]":
-    """All sweeps, or the one of a name.
+    """Return the status of all sweeps or of one.
 
     Raises:
-        InputError: there is none of this name.
+        InputError: If there is no sweep of this name.
     """
     from kinesweep.sweeps.status import read_status
 
@@ -200,8 +230,9 @@ def _statuses(name: str | None) -> "list[Status]":
 
 
 def _status_table(rows: "Sequence[Status]") -> Table:
+    """Return a table with one row per sweep."""
     table = Table("sweep", "state", "trials", "running", "pruned", "failed")
-    for heading in ("rung", "best", "final runs", "hours", "to go"):
+    for heading in ("rung", "best", "final runs", "hours", "time left"):
         table.add_column(heading)
     for row in rows:
         of = "" if row.of is None else f" of {row.of}"

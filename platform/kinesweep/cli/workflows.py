@@ -1,7 +1,7 @@
-"""What verbs and jobs do, as columns of steps.
+"""The work behind the commands and jobs: extract features, train a run, find stores and folders.
 
-The floors beside each other (sweeps, tracking, export) never import one another; this module hands
-one's results to the next.
+The packages of one layer (sweeps, tracking, export) never import each other; this module passes the
+results of one to the next.
 """
 
 import shutil
@@ -30,17 +30,17 @@ from kinesweep.training.result import RunResult, RunSpec
 from kinesweep.training.wordnet import check_metrics
 
 _GOLD = (
-    "`context.generation` is gold: scores stand on the references of the sentences before each"
-    " clip, which no model has in use, and flatter; on_the_fly reads the model's own"
+    "`context.generation` is gold: the model reads reference sentences as context, which are not"
+    " available in use, so scores are too optimistic; on_the_fly reads the model's own sentences"
 )
 
 
 def load_recipe(path: Path, overrides: Sequence[str] | None) -> Recipe:
-    """Reads a recipe; its paths become absolute, from the current folder.
+    """Read a recipe and make its paths absolute, starting from the current folder.
 
     Raises:
-        ConfigError: with every problem.
-        InputError: no WordNet where it says.
+        ConfigError: If the recipe is invalid; lists every problem.
+        InputError: If a metric needs WordNet and it is not where the recipe says.
     """
     recipe = load(Recipe, path, overrides or ()).resolved(Path.cwd())
     check_metrics(recipe.evaluation)
@@ -48,13 +48,13 @@ def load_recipe(path: Path, overrides: Sequence[str] | None) -> Recipe:
 
 
 def extract_features(recipe: Recipe) -> Store:
-    """Extracts the recipe's corpus on Ray, or finds it extracted; says what is done first.
+    """Extract the features of a recipe's corpus on Ray, or open the store if they exist.
 
-    Then it says what train shares with the splits that are scored.
+    Prints the plan first; afterwards the dropped clips and the overlap of train with other splits.
 
     Raises:
-        SourceError: the corpus is faulty as a whole.
-        StoreError: too many clips dropped, or too little disk.
+        SourceError: If the corpus as a whole is invalid.
+        StoreError: If too many clips are dropped or if there is too little disk space.
     """
     from kinesweep.sources import build_source
     from kinesweep.sources.checks import overlaps
@@ -69,7 +69,7 @@ def extract_features(recipe: Recipe) -> Store:
     with progress("extract") as update:
         store = extract(recipe, progress=update, announce=lambda plan: say(plan.text))
     if store.extraction is not None and not store.extraction.computed:
-        say(f"nothing to compute: {store.extraction.reused} clips are in {store.folder}")
+        say(f"nothing to compute: {store.folder} already has all {store.extraction.reused} clips")
     for reason, count in store_facts(store)["dropped"].items():
         say(f"dropped {count}: {reason}")
     if own_references(store):
@@ -80,10 +80,10 @@ def extract_features(recipe: Recipe) -> Store:
 
 
 def existing_store(recipe: Recipe) -> Store:
-    """The recipe's store, which must have been extracted.
+    """Open the store of a recipe whose features are already extracted.
 
     Raises:
-        StoreError: it was not, or the corpus has changed since.
+        StoreError: If they are not extracted, or if the corpus has changed since.
     """
     from kinesweep.store.plan import describe_plan
 
@@ -96,7 +96,7 @@ def existing_store(recipe: Recipe) -> Store:
 
 
 def store_facts(store: Store) -> dict[str, Any]:
-    """A store in plain values, for `--json`."""
+    """Return a summary of a store as plain values, for `--json`."""
     done = store.extraction
     return {
         "store": str(store.folder),
@@ -111,7 +111,14 @@ def store_facts(store: Store) -> dict[str, Any]:
 
 
 def train_recipe(recipe: Recipe, folder: Path | None, overwrite: bool, on_ray: bool) -> RunResult:
-    """Trains one run: on a `TorchTrainer`, or in this process; the bits are the same."""
+    """Train one run on a `TorchTrainer` or in this process, with bit-identical results.
+
+    Args:
+        recipe: Recipe of the run.
+        folder: Run folder; None: a folder named after recipe, data and seed.
+        overwrite: Whether an existing run is removed; otherwise it is resumed.
+        on_ray: Whether extraction and training use Ray.
+    """
     from kinesweep.training.distributed import train_on_ray
     from kinesweep.training.run import train_run
 
@@ -122,6 +129,7 @@ def train_recipe(recipe: Recipe, folder: Path | None, overwrite: bool, on_ray: b
         remove_run(place)
     spec = RunSpec(recipe, store.folder, place)
     logs = open_logs(recipe, recipe.name, place)
+    # A function that opens the log, not the log: on Ray, it is opened in the worker's process.
     open_log = partial(LogOpener(logs, recipe), place, name, "train", {})
     if on_ray:
         return train_on_ray(spec, open_log)
@@ -129,35 +137,47 @@ def train_recipe(recipe: Recipe, folder: Path | None, overwrite: bool, on_ray: b
 
 
 def train_nothing(recipe: Recipe, folder: Path | None, on_ray: bool) -> Path:
-    """Writes the model that a run of the recipe begins with; returns its folder.
+    """Write the untrained model that a run of the recipe starts from and return its folder.
+
+    Args:
+        recipe: Recipe of the run.
+        folder: Output folder; None: a folder named after recipe, data and seed.
+        on_ray: Whether extraction uses Ray.
 
     Raises:
-        InputError: the folder is there already.
+        InputError: If the folder already exists.
     """
     from kinesweep.training.run import write_first_model
 
     store = features_of(recipe, on_ray)
     place = (folder or state_home() / "first" / run_name(recipe, store)).absolute()
     if place.exists():
-        raise InputError(f"`{place}` is there already; give another `--folder`")
+        raise InputError(f"`{place}` already exists; pass another `--folder`")
     write_first_model(recipe, store, place)
     return place
 
 
 def features_of(recipe: Recipe, on_ray: bool) -> Store:
-    """The recipe's features, extracted where that is still to be done (on Ray)."""
+    """Return the recipe's features; extract them on Ray if they do not exist yet."""
+    # `extract_features` opens an existing store too, and reports its dropped clips and overlap.
     if on_ray or not store_exists(recipe):
         return extract_features(recipe)
     return existing_store(recipe)
 
 
 def run_name(recipe: Recipe, store: Store) -> str:
-    """Names a run by its identity."""
+    """Return the name of a run: recipe, configuration hash and seed."""
     return f"{recipe.name}-{recipe.config_hash(store.fingerprint)}-s{recipe.training.seed}"
 
 
 def open_logs(recipe: Recipe, experiment: str, folder: Path) -> RunLogs:
-    """Where runs are recorded; sends what an earlier command could not, and says what to mind."""
+    """Return the tracker of runs, after sending the records that earlier commands left in a folder.
+
+    Args:
+        recipe: Recipe with the `tracking` setting.
+        experiment: Name of the MLflow experiment.
+        folder: Folder below which unsent records are looked for.
+    """
     logs = resolve_tracking(recipe.tracking, state_home(), experiment)
     if logs.notice:
         say(logs.notice)
@@ -165,23 +185,24 @@ def open_logs(recipe: Recipe, experiment: str, folder: Path) -> RunLogs:
         say(_GOLD)
     waiting = logs.replay(folder)
     if waiting:
-        say(f"{waiting} records of {folder} wait for the MLflow server")
+        say(f"{waiting} records in {folder} are waiting for the MLflow server")
     return logs
 
 
 def remove_run(folder: Path) -> None:
-    """Removes a run folder, and nothing else.
+    """Remove a run folder if it exists.
 
     Raises:
-        InputError: the folder is something else.
+        InputError: If the folder is not a run folder.
     """
+    # `--folder` may name anything; a folder without `run.json` must never be deleted.
     if folder.exists() and not (folder / "run.json").is_file():
-        raise InputError(f"`{folder}` is not a run folder and is not removed")
+        raise InputError(f"`{folder}` has no `run.json`, so it is not a run and is not removed")
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def say_evaluation(metrics: dict[str, float]) -> bool:
-    """Says an evaluation of a run in this process; the run goes on."""
+    """Print an evaluation of a run in this process; return True, so that the run continues."""
     at = [f"{name} {metrics[name]:,.0f}" for name in ("step", "samples") if name in metrics]
     scores = {name: value for name, value in metrics.items() if name not in ("step", "samples")}
     say(f"{', '.join(at)}: {format_scores(scores)}")
@@ -189,67 +210,67 @@ def say_evaluation(metrics: dict[str, float]) -> bool:
 
 
 def store_exists(recipe: Recipe) -> bool:
-    """Whether the recipe's features are extracted."""
+    """Return whether the recipe's features are extracted."""
     from kinesweep.store.plan import describe_plan
 
     return describe_plan(recipe).exists
 
 
 def sweep_folder(name: str) -> Path:
-    """The folder of a sweep.
+    """Return the folder of a sweep.
 
     Raises:
-        InputError: there is none of this name.
+        InputError: If there is no sweep of this name.
     """
     folder = state_home() / "sweeps" / name
     if not folder.is_dir():
         there = sorted(path.name for path in folder.parent.glob("*")) or ["none"]
-        raise InputError(f"there is no sweep `{name}`; there is: {', '.join(there)}")
+        raise InputError(f"there is no sweep `{name}`; existing sweeps: {', '.join(there)}")
     return folder
 
 
 def model_folder(place: Path) -> Path:
-    """The model of a run folder, a model folder or a bundle."""
+    """Return the model folder of a run, or the folder itself for a model or a bundle."""
     return place / "best" if (place / "best").is_dir() else place
 
 
 def store_of(place: Path, overrides: Sequence[str] = ()) -> Store:
-    """The store that a model was trained on, found by its fingerprint.
+    """Find the store that a model was trained on, by its fingerprint.
 
     Args:
-        place: the model; a bundle's recipe knows no folders.
-        overrides: of its recipe, such as `store.root`.
+        place: Folder of a run, a model or a bundle. The recipe of a bundle contains no paths.
+        overrides: Overrides of its recipe, such as `store.root`.
 
     Raises:
-        ConfigError: an override is wrong.
-        StoreError: it is not where the recipe says, nor in the state folder.
+        ConfigError: If an override is invalid.
+        StoreError: If no store below `store.root` (default: the state folder) has the fingerprint.
     """
     wanted = read_features(model_folder(place))["store_fingerprint"]
     recipe = load(Recipe, model_folder(place) / "recipe.yaml", overrides)
-    if not wanted:  # a model of another system, which knew of no store
+    if not wanted:  # a model imported from another system, which had no store
         return existing_store(recipe)
     root = Path(recipe.store.root or state_home() / "stores")
     for manifest in sorted(root.glob("*/manifest.json")):
         try:
             store = open_store(manifest.parent)
         except StoreError:
-            continue  # a damaged store, or one of another version, is not the one
+            continue  # damaged, or written by another version; look at the other stores
         if store.fingerprint == wanted:
             return store
     raise StoreError(
-        f"the features that `{place}` was trained on are not in `{root}`; give `store.root=FOLDER`,"
+        f"the features that `{place}` was trained on are not in `{root}`; pass `store.root=FOLDER`"
         " or run `kinesweep extract` with its recipe again"
     )
 
 
 @dataclass(frozen=True)
 class LogOpener:
-    """Opens the log of a run by what a sweep knows of it; crosses to workers.
+    """A picklable function that opens the log of a run; it is sent to workers.
 
     Attributes:
-        logs: where runs are recorded.
-        recipe: whose parameters every run shows.
-        parent: key of the sweep's own run.
+        logs: Tracker that records the runs.
+        recipe: Recipe whose parameters are logged for every run.
+        parent: Key of the sweep's own run, or None for a single run.
     """
 
     logs: RunLogs
@@ -257,9 +278,17 @@ class LogOpener:
     parent: str | None = None
 
     def __call__(self, folder: Path, title: str, phase: str, params: Mapping[str, Any]) -> RunLog:
-        """The log of one run; the swept keys lie over the recipe's own."""
+        """Open the log of one run and log its parameters.
+
+        Args:
+            folder: Run folder, whose name ends in `-sSEED`.
+            title: Display name of the run.
+            phase: Phase of the run, such as `train`, `search` or `finals`.
+            params: Swept parameters, which override those of the recipe.
+        """
         config, _, seed = folder.name.rpartition("-s")
         plain = flatten(self.recipe.model_dump(mode="json"))
+        # Paths and corpus settings differ between machines and are not hyperparameters.
         kept = {k: v for k, v in plain.items() if not k.startswith(("source.", "store."))}
         values = {**kept, **params, "training.seed": seed, "phase": phase}
         own = {"config_hash": config, "seed": seed, "phase": phase}

@@ -1,5 +1,5 @@
-"""The words that every floor shares.
+"""Shared data types and configuration used by every layer of the package.
 
 Clips, schemas, batches, errors, units, run logs and configuration. Nothing here reads media, trains
-or searches. Each word stands in a module of its own and is imported from there.
+models or runs searches. Each concept has its own module and is imported from that module.
 """

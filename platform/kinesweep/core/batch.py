@@ -1,9 +1,10 @@
-"""One padded batch: the only thing that passes between `batches` and `models`.
+"""The padded batch, the only type that passes between `batches` and `models`.
 
-Shapes: B clips, T frames, D width, P prompt tokens, A tokens after the frames, L target tokens, R
-references.
-Everything is padded on the right; masks are True on what is real. Labels are already aligned to the
-decoder's logits: position l of the logits predicts `labels_BL[:, l]`.
+All sequences are padded on the right; masks are True at real positions. Labels are already aligned
+with the decoder's logits: position l of the logits predicts `labels_BL[:, l]`.
+
+Shapes: B clips, T frames, D width, P prompt tokens, A tokens after the frames, L target tokens, F
+forced tokens, R references.
 """
 
 from dataclasses import dataclass
@@ -13,28 +14,29 @@ import torch
 from torch import Tensor
 
 IGNORE = -100
-"""Label of a position that is not scored (the value torch's cross entropy skips by default)."""
+"""Label of positions excluded from the loss (the default `ignore_index` of PyTorch's loss)."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Clips side by side.
+    """A padded batch of clips.
 
     Attributes:
-        clip_ids: one a row.
-        streams: stream name → float32 (B, T, D); streams may differ in T.
-        frame_masks: stream name → bool (B, T).
-        prompt_ids_BP: tokens that precede the frames in the encoder's input, int64 (B, P); P may
+        clip_ids: Clip id of each row, B of them.
+        streams: Stream name → float32 (B, T, D); streams may differ in T.
+        frame_masks: Stream name → bool (B, T).
+        prompt_ids_BP: Tokens that precede the frames in the encoder input, int64 (B, P); P may
             be 0.
-        prompt_mask_BP: bool (B, P).
-        after_ids_BA: tokens that follow the frames, int64 (B, A); A may be 0.
-        after_mask_BA: bool (B, A).
-        labels_BL: decoder prompt, text, end of sentence; `IGNORE` where padded. int64 (B, L).
-        forced_ids_BF: the decoder prompt alone, int64 (B, F); F may be 0.
-        forced_mask_BF: bool (B, F).
-        labels_BRL: labels of all references of a clip, the first of them as in `labels_BL`,
-            where the closest of them is learnt; `IGNORE` where padded, and all over where a clip
-            has fewer. int64 (B, R, L); None: the labels are all there is.
+        prompt_mask_BP: Mask of the prompt tokens, bool (B, P).
+        after_ids_BA: Tokens that follow the frames, int64 (B, A); A may be 0.
+        after_mask_BA: Mask of the tokens after the frames, bool (B, A).
+        labels_BL: Decoder prompt, text and end-of-sentence token; padded with `IGNORE`. int64
+            (B, L).
+        forced_ids_BF: The decoder prompt alone, int64 (B, F); F may be 0.
+        forced_mask_BF: Mask of the decoder prompt, bool (B, F).
+        labels_BRL: Labels of all references of each clip for `batch.paraphrases: closest`; the
+            first reference equals `labels_BL`. Padded with `IGNORE`; the rows of missing references
+            consist of `IGNORE`. int64 (B, R, L), or None to train on `labels_BL` alone.
     """
 
     clip_ids: tuple[str, ...]
@@ -51,36 +53,37 @@ class Batch:
 
     @property
     def num_clips(self) -> int:
-        """Rows, B."""
+        """Return the number of rows, B."""
         return len(self.clip_ids)
 
     @property
     def num_tokens(self) -> int:
-        """Label positions that are scored."""
+        """Return the number of label positions that count in the loss."""
         return int((self.labels_BL != IGNORE).sum())
 
     @property
     def num_frames(self) -> int:
-        """Frames that are no padding, over all streams."""
+        """Return the number of real frames, summed over all streams."""
         return sum(int(mask.sum()) for mask in self.frame_masks.values())
 
     @property
     def num_places(self) -> int:
-        """Frames, padding included, over all streams."""
+        """Return the number of frames including padding, summed over all streams."""
         return sum(mask.numel() for mask in self.frame_masks.values())
 
     @property
     def padding_share(self) -> float:
-        """Share of frames that are padding, over all streams."""
+        """Return the share of frames that are padding, over all streams."""
         return 1 - self.num_frames / self.num_places
 
     def inputs(self) -> dict[str, Any]:
-        """Keyword arguments of `Translator.forward`."""
+        """Return the keyword arguments of `Translator.forward`."""
+        # The decoder prompt is not passed separately: in training, the labels start with it.
         several = {} if self.labels_BRL is None else {"all_labels": self.labels_BRL}
         return {**self.generation_inputs(), "labels": self.labels_BL, **several}
 
     def generation_inputs(self) -> dict[str, Any]:
-        """Keyword arguments of `Translator.generate`'s encoder side."""
+        """Return the encoder-side keyword arguments of `Translator.generate`."""
         return {
             "streams": self.streams,
             "frame_masks": self.frame_masks,
@@ -92,7 +95,7 @@ class Batch:
         }
 
     def to(self, device: torch.device | str) -> "Batch":
-        """The same batch on another device."""
+        """Return a copy of the batch on another device."""
         return Batch(
             clip_ids=self.clip_ids,
             streams={name: x.to(device) for name, x in self.streams.items()},

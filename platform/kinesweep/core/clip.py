@@ -1,4 +1,4 @@
-"""A clip: one utterance of a corpus, as its metadata tells it. No media is opened to make one."""
+"""A clip: one utterance of a corpus, built from the metadata alone without opening any media."""
 
 from dataclasses import dataclass, field
 
@@ -12,22 +12,23 @@ class Clip:
     """One utterance.
 
     Attributes:
-        id: unique in the corpus.
+        id: Identifier, unique in the corpus.
         split: `train`, `validation` or `test`.
-        media: the media file, relative to the corpus root.
-        span: the part of the file that is meant.
-        texts: one or more reference sentences; the first is the training target.
-        encoder_prompt: text before the frames, for example a language tag.
-        decoder_prompt: text that generation is forced to begin with.
-        document: what the clip was cut from; clips of a document belong together.
-        order: place within the document.
-        signer: who signs, or empty.
-        gloss: the glosses, separated by spaces, or empty.
-        language: of the text, or empty.
-        corpus: name of its corpus, where there are several.
-        keywords: words that the clip is said to hold; not all corpora have them.
-        reference: what its motion is compared with, as its corpus names it, or empty.
-        row: where the metadata stands, for messages: `train.tsv:12`.
+        media: Path of the media file, relative to the corpus root.
+        span: Part of the file that the clip covers.
+        texts: One or more reference sentences; the first is the default training target.
+        encoder_prompt: Text before the frames, for example a language tag.
+        decoder_prompt: Text that generation is forced to begin with.
+        document: Recording or document that the clip was cut from; empty if unknown.
+        order: Position within the document.
+        signer: Name of the signer, or empty.
+        gloss: Glosses separated by spaces, or empty.
+        language: Language of the text, or empty.
+        row: Location of the metadata, for messages: `train.tsv:12`.
+        corpus: Name of the corpus if the recipe combines several, otherwise empty.
+        keywords: Words that the metadata lists for the clip; not all corpora have them.
+        reference: Name of the reference motion that the clip is compared with, as the corpus
+            writes it, or empty.
     """
 
     id: str
@@ -50,15 +51,15 @@ class Clip:
 
 @dataclass(frozen=True)
 class RowProblem:
-    """A row of a corpus that cannot be used, with the reason under which it is counted.
+    """A corpus row that cannot be used, with the reason under which it is counted.
 
     Attributes:
-        row: where it stands: `train.tsv:12`.
-        clip_id: of the clip that it would be.
-        reason: a short stable word.
-        message: the same in a sentence.
-        split: of a clip that is listed, but whose media cannot be used; empty for a row that says
-            nothing to learn from, and so is no clip of its split.
+        row: Location of the row: `train.tsv:12`.
+        clip_id: Id that the clip would have.
+        reason: Short, stable key, for example `missing_file`.
+        message: Explanation in a full sentence.
+        split: Split of a listed clip with unusable media; empty for a row without anything to
+            learn from (such as a row without a text), which does not count as a clip.
     """
 
     row: str

@@ -1,37 +1,37 @@
-"""What can go wrong for people, in one family.
+"""Exceptions for problems that a user can cause or fix.
 
-Every error a user can cause or mend is a `KinesweepError`: the command line prints its text
-without a traceback and leaves with code 2. Anything else is a defect of ours and keeps its
-traceback. Errors cross Ray processes, so each one pickles: they are built from their message (and
-plain values) alone.
+All of them derive from `KinesweepError`: the command line prints the message without a traceback
+and exits with code 2. Any other exception is a bug in Kinesweep and keeps its traceback. Errors
+cross Ray processes, so each one must be picklable: its constructor takes only the message and
+other plain values.
 """
 
 from collections.abc import Sequence
 
 
 class KinesweepError(ValueError):
-    """An error that its text explains: what, got, allowed, next."""
+    """Base class; the message says what is wrong, what was given, what is allowed and what next."""
 
 
 class InputError(KinesweepError):
-    """A wrong argument on the command line or in a call."""
+    """An invalid argument on the command line or in a call."""
 
 
 class SourceError(KinesweepError):
-    """A corpus that cannot be read as it stands."""
+    """A corpus that cannot be read."""
 
 
 class ClipError(SourceError):
-    """One clip that cannot be used.
-
-    `reason` is a short stable word under which such clips are counted.
+    """A single clip that cannot be used.
 
     Args:
-        message: what is wrong with which clip.
-        reason: the key in the manifest's table of dropped clips, for example `missing_file`.
+        message: Explanation that names the clip.
+        reason: Short, stable key under which the manifest counts dropped clips, for example
+            `missing_file`.
     """
 
     def __init__(self, message: str, reason: str = "unreadable") -> None:
+        # Both arguments go to the base class: unpickling calls the class with `args`.
         super().__init__(message, reason)
         self.reason = reason
 
@@ -40,19 +40,19 @@ class ClipError(SourceError):
 
 
 class StoreError(KinesweepError):
-    """A feature store that is missing, damaged or does not fit."""
+    """A feature store that is missing, damaged or does not match the recipe."""
 
 
 class CheckpointError(KinesweepError):
-    """A checkpoint or run folder that cannot be used."""
+    """A checkpoint, model folder or run folder that cannot be used."""
 
 
 class ResourceError(KinesweepError):
-    """A request that this machine or cluster can never meet."""
+    """A resource request that this machine or cluster can never satisfy."""
 
 
 class BundleError(KinesweepError):
-    """An exported bundle that is damaged or of another kind."""
+    """An exported bundle that is damaged or of the wrong kind."""
 
 
 class TrackingError(KinesweepError):
@@ -60,14 +60,15 @@ class TrackingError(KinesweepError):
 
 
 class ConfigError(KinesweepError):
-    """All problems of a configuration at once.
+    """All problems of a configuration, reported together.
 
     Args:
-        where: the file (or other origin) that was read.
-        problems: pairs of a dotted path and what is wrong there.
+        where: File or other origin of the configuration.
+        problems: Pairs of a dotted path and a message.
     """
 
     def __init__(self, where: str, problems: Sequence[tuple[str, str]]) -> None:
+        # Not the finished message: unpickling calls the class with `args` in another process.
         super().__init__(where, tuple(problems))
         self.where = where
         self.problems = tuple(problems)

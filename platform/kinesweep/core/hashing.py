@@ -1,6 +1,6 @@
-"""Fingerprints: SHA-256 of canonical JSON and of files.
+"""Fingerprints: SHA-256 hashes of canonical JSON and of files.
 
-Equal values give equal hashes on every machine.
+Equal values have equal hashes on every machine.
 """
 
 import hashlib
@@ -10,34 +10,44 @@ from pathlib import Path
 
 
 def canonical_json(value: object) -> str:
-    """JSON with sorted keys and no spaces, of mappings, sequences and plain values only."""
+    """Serialize mappings, sequences and plain values as JSON with sorted keys and no spaces."""
+    # NaN and infinity have no JSON form, so `allow_nan=False` raises a ValueError for them.
     return json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )
 
 
 def fingerprint(value: object) -> str:
-    """64 hexadecimal digits that name a plain value."""
+    """Return the SHA-256 of a plain value's canonical JSON, as 64 hexadecimal digits."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
 def file_sha256(path: Path) -> str:
-    """64 hexadecimal digits of a file's content."""
-    with path.open("rb") as file:
+    """Return the SHA-256 of a file's content, as 64 hexadecimal digits."""
+    with path.open("rb") as file:  # `file_digest` reads in blocks, so large files are no problem
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def folder_sha256(folder: Path, names: tuple[str, ...] | None = None) -> dict[str, str]:
-    """Relative path → SHA-256 of every file below `folder` (or of `names` alone), sorted."""
+    """Hash the files below a folder.
+
+    Args:
+        folder: Folder to hash.
+        names: Files relative to `folder`; default: all files below it.
+
+    Returns:
+        Relative path → SHA-256, sorted by path.
+    """
     files = [folder / n for n in names] if names else [p for p in folder.rglob("*") if p.is_file()]
     return {p.relative_to(folder).as_posix(): file_sha256(p) for p in sorted(files)}
 
 
 def flatten(value: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    """Nested mappings as one, with dotted keys; lists stay whole."""
+    """Flatten nested mappings into one with dotted keys; lists and empty mappings stay values."""
     flat: dict[str, object] = {}
     for key, item in value.items():
         path = f"{prefix}.{key}" if prefix else key
+        # An empty mapping has no keys to flatten and would disappear.
         if isinstance(item, Mapping) and item:
             flat |= flatten(item, path)
         else:

@@ -1,40 +1,42 @@
-"""What counts as a video, by its name; and a stretch of one."""
+"""Video files: recognition by file name, and segments of videos that are not opened yet."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from kinesweep.core.units import Span
 
+# A tuple, because `str.endswith` accepts one.
 VIDEOS = (".mp4", ".mkv", ".mov", ".avi", ".webm", ".flv", ".wmv", ".m4v", ".mpg")
 PICTURES = frozenset({".png", ".jpg", ".jpeg"})
 
 
 def is_video(name: str) -> bool:
-    """Whether a file of this name is a video."""
+    """Return whether the file name has the suffix of a video."""
     return name.lower().endswith(VIDEOS)
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file of this name is a frame."""
+    """Return whether the file name has the suffix of an image."""
     return path.suffix.lower() in PICTURES
 
 
 def holds_pictures(folder: Path) -> bool:
-    """Whether a folder is a video, picture by picture; looks no further than at the first one."""
+    """Return whether a folder contains an image; stops at the first one found."""
     if not folder.is_dir():
         return False
+    # `map` is lazy: a folder may contain many thousands of frames.
     return any(map(is_picture, folder.iterdir()))
 
 
 @dataclass(frozen=True)
 class Footage:
-    """A stretch of a video that nobody has opened yet.
+    """A segment of a video that has not been opened yet.
 
     Attributes:
-        path: a file, or a folder of pictures.
-        span: which part.
-        fps: of a folder of pictures; a file knows its own.
-        pose: the `.pose` file of the whole video, where parts of frames are cut out by it.
+        path: Video file, or folder of images.
+        span: Part of the video.
+        fps: Frame rate in frames per second for a folder of images; a video file stores its own.
+        pose: `.pose` file of the whole video, if body parts are cropped from its frames.
     """
 
     path: Path

@@ -1,4 +1,4 @@
-"""Where things lie: the state folder, and paths that come out of data files."""
+"""File system paths: the state folder, and validation of paths that come from data files."""
 
 import os
 from contextlib import suppress
@@ -12,45 +12,58 @@ _NETWORK = (
     *("nfs", "cifs", "smb", "lustre", "gpfs", "beegfs", "glusterfs", "fuse.glusterfs", "ceph"),
     *("afs", "9p", "panfs", "wekafs", "fuse.sshfs", "fuse.ceph", "pvfs", "orangefs"),
 )
-"""How names of network file systems begin."""
+"""Prefixes of the file system types that are network file systems."""
 
 
 def state_home() -> Path:
-    """The state folder, absolute: `$KINESWEEP_HOME`, or `.kinesweep` in the current folder."""
+    """Return the absolute state folder: `$KINESWEEP_HOME` or `.kinesweep` in the current folder."""
     return Path(os.environ.get("KINESWEEP_HOME", ".kinesweep")).expanduser().absolute()
 
 
 def bytes_below(folder: Path) -> int:
-    """Bytes of all files below a folder, 0 when it is not there.
+    """Return the total size in bytes of all files below a folder, or 0 if it does not exist.
 
-    Others may remove files and folders meanwhile; `Path.rglob` would raise then.
+    Other processes may remove files and folders at the same time. `os.walk` tolerates that;
+    `Path.rglob` would raise.
     """
     total = 0
     for place, _, names in os.walk(folder):
         for name in names:
+            # The file may have been removed since its folder was listed.
             with suppress(FileNotFoundError):
                 total += os.stat(os.path.join(place, name)).st_size
     return total
 
 
 def network_filesystem(path: Path) -> str:
-    """Kind of the network file system that a path lies on, there or not; empty on a local disk."""
+    """Return the type of the network file system that holds a path, or "" for a local disk.
+
+    Args:
+        path: A path, which does not have to exist.
+    """
+    # `all=True` includes network mounts, which psutil omits by default.
     mounts = {disk.mountpoint: disk.fstype for disk in psutil.disk_partitions(all=True)}
     place = Path(os.path.realpath(path))
+    # The innermost mount point decides, so the search goes from the path upwards.
     own = next((mounts[str(p)] for p in (place, *place.parents) if str(p) in mounts), "")
     return own if own.lower().startswith(_NETWORK) else ""
 
 
 def inside(root: Path, relative: str) -> Path:
-    """`root / relative`, refused when it leaves the root: data must not reach other files.
+    """Return `root / relative` after checking that it stays below the root.
+
+    Args:
+        root: Folder that the result must lie in.
+        relative: Path from a data file, which must not give access to other files.
 
     Raises:
-        ClipError: the path is absolute or climbs out of the root.
+        ClipError: If the path is absolute or leaves the root.
     """
     path = Path(os.path.normpath(root / relative))
-    # Compared as absolute paths: `../x` counts as relative to `.`, being below nothing.
+    # `normpath` removes `..` from the text alone; symbolic links below the root are allowed.
+    # Absolute paths are compared, because `Path("../x").is_relative_to(".")` is true.
     if not Path(os.path.abspath(path)).is_relative_to(os.path.abspath(root)):
         raise ClipError(
-            f"`{relative}` lies outside of the corpus root `{root}`", reason="outside_root"
+            f"`{relative}` lies outside the corpus root `{root}`", reason="outside_root"
         )
     return path

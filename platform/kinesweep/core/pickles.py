@@ -1,32 +1,36 @@
-"""Pickles: files that may run any program when they are opened, so none is read as it is.
+"""Policy for pickle files, which can run arbitrary code when loaded and are therefore never loaded.
 
-What they are called, and what to say of one. `kinesweep convert` makes a table and an `.npz` of
-those that hold motions, with an unpickler that calls nothing but the makers of plain values.
+This module recognizes them by name and words the error message. `kinesweep convert` turns pickled
+motions into a table and an `.npz`, with an unpickler that only constructs plain values.
 """
 
 from pathlib import PurePath
 
 PICKLES = (".pkl", ".pickle", ".pk", ".p")
-"""Suffixes that pickles have."""
+"""File suffixes of pickles."""
 _ARRAYS = (".npy", ".npz")
-"""NumPy's files; where an array's values are objects, they are a pickle."""
+"""NumPy's file suffixes; arrays of objects inside them are stored as pickles."""
 
 
 def is_pickle(name: str | PurePath) -> bool:
-    """Whether a file is a pickle, by its name."""
+    """Return whether the file name has the suffix of a pickle."""
     return PurePath(name).suffix.lower() in PICKLES
 
 
 def may_hold_pickle(path: PurePath) -> bool:
-    """Whether `kinesweep convert` takes a file for motions, by its name."""
+    """Return whether `kinesweep convert` treats the file as motions, judging by its name."""
     return is_pickle(path) or path.suffix.lower() in _ARRAYS
 
 
 def refusal(path: str | PurePath) -> str:
-    """Why a pickle is not read, and the command that helps; follows the file's name."""
+    """Return the error text for a pickle and the command to convert it.
+
+    The text continues a sentence that starts with the file name.
+    """
     path = PurePath(path)
+    # A new name, so that the command does not overwrite a table next to the pickle.
     out = path.with_name(f"{path.stem}_converted.tsv")
     return (
-        "is a pickle, which may run any program when it is opened; convert it safely first:"
+        "is a pickle, which can run arbitrary code when it is loaded; convert it safely first:"
         f" `kinesweep convert {path} {out}`"
     )

@@ -1,8 +1,8 @@
-"""What estimators call the points that they find, as far as their layouts are known by heart.
+"""Point names of the known layouts of pose estimators.
 
-Names are those that pose-format writes: MediaPipe Holistic's body and hands, the lines of its face
-mesh, and COCO WholeBody's. Which points belong together, and which face each other, is said of
-these names elsewhere (`bones`, `mirror`).
+The names are those that pose-format writes: the body and hands of MediaPipe Holistic, the contours
+of its face mesh, and COCO WholeBody; the joints of SMPL are listed too. Bones between the points
+are defined in `bones`, their mirror images in `mirror`.
 """
 
 _EYES = ("EYE_INNER", "EYE", "EYE_OUTER")
@@ -15,7 +15,7 @@ BODY_33 = (
     *("LEFT_EAR", "RIGHT_EAR", "MOUTH_LEFT", "MOUTH_RIGHT"),
     *(f"{side}_{name}" for name in (*_ARM, *_LEG) for side in _SIDES),
 )
-"""MediaPipe's body."""
+"""Body points of MediaPipe, in its order."""
 BODY_8 = tuple(
     f"{side}_{joint}" for joint in ("SHOULDER", "ELBOW", "WRIST", "HIP") for side in _SIDES
 )
@@ -25,7 +25,7 @@ HAND_21 = (
     *(f"THUMB_{joint}" for joint in ("CMC", "MCP", "IP", "TIP")),
     *(f"{finger}_{joint}" for finger in _FINGERS for joint in ("MCP", "PIP", "DIP", "TIP")),
 )
-"""MediaPipe's hands; others have the same 21 in the same order under other names."""
+"""Hand points of MediaPipe; other estimators name the same 21 points differently, in this order."""
 
 MESH_SIDES = (
     ((10, 109, 67, 103, 54, 21, 162, 127, 234), (10, 338, 297, 332, 284, 251, 389, 356, 454)),
@@ -38,21 +38,21 @@ MESH_SIDES = (
     ((46, 53, 52, 65, 55), (276, 283, 282, 295, 285)),
     ((70, 63, 105, 66, 107), (300, 293, 334, 296, 336)),
 )
-"""Lines of the face mesh on the right and on the left: oval, eyes, brows (FACEMESH_CONTOURS)."""
+"""Contours of the face mesh, pairs of right and left: oval, eyes, brows (FACEMESH_CONTOURS)."""
 MESH_LIPS = (
     (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291),
     (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291),
     (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308),
     (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308),
 )
-"""Lines of it that are their own mirror images, read backwards."""
+"""Lip contours of the face mesh; read backwards, each is its own mirror image."""
 FACE_128 = tuple(
     sorted(
         {n for pair in MESH_SIDES for line in pair for n in line}
         | {n for line in MESH_LIPS for n in line}
     )
 )
-"""All points on these lines."""
+"""Numbers of all points on the contours above, sorted."""
 
 COCO_17 = (
     "nose",
@@ -75,6 +75,6 @@ SMPL_22 = (
     *("left_collar", "right_collar", "head", "left_shoulder", "right_shoulder"),
     *("left_elbow", "right_elbow", "left_wrist", "right_wrist"),
 )
-"""The body joints of SMPL, in its order: HumanML3D's 22, without the two hands."""
+"""Body joints of SMPL without the two hands, in SMPL's order: the 22 joints of HumanML3D."""
 SMPL_24 = (*SMPL_22, "left_hand", "right_hand")
 """All joints of SMPL."""

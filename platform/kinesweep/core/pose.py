@@ -1,7 +1,9 @@
-"""A pose sequence in memory, whatever file it came from.
+"""A pose sequence in memory, independent of the file format that it came from.
 
-Shapes: T frames, P people, J points, C coordinates. Points of every layout are named by component,
-so that features pick them by name and a file with another layout is recognised, not misread.
+The points of every layout are named by component. Features therefore select points by name, and a
+file with another layout is recognized instead of misread.
+
+Shapes: T frames, P people, J points, C coordinates.
 """
 
 from collections.abc import Sequence
@@ -14,22 +16,22 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class PointLayout:
-    """Which points a file holds: component → its points' names, in the file's order."""
+    """The points of a file: pairs of a component and its point names, in the file's order."""
 
     components: tuple[tuple[str, tuple[str, ...]], ...]
 
     @property
     def num_points(self) -> int:
-        """Points over all components, J."""
+        """Return the number of points over all components, J."""
         return sum(len(points) for _, points in self.components)
 
     def to_json(self) -> list[list[Any]]:
-        """Plain values: pairs of a component and its points."""
+        """Return plain values for JSON: pairs of a component and its points."""
         return [[component, list(points)] for component, points in self.components]
 
     @classmethod
     def from_json(cls, plain: Sequence[Sequence[Any]]) -> "PointLayout":
-        """What `to_json` made."""
+        """Build a layout from the output of `to_json`."""
         return cls(tuple((component, tuple(points)) for component, points in plain))
 
 
@@ -38,10 +40,11 @@ class PoseSequence:
     """Points over time.
 
     Attributes:
-        points_TPJC: float32 coordinates, as in the file; meaningless where confidence is 0.
-        confidence_TPJ: float32, 0 where a point was not found.
-        fps: frames a second.
-        layout: names of the J points.
+        points_TPJC: Coordinates as in the file, float32 (T, P, J, C); undefined where the
+            confidence is 0.
+        confidence_TPJ: Confidence, float32 (T, P, J); 0 where a point was not detected.
+        fps: Frame rate in frames per second.
+        layout: Names of the J points.
     """
 
     points_TPJC: NDArray[np.float32]

@@ -1,6 +1,6 @@
-"""What a result was made with: version, commit, packages, machine. Never the environment.
+"""Provenance of results: version, commit, package versions and machine.
 
-Environment variables and command lines may hold secrets, so nothing of them is recorded.
+Environment variables and command lines may contain secrets, so they are never recorded.
 """
 
 import os
@@ -13,12 +13,13 @@ from pathlib import Path
 from kinesweep import __version__
 from kinesweep.core.hashing import fingerprint
 
+# Versions that are recorded individually; all others only enter the hash `packages`.
 _NAMED = ("ray", "torch", "transformers", "optuna", "mlflow", "pose-format", "sacrebleu")
 
 
 @cache
 def provenance() -> dict[str, str]:
-    """Facts about this installation; `packages` is the hash of all installed versions."""
+    """Return facts about this installation; `packages` is a hash of all installed versions."""
     versions = {_plain(d.metadata["Name"]): d.version for d in distributions()}
     return {
         "kinesweep": __version__,
@@ -26,24 +27,30 @@ def provenance() -> dict[str, str]:
         "packages": fingerprint(versions)[:12],
         "python": machine.python_version(),
         **{name: versions[name] for name in _NAMED if name in versions},
+        # Cores that the process may use; a container or SLURM may allow fewer than there are.
         "machine": f"{machine.machine()}, {len(os.sched_getaffinity(0))} cores",
     }
 
 
 def _plain(name: str) -> str:
-    """A package's name as indexes write it."""
+    """Return a package name in the normalized spelling of package indexes."""
     return name.lower().replace("_", "-")
 
 
 def _commit(folder: Path) -> str:
-    """The commit of the checkout that the code lies in, `+changes` if it was edited; or empty."""
+    """Return the commit of the checkout that contains the code, or "" outside of a checkout.
+
+    `+changes` is appended if the code has uncommitted changes.
+    """
     head = _git(folder, "rev-parse", "HEAD")
     if not head:
         return ""
+    # Only changes below the package folder count, not those of tests or recipes.
     return head + ("+changes" if _git(folder, "status", "--porcelain", "--", ".") else "")
 
 
 def _git(folder: Path, *arguments: str) -> str:
+    """Return the output of a git command, or "" if it fails or git is not installed."""
     try:
         command = ["git", "-C", str(folder), *arguments]
         said = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)

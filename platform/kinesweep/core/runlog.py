@@ -1,6 +1,6 @@
-"""Where a run writes what it measures.
+"""The protocol of a run logger, which records the parameters, metrics and artifacts of one run.
 
-Training knows only this protocol; MLflow's form lives in `tracking`.
+Training depends on this protocol alone; the MLflow implementation is in `tracking`.
 """
 
 from collections.abc import Mapping
@@ -11,45 +11,48 @@ RunStatus = Literal["finished", "pruned", "failed", "stopped"]
 
 
 class RunLog(Protocol):
-    """One run's record. One writer a run. No call may raise because a server is away."""
+    """The logger of one run.
+
+    Each run has exactly one writer. No method may raise because a server is unavailable.
+    """
 
     def params(self, values: Mapping[str, object]) -> None:
-        """Records flat parameters; a key keeps its first value."""
+        """Log flat parameters; a key that was logged before keeps its first value."""
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Records measurements of a step."""
+        """Log the metrics of an optimizer step."""
 
     def artifact(self, path: Path) -> None:
-        """Keeps a file."""
+        """Log a file as an artifact."""
 
     def dataset(self, name: str, digest: str) -> None:
-        """Records which data the run saw."""
+        """Log the name and fingerprint of the data that the run uses."""
 
     def waiting(self) -> int:
-        """How many records have not reached the server yet."""
+        """Return the number of records that have not reached the server yet."""
 
     def finish(self, status: RunStatus) -> None:
-        """Ends the record; nothing may follow."""
+        """End the run; no other method may be called afterwards."""
 
 
 class NullRunLog:
-    """Records nothing (`tracking: none`)."""
+    """A run logger that discards everything (`tracking: none`)."""
 
     def params(self, values: Mapping[str, object]) -> None:
-        """Does nothing."""
+        """Discard the parameters."""
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Does nothing."""
+        """Discard the metrics."""
 
     def artifact(self, path: Path) -> None:
-        """Does nothing."""
+        """Ignore the file."""
 
     def dataset(self, name: str, digest: str) -> None:
-        """Does nothing."""
+        """Discard the dataset."""
 
     def waiting(self) -> int:
-        """Nothing waits."""
+        """Return 0, because no record is ever pending."""
         return 0
 
     def finish(self, status: RunStatus) -> None:
-        """Does nothing."""
+        """Do nothing."""

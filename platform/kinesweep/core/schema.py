@@ -1,6 +1,6 @@
-"""What a store holds: the width and rate of each stream.
+"""Schema of a feature store: the width, rate and points of each stream.
 
-Models take their widths from here, never from a constant.
+Models take their input widths from the schema, never from a constant.
 """
 
 from collections.abc import Mapping
@@ -12,13 +12,14 @@ from kinesweep.core.pose import PointLayout
 
 @dataclass(frozen=True)
 class StreamSchema:
-    """One feature sequence of every clip.
+    """Schema of one stream, which holds one feature sequence for every clip.
 
     Attributes:
-        width: values a frame, D.
-        rate_hz: frames a second, or None when clips differ.
-        dtype: `float16` or `float32` as it lies on disk.
-        layout: the points whose coordinates are a frame's values, in order; None: no points.
+        width: Values per frame, D.
+        rate_hz: Frames per second, or None if clips differ.
+        dtype: Type on disk, `float16` or `float32`.
+        layout: Points whose coordinates are the values of a frame, in order; None if the values
+            are not coordinates of points.
     """
 
     width: int
@@ -27,23 +28,23 @@ class StreamSchema:
     layout: PointLayout | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values for JSON."""
         return {**vars(self), "layout": self.layout.to_json() if self.layout else None}
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> "StreamSchema":
-        """What `to_json` made, or an earlier version, which knew no points."""
+        """Build a schema from the output of `to_json`, or of earlier versions without a layout."""
         layout = plain.get("layout")
         return cls(**{**plain, "layout": PointLayout.from_json(layout) if layout else None})
 
 
 @dataclass(frozen=True)
 class StoreSchema:
-    """The streams of a store, by name, in a fixed order."""
+    """The streams of a store by name, in a fixed order."""
 
     streams: dict[str, StreamSchema]
 
     @property
     def widths(self) -> dict[str, int]:
-        """Width of each stream."""
+        """Return the width of each stream."""
         return {name: stream.width for name, stream in self.streams.items()}

@@ -1,17 +1,17 @@
-"""Scores and costs as people read them: the objective first, each figure in a form of its own.
+"""Formatting of scores and costs for people: the objective first, each value in a suitable format.
 
-Every line that shows scores comes from here; files and `--json` keep the plain numbers.
+All output that shows scores uses this module; files and `--json` keep the plain numbers.
 """
 
 from collections.abc import Mapping, Sequence
 
 COSTS = ("parameters", "decode_ms")
-"""What a model costs; less is better. They are shown behind what it scores."""
+"""Costs of a model, where less is better; shown after the scores."""
 _ORDER = ("bleu", "chrf", "rouge", "cider")
-"""Scores that come first when no objective is named."""
+"""Scores that are shown first if no objective is named."""
 _BEHIND = ("token_loss", "token_accuracy", *COSTS)
 _FINE = frozenset({"token_loss", "loss", "tau", "tau_frames"})
-"""Their digits count: they move between 0 and a few units, not between 0 and 100."""
+"""Values shown with four decimals, because they range from 0 to a few units instead of 100."""
 _SEPARATOR = " · "
 
 
@@ -19,8 +19,8 @@ def format_scores(scores: Mapping[str, float], objectives: Sequence[str] = ()) -
     """Return scores in one line: `bleu 80.68 · 641 k parameters · 3.8 ms a clip`.
 
     Args:
-        scores: name → value.
-        objectives: names that come first; without them BLEU comes first and costs come last.
+        scores: Score name → value.
+        objectives: Names shown first; by default BLEU comes first and costs come last.
     """
     return _SEPARATOR.join(format_score(n, scores[n]) for n in order_scores(scores, objectives))
 
@@ -34,7 +34,7 @@ def format_score(name: str, value: float) -> str:
 
 
 def format_value(name: str, value: float) -> str:
-    """Return the figure alone, as a table shows it below its name."""
+    """Return the value without its name, for the cell of a table."""
     if name == "parameters":
         return _count(value)
     if name == "decode_ms":
@@ -49,14 +49,14 @@ def order_scores(scores: Mapping[str, float], objectives: Sequence[str] = ()) ->
     first = [name for name in (*objectives, *_ORDER) if name in scores]
     last = [name for name in _BEHIND if name in scores]
     between = [name for name in scores if name not in first and name not in last]
-    # An objective that is a cost stands in front, and not a second time at the end.
+    # An objective that is a cost is shown first; `dict.fromkeys` drops its second occurrence.
     return list(dict.fromkeys([*first, *between, *last]))
 
 
 def _count(number: float) -> str:
-    """Return a large count in three digits: `641 k`, `1.25 M`, `7.62 B`."""
+    """Return a large count with three significant digits: `641 k`, `1.25 M`, `7.62 B`."""
     for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
-        # Of 999,950 `1,000 k` would be shown; the next larger unit begins where rounding does.
+        # 999,950 must not round to `1000 k`, so each unit starts 0.05 % below its size.
         if number >= size * 0.9995:
             scaled = number / size
             digits = 2 if scaled < 9.995 else 1 if scaled < 99.95 else 0

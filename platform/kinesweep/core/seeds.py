@@ -1,7 +1,7 @@
-"""Random numbers that depend on what they are for, not on when they are drawn.
+"""Random numbers that depend on their purpose and not on the order in which they are drawn.
 
-`derive_seed(seed, "order", epoch)` gives the same number in every process, so any worker can draw
-any clip's randomness without a shared generator.
+`derive_seed(seed, "order", epoch)` returns the same number in every process, so any worker can draw
+the random numbers of any clip without a shared generator.
 """
 
 import hashlib
@@ -11,23 +11,25 @@ import numpy as np
 
 
 def derive_seed(*parts: object) -> int:
-    """63 bits from the parts' text."""
+    """Return a 63-bit seed derived from the text of the parts."""
+    # The unit separator keeps ("ab", "c") and ("a", "bc") apart.
     digest = hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=8).digest()
+    # 63 bits fit into a signed 64-bit integer. Python's `hash` would differ between processes.
     return int.from_bytes(digest, "big") >> 1
 
 
 def generator(*parts: object) -> np.random.Generator:
-    """A numpy generator of its own for these parts."""
+    """Create a NumPy generator seeded with these parts."""
     return np.random.default_rng(derive_seed(*parts))
 
 
 def seed_everything(seed: int) -> None:
-    """Seeds python, numpy and torch; call it before a model is built.
+    """Seed Python, NumPy and PyTorch; must be called before a model is built.
 
-    A predecessor built its model unseeded: the "same" run moved by up to 1 BLEU.
+    A predecessor built its model before seeding: repetitions of a run differed by up to 1 BLEU.
     """
-    import torch  # seconds; the other functions serve commands that need no model
+    import torch  # takes seconds to import, and commands without a model use this module too
 
     random.seed(seed)
-    np.random.seed(seed % 2**32)
+    np.random.seed(seed % 2**32)  # NumPy accepts 32 bits only
     torch.manual_seed(seed)

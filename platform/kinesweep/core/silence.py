@@ -1,7 +1,7 @@
-"""Quiet from Hugging Face while a model is read or written.
+"""Suppression of Hugging Face's progress bars and log messages while a model is loaded or saved.
 
-Its bars and reports would break a command's own progress and its plain lines; what matters in them
-is checked and raised, or warned of, by us.
+They would disturb the progress display and the plain output of commands. Kinesweep checks for the
+relevant problems itself and raises or warns.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from transformers.utils import logging
 
 @contextmanager
 def silent() -> Iterator[None]:
-    """No bars, and no messages below an error; as before afterwards."""
+    """Disable progress bars and messages below errors, and restore the settings afterwards."""
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -20,5 +20,5 @@ def silent() -> Iterator[None]:
         yield
     finally:
         logging.set_verbosity(verbosity)
-        if bars:
+        if bars:  # they may have been off before
             logging.enable_progress_bar()

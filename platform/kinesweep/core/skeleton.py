@@ -1,7 +1,9 @@
-"""Skeletons: which points of a layout are joined by a bone, and which is which one's mirror image.
+"""Skeletons: the bones between the points of a layout, and the mirror image of each point.
 
-A skeleton is found by the names of a stream's points, so the same recipe works for any corpus whose
-layout is known, and a saved model carries the one it was built for. Shapes: J points.
+A skeleton is looked up by the point names of a stream, so the same recipe works for every corpus
+with a known layout. A saved model stores the skeleton that it was built for.
+
+Shapes: J points.
 """
 
 from collections.abc import Mapping
@@ -19,14 +21,14 @@ __all__ = ["ROOT", "SKELETONS", "SMPL_22", "Skeleton", "skeleton_of"]
 
 @dataclass(frozen=True)
 class Skeleton:
-    """A tree, or several, over the points of a layout.
+    """One or several trees over the points of a layout.
 
     Attributes:
-        name: what messages call it.
-        layout: names of the J points.
-        parents: of each point the index of the one it hangs on, or `ROOT`.
-        mirror: of each point the index of its partner on the other side, or its own where it lies
-            in the middle or none is known (a face mesh off its lines).
+        name: Name used in messages.
+        layout: Names of the J points.
+        parents: Index of each point's parent, or `ROOT`; J values.
+        mirror: Index of each point's mirror image; J values. A point maps to itself if it lies in
+            the middle or has no known mirror image (face mesh points off the contours).
     """
 
     name: str
@@ -36,16 +38,16 @@ class Skeleton:
 
     @property
     def num_points(self) -> int:
-        """J."""
+        """Return the number of points, J."""
         return len(self.parents)
 
     @cached_property
     def bones(self) -> tuple[tuple[int, int], ...]:
-        """Pairs of a point and its parent; J less the number of roots."""
+        """Return pairs of a point and its parent; there are J minus the number of roots."""
         return tuple((child, up) for child, up in enumerate(self.parents) if up != ROOT)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values for JSON."""
         return {
             "name": self.name,
             "layout": self.layout.to_json(),
@@ -55,25 +57,29 @@ class Skeleton:
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> "Skeleton":
-        """What `to_json` made."""
+        """Build a skeleton from the output of `to_json`."""
         layout = PointLayout.from_json(plain["layout"])
         return cls(plain["name"], layout, tuple(plain["parents"]), tuple(plain["mirror"]))
 
 
 def skeleton_of(layout: PointLayout | None) -> Skeleton | None:
-    """The skeleton of a stream's points, named or grown from the tree; None where none is known."""
+    """Return the skeleton of a stream's points, or None if it is unknown.
+
+    Args:
+        layout: Points of the stream; None for a stream without points.
+    """
     return None if layout is None else _skeleton_of(layout)
 
 
 def _mirror(layout: PointLayout) -> tuple[int, ...]:
-    """Each point's partner, or the point itself."""
+    """Return the index of each point's mirror image, or of the point itself."""
     return tuple(
         place if partner is None else partner for place, partner in enumerate(partners(layout))
     )
 
 
 def _grown(name: str, *components: tuple[str, tuple[str, ...]]) -> Skeleton:
-    """A skeleton out of the tree, of points that are all known."""
+    """Build a skeleton from the body tree; all points must be known."""
     layout = PointLayout(components)
     parents = parents_of(layout)
     assert parents is not None, name
@@ -81,8 +87,12 @@ def _grown(name: str, *components: tuple[str, tuple[str, ...]]) -> Skeleton:
 
 
 def _smpl(joints: tuple[str, ...]) -> Skeleton:
-    """SMPL's own tree, which no estimator of points shares, or the first joints of it."""
+    """Build SMPL's kinematic tree, or its first joints.
+
+    It is separate from the body tree, because no pose estimator shares SMPL's topology.
+    """
     layout = PointLayout((("SMPL", joints),))
+    # Every parent precedes its children, so the first 22 entries are also a valid tree.
     parents = (ROOT, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
     return Skeleton(f"smpl_{len(joints)}", layout, parents[: len(joints)], _mirror(layout))
 
@@ -112,11 +122,13 @@ SKELETONS = {
         ),
     )
 }
-"""Name → skeleton; a recipe names those of arrays, whose points nothing else tells."""
+"""Name → skeleton. Recipes select one by name for arrays, which do not store point names."""
 
 
 @lru_cache(maxsize=64)
 def _skeleton_of(layout: PointLayout) -> Skeleton | None:
+    """Return the named skeleton with this layout, one built from the body tree, or None."""
+    # Named skeletons first, because SMPL's topology is not part of the body tree.
     named = next((one for one in SKELETONS.values() if one.layout == layout), None)
     parents = parents_of(layout)
     if named is not None or parents is None:

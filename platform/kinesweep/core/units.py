@@ -1,4 +1,4 @@
-"""Values with units, converted once at the edge: spans of media files and amounts of bytes."""
+"""Values with units, converted once on input: spans of media files, byte sizes and durations."""
 
 import math
 import re
@@ -7,17 +7,18 @@ from typing import Literal
 
 from kinesweep.core.errors import InputError
 
+# Decimal and binary units, in upper case; input may be in any case.
 _BYTES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _BYTES |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 
 
 @dataclass(frozen=True)
 class Span:
-    """A part of a media file. Each bound stands on its own; None means the file's start or end.
+    """A part of a media file.
 
     Attributes:
-        start: first moment, in `unit`, or None.
-        end: moment after the last one, in `unit`, or None.
+        start: Start, in `unit`; None for the start of the file.
+        end: End (exclusive), in `unit`; None for the end of the file.
         unit: `ms` or `frames`.
     """
 
@@ -27,32 +28,36 @@ class Span:
 
     @classmethod
     def from_ms(cls, start: float, end: float) -> "Span":
-        """Bounds in milliseconds; 0 stands for the start or the end of the file."""
+        """Create a span from milliseconds; 0 means the start or the end of the file."""
         return cls(start or None, end or None, "ms")
 
     @classmethod
     def from_frames(cls, start: int, end: int) -> "Span":
-        """Bounds in frames, `end` exclusive; 0 stands for the start or the end of the file."""
+        """Create a span from frames, `end` exclusive; 0 means the start or the end of the file."""
         return cls(start or None, end or None, "frames")
 
     @property
     def whole(self) -> bool:
-        """Whether this is the whole file."""
+        """Return whether the span covers the whole file."""
         return self.start is None and self.end is None
 
     def frames(self, fps: float, num_frames: int) -> tuple[int, int]:
-        """First frame and the one after the last: floor, ceiling, clamped to the file.
+        """Return the first frame and the frame after the last, clamped to the file.
 
-        The rule is MultimodalHugs' and pose-format's: floor(ms / 1000 · fps) and ceil(ms / 1000 ·
-        fps).
+        The rounding follows MultimodalHugs and pose-format: floor(ms / 1000 · fps) for the start
+        and ceil(ms / 1000 · fps) for the end.
+
+        Args:
+            fps: Frame rate of the file in frames per second.
+            num_frames: Length of the file.
 
         Raises:
-            InputError: the span lies beyond the file or is empty.
+            InputError: If the span lies beyond the end of the file or is empty.
         """
         start, end = self.start or 0.0, num_frames if self.end is None else self.end
-        if (
-            self.unit == "ms"
-        ):  # divided first, as pose-format does: 280 ms at 25 fps end at 8, not 7
+        if self.unit == "ms":
+            # Divided first, as in pose-format: 280 / 1000 * 25 is slightly above 7, so 280 ms at
+            # 25 fps end at frame 8; multiplying first would give exactly 7.
             start = start / 1000 * fps
             end = num_frames if self.end is None else end / 1000 * fps
         first, last = math.floor(start), min(math.ceil(end), num_frames)
@@ -69,10 +74,10 @@ class Span:
 
 
 def parse_bytes(text: str) -> int:
-    """`50 GB`, `512MiB` or `1000` as a number of bytes.
+    """Parse a byte size such as `50 GB`, `512MiB` or `1000`.
 
     Raises:
-        InputError: not an amount of bytes.
+        InputError: If the text is not a byte size.
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(text))
     if match is None or match[2].upper() not in _BYTES:
@@ -83,7 +88,8 @@ def parse_bytes(text: str) -> int:
 
 
 def format_seconds(seconds: float) -> str:
-    """A stretch of time for people: `3.2 min`."""
+    """Format a duration for people: `3.2 min`."""
+    # Each unit is used for up to 100 of it; `most / 100` is its length in seconds (1 and 60).
     for unit, most in (("s", 100.0), ("min", 100 * 60.0)):
         if seconds < most:
             return f"{seconds / (most / 100):.2g} {unit}"
@@ -91,7 +97,7 @@ def format_seconds(seconds: float) -> str:
 
 
 def format_bytes(count: float) -> str:
-    """An amount of bytes for people: `1.2 GB`."""
+    """Format a byte size for people: `1.2 GB`."""
     for unit in ("B", "KB", "MB", "GB"):
         if count < 1000 or unit == "GB":
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"

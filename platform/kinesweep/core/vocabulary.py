@@ -1,17 +1,17 @@
-"""What a model must know of its tokenizer: how many tokens, and which are special."""
+"""The facts about a tokenizer that a model needs: its size and its special tokens."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Numbers of a tokenizer.
+    """Size and special token ids of a tokenizer.
 
     Attributes:
-        size: tokens, special and added ones included.
-        pad_id: padding.
-        bos_id: beginning of a sentence.
-        eos_id: end of a sentence.
+        size: Number of tokens, including special and added ones.
+        pad_id: Id of the padding token.
+        bos_id: Id of the beginning-of-sentence token.
+        eos_id: Id of the end-of-sentence token.
     """
 
     size: int

@@ -1,4 +1,4 @@
-"""Where the weights of a model folder lie, and what names them."""
+"""Lookup and hashing of the weights in a model folder."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -11,25 +11,28 @@ _BEST = "best"
 
 
 def weights_of(folder: Path) -> Path:
-    """The weights of a model folder, or of the best model of a run's folder.
+    """Return the weights file of a model folder, or of the best model in a run folder.
+
+    Args:
+        folder: Value of `model.init_from`.
 
     Raises:
-        CheckpointError: neither.
+        CheckpointError: If the folder is neither a model folder nor a run folder.
     """
     for place in (folder, folder / _BEST):
         if (place / WEIGHTS).is_file() and (place / "config.json").is_file():
             return place / WEIGHTS
     raise CheckpointError(
-        f"`model.init_from` is `{folder}`, which is no model folder. Give the `best` folder of a"
+        f"`model.init_from` is `{folder}`, which is not a model folder. Give the `best` folder of a"
         " finished run, or an exported bundle."
     )
 
 
 def weights_digest(folder: Path) -> str:
-    """SHA-256 of a model folder's weights.
+    """Return the SHA-256 of a model folder's weights.
 
     Raises:
-        CheckpointError: no model folder.
+        CheckpointError: If the folder is neither a model folder nor a run folder.
     """
     path = weights_of(folder)
     found = path.stat()
@@ -38,6 +41,6 @@ def weights_digest(folder: Path) -> str:
 
 @lru_cache(maxsize=16)
 def _digest(path: Path, num_bytes: int, changed_ns: int) -> str:
-    """Read once a process, as long as size and time stay."""
-    del num_bytes, changed_ns
+    """Hash a file once per process; the size and modification time are part of the cache key."""
+    del num_bytes, changed_ns  # only part of the cache key
     return file_sha256(path)

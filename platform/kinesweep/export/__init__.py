@@ -1,7 +1,7 @@
-"""Export: a finished run becomes a bundle that anyone can load, check and translate with.
+"""Export of finished runs as bundles, which can be loaded, verified and used for translation.
 
-Importing this package loads none of its modules: files and folders that cannot be translated are
-refused without PyTorch, which takes seconds to load.
+Importing this package loads none of its modules. The command line can therefore reject unusable
+inputs without importing PyTorch, which takes seconds.
 """
 
 from importlib import import_module

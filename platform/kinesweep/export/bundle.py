@@ -1,8 +1,9 @@
-"""A bundle: the model folder of a run with its card, its predictions and a manifest of hashes.
+"""Bundles: the model folder of a run with a model card, predictions and a manifest of hashes.
 
-A finished run goes in; out comes a folder that Hugging Face loads, that says how it was made, and
-that translates raw files years later. It is built beside its place, the manifest last, and renamed;
-a bundle with another byte, a file less or one more that a loader would read is refused by name.
+A finished run goes in. The result is a folder that Hugging Face can load, that documents how it was
+made and that can translate raw files years later. It is built in a temporary folder, with the
+manifest written last, and then renamed. A bundle with a changed or missing file, or an additional
+file that a loader would read, is rejected with the name of the file.
 """
 
 import shutil
@@ -36,6 +37,8 @@ STEP = "feature_step"
 VISION = "vision"
 EMBEDDER = "embedder"
 _FORMAT = 1
+# Suffixes of files that Hugging Face, MLflow or Kinesweep would read. An unknown file with one of
+# them could change what is loaded.
 _READ_BY_LOADERS = frozenset({".json", ".safetensors", ".bin", ".model", ".txt", ".yaml", ".py"})
 
 
@@ -48,27 +51,28 @@ def export_bundle(
     test: Mapping[str, float] | None = None,
     facts: Mapping[str, str] | None = None,
 ) -> Path:
-    """Makes a bundle of a finished run.
+    """Export a finished run as a bundle.
 
     Args:
-        run: the run folder.
-        out: the bundle's folder.
-        store: the features it was trained on.
-        overwrite: replace a bundle that is there.
-        title: what the card is headed with; default: the recipe's name.
-        test: scores on test, where they are not part of the run's result.
-        facts: what else the card says, such as the sweep's interval over seeds.
+        run: Run folder.
+        out: Folder of the bundle.
+        store: Feature store that the run was trained on.
+        overwrite: Whether to replace an existing bundle.
+        title: Heading of the model card; the name of the recipe by default.
+        test: Test scores by metric, if they are not part of the run's result.
+        facts: Additional table rows of the model card, for example the interval over seeds.
 
     Returns:
         `out`.
 
     Raises:
-        CheckpointError: the run is not finished, or did not decode all of validation.
-        BundleError: `out` is there, is no bundle that could be replaced, or the store is another.
+        CheckpointError: If the run is not finished or did not decode the whole validation split.
+        BundleError: If `out` exists and must not be replaced, or the store has other features.
     """
     result = _finished(run)
     _check_place(out, overwrite)
-    from kinesweep.training.model_folder import read_model_folder  # PyTorch: seconds
+    # Imports PyTorch, which takes seconds; the cheap checks above come first.
+    from kinesweep.training.model_folder import read_model_folder
 
     loaded = read_model_folder(run / "best")
     wanted = loaded.features["store_fingerprint"]
@@ -78,10 +82,12 @@ def export_bundle(
             f" has {store.fingerprint[:12]}…; give the store of the run"
         )
 
+    # Order matters: the card reads the recipe, and the manifest hashes everything before it.
     def fill(beside: Path) -> None:
         for path in sorted((run / "best").iterdir()):
             shutil.copyfile(path, beside / path.name)
         shutil.copyfile(run / "predictions" / "validation.tsv", beside / PREDICTIONS)
+        # Overwrite the copies of `best`: without local paths, and with prompts and fingerprint.
         write_recipe(beside, loaded.recipe.portable())
         write_json(beside / FEATURES, {**loaded.features, **_reading(loaded, store)})
         write_json(beside / GENERATION, _generation(loaded))
@@ -97,20 +103,25 @@ def export_bundle(
 
 
 def _check_place(out: Path, overwrite: bool) -> None:
-    """Refuses to replace a bundle unasked, and anything else at all."""
+    """Check that `out` is free, or a bundle that may be overwritten."""
     if out.exists() and not overwrite:
         raise BundleError(f"`{out}` exists; give another folder, or `--overwrite`")
+    # `--overwrite` must never delete a folder that is something else.
     if out.exists() and not (out / MANIFEST).is_file():
         raise BundleError(f"`{out}` is not a bundle and is not replaced; give another folder")
 
 
 def check_files(folder: Path) -> dict[str, str]:
-    """Checks every file of a bundle against its manifest. Returns file → SHA-256.
+    """Check every file of a bundle against its manifest.
 
-    Hidden files and others that no loader reads (a README, a licence) may be added.
+    Hidden files and files that no loader reads (a README, a license) may be added.
+
+    Returns:
+        File name → SHA-256.
 
     Raises:
-        BundleError: not a bundle, or a file is missing, changed or too many; all are named.
+        BundleError: If the folder is not a bundle, or a file is missing, changed or unexpected. The
+            message names all of these files.
     """
     files = _manifest(folder)
     problems = [f"`{name}` is missing" for name in files if not (folder / name).is_file()]
@@ -120,17 +131,20 @@ def check_files(folder: Path) -> dict[str, str]:
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     for name in sorted(found - files.keys() - {MANIFEST}):
         if Path(name).suffix in _READ_BY_LOADERS and not name.startswith("."):
-            problems.append(f"`{name}` does not belong to it")
+            problems.append(f"`{name}` is not listed in the manifest")
     if problems:
-        raise BundleError(f"the bundle `{folder}` is damaged: {'; '.join(problems)}. Copy it again")
+        raise BundleError(
+            f"the bundle `{folder}` is damaged: {'; '.join(problems)}. Copy the bundle again"
+        )
     return files
 
 
 def read_bundle_recipe(folder: Path) -> Recipe:
-    """Check every file of a bundle and return its recipe; the model is not loaded.
+    """Check every file of a bundle and return its recipe, without loading the model.
 
     Raises:
-        BundleError: damaged, not a bundle, or written by a version with another recipe.
+        BundleError: If the folder is not a bundle or is damaged, or if its recipe was written by an
+            incompatible version.
     """
     check_files(folder)
     try:
@@ -140,45 +154,45 @@ def read_bundle_recipe(folder: Path) -> Recipe:
 
 
 def _finished(run: Path) -> RunResult:
-    """The result of a run that can be exported."""
+    """Return the result of a run, or raise `CheckpointError` if it cannot be exported."""
     result = read_result(run)
     if result is None or result.status != "finished":
-        state = result.status if result else "not at its end"
-        raise CheckpointError(f"the run `{run}` is {state}; only a finished run is exported")
+        state = result.status if result else "not finished yet"
+        raise CheckpointError(f"the run `{run}` is {state}; only a finished run can be exported")
     if not (run / "predictions" / "validation.tsv").is_file():
         raise CheckpointError(
-            f"the run `{run}` has decoded only part of validation, as search does; train it on its"
-            " own (`kinesweep train`) and export that"
+            f"the run `{run}` has decoded only part of validation, as trials of a search do; train"
+            " its recipe with `kinesweep train` and export that run"
         )
     return result
 
 
 def _reading(loaded: "ModelFolder", store: Store) -> dict[str, str]:
-    """The prompts that most training clips had, and the fingerprint of the features' code."""
+    """Return the most frequent training prompts and the fingerprint of the feature step."""
     return {**common_prompts(store), STEP: build_features(loaded.recipe.features).fingerprint}
 
 
 def common_prompts(store: Store) -> dict[str, str]:
-    """Name of a prompt → what most training clips have."""
+    """Return prompt name → most frequent value among the training clips."""
     clips = [record.clip for record in store.records("train")]
     return {n: Counter(getattr(c, n) for c in clips).most_common(1)[0][0] for n in PROMPTS}
 
 
 def with_own_encoder(recipe: Recipe, folder: Path) -> Recipe:
-    """A bundle's recipe with the video model or the embedder that lies in the bundle."""
+    """Point a bundle's recipe to the video encoder or embedder inside the bundle."""
     name = _encoder_folder(recipe)
     return recipe if name is None else recipe.with_encoder(folder / name)
 
 
 def _encoder_folder(recipe: Recipe) -> str | None:
-    """Where a bundle keeps what its features are computed by; None: they need nothing."""
+    """Return the subfolder for the network that computes features; None if there is none."""
     if isinstance(recipe.features, VideoFeaturesConfig):
         return VISION
     return None if _embedder(recipe) is None else EMBEDDER
 
 
 def _embedder(recipe: Recipe) -> str | None:
-    """The folder of the embedder that aligns references."""
+    """Return the folder of the embedder that aligns references, or None."""
     features = recipe.features
     if not isinstance(features, SkeletonFeaturesConfig) or features.reference is None:
         return None
@@ -186,7 +200,7 @@ def _embedder(recipe: Recipe) -> str | None:
 
 
 def _copy_encoder(recipe: Recipe, bundle: Path) -> None:
-    """What features are computed by, without which no raw file could be translated."""
+    """Copy the network that computes features; raw files cannot be translated without it."""
     name = _encoder_folder(recipe)
     if name is None:
         return
@@ -196,7 +210,7 @@ def _copy_encoder(recipe: Recipe, bundle: Path) -> None:
 
 
 def _encoder_paths(recipe: Recipe) -> Sequence[Path]:
-    """The files of the video model, or of the embedder."""
+    """List the files of the video encoder or the embedder."""
     if isinstance(recipe.features, VideoFeaturesConfig):
         from kinesweep.features.encoders import encoder_files
 
@@ -208,14 +222,14 @@ def _encoder_paths(recipe: Recipe) -> Sequence[Path]:
 
 
 def _generation(loaded: "ModelFolder") -> dict[str, Any]:
-    """How texts were decoded, in Hugging Face's words."""
+    """Return the decoding settings as Hugging Face's `generation_config.json`."""
     words = loaded.text.vocabulary
     ids = {"bos_token_id": words.bos_id, "eos_token_id": words.eos_id, "pad_token_id": words.pad_id}
     return {**loaded.recipe.generation.model_dump(mode="json"), "do_sample": False, **ids}
 
 
 def _manifest(folder: Path) -> dict[str, str]:
-    """File → SHA-256, as written on export."""
+    """Read file name → SHA-256 as written by the export."""
     path = folder / MANIFEST
     if not path.is_file():
         raise BundleError(f"`{folder}` is not a bundle: {MANIFEST} is missing")
@@ -223,10 +237,12 @@ def _manifest(folder: Path) -> dict[str, str]:
         manifest = read_json(path)
         written, files = manifest["format"], dict(manifest["files"])
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise BundleError(f"the bundle `{folder}` is damaged: `{MANIFEST}`: {error}") from None
+        raise BundleError(
+            f"the bundle `{folder}` is damaged: `{MANIFEST}` cannot be read: {error}"
+        ) from None
     if written != _FORMAT:
         raise BundleError(
-            f"`{folder}` is a bundle of format {written}, this program reads {_FORMAT}; use the"
-            " version of Kinesweep that its card names"
+            f"`{folder}` is a bundle of format {written}, but this version reads {_FORMAT}; use the"
+            " version of Kinesweep that the model card names"
         )
     return files

@@ -1,4 +1,4 @@
-"""A bundle's card: what the model is, how good, on what, and how to use it."""
+"""The model card of a bundle: scores, training facts, limits and usage of the model."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,9 +14,10 @@ from kinesweep.training.protocol import name_of
 from kinesweep.training.result import RunResult
 
 CARD = "card.md"
+# Descriptions of metrics that have no signature.
 _OF_TOKENS = {
-    "token_loss": "nats a token, unsmoothed",
-    "token_accuracy": "% of tokens, each guessed from the true ones before it",
+    "token_loss": "nats per token, without label smoothing",
+    "token_accuracy": "% of tokens, predicted with teacher forcing",
 }
 
 
@@ -28,7 +29,16 @@ def write_card(
     test: Mapping[str, float] | None = None,
     facts: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes `card.md`; the folder holds `recipe.yaml` already. `facts` are further rows."""
+    """Write `card.md`.
+
+    Args:
+        folder: Folder of the bundle; it must already contain `recipe.yaml`.
+        result: Result of the run.
+        store: Feature store that the run was trained on.
+        title: Heading; the name of the recipe by default.
+        test: Test scores by metric; those of the result by default.
+        facts: Additional table rows, name → value.
+    """
     recipe = load(Recipe, folder / "recipe.yaml")
     scores = {"validation": result.scores, "test": test or result.test or {}}
     lines = [
@@ -53,24 +63,31 @@ def _scores(
     signatures: Mapping[str, str],
     config: EvaluationConfig,
 ) -> list[str]:
+    """Return the table of scores and a note on how they were obtained."""
     lines = ["| split | metric | score | signature |", "|---|---|---|---|"]
-    bar = "\\|"  # a bare one would end the table's cell
+    bar = "\\|"  # an unescaped one would end the table cell
     for split, values in scores.items():
         for metric, value in values.items():
             signature = signatures.get(metric) or _OF_TOKENS.get(metric, "")
             lines.append(f"| {split} | {metric} | {value:.3f} | `{signature.replace('|', bar)}` |")
-    lines += ["", "The checkpoint was chosen on validation, so that score is optimistic."]
+    lines += [
+        "",
+        "The checkpoint was selected on the validation split, so validation scores are optimistic.",
+    ]
     if not scores["test"]:
-        lines[-1] += " Test was not scored."
+        lines[-1] += " The test split was not scored."
     protocol = name_of(config.treatment)
     if protocol == "raw":
-        lines[-1] += " Texts were scored as they are, case and punctuation included."
+        lines[-1] += " Texts were scored unchanged, including case and punctuation."
     else:
-        lines[-1] += f" Texts and references were treated alike before: `{protocol}`."
+        lines[-1] += (
+            f" Texts and references were normalized in the same way before scoring: `{protocol}`."
+        )
     return lines
 
 
 def _facts(recipe: Recipe, result: RunResult, store: Store) -> list[str]:
+    """Return the table of training facts."""
     counts = ", ".join(f"{split} {len(store.records(split))}" for split in store.splits)
     generation = recipe.generation
     return [
@@ -80,52 +97,55 @@ def _facts(recipe: Recipe, result: RunResult, store: Store) -> list[str]:
         f"| feature store | `{store.fingerprint}`, stored as {recipe.store.dtype} |",
         f"| configuration | `{recipe.config_hash(store.fingerprint)}` |",
         f"| seed | {recipe.training.seed} |",
-        f"| training took | {result.seconds / 60:.1f} minutes by the clock |",
-        f"| training | {result.step} steps, {result.samples} clips seen, best at step"
-        f" {result.best_step} |",
-        f"| decoding | {generation.num_beams} beams, {generation.max_new_tokens} tokens at the"
-        f" most, length penalty {generation.length_penalty:g} |",
+        f"| training time | {result.seconds / 60:.1f} minutes of wall-clock time |",
+        f"| training | {result.step} steps, {result.samples} clips in total, best checkpoint at"
+        f" step {result.best_step} |",
+        f"| decoding | {generation.num_beams} beams, at most {generation.max_new_tokens} tokens,"
+        f" length penalty {generation.length_penalty:g} |",
         f"| weights | `{result.weights_sha256}` |",
-        f"| scorings of test | {count_tests(store)} so far on these features |",
-        "| licence | not stated; ask the corpus's owner before passing the model on |",
+        f"| test evaluations | {count_tests(store)} so far with these features |",
+        "| license | not stated; ask the owner of the corpus before you distribute the model |",
     ]
 
 
 def _limits(store: Store) -> list[str]:
-    """What the model is for and what it cannot know, from the data that it has seen."""
+    """Return intended use and limits, derived from the training data."""
     train = store.records("train")
     signers = {record.clip.signer for record in train} - {""}
     frames = sorted(max(record.lengths.values()) for record in train)
     words = {word for record in train for text in record.clip.texts for word in text.split()}
     seen = {text for record in train for text in record.clip.texts}
     others = [r.clip for split in store.splits if split != "train" for r in store.records(split)]
+    # Test sentences that also occur in train inflate scores, so their number is reported.
     known = sum(any(text in seen for text in clip.texts) for clip in others)
     return [
         "## Intended use",
         "",
-        "Research on translating motion of the kind that it was trained on: the same layout of"
-        " points, the same language, signing of one person at a time. Its texts are guesses and"
-        " replace no interpreter; decide nothing about people by them.",
+        "Research on the translation of motion like that in the training data: the same point"
+        " layout, the same language and one person at a time. The texts may be wrong and do not"
+        " replace an interpreter; do not base decisions about people on them.",
         "",
         "## Limits",
         "",
         f"- Trained on {len(train)} clips of {len(signers) or 'unnamed'} signers:"
-        f" {len(seen)} distinct sentences, {len(words)} distinct words. What it has not seen there"
-        " it can hardly say.",
-        f"- Clips of train have {frames[0]} to {frames[-1]} frames, half of them under"
+        f" {len(seen)} distinct sentences, {len(words)} distinct words. The model can hardly"
+        " produce words that do not occur there.",
+        f"- Training clips have {frames[0]} to {frames[-1]} frames, with a median of"
         f" {frames[len(frames) // 2]}.",
-        f"- {known} of {len(others)} sentences of the other splits occur in train word for word.",
+        f"- {known} of {len(others)} clips of the other splits have a text that also occurs in"
+        " train, word for word.",
     ]
 
 
 def _usage(name: str) -> list[str]:
+    """Return examples for the command line and for Python."""
     return [
         "```sh",
         f"kinesweep translate {name} clip.pose",
         "```",
         "",
         "```python",
-        "import kinesweep  # makes model type `kinesweep` known",
+        "import kinesweep  # registers the model type `kinesweep`",
         "from transformers import AutoModel",
         f'model = AutoModel.from_pretrained("{name}")',
         "```",

@@ -1,4 +1,4 @@
-"""Makes a bundle's folder an MLflow model as well; `served` is what answers."""
+"""The MLflow flavor of a bundle: makes its folder an MLflow model that `export.served` loads."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,8 +11,8 @@ from kinesweep.training.files import write_text
 MLMODEL = "MLmodel"
 REQUIREMENTS = "requirements.txt"
 _LOADER = "kinesweep.export.served"
+# Fields that would make two exports of one run differ.
 _OF_THE_DAY = ("utc_time_created", "model_size_bytes")
-"""What would make two exports of one run differ."""
 
 
 def write_flavor(
@@ -21,19 +21,21 @@ def write_flavor(
     files: Iterable[str] = ("pose",),
     features: Iterable[str] = ("features",),
 ) -> None:
-    """Makes a bundle's folder an MLflow model; equal bundles get equal files.
+    """Write the MLflow files of a bundle; equal bundles get equal files.
 
     Args:
-        folder: the bundle.
-        weights_sha256: names the model.
-        files: what columns of raw files are called.
-        features: what those of features are called.
+        folder: Folder of the bundle.
+        weights_sha256: Hash of the weights, from which the model's UUID is derived.
+        files: Names of the columns for bytes of raw files.
+        features: Names of the columns for features.
     """
+    # Slow to import, and needed only here.
     import mlflow.pyfunc
     from mlflow.models import Model
     from mlflow.models.signature import ModelSignature
     from mlflow.types.schema import Array, ColSpec, DataType, Schema
 
+    # All columns are optional: a row has either the bytes of files or features.
     frames = Array(Array(DataType.double))
     inputs = Schema(
         [

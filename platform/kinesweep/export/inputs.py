@@ -1,4 +1,4 @@
-"""What people hand to `translate`: files, folders, tables; put out as clips in a stable order."""
+"""Inputs of `kinesweep translate`: expand files, folders and tables to clips in a stable order."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,33 +17,39 @@ from kinesweep.sources.skeletons import SkeletonsSource
 from kinesweep.sources.table import raise_faults, read_table
 
 _TABLE = ".tsv"
+# Name of the document that `--document` makes of all clips.
 _ALL = "all"
 
 
 def find_inputs(
     paths: Sequence[Path], recipe: Recipe, document: bool = False
 ) -> list[tuple[str, Input]]:
-    """Every clip that the paths mean, with the name it is shown by.
+    """Find all clips that the paths refer to.
 
-    A file is itself, a folder of pictures too, where videos are translated; another folder is all
-    files below it that the model takes, by name; a `.tsv` is its rows, named by their ids, with
-    their spans, prompts and documents (a column of texts may be missing); motions lie beside it.
+    A file is one clip, and so is a folder of images if the model translates videos. Any other
+    folder stands for all files below it that the model can translate, sorted by name. A `.tsv`
+    table stands for its rows with their IDs, spans, prompts and documents; it needs no text column,
+    and motions are found next to it.
 
     Args:
-        paths: files, folders, tables.
-        recipe: of the bundle; says what it takes.
-        document: all of them are one, in this order, whatever a table says.
+        paths: Paths of files, folders and tables.
+        recipe: Recipe of the bundle, which determines the accepted files.
+        document: Whether all clips form one document in this order; documents of tables are then
+            ignored.
+
+    Returns:
+        Display name and input of each clip.
 
     Raises:
-        InputError: a path is none of these, or there is nothing in it.
-        SourceError: a table is faulty.
-        ClipError: a row's motion is not there.
+        InputError: If a path does not exist or contains no usable file.
+        SourceError: If a table has errors.
+        ClipError: If the motion of a row does not exist.
     """
     found: list[tuple[str, Input]] = []
     for path in paths:
         own = _inside(path, recipe)
         if not own:
-            raise InputError(f"`{path}` holds no {kind_of_raw(recipe)}")
+            raise InputError(f"`{path}` contains no {kind_of_raw(recipe)}")
         found += own
     if not document:
         return found
@@ -51,7 +57,9 @@ def find_inputs(
 
 
 def _inside(path: Path, recipe: Recipe) -> list[tuple[str, Input]]:
+    """Expand one path to its clips; see `find_inputs`."""
     meant = is_raw(recipe)
+    # A folder of images passes `meant` for video models and is then a single clip.
     if path.is_dir() and not meant(path):
         return [(str(file), Input(file)) for file in sorted(path.rglob("*")) if meant(file)]
     if not path.exists():
@@ -65,16 +73,17 @@ def _inside(path: Path, recipe: Recipe) -> list[tuple[str, Input]]:
 
 
 def _rows(path: Path, recipe: Recipe) -> list[Clip]:
-    """The clips of a table.
+    """Read the clips of a table.
 
     Raises:
-        SourceError: its faults, all at once.
-        InputError: a row that means nothing.
+        SourceError: If the table has errors; the message names all of them.
+        InputError: If a row is invalid.
     """
     kind = recipe.corpora[0].kind
     if kind in ("feature_manifest", "h5_shards"):
         raise InputError(
-            f"`{path}` is a table; this model translates {kind_of_raw(recipe)} and folders of them"
+            f"`{path}` is a table, but this model translates {kind_of_raw(recipe)} and folders of"
+            " them"
         )
     media: MediaKind = "poses" if kind == "pose_tsv" else "videos"
     table = read_table(path, path.name)
@@ -85,15 +94,18 @@ def _rows(path: Path, recipe: Recipe) -> list[Clip]:
 
 
 def _motions(table: Path, config: SkeletonsConfig) -> list[tuple[str, Input]]:
-    """The rows of a table of motions, each with its reference, read as extraction reads them.
+    """Read the rows of a motion table, each with its reference, in the same way as extraction.
 
     Raises:
-        SourceError: its faults, all at once.
-        InputError: a row that means nothing.
-        ClipError: a row's motion is not there.
+        SourceError: If the table has errors; the message names all of them.
+        InputError: If a row is invalid.
+        ClipError: If the motion of a row does not exist.
     """
+    # Motions are either in one pack next to the table, by index or name, or separate files in the
+    # folder of the table.
     numbered = config.columns.get("index", "index") in read_table(table, table.name).header
     folder = None if numbered or table.with_suffix(PACK_SUFFIX).is_file() else str(table.parent)
+    # The source of the recipe, restricted to this table as its test split.
     alone = {**dict.fromkeys(SPLITS), "test": str(table), "motions": folder, "max_clips": None}
     source = SkeletonsSource(config.model_copy(update=alone), needs_text=False)
     clips = source.clips("test")
@@ -115,19 +127,19 @@ def _motions(table: Path, config: SkeletonsConfig) -> list[tuple[str, Input]]:
 
 
 def _refuse(problems: Sequence[RowProblem]) -> None:
-    """Rows that mean nothing.
+    """Reject invalid rows.
 
     Raises:
-        InputError: the first of them.
+        InputError: If there are any; the message names the first three.
     """
     if problems:
         raise InputError("; ".join(f"{p.row}: {p.message}" for p in problems[:3]))
 
 
 def _input(table: Path, clip: Clip) -> Input:
-    """A row; a prompt that it does not give is the bundle's."""
+    """Convert a row of a table; prompts that it does not give come from the bundle."""
     file = inside(table.parent.absolute(), clip.media)
     prompts = clip.encoder_prompt or None, clip.decoder_prompt or None
-    # Another table may call another document alike.
+    # Prefixed by the table, because another table may use the same document name.
     document = f"{table}: {clip.document}" if clip.document else ""
     return Input(file, clip.span, *prompts, document, clip.order)

@@ -1,4 +1,8 @@
-"""Raw files as a bundle's feature step takes them: poses, videos, or features from elsewhere."""
+"""Raw inputs of a bundle: read poses, videos or precomputed features for its feature step.
+
+The kind of file depends on the corpus that the model was trained on. Tables at the end of the
+module map the kind of the source to suffixes, descriptions and column names.
+"""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -24,15 +28,17 @@ class Input:
     """One clip to translate.
 
     Attributes:
-        file: a `.pose` file or a video, whichever the model was trained on; or a `.pt` file.
-        span: the part of it that is meant.
-        encoder_prompt: before the frames; None: the bundle's.
-        decoder_prompt: that the text begins with; None: the bundle's.
-        document: clips of one are context of those after them; empty: it stands alone.
-        order: place within the document; of equals, the first in the list comes first.
-        reference: the motion that it is compared with, a file of its own; None: itself.
-        media: reads a row of motions, its reference too; None: `file` is read.
-        compared: whether that has a reference.
+        file: Path of a pose, video, motion or feature file, as the model was trained on.
+        span: Part of the file to translate.
+        encoder_prompt: Prompt in front of the frames; None selects the bundle's.
+        decoder_prompt: Prefix of the output text; None selects the bundle's.
+        document: Name of the document. Earlier clips of a document are context for later ones; a
+            clip with an empty name has no context.
+        order: Position within the document; ties keep the order of the list.
+        reference: Path of the motion that the clip is compared with; None compares it with itself.
+        media: Function that reads a row of a motion table including its reference; None reads
+            `file` instead.
+        compared: Whether `media` includes a reference.
     """
 
     file: Path
@@ -47,25 +53,26 @@ class Input:
 
     @property
     def is_own_reference(self) -> bool:
-        """Whether nothing is named that it is compared with."""
+        """Whether the clip has no reference and is compared with itself."""
         return self.reference is None and not self.compared
 
 
 def open_raw(recipe: Recipe, file: Path, span: Span, beside: Path | None = None) -> Media:
-    """A raw file as the source of a recipe would read it.
+    """Read a raw file as the source of a recipe would read it.
 
     Args:
-        recipe: of the bundle.
-        file: poses, a video or features.
-        span: which part.
-        beside: a video's poses, where crops are seen, default: those that lie beside it; or the
-            motion that a motion is compared with, default: itself.
+        recipe: Recipe of the bundle.
+        file: Path of a file with poses, a video, a motion or features.
+        span: Part of the file.
+        beside: Path of a second file. For a video with crops: its poses, by default those next to
+            it. For a motion: the reference, by default the motion itself.
 
     Raises:
-        ClipError: it cannot be read; it is named.
-        InputError: a file of another kind, a span of features that is not all of them, a video
-            without its poses, or a reference of other points.
+        ClipError: If the file cannot be read; the message names it.
+        InputError: If the file is of another kind, a span selects only a part of features, a video
+            lacks its poses or a reference has other points.
     """
+    # A model trained on several corpora translates files like those of the first one.
     source = recipe.corpora[0]
     if file.suffix.lower() in _OTHERS[source.kind]:
         raise InputError(f"`{file}`: this model translates {kind_of_raw(recipe)}")
@@ -79,38 +86,39 @@ def open_raw(recipe: Recipe, file: Path, span: Span, beside: Path | None = None)
     if source.kind == "h5_shards":
         if not span.whole:
             raise InputError(_ONLY_ALL.format(file))
-        from kinesweep.sources.h5_shards import read_streams  # HDF5: only where it is needed
+        from kinesweep.sources.h5_shards import read_streams  # HDF5 is needed only here
 
         return read_streams(file, source.of(recipe.streams))
+    # An end in frames is the length stated by the manifest; `read_features` checks it.
     if span.start is not None or (span.end is not None and span.unit != "frames"):
         raise InputError(_ONLY_ALL.format(file))
     return read_features(file, source.fps, span.end)
 
 
 def _pose_beside(recipe: Recipe, video: Path) -> Path | None:
-    """The poses of a video that a model sees crops of; None: it sees frames as they are.
+    """Return the pose file next to a video if the model uses crops, else None.
 
     Raises:
-        InputError: they are not there.
+        InputError: If the pose file does not exist.
     """
     if not isinstance(recipe.features, VideoFeaturesConfig) or not recipe.features.cropped:
         return None
     path = Path(pose_of(str(video)))
     if not path.is_file():
         raise InputError(
-            f"`{video}` is seen in crops ({', '.join(recipe.features.crops)}), whose places its"
-            f" poses tell, but `{path}` does not exist; run `kinesweep estimate {video.parent}"
-            f" --out {video.parent}` first"
+            f"the model uses crops ({', '.join(recipe.features.crops)}) of `{video}`, whose"
+            f" positions come from its poses, but `{path}` does not exist; run `kinesweep estimate"
+            f" {video.parent} --out {video.parent}` first"
         )
     return path
 
 
 def _motion(source: SkeletonsConfig, file: Path, span: Span, beside: Path | None) -> Motion:
-    """A motion, and that which it is compared with.
+    """Read a motion and its reference.
 
     Raises:
-        ClipError: one of them cannot be read.
-        InputError: they have not the same points.
+        ClipError: If one of the files cannot be read.
+        InputError: If the two motions have different points or numbers of coordinates.
     """
     skeleton = SKELETONS[source.skeleton]
     pose = read_alone(file, span, skeleton, source.fps)
@@ -120,46 +128,47 @@ def _motion(source: SkeletonsConfig, file: Path, span: Span, beside: Path | None
     dims = pose.points_TPJC.shape[3], reference.points_TPJC.shape[3]
     if pose.layout != reference.layout or dims[0] != dims[1]:
         raise InputError(
-            f"`{beside}` has not the points of `{file}`, which it is to be compared with; give a"
-            " file of the same skeleton and as many coordinates"
+            f"`{beside}` does not have the same points as `{file}`, so they cannot be compared;"
+            " give a file with the same skeleton and the same number of coordinates"
         )
     return Motion(pose, reference)
 
 
 def is_raw(recipe: Recipe) -> Callable[[Path], bool]:
-    """Tells which files below a folder are meant to be translated."""
+    """Return a predicate that selects the files in a folder that the model can translate."""
     return _MEANT[recipe.corpora[0].kind]
 
 
 def kind_of_raw(recipe: Recipe) -> str:
-    """The same in words."""
+    """Describe the files that the model can translate, for messages."""
     return _WORDS[recipe.corpora[0].kind]
 
 
 def file_of_raw(recipe: Recipe) -> tuple[str, str]:
-    """What a file's bytes are called where they are sent, and the suffix that they had."""
+    """Return the request column for the bytes of a file, and the suffix of such files."""
     return _SENT[recipe.corpora[0].kind]
 
 
+# Request column for the bytes of the motion that a motion is compared with.
 REFERENCE = "reference"
-"""What the bytes of the motion are called, where they are sent, that a motion is compared with."""
 
 
 def files_of_raw(recipe: Recipe) -> tuple[str, ...]:
-    """What the bytes of all files are called that a model reads of a clip."""
+    """Return the request columns for the bytes of all files of a clip."""
     compares = getattr(recipe.features, "reference", None) is not None
     return (file_of_raw(recipe)[0], *([REFERENCE] * compares))
 
 
 def columns_of(streams: Iterable[str]) -> dict[str, str]:
-    """Stream → what its features are called where they are sent as numbers."""
+    """Return stream → request column for its features as numbers."""
     first, *others = streams
     return (
         {name: f"features_{name}" for name in (first, *others)} if others else {first: "features"}
     )
 
 
-_ONLY_ALL = "`{}` holds features, of which only all can be translated"
+_ONLY_ALL = "`{}` contains features, which can be translated only as a whole; remove the span"
+# Kind of the source → predicate for files that the model can translate.
 _MEANT: dict[str, Callable[[Path], bool]] = {
     "pose_tsv": lambda path: path.suffix == POSE_SUFFIX,
     "video_tsv": lambda path: holds_pictures(path) if path.is_dir() else is_video(path.name),
@@ -171,9 +180,11 @@ _WORDS = {
     "pose_tsv": f"`{POSE_SUFFIX}` files",
     "video_tsv": "videos",
     "feature_manifest": f"`{FEATURE_SUFFIX}` files",
-    "h5_shards": f"`{SHARD_SUFFIX}` files with a data set for each stream",
-    "skeletons": f"files of one motion ({', '.join(MOTION_SUFFIXES)})",
+    "h5_shards": f"`{SHARD_SUFFIX}` files with one dataset per stream",
+    "skeletons": f"files with one motion ({', '.join(MOTION_SUFFIXES)})",
 }
+# Kind of the source → suffixes of files that are certainly of another kind. Files with unknown
+# suffixes are tried; their reader reports the problem.
 _OTHERS: dict[str, tuple[str, ...]] = {
     "pose_tsv": (FEATURE_SUFFIX, SHARD_SUFFIX, *VIDEOS),
     "video_tsv": (FEATURE_SUFFIX, SHARD_SUFFIX, POSE_SUFFIX),
@@ -181,7 +192,7 @@ _OTHERS: dict[str, tuple[str, ...]] = {
     "h5_shards": (POSE_SUFFIX, FEATURE_SUFFIX, *VIDEOS),
     "skeletons": (FEATURE_SUFFIX, SHARD_SUFFIX, *VIDEOS),
 }
-"""Kind of the corpus → files that are of another kind for sure."""
+# Kind of the source → request column for the bytes of a file, and the suffix of such files.
 _SENT = {
     "pose_tsv": ("pose", POSE_SUFFIX),
     "video_tsv": ("video", ".mp4"),

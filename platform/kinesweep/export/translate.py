@@ -1,9 +1,10 @@
-"""Raw files to text with a bundle: the same features, type and decoding as in training.
+"""Translation of raw files with a bundle, with features, dtype and decoding as in training.
 
-A file passes through the same functions as during extraction (its reader, the feature step, the
-store's type), so the model sees the very numbers of a store. Files are read and decoded some
-hundreds at a time, put together by length. Where the model reads context, clips of one document
-come one after the other, documents side by side, and what was written of those before is read.
+A file passes through the same functions as during extraction (reader, feature step, dtype of the
+store), so the model receives exactly the values that a store would contain. Up to 256 files at a
+time are read, batched by length and decoded. If the model uses context, the clips of a document are
+translated one after another, and several documents in parallel; the context of a clip consists of
+the texts generated for the earlier clips.
 """
 
 from collections import defaultdict
@@ -37,18 +38,18 @@ from kinesweep.training.decoding import decode
 from kinesweep.training.model_folder import ModelFolder, read_model_folder
 
 Streams = dict[str, NDArray[np.floating]]
+# Number of files in memory at once; about 50 MB of features.
 _AT_ONCE = 256
-"""Files held in memory: about 50 MB of features."""
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A loaded bundle.
+    """A loaded bundle, ready to translate.
 
     Attributes:
-        loaded: model, tokenizer, recipe, features.
-        encoder_prompt: before the frames, where none is given.
-        decoder_prompt: that text begins with, where none is given.
+        loaded: Model, tokenizer, recipe and description of the features.
+        encoder_prompt: Default prompt in front of the frames.
+        decoder_prompt: Default prefix of the output text.
     """
 
     loaded: ModelFolder
@@ -59,15 +60,16 @@ class Bundle:
     def load(
         cls, folder: Path, device: torch.device | str | None = None, checked: bool = False
     ) -> "Bundle":
-        """Checks and loads a bundle.
+        """Check and load a bundle.
 
         Args:
-            folder: what `export_bundle` wrote.
-            device: where the model goes; None: see `Translator.from_pretrained`.
-            checked: whether `check_files` has already compared its files with their hashes.
+            folder: Folder written by `export_bundle`.
+            device: Device of the model; for None see `Translator.from_pretrained`.
+            checked: Whether `check_files` has already compared the files with their hashes.
 
         Raises:
-            BundleError: damaged, not a bundle, or its features were computed by other code.
+            BundleError: If the folder is not a bundle or is damaged, or if this version computes
+                its features differently.
         """
         if not checked:
             check_files(folder)
@@ -76,10 +78,12 @@ class Bundle:
         except KinesweepError as error:
             raise BundleError(f"the bundle `{folder}` cannot be loaded: {error}") from None
         loaded = replace(loaded, recipe=with_own_encoder(loaded.recipe, folder))
+        # The fingerprint covers the code version and the weights of encoders, so raw files can
+        # never silently get features that the model was not trained on.
         if build_features(loaded.recipe.features).fingerprint != loaded.features[STEP]:
             raise BundleError(
-                f"the bundle `{folder}` was trained on features that this version computes"
-                " otherwise; use the version that its card names"
+                f"the bundle `{folder}` was trained on features that this version of Kinesweep"
+                " computes differently; use the version that the model card names"
             )
         encoder_prompt, decoder_prompt = (str(loaded.features[name]) for name in PROMPTS)
         return cls(loaded, encoder_prompt, decoder_prompt)
@@ -89,22 +93,23 @@ class Bundle:
         inputs: Sequence[Input | Path],
         progress: Callable[[int, int], None] | None = None,
     ) -> list[str]:
-        """The text of each clip, in order.
+        """Translate clips and return their texts in order.
 
         Args:
-            inputs: clips; a path is a whole file with the bundle's prompts.
-            progress: called with clips done and clips in all.
+            inputs: Clips to translate; a path stands for a whole file with the default prompts.
+            progress: Callback that receives the number of finished clips and of all clips.
 
         Raises:
-            ClipError: a file cannot be used; it is named.
-            InputError: a prompt holds an unknown tag.
-            BundleError: a file's points give features of another width.
+            ClipError: If a file cannot be used; the message names it.
+            InputError: If a prompt contains an unknown tag.
+            BundleError: If the features of a file do not fit the model.
         """
         clips = [item if isinstance(item, Input) else Input(item) for item in inputs]
         records = [ClipRecord(self._clip(item, n), {}) for n, item in enumerate(clips)]
         recipe = self.loaded.recipe
         context = Context(records, recipe.context)
         prompter = Prompter(self.loaded.text, recipe.asking)
+        # Texts by clip ID; later parts of a document read the earlier texts as context.
         said: dict[str, str] = {}
         for part in _parts(context, records):
             tokens = [
@@ -119,42 +124,48 @@ class Bundle:
 
     @property
     def reads_context(self) -> bool:
-        """Whether what was written of a document's earlier clips is read."""
+        """Whether the texts generated for earlier clips of a document are used as context."""
         context = self.loaded.recipe.context
         return context.is_used and context.generation != "none"
 
     @property
     def compares(self) -> bool:
-        """Whether it reads, beside a motion, that which the motion is compared with."""
+        """Whether the model compares a motion with a reference motion."""
         return getattr(self.loaded.recipe.features, "reference", None) is not None
 
     def features(self, file: Path, span: Span = Span(), beside: Path | None = None) -> Streams:
-        """Stream → (T, D) of a file, as a store would hold them; see `computed`.
+        """Compute the features of a file as a store would contain them; see `computed`.
 
         Args:
-            file: what the corpus holds: poses, a video or features.
-            span: which part.
-            beside: a video's poses, where crops of it are seen, default: those that lie beside it;
-                or the motion that a motion is compared with, default: itself.
+            file: Path of a file like those of the corpus: poses, a video, a motion or features.
+            span: Part of the file.
+            beside: Path of a second file. For a video with crops: its poses, by default those next
+                to it. For a motion: the reference, by default the motion itself.
+
+        Returns:
+            Stream name → features, (T, D).
         """
         return self._read(Input(file, span, reference=beside))
 
     def _read(self, item: Input) -> Streams:
-        """The features of a clip."""
+        """Compute the feature arrays of a clip."""
         return {name: one.x_TD for name, one in self.computed(item).items()}
 
     def _media(self, item: Input) -> Media:
-        """What is read of a clip."""
+        """Read the media of a clip."""
         if item.media is not None:
             return item.media()
         return open_raw(self.loaded.recipe, item.file, item.span, item.reference)
 
     def computed(self, item: Input) -> dict[str, Features]:
-        """Stream → features of a clip, with their rates, as a store would hold them.
+        """Compute the features of a clip, with their rates, as a store would contain them.
+
+        Returns:
+            Stream name → features.
 
         Raises:
-            ClipError: the file cannot be used; it is named.
-            BundleError: its points are not those of the corpus.
+            ClipError: If the file cannot be used; the message names it.
+            BundleError: If its points differ from those of the corpus.
         """
         known, file = self.loaded.features, item.file
         step = build_features(self.loaded.recipe.features)
@@ -173,23 +184,26 @@ class Bundle:
             if one.x_TD.shape[1] != stream.width:
                 which = f" of `{name}`" if len(streams) > 1 else ""
                 raise BundleError(
-                    f"`{file}` gives {one.x_TD.shape[1]} features a frame{which}, but the model"
-                    f" reads {stream.width}; it was trained on another layout of points"
+                    f"`{file}` has {one.x_TD.shape[1]} features per frame{which}, but the model"
+                    f" expects {stream.width}; it was trained on another point layout"
                 )
+            # Different points can have the same width, so the names are compared too.
             if stream.layout is not None and one.layout != stream.layout:
                 raise BundleError(
-                    f"`{file}` has as many points as the model reads, but other ones; it was"
-                    " trained on another layout of points"
+                    f"`{file}` has the number of points that the model expects, but other points;"
+                    " the model was trained on another point layout"
                 )
         return streams
 
     def tokens(self, item: Input) -> Tokens:
-        """What stands around the frames of a clip that stands alone."""
+        """Return the prompt tokens of a clip without context."""
         prompter = Prompter(self.loaded.text, self.loaded.recipe.asking)
         return _tokens(prompter, self._clip(item))
 
     def _clip(self, item: Input, number: int = 0) -> Clip:
-        """An input with the bundle's prompts where it has none; ids are in the list's order."""
+        """Convert an input to a clip; missing prompts are the bundle's defaults."""
+        # Zero-padded numbers as IDs, so that sorting by ID keeps the order of the list. The text is
+        # unknown, and `media` is unused: features are read from the input itself.
         given, forced = item.encoder_prompt, item.decoder_prompt
         return Clip(
             id=f"{number:09d}",
@@ -204,17 +218,18 @@ class Bundle:
     def decode(
         self, clips: Sequence[Streams], prompts: Sequence[Tokens] | None = None
     ) -> list[str]:
-        """The text of each clip's features, in order.
+        """Decode features and return the texts in order.
 
         Args:
-            clips: stream → (T, D), as `features` gives them.
-            prompts: of each clip; None: the bundle's.
+            clips: Features of each clip, stream → (T, D), as returned by `features`.
+            prompts: Prompt tokens of each clip; None selects the default prompts for all.
         """
         recipe, text = self.loaded.recipe, self.loaded.text
         if prompts is None:
             prompts = [self.tokens(Input(Path()))] * len(clips)
         clips = [first_frames(clip, recipe.taken_batch) for clip in clips]
         lengths = [max(len(x_TD) for x_TD in clip.values()) for clip in clips]
+        # Clips of similar length share a batch; the numbers serve as IDs to restore the order.
         order = sorted(range(len(clips)), key=lambda index: lengths[index])
         limit = BatchConfig(max_frames=recipe.evaluation.max_frames)
         blank = recipe.batch.ablation == "zeros"
@@ -231,12 +246,16 @@ class Bundle:
 
 
 def _tokens(prompter: Prompter, clip: Clip, lines: Sequence[str] = ()) -> Tokens:
-    """What stands around the frames of a clip whose text is not known."""
+    """Return the prompt tokens of a clip with unknown text; `lines` are its context."""
     return prompter.tokens(clip, Example.translation(clip), lines)
 
 
 def _parts(context: Context, records: Sequence[ClipRecord]) -> Iterator[list[int]]:
-    """Places of clips that are translated together; those before them in a document come first."""
+    """Yield the indices of clips that are translated together.
+
+    A clip comes after all earlier clips of its document, whose texts are its context.
+    """
+    # A wave consists of the clips at the same position in their documents.
     waves: dict[int, list[int]] = defaultdict(list)
     for number, record in enumerate(records):
         waves[context.place(record)].append(number)

@@ -1,9 +1,10 @@
-"""Whether a bundle, loaded in a fresh process, writes the texts that its run wrote.
+"""Verification that a bundle, loaded in a new process, produces the texts of its run.
 
-Two things are compared, both exactly: every validation text, decoded from the store's features in
-the batches of the run; and the features of some raw files with those in the store. Together they
-say that raw files are translated as they were during evaluation. It takes as long as decoding
-validation, and some 10 s for the process.
+Two things are compared: every validation text, decoded from the stored features in the batches of
+the run, and the features of up to 8 raw files with those in the store. Both must be equal, except
+that video features may differ by 2 % of the largest value, as between devices. Together they show
+that raw files are translated as during evaluation. Verification takes as long as decoding the
+validation split, plus about 10 s to start the process.
 """
 
 import json
@@ -37,23 +38,28 @@ from kinesweep.training.predictions import read_predictions
 
 _TIMEOUT_S = 3600
 _RAW_FILES = 8
+# Tolerance relative to the largest value: the difference of bfloat16 on a GPU to float32 on a CPU.
 _DEVICES = 0.02
-"""Of the largest value: what bfloat16 on a GPU differs by from float32 on a CPU."""
 _COMMAND = "import sys; from kinesweep.export.verify import main; main(*sys.argv[1:])"
 
 
 def verify_bundle(folder: Path, store: Path, run: Path) -> int:
-    """Loads a bundle in another process and compares. Returns the number of texts compared.
+    """Load a bundle in another process and compare it with its run.
 
     Args:
-        folder: the bundle.
-        store: the features that its run was scored on.
-        run: its run folder, whose recipe says where the raw files are.
+        folder: Folder of the bundle.
+        store: Folder of the feature store that the run was evaluated on.
+        run: Run folder; its recipe contains the location of the raw files.
+
+    Returns:
+        Number of compared texts.
 
     Raises:
-        BundleError: damaged, or a text or a file's features differ; with the clip.
+        BundleError: If the bundle is damaged, or a text or the features of a file differ; the
+            message names the clip.
     """
     check_files(folder)
+    # The new process must import this copy of the package even if it is not installed.
     package_root = str(Path(__file__).parents[2])
     paths = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
     command = [sys.executable, "-c", _COMMAND, str(folder), str(store), str(run)]
@@ -61,9 +67,12 @@ def verify_bundle(folder: Path, store: Path, run: Path) -> int:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, env=env)
     except subprocess.TimeoutExpired:
-        raise BundleError(f"`{folder}` was not verified within {_TIMEOUT_S} s") from None
+        raise BundleError(
+            f"verification of `{folder}` did not finish within {_TIMEOUT_S} s"
+        ) from None
     if done.returncode != 0:
         raise BundleError(f"`{folder}` could not be verified: {done.stderr.strip()[-2000:]}")
+    # Libraries may print too; the answer is the last line.
     answer = json.loads(done.stdout.splitlines()[-1])
     if "error" in answer:
         raise BundleError(answer["error"])
@@ -71,16 +80,18 @@ def verify_bundle(folder: Path, store: Path, run: Path) -> int:
 
 
 def compare(folder: Path, store: Store, run: Path) -> int:
-    """The comparison itself, in this process. Returns the number of texts.
+    """Compare a bundle with its run in this process; returns the number of texts.
 
     Raises:
-        BundleError: a text or a file's features differ.
+        BundleError: If a text or the features of a file differ.
     """
+    # `pin_process` sets deterministic kernels, so it must run before the model is loaded.
     bundle = Bundle.load(folder, pin_process(read_recipe(folder)))
     _compare_features(bundle, store, build_source(read_recipe(run / "best").corpus))
     wanted = {p.clip_id: p.hypothesis for p in read_predictions(folder / PREDICTIONS)}
     found = evaluate_loaded(bundle.loaded, store, "validation").predictions
     again = {p.clip_id: p.hypothesis for p in found}
+    # The union also finds clips that only one side has; their other text is None.
     for clip_id in sorted(wanted.keys() | again.keys()):
         if wanted.get(clip_id) != again.get(clip_id):
             raise BundleError(
@@ -91,7 +102,7 @@ def compare(folder: Path, store: Store, run: Path) -> int:
 
 
 def main(folder: str, store: str, run: str) -> None:
-    """`compare` for a process of its own: the answer is a line of JSON."""
+    """Run `compare` as the main function of a process and print the answer as a line of JSON."""
     try:
         answer: dict[str, object] = {
             "texts": compare(Path(folder), open_store(Path(store)), Path(run))
@@ -102,39 +113,40 @@ def main(folder: str, store: str, run: str) -> None:
 
 
 def _compare_features(bundle: Bundle, store: Store, source: Source) -> None:
-    """Compares raw files, where they are still there, with the store."""
+    """Compare the features of raw files with the store, as far as the files still exist."""
     for record in store.records("validation")[:_RAW_FILES]:
         with tempfile.TemporaryDirectory() as own:
             try:
                 path, *beside = _raw_files(bundle, source, record.clip, Path(own))
             except KinesweepError:
-                continue  # the corpus lies elsewhere; the store alone decides
+                continue  # the corpus is not on this machine; the stored features must suffice
             found = bundle.features(path, record.clip.span, *beside)
         wanted = store.features(record)
         if record.clip.reference and not beside:
-            # A part of a `.pose` file is no file of its own; what is left is compared.
+            # A reference inside a `.pose` file cannot be passed as a file; compare the rest.
             for streams in (found, wanted):
                 streams.pop("reference", None)
+        # Only video encoders are compared with a tolerance; they may have run on another device.
         same = found.keys() == wanted.keys()
         exact = not isinstance(bundle.loaded.recipe.features, VideoFeaturesConfig)
         if not same or not all(_alike(found[name], wanted[name], exact) for name in wanted):
             raise BundleError(
                 f"the bundle `{bundle.loaded.recipe.name}` computes other features of"
-                f" `{record.clip.id}` than its run was trained on; extract and train again"
+                f" `{record.clip.id}` than those its run was trained on; extract and train again"
             )
 
 
 def _raw_files(bundle: Bundle, source: Source, clip: Clip, own: Path) -> list[Path]:
-    """What a bundle translates of a clip; of files that hold many, one of it alone.
+    """Return the raw files of a clip; clips from a file with many are written to separate files.
 
     Args:
-        bundle: which translates.
-        source: the corpus.
-        clip: of the corpus.
-        own: an empty folder.
+        bundle: Bundle that translates the files.
+        source: Source that contains the clip.
+        clip: Clip of the corpus.
+        own: Empty folder for the written files.
 
     Raises:
-        ClipError: it is not there.
+        ClipError: If the media of the clip do not exist.
     """
     if bundle.loaded.recipe.corpora[0].kind == "h5_shards":
         streams: Any = source.read(clip)
@@ -144,6 +156,7 @@ def _raw_files(bundle: Bundle, source: Source, clip: Clip, own: Path) -> list[Pa
         return [path, *source.companions(clip)]
     if path.suffix == POSE_SUFFIX:
         return [path]
+    # The whole motion is written, because the caller applies the span of the clip.
     whole: Any = source.read(replace(clip, span=Span()))
     files = {"clip.npy": whole.pose, "reference.npy": whole.reference}
     there = {own / name: pose for name, pose in files.items() if pose is not None}
@@ -153,7 +166,7 @@ def _raw_files(bundle: Bundle, source: Source, clip: Clip, own: Path) -> list[Pa
 
 
 def _alike(found: NDArray[np.floating], wanted: NDArray[np.floating], exact: bool) -> bool:
-    """Whether features are the same; those of a video model but for what devices differ by."""
+    """Whether features are equal, exactly or within the tolerance for different devices."""
     if exact or found.shape != wanted.shape:
         return np.array_equal(found, wanted)
     largest = float(np.abs(wanted).max())

@@ -1,4 +1,7 @@
-"""Media become arrays: one module a kind of feature, chosen by `kind` from the table below."""
+"""Feature extraction: convert media into arrays.
+
+There is one module for each kind of feature. `kind` in the recipe selects one from the table below.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,12 +16,13 @@ __all__ = ["FeatureStep", "Features", "build_features"]
 
 
 def build_features(config: FeaturesConfig) -> FeatureStep:
-    """The feature step that `config.kind` names."""
+    """Build the feature step that `config.kind` names."""
     return _STEPS[config.kind](config)
 
 
 def _video(config: Any) -> FeatureStep:
-    from kinesweep.features.video import VideoFeatures  # torch: seconds, only where it is needed
+    # Imports torch, which takes seconds; the other kinds do not need it.
+    from kinesweep.features.video import VideoFeatures
 
     return VideoFeatures(config)
 

@@ -1,14 +1,15 @@
-"""A clip's reference, brought to the clip's frames: of each frame the one it is compared with.
+"""Alignment of a reference motion to the frames of a clip.
 
-Both motions come in as frames of equal width, normalised alike (`match`); out goes which frames of
-the reference belong to each of the clip's, over which its values are then carried (`carry`). Where
-several belong to one of the clip's (dtw), the nearest of them is taken, the earliest of equally
-near ones: a clip that does the same at another speed then differs by nothing, where the middle one
-could be a frame off. Beyond a window's ends the end frame is held. Values that were not found are
-in no mean. A clip of 100 frames of 66 values takes 0.3 ms (window), 1.2 ms (dtw), 4 ms (soft_dtw),
-on one core; so it is done once, in extraction, and stored.
+`match` takes both motions as frames of equal width and normalization and returns the reference
+frames that belong to each clip frame; `carry` then moves the values of the reference to the frames
+of the clip. If DTW assigns several reference frames to a clip frame, the nearest one is used, and
+the earliest of equally near ones: the same motion at another speed then has no difference, whereas
+the middle frame could be off by one. Outside of a window the end frame is repeated. Undetected
+values are excluded from means. A clip of 100 frames with 66 values takes 0.3 ms (`window`), 1.2 ms
+(`dtw`) or 4 ms (`soft_dtw`) on one core, so alignment runs once, during extraction, and the result
+is stored.
 
-Shapes: T frames of the clip, R of the reference, D width, E width of what is compared.
+Shapes: T frames of the clip, R of the reference, D width, E width of the compared vectors.
 """
 
 from functools import lru_cache
@@ -28,24 +29,28 @@ from kinesweep.features.time_warping import best_window, dtw, soft_dtw, squared_
 if TYPE_CHECKING:
     from kinesweep.features.embedder import Embedder
 
+# Increase this when the values for an unchanged configuration change.
 CODE_VERSION = 1
-"""Raised when the numbers of unchanged configurations change."""
 Frames = NDArray[np.float32]
+# For each frame of a clip the index of its reference frame, (T,), or the weights of all reference
+# frames, (T, R). The two are told apart by their number of dimensions.
 Match = NDArray[np.intp] | NDArray[np.float64]
-"""Of each frame of a clip the reference's, (T,); or how much each of them belongs to it, (T, R)."""
 
 
 def match(x_TD: Frames, r_RD: Frames, config: AlignmentConfig) -> Match:
-    """Which frames of a reference belong to each of a clip's.
+    """Match each frame of a clip with frames of its reference.
 
     Args:
-        x_TD: the clip, T ≥ 1.
-        r_RD: its reference, R ≥ 1.
-        config: how they are matched: the frames as they are, or their embeddings.
+        x_TD: Frames of the clip, T ≥ 1.
+        r_RD: Frames of the reference, R ≥ 1.
+        config: Alignment method; with an embedder, embeddings are compared instead of frames.
+
+    Returns:
+        Indices (T,) or weights (T, R) of the reference frames.
 
     Raises:
-        CheckpointError: the embedder's folder is no embedder.
-        InputError: the embedder takes no such frames, or gives no numbers.
+        CheckpointError: If the embedder's folder does not contain an embedder.
+        InputError: If the embedder cannot process such frames or returns non-finite values.
     """
     if config.method == "none":
         return _stretched(len(r_RD), len(x_TD))
@@ -55,8 +60,8 @@ def match(x_TD: Frames, r_RD: Frames, config: AlignmentConfig) -> Match:
         x_TE, r_RE = embed(x_TD), embed(r_RD)
         if not (np.isfinite(x_TE).all() and np.isfinite(r_RE).all()):
             raise InputError(
-                f"the embedder `{config.embedder}` gives vectors that are no finite numbers; train"
-                " another with `kinesweep embed`"
+                f"the embedder `{config.embedder}` returns vectors with non-finite values; train"
+                " another one with `kinesweep embed`"
             )
     if config.method == "soft_dtw":
         return _weights(x_TE, r_RE, config.gamma or GAMMA)
@@ -66,15 +71,20 @@ def match(x_TD: Frames, r_RD: Frames, config: AlignmentConfig) -> Match:
 def carry(
     matched: Match, r_RD: Frames, found_RD: NDArray[np.bool_]
 ) -> tuple[Frames, NDArray[np.bool_]]:
-    """A reference's values at the clip's frames, (T, D), and which of them are found; copies.
+    """Move the values of a reference to the frames of the clip; the results are copies.
 
     Args:
-        matched: what `match` gave.
-        r_RD: values of the reference.
-        found_RD: which of them mean something; others are in no mean.
+        matched: Result of `match`.
+        r_RD: Values of the reference.
+        found_RD: Mask of the detected values; others are excluded from means.
+
+    Returns:
+        Values (T, D) and the mask of the detected ones (T, D).
     """
     if matched.ndim == 1:
         return r_RD[matched], found_RD[matched]
+    # Weighted mean over detected values only: each value is divided by the weight of the detected
+    # frames, not by the total weight. A value without any detected frame becomes 0.
     seen_TD = matched @ found_RD
     sums_TD = matched @ (r_RD * found_RD)
     x_TD = np.divide(sums_TD, seen_TD, out=np.zeros_like(sums_TD), where=seen_TD > 0)
@@ -82,25 +92,26 @@ def carry(
 
 
 def alignment_fingerprint(config: AlignmentConfig) -> str:
-    """Names the method, the embedder's network, wherever it lies, and the version of this code.
+    """Hash the method, the embedder's network and the version of this code.
 
     Raises:
-        CheckpointError: the embedder's folder is no embedder.
+        CheckpointError: If the embedder's folder does not contain an embedder.
     """
+    # The digest of the network replaces the embedder's path, so a moved folder changes nothing.
     plain = config.model_dump(mode="json", exclude={"embedder"})
     plain["gamma"] = config.gamma or GAMMA
     if config.embedder is not None:
-        from kinesweep.features.embedder import embedder_digest  # torch: only where it is needed
+        from kinesweep.features.embedder import embedder_digest  # imports torch, which is slow
 
         plain["embedder"] = embedder_digest(Path(config.embedder))
     return fingerprint({"config": plain, "code": CODE_VERSION})
 
 
 def embedder_of(folder: str) -> "Embedder":
-    """The embedder of a folder, read once a process as long as it is the same one.
+    """Load the embedder in a folder; a process reads it again only if it has changed.
 
     Raises:
-        CheckpointError: there is none, or it is damaged.
+        CheckpointError: If there is no embedder or it is damaged.
     """
     from kinesweep.features.embedder import embedder_digest
 
@@ -108,31 +119,36 @@ def embedder_of(folder: str) -> "Embedder":
 
 
 def check_embedder(config: SkeletonFeaturesConfig) -> None:
-    """Refuses an embedder of frames that were normalised otherwise: it would compare noise.
+    """Check that the embedder was trained on frames with the same normalization.
+
+    Distances between embeddings of other frames would be meaningless.
 
     Raises:
-        CheckpointError: the embedder's folder is no embedder.
-        InputError: with the first setting that differs.
+        CheckpointError: If the embedder's folder does not contain an embedder.
+        InputError: If a setting differs; the message names the first one.
     """
     if config.reference is None or config.reference.embedder is None:
         return
     trained = embedder_of(config.reference.embedder).features
     for key in ("kind", "centre", "scale"):
         wanted = getattr(config, key)
+        # Embedders without recorded training features pass; their settings are unknown.
         if key in trained and trained[key] != wanted:
             raise InputError(
                 f"the embedder `{config.reference.embedder}` was trained with `features.{key}:"
-                f" {trained[key]}`, but the recipe has `{wanted}`; set it alike, or train another"
-                " with `kinesweep embed`"
+                f" {trained[key]}`, but the recipe has `{wanted}`; use the same value, or train"
+                " another embedder with `kinesweep embed`"
             )
 
 
 def check_points(config: AlignmentConfig, layout: PointLayout) -> None:
-    """Refuses an embedder of other points, which may be as many values a frame: 22 × 3 or 33 × 2.
+    """Check that the embedder was trained on the same points.
+
+    The width alone does not show this: 22 points × 3 and 33 points × 2 coordinates are both 66.
 
     Raises:
-        CheckpointError: the embedder's folder is no embedder.
-        InputError: it was trained on other points.
+        CheckpointError: If the embedder's folder does not contain an embedder.
+        InputError: If the embedder was trained on other points.
     """
     if config.embedder is None:
         return
@@ -140,14 +156,16 @@ def check_points(config: AlignmentConfig, layout: PointLayout) -> None:
     if trained is not None and trained != layout:
         raise InputError(
             f"the embedder `{config.embedder}` was trained on {_points(trained)}, but the clip has"
-            f" {_points(layout)}; train another on such clips with `kinesweep embed`"
+            f" {_points(layout)}; train another one on such clips with `kinesweep embed`"
         )
 
 
 def _points(layout: PointLayout) -> str:
+    """Describe a layout for error messages."""
     return "points of " + ", ".join(f"`{name}` ({len(p)})" for name, p in layout.components)
 
 
+# `digest` serves only as a part of the cache key: a changed embedder is read again.
 @lru_cache(maxsize=2)
 def _read(folder: str, digest: str) -> "Embedder":
     from kinesweep.features.embedder import read_embedder
@@ -157,32 +175,40 @@ def _read(folder: str, digest: str) -> "Embedder":
 
 
 def _shifted(x_TE: Frames, r_RE: Frames) -> NDArray[np.intp]:
-    """Of each frame of the clip the reference's, which moves as a whole."""
+    """Return the reference frame of each clip frame, (T,), for the best shift as a whole."""
     offset = best_window(x_TE, r_RE)
     frames_T = np.arange(len(x_TE))
     if len(r_RE) >= len(x_TE):
         return frames_T + offset
+    # The reference is shorter: clip frames before and after it take its first or last frame.
     return np.clip(frames_T - offset, 0, len(r_RE) - 1)
 
 
 def _warped(x_TE: Frames, r_RE: Frames) -> NDArray[np.intp]:
-    """Of each frame of the clip the nearest of those that the path matches it with."""
+    """Return for each clip frame the nearest of the reference frames on the DTW path, (T,)."""
     path_L2, _ = dtw(x_TE, r_RE)
     clip_L, reference_L = path_L2.T
     apart_L = ((x_TE[clip_L].astype(np.float64) - r_RE[reference_L]) ** 2).sum(axis=1)
+    # Sort by clip frame, then distance, then reference frame (lexsort's last key is the primary
+    # one). The first entry of each clip frame is then its nearest and earliest reference frame.
     order_L = np.lexsort((reference_L, apart_L, clip_L))
     _, firsts_T = np.unique(clip_L[order_L], return_index=True)
     return np.asarray(reference_L[order_L[firsts_T]])
 
 
 def _weights(x_TE: Frames, r_RE: Frames, share: float) -> NDArray[np.float64]:
-    """Of each frame of the clip how much each of the reference's belongs to it, (T, R)."""
-    # Where all frames are equal every distance is 0, and so is every cost, whatever gamma.
+    """Return the soft-DTW weights of all reference frames for each clip frame, (T, R)."""
+    # Gamma is relative to the mean distance, so one setting suits features of any scale. If all
+    # frames are equal the mean is 0; then gamma has no effect, but must not be 0.
     mean = float(squared_distances(x_TE, r_RE).mean()) or 1.0
     return soft_dtw(x_TE, r_RE, share * mean)[1]
 
 
 def _stretched(others: int, frames: int) -> NDArray[np.float64]:
-    """So many frames evenly over others, ends on ends; a single one is the first. (T, R)."""
+    """Return weights (T, R) that stretch the reference linearly to the length of the clip.
+
+    First and last frames coincide; a clip of one frame takes the first frame of the reference.
+    """
     place_T = np.linspace(0, others - 1, frames)
+    # Linear interpolation: two neighbors share the weight, all other frames have weight 0.
     return np.maximum(0, 1 - np.abs(place_T[:, None] - np.arange(others)))

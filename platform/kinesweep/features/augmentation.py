@@ -1,11 +1,11 @@
-"""Variation of training clips: which frames are taken, and where their points lie.
+"""Data augmentation of training clips: frame sampling and transformations of points.
 
-Each clip's variation in each epoch is drawn from (seed, epoch, clip id) alone, so it is the same
-in any batch, process or order, and a resumed run goes on with the same clips. Stored features are
-varied, not files: nothing is extracted twice. Points that were not found are zero and stay so.
-Streams are drawn for one by one, but a reference takes the draws of the stream that is held against
-it: a difference is one between frames, and sides of the body, that belong together. Noise stays
-each one's own; where both had the same, their difference would have none.
+The random numbers for a clip in an epoch depend only on (seed, epoch, clip id), so they are the
+same in any batch, process or order, and a resumed run continues with the same clips. Augmentation
+changes stored features, so no file is extracted twice. Undetected points are zero and stay zero.
+Each stream draws its own random numbers, except that a reference reuses those of the stream that is
+compared with it: their difference is meaningful only between matching frames and body sides. Noise
+is always drawn separately, because shared noise would cancel in the difference.
 
 Shapes: T frames, J points, C coordinates, D = J·C.
 """
@@ -27,14 +27,14 @@ from kinesweep.features.mirror import mirror_order
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Varies clips.
+    """A random augmentation of clips, deterministic for each (seed, epoch, clip id).
 
     Attributes:
-        config: what is varied.
-        schema: of the store; says what a frame's values are.
-        seed: of the run.
-        longest: frames that no clip grows beyond, references not counted.
-        alike: stream → the one whose draws it takes; others draw for themselves.
+        config: Kinds and strengths of the augmentation.
+        schema: Schema of the feature store, which gives the point layout of each stream.
+        seed: Random seed of the run.
+        longest: Maximum number of frames of a clip after augmentation, references not counted.
+        alike: Stream → stream whose random numbers it reuses; other streams draw their own.
     """
 
     config: AugmentationConfig
@@ -44,18 +44,29 @@ class Augmentation:
     alike: Mapping[str, str] = field(default_factory=dict)
 
     def lengths(self, lengths: Mapping[str, int], clip_id: str, epoch: int) -> dict[str, int]:
-        """Frames that each stream of a clip will have, of `lengths` now."""
+        """Return the number of frames of each stream after augmentation.
+
+        Args:
+            lengths: Stream → current number of frames.
+            clip_id: ID of the clip.
+            epoch: Number of the epoch.
+        """
         pace = self._duration(lengths, clip_id, epoch)
         return {name: self._kept(_scaled(frames, pace)) for name, frames in lengths.items()}
 
     def __call__(
         self, streams: Mapping[str, NDArray[np.floating]], clip_id: str, epoch: int
     ) -> dict[str, NDArray[np.float32]]:
-        """A clip's streams (T, D), varied; copies.
+        """Augment the streams (T, D) of a clip; the results are copies.
+
+        Args:
+            streams: Stream → features, (T, D).
+            clip_id: ID of the clip.
+            epoch: Number of the epoch.
 
         Raises:
-            InputError: points are to move, but a stream does not consist of such; or streams that
-                are varied alike are not in step.
+            InputError: If points are to be transformed but a stream holds none, or if streams that
+                share random numbers differ in length.
         """
         self._check_in_step(streams, clip_id)
         lengths = {name: len(x_TD) for name, x_TD in streams.items()}
@@ -64,37 +75,44 @@ class Augmentation:
         for name, x_TD in streams.items():
             drawn = self.alike.get(name, name)
             rng = generator(self.seed, "augmentation", epoch, clip_id, drawn)
+            # Indexing by an array copies; `_moved` relies on this and works in place.
             x_TD = np.asarray(x_TD, np.float32)[self._frames(len(x_TD), pace, rng)]
             if self.config.moves_points:
+                # `rng` is consumed in a fixed order: frames, mirror, rotation. A reference draws
+                # the same values, and only its noise comes from a generator of its own.
                 own = rng if drawn == name else generator(self.seed, "noise", epoch, clip_id, name)
                 x_TD = self._moved(x_TD, name, rng, own)
             varied[name] = x_TD
         return varied
 
     def _check_in_step(self, streams: Mapping[str, Sized], clip_id: str) -> None:
+        """Check that streams with shared random numbers have equal lengths."""
         for name, other in self.alike.items():
             if name in streams and len(streams[name]) != len(streams[other]):
                 raise InputError(
                     f"clip `{clip_id}` has {len(streams[other])} frames of `{other}`, but"
-                    f" {len(streams[name])} of `{name}`, which are varied alike; align them when"
-                    " features are made"
+                    f" {len(streams[name])} of `{name}`; both share one augmentation and need the"
+                    " same number of frames: align the reference during feature extraction"
                 )
 
     def _duration(self, lengths: Mapping[str, int], clip_id: str, epoch: int) -> float:
-        """How many times as long a clip becomes; streams of a clip stay in step."""
+        """Return the factor by which the length of a clip changes, the same for all its streams."""
         if not self.config.speed:
             return 1.0
         frames = sum(frames for name, frames in lengths.items() if name not in self.alike)
+        # A derived seed is an integer below 2**63, so this is a uniform number in [0, 1).
         share = derive_seed(self.seed, "speed", epoch, clip_id) / 2**63
         tempo = 1 + self.config.speed * (2 * share - 1)
         return min(1 / tempo, self.longest / frames)
 
     def _kept(self, frames: int) -> int:
+        """Return the number of frames that remain after random frames are dropped."""
         return max(1, round(frames * (1 - self.config.drop_frames)))
 
     def _frames(self, frames: int, pace: float, rng: np.random.Generator) -> NDArray[np.intp]:
-        """The frames to take, in order; slower clips repeat some."""
+        """Return the indices of the frames to keep, ascending; slowed clips repeat frames."""
         length = _scaled(frames, pace)
+        # Each new frame takes the old frame at its center in time (nearest-neighbor resampling).
         taken = ((np.arange(length) + 0.5) * frames / length).astype(np.intp)
         kept = self._kept(length)
         return taken if kept == length else taken[np.sort(rng.permutation(length)[:kept])]
@@ -106,16 +124,21 @@ class Augmentation:
         rng: np.random.Generator,
         noise: np.random.Generator,
     ) -> NDArray[np.float32]:
-        """Mirrors, turns and blurs the points that were found."""
+        """Mirror and rotate the points and add noise to the detected ones."""
         config, layout = self.config, self._layout(stream)
+        # Stored features do not say which points were detected; undetected ones are all zeros.
         x_TJC = x_TD.reshape(len(x_TD), layout.num_points, -1)
         found_TJ1 = (x_TJC != 0).max(axis=2, keepdims=True)
+        # Drawn even if `mirror` is 0, so the angle below does not depend on that setting.
         if rng.random() < config.mirror:
+            # Swapping left and right and negating x are both needed; either alone would produce
+            # a body with exchanged sides. Negation keeps the zeros of undetected points.
             order_J = self._mirror_orders[stream]
             x_TJC, found_TJ1 = x_TJC[:, order_J], found_TJ1[:, order_J]
             x_TJC[..., 0] *= -1
         angle = np.deg2rad(rng.uniform(-config.rotation_deg, config.rotation_deg))
         if angle:
+            # Rotation about the origin in the image plane; z and undetected points do not change.
             turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
             x_TJC[..., :2] = x_TJC[..., :2] @ turn.astype(np.float32)
         if config.noise:
@@ -124,14 +147,16 @@ class Augmentation:
         return x_TJC.reshape(x_TD.shape)
 
     def _layout(self, stream: str) -> PointLayout:
+        """Return the point layout of a stream, or raise `InputError` if it holds no points."""
         layout = self.schema.streams[stream].layout
         if layout is None:
             raise InputError(
-                f"`batch.augmentation` moves points, but the stream `{stream}` holds none;"
+                f"`batch.augmentation` transforms points, but the stream `{stream}` holds none;"
                 " set `mirror`, `rotation_deg` and `noise` to 0"
             )
         return layout
 
+    # Writes to the instance's `__dict__`, which also works on a frozen dataclass.
     @cached_property
     def _mirror_orders(self) -> dict[str, NDArray[np.intp]]:
         return {name: mirror_order(self._layout(name)) for name in self.schema.streams}
@@ -144,14 +169,22 @@ def build_augmentation(
     longest: int,
     alike: Mapping[str, str] | None = None,
 ) -> Augmentation | None:
-    """An augmentation that can be carried out; None when nothing is varied.
+    """Build an augmentation and check that it is applicable; None if it would change nothing.
+
+    Args:
+        config: Kinds and strengths of the augmentation.
+        schema: Schema of the feature store.
+        seed: Random seed of the run.
+        longest: Maximum number of frames of a clip after augmentation.
+        alike: Stream → stream whose random numbers it reuses.
 
     Raises:
-        InputError: a stream holds no points, or points whose mirror images are not known.
+        InputError: If a stream holds no points, or points with unknown mirror images.
     """
     if not (config.moves_points or config.changes_length):
         return None
     built = Augmentation(config, schema, seed, longest, alike or {})
+    # Both accesses exist for the errors that they raise now instead of during training.
     for stream in schema.streams if config.moves_points else ():
         built._layout(stream)
     if config.mirror:
@@ -160,4 +193,5 @@ def build_augmentation(
 
 
 def _scaled(frames: int, pace: float) -> int:
+    """Scale a number of frames, rounded down, to at least 1."""
     return max(1, int(frames * pace))

@@ -1,7 +1,8 @@
-"""What a feature step must do: turn a clip's media into its streams, the same ones every time.
+"""The interface of a feature step, which converts the media of a clip into feature streams.
 
-A pure function of the media and the step's configuration: no state, no chance. Its fingerprint
-goes into the store's, so a change of configuration or of code computes the store anew.
+A step is a pure function of the media and its configuration, without state or randomness. Its
+fingerprint is part of the store's fingerprint, so a change of the configuration or of the code
+triggers a new extraction.
 """
 
 from dataclasses import dataclass
@@ -18,9 +19,9 @@ class Features:
     """One stream of a clip.
 
     Attributes:
-        x_TD: float32, finite.
-        rate_hz: features a second.
-        layout: the points whose coordinates a frame's features are; None: no points.
+        x_TD: Features, float32 (T, D); all values are finite.
+        rate_hz: Feature vectors per second.
+        layout: Points whose coordinates form the feature vector; None if it holds no points.
     """
 
     x_TD: NDArray[np.float32]
@@ -29,29 +30,38 @@ class Features:
 
 
 class FeatureStep(Protocol):
-    """One or several streams of features. Implementations pickle."""
+    """A step that computes one or more feature streams. Implementations must be picklable."""
 
     @property
     def streams(self) -> tuple[str, ...]:
-        """Names of the streams that this makes, for example `pose`, in the store's order."""
+        """Names of the computed streams, for example `pose`, in the order of the store."""
 
     @property
     def fingerprint(self) -> str:
-        """Names the configuration and the version of the code that computes."""
+        """Hash of the configuration and of the version of the code that computes the features."""
 
     def compute(self, media: Any) -> dict[str, Features]:
-        """Stream → features of one clip; lengths and rates of its streams may differ.
+        """Compute the features of one clip.
 
         Args:
-            media: what the source of the same recipe reads (`sources.contract.Media`).
+            media: Media as read by the source of the same recipe (`sources.contract.Media`).
+
+        Returns:
+            Stream name → features. Lengths and rates may differ between streams.
 
         Raises:
-            ClipError: with the reason under which the clip is counted.
+            ClipError: If the clip cannot be used. Its reason is the category under which the
+                dropped clip is counted.
         """
 
     def shape(self, media: Any) -> dict[str, tuple[int, int]]:
-        """Stream → T and D that `compute` will give, about; for plans, so it must be cheap.
+        """Estimate the shape of each stream without computing it.
+
+        Plans call this for many clips, so it must be cheap.
+
+        Returns:
+            Stream name → approximate (T, D) of the result of `compute`.
 
         Raises:
-            ClipError: as `compute`, where that shows early.
+            ClipError: If it is already clear that `compute` will fail.
         """

@@ -1,14 +1,14 @@
-"""Face and hands, cut out of the frames of a video where its poses say that they are.
+"""Body crops: cut face and hands out of video frames at the positions given by poses.
 
-A stretch of film and its `.pose` file go in; frames come out on which the wanted parts stand side
-by side, each a square of the model's size. A part's square has one side a clip, 1.4 times the
-median extent of its points, so that its scale does not jump, and moves with the middle of the
-points that were found. A frame in which it was not found takes the square of the nearest frame
-within half a second, the earlier of two; where there is none, the part is black, and nothing
-stands in for it. Whole frames are decoded for this: three parts of a film of 1280 × 720 cost 14 ms
-a frame, the film made small by the decoder 8. The first person of the file is followed.
+A part of a video and its `.pose` file go in; frames with the selected body parts side by side come
+out, each part a square of the model's size. The side of a square is constant within a clip, 1.4
+times the median extent of the part's points, so that the scale does not jump; the square follows
+the center of the detected points. A frame without a detection uses the square of the nearest frame
+within half a second, the earlier of two; if there is none, the part is black. Frames are decoded at
+full resolution: three parts of a 1280 × 720 video take 14 ms per frame, whereas a frame that the
+decoder scales down takes 8 ms. Only the first person of the file is used.
 
-Shapes: T frames of the poses, J points, P people, C coordinates; pictures are H × W.
+Shapes: T frames of the poses, J points, P people, C coordinates; images are H × W.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,32 +27,33 @@ from kinesweep.core.units import Span
 from kinesweep.sources.footage import Frames
 from kinesweep.sources.pose_file import read_frame_size, read_pose
 
+# Increase this when the crops of unchanged files change.
 CROPS_VERSION = 1
-"""Raised when what is cut out of unchanged files changes."""
+# Side of a square relative to the extent of its points: MediaPipe's hand points end at the finger
+# tips and its face points at the hair line, so a margin is needed.
 MARGIN = 1.4
-"""Side of a square in extents of its points: MediaPipe's hand points end at the finger tips, those
-of its face at the hair line."""
+# Seconds up to which a neighboring detection, or a missing end of the poses, is bridged.
 NEAR_S = 0.5
+# Pixels; a part with a single detected point has no extent.
 LEAST_SIDE = 8
-"""Pixels; a part of which one point was found has no extent."""
+# Rates that differ by less count as equal, because `.pose` v0.1 stores whole frames per second.
 _SAME_RATE_HZ = 1.0
-"""Rates that differ by less are one: `.pose` v0.1 keeps whole frames a second."""
+# Body part → its component names for MediaPipe and OpenPose in pose-format's layouts.
 _COMPONENTS: dict[str, tuple[str, ...]] = {
     "face": ("FACE_LANDMARKS", "face_keypoints_2d"),
     "left_hand": ("LEFT_HAND_LANDMARKS", "hand_left_keypoints_2d"),
     "right_hand": ("RIGHT_HAND_LANDMARKS", "hand_right_keypoints_2d"),
 }
-"""Part → what MediaPipe and OpenPose call it in pose-format's layouts."""
 
 
 @dataclass(frozen=True)
 class Squares:
-    """Where a part is in each frame of the poses.
+    """The crop boxes of a body part, one for each frame of the poses.
 
     Attributes:
-        corners_T2: left and top, in pixels; they may lie outside of the picture.
-        side: in pixels, of all.
-        known_T: whether the part is anywhere.
+        corners_T2: Left and top edge in pixels; they may lie outside of the image.
+        side: Side length of all boxes in pixels.
+        known_T: Whether the position of the part is known.
     """
 
     corners_T2: NDArray[np.intp]
@@ -60,12 +61,12 @@ class Squares:
     known_T: NDArray[np.bool_]
 
     def cut(self, picture_HW3: NDArray[np.uint8], number: int, size: int) -> NDArray[np.uint8]:
-        """The part in a picture, (size, size, 3); black beyond the picture's edge.
+        """Cut the part out of an image, (size, size, 3); black outside of the image.
 
         Args:
-            picture_HW3: RGB.
-            number: of the frame of the poses.
-            size: of what comes out.
+            picture_HW3: Image, uint8 RGB.
+            number: Index of the frame in the poses.
+            size: Height and width of the result in pixels.
         """
         if not self.known_T[number]:
             return np.zeros((size, size, 3), np.uint8)
@@ -74,25 +75,29 @@ class Squares:
 
 
 def find_squares(pose: PoseSequence, part: str, scale: tuple[float, float]) -> Squares:
-    """Where a part is, over a stretch of poses.
+    """Find the crop boxes of a body part.
 
     Args:
-        pose: of one person.
-        part: `face`, `left_hand` or `right_hand`.
-        scale: pixels a unit of x and of y.
+        pose: Pose sequence; the first person is used.
+        part: Name of the part, `face`, `left_hand` or `right_hand`.
+        scale: Pixels per unit of x and of y.
 
     Raises:
-        ClipError: reason `unknown_layout`.
+        ClipError: If the layout does not contain the part; reason `unknown_layout`.
     """
     chosen = _points_of(pose.layout, part)
     points_TJ2 = pose.points_TPJC[:, 0, chosen, :2] * np.array(scale)
     found_TJ = pose.confidence_TPJ[:, 0, chosen] > 0
     found_T: NDArray[np.bool_] = np.asarray(found_TJ.any(1))
+    # Undetected points are at infinity, so that they never win the minimum or maximum. Frames
+    # without any detection stay infinite and are not used below.
     least_T2 = np.where(found_TJ[..., None], points_TJ2, np.inf).min(1)
     most_T2 = np.where(found_TJ[..., None], points_TJ2, -np.inf).max(1)
     if not found_T.any():
         return Squares(np.zeros((len(found_T), 2), np.intp), LEAST_SIDE, found_T)
     extent = float(np.median((most_T2 - least_T2)[found_T].max(1)))
+    # Rounding by floor(x + 0.5) here and below avoids banker's rounding, which would make equal
+    # movements end on different pixels.
     side = max(LEAST_SIDE, int(MARGIN * extent + 0.5))
     nearest_T, known_T = _nearest(found_T, int(NEAR_S * pose.fps))
     centres_T2 = (least_T2[nearest_T] + most_T2[nearest_T]) / 2
@@ -101,19 +106,19 @@ def find_squares(pose: PoseSequence, part: str, scale: tuple[float, float]) -> S
 
 
 class CroppedFrames:
-    """Opens a stretch of a video and of its poses.
+    """An iterable over the cropped frames of a part of a video.
 
     Args:
-        footage: which; with its poses.
-        crops: the parts, in their order from left to right.
-        size: height of what comes out, and width of each part.
+        footage: Video file, time span and pose file.
+        crops: Names of the body parts, from left to right.
+        size: Height of the result and width of each part in pixels.
 
     Attributes:
-        fps: frames a second of the video.
+        fps: Frames per second of the video.
 
     Raises:
-        ClipError: the video or its poses cannot be opened, the span is not in them, or the poses'
-            layout has no such part; with its reason.
+        ClipError: If the video or its poses cannot be opened, the span is outside of them, or the
+            layout of the poses lacks a part; with its reason.
     """
 
     def __init__(self, footage: Footage, crops: Sequence[CropName], size: int) -> None:
@@ -123,6 +128,8 @@ class CroppedFrames:
         self._pose_path, self._size, self._crops = footage.pose, size, tuple(crops)
         first, pose = self._read(footage.pose)
         self._first, self._pose_fps, self._known = first, pose.fps, len(pose.points_TPJC)
+        # Poses may have been estimated on a scaled copy of the video; the pose file records the
+        # size of the frames that its coordinates refer to.
         width, height = read_frame_size(footage.pose)
         scale = self._frames.width / width, self._frames.height / height
         self._squares: dict[str, Squares] = {
@@ -130,11 +137,11 @@ class CroppedFrames:
         }
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
-        """RGB pictures (size, crops · size, 3).
+        """Yield RGB images, (size, number of crops · size, 3).
 
         Raises:
-            ClipError: the video cannot be decoded so far, or its poses end before it; reason
-                `pose_too_short`.
+            ClipError: If the video cannot be decoded to the end of the span, or its poses end too
+                early; reason `pose_too_short`.
         """
         for number, picture in enumerate(self._frames, self._frames.start):
             place = self._place(number)
@@ -142,6 +149,7 @@ class CroppedFrames:
             yield np.concatenate(parts, axis=1)
 
     def _part(self, part: str, picture: NDArray[np.uint8], place: int) -> NDArray[np.uint8]:
+        """Cut out one part; `whole` is the center square of the image."""
         if part != "whole":
             return self._squares[part].cut(picture, place, self._size)
         height, width = picture.shape[:2]
@@ -150,39 +158,44 @@ class CroppedFrames:
         return _scaled(middle, self._size)
 
     def _read(self, path: Path) -> tuple[int, PoseSequence]:
-        """The poses of the stretch, and the number of their first frame."""
+        """Read the poses of the span; also return the index of their first frame in the file."""
+        # The rate of the poses is needed to convert the span, so one frame is read first.
         rate = read_pose(path, Span.from_frames(0, 1)).fps
         first = self._numbered(self._frames.start, rate)
         last = self._numbered(self._frames.end - 1, rate)
         return first, read_pose(path, Span.from_frames(first, last + 1))
 
     def _place(self, number: int) -> int:
-        """The frame of the poses, from the stretch's first, of a frame of the video.
+        """Return the index of the pose frame, counted from the start of the span.
 
-        Where they miss less than half a second at the end, their last frame stands for it.
+        If less than half a second is missing at the end, the last pose frame is used.
+
+        Raises:
+            ClipError: If more is missing; reason `pose_too_short`.
         """
         place = self._numbered(number, self._pose_fps) - self._first
         if place - self._known >= NEAR_S * self._pose_fps:
             raise ClipError(
                 f"`{self._pose_path}` ends after {self._first + self._known} frames at"
                 f" {self._pose_fps:g} fps, but frame {number} of its video at {self.fps:g} fps"
-                " needs more; it is not this video's, or was cut off: estimate it again",
+                " needs more; the file belongs to another video or is truncated: estimate the"
+                " poses again",
                 "pose_too_short",
             )
         return min(place, self._known - 1)
 
     def _numbered(self, number: int, pose_fps: float) -> int:
-        """The frame of the poses that is nearest in time; the same, where rates are the same."""
+        """Return the pose frame that is nearest in time to a frame of the video."""
         if abs(pose_fps - self.fps) < _SAME_RATE_HZ:
             return number
         return int(number * pose_fps / self.fps + 0.5)
 
 
 def _points_of(layout: PointLayout, part: str) -> NDArray[np.intp]:
-    """Places of a part's points in a layout.
+    """Return the indices of a part's points in a layout.
 
     Raises:
-        ClipError: reason `unknown_layout`.
+        ClipError: If the layout does not contain the part; reason `unknown_layout`.
     """
     start = 0
     for name, points in layout.components:
@@ -191,27 +204,37 @@ def _points_of(layout: PointLayout, part: str) -> NDArray[np.intp]:
         start += len(points)
     held = ", ".join(f"{name} ({len(points)})" for name, points in layout.components)
     raise ClipError(
-        f"the file's points are {held}: `features.crops` has `{part}`, which needs"
+        f"the file has the point components {held}: `features.crops` has `{part}`, which needs"
         f" {' or '.join(f'`{name}`' for name in _COMPONENTS[part])}",
         "unknown_layout",
     )
 
 
 def _nearest(found_T: NDArray[np.bool_], most: int) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """For each frame the nearest that has the part, and whether it is at most so far away."""
+    """Find the nearest frame with a detection.
+
+    Args:
+        found_T: Whether the part is detected in each frame; at least one must be True.
+        most: Largest accepted distance in frames.
+
+    Returns:
+        Index of the nearest frame for each frame, and whether it is close enough.
+    """
     places = np.flatnonzero(found_T)
     frames_T = np.arange(len(found_T))
     after_T = np.searchsorted(places, frames_T).clip(max=len(places) - 1)
     before_T = (np.searchsorted(places, frames_T, side="right") - 1).clip(min=0)
     gap_after_T, gap_before_T = (abs(places[which] - frames_T) for which in (after_T, before_T))
+    # `<=` prefers the earlier one of two equally near frames.
     nearest_T = np.where(gap_before_T <= gap_after_T, places[before_T], places[after_T])
     return nearest_T, np.minimum(gap_before_T, gap_after_T) <= most
 
 
 def _square(picture_HW3: NDArray[np.uint8], left: int, top: int, side: int) -> NDArray[np.uint8]:
-    """A square of a picture, black beyond the picture's edge."""
+    """Cut a square out of an image; pixels outside of the image are black."""
     height, width = picture_HW3.shape[:2]
     square = np.zeros((side, side, 3), np.uint8)
+    # Both ends are clamped, so a square entirely outside of the image gives an empty slice.
     rows = slice(min(max(top, 0), height), max(min(top + side, height), 0))
     columns = slice(min(max(left, 0), width), max(min(left + side, width), 0))
     inner = picture_HW3[rows, columns]
@@ -222,7 +245,7 @@ def _square(picture_HW3: NDArray[np.uint8], left: int, top: int, side: int) -> N
 
 
 def _scaled(square: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """A square of another size, as films are scaled."""
+    """Resize a square with the same filter (bicubic) that is used for whole frames."""
     if len(square) == size:
         return square
     frame = av.VideoFrame.from_ndarray(square, format="rgb24")

@@ -1,11 +1,11 @@
-"""Reads an embedder: a trained network that turns the frames of a motion into unit vectors.
+"""Frame embedders: trained networks that map the frames of a motion to unit vectors.
 
-Frames of two motions at the same moment of the movement get vectors that are near each other, so
-that distances between them align clips where distances between joints would compare bodies and
-places. `kinesweep embed` writes the folder: `embedder.json` (what it reads and gives, the network
-as a program, how it was trained) and `embedder.safetensors` (its weights). Nothing in either is run
-that is not in `features.program`'s table, so a folder from elsewhere can give wrong vectors or ask
-for too much memory, but run nothing else. 3 ms a clip of 100 frames on one core with a CNN encoder.
+Frames at the same phase of two motions get nearby vectors, so distances between embeddings align
+motions, whereas distances between joints would compare body shapes and positions. `kinesweep embed`
+writes the folder: `embedder.json` (inputs and outputs, the traced network, training details) and
+`embedder.safetensors` (weights). Only operations of the table in `features.program` are executed,
+so an untrusted folder can produce wrong vectors or allocate too much memory, but cannot run other
+code. A clip of 100 frames takes 3 ms on one core with a CNN encoder.
 
 Shapes: T frames, D width of the stream, E width of an embedding.
 """
@@ -36,16 +36,17 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Embedder:
-    """A network of frames, ready to be called.
+    """A loaded frame embedder, ready to be called.
 
     Attributes:
-        stream: name of the stream that it was trained on.
-        width: values a frame that it takes, D.
-        size: values a frame that it gives, E.
-        layout: the points whose coordinates a frame's values are, in order; None: no points.
-        digest: 64 hexadecimal digits that name the network: its operations and its weights.
-        score: what the training's validation said, by name; empty where there was none.
-        features: the recipe's part of that name, which its frames came from; empty: not known.
+        stream: Name of the stream that it was trained on.
+        width: Number of input values per frame, D.
+        size: Number of output values per frame, E.
+        layout: Points whose coordinates form a frame, in order; None if frames hold no points.
+        digest: Hash of the operations and weights, 64 hexadecimal digits.
+        score: Validation scores of the training by name; empty without validation.
+        program: Traced network.
+        features: Section `features` of the recipe of the training data; empty if unknown.
     """
 
     stream: str
@@ -58,34 +59,35 @@ class Embedder:
     features: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, x_TD: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Embeds each frame of one clip.
+        """Embed each frame of one clip.
 
         Args:
-            x_TD: frames as the feature store holds them, T ≥ 1.
+            x_TD: Frames as stored in the feature store, T ≥ 1.
 
         Returns:
-            e_TE: float32, each row of length 1.
+            Embeddings (T, E), float32; each row has length 1.
 
         Raises:
-            InputError: no frames, another width, or values that are no finite numbers.
+            InputError: If there are no frames, the width differs or a value is not finite.
         """
         if x_TD.ndim != 2 or not len(x_TD) or x_TD.shape[1] != self.width:
             raise InputError(
-                f"The embedder reads (T, {self.width}) frames of `{self.stream}`, but got"
+                f"The embedder expects (T, {self.width}) frames of `{self.stream}`, but got"
                 f" {tuple(x_TD.shape)}. Use a store with the features it was trained on."
             )
         if not np.isfinite(x_TD).all():
-            raise InputError("The embedder got frames with values that are no finite numbers.")
+            raise InputError("The frames given to the embedder contain non-finite values.")
+        # A copy: feature stores hand out read-only arrays, which torch would warn about.
         frames = torch.tensor(x_TD, dtype=torch.float32)
         return np.asarray(self.program(frames).numpy(), dtype=np.float32)
 
 
 def read_embedder(folder: Path) -> Embedder:
-    """The embedder that a folder holds.
+    """Read the embedder in a folder.
 
     Raises:
-        CheckpointError: there is none, or it is damaged, of another format, or does not hold
-            together (widths).
+        CheckpointError: If there is none, or if it is damaged, has another format version or is
+            inconsistent, for example in its widths.
     """
     plain = _described(folder)
     try:
@@ -106,16 +108,16 @@ def read_embedder(folder: Path) -> Embedder:
             features=dict(plain.get("recipe", {}).get("features", {})),
         )
     except (KeyError, TypeError, AttributeError) as error:
-        raise _damaged(folder, f"it lacks or misstates {error}") from None
+        raise _damaged(folder, f"an entry is missing or invalid: {error}") from None
     _try(found, folder)
     return found
 
 
 def embedder_digest(folder: Path) -> str:
-    """64 hexadecimal digits that name the network in a folder: its operations and its weights.
+    """Hash the operations and weights of the embedder in a folder, 64 hexadecimal digits.
 
     Raises:
-        CheckpointError: there is no embedder, or its weights are not those it was written with.
+        CheckpointError: If there is no embedder, or if its weights file was replaced.
     """
     return _name(_described(folder))
 
@@ -123,16 +125,18 @@ def embedder_digest(folder: Path) -> str:
 def write_embedder(
     folder: Path, described: Mapping[str, Any], steps: list[list[Any]], weights: dict[str, Tensor]
 ) -> None:
-    """Writes what `read_embedder` reads, the description last.
+    """Write an embedder that `read_embedder` can read.
 
     Args:
-        folder: is made; what lies there under these two names is replaced.
-        described: `stream`, `width`, `size`, `layout` (plain or None), `score`, and what else is
-            to be kept of the training (plain values).
-        steps: of the program.
-        weights: its tensors.
+        folder: Output folder. It is created if needed, and an embedder in it is replaced.
+        described: Values of `stream`, `width`, `size`, `layout` (as JSON values, or None) and
+            `score`, and further JSON values that document the training.
+        steps: Steps of the program.
+        weights: Tensors of the program by name.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    # The description is removed first and written last. A folder from an interrupted call
+    # therefore has no description and is not taken for an embedder.
     (folder / DESCRIPTION).unlink(missing_ok=True)
     save_file(weights, folder / WEIGHTS)
     plain = {
@@ -146,54 +150,56 @@ def write_embedder(
 
 
 def _name(plain: dict[str, Any]) -> str:
+    """Hash the entries that determine the computed vectors; scores and history do not."""
     parts = ("stream", "width", "size", "layout", "program", "weights_sha256")
     return fingerprint({part: plain.get(part) for part in parts})
 
 
 def _described(folder: Path) -> dict[str, Any]:
-    """What `embedder.json` says, after the weights are found to be those it names."""
+    """Read `embedder.json` and check that the weights file has the hash that it states."""
     path, weights = folder / DESCRIPTION, folder / WEIGHTS
     if not path.is_file() or not weights.is_file():
         raise CheckpointError(
-            f"`{folder}` holds no embedder (`{DESCRIPTION}` and `{WEIGHTS}`). Give the `best`"
-            " folder that `kinesweep embed RECIPE` made."
+            f"`{folder}` does not contain an embedder (`{DESCRIPTION}` and `{WEIGHTS}`). Give the"
+            " `best` folder that `kinesweep embed RECIPE` writes."
         )
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise _damaged(folder, f"`{DESCRIPTION}` is no JSON ({error})") from None
+        raise _damaged(folder, f"`{DESCRIPTION}` is not valid JSON ({error})") from None
     if not isinstance(plain, dict) or plain.get("format") != FORMAT:
         got = plain.get("format") if isinstance(plain, dict) else None
         raise CheckpointError(
-            f"`{path}` is of format {got}, but this version reads {FORMAT}. Train it anew with"
-            " `kinesweep embed`."
+            f"`{path}` has format version {got}, but this version of Kinesweep reads {FORMAT}."
+            " Train the embedder again with `kinesweep embed`."
         )
     found = weights.stat()
     if _sha256(weights, found.st_size, found.st_mtime_ns) != plain.get("weights_sha256"):
-        raise _damaged(folder, f"`{WEIGHTS}` is not the file it was written with (SHA-256)")
+        raise _damaged(folder, f"the SHA-256 of `{WEIGHTS}` differs from `weights_sha256`")
     return plain
 
 
 @lru_cache(maxsize=16)
 def _sha256(path: Path, num_bytes: int, changed_ns: int) -> str:
-    """Read once a process, as long as size and time stay."""
+    """Hash a file; the result is cached until its size or modification time changes."""
     del num_bytes, changed_ns
     return file_sha256(path)
 
 
 def _try(embedder: Embedder, folder: Path) -> None:
-    """Runs two frames through it, so that what does not fit shows at once."""
+    """Run two frames through the network, so that inconsistencies show when it is loaded."""
     try:
         got = embedder(np.zeros((2, embedder.width), np.float32)).shape
     except (RuntimeError, TypeError, AttributeError, IndexError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise _damaged(folder, f"its network cannot be run: {reason}") from None
     if got != (2, embedder.size):
-        raise _damaged(folder, f"it gives {got} for two frames, not (2, {embedder.size})")
+        raise _damaged(folder, f"two frames give the shape {got} instead of (2, {embedder.size})")
 
 
 def _damaged(folder: Path, what: str) -> CheckpointError:
+    """Create the error for a damaged embedder."""
     return CheckpointError(
-        f"The embedder in `{folder}` is damaged: {what}. Copy it again, or train it anew with"
-        " `kinesweep embed`."
+        f"The embedder in `{folder}` is damaged: {what}. Copy the folder again, or train the"
+        " embedder again with `kinesweep embed`."
     )

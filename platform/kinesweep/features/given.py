@@ -1,4 +1,4 @@
-"""Features that a corpus brings with it, one stream or several: nothing is computed.
+"""Feature steps for precomputed features, in one or several streams; they compute nothing.
 
 Shapes: T frames, D width.
 """
@@ -14,55 +14,58 @@ from kinesweep.sources.contract import GivenFeatures, GivenStreams
 
 @dataclass(frozen=True)
 class GivenStep:
-    """A stream that is there already.
+    """A feature step that passes one precomputed stream through.
 
     Attributes:
-        config: what it is called.
+        config: Feature configuration, which names the stream.
     """
 
     config: GivenFeaturesConfig
 
     @property
     def streams(self) -> tuple[str, ...]:
-        """One, as the recipe calls it."""
+        """Name of the single stream, as set in the recipe."""
         return (self.config.stream,)
 
     @property
     def fingerprint(self) -> str:
-        """The same for all: the features are in the media."""
+        """Constant fingerprint; the feature files themselves are part of the media's digest."""
         return fingerprint({"given": 1})
 
     def compute(self, media: GivenFeatures) -> dict[str, Features]:
-        """The features themselves; what is not finite the store refuses."""
+        """Return the features unchanged; the store rejects values that are not finite."""
         return {self.config.stream: Features(media.x_TD, media.rate_hz)}
 
     def shape(self, media: GivenFeatures) -> dict[str, tuple[int, int]]:
-        """T and D."""
+        """Return (T, D) of the stream."""
         return {self.config.stream: _shape(media)}
 
 
 @dataclass(frozen=True)
 class StreamsStep:
-    """Several streams that are there already.
+    """A feature step that passes several precomputed streams through.
 
     Attributes:
-        config: which of them, in which order; as a recipe has it they are named.
+        config: Feature configuration, which lists the streams in order. In a complete recipe this
+            list is always set.
     """
 
     config: StreamsFeaturesConfig
 
     @property
     def streams(self) -> tuple[str, ...]:
-        """As the recipe names them."""
+        """Names of the streams, as listed in the recipe."""
         return self.config.streams
 
     @property
     def fingerprint(self) -> str:
-        """The same as of one stream: the features are in the media."""
+        """The same constant as `GivenStep.fingerprint`."""
         return fingerprint({"given": 1})
 
     def compute(self, media: GivenStreams) -> dict[str, Features]:
-        """The features themselves; what is not finite, or not there, the store refuses."""
+        """Return the features unchanged; the store rejects missing and non-finite ones."""
+        # A stream that the clip lacks is left out here, not refused, so that the store can count
+        # the clip under the reason `missing_stream`.
         return {
             name: Features(media[name].x_TD, media[name].rate_hz)
             for name in self.streams
@@ -70,10 +73,11 @@ class StreamsStep:
         }
 
     def shape(self, media: GivenStreams) -> dict[str, tuple[int, int]]:
-        """Stream → T and D."""
+        """Return stream name → (T, D)."""
         return {name: _shape(media[name]) for name in self.streams if name in media}
 
 
 def _shape(given: GivenFeatures) -> tuple[int, int]:
+    """Return (T, D)."""
     frames, width = given.x_TD.shape
     return frames, width

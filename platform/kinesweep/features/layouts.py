@@ -1,10 +1,10 @@
-"""What is known of point layouts: shoulders, legs, and the 178 points of MediaPipe Holistic.
+"""Keypoint selection: shoulders, legs and the 178 points of MediaPipe Holistic.
 
-A layout is recognised by the names of its components and points, never by its number of points, so
-a file that lacks something is refused rather than misread. Names are those that estimators write
+A layout is recognized by the names of its components and points, never by the number of points, so
+a file that lacks points is rejected instead of misread. The names are those that estimators write
 through pose-format: MediaPipe Holistic (with or without refined face and world landmarks), OpenPose
-(137 and 135 points), AlphaPose (133, 136) and COCO WholeBody 133. Choices of points and the cost of
-looking them up (about 0.3 ms) are remembered a layout.
+(137 and 135 points), AlphaPose (133, 136) and COCO WholeBody 133. `select` caches its result per
+layout, because one lookup takes about 0.3 ms.
 """
 
 from dataclasses import dataclass
@@ -20,6 +20,8 @@ from kinesweep.core.pose import PointLayout
 
 HAND_SIZE = len(HAND_21)
 
+# Component and names of the two points whose distance is the unit of length of a pose. The first
+# entry that a layout contains is used.
 _SHOULDERS = (
     ("POSE_LANDMARKS", "RIGHT_SHOULDER", "LEFT_SHOULDER"),
     ("pose_keypoints_2d", "RShoulder", "LShoulder"),
@@ -28,7 +30,6 @@ _SHOULDERS = (
     ("BODY_136", "right_shoulder", "left_shoulder"),
     ("BODY", "right_shoulder", "left_shoulder"),
 )
-"""Component → the points between which poses are measured."""
 
 _LEG_WORDS = ("hip", "knee", "ankle", "heel", "toe", "foot_index")
 _BODIES = frozenset({component for component, _, _ in _SHOULDERS} | {"POSE_WORLD_LANDMARKS"})
@@ -36,13 +37,14 @@ _BODIES = frozenset({component for component, _, _ in _SHOULDERS} | {"POSE_WORLD
 
 @dataclass(frozen=True)
 class Selection:
-    """Chosen points of a layout.
+    """The selected points of a layout.
 
     Attributes:
-        points: indices into the file's J points, in the order of the features; None for all.
-        legs: places of hips and legs among the chosen points.
-        shoulders: places of the right and the left shoulder among them; None where it has none.
-        layout: the chosen points by name.
+        points: Indices into the J points of the file, in feature order; None selects all points.
+        legs: Positions of hip and leg points among the selected points.
+        shoulders: Positions of the right and left shoulder among the selected points; None if the
+            layout has no known shoulders.
+        layout: Names of the selected points.
     """
 
     points: NDArray[np.intp] | None
@@ -53,16 +55,17 @@ class Selection:
 
 @lru_cache(maxsize=64)
 def select(layout: PointLayout, points: str, hide_legs: bool) -> Selection:
-    """Indices for a choice of points.
+    """Select points of a layout by name.
 
     Args:
-        layout: of the file.
-        points: `holistic_178` or `all`.
-        hide_legs: whether legs must be found.
+        layout: Point layout of the file.
+        points: Name of the selection, `holistic_178` or `all`.
+        hide_legs: Whether to locate hip and leg points, which the caller then masks.
 
     Raises:
-        ClipError: reason `unknown_layout`.
+        ClipError: If the layout lacks required points; reason `unknown_layout`.
     """
+    # Dicts keep insertion order, so the keys of `index` are also the points in file order.
     index = {
         (component, point): place
         for place, (component, point) in enumerate(
@@ -72,19 +75,21 @@ def select(layout: PointLayout, points: str, hide_legs: bool) -> Selection:
     chosen = _holistic_178(layout, index) if points == "holistic_178" else list(index.values())
     names = list(index)
     kept = [names[place] for place in chosen]
+    # Without this check the legs of an unknown body would silently stay in the features.
     if hide_legs and not any(_is_known(component) for component, _ in layout.components):
-        raise _unknown(layout, "its legs are not known; set `features.hide_legs: false`")
+        raise _unknown(layout, "its leg points are unknown; set `features.hide_legs: false`")
     legs = [place for place, name in enumerate(kept) if hide_legs and _is_leg(*name)]
     where = np.array(chosen, np.intp) if points == "holistic_178" else None
     return Selection(where, np.array(legs, np.intp), _shoulders(kept), _grouped(kept))
 
 
 def no_shoulders(layout: PointLayout) -> ClipError:
-    """The error for a layout without shoulders that are to be normalised by."""
-    return _unknown(layout, "its shoulders are not known; set `features.normalize: none`")
+    """Create the error for a layout that cannot be normalized because it has no shoulders."""
+    return _unknown(layout, "its shoulder points are unknown; set `features.normalize: none`")
 
 
 def _holistic_178(layout: PointLayout, index: dict[tuple[str, str], int]) -> list[int]:
+    """Return the file indices of the 178 points: 8 body, 128 face, 21 per hand."""
     wanted = [("POSE_LANDMARKS", name) for name in BODY_8]
     wanted += [("FACE_LANDMARKS", str(number)) for number in FACE_128]
     for component in ("LEFT_HAND_LANDMARKS", "RIGHT_HAND_LANDMARKS"):
@@ -100,12 +105,13 @@ def _holistic_178(layout: PointLayout, index: dict[tuple[str, str], int]) -> lis
 
 
 def _grouped(names: list[tuple[str, str]]) -> PointLayout:
-    """Points in their order, by component."""
+    """Group consecutive points of the same component; their order does not change."""
     groups = groupby(names, key=lambda name: name[0])
     return PointLayout(tuple((part, tuple(point for _, point in group)) for part, group in groups))
 
 
 def _shoulders(names: list[tuple[str, str]]) -> tuple[int, int] | None:
+    """Return the positions of the right and left shoulder, or None."""
     for component, right, left in _SHOULDERS:
         if (component, right) in names and (component, left) in names:
             return names.index((component, right)), names.index((component, left))
@@ -113,14 +119,15 @@ def _shoulders(names: list[tuple[str, str]]) -> tuple[int, int] | None:
 
 
 def _is_leg(component: str, point: str) -> bool:
+    """Whether a point belongs to a leg or hip; substrings cover `LEFT_HIP`, `RHip`, `LBigToe`."""
     return component in _BODIES and any(word in point.lower() for word in _LEG_WORDS)
 
 
 def _is_known(component: str) -> bool:
-    """Whether this component is a body, or a hand or face that comes with a known one."""
+    """Whether a component is a known body, or a hand or face of MediaPipe or OpenPose."""
     return component in _BODIES or component.endswith(("_LANDMARKS", "_keypoints_2d"))
 
 
 def _unknown(layout: PointLayout, text: str) -> ClipError:
     held = ", ".join(f"{name} ({len(points)})" for name, points in layout.components)
-    return ClipError(f"the file's points are {held}: {text}", "unknown_layout")
+    return ClipError(f"the file has the point components {held}: {text}", "unknown_layout")

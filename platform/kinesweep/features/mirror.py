@@ -1,7 +1,7 @@
-"""The order of a layout's points in a mirror, where all of them have a place in it.
+"""Point permutations for horizontal mirroring.
 
-What is known of sides and partners is `core.mirror`'s; a point without a partner is refused here,
-never left on the wrong side.
+`core.mirror` knows which left point belongs to which right point. A layout with a point that has no
+counterpart is rejected here, because that point would otherwise stay on the wrong side.
 """
 
 import numpy as np
@@ -13,19 +13,21 @@ from kinesweep.core.pose import PointLayout
 
 
 def mirror_order(layout: PointLayout) -> NDArray[np.intp]:
-    """For each point the place of its mirror image; applied twice, nothing has changed.
+    """Return for each point the index of its mirror image, (J,).
+
+    The permutation is its own inverse.
 
     Raises:
-        InputError: a point has none.
+        InputError: If the mirror image of a point is unknown.
     """
     order = []
     points = [(component, name) for component, names in layout.components for name in names]
     for (component, name), partner in zip(points, partners(layout), strict=True):
         if partner is None:
             raise InputError(
-                f"`batch.augmentation.mirror` does not know the mirror image of `{name}` of"
-                f" `{component}` in these features; set it to 0, or choose points that have one"
-                " (`features.points: holistic_178`)"
+                f"`batch.augmentation.mirror` is set, but the mirror image of the point `{name}`"
+                f" of `{component}` is unknown; set it to 0, or select points that all have a"
+                " mirror image (`features.points: holistic_178`)"
             )
         order.append(partner)
     return np.array(order, np.intp)

@@ -1,11 +1,12 @@
-"""A pose as one vector a frame: chosen points, legs hidden, normalised by the shoulders, flattened.
+"""Pose features: one vector per frame with selected points, normalized by the shoulders.
 
-One person's points come in, (T, D) float32 go out: 178 points of MediaPipe Holistic times 3
-coordinates make 534. The numbers are those of pose-format's own chain (`pose_hide_legs`,
-`reduce_holistic`, `normalize`, zero where the confidence is 0), computed on plain arrays with the
-work that depends on the layout alone done once: 5 times as fast, reading included (26 How2Sign
-clips of 15 to 441 frames, one core: 0.7 ms a clip against 3.7). Not for joint angles or bones: one
-centre and one scale a clip keep the signer's build.
+The points of one person come in, and float32 (T, D) goes out; 178 points of MediaPipe Holistic with
+3 coordinates give D = 534. Legs are masked. The values equal those of pose-format's own functions
+(`pose_hide_legs`, `reduce_holistic`, `normalize`, zero where the confidence is 0), but are computed
+on plain arrays, and work that depends only on the layout is done once. This is 5 times as fast,
+including reading (26 How2Sign clips of 15 to 441 frames on one core: 0.7 ms per clip instead of
+3.7). Center and scale are constant within a clip, so the features keep the signer's build; use
+other features for joint angles or bones.
 
 Shapes: T frames, P people, J points, C coordinates, D = J·C.
 """
@@ -23,16 +24,16 @@ from kinesweep.core.recipe.source import PoseFeaturesConfig
 from kinesweep.features.contract import Features
 from kinesweep.features.layouts import Selection, no_shoulders, select
 
+# Increase this when the values for an unchanged configuration change.
 CODE_VERSION = 1
-"""Raised when the numbers of unchanged configurations change."""
 
 
 @dataclass(frozen=True)
 class PoseFeatures:
-    """The `pose` stream.
+    """A feature step that computes the `pose` stream.
 
     Attributes:
-        config: which points, and how they are normalised.
+        config: Point selection, normalization and stride.
     """
 
     config: PoseFeaturesConfig
@@ -40,68 +41,72 @@ class PoseFeatures:
 
     @property
     def fingerprint(self) -> str:
-        """Names the configuration and the version of this code."""
-        # Whose poses they are is in the poses.
+        """Hash of the configuration and of the version of this code."""
+        # The choice of the estimator already shows in the poses, which are part of the media.
         config = self.config.model_dump(mode="json", exclude={"estimator"})
         return fingerprint({"config": config, "code": CODE_VERSION})
 
     def compute(self, media: PoseSequence) -> dict[str, Features]:
-        """Features of the first person of a sequence, (ceil(T / stride), D).
+        """Compute the features of the first person, (ceil(T / stride), D).
 
         Raises:
-            ClipError: reason `no_people` (no point is found in any frame), `unknown_layout`,
-                `no_shoulders` (never both found, or in one place) or `nan_frames`.
+            ClipError: If the clip cannot be used; reason `no_people` (no point is detected in any
+                frame), `unknown_layout`, `no_shoulders` (never both detected in one frame, or
+                always at the same position) or `nan_frames`.
         """
         found = Features(self(media), self.rate_hz(media.fps), self.layout(media.layout))
         return dict.fromkeys(self.streams, found)
 
     def shape(self, media: PoseSequence) -> dict[str, tuple[int, int]]:
-        """Frames that are kept, and coordinates of the chosen points.
+        """Return the number of kept frames and the number of coordinates per frame.
 
         Raises:
-            ClipError: reason `unknown_layout`.
+            ClipError: If the layout lacks required points; reason `unknown_layout`.
         """
         frames, _, _, coordinates = media.points_TPJC.shape
         width = self.layout(media.layout).num_points * coordinates
         return dict.fromkeys(self.streams, (-(-frames // self.config.stride), width))
 
     def layout(self, layout: PointLayout) -> PointLayout:
-        """The chosen points of a file's layout.
+        """Return the layout of the selected points.
 
         Raises:
-            ClipError: reason `unknown_layout`.
+            ClipError: If the layout lacks required points; reason `unknown_layout`.
         """
         return select(layout, self.config.points, self.config.hide_legs).layout
 
     def rate_hz(self, fps: float) -> float:
-        """Frames a second that are kept."""
+        """Return the number of kept frames per second."""
         return fps / self.config.stride
 
     def __call__(self, pose: PoseSequence) -> NDArray[np.float32]:
-        """`compute`'s array alone.
+        """Return only the feature array of `compute`.
 
         Raises:
-            ClipError: as `compute`.
+            ClipError: If the clip cannot be used; see `compute`.
         """
         chosen = select(pose.layout, self.config.points, self.config.hide_legs)
         x_TJC, found_TJ = _take(pose, chosen)
+        # Masked before the check: a clip in which only legs are detected counts as `no_people`.
         found_TJ[:, chosen.legs] = False
         if not found_TJ.any():
-            raise ClipError("no point of a person is found in any frame", "no_people")
+            raise ClipError("no point of a person is detected in any frame", "no_people")
         if self.config.normalize == "shoulders":
             if chosen.shoulders is None:
                 raise no_shoulders(pose.layout)
             _normalize(x_TJC, found_TJ, chosen.shoulders)
+        # After normalization, which would move the zeros of undetected points.
         if not found_TJ.all():
             x_TJC[~found_TJ] = 0
+        # The stride comes last, so that center and scale are means over all frames.
         features_TD = x_TJC.reshape(len(x_TJC), -1)[:: self.config.stride]
         if not np.isfinite(features_TD).all():
-            raise ClipError("there are coordinates that are not numbers", "nan_frames")
+            raise ClipError("some coordinates are not finite numbers", "nan_frames")
         return features_TD
 
 
 def _take(pose: PoseSequence, chosen: Selection) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Coordinates of the chosen points, a copy, and which of them were found."""
+    """Copy the coordinates of the selected points, (T, J, C), and mark detected ones, (T, J)."""
     x_TJC, confidence_TJ = pose.points_TPJC[:, 0], pose.confidence_TPJ[:, 0]
     if chosen.points is None:
         return x_TJC.copy(), confidence_TJ > 0
@@ -111,20 +116,20 @@ def _take(pose: PoseSequence, chosen: Selection) -> tuple[NDArray[np.float32], N
 def _normalize(
     x_TJC: NDArray[np.float32], found_TJ: NDArray[np.bool_], shoulders: tuple[int, int]
 ) -> None:
-    """Moves the mean shoulder midpoint to 0 and scales the mean shoulder distance to 1, in place.
+    """Move the mean shoulder midpoint to 0 and scale the mean shoulder distance to 1, in place.
 
-    Means are over the frames in which both shoulders are found.
+    Means are taken over the frames in which both shoulders are detected.
 
     Raises:
-        ClipError: reason `no_shoulders`.
+        ClipError: If there is no such frame or the distance is 0; reason `no_shoulders`.
     """
     right, left = shoulders
     both_T = found_TJ[:, right] & found_TJ[:, left]
     right_TC, left_TC = x_TJC[both_T, right], x_TJC[both_T, left]
     if not len(right_TC):
-        raise ClipError("the two shoulders are never found in one frame", "no_shoulders")
+        raise ClipError("no frame shows both shoulders", "no_shoulders")
     distance = np.sqrt(((right_TC - left_TC) ** 2).sum(-1)).mean()
     if distance == 0:
-        raise ClipError("the two shoulders are always in one place", "no_shoulders")
+        raise ClipError("both shoulders are at the same position in all frames", "no_shoulders")
     x_TJC -= ((left_TC + right_TC) / 2).mean(0)
     x_TJC *= 1 / distance

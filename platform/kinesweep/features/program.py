@@ -1,15 +1,15 @@
-"""A network as data: a list of named operations over named weights, run one after the other.
+"""Traced networks as data: a list of named operations over named weights, executed in order.
 
-What was traced elsewhere runs here with torch alone, without the code that built it and without
-running anything that a file says: an operation is looked up in the table below, which holds pure
-functions of tensors and whole numbers, and weights are safetensors. `torch.export`'s own files are
-no such form: their weights may be pickles, which `torch.export.load` unpickles, and their sizes are
-read by sympy, which evaluates text. Costs the lookups: under 1 ms for an encoder of 60 operations.
+A traced network runs with torch alone, without the code that built it and without executing code
+from a file: operations are looked up in the table below, which holds pure functions of tensors and
+integers, and weights are stored as safetensors. The files of `torch.export` are not safe in this
+way: `torch.export.load` may unpickle their weights, and sympy evaluates text to read their sizes.
+The lookups take less than 1 ms for an encoder of 60 operations.
 
 A program is a list of `[operation, arguments, keywords]`. An argument is a plain value, a list, or
-one of `{"input": 0}`, `{"step": 3}` (what the fourth step gave), `{"weight": "linear.bias"}`,
-`{"dtype": "float32"}`, `{"number": "-inf"}` (JSON has no infinities). What the last
-step gives is the result.
+one of `{"input": 0}`, `{"step": 3}` (the result of the fourth step), `{"weight": "linear.bias"}`,
+`{"dtype": "float32"}` and `{"number": "-inf"}` (JSON has no infinities). The result of the last
+step is the result of the program.
 """
 
 import operator
@@ -21,6 +21,8 @@ from torch import Tensor
 
 from kinesweep.core.errors import CheckpointError
 
+# Operators that torch calls `aten.…`. This table is the security boundary: every entry must be a
+# pure function of its arguments and must not access files, the network or Python code.
 _TENSORS = (
     *("add.Tensor", "sub.Tensor", "mul.Tensor", "div.Tensor", "neg.default", "rsub.Scalar"),
     *("add.Scalar", "sub.Scalar", "mul.Scalar", "div.Scalar", "pow.Tensor_Scalar"),
@@ -66,8 +68,8 @@ _TENSORS = (
     *("eye.default", "_native_batch_norm_legit_no_training.default"),
     *("alias.default", "detach.default", "sym_size.int", "scaled_dot_product_attention.default"),
 )
-"""What torch calls `aten.…`: functions of their arguments, none of which opens a file."""
 
+# Arithmetic on sizes; `getitem` selects one of several results of a step.
 _NUMBERS: Mapping[str, Callable[..., Any]] = {
     "getitem": operator.getitem,
     "add": operator.add,
@@ -77,25 +79,24 @@ _NUMBERS: Mapping[str, Callable[..., Any]] = {
     "mod": operator.mod,
     "neg": operator.neg,
 }
-"""Sizes, and one of several results."""
 
+# All operations that a program may use.
 OPERATIONS = frozenset({f"aten.{name}" for name in _TENSORS} | set(_NUMBERS))
-"""All that a program may ask for."""
 
 DTYPES = ("float32", "float64", "int64", "int32", "bool")
 
 
 class Program:
-    """Steps and weights, checked once and then called.
+    """A traced network, checked when it is created and then callable.
 
     Args:
-        steps: as in the module's docstring.
-        weights: name → tensor.
-        where: the file, for messages.
+        steps: Steps in the format of the module's docstring.
+        weights: Tensors by name.
+        where: Path of the file, for error messages.
 
     Raises:
-        CheckpointError: a step names an unknown operation, a weight that is not there, or a step
-            that has not run by then.
+        CheckpointError: If there are no steps, or if a step names an unknown operation, a missing
+            weight or a step that does not come before it.
     """
 
     def __init__(
@@ -105,7 +106,11 @@ class Program:
         self._where = where
         self._steps: list[tuple[Callable[..., Any], Any, Any]] = []
         if not steps:
-            raise CheckpointError(f"`{where}` holds a program without a step; train it anew")
+            raise CheckpointError(
+                f"the program in `{where}` has no steps; train the embedder again with"
+                " `kinesweep embed`"
+            )
+        # Everything is checked before the first call, so a faulty file runs no step at all.
         for number, step in enumerate(steps):
             try:
                 name, args, kwargs = step
@@ -113,12 +118,14 @@ class Program:
                 self._steps.append((_function(name), args, dict(kwargs)))
             except (LookupError, TypeError, ValueError) as error:
                 raise CheckpointError(
-                    f"step {number} of the program in `{where}` cannot be run: {error}. Only what"
-                    " this version writes is read; train it anew with `kinesweep embed`"
+                    f"step {number} of the program in `{where}` cannot be executed: {error}. It was"
+                    " probably written by another version; train the embedder again with"
+                    " `kinesweep embed`"
                 ) from None
 
     def __call__(self, x: Tensor) -> Any:
-        """What the last step gives for an input."""
+        """Run all steps on an input and return the result of the last one."""
+        # Results are addressed by step number, so all of them are kept until the end.
         done: list[Any] = []
         with torch.inference_mode():
             for function, args, kwargs in self._steps:
@@ -128,7 +135,7 @@ class Program:
         return done[-1]
 
     def _value(self, arg: Any, x: Tensor, done: list[Any]) -> Any:
-        """An argument as the operation takes it."""
+        """Resolve an argument to the value that is passed to the operation."""
         if isinstance(arg, list):
             return [self._value(one, x, done) for one in arg]
         if not isinstance(arg, dict):
@@ -143,12 +150,13 @@ class Program:
         return x if kind == "input" else self._weights[what]
 
     def _check(self, arg: Any, number: int) -> None:
-        """Refuses what `_value` could not find."""
+        """Check that `_value` can resolve an argument of step `number`."""
         if isinstance(arg, list):
             for one in arg:
                 self._check(one, number)
         elif isinstance(arg, dict):
             ((kind, what),) = arg.items()
+            # `dtype` is restricted to a list because `_value` passes it to `getattr(torch, …)`.
             known = {
                 "input": what == 0,
                 "step": isinstance(what, int) and 0 <= what < number,
@@ -159,13 +167,14 @@ class Program:
             if not known.get(kind, False):
                 raise LookupError(f"there is no {kind} `{what}`")
         elif not isinstance(arg, str | int | float | None):
-            raise TypeError(f"`{arg}` is no argument")
+            raise TypeError(f"`{arg}` is not a valid argument")
 
 
 def _function(name: str) -> Callable[..., Any]:
-    """An operation of the table."""
+    """Look up an operation by its name."""
+    # Must come before `getattr`: other names in `torch.ops.aten` may have side effects.
     if name not in OPERATIONS:
-        raise LookupError(f"there is no operation `{name}`")
+        raise LookupError(f"the operation `{name}` is not supported")
     if name in _NUMBERS:
         return _NUMBERS[name]
     packet, overload = name.removeprefix("aten.").split(".")

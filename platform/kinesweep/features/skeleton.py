@@ -1,14 +1,15 @@
-"""A skeleton as one vector a frame: its points' coordinates, placed by the root and scaled by bone.
+"""Skeleton features: one vector of joint coordinates per frame, centered on the root.
 
-One person's points come in, the stream `pose` goes out: float32 (T, J·C) with the names of its
-points, so that an encoder finds the bones. Bones are no stream of their own: they are one
-subtraction, and an encoder that wants them makes them. With `features.reference` there is a stream
-`reference` too: the motion that the clip is compared with, normalised by its own root and bones,
-brought to as many frames (`alignment`). What is aligned are joints about their root with bones 1
-long, whatever the streams' place and scale. A point that was not found is 0; a root that was not
-found in a frame is where it was last. MediaPipe's world landmarks, the body once more but in metres
-about its hips, fit into no skeleton with the others and are left out. 163 clips of boxing take 40
-ms, reading included. Not for signing, where the shoulders are the better measure (`pose`).
+The points of one person come in, and the stream `pose` goes out: float32 (T, J·C) with the names of
+its points, from which an encoder derives bones. Bones are not a stream of their own, because an
+encoder can compute them by one subtraction. With `features.reference` there is a second stream,
+`reference`: the motion that the clip is compared with, normalized by its own root and bones and
+aligned to the frames of the clip (`alignment`). The alignment compares joints relative to the root,
+scaled to a mean bone length of 1, independent of `centre` and `scale` of the streams. Undetected
+points are 0; an undetected root keeps its last known position. MediaPipe's world landmarks repeat
+the body in meters relative to the hips; they share no skeleton with the other points and are
+dropped. 163 boxing clips take 40 ms, including reading. For sign language use `pose` features,
+because normalization by the shoulders works better there.
 
 Shapes: T frames, J points, C coordinates, D = J·C.
 """
@@ -38,59 +39,62 @@ from kinesweep.features.contract import Features
 from kinesweep.sources.contract import Motion
 
 _WORLD = "POSE_WORLD_LANDMARKS"
+# Increase this when the values for an unchanged configuration change.
 CODE_VERSION = 1
-"""Raised when the numbers of unchanged configurations change."""
+# Relative difference up to which frame rates count as equal, so that 29.97 equals 30.
 _SAME_RATE = 0.01
-"""29.97 frames a second are 30."""
 
 
 @dataclass(frozen=True)
 class SkeletonFeatures:
-    """The `pose` stream of a motion, and that of its reference where it is asked for.
+    """A feature step that computes the `pose` stream and optionally a `reference` stream.
 
     Attributes:
-        config: where it is put, and how large; how the reference is matched.
+        config: Centering, scaling and stride, and the alignment of the reference.
     """
 
     config: SkeletonFeaturesConfig
 
     @property
     def streams(self) -> tuple[str, ...]:
-        """The clip's, and then its reference's."""
+        """Name of the clip's stream, followed by that of its reference if there is one."""
         return ("pose",) if self.config.reference is None else ("pose", "reference")
 
     @property
     def fingerprint(self) -> str:
-        """Names the configuration, the embedder if there is one, and the version of this code.
+        """Hash of the configuration, the embedder if there is one, and the version of this code.
 
         Raises:
-            CheckpointError: the embedder's folder is no embedder.
-            InputError: it was trained on frames that were normalised otherwise.
+            CheckpointError: If the embedder's folder does not contain an embedder.
+            InputError: If the embedder was trained on frames with another normalization.
         """
         parts: dict[str, Any] = {
             "config": self.config.model_dump(mode="json", exclude={"reference"}),
             "code": CODE_VERSION,
         }
+        # Without a reference the key is absent, so fingerprints do not depend on alignment code.
         if self.config.reference is not None:
             check_embedder(self.config)
             parts["reference"] = alignment_fingerprint(self.config.reference)
         return fingerprint(parts)
 
     def compute(self, media: Motion) -> dict[str, Features]:
-        """Features of a motion, (ceil(T / stride), D).
+        """Compute the features of a motion, (ceil(T / stride), D).
 
         Raises:
-            ClipError: reason `no_people` (no point is found in any frame), `unknown_layout`,
-                `no_root` or `no_bones` (no bone has a length); `reference_` and one of these where
-                it is the reference's; `reference_rate` (a window of another rate).
-            CheckpointError: the embedder's folder is no embedder.
-            InputError: the embedder takes no such frames.
+            ClipError: If the motion cannot be used; reason `no_people` (no point is detected in
+                any frame), `unknown_layout`, `no_root` or `no_bones` (no bone has a length). The
+                prefix `reference_` marks problems of the reference; `reference_rate` means that
+                `method: window` would compare different frame rates.
+            CheckpointError: If the embedder's folder does not contain an embedder.
+            InputError: If the embedder cannot process such frames.
         """
         pose = self._placed(media.pose)
         rate_hz = media.pose.fps / self.config.stride
         clip = pose.features(rate_hz)
         if self.config.reference is None:
             return {"pose": clip}
+        # A clip without a reference is compared with itself, that is, with difference 0.
         if media.reference is None:
             return {"pose": clip, "reference": clip}
         _check_rates(self.config.reference, media.pose.fps, media.reference.fps)
@@ -98,7 +102,7 @@ class SkeletonFeatures:
         return {"pose": clip, "reference": aligned.features(rate_hz)}
 
     def shape(self, media: Motion) -> dict[str, tuple[int, int]]:
-        """Frames that are kept, and coordinates of all points."""
+        """Return stream name → number of kept frames and number of coordinates per frame."""
         frames, _, _, coordinates = media.pose.points_TPJC.shape
         points = _without_world(media.pose.layout)[1].num_points
         return dict.fromkeys(self.streams, (-(-frames // self.config.stride), points * coordinates))
@@ -106,20 +110,22 @@ class SkeletonFeatures:
     def _aligned(
         self, config: AlignmentConfig, clip: PoseSequence, motion: PoseSequence
     ) -> "_Placed":
-        """A reference, frame for frame as the clip, and placed as if it began there.
+        """Align a reference to the frames of the clip and place it.
 
         Raises:
-            ClipError, CheckpointError, InputError: see `compute`.
+            ClipError, CheckpointError, InputError: See `compute`.
         """
         step = self
         if config.on == "joints":
-            # Where somebody stands, and how tall, belongs to no moment of a motion.
+            # Position and body size must not influence which frames match, so the matching uses
+            # its own normalization; the values of the streams keep the configured one.
             plain = {"kind": "skeleton", "centre": "each", "scale": "bone"}
             compared = {**plain, "stride": self.config.stride}
             step = SkeletonFeatures(SkeletonFeaturesConfig.model_validate(compared))
         placed = step._placed(clip)
         check_points(config, placed.skeleton.layout)
-        x_TD = placed.features(1.0).x_TD
+        x_TD = placed.features(1.0).x_TD  # the rate does not matter for matching
+        # Only errors of the reference get the prefix; those of the clip were raised above.
         try:
             reference = self._placed(motion)
             matched = match(x_TD, step._placed(motion).features(1.0).x_TD, config)
@@ -129,24 +135,26 @@ class SkeletonFeatures:
             raise ClipError(text, reason) from None
 
     def _placed(self, pose: PoseSequence) -> "_Placed":
-        """One motion, placed and scaled, every n-th frame of it.
+        """Center and scale a motion and keep every `stride`-th frame.
 
         Raises:
-            ClipError: see `compute`.
+            ClipError: If the motion cannot be used; see `compute`.
         """
         kept, layout = _without_world(pose.layout)
+        # Indexing by an array copies, so the in-place arithmetic does not change the media.
         x_TJC, found_TJ = pose.points_TPJC[:, 0, kept], pose.confidence_TPJ[:, 0, kept] > 0
         if not found_TJ.any():
-            raise ClipError("no point of a person is found in any frame", "no_people")
+            raise ClipError("no point of a person is detected in any frame", "no_people")
         skeleton = skeleton_of(layout)
         if skeleton is None:
             held = ", ".join(f"{name} ({len(points)})" for name, points in pose.layout.components)
-            text = f"the file's points are {held}: no skeleton of these is known"
+            text = f"the file has the point components {held}: they form no known skeleton"
             raise ClipError(text, "unknown_layout")
         if self.config.centre != "none":
             x_TJC -= _root(x_TJC, found_TJ, skeleton, self.config.centre == "each")
         if self.config.scale == "bone":
             x_TJC /= _bone(x_TJC, found_TJ, skeleton)
+        # Last, because centering would move the zeros of undetected points.
         x_TJC[~found_TJ] = 0
         stride = self.config.stride
         return _Placed(x_TJC[::stride], found_TJ[::stride], skeleton)
@@ -154,28 +162,34 @@ class SkeletonFeatures:
 
 @dataclass(frozen=True)
 class _Placed:
-    """Points of a motion, which of them were found, and whose they are."""
+    """The points of a placed motion, a mask of the detected ones, and their skeleton."""
 
     x_TJC: NDArray[np.float32]
     found_TJ: NDArray[np.bool_]
     skeleton: Skeleton
 
     def features(self, rate_hz: float) -> Features:
-        """A vector a frame."""
+        """Flatten the points into one vector per frame, (T, D)."""
         x_TD = self.x_TJC.reshape(len(self.x_TJC), -1)
         return Features(x_TD, rate_hz, self.skeleton.layout)
 
     def at(self, matched: Match, from_root: bool) -> "_Placed":
-        """The same at a clip's frames; `from_root`: about the root of the first that is left.
+        """Return this motion at the frames of the clip that it was matched with.
+
+        Args:
+            matched: Result of `match`.
+            from_root: Whether to center on the root of the first remaining frame. Alignment may
+                drop the frame on which the motion was centered before.
 
         Raises:
-            ClipError: reason `no_root`.
+            ClipError: If no remaining frame shows the root; reason `no_root`.
         """
         frames, points, coordinates = self.x_TJC.shape
+        # The mask is needed per value: a weighted mean over frames excludes undetected points.
         found_RD = self.found_TJ.repeat(coordinates, axis=1)
         x_TD, seen_TD = carry(matched, self.x_TJC.reshape(frames, -1), found_RD)
         x_TJC = x_TD.reshape(len(x_TD), points, coordinates)
-        found_TJ = seen_TD[:, ::coordinates]
+        found_TJ = seen_TD[:, ::coordinates]  # all coordinates of a point share one mask value
         if from_root:
             x_TJC -= _root(x_TJC, found_TJ, self.skeleton, each=False)
             x_TJC[~found_TJ] = 0
@@ -183,22 +197,22 @@ class _Placed:
 
 
 def _check_rates(config: AlignmentConfig, fps: float, other: float) -> None:
-    """Refuses a window of another rate.
+    """Reject a reference with another frame rate if the frames are compared one by one.
 
     Raises:
-        ClipError: reason `reference_rate`.
+        ClipError: If the rates differ and the method is `window`; reason `reference_rate`.
     """
     if config.method == "window" and abs(fps / other - 1) > _SAME_RATE:
         raise ClipError(
-            f"the clip has {fps:g} frames a second, its reference {other:g}; a window compares"
-            " frame by frame: set `features.reference.method: dtw`",
+            f"the clip has {fps:g} frames per second, its reference {other:g}; `method: window`"
+            " compares frame by frame: set `features.reference.method: dtw`",
             "reference_rate",
         )
 
 
 @lru_cache(maxsize=64)
 def _without_world(layout: PointLayout) -> tuple[NDArray[np.intp], PointLayout]:
-    """Places of the points that a skeleton has, and their names."""
+    """Return the indices and the layout of all points except MediaPipe's world landmarks."""
     components = [part for part, points in layout.components for _ in points]
     kept = [place for place, part in enumerate(components) if part != _WORLD]
     rest = tuple(part for part in layout.components if part[0] != _WORLD)
@@ -208,20 +222,25 @@ def _without_world(layout: PointLayout) -> tuple[NDArray[np.intp], PointLayout]:
 def _root(
     x_TJC: NDArray[np.float32], found_TJ: NDArray[np.bool_], skeleton: Skeleton, each: bool
 ) -> NDArray[np.float32]:
-    """Where the first root is: (1, 1, C) in the first frame that shows it, or (T, 1, C) in each.
+    """Return the position of the root.
+
+    Returns:
+        (1, 1, C), the position in the first frame that shows it; with `each`, (T, 1, C), the
+        position in every frame.
 
     Raises:
-        ClipError: reason `no_root`.
+        ClipError: If no frame shows the root; reason `no_root`.
     """
+    # A skeleton may have several roots; the first one is the center.
     root = skeleton.parents.index(ROOT)
     shown = np.flatnonzero(found_TJ[:, root])
     if not len(shown):
         name = [point for _, points in skeleton.layout.components for point in points][root]
-        text = f"the root `{name}` is found in no frame; set `features.centre: none`"
+        text = f"no frame shows the root `{name}`; set `features.centre: none`"
         raise ClipError(text, "no_root")
     if not each:
         return x_TJC[shown[:1], root][:, None]
-    # Of each frame the last one that shows it; before the first, the first.
+    # Each frame takes the last frame so far that shows the root; earlier frames take the first one.
     last = np.maximum(np.searchsorted(shown, np.arange(len(x_TJC)), side="right") - 1, 0)
     return x_TJC[shown[last], root][:, None]
 
@@ -229,11 +248,12 @@ def _root(
 def _bone(
     x_TJC: NDArray[np.float32], found_TJ: NDArray[np.bool_], skeleton: Skeleton
 ) -> np.float32:
-    """Mean length over the bones and frames of which both ends are found.
+    """Return the mean length over all bones and frames in which both ends are detected.
 
     Raises:
-        ClipError: reason `no_bones`.
+        ClipError: If there is none or the mean is 0; reason `no_bones`.
     """
+    # The reshape keeps two columns even for a skeleton without bones.
     ends, starts = np.array(skeleton.bones, np.intp).reshape(-1, 2).T
     both_TB = found_TJ[:, ends] & found_TJ[:, starts]
     lengths = np.sqrt(((x_TJC[:, ends] - x_TJC[:, starts]) ** 2).sum(-1))[both_TB]

@@ -1,11 +1,12 @@
-"""Which frames of two motions belong to each other: a window, a warping path, or all paths at once.
+"""Alignment of two motions in time: best window, dynamic time warping (DTW) and soft-DTW.
 
-A matrix of squared distances comes in, frames of a clip by frames of its reference. Dynamic time
-warping fills it cell by cell, each cell from its three neighbours; here a whole anti-diagonal at a
-time, since its cells do not depend on each other. So numpy does it without a compiler, and each
-cell is the same sum in the same order as in the textbook's double loop, ties included, which a
-cumulative sum along rows would not give. 0.7 ms for 100 frames by 100, 3 ms for soft-DTW, one
-core. The whole matrix is held: 8 bytes times T times R, so not for hours of film.
+All methods start from the matrix of squared distances between the frames of a clip and those of its
+reference. DTW computes each cell from three neighbors; this implementation computes a whole
+anti-diagonal at once, because its cells do not depend on each other. NumPy can do that without a
+compiler, and each cell is the same sum in the same order as in the textbook's double loop,
+including ties, which a cumulative sum along rows would not give. DTW of 100 by 100 frames takes
+0.7 ms on one core, soft-DTW 3 ms. The whole matrix is kept in memory (8 bytes times T times R), so
+this module does not suit hours of video.
 
 Shapes: T frames of the clip, R of the reference, D width, N = T + R - 1 anti-diagonals, K
 matrices of one shape.
@@ -19,9 +20,9 @@ Frames = NDArray[np.floating]
 
 
 def squared_distances(x_TD: Frames, r_RD: Frames) -> Floats:
-    """Between each frame of a clip and each of a reference, (T, R).
+    """Compute the squared Euclidean distance between all pairs of frames, (T, R).
 
-    Differences are squared, not products subtracted, so that equal frames are 0 apart.
+    Uses squared differences instead of `x² - 2xy + y²`, so that equal frames have distance 0.
     """
     from scipy.spatial.distance import cdist  # 0.2 s, and only references need it
 
@@ -29,32 +30,40 @@ def squared_distances(x_TD: Frames, r_RD: Frames) -> Floats:
 
 
 def best_window(x_TD: Frames, r_RD: Frames) -> int:
-    """Where in the longer one the shorter one fits best, by summed squared distance.
+    """Find the position in the longer motion at which the shorter one fits best.
 
     Returns:
-        First frame of the window, of equal ones the earliest; 0 where both are equally long.
+        First frame of the window with the lowest sum of squared distances, the earliest of equally
+        good ones; 0 if both motions have the same length.
     """
     shorter, longer = sorted((x_TD, r_RD), key=len)
     cost_SL = np.ascontiguousarray(squared_distances(shorter, longer))
     down, right = cost_SL.strides
-    # Each offset's window is a diagonal of the matrix; no copy of it is made.
+    # The window at an offset is a diagonal of the matrix. Stepping by one row and one column at
+    # once turns the diagonals into columns of a view, without a copy. `ascontiguousarray` makes
+    # sure that the strides are those of a plain row-major matrix.
     shape = (len(shorter), len(longer) - len(shorter) + 1)
     windows_SO = np.lib.stride_tricks.as_strided(cost_SL, shape, (down + right, right))
     return int(windows_SO.sum(axis=0).argmin())
 
 
 def dtw(x_TD: Frames, r_RD: Frames) -> tuple[NDArray[np.intp], float]:
-    """The cheapest warping path (Sakoe and Chiba 1978): both ends matched, steps of one frame.
+    """Compute the cheapest warping path (Sakoe and Chiba 1978).
+
+    Both first frames and both last frames are matched, and each step advances by one frame in the
+    clip, the reference or both.
 
     Returns:
-        path_L2: frame of the clip and frame of the reference, first to last. Of equally cheap
-            paths, the one that, followed from its end, steps in both first, then in the clip.
-        cost: sum of the squared distances along it.
+        path_L2: Pairs of clip frame and reference frame, first to last. Ties are resolved from the
+            end of the path: a step in both comes first, then a step in the clip.
+        cost: Sum of the squared distances along the path.
     """
     total_TR = _filled(squared_distances(x_TD, r_RD)[None], np.minimum, np.inf)[0]
     t, r = (size - 1 for size in total_TR.shape)
     cost = float(total_TR[t, r])
     path = [(t, r)]
+    # Backtrack from the end. The comparisons repeat those of the forward pass on the same sums, so
+    # the path is exact without a stored matrix of decisions.
     while t or r:
         both = total_TR[t - 1, r - 1] if t and r else np.inf
         clip = total_TR[t - 1, r] if t else np.inf
@@ -70,57 +79,69 @@ def dtw(x_TD: Frames, r_RD: Frames) -> tuple[NDArray[np.intp], float]:
 
 
 def soft_dtw(x_TD: Frames, r_RD: Frames, gamma: float) -> tuple[float, Floats]:
-    """Soft-DTW (Cuturi and Blondel 2017, arXiv:1703.01541): all warping paths, weighted.
+    """Compute soft-DTW (Cuturi and Blondel 2017, arXiv:1703.01541) over all warping paths.
 
-    A path of cost c weighs exp(-c / gamma), in logarithms throughout. The share of the paths that
-    meet in a cell is what leads there from the start times what leads there from the end, so that
-    both matrices are filled together, and no second recursion is needed.
+    A path with cost c has the weight exp(-c / gamma); all sums are computed in log space. The
+    total weight of the paths through a cell is the product of the forward sum and the backward sum.
+    The backward matrix is the forward matrix of the reversed motions, so both are filled together
+    and no second recursion is needed.
 
     Args:
-        x_TD: the clip.
-        r_RD: the reference.
-        gamma: above 0, in units of a squared distance; towards 0 it becomes `dtw`.
+        x_TD: Frames of the clip.
+        r_RD: Frames of the reference.
+        gamma: Smoothing in units of a squared distance, above 0; the limit 0 gives `dtw`.
 
     Returns:
         value: -gamma times the logarithm of the sum of the weights.
-        weights_TR: the gradient of `value` by the squared distances, each row divided by its sum:
-            of a frame of the clip how much each frame of the reference belongs to it.
+        weights_TR: Gradient of `value` with respect to the squared distances, each row divided by
+            its sum: the weight of each reference frame for each frame of the clip.
     """
     log_TR = squared_distances(x_TD, r_RD) / -gamma
     ways_KTR = _filled(np.stack([log_TR, log_TR[::-1, ::-1]]), np.logaddexp, -np.inf)
     value = ways_KTR[0, -1, -1]
+    # Both sums contain the cell's own cost, so it is subtracted once. Dividing by the total weight
+    # (subtracting `value`) gives the probability that a path passes through the cell.
     expected_TR = np.exp(ways_KTR[0] + ways_KTR[1, ::-1, ::-1] - log_TR - value)
     return float(-gamma * value), expected_TR / expected_TR.sum(axis=1, keepdims=True)
 
 
 def _filled(cost_KTR: Floats, merged: np.ufunc, wall: float) -> Floats:
-    """Of each cell its cost and what the cells above, left, and above left of it come to.
+    """Fill DTW matrices: cell cost plus the merged values of the three preceding cells.
 
     Args:
-        cost_KTR: matrices of one shape, filled beside each other.
-        merged: of two arrays what they come to.
-        wall: lies about the matrices; merged with anything it changes nothing.
+        cost_KTR: Cost matrices of equal shape, processed together.
+        merged: Function that combines two arrays, for example the minimum.
+        wall: Value of the cells outside of the matrices, the identity element of `merged`.
+
+    Returns:
+        Accumulated values, (K, T, R).
     """
     _, frames, others = cost_KTR.shape
     cost_NKT = _skewed(cost_KTR, wall)
-    # Before the first frame lies one more column, before the first diagonal two more.
+    # One extra column in front of the first frame and two extra rows in front of the first diagonal
+    # spare the loop all border cases. Therefore diagonal n is row n + 2, and frame t column t + 1.
     total_NKT = np.full((len(cost_NKT) + 2, len(cost_KTR), frames + 1), wall)
+    # The first cell has no predecessor; three walls would make it infinite.
     total_NKT[2, :, 1] = cost_NKT[0, :, 0]
     for n in range(1, len(cost_NKT)):
         first, end = max(0, n - others + 1), min(n + 1, frames)
+        # Row n holds diagonal n - 2, with (t - 1, r - 1); row n + 1 holds diagonal n - 1, with
+        # (t - 1, r) and (t, r - 1).
         both, clip = total_NKT[n, :, first:end], total_NKT[n + 1, :, first:end]
         best = merged(merged(both, clip), total_NKT[n + 1, :, first + 1 : end + 1])
         np.add(cost_NKT[n, :, first:end], best, out=total_NKT[n + 2, :, first + 1 : end + 1])
+    # Undo the skew: cell (t, r) lies on diagonal t + r.
     rows = np.arange(frames)[:, None]
     return np.moveaxis(total_NKT[rows + np.arange(others) + 2, :, rows + 1], 2, 0)
 
 
 def _skewed(cost_KTR: Floats, wall: float) -> Floats:
-    """Anti-diagonals as rows: [n, k, t] is [k, t, n - t], the wall where there is no such cell."""
+    """Turn anti-diagonals into rows: [n, k, t] is [k, t, n - t], or the wall outside of it."""
     num, frames, others = cost_KTR.shape
     width = frames + others
     wide = np.full((num, frames, width), wall)
     wide[:, :, :others] = cost_KTR
-    # Rows one shorter than they were filled push each row one place further than the last.
+    # Each row is filled with T + R values but read with T + R - 1, which shifts every row one place
+    # further to the right than the row above it.
     flat = wide.reshape(num, -1)[:, : frames * (width - 1)]
     return np.ascontiguousarray(flat.reshape(num, frames, width - 1).transpose(2, 0, 1))

@@ -1,12 +1,12 @@
-"""Features of a video: decoded at the model's size, cut into windows, seen, put together in time.
+"""Video features: decode a video at the model's size, cut windows, encode them, join the results.
 
-A clip's windows go through the model some at a time, always as many: a batch that is not full is
-filled up with a copy of its last window, so that arithmetic never depends on how many there were.
-On Ray the same functions run apart, decoders on CPUs and models on GPUs
-(`store.extract_videos`); windows of different clips then share a batch.
+Windows go through the model in batches of constant size: a smaller batch is filled with copies of
+its last window, so that the numerical results never depend on the number of windows. On Ray the
+same functions run separately, decoders on CPUs and models on GPUs (`store.extract_videos`); there a
+batch may contain windows of different clips.
 
-With crops the parts of a frame stand side by side in a window's pixels; the model sees each by
-itself, and their features stand beside each other.
+With crops, the parts of a frame lie side by side in the pixels of a window. The model encodes each
+part separately, and their features are concatenated.
 
 Shapes: B windows, F frames, H pixels high, W = H a crop, K moments, T features, D width.
 """
@@ -29,61 +29,70 @@ from kinesweep.features.encoders import VideoEncoder, build_encoder, encoder_fin
 from kinesweep.features.windows import Seam, Window, count, cut, windows_of
 from kinesweep.sources.footage import Frames, seconds
 
+# Increase this when the values for an unchanged configuration change.
 CODE_VERSION = 1
-"""Raised when the numbers of unchanged configurations change."""
+# Settings that do not change feature values; `encoder` has a fingerprint of its own.
 _NOT_NUMBERS = {"stream", "gpus", "actors", "encoder"}
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class VideoFeatures:
-    """A stream of video features.
+    """A feature step that computes one stream of video features.
 
     Attributes:
-        config: the model and its windows.
+        config: Video encoder, windows and crops.
     """
 
     config: VideoFeaturesConfig
 
     @property
     def streams(self) -> tuple[str, ...]:
-        """One, as the recipe calls it."""
+        """Name of the single stream, as set in the recipe."""
         return (self.config.stream,)
 
     @property
     def fingerprint(self) -> str:
-        """Names the model's weights, the windows and the version of this code.
+        """Hash of the model's weights, the windows and the version of this code.
 
         Raises:
-            InputError: the model's file is not there.
+            InputError: If the model's file does not exist.
         """
         own = self.config.model_dump(mode="json", exclude=_NOT_NUMBERS)
         if self.config.cropped:
             own["crops_code"] = CROPS_VERSION
         else:
+            # Features without crops stay valid when the crop code changes.
             del own["crops"]
         encoder = encoder_fingerprint(self.config.encoder)
         return fingerprint({"config": own, "encoder": encoder, "code": CODE_VERSION})
 
     def encoder(self) -> VideoEncoder:
-        """The model, on this process's device; loaded once.
+        """Return the video encoder on the device of this process; it is loaded once.
 
         Raises:
-            InputError: it cannot be read, or takes no such windows.
-            CheckpointError: its weights do not fit.
+            InputError: If the model cannot be read or does not accept such windows.
+            CheckpointError: If the weights do not fit the model.
         """
         device = "cuda" if self.config.gpus and torch.cuda.is_available() else "cpu"
         return build_encoder(self.config.encoder, self.config.precision, device)
 
     def seam(self, encoder: VideoEncoder) -> Seam:
-        """How what it saw is put together."""
+        """Create the window stitcher for an encoder."""
         return Seam(self.config.windows, encoder.moments(self.config.windows.num_frames))
 
     def windows(self, footage: Footage, size: int) -> tuple[float, Iterator[Window]]:
-        """Frames a second of a stretch of film, and its windows.
+        """Open a part of a video.
+
+        Args:
+            footage: Video file and time span.
+            size: Height and width of the frames in pixels.
+
+        Returns:
+            Frames per second, and an iterator over the windows.
 
         Raises:
-            ClipError: the film cannot be opened, now or while windows are taken.
+            ClipError: If the video cannot be opened. Iterating over the windows raises it too.
         """
         frames: Frames | CroppedFrames
         if self.config.cropped:
@@ -93,10 +102,10 @@ class VideoFeatures:
         return frames.fps, cut(frames, windows_of(self.config.windows, frames.fps))
 
     def compute(self, media: Footage) -> dict[str, Features]:
-        """Features of a stretch of film.
+        """Compute the features of a part of a video.
 
         Raises:
-            ClipError: it cannot be decoded; with its reason.
+            ClipError: If it cannot be decoded; with its reason.
         """
         encoder = self.encoder()
         seam = self.seam(encoder)
@@ -104,18 +113,19 @@ class VideoFeatures:
         seen: list[NDArray[np.float32]] = []
         kept = 0
         for some in groups(windows, self.config.batch):
+            # The list holds features only; pixels of earlier windows are released.
             seen += list(see(encoder, some, self.config.batch))
             kept = some[-1].kept
         return {self.config.stream: Features(seam.join(seen, kept), seam.rate_hz(fps))}
 
     def shape(self, media: Footage) -> dict[str, tuple[int, int]]:
-        """T by the length that the file claims, and D.
+        """Estimate T from the duration in the file's header, and return D.
 
         Raises:
-            ClipError: the film cannot be opened.
+            ClipError: If the video cannot be opened.
         """
         encoder = self.encoder()
-        # Counted at the target rate; that of `compat: ssvp` differs, but not by much.
+        # Estimated at the target rate. The rate of `compat: ssvp` differs, but not by much.
         rate = self.config.windows.target_fps
         frames = max(1, round(seconds(media) * rate))
         length = self.seam(encoder).length(*count(windows_of(self.config.windows, rate), frames))
@@ -123,23 +133,25 @@ class VideoFeatures:
 
 
 def groups(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """So many at a time, in order; the last may be fewer."""
+    """Yield lists of `size` items in order; the last one may be shorter."""
     iterator = iter(items)
     while some := list(islice(iterator, size)):
         yield some
 
 
 def see(encoder: VideoEncoder, windows: Sequence[Window], batch: int) -> NDArray[np.float32]:
-    """What a model says of some windows, (len(windows), K, D).
+    """Encode windows, (len(windows), K, D).
 
     Args:
-        encoder: the model.
-        windows: at the most `batch`; of n crops side by side D is n times the model's.
-        batch: how many go through it.
+        encoder: Video encoder.
+        windows: At most `batch` windows. With n crops side by side, D is n times the width of the
+            encoder.
+        batch: Constant batch size of the model; a smaller number of windows is padded.
     """
     full = [*windows, *[windows[-1]] * (batch - len(windows))]
     pixels_BFHWC = torch.from_numpy(np.stack([window.pixels_FHWC for window in full]))
     kept_B = [window.kept for window in full]
+    # Crops lie side by side along W; each one is a square of the model's size.
     crops = pixels_BFHWC.split(encoder.size, dim=3)
     seen_BKD = torch.cat([encoder(crop.contiguous(), kept_B) for crop in crops], dim=2)
     return seen_BKD[: len(windows)].numpy()

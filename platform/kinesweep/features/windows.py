@@ -1,10 +1,10 @@
-"""Cuts films into windows and puts what was seen of them together again in time.
+"""Video windows: cut videos into windows and stitch the features of windows together in time.
 
-By default a film is first brought to `target_fps`, so that windows, strides and the rate of
-features mean seconds whatever the film's own rate: between 24 and 60 frames a second features per
-second differ by less than 2 %. `compat: ssvp` is SSVP-SLT's published arithmetic on the frames of
-the file (9.5 features a second at 25 frames a second, 19.0 at 60). Frames stream through: a cutter
-holds those of one window.
+By default a video is first resampled to `target_fps`, so that windows, strides and feature rates
+have the same duration for any frame rate: between 24 and 60 frames per second, features per second
+differ by less than 2 %. `compat: ssvp` uses SSVP-SLT's published arithmetic on the frames of the
+file (9.5 features per second at 25 frames per second, 19.0 at 60). Frames are streamed; only those
+of one window are kept in memory.
 
 Shapes: F frames of a window, K moments of a window, T features of a clip, D width.
 """
@@ -24,11 +24,11 @@ Frame = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Window:
-    """A window of a film.
+    """A window of a video.
 
     Attributes:
-        pixels_FHWC: uint8 RGB; crops of a frame stand side by side, W is a multiple of H.
-        kept: frames that are real; those after them repeat the film's last one.
+        pixels_FHWC: Pixels, uint8 RGB. Crops of a frame lie side by side; W is a multiple of H.
+        kept: Number of real frames; the frames after them repeat the last one of the video.
     """
 
     pixels_FHWC: NDArray[np.uint8]
@@ -36,32 +36,32 @@ class Window:
 
 
 class Windows(Protocol):
-    """Where windows lie in a film of a known rate."""
+    """The positions of windows in a video with a known frame rate."""
 
     @property
     def step(self) -> int:
-        """Frames from one window to the next."""
+        """Number of frames from one window to the next."""
 
     def resampled(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """The frames that windows count by."""
+        """Yield the frames that window positions refer to."""
 
     def picks(self, start: int) -> NDArray[np.intp]:
-        """Frames of the window that starts at `start`, (F,); they may lie beyond the end."""
+        """Return the frame indices of the window at `start`, (F,); some may be past the end."""
 
     def goes_on(self, start: int, num_frames: int) -> bool:
-        """Whether a film of so many frames, or more, has a window after this one."""
+        """Whether a video of at least `num_frames` frames has a window after this one."""
 
     def kept(self, start: int, num_frames: int) -> int:
-        """Frames of a window that are real, of a film of so many frames."""
+        """Return the number of real frames of the window in a video of `num_frames` frames."""
 
 
 @dataclass(frozen=True)
 class TimedWindows:
-    """Windows of a film brought to `target_fps`.
+    """The windows of a video that is resampled to `target_fps`.
 
     Attributes:
-        config: how long, how far apart.
-        fps: of the film.
+        config: Length and stride of the windows.
+        fps: Frame rate of the video.
     """
 
     config: WindowsConfig
@@ -69,41 +69,44 @@ class TimedWindows:
 
     @property
     def step(self) -> int:
-        """Frames of the resampled film."""
+        """Number of frames of the resampled video."""
         return self.config.step
 
     def resampled(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """The nearest frame for each moment of the target rate; at least one if there is any."""
+        """Yield the nearest frame for each instant of the target rate, at least one if any."""
         done = 0
+        # A frame is repeated or skipped depending on the ratio of the rates; the next output frame
+        # is emitted as soon as its source frame has arrived.
         for number, frame in enumerate(frames, 1):
             while self._source(done) < number:
                 yield frame
                 done += 1
 
     def picks(self, start: int) -> NDArray[np.intp]:
-        """Every `sampling_rate`-th frame."""
+        """Return every `sampling_rate`-th frame."""
         return start + self.config.sampling_rate * np.arange(self.config.num_frames)
 
     def goes_on(self, start: int, num_frames: int) -> bool:
-        """Whether there are frames behind this window."""
+        """Whether there are frames after this window."""
         return num_frames > start + self.config.span
 
     def kept(self, start: int, num_frames: int) -> int:
-        """Frames before the end."""
+        """Return the number of frames before the end of the video."""
         return int(np.count_nonzero(self.picks(start) < num_frames))
 
     def _source(self, number: int) -> int:
-        """The file's frame that is nearest to a moment."""
+        """Return the frame of the file that is nearest to a frame of the resampled video."""
+        # Adding 0.5 rounds halves up; `round` would alternate between even and odd neighbors.
         return int(number * self.fps / self.config.target_fps + 0.5)
 
 
 @dataclass(frozen=True)
 class PublishedWindows:
-    """SSVP-SLT's windows on the frames of the file.
+    """The windows of SSVP-SLT, positioned on the frames of the file.
 
     Attributes:
-        config: how long; its stride counts frames of the file.
-        fps: of the film.
+        config: Length and stride of the windows; the stride counts frames of the file.
+        fps: Frame rate of the video.
     """
 
     config: WindowsConfig
@@ -111,57 +114,63 @@ class PublishedWindows:
 
     @property
     def step(self) -> int:
-        """Frames of the file, whatever its rate."""
+        """Number of frames of the file, independent of its rate."""
         return self.config.step
 
     def resampled(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """All frames."""
+        """Yield all frames unchanged."""
         return iter(frames)
 
     def picks(self, start: int) -> NDArray[np.intp]:
-        """Spread evenly over the window, from its first half frame to its last."""
+        """Return frames at equal distances, from the center of the first frame to the last's."""
         places = np.linspace(start + 0.5, start + self._size - 0.5, self.config.num_frames)
         return places.astype(np.intp)
 
     def goes_on(self, start: int, num_frames: int) -> bool:
-        """Whether the window ends before the film's last frame."""
+        """Whether the window ends before the last frame of the video."""
         return num_frames > start + self._size - 1
 
     def kept(self, start: int, num_frames: int) -> int:
-        """Frames but those that repeat the film's last one."""
+        """Return the number of frames without repetitions of the video's last frame."""
+        # The last frame itself is real once; every further occurrence is padding.
         last = np.count_nonzero(self.picks(start) >= num_frames - 1)
         return self.config.num_frames - max(0, int(last) - 1)
 
     @property
     def _size(self) -> float:
+        """Length of a window in frames of the file."""
         return self.config.span * self.fps / self.config.target_fps
 
 
 def windows_of(config: WindowsConfig, fps: float) -> Windows:
-    """The windows that a recipe asks for, of a film of `fps` frames a second."""
+    """Return the windows that a recipe defines for a video of `fps` frames per second."""
     made = PublishedWindows if config.compat == "ssvp" else TimedWindows
     return made(config, fps)
 
 
 def cut(frames: Iterable[Frame], windows: Windows) -> Iterator[Window]:
-    """The windows of a film, in order; at least one.
+    """Yield the windows of a video in order, at least one.
 
     Raises:
-        ClipError: reason `no_frames`.
+        ClipError: If there are no frames; reason `no_frames`.
     """
     held: dict[int, Frame] = {}
     start = seen = 0
+    # A window is emitted early only if another one follows it and all its frames have arrived.
+    # The last window must wait for the end of the video, which determines its padding.
     for frame in windows.resampled(frames):
         held[seen] = frame
         seen += 1
         while windows.goes_on(start, seen) and windows.picks(start)[-1] < seen:
             yield _window(held, windows, start, seen)
             start += windows.step
-            # The last frame stays: SSVP-SLT's windows may begin behind it, in slow films.
+            # Keep the newest frame: in videos with a low frame rate, SSVP-SLT's next window may
+            # start after it and then consists of copies of it.
             for number in [number for number in held if number < min(start, seen - 1)]:
                 del held[number]
     if not seen:
-        raise ClipError("there are no frames in this stretch", "no_frames")
+        raise ClipError("there are no frames in this part of the video", "no_frames")
+    # Windows that needed more frames than the video has, padded; the last one comes at the end.
     while windows.goes_on(start, seen):
         yield _window(held, windows, start, seen)
         start += windows.step
@@ -169,7 +178,7 @@ def cut(frames: Iterable[Frame], windows: Windows) -> Iterator[Window]:
 
 
 def count(windows: Windows, num_frames: int) -> tuple[int, int]:
-    """Windows of a film of so many frames, and the real frames of the last one."""
+    """Return the number of windows of a video and the number of real frames of the last one."""
     start = found = 0
     while windows.goes_on(start, num_frames):
         start += windows.step
@@ -178,20 +187,22 @@ def count(windows: Windows, num_frames: int) -> tuple[int, int]:
 
 
 def _window(held: dict[int, Frame], windows: Windows, start: int, seen: int) -> Window:
+    """Stack the frames of a window; positions past the end repeat the last frame."""
     places = np.minimum(windows.picks(start), seen - 1)
     return Window(np.stack([held[int(place)] for place in places]), windows.kept(start, seen))
 
 
 @dataclass(frozen=True)
 class Seam:
-    """How the moments of windows become features of a clip.
+    """A window stitcher, which joins the moments of windows into the features of a clip.
 
     Attributes:
-        config: says what becomes of moments that two windows see.
-        moments: K of a window.
+        config: Window configuration; `overlap` says how shared moments are combined.
+        moments: Number of moments of a window, K.
 
     Raises:
-        InputError: windows are not whole moments apart, but should be laid over each other.
+        InputError: If overlapping windows are to be combined, but the stride is not a whole number
+            of moments.
     """
 
     config: WindowsConfig
@@ -201,38 +212,38 @@ class Seam:
         step, span = self.config.step * self.moments, self.config.span
         if self.config.overlap != "concat" and step % span:
             raise InputError(
-                f"windows overlap by parts of a moment: with `overlap: {self.config.overlap}`,"
+                f"windows overlap by a fraction of a moment: with `overlap: {self.config.overlap}`,"
                 f" `features.windows.stride` must be a multiple of {span / self.moments:g} frames,"
                 f" not {self.config.step}"
             )
 
     @property
     def step(self) -> int:
-        """Moments from one window to the next, where they are laid over each other."""
+        """Number of moments from one window to the next, if overlapping moments are combined."""
         return self.config.step * self.moments // self.config.span
 
     def rate_hz(self, fps: float) -> float:
-        """Features a second of a film of `fps` frames a second, its ends left aside."""
+        """Return features per second of a video of `fps` frames per second, ignoring its ends."""
         own = fps if self.config.compat == "ssvp" else self.config.target_fps
         if self.config.overlap == "concat":
             return self.moments * own / self.config.step
         return self.moments * own / self.config.span
 
     def kept(self, frames: int) -> int:
-        """Moments of a window that begin in a real frame, of which it has so many."""
+        """Return the number of moments that begin in one of the first `frames` frames."""
         return -(-frames * self.moments // self.config.num_frames)
 
     def length(self, num_windows: int, frames: int) -> int:
-        """T of a clip of so many windows, the last with so many real frames."""
+        """Return T of a clip with `num_windows` windows and `frames` real frames in the last."""
         step = self.moments if self.config.overlap == "concat" else self.step
         return step * (num_windows - 1) + self.kept(frames)
 
     def join(self, windows: Sequence[NDArray[np.float32]], frames: int) -> NDArray[np.float32]:
-        """Features of a clip, (T, D).
+        """Join the features of windows into those of the clip, (T, D).
 
         Args:
-            windows: (K, D) of each, in order.
-            frames: real frames of the last.
+            windows: Features of each window, (K, D), in order.
+            frames: Number of real frames of the last window.
         """
         parts = [*windows[:-1], windows[-1][: self.kept(frames)]]
         if self.config.overlap == "crop":
@@ -242,7 +253,8 @@ class Seam:
         return np.concatenate(parts)
 
     def _cropped(self, parts: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-        """Of every window the middle; of the outer ones also what nobody else sees."""
+        """Keep the middle of every window, and the outer ends of the first and last window."""
+        # Moments in the middle of a window have context on both sides, those at its edges do not.
         edge = (self.moments - self.step) // 2
         last = len(parts) - 1
         return [
@@ -251,6 +263,7 @@ class Seam:
         ]
 
     def _averaged(self, parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Average the moments that several windows share."""
         length = self.step * (len(parts) - 1) + len(parts[-1])
         total = np.zeros((length, parts[0].shape[1]), np.float32)
         times = np.zeros((length, 1), np.float32)

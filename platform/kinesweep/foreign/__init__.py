@@ -1,8 +1,9 @@
-"""What other systems saved, as ours: settings become recipes, model folders become our own.
+"""Import of settings, models and motions from other systems.
 
-Nothing is dropped in silence: settings that have no counterpart are listed with the reason, and
-every tensor of a model folder is accounted for. Importing this package loads none of its modules:
-settings and motions are converted without PyTorch, which takes seconds to load.
+Settings become recipes, and model folders become Kinesweep model folders. Nothing is dropped
+silently: settings without a counterpart are listed with the reason, and every tensor of a model is
+accounted for. Importing this package loads none of its modules, because settings and motions are
+converted without PyTorch, which takes seconds to import.
 """
 
 from importlib import import_module
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from kinesweep.foreign.weights import import_model
 
 __all__ = ["Converted", "convert_settings", "import_model", "import_projectors", "import_ssvp"]
+# Public name → its module, which `__getattr__` imports on first use.
 _MODULES = {
     "Converted": "settings",
     "convert_settings": "settings",
@@ -25,7 +27,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name's module on first use (PEP 562)."""
+    """Import the module of a public name on first use (PEP 562)."""
     if name not in _MODULES:
         raise AttributeError(f"module `{__name__}` has no attribute `{name}`")
     return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,10 +1,9 @@
-"""What imports of weights share: names put right, every tensor accounted for, the folder written.
+"""Shared steps of weight imports: rename tensors, check that all of them match, write the folder.
 
-Each tensor of theirs has its place, each of ours its tensor (tied ones may be there once or, equal,
-often), shapes agree; whatever does not is refused by name, because a projector that was silently
-random has spoilt results before.
-
-Shapes: D features.
+Every source tensor must match a parameter of the model, every parameter must have a source tensor,
+and shapes must agree. Tied parameters may occur once, or several times with equal values. Any
+mismatch is an error that names the tensor, because a projector that was silently left at random
+values has spoiled results before.
 """
 
 import pickle
@@ -25,16 +24,17 @@ from kinesweep.training.model_files import FEATURES, write_recipe
 
 
 def write_imported(out: Path, model: Translator, text: Text, recipe: Recipe) -> None:
-    """Writes the model folder of an imported model, whose store nobody knows yet.
+    """Write the model folder of an imported model, whose feature store is not known yet.
 
     Args:
-        out: a new folder.
-        model: with its weights.
-        text: its tokenizer.
-        recipe: what it was trained with.
+        out: Folder to create.
+        model: Model with the imported weights.
+        text: Tokenizer of the model.
+        recipe: Recipe that the model was trained with.
     """
 
     def fill(beside: Path) -> None:
+        # The empty fingerprint and the missing rates stand for the unknown store.
         model.save_pretrained(beside)
         text.save(beside)
         write_recipe(beside, recipe)
@@ -57,15 +57,19 @@ def write_imported(out: Path, model: Translator, text: Text, recipe: Recipe) -> 
 def placed(
     tensors: Mapping[str, Tensor], places: Sequence[tuple[str, str]], computed: Sequence[str]
 ) -> dict[str, Tensor]:
-    """Their tensors by our names; one that fits nowhere keeps its own.
+    """Rename source tensors to the names of the model; a tensor without a match keeps its name.
 
     Args:
-        tensors: by their names.
-        places: what a name begins with, as a pattern, and ours; the first that fits counts.
-        computed: patterns of names that are left out, because their values are computed here.
+        tensors: Source name → tensor.
+        places: Pairs of a pattern for the start of a source name and its replacement; the first
+            matching pair is used.
+        computed: Patterns of source names to drop, because the model computes their values.
+
+    Returns:
+        Name in the model → tensor.
 
     Raises:
-        CheckpointError: two of theirs are one of ours.
+        CheckpointError: If two source tensors get the same name.
     """
     found: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
@@ -79,28 +83,34 @@ def placed(
 
 
 def read_tensors(path: Path, key: str) -> dict[str, Tensor]:
-    """Tensors of a file by name, without what data-parallel training puts before their names.
+    """Read named tensors from a file and remove the prefix of data-parallel training.
 
     Args:
-        path: what `torch.save` wrote; nothing pickled in it is run.
-        key: of a dictionary that holds them beside other things; or they are all there is.
+        path: File written by `torch.save`; no pickled code in it is run.
+        key: Key of the tensors in the saved dictionary; if it is missing, the dictionary itself
+            must consist of tensors.
+
+    Returns:
+        Name → tensor on the CPU.
 
     Raises:
-        CheckpointError: not readable, or no tensors.
+        CheckpointError: If the file cannot be read or contains no named tensors.
     """
     try:
+        # `weights_only` restricts the unpickler to tensors and plain values.
         held = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         raise CheckpointError(
-            f"`{path}` cannot be read as tensors: {' '.join(str(error).split())[:200]}. Objects"
-            f" beside them are never built; if there are some, save its `{key}` alone"
+            f"`{path}` cannot be read as tensors: {' '.join(str(error).split())[:200]}. Other"
+            f" objects are never built; if the file contains some, save its `{key}` alone"
         ) from None
+    # Training checkpoints hold the tensors under `key`, beside optimizer state and settings.
     state = held.get(key, held) if isinstance(held, Mapping) else None
     if not isinstance(state, Mapping) or not state:
-        raise CheckpointError(f"`{path}` holds neither `{key}` nor tensors by name")
+        raise CheckpointError(f"`{path}` contains neither `{key}` nor named tensors")
     odd = [name for name, value in state.items() if not isinstance(value, Tensor)]
     if odd:
-        raise CheckpointError(f"`{path}` holds `{odd[0]}`, which is no tensor")
+        raise CheckpointError(f"`{path}` contains `{odd[0]}`, which is not a tensor")
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}
 
 
@@ -110,32 +120,39 @@ def load_tensors(
     origin: Path,
     state: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Puts tensors into our model, all of them, all of it.
+    """Copy tensors into the model; all of them must match, and nothing may be missing.
 
     Args:
-        model: ours.
-        placed: by our names.
-        origin: where they come from, for errors.
-        state: name → tensor of the part of the model that they fill; default: all of it.
+        model: Model to fill, in place.
+        placed: Name in the model → source tensor.
+        origin: File or folder of the tensors, for error messages.
+        state: Name → tensor of the part of the model to fill; default: the whole model.
 
     Raises:
-        CheckpointError: not every tensor has its place, or two that are one here differ; the
-            first are named.
+        CheckpointError: If tensors are missing, superfluous or of the wrong shape, or if tied ones
+            differ; the message names the first three problems.
     """
     own = model.state_dict(keep_vars=True) if state is None else state
+    # Everything is checked before the first copy, so a failed import leaves the model unchanged.
     problems = _misfits(own, placed)
     if problems:
         shown = "; ".join(problems[:3]) + (f"; {len(problems) - 3} more" * (len(problems) > 3))
-        raise CheckpointError(f"`{origin}` is not a model that its settings describe: {shown}")
+        raise CheckpointError(f"`{origin}` does not match the model of its settings: {shown}")
     with torch.no_grad():
         for name, tensor in placed.items():
             own[name].copy_(tensor)
 
 
 def _misfits(own: Mapping[str, Tensor], placed: Mapping[str, Tensor]) -> list[str]:
-    """What is wrong with each tensor that does not fit."""
+    """Return a message for each tensor that does not match.
+
+    Args:
+        own: Name → tensor of the model.
+        placed: Name in the model → source tensor.
+    """
+    # Tied parameters share memory: if one of them is given, the others are not missing.
     given = {own[name].data_ptr() for name in placed if name in own}
-    problems = [f"`{name}` has no place" for name in placed if name not in own]
+    problems = [f"`{name}` is not part of the model" for name in placed if name not in own]
     problems += [
         f"`{name}` is missing"
         for name, tensor in own.items()
@@ -146,16 +163,18 @@ def _misfits(own: Mapping[str, Tensor], placed: Mapping[str, Tensor]) -> list[st
         for name, tensor in placed.items()
         if name in own and tensor.shape != own[name].shape
     ]
+    # Several source tensors for one tied parameter must agree, or the last one would win silently.
     first: dict[int, str] = {}
     for name in [name for name in placed if name in own]:
         twin = first.setdefault(own[name].data_ptr(), name)
         if twin != name and not torch.equal(placed[twin], placed[name]):
-            problems.append(f"`{name}` differs from `{twin}`, which is the same tensor here")
+            problems.append(f"`{name}` differs from `{twin}`, which the model ties to it")
     return problems
 
 
 def _placed(name: str, places: Sequence[tuple[str, str]]) -> str:
-    """Our name of one of their tensors; their own where none fits."""
+    """Return the name in the model of a source tensor, or the source name if nothing matches."""
+    # In order: specific patterns precede general ones that would match the same names.
     for theirs, ours in places:
         if re.match(theirs, name):
             return re.sub(theirs, ours, name, count=1)

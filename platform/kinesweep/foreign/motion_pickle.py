@@ -1,10 +1,11 @@
-"""Motions that another system pickled, as a table and an `.npz` that the source `skeletons` reads.
+"""Conversion of pickled motions into a table and an `.npz` for the source `skeletons`.
 
-Motion2text keeps a list of records: coordinates (T, 66) or (T, 22, 3), several texts, a name, at
-times how many frames count. HybrIK's output is one record without texts. Every key that is not
-carried over is named with its count, every record that does not fit is an error, all at once.
+Motion2text stores a list of records with coordinates (T, 66) or (T, 22, 3), several texts, a name
+and sometimes the number of valid frames. The output of HybrIK is one record without texts. Keys
+that are not converted are reported with their counts, and all invalid records are reported in one
+error.
 
-Shapes: T frames, J points, N motions.
+Shapes: T frames, J points, C coordinates, N motions.
 """
 
 from collections import Counter
@@ -20,6 +21,7 @@ from kinesweep.core.errors import InputError, SourceError
 from kinesweep.foreign.plain_pickle import read_plain
 from kinesweep.sources.motion_file import HYBRIK, PACK_SUFFIX
 
+# Keys of each field in the known formats; the first one that a record has is used.
 _MOTION = ("coordinates", "keypoints", "features", *HYBRIK)
 _TEXTS = ("labels", "captions", "texts")
 _NAME = ("video_name", "name", "id")
@@ -28,19 +30,19 @@ _START = ("start_frame", "start")
 _END = ("end_frame", "end")
 _KIND = ("motion_type",)
 _MOST_SHOWN = 20
-_SMPL = 22
+_SMPL = 22  # of HybrIK's 24 or 29 joints, the first 22 are SMPL's body; the rest is dropped
 
 
 @dataclass(frozen=True)
 class ConvertedMotions:
-    """What became of a file.
+    """The result of a conversion.
 
     Attributes:
-        table: the TSV.
-        pack: the `.npz`.
-        clips: N.
-        points: J.
-        left: key of the records → how many had it; it was not carried over.
+        table: Path of the TSV.
+        pack: Path of the `.npz`.
+        clips: Number of motions, N.
+        points: Number of points, J.
+        left: Key that was not converted → number of records that have it.
     """
 
     table: Path
@@ -52,7 +54,7 @@ class ConvertedMotions:
 
 @dataclass(frozen=True)
 class _Record:
-    """One motion and what is said of it."""
+    """One motion with its name, texts, segment in frames, and type."""
 
     x_TJC: NDArray[np.float32]
     name: str
@@ -63,21 +65,25 @@ class _Record:
 
 
 def convert_motions(path: Path, table: Path) -> ConvertedMotions:
-    """Writes a table, and beside it the `.npz` of the same name.
+    """Convert a file of motions into a table and an `.npz` with the same name next to it.
 
     Args:
-        path: a pickle, or an `.npy` or `.npz` with objects; nothing in it is run.
-        table: a `.tsv`.
+        path: A pickle, or an `.npy` or `.npz` with objects; no code in it is run.
+        table: The `.tsv` to write.
+
+    Returns:
+        Paths and counts of the result.
 
     Raises:
-        InputError: the table has another suffix, or its `.npz` is the file itself.
-        SourceError: the file asks for more than plain values, or records do not fit.
+        InputError: If the table has another suffix, or its `.npz` is the input file.
+        SourceError: If the file contains anything but plain values, or records are invalid.
     """
     pack = table.with_suffix(PACK_SUFFIX)
     if table.suffix != ".tsv":
-        raise InputError(f"`{table}` must be a `.tsv`; its `{PACK_SUFFIX}` is written beside it")
+        raise InputError(f"`{table}` must be a `.tsv`; its `{PACK_SUFFIX}` is written next to it")
     if pack.absolute() == path.absolute():
-        raise InputError(f"`{pack}` is what is converted; give the table another name")
+        raise InputError(f"`{pack}` would overwrite the input; give the table another name")
+    # Records are converted one by one, so that one error lists all invalid ones.
     found = _records(read_plain(path))
     left = Counter(key for plain in found for key in _left(plain))
     records: list[_Record] = []
@@ -87,14 +93,16 @@ def convert_motions(path: Path, table: Path) -> ConvertedMotions:
             records.append(_record(plain, number))
         except (SourceError, ValueError, TypeError, IndexError) as error:
             faults.append(f"  record {number}: {error}")
+    # All motions share one array of the pack, so their points and coordinates must agree.
     shapes = sorted({record.x_TJC.shape[1:] for record in records})
     if len(shapes) > 1:
         faults.append(f"  records differ in their points and coordinates: {shapes}")
     if faults or not records:
         more = [f"  … and {len(faults) - _MOST_SHOWN} more"] * (len(faults) > _MOST_SHOWN)
-        head = f"`{path}` holds {len(found)} records, of which {len(faults)} cannot be converted"
+        head = f"`{path}` has {len(found)} records, of which {len(faults)} cannot be converted"
         raise SourceError("\n".join([head, *faults[:_MOST_SHOWN], *more]))
     table.parent.mkdir(parents=True, exist_ok=True)
+    # N + 1 offsets: motion i consists of the frames from offset i up to offset i + 1.
     offsets = np.cumsum([0, *(len(record.x_TJC) for record in records)])
     data = np.concatenate([record.x_TJC for record in records])
     np.savez_compressed(pack, data=data, offsets=offsets)
@@ -103,22 +111,31 @@ def convert_motions(path: Path, table: Path) -> ConvertedMotions:
 
 
 def _records(found: Any) -> list[Any]:
-    """The records of a file: a list, a mapping of names to them, or a single one."""
+    """Return the records of a file: a list, a mapping from names to records, or a single record.
+
+    Args:
+        found: Plain values of the file.
+
+    Raises:
+        SourceError: If the values have another form.
+    """
     if isinstance(found, list):
         return found
     if isinstance(found, Mapping) and any(key in found for key in _MOTION):
         return [found]
     if isinstance(found, Mapping) and found:
         values = list(found.values())
+        # An `.npz` with a single array, or a wrapper such as {"data": [...]}.
         if len(values) == 1 and isinstance(values[0], list | Mapping):
             return _records(values[0])
+        # The key becomes the name of the motion, unless the record has its own `video_name`.
         if all(isinstance(one, Mapping) for one in values):
             return [{_NAME[0]: name, **one} for name, one in found.items()]
-    raise SourceError(f"a list of records is expected, but there is {_kind_of(found)}")
+    raise SourceError(f"expected a list of records, but found {_kind_of(found)}")
 
 
 def _left(plain: Any) -> list[str]:
-    """Keys of a record that are not carried over."""
+    """Return the keys of a record that are not converted."""
     if not isinstance(plain, Mapping):
         return []
     taken = [_key(plain, keys) for keys in (_MOTION, _TEXTS, _NAME, _LENGTH, _START, _END, _KIND)]
@@ -126,40 +143,51 @@ def _left(plain: Any) -> list[str]:
 
 
 def _record(plain: Any, number: int) -> _Record:
-    """One record.
+    """Convert one record.
+
+    Args:
+        plain: The record as read from the file.
+        number: Index of the record, which names a motion without a name.
 
     Raises:
-        SourceError: what is wrong with it.
+        SourceError: If the record is invalid.
     """
     if not isinstance(plain, Mapping):
         raise SourceError(f"must be a mapping, but is {_kind_of(plain)}")
     key = _key(plain, _MOTION)
     if key is None:
         keys = ", ".join(map(str, plain))
-        raise SourceError(f"has no {' or '.join(_MOTION[:3])}; it has {keys}")
+        raise SourceError(f"has no {' or '.join(_MOTION[:3])}; its keys are {keys}")
     x_TJC = _joints(plain[key], key)
     length = _number(plain, _LENGTH, len(x_TJC))
     start, end = _number(plain, _START, 0), _number(plain, _END, 0)
     if not 0 < length <= len(x_TJC):
         raise SourceError(f"`seq_len` is {length}, but `{key}` has {len(x_TJC)} frames")
-    if start < 0 or end < 0 or start >= (end or length):
-        raise SourceError(f"its segment starts at frame {start} and ends at {end}")
+    if start < 0 or end < 0 or start >= (end or length):  # an end of 0 means the whole motion
+        raise SourceError(f"has an invalid segment: it starts at frame {start} and ends at {end}")
+    # The empty key stands for "none of the keys", since no record has it.
     said = plain.get(_key(plain, _TEXTS) or "", [])
     texts = [said] if isinstance(said, str) else said
     if not all(isinstance(text, str) for text in texts):
-        raise SourceError(f"its texts are {_kind_of(said)}, not texts")
+        raise SourceError(f"has texts that are not strings: {_kind_of(said)}")
     name = plain.get(_key(plain, _NAME) or "", f"motion_{number}")
     kind = plain.get(_key(plain, _KIND) or "", "")
+    # Frames after `length` are padding.
     return _Record(x_TJC[:length], _line(name), tuple(map(_line, texts)), start, end, _line(kind))
 
 
 def _joints(value: Any, key: str) -> NDArray[np.float32]:
-    """Coordinates as (T, J, 3).
+    """Return coordinates as float32 (T, J, 3).
+
+    Args:
+        value: Coordinates (T, J, 3) or (T, J · 3).
+        key: Key of the value in its record.
 
     Raises:
-        SourceError: they have another shape.
+        SourceError: If the value has another shape.
     """
     x = np.asarray(value, np.float32)
+    # Motion2text flattens the 22 points of a frame into 66 values.
     if x.ndim == 2 and x.shape[1] % 3 == 0:
         x = x.reshape(len(x), -1, 3)
     if x.ndim != 3 or x.shape[2] != 3 or 0 in x.shape:
@@ -168,7 +196,16 @@ def _joints(value: Any, key: str) -> NDArray[np.float32]:
 
 
 def _number(plain: Mapping[str, Any], keys: Sequence[str], default: int) -> int:
-    """A whole number of a record; of tensors and arrays, that of their only element."""
+    """Return an integer of a record, which may be stored as an array with one element.
+
+    Args:
+        plain: The record.
+        keys: Possible keys; the first one in the record is used.
+        default: Value if the record has none of the keys.
+
+    Raises:
+        SourceError: If the value is not a whole number.
+    """
     key = _key(plain, keys)
     if key is None or plain[key] is None:
         return default
@@ -179,12 +216,13 @@ def _number(plain: Mapping[str, Any], keys: Sequence[str], default: int) -> int:
 
 
 def _key(plain: Mapping[str, Any], keys: Sequence[str]) -> str | None:
-    """The first of some keys that a record has."""
+    """Return the first of several keys that a record has, or None."""
     return next((key for key in keys if key in plain), None)
 
 
 def _told_apart(records: Sequence[_Record]) -> list[tuple[str, _Record]]:
-    """Records with ids: their names, with a number behind those that come again."""
+    """Return pairs of a unique id and a record; a repeated name gets a number appended."""
+    # The first motion of a name keeps it unchanged; the second becomes `name#2`.
     seen: Counter[str] = Counter()
     named = []
     for record in records:
@@ -195,7 +233,8 @@ def _told_apart(records: Sequence[_Record]) -> list[tuple[str, _Record]]:
 
 
 def _table(named: Sequence[tuple[str, _Record]]) -> str:
-    """The rows of a table, with the columns that some record fills."""
+    """Return the text of the table; optional columns that are empty for all records are omitted."""
+    # The reader requires a text column, even if no motion has a text.
     most = max(1, *(len(record.texts) for _, record in named))
     columns = ["id", "index", *(f"text{number}" for number in range(1, most + 1))]
     rows = []
@@ -211,9 +250,10 @@ def _table(named: Sequence[tuple[str, _Record]]) -> str:
 
 
 def _line(text: object) -> str:
-    """A text without tabs and breaks, which a table cannot hold."""
+    """Replace tabs and line breaks, which would break the table, by spaces."""
     return " ".join(str(text).split())
 
 
 def _kind_of(value: object) -> str:
-    return f"a {type(value).__name__}"
+    """Describe a value by its type, for error messages."""
+    return f"a value of type `{type(value).__name__}`"

@@ -1,30 +1,31 @@
-"""Why a key of MultimodalHugs has no place in a recipe."""
+"""Reasons why keys of MultimodalHugs' settings have no equivalent in a recipe."""
 
+# Each reason continues the line `KEY: VALUE, REASON` that `kinesweep convert` prints.
 _FROM_CORPUS = "which follows from the corpus or the tokenizer"
-_DECIDED = "which needs no setting here"
+_DECIDED = "which needs no setting in a recipe"
 _REASONS = {
-    **dict.fromkeys(("type", "model_type"), "the only kind that can be converted"),
+    **dict.fromkeys(("type", "model_type"), "the only type that can be converted"),
     **dict.fromkeys(("feat_dim", "d_model", "backbone_used_vocab_size"), _FROM_CORPUS),
     **dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"), _FROM_CORPUS),
     "decoder_start_token_id": _FROM_CORPUS,
-    "init_lang_abbr": "new tokens are drawn around the mean of the old ones",
-    "max_seq_length": "texts are never cut; `generation.max_new_tokens` bounds what is written",
-    "shuffle": "training data always is",
-    "column_map": "columns have their known names; rename them in the table",
-    "per_device_eval_batch_size": "`evaluation.max_frames` is a budget of frames",
+    "init_lang_abbr": "new token embeddings are sampled around the mean of the existing ones",
+    "max_seq_length": "texts are never truncated; `generation.max_new_tokens` limits the output",
+    "shuffle": "training data is always shuffled",
+    "column_map": "columns must have the standard names; rename them in the table",
+    "per_device_eval_batch_size": "`evaluation.max_frames` is a budget of frames instead",
     **dict.fromkeys(
         (
             *("data_augmentation_types", "data_augmentation_kwargs", "augmentation_splits"),
             *("augmentation_probabilities", "max_frames_after_augmentation"),
         ),
-        "`batch.augmentation` varies clips in its own way",
+        "`batch.augmentation` has other augmentations",
     ),
-    "deepspeed": "DeepSpeed is not supported; `training.fsdp` cuts a model over workers",
-    "save_total_limit": "`checkpoints.keep` says which stay",
+    "deepspeed": "DeepSpeed is not supported; `training.fsdp` shards a model over workers",
+    "save_total_limit": "`checkpoints.keep` selects the checkpoints to keep",
     "save_steps": "a checkpoint follows each evaluation (`training.eval_steps`)",
     "num_train_epochs": "`training.max_steps` counts steps",
-    "dataloader_drop_last": "no clip is left out of an epoch",
-    "greater_is_better": "it is known of each metric",
+    "dataloader_drop_last": "an epoch always includes every clip",
+    "greater_is_better": "it is known for each metric",
     **dict.fromkeys(
         (
             *("do_train", "do_eval", "do_predict", "predict_with_generate", "save_strategy"),
@@ -37,9 +38,9 @@ _REASONS = {
         _DECIDED,
     ),
 }
-"""Last part of a key → reason."""
+"""Last component of a dotted key → reason."""
 
 
 def reason(key: str) -> str:
-    """Why a dotted key was not carried over."""
-    return _REASONS.get(key.rpartition(".")[2], "which is not known here")
+    """Return the reason why a dotted key was not converted."""
+    return _REASONS.get(key.rpartition(".")[2], "which is an unknown key")

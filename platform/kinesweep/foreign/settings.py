@@ -1,8 +1,8 @@
-"""A MultimodalHugs YAML as our recipe, in any of its generations of names.
+"""Conversion of MultimodalHugs YAML settings, of any version, into a recipe.
 
-What it says is carried over, what it leaves out takes MultimodalHugs' defaults where they differ
-from ours (no standardising; norms, dropout and activation off). Keys that have no place in a recipe
-are listed, each with its reason; values that cannot be are refused with the recipe's own errors.
+Settings in the file are converted; settings that it omits get MultimodalHugs' defaults where they
+differ from Kinesweep's (no standardization; norms, dropout and activation off). Keys without an
+equivalent are listed with a reason each; impossible values raise the recipe's own errors.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,9 @@ from kinesweep.foreign.processor import flat_processor
 from kinesweep.foreign.reasons import reason
 from kinesweep.foreign.section import Section
 
+# MultimodalHugs' mapper → kind of encoder; other names are left to the recipe's validation.
 _ENCODERS = {"linear": "linear", "cnn_adapter": "cnn", "adapter": "adapter"}
+# The recipe calls these metrics by other names.
 _METRICS = {"sacrebleu": "bleu", "loss": "token_loss"}
 _FREEZE = {
     "freeze_multimodal_mapper": "encoder",
@@ -31,12 +33,12 @@ _FREEZE = {
 
 @dataclass(frozen=True)
 class Converted:
-    """A recipe, and what it does not hold.
+    """The result of a conversion.
 
     Attributes:
-        recipe: what was carried over.
-        left: dotted key of theirs → its value, and why it was not.
-        notes: what was carried over and still behaves differently.
+        recipe: The converted recipe.
+        left: Dotted key that was not converted → its value and the reason.
+        notes: Remarks on settings that were converted but behave differently.
     """
 
     recipe: Recipe
@@ -45,17 +47,21 @@ class Converted:
 
 
 def convert_settings(path: Path) -> Converted:
-    """Reads a MultimodalHugs YAML.
+    """Convert a MultimodalHugs YAML file.
+
+    Args:
+        path: The settings file.
 
     Raises:
-        ConfigError: not readable, or the recipe that it makes is impossible; with every problem.
-        InputError: it is not pose to text.
+        ConfigError: If the file cannot be read or gives an invalid recipe; lists all problems.
+        InputError: If the settings are not for a pose-to-text model.
     """
     plain = read_yaml(path)
     data, model, training = (
         Section(name, plain.pop(name, None)) for name in ("data", "model", "training")
     )
     processor = flat_processor(plain.pop("processor", None))
+    # No key of these sections has an equivalent, so all of them are reported as not converted.
     rest = Section(
         "common", {**(plain.pop("common", None) or {}), **(plain.pop("setup", None) or {})}
     )
@@ -63,6 +69,7 @@ def convert_settings(path: Path) -> Converted:
     name = training.take("run_name") or model.take("name", "model_name") or path.stem
     learnt = _training(training, notes)
     values = {
+        # Names of recipes allow only these characters.
         "name": "".join(c if c.isalnum() or c in "_.-" else "_" for c in str(name)),
         "source": _source(data, processor),
         "features": _features(processor),
@@ -72,6 +79,7 @@ def convert_settings(path: Path) -> Converted:
         "evaluation": _evaluation(training, learnt["metric_for_best_model"]),
         "generation": _generation(training, model, notes),
     }
+    # Every section has been read by now; what remains in it has no equivalent.
     sections = (data, model, training, processor, rest)
     unread = {**{k: v for part in sections for k, v in part.left().items()}, **plain}
     left = {key: f"{value!r}, {reason(key)}" for key, value in unread.items()}
@@ -79,6 +87,7 @@ def convert_settings(path: Path) -> Converted:
 
 
 def _source(data: Section, processor: Section) -> dict[str, Any]:
+    """Convert the tables of the splits and the time unit of segments."""
     splits = {
         split: data.take(f"{split}_metadata_file", f"{split}_metadata_dir")
         for split in ("train", "validation", "test")
@@ -89,13 +98,16 @@ def _source(data: Section, processor: Section) -> dict[str, Any]:
 
 
 def _features(processor: Section) -> dict[str, Any]:
+    """Convert the selection of points and frames."""
     reduced = processor.take("reduce_holistic_poses", default=True)
-    stride = processor.take("skip_frames_stride") or 1
+    stride = processor.take("skip_frames_stride") or 1  # null means every frame
     return {"points": "holistic_178" if reduced else "all", "stride": stride}
 
 
 def _batch(data: Section, training: Section) -> dict[str, Any]:
+    """Convert the batch size and the limits of clip lengths."""
     return {
+        # 8 is the default of Hugging Face's `TrainingArguments`.
         "clips": training.take("per_device_train_batch_size", default=8),
         "min_clip_frames": data.take("min_frames") or 1,
         "max_clip_frames": data.take("max_frames"),
@@ -104,11 +116,13 @@ def _batch(data: Section, training: Section) -> dict[str, Any]:
 
 
 def _model(model: Section, data: Section, processor: Section, notes: list[str]) -> dict[str, Any]:
+    """Convert encoder, backbone, tokenizer and frozen parts; append remarks to `notes`."""
     if model.take("feature_extractor_type"):
         raise InputError(
-            "only settings of pose to text can be converted, but `model.feature_extractor_type`"
-            " reads images"
+            "only settings of pose-to-text models can be converted, but"
+            " `model.feature_extractor_type` reads images"
         )
+    # A set, because current and former names of a setting freeze the same part.
     frozen = {part for key, part in _FREEZE.items() if model.take(key)}
     pretrained = model.take("pretrained_backbone")
     architecture = model.take("backbone_type", "backbone_name", default="m2m_100")
@@ -117,7 +131,9 @@ def _model(model: Section, data: Section, processor: Section, notes: list[str]) 
     if pretrained:
         backbone = {"pretrained": pretrained}
         if scratch:
-            notes.append("`model.backbone_config` is that of the pretrained folder here")
+            notes.append(
+                "`model.backbone_config` is not used; a pretrained backbone keeps its own config"
+            )
     return {
         "encoder": _encoder(model, notes),
         "backbone": backbone,
@@ -127,6 +143,7 @@ def _model(model: Section, data: Section, processor: Section, notes: list[str]) 
 
 
 def _encoder(model: Section, notes: list[str]) -> dict[str, Any]:
+    """Convert the multimodal mapper into an encoder; append remarks to `notes`."""
     kind = model.take("multimodal_mapper_type", "vl_mapper_type", default="linear")
 
     def mapper(name: str) -> Any:
@@ -139,44 +156,55 @@ def _encoder(model: Section, notes: list[str]) -> dict[str, Any]:
         "dropout": mapper("dropout") or 0.0,
     }
     norm_out, active = bool(mapper("layer_norm")), bool(mapper("activation"))
+    # Taken for all kinds, so that none of them is reported as an unknown key.
     factor = mapper("factor") or model.take("vl_factor")
     kernels, strides = model.take("adapter_ksize"), model.take("adapter_stride")
     if kind == "linear":
         encoder |= {"norm_out": norm_out, "activation": "relu" if active else "none"}
     if kind == "adapter":
         encoder |= {"norm_out": norm_out}
-        notes.append("their `adapter` had no weights and did nothing; here it is one")
+        notes.append(
+            "the `adapter` of MultimodalHugs had no weights and no effect; the converted one has"
+            " weights"
+        )
     if kind == "cnn_adapter":
         encoder |= {"kernels": kernels or (3, 3), "strides": strides or (2, 2)}
-        notes.append("a norm and an activation behind the convolutions are left out")
+        notes.append("a norm and an activation after the convolutions are not converted")
     if factor and kind != "linear":
-        notes.append(f"their factor {factor} widens differently; see `model.encoder`")
+        notes.append(
+            f"the mapper factor {factor} sets widths in another way and is not converted; see"
+            " `model.encoder`"
+        )
     return encoder
 
 
 def _tokenizer(
     data: Section, processor: Section, pretrained: str | None, notes: list[str]
 ) -> dict[str, Any]:
+    """Convert the tokenizer and its new tokens; append remarks to `notes`."""
     names = ("text_tokenizer_path", "tokenizer_path")
     path = processor.take(*names) or data.take(*names)
     tokens = processor.take("new_vocabulary") or data.take(
         "new_vocabulary", "tokenizer_src_langs_path"
     )
     if not pretrained:
-        notes.append("a backbone from scratch gets a tokenizer trained on its texts")
+        notes.append("a backbone from scratch gets a tokenizer trained on the corpus's texts")
         return {"kind": "train", **({"new_tokens": tokens} if tokens else {})}
     if path and path != pretrained:
-        notes.append(f"the tokenizer is that of `{pretrained}`, not `{path}`")
+        notes.append(f"the tokenizer of `{pretrained}` is used instead of `{path}`")
     return {"kind": "pretrained", **({"new_tokens": tokens} if tokens else {})}
 
 
 def _training(training: Section, notes: list[str]) -> dict[str, Any]:
+    """Convert the training arguments; append remarks to `notes`."""
     half = {name: training.take(name) for name in ("fp16", "bf16")}
+    # Hugging Face prefixes the metrics of evaluations with `eval_`.
     metric = str(training.take("metric_for_best_model", default="bleu")).removeprefix("eval_")
     found = {
         "precision": next((name for name, wanted in half.items() if wanted), "fp32"),
         "metric_for_best_model": _METRICS.get(metric, metric),
         "activation_checkpointing": training.take("gradient_checkpointing", default=False),
+        # The recipe has Hugging Face's names, so all other keys in common are copied.
         **{
             key: value
             for key in TrainingConfig.model_fields
@@ -184,21 +212,26 @@ def _training(training: Section, notes: list[str]) -> dict[str, Any]:
         },
     }
     if half["fp16"]:
-        notes.append("fp16 needs a GPU and overflows in T5; `training.precision: bf16` does not")
+        notes.append(
+            "fp16 needs a GPU and overflows in T5; `training.precision: bf16` has neither problem"
+        )
     return found
 
 
 def _evaluation(training: Section, best: str) -> dict[str, Any]:
+    """Convert the metrics, with the one that selects the best checkpoint."""
     named = training.take("metric_name", default="sacrebleu,chrf")
     listed = named.split(",") if isinstance(named, str) else list(named)
     metrics = [_METRICS.get(name.strip(), name.strip()) for name in listed]
+    # `token_loss` is computed in every evaluation and is no name of a metric in the recipe.
     chosen = [] if best == "token_loss" else [best]
     return {"metrics": list(dict.fromkeys([*metrics, *chosen]))}
 
 
 def _generation(training: Section, model: Section, notes: list[str]) -> dict[str, Any]:
+    """Convert beam size and output length; append remarks to `notes`."""
     beams = training.take("generation_num_beams", "num_beams")
     length = training.take("generation_max_length") or model.take("max_length")
-    notes.append("beams that are asked for are used here; there they were not")
+    notes.append("the number of beams takes effect; MultimodalHugs ignored it")
     asked = {"num_beams": beams, "max_new_tokens": length}
     return {key: value for key, value in asked.items() if value}

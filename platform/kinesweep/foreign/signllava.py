@@ -1,13 +1,11 @@
-"""The projectors of a Sign_LLaVA's first stage as a model folder that a second stage begins with.
+"""Import of the projectors of Sign_LLaVA's first stage, as a model folder for the second stage.
 
-DeepSpeed wrote them to `mp_rank_00_model_states.pt`: a dictionary whose `module` holds what was
-trained, here a projector for each stream: one linear layer, or two with a GELU between. A tensor
-belongs to the stream whose name stands in its own (`…mm_projector.dino.0.weight`,
-`…pose_projector.bias`), and its layer is told by the number before `weight`. The language model is
-that of the recipe; it is read, never written. A tensor without a place, or a place without a
-tensor, is refused by name. The file is read without running what is pickled in it.
-
-Shapes: D features, E width of the language model.
+DeepSpeed saves them to `mp_rank_00_model_states.pt`, a dictionary whose `module` contains the
+trained tensors: a projector per stream, which is one linear layer or two with a GELU in between. A
+tensor belongs to the stream whose name its own name contains (`…mm_projector.dino.0.weight`,
+`…pose_projector.bias`); the number before `weight` gives the order of the layers. The language
+model is the one of the recipe, which is only read. Superfluous and missing tensors are errors that
+name the tensor. The file is read without running pickled code.
 """
 
 import re
@@ -32,34 +30,38 @@ _LAYER = re.compile(r"(?:(?P<number>\d+)\.)?(?P<what>weight|bias)$")
 def import_projectors(
     path: Path, recipe: Recipe, out: Path, tokenizer: str | None = None
 ) -> Translator:
-    """Writes a model folder for `model.init_from`.
+    """Import projectors and write a model folder for `model.init_from`.
 
     Args:
-        path: their `mp_rank_00_model_states.pt`: a dictionary with `module`, or the tensors alone.
-        recipe: of the first stage, with our names.
-        out: a new folder.
-        tokenizer: folder or hub id; default: that of `model.backbone.pretrained`.
+        path: DeepSpeed's `mp_rank_00_model_states.pt`: a dictionary with `module`, or the tensors
+            alone.
+        recipe: Recipe of the first stage.
+        out: Folder to create.
+        tokenizer: Folder or hub id; default: the tokenizer of `model.backbone.pretrained`.
 
     Returns:
-        The model.
+        The model with the imported projectors.
 
     Raises:
-        CheckpointError: not readable, or a tensor has no place, no shape that fits, or is not
-            there.
-        InputError: the language model or its tokenizer cannot be read, or is none that stays.
+        CheckpointError: If the file cannot be read, or tensors are missing, superfluous or of the
+            wrong shape.
+        InputError: If the language model or its tokenizer cannot be read, or if the recipe trains
+            the language model.
     """
     config = recipe.staged_model
     if not config.keeps_base:
         raise InputError(
-            "projectors are imported over a language model that stays: set `training.stage:"
+            "projectors can only be imported for a frozen language model: set `training.stage:"
             " projectors` and `model.backbone.pretrained` in the recipe"
         )
     tensors = read_tensors(path, "module")
     streams = build_features(recipe.features).streams
     layers = {stream: _layers(tensors, stream) for stream in streams}
     _check_all_placed(tensors, layers, path)
+    # `keeps_base` guarantees a pretrained backbone; the empty text only satisfies the type checker.
     name = tokenizer or config.backbone.pretrained or ""
     text = Text(load_given(name, config.tokenizer.new_tokens, []), config.tokenizer.lowercase)
+    # Everything that the file does not contain must be the same for every import.
     seed_everything(recipe.training.seed)
     widths = {stream: _width(tensors, layers[stream], stream, path) for stream in streams}
     smoothing = recipe.training.label_smoothing_factor
@@ -69,24 +71,36 @@ def import_projectors(
         for stream in streams
         for ours, theirs in _pairs(layers[stream])
     }
+    # Without the frozen language model, whose weights come from its own folder.
     load_tensors(model, found, path, own_state(model))
     write_imported(out, model.eval(), text, recipe)
     return model
 
 
 def _layers(tensors: Mapping[str, Tensor], stream: str) -> list[str]:
-    """Their names of a stream's layers without `weight` and `bias`, in order."""
+    """Return the name prefixes of a stream's layers, without `weight` and `bias`, in order.
+
+    Args:
+        tensors: Source name → tensor.
+        stream: Name of the stream.
+    """
+    # The stream must be a whole word of the name: `pose` matches `pose_projector`, not `poses`.
     of_stream = re.compile(rf"(?:.*[._])?{re.escape(stream)}(?:[._].*)?$")
     found: dict[str, int] = {}
     for name in tensors:
         layer = _LAYER.search(name)
         if layer is not None and of_stream.match(name[: layer.start()].rstrip(".")):
+            # Layers with an index are ordered by it; a single linear layer has none.
             found[name[: layer.start("what")]] = int(layer["number"] or 0)
     return sorted(found, key=lambda name: found[name])
 
 
 def _pairs(layers: Sequence[str]) -> list[tuple[str, str]]:
-    """Our names and theirs: all layers but the last are hidden, an activation behind each."""
+    """Return pairs of a name in the encoder and a source name.
+
+    All layers but the last are hidden layers; with none, the encoder is linear.
+    """
+    # A hidden layer occupies three modules of the MLP encoder: linear, activation, dropout.
     ours = [f"hidden.{3 * place}." for place in range(len(layers) - 1)] + ["linear."]
     return [
         (f"{mine}{what}", f"{theirs}{what}")
@@ -98,21 +112,25 @@ def _pairs(layers: Sequence[str]) -> list[tuple[str, str]]:
 def _check_all_placed(
     tensors: Mapping[str, Tensor], layers: Mapping[str, Sequence[str]], path: Path
 ) -> None:
-    """Refuses a file with a tensor of no stream's, or of two."""
+    """Check that every tensor belongs to exactly one stream.
+
+    Raises:
+        CheckpointError: If a tensor belongs to no stream or to several.
+    """
     owners = [layer for of_stream in layers.values() for layer in of_stream]
     for name in tensors:
         count = owners.count(name[: name.rfind(".") + 1])
         if count != 1:
             whose = "several streams" if count else "no stream"
             raise CheckpointError(
-                f"`{path}` holds `{name}`, which by its name is of {whose} of the recipe's"
+                f"`{path}` contains `{name}`, which by its name belongs to {whose} of the recipe"
                 f" ({', '.join(layers)})"
             )
 
 
 def _width(tensors: Mapping[str, Tensor], layers: Sequence[str], stream: str, path: Path) -> int:
-    """Values a frame that a stream's projector reads."""
+    """Return the input width of a stream's projector, in values per frame."""
     weight = tensors.get(f"{layers[0]}weight") if layers else None
     if weight is None or weight.dim() != 2:
-        raise CheckpointError(f"`{path}` has no projector of the stream `{stream}`")
+        raise CheckpointError(f"`{path}` has no projector for the stream `{stream}`")
     return int(weight.shape[1])

@@ -1,14 +1,12 @@
-"""A `best_model.pth` of SSVP-SLT as one of our model folders.
+"""Import of SSVP-SLT's `best_model.pth` as a model folder.
 
-A recipe (`ssvp_t5`, `ssvp_bart`, `ssvp_tarres`) says how the model is built: its backbone's folder
-gives the configuration, never the weights, and every tensor of the checkpoint is accounted for. The
-file is read without running what is pickled in it. Theirs multiplies Tarrés' features by the square
-root of the width where the others learn a scale: here that is the gain.
+A recipe (`ssvp_t5`, `ssvp_bart`, `ssvp_tarres`) defines the model. The backbone's folder provides
+the configuration but no weights, and every tensor of the checkpoint must match. The file is read
+without running pickled code. SSVP-SLT multiplies the features of the Tarrés model by the square
+root of the width, where the other models learn a scale; both become the encoder's gain.
 
-Not carried over: optimiser and loss scale, and BART's `<s>` before each text, which it writes by
-itself and which is left out. Case is no part of a checkpoint: it is learnt from given texts.
-
-Shapes: D features, E width of the backbone.
+Optimizer state and loss scale are not imported, nor is the `<s>` before each text that BART
+generates by itself. A checkpoint contains no truecaser, so one is learned from given texts.
 """
 
 import math
@@ -36,6 +34,7 @@ _LINEAR = (
     r"(?:feature_projection\.feature_proj|feature_projection|feature_proj|feat_proj)"
 )
 _SCALE = r"(?:encoder\.)?(?:feature_projection\.scale|(?:feature_projection\.)?feature_proj_scale)$"
+# Prefixes of modules that wrap the language model, in any number and order.
 _WRAPPERS = r"(?:(?:model|backbone|transformer)\.)*"
 _Places = tuple[tuple[str, str], ...]
 _T5: _Places = ((rf"{_WRAPPERS}(?=(?:shared|encoder|decoder|lm_head)\.)", "backbone."),)
@@ -49,12 +48,15 @@ _TARRES: _Places = (
     (rf"{_WRAPPERS}decoder\.(?=layernorm_embedding\.)", "backbone.model.decoder.layers.0."),
     (rf"{_WRAPPERS}(?=(?:encoder|decoder)\.)", "backbone.model."),
 )
-"""What their names begin with, and ours; the first that fits counts."""
+"""Patterns for the start of a source name and their replacements; the first match is used.
+
+The lookaheads keep the matched part of the name and replace only the wrappers before it.
+"""
 _COMPUTED = (
     r".*(?:encoder|decoder)\.version$",
     r".*embed_positions\.(?:_float_tensor|weights)$",
 )
-"""fairseq's marks, and sinusoids, which are computed here."""
+"""Version markers of fairseq, and sinusoidal positions, which the model computes."""
 
 
 def import_ssvp(
@@ -64,32 +66,36 @@ def import_ssvp(
     tokenizer: str | None = None,
     texts: Sequence[str] = (),
 ) -> Translator:
-    """Writes a model folder that `evaluate` takes.
+    """Import a checkpoint and write a model folder for `kinesweep evaluate`.
 
     Args:
-        path: their `best_model.pth`: a dictionary with `model`, or the tensors alone.
-        recipe: what it was trained with, with our names.
-        out: a new folder.
-        tokenizer: folder (Hugging Face's, or fairseq's with a SentencePiece model) or hub id;
-            default: that of `model.tokenizer.path` or `model.backbone.pretrained`.
-        texts: of training, from which `generation.truecase` learns case.
+        path: SSVP-SLT's `best_model.pth`: a dictionary with `model`, or the tensors alone.
+        recipe: Recipe that corresponds to the training settings.
+        out: Folder to create.
+        tokenizer: Hub id or folder (Hugging Face's, or fairseq's with a SentencePiece model);
+            default: `model.tokenizer.path` or `model.backbone.pretrained`.
+        texts: Training texts, from which the truecaser of `generation.truecase` is learned.
 
     Returns:
-        The model.
+        The imported model.
 
     Raises:
-        CheckpointError: not readable, or a tensor has no place, no shape that fits, or is not
-            there.
-        ConfigError: the recipe's backbone cannot be built.
-        InputError: no tokenizer, one that does not fit, or no texts to learn case from.
+        CheckpointError: If the file cannot be read, or tensors are missing, superfluous or of the
+            wrong shape.
+        ConfigError: If the backbone of the recipe cannot be built.
+        InputError: If there is no tokenizer, if it does not match the model, or if texts are needed
+            to learn the case.
     """
     tensors = read_tensors(path, "model")
     text = _text(recipe, tokenizer, texts)
+    # SSVP-SLT has exactly one stream, that of the video features.
     (stream,) = build_features(recipe.features).streams
     found = placed(tensors, _places(tensors, stream), _COMPUTED)
+    # The input width comes from the checkpoint, because there is no feature store to ask.
     width = _width(found, stream, path)
     model = _build(recipe, {stream: width}, text.vocabulary)
     if _is_fairseq(tensors):
+        # Fixed in Tarrés' model and therefore not saved; a checkpoint with its own scale keeps it.
         out_width = len(found[f"encoders.{stream}.linear.weight"])
         by = math.sqrt(out_width) if model.backbone.config.scale_embedding else 1.0
         found.setdefault(f"encoders.{stream}.gain", torch.full((out_width,), by))
@@ -99,31 +105,41 @@ def import_ssvp(
 
 
 def _text(recipe: Recipe, tokenizer: str | None, texts: Sequence[str]) -> Text:
+    """Load the tokenizer and learn the truecaser if the recipe lowercases texts.
+
+    Raises:
+        InputError: If no tokenizer is known, or texts are needed to learn the case.
+    """
     config = recipe.model.tokenizer
     own = config.path if config.kind == "folder" else recipe.model.backbone.pretrained
     name = tokenizer or own
     if name is None:
-        raise InputError("the recipe's backbone is from scratch: say where its tokenizer is")
+        raise InputError(
+            "the recipe's backbone is from scratch, so it has no tokenizer; say where its tokenizer"
+            " is with `--tokenizer`"
+        )
     if recipe.generation.truecase and not texts:
         raise InputError(
-            "`generation.truecase` is on, but there are no texts to learn case from; give those of"
-            " training, or set it to false in the recipe"
+            "`generation.truecase` is on, but there are no texts to learn case from; give the"
+            " training texts, or set it to false in the recipe"
         )
+    # Learned even if `generation.truecase` is off, so that it can be turned on for evaluation.
     truecaser = learn_truecaser(texts) if config.lowercase and texts else None
     return Text(load_given(name, config.new_tokens, []), config.lowercase, truecaser)
 
 
 def _is_fairseq(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether it is Tarrés' model: fairseq's names."""
+    """Return whether tensors have fairseq's names, as in the Tarrés model."""
     marks = ("transformer_layers.", "decoder.output_projection.", "feat_proj.")
     return any(mark in name for name in tensors for mark in marks)
 
 
 def _places(tensors: Mapping[str, Tensor], stream: str) -> list[tuple[str, str]]:
-    """Their names and ours."""
+    """Return the patterns and replacements for the kind of backbone in the checkpoint."""
     backbone = _BART
     if _is_fairseq(tensors):
         backbone = _TARRES
+    # Of the supported models, only T5 calls its layers `block`.
     elif any(".block." in name for name in tensors):
         backbone = _T5
     ours = f"encoders.{stream}"
@@ -135,20 +151,34 @@ def _places(tensors: Mapping[str, Tensor], stream: str) -> list[tuple[str, str]]
 
 
 def _width(found: Mapping[str, Tensor], stream: str, path: Path) -> int:
-    """Values a frame that the projection reads."""
+    """Return the input width of the feature projection, in values per frame."""
     weight = found.get(f"encoders.{stream}.linear.weight")
     if weight is None or weight.dim() != 2:
-        raise CheckpointError(f"`{path}` has no projection of features; is it SSVP-SLT's?")
+        raise CheckpointError(
+            f"`{path}` has no projection of features; it must be a checkpoint of SSVP-SLT"
+        )
     return int(weight.shape[1])
 
 
 def _build(recipe: Recipe, widths: dict[str, int], words: Vocabulary) -> Translator:
-    """Our model of the same make, its weights still to come."""
+    """Build the model of the recipe, with weights that are still to be loaded.
+
+    Args:
+        recipe: Recipe of the model.
+        widths: Stream name → values per frame.
+        words: Size and special tokens of the tokenizer.
+
+    Raises:
+        InputError: If the tokenizer has more tokens than the model has embeddings.
+    """
     config = recipe.model
     backbone = BACKBONES[config.backbone.kind].empty(config.backbone, words)
+    # The embeddings may have more rows than the tokenizer has tokens (padding of the vocabulary).
     rows = backbone.get_input_embeddings().num_embeddings
     if words.size > rows:
-        raise InputError(f"the tokenizer has {words.size} tokens, the model rows for {rows}")
+        raise InputError(
+            f"the tokenizer has {words.size} tokens, but the model has embeddings for {rows}"
+        )
     smoothing = recipe.training.label_smoothing_factor
     described: Any = describe(config, widths, words, smoothing, backbone)
     return Translator(described, backbone).eval()

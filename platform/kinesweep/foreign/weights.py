@@ -1,11 +1,9 @@
-"""A trained model folder of MultimodalHugs as one of ours.
+"""Import of a trained model folder of MultimodalHugs.
 
-Its `config.json` says how the backbone is built, the settings that it was trained with say the
-rest. Every tensor is accounted for: each of theirs has its place, each of ours its tensor (tied
-ones are stored once), shapes agree. A mapper of kind `adapter` cannot be imported, because there it
-was saved without weights.
-
-Shapes: D features, E width of the backbone.
+Its `config.json` defines the backbone; the settings that it was trained with define the rest. Every
+tensor must match: source tensors and model parameters correspond to each other (tied ones are
+stored once), and shapes agree. A mapper of type `adapter` cannot be imported, because
+MultimodalHugs saved it without weights.
 """
 
 import json
@@ -43,33 +41,34 @@ _PLACES = (
     (r"(?:multimodal|vl)_mapper\.mapping_layer\.", f"encoders.{_STREAM}.linear."),
     (r"backbone\.", "backbone."),
 )
-"""What their names begin with, and ours; the first that fits counts."""
+"""Patterns for the start of a source name and their replacements; the first match is used."""
 _COMPUTED = (r"backbone\..*embed_positions\.weights$",)
-"""Sinusoids that older versions of transformers saved; they are computed here."""
+"""Sinusoidal positions that older versions of transformers saved; the model computes them."""
 
 
 def import_model(
     folder: Path, recipe: Recipe, out: Path, tokenizer: str | None = None
 ) -> Translator:
-    """Writes a model folder that `evaluate` takes.
+    """Import a model and write a model folder for `kinesweep evaluate`.
 
     Args:
-        folder: theirs, with `config.json` and `model.safetensors`.
-        recipe: converted from the settings that it was trained with.
-        out: a new folder.
-        tokenizer: folder or hub id; default: `folder` itself. `new_tokens` of the recipe are added.
+        folder: MultimodalHugs' model folder with `config.json` and `model.safetensors`.
+        recipe: Recipe converted from the settings that the model was trained with.
+        out: Folder to create.
+        tokenizer: Folder or hub id; default: `folder`. `new_tokens` of the recipe are added.
 
     Returns:
-        The model.
+        The imported model.
 
     Raises:
-        CheckpointError: files are missing, or a tensor has no place, no shape that fits, or is not
-            there.
-        InputError: a mapper that has no counterpart, a tokenizer that does not fit.
+        CheckpointError: If files are missing, or tensors are missing, superfluous or of the wrong
+            shape.
+        InputError: If the mapper has no equivalent, or the tokenizer does not match the model.
     """
     config, tensors = _read(folder)
     new_tokens = recipe.model.tokenizer.new_tokens
     text = Text(load_pretrained(tokenizer or str(folder), new_tokens, []))
+    # The width comes from the saved configuration, because there is no feature store to ask.
     width = int(config["feat_dim"])
     model = _build(config, recipe.model, width, text.vocabulary)
     load_tensors(model, placed(tensors, _PLACES, _COMPUTED), folder)
@@ -78,11 +77,17 @@ def import_model(
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read the configuration and the tensors of a model folder.
+
+    Raises:
+        CheckpointError: If files or keys are missing.
+        InputError: If the mapper was saved without weights.
+    """
     paths = folder / "config.json", folder / "model.safetensors"
     missing = [path.name for path in paths if not path.is_file()]
     if missing:
         raise CheckpointError(
-            f"`{folder}` is no model folder of MultimodalHugs: {', '.join(missing)} missing;"
+            f"`{folder}` is not a model folder of MultimodalHugs: {', '.join(missing)} missing;"
             " pickled weights are not read"
         )
     config = json.loads(paths[0].read_text(encoding="utf-8"))
@@ -101,13 +106,28 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 def _build(
     config: Mapping[str, Any], model: ModelConfig, width: int, words: Vocabulary
 ) -> Translator:
-    """Our model of the same make, its weights still to come."""
+    """Build the model with weights that are still to be loaded.
+
+    Args:
+        config: MultimodalHugs' `config.json`.
+        model: The `model` section of the recipe.
+        width: Values per frame of the pose stream.
+        words: Size and special tokens of the tokenizer.
+
+    Raises:
+        InputError: If the tokenizer is larger than the model's embeddings, or the mapper has no
+            equivalent.
+    """
     plain = dict(config["backbone_config"])
+    # The type of the backbone may be stored next to its configuration instead of inside.
     plain.setdefault("model_type", config.get("backbone_type", "m2m_100"))
     backbone = BACKBONES[model.backbone.kind].rebuild(plain)
     rows = backbone.get_input_embeddings().num_embeddings
     if words.size > rows:
-        raise InputError(f"the tokenizer has {words.size} tokens, the model rows for {rows}")
+        raise InputError(
+            f"the tokenizer has {words.size} tokens, but the model has embeddings for {rows}"
+        )
+    # The tokenizer may have added tokens, so its ids replace those of the saved configuration.
     for key, value in seq2seq_ids(backbone.config, words).items():
         setattr(backbone.config, key, value)
     _check_mapper(config, model, backbone.get_input_embeddings().embedding_dim)
@@ -116,16 +136,26 @@ def _build(
 
 
 def _check_mapper(config: Mapping[str, Any], model: ModelConfig, out: int) -> None:
-    """Refuses convolutions that are built otherwise than ours can be."""
+    """Check that the convolutions can be built as an encoder of kind `cnn`.
+
+    Args:
+        config: MultimodalHugs' `config.json`.
+        model: The `model` section of the recipe.
+        out: Width of the backbone.
+
+    Raises:
+        InputError: If they have a norm or an activation after them, or another width.
+    """
     if not isinstance(model.encoder, CnnEncoderConfig):
         return
+    # An encoder of kind `cnn` has no layers after its last convolution block.
     further = [
         key for key in ("layer_norm", "activation") if config.get(f"multimodal_mapper_{key}")
     ]
     if further:
-        raise InputError(f"a `cnn_adapter` with `{further[0]}` behind it has no counterpart")
+        raise InputError(f"a `cnn_adapter` followed by `{further[0]}` has no equivalent")
     if model.encoder.channels != out:
         raise InputError(
-            f"its convolutions are {out} wide: set `model.encoder.channels={out}`, not"
-            f" {model.encoder.channels}"
+            f"the convolutions of the model are {out} wide, but `model.encoder.channels` is"
+            f" {model.encoder.channels}; set it to {out}"
         )

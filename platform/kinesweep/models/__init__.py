@@ -1,7 +1,7 @@
-"""Models: an encoder for each stream, fusion, and a Hugging Face backbone that writes the text.
+"""Models: one encoder per stream, a fusion module and a Hugging Face backbone that writes the text.
 
-Importing this package makes Hugging Face's `AutoConfig` and `AutoModel` know model type
-`kinesweep`, so a saved model loads by its folder alone.
+Importing this package registers model type `kinesweep` with Hugging Face's `AutoConfig` and
+`AutoModel`, so a saved model can be loaded from its folder alone.
 """
 
 from transformers import AutoConfig, AutoModel

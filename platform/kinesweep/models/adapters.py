@@ -1,10 +1,11 @@
-"""Low-rank adapters: small matrices that learn beside a language model's own, which stay.
+"""LoRA: low-rank adapters, trained beside the frozen weights of a language model.
 
-Each linear layer but the head gets two matrices, A drawn from torch's generator and B zero, so the
-first output is the language model's own (LoRA, Hu et al., 2021; PEFT makes the layers). Rank 64 on
-a Llama of 8 billion weights learns 168 million. With `nf4` the weights that stay are held in 4 bits
-with double quantisation (QLoRA, Dettmers et al., 2023), about 0.5 GB a billion; that needs CUDA.
-Training is refused elsewhere; what was trained is read over whole weights there, which it fits.
+Each linear layer except the head gets two matrices: A, drawn from torch's generator, and B, zero.
+The first output is therefore that of the language model itself (LoRA, Hu et al., 2021; the layers
+are PEFT's). Rank 64 on a Llama with 8 billion weights trains 168 million. With `nf4` the frozen
+weights are stored in 4 bits with double quantization (QLoRA, Dettmers et al., 2023), about 0.5 GB
+per billion weights, which requires CUDA. Without CUDA, training such a model is an error; a trained
+one is loaded over float32 weights, which its adapters fit as well.
 """
 
 import importlib.util
@@ -24,31 +25,35 @@ from kinesweep.core.recipe.graph import EncoderLoraConfig
 
 _LOG = logging.getLogger(__name__)
 _PATH = "model.backbone.lora"
+# Device types that store weights in 4 bits. bitsandbytes also supports CPUs, but there 4 bits are
+# slower than float32.
 _HOLD_4_BITS = ("cuda",)
-"""Kinds of devices. bitsandbytes knows CPUs too, but there 4 bits are slower than whole weights."""
 
 
 def is_of_adapter(key: str) -> bool:
-    """Whether a weight's name is that of an adapter."""
+    """Return whether a weight's name is that of an adapter."""
+    # PEFT's keys look like `…q_proj.lora_A.default.weight`.
     return not {"lora_A", "lora_B"}.isdisjoint(key.split("."))
 
 
 def adapt(model: PreTrainedModel, config: LoraConfig) -> None:
-    """Puts adapters into a language model, in place; everything else stops learning.
+    """Add adapters to a language model in place and freeze all other weights.
 
     Raises:
-        ConfigError: a target that the model does not have; all are named.
+        ConfigError: If the model lacks a target layer; all such targets are named.
     """
     _inject(model, config, _targets(model, config))
 
 
 def adapt_layers(network: nn.Module, config: EncoderLoraConfig) -> None:
-    """Puts adapters beside all linear layers of a network, in place; the rest stops learning."""
+    """Add adapters to all linear layers of a network in place and freeze all other weights."""
     layers = [name for name, one in network.named_modules() if isinstance(one, nn.Linear)]
     _inject(network, config, layers)
 
 
 def _inject(model: nn.Module, config: LoraConfig | EncoderLoraConfig, targets: list[str]) -> None:
+    """Add adapters to the target layers, in float32."""
+    # Imported here, because most models have no adapters.
     import peft
 
     lora = peft.LoraConfig(
@@ -58,24 +63,25 @@ def _inject(model: nn.Module, config: LoraConfig | EncoderLoraConfig, targets: l
         target_modules=targets,
     )
     with warnings.catch_warnings():
-        # GPT-2 keeps its weights transposed; PEFT sees it, does it, and says so for each layer.
+        # GPT-2 stores its weights transposed. PEFT handles it, but warns once per layer.
         warnings.filterwarnings("ignore", message="fan_in_fan_out", category=UserWarning)
         peft.inject_adapter_in_model(lora, model)
     for name, parameter in model.named_parameters():
         if is_of_adapter(name):
-            # Beside 4 bits PEFT makes them bfloat16, in which a step of 2e-5 is lost by rounding.
+            # Over 4-bit weights PEFT creates adapters in bfloat16, where a step of 2e-5 is lost
+            # to rounding.
             parameter.data = parameter.data.float()
 
 
 def quantization(config: LoraConfig | None, device: torch.device) -> Any:
-    """Hugging Face's configuration of weights in 4 bits, or None where they are not asked for.
+    """Return Hugging Face's configuration for 4-bit weights, or None if they are not requested.
 
     Args:
-        config: of the adapters.
-        device: where the weights will be.
+        config: Config of the adapters.
+        device: Device that will hold the weights.
 
     Raises:
-        ResourceError: they are asked for, but there is no CUDA or no bitsandbytes.
+        ResourceError: If 4 bits are requested without CUDA or without bitsandbytes.
     """
     if config is None or config.quantize == "none":
         return None
@@ -83,7 +89,8 @@ def quantization(config: LoraConfig | None, device: torch.device) -> Any:
     if missing:
         raise ResourceError(
             f"`{_PATH}.quantize` is nf4, but this {' and '.join(missing)}."
-            f" Run where both are, with `resources.gpus=1`, or set `{_PATH}.quantize=none`."
+            " Run on a CUDA GPU with bitsandbytes installed and `resources.gpus=1`, or set"
+            f" `{_PATH}.quantize=none`."
         )
     from transformers import BitsAndBytesConfig
 
@@ -96,12 +103,12 @@ def quantization(config: LoraConfig | None, device: torch.device) -> Any:
 
 
 def readable(config: LoraConfig | None, device: torch.device, folder: Any) -> LoraConfig | None:
-    """Adapters for reading a model that was trained with them: without 4 bits where there are none.
+    """Return the adapter config for loading a trained model; without 4 bits if unavailable here.
 
     Args:
-        config: of the adapters.
-        device: where the weights will be.
-        folder: of the model, for what is said of it.
+        config: Config of the adapters.
+        device: Device that will hold the weights.
+        folder: Folder of the model, for the warning.
     """
     if config is None or config.quantize == "none":
         return config
@@ -109,34 +116,34 @@ def readable(config: LoraConfig | None, device: torch.device, folder: Any) -> Lo
     if not missing:
         return config
     text = (
-        "%s: its language model was held in 4 bits (nf4) in training, but this %s. It is read"
-        " whole, in float32 (4 GB a billion weights); texts may differ a little from the run's."
+        "%s: its language model was held in 4 bits (nf4) in training, but this %s. It is loaded in"
+        " float32 (4 GB per billion weights); texts may differ slightly from those of the run."
     )
     _LOG.warning(text, folder, " and ".join(missing))
     return config.model_copy(update={"quantize": "none"})
 
 
 def device_of(config: LoraConfig | None) -> torch.device:
-    """Where a model goes if nobody says: to the GPU for weights in 4 bits, else to the CPU."""
+    """Return the default device: the GPU for 4-bit weights if there is one, else the CPU."""
     is_small = config is not None and config.quantize != "none"
     return torch.device("cuda" if is_small and torch.cuda.is_available() else "cpu")
 
 
 def _lacking(device: torch.device) -> list[str]:
-    """What is missing for weights in 4 bits; each follows upon `this`."""
+    """Return what is missing for 4-bit weights; each text continues a sentence after `this`."""
     missing = []
     if device.type not in _HOLD_4_BITS:
         has_gpu = torch.cuda.is_available()
-        missing.append("process works on the CPU" if has_gpu else "machine lacks a CUDA GPU")
+        missing.append("process runs on the CPU" if has_gpu else "machine lacks a CUDA GPU")
     if importlib.util.find_spec("bitsandbytes") is None:
         missing.append("environment lacks bitsandbytes (`pip install 'kinesweep[qlora]'`)")
     return missing
 
 
 def _targets(model: PreTrainedModel, config: LoraConfig) -> list[str]:
-    """Full names of the layers that get an adapter, the head never among them."""
+    """Return the full names of the layers that get an adapter; the head is never among them."""
     head = model.get_output_embeddings()
-    # A layer in 4 bits is a kind of `nn.Linear` too.
+    # The 4-bit layers of bitsandbytes are subclasses of `nn.Linear`; GPT-2 uses `Conv1D`.
     layers = [
         name
         for name, module in model.named_modules()
@@ -156,10 +163,11 @@ def _targets(model: PreTrainedModel, config: LoraConfig) -> list[str]:
 
 
 def _ends(name: str, target: str) -> bool:
-    """Whether a target is the last part, or several, of a layer's name."""
+    """Return whether a target equals the last one or more parts of a layer's name."""
     return name == target or name.endswith(f".{target}")
 
 
 def _unknown(target: str, ends: list[str]) -> str:
+    """Return the problem of a target that matches no layer, with a suggestion."""
     hint = near_miss(target, ends) or f"; it has {', '.join(f'`{end}`' for end in ends)}"
-    return f"the language model has no linear layer `{target}` that could have an adapter{hint}"
+    return f"the language model has no linear layer `{target}`{hint}"

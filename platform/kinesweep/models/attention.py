@@ -1,15 +1,16 @@
-"""Attention of a translator over its input, for each token of a given text: what it looked at.
+"""Attention maps: the attention of a translator over its input, for each token of a given text.
 
-The text passes through the model as in training, so the weights are those with which each token
-would be written after the ones before it. An encoder-decoder shows its cross-attention, a causal
-model the part of its attention that the writing place pays to prompt, frames and earlier text. Each
-vector of the input is named: prompt, frames of a stream (those that it stands for, where an encoder
-strides), separators, what follows, the end. Rows sum to 1 over all of that.
+The text passes through the model as in training, so the weights are those with which the model
+would write each token after the preceding ones. For an encoder-decoder they are the cross-attention
+weights; for a causal model, the self-attention weights over prompt, frames and earlier text at the
+position that writes the token. Each input vector is labeled: prompt, frames of a stream (the range
+of frames it represents, if the encoder downsamples), separator, text after the frames, end token.
+Each row sums to 1 over all of them.
 
-Weights are of the input of the language model. Its own encoder, where it has one, has mixed frames
-before the decoder looks; they say where, never why.
+The weights refer to the language model's input. If it has an encoder of its own, frames are mixed
+before the decoder attends to them, so the weights show where the model looks, never why.
 
-Shapes: B clips, A layers, H heads, L tokens, M places looked at, T frames, V joints.
+Shapes: B clips, A layers, H heads, L tokens, M attended positions, T frames, V joints.
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,14 +31,14 @@ Kind = Literal["prompt", "separator", "stream", "after", "end", "text"]
 
 @dataclass(frozen=True)
 class Places:
-    """Neighbouring places that are looked at, of one kind.
+    """A span of consecutive attended positions of one kind.
 
     Attributes:
-        kind: what they are; `text` are tokens written before.
-        first: place among the M.
-        end: the place after the last.
-        stream: whose frames, or whose separator.
-        stands: of a stream, what each vector stands for.
+        kind: Kind of the positions; `text` stands for tokens written before.
+        first: First of the M positions.
+        end: Position after the last one.
+        stream: Name of the stream, for frames and separators.
+        stands: Source frames of each vector, for frames only.
     """
 
     kind: Kind
@@ -49,12 +50,12 @@ class Places:
 
 @dataclass(frozen=True)
 class Attention:
-    """What one clip's tokens look at.
+    """The attention weights of one clip's tokens.
 
     Attributes:
-        weights_AHLM: of each layer and head; row l is what writes token l.
-        places: what the M places are, in order and without gaps.
-        joints: stream → (T, V): how much each frame's points count, where its encoder says so.
+        weights_AHLM: Weights by layer and head; row l belongs to the step that writes token l.
+        places: Spans that cover all M positions in order, without gaps.
+        joints: Stream → (T, V), weight of each joint in each frame, for encoders that compute it.
     """
 
     weights_AHLM: Tensor
@@ -64,14 +65,15 @@ class Attention:
 
 @torch.no_grad()
 def attention(model: Translator, batch: Batch) -> list[Attention]:
-    """What each clip's labels look at; padding of frames, prompts and labels is left out.
+    """Return the attention of each clip's labels; padding is removed.
 
     Args:
-        model: in evaluation mode.
-        batch: clips with the tokens that were written as their labels.
+        model: Translator in evaluation mode.
+        batch: Clips whose labels are the tokens to explain.
 
     Raises:
-        InputError: the language model does not show its attention, or as `Translator.forward`.
+        InputError: If the language model does not return attention weights, or as
+            `Translator.forward` raises it.
     """
     with _recorded(model.fusion) as recorded:
         x_BNE, mask_BN = model.joined(**batch.generation_inputs())
@@ -82,8 +84,9 @@ def attention(model: Translator, batch: Batch) -> list[Attention]:
         places = _places(model, batch, recorded[0], row)
         inputs, labels = int(mask_BN[row].sum()), int((batch.labels_BL[row] != IGNORE).sum())
         if kind == "causal":
-            first = x_BNE.shape[1] - inputs  # its padding is on the left
+            first = x_BNE.shape[1] - inputs  # the causal backbone moves padding to the left
             own = weights[row, :, :, :labels, first : x_BNE.shape[1] + labels - 1]
+            # The last label is written but never read, so it is not an attended position.
             places.append(Places("text", inputs, inputs + labels - 1))
         else:
             own = weights[row, :, :, :labels, :inputs]
@@ -94,8 +97,9 @@ def attention(model: Translator, batch: Batch) -> list[Attention]:
 
 @contextmanager
 def _recorded(fusion: nn.Module) -> Iterator[list[list[Part]]]:
-    """What the fusion gives while the input is made."""
+    """Record the output of the fusion module while the context is active."""
     given: list[list[Part]] = []
+    # Only the fusion module knows how many vectors of each stream are left after truncation.
     handle = fusion.register_forward_hook(lambda _, __, parts: given.append(parts))
     try:
         yield given
@@ -104,7 +108,7 @@ def _recorded(fusion: nn.Module) -> Iterator[list[list[Part]]]:
 
 
 def _places(model: Translator, batch: Batch, parts: list[Part], row: int) -> list[Places]:
-    """Names of a row's vectors, as `Translator.joined` puts them together."""
+    """Return the spans of one row, in the order in which `Translator.joined` concatenates them."""
     counted: list[tuple[Kind, str, int]] = [("prompt", "", int(batch.prompt_mask_BP[row].sum()))]
     fusion: Any = model.fusion
     for (name, separates), (_, mask_BN) in zip(fusion.order, parts, strict=True):
@@ -116,7 +120,7 @@ def _places(model: Translator, batch: Batch, parts: list[Part], row: int) -> lis
         stands: tuple[Stands, ...] = ()
         if kind == "stream":
             frames = int(batch.frame_masks[name][row].sum())
-            # A model whose positions are few loses the ends of streams.
+            # With few positions, the model truncates streams, which leaves `count` vectors.
             encoder: Any = model.encoders[name]
             stands = tuple(encoder.stands_for(frames)[:count])
         found.append(Places(kind, first, first + count, name, stands))
@@ -125,10 +129,11 @@ def _places(model: Translator, batch: Batch, parts: list[Part], row: int) -> lis
 
 
 def _joints(model: Translator, batch: Batch, row: int) -> dict[str, Tensor]:
-    """Stream → (T, V), of encoders that attend to joints."""
+    """Return stream → (T, V) for the encoders that attend to joints."""
     found = {}
     encoders: dict[str, Any] = dict(model.encoders.items())
     for name, encoder in encoders.items():
+        # Only STA-GCN has this method.
         if hasattr(encoder, "attend"):
             mask_BT = batch.frame_masks[name][row : row + 1]
             length = int(mask_BT.sum())

@@ -1,4 +1,4 @@
-"""A new translator from a recipe's part: every name checked, weights drawn or read, parts frozen.
+"""Building a new translator: checks all names, draws or loads the weights, freezes parts.
 
 Seed first (`core.seeds.seed_everything`): projectors, adapters and separators are drawn here.
 """
@@ -18,8 +18,9 @@ from kinesweep.models.fusion import TimeFusion
 from kinesweep.models.streams import check_skeletons, check_streams
 from kinesweep.models.translator import Translator
 
+# Separators are initialized like the backbone's tokens. At most so many embeddings, spread evenly
+# over the vocabulary, are used to estimate the mean and the standard deviation.
 _MOST_TOKENS = 4096
-"""Tokens whose mean and deviation separators begin with, spread evenly."""
 
 
 def build_translator(
@@ -31,55 +32,62 @@ def build_translator(
     device: torch.device | None = None,
     skeletons: Mapping[str, Skeleton] | None = None,
 ) -> Translator:
-    """A new model; seed first (`core.seeds.seed_everything`).
+    """Build a new model; seed first (`core.seeds.seed_everything`).
 
     Args:
-        config: the recipe's part.
-        widths: of each stream of the store, in its order.
-        vocabulary: of the tokenizer.
+        config: The recipe's `model` section.
+        widths: Stream → width D, in the order of the store.
+        vocabulary: Vocabulary of the tokenizer.
         label_smoothing: `training.label_smoothing_factor`.
-        statistics: stream → mean (D,) and deviation (D,) of the training split; None: 0 and 1.
-        device: where it will work. It is still to be moved there, but for one in 4 bits.
-        skeletons: of the streams that graph encoders read (`models.streams.skeletons_of`).
+        statistics: Stream → mean (D,) and standard deviation (D,) of the training split; None: 0
+            and 1.
+        device: Device the model will run on. The caller moves the model there; only a model in
+            4 bits is created on it.
+        skeletons: Stream → skeleton, for the streams read by graph encoders
+            (`models.streams.skeletons_of`).
 
     Raises:
-        ConfigError: a key of the backbone is wrong, a stream is named that is not there, a graph
-            encoder has no skeleton, or tokens are reserved in vain.
-        InputError: the pretrained backbone cannot be used.
-        ResourceError: weights in 4 bits, where they cannot be.
+        ConfigError: If a key of the backbone is wrong, a named stream does not exist, a graph
+            encoder has no skeleton, or reserving text tokens has no effect.
+        InputError: If the pretrained backbone cannot be used.
+        ResourceError: If 4-bit weights are requested where they are not available.
     """
+    # Loading a pretrained backbone is slow, so misspelled names are reported first.
     check_streams(config, widths)
     skeletons = check_skeletons(config, widths, skeletons or {})
     kind = BACKBONES[config.backbone.kind]
+    # Pretrained vocabularies are often padded to a round number; a new tokenizer's is exact.
     exact_size = config.tokenizer.kind != "pretrained"
     backbone = kind.create(config.backbone, vocabulary, exact_size, device)
     base = describe_base(config.backbone, kind.rows(config.backbone)) if config.keeps_base else None
     plain = describe(config, widths, vocabulary, label_smoothing, backbone, base, skeletons)
     translator = Translator(plain, backbone)
     _begin_separators(translator, vocabulary)
+    # The limit is known only now that the backbone exists.
     translator.positions.check_reserve(config.reserve_tokens)
     for name, (mean_D, deviation_D) in (statistics or {}).items():
-        if name in translator.encoders:  # a reference is read by those of its stream
+        if name in translator.encoders:  # a reference shares the encoder of its stream
             encoder: Any = translator.encoders[name]
             encoder.set_statistics(torch.as_tensor(mean_D), torch.as_tensor(deviation_D))
     return translator
 
 
 def check_model(config: ModelConfig) -> None:
-    """Finds what is wrong with a backbone's keys and sizes, in milliseconds and without memory.
+    """Check the backbone's keys and sizes in milliseconds, without allocating memory.
 
     Raises:
-        ConfigError: with dotted paths.
+        ConfigError: If there are problems; each is given with its dotted path.
     """
     BACKBONES[config.backbone.kind].check(config.backbone)
 
 
 @torch.no_grad()
 def _begin_separators(translator: Translator, vocabulary: Vocabulary) -> None:
-    """Draws the vectors before streams anew, as large as the backbone's tokens."""
+    """Redraw the separators at the scale of the backbone's token embeddings."""
     fusion = translator.fusion
     if not isinstance(fusion, TimeFusion) or not fusion.separators:
         return
+    # Embed as the backbone does: some models scale their token embeddings.
     kind = BACKBONES[translator.config.recipe_part().backbone.kind]
     step = -(-vocabulary.size // _MOST_TOKENS)
     some_W = torch.arange(0, vocabulary.size, step, device=translator.device)

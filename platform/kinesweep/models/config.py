@@ -1,6 +1,6 @@
-"""What a saved model knows of itself: recipe part, streams, vocabulary and its backbone's keys.
+"""The saved configuration of a model: recipe part, streams, vocabulary and backbone configuration.
 
-`config.json` is enough to rebuild the model with no other folder at hand.
+`config.json` is sufficient to rebuild the model; no other folder is needed.
 """
 
 import dataclasses
@@ -15,18 +15,18 @@ from kinesweep.core.vocabulary import Vocabulary
 
 
 class KinesweepConfig(PreTrainedConfig):
-    """Hugging Face configuration of a `Translator`.
+    """The Hugging Face configuration of a `Translator`.
 
     Attributes:
-        model: the recipe's part `model`, as plain values.
-        streams: pairs of a stream's name and width, in the order in which they are joined; a list,
-            because keys of a JSON object are sorted when it is saved.
-        vocabulary: `Vocabulary` as plain values.
-        backbone: the backbone's Hugging Face configuration, as plain values.
-        label_smoothing: of the training loss.
-        base: where nothing but adapters learns of a saved backbone: which one it is
-            (`models.base`); its weights are not saved with the model. None: all weights are.
-        skeletons: stream → `Skeleton` as plain values, where a graph encoder reads it.
+        model: The recipe's `model` section, as plain values.
+        streams: Pairs of stream name and width, in the order in which streams are joined. A list,
+            because the keys of a JSON object are sorted when it is saved.
+        vocabulary: `Vocabulary`, as plain values.
+        backbone: Hugging Face configuration of the backbone, as plain values.
+        label_smoothing: Label smoothing factor of the training loss.
+        base: Entry of the base model (`models.base`) if only adapters of a pretrained backbone are
+            trained; its weights are not saved with the model. None: all weights are saved.
+        skeletons: Stream → `Skeleton` as plain values, for the streams read by graph encoders.
     """
 
     model_type = "kinesweep"
@@ -41,26 +41,26 @@ class KinesweepConfig(PreTrainedConfig):
     is_encoder_decoder: bool = True
 
     def recipe_part(self) -> ModelConfig:
-        """The recipe's part `model`."""
+        """Return the recipe's `model` section."""
         return ModelConfig.model_validate(self.model)
 
     def widths(self) -> dict[str, int]:
-        """Width of each stream, in order."""
+        """Return the width of each stream, in order."""
         return dict(self.streams or [])
 
     def encoded(self) -> dict[str, int]:
-        """Width of each stream that has an encoder: all but a reference, which shares one."""
+        """Return the width of each stream with an encoder; a reference shares its stream's one."""
         reference = self.recipe_part().reference
         against = None if reference is None else reference.against
         return {name: width for name, width in self.widths().items() if name != against}
 
     def skeleton(self, stream: str) -> Skeleton | None:
-        """The skeleton of a stream that a graph encoder reads."""
+        """Return the skeleton of a stream, or None if no graph encoder reads it."""
         plain = (self.skeletons or {}).get(stream)
         return None if plain is None else Skeleton.from_json(plain)
 
     def words(self) -> Vocabulary:
-        """The vocabulary."""
+        """Return the vocabulary."""
         return Vocabulary(**(self.vocabulary or {}))
 
 
@@ -73,7 +73,7 @@ def describe(
     base: dict[str, Any] | None = None,
     skeletons: Mapping[str, Skeleton] | None = None,
 ) -> KinesweepConfig:
-    """The configuration of a model that is being built."""
+    """Return the configuration of a new model; the arguments are the attributes of the result."""
     return KinesweepConfig(
         model=model.model_dump(mode="json"),
         streams=[[name, width] for name, width in widths.items()],
@@ -82,6 +82,7 @@ def describe(
         label_smoothing=label_smoothing,
         base=base,
         skeletons={name: one.to_json() for name, one in (skeletons or {}).items()} or None,
+        # Hugging Face reads the special tokens from the top level.
         pad_token_id=vocabulary.pad_id,
         bos_token_id=vocabulary.bos_id,
         eos_token_id=vocabulary.eos_id,
@@ -89,9 +90,9 @@ def describe(
 
 
 def _plain(backbone: PreTrainedModel) -> dict[str, Any]:
-    """A backbone's configuration without what belongs to the folder it came from.
+    """Return the backbone's configuration without entries that belong to its original folder.
 
-    Its path would name the machine.
+    For example, its path would reveal the machine on which the model was trained.
     """
     plain: dict[str, Any] = backbone.config.to_dict()
     for key in (

@@ -1,11 +1,11 @@
-"""The frame embedder: any encoder that keeps frames, a projection, and unit length.
+"""The frame embedder: an encoder that keeps every frame, a projection and normalization.
 
-One vector a frame leaves, so that frames of two clips can be compared by their cosine. Length 1
-bounds distances to 2, which the temperatures of both objectives rest on; it costs the one thing
-that a length could say, how sure the network is. `program_of` writes the trained network as data
-(`features.program`), for readers that know nothing of encoders.
+It returns one unit vector per frame, so frames of two clips can be compared by cosine similarity.
+Unit length bounds distances to 2, on which the temperatures of both objectives rely; the price is
+that a vector's length cannot express how certain the network is. `program_of` exports the trained
+network as data (`features.program`), which can be run without the encoder classes.
 
-Shapes: B clips, T frames, D features, E width of an embedding.
+Shapes: B clips, T frames, D features, E embedding width.
 """
 
 import math
@@ -26,30 +26,32 @@ from kinesweep.models.encoders import build_encoder
 from kinesweep.models.encoders.graph import GraphEncoder
 from kinesweep.models.encoders.reel import Reel
 
+# Number of frames of the traced example, and the lower bound that tracing may rely on. Below the
+# bound values are correct, but the traced memory layout may not be.
 _TRACED_FRAMES, _FEWEST = 23, 16
-"""A length, and what tracing may rest on; below it hold the values, not the layout in memory."""
+# Clip lengths at which the exported program is compared with the network.
 _TRIED = (1, 2, 3, 40)
-"""Lengths at which what was traced is held against the network."""
+# Traced views rely on the memory layout of the traced example. Kernels may choose another layout
+# for other lengths, so views are exported as reshapes, which accept any.
 _ANY_LAYOUT = dict.fromkeys(
     ("aten.view.default", "aten._unsafe_view.default"), "aten.reshape.default"
 )
-"""Tracing knows how values lay in memory then; kernels for other lengths lay them otherwise."""
+# Arguments that say where and how a result is stored; the program's runtime decides this itself.
 _UNUSED = {"device", "layout", "pin_memory", "memory_format"}
-"""Where a result lies: readers keep theirs."""
 
 
 class FrameEmbedder(nn.Module):
-    """Frames in, unit vectors out.
+    """A network from frames to unit vectors.
 
     Args:
-        config: of the encoder.
-        width: D.
-        hidden: what leaves the encoder.
-        out: E.
-        skeleton: of the stream's points; graph encoders need it.
+        config: Config of the encoder.
+        width: Input width D.
+        hidden: Output width of the encoder.
+        out: Embedding width E.
+        skeleton: Skeleton of the stream's points; required by graph encoders.
 
     Raises:
-        ConfigError: a graph encoder without a skeleton, or with one that does not fit.
+        ConfigError: If a graph encoder has no skeleton, or one that does not fit.
     """
 
     def __init__(
@@ -65,33 +67,33 @@ class FrameEmbedder(nn.Module):
         self.projection = nn.Linear(hidden, out)
 
     def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> Tensor:
-        """Returns (B, T, E), each frame of length 1 and padding 0.
+        """Return (B, T, E): unit vectors for real frames, zeros for padding.
 
         Raises:
-            InputError: the encoder does not keep every frame.
+            InputError: If the encoder does not keep every frame.
         """
         x_BTE, kept_BT = self.encoder(x_BTD, mask_BT)
         if kept_BT.shape != mask_BT.shape:
             raise InputError(
                 f"The encoder made {kept_BT.shape[1]} vectors of {mask_BT.shape[1]} frames, but an"
-                " embedder keeps every frame; set its `downsample` or `strides` to 1."
+                " embedder must keep every frame; set the encoder's `downsample` or `strides` to 1."
             )
         e_BTE = functional.normalize(self.projection(x_BTE), dim=2)
         return e_BTE.masked_fill(~mask_BT[:, :, None], 0)
 
 
 class _OneClip(nn.Module):
-    """The embedder of a clip alone, which has no padding."""
+    """The embedder for a single clip without padding, in a form that can be traced."""
 
     def __init__(self, network: FrameEmbedder) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, x_TD: Tensor) -> Tensor:
-        """Returns (T, E)."""
+        """Return (T, E)."""
         x_BTD = x_TD[None]
         encoder = self.network.encoder
-        if isinstance(encoder, GraphEncoder):  # its reel looks frames up, which cannot be traced
+        if isinstance(encoder, GraphEncoder):  # `Reel` indexes by mask, which cannot be traced
             reel = _WholeClip(x_BTD)
             x_NVW = encoder.network(encoder.begin(x_BTD, reel), reel, encoder.graphs)
             x_TE = encoder.project(x_NVW.mean(dim=1))
@@ -101,33 +103,41 @@ class _OneClip(nn.Module):
 
 
 class _WholeClip(Reel):
-    """The reel of one clip alone: every frame is real and in its place."""
+    """A stand-in for the `Reel` of a single clip, where every frame is real and in its place."""
 
     def __init__(self, x_BTD: Tensor) -> None:
         self.lengths = [x_BTD.shape[1]]
 
     def pack(self, x_BTVC: Tensor) -> Tensor:
+        """Return (N, …); see `Reel.pack`."""
         return x_BTVC[0]
 
     def spread(self, x_NVC: Tensor) -> Tensor:
+        """Return (1, T, …); see `Reel.spread`."""
         return x_NVC[None]
 
     def mean(self, x_NVC: Tensor) -> Tensor:
+        """Return (1, …); see `Reel.mean`."""
         return x_NVC.mean(dim=0, keepdim=True)
 
     def convolve(self, x_NVC: Tensor, convolution: nn.Conv2d) -> Tensor:
+        """Return (N, V, C'); see `Reel.convolve`."""
         return convolution(x_NVC.permute(2, 0, 1)[None])[0].permute(1, 2, 0)
 
 
 def program_of(network: FrameEmbedder, width: int) -> tuple[list[list[Any]], dict[str, Tensor]]:
-    """The network as a program and its weights (`features.program`).
+    """Export a network as the steps and weights of a program (`features.program`).
 
     Args:
-        network: trained; it is put into evaluation mode.
-        width: D.
+        network: Trained embedder; it is switched to evaluation mode.
+        width: Input width D.
+
+    Returns:
+        The steps, each a list of operation, arguments and keyword arguments, and the weights by
+        name.
 
     Raises:
-        InputError: it uses an operation that programs do not have.
+        InputError: If the network uses an operation that programs do not support.
     """
     traced = _traced(network.eval(), width)
     signature = traced.graph_signature
@@ -141,6 +151,7 @@ def program_of(network: FrameEmbedder, width: int) -> tuple[list[list[Any]], dic
     steps: list[list[Any]] = []
     for node in _needed(traced.graph.nodes):
         if node.op == "placeholder":
+            # Placeholders are the parameters, buffers and constants, and the one real input.
             named = names.get(node.name)
             values[node] = {"input": 0} if named is None else {"weight": named}
         else:
@@ -154,24 +165,26 @@ def program_of(network: FrameEmbedder, width: int) -> tuple[list[list[Any]], dic
                 ]
             )
     used = {one["weight"] for one in values.values() if "weight" in one}
+    # Copies, because the traced tensors share memory with the network.
     weights = {name: tensors[name].detach().clone().contiguous() for name in sorted(used)}
     _check(Program(steps, weights, "the embedder"), network, width)
     return steps, weights
 
 
 def _traced(network: FrameEmbedder, width: int) -> ExportedProgram:
-    """One clip's way through the network, of any length."""
+    """Trace the network on one clip of variable length."""
     frames = torch.export.Dim("frames", min=_FEWEST)
     example = (torch.zeros(_TRACED_FRAMES, width),)
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # torch's own, about its own
+        warnings.simplefilter("ignore", FutureWarning)  # PyTorch warns about its own code
         traced = torch.export.export(_OneClip(network), example, dynamic_shapes=({0: frames},))
+        # Decompose into the small set of core operations that `features.program` implements.
         return traced.run_decompositions({})
 
 
 @torch.no_grad()
 def _check(program: Program, network: FrameEmbedder, width: int) -> None:
-    """Holds the program against the network that it was made of."""
+    """Check that the program computes what the network computes, within 1e-5."""
     for num_frames in _TRIED:
         x_TD = torch.arange(num_frames * width).reshape(num_frames, width).cos()
         mask_BT = torch.ones(1, num_frames, dtype=torch.bool)
@@ -181,7 +194,10 @@ def _check(program: Program, network: FrameEmbedder, width: int) -> None:
 
 
 def _needed(nodes: Any) -> list[Node]:
-    """The nodes that the output depends on, in order; checks of sizes are left out."""
+    """Return the nodes that the output depends on, in order.
+
+    Assertions about sizes, which tracing inserts, are dropped this way.
+    """
     every = list(nodes)
     wanted = set(every[-1].all_input_nodes)
     for node in reversed(every):
@@ -191,26 +207,27 @@ def _needed(nodes: Any) -> list[Node]:
 
 
 def _operation(node: Node) -> str:
-    """Its name in the table of operations."""
+    """Return the operation's name in the table of operations."""
     target: Any = node.target
     name = str(target) if isinstance(target, torch._ops.OpOverload) else target.__name__
     name = _ANY_LAYOUT.get(name, name)
     if name not in OPERATIONS:
         raise InputError(
-            f"The encoder uses `{name}`, which an exported embedder cannot hold. Use another"
+            f"The encoder uses `{name}`, which an exported embedder does not support. Use another"
             " `encoder`, or add the operation to `features/program.py`."
         )
     return name
 
 
 def _plain(arg: Any, values: dict[Node, Any]) -> Any:
-    """An argument as JSON holds it."""
+    """Return an argument as a value that JSON can represent."""
     if isinstance(arg, Node):
         return values[arg]
     if isinstance(arg, list | tuple):
         return [_plain(one, values) for one in arg]
     if isinstance(arg, torch.dtype):
         return {"dtype": str(arg).removeprefix("torch.")}
+    # JSON has no infinity.
     if isinstance(arg, float) and math.isinf(arg):
         return {"number": str(arg)}
     return arg

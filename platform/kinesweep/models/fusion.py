@@ -1,16 +1,17 @@
-"""Fusion: what the encoders give of each stream becomes one input of the language model.
+"""Fusion: combines the encoder outputs of all streams into one input for the language model.
 
-`time` puts streams one after another, with a learnt vector before each where asked for: each keeps
-its own rate, and the backbone's attention finds what belongs together; its cost grows with the
-square of their sum. `channel` reads all streams at the moments of one of them and projects what
-then stands side by side: S streams cost S times fewer vectors, but have to be in step.
+`time` concatenates streams in time, optionally with a learned separator before each. Every stream
+keeps its own rate, and the backbone's attention finds what belongs together; its cost grows with
+the square of the total length. `channel` resamples all streams to the length of one of them,
+concatenates their channels and projects them: S streams need S times fewer vectors, but they have
+to be synchronous.
 
-Prompt, frames and end are spliced: each row's real vectors move together and the padding goes to
-the right, in one gather for the whole batch. A mask that is off by one when prompts differ in
-length would train on padding and differ between batches; here a row in a batch equals the row
-alone.
+Prompt, frames and end are concatenated without padding (`splice`): in one gather for the whole
+batch, the real vectors of each row move together and padding goes to the right. A mask that is off
+by one when prompts differ in length would train on padding and make results depend on the batch;
+here a row in a batch equals the row alone.
 
-Shapes: B clips, S streams, N vectors side by side, M the longest row, E width.
+Shapes: B clips, S streams, N vectors side by side, M longest row, E width.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,22 +24,22 @@ from kinesweep.core.recipe.fusion import ChannelFusionConfig, FusionConfig, Time
 from kinesweep.models.resampling import resample
 
 Part = tuple[Tensor, Tensor]
-"""Vectors (B, N, E) and which of them are real, bool (B, N)."""
+"""Vectors (B, N, E) and their mask, bool (B, N), True for real vectors."""
 
 Fit = Callable[[Mapping[str, Tensor], int], Mapping[str, Tensor]]
-"""Masks by stream, and how many vectors more the fusion adds to each clip → masks that fit."""
+"""Function (stream → mask, vectors that fusion adds to each clip) → masks after truncation."""
 
+# Standard deviation of separators that are not redrawn by `begin_like`; Hugging Face's default.
 _DEVIATION = 0.02
-"""Of a separator that was not begun like the backbone's tokens; what Hugging Face begins with."""
 
 
 class TimeFusion(nn.Module):
-    """Streams one after another. It has weights only where there are separators.
+    """Concatenation of streams in time. It has weights only if there are separators.
 
     Args:
-        config: whether there are; how often a stream is left out.
-        streams: their names, in order.
-        out: E.
+        config: Separators on or off, and stream dropout.
+        streams: Names of the streams, in order.
+        out: Width E.
     """
 
     def __init__(self, config: TimeFusionConfig, streams: Sequence[str], out: int) -> None:
@@ -52,24 +53,26 @@ class TimeFusion(nn.Module):
 
     @property
     def order(self) -> list[tuple[str, bool]]:
-        """The stream of each part that is given, and whether it is its separator."""
+        """Return the stream of each part of `forward`, and whether the part is its separator."""
         kinds = (True, False) if self.separators else (False,)
         return [(name, separates) for name in self.streams for separates in kinds]
 
     @torch.no_grad()
     def begin_like(self, words_WE: Tensor) -> None:
-        """Draws separators from the mean and deviation of the backbone's tokens, (W, E)."""
+        """Draw the separators from the mean and standard deviation of token embeddings (W, E)."""
+        # Statistics are taken in float32, also of half-precision embeddings.
         words_WE = words_WE.float()
         mean_E, deviation_E = words_WE.mean(dim=0), words_WE.std(dim=0)
         for separator_E in self.separators.values():
             separator_E.copy_(mean_E + deviation_E * torch.randn_like(mean_E))
 
     def forward(self, frames: Mapping[str, Part], fit: Fit) -> list[Part]:
-        """Parts to splice: each stream that is not left out, its separator before it."""
-        # Cut before dropout: what is kept of a stream is what generation keeps of it.
+        """Return the parts to splice: each stream, preceded by its separator if there is one."""
+        # Truncate before dropping streams, so that training keeps what generation keeps.
         masks = fit({name: mask for name, (_, mask) in frames.items()}, len(self.separators))
         kept_BS = self._kept(masks)
         parts: list[Part] = []
+        # Streams are dropped per clip, so a dropped one stays in the list and is masked.
         for place, (name, (x_BNE, _)) in enumerate(frames.items()):
             kept_B1 = kept_BS[:, place, None]
             if name in self.separators:
@@ -79,19 +82,21 @@ class TimeFusion(nn.Module):
         return parts
 
     def _kept(self, masks: Mapping[str, Tensor]) -> Tensor:
+        """Return the streams that are kept, bool (B, S); all of them in evaluation mode."""
         return kept_streams(masks, self.stream_dropout if self.training else 0.0)
 
 
 class ChannelFusion(nn.Module):
-    """Streams side by side: brought to one length, joined by channel, E·S → E.
+    """Concatenation of streams by channel: resampled to one length, then projected, E·S → E.
 
-    One matrix over all channels: the sum of one for each stream. A stream that is left out is zero
-    and adds nothing; the number of vectors stays, also where it is `length_of`'s.
+    The projection is one matrix over all channels, equal to a sum of one matrix per stream. A
+    dropped stream is set to zero and adds nothing; the number of vectors does not change, even if
+    the dropped stream is `length_of`.
 
     Args:
-        config: whose length counts, how others are read, how often a stream is left out.
-        streams: their names, in order.
-        out: E.
+        config: Stream that determines the length, resampling method, and stream dropout.
+        streams: Names of the streams, in order.
+        out: Width E.
     """
 
     def __init__(self, config: ChannelFusionConfig, streams: Sequence[str], out: int) -> None:
@@ -103,11 +108,11 @@ class ChannelFusion(nn.Module):
 
     @property
     def order(self) -> list[tuple[str, bool]]:
-        """As `TimeFusion.order`."""
+        """Return the single part in the form of `TimeFusion.order`."""
         return [(self.length_of, False)]
 
     def forward(self, frames: Mapping[str, Part], fit: Fit) -> list[Part]:
-        """One part; cut when it is whole, so that streams stay in step."""
+        """Return one part, truncated after joining so that streams stay synchronous."""
         masks = {name: mask for name, (_, mask) in frames.items()}
         mask_BN = masks[self.length_of]
         kept_BS = kept_streams(masks, self.stream_dropout if self.training else 0.0)
@@ -128,36 +133,37 @@ FUSIONS: dict[str, Callable[[Any, Sequence[str], int], nn.Module]] = {
 
 
 def build_fusion(config: FusionConfig, streams: Sequence[str], out: int) -> nn.Module:
-    """What joins the streams, called as `(frames, fit) -> parts`.
+    """Return the fusion module, called as `(frames, fit) -> parts`.
 
     Args:
-        config: its recipe part.
-        streams: their names, in order.
-        out: values a vector, E.
+        config: The recipe's `model.fusion` section.
+        streams: Names of the streams, in order.
+        out: Width E.
     """
     return FUSIONS[config.kind](config, streams, out)
 
 
 def kept_streams(masks: Mapping[str, Tensor], dropout: float) -> Tensor:
-    """Which streams of which clips stay, bool (B, S); drawn by torch's generator.
+    """Draw which streams of each clip are kept, bool (B, S), from torch's generator.
 
-    Each is left out with probability `dropout`; where that would leave none, one stays, any with
-    equal probability. Without dropout nothing is drawn.
+    Each stream is dropped with probability `dropout`. If all of a clip's streams would be dropped,
+    one is kept, each with equal probability. Without dropout no random numbers are drawn.
     """
     first_BN = next(iter(masks.values()))
     shape = (len(first_BN), len(masks))
     if not dropout:
         return first_BN.new_ones(shape)
     drawn_BS = torch.rand(shape, device=first_BN.device)
-    # The highest stays in any case: where all are below, it is each stream's as often.
+    # Always keep the stream with the largest number: if all are below the threshold, each stream
+    # is the largest equally often, and otherwise it is kept anyway.
     return (drawn_BS >= dropout).scatter(1, drawn_BS.argmax(dim=1, keepdim=True), True)
 
 
 def splice(parts: Sequence[Part]) -> Part:
-    """Joins parts in order, without their padding.
+    """Concatenate parts in order and move their padding to the right.
 
     Args:
-        parts: pairs of vectors (B, n, E) and their mask, bool (B, n).
+        parts: Pairs of vectors (B, n, E) and mask, bool (B, n).
 
     Returns:
         Vectors (B, M, E), zero where padded, and the mask, bool (B, M), True on the left only.
@@ -166,7 +172,7 @@ def splice(parts: Sequence[Part]) -> Part:
     mask_BN = torch.cat([mask for _, mask in parts], dim=1)
     lengths_B = mask_BN.sum(dim=1)
     longest = int(lengths_B.max())
-    # A stable sort of the padding flags keeps the order of what is real.
+    # Sorting the flags moves padding to the end; a stable sort keeps the order of real vectors.
     order_BM = mask_BN.logical_not().to(torch.uint8).argsort(dim=1, stable=True)[:, :longest]
     mask_BM = torch.arange(longest, device=x_BNE.device) < lengths_B[:, None]
     x_BME = x_BNE.gather(1, order_BM[:, :, None].expand(-1, -1, x_BNE.shape[2]))

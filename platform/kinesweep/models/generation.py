@@ -1,9 +1,9 @@
-"""Decoding: what is asked for and nothing else.
+"""Decoding with exactly the requested settings.
 
-The folder of a pretrained model brings its own habits (forced first tokens, beams, n-gram bans) and
-Hugging Face merges them into every call; here the configuration is made anew, so the beams asked
-for are the beams used. Decoder prompts of different lengths are forced row by row in one batch; a
-predecessor generated such batches one clip at a time.
+The folder of a pretrained model comes with its own generation settings (forced first tokens, beams,
+n-gram bans), which Hugging Face merges into every call. Here the generation config is created from
+scratch, so the number of beams requested is the number used. Decoder prompts of different lengths
+are forced row by row within one batch; a predecessor generated such batches one clip at a time.
 
 Shapes: B clips, K beams, N vectors, E width, L tokens, F forced tokens, V vocabulary.
 """
@@ -24,15 +24,16 @@ from transformers import (
 
 @dataclass(frozen=True)
 class Decoding:
-    """How text is decoded.
+    """The settings of decoding.
 
     Attributes:
-        num_beams: 1 is greedy.
-        max_new_tokens: at the most, forced prompt and end of sentence included.
-        length_penalty: exponent of the length; only beams use it.
-        num_tokens: ids from here on are never written: rows of the embeddings without a token.
-        forced_ids_BF: first tokens of each row.
-        forced_mask_BF: which of them are real; padding on the right.
+        num_beams: Number of beams; 1 is greedy decoding.
+        max_new_tokens: Maximum number of tokens, including the forced prompt and end of sentence.
+        length_penalty: Exponent of the length; used by beam search only.
+        num_tokens: Number of tokens. Ids from here on are never generated: they are rows of the
+            embeddings without a token.
+        forced_ids_BF: First tokens of each row.
+        forced_mask_BF: True for real forced tokens; padding is on the right.
     """
 
     num_beams: int
@@ -44,14 +45,15 @@ class Decoding:
 
 
 class ForcedPrompt(LogitsProcessor):
-    """Leaves each row one choice while its prompt lasts.
+    """A logits processor that forces the tokens of each row's prompt.
 
-    Rows of one clip's beams stand together, so row r belongs to clip r // K.
+    The beams of one clip are adjacent rows, so row r belongs to clip r // K.
 
     Args:
-        ids_BF: prompts, int64.
-        mask_BF: bool, True on the left only.
-        num_before: tokens of a row that precede its prompt: the start token of an encoder-decoder.
+        ids_BF: Prompts, int64.
+        mask_BF: True for real tokens, which are on the left.
+        num_before: Tokens of a row that precede its prompt, such as an encoder-decoder's start
+            token.
     """
 
     def __init__(self, ids_BF: Tensor, mask_BF: Tensor, num_before: int = 1) -> None:
@@ -61,10 +63,11 @@ class ForcedPrompt(LogitsProcessor):
         self._longest = int(self._lengths_B.max()) if mask_BF.numel() else 0
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Scores with the forced token at 0 and every other at minus infinity."""
+        """Set forced tokens to 0 and all others of their row to minus infinity."""
         position = input_ids.shape[1] - self._num_before
         if position >= self._longest:
             return scores
+        # The batch has B * K rows in beam search; K is not passed to a processor.
         beams = scores.shape[0] // self._ids_BF.shape[0]
         ids_R = self._ids_BF[:, position].repeat_interleave(beams)
         is_forced_R = (position < self._lengths_B).repeat_interleave(beams)
@@ -73,41 +76,44 @@ class ForcedPrompt(LogitsProcessor):
 
 
 class OnlyTokens(LogitsProcessor):
-    """Forbids ids that no token stands for.
+    """A logits processor that forbids ids without a token.
 
     Args:
-        num_tokens: the first such id.
+        num_tokens: Smallest forbidden id.
     """
 
     def __init__(self, num_tokens: int) -> None:
         self._num_tokens = num_tokens
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Scores with those ids at minus infinity."""
+        """Set the forbidden ids to minus infinity."""
         scores[:, self._num_tokens :] = -torch.inf
         return scores
 
 
 class BeamCache(EncoderDecoderCache):
-    """Keys and values during decoding.
+    """A cache of keys and values during decoding.
 
-    All beams of a clip look at the same encoder output, so following a beam moves only the
-    decoder's own part.
+    All beams of a clip attend to the same encoder output, so only the decoder's self-attention
+    cache is reordered when beams are reordered.
     """
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
-        """Lets each row go on from the row `beam_idx` names."""
+        """Make each row continue from row `beam_idx`."""
         self.self_attention_cache.reorder_cache(beam_idx)
 
 
 def decode(model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, decoding: Decoding) -> Tensor:
-    """Token ids without the start token, padded after the end. Returns (B, L).
+    """Generate with an encoder-decoder.
 
     Args:
-        model: a Hugging Face encoder-decoder.
-        x_BNE: the encoder's input.
-        mask_BN: bool.
-        decoding: how.
+        model: Hugging Face encoder-decoder.
+        x_BNE: Input vectors of the encoder.
+        mask_BN: True for real vectors.
+        decoding: Settings.
+
+    Returns:
+        Token ids (B, L) without the start token, padded after the end of sentence.
     """
     config = model.config
     ids_BL = _generate(
@@ -124,14 +130,18 @@ def decode(model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, decoding: Dec
 def continue_text(
     model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, decoding: Decoding
 ) -> Tensor:
-    """Token ids that follow the vectors, padded after the end. Returns (B, L).
+    """Generate the continuation of the input vectors with a causal language model.
 
     Args:
-        model: a Hugging Face causal language model.
-        x_BNE: what precedes the text, padded on the left.
-        mask_BN: bool.
-        decoding: how.
+        model: Hugging Face causal language model.
+        x_BNE: Input vectors, padded on the left.
+        mask_BN: True for real vectors.
+        decoding: Settings.
+
+    Returns:
+        Token ids (B, L) that follow the vectors, padded after the end of sentence.
     """
+    # With `inputs_embeds` alone Hugging Face returns the new tokens only, so none precede them.
     ids_BL = _generate(model, x_BNE, mask_BN, decoding, num_before=0)
     return _padded_after_end(ids_BL, model.config.eos_token_id, _pad_id(model))
 
@@ -144,13 +154,14 @@ def _generate(
     num_before: int,
     **cache: EncoderDecoderCache,
 ) -> Tensor:
-    """Hugging Face's search, told all and only what is asked."""
+    """Run Hugging Face's search with these settings and no others."""
     processors = LogitsProcessorList()
+    # Embedding tables can have more rows than the tokenizer has tokens.
     if decoding.num_tokens < model.config.vocab_size:
         processors.append(OnlyTokens(decoding.num_tokens))
     if decoding.forced_ids_BF is not None and decoding.forced_mask_BF is not None:
         processors.append(ForcedPrompt(decoding.forced_ids_BF, decoding.forced_mask_BF, num_before))
-    # The model's own configuration would be merged into ours; ours is whole.
+    # Hugging Face merges the model's own generation config into ours, so empty it first.
     model.generation_config = GenerationConfig()
     return model.generate(
         inputs_embeds=x_BNE,
@@ -162,13 +173,14 @@ def _generate(
 
 
 def _pad_id(model: PreTrainedModel) -> int:
-    """Padding; the end of a sentence where it stands in for it."""
+    """Return the padding id, or the end of sentence if the model has no padding token."""
     pad, end = model.config.pad_token_id, model.config.eos_token_id
     return int(end if pad is None else pad)
 
 
 def _generation_config(model: PreTrainedModel, decoding: Decoding) -> GenerationConfig:
-    """Hugging Face's words for it."""
+    """Return the settings as a Hugging Face generation config."""
+    # Hugging Face warns about beam settings in greedy decoding.
     beam_keys = {"length_penalty": decoding.length_penalty} if decoding.num_beams > 1 else {}
     return GenerationConfig(
         num_beams=decoding.num_beams,
@@ -183,6 +195,10 @@ def _generation_config(model: PreTrainedModel, decoding: Decoding) -> Generation
 
 
 def _padded_after_end(ids_BL: Tensor, eos_id: int, pad_id: int) -> Tensor:
-    """Padding behind the first end of sentence; beam search fills with other ids when pad is 0."""
+    """Replace everything after the first end of sentence with padding.
+
+    Beam search fills finished rows with other ids if the padding id is 0.
+    """
     ended_BL = (ids_BL == eos_id).cumsum(dim=1)
+    # Subtracting its own flag keeps the first end of sentence.
     return ids_BL.masked_fill((ended_BL - (ids_BL == eos_id).long()) > 0, pad_id)

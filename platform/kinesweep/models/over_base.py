@@ -1,9 +1,9 @@
-"""A saved translator put back upon its base.
+"""Loading a saved translator together with its base model.
 
-The base is found, its content compared with what the checkpoint says, and read as it was read
-before training, or whole where it was held in 4 bits and cannot be here; then come the weights
-that were saved. The random numbers drawn on the way are given back, as a load by Hugging Face draws
-none.
+The base model is located, its content hash is compared with the checkpoint's, and its weights are
+loaded as they were for training, or in float32 if they were held in 4 bits and 4 bits are not
+available here. The saved weights are loaded on top. The state of the random number generator is
+restored afterwards, because loading with Hugging Face draws no random numbers either.
 """
 
 from typing import Any
@@ -32,21 +32,23 @@ def load_over_base(
     output_loading_info: bool = False,
     **hub: Any,
 ) -> Any:
-    """A translator of its base and of what was saved over it.
+    """Return a translator made of its base model and the weights that were saved over it.
 
     Args:
-        made: the class.
-        config: of the saved model.
-        folder: where it is saved; a folder or hub id.
-        bases: folder to look for the base in.
-        device: where it will work; None: see `adapters.device_of`.
-        dtype: of all weights; None, "auto": float32.
-        output_loading_info: give Hugging Face's report too.
-        **hub: how a hub id is fetched (`revision`, `token`, …).
+        made: Class to instantiate, called as `made(config, backbone)`.
+        config: Configuration of the saved model.
+        folder: Folder or hub id of the saved model.
+        bases: Folder in which to look for the base model.
+        device: Device the model will run on; None: see `adapters.device_of`.
+        dtype: Data type of all weights; None and "auto" mean float32.
+        output_loading_info: Return a pair of the model and Hugging Face's loading report.
+        **hub: Hugging Face's arguments for fetching from the hub (`revision`, `token`, …).
 
     Raises:
-        CheckpointError: no such base, another one, or other weights than the model's.
+        CheckpointError: If the base model is missing or a different one, or if the saved weights
+            are not exactly those of the model.
     """
+    # Read the small file first: hashing the base model takes about 2 s per GB.
     weights = _read(folder, hub)
     recipe, base = config.recipe_part(), config.base or {}
     place = find_base(base["name"], bases)
@@ -54,15 +56,20 @@ def load_over_base(
     kind = BACKBONES[recipe.backbone.kind]
     device = device or device_of(recipe.backbone.lora)
     lora = readable(recipe.backbone.lora, device, folder)
+    # The recipe names the base model as it was known in training; load the copy that was found.
     found = recipe.backbone.model_copy(update={"pretrained": place, "lora": lora})
     exact_size = recipe.tokenizer.kind != "pretrained"
+    # Building draws projectors and adapters at random although they are overwritten below, so the
+    # state of the CPU's generator is restored afterwards (`devices=[]` leaves the GPUs' alone).
     with silent(), torch.random.fork_rng(devices=[]):
         backbone = kind.create(found, config.words(), exact_size, device)
         model = made(config, backbone)
     load_own(model, weights, folder)
     if isinstance(dtype, torch.dtype) and dtype != torch.float32:
         model.to(dtype)
+    # As Hugging Face's `from_pretrained` does.
     model.eval()
+    # `load_own` raises on any mismatch, so the report of a loaded model is always empty.
     perfect: dict[str, list[str]] = {
         key: [] for key in ("missing_keys", "unexpected_keys", "mismatched_keys")
     }
@@ -70,7 +77,7 @@ def load_over_base(
 
 
 def _read(folder: Any, hub: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """What was saved."""
+    """Return the tensors that were saved, by name."""
     try:
         path = cached_file(folder, SAFE_WEIGHTS_NAME, **hub)
         return safetensors.torch.load_file(path)

@@ -1,12 +1,14 @@
-"""The difference between a clip and its reference, behind the encoder that both pass through.
+"""The difference between a clip and its reference, computed on the output of a shared encoder.
 
-Clip and reference are one batch of twice the rows: weights and the statistics of batch norm are
-shared, and dropout drops the same values of both, so what is equal differs by zero in training as
-in generation. Drawn for each alone, dropout of 0.5 would bury the difference under noise that
-generation has not. It costs a second pass through the encoder, and no vector more for the language
-model. A clip without a reference is its own: it passes once, and the difference is zero.
+Clip and reference pass through the encoder as one batch with twice the rows. They share weights
+and batch norm statistics, and dropout drops the same values of both, so equal inputs differ by zero
+in training as well as in generation. With independent dropout of 0.5 the difference would be buried
+under noise that generation does not have. The price is a second pass through the encoder; the
+language model reads no additional vectors. A clip without a reference serves as its own: it passes
+once, and the difference is zero.
 
-`concat` and `both` begin as what they would be without a reference, x, with a little of the rest.
+In modes `concat` and `both`, training starts close to the model without a reference: the output is
+x plus a small contribution of the second input.
 
 Shapes: B clips, T frames, D features, N vectors, E width.
 """
@@ -23,16 +25,17 @@ from kinesweep.core.errors import InputError
 from kinesweep.core.recipe.reference import ReferenceConfig
 from kinesweep.models.fusion import Part
 
+# Standard deviation of the initial weights of the second input, r or x - r. At a width of 512 it
+# contributes 0.02 * sqrt(512) = 0.45 of its magnitude.
 _DEVIATION = 0.02
-"""Of the weights of r, or x - r, when training begins: 0.45 of its size at a width of 512."""
 
 
 class Difference(nn.Module):
-    """Joins what leaves the encoder of a clip and of its reference.
+    """Combines the encoder outputs of a clip and of its reference.
 
     Args:
-        config: how, and which streams.
-        out: E.
+        config: Mode, and names of the two streams.
+        out: Width E of the encoder's output.
     """
 
     def __init__(self, config: ReferenceConfig, out: int) -> None:
@@ -41,27 +44,29 @@ class Difference(nn.Module):
         self.join: nn.Linear | None = None
         if config.mode != "subtract":
             self.join = nn.Linear(2 * out, out)
+            # x starts with the identity, the second input with small random weights.
             with torch.no_grad():
                 self.join.weight.normal_(std=_DEVIATION)[:, :out] = torch.eye(out)
                 self.join.bias.zero_()
-            # Hugging Face would draw them anew.
+            # Keep Hugging Face from initializing the layer again.
             self.join._is_hf_initialized = True  # type: ignore[assignment]
 
     def forward(
         self, encoder: nn.Module, streams: Mapping[str, Tensor], masks: Mapping[str, Tensor]
     ) -> Part:
-        """Vectors (B, N, E) of the clip that hold how it differs, and their mask.
+        """Return vectors (B, N, E) that describe how the clip differs, and their mask.
 
         Args:
-            encoder: of the stream that differs.
-            streams: name → (B, T, D).
-            masks: name → bool (B, T).
+            encoder: Encoder of the stream that is compared.
+            streams: Name → features (B, T, D).
+            masks: Name → mask, bool (B, T).
 
         Raises:
-            InputError: a clip and its reference are not equally long.
+            InputError: If a clip and its reference differ in length.
         """
         name, against = self.config.stream, self.config.against
         if against not in streams:
+            # A batch without references: one pass, and x is compared with itself.
             x_BNE, mask_BN = encoder(streams[name], masks[name])
             return self.joined(x_BNE, x_BNE), mask_BN
         check_in_step(self.config, masks[name].sum(dim=1), masks[against].sum(dim=1))
@@ -71,13 +76,14 @@ class Difference(nn.Module):
                 torch.cat([masks[name], masks[against]]),
             )
         x_BNE, r_BNE = x_2BNE.chunk(2)
-        # Equal rows of a batch are rounded otherwise here and there, by 2e-6 in STA-GCN.
+        # Rounding can differ between equal rows of a batch, by 2e-6 in STA-GCN. Copy the clip's
+        # vectors so that the difference is exactly zero.
         same_B = (streams[name] == streams[against]).flatten(1).all(dim=1)
         r_BNE = torch.where(same_B[:, None, None], x_BNE, r_BNE)
         return self.joined(x_BNE, r_BNE), mask_2BN.chunk(2)[0]
 
     def joined(self, x_BNE: Tensor, r_BNE: Tensor) -> Tensor:
-        """One vector of two, (B, N, E)."""
+        """Combine x and r into one vector per position; (B, N, E)."""
         if self.join is None:
             return x_BNE - r_BNE
         other_BNE = r_BNE if self.config.mode == "concat" else x_BNE - r_BNE
@@ -91,10 +97,19 @@ def encode(
     streams: Mapping[str, Tensor],
     masks: Mapping[str, Tensor],
 ) -> dict[str, Part]:
-    """Stream → its vectors and their mask, in the encoders' order; training and generation alike.
+    """Encode all streams; training and generation both call this function.
+
+    Args:
+        encoders: Stream → encoder.
+        reference: Module that compares one stream with its reference, if the model has one.
+        streams: Name → features (B, T, D).
+        masks: Name → mask, bool (B, T).
+
+    Returns:
+        Stream → its vectors (B, N, E) and their mask, in the order of the encoders.
 
     Raises:
-        InputError: a clip and its reference are not equally long.
+        InputError: If a clip and its reference differ in length.
     """
     differs = None if reference is None else reference.config.stream
     return {
@@ -106,24 +121,29 @@ def encode(
 
 
 def check_in_step(config: ReferenceConfig, lengths_B: Tensor, against_B: Tensor) -> None:
-    """Refuses clips that are longer or shorter than their references.
+    """Check that every clip is as long as its reference.
+
+    Args:
+        config: Names of the two streams, for the message.
+        lengths_B: Frames of each clip.
+        against_B: Frames of each reference.
 
     Raises:
-        InputError: with the first such row.
+        InputError: If lengths differ; the message names the first such row.
     """
     if torch.equal(lengths_B, against_B):
         return
     row = int((lengths_B != against_B).nonzero()[0])
     raise InputError(
         f"row {row} of a batch has {int(lengths_B[row])} frames of `{config.stream}`, but"
-        f" {int(against_B[row])} of `{config.against}`; `model.reference` needs as many of both,"
-        " frame by frame. Align the references when features are made."
+        f" {int(against_B[row])} of `{config.against}`. `model.reference` compares them frame by"
+        " frame, so both need the same number. Align the references when features are extracted."
     )
 
 
 @contextmanager
 def _dropped_alike(encoder: nn.Module) -> Iterator[None]:
-    """Dropout drops the same of the first half of what it is given as of the second."""
+    """Make dropout drop the same values in both halves of its input."""
     found = [one for one in encoder.modules() if isinstance(one, nn.Dropout)]
     handles = [one.register_forward_hook(_alike) for one in found]
     try:
@@ -134,9 +154,12 @@ def _dropped_alike(encoder: nn.Module) -> Iterator[None]:
 
 
 def _alike(dropout: Any, given: tuple[Tensor], out: Tensor) -> Tensor:
-    """What a dropout layer gives instead: rows of both halves belong together."""
+    """Replace the output of a dropout layer with one that has the same mask in both halves."""
     x = given[0]
-    if not dropout.training or not dropout.p or x.dim() < 3:  # a matrix of weights serves both
+    # Below three dimensions the input is a weight matrix, which serves both halves anyway.
+    if not dropout.training or not dropout.p or x.dim() < 3:
         return out
+    # The halves correspond row by row, also for graph encoders, which pack real frames into
+    # (N, V, C): `check_in_step` has made sure that both halves have equally many.
     kept = functional.dropout(torch.ones_like(x[: len(x) // 2]), dropout.p)
     return x * torch.cat([kept, kept])

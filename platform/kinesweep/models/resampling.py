@@ -1,11 +1,11 @@
-"""One stream read at another's moments, each clip with its own two lengths.
+"""Resampling: reads one stream at the time points of another, clip by clip.
 
-A vector stands for the middle of an equal share of its clip, so n vectors out of m lie at
-(t + ½)·m/n - ½, held at both ends; equal lengths change nothing. Places are computed in whole
-numbers, so padding and neighbours cannot move them by a rounding. Where m is much larger than n,
-vectors in between are not seen: take an encoder's `downsample` for their mean.
+A vector represents the middle of an equal share of its clip, so n out of m vectors lie at positions
+(t + ½)·m/n - ½, clamped at both ends; with equal lengths nothing changes. Positions are computed in
+integers, so padding and other clips of the batch cannot change them by rounding. If m is much
+larger than n, vectors in between are skipped: use an encoder's `downsample` to average them.
 
-Shapes: B clips, M vectors given, N vectors wanted, E width.
+Shapes: B clips, M vectors given, N vectors requested, E width.
 """
 
 from typing import Literal
@@ -17,20 +17,22 @@ from torch import Tensor
 def resample(
     x_BME: Tensor, mask_BM: Tensor, wanted_BN: Tensor, how: Literal["nearest", "linear"]
 ) -> Tensor:
-    """Vectors of a stream at the moments of another. Returns (B, N, E).
+    """Return a stream's vectors at the time points of another stream, (B, N, E).
 
     Args:
-        x_BME: the stream's.
-        mask_BM: which are real, bool, True on the left only.
-        wanted_BN: the other stream's mask; what is given where it is False has no meaning.
-        how: the vector that is nearest, or a mixture of the two around.
+        x_BME: Vectors of the stream.
+        mask_BM: True for real vectors, which are on the left.
+        wanted_BN: Mask of the other stream; output where it is False has no meaning.
+        how: "nearest" takes the nearest vector, "linear" interpolates between its neighbors.
     """
+    # A clip without real vectors counts as one vector, to avoid a division by zero.
     m_B1 = mask_BM.sum(dim=1, keepdim=True).clamp(min=1)
     n_B1 = wanted_BN.sum(dim=1, keepdim=True).clamp(min=1)
+    # Twice the middle t + ½ of each requested share, to stay in integers.
     twice_N = 2 * torch.arange(wanted_BN.shape[1], device=x_BME.device) + 1
     if how == "nearest":
         return _at(x_BME, (twice_N * m_B1 // (2 * n_B1)).minimum(m_B1 - 1))
-    # In units of 1/2n, from the middle of the first vector to that of the last.
+    # Positions in units of 1/(2n), clamped to the middles of the first and the last vector.
     unit_B1 = 2 * n_B1
     place_BN = (twice_N * m_B1 - n_B1).clamp(min=0).minimum(unit_B1 * (m_B1 - 1))
     before_BN = place_BN // unit_B1
@@ -41,5 +43,5 @@ def resample(
 
 
 def _at(x_BME: Tensor, places_BN: Tensor) -> Tensor:
-    """Vectors at places, (B, N, E)."""
+    """Gather the vectors at these positions, (B, N, E)."""
     return x_BME.gather(1, places_BN[:, :, None].expand(-1, -1, x_BME.shape[2]))

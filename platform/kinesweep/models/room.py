@@ -1,11 +1,11 @@
-"""Room: what is kept of each stream where a language model has a limit of positions.
+"""The length budget: truncates streams to fit a language model with a limited number of positions.
 
-Where prompt, frames and text share the positions, what is too long has to lose something. Cut on
-the right, as tokenizers do, it would lose the text: a model that is trained on clips without an
-answer. Here the text's room is reserved first, the prompt is whole, and the streams lose their
-ends, each the same share of its length, so streams of one clip stop at the same moment. The reserve
-is one number (`model.reserve_tokens`), not each text's length: training and generation keep the
-same of a clip, and a clip keeps the same in any batch.
+If prompt, frames and text share the positions, an input that is too long has to lose something.
+Truncating on the right, as tokenizers do, would remove the text: the model would be trained on
+clips without an answer. Here positions for the text are reserved first, the prompt is kept whole,
+and every stream loses the same share at its end, so the streams of a clip stop at the same moment.
+The reserve is one number (`model.reserve_tokens`) rather than each text's length: training and
+generation keep the same part of a clip, and the part does not depend on the batch.
 
 Shapes: B clips, N vectors of a stream.
 """
@@ -21,7 +21,7 @@ from kinesweep.core.errors import ConfigError, InputError
 
 @dataclass
 class Cut:
-    """How many clips of a stream lost their end so far, and how many vectors that were."""
+    """Number of clips of a stream that were truncated so far, and number of vectors removed."""
 
     clips: int = 0
     vectors: int = 0
@@ -30,20 +30,20 @@ class Cut:
 def kept_vectors(
     lengths: Sequence[int], others: int, reserve: int, limit: int, clip: str
 ) -> list[int]:
-    """Vectors that each stream of a clip keeps, from its beginning.
+    """Return how many vectors each stream of a clip keeps, counted from its start.
 
-    Every stream that has some keeps one; of what is left, each keeps the same share, rounded so
-    that all room is used.
+    Every non-empty stream keeps one vector. Of the remaining vectors each stream keeps the same
+    share, rounded so that all positions are used.
 
     Args:
-        lengths: vectors of each stream, as its encoder gives them.
-        others: vectors of the prompt, of what follows the frames, of the end and of separators.
-        reserve: positions that are left to the text.
-        limit: positions in all.
-        clip: names it.
+        lengths: Vectors of each stream, after its encoder.
+        others: Vectors of the prompt, the text after the frames, the end token and separators.
+        reserve: Positions reserved for the text.
+        limit: Number of positions.
+        clip: Name of the clip, for the error message.
 
     Raises:
-        InputError: no room is left for one vector of each stream.
+        InputError: If there is no room for one vector of each stream.
     """
     room = limit - reserve - others
     if sum(lengths) <= room:
@@ -55,7 +55,8 @@ def kept_vectors(
     more = [length - first for length, first in zip(lengths, firsts, strict=True)]
     whole = sum(more)
     kept = [spare * count // whole for count in more]
-    # What rounding left goes to those who lost most by it; the first of equals.
+    # Largest remainder method: positions left by rounding go to the streams that lost most by it,
+    # the first one in a tie.
     order = sorted(range(len(more)), key=lambda place: -(spare * more[place] % whole))
     for place in order[: spare - sum(kept)]:
         kept[place] += 1
@@ -63,43 +64,43 @@ def kept_vectors(
 
 
 def _no_room(streams: int, others: int, reserve: int, limit: int, clip: str) -> str:
-    """Why a clip does not fit."""
+    """Return the message for a clip that does not fit."""
     text, way = "", ""
     if reserve:
-        text = f", and {reserve} are kept for the text (`model.reserve_tokens`)"
+        text = f", and {reserve} are reserved for the text (`model.reserve_tokens`)"
         way = ", or lower `model.reserve_tokens`"
     return (
-        f"The prompt of {clip} leaves no room for a vector of each of {streams} streams: with all"
-        f" that is not frames it takes {others} of {limit} positions{text}. Shorten the prompt, or"
-        f" what is given as context{way}."
+        f"The prompt of {clip} leaves no room for one vector of each of {streams} streams:"
+        f" everything besides frames takes {others} of {limit} positions{text}. Shorten the prompt"
+        f" or the context{way}."
     )
 
 
 @dataclass(frozen=True)
 class Positions:
-    """How many positions a backbone has for what streams are cut to.
+    """The positions of a backbone to which streams have to be truncated.
 
     Attributes:
-        limit: of the input; None: any number.
-        shared: the text takes of them, too.
+        limit: Number of positions for the input; None: unlimited.
+        shared: Whether the text uses the same positions.
     """
 
     limit: int | None
     shared: bool
 
     def check_reserve(self, reserve: int | None) -> None:
-        """Refuses a reserve where nothing has to be cut, or that is all there is.
+        """Check that a reserve is useful and leaves room for an input.
 
         Args:
             reserve: `model.reserve_tokens`.
 
         Raises:
-            ConfigError: as said.
+            ConfigError: If the backbone has no limit, or the reserve takes all positions.
         """
         if reserve is None:
             return
         if self.limit is None:
-            problem = "the backbone has no limit of positions, so nothing is cut; leave it out"
+            problem = "the backbone has no position limit, so nothing is truncated; remove it"
         elif self.shared and reserve >= self.limit:
             problem = f"must be below the backbone's {self.limit} positions, but is {reserve}"
         else:
@@ -107,10 +108,13 @@ class Positions:
         raise ConfigError("the model", [("model.reserve_tokens", problem)])
 
     def check_text(self, reserve: int | None, num_tokens: int) -> None:
-        """Refuses more tokens than are reserved: the cut would differ, or the text be cut.
+        """Check that a text is not longer than the reserve.
+
+        A longer text would need another truncation in training than in generation, or would
+        itself be truncated.
 
         Raises:
-            InputError: as said.
+            InputError: If it is longer.
         """
         if reserve is not None and self.shared and num_tokens > reserve:
             raise InputError(
@@ -121,14 +125,14 @@ class Positions:
 
 @dataclass(frozen=True)
 class Room:
-    """The room of a batch's clips; cuts masks and counts.
+    """The length budget of a batch; truncates masks and counts what was removed.
 
     Attributes:
-        limit: positions in all.
-        reserve: of which are left to the text.
-        others: vectors of each clip that are no frames.
-        clips: names each clip.
-        cut: stream → what was cut so far; grows.
+        limit: Number of positions.
+        reserve: Positions reserved for the text.
+        others: Vectors of each clip that are not frames.
+        clips: Name of each clip, for error messages.
+        cut: Stream → running count of truncated clips and removed vectors; it is updated.
     """
 
     limit: int
@@ -138,21 +142,25 @@ class Room:
     cut: dict[str, Cut]
 
     def fit(self, masks: Mapping[str, Tensor], added: int) -> dict[str, Tensor]:
-        """Masks, bool (B, N), that fit.
+        """Truncate masks, bool (B, N), to the budget.
 
         Args:
-            masks: stream → which vectors are real, True on the left only.
-            added: vectors that come to each clip besides, such as separators.
+            masks: Stream → mask, True on the left only.
+            added: Vectors that fusion adds to each clip, such as separators.
+
+        Returns:
+            Stream → truncated mask.
 
         Raises:
-            InputError: a clip's prompt leaves no room.
+            InputError: If a clip's prompt leaves no room for frames.
         """
-        # One transfer, whatever the number of streams.
+        # Stack first: one transfer from the GPU, regardless of the number of streams.
         lengths_BS = torch.stack([mask.sum(dim=1) for mask in masks.values()], dim=1).tolist()
         kept_BS = [
             kept_vectors(lengths, others + added, self.reserve, self.limit, clip)
             for lengths, others, clip in zip(lengths_BS, self.others, self.clips, strict=True)
         ]
+        # The usual case; tensors are created only if something is truncated.
         if kept_BS == lengths_BS:
             return dict(masks)
         fitting = {}
@@ -165,6 +173,7 @@ class Room:
         return fitting
 
     def _count(self, stream: str, had: Sequence[int], kept: Sequence[int]) -> None:
+        """Add a batch to the count of a stream."""
         lost = [before - after for before, after in zip(had, kept, strict=True) if before > after]
         if lost:
             count = self.cut.setdefault(stream, Cut())

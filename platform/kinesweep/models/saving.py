@@ -1,11 +1,12 @@
-"""Loading a saved model exactly, or not at all.
+"""Strict loading of saved models: exactly the saved weights, or an error.
 
-Hugging Face draws missing weights at random and drops unexpected ones with a warning; a projector
-that was silently random has spoilt results before. Here each is an error that names the key.
+Hugging Face initializes missing weights at random and drops unexpected ones with a warning. A
+projector that was silently random has spoiled results before; here each case is an error that
+names the key.
 
-Where a saved language model stays as it is (`models.base`), its weights are left out: a checkpoint
-of adapters of rank 64 on a Llama of 8 billion weights takes 0.7 GB instead of 32. What is missing
-is then exactly the base, which is read again from its own place.
+If the weights of a pretrained language model are not trained (`models.base`), they are not saved
+either: a checkpoint of rank 64 adapters on a Llama with 8 billion weights takes 0.7 GB instead of
+32 GB. The missing weights are exactly those of the base model, which is loaded from its own folder.
 """
 
 from collections.abc import Callable
@@ -25,24 +26,28 @@ from kinesweep.models.adapters import is_of_adapter
 from kinesweep.models.config import KinesweepConfig
 
 _BACKBONE = "backbone."
+# Prefix of the keys of embedding rows for tokens that the base model does not have.
 _NEW_ROWS = "new_rows."
-"""Before the name of embeddings: their rows for tokens that the base does not know."""
 
 
 def load_exactly(load: Callable[..., Any], folder: Any, *args: Any, **kwargs: Any) -> Any:
-    """Calls Hugging Face's loader and refuses anything but a perfect fit.
+    """Load a model with Hugging Face and raise an error unless all weights match.
 
     Args:
         load: `PreTrainedModel.from_pretrained`, bound to a class.
-        folder: what was saved.
-        *args: handed on.
-        **kwargs: handed on.
+        folder: Folder or hub id of the saved model.
+        *args: Passed to `load`.
+        **kwargs: Passed to `load`.
+
+    Returns:
+        What `load` returns: the model, or model and report with `output_loading_info`.
 
     Raises:
-        CheckpointError: not readable, or keys missing, unexpected or of another shape.
+        CheckpointError: If the model cannot be read, or if keys are missing, unexpected or have
+            another shape.
     """
     asked_for_info = kwargs.pop("output_loading_info", False)
-    # Shapes that differ are let through the loader, so that we can name them.
+    # Make the loader accept mismatched shapes and report them, so that the error can name them.
     fixed = {
         "use_safetensors": True,
         "output_loading_info": True,
@@ -52,6 +57,7 @@ def load_exactly(load: Callable[..., Any], folder: Any, *args: Any, **kwargs: An
         with silent():
             model, info = load(folder, *args, **{**kwargs, **fixed})
     except (OSError, RuntimeError, SafetensorError, ValueError) as error:
+        # Hugging Face's messages span many lines; keep the start on one line.
         text = " ".join(str(error).split())[:400]
         raise CheckpointError(f"`{folder}` cannot be loaded as a model: {text}") from None
     _refuse(folder, _problems(info))
@@ -59,11 +65,11 @@ def load_exactly(load: Callable[..., Any], folder: Any, *args: Any, **kwargs: An
 
 
 def saved_config(folder: Any, config: Any = None) -> KinesweepConfig | None:
-    """What a saved translator knows of itself; None where there is nothing to read.
+    """Return the configuration of a saved translator, or None if it cannot be read.
 
     Args:
-        folder: what `save_pretrained` wrote, or a hub id.
-        config: what was read of it before.
+        folder: Folder written by `save_pretrained`, or a hub id.
+        config: Configuration that was already loaded, if any.
     """
     if isinstance(config, KinesweepConfig):
         return config
@@ -75,10 +81,10 @@ def saved_config(folder: Any, config: Any = None) -> KinesweepConfig | None:
 
 
 def own_state(model: PreTrainedModel) -> dict[str, Tensor]:
-    """Name → tensor of all that a checkpoint of a translator over a base holds.
+    """Return name → tensor for everything that a checkpoint over a base model contains.
 
-    That is everything outside of the backbone, its adapters, and rows of its embeddings for tokens
-    that the base does not know. The tensors are the model's own, not copies.
+    These are all weights outside the backbone, the backbone's adapters, and the embedding rows of
+    tokens that the base model does not have. The tensors share memory with the model.
     """
     own = {
         name: tensor
@@ -86,39 +92,42 @@ def own_state(model: PreTrainedModel) -> dict[str, Tensor]:
         if not name.startswith(_BACKBONE) or is_of_adapter(name)
     }
     base_rows = model.config.base["rows"]
+    # Rows that were appended for new tokens are trained; the base model cannot provide them.
     ends = (model.backbone.get_input_embeddings(), model.backbone.get_output_embeddings())
     of_tokens = {id(tensor) for end in ends if end is not None for tensor in end.parameters()}
-    for name, parameter in model.named_parameters():  # tied ones once
+    for name, parameter in model.named_parameters():  # yields tied parameters once
         if id(parameter) in of_tokens and parameter.shape[0] > base_rows:
             own[f"{_NEW_ROWS}{name}"] = parameter.detach()[base_rows:]
     return own
 
 
 def saved_bytes(model: PreTrainedModel) -> int:
-    """About what the weights of a saved translator take."""
+    """Return the approximate size of a saved translator's weights, in bytes."""
     own = model.parameters() if model.config.base is None else own_state(model).values()
     return sum(tensor.numel() * tensor.element_size() for tensor in own)
 
 
 def load_weights(model: PreTrainedModel, folder: Path) -> None:
-    """Loads the weights of a checkpoint into a translator that is there, strictly.
+    """Load the weights of a checkpoint into an existing translator, strictly.
 
     Args:
-        model: over the same base, if it has one.
-        folder: what `save_pretrained` wrote.
+        model: Translator, over the same base model if the checkpoint has one.
+        folder: Folder written by `save_pretrained`.
 
     Raises:
-        CheckpointError: of another base, or keys missing, unexpected or of another shape.
+        CheckpointError: If the base model is a different one, or if keys are missing, unexpected or
+            have another shape.
     """
     path = folder / SAFE_WEIGHTS_NAME
     if model.config.base is None:
+        # Strict by default; unlike `load_state_dict` it also handles tied weights.
         safetensors.torch.load_model(model, path)
         return
     base, wanted = model.config.base, KinesweepConfig.from_pretrained(folder).base or {}
     if wanted.get("sha256") != base["sha256"]:
         raise CheckpointError(
             f"`{folder}` was trained on the base model `{wanted.get('name')}` with content"
-            f" {wanted.get('sha256')}, but this one stands on `{base['name']}` with content"
+            f" {wanted.get('sha256')}, but this model uses `{base['name']}` with content"
             f" {base['sha256']}"
         )
     try:
@@ -128,10 +137,16 @@ def load_weights(model: PreTrainedModel, folder: Path) -> None:
 
 
 def load_own(model: PreTrainedModel, weights: dict[str, Tensor], folder: Any) -> None:
-    """Puts what was saved of a translator over a base into it, all or nothing.
+    """Copy the saved weights of a translator over a base model into it, all or nothing.
+
+    Args:
+        model: Translator over the base model.
+        weights: Name → tensor, as `own_state` names them.
+        folder: Folder they came from, for error messages.
 
     Raises:
-        CheckpointError: keys missing, unexpected or of another shape; nothing was changed.
+        CheckpointError: If keys are missing, unexpected or have another shape; the model is
+            unchanged in this case.
     """
     own = own_state(model)
     common = own.keys() & weights.keys()
@@ -142,23 +157,25 @@ def load_own(model: PreTrainedModel, weights: dict[str, Tensor], folder: Any) ->
     }
     _refuse(folder, _problems(info))
     with torch.no_grad():
+        # `own` shares memory with the model, so copying changes the model itself.
         for name, tensor in own.items():
             tensor.copy_(weights[name])
 
 
 def _refuse(folder: Any, problems: list[str]) -> None:
-    """Raises where something does not fit."""
+    """Raise an error if there are problems."""
     if problems:
         raise CheckpointError(
-            f"`{folder}` does not hold exactly the weights of its model: {'; '.join(problems)}."
+            f"`{folder}` does not contain exactly the weights of its model: {'; '.join(problems)}."
             " The folder is damaged or was written by another version."
         )
 
 
 def _problems(info: dict[str, Any]) -> list[str]:
-    """What the loader had to make up or leave out."""
+    """Return a text for each kind of mismatch in a loading report; the first 3 keys are named."""
     found = []
     for name in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        # Mismatched keys of Hugging Face's report are tuples: the key and both shapes.
         keys = sorted(key if isinstance(key, str) else str(key[0]) for key in info[name])
         if keys:
             shown = ", ".join(f"`{key}`" for key in keys[:3])

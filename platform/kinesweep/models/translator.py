@@ -1,10 +1,10 @@
-"""The translator: an encoder for each stream, fusion, a language model, and the loss.
+"""The translator: one encoder per stream, fusion, a language model, and the loss.
 
-Features go in, scores or text come out; training and generation share one path up to the language
-model. It is a Hugging Face `PreTrainedModel`: it saves, loads and trains as they do. Build one with
-`build_translator`; `Translator(config)` alone gives random weights.
+It maps features to logits or text; training and generation share one path up to the language model.
+It is a Hugging Face `PreTrainedModel`, so it saves, loads and trains like one. Build it with
+`build_translator`; `Translator(config)` alone has random weights.
 
-Shapes: B clips, T frames, D features, P prompt tokens, N vectors joined, E width, L target tokens,
+Shapes: B clips, T frames, D features, P prompt tokens, N joined vectors, E width, L target tokens,
 F forced tokens, V vocabulary, R references.
 """
 
@@ -39,11 +39,11 @@ from kinesweep.models.streams import check_widths
 
 @dataclass
 class TranslatorOutput(ModelOutput):
-    """What `Translator.forward` gives.
+    """The output of `Translator.forward`.
 
     Attributes:
-        loss: scalar, when there are labels.
-        logits: (B, L, V), aligned to the labels.
+        loss: Scalar loss.
+        logits: Logits (B, L, V), aligned to the labels.
     """
 
     loss: Tensor | None = None
@@ -51,20 +51,20 @@ class TranslatorOutput(ModelOutput):
 
 
 class Translator(PreTrainedModel):
-    """Motion in, text out.
+    """A model that translates motion features into text.
 
     Args:
-        config: what it is made of.
-        backbone: a language model that has its weights; None: one is built with random weights.
+        config: Configuration of the model.
+        backbone: Language model with its weights; None: one is built with random weights.
 
     Attributes:
-        cut: stream → clips and vectors that were cut so far to fit the backbone's positions, in
-            this process, in training and generation.
+        cut: Stream → number of clips and vectors truncated so far to fit the backbone's positions,
+            in training and generation of this process.
     """
 
     config_class = KinesweepConfig
     base_model_prefix = "translator"
-    # The Trainer counts values of the main input if it finds it in the batch; ours is a dict.
+    # The Trainer counts the elements of the main input if it is in the batch; ours is a dict.
     main_input_name = "inputs"
     supports_gradient_checkpointing = True
 
@@ -88,14 +88,14 @@ class Translator(PreTrainedModel):
         self.reference = None if recipe.reference is None else Difference(recipe.reference, out)
         self.fusion = build_fusion(recipe.fusion, list(self.encoders), out)
         self.backbone = backbone
-        # Layers that stay in one piece when a model is cut over devices.
+        # Modules that must not be split when the model is sharded over devices.
         self._no_split_modules = list(backbone._no_split_modules or ())
         self.post_init()
-        # Hugging Face's initialisation must not see them: their second matrix begins with zeros.
+        # After Hugging Face's initialization, which would overwrite the zeros of the B matrices.
         if recipe.backbone.lora is not None:
             adapt(backbone, recipe.backbone.lora)
         self._freeze()
-        self.to(backbone.device)  # in 4 bits it is where it stays
+        self.to(backbone.device)  # a 4-bit backbone cannot be moved, so the rest follows it
 
     def forward(  # noqa: PLR0913 (a batch's parts by name, as `Batch.inputs` gives)
         self,
@@ -112,25 +112,25 @@ class Translator(PreTrainedModel):
         all_labels: Tensor | None = None,
         **_: Any,
     ) -> TranslatorOutput:
-        """Scores and loss for aligned labels.
+        """Compute logits and loss for aligned labels.
 
         Args:
-            streams: name → (B, T, D).
-            frame_masks: name → bool (B, T).
-            prompt_ids: (B, P), before the frames.
-            prompt_mask: bool (B, P).
-            labels: (B, L); `IGNORE` where padded.
-            num_items_in_batch: labels of the whole optimiser step, which divide the summed loss;
-                None: the mean over this batch.
-            after_ids: (B, A), behind the frames.
-            after_mask: bool (B, A).
-            clip_ids: for what is said of a clip.
-            all_labels: (B, R, L), those of all references; the closest is learnt, and the logits
-                are its. None: the labels are learnt.
+            streams: Name → features (B, T, D).
+            frame_masks: Name → mask, bool (B, T).
+            prompt_ids: Tokens before the frames, (B, P).
+            prompt_mask: Mask of the prompt, bool (B, P).
+            labels: Target tokens (B, L); `IGNORE` where padded.
+            num_items_in_batch: Number of labels in the whole optimizer step, by which the summed
+                loss is divided; None: the mean over this batch.
+            after_ids: Tokens after the frames, (B, A).
+            after_mask: Mask of these tokens, bool (B, A).
+            clip_ids: Names of the clips, for error messages.
+            all_labels: Labels of all references, (B, R, L). The model learns the closest one and
+                returns its logits. None: the model learns `labels`.
 
         Raises:
-            InputError: no labels, a stream that is missing or of another width, an input that is
-                longer than the backbone's positions, or more labels than are reserved.
+            InputError: If there are no labels, a stream is missing or has another width, the input
+                is longer than the backbone's positions, or there are more labels than reserved.
         """
         if labels is None:
             raise InputError("`forward` needs `labels`; call `generate` to translate.")
@@ -144,6 +144,7 @@ class Translator(PreTrainedModel):
             logits_BLV = self._kind.logits(self.backbone, x_BNE, mask_BN, labels)
             loss = cross_entropy(logits_BLV, labels, smoothing, num_items_in_batch)
             return TranslatorOutput(loss=loss, logits=logits_BLV)
+        # Score every reference of every clip, then learn the likeliest of each clip.
         every = Choices.of(all_labels)
         logits_MLV = self._kind.logits(self.backbone, x_BNE, mask_BN, every.labels_ML, every.clip_M)
         row_B = closest(logits_MLV, every)
@@ -168,10 +169,10 @@ class Translator(PreTrainedModel):
         max_new_tokens: int = 100,
         length_penalty: float = 1.0,
     ) -> Tensor:
-        """Token ids of each clip, int64 (B, L): forced prompt, text, end; then padding.
+        """Generate the tokens of each clip, int64 (B, L): forced prompt, text, end, padding.
 
         Raises:
-            InputError: as `forward`.
+            InputError: As in `forward`.
         """
         self.positions.check_text(self._reserve, max_new_tokens)
         x_BNE, mask_BN = self.joined(
@@ -189,7 +190,7 @@ class Translator(PreTrainedModel):
 
     @torch.no_grad()
     def token_sums(self, batch: Batch) -> TokenSums:
-        """Unsmoothed cross entropy of a batch, right guesses, and its number of scored labels."""
+        """Return the sums of unsmoothed cross entropy, correct predictions and scored labels."""
         self.positions.check_text(self._reserve, batch.labels_BL.shape[1])
         x_BNE, mask_BN = self.joined(**batch.generation_inputs())
         logits_BLV = self._kind.logits(self.backbone, x_BNE, mask_BN, batch.labels_BL)
@@ -205,20 +206,22 @@ class Translator(PreTrainedModel):
         after_mask: Tensor | None = None,
         clip_ids: Sequence[str] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """What the language model reads: prompt, frames of each stream, what follows them, end.
+        """Build the language model's input: prompt, frames of each stream, text after them, end.
 
-        With `model.reserve_tokens` the ends of streams that do not fit are cut off, and counted.
+        With `model.reserve_tokens`, streams that do not fit are truncated and counted in `cut`.
 
         Returns:
             Vectors (B, N, E) and their mask, bool (B, N).
 
         Raises:
-            InputError: a stream is missing or of another width; a prompt leaves frames no room.
+            InputError: If a stream is missing or has another width, or a prompt leaves no room for
+                frames.
         """
         check_widths({name: x.shape[-1] for name, x in streams.items()}, self.config.widths())
         none_B0 = next(iter(frame_masks.values()))[:, :0]
         prompt_ids, prompt_mask = _or_none(prompt_ids, prompt_mask, none_B0)
         after_ids, after_mask = _or_none(after_ids, after_mask, none_B0)
+        # One call embeds all text. The end token is always present; its mask switches it off.
         eos_B1 = prompt_ids.new_full((len(prompt_ids), 1), self._vocabulary.eos_id)
         ids_BW = torch.cat([prompt_ids, after_ids, eos_B1], dim=1)
         sizes = [prompt_ids.shape[1], after_ids.shape[1], 1]
@@ -233,23 +236,24 @@ class Translator(PreTrainedModel):
         )
 
     def weights(self, x_BNE: Tensor, mask_BN: Tensor, labels_BL: Tensor) -> Tensor:
-        """What the language model looks at for each label; see `Seq2Seq` and `Causal.attention`.
+        """Return the attention weights of each label; see `Seq2Seq` and `Causal.attention`.
 
         Args:
-            x_BNE: what it reads, of `joined`.
-            mask_BN: bool.
-            labels_BL: the text.
+            x_BNE: Input vectors, as returned by `joined`.
+            mask_BN: Mask of the vectors, bool.
+            labels_BL: Tokens of the text.
 
         Raises:
-            InputError: it does not show it, or the text does not fit.
+            InputError: If the backbone returns no attention weights, or the text does not fit.
         """
         self.positions.check_text(self._reserve, labels_BL.shape[1])
         return self._kind.attention(self.backbone, x_BNE, mask_BN, labels_BL)
 
     def _fit(self, words_BW: Tensor, clip_ids: Sequence[str] | None) -> Fit:
-        """What cuts streams so that they fit beside these words and the text."""
+        """Return the function that truncates streams to fit beside these words and the text."""
         if self._reserve is None or self.positions.limit is None:
             return lambda masks, _: masks
+        # Without shared positions the text needs no room in the input.
         reserve = self._reserve if self.positions.shared else 0
         names = clip_ids or [f"row {row}" for row in range(len(words_BW))]
         clips = [f"clip `{name}`" for name in names]
@@ -258,40 +262,40 @@ class Translator(PreTrainedModel):
 
     @property
     def input_limit(self) -> int | None:
-        """Vectors (prompt, frames, end) that the backbone has positions for; None: any number."""
+        """Number of input vectors (prompt, frames, end) the backbone supports; None: unlimited."""
         return self._kind.input_limit(self.backbone)
 
     @property
     def output_limit(self) -> int | None:
-        """Tokens that the backbone has positions for; None: any number."""
+        """Number of tokens the backbone can write; None: unlimited."""
         return self._kind.output_limit(self.backbone)
 
     @property
     def total_limit(self) -> int | None:
-        """Vectors and tokens that share the backbone's positions; None: they do not, or any."""
+        """Number of positions shared by vectors and tokens; None: not shared, or unlimited."""
         return self._kind.total_limit(self.backbone)
 
     @property
     def positions(self) -> Positions:
-        """The limit that streams may have to be cut to."""
+        """The limit that determines whether streams are truncated."""
         total = self.total_limit
         return Positions(self.input_limit if total is None else total, total is not None)
 
     def part(self, name: ModelPart) -> nn.Module:
-        """A part that can be frozen."""
+        """Return a part of the model that can be frozen."""
         if name == "encoder":
             ours = [self.encoders, self.fusion, self.reference]
             return nn.ModuleList([one for one in ours if one is not None])
         return self._kind.part(self.backbone, name)
 
     def get_input_embeddings(self) -> nn.Module:
-        """The language model's token embeddings."""
+        """Return the language model's token embeddings."""
         return self.backbone.get_input_embeddings()
 
     def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
-        """Writes `config.json` and `model.safetensors`, as Hugging Face does.
+        """Write `config.json` and `model.safetensors`, like Hugging Face.
 
-        Over a base (`models.base`) the weights are those that the base has not.
+        Over a base model (`models.base`), weights of the base are not written.
         """
         if self.config.base is not None:
             kwargs.setdefault("state_dict", own_state(self))
@@ -307,21 +311,21 @@ class Translator(PreTrainedModel):
         device: torch.device | str | None = None,
         **kwargs: Any,
     ) -> Self:
-        """A saved translator, exactly, from safetensors.
+        """Load a saved translator from safetensors, strictly.
 
         Args:
-            folder: what `save_pretrained` wrote.
-            *args: Hugging Face's.
-            base_models: folder in which a base is looked for; default: where the recipe said, then
-                what `KINESWEEP_BASE_MODELS` names.
-            device: where it goes; default: to the CPU, but to the GPU over a base in 4 bits. Where
-                there is no GPU or no bitsandbytes, such a base is read whole, with a warning.
-            **kwargs: Hugging Face's; over a base `config`, `dtype`, `output_loading_info` and how a
-                hub id is fetched.
+            folder: Folder written by `save_pretrained`, or a hub id.
+            *args: Passed to Hugging Face.
+            base_models: Folder in which to look for a base model; None: the recipe's path, then the
+                folder in `KINESWEEP_BASE_MODELS`.
+            device: Target device; None: the CPU, or the GPU for a 4-bit base model. Without a GPU
+                or bitsandbytes such a base model is loaded in float32, with a warning.
+            **kwargs: Passed to Hugging Face; over a base model, `config`, `dtype`,
+                `output_loading_info` and arguments for fetching from the hub.
 
         Raises:
-            CheckpointError: the folder cannot be read, its weights are not exactly this model's
-                (the first such key is named), or its base is missing or another.
+            CheckpointError: If the folder cannot be read, its weights are not exactly this model's
+                (the first such key is named), or its base model is missing or a different one.
         """
         config = saved_config(folder, kwargs.get("config"))
         if config is None or config.base is None:
@@ -333,12 +337,13 @@ class Translator(PreTrainedModel):
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         if device is not None:
             model.to(device)
-        # Hugging Face puts new parameters into the places of those that were frozen.
+        # Hugging Face replaces parameters when loading, and the new ones are not frozen.
         model._freeze()
         return loaded
 
     def _freeze(self) -> None:
-        """Keeps the parts that the recipe keeps, and what has adapters."""
+        """Freeze the parts listed in the recipe, and weights that have adapters."""
+        # Order matters: `recipe.freeze` may freeze what the adapters leave trainable.
         recipe = self.config.recipe_part()
         if recipe.backbone.lora is not None:
             for name, parameter in self.backbone.named_parameters():
@@ -353,7 +358,7 @@ class Translator(PreTrainedModel):
 def _or_none(
     ids_BP: Tensor | None, mask_BP: Tensor | None, none_B0: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Tokens and their mask, or none of them for each clip."""
+    """Return the tokens and their mask, or a width of zero if there are none."""
     if ids_BP is None or mask_BP is None:
         return none_B0.long(), none_B0
     return ids_BP, mask_BP

@@ -1,8 +1,8 @@
-"""The report: a sweep as one HTML page that needs no network, `report.json` and a picture.
+"""The report of a sweep: a self-contained HTML page, its data as `report.json`, and an image.
 
-`evidence.Report` is all that a page shows, in plain values; `ranking`, `search` and `curves` draw
-it with Plotly and Optuna, `page` writes it down. Who reads a sweep's folder and fills a `Report` is
-not this floor's business.
+`evidence.Report` contains everything that a page shows, as plain values. `ranking`, `search` and
+`curves` draw it with Plotly and Optuna, and `page` writes the files. This package does not read
+sweep folders; `cli.reporting` does and fills a `Report`.
 """
 
 from kinesweep.report.evidence import Curve, Picture, Report, Sample, Scores, Trial

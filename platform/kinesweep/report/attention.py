@@ -1,10 +1,10 @@
-"""The attention page: one HTML file that shows where in a clip a model looked for each token.
+"""The attention page: one HTML file that shows a model's attention in a clip for each token.
 
-Weights lie in it as 16-bit fixed point (a step is 0.000015), points as whole numbers, both in
-base64, so that all layers and heads fit: 12 × 12 of them, 30 tokens and 100 frames take 1.2 MB. Of
-long clips neighbouring vectors are summed and frames of skeletons left out, and the page says so:
-it stays below 20 MB, where 3,000 frames would take 59 MB and a browser 18 s to open. The page asks
-no network and works out means over layers and heads itself.
+Weights are stored as 16-bit fixed point (step 0.000015) and points as integers, both in base64, so
+that all layers and heads fit: 12 layers × 12 heads, 30 tokens and 100 frames take 1.2 MB. For long
+clips, neighbouring vectors are summed and frames of skeletons are left out, and the page says so.
+This keeps a page below 20 MB; without it, 3,000 frames would take 59 MB and a browser 18 s to open.
+The page makes no network requests and computes means over layers and heads itself.
 
 Shapes: A layers, H heads, L tokens, N vectors, T frames, J points, C coordinates, V joints.
 """
@@ -25,14 +25,17 @@ from kinesweep.report.html import for_script, replace_text, template
 from kinesweep.report.scene import Scene
 from kinesweep.training.attending import Attended
 
+# Weights from 0 to 1 are scaled to the range of an unsigned 16-bit integer.
 _STEPS = 65535
+# Coordinates are scaled to -_REACH … _REACH and stored as signed 16-bit integers.
 _REACH = 8000
-"""Whole numbers on each side of 0 that points are put into."""
+# Marks a point that was not found; outside the range of coordinates.
 _LOST = -32768
+# Maximum number of weights, and of coordinates, in a page: 8 MB each in base64.
 _MOST_NUMBERS = 3_000_000
-"""Weights, and as many coordinates, that a page holds; 8 MB each."""
+# Maximum number of vectors side by side, about the number of pixels of a screen's width.
 _MOST_VECTORS = 1000
-"""Beside each other: about as many as a screen has pixels for."""
+# Kind of input that is not a frame → label in the page.
 _GROUPS = {
     "prompt": "prompt",
     "separator": "separators",
@@ -44,17 +47,17 @@ _GROUPS = {
 
 @dataclass(frozen=True)
 class Page:
-    """What a page shows.
+    """The content of a page.
 
     Attributes:
-        clip: its name.
-        model: its name.
-        attended: what was said, and what was looked at.
-        rates_hz: stream → frames a second.
-        lengths: stream → frames.
-        scenes: streams whose points can be drawn.
-        references: what should have been said, where known.
-        notes: what a reader must know.
+        clip: Display name of the clip.
+        model: Display name of the model.
+        attended: Generated text with the attention of each token.
+        rates_hz: Stream → frame rate in Hz.
+        lengths: Stream → number of frames.
+        scenes: Streams whose points can be drawn.
+        references: Reference texts, if known.
+        notes: Caveats for the reader.
     """
 
     clip: str
@@ -68,7 +71,7 @@ class Page:
 
 
 def write_attention(path: Path, page: Page) -> Path:
-    """Writes the page; returns its path."""
+    """Write the page and return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     data = page_data(page)
     notes = [*page.notes, *_left_out(data)]
@@ -78,9 +81,10 @@ def write_attention(path: Path, page: Page) -> Path:
 
 
 def page_data(page: Page) -> dict[str, Any]:
-    """The page's JSON."""
+    """Return the data of the page, which its script reads as JSON."""
     attended = page.attended
     layers, heads, _, _ = attended.attention.weights_AHLM.shape
+    # One factor for all streams, so that their skeletons stay synchronous.
     every = ceil(sum(scene.points_TJC.size for scene in page.scenes) / _MOST_NUMBERS)
     return {
         "layers": layers,
@@ -97,7 +101,7 @@ def page_data(page: Page) -> dict[str, Any]:
 
 
 def _groups(attention: Attention) -> list[dict[str, str]]:
-    """What all places of a kind that are no frames get together, (A, H, L)."""
+    """Return the summed weights (A, H, L) of each kind of input that is not a frame."""
     found = []
     for kind, name in _GROUPS.items():
         own = [places for places in attention.places if places.kind == kind]
@@ -108,7 +112,11 @@ def _groups(attention: Attention) -> list[dict[str, str]]:
 
 
 def _runs(places: Places) -> list[tuple[int, int]]:
-    """Vectors of a stream that stand for frames, or for joints, each kind by itself."""
+    """Split the vectors of a stream into runs that represent either frames or joints.
+
+    Returns:
+        Half-open ranges of vectors. An encoder may emit vectors of both kinds.
+    """
     found, start = [], 0
     for _, group in groupby(places.stands, key=lambda stands: stands.joint is None):
         count = len(list(group))
@@ -120,12 +128,14 @@ def _runs(places: Places) -> list[tuple[int, int]]:
 def _track(
     page: Page, attention: Attention, places: Places, first: int, end: int
 ) -> dict[str, Any]:
-    """Vectors beside each other: their weights, and what each stands for."""
+    """Return one track of the page: neighbouring vectors, their weights, their frames or joints."""
     stands = places.stands[first:end]
     weights_AHLN = attention.weights_AHLM[..., places.first + first : places.first + end]
     kind = "frames" if stands[0].joint is None else "joints"
+    # Only neighbouring frames may be summed; a sum over different joints would have no meaning.
     summed = 1
     if kind == "frames":
+        # The larger factor wins: that for the size of the file or that for the screen's width.
         large = ceil(attention.weights_AHLM.numel() / _MOST_NUMBERS)
         summed = max(large, ceil(len(stands) / _MOST_VECTORS))
     starts = range(0, len(stands), summed)
@@ -137,28 +147,29 @@ def _track(
         "joints": [one.joint for one in stands] if kind == "joints" else None,
         "frames": page.lengths[places.stream],
         "rate": page.rates_hz[places.stream],
+        # `reduceat` sums each block of `summed` vectors; sums of attention stay at most 1.
         "weights": _packed(np.add.reduceat(weights_AHLN.cpu().numpy(), starts, axis=-1)),
     }
 
 
 def _left_out(data: Mapping[str, Any]) -> list[str]:
-    """What a reader must know of a clip that is too long to be shown in full."""
+    """Return notes for a clip that is too long to be shown in full."""
     return [
-        f"The clip is long: a bar of `{track['stream']}` is the sum of {track['summed']}"
+        f"The clip is long: each bar of `{track['stream']}` is the sum of {track['summed']}"
         " neighbouring vectors."
         for track in data["tracks"]
         if track["summed"] > 1
     ] + [
-        f"The clip is long: of `{scene['stream']}` one frame in {scene['every']} is drawn."
+        f"The clip is long: only one frame in {scene['every']} of `{scene['stream']}` is drawn."
         for scene in data["scenes"]
         if scene["every"] > 1
     ]
 
 
 def _scene(scene: Scene, attention: Attention, every: int) -> dict[str, Any]:
-    """Points over time, and how much each counts where the encoder says so."""
+    """Return the points over time, with the encoder's weight of each point if it exposes one."""
     sizes_N = np.abs(scene.points_TJC[scene.found_TJ]).ravel()
-    # A point that was misplaced far outside would leave too few steps to the others.
+    # A single outlier far outside would leave too few integer steps for all other points.
     usual = 4 * float(np.quantile(sizes_N, 0.98)) if len(sizes_N) else 0.0
     largest = max(1e-9, min(usual, float(sizes_N.max(initial=0))))
     whole_TJC = np.rint(scene.points_TJC[::every] * (_REACH / largest)).clip(-_REACH, _REACH)
@@ -180,7 +191,8 @@ def _scene(scene: Scene, attention: Attention, every: int) -> dict[str, Any]:
 
 
 def _relative(values_TV: NDArray[np.float32]) -> dict[str, Any]:
-    """Values as shares of the largest, which stands beside them."""
+    """Return values relative to the largest one, together with that value."""
+    # Attention over many points is small; relative values use the whole range of 16 bits.
     largest = float(values_TV.max(initial=0)) or 1.0
     return {
         "largest": float(f"{largest:.4g}"),
@@ -190,9 +202,10 @@ def _relative(values_TV: NDArray[np.float32]) -> dict[str, Any]:
 
 
 def _packed(values: NDArray[np.float32]) -> str:
-    """Values between 0 and 1."""
+    """Return values between 0 and 1 as base64 of little-endian unsigned 16-bit integers."""
     return _base64(np.rint(values.clip(0, 1) * _STEPS).astype("<u2"))
 
 
 def _base64(values: NDArray[Any]) -> str:
+    """Return the bytes of an array in C order as base64."""
     return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode("ascii")

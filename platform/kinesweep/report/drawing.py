@@ -1,9 +1,10 @@
-"""Frames of a clip as pictures: its skeletons side by side, its texts beneath.
+"""Draw frames of a clip as images: its skeletons side by side, its texts below.
 
-Drawn with Pillow, which matplotlib brings: a frame takes about 10 ms, a tenth of matplotlib's, and
-text is laid out once a clip. One frame of space holds for the whole clip, so what moves is the
-person. Points in space are seen from the front and from the side, without perspective. Left is
-blue, right is orange (Okabe and Ito's pair, told apart with every common colour blindness).
+Frames are drawn with Pillow, a dependency of matplotlib: a frame takes about 10 ms, a tenth of
+matplotlib's time, and texts are laid out once per clip. The visible area is fixed for the whole
+clip, so that only the person moves. Three-dimensional points are shown from the front and from the
+side in orthographic projection. Left is blue and right is orange, a pair of Okabe and Ito's palette
+that is distinguishable with all common kinds of colour blindness.
 
 Shapes: T frames, J points, C coordinates, V views.
 """
@@ -23,21 +24,21 @@ from kinesweep.report.scene import LEFT, MIDDLE, RIGHT, Scene
 COLORS = {LEFT: "#0072b2", MIDDLE: "#3c4450", RIGHT: "#d55e00"}
 _PAPER, _INK, _SOFT, _RULE = "#ffffff", "#1d2430", "#5b6472", "#d7dbe0"
 _PREDICTED = "#00795a"
+# Views as (name, index of the coordinate on the horizontal axis).
 _IN_A_PLANE, _IN_SPACE = (("", 0),), (("front", 0), ("side", 2))
-"""Views: their names, and which coordinate points to the right in them."""
+# Supersampling factor: Pillow draws lines without anti-aliasing.
 _FINE = 2
-"""Pictures are drawn so many times larger, then reduced: smooth lines."""
+# Height in pixels above the panels, for titles and the time.
 _HEAD = 26
-"""Pixels above the panels, for titles and the time."""
+# Minimum width in pixels of the texts; a panel with a standing person is only 90 pixels wide.
 _READABLE = 360
-"""Pixels below which texts have no room: a person who stands is 90 wide."""
+# Minimum number of points from which points and bones are drawn smaller.
 _MANY = 60
-"""From so many points on they are drawn small."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """A text below the picture, and what it is: `text`, `predicted`."""
+    """A text below the drawing with its label, such as `text` or `predicted`."""
 
     what: str
     text: str
@@ -45,14 +46,14 @@ class Line:
 
 @dataclass(frozen=True)
 class View:
-    """One panel: a scene from one side.
+    """One panel: a scene seen from one side.
 
     Attributes:
-        scene: whose points.
-        axis: the coordinate that points to the right.
-        title: above the panel.
-        low: of the two coordinates, at the left and the top.
-        size: of the panel, in the scene's units.
+        scene: Scene whose points are drawn.
+        axis: Index of the coordinate on the horizontal axis.
+        title: Text above the panel.
+        low: Horizontal and vertical coordinate of the panel's upper left corner.
+        size: Width and height of the panel in the scene's units.
     """
 
     scene: Scene
@@ -62,18 +63,18 @@ class View:
     size: tuple[float, float]
 
     def places(self, frame: int) -> NDArray[np.float32]:
-        """Points of a frame in the panel, 0 at its left and top; (J, 2)."""
+        """Return the points of a frame relative to the panel's upper left corner, (J, 2)."""
         return self.scene.points_TJC[frame][:, [self.axis, 1]] - np.array(self.low, np.float32)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Draws the frames of a clip.
+    """A renderer for the frames of a clip.
 
     Attributes:
-        scenes: side by side.
-        lines: below.
-        height: of a panel, in pixels.
+        scenes: Scenes, from left to right.
+        lines: Texts below the scenes.
+        height: Maximum height of a panel in pixels.
     """
 
     scenes: Sequence[Scene]
@@ -82,23 +83,28 @@ class Stage:
 
     @property
     def seconds(self) -> float:
-        """Until the longest scene is over."""
+        """Return the duration of the longest scene in seconds."""
         return max(scene.seconds for scene in self.scenes)
 
     @cached_property
     def views(self) -> list[View]:
-        """The panels, from left to right."""
+        """Return the panels from left to right."""
         return [view for scene in self.scenes for view in _views(scene, len(self.scenes) > 1)]
 
     @cached_property
     def scale(self) -> float:
-        """Pixels a unit: the same in all panels, so that people can be compared."""
+        """Return the pixels per unit, the same in all panels so that sizes are comparable."""
         high = max(view.size[1] for view in self.views)
         wide = sum(view.size[0] for view in self.views)
+        # Several panels side by side are limited in total width as well.
         return min(self.height / high, 2.6 * self.height / wide)
 
     def picture(self, second: float) -> Image.Image:
-        """The panels at a moment, without text below."""
+        """Draw the panels at a point in time, without the texts below.
+
+        Args:
+            second: Time in seconds from the start of the clip.
+        """
         widths = [max(90, round(view.size[0] * self.scale)) for view in self.views]
         tall = round(max(view.size[1] for view in self.views) * self.scale)
         picture = Image.new("RGB", (sum(widths), _HEAD + tall), _PAPER)
@@ -111,9 +117,9 @@ class Stage:
         return picture
 
     def below(self, picture: Image.Image) -> Image.Image:
-        """A picture with the clip's texts beneath it, and what the colours mean.
+        """Return an image with the clip's texts and the legend of the colours added below it.
 
-        As wide as the picture, but never too narrow to read the texts.
+        The result is as wide as the image, but at least wide enough for the texts to be legible.
         """
         words = _words(tuple(self.lines), max(picture.width, _READABLE))
         whole = Image.new("RGB", (words.width, picture.height + words.height), _PAPER)
@@ -124,7 +130,7 @@ class Stage:
 
 @lru_cache(maxsize=4)
 def _words(lines: tuple[Line, ...], width: int) -> Image.Image:
-    """The texts, wrapped, and the legend; laid out once a clip."""
+    """Draw the wrapped texts and the legend; the cache makes this happen once per clip."""
     rows = [
         ("" if number else line.what, part, _PREDICTED if line.what == "predicted" else _INK)
         for line in lines
@@ -145,11 +151,13 @@ def _words(lines: tuple[Line, ...], width: int) -> Image.Image:
 
 
 def _views(scene: Scene, named: bool) -> list[View]:
-    """A scene's panels: one of its plane, or front and side where there is depth."""
+    """Return a scene's panels: one for flat points, front and side for points with depth."""
     found = []
     for name, axis in _IN_A_PLANE if scene.flat else _IN_SPACE:
+        # The bounds of the whole clip, not of one frame: the view does not move.
         at = scene.points_TJC[scene.found_TJ][:, [axis, 1]]
         low_2, high_2 = _bounds(at) if len(at) else (np.zeros(2), np.ones(2))
+        # A lower bound avoids division by zero if all points coincide.
         size_2 = np.maximum(high_2 - low_2, 1e-6)
         margin = 0.06 * float(size_2.max())
         title = f"{scene.stream}  {name}".strip() if named else name
@@ -160,23 +168,26 @@ def _views(scene: Scene, named: bool) -> list[View]:
 
 
 def _bounds(at_N2: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Least and greatest, but a point that was misplaced far outside does not shrink the rest."""
+    """Return minimum and maximum, limited so that a far outlier does not shrink everything else."""
     first, last = np.quantile(at_N2, (0.02, 0.98), axis=0)
+    # Half the central range is left on each side for fast but real movements.
     spare = (last - first) / 2
     return np.maximum(at_N2.min(0), first - spare), np.minimum(at_N2.max(0), last + spare)
 
 
 def _panel(view: View, second: float, scale: float, size: tuple[int, int]) -> Image.Image:
-    """Bones, then points, of the frame that is shown at a moment; the last one stays."""
+    """Draw bones and points at a point in time; after the end, the last frame is shown."""
     scene, fine = view.scene, scale * _FINE
     panel = Image.new("RGB", (size[0] * _FINE, size[1] * _FINE), _PAPER)
     pen = ImageDraw.Draw(panel)
+    # The small addend keeps rounding errors from selecting the previous frame.
     frame = min(int(second * scene.rate_hz + 1e-6), len(scene.points_TJC) - 1)
     spare = (size[0] - view.size[0] * scale) / 2 * _FINE
     places_J2: NDArray[np.float32] = view.places(frame) * fine + np.array([spare, 0], np.float32)
     found_J = scene.found_TJ[frame]
     small = len(scene.names) >= _MANY
     width, radius = (2 if small else 4) * _FINE, (1.3 if small else 3.4) * _FINE
+    # Bones are drawn before points, so that points cover their ends.
     for child, parent in scene.bones:
         if found_J[child] and found_J[parent]:
             line = [tuple(places_J2[child].tolist()), tuple(places_J2[parent].tolist())]
@@ -188,7 +199,7 @@ def _panel(view: View, second: float, scale: float, size: tuple[int, int]) -> Im
 
 
 def _wrapped(text: str, width: float) -> list[str]:
-    """Lines no wider than so many pixels; cut between words, and in words that are wider."""
+    """Wrap a text to a width in pixels, between words or inside words that are too wide."""
     face, lines, line = font(text, 14), [], ""
     for word in text.split():
         longer = f"{line} {word}" if line else word
@@ -197,6 +208,7 @@ def _wrapped(text: str, width: float) -> list[str]:
             longer = word
         line = longer
         while face.getlength(line) > width and len(line) > 1:
+            # Binary search for the longest prefix that fits; at least one character per line.
             ends = range(1, len(line) + 1)
             fit = max(1, bisect_right(ends, width, key=lambda end: face.getlength(line[:end])))
             lines.append(line[:fit])

@@ -1,4 +1,7 @@
-"""What a report shows, in plain values: `report.json` is this and nothing else."""
+"""The data of a report as plain values; `report.json` contains exactly this.
+
+Field names are the keys of `report.json` and of the page's template.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,12 +13,12 @@ class Trial:
     """One configuration of the search.
 
     Attributes:
-        number: in the order of proposal.
-        values: its swept parameters.
+        number: Position in the order of proposal, from 0.
+        values: Swept parameters.
         state: `finished`, `pruned`, `failed` or `running`.
-        scores: objective → value, when finished.
-        reason: why it failed or was ended.
-        seconds: it took.
+        scores: Objective → value; empty unless the trial finished.
+        reason: Explanation why the trial failed or was stopped; empty otherwise.
+        seconds: Duration in seconds.
     """
 
     number: int
@@ -28,14 +31,14 @@ class Trial:
 
 @dataclass(frozen=True)
 class Curve:
-    """What a run measured as it learnt.
+    """The learning curve of a run.
 
     Attributes:
-        name: `trial 3` or `trial 3, seed 1`.
+        name: Display name, `trial 3` or `trial 3, seed 1`.
         phase: `search` or `finals`.
-        state: how it ended.
-        samples: clips seen at each evaluation.
-        measured: metric → value at each evaluation, None where it was no number.
+        state: Final state, such as `finished`, `pruned` or `failed`.
+        samples: Number of clips seen at each evaluation.
+        measured: Metric → value at each evaluation; None where it was not finite.
     """
 
     name: str
@@ -47,16 +50,16 @@ class Curve:
 
 @dataclass(frozen=True)
 class Sample:
-    """One clip of validation, as the winner translates it.
+    """A validation clip with the winner's translation.
 
     Attributes:
-        clip: its id.
-        signer: or empty.
-        frames: its length.
-        reference: what it should say; of several the first.
-        hypothesis: what the winner says.
-        score: chrF of the sentence, 0 to 100.
-        in_train: whether the reference occurs in train word for word.
+        clip: Id of the clip.
+        signer: Signer; empty if unknown.
+        frames: Length of the longest stream in frames.
+        reference: Reference text, the first one if there are several.
+        hypothesis: Translation by the winner.
+        score: Sentence chrF, 0 to 100.
+        in_train: Whether a reference occurs verbatim in train.
     """
 
     clip: str
@@ -70,14 +73,14 @@ class Sample:
 
 @dataclass(frozen=True)
 class Picture:
-    """One clip of validation to look at.
+    """A validation clip that the report shows as an image.
 
     Attributes:
-        clip: its id.
-        references: what it should say.
-        hypothesis: what the winner says.
-        image: a PNG beside the page; empty where the features hold no points.
-        attention: a page beside it that shows what the winner looked at; empty where there is none.
+        clip: Id of the clip.
+        references: Reference texts.
+        hypothesis: Translation by the winner.
+        image: File name of a PNG beside the page; empty if the features contain no points.
+        attention: File name of an attention page beside the page; empty if there is none.
     """
 
     clip: str
@@ -89,12 +92,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of a part of a split, mean over the winner's seeds.
+    """The scores of a part of a split, as means over the winner's seeds.
 
     Attributes:
-        what: `validation, sentences that occur in train`.
-        clips: in it.
-        values: metric → score.
+        what: Description such as `validation, sentences that occur in train`.
+        clips: Number of clips in the part.
+        values: Metric → score.
     """
 
     what: str
@@ -104,35 +107,35 @@ class Scores:
 
 @dataclass(frozen=True)
 class Report:
-    """A sweep.
+    """The data of a sweep's report.
 
     Attributes:
-        sweep: its name.
-        question: that was asked.
-        answer: in a sentence, with its doubts.
-        metric: that decides.
-        objectives: metric → `max` or `min`, the deciding one first.
-        winner: name of the best configuration.
-        winner_values: its swept parameters.
-        ranking: lines with `name`, `mean`, `low`, `high`, `behind`, `tied` and the rest.
-        levels: configuration → its scientific levels, in words.
-        means: configuration → objective → mean over seeds, where there are several.
-        front: configurations that no other one beats in every objective.
-        sanity: baseline → score.
-        test: seed → the winner's test scores.
-        notes: what a reader must know.
-        parameters: name → `role`, `why`, `range` (in words) and Optuna's `distribution` as JSON.
-        trials: of the search.
-        curves: of all runs.
-        samples: translations of the winner's exported seed.
-        parts: scores of sentences that also occur in train, and of those that do not.
-        costs: what → how much, in words.
-        failures: what failed and why.
-        repeat: what is needed to do it again, in words.
-        space: the search space as YAML.
-        recipe: the recipe as YAML.
-        pictures: a few clips, drawn.
-        not_drawn: why clips, or what was looked at, are not shown.
+        sweep: Name of the sweep.
+        question: Question of the search space.
+        answer: Conclusion in one sentence, with its uncertainty.
+        metric: Metric that decides the ranking.
+        objectives: Metric → `max` or `min`, the deciding one first.
+        winner: Name of the best configuration.
+        winner_values: Swept parameters of the winner.
+        ranking: Lines with the fields of `sweeps.ranking.Rank`, from best to worst.
+        levels: Configuration → its scientific levels as text.
+        means: Configuration → objective → mean over seeds; empty with a single objective.
+        front: Configurations on the Pareto front.
+        sanity: Sanity baseline → score.
+        test: Seed → test scores of the winner.
+        notes: Caveats for the reader.
+        parameters: Name → `role`, `why`, `range` (text) and Optuna's `distribution` as JSON.
+        trials: Trials of the search.
+        curves: Learning curves of all runs.
+        samples: Translations by the winner's exported seed.
+        parts: Separate scores of sentences that occur in train and of those that do not.
+        costs: Kind of cost → amount as text.
+        failures: One line per failure, with its reason.
+        repeat: Information needed to reproduce the sweep, name → text.
+        space: Search space as YAML.
+        recipe: Recipe as YAML.
+        pictures: A few clips shown as images.
+        not_drawn: Images or attention pages that are not shown, with the reasons.
     """
 
     sweep: str

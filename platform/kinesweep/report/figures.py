@@ -1,9 +1,10 @@
-"""What figures share: their form, colours, and that a missing one says why it is missing."""
+"""Common parts of the figures: layout, colours, and the reason if a figure is missing."""
 
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
+# Colours of the best configuration, those tied with it, those behind, and pruned or failed runs.
 BEST, TIED, BEHIND, GREY = "#0b6e4f", "#5aa9a3", "#8d99ae", "#c9ccd1"
 LAYOUT = {
     "template": "plotly_white",
@@ -14,14 +15,14 @@ LAYOUT = {
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure, or why there is none.
+    """A figure of the report, or the reason why it is missing.
 
     Attributes:
-        key: names it in the page.
-        title: above it.
-        text: what to see in it.
-        drawn: by Plotly, or None.
-        missing: why there is none.
+        key: Identifier in the page.
+        title: Heading above the figure.
+        text: Caption that explains the figure.
+        drawn: Plotly figure, or None.
+        missing: Reason why there is no figure; empty otherwise.
     """
 
     key: str
@@ -32,5 +33,5 @@ class Figure:
 
 
 def color_of(name: str, tied: bool, winner: str) -> str:
-    """Of a line of the ranking."""
+    """Return the colour of a line of the ranking: best, tied with the best, or behind."""
     return BEST if name == winner else TIED if tied else BEHIND

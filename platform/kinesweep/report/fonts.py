@@ -1,8 +1,8 @@
-"""Fonts for pictures: the first one of this system that has all characters of a text.
+"""Fonts for images: select the first installed font that contains all characters of a text.
 
-DejaVu Sans comes with matplotlib and has Latin, Greek, Cyrillic, Arabic and Hebrew; Chinese and
-others need a font that is installed. Where there is none, characters become boxes, and `missing`
-names them, so that whoever draws can say so.
+DejaVu Sans comes with matplotlib and covers Latin, Greek, Cyrillic, Arabic and Hebrew; Chinese and
+other scripts need an installed font. Without one, characters are drawn as boxes, and `missing`
+returns them so that the caller can report them.
 """
 
 from functools import cache, lru_cache
@@ -12,17 +12,22 @@ from matplotlib.ft2font import FT2Font
 from PIL import ImageFont
 
 _OWN = "DejaVu Sans"
+# Contains a box for every character, so it would always match.
 _LAST = "Last Resort"
-"""Has a box for every character there is."""
 
 
 def font(text: str, size: int) -> ImageFont.FreeTypeFont:
-    """The font to write a text in, so many pixels high."""
+    """Return a font that contains all characters of a text, or DejaVu Sans if there is none.
+
+    Args:
+        text: Text to draw.
+        size: Height in pixels.
+    """
     return _face(_path(frozenset(text)) or _paths()[0], size)
 
 
 def missing(text: str) -> str:
-    """Characters for which no single font is there; empty where one has them all."""
+    """Return the characters that `font` cannot draw; empty if one font contains the whole text."""
     if _path(frozenset(text)) is not None:
         return ""
     return "".join(sorted(c for c in set(text) if not c.isspace() and not _has(_paths()[0], c)))
@@ -33,8 +38,11 @@ def _face(path: str, size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(path, size)
 
 
+# A font depends on the set of characters only, and reading the fonts' tables takes much longer than
+# this look-up, so the results are cached; a long-running process must not keep all texts forever.
 @lru_cache(maxsize=4096)
 def _path(signs: frozenset[str]) -> str | None:
+    """Return the first font that contains all characters, or None."""
     wanted = [sign for sign in signs if not sign.isspace()]
     return next((p for p in _paths() if all(_has(p, sign) for sign in wanted)), None)
 
@@ -45,13 +53,15 @@ def _has(path: str, sign: str) -> bool:
 
 @cache
 def _signs(path: str) -> frozenset[int]:
+    """Return the code points that a font contains."""
     return frozenset(FT2Font(path).get_charmap())
 
 
 @cache
 def _paths() -> tuple[str, ...]:
-    """DejaVu Sans, then all others by name."""
+    """Return the paths of the installed fonts, DejaVu Sans first and then all others by path."""
     own = font_manager.findfont(_OWN)
     known = font_manager.fontManager.ttflist
+    # Sorted, so that the choice does not depend on the order in which matplotlib found the fonts.
     others = {e.fname for e in known if e.style == "normal" and not e.name.startswith(_LAST)}
     return (own, *sorted(others - {own}))

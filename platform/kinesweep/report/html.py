@@ -1,4 +1,4 @@
-"""What pages share: templates, data that no text can break out of, files written in one step."""
+"""Common parts of the pages: templates, escaped data for scripts, atomic writes."""
 
 import json
 from functools import cache
@@ -13,8 +13,9 @@ from kinesweep.core.scores import format_value, order_scores
 
 @cache
 def template(name: str) -> jinja2.Template:
-    """A template of this package; a name it lacks is an error, everything is escaped."""
+    """Return a template of this package; it escapes all values and rejects undefined names."""
     text = resources.files("kinesweep.report") / "templates" / name
+    # StrictUndefined: a misspelt name in a template raises instead of rendering as nothing.
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -25,15 +26,17 @@ def template(name: str) -> jinja2.Template:
 
 
 def for_script(value: object) -> Markup:
-    """JSON that no text of a corpus can break out of."""
+    """Return a value as JSON that is safe inside a `<script>` element."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    # A corpus text such as `</script>` would end the element. Inside JSON strings, the only place
+    # where these characters occur, \u escapes mean the same.
     for sign in "<>&":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     return Markup(text)
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Writes a file in one step."""
+    """Write a file atomically: under another name in the same folder, then renamed."""
     beside = path.with_name(f".{path.name}.new")
     try:
         beside.write_text(text, encoding="utf-8")
@@ -43,5 +46,5 @@ def replace_text(path: Path, text: str) -> None:
 
 
 def _shown(value: object) -> str:
-    """A value in a table cell."""
+    """Format a value for a table cell."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,7 +1,7 @@
-"""Writes a report: `index.html` that needs no network, `report.json`, `ranking.png`.
+"""Write a report: a self-contained `index.html`, `report.json` and `ranking.png`.
 
-Plotly's script (4.8 MB) is part of the page, so that it opens from a mail years later; a sweep of
-300 runs stays under 6 MB.
+Plotly's script (4.8 MB) is embedded in the page, so that it can be mailed and still opens years
+later. The page of a sweep with 300 runs stays below 6 MB.
 """
 
 import base64
@@ -26,13 +26,17 @@ _CONFIG = {"displaylogo": False, "responsive": True}
 
 
 def write_report(folder: Path, report: Report) -> Path:
-    """Writes the report's three files, replacing those of an earlier one. Returns the page.
+    """Write the three files of a report, replacing earlier ones, and return the page's path.
 
-    Images that it names lie in the folder already; they become part of the page.
+    Args:
+        folder: Folder of the report; it already contains the images that the report names.
+        report: Data of the report.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    # `allow_nan=False`: NaN is not valid JSON, and `report.json` is read by other programs.
     plain = json.dumps(asdict(report), ensure_ascii=False, allow_nan=False, indent=1)
     replace_text(folder / DATA, plain + "\n")
+    # Renamed like the other files; matplotlib needs a name that ends in .png.
     beside = folder / f".{PICTURE}"
     write_picture(beside.with_suffix(".new.png"), report)
     beside.with_suffix(".new.png").replace(folder / PICTURE)
@@ -41,7 +45,7 @@ def write_report(folder: Path, report: Report) -> Path:
 
 
 def render(report: Report, folder: Path) -> str:
-    """The page; `folder` is where its images lie."""
+    """Return the HTML of the page, with the images in `folder` embedded."""
     curves = learning_curves(report.curves, report.metric)
     figures = [ranking(report), *search_figures(report), curves]
     return template("report.html.j2").render(
@@ -57,6 +61,7 @@ def render(report: Report, folder: Path) -> str:
 
 
 def _counts(report: Report) -> Mapping[str, int]:
+    """Return state → number of trials."""
     counts: dict[str, int] = {}
     for trial in report.trials:
         counts[trial.state] = counts.get(trial.state, 0) + 1
@@ -64,8 +69,10 @@ def _counts(report: Report) -> Mapping[str, int]:
 
 
 def _embedded(path: Path) -> str:
+    """Return a PNG as a data URL."""
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
 
 
 def _html(figure: go.Figure) -> Markup:
+    """Return a figure as an HTML fragment without Plotly's script, which the page has once."""
     return Markup(figure.to_html(full_html=False, include_plotlyjs=False, config=_CONFIG))

@@ -1,4 +1,4 @@
-"""The ranking as a PNG, for a slide; drawn without a browser."""
+"""Draw the ranking as a PNG for slides, with matplotlib and without a browser."""
 
 from pathlib import Path
 
@@ -12,8 +12,9 @@ _DPI = 150
 
 
 def write_picture(path: Path, report: Report) -> None:
-    """Means with their 95 % intervals and each seed's score; sanity baselines as dotted lines."""
+    """Draw means with their 95 % intervals, each seed's score, and baselines as dotted lines."""
     lines = list(reversed(report.ranking))
+    # A figure of its own instead of pyplot, which has global state and may select a GUI backend.
     figure = Figure(figsize=(9, 1.6 + 0.5 * len(lines)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -23,11 +24,11 @@ def write_picture(path: Path, report: Report) -> None:
         axes.errorbar(line["mean"], place, xerr=around, fmt="o", color=color, capsize=4)
         seeds = list(line["scores"].values())
         axes.plot(seeds, [place] * len(seeds), "|", color=color, markersize=10)
-    for score in report.sanity.values():  # what has learnt nothing
+    for score in report.sanity.values():
         axes.axvline(score, color=GREY, linestyle=":", linewidth=1)
     axes.set_yticks(range(len(lines)), [line["name"] for line in lines])
-    dotted = "; dotted: what has learnt nothing" if report.sanity else ""
-    axes.set_xlabel(f"{report.metric} on validation, mean over seeds, 95 %{dotted}")
+    dotted = "; dotted: sanity baselines" if report.sanity else ""
+    axes.set_xlabel(f"{report.metric} on validation, mean over seeds, 95 % interval{dotted}")
     axes.set_title(report.question, loc="left", fontsize=10, wrap=True)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=_DPI)

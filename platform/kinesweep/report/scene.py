@@ -1,10 +1,10 @@
-"""A clip's points as they are drawn: upright, with bones and sides, and which of them were found.
+"""Prepare a clip's points for drawing: upright, with bones, sides, and a mask of detected points.
 
-Features come in, (T, J·C), with the names of their points; a `Scene` goes out, the same for a
-picture, a film and a page. Features of poses are in the camera's coordinates, y pointing down, as
-pose-format, MediaPipe and HybrIK write them; where y points up (HumanML3D) heads lie above feet
-only after half a turn about x, which is told from the points' names over the whole clip, so a
-handstand of a second stays one.
+Features (T, J·C) with the names of their points enter, and a `Scene` comes out, which is the same
+for an image, a video and a page. Pose features are in camera coordinates with y pointing down, as
+pose-format, MediaPipe and HybrIK write them. Where y points up (HumanML3D), the points are rotated
+by 180° about the x axis. The direction is determined from the names of the points over the whole
+clip, so a handstand of a second remains a handstand.
 
 Shapes: T frames, J points, C coordinates (2 or 3).
 """
@@ -23,29 +23,30 @@ from kinesweep.store import Store
 from kinesweep.store.index import ClipRecord
 
 LEFT, MIDDLE, RIGHT = -1, 0, 1
+# Matches `left_wrist`, `LEFT_HAND_LANDMARKS` and OpenPose's `LWrist`, but not `LIP`.
 _LEFT = re.compile(r"(?i:left)|^L(?=[A-Z][a-z])")
 _RIGHT = re.compile(r"(?i:right)|^R(?=[A-Z][a-z])")
 _HIGH = re.compile(r"head|nose|neck|eye|ear|face|mouth", re.IGNORECASE)
 _LOW = re.compile(r"hip|pelvis|knee|ankle|heel|toe|foot", re.IGNORECASE)
+# Compared with the head if hips and legs are not visible.
 _SHOULDER = re.compile(r"shoulder", re.IGNORECASE)
-"""What heads are above where hips and legs are hidden."""
 
+# Ratio of depth to height below which points count as flat: a side view would be a mere line.
 _SHALLOW = 0.05
-"""Depth below this share of the height is none: a side view would be a line."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One stream's points over time.
+    """The points of one stream over time.
 
     Attributes:
-        stream: its name.
-        points_TJC: float32; x to the right, y down, z away from who looks.
-        found_TJ: bool, False where a point was not found.
-        names: of the J points.
-        bones: pairs of points; none where the skeleton is not known.
-        sides: of each point `LEFT`, `MIDDLE` or `RIGHT` of the person.
-        rate_hz: frames a second.
+        stream: Name of the stream.
+        points_TJC: Coordinates, float32; x points right, y down, z away from the viewer.
+        found_TJ: Whether a point was detected, bool.
+        names: Names of the J points.
+        bones: Pairs (child, parent) of point indices; empty if the skeleton is unknown.
+        sides: Side of the person that each point is on: `LEFT`, `MIDDLE` or `RIGHT`.
+        rate_hz: Frame rate in Hz.
     """
 
     stream: str
@@ -58,7 +59,7 @@ class Scene:
 
     @property
     def flat(self) -> bool:
-        """Whether there is a plane alone, or all but no depth."""
+        """Return whether the points are two-dimensional or have almost no depth."""
         if self.points_TJC.shape[2] == 2 or not self.found_TJ.any():
             return True
         _, height, depth = np.ptp(self.points_TJC[self.found_TJ], axis=0).tolist()
@@ -66,15 +67,15 @@ class Scene:
 
     @property
     def seconds(self) -> float:
-        """How long it lasts."""
+        """Return the duration in seconds."""
         return len(self.points_TJC) / self.rate_hz
 
 
 def scenes_of(store: Store, record: ClipRecord) -> list[Scene]:
-    """A clip's streams of points, in the store's order.
+    """Return the scenes of a clip's streams that consist of points, in the store's order.
 
     Raises:
-        InputError: none of its streams holds points.
+        InputError: If none of its streams consists of points.
     """
     features = store.features(record)
     layouts = {name: stream.layout for name, stream in store.schema.streams.items()}
@@ -87,16 +88,16 @@ def scenes(
     rates_hz: Mapping[str, float],
     where: str,
 ) -> list[Scene]:
-    """Scenes of those streams whose points are known.
+    """Return the scenes of those streams whose layout of points is known.
 
     Args:
-        features: stream → (T, D).
-        layouts: stream → its points; None: no points.
-        rates_hz: stream → frames a second.
-        where: whose they are, for messages.
+        features: Stream → features (T, D).
+        layouts: Stream → layout of its points; None if the features are not points.
+        rates_hz: Stream → frame rate in Hz.
+        where: Origin of the features, for error messages.
 
     Raises:
-        InputError: there is none.
+        InputError: If no stream has a layout.
     """
     found = [
         scene_of(name, x_TD, layout, rates_hz[name])
@@ -106,30 +107,37 @@ def scenes(
     if not found:
         streams = ", ".join(f"`{name}`" for name in features)
         raise InputError(
-            f"`{where}` holds no points that could be drawn: its streams ({streams}) are features"
-            " without a layout of points. Streams of poses have one"
+            f"`{where}` contains no points to draw: its streams ({streams}) are features without a"
+            " layout of points; only streams of poses have one"
         )
     return found
 
 
 def scene_of(stream: str, x_TD: NDArray[np.floating], layout: PointLayout, rate_hz: float) -> Scene:
-    """The scene of one stream.
+    """Return the scene of one stream.
+
+    Args:
+        stream: Name of the stream.
+        x_TD: Features; D is the number of points times the number of coordinates.
+        layout: Layout of the points.
+        rate_hz: Frame rate in Hz.
 
     Raises:
-        InputError: its width is not two or three coordinates a point.
+        InputError: If the features do not have two or three coordinates per point.
     """
+    # Features store the points one after the other, each with its C coordinates.
     coordinates, rest = divmod(x_TD.shape[1], layout.num_points)
     if rest or coordinates not in (2, 3):
         raise InputError(
-            f"the stream `{stream}` has {x_TD.shape[1]} values a frame for"
-            f" {layout.num_points} points; only 2 or 3 coordinates a point can be drawn"
+            f"the stream `{stream}` has {x_TD.shape[1]} values per frame for"
+            f" {layout.num_points} points; only 2 or 3 coordinates per point can be drawn"
         )
     points_TJC = x_TD.astype(np.float32).reshape(len(x_TD), -1, coordinates)
     skeleton = skeleton_of(layout)
     found_TJ = _found(points_TJC, skeleton)
     names = [(part, name) for part, points in layout.components for name in points]
     if _upside_down(points_TJC, found_TJ, names):
-        points_TJC[:, :, 1:] *= -1  # half a turn about x; a mere flip would swap left and right
+        points_TJC[:, :, 1:] *= -1  # rotation about x; flipping y alone would swap left and right
     return Scene(
         stream=stream,
         points_TJC=points_TJC,
@@ -142,10 +150,12 @@ def scene_of(stream: str, x_TD: NDArray[np.floating], layout: PointLayout, rate_
 
 
 def _found(points_TJC: NDArray[np.float32], skeleton: Skeleton | None) -> NDArray[np.bool_]:
-    """Points that are not all zero, and a root from which all the others are measured.
+    """Return which points were detected: those with a non-zero coordinate, and centred roots.
 
-    Such a root is zero throughout though nothing else is lost, in one frame at the least.
+    If poses are relative to a root, the root is zero in every frame although it was detected. This
+    is assumed if all other points were detected in at least one frame.
     """
+    # An undetected point is stored as zeros.
     found_TJ = (points_TJC != 0).any(axis=2)
     parents = skeleton.parents if skeleton is not None else ()
     for root in [place for place, parent in enumerate(parents) if parent == ROOT]:
@@ -158,25 +168,29 @@ def _found(points_TJC: NDArray[np.float32], skeleton: Skeleton | None) -> NDArra
 def _upside_down(
     points_TJC: NDArray[np.float32], found_TJ: NDArray[np.bool_], names: list[tuple[str, str]]
 ) -> bool:
-    """Whether heads lie below legs, or below shoulders where no leg is found, most of the time."""
+    """Return whether the head is below the legs, or the shoulders without legs, in most frames."""
+    # The component counts for the head only: every point of FACE_LANDMARKS is part of it.
     high = [_HIGH.search(f"{part} {name}") is not None for part, name in names]
     for below in (_LOW, _SHOULDER):
         low = [below.search(name) is not None for _, name in names]
         above_T = _height(points_TJC, found_TJ & high) - _height(points_TJC, found_TJ & low)
+        # y points down, so a positive difference means that the head is lower. The median over the
+        # clip ignores short inversions.
         if np.isfinite(above_T).any():
             return bool(np.nanmedian(above_T) > 0)
     return False
 
 
 def _height(points_TJC: NDArray[np.float32], chosen_TJ: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Mean y of chosen points in each frame; no number where there are none."""
+    """Return the mean y of the chosen points in each frame; NaN in frames without any."""
     count_T = chosen_TJ.sum(axis=1)
     sum_T = np.where(chosen_TJ, points_TJC[:, :, 1], 0).sum(axis=1, dtype=float)
     return np.divide(sum_T, count_T, out=np.full(len(sum_T), np.nan), where=count_T > 0)
 
 
 def _side(component: str, name: str) -> int:
-    """By the point's own name, or its component's (`LEFT_HAND_LANDMARKS`)."""
+    """Return the side of a point by its name or by its component's (`LEFT_HAND_LANDMARKS`)."""
+    # The point's own name has precedence.
     for word in (name, component):
         if _LEFT.search(word):
             return LEFT

@@ -1,4 +1,4 @@
-"""The search as figures: Optuna's own, on a study made again from the trials."""
+"""Figures of the search: Optuna's visualizations of a study that is rebuilt from the trials."""
 
 import warnings
 from collections.abc import Callable
@@ -21,40 +21,42 @@ _STATES = {
 
 
 def search_figures(report: Report) -> list[Figure]:
-    """History, parallel coordinates, importance, slices; the front of two or three objectives."""
+    """Draw history, parallel coordinates, importances, slices and, if there is one, the front."""
     study, first = _study(report), next(iter(report.objectives))
     own, best = _targets(report)
     done = sum(trial.state == "finished" for trial in report.trials)
+    # Plots of parameters need two finished trials and a parameter with more than one value. `repr`,
+    # because values may be lists or mappings, which cannot be put into a set.
     varied = done >= 2 and len({repr(trial.values) for trial in report.trials}) > 1
-    few = "" if varied else f"{done} finished trials are too few"
+    few = "" if varied else f"{done} finished trials are too few for this figure"
     names = list(report.objectives)
     figures = [
         _figure(
             "history",
-            "Optimisation history",
-            f"{first} of each finished trial, and the best so far.",
+            "Optimization history",
+            f"{first} of each finished trial, and the best value so far.",
             lambda: vis.plot_optimization_history(study, **own),
             "" if done else few,
         ),
         _figure(
             "parallel",
             "Parallel coordinates",
-            "Each line is a finished trial; ranges that were searched on a log scale are drawn so.",
+            "Each line is a finished trial; ranges searched on a log scale have a log axis.",
             lambda: vis.plot_parallel_coordinate(study, **own),
             few,
         ),
         _figure(
             "importance",
             "Parameter importance",
-            "How far each parameter sets the best tenth of the trials apart (PED-ANOVA); with few"
-            " trials a hint, no finding.",
+            "How strongly each parameter distinguishes the best tenth of the trials (PED-ANOVA);"
+            " only a hint if there are few trials.",
             lambda: vis.plot_param_importances(study, **best),
             few,
         ),
         _figure(
             "slice",
-            "Each parameter by itself",
-            "Finished trials; the darker, the later.",
+            "Slice plot",
+            "Each parameter on its own; darker points are later trials.",
             lambda: vis.plot_slice(study, **own),
             few,
         ),
@@ -63,7 +65,7 @@ def search_figures(report: Report) -> list[Figure]:
         front = _figure(
             "pareto",
             "Pareto front",
-            "Trials that no other one beats in every objective stand out.",
+            "Highlighted trials are not dominated by any other trial.",
             lambda: vis.plot_pareto_front(study, target_names=names),
             "" if done else few,
         )
@@ -72,9 +74,10 @@ def search_figures(report: Report) -> list[Figure]:
 
 
 def _targets(report: Report) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Optuna's arguments for the first objective: where its values are drawn, and for importance.
+    """Return Optuna's keyword arguments for the first objective, for plots and for importances.
 
-    Of a target of our own the importance takes the lowest values for the best.
+    With a custom target, Optuna's importances take the lowest values for the best, so the target is
+    negated there.
     """
     named: dict[str, Any] = {"target_name": next(iter(report.objectives))}
     if len(report.objectives) == 1:
@@ -87,12 +90,12 @@ def _targets(report: Report) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _figure(key: str, title: str, text: str, draw: Callable[[], go.Figure], missing: str) -> Figure:
-    """One of Optuna's figures in the page's clothes; what it cannot draw is said."""
+    """Draw one of Optuna's figures in the layout of the page, or return the reason why not."""
     if missing:
         return Figure(key, title, text, None, missing)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Optuna on what we know: experimental, our own target
+            warnings.simplefilter("ignore")  # known: experimental functions, custom targets
             drawn = draw()
     except (ValueError, RuntimeError) as error:
         return Figure(key, title, text, None, str(error))
@@ -101,7 +104,8 @@ def _figure(key: str, title: str, text: str, draw: Callable[[], go.Figure], miss
 
 
 def _study(report: Report) -> optuna.Study:
-    """The trials as Optuna knows them."""
+    """Return an in-memory Optuna study with the trials of the report."""
+    # Otherwise, Optuna logs the creation of the study.
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     modes = {"max": "maximize", "min": "minimize"}
     study = optuna.create_study(directions=[modes[mode] for mode in report.objectives.values()])
@@ -112,6 +116,7 @@ def _study(report: Report) -> optuna.Study:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for trial in report.trials:
+            # Fixed values are part of a trial but are not searched and have no distribution.
             own = {name: value for name, value in trial.values.items() if name in known}
             scores = [trial.scores[name] for name in report.objectives] if trial.scores else None
             study.add_trial(

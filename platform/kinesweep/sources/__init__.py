@@ -1,4 +1,8 @@
-"""Outside formats become clips: one module a format, chosen by `kind` from the table below."""
+"""Sources: readers that turn external corpus formats into clips.
+
+Each format has one module. `build_source` selects the reader by `config.kind` from the table at the
+end of this file.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,20 +19,27 @@ __all__ = ["Source", "build_source", "read_pose"]
 
 
 def build_source(config: SourceConfig) -> Source:
-    """The source that `config.kind` names. Opens nothing; relative paths become absolute here."""
+    """Build the source that `config.kind` names.
+
+    No file is opened. Relative paths are resolved against the current folder at this moment.
+    """
     if isinstance(config, CorporaConfig):
         return JoinedSource({str(corpus.name): build_source(corpus) for corpus in config.corpora})
     return _SOURCES[config.kind](config)
 
 
 def _manifest(config: Any) -> Source:
-    from kinesweep.sources.feature_manifest import FeatureManifestSource  # torch: seconds
+    """Build a `feature_manifest` source, importing its module only now."""
+    # Imported on first use: only corpora of precomputed features need it.
+    from kinesweep.sources.feature_manifest import FeatureManifestSource
 
     return FeatureManifestSource(config)
 
 
 def _shards(config: Any) -> Source:
-    from kinesweep.sources.h5_shards import H5ShardsSource  # HDF5: only where it is needed
+    """Build an `h5_shards` source, importing its module only now."""
+    # Imported on first use: other sources must not load HDF5.
+    from kinesweep.sources.h5_shards import H5ShardsSource
 
     return H5ShardsSource(config)
 

@@ -1,9 +1,9 @@
-"""What the splits of a corpus share, and should not: sentences, documents, signers.
+"""Overlap between the splits of a corpus: sentences, documents and signers that two splits share.
 
-A sentence of train in validation can be recited instead of translated; PHOENIX has 25 of 519
-validation sentences verbatim in train. This counts, and gives examples; it judges nothing, since a
-shared signer is a fact of most corpora. Metadata only, no media is opened; features that are alike
-to the bit are the store's to find.
+A model can recite a validation sentence that is also in train instead of translating it; 25 of the
+519 validation sentences of PHOENIX appear verbatim in train. This module counts overlaps and gives
+examples. It raises no error, because most corpora share signers between splits. It reads metadata
+only and opens no media; the store detects features that are bit-identical across splits.
 """
 
 import unicodedata
@@ -19,16 +19,16 @@ MAX_EXAMPLES = 3
 
 @dataclass(frozen=True)
 class Overlap:
-    """What the later of two splits has in common with the earlier one.
+    """The overlap of one kind between two splits, counted in clips of the later split.
 
     Attributes:
         kind: `sentence`, `normalised sentence`, `document` or `signer`.
-        first: the earlier split, for example `train`.
-        second: the later split, for example `validation`.
-        num_values: different values that stand in both.
-        num_clips: clips of `second` that have one of them.
-        of_clips: clips of `second` that have a value at all.
-        examples: the first shared values in the order of `second`, at most `MAX_EXAMPLES`.
+        first: Earlier split, for example `train`.
+        second: Later split, for example `validation`.
+        num_values: Number of distinct values that occur in both splits.
+        num_clips: Number of clips of `second` with at least one shared value.
+        of_clips: Number of clips of `second` that have a value at all.
+        examples: First shared values in the order of `second`, at most `MAX_EXAMPLES`.
     """
 
     kind: str
@@ -41,23 +41,23 @@ class Overlap:
 
     @property
     def share(self) -> float:
-        """Clips of `second` that share, 0 to 1."""
+        """Return the fraction of the clips of `second` with a shared value, from 0 to 1."""
         return self.num_clips / self.of_clips if self.of_clips else 0.0
 
 
 @dataclass(frozen=True)
 class OverlapReport:
-    """Every kind of overlap between every two splits, also those that share nothing."""
+    """The overlaps of every kind between every pair of splits, including empty ones."""
 
     overlaps: tuple[Overlap, ...]
 
     @property
     def shared(self) -> tuple[Overlap, ...]:
-        """Those where something is shared."""
+        """Return the overlaps that are not empty."""
         return tuple(overlap for overlap in self.overlaps if overlap.num_clips)
 
     def lines(self) -> list[str]:
-        """One line an overlap, for people."""
+        """Format each overlap as one line of text, followed by its examples."""
         return [
             f"{item.first} → {item.second}: {item.num_clips} of {item.of_clips} clips"
             f" ({item.share:.1%}) share a {item.kind}"
@@ -66,7 +66,8 @@ class OverlapReport:
         ]
 
     def leakage(self) -> list[str]:
-        """What train shares with the splits that are scored, a line each; for a log."""
+        """Return one log line for each overlap between train and an evaluated split."""
+        # Verbatim sentences are a subset of the normalised ones; only the stricter count is logged.
         return [
             f"{item.num_clips} of {item.of_clips} clips of {item.second} ({item.share:.1%}) share a"
             f" {item.kind} with train"
@@ -75,11 +76,11 @@ class OverlapReport:
         ]
 
     def as_dict(self) -> list[dict[str, object]]:
-        """Plain values for a machine."""
+        """Return the overlaps as plain values for JSON output."""
         return [asdict(item) for item in self.overlaps]
 
     def rows(self) -> list[tuple[str, ...]]:
-        """A table for people, its head first: what, where, how much, examples."""
+        """Return the rows of a printable table, its header first."""
         head = ("shared", "between", "clips", "of", "share", "for example")
         return [
             head,
@@ -98,22 +99,24 @@ class OverlapReport:
 
 
 def overlaps(source: Source) -> OverlapReport:
-    """Compares the splits of a corpus two by two.
+    """Compare every pair of splits of a corpus.
 
     Raises:
-        SourceError: the metadata is malformed.
+        SourceError: If the metadata is malformed.
     """
+    # In the order train, validation, test, so `first` is always the earlier split of a pair.
     clips = {split: source.clips(split) for split in source.splits()}
     found = [
         _overlap(kind, values, first, second, clips)
         for first, second in combinations(clips, 2)
         for kind, values in _KINDS.items()
     ]
+    # A corpus without signers (or documents) has no overlap to report, not an overlap of 0 %.
     return OverlapReport(tuple(item for item in found if item.of_clips))
 
 
 def normalise(sentence: str) -> str:
-    """A sentence without its case, its spaces' number and its way of composing accents."""
+    """Normalize case, white space and Unicode composition (NFKC) of a sentence."""
     return " ".join(unicodedata.normalize("NFKC", sentence).casefold().split())
 
 
@@ -124,7 +127,9 @@ def _overlap(
     second: str,
     clips: dict[str, list[Clip]],
 ) -> Overlap:
+    """Count the clips of `second` that share a value with a clip of `first`."""
     known = {value for clip in clips[first] for value in values(clip)}
+    # Empty values mean "unknown" and never count as shared.
     having = [[v for v in values(clip) if v] for clip in clips[second]]
     shared = [[v for v in of_clip if v in known] for of_clip in having]
     different = list(dict.fromkeys(v for of_clip in shared for v in of_clip))
@@ -139,6 +144,7 @@ def _overlap(
     )
 
 
+# Kind of overlap → values of a clip; each reference text of a clip counts.
 _KINDS: dict[str, Callable[[Clip], Iterable[str]]] = {
     "sentence": lambda clip: clip.texts,
     "normalised sentence": lambda clip: map(normalise, clip.texts),

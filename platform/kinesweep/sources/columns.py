@@ -1,8 +1,9 @@
-"""What the columns of a pose table are called, in the three generations of names that are around.
+"""Column names of pose tables, in the three generations that are in use.
 
-MultimodalHugs renamed its columns twice; corpora of all ages are read, the newest names written.
-Columns of our own are optional. A name that is not known is an error with its near miss: a misspelt
-`decoder_prompt` would be a corpus without prompts.
+MultimodalHugs renamed its columns twice. Tables with any of the names can be read; only the newest
+names are written. The columns that Kinesweep adds are optional. An unknown column is an error that
+suggests the closest known name: a misspelt `decoder_prompt` would otherwise give a corpus without
+prompts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,8 +18,10 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "encoder_prompt": ("encoder_prompt", "source_prompt"),
     "decoder_prompt": ("decoder_prompt", "generation_prompt"),
     "output": ("output", "output_text"),
-    "input_clip": ("input_clip",),  # January 2025: a file that was cut already, used whole
-    "input_text": ("input_text",),  # January 2025: the transcription; the target is `output_text`
+    # Only in the format of January 2025: a file that is already cut to the clip and is used whole.
+    "input_clip": ("input_clip",),
+    # Only in the format of January 2025: the transcription. The target text is `output_text`.
+    "input_text": ("input_text",),
     "id": ("id",),
     "document": ("document",),
     "order": ("order",),
@@ -26,7 +29,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "gloss": ("gloss",),
     "language": ("language",),
 }
-"""Meaning → the names that it has had, the newest first."""
+"""Meaning of a column → its names, the newest first."""
 
 NEWEST = {name: meaning for meaning, names in NAMES.items() for name in names}
 
@@ -34,7 +37,17 @@ NEWEST = {name: meaning for meaning, names in NAMES.items() for name in names}
 def resolve(
     header: Sequence[str], ignored: Sequence[str], where: str, needs_text: bool = True
 ) -> tuple[dict[str, int], list[Fault]]:
-    """Meaning → place of its column, and everything that is wrong with a header."""
+    """Locate the columns of a table by their meaning.
+
+    Args:
+        header: Column names in the order of the table.
+        ignored: Columns to skip without an error.
+        where: Location of the header in error messages, for example `train.tsv:1`.
+        needs_text: Whether the table must have a column of target texts.
+
+    Returns:
+        Column index by meaning, and all errors in the header.
+    """
     places: dict[str, int] = {}
     faults: list[Fault] = []
     for place, column in enumerate(header):
@@ -45,7 +58,7 @@ def resolve(
             faults.append((where, _unknown(column, header)))
         elif meaning in places:
             other = header[places[meaning]]
-            faults.append((where, f"columns `{other}` and `{column}` mean the same; drop one"))
+            faults.append((where, f"columns `{other}` and `{column}` mean the same; remove one"))
         else:
             places[meaning] = place
     if "signal" not in places and "input_clip" not in places:
@@ -56,9 +69,13 @@ def resolve(
 
 
 def _unknown(column: str, header: Sequence[str]) -> str:
+    """Describe an unknown column and the likely cause."""
+    # A single column with commas, semicolons or bars is a table with another delimiter.
     if len(header) == 1 and any(mark in column for mark in ",;|"):
         return f"`{column[:60]}` is one column; columns are separated by tabs"
     if not column:
         return "a column has no name"
     hint = near_miss(column, list(NEWEST))
-    return f"column `{column}` is unknown{hint or ';'} to leave it out: `source.ignore_columns`"
+    return (
+        f"column `{column}` is unknown{hint or ';'} to ignore it, add it to `source.ignore_columns`"
+    )

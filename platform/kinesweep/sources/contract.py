@@ -1,8 +1,8 @@
-"""What a source of clips must do: list its metadata without opening media, then read clip by clip.
+"""The protocol of a source: list clips without opening media, then read them one by one.
 
-Lists and single clips pass through here. Listing is cheap and whole (30,000 rows of a TSV in well
-under a second); reading is the expensive part and happens in any process, so a source pickles and
-carries no open files. What is wrong is an error or a counted problem, never a substitute.
+Listing is cheap and returns the whole corpus (30,000 rows of a TSV in well under a second). Reading
+is expensive and may happen in any process, so a source must pickle and must hold no open files.
+Invalid input is an error or a counted problem; it is never replaced by something else.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ from kinesweep.core.pose import PoseSequence
 
 @dataclass(frozen=True)
 class GivenFeatures:
-    """Features that were computed elsewhere, float32 (T, D), and their rate."""
+    """Precomputed features, float32 (T, D), and their rate in features per second."""
 
     x_TD: NDArray[np.float32]
     rate_hz: float
@@ -29,11 +29,11 @@ class GivenFeatures:
 
 @dataclass(frozen=True)
 class Motion:
-    """A clip's skeleton over time, and that which it is compared with.
+    """The skeleton of a clip over time, with an optional reference motion to compare it with.
 
     Attributes:
-        pose: of the clip, one person.
-        reference: the motion as it should be, points as the pose's; None: there is none.
+        pose: Motion of the clip; one person.
+        reference: Correct execution of the motion with the same points, or None.
     """
 
     pose: PoseSequence
@@ -41,81 +41,85 @@ class Motion:
 
 
 GivenStreams = dict[str, GivenFeatures]
-"""Stream → its features, where a corpus brings several; lengths and rates may differ."""
+"""Stream name → features, for corpora with several streams; lengths and rates may differ."""
 Media = PoseSequence | Footage | GivenFeatures | GivenStreams | Motion
-"""What a source reads of a clip; the feature step of the same recipe takes it."""
+"""Type that `Source.read` returns; the feature step of the same recipe takes it as input."""
 
 
 @dataclass(frozen=True)
 class Content:
-    """What is read of a clip: its hash and size."""
+    """The SHA-256 digest and the size in bytes of the data that belongs to one clip."""
 
     sha256: str
     num_bytes: int
 
 
 class Source(Protocol):
-    """A corpus. Implementations pickle, and give the same lists in the same order every time."""
+    """A corpus.
+
+    Implementations must pickle and must return the same lists in the same order on every call.
+    """
 
     def splits(self) -> tuple[str, ...]:
-        """The splits that the corpus has, in the order train, validation, test."""
+        """Return the splits of the corpus in the order train, validation, test."""
 
     def clips(self, split: str) -> list[Clip]:
-        """The usable clips of a split in a fixed order; opens no media.
+        """Return the usable clips of a split in a fixed order, without opening media.
 
         Raises:
-            SourceError: the metadata is malformed (all faults at once, each with file and line), or
-                there is no such split.
+            SourceError: If the metadata is malformed (all errors at once, each with file and line)
+                or the corpus has no such split.
         """
 
     def problems(self) -> list[RowProblem]:
-        """Rows that are well formed but cannot be used; they are counted and not in `clips`.
+        """Return the rows that are well formed but unusable; they are counted and not in `clips`.
 
         Raises:
-            SourceError: as `clips`.
+            SourceError: See `clips`.
         """
 
     def media_path(self, clip: Clip) -> Path:
-        """The absolute path of the clip's file, or of its folder of pictures.
+        """Return the absolute path of the clip's file or picture folder.
 
         Raises:
-            ClipError: reason `outside_root`, `missing_file` or `not_a_file`.
+            ClipError: With reason `outside_root`, `missing_file` or `not_a_file`.
         """
 
     def companions(self, clip: Clip) -> tuple[Path, ...]:
-        """Files that are read beside the clip's own; its features depend on their content too.
+        """Return the auxiliary files of a clip, whose content its features depend on as well.
 
         Raises:
-            ClipError: reason `outside_root`, or one that begins with `missing_`.
+            ClipError: With reason `outside_root`, or a reason that begins with `missing_`.
         """
 
     def contents(self, clips: Sequence[Clip]) -> dict[Clip, Content | ClipError]:
-        """Content of clips whose files hold other clips too, or why they cannot be used.
+        """Return the content digest of clips that share a file, or the error of unusable clips.
 
-        A clip that is not in the answer is its file and its companions, which the store hashes.
+        A clip that is missing from the result is identified by its whole file and its auxiliary
+        files, which the store hashes.
 
         Args:
-            clips: of any split.
+            clips: Clips from any split.
         """
 
     def reading(self) -> dict[str, Any]:
-        """What decides, beside a file's content, what is read of it; plain values."""
+        """Return the options, as plain values, that determine how the content of a file is read."""
 
     def read(self, clip: Clip) -> Media:
-        """The clip's span of its file: of poses the chosen person alone (P = 1).
+        """Read the clip's span of its file; of poses, the selected person only (P = 1).
 
-        A video is not opened: its footage says where it lies.
+        A video is not opened: the returned `Footage` states its path and span.
 
         Raises:
-            ClipError: with the reason under which the clip is counted.
+            ClipError: If the clip is unusable, with the reason under which it is counted.
         """
 
     def check(self, progress: Callable[[int, int], None] | None = None) -> list[RowProblem]:
-        """`problems()` and what opening every file brings to light, in the order of the rows.
+        """Open every file; return `problems()` and the problems found, in the order of the rows.
 
         Args:
-            progress: called with clips done and clips in all, after each clip.
+            progress: Called after each clip with the number of clips done and in total.
 
         Raises:
-            SourceError: as `clips`.
+            SourceError: See `clips`.
         """

@@ -1,7 +1,7 @@
-"""One `.pt` file of features, as SSVP-SLT writes them: a tensor (L, D), no pickle of other things.
+"""Reader for `.pt` feature files as SSVP-SLT writes them: one tensor (L, D) and nothing else.
 
-Its checksums are verified, which `torch.load` leaves out: there one flipped bit is another number.
-That costs under 1 ms a megabyte. Shapes: L and T frames, D width.
+The reader verifies the checksums of the archive (under 1 ms per megabyte). `torch.load` does not,
+so a flipped bit would silently become another number. Shapes: L and T frames, D width.
 """
 
 import zipfile
@@ -18,26 +18,29 @@ if TYPE_CHECKING:
 
 FEATURE_SUFFIX = ".pt"
 _OURS = "the checksum"
-"""What our own words begin with; PyTorch's advise to run the file's code."""
+"""Prefix of our own error message. PyTorch's messages are not shown: they suggest loading the file
+with its code enabled."""
 
 
 def read_features(path: Path, rate_hz: float, length: float | None = None) -> GivenFeatures:
-    """Reads a file.
+    """Read a feature file.
 
     Args:
-        path: the file.
-        rate_hz: features a second.
-        length: L, where it is known.
+        path: Path of the `.pt` file.
+        rate_hz: Feature rate in features per second.
+        length: Expected number of features L, or None if unknown.
 
     Raises:
-        ClipError: reason `missing_file`, `unreadable` (not a tensor file, or one that holds code),
-            `wrong_shape` (not two dimensions, empty, or not floating point) or `wrong_length`.
+        ClipError: With reason `missing_file`, `unreadable` (not a tensor file, or a file with
+            code), `wrong_shape` (not two-dimensional, empty, or not floating point) or
+            `wrong_length`.
     """
     x_TD = _read_tensor(path)
     if x_TD.ndim != 2 or 0 in x_TD.shape or not x_TD.is_floating_point():
         shape = f"{tuple(x_TD.shape)} of {x_TD.dtype}"
         raise ClipError(
-            f"`{path}` holds {shape}; it must hold (length, width) numbers", "wrong_shape"
+            f"`{path}` holds {shape}; it must hold a floating point tensor (length, width)",
+            "wrong_shape",
         )
     if length is not None and len(x_TD) != length:
         raise ClipError(
@@ -47,21 +50,22 @@ def read_features(path: Path, rate_hz: float, length: float | None = None) -> Gi
 
 
 def _read_tensor(path: Path) -> "Tensor":
-    """What a file holds; its code is never run.
+    """Load a tensor without running any code that the file contains.
 
     Raises:
-        ClipError: reason `missing_file` or `unreadable`.
+        ClipError: With reason `missing_file` or `unreadable`.
     """
     if not path.is_file():
         raise ClipError(f"`{path}` does not exist", "missing_file")
-    import torch  # seconds; a faulty table is reported without it
+    import torch  # takes seconds; errors in a table are reported without it
 
     try:
         _check_sums(path)
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged bytes make its parsers fail in every way there is
-        why = str(error) if str(error).startswith(_OURS) else "damaged, or no tensor of PyTorch's"
+    except Exception as error:  # damaged bytes raise almost any exception in PyTorch's parsers
+        why = str(error) if str(error).startswith(_OURS) else "damaged, or not a PyTorch tensor"
         raise ClipError(f"`{path}` cannot be read as a tensor: {why}", "unreadable") from None
+    # Sparse tensors are tensors too, but NumPy has no array for them.
     if not isinstance(loaded, torch.Tensor) or loaded.layout != torch.strided:
         held = type(loaded).__name__
         raise ClipError(f"`{path}` holds a {held}, not a dense tensor", "unreadable")
@@ -69,14 +73,16 @@ def _read_tensor(path: Path) -> "Tensor":
 
 
 def _check_sums(path: Path) -> None:
-    """Reads all of an archive; files of PyTorch before 1.6 are none, and have no sums.
+    """Verify the checksums of a zip archive.
+
+    Files written by PyTorch before 1.6 are not archives and have no checksums.
 
     Raises:
-        ValueError: a part of it is not what was written.
+        ValueError: If the checksum of a member does not match.
     """
     if not zipfile.is_zipfile(path):
         return
     with zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()
     if damaged is not None:
-        raise ValueError(f"{_OURS} of `{damaged}` in it is wrong")
+        raise ValueError(f"{_OURS} of `{damaged}` in it does not match; copy the file again")

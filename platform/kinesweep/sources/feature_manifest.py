@@ -1,11 +1,13 @@
-"""Features that were computed elsewhere, in SSVP-SLT's layout: a manifest a split, a file a clip.
+"""Precomputed features in the layout of SSVP-SLT: one manifest per split, one file per clip.
 
-A row of a manifest is `video_name, length, label`, separated by tabs; a header is told by its first
-field, and one may leave `length` out. The features of a row lie at
-`{features}/{epoch}/{name[:5]}/{name}.pt`. Train may have several augmented copies: `name` is the
-clip of the first of `source.epochs`, `name@3` that of epoch 3; their texts are the same. `length`
-is that of the first epoch, since a varied copy may be longer or shorter; a file that holds another
-number is an error. What is missing or damaged is named, never replaced.
+A row of a manifest is `video_name, length, label`, separated by tabs. A header is optional and is
+recognized by its first field; with a header, `length` may be omitted. The features of a row are at
+`{features}/{epoch}/{name[:5]}/{name}.pt`.
+
+Train may have several augmented copies of each clip with the same text: `name` is the copy of the
+first of `source.epochs`, `name@3` the copy of epoch 3. `length` applies to the first epoch only,
+because an augmented copy may be longer or shorter; a file with another length is an error. Missing
+or damaged files are reported and never replaced.
 """
 
 from dataclasses import dataclass
@@ -28,14 +30,15 @@ FEATURES_FOLDER = "features"
 
 
 class FeatureManifestSource(TableSource):
-    """The source `feature_manifest`.
+    """A source of precomputed feature files that are listed in manifests (`feature_manifest`).
 
     Args:
-        config: which manifests; relative paths are of the current folder, now.
+        config: Manifests and feature folder; relative paths are resolved against the current
+            folder at construction.
     """
 
-    where_root: ClassVar[str] = "mend the `video_name`, or set `source.features`"
-    unique: ClassVar[str] = "a corpus has each `video_name` once"
+    where_root: ClassVar[str] = "correct the `video_name`, or set `source.features`"
+    unique: ClassVar[str] = "use each `video_name` only once in a corpus"
 
     def __init__(self, config: FeatureManifestConfig) -> None:
         super().__init__(config)
@@ -43,50 +46,53 @@ class FeatureManifestSource(TableSource):
         self._features = Path(config.features).absolute() if config.features is not None else None
 
     def root(self, split: str) -> Path:
-        """The folder of the epochs, absolute."""
+        """Return the absolute path of the folder that contains the epoch folders."""
+        # In SSVP-SLT's layout the folder of the manifests is a sibling of `features`.
         return self._features or self._tables[split].parent.parent / FEATURES_FOLDER
 
     def reading(self) -> dict[str, Any]:
-        """The rate, which no file tells."""
+        """Return the feature rate, which the files do not store."""
         return {"source": self.config.kind, "rate_hz": self.config.fps}
 
     def read(self, clip: Clip) -> GivenFeatures:
-        """The clip's file, whole.
+        """Read the whole file of a clip.
 
         Raises:
-            ClipError: see `read_features`; the message begins with the clip's row.
+            ClipError: See `read_features`; the message begins with the clip's row.
         """
         path = self.media_path(clip)
         try:
+            # `span.end` is the length in the manifest, known for the first epoch only.
             return read_features(path, self.config.fps, clip.span.end)
         except ClipError as error:
             raise ClipError(f"{clip.row}: {error}", error.reason) from None
 
     def read_rows(self, split: str, path: Path) -> Rows:
-        """One split's manifest as rows: of train a clip an epoch, else of the first alone."""
+        """Read a split's manifest; train has one clip per epoch, other splits the first only."""
         table = read_table(path, self.table_name(split), COLUMNS)
         epochs = self.config.epochs if split == "train" else self.config.epochs[:1]
         return _ManifestReader(table, split, epochs).read()
 
 
 def file_of(epoch: int, name: str) -> str:
-    """Where a clip's features lie below the folder of features."""
+    """Return the path of a clip's features relative to the feature folder."""
+    # SSVP-SLT groups the files by the first five characters of their names.
     return f"{epoch}/{name[:5]}/{name}{FEATURE_SUFFIX}"
 
 
 def epoch_id(name: str, epoch: int) -> str:
-    """Id of a copy of a clip that is not the first."""
+    """Return the id of an augmented copy of a clip; the first copy keeps the plain name."""
     return f"{name}@{epoch}"
 
 
 @dataclass(frozen=True)
 class _ManifestReader:
-    """Reads one manifest.
+    """A reader of one manifest.
 
     Attributes:
-        table: the file's rows.
-        split: which split they make.
-        epochs: copies that its clips have.
+        table: Rows of the file.
+        split: Split that the clips belong to.
+        epochs: Epochs whose copies become clips.
     """
 
     table: Table
@@ -94,7 +100,7 @@ class _ManifestReader:
     epochs: tuple[int, ...]
 
     def read(self) -> Rows:
-        """Every row of the manifest, and every fault."""
+        """Read all rows of the manifest and all errors."""
         found = Rows(faults=list(self.table.faults))
         if not self.table.header:
             return found
@@ -106,6 +112,7 @@ class _ManifestReader:
         return found
 
     def _read_row(self, row: Row, found: Rows) -> None:
+        """Add the clips of a row, or its problem or errors, to `found`."""
         where = f"{self.table.name}:{row.line}"
         fields = (field.strip() for field in row.fields)
         values = dict(zip(self.table.header, fields, strict=True))
@@ -120,6 +127,7 @@ class _ManifestReader:
             found.clips += self._clips(name, int(length or 0), label, where)
 
     def _clips(self, name: str, length: int, label: str, where: str) -> list[Clip]:
+        """Return one clip per epoch of a row."""
         first = self.epochs[0]
         return [
             Clip(
@@ -135,12 +143,12 @@ class _ManifestReader:
 
 
 def _header_faults(table: Table) -> list[Fault]:
-    """What is wrong with a header."""
+    """Return the errors in the header of a manifest."""
     where, header = f"{table.name}:1", table.header
     faults = []
     for place, column in enumerate(header):
         if column in header[:place]:
-            faults.append((where, f"column `{column}` is there twice"))
+            faults.append((where, f"column `{column}` appears twice"))
         elif column not in COLUMNS:
             hint = near_miss(column, list(COLUMNS)) or f"; a manifest has {', '.join(COLUMNS)}"
             faults.append((where, f"column `{column}` is unknown{hint}"))
@@ -150,10 +158,11 @@ def _header_faults(table: Table) -> list[Fault]:
 
 
 def _row_faults(name: str, length: str) -> list[str]:
-    """What is wrong with a row."""
+    """Return the errors in a row of a manifest."""
     faults = []
     if not name:
-        faults.append("`video_name` is empty; it names the file of the features")
+        faults.append("`video_name` is empty; it must name the feature file")
+    # `isdigit` alone accepts superscripts, on which `int` fails; a length of 0 is an error too.
     if length and not (length.isascii() and length.isdigit() and int(length)):
         text = f"`length` must be a whole number of 1 or more, but is `{length}`"
         faults.append(text)

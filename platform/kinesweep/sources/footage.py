@@ -1,7 +1,8 @@
-"""Frames of a stretch of a video at the size that a model takes, one after the other.
+"""Frames of a video segment at the input size of a model, one at a time.
 
-What is wrong with a file is counted against its clip, with a reason. Beside the decoder's own state
-one frame is in memory; a stretch that begins later than 2 s into a file is sought.
+Errors in a file are raised as `ClipError` with the reason under which the clip is counted. Apart
+from the decoder's state, one frame is in memory. A segment that starts more than 2 s into a file is
+reached by seeking.
 """
 
 from collections.abc import Iterator
@@ -17,29 +18,33 @@ from kinesweep.core.units import Span
 from kinesweep.sources.film import Film, VideoError
 
 _ENDLESS = 1 << 40
-"""Frames of a file that does not say how many it has."""
+"""Number of frames assumed for a file that does not declare how many it has."""
 
 
 class Frames:
-    """Opens a stretch of a video.
+    """An iterable over the frames of a video segment.
 
     Args:
-        footage: which.
-        size: height and width of its frames: the middle square, scaled; None: as they are.
+        footage: File and span of the segment.
+        size: Side in pixels of the scaled square center crop, or None to keep the frames as they
+            are.
 
     Attributes:
-        fps: frames a second.
-        start: number of the first frame in the file.
-        end: of the one after the last; more than there are, where the file does not say.
-        height: of a frame.
-        width: likewise.
+        fps: Frame rate in frames per second.
+        start: Index of the first frame of the segment in the file.
+        end: Index of the frame after the last one; larger than the true length if the file does
+            not declare its length.
+        height: Height of a frame in pixels.
+        width: Width of a frame in pixels.
 
     Raises:
-        ClipError: it cannot be opened, or the span is not in it.
+        ClipError: If the file cannot be opened or does not contain the span.
     """
 
     def __init__(self, footage: Footage, size: int | None) -> None:
         self._footage = footage
+        # The span may be in milliseconds: its first frame is known only once the frame rate is
+        # read. A segment in the middle is therefore opened a second time, at its start.
         self._film = self._opened(size, 0.0)
         self.fps = self._film.fps
         self.start, self.end = self._bounds(self._film.declared or _ENDLESS)
@@ -48,11 +53,13 @@ class Frames:
         self.height, self.width = self._film.height, self._film.width
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
-        """RGB pictures (H, W, 3).
+        """Yield the frames as RGB arrays (H, W, 3).
 
         Raises:
-            ClipError: the file cannot be decoded so far, or ends before the span begins.
+            ClipError: If the file cannot be decoded up to the end of the span, or ends before the
+                span starts.
         """
+        # After a seek the reader starts before the span; earlier frames are decoded and dropped.
         number = self._film.first
         try:
             for frame in self._film:
@@ -64,9 +71,12 @@ class Frames:
         except VideoError as error:
             raise self._error(error) from None
         if number <= self.start:
-            self._bounds(number)  # says that it lies beyond the file
+            # The file declared no length, or too large a one; with the true number of frames the
+            # span is beyond the file, so this call raises.
+            self._bounds(number)
 
     def _opened(self, size: int | None, start_s: float) -> Film:
+        """Open the video; a `VideoError` becomes a `ClipError` that names the file."""
         try:
             return Film(self._footage.path, self._footage.fps, size, start_s)
         except VideoError as error:
@@ -80,10 +90,10 @@ class Frames:
 
 
 def bounds(footage: Footage, fps: float, num_frames: int) -> tuple[int, int]:
-    """First frame of the span and the one after its last.
+    """Return the index of the first frame of the span and of the frame after its last.
 
     Raises:
-        ClipError: reason `span_beyond_file` or `empty_span`.
+        ClipError: With reason `span_beyond_file` or `empty_span`.
     """
     span: Span = footage.span
     try:
@@ -95,10 +105,12 @@ def bounds(footage: Footage, fps: float, num_frames: int) -> tuple[int, int]:
 
 
 def seconds(footage: Footage) -> float:
-    """How long the stretch lasts, as the file says; cheap: nothing but its first frame is decoded.
+    """Return the duration of the segment in seconds, as the file declares it.
+
+    This is cheap, because only the first frame is decoded.
 
     Raises:
-        ClipError: it cannot be opened, or the span is not in it.
+        ClipError: If the file cannot be opened or does not contain the span.
     """
     try:
         film = Film(footage.path, footage.fps)
@@ -110,7 +122,7 @@ def seconds(footage: Footage) -> float:
 
 
 def _length_s(footage: Footage) -> float:
-    """Length of a file whose stream does not count its frames."""
+    """Return the duration in seconds of a file that does not declare its number of frames."""
     with av.open(str(footage.path), metadata_errors="replace") as container:
         own: Any = container.duration
         return float(own or 0) / av.time_base

@@ -1,7 +1,8 @@
-"""Several corpora as one: a split holds the clips of every corpus that names it, in their order.
+"""A source that combines several corpora.
 
-Ids and rows begin with the corpus's name, so that equal ones of two corpora are told apart; media
-are read by the corpus that a clip is from.
+A split contains the clips of every corpus that has this split, in the order of the corpora. Ids and
+rows are prefixed with the corpus name, so that they are unique. Media are read by the corpus that a
+clip comes from.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,26 +16,26 @@ from kinesweep.sources.contract import Content, Media, Source
 
 
 class JoinedSource:
-    """A source of sources.
+    """A source that delegates to the sources of several corpora.
 
     Args:
-        corpora: name → corpus.
+        corpora: Sources by corpus name.
     """
 
     def __init__(self, corpora: Mapping[str, Source]) -> None:
         self._corpora = dict(corpora)
 
     def splits(self) -> tuple[str, ...]:
-        """The splits that any of them has."""
+        """Return the splits that at least one corpus has."""
         have = {split for corpus in self._corpora.values() for split in corpus.splits()}
         return tuple(split for split in SPLITS if split in have)
 
     def clips(self, split: str) -> list[Clip]:
-        """The usable clips of a split, corpus after corpus.
+        """Return the usable clips of a split, one corpus after the other.
 
         Raises:
-            SourceError: a corpus is malformed.
-            InputError: none of them has such a split.
+            SourceError: If a corpus is malformed.
+            InputError: If no corpus has this split.
         """
         if split not in self.splits():
             have = ", ".join(self.splits())
@@ -47,63 +48,66 @@ class JoinedSource:
         ]
 
     def problems(self) -> list[RowProblem]:
-        """Rows that cannot be used, of all.
+        """Return the unusable rows of all corpora.
 
         Raises:
-            SourceError: a corpus is malformed.
+            SourceError: If a corpus is malformed.
         """
         return self._named(lambda corpus: corpus.problems())
 
     def media_path(self, clip: Clip) -> Path:
-        """The clip's file.
+        """Return the path of the clip's file.
 
         Raises:
-            ClipError: as that of its corpus.
+            ClipError: See the source of the clip's corpus.
         """
+        # The clip keeps its prefixed id and row: sources print them, or use the id's last part.
         return self._corpora[clip.corpus].media_path(clip)
 
     def companions(self, clip: Clip) -> tuple[Path, ...]:
-        """Files that are read beside the clip's own.
+        """Return the auxiliary files of a clip.
 
         Raises:
-            ClipError: as that of its corpus.
+            ClipError: See the source of the clip's corpus.
         """
         return self._corpora[clip.corpus].companions(clip)
 
     def contents(self, clips: Sequence[Clip]) -> dict[Clip, Content | ClipError]:
-        """Content of clips whose files hold other clips too."""
+        """Return the content digest of clips that share a file with other clips."""
         found: dict[Clip, Content | ClipError] = {}
         for name, corpus in self._corpora.items():
             found |= corpus.contents([clip for clip in clips if clip.corpus == name])
         return found
 
     def reading(self) -> dict[str, Any]:
-        """What all read alike; where they do not, each one's own."""
+        """Return the common read options, or those of each corpus if they differ."""
         own = {name: corpus.reading() for name, corpus in self._corpora.items()}
         first, *others = own.values()
         return first if all(other == first for other in others) else {"corpora": own}
 
     def read(self, clip: Clip) -> Media:
-        """The clip's span of its file.
+        """Read the clip's span of its file.
 
         Raises:
-            ClipError: as that of its corpus.
+            ClipError: See the source of the clip's corpus.
         """
         return self._corpora[clip.corpus].read(clip)
 
     def check(self, progress: Callable[[int, int], None] | None = None) -> list[RowProblem]:
-        """`problems()` and what opening every file brings to light.
+        """Open every file; return `problems()` and the problems found.
 
         Raises:
-            SourceError: a corpus is malformed.
+            SourceError: If a corpus is malformed.
         """
         sizes = [
             sum(len(corpus.clips(split)) for split in corpus.splits())
             for corpus in self._corpora.values()
         ]
+        # A list, because the nested functions below must update the count.
         done = [0]
 
         def checked(corpus: Source) -> list[RowProblem]:
+            # Each corpus counts from 0; the total goes on from the corpora before it.
             before = done[0]
 
             def told(number: int, total: int) -> None:
@@ -116,6 +120,7 @@ class JoinedSource:
         return self._named(checked)
 
     def _named(self, ask: Callable[[Source], list[RowProblem]]) -> list[RowProblem]:
+        """Collect problems from all corpora, with rows and ids prefixed by the corpus name."""
         return [
             replace(problem, row=f"{name}/{problem.row}", clip_id=f"{name}/{problem.clip_id}")
             for name, corpus in self._corpora.items()

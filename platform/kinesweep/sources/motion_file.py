@@ -1,8 +1,9 @@
-"""A skeleton over time out of a file of NumPy's, or a `.pose`; nothing is ever unpickled.
+"""Reader for skeleton motions in NumPy or `.pose` files; nothing is ever unpickled.
 
-Coordinates of a motion come out, float32 (T, J, C), checked against the skeleton: its J, 2 or 3
-coordinates, numbers all of them. An `.npz` holds one array, or what HybrIK makes of a video; one
-with many motions is a pack (`motion_pack`). A `.pose` names its own points.
+The coordinates of a motion are returned as float32 (T, J, C) and checked against the skeleton: J
+points, 2 or 3 coordinates, all finite. An `.npz` holds a single array or the output of HybrIK for
+one video; an `.npz` with many motions is a pack (see `motion_pack`). A `.pose` file names its own
+points.
 
 Shapes: T frames, P people, J points, C coordinates.
 """
@@ -28,25 +29,25 @@ from kinesweep.sources.pose_rows import POSE_SUFFIX
 PACK_SUFFIX = ".npz"
 MOTION_SUFFIXES = (".npy", PACK_SUFFIX, POSE_SUFFIX)
 HYBRIK = {"pred_xyz_29": 29, "pred_xyz_24": 24, "pred_xyz_24_struct": 24}
-"""What HybrIK calls its joints, and how many they are; the first 24 are SMPL's, of these 22 the
-body's."""
+"""HybrIK's array names → number of joints. The first 24 joints are those of SMPL, and the first 22
+of them those of the body."""
 _COORDINATES = (2, 3)
 _PICKLE = b"\x80"
-"""How pickles begin, of all but the oldest protocols."""
-_FILL = "fill what was not found, or give `.pose` files, which say so"
+"""First byte of a pickle, for all but the oldest protocols."""
+_FILL = "fill in the missing points, or use `.pose` files, which mark them"
 
 
 def read_alone(path: Path, span: Span, skeleton: Skeleton, fps: float) -> PoseSequence:
-    """The frames of a file that holds one motion.
+    """Read a span of a file that holds one motion.
 
     Args:
-        path: `.npy`, `.npz` or `.pose`.
-        span: which frames.
-        skeleton: points of an array.
-        fps: frames a second of an array.
+        path: Path of an `.npy`, `.npz` or `.pose` file.
+        span: Frames to read.
+        skeleton: Skeleton of the points in an array; a `.pose` file names its own.
+        fps: Frame rate of an array in frames per second; a `.pose` file states its own.
 
     Raises:
-        ClipError: as `read_pose`, `read_motion` and `sequence_of`.
+        ClipError: See `read_pose`, `read_motion` and `sequence_of`.
     """
     if path.suffix.lower() == POSE_SUFFIX:
         return read_pose(path, span)
@@ -56,15 +57,23 @@ def read_alone(path: Path, span: Span, skeleton: Skeleton, fps: float) -> PoseSe
 def sequence_of(
     x: NDArray[Any], path: Path, span: Span, skeleton: Skeleton, fps: float
 ) -> PoseSequence:
-    """The frames of a stored motion, all points found.
+    """Cut a span out of a stored motion; every point gets confidence 1.
+
+    Args:
+        x: Stored array, (T, J, C) or (T, J·C).
+        path: Path of the file, for error messages.
+        span: Frames to keep.
+        skeleton: Skeleton of the points.
+        fps: Frame rate in frames per second.
 
     Raises:
-        ClipError: as `joints_of`, or reason `no_frames`, `span_beyond_file`, `empty_span` or
-            `nan_frames`; the message names the file.
+        ClipError: See `joints_of`; also with reason `no_frames`, `span_beyond_file`, `empty_span`
+            or `nan_frames`. The message names the file.
     """
     x_TJC = joints_of(x, skeleton, path)
+    # The span is cut before the conversion, so only its frames are copied.
     first, last = frames_of(path, span, fps, len(x_TJC))
-    with np.errstate(all="ignore"):  # what float32 cannot hold is refused below
+    with np.errstate(all="ignore"):  # values beyond float32 become infinite and are refused below
         x_TPJC = np.ascontiguousarray(x_TJC[first:last, None], np.float32)
     num_bad = int((~np.isfinite(x_TPJC)).any(axis=(1, 2, 3)).sum())
     if num_bad:
@@ -74,57 +83,65 @@ def sequence_of(
 
 
 def read_motion(path: Path, skeleton: Skeleton) -> NDArray[Any]:
-    """The one motion of an `.npy` or `.npz`, as it is stored; of HybrIK's joints the body's.
+    """Read the only motion of an `.npy` or `.npz` as it is stored.
+
+    Of HybrIK's joints, those of the skeleton are returned.
 
     Raises:
-        ClipError: reason `missing_file`, `unreadable`, `pickled`, `which_motion` (an `.npz` of
-            several arrays) or `wrong_shape`; the message names the file.
+        ClipError: With reason `missing_file`, `unreadable`, `pickled`, `which_motion` (an `.npz`
+            with several arrays) or `wrong_shape`. The message names the file.
     """
     with arrays_of(path) as found:
+        # HybrIK's output has many arrays, so its joints are looked for before arrays are counted.
         for key in HYBRIK:
             if key in found:
                 return _body_joints(np.asarray(found[key]), key, path, skeleton)
         names = list(found)
         if len(names) == 1:
-            return np.asarray(found[names[0]])  # of a file that is no array: bytes
+            # NumPy returns a member that is not an array as bytes; `joints_of` rejects its dtype.
+            return np.asarray(found[names[0]])
     held = ", ".join(f"`{name}`" for name in names) or "nothing"
     raise ClipError(
-        f"`{path}` holds {held}; a motion is the only array, or `{next(iter(HYBRIK))}`; of a pack"
-        f" with `data` and `offsets` name one by its number: `{path.name}#0`",
+        f"`{path}` holds {held}; it must hold a single array or `{next(iter(HYBRIK))}`; to select a"
+        f" motion of a pack with `data` and `offsets`, append its number: `{path.name}#0`",
         "which_motion",
     )
 
 
 def joints_of(x: NDArray[Any], skeleton: Skeleton, path: Path) -> NDArray[Any]:
-    """A stored motion as (T, J, C).
+    """Return a stored motion as (T, J, C).
 
     Args:
-        x: (T, J, C) or (T, J·C), 2 or 3 coordinates.
-        skeleton: whose points they are.
-        path: of the file, for messages.
+        x: Stored array, (T, J, C) or (T, J·C), with 2 or 3 coordinates.
+        skeleton: Skeleton of the points.
+        path: Path of the file, for error messages.
 
     Raises:
-        ClipError: reason `wrong_dtype` or `wrong_shape`.
+        ClipError: With reason `wrong_dtype` or `wrong_shape`.
     """
     if x.dtype.kind != "f":
         raise ClipError(f"`{path}` holds {x.dtype}, not floating point numbers", "wrong_dtype")
     points = skeleton.num_points
+    # The number of columns of a flat array shows whether its points have 2 or 3 coordinates.
     if x.ndim == 2 and x.shape[1] in [points * dims for dims in _COORDINATES]:
         x = x.reshape(len(x), points, -1)
     if x.ndim != 3 or x.shape[1] != points or x.shape[2] not in _COORDINATES:
         raise ClipError(
-            f"`{path}` holds an array {x.shape}; a motion of `{skeleton.name}` is (frames,"
-            f" {points}, 2 or 3), or flat; see `source.skeleton`",
+            f"`{path}` holds an array of shape {x.shape}; a motion of `{skeleton.name}` must be"
+            f" (frames, {points}, 2 or 3), or the same flattened to two dimensions; see"
+            " `source.skeleton`",
             "wrong_shape",
         )
     return x
 
 
 def with_suffix(root: Path, file: str) -> str:
-    """The name of a motion's file below a folder; that of a row's id lacks its suffix.
+    """Add the missing suffix to the name of a motion file below a folder.
+
+    Names that come from the id of a row have no suffix.
 
     Raises:
-        ClipError: reason `pickled`, or `ambiguous_file` where there are two.
+        ClipError: With reason `pickled`, or `ambiguous_file` if several files match.
     """
     if PurePosixPath(file).suffix.lower() in MOTION_SUFFIXES:
         return file
@@ -132,7 +149,7 @@ def with_suffix(root: Path, file: str) -> str:
     there = [s for s in (*MOTION_SUFFIXES, *PICKLES) if os.path.isfile(base + s)]
     motions = [suffix for suffix in there if suffix in MOTION_SUFFIXES]
     if len(motions) > 1:
-        text = f"`{file}` may be {' or '.join(motions)}; name one by a column `motion`"
+        text = f"`{file}` may be {' or '.join(motions)}; name one of them in a column `motion`"
         raise ClipError(text, "ambiguous_file")
     if there and not motions:
         path = root / (file + there[0])
@@ -141,25 +158,28 @@ def with_suffix(root: Path, file: str) -> str:
 
 
 def _body_joints(x: NDArray[Any], key: str, path: Path, skeleton: Skeleton) -> NDArray[Any]:
-    """The first joints of HybrIK's: of (T, 29, 3) or (T, 29·3) the skeleton's 22 or 24."""
+    """Return the skeleton's first 22 or 24 joints of HybrIK's (T, 29, 3) or (T, 29·3)."""
     if skeleton.layout.components[0][0] != "SMPL":
-        text = f"`{path}` holds `{key}`, joints of SMPL, but `source.skeleton` is {skeleton.name}"
+        text = f"`{path}` holds SMPL joints (`{key}`), but `source.skeleton` is {skeleton.name}"
         raise ClipError(text, "wrong_shape")
     joints = HYBRIK[key]
     if x.ndim == 2 and x.shape[1] == joints * 3:
         x = x.reshape(len(x), joints, 3)
     if x.ndim != 3 or x.shape[1:] != (joints, 3):
-        text = f"`{key}` of `{path}` is {x.shape}, not (frames, {joints}, 3)"
+        text = f"`{key}` of `{path}` has the shape {x.shape}; it must be (frames, {joints}, 3)"
         raise ClipError(text, "wrong_shape")
     return x[:, : skeleton.num_points]
 
 
 @contextmanager
 def arrays_of(path: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
-    """The arrays of a file by name, each read when it is asked for; that of an `.npy` is `array`.
+    """Open the arrays of a NumPy file by name; the array of an `.npy` is named `array`.
+
+    The arrays of an `.npz` are read on access, so read errors also arise in the body of the `with`
+    statement and are converted here.
 
     Raises:
-        ClipError: reason `missing_file`, `pickled` or `unreadable`.
+        ClipError: With reason `missing_file`, `pickled` or `unreadable`.
     """
     try:
         found = np.load(path, allow_pickle=False)
@@ -172,12 +192,13 @@ def arrays_of(path: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
         raise
     except FileNotFoundError:
         raise ClipError(f"`{path}` does not exist", "missing_file") from None
-    except Exception as error:  # damaged bytes make NumPy and its libraries fail in many ways
+    except Exception as error:  # damaged bytes raise many kinds of exceptions in NumPy
+        # NumPy suggests `allow_pickle` for pickles, but also for any file that it does not know.
         if "allow_pickle" not in str(error):
             raise ClipError(f"`{path}` cannot be read: {error}", "unreadable") from None
         with path.open("rb") as file:
             begins = file.read(20)
         if "Object arrays" in str(error) or begins.startswith(_PICKLE):
             raise ClipError(f"`{path}` {refusal(path)}", "pickled") from None
-        text = f"is no file of NumPy's: it begins with {begins!r}"
+        text = f"is not a NumPy file: it begins with {begins!r}"
         raise ClipError(f"`{path}` {text}", "unreadable") from None

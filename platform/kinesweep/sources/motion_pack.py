@@ -1,7 +1,7 @@
-"""Many motions in one `.npz`: `data` (sum T, J, C) and `offsets` (N+1).
+"""A cache for `.npz` packs: files with many motions as `data` (sum T, J, C) and `offsets` (N+1).
 
-NumPy unpacks such a file whole, so a process keeps the last ones that it read: 100 MB are 380,000
-frames of 22 joints. A corpus that is larger than memory is one of single files.
+NumPy decompresses such a file as a whole, so each process keeps the packs that it read last: 100 MB
+are 380,000 frames of 22 joints. A corpus that does not fit into memory needs one file per motion.
 
 Shapes: T frames, J points, C coordinates, N motions.
 """
@@ -17,34 +17,41 @@ from kinesweep.core.errors import ClipError
 from kinesweep.sources.motion_file import arrays_of
 
 MOST_PACKS = 4
+"""Maximum number of packs that a process keeps in memory."""
 
 Mark = tuple[int, int, int]
-"""Of a file: number, size, time of its last change."""
+"""Stamp of a file that shows a change: inode, size in bytes, modification time in nanoseconds."""
 Pack = tuple[NDArray[Any], NDArray[np.int64]]
 """`data` and `offsets`."""
 
 
 class Packs:
-    """The packs that this process has read last; a replaced one is read anew."""
+    """A cache of the packs that this process read last; a replaced file is read again."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[Path, tuple[Mark, Pack]] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
+        # Packs may be hundreds of megabytes; another process reads them itself.
         return {"_known": OrderedDict()}
 
     def motion(self, path: Path, number: int) -> NDArray[Any]:
-        """One motion of a pack, a view.
+        """Return one motion of a pack as a view of its stored array.
+
+        Args:
+            path: Path of the pack.
+            number: Index of the motion, from 0.
 
         Raises:
-            ClipError: reason `missing_file`, `unreadable`, `pickled`, `bad_pack` or
-                `no_such_motion`; the message names the file.
+            ClipError: With reason `missing_file`, `unreadable`, `pickled`, `bad_pack` or
+                `no_such_motion`. The message names the file.
         """
         try:
             stat = path.stat()
         except FileNotFoundError:
             raise ClipError(f"`{path}` does not exist", "missing_file") from None
         mark = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        # Removed and inserted again: the order of the dictionary is that of the last use.
         known, pack = self._known.pop(path, (None, None))
         if pack is None or known != mark:
             pack = _read_pack(path)
@@ -54,31 +61,31 @@ class Packs:
         data, offsets = pack
         if not 0 <= number < len(offsets) - 1:
             raise ClipError(
-                f"`{path}` holds {len(offsets) - 1} motions, counted from 0, but {number} is asked"
-                " for",
+                f"`{path}` holds {len(offsets) - 1} motions, numbered from 0, but motion {number}"
+                " was requested",
                 "no_such_motion",
             )
         return data[offsets[number] : offsets[number + 1]]
 
 
 def _read_pack(path: Path) -> Pack:
-    """A whole pack.
+    """Read a whole pack and check its offsets.
 
     Raises:
-        ClipError: reason `bad_pack`.
+        ClipError: With reason `bad_pack`.
     """
     with arrays_of(path) as found:
         names = list(found)
         if not {"data", "offsets"} <= set(names):
             held = ", ".join(f"`{name}`" for name in names) or "nothing"
-            text = f"`{path}` holds {held}; many motions are `data` and `offsets`"
+            text = f"`{path}` holds {held}; a pack of motions must hold `data` and `offsets`"
             raise ClipError(text, "bad_pack")
         data, offsets = np.asarray(found["data"]), np.asarray(found["offsets"])
     steps = offsets.ndim == 1 and offsets.dtype.kind in "iu" and len(offsets) > 1
     if not steps or offsets[0] != 0 or (np.diff(offsets.astype(np.int64)) < 0).any():
-        text = "must be whole numbers that begin with 0 and never fall"
+        text = "must be whole numbers that start at 0 and never decrease"
         raise ClipError(f"`offsets` of `{path}` {text}", "bad_pack")
-    if data.shape[:1] != (offsets[-1],):
-        text = f"end at {offsets[-1]}, but `data` is {data.shape}: its frames come first"
+    if data.shape[:1] != (offsets[-1],):  # compared as tuples: `data` may be a scalar
+        text = f"end at {offsets[-1]}, but `data` has the shape {data.shape}, with frames first"
         raise ClipError(f"`offsets` of `{path}` {text}", "bad_pack")
     return data, offsets.astype(np.int64)

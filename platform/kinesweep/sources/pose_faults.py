@@ -1,7 +1,7 @@
-"""What the contents of a `.pose` file may be wrong about, each with its reason word.
+"""Validation of the contents of `.pose` files, with a reason word for each error.
 
-Plain values come in from the reader, a `ClipError` that names the file goes out. Whether the bytes
-are a `.pose` file at all, and are all there, is the reader's to say.
+The functions take plain values from the reader and raise a `ClipError` that names the file. The
+reader itself checks that the bytes are a complete `.pose` file.
 
 Shapes: T frames, J points.
 """
@@ -16,57 +16,63 @@ from kinesweep.core.units import Span
 
 
 def frames_of(path: Path, span: Span, fps: float, num_frames: int) -> tuple[int, int]:
-    """First frame of a span and the one after its last.
+    """Return the index of the first frame of a span and of the frame after its last.
 
     Raises:
-        ClipError: reason `no_frames`, `span_beyond_file` or `empty_span`.
+        ClipError: With reason `no_frames`, `span_beyond_file` or `empty_span`.
     """
     if num_frames == 0:
         raise ClipError(f"`{path}` holds no frames", "no_frames")
     try:
         return span.frames(fps, num_frames)
     except InputError as error:
+        # Bounds in the wrong order are an error of the row; otherwise the file is too short.
         empty = span.start is not None and span.end is not None and span.end <= span.start
         reason = "empty_span" if empty else "span_beyond_file"
         raise ClipError(f"`{path}`: {error}", reason) from None
 
 
 def checked_fps(path: Path, fps: float) -> float:
-    """The frame rate, if it is one.
+    """Return the frame rate after checking that it is positive and finite.
 
     Raises:
-        ClipError: reason `bad_fps`.
+        ClipError: With reason `bad_fps`.
     """
-    if not 0 < fps < float("inf"):
-        raise ClipError(f"`{path}` says that it has {fps:g} frames a second", "bad_fps")
+    if not 0 < fps < float("inf"):  # also false for NaN
+        raise ClipError(
+            f"`{path}` declares {fps:g} frames a second; the rate must be positive and finite",
+            "bad_fps",
+        )
     return float(fps)
 
 
 def check_person(path: Path, person: int, num_people: int) -> None:
-    """Refuses a person that the file does not hold.
+    """Check that the file contains the selected person.
 
     Raises:
-        ClipError: reason `no_people` or `no_such_person`.
+        ClipError: With reason `no_people` or `no_such_person`.
     """
     if num_people == 0:
         raise ClipError(f"`{path}` holds no people", "no_people")
     if person >= num_people:
         raise ClipError(
-            f"`{path}` holds {num_people} people, counted from 0, but `source.person` is {person}",
+            f"`{path}` holds {num_people} people, numbered from 0, but `source.person` is {person}",
             "no_such_person",
         )
 
 
 def check_finite(sequence: PoseSequence, path: Path) -> None:
-    """Refuses NaN and infinity where a point is said to be found.
+    """Check that all points with non-zero confidence have finite coordinates.
 
     Raises:
-        ClipError: reason `nan_frames`.
+        ClipError: With reason `nan_frames`.
     """
     points_TPJC, confidence_TPJ = sequence.points_TPJC, sequence.confidence_TPJ
     with np.errstate(all="ignore"):
+        # Fast path in one pass: a sum with NaN or infinity in it is never finite.
         if np.isfinite(points_TPJC.sum() + confidence_TPJ.sum()):
-            return  # one pass; NaN and infinity never leave a sum finite
+            return
+    # Coordinates of points that were not found (confidence 0) may be anything.
     bad_TJ = ~np.isfinite(points_TPJC).all(-1) & (confidence_TPJ != 0)
     bad_TJ = (bad_TJ | ~np.isfinite(confidence_TPJ))[:, 0]
     if bad_TJ.any():
@@ -80,9 +86,9 @@ def check_finite(sequence: PoseSequence, path: Path) -> None:
 
 
 def _component(layout: PointLayout, point: int) -> str:
-    """Name of the component that holds a point."""
+    """Return the name of the component that contains a point."""
     for name, points in layout.components:
         if point < len(points):
             return name
         point -= len(points)
-    raise AssertionError("the point is not of this layout")
+    raise AssertionError("the point is not part of this layout")

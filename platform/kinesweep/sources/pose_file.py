@@ -1,10 +1,11 @@
-"""A `.pose` file (v0.0, v0.1, v0.2) as a `PoseSequence`: one span, one person.
+"""Reader for `.pose` files (v0.0, v0.1, v0.2): one span of one person as a `PoseSequence`.
 
-Only the header and the span's frames are read, so a clip in an hour of video costs what a clip in
-a file of its own does. Reading is by copy, not by memory map: a file that shrinks under a map kills
-the process. Sizes are checked against the file before memory is taken, so damage ends in a
-`ClipError` with a reason, not in a wrong shape: pose-format infers the length of v0.1 files from
-their size and reads a truncated one as a shorter clip. Drawing and writing are not here.
+The reader loads only the header and the frames of the span, so a clip in an hour of video costs as
+much as a clip in its own file. It copies the data instead of mapping it, because a file that
+shrinks while it is mapped kills the process. It compares the sizes with the file before allocating
+memory, so a damaged file raises a `ClipError` with a reason instead of giving a wrong shape:
+pose-format infers the length of v0.1 files from their size and reads a truncated file as a shorter
+clip. Drawing and writing are not supported.
 
 Shapes: T frames, P people, J points, C coordinates.
 """
@@ -32,19 +33,19 @@ from kinesweep.sources.pose_header import (
 )
 
 HEAD_BYTES = 1 << 16
-"""Read at first; MediaPipe's header has 15 KB, and 41 KB with all lines of the face."""
+"""Size of the first read. MediaPipe's header has 15 KB, or 41 KB with all lines of the face."""
 
 _FLOAT_BYTES = 4
 _BODY_01 = struct.Struct("<HHH")  # fps, frames modulo 65536, people
 _BODY_02 = struct.Struct("<fIH")  # fps, frames, people
-_BODY_00 = struct.Struct("<HH")  # fps, frames; then people a frame
+_BODY_00 = struct.Struct("<HH")  # fps, frames; the number of people is stored per frame
 _PEOPLE = struct.Struct("<H")
 _PERSON_ID_BYTES = 2
 
 
 @dataclass(frozen=True)
 class _Body:
-    """Where the numbers lie: (T, P, J, C) points at `offset`, then (T, P, J) confidences."""
+    """The position of the data: (T, P, J, C) points at `offset`, then (T, P, J) confidences."""
 
     fps: float
     num_frames: int
@@ -53,22 +54,24 @@ class _Body:
 
 
 def read_pose(path: Path, span: Span = Span(), person: int = 0) -> PoseSequence:
-    """Reads one person's points over a span.
+    """Read one person's points over a span.
 
     Args:
-        path: a `.pose` file.
-        span: which part; the rule is `Span.frames`.
-        person: index of the person.
+        path: Path of a `.pose` file.
+        span: Part of the file to read; `Span.frames` defines the rounding.
+        person: Index of the person, from 0.
 
     Returns:
-        A sequence with P = 1; its coordinates are finite wherever the confidence is not 0.
+        A sequence with P = 1. Its coordinates are finite wherever the confidence is not 0.
 
     Raises:
-        ClipError: the message names the file; reason `missing_file`, `not_a_file`, `unreadable`,
-            `empty_file`, `not_a_pose_file`, `truncated`, `wrong_length`, `bad_fps`, `no_frames`,
-            `no_people`, `no_such_person`, `span_beyond_file`, `empty_span` or `nan_frames`.
+        ClipError: With reason `missing_file`, `not_a_file`, `unreadable`, `empty_file`,
+            `not_a_pose_file`, `truncated`, `wrong_length`, `bad_fps`, `no_frames`, `no_people`,
+            `no_such_person`, `span_beyond_file`, `empty_span` or `nan_frames`. The message names
+            the file.
     """
     try:
+        # Checked before opening: opening a pipe would block until somebody writes to it.
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise ClipError(f"`{path}` is not a file", "not_a_file")
         with path.open("rb") as file:
@@ -76,6 +79,7 @@ def read_pose(path: Path, span: Span = Span(), person: int = 0) -> PoseSequence:
     except FileNotFoundError:
         raise ClipError(f"`{path}` does not exist", "missing_file") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        # `ClipError` is itself a `ValueError`.
         if isinstance(error, ClipError):
             raise
         raise ClipError(f"`{path}` cannot be read: {error}", "unreadable") from None
@@ -84,11 +88,11 @@ def read_pose(path: Path, span: Span = Span(), person: int = 0) -> PoseSequence:
 
 
 def read_frame_size(path: Path) -> tuple[int, int]:
-    """Width and height of the pictures in which a file's points lie, in the points' unit.
+    """Return the width and height of the video frames, in the unit of the file's points.
 
     Raises:
-        ClipError: the message names the file; reason `unreadable`, `truncated`, `not_a_pose_file`
-            or `no_picture_size`.
+        ClipError: With reason `unreadable`, `truncated`, `not_a_pose_file` or `no_picture_size`.
+            The message names the file.
     """
     try:
         with path.open("rb") as file:
@@ -99,14 +103,15 @@ def read_frame_size(path: Path) -> tuple[int, int]:
         raise ClipError(f"`{path}` cannot be read: {error.strerror}", "unreadable") from None
     if not width or not height:
         raise ClipError(
-            f"`{path}` says that its pictures are {width} wide and {height} high, so its points"
-            " cannot be found in them; estimate it again",
+            f"`{path}` declares a frame size of {width} × {height}, so its points cannot be located"
+            " in the video; estimate the poses again",
             "no_picture_size",
         )
     return width, height
 
 
 def _read(file: BufferedReader, path: Path, span: Span, person: int) -> PoseSequence:
+    """Read a span of one person from an open file of any version."""
     size = os.fstat(file.fileno()).st_size
     if size == 0:
         raise ClipError(f"`{path}` is empty", "empty_file")
@@ -117,7 +122,8 @@ def _read(file: BufferedReader, path: Path, span: Span, person: int) -> PoseSequ
     first, last = frames_of(path, span, body.fps, body.num_frames)
     check_person(path, person, body.num_people)
     num_points, num_dims = header.layout.num_points, header.num_dims
-    a_frame = body.num_people * num_points * _FLOAT_BYTES  # of one number a point
+    a_frame = body.num_people * num_points * _FLOAT_BYTES  # bytes of one number per point
+    # People are interleaved in each frame: all of them are read, and one is kept.
     shape = (last - first, body.num_people, num_points)
     points_TPJC = _block(file, path, body.offset + first * a_frame * num_dims, (*shape, num_dims))
     start = body.offset + body.num_frames * a_frame * num_dims
@@ -127,7 +133,9 @@ def _read(file: BufferedReader, path: Path, span: Span, person: int) -> PoseSequ
 
 
 def _header(file: BufferedReader, path: Path) -> tuple[float, PoseHeader, int]:
+    """Read the version, the header and the offset of the body."""
     head = b""
+    # The format does not state the header's length, so more is read until it can be parsed.
     while more := file.read(HEAD_BYTES):
         head += more
         try:
@@ -144,7 +152,7 @@ def _header(file: BufferedReader, path: Path) -> tuple[float, PoseHeader, int]:
 def _body(
     file: BufferedReader, path: Path, version: float, header: PoseHeader, offset: int, size: int
 ) -> _Body:
-    """Reads and checks what precedes the numbers of v0.1 and v0.2."""
+    """Read the body's counts in v0.1 and v0.2, and check them against the file size."""
     form = _BODY_01 if version == 0.1 else _BODY_02
     file.seek(offset)
     front = file.read(form.size)
@@ -156,12 +164,13 @@ def _body(
     if a_frame == 0:
         raise ClipError(f"`{path}` holds no people", "no_people")
     frames = said
-    if version == 0.1:  # the field has 16 bits; longer files count modulo 65536
+    if version == 0.1:
+        # The field has 16 bits and counts modulo 65536: take the candidate nearest to the size.
         frames += max(0, round(((size - start) / a_frame - said) / 2**16)) * 2**16
     if start + frames * a_frame != size:
         raise ClipError(
-            f"`{path}` is damaged: {frames} frames of {people} people take"
-            f" {frames * a_frame} bytes after the header, but {size - start} are there;"
+            f"`{path}` is damaged: {frames} frames of {people} people need"
+            f" {frames * a_frame} bytes after the header, but the file has {size - start};"
             " copy or estimate it again",
             "truncated" if size - start < frames * a_frame else "wrong_length",
         )
@@ -171,10 +180,15 @@ def _body(
 def _read_listed(
     file: BufferedReader, path: Path, header: PoseHeader, offset: int, span: Span, person: int
 ) -> PoseSequence:
-    """Reads v0.0, where each frame lists the people that were found in it."""
+    """Read a span of a v0.0 file, in which each frame lists the people found in it.
+
+    Frames without the selected person get zero points with confidence 0.
+    """
+    # v0.0 stores each component with its own width, so only equal widths form one array.
     if not header.even:
         raise ClipError(
-            f"`{path}` is a v0.0 file whose components differ in coordinates; this is not read",
+            f"`{path}` is a v0.0 file whose components have different numbers of coordinates, which"
+            " is not supported",
             "not_a_pose_file",
         )
     file.seek(offset)
@@ -200,13 +214,14 @@ def _read_listed(
 
 
 def _frame_starts(content: bytes, num_frames: int, a_person: int) -> tuple[list[int], list[int]]:
-    """Offset of each frame's first person, and its number of people.
+    """Return the offset of each frame's first person and each frame's number of people.
 
     Raises:
-        struct.error: the content ends too soon.
+        struct.error: If the content ends too early.
     """
     starts, counts = [], []
     at = _BODY_00.size
+    # Frames differ in size, so their offsets are known only by walking over all of them.
     for _ in range(num_frames):
         (count,) = _PEOPLE.unpack_from(content, at)
         starts.append(at + _PEOPLE.size)
@@ -220,8 +235,10 @@ def _frame_starts(content: bytes, num_frames: int, a_person: int) -> tuple[list[
 def _block(
     file: BufferedReader, path: Path, offset: int, shape: tuple[int, ...]
 ) -> NDArray[np.float32]:
+    """Read an array of little-endian float32 numbers at an offset."""
     array: NDArray[np.float32] = np.empty(shape, "<f4")
     file.seek(offset)
     if file.readinto(memoryview(array.data).cast("B")) != array.nbytes:
+        # The size was checked before: another process truncated the file in the meantime.
         raise ClipError(f"`{path}` became shorter while it was read", "truncated")
     return array

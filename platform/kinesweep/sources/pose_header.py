@@ -1,9 +1,9 @@
-"""The header of a `.pose` file: version, points by component, coordinates.
+"""Parser for the header of a `.pose` file: version, points by component, coordinates.
 
-Bytes in, a `PoseHeader` out. A header of 576 points takes 0.2 ms to take apart, as long as reading
-the rest of a short clip, and the files of a corpus share theirs; so headers are remembered by their
-bytes, up to `MAX_KNOWN` different ones a process, and a known one costs one comparison (2 µs).
-Drawing instructions (limbs, colours) are skipped.
+Parsing a header of 576 points takes 0.2 ms, as long as reading the rest of a short clip, and the
+files of a corpus share one header. Parsed headers are therefore cached by their bytes, up to
+`MAX_KNOWN` per process; a cached header costs one comparison (2 µs). Drawing instructions (limbs,
+colors) are skipped.
 
 Format: https://github.com/sign-language-processing/pose/tree/master/docs/specs (v0.0, v0.1, v0.2).
 """
@@ -16,28 +16,29 @@ from kinesweep.core.pose import PointLayout
 VERSIONS = (0.0, 0.1, 0.2)
 MAX_KNOWN = 64
 
-_FRONT = struct.Struct("<fHHH")  # version, width, height, depth: these may differ between files
+# Version, width, height, depth. These may differ between files and are not part of the cache key.
+_FRONT = struct.Struct("<fHHH")
 _USHORT = struct.Struct("<H")
 _TRIPLE = struct.Struct("<HHH")
 _LIMB_BYTES, _COLOUR_BYTES = 4, 6
 
 
 class NotAPoseFileError(Exception):
-    """The bytes are not a `.pose` header; the text says why, without naming the file."""
+    """An error for bytes that are not a `.pose` header; its message does not name the file."""
 
 
 class HeaderCutOffError(Exception):
-    """The bytes end within the header."""
+    """An error for bytes that end within the header."""
 
 
 @dataclass(frozen=True)
 class PoseHeader:
-    """What a file's header says.
+    """The parsed header of a `.pose` file.
 
     Attributes:
-        layout: names of its J points.
-        num_dims: coordinates a point, C, without the confidence.
-        even: whether all components have C coordinates (v0.0 stores them one by one).
+        layout: Names of the J points, by component.
+        num_dims: Number of coordinates C of a point, without the confidence.
+        even: Whether all components have C coordinates (v0.0 stores components separately).
     """
 
     layout: PointLayout
@@ -49,11 +50,11 @@ _known: dict[bytes, PoseHeader] = {}
 
 
 def parse_header(head: bytes) -> tuple[float, PoseHeader, int]:
-    """Version, header and the offset of the body, from a file's first bytes.
+    """Parse the version, the header and the offset of the body from a file's first bytes.
 
     Raises:
-        NotAPoseFileError: these are other bytes than a `.pose` file's.
-        HeaderCutOffError: more bytes are needed than were given.
+        NotAPoseFileError: If the bytes are not those of a `.pose` file.
+        HeaderCutOffError: If more bytes are needed.
     """
     if len(head) < _FRONT.size:
         raise HeaderCutOffError
@@ -65,6 +66,7 @@ def parse_header(head: bytes) -> tuple[float, PoseHeader, int]:
         header, end = _parse_components(head)
     except struct.error:
         raise HeaderCutOffError from None
+    # Drop the oldest entry: a corpus with a new header in each file must not fill the memory.
     if len(_known) >= MAX_KNOWN:
         del _known[next(iter(_known))]
     _known[head[_FRONT.size : end]] = header
@@ -72,23 +74,23 @@ def parse_header(head: bytes) -> tuple[float, PoseHeader, int]:
 
 
 def frame_size(head: bytes) -> tuple[int, int]:
-    """Width and height of the pictures, from a file's first bytes; not remembered with the rest."""
+    """Return the frame width and height from a file's first bytes; they are not cached."""
     _, width, height, _ = _FRONT.unpack_from(head)
     return width, height
 
 
 def _version(value: float) -> float:
+    """Return the known version that a stored float32 stands for."""
     for version in VERSIONS:
-        if (
-            abs(value - version) <= version * 1e-6
-        ):  # 0 exactly: other formats begin with tiny floats
+        # The tolerance is relative, so that 0 must match exactly: the first bytes of other formats,
+        # read as a float, are often tiny numbers.
+        if abs(value - version) <= version * 1e-6:
             return version
-    raise NotAPoseFileError(
-        f"it begins with version {value:g}, but `.pose` files are of 0, 0.1 or 0.2"
-    )
+    raise NotAPoseFileError(f"its version is {value:g}, but only 0, 0.1 and 0.2 are supported")
 
 
 def _parse_components(head: bytes) -> tuple[PoseHeader, int]:
+    """Parse the components of a header; return the header and the offset of its end."""
     (count,) = _USHORT.unpack_from(head, _FRONT.size)
     offset = _FRONT.size + _USHORT.size
     components: list[tuple[str, tuple[str, ...]]] = []
@@ -97,8 +99,10 @@ def _parse_components(head: bytes) -> tuple[PoseHeader, int]:
         name, offset = _string(head, offset)
         form, offset = _string(head, offset)
         if len(form) < 2 or not form.endswith("C"):
-            raise NotAPoseFileError(f"a component has the point format `{form[:20]}`, not `XYZC`")
-        widths.add(len(form) - 1)
+            raise NotAPoseFileError(
+                f"a component has the point format `{form[:20]}`; it must end in `C`, like `XYZC`"
+            )
+        widths.add(len(form) - 1)  # the last letter, `C`, stands for the confidence
         num_points, num_limbs, num_colours = _TRIPLE.unpack_from(head, offset)
         offset += _TRIPLE.size
         points = []
@@ -116,6 +120,7 @@ def _parse_components(head: bytes) -> tuple[PoseHeader, int]:
 
 
 def _string(head: bytes, offset: int) -> tuple[str, int]:
+    """Read a string with a length prefix; return it and the offset of its end."""
     (length,) = _USHORT.unpack_from(head, offset)
     start = offset + _USHORT.size
     end = start + length
@@ -124,4 +129,4 @@ def _string(head: bytes, offset: int) -> tuple[str, int]:
     try:
         return head[start:end].decode("utf-8"), end
     except UnicodeDecodeError:
-        raise NotAPoseFileError("the names in its header are not text") from None
+        raise NotAPoseFileError("the names in its header are not UTF-8") from None

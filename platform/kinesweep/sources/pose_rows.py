@@ -1,9 +1,10 @@
-"""Rows of a pose table as clips: paths, spans, texts, ids.
+"""Conversion of the rows of a TSV of media files to clips: paths, spans, texts and ids.
 
-A row is a clip, a countable problem (it is well formed, but nothing can be learnt from it), or a
-fault of the table. Times are milliseconds or frames; 0 or nothing is the file's start or end, each
-bound on its own. A clip's id is its `id` column, else its file's name, with `@start-end` where the
-file is cut; where names repeat it is the file's path, and where paths repeat, the split before it.
+A row becomes a clip, a counted problem (well formed, but without anything to learn from) or an
+error of the table. Times are in milliseconds or frames; 0 or an empty field stands for the start or
+end of the file, each bound separately. A clip's id is its `id` column, or else the name of its file
+with `@start-end` appended if the clip is a part of the file. Where file names repeat, the path
+replaces the name; where paths repeat, the split is prepended.
 """
 
 import math
@@ -22,21 +23,21 @@ from kinesweep.sources.table import Row, Table
 
 POSE_SUFFIX = ".pose"
 MediaKind = Literal["poses", "films", "videos"]
-"""What rows may name: pose files; also videos, whose poses lie where theirs would under their
-names; videos and folders of pictures alone."""
+"""Kind of file that rows may name. `poses`: pose files; `films`: also videos, each of which stands
+for the `.pose` file of the same name; `videos`: videos and folders of pictures only."""
 
 
 @dataclass(frozen=True)
 class RowReader:
-    """Reads one table.
+    """A reader of one table.
 
     Attributes:
-        table: the file's rows.
-        split: which split they make.
-        unit: of the times.
-        ignored: columns that may be there unused.
-        needs_text: whether a row without a text is a problem; it is none where it is translated.
-        media: what rows may name.
+        table: Rows of the file.
+        split: Split that the clips belong to.
+        unit: Unit of the start and end times.
+        ignored: Columns to skip without an error.
+        needs_text: Whether a row without a text is a problem; False for clips to be translated.
+        media: Kind of file that rows may name.
     """
 
     table: Table
@@ -47,7 +48,7 @@ class RowReader:
     media: MediaKind = "poses"
 
     def read(self) -> Rows:
-        """Every row of the table, and every fault."""
+        """Read all rows of the table and all errors."""
         found = Rows(faults=list(self.table.faults))
         if not self.table.header:
             return found
@@ -55,7 +56,7 @@ class RowReader:
             self.table.header, self.ignored, f"{self.table.name}:1", self.needs_text
         )
         found.faults += faults
-        if faults:
+        if faults:  # without a valid header every row would be reported
             return found
         orders: dict[str, int] = {}
         for row in self.table.rows:
@@ -66,9 +67,11 @@ class RowReader:
     def _read_row(
         self, row: Row, values: dict[str, str], orders: dict[str, int], found: Rows
     ) -> None:
+        """Add the clip of a row, or its problem or errors, to `found`."""
         where = f"{self.table.name}:{row.line}"
         media, span, faults = self._signal(values)
         document = values.get("document", "")
+        # Counted before a row can be rejected, so that gaps in a document stay visible in `order`.
         order = orders.get(document, 0) if document else 0
         orders[document] = order + 1
         if values.get("order"):
@@ -89,6 +92,7 @@ class RowReader:
                 found.unnamed.add(clip.row)
 
     def _clip(self, values: dict[str, str], media: str, span: Span, order: int, where: str) -> Clip:
+        """Build the clip of a valid row."""
         return Clip(
             id=values.get("id") or _default_id(media, span),
             split=self.split,
@@ -106,7 +110,8 @@ class RowReader:
         )
 
     def _signal(self, values: dict[str, str]) -> tuple[str, Span, list[str]]:
-        """File and span of a row; `input_clip`, where it is given, is used whole."""
+        """Return the file and span of a row, and the errors in them."""
+        # An `input_clip` is already cut, so the times of the row do not apply to it.
         if values.get("input_clip"):
             media, column, times = values["input_clip"], "input_clip", ("", "")
         else:
@@ -121,34 +126,35 @@ class RowReader:
             try:
                 bounds.append(self._time(text))
             except ValueError as error:
-                bounds.append(None)
+                bounds.append(None)  # go on: errors in both times are reported together
                 faults.append(f"`{name}` {error}, but is `{text}`")
         return media, Span(bounds[0], bounds[1], self.unit), faults
 
     def _time(self, text: str) -> float | None:
-        """A bound, None for the file's own.
+        """Parse a bound; None stands for the start or end of the file.
 
         Raises:
-            ValueError: what it must be.
+            ValueError: If the text is not a valid time; the message says what is allowed.
         """
         try:
             value = float(text or 0)
         except ValueError:
             raise ValueError(f"must be a number of {self.unit}") from None
-        if not 0 <= value < math.inf:
+        if not 0 <= value < math.inf:  # also true for NaN
             raise ValueError("must be 0 or more")
         if self.unit == "frames" and value != int(value):
             raise ValueError("must be a whole number of frames")
-        return value or None
+        return value or None  # 0 stands for the start or end of the file
 
 
 def told_apart(clips: list[Clip], unnamed: set[str]) -> list[Clip]:
-    """The same clips, ids longer where they repeat; ids that rows gave themselves stay.
+    """Make ids unique by lengthening repeated ones; ids from an `id` column are kept.
 
     Args:
-        clips: of all splits.
-        unnamed: rows whose ids are ours to choose.
+        clips: Clips of all splits.
+        unnamed: Rows without an `id` of their own.
     """
+    # Two rounds: first the path instead of the name, then the split before the path.
     for longer in (_path_id, lambda clip: f"{clip.split}/{_path_id(clip)}"):
         counts = Counter(clip.id for clip in clips)
         clips = [
@@ -159,26 +165,28 @@ def told_apart(clips: list[Clip], unnamed: set[str]) -> list[Clip]:
 
 
 def _media_faults(media: str, column: str) -> Iterator[str]:
+    """Yield the errors in the name of a pose file."""
     suffix = PurePosixPath(media).suffix
     if not media:
         yield f"`{column}` is empty; it must name a `{POSE_SUFFIX}` file"
     elif suffix.lower() != POSE_SUFFIX:
         yield (
-            f"`{column}` names `{media}`, which is not a `{POSE_SUFFIX}` file; where it is a video,"
-            " say with `source.videos` where videos lie, and its poses are estimated first (or"
-            " call `kinesweep estimate VIDEOS --out POSES` and name the `.pose` file here)"
+            f"`{column}` names `{media}`, which is not a `{POSE_SUFFIX}` file; if it is a video,"
+            " set `source.videos` to the folder of the videos to have its poses estimated first"
+            " (or run `kinesweep estimate VIDEOS --out POSES` and name the `.pose` file here)"
         )
 
 
 def _video_faults(media: str, column: str) -> Iterator[str]:
+    """Yield the errors in the name of a video or a folder of pictures."""
     if not media:
-        yield f"`{column}` is empty; it must name a video, or a folder of pictures"
+        yield f"`{column}` is empty; it must name a video or a folder of pictures"
     elif PurePosixPath(media).suffix.lower() == POSE_SUFFIX:
         yield f"`{column}` names `{media}`, which holds poses; read them with `kind: pose_tsv`"
 
 
 def pose_of(media: str) -> str:
-    """Where the poses of a video, or of a folder of pictures, are written."""
+    """Return the path of the `.pose` file of a video or a folder of pictures."""
     if not media or media.lower().endswith(POSE_SUFFIX):
         return media
     stem = media.removesuffix(PurePosixPath(media).suffix) if is_video(media) else media
@@ -186,20 +194,24 @@ def pose_of(media: str) -> str:
 
 
 def _default_id(media: str, span: Span) -> str:
+    """Return the id of a clip by its file name and span."""
     return PurePosixPath(_bare(media)).name + _cut(span)
 
 
 def _path_id(clip: Clip) -> str:
+    """Return the id of a clip by its file path and span."""
     return PurePosixPath(_bare(clip.media)).as_posix() + _cut(clip.span)
 
 
 def _bare(media: str) -> str:
-    """A path without what tells its format; a folder of pictures has nothing of the kind."""
+    """Return a path without the suffix of a video or pose file."""
+    # The name of a folder of pictures may contain a dot that is not the start of a suffix.
     tells = is_video(media) or media.lower().endswith(POSE_SUFFIX)
     return media.removesuffix(PurePosixPath(media).suffix) if tells else media
 
 
 def _cut(span: Span) -> str:
+    """Return `@start-end` for an id; empty if the span is the whole file."""
     if span.whole:
         return ""
     start, end = ("" if bound is None else _plain(bound) for bound in (span.start, span.end))
@@ -207,10 +219,12 @@ def _cut(span: Span) -> str:
 
 
 def _plain(value: float) -> str:
+    """Format a number without a trailing `.0`."""
     return str(int(value)) if value == int(value) else repr(value)
 
 
 def _problem(clip: Clip, needs_text: bool) -> RowProblem | None:
+    """Return why a well-formed row cannot be used, or None."""
     start, end = clip.span.start, clip.span.end
     if needs_text and not clip.texts[0]:
         return RowProblem(clip.row, clip.id, "empty_text", "`output` is empty")

@@ -1,4 +1,4 @@
-"""A corpus of `.pose` files listed in one TSV a split."""
+"""A corpus of `.pose` files that are listed in one TSV per split."""
 
 from typing import Any
 
@@ -12,10 +12,11 @@ from kinesweep.sources.tsv import TsvSource
 
 
 class PoseTsvSource(TsvSource):
-    """The source `pose_tsv`.
+    """A source of pose files (`pose_tsv`).
 
     Args:
-        config: which tables; relative paths are of the current folder, now.
+        config: Tables and root folder; relative paths are resolved against the current folder at
+            construction.
     """
 
     def __init__(self, config: PoseTsvConfig) -> None:
@@ -24,18 +25,18 @@ class PoseTsvSource(TsvSource):
 
     @property
     def media(self) -> MediaKind:
-        """Pose files; or films, where these are estimated first."""
+        """Return `poses`, or `films` if poses are estimated from videos first."""
         return "poses" if self.config.videos is None else "films"
 
     def reading(self) -> dict[str, Any]:
-        """The chosen person."""
+        """Return the selected person."""
         return {"source": self.config.kind, "person": self.config.person}
 
     def read(self, clip: Clip) -> PoseSequence:
-        """The clip's span of its file, person `source.person` alone.
+        """Read the clip's span of its file, with person `source.person` only.
 
         Raises:
-            ClipError: see `read_pose`; the message begins with the clip's row.
+            ClipError: See `read_pose`; the message begins with the clip's row.
         """
         path = self.media_path(clip)
         try:

@@ -1,4 +1,4 @@
-"""What the rows of tables amount to: clips, countable problems, faults; and ids that are unique."""
+"""The result of parsing tables: clips, counted problems and errors; and a check for unique ids."""
 
 from dataclasses import dataclass, field
 
@@ -8,15 +8,15 @@ from kinesweep.sources.table import Fault
 
 @dataclass
 class Rows:
-    """What the rows of a table, or of several, amount to.
+    """The parsed rows of one or several tables.
 
     Attributes:
-        clips: usable rows, in order.
-        problems: rows that are not.
-        apart: clips of those, where others may be compared with them.
-        faults: what is wrong with the tables.
-        unnamed: rows of clips that have no `id` of their own.
-        lines: row → its place among all of its table, where rows have no numbers.
+        clips: Clips of the usable rows, in order.
+        problems: Rows that are well formed but unusable.
+        apart: Clips of unusable rows that other clips may still name as their reference.
+        faults: Errors in the tables; any of them makes the corpus unreadable.
+        unnamed: Rows of clips that have no `id` of their own.
+        lines: Row → position in its file, for formats without line numbers.
     """
 
     clips: list[Clip] = field(default_factory=list)
@@ -28,17 +28,18 @@ class Rows:
 
 
 def duplicate_ids(clips: list[Clip], advice: str) -> list[Fault]:
-    """A fault for each row with an id that was seen before; ids must be unique over all splits.
+    """Return an error for each row whose id occurred before; ids must be unique over all splits.
 
     Args:
-        clips: of all splits.
-        advice: what to do about it.
+        clips: Clips of all splits.
+        advice: Instruction that ends the message.
     """
+    # One error per row: a row may give several clips (one per epoch), which all repeat together.
     faults: dict[str, Fault] = {}
     name_of_first: dict[str, str] = {}
     for clip in clips:
         first = name_of_first.setdefault(clip.id, clip.row)
         if first != clip.row and clip.row not in faults:
-            text = f"id `{clip.id}` is already that of {first}; {advice}"
+            text = f"id `{clip.id}` is already used by {first}; {advice}"
             faults[clip.row] = (clip.row, text)
     return list(faults.values())

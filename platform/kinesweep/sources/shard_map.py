@@ -1,7 +1,7 @@
-"""In which shard the features of a video lie: the `metadata_*.json` of a stream and split.
+"""The map from videos to shards: the `metadata_*.json` of a stream and split.
 
-Every stream of a corpus has one for each split. What it says of shards becomes part of a path, so
-only numbers and plain words are taken.
+Each stream of a corpus has one such file per split. Shard names become part of a path, so only
+numbers and plain words are accepted.
 """
 
 import re
@@ -12,32 +12,32 @@ from kinesweep.sources.json_file import read_object
 from kinesweep.sources.table import Fault
 
 SHARED_PREFIX = "dino"
-"""What the published tree calls the files of every stream."""
+"""Prefix of the files of every stream in the published tree."""
 SHARD_SUFFIX = ".h5"
 _SHARD = re.compile(r"[\w-]+")
 
 
 def shard_name(prefix: str, token: str, shard: str) -> str:
-    """Name of a shard's file."""
+    """Return the file name of a shard."""
     return f"{prefix}.{token}.{shard}{SHARD_SUFFIX}"
 
 
 def metadata_name(prefix: str, token: str) -> str:
-    """Name of the file that says which video is in which shard."""
+    """Return the name of the file that maps videos to shards."""
     return f"metadata_{prefix}.{token}.json"
 
 
 @dataclass(frozen=True)
 class ShardMap:
-    """Where the videos of a stream and split are.
+    """The shards of the videos of one stream and split.
 
     Attributes:
-        stream: whose features.
-        path: the metadata's file.
-        folder: of the shards, below the corpus root.
-        prefix: which the files' names begin with.
-        token: the split in the files' names.
-        shards: video → shard.
+        stream: Name of the feature stream.
+        path: Path of the metadata file.
+        folder: Folder of the shards, relative to the corpus root.
+        prefix: Prefix of the file names.
+        token: Token of the split in the file names.
+        shards: Shard by video.
     """
 
     stream: str
@@ -48,20 +48,21 @@ class ShardMap:
     shards: dict[str, str]
 
     def media(self, video: str) -> str:
-        """The shard's file of a video, below the corpus root."""
+        """Return the path of the shard of a video, relative to the corpus root."""
         name = shard_name(self.prefix, self.token, self.shards[video])
         return PurePosixPath(self.folder, name).as_posix()
 
 
 def read_map(root: Path, stream: str, folder: str, token: str) -> tuple[ShardMap, list[Fault]]:
-    """Reads a stream's metadata of a split, and all that is wrong with it.
+    """Read a stream's metadata for one split, and all errors in it.
 
     Args:
-        root: of the corpus.
-        stream: its name, which the file is called after; else it is called after `dino`.
-        folder: of the stream, below the root.
-        token: the split in the files' names.
+        root: Root folder of the corpus.
+        stream: Name of the stream, which is tried as file prefix before `dino`.
+        folder: Folder of the stream, relative to the root.
+        token: Token of the split in the file names.
     """
+    # The stream's own prefix comes first: a folder may contain files with either prefix.
     found = [
         prefix
         for prefix in (stream, SHARED_PREFIX)
@@ -76,13 +77,13 @@ def read_map(root: Path, stream: str, folder: str, token: str) -> tuple[ShardMap
         text = f"stream `{stream}`: `{path}` does not exist{beside}"
         return ShardMap(stream, path, folder, prefix, token, {}), [(name, text)]
     videos, faults = read_object(path, name)
-    faults += [(name, f"video `{video}` is there more than once") for video in videos.repeated]
+    faults += [(name, f"video `{video}` appears more than once") for video in videos.repeated]
     shards = {}
     for video, shard in videos.items():
-        plain = isinstance(shard, int | str) and not isinstance(shard, bool)
+        plain = isinstance(shard, int | str) and not isinstance(shard, bool)  # `bool` is an `int`
         if plain and _SHARD.fullmatch(str(shard)):
             shards[video] = str(shard)
         else:
-            text = f"the shard of a video must be a number, but is {shard!r}"
+            text = f"the shard of a video must be a number or a plain word, but is {shard!r}"
             faults.append((f"{name}:{video}", text))
     return ShardMap(stream, path, folder, prefix, token, shards), faults

@@ -1,9 +1,10 @@
-"""Rows of a table of skeletons as clips: which motion, which frames, which texts, whose.
+"""Conversion of the rows of a skeleton table to clips: motion, frames, texts and signer.
 
-A row names its motion by `index`, its number in a pack (else the row's own number, from 0), or
-where motions are files by `motion`, a path below their folder (else by its `id`). In a clip's
-`media` a motion of a pack is `pack.npz#17`, which a column `motion` may say too. `reference` is
-the `id` of a row of any table, or else a motion as `index` or `motion` would name it.
+If motions are in a pack, a row names its motion by `index`, its number in the pack, or else by the
+row's own number, from 0. If motions are files, it names them by `motion`, a path below their
+folder, or else by its `id`. In the `media` of a clip a motion of a pack is written `pack.npz#17`; a
+column `motion` may use this form too. `reference` is the `id` of a row in any table, or else a
+motion as `index` or `motion` would name it.
 """
 
 import re
@@ -20,11 +21,14 @@ from kinesweep.sources.rows import Rows
 from kinesweep.sources.table import Fault, Row, Table
 
 NUMBER = "#"
-"""Between a pack and the number of a motion in it."""
+"""Separator between the name of a pack and the number of a motion in it."""
 
 
 def numbered(media: str) -> tuple[str, int | None]:
-    """A motion's file, and its number where that is a pack; names of files may hold a `#` too."""
+    """Split `media` into the file and, if it is a pack, the number of the motion.
+
+    A `#` in any other file name is part of the name.
+    """
     file, _, number = media.rpartition(NUMBER)
     if file.lower().endswith(".npz") and number.isascii() and number.isdigit():
         return file, int(number)
@@ -33,11 +37,11 @@ def numbered(media: str) -> tuple[str, int | None]:
 
 @dataclass(frozen=True)
 class Columns:
-    """Where a table's columns stand.
+    """The positions of a table's columns.
 
     Attributes:
-        places: meaning → place.
-        texts: places of the texts, in the table's order.
+        places: Column index by meaning.
+        texts: Column indices of the texts, in the order of the table.
     """
 
     places: dict[str, int]
@@ -46,15 +50,15 @@ class Columns:
 
 @dataclass(frozen=True)
 class SkeletonRows:
-    """Reads one table.
+    """A reader of one table.
 
     Attributes:
-        table: the file's rows.
-        split: which split they make.
-        config: what columns are called, and who signs.
-        pack: name of the one `.npz` that rows number; None: each names its file.
-        needs_text: whether a row without a text is a problem, and columns that the recipe renames
-            must be there; not where motions are translated.
+        table: Rows of the file.
+        split: Split that the clips belong to.
+        config: Source configuration with the column names and the signer pattern.
+        pack: Name of the `.npz` that the rows index, or None if each row names its file.
+        needs_text: Whether a row without a text is a problem and renamed columns must exist; False
+            for motions to be translated.
     """
 
     table: Table
@@ -64,13 +68,13 @@ class SkeletonRows:
     needs_text: bool = True
 
     def read(self) -> Rows:
-        """Every row of the table, and every fault."""
+        """Read all rows of the table and all errors."""
         found = Rows(faults=list(self.table.faults))
         if not self.table.header:
             return found
         columns, faults = resolve(self.table, self.config, self.pack, self.needs_text)
         found.faults += faults
-        if faults:
+        if faults:  # without a valid header every row would be reported
             return found
         orders: dict[str, int] = {}
         for number, row in enumerate(self.table.rows):
@@ -80,9 +84,11 @@ class SkeletonRows:
     def _read_row(
         self, number: int, row: Row, columns: Columns, orders: dict[str, int], found: Rows
     ) -> None:
+        """Add the clip of a row, or its problem or errors, to `found`."""
         where = f"{self.table.name}:{row.line}"
         fields = [field.strip() for field in row.fields]
         values = {meaning: fields[place] for meaning, place in columns.places.items()}
+        # Empty fields are skipped: a row may have fewer texts than the table has columns for.
         texts = tuple(text for place in columns.texts if (text := fields[place]))
         media, faults = self._media(values, number)
         span, more = _span(values)
@@ -115,25 +121,27 @@ class SkeletonRows:
             found.clips.append(clip)
         else:
             found.problems.append(problem)
+            # A row without a text cannot be learnt from, but it can be the reference of another.
             found.apart.append(clip)
 
     def _media(self, values: Mapping[str, str], number: int) -> tuple[str, list[str]]:
-        """The motion that a row names."""
+        """Return the motion that a row names, and the errors in its name."""
         if self.pack is not None:
             faults: list[str] = []
             index = values.get("index")
             chosen = _whole(index, "index", faults) if index else number
             if "index" in values and not index:
-                faults.append("`index` is empty; it is the number of a motion, from 0")
+                faults.append("`index` is empty; it must be the number of a motion, from 0")
             return f"{self.pack}{NUMBER}{chosen}", faults
         column = "motion" if "motion" in values else "id"
         name = values[column]
         if not name:
-            return "", [f"`{column}` is empty; it names the file of the motion"]
+            return "", [f"`{column}` is empty; it must name the file of the motion"]
+        # The product is a list of one error for a pickle, and an empty list for other files.
         return name, [f"`{column}` names `{name}`, which {refusal(name)}"] * is_pickle(name)
 
     def _signer(self, clip_id: str) -> str:
-        """Who moves, by the clip's id."""
+        """Extract the signer from the clip's id with `source.signer_pattern`."""
         pattern = self.config.signer_pattern
         match = re.search(pattern, clip_id) if pattern else None
         return (match[1] or "") if match else ""
@@ -142,7 +150,14 @@ class SkeletonRows:
 def resolve(
     table: Table, config: SkeletonsConfig, pack: str | None, needs_text: bool = True
 ) -> tuple[Columns, list[Fault]]:
-    """Where a table's columns stand, and everything that is wrong with its header."""
+    """Locate the columns of a table, and return all errors in its header.
+
+    Args:
+        table: Table to resolve.
+        config: Source configuration with renamed and ignored columns.
+        pack: Name of the `.npz` that the rows index, or None if each row names its file.
+        needs_text: Whether texts and all renamed columns must exist.
+    """
     where, header = f"{table.name}:1", table.header
     meanings = {column: meaning for meaning, column in config.columns.items()}
     places: dict[str, int] = {}
@@ -153,7 +168,7 @@ def resolve(
         if column in config.ignore_columns:
             continue
         if column in header[:place] or meaning in places:
-            faults.append((where, f"a second column means `{meaning}`; drop one"))
+            faults.append((where, f"a second column means `{meaning}`; remove one of them"))
         elif is_text(meaning):
             texts.append(place)
         elif meaning in MEANINGS:
@@ -171,32 +186,34 @@ def resolve(
 
 
 def _naming_faults(places: Mapping[str, int], pack: str | None) -> list[str]:
-    """What is wrong with the columns that name motions."""
+    """Return the errors in the columns that name motions."""
     if pack is not None:
-        text = f"`motion` names files, but the motions are one `{pack}`; number them by `index`"
+        text = f"`motion` names files, but all motions are in `{pack}`; use `index` instead"
         return [text] if "motion" in places else []
     if "index" in places:
-        text = "`index` numbers motions of one `.npz`, but they are files; name it in"
-        return [f"{text} `source.motions`, or the files by `motion`"]
+        text = "`index` numbers motions of one `.npz`, but the motions are files; set"
+        return [f"{text} `source.motions` to the `.npz`, or name the files in a column `motion`"]
     if "motion" not in places and "id" not in places:
-        return ["there is no column `motion` or `id`, which names a motion's file"]
+        return ["there is no column `motion` or `id`, which must name the file of a motion"]
     return []
 
 
 def _unknown(column: str, header: Sequence[str]) -> str:
+    """Describe an unknown column and the likely cause."""
+    # A single column with commas, semicolons or bars is a table with another delimiter.
     if len(header) == 1 and any(mark in column for mark in ",;|"):
         return f"`{column[:60]}` is one column; columns are separated by tabs"
     if not column:
         return "a column has no name"
     hint = near_miss(column, [*MEANINGS, *TEXTS]) or ";"
     return (
-        f"column `{column}` is unknown{hint} to leave it out: `source.ignore_columns`; to say what"
-        " it means: `source.columns`"
+        f"column `{column}` is unknown{hint} to ignore it, add it to `source.ignore_columns`; to"
+        " give its meaning, add it to `source.columns`"
     )
 
 
 def _span(values: Mapping[str, str]) -> tuple[Span, list[str]]:
-    """The frames of a row; 0 or nothing is the motion's start or end."""
+    """Parse the frames of a row; 0 or an empty field is the motion's start or end."""
     faults: list[str] = []
     start, end = (
         _whole(values[name], name, faults) if values.get(name) else 0 for name in ("start", "end")
@@ -205,7 +222,8 @@ def _span(values: Mapping[str, str]) -> tuple[Span, list[str]]:
 
 
 def _whole(text: str, column: str, faults: list[str]) -> int | None:
-    """A whole number of 0 or more; None, and a fault, where it is none."""
+    """Parse a non-negative integer; otherwise append an error to `faults` and return None."""
+    # `isdigit` alone accepts superscripts, and `int` signs, spaces and underscores.
     if text.isascii() and text.isdigit():
         return int(text)
     faults.append(f"`{column}` must be a whole number of 0 or more, but is `{text}`")
@@ -213,7 +231,7 @@ def _whole(text: str, column: str, faults: list[str]) -> int | None:
 
 
 def _default_id(media: str, span: Span) -> str:
-    """What the motion is called, and which frames of it."""
+    """Return the id of a clip by its motion and frames."""
     file, number = numbered(media)
     name = PurePosixPath(file).with_suffix("").as_posix()
     name += "" if number is None else f"{NUMBER}{number}"
@@ -221,10 +239,12 @@ def _default_id(media: str, span: Span) -> str:
 
 
 def _bound(value: float | None) -> str:
+    """Format a bound for an id; the motion's own end is empty."""
     return "" if value is None else f"{value:.0f}"
 
 
 def _problem(clip: Clip, needs_text: bool) -> RowProblem | None:
+    """Return why a well-formed row cannot be used, or None."""
     start, end = clip.span.start, clip.span.end
     if needs_text and not clip.texts:
         return RowProblem(clip.row, clip.id, "empty_text", "all texts are empty")

@@ -1,9 +1,9 @@
-"""A tab-separated text file as rows of plain text, with every fault of the file at once.
+"""A strict reader for tab-separated text files that reports all errors of a file at once.
 
-UTF-8 (a byte order mark and CRLF are tolerated), a header line, one row a line, no quoting: a quote
-is a character like any other, so a sentence means the same here as in an editor. Lines end at line
-feeds alone; the line separators that Unicode knows besides may stand in texts. Text in another
-encoding is never guessed: the message names line and byte, and the command that converts.
+Files are UTF-8 (a byte order mark and CRLF are accepted) with a header line and one row per line.
+There is no quoting: a quotation mark is an ordinary character, so that a sentence reads the same
+as in an editor. Only line feeds end a line; other Unicode line separators may occur in texts. Other
+encodings are never guessed: the message gives the line, the byte and a command that converts.
 """
 
 from dataclasses import dataclass
@@ -12,14 +12,15 @@ from pathlib import Path
 from kinesweep.core.errors import SourceError
 
 Fault = tuple[str, str]
-"""Where (`train.tsv:12`) and what."""
+"""An error in a table: its location (`train.tsv:12`) and its text."""
 
 MAX_SHOWN = 40
+"""Maximum number of errors that one message spells out."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line: its number in the file (the header is 1) and its fields in the header's order."""
+    """One row: its line number in the file (the header is 1) and its fields in header order."""
 
     line: int
     fields: tuple[str, ...]
@@ -27,7 +28,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A file's header, its well-formed rows, and the faults of the others."""
+    """The header of a file, its well-formed rows and the errors in all others."""
 
     name: str
     header: tuple[str, ...]
@@ -36,12 +37,13 @@ class Table:
 
 
 def read_table(path: Path, name: str, columns: tuple[str, ...] = ()) -> Table:
-    """Reads a file.
+    """Read a table; a file that cannot be read gives an empty table with an error.
 
     Args:
-        path: the file.
-        name: how messages call it.
-        columns: of a file that may do without a header, which begins with the first of them.
+        path: Path of the file.
+        name: Name of the file in error messages.
+        columns: Columns to assume if the file has no header, that is, if its first field is not
+            the first of these names. Empty: the first line is always the header.
     """
     try:
         content = path.read_bytes()
@@ -53,18 +55,20 @@ def read_table(path: Path, name: str, columns: tuple[str, ...] = ()) -> Table:
         return _empty(name, f"`{path}` cannot be read: {error}")
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return _empty(name, f"is UTF-16, not UTF-8; {how_to_convert(path, 'utf-16')}")
+    # Split before decoding, so that one bad byte makes one bad line and not an unreadable file.
     lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     texts, faults = _decode(lines, path, name)
+    # Only blank lines: the file is empty, unless other lines could not be decoded.
     if not any(text and text.strip() for text in texts):
         return _empty(name, f"`{path}` is empty") if not faults else Table(name, (), (), faults)
     return _rows(name, texts, faults, columns)
 
 
 def raise_faults(faults: list[Fault]) -> None:
-    """Raises every fault in one error, the first `MAX_SHOWN` spelt out; does nothing without any.
+    """Raise all errors as one exception that spells out the first `MAX_SHOWN`.
 
     Raises:
-        SourceError: there are faults.
+        SourceError: If there are errors.
     """
     if not faults:
         return
@@ -80,7 +84,7 @@ def raise_faults(faults: list[Fault]) -> None:
 def _decode(
     lines: list[bytes], path: Path, name: str
 ) -> tuple[list[str | None], tuple[Fault, ...]]:
-    """Each line as text, None where it is not UTF-8."""
+    """Decode each line; lines that are not UTF-8 become None and give an error."""
     texts: list[str | None] = []
     faults: list[Fault] = []
     for number, line in enumerate(lines, 1):
@@ -96,7 +100,7 @@ def _decode(
 
 
 def how_to_convert(path: Path, encoding: str) -> str:
-    """The command that makes UTF-8 of a file."""
+    """Return the command that converts a file to UTF-8."""
     stem = f"{path.stem}.utf8{path.suffix}"
     kind = "Latin-1" if encoding == "latin1" else encoding.upper()
     return f"if it is {kind}: `iconv -f {encoding} -t utf-8 {path.name} > {stem}`"
@@ -105,16 +109,17 @@ def how_to_convert(path: Path, encoding: str) -> str:
 def _rows(
     name: str, texts: list[str | None], faults: tuple[Fault, ...], columns: tuple[str, ...]
 ) -> Table:
-    if texts[0] is None:
+    """Split decoded lines into fields and check their number."""
+    if texts[0] is None:  # without a readable header no row can be interpreted
         return Table(name, (), (), faults)
     header = tuple(column.strip() for column in texts[0].split("\t"))
     headless = bool(columns) and header[0] != columns[0]
     header = columns if headless else header
-    first = 0 if headless else 1
+    first = 0 if headless else 1  # index of the first row in `texts`
     rows = []
     wrong: list[Fault] = []
     for number, text in enumerate(texts[first:], first + 1):
-        if not text:  # not UTF-8 (counted already), or a blank line
+        if not text:  # not UTF-8 (already reported), or a blank line
             continue
         fields = tuple(text.split("\t"))
         if len(fields) == len(header):
@@ -127,4 +132,5 @@ def _rows(
 
 
 def _empty(name: str, text: str) -> Table:
+    """Return a table without rows and with one error."""
     return Table(name, (), (), ((name, text),))

@@ -1,9 +1,9 @@
-"""A corpus that is listed in one table a split: what all such sources share.
+"""The base class of sources that list a corpus in one table per split.
 
-The tables are read once, on the first question (30,000 rows in about 0.4 s), and never travel with
-the object: a worker that only reads clips opens no table. Faults of all tables are raised together.
-Media paths stay inside the corpus root. What a row means, and what a clip's media is, is a
-subclass's to say.
+The tables are read once, on first access (30,000 rows in about 0.4 s), and are not pickled with the
+object, so a worker that only reads clips opens no table. Errors in all tables are raised together.
+Media paths must stay inside the corpus root. Subclasses define the meaning of a row and the media
+of a clip.
 """
 
 from abc import ABC, abstractmethod
@@ -23,18 +23,19 @@ _MISSING = ("does not exist", "missing_file")
 
 
 class TableSource(ABC):
-    """What sources of tables share.
+    """A source that reads its clips from one table per split.
 
     Args:
-        config: which tables; relative paths are of the current folder, now.
+        config: Tables of the corpus; relative paths are resolved against the current folder at
+            construction.
     """
 
     unusable: ClassVar[str] = "is not a file"
-    """What is said of a path that exists, but is no media."""
+    """Message for a path that exists but is not a media file."""
     where_root: ClassVar[str]
-    """What to do about media outside of the root."""
+    """Advice for media outside the root."""
     unique: ClassVar[str]
-    """What to do about ids that repeat."""
+    """Advice for repeated ids."""
 
     def __init__(self, config: OneSourceConfig) -> None:
         self._max_clips = config.max_clips
@@ -42,50 +43,51 @@ class TableSource(ABC):
         self._rows: Rows | None = None
 
     def __getstate__(self) -> dict[str, object]:
+        # The rows of a large corpus would be copied to every worker, which mostly needs none.
         return {**self.__dict__, "_rows": None}
 
     def splits(self) -> tuple[str, ...]:
-        """The splits that have a table."""
+        """Return the splits that have a table."""
         return tuple(self._tables)
 
     @abstractmethod
     def root(self, split: str) -> Path:
-        """The folder that a split's media paths are relative to, absolute."""
+        """Return the absolute path of the folder that a split's media paths are relative to."""
 
     @abstractmethod
     def reading(self) -> dict[str, Any]:
-        """What decides, beside a file's content, what is read of it."""
+        """Return the options that determine how the content of a file is read."""
 
     @abstractmethod
     def read(self, clip: Clip) -> Media:
-        """The clip's span of its file."""
+        """Read the clip's span of its file."""
 
     @abstractmethod
     def read_rows(self, split: str, path: Path) -> Rows:
-        """One split's table as rows."""
+        """Read the table of one split."""
 
     def named(self, clips: list[Clip], unnamed: set[str]) -> list[Clip]:
-        """The clips of all splits, with the ids that they have in the end."""
+        """Return the clips of all splits with their final ids; by default unchanged."""
         return clips
 
     def probe(self, clip: Clip) -> None:
-        """Finds out whether a clip can be read.
+        """Check that a clip can be read.
 
         Raises:
-            ClipError: it cannot.
+            ClipError: If it cannot be read.
         """
         self.read(clip)
 
     def usable(self, path: Path) -> bool:
-        """Whether media of this kind lie at a path."""
+        """Return whether a path is a media file of this source."""
         return path.is_file()
 
     def clips(self, split: str) -> list[Clip]:
-        """The usable clips of a split, in the order of its table.
+        """Return the usable clips of a split in the order of its table.
 
         Raises:
-            SourceError: faults of the tables, all at once.
-            InputError: there is no such split.
+            SourceError: If the tables have errors; all of them at once.
+            InputError: If the corpus has no such split.
         """
         if split not in self._tables:
             have = ", ".join(self._tables)
@@ -93,20 +95,21 @@ class TableSource(ABC):
         return [clip for clip in self._read_tables().clips if clip.split == split]
 
     def problems(self) -> list[RowProblem]:
-        """Rows that are well formed but say nothing to learn from, in the order of the tables.
+        """Return the rows that are well formed but unusable, in the order of the tables.
 
         Raises:
-            SourceError: faults of the tables, all at once.
+            SourceError: If the tables have errors; all of them at once.
         """
         return list(self._read_tables().problems)
 
     def media_path(self, clip: Clip) -> Path:
-        """The clip's file.
+        """Return the path of the clip's file.
 
         Raises:
-            ClipError: reason `outside_root`, `missing_file` or `not_a_file`.
+            ClipError: With reason `outside_root`, `missing_file` or `not_a_file`.
         """
         try:
+            # A table must not reach files outside the corpus, for example by `../`.
             path = inside(self.root(clip.split), clip.media)
         except ClipError as error:
             raise ClipError(f"{clip.row}: {error}; {self.where_root}", error.reason) from None
@@ -114,24 +117,24 @@ class TableSource(ABC):
             if self.usable(path):
                 return path
             there = path.exists()
-        except (OSError, ValueError):  # a name that no file can have
+        except (OSError, ValueError):  # a name that no file can have: too long, or with a NUL
             there = False
         text, reason = (self.unusable, "not_a_file") if there else _MISSING
         raise ClipError(f"{clip.row}: `{path}` {text}", reason)
 
     def companions(self, clip: Clip) -> tuple[Path, ...]:
-        """None: a clip is its file."""
+        """Return no auxiliary files; subclasses may add some."""
         return ()
 
     def contents(self, clips: Sequence[Clip]) -> dict[Clip, Content | ClipError]:
-        """None: a clip is its file, and no other is in there."""
+        """Return no digests: by default the store hashes the whole file of each clip."""
         return {}
 
     def check(self, progress: Callable[[int, int], None] | None = None) -> list[RowProblem]:
-        """Opens every clip; `problems()` and what that brings to light, in the order of the rows.
+        """Open every clip; return `problems()` and the problems found, in the order of the rows.
 
         Raises:
-            SourceError: faults of the tables, all at once.
+            SourceError: If the tables have errors; all of them at once.
         """
         rows = self._read_tables()
         found = list(rows.problems)
@@ -145,29 +148,35 @@ class TableSource(ABC):
         return sorted(found, key=lambda problem: self.place(problem.row))
 
     def place(self, row: str) -> tuple[int, int]:
-        """Where a row stands, for sorting: number of its table, and of its line."""
+        """Return a sort key: index of the row's table and line number."""
+        # From the right: the name of a table may be a path with colons.
         name, _, line = row.rpartition(":")
         return [self.table_name(split) for split in self._tables].index(name), int(line)
 
     def table_name(self, split: str) -> str:
-        """How messages call a split's table: its file name, or its path where names repeat."""
+        """Return the name of a split's table in messages: its path if file names repeat."""
         path = self._tables[split]
         names = [table.name for table in self._tables.values()]
         return path.name if names.count(path.name) == 1 else str(path)
 
     def _read_tables(self) -> Rows:
+        """Return the rows of all tables, which are read on the first call."""
         if self._rows is None:
             self._rows = self._parse()
         return self._rows
 
     def _parse(self) -> Rows:
+        """Read all tables, make ids final, raise the errors and apply `max_clips`."""
         tables = [self.read_rows(split, path) for split, path in self._tables.items()]
         clips = [clip for rows in tables for clip in rows.clips]
+        # Ids are made unique over all splits and before `max_clips` is applied, so that a clip has
+        # the same id whatever the limit.
         named = self.named(clips, {row for rows in tables for row in rows.unnamed})
         faults = [fault for rows in tables for fault in rows.faults]
         raise_faults([*faults, *duplicate_ids(named, self.unique)])
         together = Rows()
         for rows in tables:
+            # `named` keeps the order of the tables, so each table takes its clips from the front.
             rows.clips, named = named[: len(rows.clips)], named[len(rows.clips) :]
             kept, problems = self._first(rows)
             together.clips += kept
@@ -175,7 +184,7 @@ class TableSource(ABC):
         return together
 
     def _first(self, rows: Rows) -> tuple[list[Clip], list[RowProblem]]:
-        """The first clips of a table, and the problems above the last of them."""
+        """Return the first `max_clips` clips of a table and the problems above the last of them."""
         most = self._max_clips
         if most is None or len(rows.clips) <= most:
             return rows.clips, rows.problems

@@ -1,6 +1,7 @@
-"""A corpus of media files listed in one TSV a split, as MultimodalHugs keeps it.
+"""The base class of corpora of media files that are listed in one TSV per split.
 
-Columns and spans are read by `pose_rows`; what a clip's media is, is a subclass's to say.
+The tables have the format of MultimodalHugs. `pose_rows` reads their columns and spans; subclasses
+define the media of a clip.
 """
 
 from abc import abstractmethod
@@ -16,10 +17,11 @@ from kinesweep.sources.table_source import TableSource
 
 
 class TsvSource(TableSource):
-    """What sources of media files share.
+    """A source of media files that are named in TSVs.
 
     Args:
-        config: which tables; relative paths are of the current folder, now.
+        config: Tables and root folder; relative paths are resolved against the current folder at
+            construction.
     """
 
     where_root: ClassVar[str] = "set `source.root` to a folder that holds all files"
@@ -31,20 +33,20 @@ class TsvSource(TableSource):
         self._root = Path(config.root).absolute() if config.root is not None else None
 
     def root(self, split: str) -> Path:
-        """The folder that a split's media paths are relative to, absolute."""
+        """Return the absolute path of the folder that a split's media paths are relative to."""
         return self._root or self._tables[split].parent
 
     @property
     @abstractmethod
     def media(self) -> MediaKind:
-        """What rows may name."""
+        """Return the kind of file that rows may name."""
 
     def named(self, clips: list[Clip], unnamed: set[str]) -> list[Clip]:
-        """The clips with longer ids where names of files repeat."""
+        """Return the clips with unique ids; see `told_apart`."""
         return told_apart(clips, unnamed)
 
     def read_rows(self, split: str, path: Path) -> Rows:
-        """One split's table as rows."""
+        """Read the table of one split."""
         config = self._common
         table = read_table(path, self.table_name(split))
         return RowReader(table, split, config.times, config.ignore_columns, media=self.media).read()

@@ -1,8 +1,9 @@
-"""A corpus of videos, or of folders of pictures, listed in one TSV a split.
+"""A corpus of videos, or of folders of pictures, that are listed in one TSV per split.
 
-Two kinds of table are read: ours (`signal`, `signal_start`, …), and the one that SSVP-SLT's
-extraction takes (`video_name`, `duration`, `caption`), in which a name without a suffix is that of
-an `.mp4`. With `source.poses` each clip has its video's `.pose` file for a companion.
+Two kinds of tables can be read: those of `pose_rows` (`signal`, `signal_start`, …) and the input of
+SSVP-SLT's extraction (`video_name`, `duration`, `caption`), in which a name without a suffix is
+that of an `.mp4`. With `source.poses`, the `.pose` file of its video is an auxiliary file of each
+clip.
 """
 
 from dataclasses import replace
@@ -22,15 +23,16 @@ from kinesweep.sources.table import Table, read_table
 from kinesweep.sources.tsv import TsvSource
 
 _PUBLISHED = {"video_name": "signal", "caption": "output"}
-_UNUSED = "duration"
+_UNUSED = "duration"  # of SSVP-SLT's tables; durations are read from the videos themselves
 _DEFAULT_SUFFIX = ".mp4"
 
 
 class VideoTsvSource(TsvSource):
-    """The source `video_tsv`.
+    """A source of videos (`video_tsv`).
 
     Args:
-        config: which tables; relative paths are of the current folder, now.
+        config: Tables, root folder and poses; relative paths are resolved against the current
+            folder at construction.
     """
 
     unusable: ClassVar[str] = "is neither a file nor a folder of pictures"
@@ -42,49 +44,50 @@ class VideoTsvSource(TsvSource):
 
     @property
     def media(self) -> MediaKind:
-        """Videos and folders of pictures."""
+        """Return `videos`: videos and folders of pictures."""
         return "videos"
 
     def usable(self, path: Path) -> bool:
-        """Whether a video lies there."""
+        """Return whether a path is a file or a folder of pictures."""
         return path.is_file() or holds_pictures(path)
 
     def reading(self) -> dict[str, Any]:
-        """The rate of folders of pictures."""
+        """Return the frame rate of folders of pictures, which they do not store."""
         return {"source": self.config.kind, "fps": self.config.fps}
 
     def read(self, clip: Clip) -> Footage:
-        """Where the clip's stretch of film lies; nothing is opened.
+        """Return the file and span of the clip without opening the video.
 
         Raises:
-            ClipError: reason `outside_root`, `missing_file`, `not_a_file` or `missing_pose`.
+            ClipError: With reason `outside_root`, `missing_file`, `not_a_file` or `missing_pose`.
         """
         path = self.media_path(clip)
-        fps = self.config.fps if path.is_dir() else None
+        fps = self.config.fps if path.is_dir() else None  # a video states its own rate
         return Footage(path, clip.span, fps, *self.companions(clip))
 
     def companions(self, clip: Clip) -> tuple[Path, ...]:
-        """The video's poses, where the recipe says that there are any.
+        """Return the `.pose` file of the video, if `source.poses` is set.
 
         Raises:
-            ClipError: reason `outside_root` or `missing_pose`.
+            ClipError: With reason `outside_root` or `missing_pose`.
         """
         if self._poses is None:
             return ()
+        # The folder of poses has the same structure as the root of the videos.
         path = inside(self._poses, pose_of(clip.media))
         if not path.is_file():
             raise ClipError(
-                f"{clip.row}: `{path}`, the poses of `{clip.media}`, does not exist; write it with"
+                f"{clip.row}: `{path}`, the poses of `{clip.media}`, does not exist; create it with"
                 " `kinesweep estimate VIDEOS --out POSES`",
                 "missing_pose",
             )
         return (path,)
 
     def probe(self, clip: Clip) -> None:
-        """Opens the video and decodes its first frame; of its poses the beginning is read.
+        """Decode the first frame of the video and read the header of its poses.
 
         Raises:
-            ClipError: that is not possible, or the span is not in it.
+            ClipError: If either fails, or the video does not contain the span.
         """
         try:
             footage = self.read(clip)
@@ -93,12 +96,13 @@ class VideoTsvSource(TsvSource):
                 read_frame_size(footage.pose)
         except ClipError as error:
             text = str(error)
+            # Errors from `read` name the row already; those from the decoder name only the file.
             raise ClipError(
                 text if text.startswith(clip.row) else f"{clip.row}: {text}", error.reason
             ) from None
 
     def read_rows(self, split: str, path: Path) -> Rows:
-        """One split's table as rows, of either kind."""
+        """Read the table of one split, of either kind."""
         table = read_table(path, self.table_name(split))
         if not set(_PUBLISHED) <= set(table.header):
             return super().read_rows(split, path)
@@ -109,11 +113,11 @@ class VideoTsvSource(TsvSource):
 
 
 def _renamed(table: Table) -> Table:
-    """A published manifest under our columns' names."""
+    """Return a table in SSVP-SLT's format with its columns renamed."""
     header = tuple(_PUBLISHED.get(column, column) for column in table.header)
     return replace(table, header=header)
 
 
 def _with_suffix(clip: Clip) -> Clip:
-    """Published manifests name videos without what they end with."""
+    """Append the default suffix to a video name; SSVP-SLT's tables may omit it."""
     return clip if is_video(clip.media) else replace(clip, media=clip.media + _DEFAULT_SUFFIX)

@@ -1,7 +1,8 @@
-"""The feature store: the extracted streams of a corpus, computed once and mapped by every trial.
+"""The feature store: extracted streams of a corpus, computed once and memory-mapped by each trial.
 
-`extract.extract` fills it on Ray Data, `build.extract_locally` in this process; both give the same
-bytes. `open_store` reads it. This package imports no Ray until `extract` is imported.
+`extract.extract` builds a store on Ray Data and `build.extract_locally` builds it in this process;
+both write the same bytes. `open_store` opens an existing store. This package does not import Ray
+until `extract` is imported.
 """
 
 from kinesweep.store.index import ClipRecord

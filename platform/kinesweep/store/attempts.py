@@ -1,7 +1,7 @@
-"""How often a piece of work was begun: Ray tries for ever when a worker dies.
+"""A limit on retries of one piece of work, because Ray retries without limit when a worker dies.
 
-A node comes back, but a file that kills its reader, or a batch that does not fit into memory, kills
-every worker that tries it.
+Retrying helps when a node was lost. It does not help when a file crashes its reader or a batch does
+not fit into memory: every worker that tries that piece dies.
 """
 
 from pathlib import Path
@@ -12,25 +12,29 @@ _ATTEMPTS = 4
 
 
 def count_attempt(folder: Path, piece: str, what: str) -> None:
-    """Notes that a piece of an extraction was begun; refuses one that killed again and again.
+    """Record the start of a piece of work; refuse a piece whose workers died too often.
 
     Args:
-        folder: where the extraction is built.
-        piece: names it.
-        what: it, for people.
+        folder: Staging folder of the extraction.
+        piece: Identifier of the piece, used in a file name.
+        what: Description of the piece for the error message.
 
     Raises:
-        StoreError: its workers died too often.
+        StoreError: If earlier attempts at this piece already died `_ATTEMPTS` (4) times.
     """
+    # The counter lives on disk because it must survive the death of the worker. `finish` removes it
+    # together with other stray files.
     note = folder / "shards" / f".attempts-{piece}"
     note.parent.mkdir(exist_ok=True)
     with note.open("a+") as file:
+        # The attempt is recorded before the work starts: a killed worker cannot record its own
+        # death.
         file.write(".")
         file.seek(0)
         attempts = len(file.read())
     if attempts > _ATTEMPTS:
         raise StoreError(
-            f"the worker died {attempts - 1} times over {what}; one of their files may crash its"
-            " reader or need too much memory (see Ray's logs). Find it with `kinesweep check` and"
-            " take it out."
+            f"the worker process died {attempts - 1} times on {what}; one of these files may crash"
+            " its reader or need too much memory (see Ray's logs). Find the file with `kinesweep"
+            " check` and remove its row from the corpus."
         )

@@ -1,8 +1,8 @@
-"""Builds a store: survey, plan, chunks, manifest; with no Ray in it.
+"""Builds a store from survey, plan, chunks and manifest, without Ray.
 
-Who computes the chunks is handed in: this process (`extract_locally`) or an actor pool
-(`extract.extract`). Nothing here depends on who it was, nor on what could be copied, so both give
-the same bytes. A corpus that has not changed costs its survey and nothing else.
+The caller passes in the function that computes the chunks: in this process (`extract_locally`) or
+on a pool of actors (`extract.extract`). The result does not depend on the executor, nor on which
+clips could be copied, so both write the same bytes. For an unchanged corpus only the survey runs.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -21,16 +21,16 @@ from kinesweep.store.survey import Extraction, survey_corpus
 
 
 class Progress(Protocol):
-    """Called with the clips done, the clips in all, and what is worth saying beside them."""
+    """A callback that receives the finished and total number of clips and an optional note."""
 
     def __call__(self, done: int, total: int, note: str = "", /) -> None:
-        """Told of progress."""
+        """Report progress."""
 
 
 Announce = Callable[[PlanSummary], None]
-"""Called once before the first clip is computed; not when the store exists."""
+"""Callback for the plan; called once before the first clip, and not if the store exists."""
 Execute = Callable[[Plan, Computer], Iterator[tuple[int, ChunkResult]]]
-"""Computes a plan's chunks in any order; yields each one's number and result."""
+"""Function that computes the chunks of a plan in any order and yields (number, result) pairs."""
 
 
 def extract_locally(
@@ -39,24 +39,29 @@ def extract_locally(
     progress: Progress | None = None,
     announce: Announce | None = None,
 ) -> Store:
-    """Extracts a recipe's corpus in this process, one clip after another.
+    """Extract the corpus of a recipe in this process, one clip after another.
 
     Args:
-        recipe: names corpus, features and store.
-        root: folder of all stores; default: the recipe's, then the state folder's.
-        progress: told of every chunk.
-        announce: told the plan before it is carried out.
+        recipe: Recipe that defines the corpus, the features and the store.
+        root: Folder that contains all stores. Default: `store.root` of the recipe, then the state
+            folder.
+        progress: Callback that is called after every chunk.
+        announce: Callback that receives the plan before it is executed.
+
+    Returns:
+        The new store, or the existing one if the corpus has not changed.
 
     Raises:
-        SourceError: the corpus is faulty as a whole.
-        StoreError: too many clips dropped, a split incomplete or empty, or too little disk.
+        SourceError: If the corpus as a whole cannot be read.
+        StoreError: If too many clips are dropped, a split is incomplete or empty, or disk space is
+            too low.
     """
     extraction = Extraction.from_recipe(recipe, root)
     return build_store(extraction, compute_here, progress, announce)
 
 
 def compute_here(plan: Plan, computer: Computer) -> Iterator[tuple[int, ChunkResult]]:
-    """Computes the chunks in this process, in order."""
+    """Compute the chunks in this process, in order."""
     for number, chunk in enumerate(plan.chunks):
         yield number, computer(chunk)
 
@@ -67,18 +72,29 @@ def build_store(
     progress: Progress | None = None,
     announce: Announce | None = None,
 ) -> Store:
-    """Builds the store of an extraction, or returns the one that is there.
+    """Build the store of an extraction, or return the existing one.
 
-    The store's `extraction` says what was computed, copied and dropped.
+    Args:
+        extraction: Source, feature step and limits.
+        execute: Function that computes the chunks of the plan.
+        progress: Callback that is called after every chunk.
+        announce: Callback that receives the plan before it is executed.
+
+    Returns:
+        The store; its `extraction` attribute counts the clips that were computed, copied and
+        dropped.
 
     Raises:
-        SourceError: the corpus is faulty as a whole.
-        StoreError: too many clips dropped, a split incomplete or empty, or too little disk.
+        SourceError: If the corpus as a whole cannot be read.
+        StoreError: If too many clips are dropped, a split is incomplete or empty, or disk space is
+            too low.
     """
     survey = survey_corpus(extraction)
     final = extraction.root / survey.folder_name
     if final.is_dir():
         return _existing(extraction, final)
+    # Rows that are already known to be unusable fail here, before anything is computed; `finish`
+    # checks again with the clips that failed during extraction.
     num_rows = survey.num_clips + len(survey.problems)
     check_complete(survey.problems, extraction.complete)
     check_dropped(survey.problems, num_rows, extraction.max_dropped_share)
@@ -87,10 +103,13 @@ def build_store(
     check_room(plan.summary)
     if announce is not None:
         announce(plan.summary)
+    # Nothing appears under the final name until `publish` renames the complete folder.
     with workshop(extraction.root) as folder:
         computer = Computer(extraction.source, extraction.step, extraction.dtype, folder)
         results = _collect(plan, execute(plan, computer), progress)
         dropped = len(finish(extraction, plan, results, folder))
+        # Another process may have published an equal store first; then this one is discarded and
+        # `final` is opened all the same.
         publish(folder, final)
     store = open_store(final)
     reused = sum(status.reused for result in results for status in result.statuses)
@@ -99,10 +118,11 @@ def build_store(
 
 
 def _existing(extraction: Extraction, folder: Path) -> Store:
-    """The store that is there already, held to the same limits as a new one."""
+    """Return the existing store, subject to the same limits as a new one."""
     store = open_store(folder)
     dropped = [RowProblem(**row) for row in store.manifest["dropped"]["rows"]]
     kept = sum(counts["clips"] for counts in store.manifest["splits"].values())
+    # The fingerprint does not cover the limits, so a store built with looser limits is found here.
     check_complete(dropped, extraction.complete)
     check_dropped(dropped, kept + len(dropped), extraction.max_dropped_share)
     store.extraction = ExtractionCounts(0, kept, len(dropped))
@@ -112,7 +132,7 @@ def _existing(extraction: Extraction, folder: Path) -> Store:
 def _collect(
     plan: Plan, results: Iterable[tuple[int, ChunkResult]], progress: Progress | None
 ) -> list[ChunkResult]:
-    """All results in the chunks' order, whatever order they came in."""
+    """Return all results in chunk order, regardless of the order in which they arrive."""
     found: dict[int, ChunkResult] = {}
     done = 0
     for number, result in results:

@@ -1,7 +1,8 @@
-"""What can be asked of a finished store: are its bytes intact, and do its splits share features.
+"""Integrity checks of a finished store: damaged bytes, and features shared between splits.
 
-`open_store` looks at sizes; `verify` reads everything (about 1.5 GB/s). The digests of features are
-in the index, so finding the same motion in two splits under other names costs no reading.
+`open_store` checks file sizes; `verify` reads everything (about 1.5 GB/s). The digests of the
+features are in the index, so identical motion in two splits under different names is found without
+reading any features.
 """
 
 from collections import defaultdict
@@ -18,12 +19,12 @@ from kinesweep.store.writer import features_digest
 
 @dataclass(frozen=True)
 class SharedFeatures:
-    """Clips of two splits whose stored features are equal to the bit.
+    """Clips of two splits whose stored features are bit-identical.
 
     Attributes:
-        first: a split.
-        second: another split.
-        pairs: ids, of a clip in `first` and of one in `second`.
+        first: Name of a split.
+        second: Name of another split.
+        pairs: Pairs of clip ids, the first in `first` and the second in `second`.
     """
 
     first: str
@@ -32,16 +33,17 @@ class SharedFeatures:
 
 
 def verify(store: Store) -> None:
-    """Reads every byte of a store and compares it with the manifest and the index.
+    """Read every byte of a store and compare it with the manifest and the index.
 
     Raises:
-        StoreError: names every damaged file and clip.
+        StoreError: If a file or clip is damaged; the message names all of them.
     """
     bad = [
         f"`{name}`: its SHA-256 is wrong"
         for name, mark in store.manifest["files"].items()
         if file_sha256(store.folder / name) != mark["sha256"]
     ]
+    # Clips in damaged files would only repeat the same problem, and reading them could fail.
     for split in store.splits if not bad else ():
         for record in store.records(split):
             found = store.features(record)
@@ -57,7 +59,7 @@ def verify(store: Store) -> None:
 
 
 def shared_features(store: Store) -> list[SharedFeatures]:
-    """The same features in two splits, one entry for each pair of splits that shares any."""
+    """Return clips with identical features in two splits, one entry per affected pair of splits."""
     ids: dict[str, dict[str, list[str]]] = {split: defaultdict(list) for split in store.splits}
     for split in store.splits:
         for record in store.records(split):

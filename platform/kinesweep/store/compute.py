@@ -1,8 +1,9 @@
-"""Computes one chunk of clips: media in, a shard and one status a clip out. No Ray.
+"""Computes one chunk of clips: takes media, writes a shard and returns one status per clip. No Ray.
 
-A clip that cannot be used becomes a status with its reason, never an exception: one bad row must
-not cost the others their work. Clips whose features lie in another store are copied after their
-digest was checked; a copy that fails is computed instead. Shapes: T frames, D width.
+A clip that cannot be used becomes a status with a reason, never an exception, so that one bad row
+does not discard the work on the others. Clips whose features exist in another store are copied
+after their digest has been checked; if the check fails, the clip is computed instead. Shapes: T
+frames, D width.
 """
 
 from collections.abc import Callable
@@ -26,7 +27,13 @@ from kinesweep.store.writer import FileMark, features_digest, write_shard
 
 @dataclass(frozen=True)
 class Earlier:
-    """Where a clip's features lie already: a store, the record there and their size."""
+    """The location of a clip's existing features.
+
+    Attributes:
+        folder: Folder of the store that contains them.
+        record: Index record of the clip in that store.
+        num_bytes: Size of the features in bytes, all streams.
+    """
 
     folder: Path
     record: ClipRecord
@@ -35,7 +42,13 @@ class Earlier:
 
 @dataclass(frozen=True)
 class Entry:
-    """One clip to be brought into the store."""
+    """A clip to be added to the store.
+
+    Attributes:
+        clip: Metadata of the clip.
+        key: Key of its features (`fingerprint.clip_key`).
+        earlier: Location of existing features with the same key; None if they must be computed.
+    """
 
     clip: Clip
     key: str
@@ -44,11 +57,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Clips that become one shard.
+    """The clips of one shard.
 
     Attributes:
-        shard: the shard's file, relative to the store.
-        entries: the clips in order.
+        shard: Path of the shard relative to the store.
+        entries: Clips in order.
     """
 
     shard: str
@@ -60,10 +73,10 @@ class StreamStatus:
     """A stream of a clip that was kept.
 
     Attributes:
-        frames: T.
-        width: D.
-        rate_hz: frames a second.
-        layout: the points that its values are coordinates of; None: no points.
+        frames: Number of frames, T.
+        width: Values per frame, D.
+        rate_hz: Frames per second.
+        layout: Points whose coordinates the values are; None if the stream has no points.
     """
 
     frames: int
@@ -74,15 +87,15 @@ class StreamStatus:
 
 @dataclass(frozen=True)
 class ClipStatus:
-    """What became of a clip.
+    """The result for one clip.
 
     Attributes:
-        place: its row in the shard; -1 when it was dropped.
-        streams: name → what it is like; none when it was dropped.
-        digest: of its stored features.
-        reused: copied from another store.
-        reason: why it was dropped, in a word; empty when it was kept.
-        message: the same in a sentence.
+        place: Row of the clip in the shard; -1 if it was dropped.
+        streams: Stream → shape, rate and layout; empty if the clip was dropped.
+        digest: Digest of the stored features.
+        reused: True if the features were copied from another store.
+        reason: Key under which a dropped clip is counted; empty if it was kept.
+        message: Explanation of why the clip was dropped.
     """
 
     place: int
@@ -95,21 +108,33 @@ class ClipStatus:
 
 @dataclass(frozen=True)
 class ChunkResult:
-    """What became of a chunk: a status for each clip, and the shard unless all were dropped."""
+    """The result for one chunk.
+
+    Attributes:
+        statuses: One status per clip, in the order of the chunk.
+        shard: Size and hash of the shard; None if all clips were dropped.
+    """
 
     statuses: tuple[ClipStatus, ...]
     shard: FileMark | None
 
 
 Compute = Callable[[Entry], dict[str, Features]]
-"""Gives a clip's features, all streams, or raises a `ClipError`."""
+"""Function that returns all streams of a clip, or raises a `ClipError`."""
 Streams = dict[str, NDArray[np.floating]]
-"""Stream → (T, D) as they are stored."""
+"""Stream → (T, D) array in the stored dtype."""
 
 
 @dataclass(frozen=True)
 class Computer:
-    """Turns chunks into shards below a folder; picklable, so that any process can do it."""
+    """A chunk processor that writes shards below a folder; picklable, so any process can run it.
+
+    Attributes:
+        source: Corpus from which media are read.
+        step: Feature step that computes the streams.
+        dtype: Stored dtype, `float16` or `float32`.
+        folder: Folder below which shards are written.
+    """
 
     source: Source
     step: FeatureStep
@@ -117,16 +142,17 @@ class Computer:
     folder: Path
 
     def __call__(self, chunk: Chunk, compute: Compute | None = None) -> ChunkResult:
-        """Computes a chunk and writes its shard.
+        """Compute a chunk and write its shard.
 
         Args:
-            chunk: which clips.
-            compute: gives a clip's features where they are not copied; default: computed here.
+            chunk: Clips to process.
+            compute: Function that returns the features of a clip that is not copied. Default:
+                compute them here, from the clip's media.
         """
         compute = compute or self.features
         kept: list[Streams] = []
         statuses = []
-        # One object for equal layouts: it crosses to the driver once a chunk, not once a clip.
+        # Equal layouts share one object, so each is sent to the driver once per chunk.
         layouts: dict[PointLayout | None, PointLayout | None] = {}
         for entry in chunk.entries:
             try:
@@ -138,6 +164,7 @@ class Computer:
                 name: replace(one, layout=layouts.setdefault(one.layout, one.layout))
                 for name, one in streams.items()
             }
+            # `len(kept)` is the clip's row in the shard: dropped clips take up no row.
             statuses.append(ClipStatus(len(kept), streams, features_digest(found), reused))
             kept.append(found)
         if not kept:
@@ -147,20 +174,22 @@ class Computer:
         return ChunkResult(tuple(statuses), mark)
 
     def features(self, entry: Entry) -> dict[str, Features]:
-        """A clip's features, computed from its media.
+        """Compute the features of a clip from its media.
 
         Raises:
-            ClipError: with the reason under which the clip is counted.
+            ClipError: If the clip cannot be used; its reason is the key under which the clip is
+                counted.
         """
         return self.step.compute(self.source.read(entry.clip))
 
     def _clip(
         self, entry: Entry, compute: Compute
     ) -> tuple[Streams, dict[str, StreamStatus], bool]:
-        """A clip's stored features, what they are like, and whether they were copied.
+        """Return the stored features of a clip, their description, and whether they were copied.
 
         Raises:
-            ClipError: reason `missing_stream`, or any of `compute`'s.
+            ClipError: If `compute` fails, a stream is missing (reason `missing_stream`), or values
+                cannot be stored.
         """
         earlier = entry.earlier
         copied = self._copy(earlier) if earlier is not None else None
@@ -171,10 +200,11 @@ class Computer:
                 for name, x_TD in copied.items()
             }
             return copied, streams, True
+        # Not copied, either because no store has these features or because the copy was damaged.
         found = compute(entry)
         lacking = [name for name in self.step.streams if name not in found]
         if lacking:
-            raise ClipError(f"there are no features `{'`, `'.join(lacking)}`", "missing_stream")
+            raise ClipError(f"the clip has no stream `{'`, `'.join(lacking)}`", "missing_stream")
         stored = {name: self._stored(name, found[name]) for name in self.step.streams}
         streams = {
             name: _status(x_TD, float(found[name].rate_hz), found[name].layout)
@@ -183,10 +213,10 @@ class Computer:
         return stored, streams, False
 
     def _stored(self, name: str, features: Features) -> NDArray[np.floating]:
-        """A stream rounded to the store's type.
+        """Round a stream to the stored dtype.
 
         Raises:
-            ClipError: as `to_store`; among several streams it is named.
+            ClipError: As `to_store`; the message names the stream if there are several.
         """
         try:
             return to_store(features.x_TD, self.dtype)
@@ -195,22 +225,24 @@ class Computer:
             raise ClipError(f"{which}{error}", error.reason) from None
 
     def _copy(self, earlier: Earlier) -> Streams | None:
-        """Features out of another store, or None when they are not what was written there."""
+        """Return features from another store, or None if they are not what was written there."""
         try:
             found = _opened(earlier.folder).features(earlier.record)
         except (StoreError, ValueError):
             return None
         if features_digest(found) != earlier.record.digest:
             return None
+        # The digest of the new store depends on the order of the streams, so use this step's order.
         return {name: found[name] for name in self.step.streams}
 
 
 def _status(x_TD: NDArray[np.floating], rate_hz: float, layout: PointLayout | None) -> StreamStatus:
+    """Describe a stored stream."""
     frames, width = x_TD.shape
     return StreamStatus(frames, width, rate_hz, layout)
 
 
 @lru_cache(maxsize=4)
 def _opened(folder: Path) -> Store:
-    """A store to copy from, opened once a process."""
+    """Return a store to copy from; each process keeps the four most recently used ones open."""
     return open_store(folder)

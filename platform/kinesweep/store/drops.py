@@ -1,7 +1,8 @@
-"""Clips that are left out: counted by reason, named by row, and fatal above a stated share.
+"""Limits on dropped clips: counted by reason, listed by row, and fatal above a configured share.
 
-Of splits that must be complete none may be missing: a score over fewer clips is no longer that of
-the split. Rows of a table that say nothing to learn from are no clips; they count for the share.
+Splits that must be complete (`store.complete`) may not lose any clip, because a score over fewer
+clips is no longer the score of that split. Table rows without usable content belong to no split and
+count only towards the share.
 """
 
 import math
@@ -14,19 +15,20 @@ from kinesweep.core.clip import RowProblem
 from kinesweep.core.errors import StoreError
 
 _SHOWN = 5
-"""Rows that an error shows; all of them stand in the manifest of a store that is written."""
+"""Rows shown in an error message; the manifest of a finished store lists all of them."""
 
 
 def check_dropped(problems: Sequence[RowProblem], num_rows: int, max_share: float) -> None:
-    """Refuses a corpus of which too much cannot be used.
+    """Raise an error if too large a share of a corpus cannot be used.
 
     Args:
-        problems: the rows that are left out.
-        num_rows: rows in all, these included.
-        max_share: `store.max_dropped_share`.
+        problems: Dropped rows.
+        num_rows: Total number of rows, dropped ones included.
+        max_share: Largest allowed share of dropped rows (`store.max_dropped_share`).
 
     Raises:
-        StoreError: with the count of each reason and the first rows.
+        StoreError: If the share is exceeded; the message shows the count of each reason and the
+            first rows.
     """
     share = len(problems) / max(num_rows, 1)
     if share <= max_share:
@@ -34,20 +36,21 @@ def check_dropped(problems: Sequence[RowProblem], num_rows: int, max_share: floa
     raise StoreError(
         f"{len(problems)} of {num_rows} clips ({share:.1%}) cannot be used; at most"
         f" `store.max_dropped_share` ({max_share:g}) may be left out\n{list_problems(problems)}\n"
-        f"Mend the rows (`kinesweep check` lists all), or allow more with"
+        f"Fix the rows (`kinesweep check` lists all), or allow more with"
         f" store.max_dropped_share={_rounded_up(share)}."
     )
 
 
 def check_complete(problems: Sequence[RowProblem], complete: Collection[str]) -> None:
-    """Refuses a corpus whose scored clips are not all there.
+    """Raise an error if a split that must be complete has unusable clips.
 
     Args:
-        problems: the rows that are left out.
-        complete: `store.complete`.
+        problems: Dropped rows.
+        complete: Names of the splits that must be complete (`store.complete`).
 
     Raises:
-        StoreError: with the first of the clips, and why they cannot be used.
+        StoreError: If such a split lost clips; the message shows the first of them with the
+            reasons.
     """
     lost = [problem for problem in problems if problem.split in complete]
     if not lost:
@@ -55,22 +58,23 @@ def check_complete(problems: Sequence[RowProblem], complete: Collection[str]) ->
     splits = dict.fromkeys(problem.split for problem in lost)
     counts = ", ".join(f"{sum(p.split == split for p in lost)} of {split}" for split in splits)
     raise StoreError(
-        f"clips that cannot be used: {counts}; `store.complete` ({', '.join(complete)}) says that"
-        f" none may be left out\n{list_problems(lost)}\n"
-        "Mend the files (`kinesweep check` lists all), take the rows out of the table, or score"
+        f"unusable clips: {counts}; `store.complete` ({', '.join(complete)}) does not allow these"
+        f" splits to lose any\n{list_problems(lost)}\n"
+        "Fix the files (`kinesweep check` lists all), remove the rows from the table, or score"
         " fewer clips with store.complete=[]."
     )
 
 
 def check_splits(kept: Mapping[str, int], problems: Sequence[RowProblem]) -> None:
-    """Refuses a corpus with an empty split.
+    """Raise an error if a split is empty.
 
     Args:
-        kept: split → clips that can be used.
-        problems: the rows that are left out.
+        kept: Split → number of usable clips.
+        problems: Dropped rows.
 
     Raises:
-        StoreError: names the empty splits and why their clips were left out.
+        StoreError: If a split has no usable clip; the message names the split and lists the dropped
+            rows.
     """
     empty = [split for split, clips in kept.items() if not clips]
     if empty:
@@ -79,7 +83,7 @@ def check_splits(kept: Mapping[str, int], problems: Sequence[RowProblem]) -> Non
 
 
 def list_problems(problems: Sequence[RowProblem]) -> str:
-    """Counts by reason, then the first rows, indented."""
+    """Return the counts by reason followed by the first rows, as indented lines."""
     counts = count_reasons(problems)
     width = max(len(reason) for reason in counts)
     lines = [f"  {reason:<{width}}  {count}" for reason, count in counts.items()]
@@ -90,20 +94,24 @@ def list_problems(problems: Sequence[RowProblem]) -> str:
 
 
 def count_reasons(problems: Sequence[RowProblem]) -> dict[str, int]:
-    """Reason → rows, the most frequent first."""
+    """Return reason → number of rows, the most frequent reason first."""
+    # `most_common` keeps the insertion order of equal counts; sorting first makes the order of the
+    # reasons independent of the order of the rows.
     return dict(Counter(problem.reason for problem in sorted(problems, key=_reason)).most_common())
 
 
 def as_manifest(problems: Sequence[RowProblem]) -> dict[str, Any]:
-    """What a manifest says of the rows that were left out."""
+    """Return the `dropped` section of the manifest."""
     rows = [asdict(problem) for problem in problems]
     return {"total": len(rows), "reasons": count_reasons(problems), "rows": rows}
 
 
 def _reason(problem: RowProblem) -> str:
+    """Return the sort key of a problem."""
     return problem.reason
 
 
 def _rounded_up(share: float) -> float:
-    """The share in steps of 0.01, never below it."""
+    """Round a share up to a multiple of 0.01."""
+    # Rounding up makes the suggested setting sufficient when it is copied from the error.
     return min(1.0, math.ceil(share * 100) / 100)

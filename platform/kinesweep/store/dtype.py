@@ -1,8 +1,9 @@
-"""Rounding to the type that features have on disk, in one place.
+"""Rounds features to their stored dtype, in one place.
 
-Extraction passes every clip through here, and so does translation of a raw file: a model never sees
-a raw file in finer steps than it was trained on. float16 halves the store and the page cache; on
-normalised poses its relative error is below 0.0005. Shapes: T frames, D width.
+Extraction and the translation of raw files both pass every clip through this module, so that a
+model never receives a raw file at a finer resolution than its training data. float16 halves the
+store and the page cache; on normalised poses its relative error is below 0.0005. Shapes: T frames,
+D width.
 """
 
 import numpy as np
@@ -12,14 +13,15 @@ from kinesweep.core.errors import ClipError
 
 
 def to_store(features_TD: NDArray[np.floating], dtype: str) -> NDArray[np.floating]:
-    """The same features, rounded to `dtype` and contiguous.
+    """Return the features rounded to `dtype`, as a contiguous array of shape (T, D).
 
     Args:
-        features_TD: finite values, at least one frame.
+        features_TD: Finite values, at least one frame.
         dtype: `float16` or `float32`.
 
     Raises:
-        ClipError: no frames, NaN or infinite values, or values beyond the range of `dtype`.
+        ClipError: If there are no frames, or values are NaN, infinite or beyond the range of
+            `dtype`.
     """
     if features_TD.ndim != 2 or 0 in features_TD.shape:
         raise ClipError(
@@ -32,6 +34,7 @@ def to_store(features_TD: NDArray[np.floating], dtype: str) -> NDArray[np.floati
             f"{bad} of {len(features_TD)} frames have NaN or infinite features",
             reason="nan_features",
         )
+    # The overflow is reported below as an error of this clip, so NumPy's warning is redundant.
     with np.errstate(over="ignore"):
         rounded: NDArray[np.floating] = np.ascontiguousarray(features_TD, dtype=np.dtype(dtype))
     if not np.isfinite(rounded).all():

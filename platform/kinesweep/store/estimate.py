@@ -1,7 +1,8 @@
-"""Videos to poses on Ray Data: an actor a core, each with a process of the estimator.
+"""Pose estimation from videos on Ray Data: one actor per core, each with its own estimator process.
 
-What is done is not done again, and a worker that dies costs the videos that it had in hand. Errors
-are those of a video: counted with their reasons, the others go on.
+Videos that already have poses are skipped, and a worker that dies loses only the videos it was
+processing. Errors concern single videos: they are counted by reason while the other videos
+continue.
 """
 
 import json
@@ -26,15 +27,15 @@ _MOST_BLOCKS = 1000
 
 @dataclass(frozen=True)
 class Estimated:
-    """What came of it.
+    """The result of an estimation.
 
     Attributes:
-        written: videos whose poses were written now.
-        kept: videos that had theirs.
-        failed: name → reason and message.
-        frames: of those written.
-        seconds: workers took for them, together.
-        core_seconds: processors took for them.
+        written: Number of videos whose poses were written by this call.
+        kept: Number of videos that already had poses.
+        failed: Name of the video → reason and message.
+        frames: Total frames of the written videos.
+        seconds: Wall-clock time spent on the written videos in seconds, summed over workers.
+        core_seconds: CPU time spent on the written videos in seconds.
     """
 
     written: int
@@ -46,7 +47,7 @@ class Estimated:
 
     @property
     def reasons(self) -> dict[str, int]:
-        """Reason → videos."""
+        """Return reason → number of failed videos."""
         return dict(Counter(reason for reason, _ in self.failed.values()))
 
 
@@ -56,16 +57,18 @@ def estimate_videos(
     fps: float | None = None,
     progress: Progress | None = None,
 ) -> Estimated:
-    """Estimates on the running Ray what is not estimated yet; starts nothing if that is nothing.
+    """Estimate the poses of videos on the running Ray cluster; skip videos that are done.
+
+    No worker is started if all videos are done.
 
     Args:
-        videos: of `find_videos`.
-        spec: the estimator.
-        fps: of folders of frames.
-        progress: told (done, of all).
+        videos: Videos as returned by `find_videos`.
+        spec: Pose estimator.
+        fps: Frame rate of folders of images in Hz.
+        progress: Callback that receives the number of finished videos and the total.
 
     Raises:
-        ResourceError: the cluster has no CPU, or the estimator's environment cannot be made.
+        ResourceError: If the cluster has no CPU or the estimator's environment cannot be created.
     """
     todo = [video for video in videos if not is_done(video, spec, fps)]
     answers = _answers(todo, spec, fps, progress) if todo else []
@@ -81,7 +84,7 @@ def estimate_videos(
 
 
 class _Worker:
-    """The actor."""
+    """A Ray Data actor that estimates one video after another with one estimator process."""
 
     def __init__(self, videos: Sequence[Video], spec: EstimatorSpec, fps: float | None) -> None:
         self._videos, self._spec, self._fps = videos, spec, fps
@@ -91,13 +94,17 @@ class _Worker:
         return {"answer": [json.dumps(self._one(self._videos[n])) for n in batch["id"].tolist()]}
 
     def _one(self, video: Video) -> dict[str, Any]:
+        """Estimate one video; return its facts, or the reason and message of its failure."""
         try:
+            # Read before estimation: if the video changes meanwhile, the note does not match and
+            # the video is estimated again.
             facts = source_facts(video, self._spec, self._fps)
             made = self._estimate(video.source, video.out, self._fps)
         except ClipError as error:
             return {"name": video.name, "reason": error.reason, "message": str(error)}
         except OSError as error:
             return {"name": video.name, "reason": "unreadable", "message": str(error)}
+        # The note marks the poses as complete, so it is written last.
         write_note(video, {**facts, **made})
         return {"name": video.name, **made}
 
@@ -105,13 +112,15 @@ class _Worker:
 def _answers(
     videos: Sequence[Video], spec: EstimatorSpec, fps: float | None, progress: Progress | None
 ) -> list[dict[str, Any]]:
-    """What the workers say of each video."""
+    """Return the workers' answer for each video."""
     workers = min(len(videos), int(ray.cluster_resources().get("CPU", 0)))
     if workers < 1:
         raise ResourceError("the Ray cluster has no CPU; estimation needs at least one")
-    environment_python(spec.name, spec.requirements)  # made once, before many would wait for it
+    # Create the environment once here; otherwise all workers would wait for the first to create it.
+    environment_python(spec.name, spec.requirements)
     blocks = min(len(videos), _MOST_BLOCKS)
-    # Items are there already; to make them a task would wait for a core that an actor has.
+    # `from_items` needs no task. A read task would have to wait for a core, and the actors hold all
+    # of them.
     items = [{"id": number} for number in range(len(videos))]
     numbers = calm(ray.data.from_items(items, override_num_blocks=blocks))
     found = []

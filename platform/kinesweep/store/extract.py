@@ -1,15 +1,15 @@
-"""Extraction on Ray Data: the chunks of a plan over a pool of actors.
+"""Extraction on Ray Data: a pool of actors computes the chunks of a plan.
 
-Each actor writes its shards to the store's folder itself, so features never pass through the
-object store; what comes back is one small row a clip with its status. A bad clip is such a row,
-never an exception: `max_errored_blocks` would drop its neighbours. The store's root must be a
-folder that all nodes see, and workers must be able to import `kinesweep` (installed, or
-PYTHONPATH in the job's runtime environment). Actors take one CPU; Ray then sets
-OMP_NUM_THREADS=1 for them.
+Each actor writes its shards directly to the staging folder, so features never pass through the
+object store; an actor returns one small status row per clip. A failed clip is such a row, never an
+exception, because `max_errored_blocks` would drop its neighbours too. All nodes must see the
+store's root folder, and workers must be able to import `kinesweep` (installed, or PYTHONPATH in the
+job's runtime environment). Actors take one CPU; Ray then sets OMP_NUM_THREADS=1 for them.
 
-Nothing is printed: Ray Data's bars and its start-up report are off for this data set (for others
-of the same process RAY_DATA_DISABLE_PROGRESS_BARS=1 does that); use `progress`. Starting the pool
-costs 1.5 to 4 s; below some hundred clips `build.extract_locally` is done sooner.
+Nothing is printed: the progress bars and start-up report of Ray Data are turned off for this
+dataset (RAY_DATA_DISABLE_PROGRESS_BARS=1 turns them off for other datasets of the process); use
+`progress` instead. Starting the pool costs 1.5 to 4 s; below a few hundred clips
+`build.extract_locally` is faster.
 """
 
 import json
@@ -42,22 +42,28 @@ def extract(
     progress: Progress | None = None,
     announce: Announce | None = None,
 ) -> Store:
-    """Extracts a recipe's corpus on the running Ray.
+    """Extract the corpus of a recipe on the running Ray cluster.
 
     Args:
-        recipe: names corpus, features and store.
-        root: folder of all stores; default: the recipe's, then the state folder's.
-        progress: told of every chunk.
-        announce: told the plan before it is carried out.
+        recipe: Recipe that defines the corpus, the features and the store.
+        root: Folder that contains all stores. Default: `store.root` of the recipe, then the state
+            folder.
+        progress: Callback that is called after every chunk.
+        announce: Callback that receives the plan before it is executed.
+
+    Returns:
+        The new store, or the existing one if the corpus has not changed.
 
     Raises:
-        SourceError: the corpus is faulty as a whole.
-        StoreError: Ray is not running, too many clips dropped, a split incomplete, or too little
-            disk.
+        SourceError: If the corpus as a whole cannot be read.
+        StoreError: If Ray is not running, too many clips are dropped, a split is incomplete, or
+            disk space is too low.
+        ResourceError: If the cluster lacks the resources that the recipe needs.
     """
     extraction = Extraction.from_recipe(recipe, root)
     execute: Execute = compute_on_ray
     if recipe.features.kind == "video":
+        # Imported here because only video extraction needs the video model.
         from kinesweep.store.extract_videos import watch_on_ray
         from kinesweep.store.watched import Meter
 
@@ -67,7 +73,14 @@ def extract(
 
 
 def compute_on_ray(plan: Plan, computer: Computer) -> Iterator[tuple[int, ChunkResult]]:
-    """Computes a plan's chunks on the running Ray, in order; what is only copied stays here."""
+    """Compute the chunks of a plan on the running Ray cluster, in order.
+
+    A plan that only copies clips runs in this process, without an actor pool.
+
+    Raises:
+        StoreError: If Ray is not running.
+        ResourceError: If the cluster has no CPU.
+    """
     if not ray.is_initialized():
         raise StoreError(
             "Ray is not running in this process; call `ray.init()` first, or use `extract_locally`"
@@ -81,7 +94,7 @@ def compute_on_ray(plan: Plan, computer: Computer) -> Iterator[tuple[int, ChunkR
 
 
 class _ChunkWorker:
-    """An actor's body: one chunk's number in, one row a clip out."""
+    """A Ray Data actor that takes the number of a chunk and returns one row per clip."""
 
     def __init__(self, chunks: Sequence[Chunk], computer: Computer) -> None:
         self._chunks = chunks
@@ -92,24 +105,30 @@ class _ChunkWorker:
         for number in batch["number"].tolist():
             chunk = self._chunks[number]
             clips = f"the clips `{chunk.entries[0].clip.id}` to `{chunk.entries[-1].clip.id}`"
+            # Ray restarts an actor whose process died and submits the chunk again, without limit.
             count_attempt(self._computer.folder, str(number), clips)
             result = self._computer(chunk)
+            # An empty hash stands for a chunk without a shard; `_results` reverses this.
             mark = asdict(result.shard or FileMark(0, ""))
             rows += [{"number": number, **mark, **_row(status)} for status in result.statuses]
         table = pa.Table.from_pylist(rows)
-        # Some hundred names, the same for every clip of a chunk: they travel once.
+        # A layout has some hundred point names, the same for every clip of a chunk; dictionary
+        # encoding sends them once.
         layouts = table["layouts"].combine_chunks().dictionary_encode()
         return table.set_column(table.schema.get_field_index("layouts"), "layouts", layouts)
 
 
 def _dataset(plan: Plan, computer: Computer) -> ray.data.Dataset:
-    """The lazy data set: one block a chunk, mapped by an actor pool, order kept."""
+    """Return the lazy dataset: one block per chunk, mapped by an actor pool, in order."""
     count = len(plan.chunks)
     workers = min(count, int(ray.cluster_resources().get("CPU", 0)))
     if workers < 1:
         raise ResourceError("the Ray cluster has no CPU; extraction needs at least one")
+    # Blocks carry only chunk numbers; the chunks themselves reach each actor once, as an argument
+    # of its constructor.
     items = [{"number": number} for number in range(count)]
     chunks = calm(ray.data.from_items(items, override_num_blocks=count))
+    # The order of Ray Data's output is unspecified otherwise.
     chunks.context.execution_options.preserve_order = True
     return chunks.map_batches(
         _ChunkWorker,
@@ -121,25 +140,27 @@ def _dataset(plan: Plan, computer: Computer) -> ray.data.Dataset:
 
 
 def _results(rows: list[dict[str, Any]]) -> Iterator[tuple[int, ChunkResult]]:
-    """Chunk results out of status rows; a block holds whole chunks."""
+    """Yield chunk results from status rows; each block holds whole chunks."""
     by_chunk: dict[int, list[dict[str, Any]]] = {}
     for row in rows:
         by_chunk.setdefault(row.pop("number"), []).append(row)
     for number, own in by_chunk.items():
+        # Every row of a chunk repeats the mark of its shard, so the first one is enough.
         marks = [FileMark(row.pop("num_bytes"), row.pop("sha256")) for row in own]
         statuses = tuple(_status(row) for row in own)
         yield number, ChunkResult(statuses, marks[0] if marks[0].sha256 else None)
 
 
 def _row(status: ClipStatus) -> dict[str, Any]:
-    """A status as plain values: its streams as text, and their points as a text of its own."""
+    """Return a status as plain values, with streams and layouts as separate JSON strings."""
     streams = {name: (s.frames, s.width, s.rate_hz) for name, s in status.streams.items()}
+    # A column of its own can be dictionary-encoded; lengths and rates differ from clip to clip.
     layouts = [s.layout.to_json() if s.layout else None for s in status.streams.values()]
     return {**vars(status), "streams": json.dumps(streams), "layouts": json.dumps(layouts)}
 
 
 def _status(row: dict[str, Any]) -> ClipStatus:
-    """The status of a row."""
+    """Return the status that a row describes."""
     layouts = _layouts(row.pop("layouts"))
     known = zip(json.loads(row.pop("streams")).items(), layouts, strict=True)
     streams = {
@@ -149,7 +170,8 @@ def _status(row: dict[str, Any]) -> ClipStatus:
     return ClipStatus(**row, streams=streams)
 
 
+# Cached so that equal layouts are parsed once and share one object in the driver.
 @lru_cache(maxsize=64)
 def _layouts(named: str) -> tuple[PointLayout | None, ...]:
-    """The points of a row's streams."""
+    """Parse the layouts of a row's streams."""
     return tuple(PointLayout.from_json(one) if one else None for one in json.loads(named))

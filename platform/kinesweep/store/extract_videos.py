@@ -1,13 +1,13 @@
-"""Extraction from videos on Ray Data: CPUs decode, GPUs watch, the driver puts together.
+"""Video extraction on Ray Data: CPUs decode, GPUs run the video model, the driver joins windows.
 
-Decoders are actors with one CPU; they take some clips at a time and hand on batches of windows,
-always `features.batch` of them, those of neighbouring clips beside each other. Watchers are actors
-that hold the video model, with `features.gpus` GPUs each, or a CPU. Which windows share a batch
-follows from the order of the clips alone, and every batch is full, so the bytes of the store depend
-neither on the number of actors nor on which of them died. Batches stream: a decoder holds one
-window and what Ray takes off its hands.
+Decoders are actors with one CPU each. A decoder takes a few clips at a time and emits batches of
+`features.batch` windows, in which windows of consecutive clips may be mixed. Encoder actors
+(`_Watcher`) hold the video model and have `features.gpus` GPUs each, or a share of the CPUs. The
+order of the clips alone determines which windows share a batch, and every batch is padded to full
+size, so the bytes of the store depend neither on the number of actors nor on which of them died.
+Batches stream: a decoder holds one window and whatever Ray has not yet taken over.
 
-Shapes: B windows, F frames, H pixels high, W = H a crop, K moments, D width.
+Shapes: B windows, F frames, H pixels high, W = H per crop, K time steps of a window, D width.
 """
 
 import json
@@ -43,6 +43,7 @@ from kinesweep.store.watched import (
     written,
 )
 
+# `large_binary`: the 32-bit offsets of `binary` would limit a column to 2 GiB of pixels.
 _PACK = pa.schema(
     [
         *(("piece", pa.int64()), ("number", pa.int64())),
@@ -53,16 +54,16 @@ _PACK = pa.schema(
 
 
 def watch_on_ray(plan: Plan, computer: Computer, meter: Meter) -> Iterator[tuple[int, ChunkResult]]:
-    """Computes a plan's chunks on the running Ray, in order.
+    """Compute the chunks of a plan on the running Ray cluster, in order.
 
     Args:
-        plan: what is to be done.
-        computer: source, step, type, folder.
-        meter: told of every batch and piece.
+        plan: Plan to execute.
+        computer: Chunk processor with source, feature step, dtype and staging folder.
+        meter: Progress meter that is updated after every batch and piece.
 
     Raises:
-        StoreError: Ray is not running.
-        ResourceError: the cluster has not what the recipe asks for.
+        StoreError: If Ray is not running.
+        ResourceError: If the cluster has fewer GPUs than one encoder needs.
     """
     if not ray.is_initialized():
         raise StoreError(
@@ -72,6 +73,8 @@ def watch_on_ray(plan: Plan, computer: Computer, meter: Meter) -> Iterator[tuple
     assert isinstance(step, VideoFeatures)
     share = _share(step, plan.summary.compute)
     if share is None:
+        # Nothing to decode, or too few CPUs for a decoder beside an encoder: decode and encode
+        # here.
         yield from compute_here(plan, computer)
         return
     pieces = pieces_of(plan)
@@ -83,7 +86,13 @@ def watch_on_ray(plan: Plan, computer: Computer, meter: Meter) -> Iterator[tuple
 
 @dataclass(frozen=True)
 class _Share:
-    """Actors of each kind, and the CPUs of a watcher."""
+    """The allocation of a cluster's resources.
+
+    Attributes:
+        decoders: Largest number of decoder actors.
+        watchers: Number of encoder actors.
+        cpus: CPUs per encoder actor; 0 if it runs on GPUs.
+    """
 
     decoders: int
     watchers: int
@@ -91,10 +100,18 @@ class _Share:
 
 
 def _share(step: VideoFeatures, num_clips: int) -> _Share | None:
-    """How a cluster is divided; None: nothing to compute, or too small to divide.
+    """Divide the cluster between decoders and encoders.
+
+    Args:
+        step: Feature step with the requested resources.
+        num_clips: Number of clips to compute.
+
+    Returns:
+        The allocation, or None if there is nothing to compute or the cluster is too small to
+        divide.
 
     Raises:
-        ResourceError: it has not the GPUs that one watcher needs.
+        ResourceError: If the cluster has fewer GPUs than one encoder needs.
     """
     have = ray.cluster_resources()
     cpus, gpus, asked = int(have.get("CPU", 0)), have.get("GPU", 0.0), step.config.gpus
@@ -109,14 +126,16 @@ def _share(step: VideoFeatures, num_clips: int) -> _Share | None:
     if asked:
         room = int(gpus / asked)
         return _Share(min(cpus, pieces), min(step.config.actors or room, room), 0)
+    # Without GPUs, encoders get half of the CPUs by default and decoders the rest.
     watchers = step.config.actors or cpus // 2
-    # More of them than there are CPUs beside one decoder share these.
+    # One CPU is reserved for a decoder; if the encoders outnumber the remaining CPUs, they share
+    # them fractionally.
     each = min(1.0, (cpus - 1) / watchers)
     return _Share(max(1, min(pieces, cpus - round(each * watchers))), watchers, each)
 
 
 class _Decoder:
-    """An actor's body: a piece's number in, its windows out, batch after batch."""
+    """A Ray Data actor that takes the number of a piece and emits its windows batch by batch."""
 
     def __init__(self, pieces: Sequence[Piece], computer: Computer, size: int) -> None:
         self._pieces, self._computer, self._size = pieces, computer, size
@@ -133,10 +152,17 @@ class _Decoder:
             parts = 0
             for parts, pack in enumerate(packs, 1):
                 yield _pack_row(number, parts, pack, "")
+            # A last row without windows ends the piece. `ended` is complete only now: a film can
+            # fail at any window.
             yield _pack_row(number, parts + 1, [], json.dumps(ended))
 
     def _windows(self, piece: Piece, ended: dict[int, Any]) -> Iterator[tuple[int, Window]]:
-        """The windows of all clips, each with the place of its clip; fills `ended`."""
+        """Yield the windows of all clips, each with the clip's position in the piece; fill `ended`.
+
+        Args:
+            piece: Clips to decode.
+            ended: Filled with position → frame rate, or reason and message of a clip that failed.
+        """
         for place, entry in enumerate(piece.entries):
             try:
                 footage = self._computer.source.read(entry.clip)
@@ -144,38 +170,54 @@ class _Decoder:
                 for window in windows:
                     yield place, window
                 ended[place] = fps
+            # Windows of this clip that were already emitted are ignored later: `Seen.features`
+            # raises.
             except ClipError as error:
                 ended[place] = (error.reason, f"{entry.clip.row}: {error}")
 
 
 class _Watcher:
-    """An actor's body: a batch of windows in, their features out."""
+    """An encoder actor that takes a batch of windows and returns their features."""
 
     def __init__(self, pieces: Sequence[Piece], computer: Computer) -> None:
+        # The number of threads changes the bits of a CPU result; the store must not depend on it.
         torch.set_num_threads(1)
-        # fp32 means it; cuDNN would round convolutions to 10 bits unasked.
+        # cuDNN otherwise computes fp32 convolutions in TF32, with a mantissa of 10 bits.
         torch.backends.cudnn.allow_tf32 = False
         self._pieces, self._computer = pieces, computer
         step = computer.step
         assert isinstance(step, VideoFeatures)
         self._step, self._encoder = step, step.encoder()
         self._device = ",".join(map(str, ray.get_gpu_ids())) or CPU
+        # An encoder that never receives a batch must still be shown as idle.
         note_device(computer.folder / "shards", self._device)
 
     def __call__(self, table: pa.Table) -> pa.Table:
+        # One row per call (`batch_size=1`). Pixels stay in Arrow memory instead of becoming Python
+        # bytes.
         (row,) = table.drop_columns(["pixels"]).to_pylist()
         began, seen = time.perf_counter(), np.empty((0, 0, 0), np.float32)
         if row["owners"]:
             piece = self._pieces[row["piece"]]
             name = f"batch-{row['piece']}-{row['number']}"
+            # A batch that does not fit into memory would kill every encoder that tries it.
             count_attempt(self._computer.folder, name, f"windows of {piece.text}")
             seen = self._see(table["pixels"][0].as_buffer(), row["kept"])
+        # Monotonic time measures the duration; wall-clock time can be compared between machines.
         row |= {"seen": seen.tobytes(), "shape": list(seen.shape), "device": self._device}
         row |= {"busy_s": time.perf_counter() - began, "ended_s": time.time()}
         return pa.Table.from_pylist([row])
 
     def _see(self, pixels: pa.Buffer, kept: list[int]) -> NDArray[np.float32]:
+        """Return the features of a batch, (B, K, D).
+
+        Args:
+            pixels: uint8 pixels of shape (B, F, H, W, 3) as one buffer; W is H times the number of
+                crops.
+            kept: Real frames of each window.
+        """
         config, size = self._step.config, self._encoder.size
+        # The width is inferred: crops of one frame stand side by side.
         shape = (len(kept), config.windows.num_frames, size, -1, 3)
         pixels_BFHWC = np.frombuffer(pixels, np.uint8).reshape(shape)
         windows = [Window(one, real) for one, real in zip(pixels_BFHWC, kept, strict=True)]
@@ -183,7 +225,14 @@ class _Watcher:
 
 
 def _pack_row(piece: int, number: int, pack: Sequence[tuple[int, Window]], ended: str) -> pa.Table:
-    """A batch of windows as one row; the last of a piece has none, but says how clips ended."""
+    """Return a batch of windows as a table of one row.
+
+    Args:
+        piece: Number of the piece.
+        number: Number of the batch within the piece.
+        pack: Windows with the positions of their clips; empty for the last row of a piece.
+        ended: JSON result of every clip in the last row of a piece; empty in other rows.
+    """
     pixels = b"".join(window.pixels_FHWC.tobytes() for _, window in pack)
     row = {
         "piece": [piece],
@@ -197,9 +246,10 @@ def _pack_row(piece: int, number: int, pack: Sequence[tuple[int, Window]], ended
 
 
 def _dataset(pieces: Sequence[Piece], computer: Computer, share: _Share) -> ray.data.Dataset:
-    """The lazy data set: one block a piece, decoded, watched, order kept."""
+    """Return the lazy dataset: one block per piece, decoded and then encoded, in order."""
     items = [{"piece": number} for number in range(len(pieces))]
     work = calm(ray.data.from_items(items, override_num_blocks=len(pieces)))
+    # `_seen` collects one piece at a time and needs the batches of a piece together and in order.
     work.context.execution_options.preserve_order = True
     step = computer.step
     assert isinstance(step, VideoFeatures)
@@ -224,7 +274,7 @@ def _dataset(pieces: Sequence[Piece], computer: Computer, share: _Share) -> ray.
 def _seen(
     dataset: ray.data.Dataset, pieces: Sequence[Piece], meter: Meter
 ) -> Iterator[tuple[Piece, Seen]]:
-    """Pieces as they are complete, in order."""
+    """Yield each piece with its features as soon as it is complete, in order."""
     seen = Seen()
     for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
         for row in batch.to_pylist():

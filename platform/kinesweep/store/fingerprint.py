@@ -1,11 +1,11 @@
-"""Names for what a store holds: hashes of media, keys of clips, the fingerprint of a corpus.
+"""Fingerprints of a store's contents: hashes of media, keys of clips, fingerprint of a corpus.
 
-A clip's key names its features: the bytes of its media file and of what is read beside it (or its
-own part of files that hold many clips, as the source tells), the span, how the file is read, the
-feature step and the type on disk. Modification times are not trusted; content is hashed, in threads
-(hashlib lets go of the interpreter): about 1.5 GB/s a core. The store's fingerprint covers the keys
-and texts of all clips in order, and the rows known to be bad; it does not cover where a row stood,
-so a renamed table is no new corpus.
+The key of a clip identifies its features. It covers the bytes of the media file and its auxiliary
+files (or, for files that hold many clips, the clip's own part as reported by the source), the span,
+how the file is read, the feature step and the stored dtype. Modification times are not trusted;
+content is hashed in threads (hashlib releases the GIL) at about 1.5 GB/s per core. The store's
+fingerprint covers the keys and texts of all clips in order and the rows known to be bad. It does
+not cover the position of a row in its table, so renaming a table does not create a new store.
 """
 
 import hashlib
@@ -21,14 +21,14 @@ from kinesweep.core.media import is_picture
 from kinesweep.sources.contract import Content
 
 STORE_FORMAT = 2
-"""Layout of a store and meaning of a key; a change makes every clip new."""
+"""Version of the store layout and of clip keys; a change recomputes every clip."""
 
 _WHOLE_BYTES = 16_000_000
-"""Up to here a file is read in one call: for poses twice as fast as hashing in blocks."""
+"""Size up to which a file is read in one call; twice as fast for poses as hashing in blocks."""
 
 
 def hash_media(paths: Iterable[Path]) -> dict[Path, Content | ClipError]:
-    """Content hash of each distinct file, or why it cannot be read."""
+    """Return the content hash of each distinct file, or the reason why it cannot be read."""
     unique = list(dict.fromkeys(paths))
     threads = min(8, os.cpu_count() or 1)
     with ThreadPoolExecutor(threads) as pool:
@@ -36,7 +36,7 @@ def hash_media(paths: Iterable[Path]) -> dict[Path, Content | ClipError]:
 
 
 def _hash_file(path: Path) -> Content | ClipError:
-    """One file's content, or the error that is counted for its clips."""
+    """Return the content of one file, or the error under which its clips are counted."""
     if path.is_dir():
         return _hash_pictures(path)
     try:
@@ -50,7 +50,8 @@ def _hash_file(path: Path) -> Content | ClipError:
 
 
 def _hash_pictures(folder: Path) -> Content | ClipError:
-    """A folder of pictures: their names and contents."""
+    """Return the content of a folder of images: a hash over their names and contents."""
+    # Sorted because the order of `iterdir` differs between file systems.
     found = [(path.name, _hash_file(path)) for path in sorted(filter(is_picture, folder.iterdir()))]
     for _, media in found:
         if isinstance(media, ClipError):
@@ -63,11 +64,11 @@ def _hash_pictures(folder: Path) -> Content | ClipError:
 def media_of(
     contents: Mapping[Path, Content | ClipError], paths: Sequence[Path]
 ) -> Content | ClipError:
-    """A clip's content: that of its file, or of all its files in order.
+    """Return the content of a clip: its only file, or all its files in order.
 
     Args:
-        contents: as `hash_media` gives them.
-        paths: the clip's file, and its companions.
+        contents: Contents as returned by `hash_media`.
+        paths: Media file of the clip, followed by its auxiliary files.
     """
     found: list[Content] = []
     for media in map(contents.__getitem__, paths):
@@ -75,41 +76,48 @@ def media_of(
             return media
         found.append(media)
     if len(found) == 1:
+        # The plain hash of a single file, not a hash of a list with one entry.
         return found[0]
     marks = [media.sha256 for media in found]
     return Content(fingerprint(marks), sum(media.num_bytes for media in found))
 
 
 def clip_key(clip: Clip, media_sha256: str, recipe_part: Mapping[str, object]) -> str:
-    """64 hexadecimal digits that name a clip's features.
+    """Return the key of a clip's features, 64 hexadecimal digits.
 
     Args:
-        clip: only its span counts.
-        media_sha256: hash of the content of the clip's files.
-        recipe_part: how the file is read, the feature step's fingerprint, the type on disk.
+        clip: Clip; only its span enters the key.
+        media_sha256: Hash of the content of the clip's files.
+        recipe_part: Read options, fingerprint of the feature step and stored dtype.
     """
+    # As floats, so that `1` and `1.0` give the same key.
     bounds = [None if bound is None else float(bound) for bound in (clip.span.start, clip.span.end)]
     value = [STORE_FORMAT, media_sha256, bounds, clip.span.unit, dict(recipe_part)]
     return fingerprint(value)
 
 
 def split_fingerprint(clips: Sequence[tuple[Clip, str]]) -> str:
-    """64 hexadecimal digits that name the clips of a split, in order, and all that is said of them.
+    """Return the fingerprint of a split, 64 hexadecimal digits.
+
+    It covers the clips in order, with all their metadata except the row.
 
     Args:
-        clips: each clip with its key.
+        clips: Clips with their keys.
     """
     digest = hashlib.sha256()
     for clip, key in clips:
         names = [clip.id, clip.split, clip.media, clip.document, clip.order, clip.signer]
+        # Optional fields are appended only if present, so fingerprints of corpora without them stay
+        # as they were before these fields existed.
         names += [clip.corpus] if clip.corpus else []
         texts = [clip.texts, clip.encoder_prompt, clip.decoder_prompt, clip.gloss, clip.language]
         words: list[object] = [clip.keywords] if clip.keywords else []
-        words += [clip.reference] if clip.reference else []  # text: never taken for keywords
+        # A string, so it cannot be confused with the tuple of keywords in the same position.
+        words += [clip.reference] if clip.reference else []
         digest.update(canonical_json([names, texts, key, *words]).encode())
     return digest.hexdigest()
 
 
 def problems_fingerprint(problems: Sequence[RowProblem]) -> str:
-    """64 hexadecimal digits that name the bad rows, not where they stand."""
+    """Return a fingerprint of the bad rows, 64 hexadecimal digits; row positions do not count."""
     return fingerprint([[problem.clip_id, problem.reason] for problem in problems])

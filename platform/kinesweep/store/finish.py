@@ -1,8 +1,9 @@
-"""Ends an extraction: from the chunks' results to index and manifest.
+"""Finalizes an extraction: writes index and manifest from the chunk results.
 
-The manifest is written last and says everything that can be checked later: the tree of
-fingerprints, streams, counts, every dropped row with its reason, and each file's size and hash. It
-holds no time, no host and no count of copied clips: the same corpus gives the same bytes.
+The manifest is written last. It contains everything that is checked later: the tree of
+fingerprints, the streams, the counts, every dropped row with its reason, and the size and hash of
+each file. It contains no time, no host and no count of copied clips, so the same corpus gives the
+same bytes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,25 +28,27 @@ Outcome = tuple[Chunk, Entry, ClipStatus]
 def finish(
     extraction: Extraction, plan: Plan, results: Sequence[ChunkResult], folder: Path
 ) -> list[RowProblem]:
-    """Writes index and manifest beside the shards.
+    """Write index and manifest beside the shards.
 
     Args:
-        extraction: what was asked for.
-        plan: what was to be done.
-        results: one a chunk of the plan, in its order.
-        folder: where the shards lie.
+        extraction: Source, feature step and limits.
+        plan: Plan that was executed.
+        results: One result per chunk of the plan, in its order.
+        folder: Staging folder that contains the shards.
 
     Returns:
-        The rows that were left out.
+        The dropped rows.
 
     Raises:
-        StoreError: too many clips dropped, a split incomplete or empty, or widths that differ.
+        StoreError: If too many clips are dropped, a split is incomplete or empty, or stream widths
+            differ.
     """
     outcomes = [
         (chunk, entry, status)
         for chunk, result in zip(plan.chunks, results, strict=True)
         for entry, status in zip(chunk.entries, result.statuses, strict=True)
     ]
+    # Rows that the survey rejected count together with clips that failed during extraction.
     problems = [*plan.survey.problems, *_problems(outcomes)]
     kept = [outcome for outcome in outcomes if not outcome[2].reason]
     check_complete(problems, extraction.complete)
@@ -60,6 +63,7 @@ def finish(
         if result.shard is not None
     }
     files[INDEX] = write_table(folder / INDEX, index_table(records, streams))
+    # Before the manifest: its presence means that the folder holds exactly the listed files.
     _remove_strays(folder, files)
     manifest = {
         "format": STORE_FORMAT,
@@ -78,7 +82,7 @@ def finish(
 
 
 def _problems(outcomes: Sequence[Outcome]) -> list[RowProblem]:
-    """The clips that were dropped on the way."""
+    """Return the clips that failed during extraction."""
     return [
         RowProblem(entry.clip.row, entry.clip.id, status.reason, status.message, entry.clip.split)
         for _, entry, status in outcomes
@@ -87,7 +91,7 @@ def _problems(outcomes: Sequence[Outcome]) -> list[RowProblem]:
 
 
 def _record(chunk: Chunk, entry: Entry, status: ClipStatus) -> ClipRecord:
-    """The index row of a clip that was kept."""
+    """Return the index record of a kept clip."""
     return ClipRecord(
         clip=entry.clip,
         lengths={name: one.frames for name, one in status.streams.items()},
@@ -102,7 +106,7 @@ def _record(chunk: Chunk, entry: Entry, status: ClipStatus) -> ClipRecord:
 def _count_splits(
     splits: Mapping[str, object], records: Sequence[ClipRecord], streams: Sequence[str]
 ) -> dict[str, Any]:
-    """Clips and frames of each split."""
+    """Count the clips and frames of each split."""
     counts: dict[str, Any] = {
         split: {"clips": 0, "frames": dict.fromkeys(streams, 0)} for split in splits
     }
@@ -114,11 +118,12 @@ def _count_splits(
 
 
 def _stream(name: str, kept: Sequence[Outcome], dtype: str) -> dict[str, Any]:
-    """The schema of a stream.
+    """Return the schema of a stream as plain values.
 
     Raises:
-        StoreError: the clips' widths or points differ.
+        StoreError: If the clips differ in width or points.
     """
+    # The first clip of each variant serves as an example in the error message.
     first_of: dict[tuple[int, PointLayout | None], Entry] = {}
     for _, entry, status in kept:
         one = status.streams[name]
@@ -130,16 +135,17 @@ def _stream(name: str, kept: Sequence[Outcome], dtype: str) -> dict[str, Any]:
         which = f"`{name}`: " if len(kept[0][2].streams) > 1 else ""
         raise StoreError(
             f"{which}clips have {what}: {', '.join(shown)}. All clips of a store"
-            " need the same; choose points with `features.points`, or split the corpus."
+            " must agree; select points with `features.points`, or split the corpus."
         )
     ((width, layout),) = first_of
     rates = {status.streams[name].rate_hz for _, _, status in kept}
+    # None means that clips differ; the index then has the rate of each clip.
     rate_hz = rates.pop() if len(rates) == 1 else None
     return StreamSchema(width, rate_hz, dtype, layout).to_json()
 
 
 def _remove_strays(folder: Path, files: Mapping[str, FileMark]) -> None:
-    """Removes what a worker that died while writing has left."""
+    """Remove partial shards of workers that died while writing, and notes about attempts."""
     for path in (folder / "shards").iterdir():
         if f"shards/{path.name}" not in files:
             path.unlink()

@@ -1,11 +1,12 @@
-"""Hands a store's features to other systems: SSVP-SLT's manifests and trees of `.pt` files.
+"""Exports a stream of a store as SSVP-SLT manifests and a tree of `.pt` files.
 
-Written are `features/{epoch}/{name[:5]}/{name}.pt`, float32 (L, D), and, after all of them,
-`manifests/{train,val,test}_features.tsv` with `video_name, length, label`; a source of the kind
-`feature_manifest` reads both back, from a float32 store to the bit. Names and epochs follow from
-the clips' ids (`hand_over_rows`). The layout has one text a clip: further references are counted. A
-file is on the disk before it gets its name, so some 800 are written a second; within Kinesweep,
-share the store.
+The export consists of `features/{epoch}/{name[:5]}/{name}.pt`, float32 (L, D), and of
+`manifests/{train,val,test}_features.tsv` with the columns `video_name, length, label`, each written
+after the features of its split. A `feature_manifest` source reads the export back, bit-identical
+for a float32 store. Names and epochs are derived from clip ids (`hand_over_rows`). The layout holds
+one text per clip; the number of omitted references is reported. Each file is synced to disk before
+it gets its final name, which limits the export to about 800 files per second. Within Kinesweep,
+share the store instead.
 
 Shapes: L frames, D width.
 """
@@ -31,17 +32,17 @@ from kinesweep.store.writer import write_durably
 
 MANIFESTS_FOLDER = "manifests"
 NOTE = "handed_over.json"
-"""Says whose features they are; a folder that holds it may be replaced."""
+"""File that records the source store; only a folder that contains it may be overwritten."""
 _FILES = {"train": "train", "validation": "val", "test": "test"}
 
 
 @dataclass(frozen=True)
 class Variation:
-    """Varied copies of train, in place of its clips.
+    """Augmented copies that replace the clips of train.
 
     Attributes:
-        augmentation: makes them.
-        count: how many of each clip.
+        augmentation: Augmentation that creates the copies.
+        count: Number of copies per clip.
     """
 
     augmentation: Augmentation
@@ -50,15 +51,16 @@ class Variation:
 
 @dataclass(frozen=True)
 class HandOver:
-    """What was written.
+    """The result of an export.
 
     Attributes:
-        stream: whose features.
-        width: D.
-        rate_hz: of them, as a source that reads them back must be told; None: clips differ.
-        clips: split → rows of its manifest.
-        epochs: epoch → files of train; fewer than rows where the store lacks copies.
-        references_left: texts beyond the first of their clip, which the layout has no place for.
+        stream: Name of the exported stream.
+        width: Values per frame, D.
+        rate_hz: Frame rate to configure in a source that reads the export; None if clips differ.
+        clips: Split → rows of its manifest.
+        epochs: Epoch → files of train; fewer than rows if the store lacks copies for that epoch.
+        references_left: Number of omitted texts, that is, all texts after the first one of each
+            clip.
     """
 
     stream: str
@@ -78,30 +80,32 @@ def hand_over(
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> HandOver:
-    """Writes a stream of a store.
+    """Export a stream of a store.
 
     Args:
-        store: the features.
-        out: a new or empty folder.
-        stream: which, where the store has several.
-        epoch: number of the folder of clips whose ids name none, and of the first varied copies.
-        variation: what train becomes.
-        overwrite: replace what an earlier hand-over wrote to `out`.
-        progress: told of every row.
+        store: Store to export.
+        out: New or empty folder.
+        stream: Name of the stream; required if the store has several.
+        epoch: Epoch folder for clips whose ids name none; also the first epoch of augmented copies.
+        variation: Augmented copies to write instead of the clips of train.
+        overwrite: Replace an earlier export in `out`.
+        progress: Callback that is called after every row.
 
     Raises:
-        InputError: no such stream, a folder that holds something, names that clash, a text that no
-            manifest can hold, or variations of what has copies already.
-        StoreError: a shard is damaged.
+        InputError: If the stream does not exist, the folder is not empty, names clash, a manifest
+            cannot hold a text, or augmentation is requested for clips that already have copies.
+        StoreError: If a shard is damaged.
     """
     chosen = _stream(store, stream)
     rows = {split: rows_of(store.records(split), split, epoch) for split in store.splits}
     if variation is not None and "train" in rows:
         rows["train"] = [varied(row, epoch, variation.count) for row in rows["train"]]
+    # All rows are checked before anything is written or removed.
     check_rows(rows)
     _make_room(out, overwrite)
     rate_hz = store.schema.streams[chosen].rate_hz
     note = {"store": store.fingerprint, "stream": chosen, "rate_hz": rate_hz}
+    # Written first, so that an interrupted export can be replaced with `overwrite`.
     write_durably(out / NOTE, f"{json.dumps(note, indent=1)}\n".encode())
     done, total = 0, sum(map(len, rows.values()))
     for split, own in rows.items():
@@ -125,12 +129,20 @@ def hand_over(
 
 
 def variation_of(recipe: Recipe, store: Store, count: int) -> Variation:
-    """Copies of train as a run of the recipe sees them in its first epochs.
+    """Return augmented copies of train that match the first epochs of a run of the recipe.
+
+    Args:
+        recipe: Recipe with the augmentation and the seed.
+        store: Store with the clips of train.
+        count: Number of copies per clip.
 
     Raises:
-        InputError: the recipe varies nothing, or cannot vary these features.
-        StoreError: the store has no train.
+        InputError: If the recipe enables no augmentation, or the augmentation cannot handle these
+            features.
+        StoreError: If the store has no split `train`.
     """
+    # Streams in `recipe.alike` are references that follow another stream; they do not count towards
+    # the length.
     longest = max(
         sum(frames for name, frames in record.lengths.items() if name not in recipe.alike)
         for record in store.records("train")
@@ -139,17 +151,17 @@ def variation_of(recipe: Recipe, store: Store, count: int) -> Variation:
     augmentation = build_augmentation(config, store.schema, seed, longest, recipe.alike)
     if augmentation is None:
         raise InputError(
-            "`batch.augmentation` of the recipe varies nothing, so all copies would be the same;"
-            " set for example batch.augmentation.speed=0.2"
+            "`batch.augmentation` of the recipe enables no augmentation, so all copies would be"
+            " identical; set for example batch.augmentation.speed=0.2"
         )
     return Variation(augmentation, count)
 
 
 def _stream(store: Store, wanted: str | None) -> str:
-    """The stream that is meant.
+    """Return the name of the stream to export.
 
     Raises:
-        InputError: there is none of this name, or several and no name.
+        InputError: If there is no stream of this name, or there are several and no name is given.
     """
     known = list(store.schema.streams)
     if wanted is None and len(known) == 1:
@@ -161,24 +173,29 @@ def _stream(store: Store, wanted: str | None) -> str:
 
 
 def _make_room(out: Path, overwrite: bool) -> None:
-    """Refuses a folder that holds something; removes an earlier hand-over where that is asked for.
+    """Raise an error if the folder is in use; remove an earlier export if `overwrite` is set.
 
     Raises:
-        InputError: it holds something else, or nobody asked.
+        InputError: If the folder holds anything else, or an export without `overwrite`.
     """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not (out / NOTE).is_file():
-        raise InputError(f"`{out}` is there already, and is no hand-over; name a new folder")
+        raise InputError(f"`{out}` exists and is not an earlier export; choose a new folder")
     if not overwrite:
-        raise InputError(f"`{out}` holds a hand-over; name a new folder, or replace: `--overwrite`")
+        raise InputError(
+            f"`{out}` contains an earlier export; choose a new folder, or replace it with"
+            " `--overwrite`"
+        )
+    # Manifests first, so that an interruption leaves no manifest without its features.
     for folder in (MANIFESTS_FOLDER, FEATURES_FOLDER):
         shutil.rmtree(out / folder, ignore_errors=True)
 
 
 def _write(store: Store, folder: Path, stream: str, row: Row, variation: Variation | None) -> int:
-    """Writes a row's files; frames of the first."""
-    import torch  # seconds; faulty rows are reported without it
+    """Write the files of a row; return the number of frames of the first."""
+    # Importing torch takes seconds; invalid rows are reported before that.
+    import torch
 
     lengths = []
     for copy, x_LD in _features(store, stream, row, variation):
@@ -192,7 +209,7 @@ def _write(store: Store, folder: Path, stream: str, row: Row, variation: Variati
 def _features(
     store: Store, stream: str, row: Row, variation: Variation | None
 ) -> Iterator[tuple[Copy, NDArray[np.floating]]]:
-    """Each file of a row, and what it holds, (L, D)."""
+    """Yield each file of a row with its features, (L, D)."""
     for copy in row.copies:
         streams: Mapping[str, NDArray[np.floating]] = store.features(copy.record)
         if variation is not None and copy.varied is not None:

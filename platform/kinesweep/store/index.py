@@ -1,7 +1,8 @@
-"""The index of a store: one row a clip, in an Arrow file of its own.
+"""The index of a store: one row per clip, in an Arrow file of its own.
 
-It holds all that is known of a clip but its features: texts, prompts, provenance, lengths, and
-where the features lie. It is read at once (about 5 MB for 10,000 clips); the shards are not.
+It holds everything known about a clip except its features: texts, prompts, provenance, lengths, and
+where the features are stored. The index is read at once (about 5 MB for 10,000 clips); the shards
+are not.
 """
 
 from collections.abc import Sequence
@@ -23,13 +24,13 @@ class ClipRecord:
     """A clip in a store.
 
     Attributes:
-        clip: its metadata.
-        lengths: stream → frames, T.
-        rates_hz: stream → frames a second.
-        shard: file of the store that holds its features.
-        place: its row in the shard.
-        key: name of its features (`fingerprint.clip_key`).
-        digest: hash of the stored features; equal features have equal digests.
+        clip: Metadata of the clip.
+        lengths: Stream → number of frames, T.
+        rates_hz: Stream → frames per second.
+        shard: File with the features, relative to the store.
+        place: Row of the clip in the shard.
+        key: Key of the features (`fingerprint.clip_key`).
+        digest: Hash of the stored features; equal features have equal digests.
     """
 
     clip: Clip
@@ -42,12 +43,18 @@ class ClipRecord:
 
 
 def index_table(records: Sequence[ClipRecord], streams: Sequence[str]) -> pa.Table:
-    """Records as a table; equal records give equal bytes."""
+    """Return records as a table; equal records give equal bytes.
+
+    Args:
+        records: Records to store.
+        streams: Names of the streams, in the order of their columns.
+    """
     text, number, real = pa.string(), pa.int64(), pa.float64()
     clips = [record.clip for record in records]
     columns: dict[str, pa.Array] = {
         name: pa.array([getattr(clip, name) for clip in clips], text) for name in _CLIP_TEXTS
     }
+    # Optional columns exist only if a clip has a value, so stores without them keep their bytes.
     if any(clip.corpus for clip in clips):
         columns["corpus"] = pa.array([clip.corpus for clip in clips], text)
     if any(clip.keywords for clip in clips):
@@ -69,12 +76,12 @@ def index_table(records: Sequence[ClipRecord], streams: Sequence[str]) -> pa.Tab
 
 
 def index_records(table: pa.Table, streams: Sequence[str]) -> list[ClipRecord]:
-    """The records of a table made by `index_table`, in its order."""
+    """Return the records of a table written by `index_table`, in its order."""
     return [_record(row, streams) for row in table.to_pylist()]
 
 
 def _record(row: dict[str, Any], streams: Sequence[str]) -> ClipRecord:
-    """One record from its row."""
+    """Return the record of a row."""
     clip = Clip(
         **{name: row[name] for name in _CLIP_TEXTS},
         span=Span(row["span_start"], row["span_end"], row["span_unit"]),

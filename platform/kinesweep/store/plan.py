@@ -1,8 +1,8 @@
-"""What an extraction will do, known and shown before it starts.
+"""The plan of an extraction, known and shown before it starts.
 
-Clips are cut into chunks, one shard each, by their order alone: neither the number of workers nor
-what can be copied moves a clip to another shard, so the same corpus gives the same bytes. The bytes
-to be written are estimated from a few clips spread over the corpus.
+Clips are divided into chunks, one shard each, by their order alone. Neither the number of workers
+nor the clips that can be copied move a clip to another shard, so the same corpus gives the same
+bytes. The size of the store is estimated from a few clips spread over the corpus.
 """
 
 import shutil
@@ -22,11 +22,11 @@ from kinesweep.store.survey import Extraction, Survey, survey_corpus
 from kinesweep.store.writer import MANIFEST
 
 _MOST_SHARDS = 256
-"""Shards of a large corpus: each one is an open file in every process that trains."""
+"""Largest number of shards per store; each is an open file in every training process."""
 _FEWEST_CLIPS = 32
-"""Clips in a shard of a small corpus: 3 MB of poses, so that few workers still share evenly."""
+"""Smallest chunk, in clips: 3 MB of poses, so that a few workers still share work evenly."""
 _PROBES = 8
-"""Clips from which the bytes to be written are estimated."""
+"""Number of clips from which the size of the store is estimated."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,14 @@ class PlanSummary:
     """An extraction in numbers.
 
     Attributes:
-        splits: split → clips that will be tried.
-        compute: clips to compute.
-        reuse: clips to copy from other stores, or already in place.
-        dropped: rows known to be bad.
-        media_bytes: what will be read.
-        store_bytes: about what will be written.
-        folder: the store.
-        exists: it is there already, nothing will be done.
+        splits: Split → number of clips to process.
+        compute: Number of clips to compute.
+        reuse: Number of clips to copy from other stores, or already in place.
+        dropped: Number of rows known to be bad.
+        media_bytes: Size of the media to read, in bytes.
+        store_bytes: Estimated size of the store to write, in bytes.
+        folder: Folder of the store.
+        exists: True if the store exists and nothing will be done.
     """
 
     splits: dict[str, int]
@@ -55,7 +55,7 @@ class PlanSummary:
 
     @property
     def text(self) -> str:
-        """For people, in two lines."""
+        """Return the summary as two lines of text."""
         splits = ", ".join(f"{name} {clips}" for name, clips in self.splits.items())
         head = f"{sum(self.splits.values())} clips ({splits}): {self.compute} to compute,"
         head += f" {self.reuse} already extracted, {self.dropped} rows dropped"
@@ -67,7 +67,13 @@ class PlanSummary:
 
 @dataclass(frozen=True)
 class Plan:
-    """The chunks of an extraction, in order, and what they come to."""
+    """The chunks of an extraction and their summary.
+
+    Attributes:
+        survey: Survey of the corpus.
+        chunks: Chunks in order.
+        summary: Plan in numbers.
+    """
 
     survey: Survey
     chunks: tuple[Chunk, ...]
@@ -75,7 +81,12 @@ class Plan:
 
 
 def describe_plan(recipe: Recipe, root: Path | None = None) -> PlanSummary:
-    """Counts and bytes of the extraction that a recipe asks for; writes nothing."""
+    """Return the summary of the extraction that a recipe defines; writes nothing.
+
+    Args:
+        recipe: Recipe that defines the corpus, the features and the store.
+        root: Folder that contains all stores; overrides the recipe's.
+    """
     extraction = Extraction.from_recipe(recipe, root)
     survey = survey_corpus(extraction)
     folder = extraction.root / survey.folder_name
@@ -87,9 +98,10 @@ def describe_plan(recipe: Recipe, root: Path | None = None) -> PlanSummary:
 
 
 def make_plan(extraction: Extraction, survey: Survey) -> Plan:
-    """Cuts a corpus into chunks and finds what other stores have of it."""
+    """Divide a corpus into chunks and find features that other stores already have."""
     wanted = {key for keyed in survey.clips.values() for _, key, _ in keyed}
     earlier = find_earlier(extraction.root, wanted)
+    # Ceiling division: at most `_MOST_SHARDS` chunks, plus a partial one per split.
     size = max(_FEWEST_CLIPS, -(-survey.num_clips // _MOST_SHARDS))
     chunks = []
     for split, keyed in survey.clips.items():
@@ -101,14 +113,22 @@ def make_plan(extraction: Extraction, survey: Survey) -> Plan:
 
 
 def find_earlier(root: Path, wanted: set[str]) -> dict[str, Earlier]:
-    """Key → where its features lie, over all intact stores below a root."""
+    """Find existing features in all intact stores below a folder.
+
+    Args:
+        root: Folder that contains the stores.
+        wanted: Keys of the clips.
+
+    Returns:
+        Key → location of the features.
+    """
     found: dict[str, Earlier] = {}
     for manifest in sorted(root.glob(f"*/{MANIFEST}")):
         try:
             store = open_store(manifest.parent)
         except StoreError:
-            # A damaged or foreign store has nothing to give; its own users are told when they
-            # open it.
+            # Nothing can be copied from a damaged store or one of another format; its own users
+            # see the error when they open it.
             continue
         for record in (record for split in store.splits for record in store.records(split)):
             if record.key in wanted and record.key not in found:
@@ -117,24 +137,25 @@ def find_earlier(root: Path, wanted: set[str]) -> dict[str, Earlier]:
 
 
 def check_room(summary: PlanSummary) -> None:
-    """Refuses an extraction that the disk cannot hold.
+    """Raise an error if the disk cannot hold the features.
 
     Raises:
-        StoreError: too little space.
+        StoreError: If there is too little free space.
     """
     folder = summary.folder.parent
+    # The root may not exist yet; its nearest existing parent is on the same disk.
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     if summary.store_bytes > free:
         raise StoreError(
             f"the features need about {format_bytes(summary.store_bytes)}, but `{folder}` has"
-            f" {format_bytes(free)} left; free some, or set `store.root` to another disk"
+            f" {format_bytes(free)} left; free disk space, or set `store.root` to another disk"
         )
 
 
 def _summary(extraction: Extraction, survey: Survey, earlier: dict[str, Earlier]) -> PlanSummary:
-    """The plan in numbers."""
+    """Return the plan in numbers."""
     listed = [item for keyed in survey.clips.values() for item in keyed]
     new = [item for item in listed if item[1] not in earlier]
     copied = sum(earlier[key].num_bytes for _, key, _ in listed if key in earlier)
@@ -152,7 +173,7 @@ def _summary(extraction: Extraction, survey: Survey, earlier: dict[str, Earlier]
 
 
 def _mean_bytes(extraction: Extraction, clips: Sequence[Clip]) -> float:
-    """Bytes of a clip's features, from a few clips spread evenly; 0 when none can be used."""
+    """Return the mean bytes per clip, from evenly spread clips; 0 if none of them is usable."""
     step = max(1, len(clips) // _PROBES)
     sizes = []
     for clip in clips[::step][:_PROBES]:
@@ -161,6 +182,6 @@ def _mean_bytes(extraction: Extraction, clips: Sequence[Clip]) -> float:
             values = sum(frames * width for frames, width in shapes)
             sizes.append(values * np.dtype(extraction.dtype).itemsize)
         except ClipError:
-            # Counted when the clip's turn comes.
+            # The clip is counted as dropped when it is computed.
             continue
     return sum(sizes) / len(sizes) if sizes else 0.0

@@ -1,4 +1,4 @@
-"""Ray Data without its running commentary."""
+"""Silences the progress bars, start-up report and routine log messages of Ray Data."""
 
 import logging
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def calm(dataset: Any) -> Any:
-    """The same data set, its bars and its announcement off."""
+    """Return the dataset after turning off its progress bars and start-up report."""
     dataset.context.enable_progress_bars = False
     dataset.context.print_on_execution_start = False
     return dataset
@@ -15,18 +15,19 @@ def calm(dataset: Any) -> Any:
 
 _LEVELS = {
     "ray.data": logging.WARNING,
-    # Its only warnings are that bars are off, as asked.
+    # Its only warnings say that the progress bars are off, which is intended.
     "ray.data._internal.progress": logging.ERROR,
-    # After a minute it warns that the cluster cannot run a pool which has all of its cores itself.
-    # What the cluster lacks altogether is an error of ours before the pool starts.
+    # After a minute it warns that the cluster has no resources for the pool, although the pool
+    # itself occupies all cores. Resources that the cluster really lacks are reported as an error
+    # before the pool starts.
     "ray.data._internal.execution.resource_manager": logging.ERROR,
 }
-"""Logger → the least level of what it may say."""
+"""Logger → lowest level that it may log."""
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep Ray Data off the console; warnings of the execution stay."""
+    """Keep Ray Data off the console; warnings about the execution remain visible."""
     loggers = {name: logging.getLogger(name) for name in _LEVELS}
     before = {name: logger.level for name, logger in loggers.items()}
     for name, logger in loggers.items():

@@ -1,8 +1,8 @@
-"""Opens a feature store and hands out views of its features.
+"""Opens a feature store and returns views of its features.
 
-Shards are mapped, not read: all processes of a machine share one copy in the page cache, and a
-clip's features cost microseconds. Opening checks the manifest, the index and every file's size;
-`checks.verify` reads all bytes. Shapes: T frames, D width.
+Shards are memory-mapped, not read: all processes of a machine share one copy in the page cache, and
+accessing a clip's features takes microseconds. Opening checks the manifest, the index and the size
+of every file; `checks.verify` reads all bytes. Shapes: T frames, D width.
 """
 
 import json
@@ -23,17 +23,17 @@ from kinesweep.store.index import ClipRecord, index_records
 from kinesweep.store.writer import INDEX, MANIFEST
 
 Shard = dict[str, tuple[NDArray[np.int64], NDArray[np.floating]]]
-"""Stream → offsets and values of the clips, both views of the mapped file."""
+"""Stream → offsets and flattened values of its clips, both views of the mapped file."""
 
 
 @dataclass(frozen=True)
 class ExtractionCounts:
-    """What one extraction did.
+    """The result of one extraction in numbers.
 
     Attributes:
-        computed: clips that were computed.
-        reused: clips that were there already, in this store or another.
-        dropped: rows that could not be used.
+        computed: Number of clips that were computed.
+        reused: Number of clips that existed already, in this store or another.
+        dropped: Number of rows that could not be used.
     """
 
     computed: int
@@ -42,14 +42,14 @@ class ExtractionCounts:
 
 
 class Store:
-    """The extracted streams of a corpus; immutable. Made by `open_store`.
+    """The extracted streams of a corpus; immutable, opened by `open_store`.
 
-    Pickles as its folder and opens again on the other side.
+    A store pickles as its path and is opened again when it is unpickled.
 
     Attributes:
-        folder: where it lies.
-        manifest: what it says of itself, see `finish`.
-        extraction: what the extraction that returned it did; None after `open_store`.
+        folder: Folder of the store.
+        manifest: Content of the manifest (see `finish`), without its checksum.
+        extraction: Counts of the extraction that returned this store; None after `open_store`.
     """
 
     def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
@@ -59,6 +59,7 @@ class Store:
         self._shards: dict[str, Shard] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
+        # Mapped memory cannot be pickled; the other process maps the files itself.
         return open_store, (self.folder,)
 
     def __repr__(self) -> str:
@@ -67,38 +68,39 @@ class Store:
 
     @property
     def fingerprint(self) -> str:
-        """64 hexadecimal digits that name the corpus, its texts and its features."""
+        """Return the fingerprint of corpus, texts and features, 64 hexadecimal digits."""
         return str(self.manifest["fingerprint"])
 
     @cached_property
     def schema(self) -> StoreSchema:
-        """Width, rate and type of each stream."""
+        """Return the width, rate and dtype of each stream."""
         streams = self.manifest["streams"].items()
         return StoreSchema({name: StreamSchema.from_json(stream) for name, stream in streams})
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Names of the splits, in the source's order."""
+        """Return the names of the splits, in the order of the source."""
         return tuple(self.manifest["splits"])
 
     def records(self, split: str) -> list[ClipRecord]:
-        """The clips of a split, in the source's order.
+        """Return the clips of a split, in the order of the source.
 
         Raises:
-            StoreError: there is no such split.
+            StoreError: If there is no such split.
         """
         if split not in self._records:
             raise StoreError(
                 f"the store `{self.folder}` has no split `{split}`; it has"
                 f" {', '.join(self.splits)}. Name the split in the recipe's `source`."
             )
+        # A copy, because callers may sort or filter the list.
         return list(self._records[split])
 
     @property
     def own_references(self) -> dict[str, int]:
-        """Split → clips that name no reference, whose stream `reference` is themselves.
+        """Return split → number of clips that name no reference and are compared with themselves.
 
-        Empty where there is no such stream of points.
+        Empty if the store has no stream `reference` that consists of points.
         """
         stream = self.schema.streams.get("reference")
         if stream is None or stream.layout is None:
@@ -109,10 +111,10 @@ class Store:
         }
 
     def features(self, record: ClipRecord) -> dict[str, NDArray[np.floating]]:
-        """Stream → (T, D) read-only view in the stored type.
+        """Return stream → read-only view of shape (T, D) in the stored dtype.
 
         Raises:
-            StoreError: the shard is damaged.
+            StoreError: If the shard is damaged.
         """
         shard = self._shards.get(record.shard)
         if shard is None:
@@ -120,11 +122,12 @@ class Store:
         found = {}
         for stream, (offsets, values) in shard.items():
             first, last = offsets[record.place], offsets[record.place + 1]
+            # Slicing and reshaping return views, so no feature is read before it is used.
             found[stream] = values[first:last].reshape(record.lengths[stream], -1)
         return found
 
     def num_bytes(self, record: ClipRecord) -> int:
-        """Bytes of a clip's features, all streams."""
+        """Return the size of a clip's features in bytes, all streams."""
         streams = self.schema.streams.items()
         return sum(
             record.lengths[name] * stream.width * np.dtype(stream.dtype).itemsize
@@ -133,6 +136,7 @@ class Store:
 
     @cached_property
     def _records(self) -> dict[str, list[ClipRecord]]:
+        """Return the records of the index by split; the index is read on first access."""
         with pa.memory_map(str(self.folder / INDEX)) as file:
             table = pa.ipc.open_file(file).read_all()
         by_split: dict[str, list[ClipRecord]] = {split: [] for split in self.splits}
@@ -141,9 +145,10 @@ class Store:
         return by_split
 
     def _map(self, name: str) -> Shard:
-        """Maps a shard."""
+        """Map a shard into memory."""
         path = self.folder / name
         try:
+            # `write_table` writes one record batch per shard. The arrays keep the mapping alive.
             batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
         except (OSError, pa.ArrowInvalid) as error:
             raise _damaged(path, str(error)) from None
@@ -152,26 +157,27 @@ class Store:
 
 
 def open_store(folder: Path) -> Store:
-    """Opens a store after checking its manifest, its index and the size of every file.
+    """Open a store after checking its manifest, its index and the size of every file.
 
     Raises:
-        StoreError: no store there, one of another format, or a damaged one.
+        StoreError: If there is no store, it has another format, or it is damaged.
     """
     path = Path(folder) / MANIFEST
     try:
         manifest = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise StoreError(
-            f"`{folder}` holds no feature store ({MANIFEST} is missing); run `kinesweep extract`"
+            f"`{folder}` contains no feature store ({MANIFEST} is missing); run `kinesweep extract`"
         ) from None
     except (OSError, ValueError) as error:
         raise _damaged(path, str(error)) from None
     if not isinstance(manifest, dict) or manifest.get("format") != STORE_FORMAT:
         got = manifest.get("format") if isinstance(manifest, dict) else manifest
         raise StoreError(
-            f"`{folder}` is a store of format {got!r}, this program reads {STORE_FORMAT};"
-            " extract again"
+            f"`{folder}` is a store of format {got!r}, but this version reads format"
+            f" {STORE_FORMAT}; run `kinesweep extract` again"
         )
+    # After the format, so that a store of another format is not reported as damaged.
     checksum = manifest.pop("checksum", None)
     if checksum != fingerprint(manifest):
         raise _damaged(path, "its checksum is wrong")
@@ -180,7 +186,7 @@ def open_store(folder: Path) -> Store:
 
 
 def _check_files(folder: Path, manifest: dict[str, Any]) -> None:
-    """Sizes of all files, and the content of the index."""
+    """Check the sizes of all files and the content of the index."""
     for name, mark in manifest["files"].items():
         path = folder / name
         size = path.stat().st_size if path.is_file() else None
@@ -192,10 +198,11 @@ def _check_files(folder: Path, manifest: dict[str, Any]) -> None:
 
 
 def _view(array: pa.Array) -> NDArray[Any]:
-    """The array's memory."""
+    """Return a NumPy view of an Arrow array."""
+    # Raises instead of copying the data silently.
     return array.to_numpy(zero_copy_only=True)
 
 
 def _damaged(path: Path, why: str) -> StoreError:
-    """The error for a file that is not what was written."""
+    """Return the error for a file whose content is not what was written."""
     return StoreError(f"`{path}` is damaged: {why}. Remove the store's folder and extract again.")

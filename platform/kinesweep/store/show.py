@@ -1,4 +1,4 @@
-"""A store or one of its clips as tables for a terminal. Shapes: T frames, D width."""
+"""Tables for the terminal that describe a store or one of its clips. Shapes: T frames, D width."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +14,18 @@ from kinesweep.store.reader import Store
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _COLUMNS = 60
-"""Width of the curve of a clip's motion."""
+"""Width of the motion curve in characters."""
 
 
 def describe(store: Store, clip_id: str | None = None) -> RenderableType:
-    """A store's splits, streams and dropped rows; or one clip's texts and features.
+    """Return the splits, streams and dropped rows of a store, or one clip's texts and features.
+
+    Args:
+        store: Store to describe.
+        clip_id: Id of the clip; None describes the whole store.
 
     Raises:
-        InputError: there is no such clip.
+        InputError: If there is no such clip.
     """
     if clip_id is None:
         own = [Text(line) for line in [own_references(store)] if line]
@@ -30,10 +34,10 @@ def describe(store: Store, clip_id: str | None = None) -> RenderableType:
 
 
 def find_clip(store: Store, clip_id: str) -> ClipRecord:
-    """A clip by its id, in whichever split.
+    """Return a clip by its id, from any split.
 
     Raises:
-        InputError: there is no such clip.
+        InputError: If there is no such clip.
     """
     records = [record for split in store.splits for record in store.records(split)]
     for record in records:
@@ -45,24 +49,24 @@ def find_clip(store: Store, clip_id: str) -> ClipRecord:
 
 
 def _head(store: Store) -> Text:
-    """Name and size."""
+    """Return the store's folder, fingerprint and size."""
     size = format_bytes(store.manifest["bytes"])
     return Text(f"{store.folder}\nfingerprint {store.fingerprint}, {size}")
 
 
 def own_references(store: Store) -> str:
-    """How many clips are compared with themselves, for people; empty: none."""
+    """Describe how many clips are compared with themselves; empty if there are none."""
     counts = {split: count for split, count in store.own_references.items() if count}
     if not counts:
         return ""
     shown = ", ".join(
         f"{split} {count} of {len(store.records(split))}" for split, count in counts.items()
     )
-    return f"clips without a reference, which are their own: {shown}"
+    return f"clips without a reference, compared with themselves: {shown}"
 
 
 def _splits(store: Store) -> Table:
-    """One row a split."""
+    """Return a table with one row per split and stream."""
     table = Table("split", "clips", "stream", "frames", "minutes", "shortest", "median", "longest")
     for split in store.splits:
         records = store.records(split)
@@ -76,8 +80,8 @@ def _splits(store: Store) -> Table:
 
 
 def _streams(store: Store) -> Table:
-    """One row a stream."""
-    table = Table("stream", "width", "frames a second", "type")
+    """Return a table with one row per stream."""
+    table = Table("stream", "width", "frames per second", "type")
     for name, stream in store.schema.streams.items():
         rate = "differs" if stream.rate_hz is None else f"{stream.rate_hz:g}"
         table.add_row(name, str(stream.width), rate, stream.dtype)
@@ -85,19 +89,20 @@ def _streams(store: Store) -> Table:
 
 
 def _dropped(store: Store) -> list[Table]:
-    """The rows that were left out, if any."""
+    """Return a table of the dropped rows, or nothing if there are none."""
     dropped = store.manifest["dropped"]
     if not dropped["total"]:
         return []
     counts = ", ".join(f"{reason} {count}" for reason, count in dropped["reasons"].items())
     table = Table("row", "clip", "reason", "message", title=f"dropped: {counts}")
     for row in dropped["rows"]:
+        # `Text` because messages may contain brackets, which rich would take for markup.
         table.add_row(*(Text(row[key]) for key in ("row", "clip_id", "reason", "message")))
     return [table]
 
 
 def _clip(store: Store, record: ClipRecord) -> Group:
-    """What is known of a clip, and its features in numbers."""
+    """Return a clip's metadata and a summary of its features."""
     known = Table(show_header=False)
     clip = record.clip
     span = "whole file" if clip.span.whole else f"{clip.span.start} to {clip.span.end}"
@@ -118,7 +123,8 @@ def _clip(store: Store, record: ClipRecord) -> Group:
 
 
 def _numbers(stream: str, x_TD: NDArray[np.float32], rate_hz: float) -> Text:
-    """Size, range and the amount of motion over time."""
+    """Return the size and range of a stream and a curve of its motion over time."""
+    # Prepending the first frame keeps the length T and gives motion 0 at the start.
     motion_T = np.abs(np.diff(x_TD, axis=0, prepend=x_TD[:1])).mean(axis=1)
     cells = np.array_split(motion_T, min(_COLUMNS, len(motion_T)))
     heights = np.array([cell.mean() for cell in cells])
@@ -127,7 +133,7 @@ def _numbers(stream: str, x_TD: NDArray[np.float32], rate_hz: float) -> Text:
     frames, width = x_TD.shape
     return Text(
         f"{stream}: {frames} frames × {width}, {frames / rate_hz:.2f} s at {rate_hz:g} Hz;"
-        f" mean {x_TD.mean():.4f}, deviation {x_TD.std():.4f},"
+        f" mean {x_TD.mean():.4f}, std {x_TD.std():.4f},"
         f" from {x_TD.min():.4f} to {x_TD.max():.4f}, {(x_TD == 0).mean():.1%} zeros\n"
         f"motion {curve}"
     )

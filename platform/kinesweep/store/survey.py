@@ -1,7 +1,7 @@
-"""What a corpus holds, before anything is computed: clips, keys, bad rows, a fingerprint.
+"""The survey of a corpus before extraction: clips, keys, bad rows and fingerprint.
 
-The survey opens no pose and decodes no video; it lists metadata and hashes content. That is all
-that an unchanged corpus costs.
+The survey opens no pose and decodes no video; it lists metadata and hashes content. For an
+unchanged corpus this is the whole cost of an extraction.
 """
 
 from collections.abc import Mapping
@@ -30,16 +30,17 @@ from kinesweep.store.fingerprint import (
 
 @dataclass(frozen=True)
 class Extraction:
-    """Everything an extraction needs; picklable.
+    """The settings of an extraction; picklable.
 
     Attributes:
-        source: the corpus.
-        step: what is computed of each clip.
-        root: folder of all stores; clips found in any of them are not computed again.
-        dtype: type of features on disk.
-        max_dropped_share: share of clips that may be dropped.
-        complete: splits of which none may be.
-        reading: what else decides how a media file is read, for example the chosen person.
+        source: Corpus to extract.
+        step: Feature step that computes the streams of each clip.
+        root: Folder that contains all stores; clips found in any of them are not computed again.
+        dtype: Stored dtype, `float16` or `float32`.
+        max_dropped_share: Largest allowed share of dropped clips.
+        complete: Splits that may not lose any clip.
+        reading: Read options that determine, beside the file, the media of a clip, for example the
+            selected person.
     """
 
     source: Source
@@ -52,7 +53,12 @@ class Extraction:
 
     @classmethod
     def from_recipe(cls, recipe: Recipe, root: Path | None = None) -> "Extraction":
-        """The extraction that a recipe asks for; `root` overrides the recipe's."""
+        """Return the extraction that a recipe defines.
+
+        Args:
+            recipe: Recipe that defines the corpus, the features and the store.
+            root: Folder that contains all stores; overrides the recipe's.
+        """
         chosen = root or (Path(recipe.store.root) if recipe.store.root else state_home() / "stores")
         source = build_source(recipe.corpus)
         return cls(
@@ -66,9 +72,10 @@ class Extraction:
         )
 
     def key_part(self) -> dict[str, Any]:
-        """What a clip's key covers beside its media and span."""
+        """Return the values that enter a clip's key beside its media and span."""
         first, *others = self.step.streams
-        # One stream is named as it was when there was never more: stores keep their names.
+        # A single stream keeps the key `stream` from before there could be several, so the
+        # fingerprints of existing stores stay valid.
         streams = {"streams": [first, *others]} if others else {"stream": first}
         part = {**streams, "features": self.step.fingerprint}
         return {**part, "dtype": self.dtype, "reading": self.reading}
@@ -79,10 +86,11 @@ class Survey:
     """A corpus before extraction.
 
     Attributes:
-        clips: split → clips that can be tried, each with its key and the bytes of its files.
-        problems: rows that are known to be bad: the source's, then clips without readable media.
-        tree: the fingerprints that `fingerprint` is made of.
-        fingerprint: names the store to be.
+        clips: Split → usable clips, each with its key and the size of its files in bytes.
+        problems: Rows that are known to be bad: those of the source, then clips without readable
+            media.
+        tree: Fingerprints from which `fingerprint` is computed.
+        fingerprint: Fingerprint of the store to be written.
     """
 
     clips: dict[str, tuple[tuple[Clip, str, int], ...]]
@@ -92,23 +100,25 @@ class Survey:
 
     @property
     def num_clips(self) -> int:
-        """Clips that can be tried."""
+        """Return the number of usable clips."""
         return sum(len(clips) for clips in self.clips.values())
 
     @property
     def folder_name(self) -> str:
-        """The store's folder below the root."""
+        """Return the name of the store's folder below the root."""
+        # 16 digits are 64 bits, enough to tell the stores of a root apart.
         return self.fingerprint[:16]
 
 
 def survey_corpus(extraction: Extraction) -> Survey:
-    """Lists the clips and hashes their media.
+    """List the clips of a corpus and hash their media.
 
     Raises:
-        SourceError: the corpus is faulty as a whole.
+        SourceError: If the corpus as a whole cannot be read.
     """
     source = extraction.source
     listed = {split: source.clips(split) for split in source.splits()}
+    # Clips that share a file with others; the source reports the content of each clip's part.
     inner = source.contents([clip for clips in listed.values() for clip in clips])
     files = {
         clip: _files(source, clip)
@@ -116,6 +126,7 @@ def survey_corpus(extraction: Extraction) -> Survey:
         for clip in clips
         if clip not in inner
     }
+    # All files are hashed in one call, so each distinct file is read once.
     contents = hash_media(
         path for paths in files.values() if not isinstance(paths, ClipError) for path in paths
     )
@@ -136,7 +147,7 @@ def survey_corpus(extraction: Extraction) -> Survey:
 
 
 def _files(source: Source, clip: Clip) -> tuple[Path, ...] | ClipError:
-    """Where a clip's media and its companions lie, or why they do not."""
+    """Return the paths of a clip's media and auxiliary files, or the error if they are missing."""
     try:
         return source.media_path(clip), *source.companions(clip)
     except ClipError as error:
@@ -146,7 +157,7 @@ def _files(source: Source, clip: Clip) -> tuple[Path, ...] | ClipError:
 def _content(
     files: tuple[Path, ...] | ClipError, contents: Mapping[Path, Content | ClipError]
 ) -> Content | ClipError:
-    """A clip's content, or why it cannot be read."""
+    """Return the content of a clip's files, or the error if they cannot be read."""
     return files if isinstance(files, ClipError) else media_of(contents, files)
 
 
@@ -155,7 +166,7 @@ def _tree(
     clips: dict[str, tuple[tuple[Clip, str, int], ...]],
     problems: list[RowProblem],
 ) -> dict[str, Any]:
-    """The fingerprints of all that makes a store."""
+    """Return the fingerprints of everything that determines the content of a store."""
     return {
         "format": STORE_FORMAT,
         **part,

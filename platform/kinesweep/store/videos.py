@@ -1,8 +1,9 @@
-"""Which videos there are to estimate, which have their poses already, and the notes beside these.
+"""Videos to estimate: discovery, existing poses, and the notes beside the poses.
 
-A video is a file or a folder of numbered pictures. Its poses lie at the same place below the output
-folder; beside `a.pose` stands `a.pose.json`, which says what they were made of and by what, and is
-written last: without it, or with other facts in it, a video is estimated anew.
+A video is a file or a folder of numbered images. Its poses are written to the same relative path
+below the output folder. Beside `a.pose`, the note `a.pose.json` records the input and the
+estimator. It is written last: a video without a note, or with a note that does not match, is
+estimated again.
 """
 
 import json
@@ -18,12 +19,12 @@ from kinesweep.features.estimators import EstimatorSpec
 
 @dataclass(frozen=True)
 class Video:
-    """One to estimate.
+    """A video to estimate.
 
     Attributes:
-        source: file or folder, absolute.
-        out: its `.pose` file.
-        name: as it is reported.
+        source: Absolute path of the file or folder.
+        out: Path of its `.pose` file.
+        name: Name used in reports.
     """
 
     source: Path
@@ -32,37 +33,44 @@ class Video:
 
     @property
     def note(self) -> Path:
-        """The file beside the poses."""
+        """Return the path of the note beside the poses."""
         return self.out.with_name(f"{self.out.name}.json")
 
 
 def find_videos(inputs: Sequence[Path], out: Path) -> list[Video]:
-    """All videos that are named, or lie below folders that are, in order.
+    """Return the given videos and all videos below the given folders, in order.
+
+    Args:
+        inputs: Video files, folders of images, or folders that contain either.
+        out: Folder below which poses are written.
 
     Raises:
-        InputError: an input is not there, nothing is found, or two would have the same poses.
+        InputError: If an input does not exist, no video is found, or two videos share an output
+            file.
     """
     found = [video for path in inputs for video in _below(path.absolute(), out.absolute())]
     if not found:
         raise InputError(
-            f"there is no video in {', '.join(f'`{path}`' for path in inputs)}: no"
-            f" {', '.join(VIDEOS)} and no folder of pictures"
+            f"no video found in {', '.join(f'`{path}`' for path in inputs)}: neither a file with"
+            f" the suffix {', '.join(VIDEOS)} nor a folder of images"
         )
+    # The same video may be given twice, for example directly and through its folder.
     first: dict[Path, Video] = {}
     for video in found:
         other = first.setdefault(video.out, video)
         if other.source != video.source:
             raise InputError(
                 f"`{other.source}` and `{video.source}` would both be written to `{video.out}`;"
-                " estimate them into folders of their own"
+                " estimate them into separate output folders"
             )
     return list(first.values())
 
 
 def is_done(video: Video, spec: EstimatorSpec, fps: float | None) -> bool:
-    """Whether its poses are there, made of this very file by this very estimator."""
+    """Return whether a video's poses exist and were made from this very file by this estimator."""
     try:
         noted = json.loads(video.note.read_text(encoding="utf-8"))
+        # The size reveals a `.pose` file that was replaced or truncated after its note was written.
         size = video.out.stat().st_size
     except (OSError, ValueError):
         return False
@@ -71,7 +79,13 @@ def is_done(video: Video, spec: EstimatorSpec, fps: float | None) -> bool:
 
 
 def source_facts(video: Video, spec: EstimatorSpec, fps: float | None) -> dict[str, Any]:
-    """What the poses of a video depend on."""
+    """Return everything that the poses of a video depend on, as recorded in its note.
+
+    Args:
+        video: Video, file or folder of images.
+        spec: Pose estimator.
+        fps: Frame rate of folders of images in Hz; ignored for files.
+    """
     files = [video.source]
     if video.source.is_dir():
         files = [path for path in video.source.iterdir() if path.suffix.lower() in PICTURES]
@@ -90,17 +104,18 @@ def source_facts(video: Video, spec: EstimatorSpec, fps: float | None) -> dict[s
 
 
 def write_note(video: Video, facts: Mapping[str, Any]) -> None:
-    """Writes the file beside the poses, in one step."""
+    """Write the note beside the poses, atomically."""
     beside = video.note.with_name(f".{video.note.name}")
     beside.write_text(json.dumps(facts, indent=1), encoding="utf-8")
     beside.replace(video.note)
 
 
 def _below(path: Path, out: Path) -> Iterator[Video]:
+    """Yield the videos at or below a path, with output paths below `out`."""
     if path.is_file():
         yield Video(path, out / f"{path.stem}.pose", path.name)
     elif not path.is_dir():
-        raise InputError(f"`{path}` is not there")
+        raise InputError(f"`{path}` does not exist")
     elif holds_pictures(path):
         yield Video(path, out / f"{path.name}.pose", path.name)
     else:

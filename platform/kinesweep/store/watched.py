@@ -1,9 +1,10 @@
-"""What comes back of videos that were watched: pieces of work, and chunks put together of them.
+"""Assembly of video features: results of encoder actors are collected and written as chunks.
 
-A piece is some clips that one decoder takes; its batches come back in order. When the last batch of
-a chunk's last piece is there, the chunk's shard is written. No Ray: `extract_videos` drives.
+A piece is a group of clips for one decoder; its batches return in order. Once the last batch of a
+chunk's last piece has arrived, the shard of the chunk is written. This module does not use Ray;
+`extract_videos` drives it.
 
-Shapes: K moments of a window, D width.
+Shapes: K time steps of a window, D width.
 """
 
 import json
@@ -26,19 +27,19 @@ from kinesweep.store.compute import ChunkResult, Compute, Computer, Entry
 from kinesweep.store.plan import Plan
 
 CLIPS_A_PIECE = 8
-"""Clips that a decoder takes at a time; what a dead one has begun is decoded again."""
+"""Clips that a decoder takes at a time; they are decoded again if it dies."""
 CPU = "cpu"
-"""What a watcher without a GPU calls its device."""
+"""Device name of an encoder without a GPU."""
 _DEVICE = ".device-"
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Clips that are decoded by one actor.
+    """Clips that one actor decodes.
 
     Attributes:
-        chunk: number of the shard that they belong to.
-        entries: the clips.
+        chunk: Number of the chunk to which they belong.
+        entries: Clips in order.
     """
 
     chunk: int
@@ -46,18 +47,18 @@ class Piece:
 
     @property
     def text(self) -> str:
-        """For people."""
+        """Return a description of the piece for messages."""
         return f"the clips `{self.entries[0].clip.id}` to `{self.entries[-1].clip.id}`"
 
 
 @dataclass
 class Seen:
-    """What came back of a piece.
+    """The encoder results for a piece.
 
     Attributes:
-        windows: place of a clip in the piece → (K, D) of its windows.
-        kept: place → real frames of its last window.
-        ended: place → frames a second of its film, or why it was dropped.
+        windows: Position of a clip in the piece → features (K, D) of its windows.
+        kept: Position → number of real frames in its last window.
+        ended: Position → frame rate of its video, or reason and message if the clip failed.
     """
 
     windows: dict[int, list[NDArray[np.float32]]] = field(default_factory=dict)
@@ -65,10 +66,14 @@ class Seen:
     ended: dict[int, float | tuple[str, str]] = field(default_factory=dict)
 
     def features(self, place: int, seam: Seam) -> Features:
-        """Of one clip.
+        """Return the features of one clip.
+
+        Args:
+            place: Position of the clip in the piece.
+            seam: Window stitcher that joins the windows.
 
         Raises:
-            ClipError: its film could not be decoded.
+            ClipError: If the video could not be decoded.
         """
         fps = self.ended[place]
         if isinstance(fps, tuple):
@@ -77,30 +82,32 @@ class Seen:
 
 
 def pieces_of(plan: Plan) -> list[Piece]:
-    """What decoders take, in the order of the clips; clips that are copied are no work."""
+    """Return the pieces of a plan in the order of the clips, without clips that are copied."""
     found = []
     for number, chunk in enumerate(plan.chunks):
+        # Pieces never cross chunks: `written` completes a chunk after its last piece.
         todo = [entry for entry in chunk.entries if entry.earlier is None]
         found += [Piece(number, tuple(some)) for some in groups(todo, CLIPS_A_PIECE)]
     return found
 
 
 def note_device(folder: Path, device: str) -> None:
-    """A watcher says where it runs, also if there will be no work for it."""
+    """Record the device of an encoder, even if it never receives work."""
+    # A file, because encoders on other nodes share only the file system with the driver.
     folder.mkdir(exist_ok=True)
     (folder / f"{_DEVICE}{device}").touch()
 
 
 def noted_devices(folder: Path) -> set[str]:
-    """Devices that watchers run on."""
+    """Return the devices on which encoders run."""
     return {path.name.removeprefix(_DEVICE) for path in folder.glob(f"{_DEVICE}*")}
 
 
 class Meter:
-    """What is told while videos are watched: clips, windows a second, how busy the devices are.
+    """A progress meter for video extraction: clips, windows per second, and device utilisation.
 
     Args:
-        progress: who is told.
+        progress: Callback that receives the progress.
     """
 
     def __init__(self, progress: Progress | None) -> None:
@@ -111,33 +118,49 @@ class Meter:
         self._folder: Path | None = None
 
     def __call__(self, done: int, total: int, note: str = "", /) -> None:
-        """Tells of progress; never less than before."""
+        """Report progress, which never decreases."""
+        # Two sources report: finished pieces (`ended`) and written chunks, which lag behind.
         self._done = max(done, self._done)
         if self._progress is not None:
             self._progress(self._done, total, note or self.note)
 
     def begin(self, total: int, done: int, folder: Path) -> None:
-        """So many clips in all, some of them done; watchers note themselves in `folder`."""
+        """Start the meter.
+
+        Args:
+            total: Total number of clips.
+            done: Number of clips that are already done.
+            folder: Folder in which encoders record their devices.
+        """
         self._total, self._done, self._folder = total, done, folder
 
     def watched(self, windows: int, device: str, busy_s: float, ended_s: float) -> None:
-        """A batch came back, which took so long and ended then (seconds since 1970)."""
+        """Add a finished batch.
+
+        Args:
+            windows: Number of windows in the batch.
+            device: Device that computed it.
+            busy_s: Computing time in seconds.
+            ended_s: Time of completion in seconds since 1970.
+        """
+        # Batches of several encoders arrive in plan order rather than in order of completion.
         self._began = min(self._began, ended_s - busy_s)
         self._ended = max(self._ended, ended_s)
         self._windows += windows
         self._busy[device] = self._busy.get(device, 0.0) + busy_s
 
     def ended(self, clips: int) -> None:
-        """A piece is complete."""
+        """Add the clips of a finished piece."""
         self(self._done + clips, self._total)
 
     @property
     def note(self) -> str:
-        """Windows a second, and the share of time in which each device computed."""
+        """Return the windows per second and the share of time each device was busy."""
         if not self._windows:
             return ""
         elapsed = max(self._ended - self._began, 1e-9)
         idle = set() if self._folder is None else noted_devices(self._folder)
+        # Encoders without work are listed too, so that idle devices become visible.
         names = sorted({*self._busy, *idle})
         shares = {name: self._busy.get(name, 0.0) / elapsed for name in names}
         devices = ", ".join(
@@ -148,28 +171,48 @@ class Meter:
 
 
 def take(seen: Seen, row: Mapping[str, Any]) -> None:
-    """A batch's features to the clips that they are of."""
+    """Add the features of a batch to the clips to which they belong.
+
+    Args:
+        seen: Results of the piece so far.
+        row: Row returned by an encoder.
+    """
     found = np.frombuffer(row["seen"], np.float32).reshape(row["shape"])
     for place, window_KD, kept in zip(row["owners"], found, row["kept"], strict=True):
         seen.windows.setdefault(place, []).append(window_KD)
+        # Windows arrive in order, so the value of the last window remains.
         seen.kept[place] = kept
     for place, how in json.loads(row["ended"] or "{}").items():
+        # JSON turned the positions into strings and the failures (reason, message) into lists.
         seen.ended[int(place)] = tuple(how) if isinstance(how, list) else how
 
 
 def written(
     plan: Plan, computer: Computer, answers: Iterator[tuple[Piece, Seen]]
 ) -> Iterator[tuple[int, ChunkResult]]:
-    """Writes each chunk when the last of its pieces is there; what is only copied needs none."""
+    """Write each chunk once its last piece has arrived; chunks that are only copied need no piece.
+
+    Args:
+        plan: Plan to execute.
+        computer: Chunk processor that writes the shards.
+        answers: Finished pieces with their results, in order.
+
+    Yields:
+        Number and result of each chunk, in order.
+    """
     step = computer.step
     assert isinstance(step, VideoFeatures)
     seam = step.seam(step.encoder())
     by_chunk = groupby(answers, key=lambda answer: answer[0].chunk)
+    # `groupby` is lazy and shares its iterator: a group must be consumed before the next one is
+    # requested, or it is lost.
     waiting: tuple[int, Any] | None = next(by_chunk, None)
     for number, chunk in enumerate(plan.chunks):
         known: dict[str, Callable[[], dict[str, Features]]] = {}
         if waiting is not None and waiting[0] == number:
             for piece, seen in waiting[1]:
+                # Joining is deferred until the chunk is written: a failed clip then raises inside
+                # `computer`, which turns the error into a status.
                 known |= {
                     entry.clip.id: _lazily(seen, place, seam, step)
                     for place, entry in enumerate(piece.entries)
@@ -181,13 +224,15 @@ def written(
 def _lazily(
     seen: Seen, place: int, seam: Seam, step: VideoFeatures
 ) -> Callable[[], dict[str, Features]]:
+    """Return a function that joins the windows of one clip."""
     return lambda: dict.fromkeys(step.streams, seen.features(place, seam))
 
 
 def _compute(known: dict[str, Callable[[], dict[str, Features]]], computer: Computer) -> Compute:
-    """What was watched; a clip whose copy turned out to be damaged is computed here."""
+    """Return a function that serves encoded clips and computes clips whose copy was damaged."""
 
     def compute(entry: Entry) -> dict[str, Features]:
+        # A clip to be copied has no piece; if its copy is damaged, it is computed in this process.
         found = known.get(entry.clip.id)
         return computer.features(entry) if found is None else found()
 

@@ -1,9 +1,10 @@
 """Writes the files of a store: shards, index, manifest.
 
-A shard is an Arrow IPC file with one row a clip and one column a stream, in which a clip's frames
-lie flattened one after another; a reader maps the file and takes views. Equal features give equal
-bytes, so the hashes in the manifest are those of the features and nothing else (no times, no
-names). Each file is complete and on the disk before it gets its name. Shapes: T frames, D width.
+A shard is an Arrow IPC file with one row per clip and one column per stream, in which the frames of
+a clip are flattened one after another; a reader maps the file and takes views. Equal features give
+equal bytes, because shards contain neither times nor names, so the hashes in the manifest identify
+the features. Each file is complete and synced to disk before it gets its final name. Shapes: T
+frames, D width.
 """
 
 import hashlib
@@ -27,33 +28,45 @@ INDEX = "index.arrow"
 
 @dataclass(frozen=True)
 class FileMark:
-    """What a file must be: its size and hash."""
+    """The expected size and hash of a file.
+
+    Attributes:
+        num_bytes: Size in bytes.
+        sha256: SHA-256 of the content, 64 hexadecimal digits.
+    """
 
     num_bytes: int
     sha256: str
 
 
 def features_digest(features: Mapping[str, NDArray[np.floating]]) -> str:
-    """64 hexadecimal digits that name a clip's stored features, all streams."""
+    """Return the digest of a clip's stored features, all streams, 64 hexadecimal digits."""
     digest = hashlib.sha256()
     for stream, x_TD in features.items():
+        # The header separates streams whose raw bytes would otherwise be ambiguous.
         digest.update(f"{stream} {x_TD.dtype} {x_TD.shape};".encode())
         digest.update(np.ascontiguousarray(x_TD).data)
     return digest.hexdigest()
 
 
 def write_shard(path: Path, streams: Mapping[str, Sequence[NDArray[np.floating]]]) -> FileMark:
-    """Writes clips' features, stream → one (T, D) array a clip, in the order of the clips."""
+    """Write the features of clips as a shard.
+
+    Args:
+        path: Path of the shard.
+        streams: Stream → one array of shape (T, D) per clip, in the order of the clips.
+    """
     columns = {}
     for stream, clips in streams.items():
         offsets = np.cumsum([0, *(x_TD.size for x_TD in clips)], dtype=np.int64)
         values = np.concatenate([x_TD.reshape(-1) for x_TD in clips])
+        # 64-bit offsets: 32 bits would limit a shard to 2³¹ values per stream.
         columns[stream] = pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(values))
     return write_table(path, pa.table(columns))
 
 
 def write_table(path: Path, table: pa.Table) -> FileMark:
-    """Writes a table as an Arrow IPC file."""
+    """Write a table as an Arrow IPC file."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as file:
         file.write_table(table)
@@ -61,26 +74,36 @@ def write_table(path: Path, table: pa.Table) -> FileMark:
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Writes the manifest, with a checksum over itself."""
+    """Write the manifest, with a checksum over its own content."""
     whole = {**manifest, "checksum": fingerprint(manifest)}
     text = json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False)
     write_durably(folder / MANIFEST, f"{text}\n".encode())
 
 
 def write_durably(path: Path, content: Any) -> FileMark:
-    """Writes a file that is there whole or not at all, even when two processes write it."""
+    """Write a file atomically and durably, even if two processes write it at once.
+
+    Args:
+        path: Final path; missing parent folders are created.
+        content: Bytes or a bytes-like object.
+
+    Returns:
+        Size and hash of the file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    # A unique name per call, so that two processes never write to the same partial file.
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     with partial.open("xb") as file:
         file.write(content)
         file.flush()
+        # Without a sync, some file systems may persist the rename before the content.
         os.fsync(file.fileno())
     partial.replace(path)
     return FileMark(len(content), hashlib.sha256(content).hexdigest())
 
 
 def sync_folder(folder: Path) -> None:
-    """Brings a folder's entries to the disk."""
+    """Sync the entries of a folder to disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

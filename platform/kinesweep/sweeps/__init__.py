@@ -1,6 +1,7 @@
-"""Sweeps: a question asked of a recipe, searched, settled over seeds, and ranked with its noise.
+"""Hyperparameter sweeps: search, finals on several seeds, and a ranking with significance tests.
 
-`space` is the question, `search` and `schedule` propose and prune, `finals` chooses what is trained
-again on fresh seeds, `ranking` says what can be told apart, `journal` is the sweep's truth, and
-`runner` drives it all on Ray Tune.
+`space` defines the search space, `search`, `propose` and `schedule` sample and prune trials,
+`finals` selects the configurations that are retrained on new seeds, `ranking` tests which
+differences are significant, `journal` is the persistent state of a sweep, and `runner` executes all
+runs on Ray Tune.
 """

@@ -1,7 +1,8 @@
-"""What a sweep has to do next, as the runner sees it: proposals out, reports and ends in.
+"""The ask-and-tell interface between a sweep's policies and the code that executes runs.
 
-Search and finals are agendas; Ray Tune and the simulation in `plan` both drive them, so a plan is
-made by the very policies that will run.
+A runner asks an agenda for proposals and tells it every evaluation and every end of a run. The
+search and the finals are agendas. Both Ray Tune (`runner`) and the simulation (`simulate`) drive
+them, so a plan is computed by the same policies that run the sweep.
 """
 
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from typing import Literal, Protocol
 from kinesweep.sweeps.parameter import Values
 
 MAX_DEATHS = 5
-"""Times that a run's processes may die without it getting further before it counts as failed."""
+"""Number of deaths without progress after which a run counts as failed."""
 
 
 @dataclass(frozen=True)
@@ -19,9 +20,9 @@ class Proposal:
     """One run to be trained.
 
     Attributes:
-        key: names it in this agenda.
-        values: swept parameters, laid over the recipe.
-        seed: of the run.
+        key: Unique name of the run within its agenda.
+        values: Swept parameters (dotted recipe key → value) that override the recipe.
+        seed: Random seed of the run.
         phase: `search`, `finals` or `sanity`.
     """
 
@@ -33,13 +34,13 @@ class Proposal:
 
 @dataclass(frozen=True)
 class End:
-    """How a run ended.
+    """The end of a run.
 
     Attributes:
-        state: `died`: its processes were killed, and it may be tried again.
-        scores: metric → value, when finished.
-        reason: why it failed or died.
-        seconds: from its start to its end, by the clock.
+        state: Final state. `died` means that its processes were killed; the run may be retried.
+        scores: Metric → value; empty unless the run finished.
+        reason: Explanation for a run that failed or died.
+        seconds: Wall-clock time from start to end.
     """
 
     state: Literal["finished", "pruned", "failed", "died"]
@@ -49,17 +50,26 @@ class End:
 
 
 class Agenda(Protocol):
-    """What is to be run."""
+    """A policy that decides which runs to start, continue and stop.
+
+    The runner calls `end` exactly once for each proposal. An agenda that wants to retry a run
+    proposes it again under the same key.
+    """
 
     @property
     def over(self) -> bool:
-        """Whether nothing runs and nothing more will be proposed."""
+        """Return whether no run is in progress and none will be proposed."""
 
     def propose(self) -> Proposal | None:
-        """The next run, or None for now."""
+        """Return the next run, or None if there is none at the moment."""
 
     def report(self, key: str, evaluation: Mapping[str, float]) -> bool:
-        """Notes an evaluation `{"step", "samples", "token_loss", …}`; False ends the run."""
+        """Record an evaluation and return whether the run may continue.
+
+        Args:
+            key: Name of the run, as proposed.
+            evaluation: Metrics `{"step", "samples", "token_loss", …}`; `samples` counts clips seen.
+        """
 
     def end(self, key: str, end: End) -> None:
-        """Notes an end."""
+        """Record the end of a run."""

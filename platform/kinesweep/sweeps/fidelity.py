@@ -1,4 +1,4 @@
-"""How much a run sees: the unit in which trials are compared."""
+"""Fidelity of trials: samples between evaluations, the unit in which pruners compare trials."""
 
 from kinesweep.batches.limits import counted
 from kinesweep.core.recipe import Recipe
@@ -6,13 +6,21 @@ from kinesweep.core.recipe.training import ResourcesConfig
 from kinesweep.store import Store
 
 _DEFAULT_FRAMES = 4096
+"""Default of `batch.max_frames`; must equal `DEFAULT_MAX_FRAMES` in `batches.plan`."""
 
 
 def evaluation_samples(recipe: Recipe, store: Store, resources: ResourcesConfig) -> float:
-    """Clips seen from one evaluation to the next under the recipe's own settings."""
+    """Return the number of clips that all workers see between two evaluations.
+
+    Args:
+        recipe: Recipe with its own settings; trials with other batch sizes share this unit.
+        store: Feature store, which gives the clip lengths of `train`.
+        resources: Resources of one run.
+    """
     batch, training = recipe.taken_batch, recipe.training
     clips = batch.clips
     if clips is None:
+        # With a frame budget the batch size varies; the mean clip length gives its average.
         lengths = [counted(r.lengths, batch) for r in store.records("train")]
         frames = batch.max_frames or _DEFAULT_FRAMES
         clips = max(1, frames * len(lengths) // max(1, sum(lengths)))

@@ -1,4 +1,8 @@
-"""What is trained again on fresh seeds: the best of the search, the baseline, the sanity runs."""
+"""The finals: retraining of selected configurations on new seeds.
+
+The finals hold the best trials of the search, the untuned recipe as a baseline, and sanity runs.
+Every ranked configuration is trained on all seeds of the finals, none of which the search has used.
+"""
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +20,7 @@ from kinesweep.sweeps.space import SearchSpace
 
 UNTUNED = "untuned"
 _LEAST_SEEDS = 2
-"""Seeds that every finalist is trained on even when the budget is used up: a ranking needs two."""
+"""Seeds that each ranked finalist gets even when the budget is used up; a ranking needs two."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +28,11 @@ class Finalist:
     """One configuration of the finals.
 
     Attributes:
-        name: `trial 7`, `untuned`, `trained on zeros`.
-        values: what is laid over the recipe, every swept parameter that applies.
-        seeds: on which it is trained.
-        ranked: whether it takes part in the ranking; sanity runs stand beside it.
-        level: of the scientific parameters, in words; empty where there are none.
+        name: Display name, such as `trial 7`, `untuned` or `trained on zeros`.
+        values: Values that override the recipe, fixed and swept ones.
+        seeds: Seeds on which the configuration is trained.
+        ranked: Whether it takes part in the ranking; sanity runs are only shown beside it.
+        level: Scientific levels in readable form; empty without scientific parameters.
     """
 
     name: str
@@ -39,7 +43,16 @@ class Finalist:
 
 
 def choose(space: SearchSpace, recipe: Recipe, trials: Sequence[Trial]) -> list[Finalist]:
-    """The finals of a sweep: the best of the search first, each level's best among them."""
+    """Select the finalists: the best trials, the best trial of each level, baseline, sanity runs.
+
+    Args:
+        space: The search space.
+        recipe: Recipe that the sweep tunes.
+        trials: All trials of the search.
+
+    Returns:
+        Finalists, with the trials first and the best trial at the front.
+    """
     seeds, fixed = space.final_seeds, fixed_values(space)
     base = {**flatten(recipe.model_dump(mode="json")), **fixed}
     finalists = []
@@ -47,20 +60,24 @@ def choose(space: SearchSpace, recipe: Recipe, trials: Sequence[Trial]) -> list[
         level = shown({n: v for n, v in trial.values.items() if _scientific(space, n)})
         values = {**fixed, **trial.values}
         finalists.append(Finalist(f"trial {trial.number}", values, seeds, level=level))
+    # Without searched parameters there are no trials, and the untuned recipe is all there is.
     if space.baseline or not space.searched:
         finalists.append(Finalist(UNTUNED, fixed, seeds))
     for kind, name in (("zeros", "trained on zeros"), ("shuffled", "trained on shuffled pairs")):
         if kind in space.sanity and finalists:
+            # Sanity runs train the best configuration on corrupted data. They are not ranked, so
+            # one seed is enough.
             values = {**finalists[0].values, "batch.ablation": kind}
             finalists.append(Finalist(name, values, seeds[:1], ranked=False))
     return finalists
 
 
 def best_trials(space: SearchSpace, trials: Sequence[Trial]) -> list[Trial]:
-    """Trials, the best first, no configuration twice; of equal ones the earlier.
+    """Sort trials from best to worst, without duplicates; the earlier of two equal trials is first.
 
-    Several objectives: first the front, by the first objective, then the others. Where no trial was
-    finished (a budget may have ended all), those that were furthest and lowest in loss.
+    With several objectives the Pareto front comes first, each part sorted by the first objective.
+    If no trial finished, which happens when the budget stops all of them, trials are sorted by the
+    samples they have seen and then by their loss.
     """
     own = [t for t in trials if t.twin is None]
     finished = [t for t in own if t.state == "finished"]
@@ -68,6 +85,7 @@ def best_trials(space: SearchSpace, trials: Sequence[Trial]) -> list[Trial]:
         reported = [t for t in own if t.losses]
         return sorted(reported, key=lambda t: (-max(t.losses), t.losses[max(t.losses)], t.number))
     objectives = space.objectives
+    # `sign` turns costs into scores, so that the front maximizes every coordinate.
     points = {t.number: [m.sign * t.scores[m.name] for m in objectives] for t in finished}
     modes = ["max"] * len(objectives)
     ahead = {finished[i].number for i in front([points[t.number] for t in finished], modes)}
@@ -79,9 +97,10 @@ def best_trials(space: SearchSpace, trials: Sequence[Trial]) -> list[Trial]:
 
 
 def _chosen(space: SearchSpace, base: Values, trials: Sequence[Trial]) -> list[Trial]:
-    """The best `count`, and the best of every level."""
+    """Select the best `finalists.count` trials and the best trial of every arm."""
     ranked = best_trials(space, trials)
     chosen = ranked[: space.finalists.count]
+    # A level whose best trial is not among the best overall must not disappear from the answer.
     for arm in find_arms(space, base):
         own = [t for t in ranked if all(t.values.get(n) == v for n, v in arm.items())]
         chosen += [t for t in own[:1] if t not in chosen]
@@ -89,6 +108,7 @@ def _chosen(space: SearchSpace, base: Values, trials: Sequence[Trial]) -> list[T
 
 
 def _scientific(space: SearchSpace, name: str) -> bool:
+    """Return whether a key is a scientific parameter of the space."""
     return name in space.parameters and space.parameters[name].role == "scientific"
 
 
@@ -97,9 +117,9 @@ class FinalRun:
     """One run of the finals.
 
     Attributes:
-        finalist: whose.
-        seed: of the run.
-        run: name of its folder, `CONFIG-sSEED`.
+        finalist: Configuration that the run trains.
+        seed: Random seed of the run.
+        run: Name of the run folder, `CONFIG-sSEED`.
     """
 
     finalist: Finalist
@@ -108,16 +128,20 @@ class FinalRun:
 
     @property
     def key(self) -> str:
-        """Names it in the agenda."""
+        """Unique name of the run within the agenda."""
         return f"{self.finalist.name}, seed {self.seed}"
 
 
 def final_runs(
     finalists: Sequence[Finalist], run_of: Callable[[Values, int], str]
 ) -> list[FinalRun]:
-    """List all runs, no folder twice: seed by seed over the ranked finalists, sanity runs last.
+    """List the runs of the finals: seed by seed over all ranked finalists, then the sanity runs.
 
-    After each seed all finalists can be compared; a sanity run decides nothing before the end.
+    After each seed all ranked finalists can be compared. Sanity runs matter only at the end.
+
+    Args:
+        finalists: Configurations of the finals.
+        run_of: Function that maps values and seed to the name of a run folder.
     """
     runs: dict[str, FinalRun] = {}
     for ranked in (True, False):
@@ -126,21 +150,23 @@ def final_runs(
             for finalist in group:
                 for seed in finalist.seeds[turn : turn + 1]:
                     run = run_of(finalist.values, seed)
+                    # Two finalists may resolve to the same configuration, for example the untuned
+                    # recipe and a trial. They share one run folder, so the run is listed once.
                     runs.setdefault(run, FinalRun(finalist, seed, run))
     return list(runs.values())
 
 
 @dataclass
 class Finals:
-    """The agenda of the finals; see `agenda.Agenda`.
+    """The policy that runs the finals; implements `agenda.Agenda`.
 
     Attributes:
-        runs: those that are not finished yet.
-        journal: where each end is noted.
-        used_up: whether the budget is.
-        say: told what happens.
-        ended: called after each run that finished or failed for good.
-        objectives: names of the scores that are shown first.
+        runs: Runs that are not finished yet.
+        journal: Journal to which starts and ends are written.
+        used_up: Function that returns whether the budget is used up.
+        say: Function that receives progress messages, one line each.
+        ended: Callback after each run that finished or failed permanently.
+        objectives: Names of the scores to show first.
     """
 
     runs: Sequence[FinalRun]
@@ -164,12 +190,13 @@ class Finals:
 
     def propose(self) -> Proposal | None:
         """See `Agenda`."""
+        # Checked before every start: a run in progress is never stopped by the budget.
         if self._waiting and self.used_up():
             kept = [run for run in self._waiting if self._needed(run)]
             if len(kept) < len(self._waiting):
                 left = len(self._waiting) - len(kept)
                 self.journal.add("finals_cut", runs=left)
-                self.say(f"the budget is used up: {left} final runs are left out")
+                self.say(f"the budget is used up: {left} final runs are skipped")
                 self._waiting = deque(kept)
         if not self._waiting:
             return None
@@ -180,7 +207,9 @@ class Finals:
         return Proposal(run.key, run.finalist.values, run.seed, phase)
 
     def report(self, key: str, evaluation: Mapping[str, float]) -> bool:
-        """See `Agenda`; nobody is pruned in the finals."""
+        """See `Agenda`. Runs of the finals are never pruned."""
+        # A retried run reports evaluations again that it had reached before; only evaluations
+        # beyond these count as progress.
         if evaluation["samples"] > self._furthest.get(key, -1):
             self._furthest[key] = evaluation["samples"]
             self._deaths[key] = 0
@@ -197,14 +226,15 @@ class Finals:
             self.ended()
             return
         self._deaths[key] = self._deaths.get(key, 0) + 1
+        # The finals prune nothing: `pruned` means that the trial ended without an outcome.
         again = end.state in ("died", "pruned") and self._deaths[key] < MAX_DEATHS
         self.journal.add("run_died" if again else "run_failed", **facts, reason=end.reason)
-        self.say(f"{key}: {'died, is tried again' if again else 'failed'} ({end.reason})")
+        self.say(f"{key}: {'died and will be retried' if again else 'failed'} ({end.reason})")
         if again:
             self._waiting.append(run)
         else:
             self.ended()
 
     def _needed(self, run: FinalRun) -> bool:
-        """Whether a ranking cannot be made without it."""
+        """Return whether the ranking requires this run."""
         return run.finalist.ranked and run.seed in run.finalist.seeds[:_LEAST_SEEDS]

@@ -1,9 +1,10 @@
-"""The gate that no trial passes before all trial actors have started.
+"""A start barrier that no trial passes before all trial actors have started.
 
-Tune hands the actor of a trial that ends to the trial that waits for one. While that trial's own
-actor still starts, Tune drops it and asks for another one for the next trial, which is dropped in
-the same way: trials that are shorter than the start of a process start a process each, for nothing.
-So the first report of each trial actor waits until Tune has seen all of them.
+Ray Tune gives the actor of an ended trial to the next waiting trial. If the actor that the waiting
+trial has requested itself is still starting, Tune drops that actor and requests one for the next
+trial, which is dropped in the same way. Trials that are shorter than a process start would
+therefore start one process each for nothing. To avoid this, the first report of each trial actor
+waits until Tune has seen all actors start.
 """
 
 import itertools
@@ -15,17 +16,17 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayActorError
 
 _LONGEST_S = 120.0
-"""Then trials go on all the same: an actor that does not start is no reason to stand still."""
+"""Seconds after which a trial proceeds anyway, so that one missing actor cannot block the sweep."""
 _RETRY_S = 0.2
 
 
 @dataclass
 class Gate:
-    """A gate that the driver opens once; picklable, for trials in other processes.
+    """A start barrier that the driver opens once; picklable, for trials in other processes.
 
     Attributes:
-        slots: actors that keep what is open, each for itself, since any of them may be killed.
-        name: of this gate, and no other.
+        slots: Slot actors. Each one stores whether the barrier is open, since any may be killed.
+        name: Unique name of this barrier.
     """
 
     slots: tuple[ActorHandle, ...]
@@ -33,13 +34,15 @@ class Gate:
     _passed: bool = field(default=False, init=False)
 
     def open(self) -> None:
-        """Lets all trials pass."""
+        """Open the barrier for all trials."""
         for slot in self.slots:
+            # Not awaited: a slot that is down must not hold up the driver.
             slot.open_gate.remote(self.name)
 
     def wait(self) -> None:
-        """Until it is open; the second time nothing is asked."""
+        """Block until the barrier is open; return at once after the first call."""
         until = time.monotonic() + _LONGEST_S
+        # Slots are asked in turn: a killed slot restarts empty and would answer "closed" forever.
         for slot in () if self._passed else itertools.cycle(self.slots):
             if self._is_open(slot) or time.monotonic() > until:
                 break
@@ -47,6 +50,7 @@ class Gate:
         self._passed = True
 
     def _is_open(self, slot: ActorHandle) -> bool:
+        """Return whether a slot knows the barrier as open; False while the slot is down."""
         try:
             return bool(ray.get(slot.is_gate_open.remote(self.name)))
         except RayActorError:

@@ -1,4 +1,4 @@
-"""How far a sweep is, as readings for the boards; from its journal alone, as `status` shows it."""
+"""Prometheus readings of a sweep's progress, computed from its journal alone like `status`."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +9,7 @@ from kinesweep.training.gauges import Reading
 
 
 def sweep_readings(folder: Path) -> Iterator[Reading]:
-    """Trials by state, final runs, best score, hours; nothing before the sweep has begun."""
+    """Yield trials by state, final runs, best score and hours; nothing before the sweep starts."""
     if not (folder / JOURNAL).is_file():
         return
     status = read_status(folder)

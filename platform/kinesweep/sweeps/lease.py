@@ -1,9 +1,10 @@
-"""The book-keeping of a warm slot: one request at a time, from lease to outcome. No Ray in it.
+"""The request broker of a warm slot: one request at a time, from lease to outcome, without Ray.
 
-Three parties call a `Desk`, each from threads of its own: a trial leases and polls, the ranks of a
-worker group take, report and answer, and the slot says when the group is gone. Every request has a
-token of its own; nothing that is said about another token is believed. A trial that stops renewing
-its lease (its process was killed) loses the request, and the workers stop at their next step.
+Three parties call a `Desk`, each from its own threads: a trial leases the slot and polls for
+reports; the ranks of a worker group take the request, report and answer; the slot announces the end
+of the group. Every request has a unique token, and calls with any other token have no effect. A
+trial that stops renewing its lease, because its process was killed, loses the request, and the
+workers stop at their next step.
 """
 
 import threading
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 LEASE_S = 15.0
-"""Without a word from its trial for so long a request is given up."""
+"""Seconds without a sign of life from its trial after which a request is given up."""
 _LONG_POLL_S = 1.0
 
 
@@ -23,10 +24,10 @@ class Outcome:
     """How a request ended.
 
     Attributes:
-        kind: `result`: the run came to an end of its own; `failed`: it raised; `lost`: its workers
-            died, or the desk knows nothing of it.
-        value: the result in plain values.
-        reason: what was raised, or why it is lost.
+        kind: `result`: the run ended by itself; `failed`: the run raised an error; `lost`: the
+            workers died, or the broker does not know the request.
+        value: Result as plain values.
+        reason: Error message, or the cause of the loss.
     """
 
     kind: Literal["result", "failed", "lost"]
@@ -35,18 +36,28 @@ class Outcome:
 
 
 def first_line(error: BaseException) -> str:
-    """Return an error as one line, its type first."""
+    """Return the first line of an error message, preceded by the error's type."""
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 
 
 @dataclass
 class Request:
-    """One run that a trial wants trained.
+    """A run that a trial wants to have trained.
 
     Attributes:
-        token: names it, and no other, ever.
-        task: The packed run that the workers are handed; opaque here.
+        token: Unique name of the request; never reused.
+        task: Packed run for the workers; not interpreted here.
+        renewed: Time of the last sign of life from the trial.
+        reports: Evaluations so far, in order.
+        delivered: Number of reports handed to the trial.
+        acknowledged: Number of reports after which the trial lets the run continue.
+        taken: Ranks that have received the task.
+        answered: Ranks that are done.
+        said: Outcome according to rank 0, until all ranks are done.
+        outcome: Final outcome.
+        cancelled: Reason why the workers should stop; empty while they should not.
+        told: Whether the trial has received the outcome.
     """
 
     token: str
@@ -67,12 +78,12 @@ CLOSE = "close"
 
 
 class Desk:
-    """Requests of one slot.
+    """The request broker of one slot. One condition variable guards all of its state.
 
     Args:
-        ranks: workers that must all take a request and all answer it.
-        lease_s: see `LEASE_S`.
-        clock: seconds; replaced in tests.
+        ranks: Number of workers; each must take and answer every request.
+        lease_s: Seconds until an unrenewed lease expires.
+        clock: Function that returns the time in seconds; replaced in tests.
     """
 
     def __init__(
@@ -88,9 +99,9 @@ class Desk:
         self._closing = False
 
     def open_group(self) -> str:
-        """A new worker group begins; those before are told to close. Returns its name.
+        """Register a new worker group, tell earlier ones to close, and return the group's name.
 
-        No other desk gives this name, so workers of one that was killed are no one's here.
+        The name is unique, so workers left over from a killed slot are not accepted here.
         """
         with self._changed:
             self._group = uuid.uuid4().hex
@@ -100,9 +111,9 @@ class Desk:
             return self._group
 
     def lease(self, token: str, task: Any) -> bool:
-        """Takes the slot for a request, unless another one holds it or it has no workers.
+        """Assign the slot to a request; return False if it is taken or not all workers are present.
 
-        A slot whose workers cannot be placed (their node died) thus holds no trial up.
+        A slot whose workers cannot be placed, because their node died, therefore blocks no trial.
         """
         with self._changed:
             if self._closing or len(self._present) < self.ranks or not self._is_free():
@@ -114,9 +125,9 @@ class Desk:
     def poll(
         self, token: str, timeout_s: float = _LONG_POLL_S
     ) -> dict[str, float] | Outcome | None:
-        """The trial's question: the next report, the outcome, or None for now.
+        """Return the next report or the outcome of a request, or None after the timeout.
 
-        To ask again is to say that the run may go on after the last report.
+        Polling again acknowledges the report before: the run may continue.
         """
         give_up = time.monotonic() + timeout_s
         with self._changed:
@@ -124,6 +135,8 @@ class Desk:
                 request = self._mine(token)
                 if request is None:
                     return Outcome("lost", reason="its slot was lost")
+                # Polling is a sign of life, and it tells that the trial has seen all reports that
+                # were delivered before.
                 request.renewed = self._clock()
                 if request.acknowledged < request.delivered:
                     request.acknowledged = request.delivered
@@ -132,6 +145,7 @@ class Desk:
                     request.delivered += 1
                     return request.reports[request.delivered - 1]
                 if request.outcome is not None:
+                    # Only a delivered outcome frees the slot; see `_is_free`.
                     request.told = True
                     self._changed.notify_all()
                     return request.outcome
@@ -139,16 +153,17 @@ class Desk:
                     return None
 
     def renew(self, token: str) -> None:
-        """The trial is alive."""
+        """Extend the lease of a request."""
         with self._changed:
             request = self._mine(token)
             if request is not None:
                 request.renewed = self._clock()
 
     def cancel(self, token: str) -> None:
-        """The trial wants no more of it."""
+        """Cancel a request whose trial was pruned."""
         with self._changed:
             request = self._mine(token)
+            # A request that has ended keeps its outcome: a late cancellation must not hide it.
             if request is not None and request.outcome is None:
                 request.cancelled = "pruned"
                 self._changed.notify_all()
@@ -156,10 +171,10 @@ class Desk:
     def take(
         self, group: str, rank: int, seen: str, timeout_s: float = _LONG_POLL_S
     ) -> tuple[str, Any] | str | None:
-        """A rank's question: `(token, task)` of a new request, `CLOSE`, or None for now.
+        """Return `(token, task)` of a new request to a rank, `CLOSE`, or None after the timeout.
 
-        A request that one rank has taken is handed to all, cancelled or not: the others would wait
-        for each other for ever.
+        A request that one rank has taken is given to all ranks, even if it was cancelled meanwhile:
+        ranks that have it would wait forever for the others in their first collective.
         """
         give_up = time.monotonic() + timeout_s
         with self._changed:
@@ -167,6 +182,7 @@ class Desk:
                 if group != self._group or self._closing:
                     return CLOSE
                 self._present.add(rank)
+                # A group that was never complete counts as a failed start in `Slot._keep_group`.
                 self._came |= len(self._present) == self.ranks
                 request = self._current
                 if request is not None and request.token != seen and self._may_take(request):
@@ -176,7 +192,7 @@ class Desk:
                     return None
 
     def report(self, token: str, metrics: Mapping[str, float]) -> bool:
-        """Rank 0's evaluation. Waits for the trial's answer: whether the run may go on."""
+        """Record rank 0's evaluation and block until the trial decides if the run continues."""
         with self._changed:
             request = self._mine(token)
             if request is None or self._stopped(request):
@@ -184,6 +200,7 @@ class Desk:
             request.reports.append(dict(metrics))
             place = len(request.reports)
             self._changed.notify_all()
+            # No timeout: the trial acknowledges, cancels, or dies, and then its lease expires.
             while not self._stopped(request):
                 if request.acknowledged >= place:
                     return True
@@ -191,13 +208,13 @@ class Desk:
             return False
 
     def stop_reason(self, token: str) -> str:
-        """Why the workers should stop: `pruned`, `expired`, or empty while they should not."""
+        """Return why workers should stop (`pruned`, `expired`, `closed`), or an empty string."""
         with self._changed:
             request = self._mine(token)
             return "expired" if request is None else self._stopped(request)
 
     def answer(self, token: str, rank: int, outcome: Outcome) -> None:
-        """A rank is done; the request ends when all are. Rank 0's word counts."""
+        """Record that a rank is done; when all are, rank 0's outcome becomes the request's."""
         with self._changed:
             request = self._mine(token)
             if request is None or request.outcome is not None:
@@ -206,24 +223,26 @@ class Desk:
             if rank == 0:
                 request.said = outcome
             if len(request.answered) == self.ranks:
+                # A stopped run may still return a result, but of a truncated training.
                 stopped = self._stopped(request)
                 request.outcome = Outcome("lost", reason=stopped) if stopped else request.said
             self._changed.notify_all()
 
     def fail(self, token: str, reason: str) -> None:
-        """A rank's run raised what it would raise again; its workers leave, and new ones come."""
+        """End a request whose run raised an error that a retry would raise again."""
         with self._changed:
             request = self._mine(token)
             if request is not None and request.outcome is None:
+                # The workers leave after this, so nothing may be leased until new ones are present.
                 self._present.clear()
                 stopped = self._stopped(request)
                 request.outcome = Outcome("lost" if stopped else "failed", reason=stopped or reason)
                 self._changed.notify_all()
 
     def group_ended(self, group: str, reason: str) -> bool:
-        """The worker group is gone; its request is lost. Returns whether it had come to work."""
+        """Record the end of a worker group; return whether all of its ranks had been present."""
         with self._changed:
-            if group != self._group:
+            if group != self._group:  # an earlier group; the current request is not its own
                 return True
             self._present.clear()
             request = self._current
@@ -233,7 +252,7 @@ class Desk:
             return self._came
 
     def close(self) -> None:
-        """No further requests; the workers stop and leave."""
+        """Accept no further requests and tell the workers to stop and leave."""
         with self._changed:
             self._closing = True
             if self._current is not None and self._current.outcome is None:
@@ -241,28 +260,32 @@ class Desk:
             self._changed.notify_all()
 
     def _is_free(self) -> bool:
+        """Return whether another request may be leased."""
         request = self._current
         if request is None:
             return True
         if request.outcome is None:
-            # Nobody has begun with it, and nobody waits for it any more.
+            # An expired request that no worker has started; nobody waits for its outcome.
             return not request.taken and bool(self._stopped(request))
         return request.told or bool(self._stopped(request))
 
     def _may_take(self, request: Request) -> bool:
+        """Return whether ranks may take a request: it is open, and not stopped before it began."""
         return request.outcome is None and (bool(request.taken) or not self._stopped(request))
 
     def _mine(self, token: str) -> Request | None:
+        """Return the current request if it has this token."""
         request = self._current
         return request if request is not None and request.token == token else None
 
     def _stopped(self, request: Request) -> str:
+        """Return why a request should stop, or an empty string; cancel it if its lease expired."""
         if not request.cancelled and self._clock() - request.renewed > self._lease_s:
             request.cancelled = "expired"
         return request.cancelled
 
     def _wait(self, give_up: float) -> bool:
-        """Waits for a change; False when the time is up. Wakes at times to see leases expire."""
+        """Wait up to 0.2 s for a change, to notice expired leases; return False if time is up."""
         left = give_up - time.monotonic()
         if left <= 0:
             return False

@@ -1,4 +1,4 @@
-"""The end of a sweep: ranking, sanity baselines, and the answer in a sentence."""
+"""The result of a sweep: ranking, sanity baselines and a conclusion in one sentence."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,24 +20,24 @@ from kinesweep.training.scoring import RAW, Measure
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a sweep found.
+    """The result of a sweep.
 
     Attributes:
-        question: that was asked.
-        answer: in a sentence.
-        metric: that decided.
-        winner: name of the best configuration.
-        winner_values: its swept parameters.
-        winner_runs: its run folders, the best validation score first; the first is exported.
-        ranking: the best first.
-        levels: configuration → its scientific levels, in words; empty where there are none.
-        objectives: configuration → objective → mean over seeds, where there are several.
-        front: configurations that no other one beats in every objective, where there are several.
-        sanity: baseline → validation score.
-        trials: state → how many.
-        notes: what a reader must know: what the finals could see, stops by budget, failures, a
-            search that went on after test.
-        test: seed → test scores of the winner, once they were asked for.
+        question: Question of the search space.
+        answer: Conclusion in one sentence.
+        metric: Deciding objective.
+        winner: Name of the best configuration.
+        winner_values: Its swept parameters.
+        winner_runs: Its run folders, sorted by validation score; the first one is exported.
+        ranking: Configurations from best to worst.
+        levels: Configuration → its scientific levels in readable form; empty without any.
+        objectives: Configuration → objective → mean over seeds; empty with a single objective.
+        front: Configurations on the Pareto front; empty with a single objective.
+        sanity: Baseline → validation score.
+        trials: State → number of trials.
+        notes: Caveats for the reader, such as the detectable difference, budget stops, failed
+            runs, and a search that continued after the test split was scored.
+        test: Seed → test scores of the winner; empty until they are computed.
     """
 
     question: str
@@ -64,16 +64,25 @@ def judge(
     journal: Journal,
     protocol: Protocol = RAW,
 ) -> Outcome:
-    """Ranks the finals on validation, under the protocol; test is not looked at.
+    """Rank the finals on the validation split; the test split is not used.
+
+    Args:
+        space: The search space.
+        store: Feature store with the references of the validation split.
+        finalists: Configurations of the finals.
+        results: Finalist → results of its finished runs.
+        journal: Journal of the sweep.
+        protocol: Text normalization and tokenization for scoring.
 
     Raises:
-        InputError: fewer than two seeds of a finalist were finished.
+        InputError: If no finalist has two finished seeds.
     """
     metric = space.objectives[0].name
     measure = Measure(metric, protocol)
     entries, groups = sentence_statistics(finalists, results, measure, store)
     ranking = rank(entries, groups, measure.of_sums)
     winner = next(f for f in finalists if f.name == ranking[0].name)
+    # The deciding objective is always a score (see `SearchSpace`), so higher is better.
     runs = sorted(results[winner.name], key=lambda r: (-r.scores[metric], str(r.folder)))
     sanity = _sanity(space.sanity, measure, store, finalists, results)
     counts: dict[str, int] = dict(Counter(trial.state for trial in journal.trials))
@@ -98,7 +107,7 @@ def judge(
 def _pareto(
     space: SearchSpace, names: Sequence[str], results: Mapping[str, Sequence[RunResult]]
 ) -> tuple[dict[str, dict[str, float]], list[str]]:
-    """Means of all objectives, and who is on their front; nothing where there is but one."""
+    """Return the means of all objectives and the Pareto front; both empty for one objective."""
     if len(space.objectives) == 1:
         return {}, []
     means: dict[str, dict[str, float]] = {
@@ -111,44 +120,48 @@ def _pareto(
 
 
 def _sight(ranking: Sequence[Rank], metric: str) -> list[str]:
-    """The smallest difference that these finals could have told apart."""
+    """Return a note with the smallest difference that these finals could have detected."""
     if len(ranking) < 2:
         return []
     seeds = [list(line.scores.values()) for line in ranking]
+    # The best entry has no difference from itself, and its error of 0 would lower the median.
     sentence_sd = median(line.sentence_error for line in ranking[1:])
     least = min(len(own) for own in seeds)
     gap = detectable(pooled(seeds)[0] ** 0.5, sentence_sd, least, len(ranking))
-    return [f"Finals like these see a difference of {gap:.1f} {metric} in 80 % of cases."]
+    return [f"Finals like these detect a difference of {gap:.1f} {metric} in 80 % of cases."]
 
 
 def _borrowed(
     finalists: Sequence[Finalist], results: Mapping[str, Sequence[RunResult]]
 ) -> list[str]:
-    """Whose scores stand on context that no model has in use."""
+    """Return a note that names finalists whose context sentences were references."""
     names = [f.name for f in finalists if any(r.reads_references for r in results[f.name])]
     if not names:
         return []
     return [
-        f"Scores of {', '.join(names)} flatter: the sentences before a clip were the references"
-        " (`context.generation: gold`), not the model's own."
+        f"Scores of {', '.join(names)} are optimistic: the sentences before a clip were references"
+        " (`context.generation: gold`), not the model's own output."
     ]
 
 
 def _notes(journal: Journal) -> list[str]:
-    """What the journal says beside the scores."""
+    """Return notes on what the journal records besides the scores."""
     notes = []
     stopped = journal.last("search_stopped")
     if stopped is not None:
         notes.append(f"The search was stopped by its budget: {stopped['reason']}.")
     cut = journal.last("finals_cut")
     if cut is not None:
-        notes.append(f"The budget left out {cut['runs']} final runs.")
+        notes.append(f"The budget was used up: {cut['runs']} final runs were skipped.")
     failed = [e for e in journal.events if e["event"] == "run_failed"]
     notes += [f"{e['finalist']} ({e['run']}) failed: {e['reason']}." for e in failed]
+    # Whoever extended the search after this event may have known the test scores.
     tested = next((i for i, e in enumerate(journal.events) if e["event"] == "tested"), None)
     later = journal.events[tested:] if tested is not None else []
     if any(e["event"] == "trial_created" for e in later):
-        notes.append("The search went on after test had been scored: test is no longer unseen.")
+        notes.append(
+            "The search continued after the test split had been scored; it is no longer unseen."
+        )
     return notes
 
 
@@ -158,9 +171,18 @@ def sentence_statistics(
     measure: Measure,
     store: Store,
 ) -> tuple[list[Entry], list[str]]:
-    """Read the sentence statistics of every ranked run, and the document of each sentence.
+    """Read the sentence statistics of every ranked run and the document of each sentence.
 
     Finalists with fewer than two finished seeds are left out.
+
+    Args:
+        finalists: Configurations of the finals.
+        results: Finalist → results of its finished runs.
+        measure: Metric and protocol.
+        store: Feature store with the documents of the validation clips.
+
+    Returns:
+        Entries of the ranking, and the document of each sentence in the order of their rows.
     """
     documents = {r.clip.id: r.clip.document or r.clip.id for r in store.records("validation")}
     entries, ids = [], []
@@ -170,8 +192,10 @@ def sentence_statistics(
             lines = read_predictions(result.folder / "predictions" / "validation.tsv")
             said = {line.clip_id: line.hypothesis for line in lines}
             wanted = {line.clip_id: line.references for line in lines}
+            # The run folder is called `CONFIG-sSEED`.
             seed = int(result.folder.name.rpartition("-s")[2])
             seeds[seed] = measure.rows(said, wanted)
+            # `rows` are sorted by clip id, and every run decodes the same validation clips.
             ids = sorted(said)
         if finalist.ranked and len(seeds) >= 2:
             entries.append(Entry(finalist.name, seeds))
@@ -185,7 +209,7 @@ def _sanity(
     finalists: Sequence[Finalist],
     results: Mapping[str, Sequence[RunResult]],
 ) -> dict[str, float]:
-    """Scores of those who know nothing, on validation."""
+    """Compute the validation scores of the requested baselines."""
     train, wanted = store.records("train"), store.records("validation")
     references = {r.clip.id: r.clip.texts for r in wanted}
     texts = [text for r in train for text in r.clip.texts]
@@ -206,15 +230,18 @@ def _sanity(
 
 
 def _answer(ranking: Sequence[Rank], sanity: Mapping[str, float], metric: str) -> str:
-    """The result in words, with its doubts."""
+    """Summarize the ranking in one sentence, with ties and suspicious baselines."""
     best = ranking[0]
     ties = [line.name for line in ranking[1:] if line.tied]
     text = f"{best.name} is best with {metric} {best.mean:.1f} [{best.low:.1f}, {best.high:.1f}]"
-    text += f", not told apart from {', '.join(ties)}" if ties else ", ahead of all others"
+    text += (
+        f", not significantly better than {', '.join(ties)}" if ties else ", ahead of all others"
+    )
     untuned = next((line for line in ranking if line.name == UNTUNED), None)
     if untuned is not None and untuned is not best:
-        text += f"; the untuned recipe has {untuned.mean:.1f}"
+        text += f"; the untuned recipe scores {untuned.mean:.1f}"
+    # A winner whose interval includes a sanity baseline may have learned nothing from its input.
     lucky = [name for name, value in sanity.items() if value >= best.low]
     if lucky:
-        text += f". It is within the noise of {', '.join(lucky)}: nothing was learnt"
+        text += f". This is within the noise of {', '.join(lucky)}: no evidence of learning"
     return text + "."

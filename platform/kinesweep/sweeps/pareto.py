@@ -1,4 +1,4 @@
-"""Who is beaten by nobody in all objectives at once."""
+"""Pareto front of several objectives."""
 
 import math
 from collections.abc import Sequence
@@ -7,10 +7,14 @@ from kinesweep.core.errors import InputError
 
 
 def front(points: Sequence[Sequence[float]], modes: Sequence[str]) -> list[int]:
-    """Indices of the points that no other one dominates, in their order; equal points stay.
+    """Return the indices of all points that no other point dominates, in their order.
+
+    Args:
+        points: Objectives of each point.
+        modes: `max` or `min` for each objective.
 
     Raises:
-        InputError: a value that is not a number.
+        InputError: If a value is not finite.
     """
     if any(not math.isfinite(value) for point in points for value in point):
         raise InputError("objectives must be finite numbers")
@@ -20,4 +24,6 @@ def front(points: Sequence[Sequence[float]], modes: Sequence[str]) -> list[int]:
 
 
 def _dominates(other: tuple[float, ...], own: tuple[float, ...]) -> bool:
+    """Return whether `other` is at least as good in every objective and not equal."""
+    # Equal points do not dominate each other, so all of them stay on the front.
     return other != own and all(o >= m for o, m in zip(other, own, strict=True))

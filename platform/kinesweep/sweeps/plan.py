@@ -1,7 +1,8 @@
-"""What a sweep will take, from short measured runs and a simulation of the very agendas.
+"""Cost estimate of a sweep, from short pilot runs and a simulation of the sweep's own policies.
 
-Only the courses of the losses are made up: qualities are drawn at random and losses fall to them,
-which decides who is pruned. Runs are taken to last to their `max_steps`.
+Durations are measured; only the losses are invented. Each run draws a final loss at random and
+approaches it exponentially, which decides what is pruned. Runs are assumed to train for all of
+their `max_steps`.
 """
 
 import math
@@ -25,23 +26,26 @@ from kinesweep.sweeps.simulate import Clock, Course, simulate
 from kinesweep.sweeps.space import MINIMISED, SearchSpace
 
 _REPEATS, _REPEATS_ELSEWHERE = 9, 3
+"""Simulations for the given cluster and for each other number of devices."""
 _ENOUGH_CPUS = 1e6
+"""CPUs of a hypothetical cluster whose size is given in GPUs."""
 _FRESH_PROCESS_S = 10.0
-"""Verifying a bundle starts a process that imports everything; measured 8 to 12 s."""
+"""Duration of a bundle's verification in a new process; measured 8 to 12 s, mostly imports."""
 _SIZES = tuple(2**power for power in range(10))
+"""Numbers of devices in the table: 1 to 512."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What is planned, and what is known of it.
+    """The inputs of a cost estimate.
 
     Attributes:
-        space: the question.
-        recipe: of whom it is asked.
-        probe: how fast runs go.
-        evaluation_samples: clips from one evaluation to the next.
-        test_share: test clips for each validation clip.
-        store_bytes: of the features.
+        space: The search space.
+        recipe: Recipe that the sweep tunes.
+        probe: Measurements of the pilot runs.
+        evaluation_samples: Number of clips between two evaluations.
+        test_share: Ratio of test clips to validation clips.
+        store_bytes: Size of the feature store in bytes.
     """
 
     space: SearchSpace
@@ -54,18 +58,18 @@ class Facts:
 
 @dataclass(frozen=True)
 class Row:
-    """The sweep on a number of devices.
+    """The estimated cost of the sweep on a number of devices.
 
     Attributes:
-        devices: GPUs, or CPUs where runs take no GPU.
-        slots: runs at a time.
-        hours: by the clock, median of the simulations.
-        low: 10 % of the simulations are shorter.
-        high: 10 % are longer.
-        device_hours: that runs occupy.
-        finished: trials of the search that run to their end.
-        pruned: those that are stopped early.
-        disk_bytes: at the most, features included.
+        devices: Number of GPUs, or of CPUs if runs use no GPU.
+        slots: Number of runs at a time.
+        hours: Wall-clock hours, median over the simulations.
+        low: 10th percentile of the hours.
+        high: 90th percentile of the hours.
+        device_hours: Hours of all runs multiplied by the devices that they occupy.
+        finished: Mean number of trials that train to their end.
+        pruned: Mean number of trials that are stopped early.
+        disk_bytes: Upper bound of the disk space in bytes, features included.
     """
 
     devices: float
@@ -81,12 +85,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Plan:
-    """The expectation.
+    """The estimated cost of a sweep.
 
     Attributes:
-        here: on the cluster that was named.
-        rows: on 1 to 512 devices.
-        detectable: smallest difference that the finals see in 80 % of cases.
+        here: Estimate for the given cluster.
+        rows: Estimates for 1 to 512 devices.
+        detectable: Smallest difference that the finals detect with 80 % power.
     """
 
     here: Row
@@ -97,16 +101,16 @@ class Plan:
 def make_plan(
     facts: Facts, nodes: Sequence[Mapping[str, float]], seed_sd: float, sentence_sd: float
 ) -> Plan:
-    """Simulates.
+    """Estimate the cost of a sweep by simulation.
 
     Args:
-        facts: see there.
-        nodes: `{"CPU": …, "GPU": …}` of each node.
-        seed_sd: standard deviation of a final score between seeds.
-        sentence_sd: standard error of a difference that comes from sentences.
+        facts: Search space, recipe and measurements.
+        nodes: Resources of each node, `{"CPU": …, "GPU": …}`.
+        seed_sd: Standard deviation of a final score between seeds.
+        sentence_sd: Standard error of a difference that is due to the choice of sentences.
 
     Raises:
-        ResourceError: a run does not fit in the cluster.
+        ResourceError: If a run does not fit in the cluster.
     """
     resources = facts.space.resources
     kind = "GPU" if resources.gpus else "CPU"
@@ -118,16 +122,17 @@ def make_plan(
         try:
             count = fitting(resources, [{"CPU": _ENOUGH_CPUS, kind: devices}])
         except ResourceError:
-            continue  # too few for a single run
+            continue  # too few devices for a single run
         rows.append(_row(facts, count, devices, _REPEATS_ELSEWHERE))
     final = facts.space.finalists.count + facts.space.baseline
+    # A ranking needs two seeds and two configurations; smaller spaces get the estimate for these.
     seeds = max(2, len(facts.space.final_seeds))
     return Plan(here, rows, detectable(seed_sd, sentence_sd, seeds, max(2, final)))
 
 
 @dataclass(frozen=True)
 class _Once:
-    """One simulated sweep."""
+    """The outcome of one simulated sweep."""
 
     seconds: float
     run_seconds: float
@@ -137,13 +142,13 @@ class _Once:
 
 
 def _row(facts: Facts, slots: int, devices: float, repeats: int) -> Row:
-    """A number of simulations, each with a seed of its own."""
+    """Simulate a sweep several times, each time with another seed, and aggregate the results."""
     times = [_simulated(facts, slots, repeat) for repeat in range(repeats)]
     seconds = sorted(once.seconds for once in times)
     resources = facts.space.resources
     per_run = resources.workers * (resources.gpus or resources.cpus)
     runs = median(once.finished + once.final_runs for once in times)
-    # Of a run in flight there are up to three checkpoints.
+    # A run in progress has up to three checkpoints besides its best model.
     kept = runs + 3 * min(slots, runs)
     return Row(
         devices=devices,
@@ -154,12 +159,13 @@ def _row(facts: Facts, slots: int, devices: float, repeats: int) -> Row:
         device_hours=fmean(once.run_seconds for once in times) * per_run / 3600,
         finished=fmean(once.finished for once in times),
         pruned=fmean(once.pruned for once in times),
+        # The last model is the winner's, copied into the bundle.
         disk_bytes=int(facts.store_bytes + facts.probe.model_bytes * (kept + 1)),
     )
 
 
 def _simulated(facts: Facts, slots: int, repeat: int) -> _Once:
-    """Search, finals, test and bundle of one sweep."""
+    """Simulate one sweep: search, finals, scoring of test and export of the bundle."""
     space, recipe, probed = _reseeded(facts.space, repeat), facts.recipe, facts.probe
     clock = Clock()
     journal = Journal(None, clock)
@@ -168,6 +174,7 @@ def _simulated(facts: Facts, slots: int, repeat: int) -> _Once:
     probable = (space.finalists.count + space.baseline) * len(space.final_seeds)
     search_facts = SearchFacts(
         recipe=recipe,
+        # A constant stands for the fingerprint of the features.
         config_of=lambda changed: changed.config_hash("plan"),
         evaluation_samples=facts.evaluation_samples,
         budget=Budget(space.budget, space.resources, slots, probable),
@@ -179,8 +186,10 @@ def _simulated(facts: Facts, slots: int, repeat: int) -> _Once:
         Search(space, search_facts, journal), course, slots, clock, probed.between_s
     )
     chosen = choose(space, recipe, journal.trials)
+    # Names of run folders need only be equal for equal configurations and seeds.
     runs = final_runs(chosen, lambda values, seed: f"{sorted(values.items())} s{seed}")
     settled = simulate(Finals(runs, journal), course, slots, clock, probed.between_s)
+    # The winner's seeds are decoded on test one after the other.
     tests = len(space.final_seeds) * probed.decode_s * facts.test_share
     states = [trial.state for trial in journal.trials if trial.twin is None]
     return _Once(
@@ -193,24 +202,29 @@ def _simulated(facts: Facts, slots: int, repeat: int) -> _Once:
 
 
 def _reseeded(space: SearchSpace, repeat: int) -> SearchSpace:
-    """The space with another seed of its search, which no final run uses."""
+    """Return the space with another search seed for each repetition but the first."""
     seed = space.search.seed if repeat == 0 else derive_seed(space.search.seed, repeat) % 2**31
     return space.model_copy(update={"search": space.search.model_copy(update={"seed": seed})})
 
 
 def _courses(facts: Facts, space: SearchSpace, repeat: int) -> Callable[[Proposal], Course]:
-    """How runs would go: measured times, made-up losses."""
+    """Return a function that predicts the course of a run: measured durations, invented losses."""
     names: set[str] = {metric.name for metric in space.objectives}
     names |= {space.scheduler.metric, "token_loss"}
 
     def scores(loss: float) -> dict[str, float]:
+        # Policies compare trials with each other, so the scale of a score is irrelevant.
         return {name: loss if name in MINIMISED else -loss for name in names}
 
     def course(proposal: Proposal) -> Course:
+        # Seeded by configuration and seed, so a configuration has one course, whenever it starts.
         rng = generator(repeat, "course", repr(sorted(proposal.values.items())), proposal.seed)
+        # The untuned recipe has the duration of its own pilot run; a trial gets one of the
+        # measured durations at random, because other points of the space were not measured.
         paces = facts.probe.paces if proposal.values else facts.probe.paces[:1]
         pace = paces[int(rng.integers(len(paces)))]
         training = apply(facts.recipe, proposal.values).training
+        # The loss decays from about 5 to a floor near 2, with noise around both.
         floor, told, seconds = 2 + rng.normal(0, 0.3), [], pace.start_s
         step = 0
         while step < training.max_steps:

@@ -1,7 +1,7 @@
-"""Fixed lists of configurations: grid, random, quasi-random (Sobol).
+"""Fixed designs of configurations: grid, random and quasi-random (Sobol).
 
-The k-th configuration is a function of the space, the seed and k alone. So a sweep that was
-interrupted goes on with the very same list, whatever was in flight.
+The k-th configuration depends only on the space, the seed and k. A sweep that was interrupted
+therefore continues with the same list, whichever runs were in progress.
 """
 
 from collections.abc import Callable
@@ -15,16 +15,16 @@ from kinesweep.sweeps.parameter import Parameter, Values
 from kinesweep.sweeps.space import SearchSpace
 
 Point = Callable[[int], Values | None]
-"""k → configuration, or None past the end of the list."""
+"""Function k → configuration, or None past the end of the list."""
 
 
 def build_points(space: SearchSpace, arm: Values, base: Values) -> Point:
-    """The list of one arm.
+    """Build the list of configurations of one arm.
 
     Args:
-        space: whose `search.kind` is one of `space.LISTED`.
-        arm: the arm's levels.
-        base: the recipe's own values, for conditions.
+        space: Search space with one of the kinds in `space.LISTED`.
+        arm: Scientific levels of the arm.
+        base: Flattened recipe values, on which conditions may depend.
     """
     free = {name: p for name, p in space.searched.items() if name not in arm}
     if space.search.kind == "grid":
@@ -33,13 +33,16 @@ def build_points(space: SearchSpace, arm: Values, base: Values) -> Point:
     seed = derive_seed(space.search.seed, "points", *map(str, arm.values()))
 
     def point(k: int) -> Values:
+        # A new generator for each k: the point must not depend on which ones were drawn before.
         if space.search.kind == "random":
             place = generator(seed, k).random(len(names))
         else:
             sobol = qmc.Sobol(len(names), scramble=True, rng=np.random.default_rng(seed))
+            # On a new engine SciPy's `fast_forward(0)` would move to position -1.
             place = (sobol.fast_forward(k) if k else sobol).random(1)[0]
         return _filled(free, names, place, arm, base)
 
+    # An arm without further parameters has exactly one configuration.
     if not names:
         return lambda k: dict(arm) if k == 0 else None
     return point
@@ -48,7 +51,7 @@ def build_points(space: SearchSpace, arm: Values, base: Values) -> Point:
 def _filled(
     free: dict[str, Parameter], names: list[str], place: np.ndarray, arm: Values, base: Values
 ) -> Values:
-    """A point of the unit cube as values; coordinates of absent parameters are unused."""
+    """Map a point of the unit cube to values; coordinates of inapplicable parameters are unused."""
     values = dict(arm)
     for name, unit in zip(names, place, strict=True):
         if free[name].applies({**base, **values}):
@@ -57,7 +60,7 @@ def _filled(
 
 
 def _grid(free: dict[str, Parameter], arm: Values, base: Values, seed: int) -> Point:
-    """All combinations, shuffled: a grid that a budget cuts short has then been all over it."""
+    """List all combinations in random order, so that a budget stop leaves an even coverage."""
     every = [{**arm, **values} for values in combinations(free, {**base, **arm})]
     order = generator(seed, "grid").permutation(len(every))
     return lambda k: every[order[k]] if k < len(every) else None

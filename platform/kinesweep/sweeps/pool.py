@@ -1,11 +1,11 @@
 """Warm slots: worker groups that train one run after another.
 
 Starting a `TorchTrainer` costs 10 to 18 s, mostly process starts. A slot is an actor that starts
-one and keeps it; its workers ask the slot's desk for runs until the pool is closed. A fresh group
-comes only when the old one is gone.
+one trainer and keeps it; its workers ask the slot's request broker for runs until the pool is
+closed. A new worker group starts only when the old one has ended.
 
-Slots belong to the sweep's driver and die with it. One that is killed alone is started again by Ray
-under the same name, with an empty desk; its trial is told that the request is lost.
+Slots are owned by the sweep's driver and end with it. A slot that is killed alone is restarted by
+Ray under the same name with an empty broker, and its trial is told that the request is lost.
 """
 
 import random
@@ -27,30 +27,33 @@ from kinesweep.training.task import Task
 
 _RETRY_S = 0.05
 _THREADS = 32
+"""Threads of a slot actor; every long poll and every report blocks one of them."""
 _MARKS = 2**20
-"""Each slot's workers ask for a number of bytes of their own, by which their group is known."""
+"""Range of marks. A mark is a number of bytes of memory that a slot's workers request, a harmless
+amount by which their placement group can be recognized."""
 
 
 class Pool:
-    """The slots of a sweep; to be closed.
+    """The slots of a sweep. Must be closed after use.
 
     Args:
-        resources: of one run.
-        size: slots, each with the workers of one run.
-        scratch: for Ray Train's own files.
+        resources: Resources of one run.
+        size: Number of slots; each holds the workers of one run.
+        scratch: Folder for files of Ray Train.
     """
 
     def __init__(self, resources: ResourcesConfig, size: int, scratch: Path) -> None:
         pool = uuid.uuid4().hex[:12]
         remote = ray.remote(num_cpus=0, max_concurrency=_THREADS, max_restarts=-1)(Slot)
         variables: dict[str, str] = {
-            # Ray Train's helpers ask for the cluster's state, and of several Rays on a machine they
-            # would ask the latest. Its actors inherit this.
+            # Ray Train's helper actors query the state of the cluster. With several Ray clusters on
+            # a machine they would query the latest one. The actors inherit this variable.
             "RAY_ADDRESS": ray.get_runtime_context().gcs_address,
-            # It would start one more process for each worker group, for a notice that a node will
-            # be reclaimed; a worker that is gone fails its request at once and loses no checkpoint.
+            # The watcher would start one more process per worker group to announce that a node will
+            # be reclaimed. A lost worker fails its request at once and loses no checkpoint anyway.
             "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
         }
+        # Not the seeded generator of `random`: two sweeps with one seed must get different marks.
         first = 1 + random.SystemRandom().randrange(_MARKS)
         self._marks = range(first, first + size)
         self._slots = [
@@ -63,14 +66,16 @@ class Pool:
         self.client = Client(tuple(self._slots))
 
     def gate(self) -> Gate:
-        """A gate that is not open yet."""
+        """Return a new start barrier, which is closed."""
         return Gate(tuple(self._slots), uuid.uuid4().hex)
 
     def close(self, timeout_s: float = 20.0) -> None:
-        """Lets the workers leave, and ends who does not."""
+        """Let the workers leave, and kill the slots that have not closed in time."""
+        # All slots close at the same time, so the timeout applies once and not to each of them.
         waiting = [slot.close.remote() for slot in self._slots]
         ray.wait(waiting, num_returns=len(waiting), timeout=timeout_s)
         for slot, mark in zip(self._slots, self._marks, strict=True):
+            # Ray would restart a killed actor otherwise (`max_restarts=-1`).
             ray.kill(slot, no_restart=True)
             remove_groups(mark)
 
@@ -81,20 +86,20 @@ def pack_task(task: Task) -> bytes:
 
 
 class Client:
-    """Finds a free slot for a run; picklable, for trials in other processes."""
+    """A client that finds a free slot for a run; picklable, for trials in other processes."""
 
     def __init__(self, slots: tuple[ActorHandle, ...]) -> None:
         self._slots = slots
 
     def lease(self, task: bytes) -> "Lease":
-        """Wait for a slot and hand it a run.
+        """Wait for a free slot and give it a run.
 
         Args:
-            task: The run as `pack_task` returns it. Only workers unpack it, so that trials and
-                slots do not import what it is made of.
+            task: Run as returned by `pack_task`. Only workers unpack it, so trials and slots need
+                not import PyTorch.
 
         Raises:
-            ResourceError: no slot can start its workers.
+            ResourceError: If no slot can start its workers.
         """
         token = uuid.uuid4().hex
         while True:
@@ -103,18 +108,19 @@ class Client:
                 try:
                     answer = ray.get(slot.lease.remote(token, task))
                 except RayActorError:
-                    continue  # it is being started again
+                    continue  # Ray is restarting the slot
                 if answer is True:
                     return Lease(slot, token)
                 if answer:
                     broken.append(answer)
+            # One working slot is enough; it serves all trials in turn.
             if len(broken) == len(self._slots):
                 raise ResourceError(f"no workers can be started: {broken[0]}")
             time.sleep(_RETRY_S)
 
 
 class Lease:
-    """A slot in the hands of one trial, renewed by a thread for as long as the trial lives."""
+    """A trial's lease of a slot, renewed by a thread for as long as the trial's process lives."""
 
     def __init__(self, slot: ActorHandle, token: str) -> None:
         self._slot, self._token = slot, token
@@ -122,10 +128,11 @@ class Lease:
         threading.Thread(target=self._keep, daemon=True, name="lease").start()
 
     def next(self) -> dict[str, float] | Outcome:
-        """The next evaluation, or the outcome; waits. A lost slot is an outcome too."""
+        """Wait for the next evaluation or the outcome; the loss of the slot is an outcome."""
         while True:
             try:
                 said = ray.get(self._slot.poll.remote(self._token))
+                # The slot is restarting or gone; either way its request is lost.
             except RayError as error:
                 said = Outcome("lost", reason=first_line(error))
             if isinstance(said, Outcome):
@@ -134,11 +141,13 @@ class Lease:
                 return said
 
     def cancel(self) -> None:
-        """Gives the run up; its workers stop at their next step."""
+        """Give up the run; its workers stop at their next step."""
         if not self._over.is_set():
             self._over.set()
             self._slot.cancel.remote(self._token)
 
     def _keep(self) -> None:
+        """Renew the lease until it ends."""
+        # Five renewals per period: a few late ones do not let the lease expire.
         while not self._over.wait(LEASE_S / 5):
             self._slot.renew.remote(self._token)

@@ -1,7 +1,7 @@
-"""How fast runs go here: a few short ones in warm slots, with the clock beside them.
+"""Pilot runs: measurements of how fast runs train, from a few short runs in warm slots.
 
-Probed are the recipe as it is and a few points spread over the space, since a larger model or
-batch is slower; and the recipe once more with the whole decoding of a final run.
+The pilot runs cover the recipe itself, a few points spread over the search space, because larger
+models or batches are slower, and the recipe once more with the complete decoding of a final run.
 """
 
 import json
@@ -27,18 +27,19 @@ _POINTS = 3
 _MOST_STEPS = 200
 _RECIPE, _FINAL = "recipe", "with all decoding"
 _LENGTH = frozenset({"training.max_steps", "training.eval_steps"})
+"""Swept keys that pilot runs ignore, because they have a length of their own."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How one configuration goes.
+    """The speed of one configuration.
 
     Attributes:
-        start_s: from the beginning of a run to its first batch.
-        step_s: a step.
-        evaluation_s: an evaluation during training.
-        end_s: from the last step to the result, in the search.
-        samples: clips of a step.
+        start_s: Seconds from the start of a run to its first batch.
+        step_s: Seconds per optimizer step.
+        evaluation_s: Seconds per evaluation during training.
+        end_s: Seconds from the last evaluation to the result of a search run.
+        samples: Number of clips per step.
     """
 
     start_s: float
@@ -50,15 +51,15 @@ class Pace:
 
 @dataclass(frozen=True)
 class Probe:
-    """What was measured.
+    """The measurements of all pilot runs.
 
     Attributes:
-        paces: of the recipe first, then of points of the space.
-        decode_s: the whole validation with the recipe's beams.
-        open_s: a pool's start and end.
-        between_s: from one run to the next in a slot.
-        model_bytes: the largest model that a run left.
-        seconds: that probing took.
+        paces: Speed of the recipe, then of points of the space.
+        decode_s: Seconds to decode the whole validation split with the recipe's beams.
+        open_s: Seconds to start and close the worker pool.
+        between_s: Seconds between two runs in a slot.
+        model_bytes: Size of the largest saved model in bytes.
+        seconds: Duration of all pilot runs together.
     """
 
     paces: Sequence[Pace]
@@ -70,17 +71,18 @@ class Probe:
 
 
 def probe(space: SearchSpace, make_job: MakeJob, search: Agenda, open_runner: OpenRunner) -> Probe:
-    """Trains the short runs.
+    """Run the pilot runs.
 
     Args:
-        space: for its resources and fixed values.
-        make_job: of the sweep, in an empty folder.
-        search: proposes the points that are probed.
-        open_runner: `runner.Runner`.
+        space: Search space, for its resources and fixed values.
+        make_job: Factory of runs, in an empty folder.
+        search: Policy that proposes the points to measure.
+        open_runner: Function that opens the runner; `runner.Runner` except in tests.
 
     Raises:
-        CheckpointError: the recipe itself could not be trained.
+        CheckpointError: If the recipe itself could not be trained.
     """
+    # No pilot run is retried, and its tracking is replaced by a log of times.
     runs = _Runs(_proposals(space, search))
     clock = make_job.folder / "clock"
     short = MakeJob(_shortened(make_job.recipe), make_job.stores, make_job.folder, OpenClock(clock))
@@ -90,14 +92,17 @@ def probe(space: SearchSpace, make_job: MakeJob, search: Agenda, open_runner: Op
     seconds = time.time() - began
     noted = {p.key: _read(_clock_of(clock, p.seed)) for p in runs.finished}
     if not {_RECIPE, _FINAL} <= set(noted):
-        raise CheckpointError(f"the recipe cannot be probed: {'; '.join(runs.reasons)}")
+        raise CheckpointError(f"the pilot runs of the recipe failed: {'; '.join(runs.reasons)}")
+    # Points that cannot be trained are left out; only the two runs of the recipe are required.
     paces = {key: _pace(rows) for key, rows in noted.items()}
     final = paces.pop(_FINAL)
     ends = [row["time"] for rows in noted.values() for row in rows]
     models = [path.stat().st_size for path in (make_job.folder / RUNS).glob("*/best/*.safetensors")]
+    # The two runs of the recipe differ only in the complete decoding at the end of the second.
     return Probe(
         paces=list(paces.values()),
         decode_s=max(0.0, final.end_s - paces[_RECIPE].end_s),
+        # What the runs themselves do not cover is spent on starting and closing the pool.
         open_s=seconds - (max(ends) - min(ends)),
         between_s=_between(list(noted.values())),
         model_bytes=max(models),
@@ -107,7 +112,7 @@ def probe(space: SearchSpace, make_job: MakeJob, search: Agenda, open_runner: Op
 
 @dataclass
 class _Runs:
-    """An agenda of runs that are trained once."""
+    """An agenda of runs that are trained once; a run that fails or dies is not retried."""
 
     waiting: list[Proposal]
     running: dict[str, Proposal] = field(default_factory=dict)
@@ -137,7 +142,7 @@ class _Runs:
 
 
 def _proposals(space: SearchSpace, search: Agenda) -> list[Proposal]:
-    """What is probed; seeds differ, so that equal configurations have folders of their own."""
+    """Return the pilot runs; different seeds give equal configurations different run folders."""
     fixed = fixed_values(space)
     proposals = [Proposal(_RECIPE, fixed, 1, "search"), Proposal(_FINAL, fixed, 2, "finals")]
     for number in range(_POINTS):
@@ -149,7 +154,7 @@ def _proposals(space: SearchSpace, search: Agenda) -> list[Proposal]:
 
 
 def _shortened(recipe: Recipe) -> Recipe:
-    """The recipe with few steps and two evaluations."""
+    """Return the recipe with few steps, two evaluations and no tracking."""
     steps = min(_MOST_STEPS, recipe.training.max_steps)
     plain = recipe.model_dump(mode="json", by_alias=True)
     plain["training"] |= {"max_steps": steps, "eval_steps": max(1, steps // 2)}
@@ -160,20 +165,20 @@ def _shortened(recipe: Recipe) -> Recipe:
 
 @dataclass(frozen=True)
 class OpenClock:
-    """Opens a `ClockLog` for a run."""
+    """A picklable function that opens the `ClockLog` of a run."""
 
     folder: Path
 
     def __call__(self, folder: Path, title: str, phase: str, params: Mapping[str, Any]) -> RunLog:
-        """The log of one run."""
+        """Open the log of one run."""
         return ClockLog(self.folder / f"{folder.name}.jsonl")
 
 
 class ClockLog(NullRunLog):
-    """Writes down when a run began, what it measured by the clock, and when it ended.
+    """A run log that records the time of the start, of every metric and of the end of a run.
 
     Args:
-        path: of its file.
+        path: File of the log, one JSON line per record.
     """
 
     def __init__(self, path: Path) -> None:
@@ -182,46 +187,49 @@ class ClockLog(NullRunLog):
         self._note({})
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
-        """One line."""
+        """Record metrics with the time."""
         self._note({"step": step, **values})
 
     def finish(self, status: RunStatus) -> None:
-        """The last one."""
+        """Record the end of the run."""
         self._note({"finish": status})
 
     def _note(self, row: Mapping[str, Any]) -> None:
+        """Append a record with the current time and the worker's process id."""
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"time": time.time(), "pid": os.getpid(), **row}) + "\n")
 
 
 def read_pace(path: Path) -> Pace:
-    """How fast the run of a `ClockLog` went."""
+    """Read the speed of a run from the file of its `ClockLog`."""
     return _pace(_read(path))
 
 
 def _clock_of(folder: Path, seed: int) -> Path:
-    """The file of the run of a seed."""
+    """Find the log of the run with a seed; logs are called like run folders, `CONFIG-sSEED`."""
     return next(folder.glob(f"*-s{seed}.jsonl"))
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
-    """What a run wrote down."""
+    """Read the records of a run."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def _pace(rows: Sequence[Mapping[str, Any]]) -> Pace:
-    """From a run's rows; whatever is no step between two evaluations belongs to the evaluation."""
+    """Compute a run's speed; time between steps and evaluations is counted as evaluation."""
     losses = [row for row in rows if "samples_per_s" in row]
     evaluations = [row for row in rows if "evaluation_s" in row]
     last = evaluations[-1]
     samples = last["samples"] / last["step"]
+    # The median is robust to slow first steps.
     step_s = samples / median(row["samples_per_s"] for row in losses)
     first = losses[0]
+    # Time between the first logged step and the last evaluation that is not spent on steps.
     between = last["time"] - first["time"] - (last["step"] - first["step"]) * step_s
     return Pace(
         start_s=max(0.0, first["time"] - rows[0]["time"] - first["step"] * step_s),
         step_s=step_s,
-        # Of few steps the difference may be less than what was measured, or nothing.
+        # With few steps this remainder can be smaller than the measured time, or even negative.
         evaluation_s=max(
             median(row["evaluation_s"] for row in evaluations), between / len(evaluations)
         ),
@@ -231,7 +239,8 @@ def _pace(rows: Sequence[Mapping[str, Any]]) -> Pace:
 
 
 def _between(runs: Sequence[Sequence[Mapping[str, Any]]]) -> float:
-    """From a run's end to the next one's beginning in the same worker; 0 where none followed."""
+    """Return the median gap between two runs of one worker; 0 if no run followed another."""
+    # A worker process is recognized by its pid; runs of one process follow each other in time.
     ordered = sorted(runs, key=lambda rows: (rows[0]["pid"], rows[0]["time"]))
     gaps = [
         after[0]["time"] - before[-1]["time"]

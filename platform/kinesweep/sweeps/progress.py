@@ -1,4 +1,4 @@
-"""What a display of a running sweep shows, from its journal alone: counts, best, time left."""
+"""Progress of a running sweep, computed from its journal alone: counts, best trial, time left."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -14,11 +14,11 @@ _RUN_ENDS = frozenset({"run_finished", "run_failed"})
 
 @dataclass(frozen=True)
 class Best:
-    """The best trial so far, by the first objective.
+    """The best trial so far by the first objective.
 
     Attributes:
-        trial: number of the trial.
-        scores: objective → value.
+        trial: Number of the trial.
+        scores: Objective → value.
     """
 
     trial: int
@@ -26,23 +26,23 @@ class Best:
 
     @property
     def score(self) -> float:
-        """The first objective's value."""
+        """The value of the first objective."""
         return next(iter(self.scores.values()))
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a running sweep is.
+    """The progress of a running sweep.
 
     Attributes:
-        stage: what is going on; `done` once it is ranked.
-        began: when its driver started, in seconds of the epoch.
-        trials: state → trials; `running`, `finished`, `pruned`, `failed`.
-        trials_wanted: None: a whole grid.
-        runs: state → runs of the finals; `running`, `finished`, `failed`.
-        runs_wanted: None: the finals have not begun.
-        best: None: no trial is finished.
-        left_s: seconds until the stage is over, at the pace so far; None: unknown.
+        stage: Current stage; `done` once the finals are ranked.
+        began: Start of the driver in seconds since the epoch.
+        trials: State (`running`, `finished`, `pruned`, `failed`) → number of trials.
+        trials_wanted: Number of planned trials; None for a full grid.
+        runs: State (`running`, `finished`, `failed`) → number of final runs.
+        runs_wanted: Number of final runs; None before the finals.
+        best: Best trial; None if no trial is finished.
+        left_s: Seconds until the stage ends, at the pace so far; None if unknown.
     """
 
     stage: Stage
@@ -56,19 +56,19 @@ class Progress:
 
 
 def progress_of(events: Sequence[Mapping[str, Any]], now: float) -> Progress | None:
-    """Return the progress that a journal tells; None before a driver has begun.
+    """Return the progress according to a journal; None before a driver has started.
 
     Args:
-        events: all of the journal.
-        now: seconds of the epoch.
+        events: All events of the journal.
+        now: Current time in seconds since the epoch.
 
     Raises:
-        CheckpointError: an event that this version does not know.
+        CheckpointError: If this version does not know an event.
     """
     starts = [i for i, e in enumerate(events) if e["event"] == "session_started"]
     if not starts:
         return None
-    # A sweep that went on or was extended has older sessions; their finals are not these.
+    # A resumed or extended sweep has earlier sessions, whose finals are not the current ones.
     session = events[starts[-1] :]
     search = _since(session, "search_started")
     finals = _since(session, "finals_started")
@@ -78,6 +78,7 @@ def progress_of(events: Sequence[Mapping[str, Any]], now: float) -> Progress | N
     wanted = search[0]["trials"] if search else None
     left_s = None
     if finals:
+        # `missing` was counted at the start of the stage, so only later ends are subtracted.
         missing = finals[0]["missing"] - sum(e["event"] in _RUN_ENDS for e in finals)
         left_s = _left_s(finals, _RUN_ENDS, missing, now)
     elif search and wanted is not None:
@@ -97,25 +98,26 @@ def progress_of(events: Sequence[Mapping[str, Any]], now: float) -> Progress | N
 
 
 def _since(session: Sequence[Mapping[str, Any]], name: str) -> Sequence[Mapping[str, Any]]:
-    """Return the events from the first one of a name on; nothing before there is one."""
+    """Return the events from the first one with a name on; empty if there is none."""
     first = next((i for i, e in enumerate(session) if e["event"] == name), len(session))
     return session[first:]
 
 
 def _runs(finals: Sequence[Mapping[str, Any]]) -> Counter[str]:
-    """Return state → runs of these finals; one that died waits, and is in none of the states."""
+    """Return state → number of final runs; a run that died and waits has none of the states."""
     if not finals:
         return Counter()
     states = {"run_started": "running", "run_finished": "finished", "run_failed": "failed"}
     last = {e["run"]: states.get(e["event"], "waiting") for e in finals if "run" in e}
+    # Runs that had finished in earlier sessions have no events in this stage.
     before = finals[0]["runs"] - finals[0]["missing"]
     return Counter(last.values()) + Counter(finished=before)
 
 
 def find_best(trials: Sequence[Trial]) -> Best | None:
-    """Return the best finished trial by its first objective; of equal ones the earlier.
+    """Return the best finished trial by its first objective; the earlier of two equal ones.
 
-    The journal does not say whether more is better; for the costs of a model it is not.
+    The journal does not store the direction: model costs are minimized, all else is maximized.
     """
     finished = [trial for trial in trials if trial.scores]
     if not finished:
@@ -129,13 +131,14 @@ def find_best(trials: Sequence[Trial]) -> Best | None:
 def _left_s(
     stage: Sequence[Mapping[str, Any]], ends: Collection[str], missing: int, now: float
 ) -> float | None:
-    """Return the seconds until a stage is over, at its pace since the driver started.
+    """Return the seconds until a stage ends, at its pace since the driver started.
 
-    Pruned trials count like others: of those to come as many are expected to be pruned.
+    Pruned trials count like finished ones, so an equal share of pruned trials is expected.
     """
     ended = [e for e in stage if e["event"] in ends]
     if not ended:
         return None
     last = ended[-1]["time"]
     pace_s = (last - stage[0]["time"]) / len(ended)
+    # Time since the last end has already been spent on the missing ones.
     return max(0.0, pace_s * missing - (now - last))

@@ -1,8 +1,9 @@
-"""Who proposes configurations: a fixed list, or a sampler of Optuna that learns from results.
+"""Samplers of configurations: a fixed list, or an Optuna sampler that learns from results.
 
-A proposer is made again from the journal whenever a sweep goes on, in memory, so two sweeps can
-never meet in one storage. Optuna is told each end as it was: a pruned trial's truncated score would
-be taken for a final one, and an end that is not told would stay RUNNING and a liar for ever.
+A sampler is rebuilt in memory from the journal whenever a sweep resumes, so two sweeps can never
+share a storage by mistake. Optuna is told every end with its true state: the score of a pruned
+trial must not count as a final one, and a trial that is never told would stay RUNNING and keep
+influencing TPE's constant liar.
 """
 
 import warnings
@@ -25,33 +26,33 @@ _STATES = {
     "failed": TrialState.FAIL,
 }
 _STARTUP = (3, 10)
-"""Random trials before TPE begins: at least, at most; between them half of the trials."""
+"""Bounds of the number of random trials before TPE starts; between them half of the trials."""
 
 
 class Proposer(Protocol):
-    """Proposes configurations of one arm."""
+    """A sampler for the configurations of one arm."""
 
     def ask(self, number: int) -> Values | None:
-        """Values of trial `number`, or None when there are no more."""
+        """Return the values of trial `number`, or None if there are no more."""
 
     def again(self, trial: Trial) -> None:
-        """Notes a trial of the journal that still runs."""
+        """Restore a trial of the journal that has not ended."""
 
     def tell(self, trial: Trial) -> None:
-        """How a trial ended that was asked for, noted, or stands in the journal."""
+        """Record the end of a trial that was asked, restored, or read from the journal."""
 
 
 def build_proposer(
     space: SearchSpace, arm: Values, base: Values, journal: list[Trial], trials: int
 ) -> Proposer:
-    """The proposer of one arm.
+    """Build the sampler of one arm and replay the journal to it.
 
     Args:
-        space: the question.
-        arm: its levels.
-        base: the recipe's own values, for conditions.
-        journal: trials of this arm so far.
-        trials: of this arm in all.
+        space: The search space.
+        arm: Scientific levels of the arm.
+        base: Flattened recipe values, on which conditions may depend.
+        journal: Trials of this arm so far.
+        trials: Number of trials planned for this arm.
     """
     proposer: Proposer
     if space.search.kind in LISTED:
@@ -67,7 +68,7 @@ def build_proposer(
 
 
 class _Listed:
-    """A fixed list, from its n-th place on."""
+    """A sampler that reads a fixed list from a position on."""
 
     def __init__(self, point: Point, place: int) -> None:
         self._point, self._place = point, place
@@ -78,14 +79,14 @@ class _Listed:
         return values
 
     def again(self, trial: Trial) -> None:
-        """Lists do not look back."""
+        """Do nothing: the position in the list already accounts for the trial."""
 
     def tell(self, trial: Trial) -> None:
-        """Lists do not learn."""
+        """Do nothing: fixed lists do not depend on results."""
 
 
 class _Sampled:
-    """One of Optuna's samplers, on a study of its own."""
+    """An Optuna sampler with its own in-memory study."""
 
     def __init__(
         self, space: SearchSpace, arm: Values, base: Values, trials: int, num_told: int
@@ -102,9 +103,11 @@ class _Sampled:
         self._asked: dict[int, optuna.Trial] = {}
 
     def ask(self, number: int) -> Values | None:
+        # An arm without further parameters has exactly one configuration.
         if not self._free:
             return dict(self._arm) if not self._study.trials else None
         asked = self._asked[number] = self._study.ask()
+        # Conditions are evaluated on the values chosen so far, hence the topological order.
         values = dict(self._arm)
         for name in self._order:
             parameter = self._free[name]
@@ -114,20 +117,23 @@ class _Sampled:
 
     def again(self, trial: Trial) -> None:
         own = {n: v for n, v in trial.values.items() if n in self._free}
+        # Asking for enqueued values registers the trial as RUNNING, as it was before the resume.
         self._study.enqueue_trial(own)
         self.ask(trial.number)
 
     def tell(self, trial: Trial) -> None:
         asked = self._asked.pop(trial.number, None)
+        # The trial had ended before this process started, so the study has never asked it.
         if asked is None:
             self._study.add_trial(self._frozen(trial))
             return
+        # Optuna needs the intermediate values before the end; it rejects them afterwards.
         for samples, loss in self._intermediate(trial).items():
             asked.report(loss, samples)
         self._study.tell(asked, self._scores(trial), _STATES[trial.state])
 
     def _frozen(self, trial: Trial) -> FrozenTrial:
-        """A trial of the journal, as a study knows it."""
+        """Convert a trial of the journal to an Optuna trial."""
         own = {n: v for n, v in trial.values.items() if n in self._free}
         return optuna.trial.create_trial(
             params=own,
@@ -138,9 +144,10 @@ class _Sampled:
         )
 
     def _intermediate(self, trial: Trial) -> dict[int, float]:
-        """Samples → what was compared; a study of several objectives takes none.
+        """Return samples → intermediate value; empty with several objectives, as Optuna requires.
 
-        Samplers order pruned trials by it in the direction of the objective, losses fall.
+        Samplers rank pruned trials by these values in the direction of the objective, but losses
+        in the journal are always minimized. The sign is therefore flipped for maximized objectives.
         """
         if len(self._objectives) > 1:
             return {}
@@ -148,13 +155,14 @@ class _Sampled:
         return {int(samples): sign * loss for samples, loss in trial.losses.items()}
 
     def _scores(self, trial: Trial) -> list[float] | None:
+        """Return the values of all objectives; None unless the trial finished."""
         if trial.state != "finished":
             return None
         return [trial.scores[metric.name] for metric in self._objectives]
 
 
 def _suggest(asked: optuna.Trial, name: str, parameter: Parameter) -> object:
-    """One value, as the sampler likes it."""
+    """Ask Optuna for the value of one parameter."""
     if parameter.log is not None:
         return asked.suggest_float(name, *parameter.log, log=True)
     if parameter.float_ is not None:
@@ -167,7 +175,15 @@ def _suggest(asked: optuna.Trial, name: str, parameter: Parameter) -> object:
 def _build_sampler(
     space: SearchSpace, trials: int, salt: list[object]
 ) -> optuna.samplers.BaseSampler:
-    """The sampler; after a resume it draws other numbers than those it began with."""
+    """Build the Optuna sampler.
+
+    Args:
+        space: The search space.
+        trials: Number of trials planned for the arm.
+        salt: Further parts of the seed: levels of the arm and number of trials replayed so far.
+    """
+    # The number of replayed trials is part of the seed. Otherwise a resumed sampler would draw the
+    # same numbers again and propose configurations that have been tried.
     seed = derive_seed(space.search.seed, "sampler", *salt) % 2**32
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -178,8 +194,9 @@ def _build_sampler(
         if space.search.kind != "tpe":
             raise InputError(f"`{space.search.kind}` is not a sampler")
         least, most = _STARTUP
-        # Several trials are in flight: the constant liar keeps them apart. Groups, which read the
-        # whole history for each proposal, are for parameters that only some trials have.
+        # Several trials run at a time, and the constant liar keeps their proposals apart. `group`
+        # reads the whole history for each proposal, so it is used only where some trials lack
+        # parameters.
         return optuna.samplers.TPESampler(
             seed=seed,
             multivariate=True,
@@ -190,5 +207,5 @@ def _build_sampler(
 
 
 def _population(trials: int) -> int:
-    """Of NSGA-II: at least four generations in the trials there are."""
+    """Return the population size of NSGA-II, which gives at least four generations."""
     return max(4, min(50, trials // 4))

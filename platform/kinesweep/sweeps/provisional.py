@@ -1,8 +1,8 @@
-"""What a sweep can say before its end: a provisional ranking, kept in `provisional.json`.
+"""Provisional rankings of an unfinished sweep, kept in `provisional.json`.
 
-There is one each time the number of ended trials doubles, one after the search, and one after each
-seed that all finalists were trained on; `result.json` replaces the last of them. `rounds` computes
-them; reading one needs no torch.
+A ranking is published each time the number of ended trials doubles, after the search, and after
+each seed on which all finalists were trained; `result.json` replaces the last one. `rounds`
+computes the rankings. Reading one does not import PyTorch.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from kinesweep.training.files import read_json, write_json
 
 PROVISIONAL = "provisional.json"
 _SHOWN = 5
-"""Lines shown; the file holds all of them."""
+"""Number of configurations printed; the file holds all of them."""
 
 
 @dataclass(frozen=True)
@@ -24,15 +24,15 @@ class Standing:
     """One configuration of a provisional ranking.
 
     Attributes:
-        name: `trial 7` or `untuned`.
-        values: swept parameters.
-        score: mean over the seeds below.
-        scores: seed → score on validation.
-        low: lower end of the mean's 95 % interval; None where there is one seed.
-        high: upper end of that interval.
-        behind: distance from the best one; None where it was not tested.
-        p_value: of that distance, corrected for the number of configurations.
-        tied: whether that distance is not significant; None where it was not tested.
+        name: Display name, such as `trial 7` or `untuned`.
+        values: Swept parameters.
+        score: Mean over the seeds in `scores`.
+        scores: Seed → validation score.
+        low: Lower end of the mean's 95 % interval; None with a single seed.
+        high: Upper end of that interval.
+        behind: Difference from the best configuration; None if it was not tested.
+        p_value: p-value of that difference, corrected for the number of configurations.
+        tied: Whether the difference is not significant; None if it was not tested.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Standing:
     tied: bool | None = None
 
     def line(self, place: int) -> str:
-        """Return the line that people read."""
+        """Format the configuration as one line at a position of the ranking."""
         text = f"  {place}. {self.name}  {self.score:.2f}"
         if self.low is not None and self.high is not None:
             text += f" [{self.low:.1f}, {self.high:.1f}]"
@@ -62,15 +62,15 @@ class Provisional:
     """A ranking before the end of a sweep.
 
     Attributes:
-        stage: `searching`: scores of the trials so far; `searched`: of all trials; `finals`: of
-            fresh seeds.
-        after: what was complete: `2 of 6 trials`, `the search` or `1 of 3 seeds`.
-        metric: the deciding score.
-        rounds: seeds of the finals that every finalist was trained on; 0 after the search.
-        of: seeds that the finals hold.
-        trials: ended trials in the journal, twins left out.
-        standings: the best first.
-        note: what the ranking does not say.
+        stage: `searching`: scores of the trials so far; `searched`: scores of all trials;
+            `finals`: scores on new seeds.
+        after: Completed part, such as `2 of 6 trials`, `the search` or `1 of 3 seeds`.
+        metric: Deciding objective.
+        rounds: Number of final seeds on which every finalist was trained; 0 during the search.
+        of: Number of final seeds.
+        trials: Number of ended trials in the journal, without twins.
+        standings: Configurations from best to worst.
+        note: Limitations of the ranking.
     """
 
     stage: Literal["searching", "searched", "finals"]
@@ -83,7 +83,7 @@ class Provisional:
     note: str
 
     def lines(self) -> list[str]:
-        """Return the ranking as people read it."""
+        """Format the ranking as lines to print."""
         head = f"Provisional ranking after {self.after} (validation {self.metric}):"
         shown_lines = [s.line(n) for n, s in enumerate(self.standings[:_SHOWN], start=1)]
         more = len(self.standings) - len(shown_lines)
@@ -92,19 +92,19 @@ class Provisional:
 
 
 def count_ended(trials: Sequence[Trial]) -> int:
-    """Return the number of trials that have ended, twins left out."""
+    """Return the number of ended trials, without twins."""
     return sum(trial.twin is None and trial.state != "running" for trial in trials)
 
 
 def is_running(trials: Sequence[Trial]) -> bool:
-    """Return whether a trial has not ended; a twin has no run of its own and is left out."""
+    """Return whether a trial is in progress; twins have no run and are left out."""
     return any(trial.twin is None and trial.state == "running" for trial in trials)
 
 
 def is_outdated(made: Provisional, trials: Sequence[Trial]) -> bool:
-    """Return whether trials of an extended search are missing in the ranking.
+    """Return whether the ranking lacks trials of an extended search.
 
-    While a search goes on its ranking lacks the latest trials too; it says after how many it was.
+    A ranking made during the search always lacks the latest trials and states their number.
     """
     if made.stage == "searching":
         return False
@@ -112,18 +112,25 @@ def is_outdated(made: Provisional, trials: Sequence[Trial]) -> bool:
 
 
 def write_provisional(folder: Path, made: Provisional) -> None:
-    """Replace `provisional.json` in one step."""
+    """Write `provisional.json` atomically."""
     write_json(folder / PROVISIONAL, asdict(made))
 
 
 def publish(folder: Path, made: Provisional | None, say: Callable[[str], None]) -> None:
-    """Write a ranking, and tell it unless the one before had the same lines.
+    """Write a ranking, and print it unless the previous one has the same lines.
 
-    It has where only pruned trials ended in between.
+    Equal lines occur if only pruned trials have ended in between.
+
+    Args:
+        folder: Folder of the sweep.
+        made: Ranking; None if there is nothing to rank.
+        say: Function that receives the lines.
     """
+    # Compared with the file, not with memory: a resumed sweep does not print a ranking twice.
     last = read_provisional(folder)
     if made is None or made == last:
         return
+    # The file is always replaced: its number of trials and its note may have changed.
     write_provisional(folder, made)
     if last is not None and (last.stage, last.standings) == (made.stage, made.standings):
         return
@@ -132,11 +139,12 @@ def publish(folder: Path, made: Provisional | None, say: Callable[[str], None]) 
 
 
 def read_provisional(folder: Path) -> Provisional | None:
-    """Read what `write_provisional` wrote; None if there is nothing."""
+    """Read the ranking that `write_provisional` wrote; None if there is none."""
     path = folder / PROVISIONAL
     if not path.is_file():
         return None
     plain: dict[str, Any] = read_json(path)
+    # JSON keys are strings, seeds are integers.
     standings = tuple(
         Standing(**{**line, "scores": {int(seed): s for seed, s in line["scores"].items()}})
         for line in plain["standings"]
@@ -145,5 +153,5 @@ def read_provisional(folder: Path) -> Provisional | None:
 
 
 def drop_provisional(folder: Path) -> None:
-    """Remove `provisional.json`, once the result is there."""
+    """Remove `provisional.json`."""
     (folder / PROVISIONAL).unlink(missing_ok=True)

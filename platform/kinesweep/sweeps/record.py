@@ -1,7 +1,6 @@
-"""What a sweep's folder says of itself: what was asked, and what was found.
+"""Files in a sweep's folder: `sweep.json` describes the sweep, `result.json` holds its result.
 
-`sweep.json` and `result.json`, together with the journal and the run folders, are all that a report
-is made of.
+Together with the journal and the run folders they are all that a report needs.
 """
 
 from collections.abc import Mapping
@@ -24,13 +23,13 @@ RECORD = "sweep.json"
 
 @dataclass(frozen=True)
 class Record:
-    """What was asked.
+    """The description of a sweep.
 
     Attributes:
-        space: the question.
-        recipe: of whom it was asked.
-        store: folder of the features.
-        made_with: version, commit, packages, machine.
+        space: The search space.
+        recipe: Recipe that the sweep tunes.
+        store: Folder of the feature store.
+        made_with: Version, commit, packages and machine.
     """
 
     space: SearchSpace
@@ -40,7 +39,7 @@ class Record:
 
 
 def write_record(folder: Path, record: Record) -> None:
-    """Writes `sweep.json`, in one step."""
+    """Write `sweep.json` atomically."""
     plain = {
         "space": record.space.model_dump(mode="json", by_alias=True),
         "recipe": record.recipe.model_dump(mode="json", by_alias=True),
@@ -51,10 +50,10 @@ def write_record(folder: Path, record: Record) -> None:
 
 
 def read_record(folder: Path) -> Record:
-    """What `write_record` wrote.
+    """Read the description that `write_record` wrote.
 
     Raises:
-        CheckpointError: no sweep there.
+        CheckpointError: If the folder holds no sweep.
     """
     plain = _read(folder / RECORD)
     space = SearchSpace.model_validate(plain["space"])
@@ -63,19 +62,21 @@ def read_record(folder: Path) -> Record:
 
 
 def write_outcome(folder: Path, outcome: Outcome) -> Path:
-    """Write `result.json` in one step, in place of the provisional ranking. Returns its path."""
+    """Write `result.json` atomically, remove the provisional ranking, and return the path."""
     write_json(folder / RESULT, asdict(outcome))
+    # In this order a sweep always has a ranking to show, whenever it is killed.
     drop_provisional(folder)
     return folder / RESULT
 
 
 def read_outcome(folder: Path) -> Outcome:
-    """What `write_outcome` wrote.
+    """Read the result that `write_outcome` wrote.
 
     Raises:
-        CheckpointError: the sweep has no result yet.
+        CheckpointError: If the sweep has no result yet.
     """
     plain = _read(folder / RESULT)
+    # JSON keys are strings, seeds are integers.
     ranking = [
         Rank(**{**line, "scores": {int(seed): score for seed, score in line["scores"].items()}})
         for line in plain["ranking"]
@@ -84,10 +85,10 @@ def read_outcome(folder: Path) -> Outcome:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """A file of a sweep's folder."""
+    """Read a JSON file from a sweep's folder."""
     if not path.is_file():
         raise CheckpointError(
-            f"`{path.parent}` has no {path.name}: it is no sweep, or one that is not at its end;"
-            " `kinesweep status` shows how far it is"
+            f"`{path.parent}` has no {path.name}: it is not a sweep folder, or the sweep has not"
+            " finished yet; run `kinesweep status` to see its progress"
         )
     return dict(read_json(path))

@@ -1,11 +1,11 @@
-"""Computes provisional rankings: from the search's scores, then from whole rounds of the finals.
+"""Computation of provisional rankings, from search scores and from complete rounds of the finals.
 
-In the search there is one each time the number of ended trials doubles, so that long searches do
-not tell more than a dozen.
+During the search a ranking is made each time the number of ended trials doubles, so even a long
+search prints about a dozen at most.
 
-A round is one seed of every finalist. Only whole rounds are compared, so no configuration is ahead
-because it was trained on more seeds. From the second round on the same tests decide as at the end;
-they cost 0.3 s of the driver's time a round.
+A round is one seed of every ranked finalist. Only complete rounds are compared, so no configuration
+leads because it was trained on more seeds. From the second round on, the tests are those of the
+final ranking; they cost 0.3 s of the driver's time per round.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -36,20 +36,20 @@ Results = Mapping[str, Sequence[RunResult]]
 
 @dataclass
 class Rounds:
-    """Publishes a sweep's provisional ranking whenever there is a new one.
+    """The publisher of a sweep's provisional rankings during the finals.
 
-    What stands in the journal and the run folders decides, so a sweep that was killed goes on with
-    the ranking it had and does not tell it twice.
+    The journal and the run folders alone determine the ranking. A sweep that was killed therefore
+    resumes with its last ranking and does not print it again.
 
     Attributes:
-        space: the question.
-        store: features that the sentences belong to.
-        protocol: treatment of texts before they are scored.
-        folder: of the sweep.
-        journal: holds trials and failed runs.
-        finalists: of the finals.
-        run_folder: values, seed → folder of the run.
-        say: told the ranking, a line each.
+        space: The search space.
+        store: Feature store with the documents of the validation clips.
+        protocol: Text normalization and tokenization for scoring.
+        folder: Folder of the sweep.
+        journal: Journal with trials and failed runs.
+        finalists: Configurations of the finals.
+        run_folder: Function from values and seed to the run folder.
+        say: Function that receives the ranking, one line each.
     """
 
     space: SearchSpace
@@ -63,8 +63,9 @@ class Rounds:
     _told: int = field(default=-1, init=False)
 
     def publish(self) -> None:
-        """Write and tell the ranking, if a round was completed since the last call."""
+        """Publish the ranking if a round has been completed since the last call."""
         complete = self._count_complete()
+        # Called after every ended run, and most of them do not complete a round.
         if complete <= self._told:
             return
         self._told = complete
@@ -72,10 +73,12 @@ class Rounds:
         publish(self.folder, made, self.say)
 
     def _count_complete(self) -> int:
-        """Rounds in which no run is missing; a run that failed for good is not waited for."""
+        """Count the rounds without missing runs; a permanently failed run is not missing."""
+        # A failed run may be retried in a later session, so only its last event counts.
         last = {e["run"]: e["event"] for e in self.journal.events if "run" in e}
         failed = {run for run, event in last.items() if event == "run_failed"}
         complete = 0
+        # Rounds are counted in the order in which `final_runs` trains the seeds.
         for seed in self.space.final_seeds:
             for finalist in (f for f in self.finalists if f.ranked):
                 run = self.run_folder(finalist.values, seed)
@@ -85,11 +88,11 @@ class Rounds:
         return complete
 
     def _of_search(self) -> Provisional | None:
-        """The finished trials; None where there are none."""
+        """Rank the finished trials of the search; None if there are none."""
         return _rank_trials(self.space, self.journal.trials, "searched", "the search")
 
     def _of_finals(self, rounds: int) -> Provisional | None:
-        """The finalists on the seeds of whole rounds; None where all of their runs failed."""
+        """Rank the finalists on the seeds of complete rounds; None if all of their runs failed."""
         metric, seeds = self.space.objectives[0].name, self.space.final_seeds[:rounds]
         results: dict[str, list[RunResult]] = {}
         scores: dict[str, dict[int, float]] = {}
@@ -102,6 +105,7 @@ class Rounds:
         values = {f.name: f.values for f in self.finalists}
         tested = self._tested(results, scores, values)
         names = {standing.name for standing in tested}
+        # Finalists with a single finished seed cannot be tested and are listed after the others.
         rest = [
             Standing(name, values[name], fmean(own.values()), own)
             for name, own in scores.items()
@@ -129,7 +133,7 @@ class Rounds:
         scores: Mapping[str, dict[int, float]],
         values: Mapping[str, Values],
     ) -> list[Standing]:
-        """Those with two seeds or more, by the tests of the final ranking."""
+        """Rank finalists with at least two seeds by the tests of the final ranking."""
         measure = Measure(self.space.objectives[0].name, self.protocol)
         able = [f for f in self.finalists if len(results.get(f.name, ())) >= 2]
         if not able:
@@ -144,6 +148,7 @@ class Rounds:
                 scores=scores[line.name],
                 low=line.low,
                 high=line.high,
+                # The first line is the best configuration, which is not compared with itself.
                 behind=line.behind if place else None,
                 p_value=line.p_value if place else None,
                 tied=line.tied if place else None,
@@ -155,13 +160,19 @@ class Rounds:
 def publish_during_search(
     space: SearchSpace, journal: Journal, folder: Path, say: Callable[[str], None]
 ) -> None:
-    """Write and tell the ranking of the trials so far, if their number has just doubled.
+    """Publish the ranking of the trials so far if their number is a power of two.
 
-    To be called after each trial that ended.
+    Must be called after each trial that ended.
+
+    Args:
+        space: Search space with the number of planned trials.
+        journal: Journal of the sweep.
+        folder: Folder of the sweep.
+        say: Function that receives the ranking, one line each.
     """
     ended, planned = count_ended(journal.trials), space.search.trials
     if ended < 2 or ended & (ended - 1) or ended == planned:
-        return  # neither 2 nor 4 nor 8 …, or the ranking after the search comes next
+        return  # not a power of two, or the ranking after the search follows immediately
     after = f"{ended} trials" if planned is None else f"{ended} of {planned} trials"
     publish(folder, _rank_trials(space, journal.trials, "searching", after), say)
 
@@ -172,14 +183,14 @@ def _rank_trials(
     stage: Literal["searching", "searched"],
     after: str,
 ) -> Provisional | None:
-    """Rank the finished trials by their search scores; None where there are none."""
+    """Rank the finished trials by their search scores; None if there are none."""
     metric, seed, ended = space.objectives[0].name, space.search.seed, count_ended(trials)
     standings = tuple(
         Standing(f"trial {t.number}", t.values, t.scores[metric], {seed: t.scores[metric]})
         for t in _finished(space, trials)
     )
     note = (
-        "Single-seed search scores, decoded as `evaluation.search` says: no difference is"
+        "Search scores of one seed each, decoded as set in `evaluation.search`: differences are not"
         f" tested, and the best of {ended} trials is overestimated because it was selected."
     )
     if not standings:
@@ -197,14 +208,14 @@ def _rank_trials(
 
 
 def _finished(space: SearchSpace, trials: Sequence[Trial]) -> list[Trial]:
-    """Finished trials, the best first; `best_trials` falls back on others where there are none."""
+    """Return the finished trials from best to worst, and not the fallback of `best_trials`."""
     return [t for t in best_trials(space, trials) if t.state == "finished"]
 
 
 def _note_of_finals(rounds: int, wanted: int) -> str:
-    """What a ranking in the middle of the finals does not say."""
+    """Describe the limitations of a ranking during the finals."""
     if rounds == 1:
-        return "One seed each: no difference is tested yet."
+        return "One seed each: differences are not tested yet."
     if rounds < wanted:
-        return "Tests before the last seed are not corrected for being repeated after each one."
-    return "All seeds are in; sanity baselines and the test score follow."
+        return "Tests before the last seed are not corrected for repeated testing."
+    return "All seeds are complete; sanity baselines and the test score follow."

@@ -1,6 +1,6 @@
-"""Where the runs of a sweep lie: `runs/CONFIG-sSEED` below its folder.
+"""Names of a sweep's run folders: `runs/CONFIG-sSEED` in the sweep's folder.
 
-Apart from `sweep`, which loads Ray and PyTorch: tables of a sweep need neither.
+Separate from `sweep`, which imports Ray and PyTorch; tables of a sweep need neither.
 """
 
 RUNS = "runs"

@@ -1,10 +1,10 @@
-"""Drives an agenda on Ray Tune, in warm slots: search and finals alike.
+"""Execution of an agenda on Ray Tune in warm slots, for the search and the finals alike.
 
-Tune places the trials and ends those that are told to; what is tried, who goes on and what an end
-means is the agenda's business. The runs in flight are bounded by what the cluster holds, computed
-before the first one starts: a driver that waits for workers which can never be placed would wait
-for ever. A trial's driver asks for one byte of memory, since Tune refuses a request for nothing
-and a fraction of a core breaks packing.
+Tune places the trials and stops those that it is told to stop. The agenda decides what to try,
+which trials continue, and how an end is interpreted. The number of runs at a time is computed from
+the cluster's size before the first run starts, because a driver would wait forever for workers that
+can never be placed. A trial's actor requests one byte of memory: Tune rejects an empty request, and
+a fraction of a core would break the packing of the workers.
 """
 
 import logging
@@ -39,15 +39,15 @@ OpenLog = Callable[[], RunLog]
 
 @dataclass(frozen=True)
 class Job:
-    """One run to be trained.
+    """A run to be trained.
 
     Attributes:
-        recipe: the configuration, its seed included.
-        store: folder of the features.
-        folder: the run's own.
-        full_decoding: as the finals want it.
-        open_log: picklable; called by the run's first worker.
-        sweep: whose run it is, or empty.
+        recipe: Configuration, including the seed.
+        store: Folder of the feature store.
+        folder: Run folder.
+        full_decoding: Whether to decode all of validation at the end, as the finals require.
+        open_log: Picklable function that opens the run's log; called by the run's first worker.
+        sweep: Name of the sweep, or an empty string.
     """
 
     recipe: Recipe
@@ -58,7 +58,7 @@ class Job:
     sweep: str = ""
 
     def task(self) -> Task:
-        """The same for workers."""
+        """Pack the run for the workers."""
         spec = RunSpec(self.recipe, self.store, self.folder, full_decoding=self.full_decoding)
         return Task.of(spec, self.open_log, self.sweep)
 
@@ -67,22 +67,22 @@ MakeJob = Callable[[Proposal], Job]
 
 
 def live_nodes() -> list[dict[str, float]]:
-    """Resources of each node of the running cluster, `{"CPU": …, "GPU": …}`."""
+    """Return the resources of each live node of the cluster, `{"CPU": …, "GPU": …}`."""
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 class Runner:
-    """Drives agendas, one after the other, in the same warm slots; a context manager.
+    """A context manager that executes agendas one after the other in the same warm slots.
 
     Args:
-        resources: of one run.
-        scratch: for Tune's and Train's own files.
+        resources: Resources of one run.
+        scratch: Folder for files of Ray Tune and Ray Train.
 
     Attributes:
-        slots: runs at a time.
+        slots: Number of runs at a time.
 
     Raises:
-        ResourceError: not even one run fits in the cluster.
+        ResourceError: If no run fits in the cluster.
     """
 
     def __init__(self, resources: ResourcesConfig, scratch: Path) -> None:
@@ -98,14 +98,15 @@ class Runner:
             self._pool.close()
 
     def drive(self, agenda: Agenda, make_job: MakeJob) -> None:
-        """Runs an agenda to its end.
+        """Execute an agenda until it is over.
 
         Args:
-            agenda: what is to be run; told everything, in this process.
+            agenda: Policy that decides what to run; called in this process only.
             make_job: Function that turns a proposal into a run; called in this process.
         """
         if agenda.over:
             return
+        # Slots start late: a resumed sweep with nothing left to run starts no process.
         if self._pool is None:
             self._pool = Pool(self._resources, self.slots, self._scratch)
         gate, client = self._pool.gate(), self._pool.client
@@ -118,7 +119,7 @@ class Runner:
 
 
 Configure = Callable[[Proposal], dict[str, Any]]
-"""Turns a proposal into the configuration of a `tune.Trainable`."""
+"""Function that turns a proposal into the configuration of a `tune.Trainable`."""
 
 
 def tune_agenda(
@@ -129,24 +130,24 @@ def tune_agenda(
     scratch: Path,
     all_started: Callable[[], None] = lambda: None,
 ) -> None:
-    """Runs an agenda with a trainable.
+    """Execute an agenda with a trainable.
 
     Args:
-        agenda: what is to be run.
+        agenda: Policy that decides what to run.
         trial: A `tune.Trainable`.
         configure: Function that turns a proposal into its configuration.
-        size: trials at a time.
-        scratch: for Tune's own files.
-        all_started: called once the trials that were begun with have their actors.
+        size: Number of trials at a time.
+        scratch: Folder for Ray Tune's files.
+        all_started: Callback for the moment when all trials begun so far have an actor.
     """
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    # Its own handler ends the search as if all had been tried, and finals would follow.
+    # Tune's handler would end the search as if it were complete, and the finals would follow.
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
-    # Tune writes the state of all its trials again and again; the journal holds what we need.
+    # Tune would write the state of all trials repeatedly; a sweep resumes from the journal alone.
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
-    # The box that it prints otherwise says only that there are endless trials.
+    # The new output is a box that only says that the number of trials is infinite.
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    # It misses, trial by trial, the result files that we turned off; why a trial died we say.
+    # Tune warns about result files that were disabled; the agenda reports why a trial died.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     ends = _Ends(agenda, all_started)
     tuner = tune.Tuner(
@@ -154,7 +155,7 @@ def tune_agenda(
         tune_config=tune.TuneConfig(
             num_samples=-1,
             reuse_actors=True,
-            # Beside a searcher Tune ignores its own bound and runs one trial at a time.
+            # Without a limiter Tune keeps only one trial of a custom searcher pending at a time.
             search_alg=ConcurrencyLimiter(_Searcher(ends, configure), size),
             scheduler=_Scheduler(ends),
         ),
@@ -169,11 +170,13 @@ def tune_agenda(
     with ends.interrupts():
         tuner.fit()
     if not agenda.over:
-        raise CheckpointError("Ray Tune stopped before all was tried; the same command goes on")
+        raise CheckpointError(
+            "Ray Tune stopped before all runs were done; run the same command again to continue"
+        )
 
 
 class _Ends:
-    """Agenda and trials of Tune: who is who, and since when."""
+    """The link between Tune's trial ids and the agenda's keys, with start times and errors."""
 
     def __init__(self, agenda: Agenda, all_started: Callable[[], None]) -> None:
         self.agenda = agenda
@@ -185,7 +188,7 @@ class _Ends:
         self._began: dict[str, float] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        # Tune copies its searcher for its own files; a copy has no agenda.
+        # Tune copies its searcher for its own files; a copy must not carry the agenda.
         return {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "_Ends":
@@ -193,7 +196,7 @@ class _Ends:
 
     @contextmanager
     def interrupts(self) -> Iterator[None]:
-        """Remembers Ctrl-C: one that comes in a callback of Ray's may be swallowed there."""
+        """Remember Ctrl-C, because Ray may swallow a KeyboardInterrupt raised in a callback."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -210,23 +213,26 @@ class _Ends:
             signal.signal(signal.SIGINT, before)
 
     def check_interrupt(self) -> None:
-        """Raises one that was swallowed."""
+        """Raise KeyboardInterrupt again if it was swallowed."""
         if self._interrupted:
             raise KeyboardInterrupt
 
     def start(self, trial_id: str, proposal: Proposal) -> None:
+        """Register a proposal under Tune's trial id."""
         self.keys[trial_id] = proposal.key
         self._began[trial_id] = time.monotonic()
         self._starting.add(trial_id)
 
     def started(self, trial_id: str) -> None:
-        """Its actor is there, or will never be."""
+        """Record that a trial has its actor or has ended without one."""
         self._starting.discard(trial_id)
+        # The start barrier opens once, when no trial of the first wave is starting any more.
         if not self._starting and self._all_started is not None:
             self._all_started()
             self._all_started = None
 
     def end(self, trial_id: str, end: End) -> None:
+        """Tell the agenda how a trial ended."""
         self.started(trial_id)
         seconds = time.monotonic() - self._began.pop(trial_id)
         ended = End(end.state, end.scores, end.reason, round(seconds, 3))
@@ -234,10 +240,10 @@ class _Ends:
 
 
 class _Searcher(Searcher):
-    """Hands the agenda's proposals to Tune and Tune's ends to the agenda."""
+    """A Tune searcher that passes proposals to Tune and ends to the agenda."""
 
     def __init__(self, ends: _Ends, configure: Configure) -> None:
-        super().__init__(metric="training_iteration", mode="max")  # in every result
+        super().__init__(metric="training_iteration", mode="max")  # present in every result
         self._ends, self._configure = ends, configure
 
     def suggest(self, trial_id: str) -> Any:
@@ -256,11 +262,11 @@ class _Searcher(Searcher):
             self._ends.end(trial_id, judged(result, error, reason))
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
-        """Nothing: the journal holds all there is to go on from."""
+        """Do nothing: a sweep resumes from the journal."""
 
 
 class _Starts(tune.Callback):
-    """Tells who has an actor."""
+    """A Tune callback that reports which trials have an actor."""
 
     def __init__(self, ends: _Ends) -> None:
         self._ends = ends
@@ -271,7 +277,7 @@ class _Starts(tune.Callback):
 
 
 class _Scheduler(FIFOScheduler):
-    """Passes reports on, and tells Tune what the agenda decides."""
+    """A Tune scheduler that passes reports to the agenda and returns its decisions."""
 
     def __init__(self, ends: _Ends) -> None:
         super().__init__()
@@ -286,8 +292,8 @@ class _Scheduler(FIFOScheduler):
         return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Keeps the reason; the searcher is told of the end next, and not why."""
-        # `trial.get_error` looks in the storage, where the file is not yet.
+        """Keep the error message: Tune calls the searcher next, without the reason."""
+        # `trial.get_error` looks in the storage folder, where the file does not exist yet.
         file = Path(trial.error_file or "")
         lines = file.read_text().strip().splitlines() if file.is_file() else []
         self._ends.errors[trial.trial_id] = lines[-1].strip() if lines else ""

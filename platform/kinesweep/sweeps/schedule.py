@@ -1,8 +1,9 @@
-"""Who may go on: pruning as a decision, with no Ray and no clock.
+"""Pruners: early stopping of trials as a pure decision, independent of Ray and of the clock.
 
-Trials are compared at samples seen beyond each one's own warm-up, by unsmoothed token loss unless
-the space says otherwise: early BLEU is near zero and tells nothing, and Tune's own iteration
-counter starts again whenever a run is resumed. Lower is better here; scores come negated.
+Trials are compared by unsmoothed token loss unless the space names another metric, because early
+BLEU is near zero and uninformative. They are compared at equal numbers of samples beyond their own
+warm-up, because Tune's iteration counter restarts whenever a run resumes. Lower is better here;
+callers negate scores.
 """
 
 from dataclasses import dataclass, field
@@ -13,28 +14,28 @@ import numpy as np
 from kinesweep.sweeps.space import Scheduler
 
 _LEAST_OTHERS = 3
-"""Trials that must have come as far before the median judges."""
+"""Number of other trials that must have come as far before the median rule decides."""
 
 
 class Pruner(Protocol):
-    """Decides who goes on."""
+    """A pruner that decides which trials continue."""
 
     def goes_on(self, trial: int, samples: float, loss: float) -> bool:
-        """Notes a trial's loss and says whether it may go on.
+        """Record a trial's loss and return whether the trial may continue.
 
         Args:
-            trial: its number.
-            samples: seen beyond its warm-up.
-            loss: lower is better; one that is not finite never passes.
+            trial: Number of the trial.
+            samples: Samples seen beyond its warm-up.
+            loss: Value to compare; lower is better, and a non-finite one ends the trial.
         """
 
 
 def build_pruner(scheduler: Scheduler, evaluation_samples: float) -> Pruner:
-    """The pruner of one arm.
+    """Build the pruner of one arm.
 
     Args:
-        scheduler: as the space has it.
-        evaluation_samples: samples from one evaluation to the next.
+        scheduler: Pruner settings of the search space.
+        evaluation_samples: Number of samples between two evaluations.
     """
     grace = scheduler.grace_evaluations * evaluation_samples
     if scheduler.kind == "asha":
@@ -47,7 +48,7 @@ def build_pruner(scheduler: Scheduler, evaluation_samples: float) -> Pruner:
 
 
 class Never:
-    """Prunes nobody but those whose loss is not a number."""
+    """A pruner that only stops trials with a non-finite loss."""
 
     def goes_on(self, trial: int, samples: float, loss: float) -> bool:
         """See `Pruner`."""
@@ -56,14 +57,15 @@ class Never:
 
 @dataclass
 class Asha:
-    """Asynchronous successive halving.
+    """The asynchronous successive halving pruner (ASHA).
 
     Source: Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning".
 
     Attributes:
-        grace: samples before the first rung.
-        reduction: one trial in so many passes; each rung is so many times further.
-        rungs: milestone → trial → loss there.
+        grace: Samples before the first rung.
+        reduction: Reduction factor: the share 1 / `reduction` passes each rung, and each rung is
+            this many times further than the one before.
+        rungs: Samples of a rung → trial → loss there.
     """
 
     grace: float
@@ -71,17 +73,20 @@ class Asha:
     rungs: dict[float, dict[int, float]] = field(default_factory=dict)
 
     def goes_on(self, trial: int, samples: float, loss: float) -> bool:
-        """See `Pruner`. Judged once, at the furthest rung reached; the first there passes."""
+        """See `Pruner`. A trial is judged once per rung, and the first one at a rung passes."""
         if not np.isfinite(loss):
             return False
+        # Only the furthest rung counts: a long evaluation interval may skip earlier ones.
         milestone = self._milestone(samples)
         if milestone is None or trial in self.rungs.get(milestone, {}):
             return True
         rung = self.rungs.setdefault(milestone, {})
         rung[trial] = loss
+        # Asynchronous: compared with the trials that have come this far, without waiting for more.
         return len(rung) == 1 or loss <= float(np.quantile([*rung.values()], 1 / self.reduction))
 
     def _milestone(self, samples: float) -> float | None:
+        """Return the furthest rung within a number of samples; None before the first one."""
         reached = None
         milestone = self.grace
         while milestone <= samples:
@@ -92,15 +97,15 @@ class Asha:
 
 @dataclass
 class Hyperband:
-    """ASHA in several brackets, each of which begins to judge `reduction` times later.
+    """ASHA in several brackets, each of which starts pruning `reduction` times later.
 
-    What ASHA with a short grace would lose, the late brackets keep. A bracket's share of the trials
-    falls as its first rung is further. Source: Li et al. 2018, "Hyperband".
+    Late brackets keep trials that ASHA with a short grace period would lose. The later a bracket
+    starts, the fewer trials it gets. Source: Li et al. 2018, "Hyperband".
 
     Attributes:
-        grace: samples before the first rung of the first bracket.
-        reduction: see `Asha`.
-        brackets: how many.
+        grace: Samples before the first rung of the first bracket.
+        reduction: Reduction factor; see `Asha`.
+        brackets: Number of brackets.
     """
 
     grace: float
@@ -110,17 +115,23 @@ class Hyperband:
     _places: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        # Brackets share nothing: a trial is only compared with trials of its own bracket.
         self._brackets = [
             Asha(self.grace * self.reduction**i, self.reduction) for i in range(self.brackets)
         ]
 
     def goes_on(self, trial: int, samples: float, loss: float) -> bool:
         """See `Pruner`."""
+        # A trial joins a bracket at its first report and stays there. After a resume the trials
+        # are replayed by number, so their brackets can differ from those before.
         place = self._places.setdefault(trial, self._place(len(self._places)))
         return self._brackets[place].goes_on(trial, samples, loss)
 
     def _place(self, turn: int) -> int:
-        """Bracket of the n-th trial: of `reduction` trials all but one join the bracket."""
+        """Return the bracket of the n-th trial.
+
+        Of each `reduction` trials in turn, the last one moves on to the next bracket, and so on.
+        """
         place = 0
         while place < self.brackets - 1 and turn % self.reduction == self.reduction - 1:
             place, turn = place + 1, turn // self.reduction
@@ -129,13 +140,14 @@ class Hyperband:
 
 @dataclass
 class Median:
-    """Ends who is worse at its best than the median of the others' means until the same samples.
+    """The median stopping rule.
 
-    Source: Golovin et al. 2017, "Google Vizier".
+    A trial is stopped if its best loss is worse than the median of the other trials' mean losses up
+    to the same number of samples. Source: Golovin et al. 2017, "Google Vizier".
 
     Attributes:
-        grace: samples before anybody is judged.
-        losses: trial → samples → loss.
+        grace: Samples before the first decision.
+        losses: Trial → samples → loss.
     """
 
     grace: float
@@ -149,9 +161,11 @@ class Median:
         own[samples] = loss
         if samples < self.grace:
             return True
+        # Only trials that have come as far take part, each with its losses up to this point.
         means = [
             float(np.mean([value for at, value in other.items() if at <= samples]))
             for number, other in self.losses.items()
             if number != trial and max(other) >= samples and min(other) <= samples
         ]
+        # A trial is compared by its best loss, so one noisy evaluation does not end it.
         return len(means) < _LEAST_OTHERS or min(own.values()) <= float(np.median(means))

@@ -1,6 +1,6 @@
-"""The search of a sweep, as decisions: what to try, who goes on, when to stop. No Ray in it.
+"""The search of a sweep as a policy: what to try, what to prune, when to stop; independent of Ray.
 
-Everything that it knows stands in the journal; made again from there, it goes on.
+All of its persistent state is in the journal, so a search that is rebuilt from it continues.
 """
 
 import math
@@ -22,22 +22,22 @@ from kinesweep.sweeps.schedule import Pruner, build_pruner
 from kinesweep.sweeps.space import SearchSpace
 
 _MOST_TWINS = 50
-"""Proposals in a row that were tried before, after which an arm counts as exhausted."""
+"""Number of consecutive proposals of known configurations after which an arm is exhausted."""
 
 
 @dataclass(frozen=True)
 class SearchFacts:
-    """What the search must know of the recipe and the machine.
+    """The context of a search: recipe, budget, measurements and callbacks.
 
     Attributes:
-        recipe: of whom the question is asked.
-        config_of: recipe → configuration hash.
-        evaluation_samples: samples from one evaluation to the next.
-        budget: limits.
-        disk_bytes: that the run folders take now.
-        model_bytes: that a run leaves on disk.
-        say: told what happens, a line each.
-        trial_ended: called after each end of a trial, twins left out.
+        recipe: Recipe that the sweep tunes.
+        config_of: Function from a recipe to its configuration hash.
+        evaluation_samples: Number of samples between two evaluations.
+        budget: Budget rules.
+        disk_bytes: Function that returns the current size of the run folders in bytes.
+        model_bytes: Function that returns the size in bytes of what one run leaves on disk.
+        say: Function that receives progress messages, one line each.
+        trial_ended: Callback after each end of a trial, without twins.
     """
 
     recipe: Recipe
@@ -52,7 +52,7 @@ class SearchFacts:
 
 @dataclass
 class _Arm:
-    """One combination of scientific levels, with a sampler and rungs of its own."""
+    """One combination of scientific levels with its own sampler and pruner."""
 
     levels: Values
     proposer: Proposer
@@ -63,12 +63,12 @@ class _Arm:
 
 @dataclass
 class Search:
-    """The agenda of the search; see `agenda.Agenda`.
+    """The policy that runs the search; implements `agenda.Agenda`.
 
     Attributes:
-        space: the question.
-        facts: of recipe and machine.
-        journal: read at the beginning, written to ever after.
+        space: The search space.
+        facts: Recipe, budget and measurements.
+        journal: Journal; replayed at the start, then extended.
     """
 
     space: SearchSpace
@@ -85,9 +85,12 @@ class Search:
         base = {**flatten(self.facts.recipe.model_dump(mode="json")), **fixed_values(self.space)}
         levels = find_arms(self.space, base)
         own: list[list[Trial]] = [[] for _ in levels]
+        # Arms are found by the trials' values, so the journal need not name them.
         for trial in self.journal.trials:
             own[arm_of(trial.values, levels)].append(trial)
         self._arms = [self._arm(arm, base, own[i], len(levels)) for i, arm in enumerate(levels)]
+        # Trials in progress when the last driver died are proposed again before anything new. Their
+        # twins wait for them and have no runs of their own.
         interrupted = [t for t in self.journal.trials if t.state == "running"]
         self._waiting = deque(t.number for t in interrupted if t.twin is None)
 
@@ -98,10 +101,12 @@ class Search:
 
     def propose(self) -> Proposal | None:
         """See `Agenda`."""
+        # Trials to retry go first: they resume from checkpoints, and the budget has allowed them.
         if self._waiting:
             return self._start(self.journal.trial(self._waiting.popleft()))
         if not self._stopped and self._open_arm() is not None:
             self._stop_if(self.facts.budget.why_no_more(*self._costs(), self.facts.model_bytes()))
+        # Several arms may turn out to be exhausted before one has another configuration.
         while (arm := self._open_arm()) is not None:
             trial = self._next_of(arm)
             if trial is not None:
@@ -112,11 +117,15 @@ class Search:
         """See `Agenda`."""
         trial, step = self._running[key], evaluation["step"]
         metric = self.space.scheduler.metric
+        # Pruners minimize, so scores are negated.
         loss = evaluation[metric] if metric == "token_loss" else -evaluation[metric]
         if not math.isfinite(loss):
             return False
         training = self._recipe(trial.values).training
+        # Learning rate warm-up slows a trial at first; samples within it would favour trials with a
+        # short warm-up.
         beyond = float(evaluation["samples"] * max(0.0, 1 - training.warmup_steps / max(1, step)))
+        # Projected to `max_steps`: an estimate of a whole run before the first one has finished.
         self._pace_s[key] = (self.journal.clock() - self._began[key]) * training.max_steps / step
         self.journal.add(
             "trial_reported",
@@ -127,7 +136,7 @@ class Search:
             loss=loss,
         )
         if self.facts.budget.must_end(*self._costs()):
-            self._stop_if("the budget is used up but for the finals")
+            self._stop_if("the rest of the budget is reserved for the finals")
             return False
         return self._arm_of(trial).pruner.goes_on(trial.number, beyond, loss)
 
@@ -140,27 +149,28 @@ class Search:
                 "trial_died", trial=trial.number, reason=end.reason, seconds=end.seconds
             )
             self._waiting.append(trial.number)
-            self.facts.say(f"trial {trial.number}: died ({end.reason}), is tried again")
+            self.facts.say(f"trial {trial.number}: died ({end.reason}) and will be retried")
             return
         self._close(trial, self._judged(end))
 
     def _arm(self, levels: Values, base: Values, own: list[Trial], num_arms: int) -> _Arm:
-        """An arm as the journal left it; what its trials lost is told to its pruner again."""
+        """Build an arm from the journal, and replay the losses of its trials to its pruner."""
         trials = self._quota(num_arms) or 0
         proposer = build_proposer(self.space, levels, base, own, trials)
         pruner = build_pruner(self.space.scheduler, self.facts.evaluation_samples)
         for trial in own:
+            # Only the pruner's memory matters here; its answers were acted on at the time.
             for beyond, loss in sorted(trial.losses.items()):
                 pruner.goes_on(trial.number, beyond, loss)
         return _Arm(levels, proposer, pruner, sum(trial.twin is None for trial in own))
 
     def _quota(self, num_arms: int) -> int | None:
-        """Trials of each arm, the same for all; None: all there are."""
+        """Return the number of trials of each arm, rounded up; None for a full grid."""
         wanted = self.space.search.trials
         return None if wanted is None else -(-wanted // num_arms)
 
     def _open_arm(self) -> _Arm | None:
-        """The arm with the fewest trials that may have another."""
+        """Return the unfinished arm with the fewest trials; None if there is none."""
         if self._stopped or not self.space.searched:
             return None
         quota = self._quota(len(self._arms))
@@ -169,10 +179,14 @@ class Search:
             for arm in self._arms
             if not arm.exhausted and (quota is None or arm.num_trials < quota)
         ]
+        # Choosing the arm with the fewest trials keeps all arms level while the search runs.
         return min(free, key=lambda arm: arm.num_trials, default=None)
 
     def _next_of(self, arm: _Arm) -> Trial | None:
-        """A configuration nobody has tried; None once the arm has no more."""
+        """Create a trial with a new configuration; None if the arm has no more.
+
+        A configuration that has been tried becomes a twin, which copies the result of the first.
+        """
         for _ in range(_MOST_TWINS):
             number = len(self.journal.trials)
             values = arm.proposer.ask(number)
@@ -181,6 +195,7 @@ class Search:
             config = self.facts.config_of(self._recipe(values))
             twin = next((t for t in self.journal.trials if t.config == config), None)
             named = {} if twin is None else {"twin": twin.twin or twin.number}
+            # Twins are recorded, too: the sampler has asked for them and must be told their result.
             self.journal.add("trial_created", trial=number, values=values, config=config, **named)
             trial = self.journal.trial(number)
             if twin is None:
@@ -191,10 +206,13 @@ class Search:
         arm.exhausted = True
         quota = self._quota(len(self._arms))
         if quota is not None and arm.num_trials < quota:
-            self.facts.say(f"every configuration was tried: {arm.num_trials} of {quota} trials")
+            self.facts.say(
+                f"all configurations have been tried: {arm.num_trials} of {quota} trials"
+            )
         return None
 
     def _start(self, trial: Trial) -> Proposal:
+        """Propose a trial of the journal."""
         key = f"trial {trial.number}"
         self._running[key] = trial
         self._began[key] = self.journal.clock()
@@ -203,10 +221,10 @@ class Search:
         return Proposal(key, values, self.space.search.seed, "search")
 
     def _judged(self, end: End) -> End:
-        """An end that is told: who died too often has failed, and so has a score that is none."""
+        """Convert an end to what is recorded: too many deaths or a missing score are failures."""
         if end.state == "died":
             return End(
-                "failed", {}, f"died {MAX_DEATHS} times at one place: {end.reason}", end.seconds
+                "failed", {}, f"died {MAX_DEATHS} times without progress: {end.reason}", end.seconds
             )
         if end.state != "finished":
             return End(end.state, {}, end.reason, end.seconds)
@@ -217,48 +235,55 @@ class Search:
         return End("finished", {n: end.scores[n] for n in names}, "", end.seconds)
 
     def _close(self, trial: Trial, end: End) -> None:
-        """Writes an end down, tells the proposer, and hands it to the trial's twins."""
+        """Record an end, tell the sampler, and copy the result to the trial's waiting twins."""
         assert end.state != "died"
         reason = end.reason or (self._stopped if end.state == "pruned" else "")
         facts = {"state": end.state, "scores": dict(end.scores), "reason": reason}
         self.journal.add("trial_ended", trial=trial.number, **facts, seconds=end.seconds)
+        # The journal comes first: after a crash the sampler is rebuilt from it.
         self._arm_of(trial).proposer.tell(trial)
         result = format_scores(end.scores, [metric.name for metric in self.space.objectives])
         words = [end.state, *([result] if result else []), *([reason] if reason else [])]
         self.facts.say(f"trial {trial.number}: {', '.join(words)}")
         if trial.twin is None:
             self.facts.trial_ended()
+        # Twins proposed while the first trial was in progress have waited for this result.
         for other in self.journal.trials:
             if other.twin == trial.number and other.state == "running":
                 self._take_over(other)
 
     def _take_over(self, trial: Trial) -> None:
-        """Ends a trial as its twin ended."""
+        """End a trial with the result of its twin."""
         assert trial.twin is not None
         twin = self.journal.trial(trial.twin)
         assert twin.state != "running"
-        self._close(trial, End(twin.state, twin.scores, f"the same as trial {twin.number}"))
+        self._close(trial, End(twin.state, twin.scores, f"duplicate of trial {twin.number}"))
 
     def _stop_if(self, reason: str | None) -> None:
+        """Stop the search for a reason, once; None does nothing."""
         if reason is not None and not self._stopped:
             self._stopped = reason
             self.journal.add("search_stopped", reason=reason)
             self.facts.say(f"no further trials: {reason}")
 
     def _costs(self) -> tuple[Spent, float | None]:
-        """What was spent, and the hours that a whole run takes, as far as known."""
+        """Return what was spent, and the hours of a complete run; None if not known yet."""
         now = self.journal.clock()
         hours = self.journal.run_seconds() / 3600
         under_way = sum(now - self._began[key] for key in self._running) / 3600
         spent = Spent(
             self.journal.hours(), hours + under_way, self.facts.disk_bytes(), len(self._running)
         )
+        # Finished trials are the best estimate; before there are any, running ones are projected to
+        # their `max_steps`. The slowest counts, because the finals may consist of such runs.
         whole = [t.seconds for t in self.journal.trials if t.state == "finished" and not t.twin]
         known = whole or list(self._pace_s.values())
         return spent, max(known) / 3600 if known else None
 
     def _arm_of(self, trial: Trial) -> _Arm:
+        """Return the arm of a trial."""
         return self._arms[arm_of(trial.values, [arm.levels for arm in self._arms])]
 
     def _recipe(self, values: Values) -> Recipe:
+        """Return the recipe of a trial, fixed values included."""
         return apply(self.facts.recipe, {**fixed_values(self.space), **values})

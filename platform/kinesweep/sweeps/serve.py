@@ -1,7 +1,7 @@
-"""The workers of a warm slot: they ask its desk for runs, train them, and stop when they are told.
+"""The loop of a warm slot's workers: request a run, train it, stop when told to.
 
-Ranks wait by asking again and again, never inside of a collective, which would time out. Slots and
-controllers import this module to hand its function on; what trains is imported in the workers.
+Ranks wait by polling and never inside a collective, which would time out. Slots and controllers
+import this module to pass its function on, so PyTorch is imported only in the workers.
 """
 
 import threading
@@ -18,14 +18,18 @@ from kinesweep.sweeps.lease import CLOSE, Outcome, first_line
 from kinesweep.training.task import Task
 
 _ASK_S = 0.5
-"""How often a worker asks whether its run was given up."""
+"""Interval in seconds at which a worker asks whether its run was cancelled."""
 
 
 def serve_runs(config: dict[str, Any]) -> None:
-    """Ask for runs and train them until told to close; body of each worker."""
+    """Request and train runs until told to close; the main function of each worker.
+
+    Args:
+        config: `slot`: handle of the slot actor; `group`: name of the worker group.
+    """
     import ray.train
 
-    import kinesweep.training.run  # noqa: F401  # all that trains, before it is exempted
+    import kinesweep.training.run  # noqa: F401  # everything is imported before it is exempted
     from kinesweep.training.reuse import exempt_imports, reset_process
 
     exempt_imports()
@@ -43,21 +47,27 @@ def serve_runs(config: dict[str, Any]) -> None:
         try:
             outcome = _train(slot, seen, task)
         except Exception as error:
+            # The slot learns the reason first; raising then ends this group, and the slot starts a
+            # new one. Without `fail` the request would count as lost and be retried.
             if _is_its_own(error):
                 ray.get(slot.fail.remote(seen, first_line(error)))
             raise
+        # The process serves many runs: libraries must hold no state of the one that has ended.
         reset_process()
         if not trained:
             exempt_imports()  # classes of models are imported when a run first uses them
         trained = True
+        # Answered last: the slot may be leased again as soon as all ranks have answered, so each
+        # process must be clean by then.
         ray.get(slot.answer.remote(seen, rank, outcome))
 
 
 def _train(slot: ActorHandle, token: str, task: Task) -> Outcome:
-    """Train one run. An error for people is an outcome; a defect ends the worker group."""
+    """Train one run. Errors for users become an outcome; all others end the worker group."""
     from kinesweep.training.ranks import is_first
     from kinesweep.training.run import train_run
 
+    # Only rank 0 asks and reports; its decisions reach the other ranks through the trainer.
     stop = _StopFlag(slot, token) if is_first() else None
     try:
         log = _Log(task.log(), stop) if stop is not None else task.log()
@@ -69,26 +79,32 @@ def _train(slot: ActorHandle, token: str, task: Task) -> Outcome:
     except KinesweepError as error:
         return Outcome("failed", reason=f"{type(error).__name__}: {error}")
     finally:
+        # The thread must not ask about this token while the next run is trained.
         if stop is not None:
             stop.end()
     return Outcome("result", {**result.to_json(), "objectives": result.objectives})
 
 
 def _is_its_own(error: Exception) -> bool:
-    """Whether the run itself raised it and would again; of several ranks, one may have died."""
+    """Return whether the run would raise the same error again.
+
+    With several ranks an error may only reflect the death of another rank.
+    """
     import ray.train
     import torch
 
     alone = ray.train.get_context().get_world_size() == 1
+    # Running out of GPU memory repeats in a retry, whichever rank it happens on.
     return alone or isinstance(error, torch.OutOfMemoryError)
 
 
 def _never() -> bool:
+    """Return False; ranks other than 0 follow rank 0's decision."""
     return False
 
 
 class _StopFlag:
-    """Whether a run was given up: asked of the slot by a thread, read between steps for nothing."""
+    """A flag for cancelled runs: a thread asks the slot, and reading it between steps is free."""
 
     def __init__(self, slot: ActorHandle, token: str) -> None:
         self.reason = ""
@@ -101,29 +117,32 @@ class _StopFlag:
         return bool(self.reason)
 
     def settle(self) -> str:
-        """The reason as it is now."""
+        """Return the current reason, asking the slot if none is known yet."""
         if not self.reason:
             self._update()
         return self.reason
 
     def end(self) -> None:
-        """Asks no more."""
+        """Stop asking."""
         self._ended.set()
         self._thread.join()
 
     def _watch(self) -> None:
+        """Ask at intervals until there is a reason to stop or the run has ended."""
         while not self.reason and not self._ended.wait(_ASK_S):
             self._update()
 
     def _update(self) -> None:
+        """Ask the slot once; a slot that is gone counts as the reason `lost`."""
         try:
             self.reason = self._ask()
         except RayError:
+            # No slot means that no trial waits for this run any more.
             self.reason = "lost"
 
 
 class _Log:
-    """A run's log that calls a run that was pruned by its name."""
+    """A run log that records a stopped run as pruned if its trial was pruned."""
 
     def __init__(self, log: RunLog, stop: _StopFlag) -> None:
         self._log, self._stop = log, stop
@@ -131,6 +150,7 @@ class _Log:
         self.artifact, self.dataset, self.waiting = log.artifact, log.dataset, log.waiting
 
     def finish(self, status: RunStatus) -> None:
-        """Ends the record."""
+        """Finish the log; `stopped` becomes `pruned` where that is the reason."""
+        # The run may stop on a report before the thread has asked, hence `settle`.
         pruned = status == "stopped" and self._stop.settle() == "pruned"
         self._log.finish("pruned" if pruned else status)

@@ -1,7 +1,7 @@
-"""Drives an agenda in virtual time, as `runner.drive` does on a cluster.
+"""Execution of an agenda in virtual time, the counterpart of `runner.drive` on a cluster.
 
-The agenda, its samplers, pruners and budgets are the very classes of the real sweep; only runs and
-clock are made up. 500 trials take about a second, most of it the sampler's.
+Agenda, samplers, pruners and budgets are the classes of the real sweep; only runs and clock are
+simulated. 500 trials take about a second, most of it spent in the sampler.
 """
 
 import heapq
@@ -13,11 +13,12 @@ from kinesweep.sweeps.agenda import Agenda, End, Proposal
 
 @dataclass(frozen=True)
 class Course:
-    """How a run would go if nobody ended it.
+    """The course of a run that nothing stops.
 
     Attributes:
-        evaluations: seconds since its first batch → `{"step", "samples", "token_loss", …}`.
-        end: its end; `seconds` is the whole run, its start not counted.
+        evaluations: Pairs of seconds since the first batch and metrics
+            `{"step", "samples", "token_loss", …}`.
+        end: End of the run; its `seconds` cover the whole run without its start.
     """
 
     evaluations: Sequence[tuple[float, Mapping[str, float]]]
@@ -26,23 +27,23 @@ class Course:
 
 @dataclass
 class Clock:
-    """Seconds of a simulation; hand it to the journal."""
+    """A virtual clock in seconds, also used by the journal."""
 
     now: float = 0.0
 
     def __call__(self) -> float:
-        """The time."""
+        """Return the current time."""
         return self.now
 
 
 @dataclass(frozen=True)
 class Simulated:
-    """What a simulation took.
+    """The cost of a simulation.
 
     Attributes:
-        seconds: by the clock.
-        run_seconds: of all runs, their starts included.
-        runs: how many.
+        seconds: Virtual wall-clock time.
+        run_seconds: Duration of all runs together, including their starts.
+        runs: Number of runs.
     """
 
     seconds: float
@@ -52,6 +53,8 @@ class Simulated:
 
 @dataclass(order=True)
 class _Event:
+    """The next evaluation or the end of a run; sorted by time, then by order of start."""
+
     at: float
     turn: int
     index: int = field(compare=False)
@@ -67,22 +70,24 @@ def simulate(
     clock: Clock,
     start_s: float = 0.0,
 ) -> Simulated:
-    """Drives an agenda to its end.
+    """Execute an agenda until it is over.
 
     Args:
-        agenda: what is to be run.
-        course_of: how a proposed run would go.
-        slots: runs at a time.
-        clock: of the agenda's journal; moved on from where it stands.
-        start_s: from a proposal to its first batch.
+        agenda: Policy that decides what to run.
+        course_of: Function that returns the course of a proposed run.
+        slots: Number of runs at a time.
+        clock: Clock of the agenda's journal; advanced from its current time.
+        start_s: Seconds from a proposal to the first batch.
     """
     queue: list[_Event] = []
     opened, run_seconds, runs = clock.now, 0.0, 0
     while not agenda.over:
+        # Free slots are filled before time moves on, as the real runner does.
         while len(queue) < slots and (proposal := agenda.propose()) is not None:
             runs += 1
             first = _Event(clock.now, runs, -1, proposal, course_of(proposal), clock.now)
             heapq.heappush(queue, _next(first, start_s))
+        # Without runs in progress `propose` returned None because it closed the agenda just now.
         if not queue:
             continue
         event = heapq.heappop(queue)
@@ -100,7 +105,7 @@ def simulate(
 
 
 def _next(event: _Event, start_s: float) -> _Event:
-    """The event after this one of the same run: its next evaluation, or its end."""
+    """Return the event after this one of the same run: its next evaluation, or its end."""
     index, course = event.index + 1, event.course
     done = index >= len(course.evaluations)
     after = course.end.seconds if done else course.evaluations[index][0]

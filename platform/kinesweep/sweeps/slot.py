@@ -1,7 +1,7 @@
-"""The actor of a warm slot: a request broker, and a thread that keeps a worker group running.
+"""The actor of a warm slot: a request broker, and a thread that keeps a worker group alive.
 
-A slot's own process trains nothing. Whatever it imports is paid once a slot, so the training code
-is imported by its workers alone.
+A slot's own process trains nothing. Its imports cost time once per slot, so only its workers import
+the training code.
 """
 
 import threading
@@ -17,6 +17,7 @@ from kinesweep.sweeps.lease import Desk, Outcome, first_line
 from kinesweep.sweeps.serve import serve_runs
 
 _MOST_FAILED_STARTS = 3
+"""Number of consecutive worker groups that never became complete, after which a slot is broken."""
 
 
 class Slot:
@@ -24,15 +25,16 @@ class Slot:
 
     Args:
         resources: Resources of one run, as plain values.
-        scratch: Folder for Ray Train's own files.
+        scratch: Folder for Ray Train's files.
         name: Prefix of the names of its worker groups.
-        mark: Bytes of memory that its workers ask for, by which their placement group is known.
+        mark: Bytes of memory that its workers request, by which their placement group is known.
     """
 
     def __init__(self, resources: dict[str, Any], scratch: str, name: str, mark: int) -> None:
         self._resources = ResourcesConfig.model_validate(resources)
         self._scratch, self._name, self._mark = scratch, name, mark
         self._desk = Desk(self._resources.workers)
+        # Workers get a handle of this actor, through which they request runs.
         self._me = ray.get_runtime_context().current_actor
         self._broken = ""
         self._open_gates: set[str] = set()
@@ -41,7 +43,7 @@ class Slot:
         self._keeper.start()
 
     def lease(self, token: str, task: bytes) -> bool | str:
-        """Take a request, or say that the slot is taken (False) or why it is broken."""
+        """Lease the slot; return False if it is taken, or the reason why it is broken."""
         return self._broken or self._desk.lease(token, task)
 
     def poll(self, token: str) -> dict[str, float] | Outcome | None:
@@ -77,34 +79,39 @@ class Slot:
         self._desk.fail(token, reason)
 
     def open_gate(self, name: str) -> None:
-        """Open a gate; see `gate`."""
+        """Open a start barrier; see `gate`."""
         self._open_gates.add(name)
 
     def is_gate_open(self, name: str) -> bool:
-        """Return whether a gate was opened here."""
+        """Return whether a start barrier was opened here."""
         return name in self._open_gates
 
     def close(self) -> None:
         """Let the workers leave, and wait until they have."""
+        # The flag first: the keeper must not start another group once the workers leave.
         self._closing.set()
         self._desk.close()
         self._keeper.join()
 
     def _keep_group(self) -> None:
-        """Start a worker group, and another one whenever it is gone."""
+        """Start worker groups one after the other until the slot closes."""
         failed_starts = 0
         while not self._closing.is_set():
+            # A killed slot restarts here, while the group of its predecessor may still hold the
+            # resources that the new workers need.
             remove_groups(self._mark)
             group = self._desk.open_group()
             reason = self._serve(group)
             came = self._desk.group_ended(group, reason)
+            # Only consecutive failures count: a group that was complete once proves that its
+            # workers can be placed.
             failed_starts = 0 if came else failed_starts + 1
             if failed_starts >= _MOST_FAILED_STARTS:
                 self._broken = reason
                 return
 
     def _serve(self, group: str) -> str:
-        """Run one worker group from start to end. Returns the reason why it ended."""
+        """Run one worker group from start to end, and return the reason why it ended."""
         import ray.train
 
         from kinesweep.training.distributed import SlotTrainer, worker_group
@@ -112,6 +119,7 @@ class Slot:
         trainer = SlotTrainer(
             serve_runs,
             train_loop_config={"slot": self._me, "group": group},
+            # Names must be unique: Ray Train would otherwise restore the state of an earlier group.
             run_config=ray.train.RunConfig(
                 name=f"{self._name}-{group}-{uuid.uuid4().hex[:8]}", storage_path=self._scratch
             ),
@@ -120,6 +128,7 @@ class Slot:
         try:
             trainer.fit()
         except Exception as error:
+            # Whatever ended the group, a new one is tried; `_keep_group` limits the attempts.
             return first_line(error)
         return "its workers left"
 
@@ -127,8 +136,8 @@ class Slot:
 def remove_groups(mark: int) -> None:
     """Remove placement groups that a killed slot has left behind.
 
-    Ray Train removes its placement group, or has it removed when its controller is killed, but only
-    once all workers have started.
+    Ray Train removes its placement group itself, also when its controller is killed, but only after
+    all workers have started.
     """
     for name, group in ray.util.placement_group_table().items():
         marked = any(bundle.get("memory") == mark for bundle in group["bundles"].values())

@@ -1,4 +1,4 @@
-"""How far a sweep is, read from its journal alone: no lock, no Ray."""
+"""Status of a sweep, read from its journal alone, without a lock and without Ray."""
 
 import time
 from collections import Counter
@@ -12,29 +12,29 @@ from kinesweep.sweeps.progress import find_best
 from kinesweep.sweeps.provisional import Provisional, is_outdated, read_provisional
 
 _QUIET_S = 900.0
-"""A sweep whose journal has been silent for so long is called silent, not running."""
+"""Seconds without an event after which a sweep is called silent instead of running."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """A sweep in a line.
+    """The status of a sweep.
 
     Attributes:
-        sweep: name of its folder.
-        state: `search`, `finals`, `finished`, or `silent`: nobody has written for a while.
-        running: trials and final runs that go on.
-        finished: trials.
-        pruned: trials.
-        failed: trials and final runs.
-        of: trials that are wanted; None: a whole grid.
-        runs: final runs that are finished.
-        rung: samples that the furthest running trial has seen beyond its warm-up.
-        best: best value of the first objective: the lowest one of a cost, else the highest.
-        hours: that drivers have worked.
-        eta_hours: until all trials are done, at the pace so far; None: unknown.
-        stopped: why no further trials are started.
-        provisional: ranking so far, from the search and from each round of the finals; None
-            before, where trials came after it, and once there is a result.
+        sweep: Name of the sweep folder.
+        state: `search`, `finals`, `finished`, or `silent` if no event was written for a while.
+        running: Number of trials and final runs in progress.
+        finished: Number of finished trials.
+        pruned: Number of pruned trials.
+        failed: Number of failed trials and final runs.
+        of: Number of planned trials; None for a full grid.
+        runs: Number of finished final runs.
+        rung: Samples beyond the warm-up that the furthest running trial has seen.
+        best: Best value of the first objective: the lowest cost or the highest score.
+        hours: Hours that drivers have worked.
+        eta_hours: Hours until all trials have ended, at the pace so far; None if unknown.
+        stopped: Reason why no further trials are started; empty if there is none.
+        provisional: Latest provisional ranking; None if there is none, if trials were added
+            after it, or if the sweep has a result.
     """
 
     sweep: str
@@ -54,10 +54,14 @@ class Status:
 
 
 def read_status(folder: Path, now: float | None = None) -> Status:
-    """One line about a sweep.
+    """Read the status of a sweep.
+
+    Args:
+        folder: Folder of the sweep.
+        now: Current time in seconds since the epoch; default: the clock.
 
     Raises:
-        CheckpointError: no sweep there.
+        CheckpointError: If the folder holds no sweep.
     """
     events = read_journal(folder)
     trials = [trial for trial in read_trials(events) if trial.twin is None]
@@ -68,6 +72,7 @@ def read_status(folder: Path, now: float | None = None) -> Status:
     done = len(trials) - states["running"]
     best = find_best(trials)
     stopped = next((e["reason"] for e in reversed(events) if e["event"] == "search_stopped"), "")
+    # The pace of the search says nothing about the finals, which train without pruning.
     searching = not runs and not stopped and wanted is not None and done > 0
     state = _state(folder, events, bool(runs), time.time() if now is None else now)
     return Status(
@@ -95,25 +100,29 @@ def _provisional(folder: Path, trials: Sequence[Trial]) -> Provisional | None:
 
 
 def _runs(events: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Final run → state."""
+    """Return final run → state according to its last event."""
     states = {"run_started": "running", "run_died": "waiting"}
     states |= {"run_finished": "finished", "run_failed": "failed"}
     return {e["run"]: states[e["event"]] for e in events if e["event"] in states}
 
 
 def _wanted(events: Sequence[Mapping[str, Any]]) -> int | None:
-    """Trials that the space and later calls ask for."""
+    """Return the number of planned trials, extensions included."""
     asked = next((e["trials"] for e in reversed(events) if e["event"] == "search_started"), None)
     return None if asked is None else int(asked)
 
 
 def _rung(trials: Sequence[Trial]) -> float | None:
+    """Return the largest number of samples that a running trial has reported."""
     running = [max(t.losses) for t in trials if t.state == "running" and t.losses]
     return max(running, default=None)
 
 
 def _state(folder: Path, events: Sequence[Mapping[str, Any]], finals: bool, now: float) -> str:
+    """Return the state; a finished sweep is never silent."""
     last = events[-1]["event"] if events else ""
+    # Both are needed: the result is written after these events, and while an extended sweep runs,
+    # the older result still exists.
     if last in ("ranked", "tested") and (folder / RESULT).exists():
         return "finished"
     if events and now - events[-1]["time"] > _QUIET_S:

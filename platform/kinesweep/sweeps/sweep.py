@@ -1,7 +1,7 @@
-"""A sweep from search to winner, as its journal tells it.
+"""A sweep from search to winner.
 
-Every step first looks at what the journal and the run folders hold; so going on after any death is
-the same call again. Runs lie in `runs/CONFIG-sSEED` and resume from their own checkpoints.
+Every step first checks what the journal and the run folders hold, so resuming after any crash is
+the same call again. Runs are in `runs/CONFIG-sSEED` and resume from their own checkpoints.
 """
 
 import os
@@ -41,21 +41,21 @@ Say = Callable[[str], None]
 
 
 class OpenRunLog(Protocol):
-    """Opens a run's log by what is known of it; picklable."""
+    """A picklable function that opens the log of a run."""
 
     def __call__(self, folder: Path, title: str, phase: str, params: Mapping[str, Any]) -> RunLog:
-        """The log of one run."""
+        """Open the log of one run."""
 
 
 class Runner(Protocol):
-    """Runs agendas; see `runner.Runner`."""
+    """An executor of agendas; see `runner.Runner`."""
 
     @property
     def slots(self) -> int:
-        """Runs at a time."""
+        """Number of runs at a time."""
 
     def drive(self, agenda: Agenda, make_job: runner.MakeJob) -> None:
-        """Runs one to its end."""
+        """Execute an agenda until it is over."""
 
 
 OpenRunner = Callable[[ResourcesConfig, Path], AbstractContextManager[Runner]]
@@ -63,13 +63,13 @@ OpenRunner = Callable[[ResourcesConfig, Path], AbstractContextManager[Runner]]
 
 @dataclass(frozen=True)
 class MakeJob:
-    """Proposal → run; crosses to the trials' processes.
+    """A factory that turns proposals into runs.
 
     Attributes:
-        recipe: on which values are laid.
-        stores: the features.
-        folder: of the sweep.
-        open_log: of each run.
+        recipe: Recipe that the proposed values override.
+        stores: Feature stores.
+        folder: Folder of the sweep.
+        open_log: Function that opens the log of a run.
     """
 
     recipe: Recipe
@@ -78,29 +78,30 @@ class MakeJob:
     open_log: OpenRunLog
 
     def __call__(self, proposal: Proposal) -> runner.Job:
-        """One run; the same configuration and seed is the same folder."""
+        """Build a run; equal configurations and seeds share a run folder."""
         recipe = apply(self.recipe, proposal.values).with_seed(proposal.seed)
         store = self.stores.of(recipe)
         config = recipe.config_hash(store.fingerprint)
         folder = self.folder / RUNS / run_name(config, proposal.seed)
         title = f"{proposal.phase} {config} s{proposal.seed}"
         log = partial(self.open_log, folder, title, proposal.phase, dict(proposal.values))
+        # Search runs are scored as during training; only the others decode all of validation.
         full = proposal.phase != "search"
         return runner.Job(recipe, store.folder, folder, full, log, self.folder.name)
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """All that a sweep is made of.
+    """The parts of a sweep.
 
     Attributes:
-        space: the question.
-        recipe: of whom it is asked.
-        stores: the features.
-        folder: where it lives.
-        open_log: of each run.
-        say: told what happens, a line each.
-        open_runner: what trains; replaced in tests.
+        space: The search space.
+        recipe: Recipe that the sweep tunes.
+        stores: Feature stores.
+        folder: Folder of the sweep.
+        open_log: Function that opens the log of a run.
+        say: Function that receives progress messages, one line each.
+        open_runner: Function that opens the executor of runs; replaced in tests.
     """
 
     space: SearchSpace
@@ -113,7 +114,8 @@ class Sweep:
 
     @property
     def identity(self) -> str:
-        """Hash of space, recipe and data: what must be equal to go on."""
+        """Hash of space, recipe and data, which must be equal to resume."""
+        # Budget and number of trials may change between sessions, and so may the recipe's path.
         asked = self.space.model_dump(
             mode="json", exclude={"recipe": True, "budget": True, "search": {"trials"}}
         )
@@ -124,31 +126,32 @@ class Sweep:
 
     @property
     def make_job(self) -> MakeJob:
-        """How proposals become runs."""
+        """The factory of this sweep's runs."""
         return MakeJob(self.recipe, self.stores, self.folder, self.open_log)
 
     def config_of(self, recipe: Recipe) -> str:
-        """A recipe's configuration hash on this sweep's data."""
+        """Return the hash of a recipe's configuration and data."""
         return recipe.config_hash(self.stores.of(recipe).fingerprint)
 
     def run_folder(self, values: Values, seed: int) -> Path:
-        """Where a run lies."""
+        """Return the folder of a run."""
         config = self.config_of(apply(self.recipe, values))
         return self.folder / RUNS / run_name(config, seed)
 
 
 def run_sweep(sweep: Sweep, extend: int = 0) -> Outcome:
-    """Runs a sweep, or what is left of it, up to its ranking.
+    """Run a sweep, or the rest of it, up to its ranking.
 
     Args:
-        sweep: what is run.
-        extend: further trials, beside those of the space and of earlier calls.
+        sweep: Sweep to run.
+        extend: Number of trials to add to those of the space and of earlier extensions.
 
     Raises:
-        CheckpointError: the folder holds another sweep, or no trial was finished.
-        ResourceError: a run does not fit in the cluster, or its files on the disk.
+        CheckpointError: If the folder holds another sweep, or no trial finished.
+        ResourceError: If a run does not fit in the cluster, or its files do not fit on disk.
     """
     with sweep.open_runner(sweep.space.resources, sweep.folder / "tune") as running:
+        # Opened after the runner: a run that cannot fit in the cluster leaves no journal behind.
         journal = Journal(sweep.folder)
         try:
             return _run(sweep, journal, running, extend)
@@ -157,9 +160,10 @@ def run_sweep(sweep: Sweep, extend: int = 0) -> Outcome:
 
 
 def _run(sweep: Sweep, journal: Journal, running: Runner, extend: int) -> Outcome:
-    """Search, finals, ranking."""
+    """Run search, finals and ranking."""
     if journal.begin(sweep.identity, sweep.space.question):
-        sweep.say(f"going on with the sweep in {sweep.folder}")
+        sweep.say(f"resuming the sweep in {sweep.folder}")
+    # Written before the search, so that the table of a sweep in progress can be built.
     write_record(sweep.folder, Record(sweep.space, sweep.recipe, sweep.stores.base.folder))
     _search(sweep, journal, running, extend)
     finalists = choose(sweep.space, sweep.recipe, journal.trials)
@@ -169,12 +173,13 @@ def _run(sweep: Sweep, journal: Journal, running: Runner, extend: int) -> Outcom
     protocol = sweep.recipe.evaluation.treatment
     outcome = judge(sweep.space, sweep.stores.base, finalists, results, journal, protocol)
     journal.add("ranked", winner=outcome.winner)
+    # Weights are removed only after the ranking is on record; a crash here repeats this step.
     _drop_search_weights(sweep, journal)
     return outcome
 
 
 def note_tested(folder: Path, scores: Mapping[str, Mapping[str, float]]) -> None:
-    """Writes down that test was scored: whatever is searched after this has seen it."""
+    """Record that test was scored: everything searched afterwards may depend on it."""
     if scores:
         journal = Journal(folder)
         journal.add("tested", scores=scores)
@@ -182,7 +187,7 @@ def note_tested(folder: Path, scores: Mapping[str, Mapping[str, float]]) -> None
 
 
 def _search(sweep: Sweep, journal: Journal, running: Runner, extend: int) -> None:
-    """The search, or what is left of it."""
+    """Run the search, or the rest of it."""
     space = _extended(sweep.space, journal, extend)
     journal.add("search_started", trials=space.search.trials)
     probable = space.finalists.count + space.baseline
@@ -201,9 +206,9 @@ def _search(sweep: Sweep, journal: Journal, running: Runner, extend: int) -> Non
 
 
 def _extended(space: SearchSpace, journal: Journal, extend: int) -> SearchSpace:
-    """The space with all trials that were asked for by now."""
+    """Return the space with the trials of all extensions so far."""
     if extend and space.search.trials is None:
-        raise ResourceError("a whole grid cannot be extended: all of its trials are in it")
+        raise ResourceError("a full grid cannot be extended: it contains all combinations already")
     if extend:
         journal.add("extended", trials=extend)
     more = sum(e["trials"] for e in journal.events if e["event"] == "extended")
@@ -217,15 +222,16 @@ def _finals(
     running: Runner,
     finalists: Sequence[Finalist],
 ) -> dict[str, list[RunResult]]:
-    """Trains every finalist on its seeds. Returns finalist → its results."""
+    """Train every finalist on its seeds, and return finalist → results."""
     wanted = final_runs(finalists, lambda values, seed: sweep.run_folder(values, seed).name)
     missing = [run for run in wanted if read_finished(sweep.folder / RUNS / run.run) is None]
     _check_disk(sweep, len(missing))
     rounds = _rounds(sweep, journal, finalists)
     if missing:
         rounds.publish()
-    sweep.say(f"finals: {len(wanted)} runs, {len(wanted) - len(missing)} of them finished before")
+    sweep.say(f"finals: {len(wanted)} runs, {len(wanted) - len(missing)} already finished")
     journal.add("finals_started", runs=len(wanted), missing=len(missing))
+    # Nothing needs to be reserved any more, hence 0 final runs.
     budget = Budget(sweep.space.budget, sweep.space.resources, running.slots, 0)
 
     def used_up() -> bool:
@@ -245,7 +251,7 @@ def _finals(
 
 
 def _rounds(sweep: Sweep, journal: Journal, finalists: Sequence[Finalist]) -> Rounds:
-    """Build what tells the provisional rankings of these finals."""
+    """Build the publisher of provisional rankings during the finals."""
     return Rounds(
         space=sweep.space,
         store=sweep.stores.base,
@@ -259,7 +265,7 @@ def _rounds(sweep: Sweep, journal: Journal, finalists: Sequence[Finalist]) -> Ro
 
 
 def _drop_search_weights(sweep: Sweep, journal: Journal) -> None:
-    """Leaves of the search's runs what they measured: the finals train with seeds of their own."""
+    """Remove the weights of search runs, which the finals do not use; their results stay."""
     for trial in journal.trials:
         folder = sweep.folder / RUNS / run_name(trial.config, sweep.space.search.seed)
         for name in ("best", "checkpoints"):
@@ -267,22 +273,23 @@ def _drop_search_weights(sweep: Sweep, journal: Journal) -> None:
 
 
 def _check_disk(sweep: Sweep, num_runs: int) -> None:
-    """What the finals will leave on disk, against the recipe's bound; a best model each."""
+    """Check that the best models of all final runs fit within the recipe's `max_disk`."""
     needed = _model_bytes(sweep.folder) * num_runs + bytes_below(sweep.folder / RUNS)
     if needed > sweep.recipe.checkpoints.max_disk_bytes:
         raise ResourceError(
-            f"{num_runs} more runs bring {format_bytes(needed)} of models, more than"
+            f"with {num_runs} more runs the run folders need {format_bytes(needed)}, more than"
             f" `checkpoints.max_disk` ({sweep.recipe.checkpoints.max_disk}); raise it"
         )
 
 
 def _model_bytes(folder: Path) -> int:
-    """Of the largest model that a run has left; runs that go on may replace theirs meanwhile."""
+    """Return the size of the largest saved model; runs may replace theirs meanwhile."""
     runs = os.listdir(folder / RUNS) if (folder / RUNS).is_dir() else []
     return max((bytes_below(folder / RUNS / run / "best") for run in runs), default=0)
 
 
 def _nothing(trials: Sequence[Trial]) -> str:
+    """Explain why there are no finalists."""
     reasons = {t.reason for t in trials if t.reason}
     states = ", ".join(sorted({t.state for t in trials}))
     shown = f": {'; '.join(sorted(reasons)[:3])}" if reasons else "; see the logs"

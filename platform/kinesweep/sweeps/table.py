@@ -1,7 +1,7 @@
-"""All configurations of a sweep in one table, as it goes into a paper or a spreadsheet.
+"""All configurations of a sweep in one table, for a paper or a spreadsheet.
 
-First those of the finals, ranked on validation, then what the search tried and left. Test stands
-only where it was scored; nothing is sorted by it.
+Finalists come first, ranked on validation, followed by all other trials. Test scores are shown only
+where they were computed, and nothing is sorted by them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,15 +32,15 @@ class Row:
     """One configuration.
 
     Attributes:
-        rank: in the finals, from 1; None for what did not get there.
+        rank: Rank in the finals, from 1; None for other trials.
         name: `trial 3` or `untuned`.
-        state: of its trial, or `finals`.
-        values: swept parameter → value.
-        score: on validation: mean over seeds in the finals, of the one run in the search.
-        error: half of the 95 % interval of that mean; None in the search.
-        seeds: runs in the finals.
-        epochs: passes over the training clips when training stopped, mean over its runs.
-        test: mean over seeds, where test was scored.
+        state: State of the trial, or `finals`.
+        values: Swept parameter → value.
+        score: Validation score: mean over seeds in the finals, else of the single run.
+        error: Half of the 95 % interval of the mean; None outside the finals.
+        seeds: Number of runs in the finals.
+        epochs: Passes over the training clips when training stopped, mean over runs.
+        test: Mean test score over seeds; None if test was not scored.
     """
 
     rank: int | None
@@ -56,12 +56,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """A sweep's table.
+    """The table of a sweep.
 
     Attributes:
-        metric: that ranks.
-        parameters: swept ones, in the order of the space.
-        rows: the finals first.
+        metric: Deciding objective.
+        parameters: Swept parameters in the order of the space.
+        rows: Configurations, finalists first.
     """
 
     metric: str
@@ -69,13 +69,14 @@ class Summary:
     rows: tuple[Row, ...]
 
     def render(self, style: Style) -> str:
-        """As text in a style."""
+        """Format the table in a style."""
         headings = ["rank", "configuration", "state", *self.parameters, f"{self.metric} validation"]
         headings += ["seeds", "epochs", f"{self.metric} test"]
         lines = [self._cells(row) for row in self.rows]
         return tabulate(lines, headings, tablefmt=_FORMATS[style], disable_numparse=True)
 
     def _cells(self, row: Row) -> list[str]:
+        """Format the cells of a row in the order of the headings."""
         values = [_plain(row.values.get(name)) for name in self.parameters]
         error = "" if row.error is None else f" ± {row.error:.2f}"
         score = "" if row.score is None else f"{row.score:.2f}{error}"
@@ -85,10 +86,10 @@ class Summary:
 
 
 def summarise(folder: Path) -> Summary:
-    """The table of a sweep, finished or not.
+    """Build the table of a sweep, finished or not.
 
     Raises:
-        CheckpointError: no sweep there, or a damaged one.
+        CheckpointError: If the folder holds no sweep, or a damaged one.
     """
     record, events = read_record(folder), read_journal(folder)
     trials = {f"trial {t.number}": t for t in read_trials(events)}
@@ -98,6 +99,7 @@ def summarise(folder: Path) -> Summary:
         if event["event"] == "run_finished":
             runs.setdefault(event["finalist"], []).append(event["run"])
     rows = []
+    # Ranks come from `result.json`, which a running sweep does not have yet.
     if outcome is not None:
         rows = [
             _final(folder, record, outcome, place, trials.get(line.name), runs[line.name])
@@ -105,6 +107,7 @@ def summarise(folder: Path) -> Summary:
         ]
     ranked = {row.name for row in rows}
     rest = [t for name, t in trials.items() if name not in ranked and t.twin is None]
+    # `best_trials` falls back on unfinished trials; these are listed after the finished ones.
     finished = [t for t in best_trials(record.space, rest) if t.state == "finished"]
     rest = [*finished, *(t for t in rest if t.state != "finished")]
     metric = record.space.objectives[0].name
@@ -120,9 +123,12 @@ def _final(
     trial: Trial | None,
     runs: Sequence[str],
 ) -> Row:
+    """Build the row of a finalist."""
     line: Rank = outcome.ranking[place]
     base = {**flatten(record.recipe.model_dump(mode="json")), **fixed_values(record.space)}
+    # The untuned recipe is no trial; its values are those of the recipe itself.
     own = trial.values if trial is not None else base
+    # Test is scored for the winner alone.
     tested = outcome.test if line.name == outcome.winner else {}
     test = [scores[outcome.metric] for scores in tested.values() if outcome.metric in scores]
     return Row(
@@ -139,6 +145,7 @@ def _final(
 
 
 def _searched(folder: Path, record: Record, metric: str, trial: Trial) -> Row:
+    """Build the row of a trial that is not a finalist."""
     run = run_name(trial.config, record.space.search.seed)
     return Row(
         rank=None,
@@ -154,7 +161,7 @@ def _searched(folder: Path, record: Record, metric: str, trial: Trial) -> Row:
 
 
 def _epochs(folder: Path, runs: Sequence[str]) -> float | None:
-    """Mean over the runs that have a result; one that is damaged counts as none."""
+    """Return the mean epochs of all runs with a result; damaged results are ignored."""
     found = []
     for run in runs:
         try:
@@ -167,7 +174,7 @@ def _epochs(folder: Path, runs: Sequence[str]) -> float | None:
 
 
 def _plain(value: Any) -> str:
-    """A value in few characters."""
+    """Format a value in few characters."""
     if value is None:
         return ""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""A trial as Ray Tune knows it, in a warm slot; and what its last word means."""
+"""The Ray Tune trainable of a trial in a warm slot, and the interpretation of its last result."""
 
 import math
 from collections.abc import Mapping
@@ -12,14 +12,14 @@ from kinesweep.sweeps.lease import Outcome
 from kinesweep.sweeps.pool import Client, Lease
 
 _SCORE = "score/"
-"""What is ours among the numbers that Tune adds to a report."""
+"""Prefix of objectives in a trial's last result, which separates them from Tune's own numbers."""
 
 
 class WarmTrial(tune.Trainable):
-    """A trial that leases a warm slot at its first step; each step is an evaluation of its run.
+    """A trial that leases a warm slot at its first step; each step is one evaluation of its run.
 
-    Tune keeps the actor for the next trial, so nothing is started between two of them; see `gate`.
-    Its configuration is `{"task": bytes}`: the packed run, made by the driver.
+    Tune reuses the actor for the next trial, so no process starts between two trials; see `gate`.
+    The configuration is `{"task": bytes}`, the run as packed by the driver.
     """
 
     def setup(self, config: dict[str, Any], client: Client, gate: Gate) -> None:
@@ -28,18 +28,20 @@ class WarmTrial(tune.Trainable):
         self._lease: Lease | None = None
 
     def step(self) -> dict[str, Any]:
-        """The run's next evaluation, or its end."""
+        """Return the next evaluation of the run, or its end."""
         if self._lease is None:
             self._lease = self._client.lease(self.config["task"])
         said = self._lease.next()
+        # After the wait for the run, so that trials train while other actors are still starting.
         self._gate.wait()
         if not isinstance(said, Outcome):
             return said
+        # The next step belongs to another trial of this actor, which must lease again.
         self._lease = None
         return _ended(said)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """The next trial takes over; a run that goes on still was pruned."""
+        """Switch to the next trial; a run that is still in progress was pruned and is cancelled."""
         self.cleanup()
         self.config = new_config
         return True
@@ -52,7 +54,7 @@ class WarmTrial(tune.Trainable):
 
 
 def _ended(outcome: Outcome) -> dict[str, Any]:
-    """The last report of a trial: it carries the end, whatever was reported before."""
+    """Build the last report of a trial, which carries its end whatever was reported before."""
     ended = {"ended": outcome.kind, "finished": False, "reason": outcome.reason, "done": True}
     if outcome.kind != "result":
         return ended
@@ -62,13 +64,20 @@ def _ended(outcome: Outcome) -> dict[str, Any]:
 
 
 def judged(result: Mapping[str, Any] | None, error: bool, reason: str = "") -> End:
-    """How a trial ended, from its last result.
+    """Interpret the last result of a trial as an end.
 
-    Finished is only what its run calls finished: a pruned trial's truncated score would be taken
-    for a final one. A trial that ended with no word of its end was stopped, or died.
+    A trial is finished only if its run says so: the score of a pruned trial must not count as a
+    final one. A trial without a reported end was stopped or has died.
+
+    Args:
+        result: Last result; None or empty if there was none.
+        error: Whether Tune reports an error.
+        reason: Error message.
     """
+    # The order of these checks matters: a result may be left over from before an error.
     if error or not result:
         return End("died", {}, reason or "its process was killed")
+    # `lost` says nothing about the run itself, so it may be retried like a death.
     if result.get("ended") == "lost":
         return End("died", {}, str(result["reason"]))
     if result.get("finished"):

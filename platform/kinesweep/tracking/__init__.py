@@ -1,6 +1,6 @@
-"""Tracking: what runs measure, in MLflow, with nothing lost and nothing twice.
+"""Experiment tracking in MLflow, without lost or duplicated records.
 
-`factory.resolve_tracking` says where a recipe's runs are recorded, `runlog.MlflowRunLog` is one
-run's record, `server.start_server` runs a server, `services` keeps any process going. Training sees
-only the `RunLog` protocol of `core.runlog`.
+`factory.resolve_tracking` decides where the runs of a recipe are recorded, `runlog.MlflowRunLog`
+records one run, `server.start_server` starts a server, and `services` manages background processes
+in general. Training depends only on the `RunLog` protocol of `core.runlog`.
 """

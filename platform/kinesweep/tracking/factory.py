@@ -1,7 +1,8 @@
-"""Where runs are recorded: a plain value that any process can open a run's log from.
+"""Tracking backends: picklable values from which any process can open the log of a run.
 
-`$MLFLOW_TRACKING_URI` goes before the server that `kinesweep up` recorded. Only servers are spoken
-to: a database file in the variable would be opened by every worker at once.
+`$MLFLOW_TRACKING_URI` takes precedence over the server that `kinesweep up` recorded. Only HTTP
+servers are accepted: with a database file in the variable, every worker would open the database at
+once.
 """
 
 import os
@@ -20,50 +21,71 @@ from kinesweep.tracking.spool import Spool
 SPOOL = "tracking.jsonl"
 _VARIABLE = "MLFLOW_TRACKING_URI"
 _HOLD_WAIT_S = 60.0
-"""A killed run's process may need a moment to die; training waits as long for its folder."""
+"""Wait for a spool's lock: the process of a killed run may take a moment to exit.
+
+Training waits equally long for the folder of the run.
+"""
 
 
 class RunLogs(Protocol):
-    """Opens logs; picklable. `notice` is what people should know of the choice, or empty."""
+    """A tracking backend that opens run logs; picklable.
+
+    `notice` tells the user what to know about the choice of backend; it is empty if there is
+    nothing.
+    """
 
     @property
     def notice(self) -> str: ...  # noqa: D102
 
     def open(self, name: RunName, folder: Path, anew: bool = False) -> RunLog:
-        """The log of a run, whose spool lies in `folder`."""
+        """Open the log of a run, whose spool is in `folder`.
+
+        Args:
+            name: Key, title and tags of the run.
+            folder: Folder of the run.
+            anew: Begin another run instead of continuing the recorded one.
+        """
 
     def replay(self, root: Path) -> int:
-        """Sends what runs that are over have left; returns how many records still wait."""
+        """Send the queued records of finished runs.
+
+        Args:
+            root: Folder that is searched for spools.
+
+        Returns:
+            Number of records that are still queued.
+        """
 
 
 @dataclass(frozen=True)
 class NoLogs:
-    """Records nothing.
+    """A backend that records nothing.
 
     Attributes:
-        notice: why, when somebody might have expected a record.
+        notice: Reason, if the user may have expected a record.
     """
 
     notice: str = ""
 
     def open(self, name: RunName, folder: Path, anew: bool = False) -> RunLog:
-        """A log that forgets."""
+        """Return a log that discards everything."""
         return NullRunLog()
 
     def replay(self, root: Path) -> int:
-        """Nothing waits."""
+        """Return 0, because nothing is queued."""
         return 0
 
 
 @dataclass(frozen=True)
 class MlflowLogs:
-    """Records in one experiment of an MLflow server.
+    """A backend that records runs in one experiment of an MLflow server.
 
     Attributes:
-        uri: the server's address.
-        experiment: name of the experiment.
-        lock: a file that all processes of the experiment see; runs are made under it, one by one.
-        notice: what to mind, or empty.
+        uri: Address of the server.
+        experiment: Name of the experiment.
+        lock: Lock file visible to all processes of the experiment; runs are created under it, one
+            at a time.
+        notice: Warning about the server, or empty.
     """
 
     uri: str
@@ -72,17 +94,19 @@ class MlflowLogs:
     notice: str = field(default="", compare=False)
 
     def open(self, name: RunName, folder: Path, anew: bool = False) -> RunLog:
-        """The log of a run: the same MLflow run as long as its spool lies in `folder`.
+        """Open the log of a run; it is the same MLflow run as long as its spool is in `folder`.
 
         Args:
-            name: of the run.
-            folder: the run's own.
-            anew: the run is overwritten: begin another MLflow run; the earlier one stays, without
-                the key.
+            name: Key, title and tags of the run.
+            folder: Folder of the run.
+            anew: Begin another MLflow run because the run is overwritten; the earlier MLflow run
+                remains but loses the key.
 
         Raises:
-            TrackingError: another process is recording this run.
+            TrackingError: If another process is recording this run.
         """
+        # Tags may change between processes of a run and are recorded below; the head of a spool is
+        # fixed.
         plain = {key: value for key, value in asdict(name).items() if key != "tags"}
         head = {**plain, "experiment": self.experiment}
         spool = Spool(folder / SPOOL, head, _HOLD_WAIT_S, anew)
@@ -91,17 +115,21 @@ class MlflowLogs:
         return log
 
     def replay(self, root: Path) -> int:
-        """Sends what runs below a folder have left because the server was away when they ended.
+        """Send the records that finished runs below a folder could not send before they ended.
 
-        Runs whose writer lives are passed over: it sends by itself.
+        Runs that another process is recording are skipped, because that process sends by itself.
+
+        Args:
+            root: Folder that is searched for spools.
 
         Returns:
-            Records that still wait.
+            Number of records that are still queued.
         """
         waiting = 0
         found = (Path(place) / SPOOL for place, _, names in os.walk(root) if SPOOL in names)
         for path in sorted(found):
             try:
+                # No waiting: a held lock means that the run's own process is alive.
                 spool = Spool(path, None, 0.0)
             except TrackingError:
                 continue
@@ -115,53 +143,58 @@ class MlflowLogs:
 def resolve_tracking(
     wanted: Literal["auto", "mlflow", "none"], home: Path, experiment: str
 ) -> NoLogs | MlflowLogs:
-    """Where runs go: `$MLFLOW_TRACKING_URI`, else the server that `kinesweep up` started.
+    """Choose the backend: `$MLFLOW_TRACKING_URI`, otherwise the server that `kinesweep up` started.
 
-    A server that is known but does not answer is used all the same: what is measured waits for it.
+    With `auto`, a known server that does not answer is used all the same: records are queued until
+    it answers.
 
     Args:
-        wanted: `Recipe.tracking`.
-        home: the state folder, absolute.
-        experiment: name of the MLflow experiment, one a question.
+        wanted: Value of `Recipe.tracking`.
+        home: State folder, absolute.
+        experiment: Name of the MLflow experiment; one per question.
 
     Raises:
-        TrackingError: `mlflow` is wanted, but no server is known or it does not answer; or the
-            variable holds something else than the address of a server.
+        TrackingError: If `mlflow` is wanted but no server is known or it does not answer, or if the
+            variable does not contain the address of a server.
     """
     if wanted == "none":
         return NoLogs()
     uri, origin = _server(home)
     if not uri:
-        why = f"no MLflow server runs for `{home}`; `kinesweep up` starts one"
+        why = f"no MLflow server is running for `{home}`; start one with `kinesweep up`"
         if wanted == "mlflow":
             raise TrackingError(
-                f"`tracking: mlflow` is asked for, but {why}. Or set {_VARIABLE} to the address of"
-                " another one, or say `tracking=none`"
+                f"the recipe sets `tracking: mlflow`, but {why}. Or set `{_VARIABLE}` to the"
+                " address of another server, or set `tracking=none`"
             )
         return NoLogs(f"nothing is recorded in MLflow: {why}")
     notice = ""
     if not answers(uri):
         notice = f"the MLflow server at {uri} ({origin}) does not answer"
         if wanted == "mlflow":
-            raise TrackingError(f"{notice}; start it, or say `tracking=auto` or `tracking=none`")
-        notice += "; what is measured is kept and sent when it does"
+            raise TrackingError(f"{notice}; start it, or set `tracking=auto` or `tracking=none`")
+        notice += "; records are stored on disk and sent once it does"
     return MlflowLogs(uri, experiment, home / "services" / "tracking.lock", notice)
 
 
 def known_server(home: Path) -> str:
-    """Address of the server that is meant and runs or is said to, or empty."""
+    """Return the address of the server that would be used, or an empty string."""
     return _server(home)[0]
 
 
 def _server(home: Path) -> tuple[str, str]:
-    """Address of the server that is meant, or empty, and where it is written."""
+    """Return the address of the server that would be used, and where it is configured.
+
+    Raises:
+        TrackingError: If the variable does not contain the address of a server.
+    """
     uri = os.environ.get(_VARIABLE, "").strip().rstrip("/")
     if not uri:
         running = running_server(home)
         return (running.address if running else ""), "`kinesweep up`"
     if not re.match(r"https?://", uri):
         raise TrackingError(
-            f"{_VARIABLE} is `{uri}`, which is not the address of a server (http://…); unset it to"
-            " use the server of `kinesweep up`, or say `tracking=none`"
+            f"`{_VARIABLE}` is `{uri}`, which is not the address of a server (http://…); unset it"
+            " to use the server of `kinesweep up`, or set `tracking=none`"
         )
     return uri, _VARIABLE

@@ -1,7 +1,7 @@
-"""Addresses of pages in MLflow's own interface: a sweep's runs, comparisons, its report.
+"""Links to pages of the MLflow UI: the runs of a sweep, comparisons, and the sweep's report.
 
-The interface keeps its state behind the `#` of an address, JSON lists in it percent-encoded; so a
-link shows what we mean with no click.
+The UI keeps its state in the fragment of the address (after `#`), with JSON lists percent-encoded,
+so a link opens the intended view without further clicks.
 """
 
 import json
@@ -13,18 +13,19 @@ from kinesweep.core.errors import TrackingError
 from kinesweep.tracking.wire import AwayError, Wire
 
 _MOST_COMPARED = 500
-"""Runs in one link: at 36 characters each the address stays below what browsers take."""
+"""Runs per link; at 36 characters each, the address stays below the limits of browsers."""
 
 
 @dataclass(frozen=True)
 class Links:
-    """Where to look.
+    """Links to the pages of a sweep.
 
     Attributes:
-        runs: all runs of the sweep in MLflow's table.
-        finalists: the runs of the finals beside each other.
-        trials: the runs of the search, with parallel coordinates.
-        report: the page among the sweep's artifacts.
+        runs: Table of all runs of the sweep.
+        finalists: Comparison of the runs of the finals; empty if there are fewer than two.
+        trials: Comparison of the runs of the search, with parallel coordinates; empty if there are
+            fewer than two.
+        report: Report page among the artifacts of the sweep.
     """
 
     runs: str
@@ -34,15 +35,15 @@ class Links:
 
 
 def find_links(uri: str, experiment: str, sweep_key: str) -> Links:
-    """Links to a sweep that is recorded at a server.
+    """Return links to a sweep that is recorded at a server.
 
     Args:
-        uri: its address.
-        experiment: the sweep's question.
+        uri: Address of the server.
+        experiment: Name of the experiment, that is, the question of the sweep.
         sweep_key: `RunName.key` of the sweep's own run.
 
     Raises:
-        TrackingError: the server is away, or knows no such sweep.
+        TrackingError: If the server does not answer or has no such sweep.
     """
     number, parent, children = _ask(uri, experiment, sweep_key)
     phases = _by_phase(children)
@@ -56,20 +57,30 @@ def find_links(uri: str, experiment: str, sweep_key: str) -> Links:
 
 
 def find_run(uri: str, experiment: str, sweep_key: str) -> str:
-    """MLflow's id of a sweep's own run; raises as `find_links`."""
+    """Return the MLflow id of a sweep's own run.
+
+    Args:
+        uri: Address of the server.
+        experiment: Name of the experiment, that is, the question of the sweep.
+        sweep_key: `RunName.key` of the sweep's own run.
+
+    Raises:
+        TrackingError: If the server does not answer or has no such sweep.
+    """
     return _ask(uri, experiment, sweep_key)[1]
 
 
 def _ask(uri: str, experiment: str, sweep_key: str) -> tuple[str, str, dict[str, str]]:
-    """Ids of experiment and run, and the runs that belong to it → their phase."""
+    """Return the ids of experiment and run, and the child runs → their phase."""
     try:
         wire = Wire(uri)
+        # `experiment_id` and `run_id` only look things up; a link must not create a run.
         number = wire.experiment_id(experiment)
         run = wire.run_id(number, sweep_key) if number else None
         if number is None or run is None:
             raise TrackingError(
-                f"the MLflow server at {uri} knows no run of this sweep; was it swept with another"
-                " server, or with `tracking=none`?"
+                f"the MLflow server at {uri} has no run of this sweep; the sweep may have used"
+                " another server or `tracking=none`"
             )
         return number, run, wire.children(number, run)
     except AwayError as error:
@@ -77,6 +88,7 @@ def _ask(uri: str, experiment: str, sweep_key: str) -> tuple[str, str, dict[str,
 
 
 def _by_phase(children: Mapping[str, str]) -> dict[str, list[str]]:
+    """Group runs by phase, in order."""
     phases: dict[str, list[str]] = {}
     for run, phase in children.items():
         phases.setdefault(phase, []).append(run)
@@ -84,7 +96,7 @@ def _by_phase(children: Mapping[str, str]) -> dict[str, list[str]]:
 
 
 def _compare(uri: str, experiment: str, runs: Sequence[str]) -> str:
-    """The comparison page of some runs; empty where there are fewer than two."""
+    """Return the link that compares some runs; empty if there are fewer than two."""
     if len(runs) < 2:
         return ""
     listed = quote(json.dumps(list(runs[:_MOST_COMPARED]), separators=(",", ":")), safe="")

@@ -1,10 +1,10 @@
-"""One MLflow server for a state folder: SQLite or PostgreSQL behind it, loopback before it.
+"""An MLflow server for a state folder, backed by SQLite or PostgreSQL and bound to loopback.
 
-Everybody speaks HTTP to it: with 20 metrics a call, 8 processes that open the database themselves
-wait for each other, and each first touch would race on the schema. One worker process serves 16
-writers (SQLite has one writer anyway) and takes a quarter of the memory of MLflow's default of
-four. MLflow asks nobody for a password: for other machines put a server of your own behind one, and
-set `MLFLOW_TRACKING_URI`.
+All processes use it over HTTP: at 20 metrics per call, 8 processes that open the database
+themselves would wait for each other, and their first accesses would race to create the schema. One
+worker process serves 16 writers (SQLite allows a single writer anyway) and takes a quarter of the
+memory of MLflow's default of four. MLflow does not authenticate clients: for access from other
+machines, run your own server behind authentication and set `MLFLOW_TRACKING_URI`.
 """
 
 import socket
@@ -23,10 +23,10 @@ _HOST = "127.0.0.1"
 _WORKERS = 1
 _HEALTH_TIMEOUT_S = 2.0
 _START_TIMEOUT_S = 180.0
-"""The first start makes the database: 9 s on four idle cores, a minute on busy ones."""
+"""The first start creates the database: 9 s on four idle cores, a minute on busy ones."""
 _STORE_VARIABLE, _STORE_FILE = "MLFLOW_BACKEND_STORE_URI", "backend_store"
 _QUIET = {
-    # Jobs are for its assistants and judges: five more processes.
+    # Jobs serve MLflow's assistants and judges, and would take five more processes.
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
@@ -38,35 +38,42 @@ def start_server(
     timeout_s: float = _START_TIMEOUT_S,
     backend_store: str | None = None,
 ) -> Service:
-    """The running server of a state folder, started if there is none.
+    """Return the running server of a state folder; start it if there is none.
 
     Args:
-        home: the state folder, absolute.
-        backend_store: address of the database, such as `postgresql://user:password@host/name`, or
-            `sqlite` for the one in the state folder. Default: that of the last start. It may hold
-            a password: it lies in a file that only its owner reads, and on no command line.
-        port: default: that of the last start if it is free (addresses stay valid), else a free one.
-        timeout_s: how long it may take to answer.
+        home: State folder, absolute.
+        port: Port of the server. Default: that of the last start if it is free, so that addresses
+            stay valid; otherwise any free port.
+        timeout_s: Longest wait for an answer in seconds.
+        backend_store: Address of the database, such as `postgresql://user:password@host/name`, or
+            `sqlite` for the database in the state folder. Default: that of the last start. The
+            address may contain a password: it is stored in a file that only its owner can read, and
+            appears on no command line.
 
     Raises:
-        TrackingError: the port is taken, another port or database is served, a package for the
-            database is missing, or it does not come up.
+        TrackingError: If the port is taken, a server with another port or database is running, a
+            package for the database is missing, or the server does not start.
     """
     with starting(home, NAME):
         last = recorded(home, NAME)
+        # Raises if a running server uses another database than requested.
         store = _choose_store(home, backend_store, running=last is not None and last.alive)
         _check_place(store)
         if last is not None and last.alive:
             if port is not None and last.address != _address(port):
                 raise TrackingError(
-                    f"an MLflow server of `{home}` runs at {last.address} already, not at port"
-                    f" {port}; stop it first (`kinesweep down`)"
+                    f"an MLflow server of `{home}` is already running at {last.address}, not at"
+                    f" port {port}; stop it first (`kinesweep down`)"
                 )
+            # Another command may have started it a moment ago; it may not answer yet.
             wait_until(last, lambda: answers(last.address), timeout_s)
             return last
         if last is not None:
-            stop(last)  # children that outlived it would hold the port and the database
+            # Children that outlived the server would still hold the port and the database.
+            stop(last)
         address = _address(_choose_port(port, last))
+        # The database address is passed in the environment, not on the command line, which every
+        # user of the machine can read.
         service = start(
             home, NAME, _command(home, address), address, {**_QUIET, _STORE_VARIABLE: store}
         )
@@ -75,20 +82,20 @@ def start_server(
 
 
 def stop_server(home: Path) -> bool:
-    """Stops the server of a state folder; whether there was one."""
+    """Stop the server of a state folder; return whether there was one."""
     with starting(home, NAME):
         last = recorded(home, NAME)
         return last is not None and stop(last)
 
 
 def running_server(home: Path) -> Service | None:
-    """The server of a state folder, if its process runs."""
+    """Return the server of a state folder, or None if its process is not running."""
     last = recorded(home, NAME)
     return last if last is not None and last.alive else None
 
 
 def answers(address: str) -> bool:
-    """Whether an MLflow server is healthy."""
+    """Return whether an MLflow server at this address is healthy."""
     try:
         with urllib.request.urlopen(f"{address}/health", timeout=_HEALTH_TIMEOUT_S) as reply:
             return bool(reply.status == 200)
@@ -97,10 +104,11 @@ def answers(address: str) -> bool:
 
 
 def _command(home: Path, address: str) -> list[str]:
-    """The server makes and upgrades its tables itself before it starts to serve."""
+    """Return the command line; the server creates and upgrades its tables before it serves."""
     host, port = address.removeprefix("http://").split(":")
     return [
         *(sys.executable, "-m", "mlflow", "server"),
+        # Clients upload artifacts through the server, so they need no access to this folder.
         *("--artifacts-destination", str(home / "mlflow-artifacts")),
         *("--host", host, "--port", port, "--workers", str(_WORKERS)),
         *("--uvicorn-opts", "--log-level warning"),
@@ -108,7 +116,16 @@ def _command(home: Path, address: str) -> list[str]:
 
 
 def _choose_store(home: Path, wanted: str | None, running: bool) -> str:
-    """Address of the database, and notes it for the next start."""
+    """Return the address of the database and record it for the next start.
+
+    Args:
+        home: State folder.
+        wanted: Requested address, `sqlite`, or None for that of the last start.
+        running: Whether a server is running.
+
+    Raises:
+        TrackingError: If the running server uses another database, or a package is missing.
+    """
     own = f"sqlite:///{home / 'mlflow.db'}"
     noted = home / "services" / _STORE_FILE
     last = noted.read_text(encoding="utf-8") if noted.exists() else own
@@ -117,10 +134,14 @@ def _choose_store(home: Path, wanted: str | None, running: bool) -> str:
     store = own if wanted == "sqlite" else wanted
     if running and store != last:
         raise TrackingError(
-            "an MLflow server runs on another database; stop it first (`kinesweep down`)"
+            "the running MLflow server uses another database; stop it first (`kinesweep down`)"
         )
     if store.startswith("postgresql") and find_spec("psycopg") is None:
-        raise TrackingError("PostgreSQL needs a package: pip install 'kinesweep[postgres]'")
+        raise TrackingError(
+            "PostgreSQL needs the package `psycopg`: pip install 'kinesweep[postgres]'"
+        )
+    # A new file gets mode 0600 before the address is written; an old one could be readable by
+    # others.
     noted.unlink(missing_ok=True)
     noted.touch(mode=0o600)
     noted.write_text(store, encoding="utf-8")
@@ -128,10 +149,10 @@ def _choose_store(home: Path, wanted: str | None, running: bool) -> str:
 
 
 def _check_place(store: str) -> None:
-    """Refuses SQLite where its locks mean nothing.
+    """Raise an error for a SQLite file on a file system without reliable locks.
 
     Raises:
-        TrackingError: the file would lie on a network file system.
+        TrackingError: If the file would be on a network file system.
     """
     if not store.startswith("sqlite:///"):
         return
@@ -139,34 +160,43 @@ def _check_place(store: str) -> None:
     kind = network_filesystem(path)
     if kind:
         raise TrackingError(
-            f"MLflow's database `{path}` would lie on a network file system ({kind}), where SQLite"
-            " loses data. Give a file of this machine (`kinesweep up --backend-store"
+            f"MLflow's database `{path}` would be on a network file system ({kind}), where SQLite"
+            " loses data. Use a file on a local disk (`kinesweep up --backend-store"
             " sqlite:////var/tmp/mlflow.db`) or PostgreSQL (`--backend-store postgresql://…`)"
         )
 
 
 def _address(port: int) -> str:
+    """Return the server's address for a port."""
     return f"http://{_HOST}:{port}"
 
 
 def _choose_port(port: int | None, last: Service | None) -> int:
+    """Return the requested port, that of the last start, or a free one.
+
+    Raises:
+        TrackingError: If the requested port is taken.
+    """
     if port is not None:
         if not _is_free(port):
             raise TrackingError(
-                f"port {port} of {_HOST} is taken by another program; give another one or none"
+                f"port {port} of {_HOST} is taken by another program; choose another port or none"
             )
         return port
     before = int(last.address.rsplit(":", 1)[1]) if last is not None else 0
     if before and _is_free(before):
         return before
+    # Port 0 lets the kernel choose a free port. If another program takes it before the server does,
+    # the start fails and shows the server's log.
     with socket.socket() as probe:
         probe.bind((_HOST, 0))
         return int(probe.getsockname()[1])
 
 
 def _is_free(port: int) -> bool:
+    """Return whether a server could listen on a port."""
     with socket.socket() as probe:
-        # As the server will: a port whose last connections are still closing is free.
+        # Same option as the server: a port in TIME_WAIT then counts as free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((_HOST, port))

@@ -1,9 +1,9 @@
-"""A process that goes on after the command that started it: started once, found again, stopped.
+"""Background processes that outlive the command that started them: start once, find again, stop.
 
-What is known of it lies in `<home>/services/<name>.json`. A pid alone says nothing (numbers are
-used again), so the moment at which the process began stands beside it, and nothing is ever stopped
-by name. Each service leads a process group of its own, so that its children go with it, also when
-it died before them. Not for short work: a subprocess does that.
+A service is recorded in `<home>/services/<name>.json`. Because the kernel reuses pids, the record
+also contains the start time of the process, and nothing is ever stopped by name. Each service leads
+a process group of its own, so its children are stopped with it even if it died before them. For
+short-lived work use a plain subprocess.
 """
 
 import fcntl
@@ -22,21 +22,21 @@ import psutil
 from kinesweep.core.errors import TrackingError
 
 _CLOCK_SLACK_S = 1.0
-"""Two readings of one process's start agree within the kernel's ticks."""
+"""Two readings of a process's start time agree within the kernel's clock ticks."""
 _POLL_S = 0.1
 _TAIL_LINES = 15
 
 
 @dataclass(frozen=True)
 class Service:
-    """A recorded process.
+    """A recorded background process.
 
     Attributes:
-        name: of the service, `mlflow` or `ray`.
-        pid: of the leader of its process group.
-        started: when that process began, seconds since the epoch.
-        address: where it answers.
-        log: what it prints.
+        name: Name of the service, `mlflow` or `ray`.
+        pid: Process id; also the id of its process group.
+        started: Start time of the process in seconds since the epoch.
+        address: Address at which it answers.
+        log: Path of the file that receives its output.
     """
 
     name: str
@@ -47,17 +47,17 @@ class Service:
 
     @property
     def alive(self) -> bool:
-        """Whether this very process runs."""
+        """Return whether this very process is running."""
         return _is_ours(self.pid, self.started)
 
 
 def record_path(home: Path, name: str) -> Path:
-    """Where a service of a state folder is recorded."""
+    """Return the path of the record of a service."""
     return home / "services" / f"{name}.json"
 
 
 def recorded(home: Path, name: str) -> Service | None:
-    """The service that was started last, running or not; None when there was none."""
+    """Return the service that was started last, running or not; None if there is none."""
     try:
         return Service(**json.loads(record_path(home, name).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -65,7 +65,7 @@ def recorded(home: Path, name: str) -> Service | None:
 
 
 def record(home: Path, service: Service) -> None:
-    """Writes a service down, in one step."""
+    """Write the record of a service atomically."""
     path = record_path(home, service.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".new")
@@ -75,7 +75,7 @@ def record(home: Path, service: Service) -> None:
 
 @contextmanager
 def starting(home: Path, name: str) -> Iterator[None]:
-    """Keeps two commands from starting one service at the same time; the second one waits."""
+    """Hold the lock under which a service is started; a second command waits for it."""
     path = record_path(home, name).with_suffix(".lock")
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
@@ -90,18 +90,21 @@ def start(
     address: str,
     env: Mapping[str, str] | None = None,
 ) -> Service:
-    """Starts and records a process that outlives this one. Hold `starting` around it.
+    """Start and record a process that outlives this one; the caller must hold `starting`.
 
     Args:
-        home: the state folder; also the process's working folder.
-        name: of the service.
-        command: program and arguments.
-        address: where it will answer.
-        env: added to this process's environment.
+        home: State folder; also the working directory of the process.
+        name: Name of the service.
+        command: Program and arguments.
+        address: Address at which the service will answer.
+        env: Variables added to the environment of this process.
+
+    Returns:
+        The service; it may not answer yet (`wait_until`).
     """
     log = home / "logs" / f"{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    # The log grows over starts: why the last one ended is worth keeping.
+    # Append, because the log of the previous start shows why that one ended.
     with log.open("ab") as output:
         process = subprocess.Popen(
             list(command),
@@ -110,6 +113,8 @@ def start(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
+            # A session of its own: Ctrl-C in the terminal does not reach the service, and its pid
+            # becomes the id of its process group.
             start_new_session=True,
         )
     service = Service(name, process.pid, _began(process.pid), address, str(log))
@@ -118,37 +123,43 @@ def start(
 
 
 def wait_until(service: Service, ready: Callable[[], bool], timeout_s: float) -> None:
-    """Waits for a started service; stops it when it does not come up.
+    """Wait until a started service is ready; stop it if it does not become ready.
 
     Args:
-        service: just started by this process.
-        ready: whether it answers.
-        timeout_s: how long it may take.
+        service: Service just started by this process.
+        ready: Function that returns whether the service answers.
+        timeout_s: Longest wait in seconds.
 
     Raises:
-        TrackingError: it ended or does not answer in time; with the end of its log.
+        TrackingError: If the service exits or does not answer in time; the message shows the end of
+            its log.
     """
     give_up = time.monotonic() + timeout_s
     while not ready():
         ended = not service.alive
         if ended or time.monotonic() > give_up:
             stop(service)
-            why = "ended at once" if ended else f"did not answer within {timeout_s:g} s"
+            why = "exited while starting" if ended else f"did not answer within {timeout_s:g} s"
             raise TrackingError(
-                f"the {service.name} server {why}. The end of `{service.log}`:\n"
+                f"the {service.name} server {why}. The last lines of `{service.log}`:\n"
                 f"{tail(Path(service.log))}"
             )
         time.sleep(_POLL_S)
 
 
 def stop(service: Service, timeout_s: float = 10.0) -> bool:
-    """Ends a service and its children: asked first, killed after `timeout_s`.
+    """Stop a service and its children: SIGTERM first, SIGKILL after `timeout_s`.
+
+    Args:
+        service: Recorded service.
+        timeout_s: Time to exit after each signal, in seconds.
 
     Returns:
-        Whether anything of it ran.
+        Whether any of its processes was running.
     """
     ours = _members(service)
     for number, patience_s in ((signal.SIGTERM, timeout_s), (signal.SIGKILL, timeout_s)):
+        # Listed again for each signal: some processes may have exited, others may have started.
         for process in _members(service):
             _signal(process, number)
         if not _wait(service, patience_s):
@@ -157,7 +168,7 @@ def stop(service: Service, timeout_s: float = 10.0) -> bool:
 
 
 def tail(log: Path) -> str:
-    """The last lines of a log, indented."""
+    """Return the last lines of a log, indented."""
     try:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -166,32 +177,37 @@ def tail(log: Path) -> str:
 
 
 def _members(service: Service) -> list[psutil.Process]:
-    """Running processes of a service's group.
+    """Return the running processes of a service's group.
 
-    The group's number is its leader's pid, which the kernel gives to nobody while the group lives.
-    A leader that began at another time shows that the group is somebody else's.
+    The id of the group is the pid of its leader, which the kernel assigns to no other process while
+    the group exists. If a process with that pid started at another time, the group is no longer
+    this service's.
     """
+    # A dead leader (zombie) with live children is still this service's group.
     if psutil.pid_exists(service.pid) and not service.alive and not _is_dead(service.pid):
         return []
     found = []
     for process in psutil.process_iter():
         try:
             same_group = os.getpgid(process.pid) == service.pid
+            # Members start after their leader; an older process means that the id was reused.
             later = process.create_time() >= service.started - _CLOCK_SLACK_S
             if same_group and later and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
+        # Processes may exit during the scan, and those of other users may not be inspected.
         except (psutil.Error, ProcessLookupError, PermissionError):
             continue
     return found
 
 
 def _signal(process: psutil.Process, number: int) -> None:
+    """Send a signal to a process that may have exited meanwhile."""
     with suppress(psutil.NoSuchProcess):
         process.send_signal(number)
 
 
 def _wait(service: Service, timeout_s: float) -> bool:
-    """Waits for the end of a service; whether anything is left of it."""
+    """Wait until a service has exited; return whether anything of it is left."""
     give_up = time.monotonic() + timeout_s
     while left := bool(_members(service)):
         if time.monotonic() > give_up:
@@ -201,10 +217,12 @@ def _wait(service: Service, timeout_s: float) -> bool:
 
 
 def _began(pid: int) -> float:
+    """Return the start time of a process in seconds since the epoch."""
     return float(psutil.Process(pid).create_time())
 
 
 def _is_ours(pid: int, started: float) -> bool:
+    """Return whether a running process has this pid and start time."""
     try:
         return abs(_began(pid) - started) <= _CLOCK_SLACK_S and not _is_dead(pid)
     except psutil.Error:
@@ -212,7 +230,7 @@ def _is_ours(pid: int, started: float) -> bool:
 
 
 def _is_dead(pid: int) -> bool:
-    """Whether a process has ended and only its parent has not asked for its exit code."""
+    """Return whether a process has exited, possibly as a zombie that was not waited for."""
     try:
         return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
     except psutil.Error:

@@ -1,7 +1,8 @@
-"""What the machine does while a run trains, with MLflow's own monitors, through the run's spool.
+"""System metrics during training: sampled with MLflow's monitors and recorded in the run's spool.
 
-Machine-wide numbers: several runs on one machine show the same. MLflow's own thread would talk to
-the server by itself and lose what it has while the server is away.
+The values describe the whole machine, so several runs on one machine show the same values. MLflow's
+own monitoring thread is not used, because it talks to the server directly and loses its values
+while the server is unavailable.
 """
 
 import threading
@@ -16,11 +17,11 @@ Note = Callable[[Mapping[str, float]], None]
 
 
 class SystemMonitor:
-    """Samples CPU, memory, disk, network and NVIDIA GPUs in a thread of its own.
+    """A thread that samples CPU, memory, disk, network and NVIDIA GPUs.
 
     Args:
-        note: told the mean of two samples, every ten seconds.
-        every_s: from one note to the next.
+        note: Callback that receives the mean of two samples.
+        every_s: Interval between two calls of `note` in seconds.
     """
 
     def __init__(self, note: Note, every_s: float = _EVERY_S) -> None:
@@ -31,13 +32,14 @@ class SystemMonitor:
         self._thread.start()
 
     def end(self) -> None:
-        """Samples no more; what was not noted yet is dropped."""
+        """Stop sampling; samples that were not reported are dropped."""
         self._ended.set()
         self._thread.join()
 
     def _watch(self) -> None:
+        """Sample until `end` is called."""
         if self._ended.wait(self._pause_s):
-            return  # short runs import nothing for it
+            return  # runs that end this soon never import the monitors
         monitors = _monitors()
         while True:
             for _ in range(_SAMPLES):
@@ -53,7 +55,7 @@ class SystemMonitor:
 
 
 def _monitors() -> list[Any]:
-    """MLflow's, and that of GPUs where there are some."""
+    """Return MLflow's monitors, including the GPU monitor if there is a GPU."""
     from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
     from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
     from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
@@ -62,6 +64,6 @@ def _monitors() -> list[Any]:
     found: list[Any] = [CPUMonitor(), DiskMonitor(), NetworkMonitor()]
     try:
         found.append(GPUMonitor())
-    except Exception:  # no NVIDIA library, or no GPU: its own errors, of several families
+    except Exception:  # no NVIDIA library or no GPU; the exceptions have no common base class
         return found
     return found

@@ -1,6 +1,7 @@
-"""Training: one seeded run, from store to best model, killed and resumed or not.
+"""Training of one seeded run, from the feature store to the best model, resumable after a kill.
 
-`run.train_run` is the whole of it and knows no Ray; `distributed.train_on_ray` puts it into a
-`TorchTrainer`. The same identity (recipe hash, seed, store, threads, workers, torch, processor)
-gives the same bits. Not for inference alone: `evaluate.evaluate_model` loads a finished folder.
+`run.train_run` trains a run and does not depend on Ray; `distributed.train_on_ray` runs it in a
+`TorchTrainer`. Two runs with the same identity (recipe hash, seed, store, threads, workers, torch
+and transformers versions, processor) produce the same bits. For inference alone, use
+`evaluate.evaluate_model`, which loads the folder of a finished model.
 """

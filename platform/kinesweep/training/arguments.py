@@ -1,7 +1,8 @@
-"""A recipe's `training` as Hugging Face's `Seq2SeqTrainingArguments`.
+"""Conversion of the recipe's `training` section to Hugging Face's `Seq2SeqTrainingArguments`.
 
-What we do ourselves is switched off there: label smoothing (theirs smooths over the wrong labels
-when a model splices its inputs), batch order, checkpoints' rotation, logging.
+Features that the platform implements itself are switched off: label smoothing (the Trainer's
+version smooths over the wrong labels when a model splices its inputs), batch order, checkpoint
+rotation and logging.
 """
 
 from pathlib import Path
@@ -11,6 +12,7 @@ from transformers import Seq2SeqTrainingArguments
 
 from kinesweep.core.recipe.training import TrainingConfig
 
+# Keys that have the same name and meaning in the recipe and in `Seq2SeqTrainingArguments`.
 _SAME_NAME = (
     "learning_rate",
     "optim",
@@ -33,13 +35,13 @@ _SAME_NAME = (
 def training_arguments(
     config: TrainingConfig, folder: Path, device: torch.device, every_step: bool = False
 ) -> Seq2SeqTrainingArguments:
-    """The arguments of one run.
+    """Return the Trainer arguments of one run.
 
     Args:
-        config: the recipe's part.
-        folder: the run's.
-        device: `cpu` keeps the Trainer off a GPU that happens to be there.
-        every_step: record every step's loss, whatever `logging_steps` says.
+        config: The recipe's `training` section.
+        folder: Run folder.
+        device: Target device; `cpu` keeps the Trainer off an available GPU.
+        every_step: Record the loss of every step, regardless of `logging_steps`.
     """
     return Seq2SeqTrainingArguments(
         output_dir=str(folder),
@@ -50,12 +52,18 @@ def training_arguments(
         use_cpu=device.type == "cpu",
         eval_strategy="steps",
         save_strategy="steps",
+        # A checkpoint follows each evaluation, so both use the same interval.
         save_steps=config.eval_steps,
         logging_strategy="steps",
-        # One look at every step's loss would cost a synchronisation with the GPU.
+        # The NaN filter reads the loss at every step, which would force a synchronization with the
+        # GPU.
         logging_nan_inf_filter=False,
+        # `StepBatches` starts at the right batch itself; the Trainer would otherwise skip batches
+        # again.
         ignore_data_skip=True,
+        # The stream yields ready keyword arguments, not columns of a dataset.
         remove_unused_columns=False,
+        # The stop flag must come from `Progress`, not from the Trainer's saved control.
         restore_callback_states_from_checkpoint=False,
         disable_tqdm=True,
         report_to="none",

@@ -1,8 +1,8 @@
-"""A clip translated, and what each token of its text looked at.
+"""Translation of one clip together with the attention of each generated token.
 
-The clip is decoded as `evaluate` and `translate` decode it, then its tokens pass through the model
-once more with attention in the open (`models.attention`). Both are of the model folder's recipe, so
-the text is the one that the model says.
+The clip is decoded as in `evaluate` and `translate`. Its tokens then pass through the model once
+more with attention weights returned (`models.attention`). Both passes use the recipe of the model
+folder, so the text is the one that the model generates in normal use.
 """
 
 from collections.abc import Sequence
@@ -23,18 +23,18 @@ from kinesweep.store.reader import Store
 from kinesweep.training.evaluate import prepared_sentences
 from kinesweep.training.model_folder import ModelFolder
 
+# Prefixes of pieces that follow a space, in SentencePiece and in byte-level BPE.
 _BEGINS = ("▁", "Ġ")
-"""What pieces begin with that follow a space: SentencePiece's and byte-level BPE's."""
 
 
 @dataclass(frozen=True)
 class Token:
-    """One token that was written.
+    """One generated token.
 
     Attributes:
-        id: in the vocabulary.
-        text: for people, with a space before it where it begins a word.
-        forced: whether the decoder's prompt left no choice.
+        id: Id in the vocabulary.
+        text: Readable form, with a leading space where the token starts a word.
+        forced: Whether the decoder prompt fixed this token.
     """
 
     id: int
@@ -44,12 +44,12 @@ class Token:
 
 @dataclass(frozen=True)
 class Attended:
-    """A clip's text and how it came about.
+    """The translation of a clip with its attention weights.
 
     Attributes:
-        text: as `translate` gives it.
-        tokens: all that were written, up to the end of the sentence, which is among them.
-        attention: a row for each of them.
+        text: Translation, identical to the output of `translate`.
+        tokens: All generated tokens, up to and including the end of the sentence.
+        attention: Attention weights, with one row for each token.
     """
 
     text: str
@@ -58,16 +58,17 @@ class Attended:
 
 
 def attend(loaded: ModelFolder, row: Row) -> Attended:
-    """Translates a clip and looks at what the model looked at.
+    """Translate a clip and return the attention of each generated token.
 
     Args:
-        loaded: the model, with how it decodes.
-        row: the clip's features, prompts and decoder prompt; its labels do not count.
+        loaded: Model folder, including its decoding settings.
+        row: Features, prompts and decoder prompt of the clip; labels are ignored.
 
     Raises:
-        InputError: the language model does not show its attention, or the clip does not fit.
+        InputError: If the language model does not return its attention or the clip does not fit.
     """
     recipe, text = loaded.recipe, loaded.text
+    # Apply the recipe's truncation and ablation, so that the model sees what it sees in evaluation.
     row = replace(row, streams=first_frames(row.streams, recipe.taken_batch))
     blank = recipe.batch.ablation == "zeros"
     batch = collate([row], text.vocabulary.pad_id, blank).to(loaded.model.device)
@@ -82,19 +83,21 @@ def attend(loaded: ModelFolder, row: Row) -> Attended:
     )[0].tolist()
     forced = row.tokens.forced
     said = text.decode(ids, forced, generation.truecase)
+    # Trim only after `text.decode`, which reads the untrimmed ids as `evaluate` does.
     ids = _until_the_end(ids, len(forced), text.vocabulary.eos_id)
+    # Teacher forcing on the generated ids gives the attention of every token in one forward pass.
     (found,) = attention(loaded.model, _teaching(batch, ids))
     return Attended(said, tuple(_tokens(text, ids, len(forced))), found)
 
 
 def row_of(loaded: ModelFolder, store: Store, record: ClipRecord) -> Row:
-    """A clip of a store as the model reads it in evaluation.
+    """Return a clip of the store in the form in which evaluation feeds it to the model.
 
-    Where the model reads its own sentences as context, the true ones stand before the clip, as
-    while it is being taught.
+    If the model normally reads its own sentences as context, the references of the preceding clips
+    are used instead, as in teacher forcing.
 
     Raises:
-        InputError: a prompt cannot be made, or the recipe's prepared sentences lack one.
+        InputError: If a prompt cannot be built or the recipe's prepared sentences lack one.
     """
     recipe, split = loaded.recipe, record.clip.split
     context = Context(store.records(split), recipe.context)
@@ -108,17 +111,22 @@ def row_of(loaded: ModelFolder, store: Store, record: ClipRecord) -> Row:
 
 
 def _until_the_end(ids: Sequence[int], forced: int, end: int) -> list[int]:
-    """Without the padding behind the end, which may be the same token; a prompt is kept whole."""
+    """Return `ids` without the padding after the end token; a decoder prompt is kept whole.
+
+    The padding token may be the same as the end token (Llama), so the first one ends the sentence.
+    """
+    # Search only after the decoder prompt, which may itself contain the end token.
     stop = next((place for place in range(forced, len(ids)) if ids[place] == end), len(ids) - 1)
     return list(ids[: stop + 1])
 
 
 def _teaching(batch: Batch, ids: Sequence[int]) -> Batch:
-    """The clip with its own tokens as labels."""
+    """Return the batch with the generated tokens as labels."""
     return replace(batch, labels_BL=torch.tensor([ids], device=batch.labels_BL.device))
 
 
 def _tokens(text: Text, ids: Sequence[int], forced: int) -> list[Token]:
+    """Convert token ids to `Token` objects; the first `forced` ids belong to the decoder prompt."""
     pieces = text.tokenizer.convert_ids_to_tokens(list(ids))
     return [
         Token(number, _shown(text, piece), place < forced)
@@ -127,6 +135,7 @@ def _tokens(text: Text, ids: Sequence[int], forced: int) -> list[Token]:
 
 
 def _shown(text: Text, piece: str) -> str:
-    """A piece of a tokenizer for people."""
+    """Return a tokenizer piece in readable form."""
+    # A piece that is only whitespace decodes to an empty text; show the raw piece instead.
     words = str(text.tokenizer.convert_tokens_to_string([piece])).strip() or piece
     return f" {words}" if piece.startswith(_BEGINS) else words

@@ -1,8 +1,9 @@
-"""The mean of several checkpoints' weights, often better than each of them.
+"""Averaging of the weights of several checkpoints, which often beats each single one.
 
-Those that lead up to the best evaluation are taken, the best itself the last: what training did
-afterwards made it worse. One tensor at a time is in memory; sums are in float64, so the order of
-files does not matter to float32 weights.
+The average covers the best checkpoint and those that precede it; later checkpoints are excluded
+because training did not improve after the best one. Beside the result, only one tensor of each
+checkpoint is in memory at a time. Sums are in float64, so for float32 weights the order of the
+files does not matter.
 """
 
 from collections.abc import Sequence
@@ -18,21 +19,23 @@ from kinesweep.training.checkpoints import WEIGHTS
 
 
 def write_mean(checkpoints: Sequence[Path], out: Path) -> None:
-    """Writes the mean weights of checkpoints as safetensors.
+    """Write the mean weights of several checkpoints as a safetensors file.
 
     Args:
-        checkpoints: folders; all hold the same tensors. What is no fraction (counts) comes from
-            the last one.
-        out: the file.
+        checkpoints: Checkpoint folders with identical tensor names. Tensors that are not floating
+            point (such as counters) are taken from the last one.
+        out: Output file.
     """
     with ExitStack() as stack:
         files = [stack.enter_context(safe_open(folder / WEIGHTS, "pt")) for folder in checkpoints]
+        # `safe_open` maps the files; a tensor is read only when `get_tensor` is called.
         names = files[-1].keys()
         means = {name: _mean([file.get_tensor(name) for file in files]) for name in names}
         save_file(means, out, metadata={"format": "pt"})
 
 
 def _mean(tensors: Sequence[Tensor]) -> Tensor:
+    """Return the mean of the tensors in the dtype of the last one."""
     last = tensors[-1]
     if not last.is_floating_point():
         return last

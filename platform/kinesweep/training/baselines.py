@@ -1,13 +1,14 @@
-"""What a score is worth: baselines that have learnt nothing.
+"""Baselines that learn nothing, as reference points for a model's score.
 
-A model that does not beat the best constant sentence has found out how sentences look, not what is
-signed. The most frequent sentence is the humbler one: it knows train alone, where the best one was
-chosen by the very references that it is scored on, and by BLEU, whatever it is scored in.
+A model that does not beat the best constant sentence has learned the style of the sentences but not
+the meaning of the signs. The most frequent sentence is the weaker baseline: it uses only the
+training split. The best constant sentence, in contrast, is selected on the references on which it
+is scored, and always by BLEU, whatever the reported metric.
 
-Every distinct sentence of train is tried as the best constant, exactly and at once: an n-gram's
-clipped matches against all references are counted once, so a candidate costs its own length (8,000
-candidates in about 2 s). Longer texts put together for the purpose could score more; they are not
-tried.
+Every distinct sentence of train is tried exactly as the best constant. An n-gram's clipped matches
+against all references are counted once, so the cost of a candidate depends only on its own length
+(8,000 candidates in about 2 s). Longer texts composed to maximize the score could score higher;
+they are not tried.
 """
 
 from collections import Counter, defaultdict
@@ -23,6 +24,7 @@ from kinesweep.store.reader import Store
 from kinesweep.training.protocol import treat
 from kinesweep.training.scoring import RAW, score
 
+# Maximum n-gram order of BLEU-4.
 _ORDER = 4
 Ngram = tuple[str, ...]
 
@@ -32,30 +34,33 @@ def constant_sentence(
     references: Mapping[str, Sequence[str]],
     protocol: Protocol = RAW,
 ) -> tuple[str, float]:
-    """The candidate that scores the most BLEU as the answer to every clip, and its score.
+    """Return the sentence with the highest BLEU as the answer to every clip, and its score.
 
     Args:
-        candidates: sentences, usually those of train; repeats cost nothing.
-        references: clip id → sentences.
-        protocol: under which they are scored.
+        candidates: Candidate sentences, usually those of train; duplicates cost nothing.
+        references: Clip id → reference sentences.
+        protocol: Scoring protocol.
     """
     bleu = BLEU(force=True, tokenize=protocol.tokenize)
 
     def words(text: str) -> list[str]:
+        # This private method applies exactly the tokenization of `corpus_score`.
         return str(bleu._preprocess_segment(treat(text, protocol))).split()
 
     table = _ClippedMatches([[words(r) for r in refs] for refs in references.values()])
     best, best_score = "", -1.0
+    # Sorted, so that ties do not depend on the order of the set.
     for candidate in sorted(set(candidates)):
         value = table.bleu(bleu, words(candidate))
         if value > best_score:
             best, best_score = candidate, value
+    # Score the winner once more with `score`, so that the value equals a reported one exactly.
     exact = score(dict.fromkeys(references, best), references, ["bleu"], protocol)
     return best, exact.values["bleu"]
 
 
 def most_frequent(texts: Iterable[str]) -> str:
-    """The sentence that stands there most often; of equal ones the first by the alphabet."""
+    """Return the most frequent sentence; ties go to the first in alphabetical order."""
     counts = Counter(texts)
     return min(counts, key=lambda text: (-counts[text], text))
 
@@ -63,10 +68,18 @@ def most_frequent(texts: Iterable[str]) -> str:
 def nearest_neighbours(
     store: Store, train: Sequence[ClipRecord], wanted: Sequence[ClipRecord]
 ) -> dict[str, str]:
-    """For each wanted clip the first text of the train clip whose mean features are most alike.
+    """Return, for each clip, the first text of the training clip with the most similar features.
 
-    Features are averaged over time, centred on train's mean (else every pose resembles every
-    other) and compared by the cosine; of equal ones the first in train wins.
+    Features are averaged over time and centered on the mean of train, because otherwise all poses
+    resemble each other. They are compared by cosine similarity; ties go to the first clip in train.
+
+    Args:
+        store: Feature store of both sets of clips.
+        train: Clips whose texts are copied.
+        wanted: Clips that need a text.
+
+    Returns:
+        Clip id → text.
     """
     train_ND, wanted_MD = _pooled(store, train), _pooled(store, wanted)
     mean_D = train_ND.mean(axis=0)
@@ -77,26 +90,28 @@ def nearest_neighbours(
 
 
 class _ClippedMatches:
-    """Matches of an n-gram against all clips, clipped as BLEU does, for any count of it.
+    """An index of clipped n-gram matches against all clips, as BLEU counts them.
 
     Args:
-        references: for each clip, its tokenised references.
+        references: For each clip, its tokenized references.
     """
 
     def __init__(self, references: Sequence[Sequence[Sequence[str]]]) -> None:
-        # n-gram → how often a clip's references hold it at the most → number of such clips
+        # n-gram → highest count in the references of one clip → number of clips with that count. A
+        # candidate's n-gram is looked up once here, not once for each clip.
         self._clips: dict[Ngram, Counter[int]] = defaultdict(Counter)
         self._lengths = [[len(words) for words in refs] for refs in references]
         self._closest: dict[int, int] = {}
         for refs in references:
             most: Counter[Ngram] = Counter()
             for words in refs:
+                # Union of counters: the maximum over the references, as BLEU clips.
                 most |= _ngrams(words)
             for ngram, count in most.items():
                 self._clips[ngram][count] += 1
 
     def bleu(self, metric: BLEU, words: Sequence[str]) -> float:
-        """Corpus BLEU of a sentence given as the answer to every clip."""
+        """Return the corpus BLEU of one sentence as the answer to every clip."""
         num_clips = len(self._lengths)
         correct = [0] * _ORDER
         total = [max(0, len(words) - n) * num_clips for n in range(_ORDER)]
@@ -107,7 +122,7 @@ class _ClippedMatches:
         return float(metric._compute_score_from_stats([*sizes, *correct, *total]).score)
 
     def _reference_length(self, metric: BLEU, length: int) -> int:
-        """Sum over clips of the reference length closest to a hypothesis's."""
+        """Return the sum over clips of the reference length closest to the hypothesis length."""
         if length not in self._closest:
             closest = (metric._get_closest_ref_len(length, sizes) for sizes in self._lengths)
             self._closest[length] = sum(closest)
@@ -115,14 +130,14 @@ class _ClippedMatches:
 
 
 def _ngrams(words: Sequence[str]) -> Counter[Ngram]:
-    """All n-grams up to BLEU's order."""
+    """Count all n-grams up to BLEU's maximum order."""
     return Counter(
         tuple(words[i : i + n]) for n in range(1, _ORDER + 1) for i in range(len(words) - n + 1)
     )
 
 
 def _pooled(store: Store, records: Sequence[ClipRecord]) -> NDArray[np.float32]:
-    """Mean over time of all streams of each clip, side by side."""
+    """Return the time-averaged features of each clip, streams concatenated; (clips, values)."""
     rows = [
         np.concatenate([x_TD.mean(axis=0, dtype=np.float32) for x_TD in streams.values()])
         for streams in map(store.features, records)
@@ -131,6 +146,6 @@ def _pooled(store: Store, records: Sequence[ClipRecord]) -> NDArray[np.float32]:
 
 
 def _unit(x_ND: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows of length 1; a row of zeros stays."""
+    """Normalize each row to length 1; a row of zeros stays zero."""
     norms_N1 = np.linalg.norm(x_ND, axis=1, keepdims=True)
     return x_ND / np.maximum(norms_N1, np.float32(1e-12))

@@ -1,7 +1,8 @@
-"""Metrics that are means over clips, of sacreBLEU's kind: with a signature, and resampled by sums.
+"""A base class for sacreBLEU metrics whose corpus score is the mean of per-clip scores.
 
-Each clip gives two numbers, its score and 1; so a sum of rows is all that a corpus's score needs. A
-score of n-gram counts, such as BLEU, is no mean of this kind.
+Subclasses have a signature and support bootstrap resampling. Each clip contributes two numbers, its
+score and 1, so the sum of these rows is sufficient to compute the corpus score. Metrics based on
+corpus-level n-gram counts, such as BLEU, are not means of this kind.
 """
 
 from abc import abstractmethod
@@ -13,22 +14,23 @@ from sacrebleu.metrics.bleu import BLEU
 
 
 class ClipMean(Metric):
-    """The mean of a score between 0 and 1, times 100, over words of sacreBLEU's tokenizer.
+    """A metric that averages per-clip scores, times 100, over words of a sacreBLEU tokenizer.
 
     Args:
-        name: of the metric.
-        tokenize: name of a tokenizer of sacreBLEU.
+        name: Name of the metric.
+        tokenize: Name of a sacreBLEU tokenizer.
     """
 
     def __init__(self, name: str, tokenize: str) -> None:
         super().__init__()
         self._name = name
+        # BLEU resolves the name to a tokenizer; sacreBLEU's own function for it is private.
         self._tokenizer = BLEU(tokenize=tokenize).tokenizer
         self.tokenizer_signature = self._tokenizer.signature()
 
     @abstractmethod
     def of_clip(self, hypothesis: str, references: Sequence[str]) -> float:
-        """The score of one clip, 0 to 1; words are apart by spaces."""
+        """Return the score of one clip; the words of all texts are separated by spaces."""
 
     def _preprocess_segment(self, sent: str) -> str:
         return str(self._tokenizer(sent.rstrip()))
@@ -39,6 +41,8 @@ class ClipMean(Metric):
     def _compute_segment_statistics(
         self, hypothesis: str, ref_kwargs: dict[str, Any]
     ) -> list[float]:
+        # sacreBLEU calls these rows sufficient statistics and sums them over a corpus or a
+        # resample.
         return [self.of_clip(hypothesis, ref_kwargs["references"]), 1.0]
 
     def _compute_score_from_stats(self, stats: Sequence[float]) -> Score:

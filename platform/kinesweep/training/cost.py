@@ -1,4 +1,4 @@
-"""What a model costs: trained weights, and milliseconds to decode a sentence."""
+"""Model cost: number of trained parameters and decoding time per sentence."""
 
 import time
 
@@ -8,19 +8,22 @@ from kinesweep.training.decoding import decode
 from kinesweep.training.evaluate import EvalSet
 from kinesweep.training.model_folder import ModelFolder
 
+# Number of clips decoded for the time measurement.
 _CLIPS = 32
-"""Decoded to take the time."""
 
 
 def num_trained(model: Translator) -> int:
-    """Weights that training moves."""
+    """Return the number of trainable parameters."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def decode_ms(loaded: ModelFolder, store: Store) -> float:
-    """Milliseconds a sentence on one worker, in batches, as the recipe decodes; a collective.
+    """Measure the decoding time in milliseconds per sentence on one worker.
 
-    0 where this rank has no clips.
+    Decodes in batches with the recipe's generation settings. This is a collective call.
+
+    Returns:
+        Milliseconds per sentence; 0 if this rank has no clips.
     """
     recipe = loaded.recipe
     data = EvalSet(
@@ -34,6 +37,7 @@ def decode_ms(loaded: ModelFolder, store: Store) -> float:
     )
     num_clips = sum(len(batch.clip_ids) for batch in data.batches)
     loaded.model.eval()
+    # `decode` builds each batch again, so the time includes reading the features.
     started = time.perf_counter()
     decode(loaded.model, data.text, data.batches, recipe.generation.num_beams, recipe.generation)
     seconds = time.perf_counter() - started

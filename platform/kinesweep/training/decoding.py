@@ -1,7 +1,7 @@
-"""From batches to sentences, keyed by clip id.
+"""Decoding of batches to sentences, keyed by clip id.
 
-Ranks hold different batches of one fixed list; what they say is gathered and put in the list's
-order, so scores do not depend on how many workers took part.
+Ranks hold different batches of one fixed list. Their outputs are gathered and put into the order of
+the list, so scores do not depend on the number of workers.
 """
 
 from collections.abc import Sequence
@@ -24,12 +24,24 @@ def decode(
     num_beams: int,
     generation: GenerationConfig,
 ) -> dict[str, str]:
-    """Sentences of all ranks' batches, clip id → text, on every rank; wave after wave."""
+    """Decode the batches of all ranks, one wave after another.
+
+    Args:
+        model: Translator in evaluation mode.
+        text: Tokenizer.
+        batches: Batches of this rank.
+        num_beams: Number of beams; overrides `generation.num_beams`.
+        generation: Remaining generation settings.
+
+    Returns:
+        Clip id → text of all ranks, on every rank.
+    """
     said: dict[str, str] = {}
     for wave in batches.waves:
         own: dict[str, str] = {}
         for index in wave:
             own |= _sentences(model, text, batches.after(index, said), num_beams, generation)
+        # Every rank needs the sentences of all ranks: the next wave may use them as context.
         said |= {clip_id: line for part in gather(own) for clip_id, line in part.items()}
     return said
 
@@ -37,7 +49,7 @@ def decode(
 def _sentences(
     model: Translator, text: Text, batch: Batch, num_beams: int, generation: GenerationConfig
 ) -> dict[str, str]:
-    """Sentences of one batch."""
+    """Decode one batch; clip id → text."""
     here = batch.to(model.device)
     ids_BL = model.generate(
         **here.generation_inputs(),
@@ -56,19 +68,21 @@ def _sentences(
 
 @torch.no_grad()
 def token_scores(model: Translator, batches: Sequence[Batch]) -> dict[str, float]:
-    """How well a model guesses each token when given the true ones before it.
-
-    Sums are added in the order of the whole list: float addition depends on it.
+    """Compute the loss and accuracy of next-token prediction with teacher forcing.
 
     Returns:
-        Over all ranks' batches, padding left out: `token_loss`, unsmoothed cross entropy a token in
-        nats; `token_accuracy`, per cent of tokens that the model would have chosen.
+        Scores over the batches of all ranks, without padding: `token_loss`, unsmoothed cross
+        entropy per token in nats; `token_accuracy`, percentage of tokens that the model ranks
+        first.
     """
     rank, world = rank_and_world()
     own = [
+        # Batches are dealt out round-robin, so this is the position in the full list.
         (index * world + rank, model.token_sums(batch.to(model.device)))
         for index, batch in enumerate(batches)
     ]
+    # Floating-point addition depends on the order. Sort by position, so that the sums do not depend
+    # on the number of workers.
     parts = sorted(part for parts in gather(own) for part in parts)
     num = max(1, sum(sums.num for _, sums in parts))
     loss = sum(sums.loss for _, sums in parts)

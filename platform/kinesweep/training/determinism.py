@@ -1,8 +1,8 @@
-"""Everything that must stand still for two runs to give the same bits.
+"""Process settings that two runs must share to produce the same bits.
 
-Seeds are set before the tokenizer and the model are made; kernels are the deterministic ones;
-threads are pinned, because another count sums in another order. The settings are the process's and
-stay after the run.
+Seeds are set before tokenizer and model are created, and only deterministic kernels are used. The
+number of threads is fixed, because another number sums in another order. The settings apply to the
+whole process and remain after the run.
 """
 
 import os
@@ -18,10 +18,13 @@ from kinesweep.core.seeds import derive_seed, seed_everything
 
 
 def pin_process(recipe: Recipe) -> torch.device:
-    """Seeds, threads and kernels of this process; returns where the model goes.
+    """Set the seeds, threads and kernels of this process for a recipe.
+
+    Returns:
+        Device on which the model belongs.
 
     Raises:
-        ResourceError: a GPU is asked for and there is none, or fp16 without one.
+        ResourceError: If a GPU is requested but none is available, or for fp16 without a GPU.
     """
     if recipe.training.precision == "fp16" and recipe.resources.gpus == 0:
         raise ResourceError(
@@ -31,18 +34,30 @@ def pin_process(recipe: Recipe) -> torch.device:
 
 
 def pin(seed: int, cpus: int, gpus: float) -> torch.device:
-    """The same for any training: what it is seeded with, its threads, its GPUs or share of one.
+    """Set the seeds, threads and kernels of this process for any kind of training.
+
+    Args:
+        seed: Random seed for Python, NumPy and PyTorch.
+        cpus: Number of threads.
+        gpus: Number of GPUs, or a fraction of one; 0 selects the CPU.
+
+    Returns:
+        Device on which the model belongs.
 
     Raises:
-        ResourceError: a GPU is asked for and there is none.
+        ResourceError: If a GPU is requested but none is available.
     """
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
+    # cuBLAS reads this variable when CUDA starts, so it comes before anything that touches the GPU.
+    # Deterministic cuBLAS kernels require it (PyTorch notes on reproducibility).
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     device = _device(gpus)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     torch.use_deterministic_algorithms(True)
-    # Deterministic mode would also write NaN into every fresh tensor; our results do not read them.
+    # Deterministic mode also fills every fresh tensor with NaN. Results do not depend on
+    # uninitialized memory, so this cost is avoided.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    # The benchmark selects kernels by time, so its choice may differ between runs.
     torch.backends.cudnn.benchmark = False
     torch.set_num_threads(cpus)
     seed_everything(seed)
@@ -50,23 +65,24 @@ def pin(seed: int, cpus: int, gpus: float) -> torch.device:
 
 
 def pin_threads(recipe: Recipe) -> None:
-    """As many threads as `resources.cpus`; accelerate sets its own number on the way."""
+    """Set the number of threads to `resources.cpus` again, after accelerate has changed it."""
     torch.set_num_threads(recipe.resources.cpus)
 
 
 def seed_dropout(seed: int, rank: int) -> None:
-    """Gives each rank noise of its own, once the model is built alike on all of them."""
+    """Seed the dropout noise of each rank separately, after all ranks built identical models."""
     torch.manual_seed(derive_seed(seed, "dropout", rank))
 
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Puts the CPU's generator back afterwards: opening a torch loader draws a number from it."""
+    """Restore the CPU generator on exit; opening a PyTorch loader draws a number from it."""
     with torch.random.fork_rng(devices=[]):
         yield
 
 
 def _device(gpus: float) -> torch.device:
+    """Return the requested device, or raise `ResourceError` if there is no GPU."""
     if gpus > 0 and not torch.cuda.is_available():
         raise ResourceError(
             f"`resources.gpus` is {gpus:g}, but this process sees no CUDA device;"

@@ -1,7 +1,7 @@
-"""Where two sets of weights differ, tensor by tensor.
+"""Tensor-by-tensor comparison of two sets of weights.
 
-For the question "is this run the same as that one, and if not, where did they part?". Reads
-safetensors only.
+It answers whether two runs are identical and, if not, which tensors differ. It reads safetensors
+files only.
 """
 
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TensorDifference:
-    """One tensor of two checkpoints.
+    """The comparison of one tensor in two checkpoints.
 
     Attributes:
-        name: its key.
-        equal: the same type, shape and bits (NaN equals itself).
-        largest: largest absolute difference; None where the tensor stands on one side only or the
+        name: Key of the tensor.
+        equal: Whether type, shape and bits are the same (NaN equals itself).
+        largest: Largest absolute difference; None if the tensor exists on one side only or the
             shapes differ.
-        note: what is different beside the values, for people.
+        note: Readable description of differences in presence, shape or type.
     """
 
     name: str
@@ -33,17 +33,24 @@ class TensorDifference:
 
 
 def compare_checkpoints(a: Path, b: Path) -> list[TensorDifference]:
-    """Compares the weights of two checkpoints, model folders or safetensors files, by sorted name.
+    """Compare the weights of two checkpoints, model folders or safetensors files.
+
+    Args:
+        a: First checkpoint, model folder or file.
+        b: Second checkpoint, model folder or file.
+
+    Returns:
+        One entry for each tensor name, sorted by name.
 
     Raises:
-        CheckpointError: no weights there.
+        CheckpointError: If one of the paths holds no weights or cannot be read.
     """
     left, right = _load(a), _load(b)
     return [_difference(n, left.get(n), right.get(n)) for n in sorted(left.keys() | right.keys())]
 
 
 def _difference(name: str, left: "Tensor | None", right: "Tensor | None") -> TensorDifference:
-    """One row."""
+    """Compare one tensor; None means that it does not exist on that side."""
     import torch
 
     if left is None or right is None:
@@ -52,6 +59,7 @@ def _difference(name: str, left: "Tensor | None", right: "Tensor | None") -> Ten
     if left.shape != right.shape:
         return TensorDifference(name, False, None, f"{tuple(left.shape)}, {tuple(right.shape)}")
     note = "" if left.dtype == right.dtype else f"{left.dtype}, {right.dtype}"
+    # Compare bytes, not values: NaN then equals itself, and 0.0 differs from -0.0.
     bits = [x.contiguous().flatten().view(torch.uint8) for x in (left, right)]
     equal = not note and torch.equal(*bits)
     gap = (left.double() - right.double()).abs()
@@ -60,15 +68,16 @@ def _difference(name: str, left: "Tensor | None", right: "Tensor | None") -> Ten
 
 
 def _load(place: Path) -> "dict[str, Tensor]":
-    """All tensors of a file or of a folder's safetensors files."""
+    """Load all tensors of a file, or of all safetensors files of a folder."""
     files = [place] if place.is_file() else sorted(place.glob("*.safetensors"))
     if not files:
         raise CheckpointError(
             f"`{place}` holds no weights (`*.safetensors`); give the `best` folder of a run, one of"
             " its `checkpoints/step-…`, or a bundle"
         )
+    # Importing PyTorch takes seconds; an invalid folder was already rejected above.
     from safetensors import SafetensorError
-    from safetensors.torch import load_file  # PyTorch: seconds; a wrong folder is refused before
+    from safetensors.torch import load_file
 
     try:
         return {name: tensor for file in files for name, tensor in load_file(file).items()}

@@ -1,8 +1,8 @@
-"""A run on Ray Train: a `TorchTrainer` whose workers each call `train_run`.
+"""Training of a run on Ray Train: a `TorchTrainer` whose workers each call `train_run`.
 
-Nothing of the run is Ray's business but its processes: checkpoints, resume and results are those
-of the run folder, so a run started here may be finished without Ray and has the same bits. The run
-folder must lie where all workers see it. Starting costs 5 to 10 s, mostly process starts.
+Ray manages the processes only. Checkpoints, resumption and results use the run folder, so a run
+started here can be finished without Ray and produces the same bits. All workers must see the run
+folder. Startup takes 5 to 10 s, mostly for starting processes.
 """
 
 import signal
@@ -22,36 +22,42 @@ from kinesweep.core.runlog import NullRunLog, RunLog
 from kinesweep.training.result import RunResult, RunSpec, read_result
 from kinesweep.training.task import Task
 
+# Subfolder of the run folder for Ray Train's own state.
 _STORAGE = "ray"
-"""Folder of Ray Train's own bookkeeping, in the run folder."""
 
 
 class Trainer(TorchTrainer):
-    """A `TorchTrainer` without Ray Data: features are read from the store by each worker.
+    """A `TorchTrainer` without Ray Data, because each worker reads features from the store.
 
-    Ray Train 2.60 starts an actor for data sets even when it is given none, a process of 1.6 s of
-    CPU for each worker group.
+    Ray Train 2.60 starts a data set actor even without data sets, a process that costs 1.6 s of CPU
+    time for each worker group.
     """
 
     unneeded_callbacks: tuple[type, ...] = (DatasetsCallback,)
 
     def _create_default_callbacks(self) -> list[Any]:
+        """Return Ray Train's callbacks without the unneeded ones."""
         callbacks = super()._create_default_callbacks()
         return [made for made in callbacks if not isinstance(made, self.unneeded_callbacks)]
 
 
 class SlotTrainer(Trainer):
-    """A trainer whose slot removes the placement groups of killed workers itself.
+    """A trainer for worker slots, which remove the placement groups of killed workers themselves.
 
-    Ray Train's own cleaner is one more process for each worker group, and learns of the group only
-    when all workers have started.
+    Ray Train's own cleaner is one more process for each worker group, and it learns of the group
+    only after all workers have started.
     """
 
     unneeded_callbacks = (DatasetsCallback, PlacementGroupCleanerCallback)
 
 
 def worker_group(resources: ResourcesConfig, memory: int = 0) -> dict[str, Any]:
-    """What a `TorchTrainer` must know of its workers; `memory` is theirs, in bytes."""
+    """Return the `TorchTrainer` arguments that describe the worker group.
+
+    Args:
+        resources: Number of workers, with the CPUs and GPUs of each.
+        memory: Memory of each worker in bytes; 0 reserves none.
+    """
     per_worker = {"CPU": resources.cpus, "GPU": resources.gpus, "memory": memory}
     return {
         "torch_config": TorchConfig(backend="nccl" if resources.gpus else "gloo"),
@@ -64,15 +70,18 @@ def worker_group(resources: ResourcesConfig, memory: int = 0) -> dict[str, Any]:
 
 
 def train_on_ray(spec: RunSpec, open_log: Callable[[], RunLog] = NullRunLog) -> RunResult:
-    """Trains a run on the running Ray.
+    """Train a run on the running Ray cluster.
+
+    If the workers die more than once, Ray's own error is raised.
 
     Args:
-        spec: the run; `recipe.resources` says how many workers, cores and GPUs.
-        open_log: called on rank 0.
+        spec: Specification of the run; `recipe.resources` sets the number of workers, cores and
+            GPUs.
+        open_log: Function that opens the run's log; called on rank 0.
 
     Raises:
-        KinesweepError: as `train_run`; also when the workers died more than once.
-        ResourceError: the cluster can never hold the workers.
+        KinesweepError: If `train_run` raises it in a worker.
+        ResourceError: If the cluster can never hold the workers.
     """
     check_cluster(spec.recipe.resources)
     trainer = Trainer(
@@ -82,7 +91,8 @@ def train_on_ray(spec: RunSpec, open_log: Callable[[], RunLog] = NullRunLog) -> 
         run_config=ray.train.RunConfig(
             name=spec.folder.name,
             storage_path=str(spec.folder / _STORAGE),
-            # New workers go on from the last whole checkpoint.
+            # New workers resume from the last complete checkpoint. A second failure is not retried,
+            # because the cause is then unlikely to be chance.
             failure_config=ray.train.FailureConfig(max_failures=1),
         ),
     )
@@ -90,37 +100,45 @@ def train_on_ray(spec: RunSpec, open_log: Callable[[], RunLog] = NullRunLog) -> 
         with _interrupts_restored():
             trainer.fit()
     except Exception as error:
+        # Ray wraps a worker's exception, with its traceback; users should see the original message
+        # only.
         known = _foreseen(error)
         if known is not None:
             raise known from None
         raise
     result = read_result(spec.folder)
     if result is None:
-        raise CheckpointError(f"the workers ended, but `{spec.folder}` holds no result")
+        raise CheckpointError(
+            f"the workers ended, but `{spec.folder}` contains no result; check that all nodes see"
+            " this folder, then run the command again to resume"
+        )
     return result
 
 
 def check_cluster(resources: ResourcesConfig) -> None:
-    """Refuses what Ray would wait for without end.
+    """Raise an error for resources that Ray would wait for indefinitely.
 
     Raises:
-        ResourceError: names what is asked for and what there is.
+        ResourceError: If the workers need more CPUs or GPUs than the cluster has.
     """
+    # The total, not what is free at the moment: Ray may wait for busy resources.
     have = ray.cluster_resources()
     for name, key, each in (("GPU", "gpus", resources.gpus), ("CPU", "cpus", resources.cpus)):
         asked = each * resources.workers
         if asked > have.get(name, 0.0):
             raise ResourceError(
                 f"{resources.workers} workers with {each:g} {name}s each (`resources.{key}`) need"
-                f" {asked:g}, but the cluster has {have.get(name, 0.0):g}"
+                f" {asked:g}, but the cluster has {have.get(name, 0.0):g}; lower"
+                f" `resources.workers` or `resources.{key}`"
             )
 
 
 @contextmanager
 def _interrupts_restored() -> Iterator[None]:
-    """Takes Ray Train's handler of Ctrl-C away again, which would stay and hold its controller."""
+    """Restore the Ctrl-C handler; Ray Train's would stay and keep its controller alive."""
+    # Signal handlers can only be set in the main thread, so Ray Train sets none in other threads.
     if threading.current_thread() is not threading.main_thread():
-        yield  # Ray Train sets none here
+        yield
         return
     handler = signal.getsignal(signal.SIGINT)
     try:
@@ -130,8 +148,9 @@ def _interrupts_restored() -> Iterator[None]:
 
 
 def _worker(config: dict[str, Any]) -> None:
-    """Train the run; body of each worker."""
-    # Here and not above: the controller and the slots import this module and train nothing.
+    """Train the run; each worker process executes this function."""
+    # Imported here because the controller and the worker slots import this module but train
+    # nothing.
     from kinesweep.training.run import train_run
 
     task: Task = config["task"]
@@ -139,14 +158,18 @@ def _worker(config: dict[str, Any]) -> None:
 
 
 def _report(metrics: dict[str, float]) -> bool:
-    """Hands an evaluation to Ray Train, on every rank as it demands; no run is given up here."""
+    """Report an evaluation to Ray Train, which requires the call on every rank.
+
+    Always returns True, because no run is pruned here.
+    """
     ray.train.report(dict(metrics))
     return True
 
 
 def _foreseen(error: BaseException) -> KinesweepError | None:
-    """What a worker said, when it is an error for people."""
+    """Return the worker's original exception if it is meant for users, else None."""
     failures = getattr(error, "worker_failures", None) or {}
+    # The KinesweepError may be the exception itself, a worker failure, or its cause.
     for found in [error, *failures.values(), error.__cause__]:
         original = getattr(found, "cause", None) or found
         if isinstance(original, KinesweepError):

@@ -1,9 +1,10 @@
-"""The weights of an earlier stage, with which a run begins.
+"""Initialization of a run from the weights of an earlier training stage.
 
-First projectors learn beside a language model that stays; then they and its adapters. What the
-earlier run trained is taken over whole or not at all: a stream that was renamed, a projector of
-another kind or another language model is refused by name, because a projector that was silently
-random has spoilt results before. Only adapters may be new, and references to which clips are held.
+Typically the first stage trains projectors beside a frozen language model, and the second stage
+trains the projectors together with adapters. The earlier weights are loaded completely or not at
+all. A renamed stream, a projector of another kind or another language model raises an error that
+names it, because a silently random projector has spoilt results before. Only adapters and the
+stream of reference clips may be new.
 """
 
 import logging
@@ -31,35 +32,37 @@ from kinesweep.training.model_files import read_recipe
 from kinesweep.training.ranks import is_first
 
 _LOG = logging.getLogger(__name__)
+# Settings of encoders and fusion that a later stage may change.
 _FREE = ("dropout", "stream_dropout")
-"""Keys of encoders and fusion that a later stage may set anew."""
 
 
 def earlier_text(folder: Path, recipe: Recipe) -> Text:
-    """The tokenizer of an earlier stage, whose weights know its tokens by their numbers.
+    """Load the tokenizer of an earlier stage, because its weights depend on the token ids.
 
-    Words of this run's prompt that it has no pieces for are named in a warning.
+    Logs a warning that lists words of this run's prompt for which the tokenizer has no pieces.
 
     Args:
-        folder: of the earlier stage's best model.
-        recipe: of this run; its `model.tokenizer` must be that of the earlier one.
+        folder: Best model of the earlier stage.
+        recipe: Recipe of this run; its `model.tokenizer` must match the earlier one.
 
     Raises:
-        CheckpointError: no model folder, or another tokenizer was asked for there.
+        CheckpointError: If `folder` is not a model folder or its recipe sets another tokenizer.
     """
     place = weights_of(folder).parent
     theirs, ours = read_recipe(place).model.tokenizer, recipe.model.tokenizer
     if _moved(theirs) != _moved(ours):
         raise CheckpointError(
             f"`model.init_from` is `{folder}`, whose `model.tokenizer` is {theirs.model_dump()},"
-            f" but this run's is {ours.model_dump()}. Take the same; its tokens have numbers."
+            f" but this run's is {ours.model_dump()}. Use the same tokenizer; the weights of the"
+            " earlier stage depend on its token ids."
         )
     text = Text.load(place)
     unknown = _unknown(text, recipe.prompt)
+    # Only rank 0 logs, else every worker would repeat the warning.
     if unknown and is_first():
         _LOG.warning(
             "the tokenizer of `model.init_from`, `%s`, has no pieces for %s of this run's `prompt`:"
-            " the model reads a mark for what is unknown. Say it in other words, or name these in"
+            " the model reads them as unknown tokens. Rephrase the prompt, or add these words to"
             " `model.tokenizer.new_tokens` of both stages.",
             folder,
             ", ".join(f"`{word}`" for word in unknown),
@@ -68,14 +71,15 @@ def earlier_text(folder: Path, recipe: Recipe) -> Text:
 
 
 def _unknown(text: Text, prompt: PromptConfig) -> list[str]:
-    """Words of the recipe's prompt that a tokenizer has no pieces for, tags left out."""
+    """Return the words of the prompt for which the tokenizer has no pieces, ignoring tags."""
     said = " ".join([prompt.system, prompt.context, prompt.question, prompt.after])
+    # Tags are left out: an unknown tag raises its own error in `encode_prompt`.
     words = [word for word in dict.fromkeys(said.split()) if not is_tag(word)]
     return [word for word in words if text.tokenizer.unk_token_id in text.encode_prompt(word)]
 
 
 def _moved(config: TokenizerConfig) -> TokenizerConfig:
-    """A tokenizer's part of a recipe wherever its folder lies: of a bundle's the name is left."""
+    """Return a tokenizer config that does not depend on its folder's location, only on its name."""
     if config.kind != "folder":
         return config
     return config.model_copy(update={"path": Path(config.path).name})
@@ -83,40 +87,46 @@ def _moved(config: TokenizerConfig) -> TokenizerConfig:
 
 @torch.no_grad()
 def begin_with(model: Translator, folder: Path, sha256: str | None = None) -> None:
-    """Copies the weights of an earlier stage into a model that was just built.
+    """Copy the weights of an earlier stage into a newly built model.
 
     Args:
-        model: gets them.
-        folder: of the earlier stage's best model.
-        sha256: what its weights were when the run was named; None: whatever they are.
+        model: Model that receives the weights.
+        folder: Best model of the earlier stage.
+        sha256: Expected hash of the weights, recorded when the run was created; None skips the
+            check.
 
     Raises:
-        CheckpointError: they are not those of such a model; what differs is named.
+        CheckpointError: If the weights do not fit the model; the differences are named.
     """
     path = weights_of(folder)
     if sha256 is not None and weights_digest(folder) != sha256:
         raise CheckpointError(
-            f"`model.init_from` is `{folder}`, whose weights are others than when this run was"
-            " begun. Put them back, or begin a new run."
+            f"`model.init_from` is `{folder}`, whose weights have changed since this run was"
+            " created. Restore them, or start a new run in another folder."
         )
+    # Compare the configs before the tensors: their differences explain those of the tensors.
     by = KinesweepConfig.from_pretrained(path.parent)
     problems = _other_parts(model.config, by)
     over_base = model.config.base is not None
     held = own_state(model) if over_base else model.state_dict(keep_vars=True)
     ours, theirs = _plain(held), _plain(_read(path))
     if not problems:
+        # Each check assumes that the ones before it passed; `_missing` looks up every name of
+        # `theirs`.
         problems = _misfits(ours, theirs) or _missing(ours, theirs) or _other_ways(model.config, by)
     if problems:
         more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
         raise CheckpointError(
             f"`model.init_from` is `{folder}`, but {'; '.join(problems[:5])}{more}. Train the"
-            " earlier stage with the same `model`, or begin without it."
+            " earlier stage with the same `model` settings, or remove `model.init_from`."
         )
     for name, tensor in theirs.items():
+        # Nothing is copied until all checks have passed, so a refused model stays untouched.
         ours[name].copy_(tensor)
 
 
 def _read(path: Path) -> dict[str, Tensor]:
+    """Read all tensors of a safetensors file."""
     try:
         with safe_open(str(path), framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
@@ -125,27 +135,35 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _other_parts(ours: KinesweepConfig, theirs: KinesweepConfig) -> list[str]:
-    """What differs before any weight is looked at: streams, kinds of encoders, language model."""
+    """Compare streams, encoder kinds, skeletons, reference and language model of two configs.
+
+    Returns:
+        Descriptions of the differences; empty if there are none.
+    """
     here, there = ours.encoded(), theirs.encoded()
     found = []
-    if list(here.items()) != list(there.items()):  # fusion by channel has columns for each in turn
+    # The order counts too: channel fusion concatenates the streams in this order.
+    if list(here.items()) != list(there.items()):
         found.append(
-            f"it reads {_listed(theirs.widths())}, and this model {_listed(ours.widths())}"
+            f"it reads {_listed(theirs.widths())}, and this model reads {_listed(ours.widths())}"
         )
     for name in here.keys() & there.keys():
         mine, other = ours.recipe_part().encoder_of(name), theirs.recipe_part().encoder_of(name)
         if mine.kind != other.kind:
             found.append(f"its encoder of `{name}` is `{other.kind}`, not `{mine.kind}`")
         elif (bones := theirs.skeleton(name)) != ours.skeleton(name) and bones is not None:
-            found.append(f"its `{name}` has the skeleton `{bones.name}`, or other bones than here")
+            found.append(
+                f"its `{name}` has the skeleton `{bones.name}`, or bones that differ from this"
+                " model's"
+            )
     return [*found, *_other_reference(ours, theirs), *_other_base(ours, theirs)]
 
 
 def _other_reference(ours: KinesweepConfig, theirs: KinesweepConfig) -> list[str]:
-    """Whether theirs is held against a reference in another way.
+    """Compare how the two models use reference clips.
 
-    Its store may have had none (`KinesweepConfig.encoded`). `subtract` has no weights, and says
-    nothing before there are references, so it alone may be new.
+    The earlier store may have had no references (`KinesweepConfig.encoded`). The mode `subtract`
+    has no weights and no effect without references, so it is the only mode that may be new.
     """
     mine, other = ours.recipe_part().reference, theirs.recipe_part().reference
     begins = other is None and mine is not None and mine.mode == "subtract"
@@ -156,10 +174,12 @@ def _other_reference(ours: KinesweepConfig, theirs: KinesweepConfig) -> list[str
 
 
 def _other_base(ours: KinesweepConfig, theirs: KinesweepConfig) -> list[str]:
-    """Whether theirs stands on another language model than ours, or than ours begins with."""
+    """Compare the pretrained language models of the two models by content."""
     backbone = ours.recipe_part().backbone
     if theirs.base is None or backbone.pretrained is None:
         return []
+    # A model that trains its language model has no `base`; hash the pretrained one that it starts
+    # from.
     mine = (ours.base or {}).get("sha256") or base_sha256(backbone.pretrained, backbone.revision)
     if mine == theirs.base["sha256"]:
         return []
@@ -168,11 +188,11 @@ def _other_base(ours: KinesweepConfig, theirs: KinesweepConfig) -> list[str]:
 
 
 def _misfits(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> list[str]:
-    """Weights of theirs that have no place here."""
+    """Describe the earlier weights that this model lacks or holds with another shape."""
     found = []
     for name, tensor in theirs.items():
         if name not in ours:
-            found.append(f"its `{name}` has no place in this model")
+            found.append(f"its `{name}` does not exist in this model")
         elif ours[name].shape != tensor.shape:
             shapes = f"{tuple(tensor.shape)}, not {tuple(ours[name].shape)}"
             found.append(f"its `{name}` has the shape {shapes}")
@@ -180,12 +200,15 @@ def _misfits(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> list[str]:
 
 
 def _missing(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> list[str]:
-    """Weights of ours that theirs should have: all but adapters, and a language model that stayed.
+    """Describe the weights of this model that the earlier stage lacks.
 
-    One that stayed was not saved, and was read from its own folder.
+    Adapters may be missing, and so may a frozen language model: it was not saved with the earlier
+    stage and has been loaded from its own folder.
     """
+    # One tensor of the language model means that the earlier stage saved all of it.
     whole = any(_is_language_models(name) for name in theirs)
-    # Tied weights are one tensor under several names, saved under one of them.
+    # Tied weights are one tensor under several names, saved under only one of them. Compare
+    # storage.
     held = {ours[name].data_ptr() for name in theirs}
     return [
         f"it has no `{name}`"
@@ -198,17 +221,21 @@ def _missing(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> list[str]:
 
 
 def _is_language_models(name: str) -> bool:
-    """Whether a weight is the language model's own."""
+    """Return whether a weight belongs to the language model itself and not to an adapter."""
     return name.startswith("backbone.") and not is_of_adapter(name)
 
 
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors by the names that they have without adapters beside them."""
+    """Rename tensors to the names that they have without adapters."""
+    # PEFT moves an adapted layer's own weights into a submodule named `base_layer`.
     return {name.replace(".base_layer.", "."): tensor for name, tensor in tensors.items()}
 
 
 def _other_ways(ours: KinesweepConfig, theirs: KinesweepConfig) -> list[str]:
-    """What weights of the same names and shapes would mean otherwise here, but for dropout."""
+    """Describe settings that change the meaning of weights with equal names and shapes.
+
+    Dropout is ignored, because it affects training only.
+    """
     mine, other = ours.recipe_part(), theirs.recipe_part()
     parts: list[tuple[str, Any, Any]] = [
         (f"encoder of `{name}`", mine.encoder_of(name), other.encoder_of(name))
@@ -224,9 +251,10 @@ def _other_ways(ours: KinesweepConfig, theirs: KinesweepConfig) -> list[str]:
 
 
 def _is_new_adapter(key: str, theirs: Any) -> bool:
-    """Whether an encoder may have adapters here because it had none there."""
+    """Return whether an encoder adds adapters that the earlier stage did not have."""
     return key == "lora" and theirs is None
 
 
 def _listed(widths: dict[str, int]) -> str:
+    """Format streams with their widths."""
     return ", ".join(f"`{name}` ({width})" for name, width in widths.items())

@@ -1,10 +1,11 @@
-"""One embedder, from a feature store to a folder that `features.embedder` reads; no Ray in it.
+"""Training of one frame embedder, from a feature store to a folder for `features.embedder`.
 
-As `training.run` does for translators: called again after a kill it goes on from the newest whole
-checkpoint and ends with the same bits, called on a finished folder it hands back the result, and
-the folder is its own. Batches and noise are functions of the step, so a checkpoint is weights and
-optimiser alone. One process: a step of 32 clips of boxing takes 0.2 s on one core with three
-convolutions, 10 ms with an MLP on 16 clips of 24 frames.
+This module does not depend on Ray. As in `training.run`, a call after a kill resumes from the
+newest complete checkpoint and produces the same bits; a call on a finished folder returns the
+result. Each run has a folder of its own. Batches and noise are functions of the step, so a
+checkpoint holds only weights and optimizer state. Training uses one process: a step of 32 clips of
+boxing takes 0.2 s on one core with three convolutions, and 10 ms with an MLP on 16 clips of 24
+frames.
 """
 
 import time
@@ -38,13 +39,13 @@ Report = Callable[[dict[str, float]], bool]
 
 @dataclass(frozen=True)
 class EmbedderSpec:
-    """One run.
+    """The specification of one embedder run.
 
     Attributes:
-        recipe: the configuration, `training.seed` included.
-        store: folder of the feature store.
-        folder: the run's own; its `best` is the embedder.
-        overwrite: remove what another run left there.
+        recipe: Configuration, including `training.seed`.
+        store: Folder of the feature store.
+        folder: Run folder; its `best` subfolder holds the embedder.
+        overwrite: Remove the files of another run from the folder.
     """
 
     recipe: EmbeddingRecipe
@@ -54,20 +55,21 @@ class EmbedderSpec:
 
 
 def train_embedder(spec: EmbedderSpec, log: RunLog, report: Report) -> RunResult:
-    """Trains, resumes, or hands back what is finished.
+    """Train an embedder, resume its training, or return the result of a finished run.
 
     Args:
-        spec: what to train and where.
-        log: gets the measurements and is finished here.
-        report: told `{"step", "loss", "tau", "tau_frames"}` after each evaluation, before its
-            checkpoint, and again after a kill between both; False stops the run.
+        spec: Specification of the run.
+        log: Receives the measurements; its record is closed on return.
+        report: Called with `{"step", "loss", "tau", "tau_frames"}` after each evaluation, before
+            its checkpoint is written. A kill in between repeats the call. Returning False stops the
+            run.
 
     Raises:
-        CheckpointError: the folder belongs to another run, or another process works in it.
-        ConfigError: the recipe names a stream that the store has not.
-        InputError: no two clips of a split show the same motion, or the loss became infinite.
-        ResourceError: no GPU where one is asked for.
-        StoreError: the store is missing or damaged.
+        CheckpointError: If the folder belongs to another run or another process works in it.
+        ConfigError: If the recipe names a stream that the store does not have.
+        InputError: If no two clips of a split show the same motion or the loss is not finite.
+        ResourceError: If a GPU is requested but none is available.
+        StoreError: If the store is missing or damaged.
     """
     try:
         with held(spec.folder):
@@ -80,26 +82,31 @@ def train_embedder(spec: EmbedderSpec, log: RunLog, report: Report) -> RunResult
 
 
 def _train_held(spec: EmbedderSpec, log: RunLog, report: Report) -> RunResult:
-    """The run, once nobody else is in its folder."""
+    """Train the run while holding the lock of its folder."""
     started = time.perf_counter()
     recipe, store = spec.recipe, open_store(spec.store)
     claim(spec.folder, _identity(recipe, store.fingerprint), spec.overwrite)
     done = read_result(spec.folder)
+    # A kill may have come between writing the result and removing the checkpoints, so remove again.
     if done is not None and done.status != "stopped":
         drop_checkpoints(spec.folder)
         return done
+    # A stopped run continues; until it ends again, the folder must not look finished.
     (spec.folder / RESULT).unlink(missing_ok=True)
     stream = stream_of(recipe, store)
+    # Seed before the network is built, because its initial weights come from this generator.
     device = pin(recipe.training.seed, recipe.resources.cpus, recipe.resources.gpus)
     batches = PairStream(store, recipe, stream)
     score = OrderScore(store, stream, recipe.training.eval_pairs)
     network = build_embedder(recipe, store, stream).to(device)
     steps = Steps(recipe, network, batches, spec.folder / "checkpoints", device)
     checkpoint = newest_verified(steps.root)
+    # The stop request of the previous call is over; this call continues the run.
     progress = replace(checkpoint.progress, stop=None) if checkpoint else Progress()
     if checkpoint is not None:
         steps.load(checkpoint.folder)
     log.dataset(recipe.name, store.fingerprint)
+    # Opening the file removes lines after the checkpoint; those steps are trained again.
     recorder = Recorder(MetricsFile(spec.folder / METRICS, progress.step), log)
     try:
         progress = steps.run(progress, score, recorder, report)
@@ -110,6 +117,7 @@ def _train_held(spec: EmbedderSpec, log: RunLog, report: Report) -> RunResult:
         weights = write_best(spec.folder / "best", steps, store, stream, progress)
     result = _result(spec.folder, progress, weights, batches.left_out)
     result = replace(result, seconds=time.perf_counter() - started)
+    # Write the result before removing the checkpoints, so that a kill never loses both.
     result.write()
     if weights:
         drop_checkpoints(spec.folder)
@@ -117,7 +125,7 @@ def _train_held(spec: EmbedderSpec, log: RunLog, report: Report) -> RunResult:
 
 
 def _result(folder: Path, progress: Progress, weights: str, left_out: int) -> RunResult:
-    """How the run ended; `seconds` is 0."""
+    """Summarize how the run ended; `seconds` is 0 and is filled in by the caller."""
     return RunResult(
         status="finished" if weights else "stopped",
         reason=progress.stop or "",
@@ -134,7 +142,15 @@ def _result(folder: Path, progress: Progress, weights: str, left_out: int) -> Ru
 
 
 def build_embedder(recipe: EmbeddingRecipe, store: Store, stream: str) -> FrameEmbedder:
-    """The untrained network of a recipe, with the statistics of train; seed first."""
+    """Build the untrained network of a recipe, with the feature statistics of train.
+
+    Set the random seed before calling this function.
+
+    Args:
+        recipe: Configuration of the embedder.
+        store: Feature store.
+        stream: Name of the embedded stream.
+    """
     schema, part = store.schema.streams[stream], recipe.embedding
     skeleton = skeleton_of(schema.layout)
     network = FrameEmbedder(recipe.encoder, schema.width, part.hidden, part.width, skeleton)
@@ -146,10 +162,10 @@ def build_embedder(recipe: EmbeddingRecipe, store: Store, stream: str) -> FrameE
 
 
 def stream_of(recipe: EmbeddingRecipe, store: Store) -> str:
-    """The stream that is embedded.
+    """Return the name of the stream to embed.
 
     Raises:
-        ConfigError: there is none of this name, or there are several and none is named.
+        ConfigError: If the store has no such stream, or has several and the recipe names none.
     """
     names, wanted = list(store.schema.streams), recipe.embedding.stream
     if wanted in names:
@@ -157,12 +173,15 @@ def stream_of(recipe: EmbeddingRecipe, store: Store) -> str:
     if wanted is None and len(names) == 1:
         return names[0]
     there = ", ".join(f"`{name}`" for name in names)
-    what = "must be named" if wanted is None else f"`{wanted}` is no stream of the store"
+    what = "must be set" if wanted is None else f"`{wanted}` is not a stream of the store"
     hint = near_miss(wanted or "", names)
-    raise ConfigError("the embedder", [("embedding.stream", f"{what}{hint}; there are: {there}")])
+    raise ConfigError(
+        "the embedder", [("embedding.stream", f"{what}{hint}; its streams are: {there}")]
+    )
 
 
 def _identity(recipe: EmbeddingRecipe, store_fingerprint: str) -> Identity:
+    """Return the identity of the run on this machine."""
     return Identity(
         config_hash=recipe.config_hash(store_fingerprint),
         seed=recipe.training.seed,

@@ -1,7 +1,7 @@
-"""The steps of an embedder's training: batch, loss, AdamW; evaluation, checkpoint, and its end.
+"""The training loop of an embedder: batch, loss, AdamW step, evaluation, checkpoint, final export.
 
-Nothing is remembered from step to step but weights and moments: batch, noise and learning rate are
-functions of the step's number, so a checkpoint needs no state of generators or schedules.
+Only weights and optimizer moments carry over from step to step. Batch, noise and learning rate are
+functions of the step number, so a checkpoint needs no generator or scheduler state.
 
 Shapes: B pairs, T frames, D width, E width of an embedding.
 """
@@ -35,18 +35,26 @@ from kinesweep.training.order import mean_order, scored_pairs
 from kinesweep.training.progress import Progress
 
 _OPTIMIZER = "optimizer.pt"
+# Default λ, as in the experiments of the paper (arXiv 1904.07846, appendix).
 _VARIANCE_WEIGHT = 0.001
-"""λ of the paper's experiments (arXiv 1904.07846, appendix)."""
 
 
 def loss_of(recipe: EmbeddingRecipe, network: FrameEmbedder, one: Side, other: Side) -> Tensor:
-    """The objective's value for a batch of pairs."""
+    """Compute the objective for a batch of pairs.
+
+    Args:
+        recipe: Configuration of the embedder.
+        network: Frame embedder.
+        one: First clip or view of each pair.
+        other: Second clip or view of each pair.
+    """
     part = recipe.embedding
     u_BTE, v_BTE = network(one.x_BTD, one.mask_BT), network(other.x_BTD, other.mask_BT)
     if isinstance(part, CarlConfig):
         first = (u_BTE, one.mask_BT, one.time_BT)
         second = (v_BTE, other.mask_BT, other.time_BT)
         return sequence_contrastive(*first, *second, part.temperature, part.sigma)
+    # The cycle loss is not symmetric, so average both directions.
     there = (u_BTE, one.mask_BT, v_BTE, other.mask_BT, part.temperature)
     back = (v_BTE, other.mask_BT, u_BTE, one.mask_BT, part.temperature)
     if part.cycle == "classification":
@@ -56,44 +64,50 @@ def loss_of(recipe: EmbeddingRecipe, network: FrameEmbedder, one: Side, other: S
 
 
 class OrderScore:
-    """How well frames of validation clips find their order in others of their kind.
+    """A score for how well embeddings preserve the temporal order between clips of the same kind.
 
     Args:
-        store: the features.
-        stream: which of them.
-        most: pairs at the most.
+        store: Feature store.
+        stream: Name of the stream.
+        most: Maximum number of clip pairs.
 
     Raises:
-        InputError: no two clips show the same motion.
+        InputError: If no two validation clips show the same motion.
     """
 
     def __init__(self, store: Store, stream: str, most: int) -> None:
         records = store.records("validation")
         pairs = scored_pairs(records, most, "validation")
+        # Read each clip once, although it may be part of many pairs.
         places = sorted({place for pair in pairs for place in pair})
         self._pairs = [(places.index(a), places.index(b)) for a, b in pairs]
         self._clips = [
             np.array(store.features(records[place])[stream], np.float32) for place in places
         ]
+        # The score of the raw features does not change during training.
         self._frames = mean_order(self._clips, self._pairs)
 
     def __call__(
         self, embed: Callable[[NDArray[np.float32]], NDArray[np.float32]]
     ) -> dict[str, float]:
-        """`tau` of embeddings, and `tau_frames` of the frames themselves."""
+        """Return `tau` of the embeddings and `tau_frames` of the raw features.
+
+        Args:
+            embed: Function from the frames (T, D) of a clip to its embeddings (T, E).
+        """
         embedded = [embed(x_TD) for x_TD in self._clips]
         return {"tau": mean_order(embedded, self._pairs), "tau_frames": self._frames}
 
 
 class Steps:
-    """What a run does, and what it remembers.
+    """The training loop of one embedder run, with its network and optimizer.
 
     Args:
-        recipe: the configuration.
-        network: with its first weights, on its device.
-        batches: by step.
-        root: folder of checkpoints.
-        device: where the network is.
+        recipe: Configuration of the embedder.
+        network: Initialized network on its device.
+        batches: Batches by step number.
+        root: Checkpoint folder.
+        device: Device of the network.
     """
 
     def __init__(
@@ -113,7 +127,7 @@ class Steps:
         )
 
     def load(self, folder: Path) -> None:
-        """Takes over a checkpoint."""
+        """Load weights and optimizer state from a checkpoint."""
         self.network.load_state_dict(load_file(folder / WEIGHTS))
         saved = torch.load(folder / _OPTIMIZER, weights_only=True, map_location=self._device)
         self._optimizer.load_state_dict(saved)
@@ -125,18 +139,33 @@ class Steps:
         recorder: Recorder,
         report: Callable[[dict[str, float]], bool],
     ) -> Progress:
-        """Goes on to the end, or until `report` says no; returns how far that is."""
+        """Train until the last step or until `report` returns False.
+
+        Args:
+            progress: State from which to continue.
+            score: Validation score.
+            recorder: Writer of measurements.
+            report: Called after each evaluation; False stops the run.
+
+        Returns:
+            State of the run at its end.
+        """
         training = self.recipe.training
+        # Each evaluation is followed by a checkpoint, so this list never spans a resumption.
         losses: list[float] = []
         while progress.step < training.max_steps and progress.stop is None:
             loss, seen = self._step(progress.step)
             losses.append(loss)
             progress = replace(progress, step=progress.step + 1, samples=progress.samples + seen)
+            # Evaluate at multiples of `eval_steps` and after the last step.
             if progress.step % training.eval_steps and progress.step < training.max_steps:
                 continue
             scores = score(self.embed)
+            # `fsum` rounds once, so the mean does not depend on the order of the additions.
             measured = {"loss": math.fsum(losses) / len(losses), **scores}
             recorder.record(progress.step, progress.samples, measured, {})
+            # The metrics must reach the disk before the checkpoint: on resuming, those up to it are
+            # kept.
             recorder.sync()
             if not report({"step": progress.step, **measured}):
                 progress = replace(progress, stop="reported")
@@ -145,7 +174,7 @@ class Steps:
         return progress if progress.stop else replace(progress, stop="max_steps")
 
     def embed(self, x_TD: NDArray[np.float32]) -> NDArray[np.float32]:
-        """One clip alone; (T, E)."""
+        """Embed a single clip; frames (T, D) to embeddings (T, E)."""
         self.network.eval()
         with torch.no_grad():
             x_BTD = torch.from_numpy(x_TD)[None].to(self._device)
@@ -153,20 +182,23 @@ class Steps:
             return np.asarray(self.network(x_BTD, mask_BT)[0].cpu().numpy())
 
     def _step(self, step: int) -> tuple[float, int]:
-        """One step of AdamW; the loss, and how many clips or views were seen."""
+        """Take one AdamW step; return the loss and the number of clips or views seen."""
         training = self.recipe.training
         one, other = (side.to(self._device) for side in self._batches(step))
+        # Seed dropout by step, so that a resumed run draws the same noise as an uninterrupted one.
         torch.manual_seed(derive_seed(training.seed, "dropout", step))
         self.network.train()
         loss = loss_of(self.recipe, self.network, one, other)
+        # Stop before the update: a NaN would otherwise reach every weight and the next checkpoint.
         if not loss.isfinite():
             raise InputError(
-                f"the loss is no finite number at step {step + 1}; set"
+                f"the loss is not finite at step {step + 1}; set"
                 f" `training.learning_rate` ({training.learning_rate:g}) lower"
             )
         self._optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), training.max_grad_norm)
+        # Set the learning rate as a function of the step instead of by a scheduler with a state.
         for group in self._optimizer.param_groups:
             group["lr"] = training.learning_rate * _rate(
                 step, training.warmup_steps, training.max_steps
@@ -175,17 +207,29 @@ class Steps:
         return float(loss.detach()), len(one.x_BTD) + len(other.x_BTD)
 
     def _keep(self, progress: Progress) -> Progress:
-        """Writes the checkpoint of a step; the best and the last stay."""
+        """Write the checkpoint of a step and remove all but the best and the last one."""
         saving = begin(self.root, progress.step)
         save_file(self.network.state_dict(), saving / WEIGHTS)
         torch.save(self._optimizer.state_dict(), saving / _OPTIMIZER)
         publish(saving, progress.step, progress)
+        # Prune only after publishing, so that one complete checkpoint exists at any time.
         prune(self.root, "best+last", progress.step, progress.best_step)
         return progress
 
 
 def write_best(folder: Path, steps: Steps, store: Store, stream: str, progress: Progress) -> str:
-    """Writes the embedder of the best checkpoint; returns its weights' SHA-256."""
+    """Write the embedder of the best checkpoint.
+
+    Args:
+        folder: Output folder.
+        steps: Training loop with the network, whose weights are replaced.
+        store: Feature store.
+        stream: Name of the embedded stream.
+        progress: Final state of the run.
+
+    Returns:
+        SHA-256 of the weights file.
+    """
     assert progress.best_step is not None
     network = steps.network.cpu()
     network.load_state_dict(load_file(step_folder(steps.root, progress.best_step) / WEIGHTS))
@@ -207,7 +251,7 @@ def write_best(folder: Path, steps: Steps, store: Store, stream: str, progress: 
 
 
 def _better(progress: Progress, scores: dict[str, float]) -> Progress:
-    """The state after an evaluation; equal scores keep the earlier checkpoint."""
+    """Update the state after an evaluation; equal scores keep the earlier checkpoint."""
     progress = replace(progress, scores=scores)
     if progress.best_step is not None and scores["tau"] <= progress.best_scores["tau"]:
         return progress
@@ -215,7 +259,8 @@ def _better(progress: Progress, scores: dict[str, float]) -> Progress:
 
 
 def _rate(step: int, warmup: int, end: int) -> float:
-    """Share of the peak learning rate: a line up, then a line down to nearly 0."""
+    """Return the share of the peak learning rate: linear warmup, then linear decay to nearly 0."""
     if step < warmup:
         return (step + 1) / warmup
+    # The last step has index `end - 1`, so its rate is small but not 0.
     return (end - step) / max(1, end - warmup)

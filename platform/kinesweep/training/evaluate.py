@@ -1,8 +1,8 @@
-"""Evaluation of a model on a split: token loss, sentences, scores.
+"""Evaluation of a model on a split: token loss, decoded sentences and scores.
 
-Training's evaluations and the final one pass through `evaluate_batches`; `evaluate_model` is the
-same for a folder on disk. Final decoding is always in float32, whatever precision training had, so
-that an exported bundle writes the very same sentences.
+`evaluate_batches` serves the evaluations during training and the final one; `evaluate_model` is the
+same for a model folder. Final decoding always uses float32, whatever the training precision, so an
+exported bundle generates exactly the same sentences.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,15 +33,15 @@ from kinesweep.training.wordnet import check_metrics
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of a model on a split.
+    """The scores of a model on a split.
 
     Attributes:
-        scores: `token_loss` (unsmoothed, nats a token), `token_accuracy` (per cent) and the
+        scores: `token_loss` (unsmoothed, nats per token), `token_accuracy` (percent) and the
             metrics.
-        signatures: metric → how it was computed.
-        predictions: in the order of sorted clip ids.
-        cut: `fit_clips.<stream>` and `fit_vectors.<stream>`: what was cut of streams that did not
-            fit into the language model's positions.
+        signatures: Metric → signature of its computation.
+        predictions: Predictions in the order of sorted clip ids.
+        cut: Truncation of streams that did not fit into the language model's positions: number of
+            clips (`fit_clips.<stream>`) and of vectors removed (`fit_vectors.<stream>`).
     """
 
     scores: dict[str, float]
@@ -51,19 +51,19 @@ class Evaluation:
 
 
 class EvalSet:
-    """The batches of a split that one rank scores, made once and kept.
+    """The batches of a split that one rank evaluates, planned once and reused.
 
     Args:
-        store: the features.
-        split: which part.
-        text: the tokenizer.
-        config: frames a batch; protocol and metrics.
-        limits: lengths that leave validation out of bounds; never applied to test.
-        max_clips: clips at the most, over all ranks.
-        asking: the words around the frames, and the sentences before them.
+        store: Feature store.
+        split: Name of the split.
+        text: Tokenizer.
+        config: Frames per batch, scoring protocol and metrics.
+        limits: Length limits that exclude clips of validation (never of test).
+        max_clips: Maximum number of clips over all ranks; None for all.
+        asking: Prompt text around the frames and context sentences before them.
 
     Raises:
-        InputError: no WordNet or no predictions where the recipe says.
+        InputError: If the WordNet folder or the predictions named in the recipe are missing.
     """
 
     def __init__(
@@ -94,25 +94,26 @@ class EvalSet:
         self._store, self._split = store, split
 
     def references(self, clip_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
-        """Sentences that a clip may be translated by."""
+        """Return the reference sentences of each clip."""
         return references(self._store, self._split, clip_ids)
 
 
 def evaluate_batches(
     model: Translator, data: EvalSet, generation: GenerationConfig, num_beams: int | None = None
 ) -> Evaluation:
-    """Scores a model; all ranks call it and all get the whole result.
+    """Evaluate a model; a collective call that returns the complete result on all ranks.
 
     Args:
-        model: stays in evaluation mode.
-        data: what is scored.
-        generation: how text is decoded.
-        num_beams: instead of `generation.num_beams`.
+        model: Translator; left in evaluation mode.
+        data: Batches to evaluate.
+        generation: Decoding settings.
+        num_beams: Number of beams, if not `generation.num_beams`.
     """
     model.eval()
     tokens = token_scores(model, data.batches)
     beams = generation.num_beams if num_beams is None else num_beams
-    model.cut = {}  # of this split, once
+    # `token_scores` truncates the same clips; reset the statistics to count each of them once.
+    model.cut = {}
     lines = decode(model, data.text, data.batches, beams, generation)
     wanted = data.references(sorted(lines))
     config = data.config
@@ -126,7 +127,7 @@ def evaluate_batches(
 
 
 def _cut(model: Translator) -> dict[str, int]:
-    """What a model cut on all ranks, by stream; a collective."""
+    """Sum the truncation statistics over all ranks, by stream; a collective call."""
     found: dict[str, int] = {}
     for part in gather(model.cut):
         for name, cut in part.items():
@@ -143,20 +144,20 @@ def evaluate_model(
     evaluation: EvaluationConfig | None = None,
     device: torch.device | str | None = None,
 ) -> Evaluation:
-    """Scores a model folder on a whole split.
+    """Evaluate a model folder on a whole split.
 
     Args:
-        folder: `best` of a finished run, or a bundle.
-        store: features like those it was trained on.
-        split: which part; validation leaves out what the recipe's limits leave out, test nothing.
-        generation: default: the recipe's.
-        evaluation: default: the recipe's.
-        device: where; None: see `Translator.from_pretrained`.
+        folder: `best` folder of a finished run, or a bundle.
+        store: Store with features like those of training.
+        split: Name of the split. The recipe's length limits apply to validation but never to test.
+        generation: Decoding settings; default: those of the recipe.
+        evaluation: Evaluation settings; default: those of the recipe.
+        device: Device for the model; None: see `Translator.from_pretrained`.
 
     Raises:
-        CheckpointError: not a model folder, or damaged.
-        InputError: no WordNet where the recipe says.
-        StoreError: the store has no such split.
+        CheckpointError: If `folder` is not a model folder or is damaged.
+        InputError: If the WordNet folder named in the recipe is missing.
+        StoreError: If the store has no such split.
     """
     loaded = read_model_folder(folder, device)
     return evaluate_loaded(loaded, store, split, generation, evaluation)
@@ -169,7 +170,7 @@ def evaluate_loaded(
     generation: GenerationConfig | None = None,
     evaluation: EvaluationConfig | None = None,
 ) -> Evaluation:
-    """`evaluate_model` for a folder that is loaded already."""
+    """Evaluate a model folder that is already loaded; see `evaluate_model`."""
     recipe = loaded.recipe
     config = evaluation or recipe.evaluation
     data = EvalSet(store, split, loaded.text, config, recipe.taken_batch, asking=recipe.asking)
@@ -184,21 +185,22 @@ def evaluate_texts(
     evaluation: EvaluationConfig,
     limits: BatchConfig | None = None,
 ) -> Evaluation:
-    """Scores texts that somebody else wrote, as a model's would be.
+    """Evaluate texts from another source in the same way as the output of a model.
 
     Args:
-        texts: clip id → text, for all clips that a model would be scored on.
-        store: whose clips they belong to.
-        split: which part.
-        evaluation: metrics and protocol.
-        limits: lengths that leave validation out of bounds.
+        texts: Clip id → text, for all clips on which a model would be evaluated.
+        store: Store that contains the clips.
+        split: Name of the split.
+        evaluation: Metrics and scoring protocol.
+        limits: Length limits that exclude clips of validation.
 
     Raises:
-        InputError: clips are missing or unknown.
-        StoreError: the store has no such split.
+        InputError: If clips are missing or unknown.
+        StoreError: If the store has no such split.
     """
     if split not in store.splits:
         raise StoreError(f"the store has no split `{split}`; it has {', '.join(store.splits)}")
+    # Apply the same limits as for a model, so that both are scored on the same clips.
     records, _ = within(store.records(split), limits, split)
     wanted = {record.clip.id: record.clip.texts for record in records}
     treatment, wordnet = evaluation.treatment, evaluation.wordnet
@@ -208,24 +210,27 @@ def evaluate_texts(
 
 
 def prepared_sentences(context: ContextConfig, split: str) -> dict[str, str]:
-    """Sentences of an earlier run, clip id → text; none where they are not asked for.
+    """Return the prepared context sentences of an earlier run; empty if the recipe uses none.
+
+    Returns:
+        Clip id → sentence.
 
     Raises:
-        InputError: there are none for this split.
+        InputError: If the recipe names no predictions for this split.
     """
     if context.generation != "prepared" or not context.is_used:
         return {}
     path = {str(name): path for name, path in context.predictions.items()}.get(split)
     if path is None:
         raise InputError(
-            f"`context.predictions` names no table for the split `{split}`; it names"
-            f" {', '.join(context.predictions)}. Add one, or set `context.generation`."
+            f"`context.predictions` has no predictions for the split `{split}`; it has"
+            f" {', '.join(context.predictions)}. Add them, or change `context.generation`."
         )
     return {line.clip_id: line.hypothesis for line in read_predictions(Path(path))}
 
 
 def _told(found: Evaluation, context: ContextConfig) -> Evaluation:
-    """With signatures that tell where sentences were written behind references."""
+    """Mark the signatures if references served as context, which inflates the scores."""
     if not context.reads_references:
         return found
     told = {metric: f"{how}|{GOLD_CONTEXT}" for metric, how in found.signatures.items()}
@@ -235,11 +240,12 @@ def _told(found: Evaluation, context: ContextConfig) -> Evaluation:
 def _with_learned(
     found: Evaluation, config: EvaluationConfig, device: torch.device | str
 ) -> Evaluation:
-    """With the scores of models, where the recipe asks for them; one rank computes them."""
+    """Add the scores of neural metrics if the recipe requests them; only rank 0 computes them."""
     if config.learned == LearnedConfig():
         return found
     said = {line.clip_id: line.hypothesis for line in found.predictions}
     wanted = {line.clip_id: line.references for line in found.predictions}
+    # One copy of the metric's model is enough; the other ranks wait and receive the scores.
     more = on_first(lambda: learned_scores(said, wanted, config, device))
     return replace(
         found,

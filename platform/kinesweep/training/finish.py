@@ -1,7 +1,7 @@
-"""The end of a run: best model, full decoding, predictions, result, and nothing else left.
+"""The end of a run: best model, full decoding, predictions and result.
 
-Each step can be done again, and `result.json` comes last; so a run that is killed here does the
-whole end once more from its last checkpoint, which is dropped only after the result stands.
+Each step can be repeated, and `result.json` is written last. A run that is killed here therefore
+repeats the whole end from its last checkpoint, which is removed only after the result was written.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ BEST = "best"
 
 @dataclass(frozen=True)
 class Ending:
-    """What a run's end needs of its beginning."""
+    """The objects from the start of a run that its end needs."""
 
     spec: RunSpec
     store: Store
@@ -39,19 +39,26 @@ class Ending:
 
 
 def finish_run(ending: Ending, progress: Progress) -> RunResult:
-    """Ends a run that trained to its own end; a collective.
+    """Complete a run whose training has ended; a collective call.
+
+    Args:
+        ending: Objects from the start of the run.
+        progress: Final state of training.
 
     Returns:
-        The result, with `seconds` 0; it is not written yet.
+        The result, with `seconds` set to 0; it is not written yet.
     """
     spec = ending.spec
     if spec.recipe.checkpoints.keep == "last":
+        # The best checkpoint was not kept, so the last one becomes the result.
         progress = replace(progress, best_step=progress.step, best_scores=progress.scores)
     assert progress.best_step is not None
     count = spec.recipe.training.average_checkpoints
     taken = leading_to(spec.folder / "checkpoints", progress.best_step, count)
     best = spec.folder / BEST
+    # `on_first` ends with a broadcast, so every rank reads the folder only after it is complete.
     on_first(lambda: write_model_folder(best, taken, ending.text, spec.recipe, ending.store))
+    # Score the files that were written, not the model in memory, so that users get what was scored.
     loaded = read_model_folder(best, ending.device)
     result = result_of(spec, progress)
     if spec.full_decoding:
@@ -67,7 +74,7 @@ def finish_run(ending: Ending, progress: Progress) -> RunResult:
 
 
 def result_of(spec: RunSpec, progress: Progress) -> RunResult:
-    """The result as far as training alone knows it."""
+    """Return the result as far as training alone determines it."""
     status = {"reported": "stopped", "diverged": "failed"}.get(progress.stop or "", "finished")
     return RunResult(
         status=status,  # type: ignore[arg-type]
@@ -84,32 +91,35 @@ def result_of(spec: RunSpec, progress: Progress) -> RunResult:
 
 
 def tidy(folder: Path) -> None:
-    """Drops optimiser state and all checkpoints of a run that has its result."""
+    """Remove the checkpoints, with their optimizer state, of a run that has its result."""
     if is_first():
         drop_checkpoints(folder)
 
 
 def weights_sha256(model: Translator) -> str:
-    """SHA-256 over names, types, shapes and bytes of all tensors, in the order of names.
+    """Hash the names, types, shapes and bytes of all tensors, sorted by name.
 
-    Those of a base count by its own hash.
+    The weights of a frozen base model are represented by the hash of that model.
     """
     base = model.config.base
     digest = hashlib.sha256(b"" if base is None else base["sha256"].encode())
     tensors = model.state_dict() if base is None else own_state(model)
     for name, tensor in sorted(tensors.items()):
         plain = tensor.detach().cpu().contiguous()
+        # Without names, types and shapes, different models could have the same bytes.
         digest.update(f"{name}|{plain.dtype}|{tuple(plain.shape)}|".encode())
         digest.update(plain.flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
 def _keep(ending: Ending, split: str, evaluation: Evaluation, step: int) -> None:
-    """Writes the sentences, and the scores under a name that no evaluation of training has."""
+    """Write the predictions and log the final scores of a split."""
     if not is_first():
         return
     path = ending.spec.folder / "predictions" / f"{split}.tsv"
     write_predictions(path, evaluation.predictions)
+    # The prefix keeps final scores apart from the evaluations during training, which may use fewer
+    # beams and clips.
     named = {f"final_{split}_{name}": score for name, score in evaluation.scores.items()}
     ending.log.metrics(named, step)
     ending.log.artifact(path)

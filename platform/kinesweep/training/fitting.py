@@ -1,11 +1,11 @@
-"""What cannot fit into a language model, found before a run's first step.
+"""Checks that all clips fit into the language model, before the first step of a run.
 
-A text of more tokens than `model.reserve_tokens`, or a prompt that leaves frames no room, ends a
-run when its batch comes: hours in, or after its end, when test is scored. So the tokens of all
-splits are counted first, in one pass (30,000 sentences of 17 words in 4 s on one core); training
-makes its batches of the same tokens. Where a backbone has no limit nothing is counted. What is only
-known later is not foreseen: frames without a reserve, and sentences that the model itself writes as
-context.
+A text with more tokens than `model.reserve_tokens`, or a prompt that leaves no room for frames,
+would end a run when its batch comes: hours after the start, or even after training, when test is
+scored. All splits are therefore tokenized first, in one pass (30,000 sentences of 17 words in 4 s
+on one core); training reuses these tokens for its batches. Backbones without a limit skip the
+check. Two cases cannot be checked in advance: frames without reserved text tokens, and sentences
+that the model itself generates as context.
 """
 
 from collections import Counter
@@ -25,14 +25,20 @@ from kinesweep.store.reader import Store
 from kinesweep.training.evaluate import prepared_sentences
 
 Asked = tuple[str, ClipRecord, Tokens]
-"""A split, a clip of it, and what stands around its frames."""
+"""A split, one of its clips, and the tokens around the frames of this clip."""
 
 
 def every_text(recipe: Recipe, store: Store, text: Text, stream: TrainStream) -> Iterator[Asked]:
-    """Each clip of each split with its tokens; those of test too, which is scored in the end.
+    """Iterate over the clips of all splits with their tokens, including the test split.
 
-    Left out are clips that limits leave out, and test where `context.predictions` has none of it:
-    it cannot be scored then.
+    Clips outside the length limits are skipped. The test split is skipped if `context.predictions`
+    has no entry for it, because it cannot be scored then.
+
+    Args:
+        recipe: Recipe of the run.
+        store: Feature store.
+        text: Tokenizer.
+        stream: Training data of this rank.
     """
     for record, tokens in stream.asked():
         yield "train", record, tokens
@@ -47,49 +53,52 @@ def every_text(recipe: Recipe, store: Store, text: Text, stream: TrainStream) ->
 
 
 def check_fit(model: Translator, asked: Iterable[Asked]) -> None:
-    """Refuses clips whose text, or whose prompt and text, the language model has no room for.
+    """Raise an error for clips that do not fit into the positions of the language model.
 
     Args:
-        model: whose positions, and whose `model.reserve_tokens`.
-        asked: all clips; not even begun where nothing is limited.
+        model: Translator with its position limits and `model.reserve_tokens`.
+        asked: Clips to check; not consumed if the model has no limit.
 
     Raises:
-        InputError: the worst clip, how many there are, and what to do.
+        InputError: If a clip does not fit; names the worst one, the number of such clips and a
+            remedy.
     """
     limits = _Limits.of(model)
     if limits.text is None and limits.all is None:
         return
+    # Two limits: `long` collects texts that are too long by themselves, `wide` collects clips whose
+    # text and prompt leave no room for frames.
     long, wide = _Misfits(), _Misfits()
     for split, record, tokens in asked:
         long.see(tokens.most_labels, limits.text, split, record.clip)
         wide.see(limits.least(tokens, record), limits.all, split, record.clip)
     if long.worst is not None:
         raise InputError(
-            f"{long.said} has a text of {long.most} tokens, its decoder prompt and the end of the"
-            f" sentence included, but {limits.who} for {limits.text}. {limits.way(long.most)}"
+            f"{long.said} has a text of {long.most} tokens, including its decoder prompt and the"
+            f" end of the sentence, but {limits.who} for {limits.text}. {limits.way(long.most)}"
         )
     if wide.worst is not None:
         raise InputError(
-            f"{wide.said} takes {wide.most} of the backbone's {limits.all} positions, even if but"
-            f" one vector is kept of each stream{limits.kept}. Shorten the prompt or its context"
-            " (`context.max_tokens`), lower `model.reserve_tokens`, or take a backbone with more"
+            f"{wide.said} takes {wide.most} of the backbone's {limits.all} positions, even if only"
+            f" one vector of each stream is kept{limits.kept}. Shorten the prompt or its context"
+            " (`context.max_tokens`), lower `model.reserve_tokens`, or use a backbone with more"
             " positions."
         )
 
 
 @dataclass(frozen=True)
 class _Limits:
-    """What a model has room for.
+    """The position limits of a model.
 
     Attributes:
-        text: tokens of a text; None: any number.
-        all: positions of what `least` counts; None: any number.
-        reserve: `model.reserve_tokens`.
-        shared: text and input have the same positions.
-        end: vectors behind the frames.
-        against: the stream of references, which has no vectors.
-        channel: streams are one, side by side.
-        separators: vectors before streams.
+        text: Maximum number of text tokens; None for no limit.
+        all: Maximum number of positions counted by `least`; None for no limit.
+        reserve: Value of `model.reserve_tokens`.
+        shared: Whether text and input share the same positions.
+        end: Number of vectors after the frames.
+        against: Stream of reference clips, which adds no vectors.
+        channel: Whether channel fusion joins all streams into one.
+        separators: Number of separator vectors before streams.
     """
 
     text: int | None
@@ -103,7 +112,9 @@ class _Limits:
 
     @classmethod
     def of(cls, model: Translator) -> "_Limits":
+        """Read the limits of a model."""
         recipe, positions = model.config.recipe_part(), model.positions
+        # With separate positions, the text is limited by the backbone's output, not by the reserve.
         reserved = recipe.reserve_tokens if positions.shared else None
         return cls(
             text=model.output_limit if reserved is None else reserved,
@@ -117,35 +128,36 @@ class _Limits:
         )
 
     def least(self, tokens: Tokens, record: ClipRecord) -> int:
-        """Positions that a clip takes at the least, one vector of each stream."""
+        """Return the minimum number of positions of a clip, with one vector for each stream."""
         words = len(tokens.prompt) + len(tokens.after) + self.end + self.separators
         lengths = record.lengths.items()
         streams = sum(frames > 0 for name, frames in lengths if name != self.against)
-        # A row's last label is written, but not read.
+        # The last label is generated but never fed back, so it needs no position.
         text = tokens.most_labels - 1 if self.reserve is None else self.reserve
         return words + (min(1, streams) if self.channel else streams) + self.shared * text
 
     @property
     def _reserves(self) -> bool:
+        """Return whether `model.reserve_tokens` is what limits the text."""
         return self.shared and self.reserve is not None
 
     @property
     def who(self) -> str:
-        """What limits a text."""
+        """Return the part of the message that names the limit of the text."""
         return "`model.reserve_tokens` has room" if self._reserves else "the backbone has positions"
 
     def way(self, most: int) -> str:
-        """What to do about a text of so many tokens."""
+        """Return the remedy for a text of `most` tokens."""
         if self._reserves:
-            return f"Set it to {most} or more, or leave such clips out of the corpus."
+            return f"Set it to {most} or more, or remove such clips from the corpus."
         return (
-            "Leave such clips out of the corpus, take a tokenizer of larger pieces, or a backbone"
-            f" with {most} positions or more."
+            "Remove such clips from the corpus, or use a tokenizer with a larger vocabulary or a"
+            f" backbone with {most} positions or more."
         )
 
     @property
     def kept(self) -> str:
-        """What else is in the positions."""
+        """Return the part of the message that names what else occupies the positions."""
         if not self.shared:
             return ""
         if self.reserve is None:
@@ -154,7 +166,7 @@ class _Limits:
 
 
 class _Misfits:
-    """Clips that take more than there is: the worst, and how many of each split."""
+    """A record of clips that exceed a limit: the worst one and the count for each split."""
 
     def __init__(self) -> None:
         self.worst: tuple[str, Clip] | None = None
@@ -162,7 +174,14 @@ class _Misfits:
         self._counts: Counter[str] = Counter()
 
     def see(self, got: int, limit: int | None, split: str, clip: Clip) -> None:
-        """Counts a clip that does not fit."""
+        """Record a clip if it exceeds the limit.
+
+        Args:
+            got: Number of tokens or positions that the clip needs.
+            limit: Limit; None for no limit.
+            split: Split of the clip.
+            clip: Clip to check.
+        """
         if limit is None or got <= limit:
             return
         self._counts[split] += 1
@@ -171,7 +190,7 @@ class _Misfits:
 
     @property
     def said(self) -> str:
-        """Which clip it is, and how many there are."""
+        """Return the part of the message that names the worst clip and the counts."""
         assert self.worst is not None
         split, clip = self.worst
         row = f", {clip.row}" if clip.row else ""

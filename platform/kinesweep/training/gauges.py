@@ -1,10 +1,11 @@
-"""What runs and sweeps look like right now, for Prometheus, among Ray's own metrics.
+"""Prometheus gauges for the current state of runs and sweeps, exported through Ray's metrics.
 
-Each process of a cluster hands its numbers to its node's agent, and Prometheus finds the agents by
-the file that Ray keeps for it; so nothing listens but Ray, and names begin with `ray_`. Ray forgets
-a gauge 20 s after it was set (2.60, measured), so a thread reads and sets all of them every 5 s; a
-run that has ended is gone from the boards within 20 s. Without Ray nothing is shown. The boards in
-`dashboards/grafana` draw them; what lasts is in MLflow.
+Each process of a cluster sends its values to the agent of its node, and Prometheus finds the agents
+through the service discovery file that Ray maintains. No process but Ray opens a port, and metric
+names start with `ray_`. Ray drops a gauge 20 s after it was last set (measured with 2.60), so a
+thread sets all gauges every 5 s, and a finished run disappears from the dashboards within 20 s.
+Without Ray nothing is exported. The dashboards in `dashboards/grafana` plot the gauges; MLflow
+keeps the permanent record.
 """
 
 import logging
@@ -22,33 +23,34 @@ from kinesweep.core.runlog import RunLog, RunStatus
 
 _log = logging.getLogger(__name__)
 PREFIX = "kinesweep_"
+# Well below the 20 s after which Ray drops a gauge.
 _EVERY_S = 5.0
 _RUN = ("sweep", "run")
 GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "samples_per_s": ("Clips that a run trains on in a second, over all of its workers", _RUN),
-    "step_s": ("Seconds of an optimiser step", _RUN),
+    "samples_per_s": ("Training clips per second, summed over all workers of a run", _RUN),
+    "step_s": ("Duration of an optimizer step in seconds", _RUN),
     "padding_share": ("Share of padding among the frames of rank 0's batches", _RUN),
-    "evaluation_s": ("Seconds of the latest evaluation", _RUN),
+    "evaluation_s": ("Duration of the latest evaluation in seconds", _RUN),
     "loss": ("Training loss", _RUN),
-    "token_loss": ("Validation loss for each token, unsmoothed", _RUN),
-    "tracking_backlog": ("Records of a run that MLflow does not have yet", _RUN),
-    "trials": ("Trials of a sweep by state", ("sweep", "state")),
-    "trials_wanted": ("Trials that a sweep is asked for", ("sweep",)),
-    "final_runs": ("Final runs of a sweep that are finished", ("sweep",)),
-    "best_score": ("Best score of a sweep's trials in its first objective", ("sweep",)),
-    "sweep_hours": ("Hours that a sweep's drivers have worked", ("sweep",)),
+    "token_loss": ("Validation loss per token, without label smoothing", _RUN),
+    "tracking_backlog": ("Records of a run that have not reached MLflow yet", _RUN),
+    "trials": ("Number of trials of a sweep by state", ("sweep", "state")),
+    "trials_wanted": ("Number of trials requested for a sweep", ("sweep",)),
+    "final_runs": ("Number of finished final runs of a sweep", ("sweep",)),
+    "best_score": ("Best score of a sweep's trials on its first objective", ("sweep",)),
+    "sweep_hours": ("Working time of a sweep's drivers in hours", ("sweep",)),
 }
-"""Name (after `ray_kinesweep_`) → description, and labels."""
+"""Name (after `ray_kinesweep_`) → description and label names."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One number as it is now.
+    """The current value of one gauge.
 
     Attributes:
-        name: one of `GAUGES`.
-        value: the number.
-        labels: all of the gauge's.
+        name: Name of the gauge, one of `GAUGES`.
+        value: Current value.
+        labels: Values of all labels of the gauge.
     """
 
     name: str
@@ -60,10 +62,10 @@ Read = Callable[[], Iterable[Reading]]
 
 
 class Showing:
-    """Shows readings again and again, from a thread, until its end.
+    """A background thread that updates the gauges periodically until `end` is called.
 
     Args:
-        read: the readings as they are; called by the thread.
+        read: Function that returns the current readings; called in the thread.
     """
 
     def __init__(self, read: Read) -> None:
@@ -73,20 +75,22 @@ class Showing:
         self._thread.start()
 
     def end(self) -> None:
-        """Shows no more."""
+        """Stop updating the gauges and wait for the thread."""
         self._ended.set()
         self._thread.join()
 
     def _show_on(self) -> None:
+        """Update the gauges periodically until `end` is called."""
         while not self._ended.wait(_EVERY_S):
             try:
                 self._show()
             except Exception as error:
-                # A board that is empty must not cost a run.
-                _log.warning("gauges are not shown any more: %r", error)
+                # Monitoring must never end a run, so any error only stops the updates.
+                _log.warning("stopped exporting Prometheus gauges: %r", error)
                 return
 
     def _show(self) -> None:
+        """Set all gauges once; does nothing outside of Ray."""
         if ray.is_initialized():
             for reading in self._read():
                 _gauge(reading.name).set(reading.value, dict(reading.labels))
@@ -94,7 +98,11 @@ class Showing:
 
 @contextmanager
 def showing(read: Read) -> Iterator[None]:
-    """Shows readings for as long as the block takes."""
+    """Update the gauges for the duration of the `with` block.
+
+    Args:
+        read: Function that returns the current readings.
+    """
     shown = Showing(read)
     try:
         yield
@@ -104,17 +112,18 @@ def showing(read: Read) -> Iterator[None]:
 
 @cache
 def _gauge(name: str) -> Gauge:
+    """Return the Ray gauge of this name; each is registered once per process."""
     description, labels = GAUGES[name]
     return Gauge(PREFIX + name, description, labels)
 
 
 class ShownLog:
-    """A run's log whose latest measurements are shown while the run goes on.
+    """A run log that also exports the latest measurements as gauges while the run is active.
 
     Args:
-        log: gets everything.
-        folder: the run's.
-        sweep: whose run it is, or empty.
+        log: Run log that receives all calls.
+        folder: Run folder; its name is the label `run`.
+        sweep: Name of the sweep that the run belongs to; empty without one.
     """
 
     def __init__(self, log: RunLog, folder: Path, sweep: str) -> None:
@@ -126,17 +135,18 @@ class ShownLog:
         self._showing = Showing(self.read)
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Records measurements of a step."""
+        """Record the measurements of a step."""
         self._log.metrics(values, step)
-        # Another thread reads: it sees the mapping before or the mapping after.
+        # Replace the dict instead of changing it: the exporting thread then sees either the old or
+        # the new one.
         self._latest = {**self._latest, **{k: float(v) for k, v in values.items() if k in GAUGES}}
 
     def finish(self, status: RunStatus) -> None:
-        """Ends the record."""
+        """Close the record and stop the updates."""
         self._log.finish(status)
         self._showing.end()
 
     def read(self) -> list[Reading]:
-        """What is shown."""
+        """Return the current readings."""
         now = {**self._latest, "tracking_backlog": float(self.waiting())}
         return [Reading(name, value, self._labels) for name, value in now.items()]

@@ -1,8 +1,9 @@
-"""Who a run is, and whose a run folder is.
+"""The identity of a run and the ownership of run folders.
 
-The same identity gives the same bits; so a folder with the same identity is resumed or its result
-handed back, and one with another is refused. Thread and worker counts, the torch version and the
-processor's instruction set belong to it because each changes the bits.
+Two runs with the same identity produce the same bits. A folder with the same identity is therefore
+resumed or its result returned; a folder with another identity is refused. The numbers of threads
+and workers, the torch and transformers versions and the processor's instruction set are part of the
+identity, because each of them changes the bits.
 """
 
 import fcntl
@@ -24,13 +25,13 @@ METRICS = "metrics.jsonl"
 START = "start.json"
 _OURS = (RUN, RESULT, METRICS, START, "checkpoints", "best", "predictions")
 _LOCK = ".lock"
+# A killed process may take a moment to exit, while an active one holds the folder for hours.
 _LOCK_WAIT_S = 60.0
-"""A killed run's process may need a moment to die; a living one holds the folder for hours."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """All that the bits of a run depend on."""
+    """All inputs that determine the bits of a run."""
 
     config_hash: str
     seed: int
@@ -43,8 +44,15 @@ class Identity:
 
 
 def identity_of(recipe: Recipe, store_fingerprint: str, workers: int) -> Identity:
-    """The identity of a run on this machine."""
-    import torch  # seconds; `sweeps` and `report` only need the names of files
+    """Return the identity of a run on this machine.
+
+    Args:
+        recipe: Recipe of the run.
+        store_fingerprint: Fingerprint of the feature store.
+        workers: Number of workers.
+    """
+    # Imported here because it takes seconds: `sweeps` and `report` need only the file names above.
+    import torch
     import transformers
 
     return Identity(
@@ -60,7 +68,7 @@ def identity_of(recipe: Recipe, store_fingerprint: str, workers: int) -> Identit
 
 
 def processor(on_gpu: bool) -> str:
-    """The GPU's model, or the instruction set that torch's CPU kernels use."""
+    """Return the GPU model, or the instruction set that PyTorch's CPU kernels use."""
     import torch
 
     if on_gpu and torch.cuda.is_available():
@@ -69,42 +77,56 @@ def processor(on_gpu: bool) -> str:
 
 
 def claim(folder: Path, identity: Identity, overwrite: bool) -> None:
-    """Makes a folder this run's, or finds that it is already.
+    """Assign a folder to this run, or verify that it already belongs to it.
+
+    Args:
+        folder: Run folder; created if missing.
+        identity: Identity of the run.
+        overwrite: Remove the files of an earlier run first.
 
     Raises:
-        CheckpointError: it belongs to another run, or holds files of another kind.
+        CheckpointError: If the folder belongs to another run or contains unidentified run files.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if overwrite:
         _empty(folder)
     if not (folder / RUN).exists():
+        # Unknown files are tolerated; files of a run without `run.json` would be taken for this
+        # run's.
         ours = [name for name in _OURS if (folder / name).exists()]
         if ours:
             raise CheckpointError(
-                f"`{folder}` holds `{ours[0]}`, but no {RUN} that says whose it is;"
-                " give another folder, or `--overwrite` to remove what lies there"
+                f"`{folder}` contains `{ours[0]}` but no `{RUN}` that identifies its run; choose"
+                " another folder, or give `--overwrite` to remove the existing run files"
             )
         write_json(folder / RUN, asdict(identity))
         return
     found = _read(folder)
     wanted = asdict(identity)
+    # Compare only known keys, so that additional keys of another version are no difference.
     other = [key for key in wanted if found.get(key) != wanted[key]]
     if other:
         shown = "; ".join(f"{key} {found.get(key)!r} there, {wanted[key]!r} here" for key in other)
         raise CheckpointError(
-            f"`{folder}` belongs to another run: {shown}. It is not overwritten; give another"
-            " folder, or `--overwrite` to remove what lies there"
+            f"`{folder}` belongs to another run: {shown}. Choose another folder, or give"
+            " `--overwrite` to remove the existing run"
         )
 
 
 @contextmanager
 def held(folder: Path, wait_s: float = _LOCK_WAIT_S) -> Iterator[None]:
-    """Keeps other processes out of a run folder; a killed holder lets go at once.
+    """Hold the lock of a run folder; the lock of a killed process is released at once.
+
+    Args:
+        folder: Run folder; created if missing.
+        wait_s: Maximum waiting time in seconds.
 
     Raises:
-        CheckpointError: another process still works there after `wait_s` seconds.
+        CheckpointError: If another process still holds the folder after `wait_s` seconds.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    # The kernel releases a `flock` when the process dies. The file itself is never removed, because
+    # a waiting process may have it open.
     with (folder / _LOCK).open("w") as file:
         give_up = time.monotonic() + wait_s
         while True:
@@ -114,24 +136,26 @@ def held(folder: Path, wait_s: float = _LOCK_WAIT_S) -> Iterator[None]:
             except BlockingIOError:
                 if time.monotonic() > give_up:
                     raise CheckpointError(
-                        f"another process is training in `{folder}`; wait for it, or stop it"
+                        f"another process is training in `{folder}`; wait for it or stop it"
                     ) from None
                 time.sleep(0.2)
         yield
 
 
 def _read(folder: Path) -> dict[str, object]:
+    """Read `run.json`."""
     try:
         found = read_json(folder / RUN)
     except (OSError, ValueError) as error:
         raise CheckpointError(
-            f"`{folder / RUN}` is damaged ({error}); give another folder, or `--overwrite`"
+            f"`{folder / RUN}` is damaged ({error}); choose another folder, or give `--overwrite`"
+            " to remove the existing run"
         ) from None
     return found if isinstance(found, dict) else {}
 
 
 def _empty(folder: Path) -> None:
-    """Removes what runs write, `run.json` last: until then the folder is still the old run's."""
+    """Remove all run files, `run.json` last: until then the folder still belongs to the old run."""
     for name in (*_OURS[1:], RUN):
         path = folder / name
         if path.is_dir():

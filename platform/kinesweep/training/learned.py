@@ -1,8 +1,8 @@
-"""Metrics that are models themselves: BERTScore and BLEURT, from weights at hand.
+"""Neural metrics: BERTScore and BLEURT, loaded from a local folder or by hub id.
 
-They are computed where a result is scored, never during training, and rank nothing: what they say
-depends on which model was asked, so its name stands in the signature. Weights are safetensors only.
-An empty hypothesis scores 0 with both; of several references the best counts.
+They are computed when a result is scored, never during training, and do not rank models: the scores
+depend on the metric's model, so its name is part of the signature. Only safetensors weights are
+accepted. An empty hypothesis scores 0 with both metrics; the best of several references counts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,8 +19,8 @@ from kinesweep.core.silence import silent
 from kinesweep.training.protocol import name_of, treat
 from kinesweep.training.scoring import Scores
 
+# Sentence pairs per batch; the vectors of a large model then take 25 MB.
 _AT_ONCE = 64
-"""Sentences beside each other: 25 MB of a large model's vectors."""
 Pair = tuple[str, str]
 """Hypothesis and reference."""
 
@@ -31,16 +31,16 @@ def learned_scores(
     config: EvaluationConfig,
     device: torch.device | str = "cpu",
 ) -> Scores:
-    """Scores by the models that `evaluation.learned` names; none where it names none.
+    """Compute the neural metrics selected in `evaluation.learned`; empty if none is selected.
 
     Args:
-        hypotheses: clip id → text.
-        references: clip id → sentences.
-        config: models and protocol.
-        device: where the models run.
+        hypotheses: Clip id → text.
+        references: Clip id → reference sentences.
+        config: Models and scoring protocol.
+        device: Device for the metric models.
 
     Raises:
-        InputError: a model cannot be read or is of another kind.
+        InputError: If a model cannot be read or is of the wrong kind.
     """
     learned, protocol = config.learned, config.treatment
     pairs = {
@@ -62,7 +62,7 @@ def learned_scores(
 
 
 def _mean_of_best(pairs: Mapping[str, Sequence[Pair]], scores: Mapping[Pair, float]) -> float:
-    """The mean over clips of the best reference's score, times 100."""
+    """Return the mean over clips of the best reference's score, times 100."""
     best = [
         max((scores[pair] if pair[0].strip() else 0.0) for pair in of_clip)
         for of_clip in pairs.values()
@@ -71,8 +71,10 @@ def _mean_of_best(pairs: Mapping[str, Sequence[Pair]], scores: Mapping[Pair, flo
 
 
 def _chunks(pairs: Mapping[str, Sequence[Pair]]) -> list[list[Pair]]:
-    """Distinct pairs with something in them, alike in length, some at a time."""
+    """Return batches of distinct pairs with non-empty hypotheses, sorted by length."""
     distinct = {pair for of_clip in pairs.values() for pair in of_clip if pair[0].strip()}
+    # Similar lengths keep padding low. The pair itself breaks ties, because the order of a set is
+    # not reproducible.
     ordered = sorted(distinct, key=lambda pair: (len(pair[0]) + len(pair[1]), pair))
     return [ordered[i : i + _AT_ONCE] for i in range(0, len(ordered), _AT_ONCE)]
 
@@ -80,6 +82,7 @@ def _chunks(pairs: Mapping[str, Sequence[Pair]]) -> list[list[Pair]]:
 def _bertscore(
     pairs: Mapping[str, Sequence[Pair]], config: BertScoreConfig, device: torch.device | str
 ) -> dict[Pair, float]:
+    """Compute the BERTScore F1 of each distinct pair."""
     from torchmetrics.functional.text.bert import bert_score
 
     model, tokenizer = _load(AutoModel, config.model, "bertscore", device)
@@ -92,6 +95,7 @@ def _bertscore(
     found: dict[Pair, float] = {}
     for chunk in _chunks(pairs):
         said, wanted = map(list, zip(*chunk, strict=True))
+        # torchmetrics pads every text to `max_length`; the longest one of the batch is enough.
         longest = max(len(ids) for ids in tokenizer([*said, *wanted])["input_ids"])
         scores = bert_score(
             said,
@@ -103,7 +107,7 @@ def _bertscore(
             batch_size=_AT_ONCE,
             device=device,
         )
-        # One pair gives a scalar.
+        # torchmetrics returns a scalar for a single pair.
         values: Any = torch.as_tensor(scores["f1"]).reshape(-1).tolist()
         found |= zip(chunk, values, strict=True)
     return found
@@ -113,16 +117,17 @@ def _bertscore(
 def _bleurt(
     pairs: Mapping[str, Sequence[Pair]], name: str, device: torch.device | str
 ) -> dict[Pair, float]:
+    """Compute the BLEURT score of each distinct pair."""
     model, tokenizer = _load(AutoModelForSequenceClassification, name, "bleurt", device)
     if model.config.num_labels != 1:
         raise InputError(
-            f"`evaluation.learned.bleurt` is `{name}`, which gives"
-            f" {model.config.num_labels} numbers a pair; BLEURT gives one"
+            f"`evaluation.learned.bleurt` is `{name}`, which gives {model.config.num_labels}"
+            " numbers for each pair, but BLEURT gives one; use a BLEURT checkpoint"
         )
     found: dict[Pair, float] = {}
     for chunk in _chunks(pairs):
         said, wanted = map(list, zip(*chunk, strict=True))
-        # BLEURT reads the reference first.
+        # BLEURT expects the reference first.
         tokens = tokenizer(wanted, said, padding=True, truncation=True, return_tensors="pt")
         values = model(**tokens.to(device)).logits.reshape(-1).tolist()
         found |= zip(chunk, values, strict=True)
@@ -130,7 +135,14 @@ def _bleurt(
 
 
 def _load(kind: Any, name: str, key: str, device: torch.device | str) -> tuple[Any, Any]:
-    """A model in evaluation mode, complete, and its tokenizer."""
+    """Load a metric model in evaluation mode and its tokenizer; all weights must be present.
+
+    Args:
+        kind: Model class of transformers.
+        name: Local folder or hub id.
+        key: Name of the metric in `evaluation.learned`, for error messages.
+        device: Device for the model.
+    """
     try:
         with silent():
             tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
@@ -142,15 +154,16 @@ def _load(kind: Any, name: str, key: str, device: torch.device | str) -> tuple[A
                 output_loading_info=True,
             )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        # Messages of transformers span many lines; one line of 300 characters is enough.
         why = " ".join(str(error).split())[:300]
         raise InputError(
             f"`evaluation.learned.{key}` is `{name}`, which cannot be read: {why}"
         ) from None
-    # A pooler is not part of what BERTScore looks at.
+    # Missing weights would be random. A pooler may be missing, because BERTScore does not use it.
     missing = sorted(name for name in info["missing_keys"] if "pooler" not in name)
     if missing:
         raise InputError(
-            f"`evaluation.learned.{key}` is `{name}`, where `{missing[0]}` is missing: it was not"
-            " trained as such a metric"
+            f"`evaluation.learned.{key}` is `{name}`, but its weights lack `{missing[0]}`; use a"
+            " model that was trained for this metric"
         )
     return model.to(device).eval(), tokenizer

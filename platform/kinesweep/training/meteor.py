@@ -1,12 +1,14 @@
-"""METEOR as a metric of sacreBLEU's kind, so that it has a signature and can be resampled.
+"""METEOR as a sacreBLEU metric, with a signature and support for bootstrap resampling.
 
-Words of hypothesis and reference are aligned by nltk: the same word, the same Porter stem, a common
-synset of WordNet (Lavie and Agarwal 2007; alpha 0.9, beta 3, gamma 0.5), case aside; a clip's score
-is that of its best reference, a corpus's the mean over its clips, times 100. It is METEOR of nltk,
-as SSVP-SLT reports it, not Carnegie Mellon's Meteor 1.5: nltk looks synonyms up by stem and so
-finds fewer. Stems and synonyms are English; elsewhere little but equal words counts.
+nltk aligns the words of hypothesis and reference by identical word, identical Porter stem or common
+WordNet synset, ignoring case (Lavie and Agarwal 2007; alpha 0.9, beta 3, gamma 0.5). The score of a
+clip is that of its best reference; the corpus score is the mean over clips, times 100. This is
+nltk's METEOR, as reported by SSVP-SLT, not Carnegie Mellon's Meteor 1.5: nltk looks up synonyms by
+stem and therefore finds fewer. Stems and synonyms are English; in other languages little but
+identical words matches.
 
-A sentence of a dozen words takes 0.2 ms, 0.3 ms with synonyms; nltk 2 s to import, once.
+A sentence of a dozen words takes 0.2 ms, or 0.3 ms with synonyms; the import of nltk takes 2 s
+once.
 """
 
 from collections.abc import Sequence
@@ -19,6 +21,8 @@ from kinesweep.training.wordnet import NO_SYNONYMS, open_wordnet
 
 
 class _MeteorSignature(Signature):
+    """A signature that adds the nltk version and the matching stages to the sacreBLEU fields."""
+
     def __init__(self, args: dict[str, Any]) -> None:
         super().__init__(args)
         self._abbr |= {"case": "c", "tok": "tok", "nltk": "n", "match": "m"}
@@ -26,27 +30,29 @@ class _MeteorSignature(Signature):
         self.info |= {"nltk": args["nltk"], "match": args["match"]}
 
     def format(self, short: bool = False) -> str:
-        """The usual parts, what was matched at the end."""
+        """Return the standard fields, with the matching stages at the end."""
+        # The base class always puts `version` last; move `match` behind it.
         *parts, match, version = super().format(short).split("|")
         return "|".join([*parts, version, match])
 
 
 class Meteor(ClipMean):
-    """METEOR.
+    """The METEOR metric.
 
     Args:
-        tokenize: name of a tokenizer of sacreBLEU.
-        wordnet: folder of WordNet; None: no synonyms.
+        tokenize: Name of a sacreBLEU tokenizer.
+        wordnet: WordNet folder; None disables synonyms.
 
     Raises:
-        InputError: the folder holds no WordNet.
+        InputError: If the folder contains no WordNet.
     """
 
     _SIGNATURE_TYPE = _MeteorSignature
 
     def __init__(self, tokenize: str, wordnet: str | None) -> None:
         super().__init__("meteor", tokenize)
-        import nltk  # seconds; only where it is asked for
+        # Imported here because it takes seconds and few recipes use METEOR.
+        import nltk
         from nltk.translate.meteor_score import meteor_score
 
         known = NO_SYNONYMS if wordnet is None else open_wordnet(wordnet)
@@ -55,6 +61,6 @@ class Meteor(ClipMean):
         self.match = f"exact+stem+wordnet:{known.version}" if known.version else "exact+stem"
 
     def of_clip(self, hypothesis: str, references: Sequence[str]) -> float:
-        """Score of the best reference; 0 where nothing was said."""
+        """Return the score of the best reference; an empty hypothesis scores 0."""
         words = [reference.split() for reference in references]
         return float(self._meteor(words, hypothesis.split(), wordnet=self._synonyms))

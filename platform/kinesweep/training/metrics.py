@@ -1,7 +1,7 @@
-"""`metrics.jsonl`: what a run measured, one JSON object a line, no clock in it.
+"""`metrics.jsonl`: the measurements of a run, one JSON object per line, without clock times.
 
-An uninterrupted run and a killed and resumed one write the same bytes: lines after the checkpoint
-that a run resumes from are cut off before it goes on.
+An uninterrupted run and one that was killed and resumed write the same bytes, because resuming
+first removes the lines after the checkpoint.
 """
 
 import json
@@ -16,19 +16,20 @@ from kinesweep.training.files import write_text
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """All whole lines; a last one that a kill cut short is left out."""
+    """Read all complete lines; a last line that was cut off by a kill is ignored."""
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").split("\n")
+    # Every complete line ends with a newline, so the last item is empty or incomplete.
     return [json.loads(line) for line in lines[:-1]]
 
 
 class MetricsFile:
-    """Appends to a run's `metrics.jsonl`.
+    """A writer that appends to `metrics.jsonl` of a run.
 
     Args:
-        path: the file.
-        step: the step that the run goes on from; what was measured later is removed.
+        path: Path of the file.
+        step: Step from which the run continues; later lines are removed.
     """
 
     def __init__(self, path: Path, step: int) -> None:
@@ -37,25 +38,25 @@ class MetricsFile:
         self._file = path.open("a", encoding="utf-8")
 
     def add(self, row: Mapping[str, float | int]) -> None:
-        """Appends one line and hands it to the operating system."""
+        """Append one line and pass it to the operating system."""
         self._file.write(_line(row))
         self._file.flush()
 
     def sync(self) -> None:
-        """Brings all lines to the disk; done before a checkpoint counts."""
+        """Flush all lines to disk; must precede the publication of a checkpoint."""
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Nothing may be added after this."""
+        """Close the file."""
         self._file.close()
 
 
 class Recorder:
-    """Writes each measurement to `metrics.jsonl` and to the run's log.
+    """A recorder that writes each measurement to `metrics.jsonl` and to the run log.
 
     Args:
-        file: the run's own record.
-        log: the tracker's; it also gets what a clock measured.
+        file: Writer of `metrics.jsonl`.
+        log: Run log of the tracker; also receives clock times.
     """
 
     def __init__(self, file: MetricsFile, log: RunLog) -> None:
@@ -65,18 +66,26 @@ class Recorder:
     def record(
         self, step: int, samples: int, values: Mapping[str, float], clock: Mapping[str, float]
     ) -> None:
-        """One measurement of a step."""
-        # JSON has no infinities; a diverged loss is recorded as missing, not as a number.
+        """Record one measurement.
+
+        Args:
+            step: Number of optimizer steps done.
+            samples: Number of clips seen.
+            values: Reproducible measurements, written to both.
+            clock: Clock times, written to the run log only.
+        """
+        # JSON has no infinities. A diverged loss is therefore omitted rather than written as a
+        # number.
         finite = {key: value for key, value in values.items() if math.isfinite(value)}
         self._file.add({"step": step, "samples": samples, **finite})
         self._log.metrics({"samples": samples, **finite, **clock}, step)
 
     def sync(self) -> None:
-        """Brings `metrics.jsonl` to the disk."""
+        """Flush `metrics.jsonl` to disk."""
         self._file.sync()
 
     def close(self) -> None:
-        """Ends the file; the log is the caller's."""
+        """Close `metrics.jsonl`; the caller closes the run log."""
         self._file.close()
 
 

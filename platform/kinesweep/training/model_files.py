@@ -1,8 +1,9 @@
-"""The files of a model folder that say what a model is, without the model itself.
+"""The files of a model folder that describe a model without its weights.
 
-`recipe.yaml` holds what it was trained with, `features.json` what was computed from each clip.
-Neither PyTorch nor transformers is loaded here, which takes seconds: a command that only looks at
-these files, or refuses a folder, answers at once. `model_folder` reads and writes the whole.
+`recipe.yaml` holds the training recipe; `features.json` describes how the features of each clip
+were computed. This module imports neither PyTorch nor transformers, which take seconds to load: a
+command that only reads these files, or rejects a folder, responds immediately. `model_folder` reads
+and writes complete model folders.
 """
 
 from pathlib import Path
@@ -21,23 +22,23 @@ FEATURES = "features.json"
 
 
 def write_recipe(folder: Path, recipe: Recipe) -> None:
-    """Writes `recipe.yaml`."""
+    """Write `recipe.yaml`."""
     write_text(folder / RECIPE, recipe_text(recipe))
 
 
 def recipe_text(recipe: Recipe) -> str:
-    """A recipe as YAML."""
+    """Return a recipe as YAML."""
     plain = recipe.model_dump(mode="json")
     return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
 
 
 def read_recipe(folder: Path) -> Recipe:
-    """What `write_recipe` wrote."""
+    """Read `recipe.yaml`."""
     return load(Recipe, folder / RECIPE)
 
 
 def describe_features(recipe: Recipe, store: Store) -> dict[str, Any]:
-    """What a model must know of the features it was trained on."""
+    """Describe the features on which a model was trained, as plain values for `features.json`."""
     return {
         "features": recipe.portable().features.model_dump(mode="json"),
         "person": getattr(recipe.corpora[0], "person", 0),
@@ -48,10 +49,10 @@ def describe_features(recipe: Recipe, store: Store) -> dict[str, Any]:
 
 
 def check_model_folder(folder: Path) -> None:
-    """Check that the files of a model folder are there; nothing is loaded.
+    """Check that the files of a model folder exist, without loading them.
 
     Raises:
-        CheckpointError: one is missing.
+        CheckpointError: If a file is missing.
     """
     missing = [n for n in ("config.json", RECIPE, FEATURES) if not (folder / n).is_file()]
     if missing:
@@ -65,7 +66,7 @@ def read_features(folder: Path) -> dict[str, Any]:
     """Return the content of `features.json`.
 
     Raises:
-        CheckpointError: the folder is not a model folder.
+        CheckpointError: If the folder is not a model folder.
     """
     check_model_folder(folder)
     found: dict[str, Any] = read_json(folder / FEATURES)

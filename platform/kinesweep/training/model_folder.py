@@ -1,8 +1,8 @@
-"""A model folder: all that is needed to translate, and nothing of how it was trained.
+"""A model folder: everything needed for translation, and nothing else of the training.
 
-Hugging Face's files (configuration, safetensors), the tokenizer, `recipe.yaml` and
-`features.json`, which says what was computed from each clip and in which type it was stored, so
-that a raw file can be given the same features years later.
+It holds Hugging Face's files (configuration, safetensors), the tokenizer, `recipe.yaml` and
+`features.json`. The latter describes how features were computed from each clip and in which dtype
+they were stored, so that raw files can be processed in the same way years later.
 """
 
 import shutil
@@ -29,6 +29,7 @@ from kinesweep.training.model_files import (
     write_recipe,
 )
 
+# JSON files of a checkpoint that serve resumption only.
 _OF_TRAINING = frozenset({MANIFEST, PROGRESS, "trainer_state.json"})
 
 
@@ -37,10 +38,11 @@ class ModelFolder:
     """A loaded model folder.
 
     Attributes:
-        model: in evaluation mode, float32; a language model held in 4 bits is so where it can be.
-        text: its tokenizer.
-        recipe: what it was trained with.
-        features: the content of `features.json`.
+        model: Translator in evaluation mode, float32. A 4-bit language model stays in 4 bits where
+            the hardware supports it.
+        text: Tokenizer of the model.
+        recipe: Recipe of its training.
+        features: Content of `features.json`.
     """
 
     model: Translator
@@ -52,7 +54,15 @@ class ModelFolder:
 def write_model_folder(
     folder: Path, checkpoints: Sequence[Path], text: Text, recipe: Recipe, store: Store
 ) -> None:
-    """Makes a model folder of a checkpoint, or of the mean of several, in one step."""
+    """Write a model folder from one checkpoint or the mean of several, atomically.
+
+    Args:
+        folder: Output folder.
+        checkpoints: Checkpoints to average; the configuration is taken from the last one.
+        text: Tokenizer.
+        recipe: Recipe of the run.
+        store: Feature store of the run.
+    """
     *others, checkpoint = checkpoints
 
     def weights(beside: Path) -> None:
@@ -60,6 +70,7 @@ def write_model_folder(
             if path.suffix in {".json", ".safetensors"} and path.name not in _OF_TRAINING:
                 shutil.copyfile(path, beside / path.name)
         if others:
+            # Overwrites the copied weights of the last checkpoint.
             write_mean(checkpoints, beside / WEIGHTS)
 
     write_folder_of(folder, weights, text, recipe, store)
@@ -68,7 +79,15 @@ def write_model_folder(
 def write_folder_of(
     folder: Path, weights: Callable[[Path], None], text: Text, recipe: Recipe, store: Store
 ) -> None:
-    """Makes a model folder in one step; `weights` writes Hugging Face's files."""
+    """Write a model folder atomically, with weights from a callback.
+
+    Args:
+        folder: Output folder.
+        weights: Function that writes Hugging Face's files into a folder.
+        text: Tokenizer.
+        recipe: Recipe of the run.
+        store: Feature store of the run.
+    """
 
     def fill(beside: Path) -> None:
         weights(beside)
@@ -80,14 +99,14 @@ def write_folder_of(
 
 
 def read_model_folder(folder: Path, device: torch.device | str | None = None) -> ModelFolder:
-    """Loads a model folder.
+    """Load a model folder.
 
     Args:
-        folder: what `write_model_folder` wrote, or a bundle.
-        device: where the model goes; None: see `Translator.from_pretrained`.
+        folder: Folder from `write_model_folder`, or a bundle.
+        device: Device for the model; None: see `Translator.from_pretrained`.
 
     Raises:
-        CheckpointError: a file is missing, or the weights are not exactly the model's.
+        CheckpointError: If a file is missing or the weights do not match the model exactly.
     """
     check_model_folder(folder)
     return ModelFolder(

@@ -1,18 +1,18 @@
-"""How fast a run goes, between two moments of it: for the tracker and the boards, by the clock."""
+"""Throughput of a run between two points in time, by the clock; for tracker and dashboards."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A moment of a run.
+    """The state of a run at one point in time.
 
     Attributes:
-        time_s: by a clock that only goes forward.
-        step: optimiser steps done.
-        samples: clips seen, over all workers.
-        frames: read by this worker, without padding.
-        places: read by this worker, padding included.
+        time_s: Time in seconds of a monotonic clock.
+        step: Number of optimizer steps done.
+        samples: Number of clips seen by all workers.
+        frames: Number of frames read by this worker, without padding.
+        places: Number of frames read by this worker, with padding.
     """
 
     time_s: float
@@ -23,7 +23,8 @@ class Mark:
 
 
 def pace(before: Mark, now: Mark) -> dict[str, float]:
-    """`samples_per_s`, and where there was a step `step_s` and `padding_share`."""
+    """Return `samples_per_s`, and `step_s` and `padding_share` if there was a step in between."""
+    # Two marks may have the same time on a coarse clock.
     seconds = max(1e-9, now.time_s - before.time_s)
     found = {"samples_per_s": (now.samples - before.samples) / seconds}
     if now.step > before.step:

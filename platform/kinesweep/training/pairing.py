@@ -1,9 +1,9 @@
-"""Clips and their references, held against each other before a run's first step.
+"""Check that clips and their references have equal lengths, before the first step of a run.
 
-A pair that is not in step ends a run when its batch comes: hours in, or when test is scored. So the
-lengths of all clips of all splits are compared first, from the index alone (a million clips a
-second); no features are read. That frame t belongs to frame t is the alignment's work, and cannot
-be seen here.
+A pair of different lengths would end a run when its batch comes: hours after the start, or when
+test is scored. The lengths of all clips of all splits are therefore compared first, from the index
+alone (a million clips per second), without reading features. Whether frame t corresponds to frame t
+depends on the alignment and cannot be checked here.
 """
 
 import logging
@@ -17,10 +17,16 @@ _LOG = logging.getLogger(__name__)
 
 
 def check_pairs(recipe: Recipe, store: Store) -> None:
-    """Refuses clips that are longer or shorter than their references; says where there are none.
+    """Refuse clips whose length differs from that of their reference.
+
+    Logs a warning if the features contain no references at all.
+
+    Args:
+        recipe: Recipe of the run.
+        store: Feature store.
 
     Raises:
-        InputError: the first such clip, how many there are, and what to do.
+        InputError: If a clip differs; names the first one, the number of such clips and a remedy.
     """
     reference = recipe.staged_model.reference
     if reference is None:
@@ -28,13 +34,14 @@ def check_pairs(recipe: Recipe, store: Store) -> None:
     stream, against = reference.stream, reference.against
     if against not in store.schema.streams:
         _LOG.warning(
-            "the features have no stream `%s` (`model.reference.against`): each clip is its own"
-            " reference, as it should be where captions are learnt before references are.",
+            "the features have no stream `%s` (`model.reference.against`), so each clip is its own"
+            " reference. This is intended in a first stage that trains on captions only.",
             against,
         )
         return
     apart, total, first = 0, 0, ""
     for record in (record for split in store.splits for record in store.records(split)):
+        # Compare the lengths after truncation, because these are the frames that the model reads.
         kept = kept_frames(record.lengths, recipe.taken_batch)
         total += 1
         if kept[stream] != kept[against]:
@@ -45,7 +52,7 @@ def check_pairs(recipe: Recipe, store: Store) -> None:
             )
     if apart:
         raise InputError(
-            f"{first}; so have {apart} of {total} clips. `model.reference` needs as many of both,"
-            " frame by frame: align references when features are made, and give both the same"
-            " `batch.max_stream_frames`."
+            f"{first}; {apart} of {total} clips have such differences. `model.reference` needs"
+            " equal numbers of frames: align the references during feature extraction, and set"
+            " the same `batch.max_stream_frames` for both streams."
         )

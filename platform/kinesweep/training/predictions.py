@@ -1,6 +1,6 @@
-"""Predictions on disk: a table of clips, what was said and what should have been.
+"""Prediction files: tables of clips with hypotheses and references.
 
-`id` and `hypothesis` are enough, so another system's texts can be read as well.
+The columns `id` and `hypothesis` are sufficient, so the output of other systems can be read too.
 """
 
 import csv
@@ -16,7 +16,7 @@ from kinesweep.training.files import write_text
 
 @dataclass(frozen=True)
 class Prediction:
-    """One clip's sentence and what it should have been."""
+    """The hypothesis for one clip, with its references."""
 
     clip_id: str
     hypothesis: str
@@ -26,12 +26,14 @@ class Prediction:
 def write_predictions(
     path: Path, predictions: Sequence[Prediction], chrf: Mapping[str, float] | None = None
 ) -> None:
-    """A TSV with a heading: id, hypothesis, reference, reference_2, …, chrf; quoted where needed.
+    """Write a TSV file with the columns id, hypothesis, reference, reference_2, …, chrf.
+
+    Fields are quoted where needed.
 
     Args:
-        path: the file.
-        predictions: its lines.
-        chrf: clip id → that sentence's own score; None: no such column.
+        path: Output file.
+        predictions: Predictions, one for each line.
+        chrf: Clip id → chrF of the sentence; None omits the column.
     """
     most = max((len(p.references) for p in predictions), default=1)
     heading = ["reference", *(f"reference_{n}" for n in range(2, most + 1))]
@@ -39,6 +41,7 @@ def write_predictions(
     table = csv.writer(written, delimiter="\t", lineterminator="\n")
     table.writerow(["id", "hypothesis", *heading, *(["chrf"] if chrf else [])])
     for item in predictions:
+        # Fill up the row: clips may have different numbers of references.
         empty = [""] * (most - len(item.references))
         own = [f"{chrf[item.clip_id]:.2f}"] if chrf else []
         table.writerow([item.clip_id, item.hypothesis, *item.references, *empty, *own])
@@ -47,10 +50,12 @@ def write_predictions(
 
 
 def read_predictions(path: Path) -> list[Prediction]:
-    """What `write_predictions` wrote, or another system's texts: `id` and `hypothesis` suffice.
+    """Read a predictions file of this platform or of another system.
+
+    Other systems only need the columns `id` and `hypothesis`.
 
     Raises:
-        InputError: a column is missing, an id comes twice, or the file cannot be read.
+        InputError: If a column is missing, an id is repeated or the file cannot be read.
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:
@@ -61,12 +66,13 @@ def read_predictions(path: Path) -> list[Prediction]:
     missing = [f"`{name}`" for name in ("id", "hypothesis") if name not in heading]
     if missing:
         raise InputError(
-            f"`{path}` has no column {' and '.join(missing)}; predictions are a tab-separated file"
-            " with the columns `id` and `hypothesis`"
+            f"`{path}` has no column {' and '.join(missing)}; a predictions file is tab-separated"
+            " and has the columns `id` and `hypothesis`"
         )
     repeated = [clip_id for clip_id, count in Counter(r["id"] for r in rows).items() if count > 1]
     if repeated:
-        raise InputError(f"`{path}` holds `{repeated[0]}` more than once")
+        raise InputError(f"`{path}` contains the id `{repeated[0]}` more than once")
+    # Covers `reference` and `reference_2`, ….
     wanted = [name for name in heading if name.startswith("reference")]
     return [
         Prediction(r["id"], r["hypothesis"] or "", tuple(r[n] for n in wanted if r[n]))

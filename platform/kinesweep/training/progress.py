@@ -1,8 +1,8 @@
-"""How far a run is, and when it has had enough: a policy with no trainer, clock or file in it.
+"""Progress and early stopping of a run: a pure policy without trainer, clock or files.
 
-It lies in every checkpoint, so that patience, best score and samples seen outlive a kill. A run
-that decided to stop and was killed before it ended must not go on training; Hugging Face's own
-control would (it clears its stop flag whenever training begins).
+The state is part of every checkpoint, so patience, best score and number of samples survive a kill.
+A run that decided to stop and was killed before it ended must not continue training. Hugging Face's
+control would continue, because it clears its stop flag whenever training begins.
 """
 
 import math
@@ -17,16 +17,16 @@ LOWER_IS_BETTER = frozenset({"token_loss"})
 
 @dataclass(frozen=True)
 class Progress:
-    """State of a run after its latest evaluation.
+    """The state of a run after its latest evaluation.
 
     Attributes:
-        step: optimiser steps done.
-        samples: clips seen, over all workers, repeats counted.
-        best_step: step of the best evaluation; None before the first.
-        best_scores: all scores of that evaluation.
-        scores: those of the latest one.
-        waited: evaluations since one that was better by the threshold.
-        stop: why training is over, or None.
+        step: Number of optimizer steps done.
+        samples: Number of clips seen by all workers, counting repetitions.
+        best_step: Step of the best evaluation; None before the first one.
+        best_scores: All scores of the best evaluation.
+        scores: All scores of the latest evaluation.
+        waited: Number of evaluations since the last improvement beyond the threshold.
+        stop: Reason why training has ended, or None.
     """
 
     step: int = 0
@@ -38,12 +38,19 @@ class Progress:
     stop: StopReason | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return the state as plain values."""
         return asdict(self)
 
 
 def is_better(score: float, best: float, metric: str, threshold: float = 0.0) -> bool:
-    """Whether a score beats another by more than a threshold, whichever way is up."""
+    """Return whether a score improves on another by more than a threshold.
+
+    Args:
+        score: New score.
+        best: Score to compare with.
+        metric: Name of the metric, which determines whether lower or higher is better.
+        threshold: Minimum improvement.
+    """
     gain = best - score if metric in LOWER_IS_BETTER else score - best
     return gain > threshold
 
@@ -51,12 +58,21 @@ def is_better(score: float, best: float, metric: str, threshold: float = 0.0) ->
 def advance(
     progress: Progress, step: int, samples: int, scores: dict[str, float], config: TrainingConfig
 ) -> Progress:
-    """The state after an evaluation.
+    """Return the state after an evaluation.
 
-    Equal scores keep the earlier checkpoint. A small gain makes a new best but is no reason to
-    wait longer. A loss that is not finite ends the run: nothing better follows from it.
+    Of equal scores the earlier checkpoint stays the best one. An improvement below the threshold
+    makes a new best checkpoint but does not reset patience. A score that is not finite ends the run
+    as diverged, because it cannot recover.
+
+    Args:
+        progress: State before the evaluation.
+        step: Number of optimizer steps done.
+        samples: Number of clips seen by all workers.
+        scores: Scores of the evaluation.
+        config: Settings of early stopping and of the best metric.
     """
     now = replace(progress, step=step, samples=samples)
+    # The scores of a diverged model are not stored: `scores` and `best_scores` stay finite.
     if not all(math.isfinite(score) for score in scores.values()):
         return replace(now, stop="diverged")
     now = replace(now, scores=dict(scores))
@@ -68,6 +84,7 @@ def advance(
     now = replace(now, waited=0 if enough else progress.waited + 1)
     if best is None or is_better(scores[metric], best, metric):
         now = replace(now, best_step=step, best_scores=dict(scores))
+    # Patience takes precedence over `max_steps` as the reason where both apply.
     patience = config.early_stopping_patience
     if patience is not None and now.waited >= patience:
         return replace(now, stop="patience")

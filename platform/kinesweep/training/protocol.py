@@ -1,8 +1,8 @@
-"""What is done to texts before they are scored, alike for hypotheses and references.
+"""Text normalization before scoring, the same for hypotheses and references.
 
-Two systems' scores are comparable only under one protocol: lower case, a full stop less or another
-tokenizer move BLEU by more than most improvements. So its name, or its parts, stand first in every
-signature.
+Scores of two systems are comparable only under the same protocol: lower-casing, removing a full
+stop or another tokenizer change BLEU by more than most improvements do. The name of the protocol,
+or its settings, therefore comes first in every signature.
 """
 
 import re
@@ -10,23 +10,25 @@ import unicodedata
 
 from kinesweep.core.recipe.evaluation import PROTOCOLS, Protocol
 
+# Full stops of Latin, Chinese and Japanese (full and half width) and Devanagari script.
 _FINAL_PERIOD = re.compile(r"\s*[.。．।]\s*$")
 
 
 def treat(text: str, protocol: Protocol) -> str:
-    """A text as it is scored; tokenising is the metric's."""
+    """Normalize a text under a protocol; the metric itself tokenizes it."""
     if protocol.case == "lower":
         text = text.lower()
     if protocol.final_period == "drop":
         text = _FINAL_PERIOD.sub("", text)
     if protocol.punctuation == "drop":
+        # Punctuation becomes a space, so that words around a dash or slash are not joined.
         bare = "".join(" " if unicodedata.category(c).startswith("P") else c for c in text)
         text = " ".join(bare.split())
     return text
 
 
 def name_of(protocol: Protocol) -> str:
-    """Its name, or the parts that differ from `raw`."""
+    """Return the name of a protocol, or its settings that differ from `raw`."""
     for name, known in PROTOCOLS.items():
         if known == protocol:
             return name

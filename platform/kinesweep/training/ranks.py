@@ -1,8 +1,8 @@
-"""What the processes of one run say to each other.
+"""Collective communication between the processes of one run.
 
-One process talks to nobody and pays nothing; several use torch's process group, which the caller
-has started (Ray Train does). Every function here is a collective: all ranks call it, in the same
-order.
+A single process skips all communication. Several processes use torch's process group, which the
+caller (Ray Train) has initialized. `gather`, `on_first` and `wait_for_all` are collectives: all
+ranks must call them in the same order.
 """
 
 from collections.abc import Callable
@@ -14,19 +14,19 @@ V = TypeVar("V")
 
 
 def rank_and_world() -> tuple[int, int]:
-    """This process's rank, and how many processes the run has."""
+    """Return the rank of this process and the number of processes of the run."""
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank(), dist.get_world_size()
     return 0, 1
 
 
 def is_first() -> bool:
-    """Whether this process writes the run's files."""
+    """Return whether this process is rank 0, which writes the run's files."""
     return rank_and_world()[0] == 0
 
 
 def gather(value: V) -> list[V]:
-    """The ranks' values in rank order, on every rank."""
+    """Return the values of all ranks in rank order, on every rank."""
     _, world = rank_and_world()
     if world == 1:
         return [value]
@@ -36,13 +36,14 @@ def gather(value: V) -> list[V]:
 
 
 def on_first(act: Callable[[], V]) -> V:
-    """Runs `act` on rank 0 alone and gives its value to all; its exception is raised on all.
+    """Call `act` on rank 0 only; return its value, or raise its exception, on all ranks.
 
-    Without the second half the other ranks would wait for a process that is gone.
+    Without the exception, the other ranks would wait forever for a process that has ended.
     """
     rank, world = rank_and_world()
     if world == 1:
         return act()
+    # Value and exception; both are pickled for the broadcast.
     said: list[Any] = [None, None]
     if rank == 0:
         try:
@@ -56,6 +57,6 @@ def on_first(act: Callable[[], V]) -> V:
 
 
 def wait_for_all() -> None:
-    """Returns once every rank has come here."""
+    """Wait until every rank has reached this call."""
     if rank_and_world()[1] > 1:
         dist.barrier()

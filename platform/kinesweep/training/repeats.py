@@ -1,6 +1,6 @@
-"""Whether runs of one identity are the same, and where they part if they are not.
+"""Comparison of runs with the same identity: whether they are equal and where they diverge.
 
-Reads the folders of finished runs that were traced (`RunSpec.trace`); trains nothing.
+It reads the folders of finished runs with a trace (`RunSpec.trace`) and trains nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,18 +14,19 @@ from kinesweep.training.identity import METRICS, START
 from kinesweep.training.metrics import read_metrics
 from kinesweep.training.result import RunResult
 
+# Maximum number of names in a message.
 _SHOWN = 3
 
 
 @dataclass(frozen=True)
 class Parting:
-    """Where a run leaves the first one.
+    """The first difference between a run and the first run.
 
     Attributes:
-        run: its name.
-        step: the first at which something differs; 0: before training began.
-        what: tensors at step 0, measurements later.
-        settings: name → its value in the first run and in this one, where they differ.
+        run: Name of the run.
+        step: First step with a difference; 0 for one before training began.
+        what: Names of different tensors at step 0, of different measurements later.
+        settings: Name → values in the first run and in this one, for settings that differ.
     """
 
     run: str
@@ -34,7 +35,7 @@ class Parting:
     settings: dict[str, tuple[Any, Any]]
 
     def lines(self) -> list[str]:
-        """For people."""
+        """Format the difference as lines of text."""
         named = ", ".join(f"`{name}`" for name in self.what[:_SHOWN])
         more = f" and {len(self.what) - _SHOWN} more" if len(self.what) > _SHOWN else ""
         where = "before the first step" if self.step == 0 else "first"
@@ -44,15 +45,21 @@ class Parting:
             for name, (first, own) in self.settings.items()
         ]
         if not self.settings:
-            found.append("  all recorded settings are the same: something in the run is not seeded")
+            found.append("  all recorded settings are equal: something in the run is not seeded")
         return found
 
 
 def compare_runs(results: Sequence[RunResult]) -> list[Parting]:
-    """Each run that is not the first one's equal, in order; none where all are.
+    """Compare each run with the first one.
+
+    Args:
+        results: Results of at least one run.
+
+    Returns:
+        The first difference of each run that differs, in order; empty if all are equal.
 
     Raises:
-        CheckpointError: a run has not been traced.
+        CheckpointError: If a run has no trace.
     """
     first, *others = results
     found = (_parting(first, other) for other in others)
@@ -60,13 +67,16 @@ def compare_runs(results: Sequence[RunResult]) -> list[Parting]:
 
 
 def _parting(first: RunResult, other: RunResult) -> Parting | None:
+    """Find the first difference between two runs, or None."""
     starts = _start(first.folder), _start(other.folder)
     changed = _changed(starts[0]["settings"], starts[1]["settings"])
     tensors = tuple(_changed(starts[0]["tensors"], starts[1]["tensors"]))
     name = other.folder.name
+    # Compare in the order of time: initial weights, then measurements, then the end.
     if tensors:
         return Parting(name, 0, tensors, changed)
     rows = [read_metrics(result.folder / METRICS) for result in (first, other)]
+    # Not strict: different numbers of measurements are reported below.
     for one, two in zip(*rows, strict=False):
         if one != two:
             step = min(one["step"], two["step"])
@@ -79,20 +89,24 @@ def _parting(first: RunResult, other: RunResult) -> Parting | None:
 
 
 def _end(result: RunResult) -> dict[str, Any]:
-    """What a result says that no clock has measured."""
+    """Return the parts of a result that do not depend on a clock."""
     scores = {f"final {name}": value for name, value in result.scores.items()}
     return {"steps": result.step, "weights": result.weights_sha256, **scores}
 
 
 def _changed(one: Mapping[str, Any], two: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Keys whose values differ, with both."""
+    """Return the keys whose values differ, with both values."""
     keys = [*one, *(key for key in two if key not in one)]
     return {key: (one.get(key), two.get(key)) for key in keys if one.get(key) != two.get(key)}
 
 
 def _start(folder: Path) -> dict[str, Any]:
+    """Read `start.json` of a run."""
     try:
         found: dict[str, Any] = read_json(folder / START)
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"`{folder}` holds no trace of its start ({error})") from None
+        raise CheckpointError(
+            f"`{folder}` holds no trace of its start ({error}); train"
+            " it again with `RunSpec(trace=True)`"
+        ) from None
     return found

@@ -1,4 +1,4 @@
-"""What a run is asked for (`RunSpec`) and what it answers (`RunResult`), both plain values."""
+"""Specification (`RunSpec`) and result (`RunResult`) of a run, both plain values."""
 
 import dataclasses
 from dataclasses import asdict, dataclass, field
@@ -11,23 +11,23 @@ from kinesweep.training.files import read_json, write_json
 from kinesweep.training.identity import RESULT
 
 GOLD_CONTEXT = "context:gold"
-"""In the signature of a score: a clip's context were the references of those before it."""
+"""Signature part of scores whose context sentences were references instead of model output."""
 
 
 @dataclass(frozen=True)
 class RunSpec:
-    """One run.
+    """The specification of one run.
 
     Attributes:
-        recipe: the configuration, `training.seed` included.
-        store: folder of the feature store.
-        folder: the run's own.
-        full_decoding: decode all of validation with `generation` at the end; else the scores are
-            those of the best evaluation during training (`evaluation.search`).
-        score_test: score the test split too. Every such scoring counts.
-        overwrite: remove what another run left in the folder.
-        trace: write down the first weights, the settings, and every step's loss, so that another
-            run can be compared; the run's results stay the same.
+        recipe: Configuration, including `training.seed`.
+        store: Folder of the feature store.
+        folder: Run folder.
+        full_decoding: Decode all of validation with `generation` at the end; otherwise the scores
+            are those of the best evaluation during training (`evaluation.search`).
+        score_test: Score the test split too. Every such scoring is counted.
+        overwrite: Remove the files of another run from the folder.
+        trace: Record initial weights, settings and the loss of every step, so that another run can
+            be compared; the results stay the same.
     """
 
     recipe: Recipe
@@ -41,28 +41,29 @@ class RunSpec:
 
 @dataclass(frozen=True)
 class RunResult:
-    """How a run ended.
+    """The result of a run.
 
     Attributes:
-        status: `finished`: trained to its own end. `stopped`: `report` said so; the same call goes
-            on from there. `failed`: the loss became infinite.
+        status: `finished`: training reached its end. `stopped`: `report` or `should_stop` ended the
+            call; the same call resumes. `failed`: the loss diverged.
         reason: `max_steps`, `patience`, `reported` or `diverged`.
-        best_step: step of the best checkpoint.
-        step: steps trained.
-        samples: clips seen, repeats counted.
-        epochs: passes over the training clips; None in results of earlier versions.
-        limited: what `batch`'s limits took from train: clips left out, by reason, and of streams
-            that are cut `cut_clips.<stream>` and `cut_frames.<stream>`. `fit_clips.<stream>` and
-            `fit_vectors.<stream>`: what of validation did not fit into the language model.
-        scores: of the best checkpoint on validation.
-        search_scores: the same checkpoint's, as measured during training.
-        test: the same on test, or None.
-        costs: `parameters` (trained weights) and `decode_ms` (a sentence, by the clock, with the
-            recipe's beams); not part of what repeats to the bit.
-        signatures: metric → how it was computed.
-        weights_sha256: of the best model's tensors; empty unless finished.
-        seconds: of the call that ended it; a resumed run's earlier calls are not counted.
-        folder: of the run.
+        best_step: Step of the best checkpoint.
+        step: Number of steps trained.
+        samples: Number of clips seen, counting repetitions.
+        epochs: Number of passes over the training clips; None in results of earlier versions.
+        limited: Effects of length limits. In train: number of clips excluded, by reason, and for
+            truncated streams `cut_clips.<stream>` and `cut_frames.<stream>`. In validation:
+            `fit_clips.<stream>` and `fit_vectors.<stream>`, truncated to fit into the language
+            model.
+        scores: Scores of the best checkpoint on validation.
+        search_scores: Scores of the best checkpoint as measured during training.
+        test: Scores of the best checkpoint on test, or None.
+        costs: `parameters` (trained weights) and `decode_ms` (decoding time per sentence with the
+            recipe's beams); the latter is not reproducible.
+        signatures: Metric → signature of its computation.
+        weights_sha256: Hash of the best model's tensors; empty unless finished.
+        seconds: Duration of the final call; earlier calls of a resumed run are not counted.
+        folder: Run folder.
     """
 
     status: Literal["finished", "stopped", "failed"]
@@ -83,35 +84,35 @@ class RunResult:
 
     @property
     def objectives(self) -> dict[str, float]:
-        """All that a sweep may judge by."""
+        """Return all values that a sweep can use as objectives."""
         return {**self.scores, **self.costs}
 
     @property
     def reads_references(self) -> bool:
-        """Whether scores flatter, because sentences were written behind true ones."""
+        """Return whether the scores are inflated because references served as context."""
         return any(GOLD_CONTEXT in how for how in self.signatures.values())
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return the result as plain values."""
         return {**asdict(self), "folder": str(self.folder)}
 
     def write(self) -> None:
-        """Writes `result.json`; done last, so its presence says that the run ended."""
+        """Write `result.json`; it comes last, so its presence shows that the run has ended."""
         write_json(self.folder / RESULT, self.to_json())
 
 
 def read_result(folder: Path) -> RunResult | None:
-    """The result of a run folder, or None while it has none.
+    """Read the result of a run folder; None if there is none yet.
 
     Raises:
-        CheckpointError: `result.json` is damaged.
+        CheckpointError: If `result.json` is damaged.
     """
     path = folder / RESULT
     if not path.exists():
         return None
     try:
         found = read_json(path)
-        # The folder may have been moved since.
+        # The folder may have been moved since; use its current path.
         return dataclasses.replace(RunResult(**found), folder=folder)
     except (OSError, ValueError, TypeError) as error:
         raise CheckpointError(f"`{path}` is damaged: {error}") from None
@@ -121,7 +122,7 @@ def read_finished(folder: Path) -> RunResult | None:
     """Read the result of a run that trained to its own end; None for any other.
 
     Raises:
-        CheckpointError: `result.json` is damaged.
+        CheckpointError: If `result.json` is damaged.
     """
     result = read_result(folder)
     return result if result is not None and result.status == "finished" else None

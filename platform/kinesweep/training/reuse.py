@@ -1,7 +1,8 @@
-"""Makes a process as good as new between two runs.
+"""Reset of process state between two runs in one process.
 
-What a run leaves behind in torch, accelerate and transformers is put back; what it sets itself
-(seeds, threads, kernels) it sets again. The process group stays: its ranks serve many runs.
+It resets the state that a run leaves in torch, accelerate and transformers. Seeds, threads and
+kernels are not reset, because each run sets them itself. The process group stays, because its ranks
+serve many runs.
 """
 
 import gc
@@ -13,20 +14,23 @@ from accelerate.state import AcceleratorState, GradientState, PartialState
 def exempt_imports() -> None:
     """Exempt all objects that exist by now from garbage collection.
 
-    The Trainer collects garbage after each run, and Python between. Searching the half a million
-    objects of torch and transformers takes 0.2 s or more each time and finds nothing. To be called
-    when everything is imported and no run has left anything.
+    The Trainer collects garbage after each run, and Python does so in between. Searching the half a
+    million objects of torch and transformers takes 0.2 s or more each time and finds nothing. Call
+    this function when all modules are imported and no run has left any objects.
     """
     gc.freeze()
 
 
 def reset_process() -> None:
-    """Forgets the last run."""
+    """Reset the process-wide state of the previous run."""
+    # These classes hold process-wide state; a second Trainer would inherit that of the first one.
     AcceleratorState._reset_state()
     GradientState._reset_state()
     PartialState._reset_state()
     torch.set_default_dtype(torch.float32)
     torch.set_grad_enabled(True)
+    # Collect first: Trainer and model form reference cycles, and `empty_cache` returns only freed
+    # memory to the device.
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

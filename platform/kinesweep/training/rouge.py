@@ -1,8 +1,9 @@
-"""ROUGE as a metric of sacreBLEU's kind, so that it has a signature and can be resampled.
+"""ROUGE as a sacreBLEU metric, with a signature and support for bootstrap resampling.
 
-The F1 of common n-grams or of the longest common subsequence (Lin 2004), against the best of a
-clip's references, by torchmetrics; a corpus's score is the mean over its clips, times 100. Words
-are those of sacreBLEU's tokenizer, so no language loses its letters; nothing is stemmed.
+The score is the F1 of common n-grams or of the longest common subsequence (Lin 2004) against the
+best reference of a clip, computed by torchmetrics. The corpus score is the mean over clips, times
+100. Words come from a sacreBLEU tokenizer, so letters of all languages are kept; words are not
+stemmed.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ from kinesweep.training.clip_mean import ClipMean
 
 
 class _RougeSignature(Signature):
+    """A signature that adds the F-measure's beta and the tokenizer to the sacreBLEU fields."""
+
     def __init__(self, args: dict[str, Any]) -> None:
         super().__init__(args)
         self._abbr |= {"f": "f", "tok": "tok"}
@@ -21,27 +24,29 @@ class _RougeSignature(Signature):
 
 
 class Rouge(ClipMean):
-    """ROUGE-1, ROUGE-2 or ROUGE-L.
+    """The ROUGE-1, ROUGE-2 or ROUGE-L metric.
 
     Args:
         key: `rouge1`, `rouge2` or `rougeL`.
-        tokenize: name of a tokenizer of sacreBLEU.
+        tokenize: Name of a sacreBLEU tokenizer.
     """
 
     _SIGNATURE_TYPE = _RougeSignature
 
     def __init__(self, key: str, tokenize: str) -> None:
         super().__init__(key, tokenize)
-        from torchmetrics.functional.text import rouge_score  # seconds; only where it is asked for
+        # Imported here because it takes seconds and few recipes use ROUGE.
+        from torchmetrics.functional.text import rouge_score
 
         self._key, self._rouge = key, rouge_score
 
     def of_clip(self, hypothesis: str, references: Sequence[str]) -> float:
-        """F1 of the best reference."""
+        """Return the F1 against the best reference."""
         found = self._rouge(
             [hypothesis],
             [list(references)],
             accumulate="best",
+            # The default normalizer removes everything but ASCII letters and digits.
             normalizer=str,
             tokenizer=str.split,
             rouge_keys=self._key,

@@ -1,9 +1,9 @@
-"""One run, from a feature store to a best model: the function that trains, with no Ray in it.
+"""Training of one run, from a feature store to the best model, without Ray.
 
-Called again after a kill it goes on from the newest whole checkpoint and ends with the same bits;
-called on a finished folder it hands back the result. Several processes call it alike, each as one
-rank of torch's process group. `report` may be told of an evaluation twice (a kill between
-evaluation and checkpoint); it must not mind.
+A call after a kill resumes from the newest complete checkpoint and produces the same bits; a call
+on a finished folder returns its result. In distributed training each process calls `train_run` as
+one rank of torch's process group. A kill between an evaluation and its checkpoint repeats the
+evaluation, so `report` may receive it twice and must tolerate that.
 """
 
 import time
@@ -57,26 +57,27 @@ __all__ = ["RunResult", "RunSpec", "read_result", "train_run"]
 
 
 def _never() -> bool:
+    """Return False; the default of `should_stop`."""
     return False
 
 
 def train_run(
     spec: RunSpec, log: RunLog, report: Report, should_stop: Callable[[], bool] = _never
 ) -> RunResult:
-    """Trains, resumes, or hands back what is finished.
+    """Train a run, resume it, or return the result of a finished one.
 
     Args:
-        spec: what to train and where.
-        log: gets the measurements (of rank 0) and is finished here.
-        report: told `{"step", "samples", "token_loss", "token_accuracy", "bleu", …}` after each
-            evaluation, on every rank; False from rank 0 stops the run after its checkpoint.
-        should_stop: asked now and then between steps; True on rank 0 stops the run where it is.
+        spec: Specification of the run.
+        log: Receives the measurements of rank 0; its record is closed on return.
+        report: Called with `{"step", "samples", "token_loss", "token_accuracy", "bleu", …}` after
+            each evaluation, on every rank. False from rank 0 stops the run after its checkpoint.
+        should_stop: Called between steps; True on rank 0 stops the run without a checkpoint.
 
     Raises:
-        CheckpointError: the folder belongs to another run, or another process works in it.
-        InputError: no WordNet where the recipe says.
-        ResourceError: no GPU, or too little disk.
-        StoreError: the store is missing or damaged.
+        CheckpointError: If the folder belongs to another run or another process works in it.
+        InputError: If the WordNet folder of the recipe is missing or a clip does not fit the model.
+        ResourceError: If no GPU is available or the disk is too small.
+        StoreError: If the store is missing or damaged.
     """
     try:
         with _lock(spec.folder):
@@ -92,7 +93,7 @@ def train_run(
 
 @dataclass(frozen=True)
 class _Parts:
-    """What one process of a run is made of."""
+    """The objects of one process of a run."""
 
     store: Store
     text: Text
@@ -101,10 +102,10 @@ class _Parts:
 
 
 def write_first_model(recipe: Recipe, store: Store, folder: Path) -> None:
-    """Writes a model folder of what a run has before its first step.
+    """Write a model folder with the state before the first step.
 
     Raises:
-        ResourceError: no GPU where the recipe asks for one.
+        ResourceError: If the recipe requests a GPU but none is available.
     """
     parts = _build(recipe, store)
 
@@ -115,16 +116,18 @@ def write_first_model(recipe: Recipe, store: Store, folder: Path) -> None:
 
 
 def _train_held(spec: RunSpec, log: RunLog, ears: Ears) -> RunResult:
-    """The run, once nobody else is in its folder."""
+    """Train the run while rank 0 holds the lock of its folder."""
     started = time.perf_counter()
     store = open_store(spec.store)
     _, world = rank_and_world()
     identity = identity_of(spec.recipe, store.fingerprint, world)
     on_first(partial(claim, spec.folder, identity, spec.overwrite))
     done = on_first(partial(read_result, spec.folder))
+    # A kill may have come between writing the result and removing the checkpoints.
     if done is not None and done.status != "stopped":
         tidy(spec.folder)
         return done
+    # Fail before hours of training rather than at the first evaluation.
     check_metrics(spec.recipe.evaluation)
     parts = _build(spec.recipe, store)
     checkpoint = on_first(partial(_start, spec, parts.model, world))
@@ -147,6 +150,7 @@ def _train_held(spec: RunSpec, log: RunLog, ears: Ears) -> RunResult:
     epochs = result.samples / len(clips)
     limited |= result.limited
     result = replace(result, seconds=seconds, epochs=epochs, limited=limited)
+    # The result comes before the removal of checkpoints: a kill in between loses nothing.
     on_first(result.write)
     if result.status != "stopped":
         tidy(spec.folder)
@@ -154,7 +158,7 @@ def _train_held(spec: RunSpec, log: RunLog, ears: Ears) -> RunResult:
 
 
 def _build(recipe: Recipe, store: Store) -> _Parts:
-    """Tokenizer and model, from pinned seeds."""
+    """Build tokenizer and model with fixed seeds."""
     device = pin_process(recipe)
     model = recipe.staged_model
     text = _text(recipe, store)
@@ -175,7 +179,7 @@ def _build(recipe: Recipe, store: Store) -> _Parts:
 
 
 def _text(recipe: Recipe, store: Store) -> Text:
-    """The tokenizer: a new one, or that of an earlier stage, which its weights are used to."""
+    """Build a tokenizer, or load that of the earlier stage from which the run starts."""
     model, records = recipe.staged_model, store.records("train")
     if model.init_from is not None:
         return earlier_text(Path(model.init_from), recipe)
@@ -188,7 +192,8 @@ def _text(recipe: Recipe, store: Store) -> Text:
 
 
 def _start(spec: RunSpec, model: Translator, world: int) -> Checkpoint | None:
-    """Finds where to go on and whether the disk holds what will be written."""
+    """Find the checkpoint to resume from and check the disk space."""
+    # A stopped run continues: until it ends again, the folder must not look finished.
     (spec.folder / RESULT).unlink(missing_ok=True)
     keep = spec.recipe.checkpoints.keep
     checkpoint = newest_verified(spec.folder / "checkpoints", needs_best=keep != "last")
@@ -201,7 +206,7 @@ def _start(spec: RunSpec, model: Translator, world: int) -> Checkpoint | None:
 
 
 def _go_on(checkpoint: Checkpoint | None) -> Progress:
-    """The progress to go on from; that somebody stopped the run is over."""
+    """Return the progress to resume from, without the stop request of the previous call."""
     progress = checkpoint.progress if checkpoint else Progress()
     return replace(progress, stop=None) if progress.stop == "reported" else progress
 
@@ -209,7 +214,7 @@ def _go_on(checkpoint: Checkpoint | None) -> Progress:
 def _train(
     spec: RunSpec, parts: _Parts, checkpoint: Checkpoint | None, log: RunLog, ears: Ears
 ) -> Progress:
-    """The steps that are left."""
+    """Train the remaining steps."""
     recipe = spec.recipe
     stream = _stream(recipe, parts)
     check_fit(parts.model, every_text(recipe, parts.store, parts.text, stream))
@@ -228,7 +233,9 @@ def _train(
         recorder=recorder,
         progress=progress,
     )
+    # Creating the Trainer initializes accelerate, which sets its own number of threads.
     pin_threads(recipe)
+    # Building the model used the same generator state on all ranks; noise must differ.
     seed_dropout(recipe.training.seed, rank_and_world()[0])
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint.folder) if checkpoint else None)
@@ -239,7 +246,7 @@ def _train(
 
 
 def _stream(recipe: Recipe, parts: _Parts) -> TrainStream:
-    """This rank's batches."""
+    """Return the training data of this rank."""
     rank, world = rank_and_world()
     return TrainStream(
         parts.store,
@@ -255,7 +262,7 @@ def _stream(recipe: Recipe, parts: _Parts) -> TrainStream:
 
 
 def _measure(recipe: Recipe, parts: _Parts) -> Callable[[Translator], dict[str, float]]:
-    """Scores of a model as it is, on the clips of `evaluation.search`."""
+    """Return the validation function used during training, on the clips of `evaluation.search`."""
     search, config = recipe.evaluation.search, recipe.evaluation
     data = EvalSet(
         parts.store,
@@ -274,5 +281,5 @@ def _measure(recipe: Recipe, parts: _Parts) -> Callable[[Translator], dict[str, 
 
 
 def _lock(folder: Path) -> AbstractContextManager[None]:
-    """Keeps other runs out; one rank holds the folder for all."""
+    """Lock the run folder against other runs; rank 0 holds the lock for all ranks."""
     return held(folder) if is_first() else nullcontext()

@@ -1,8 +1,9 @@
-"""Scores of texts: sacreBLEU's BLEU, chrF and TER, ROUGE, METEOR and CIDEr, by a stated protocol.
+"""Translation scores under a stated protocol: BLEU, chrF, TER, ROUGE, METEOR and CIDEr.
 
-A score without its signature is not comparable, so each comes with one; the protocol stands first
-in it. `Measure.rows` gives what a bootstrap needs: sums of them give the corpus score, so
-resampling costs additions, not tokenising.
+BLEU, chrF and TER come from sacreBLEU. Scores without signatures are not comparable, so each score
+has a signature, which starts with the protocol. `Measure.rows` returns the statistics for bootstrap
+resampling: the corpus score follows from their sum, so a resample costs additions only, without
+tokenizing again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,10 @@ from kinesweep.training.meteor import Meteor
 from kinesweep.training.protocol import name_of, treat
 from kinesweep.training.rouge import Rouge
 
+# The default: texts are scored as they are, with sacreBLEU's tokenizer 13a.
 RAW = PROTOCOLS["raw"]
+# Name → constructor, given the name of a sacreBLEU tokenizer and the WordNet folder. `force`
+# silences BLEU's warning about tokenized texts, which some corpora contain on purpose.
 _METRICS: dict[str, Callable[[str, str | None], Any]] = {
     "bleu": lambda tokenize, _: BLEU(force=True, tokenize=tokenize),
     "bleu1": lambda tokenize, _: BLEU(force=True, tokenize=tokenize, max_ngram_order=1),
@@ -35,16 +39,15 @@ _METRICS: dict[str, Callable[[str, str | None], Any]] = {
     "meteor": Meteor,
     "cider": lambda tokenize, _: Cider(tokenize),
 }
-"""Name → metric, given the name of sacreBLEU's tokenizer and the folder of WordNet."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Corpus scores.
+    """Corpus scores with their signatures.
 
     Attributes:
-        values: metric → 0 to 100; of `cider` 0 to 1000.
-        signatures: metric → protocol and sacreBLEU signature.
+        values: Metric → score, 0 to 100; 0 to 1000 for `cider`.
+        signatures: Metric → protocol and sacreBLEU signature.
     """
 
     values: dict[str, float]
@@ -58,21 +61,26 @@ def score(
     protocol: Protocol = RAW,
     wordnet: str | None = None,
 ) -> Scores:
-    """Scores hypotheses, by clip id, against one or more references each.
+    """Score hypotheses against one or more references each.
 
     Args:
-        hypotheses: clip id → text.
-        references: clip id → sentences.
-        metrics: of `evaluation.metrics`.
-        protocol: what is done to texts before.
-        wordnet: folder of METEOR's synonyms; None: it has none.
+        hypotheses: Clip id → text.
+        references: Clip id → reference sentences.
+        metrics: Names of metrics, as in `evaluation.metrics`.
+        protocol: Normalization of hypotheses and references.
+        wordnet: WordNet folder for METEOR's synonyms; None disables synonyms.
+
+    Returns:
+        Scores and signatures by metric.
 
     Raises:
-        InputError: no clips, ids of hypotheses and references differ, or no WordNet there.
+        InputError: If there are no clips, ids differ between hypotheses and references, or the
+            folder contains no WordNet.
     """
     lines, streams = _aligned(hypotheses, references, protocol)
     values, signatures = {}, {}
     for name in metrics:
+        # A new object for each call, because signatures depend on the data that was scored last.
         metric = _METRICS[name](protocol.tokenize, wordnet)
         values[name] = float(metric.corpus_score(lines, streams).score)
         signatures[name] = f"protocol:{name_of(protocol)}|{name}|{metric.get_signature().format()}"
@@ -84,7 +92,13 @@ def sentence_chrf(
     references: Mapping[str, Sequence[str]],
     protocol: Protocol = RAW,
 ) -> dict[str, float]:
-    """Each sentence's chrF by itself, to look at; a corpus score is no mean of these."""
+    """Return the chrF of each sentence, for inspection; a corpus score is not their mean.
+
+    Args:
+        hypotheses: Clip id → text.
+        references: Clip id → reference sentences.
+        protocol: Normalization of hypotheses and references.
+    """
     metric = CHRF()
     found = {}
     for key, said in hypotheses.items():
@@ -95,12 +109,12 @@ def sentence_chrf(
 
 @dataclass(frozen=True)
 class Measure:
-    """What two systems are compared by: a metric under a protocol.
+    """A metric under a protocol, for the comparison of two systems.
 
     Attributes:
-        metric: one of `evaluation.metrics`.
-        protocol: what is done to texts before.
-        wordnet: folder of METEOR's synonyms.
+        metric: Name of the metric, as in `evaluation.metrics`.
+        protocol: Normalization of hypotheses and references.
+        wordnet: WordNet folder for METEOR's synonyms.
     """
 
     metric: str
@@ -110,45 +124,47 @@ class Measure:
     def __call__(
         self, hypotheses: Mapping[str, str], references: Mapping[str, Sequence[str]]
     ) -> float:
-        """The corpus score."""
+        """Return the corpus score."""
         found = score(hypotheses, references, [self.metric], self.protocol, self.wordnet)
         return found.values[self.metric]
 
     def rows(
         self, hypotheses: Mapping[str, str], references: Mapping[str, Sequence[str]]
     ) -> NDArray[np.float64]:
-        """Sufficient statistics of each clip, in the order of sorted ids; (clips, numbers)."""
+        """Return the sufficient statistics of each clip, sorted by id; (clips, numbers)."""
         lines, streams = _aligned(hypotheses, references, self.protocol)
-        # The function that sacreBLEU's own significance tests use.
+        # Private, but sacreBLEU's own significance tests use the same function.
         statistics = self._made()._extract_corpus_statistics(lines, streams)
         return np.asarray(statistics, dtype=np.float64)
 
     def of_sums(self, total: NDArray[np.float64]) -> float:
-        """The corpus score of summed rows."""
-        # BLEU takes its counts for whole numbers.
+        """Return the corpus score for a sum of rows."""
+        # BLEU computes with integer counts.
         counted = self.metric.startswith("bleu")
         plain = [int(value) for value in total] if counted else total.tolist()
         return float(self._made()._compute_score_from_stats(plain).score)
 
     def _made(self) -> Any:
+        """Return a new metric object."""
         return _METRICS[self.metric](self.protocol.tokenize, self.wordnet)
 
 
 def _aligned(
     hypotheses: Mapping[str, str], references: Mapping[str, Sequence[str]], protocol: Protocol
 ) -> tuple[list[str], list[list[str | None]]]:
-    """Hypotheses in order of ids, and reference streams as sacreBLEU wants them.
+    """Return normalized hypotheses in the order of ids, and reference streams for sacreBLEU.
 
-    A clip with fewer references than another has None in the remaining streams.
+    If a clip has fewer references than another, its remaining streams are None.
     """
     if not hypotheses or set(hypotheses) != set(references):
         missing = sorted(set(hypotheses) ^ set(references))[:3]
         raise InputError(
-            f"{len(hypotheses)} hypotheses and {len(references)} references do not belong"
-            f" together; not in both: {', '.join(missing) or 'none, there are no clips'}"
+            f"the ids of {len(hypotheses)} hypotheses and {len(references)} references differ;"
+            f" not in both: {', '.join(missing) or 'none, there are no clips'}"
         )
     ids = sorted(hypotheses)
     most = max(len(references[i]) for i in ids)
+    # sacreBLEU expects one list for each reference number, not one for each clip.
     streams = [
         [treat(references[i][n], protocol) if n < len(references[i]) else None for i in ids]
         for n in range(most)

@@ -1,7 +1,8 @@
-"""A run as it crosses processes: plain values and a picklable way to open its log.
+"""A run in a form that can be sent between processes: plain values and a picklable log factory.
 
-Drivers, trials and slots hand a `Task` on; only a worker unpacks it. So this module imports
-neither torch nor transformers, which would cost each of those processes 5 s of CPU at its start.
+Drivers, trials and worker slots pass a `Task` on; only a worker unpacks it. This module therefore
+imports neither torch nor transformers, which would cost each of those processes 5 s of CPU time at
+startup.
 """
 
 import json
@@ -22,10 +23,11 @@ class Task:
     """One run to be trained by the workers of a group.
 
     Attributes:
-        plain: The run specification as plain values; the recipe as JSON, because pydantic models
-            pickle by module and JSON by meaning.
+        plain: Run specification as plain values. The recipe is JSON, because a pickled pydantic
+            model depends on its module path.
         open_log: Function that opens the run's log; called on rank 0.
-        sweep: Name of the sweep that the run belongs to, shown on the boards; empty without one.
+        sweep: Name of the sweep that the run belongs to, shown on the dashboards; empty without
+            one.
     """
 
     plain: dict[str, Any]
@@ -50,7 +52,7 @@ class Task:
         return RunSpec(**{**self.plain, **paths, "recipe": recipe})
 
     def log(self) -> RunLog:
-        """Open the run's log on rank 0, also shown on the boards; other ranks record nothing."""
+        """Open the run's log and its gauges on rank 0; other ranks record nothing."""
         from kinesweep.training.gauges import ShownLog
         from kinesweep.training.ranks import is_first
 

@@ -1,7 +1,8 @@
-"""What a run writes down so that a repetition can be compared with it step by step.
+"""Trace of a run, so that a repetition can be compared with it step by step.
 
 `start.json` holds the digest of every tensor before the first step and the settings that change
-bits; `metrics.jsonl` then has a line for every step. Neither changes what the run computes.
+bits. With a trace, `metrics.jsonl` has a line for every step. The trace does not change what the
+run computes.
 """
 
 import hashlib
@@ -17,30 +18,31 @@ from kinesweep.models.translator import Translator
 from kinesweep.training.files import write_json
 from kinesweep.training.identity import START, processor
 
+# Environment variables that select kernels or thread counts; no others are recorded.
 _VARIABLES = (
     *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "MKL_CBWR", "OPENBLAS_NUM_THREADS", "PYTHONHASHSEED"),
     *("CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE", "ATEN_CPU_CAPABILITY", "DNNL_MAX_CPU_ISA"),
 )
-"""Environment variables that choose kernels or threads; no other is recorded."""
 
 
 def write_start(folder: Path, recipe: Recipe, model: Translator) -> None:
-    """Writes `start.json` of a run that is about to take its first step."""
+    """Write `start.json` of a run that is about to take its first step."""
     plain = {"tensors": tensor_digests(model), "settings": settings(recipe)}
     write_json(folder / START, plain)
 
 
 def tensor_digests(model: Translator) -> dict[str, str]:
-    """Name → SHA-256 of a tensor's type, shape and bytes."""
+    """Return the SHA-256 of each tensor's type, shape and bytes, by name."""
     return {name: _digest(tensor) for name, tensor in sorted(model.state_dict().items())}
 
 
 def settings(recipe: Recipe) -> dict[str, Any]:
-    """Libraries, threads and processor of this process, by name."""
+    """Return libraries, threads and processor of this process, by name."""
     cuda = torch.backends.cuda.matmul
     packages = {f"package {d.metadata['Name']}": d.version for d in distributions()}
     return {
         "processor": processor(recipe.resources.gpus > 0),
+        # The cores that this process may use, which can be fewer than the machine has.
         "cores": len(os.sched_getaffinity(0)),
         "torch threads": torch.get_num_threads(),
         "torch threads between operators": torch.get_num_interop_threads(),
@@ -55,7 +57,9 @@ def settings(recipe: Recipe) -> dict[str, Any]:
 
 
 def _digest(tensor: torch.Tensor) -> str:
+    """Return the SHA-256 of a tensor's type, shape and bytes."""
     plain = tensor.detach().cpu().contiguous()
     digest = hashlib.sha256(f"{plain.dtype}|{tuple(plain.shape)}|".encode())
+    # NumPy has no bfloat16, so the tensor is read as bytes.
     digest.update(plain.flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -1,9 +1,9 @@
-"""`Seq2SeqTrainer` over our stream, with our evaluation and our checkpoints; no more than that.
+"""A `Seq2SeqTrainer` with the platform's data stream, evaluation and checkpoints.
 
-The loop, optimiser, schedule, precision, accumulation and data parallelism are Hugging Face's.
-Replaced is what loses bits there: its loader (accelerate would repeat and re-split batches), its
-evaluation (repeats clips on several ranks), its checkpoints (not atomic), its record of training.
-What it adds to a bare loop is measured in LOG.md.
+Loop, optimizer, scheduler, precision, accumulation and data parallelism are Hugging Face's.
+Replaced are the parts that are not reproducible to the bit: the data loader (accelerate repeats and
+re-splits batches), the evaluation (repeats clips on several ranks), the checkpoints (not atomic)
+and the record of training. LOG.md has measurements of the overhead compared with a plain loop.
 """
 
 import time
@@ -33,17 +33,18 @@ from kinesweep.training.progress import Progress, advance
 from kinesweep.training.ranks import gather, is_first, on_first, rank_and_world, wait_for_all
 
 Report = Callable[[dict[str, float]], bool]
+# Steps between two stop checks in distributed training, where the ranks must agree on the answer.
 _ASK_EVERY = 8
-"""Steps between two questions whether to stop, where several ranks must agree on the answer."""
 
 
 @dataclass(frozen=True)
 class Ears:
-    """Who may end a run from outside.
+    """The callbacks through which a run can be stopped from outside.
 
     Attributes:
-        report: told each evaluation, on every rank; rank 0's answer decides whether to go on.
-        should_stop: asked between steps; rank 0's answer decides.
+        report: Called with each evaluation, on every rank; rank 0's answer decides whether to
+            continue.
+        should_stop: Called between steps; rank 0's answer decides.
     """
 
     report: Report
@@ -51,7 +52,7 @@ class Ears:
 
 
 class _Listener(TrainerCallback):
-    """Asks between steps whether to stop where the run is."""
+    """A Trainer callback that checks between steps whether to stop the run at the current step."""
 
     def __init__(self, stop: Callable[[int], bool]) -> None:
         self._stop = stop
@@ -59,6 +60,7 @@ class _Listener(TrainerCallback):
     def on_step_end(
         self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
     ) -> TrainerControl:
+        """Stop training without another evaluation or checkpoint if requested."""
         if self._stop(state.global_step):
             control.should_training_stop = True
             control.should_evaluate = control.should_save = False
@@ -66,15 +68,20 @@ class _Listener(TrainerCallback):
 
 
 class StepBatches:
-    """The batches of all steps as one epoch, from where the run stands.
+    """A data loader that yields the remaining batches of the whole run as a single epoch.
 
-    One epoch of exactly the run's length: epochs of uneven length break the Trainer's count of
-    steps (a run of 120 ended at 119 in silence).
+    The epoch has exactly the length of the run: epochs of unequal length break the Trainer's count
+    of steps (a run of 120 steps silently ended at 119).
 
     Args:
-        stream: any position of it can be read.
-        num_batches: of the whole run, on this rank.
-        position: asked when iteration begins.
+        stream: Training data with random access by position.
+        num_batches: Number of batches of the whole run on this rank.
+        position: Function that returns the current position; called when iteration starts.
+
+    Attributes:
+        num_clips: Number of clips read so far.
+        num_frames: Number of frames read so far, without padding.
+        num_places: Number of frames read so far, with padding.
     """
 
     def __init__(self, stream: TrainStream, num_batches: int, position: Callable[[], int]) -> None:
@@ -87,6 +94,8 @@ class StepBatches:
         return self._num_batches
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
+        # Opening a loader draws from the CPU generator, which would change the dropout of a resumed
+        # run.
         with undisturbed():
             batches = iter(self._stream.loader(self._position(), self._num_batches))
             batch = next(batches, None)
@@ -99,17 +108,17 @@ class StepBatches:
 
 
 class StreamTrainer(Seq2SeqTrainer):
-    """Trains a translator on a stream.
+    """A Trainer for a translator on a training stream.
 
     Args:
-        model: the translator.
-        args: of Hugging Face.
-        recipe: the run's.
-        stream: this rank's training data.
-        measure: scores of a model as it is, the same on all ranks.
-        ears: who may end the run.
-        recorder: writes what is measured; None on other ranks.
-        progress: where the run stands.
+        model: Translator.
+        args: Arguments of Hugging Face's Trainer.
+        recipe: Recipe of the run.
+        stream: Training data of this rank.
+        measure: Function that evaluates a model and returns the same scores on all ranks.
+        ears: Callbacks that may stop the run.
+        recorder: Writer of measurements; None on ranks other than 0.
+        progress: State from which to continue.
     """
 
     def __init__(
@@ -123,7 +132,8 @@ class StreamTrainer(Seq2SeqTrainer):
         recorder: Recorder | None,
         progress: Progress,
     ) -> None:
-        # Not evaluated by Hugging Face, but it insists on something when `eval_strategy` is set.
+        # Hugging Face requires an evaluation set for `eval_strategy`, but `evaluate` below ignores
+        # it.
         super().__init__(model=model, args=args, eval_dataset=[])
         self.remove_callback(PrinterCallback)
         self.add_callback(_Listener(self._told_to_stop))
@@ -135,24 +145,27 @@ class StreamTrainer(Seq2SeqTrainer):
         self._recorder = recorder
         num_batches = args.max_steps * args.gradient_accumulation_steps
         self._batches = StepBatches(stream, num_batches, self._position)
+        # Clips of earlier calls; `StepBatches` counts only those of this process.
         self._samples_before = progress.samples
         self._mark = self._now(progress.step, progress.samples)
 
     def whole(self) -> Translator:
-        """The model with all its weights; a collective."""
+        """Return the model with all its weights; a collective call."""
         return self.model
 
     def get_train_dataloader(self) -> StepBatches:
-        """Our stream; accelerate never sees it."""
+        """Return the training batches, bypassing accelerate's data loader."""
         return self._batches
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Measures, records, asks `report`, and notes whether this was the last step."""
+        """Evaluate, record the scores, call `report` and decide whether training ends here."""
         if self.progress.scores and self.progress.step == self.state.global_step:
-            return {}  # the Trainer asks once more where its epoch ends
+            # The Trainer evaluates once more at the end of its epoch.
+            return {}
         if self.progress.stop == "reported":
             return {}
         started = time.perf_counter()
+        # Use the precision of training; only the final decoding always uses float32.
         with self.accelerator.autocast():
             scores = self._measure(self.whole())
         step, samples = self.state.global_step, self._samples()
@@ -161,26 +174,30 @@ class StreamTrainer(Seq2SeqTrainer):
             seconds = time.perf_counter() - started
             self._record(scores, {"evaluation_s": seconds})
             go_on = self._ears.report({"step": step, "samples": samples, **scores})
+            # Every rank calls `report`, as Ray Train requires, but all must act on the same answer.
             if not on_first(lambda: go_on) and self.progress.stop is None:
                 self.progress = replace(self.progress, stop="reported")
         self.control.should_training_stop |= self.progress.stop is not None
+        # Restart the clock: evaluation time does not count as training time.
         self._mark = self._now(step, samples)
         return {}
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Records loss, gradient norm and learning rate; Hugging Face's summary is left out."""
+        """Record loss, gradient norm and learning rate; Hugging Face's final summary is skipped."""
         if "loss" not in logs:
             return
         before, self._mark = self._mark, self._now(self.state.global_step, self._samples())
         self._record(logs, pace(before, self._mark))
 
     def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
-        # A record at every checkpoint: the mean loss since the last one then never spans a resume.
+        """Log at every evaluation, then proceed as the Trainer does."""
+        # The loss is a mean since the last record. With a record at every checkpoint, it never
+        # spans a resumption.
         self.control.should_log |= self.control.should_evaluate
         super()._maybe_log_save_evaluate(*args, **kwargs)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Writes a checkpoint that counts once it is whole, then removes those not kept."""
+        """Write and publish a checkpoint, then remove those that the policy does not keep."""
         step, keep = self.state.global_step, self.recipe.checkpoints.keep
         if not is_kept(keep, self.progress.best_step == step):
             return
@@ -192,20 +209,26 @@ class StreamTrainer(Seq2SeqTrainer):
         self._save_optimizer_and_scheduler(str(saving))
         self._save_scaler(str(saving))
         self._save_rng_state(str(saving))
+        # All ranks must have written their RNG states before the folder is hashed and published.
         wait_for_all()
         if is_first():
             if self._recorder is not None:
+                # On resuming, the measurements up to this checkpoint are kept, so they must be on
+                # disk first.
                 self._recorder.sync()
             publish(saving, step, self.progress)
             count = self.recipe.training.average_checkpoints
             prune(self.root, keep, step, self.progress.best_step, count)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        """Loads weights strictly; tied ones are stored once."""
+        """Load the weights strictly; tied weights are stored once."""
         load_weights(self.model, Path(resume_from_checkpoint))
 
     def _told_to_stop(self, step: int) -> bool:
-        """Whether rank 0 was told to; a collective, so that all ranks stop at the same step."""
+        """Return whether rank 0 was asked to stop.
+
+        This is a collective call, so that all ranks stop at the same step.
+        """
         if rank_and_world()[1] > 1 and step % _ASK_EVERY:
             return False
         if self.progress.stop is None and on_first(self._ears.should_stop):
@@ -213,19 +236,21 @@ class StreamTrainer(Seq2SeqTrainer):
         return self.progress.stop == "reported"
 
     def _position(self) -> int:
-        """Batches that this rank has seen."""
+        """Return the number of batches that this rank has seen."""
         return int(self.state.global_step * self.args.gradient_accumulation_steps)
 
     def _now(self, step: int, samples: int) -> Mark:
-        """Where this rank stands."""
+        """Return the current state of this rank for throughput measurements."""
         read = self._batches
         return Mark(time.perf_counter(), step, samples, read.num_frames, read.num_places)
 
     def _samples(self) -> int:
-        """Clips seen by all ranks, repeats counted; a collective."""
+        """Return the number of clips seen by all ranks, counting repetitions; a collective call."""
         return self._samples_before + sum(gather(self._batches.num_clips))
 
     def _record(self, values: dict[str, float], clock: dict[str, float]) -> None:
+        """Record measurements on rank 0."""
+        # Outside the condition: all ranks must take part in the collective call.
         samples = self._samples()
         if self._recorder is not None:
             self._recorder.record(self.state.global_step, samples, values, clock)

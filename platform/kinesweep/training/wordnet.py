@@ -1,7 +1,7 @@
-"""WordNet's synonyms from a folder at hand, read by nltk; nothing is fetched.
+"""WordNet synonyms from a local folder, read by nltk; nothing is downloaded.
 
-Text files of Princeton's format; their indices are read once a process, 1.4 s and 65 MB for 160,000
-words.
+The files are in Princeton's text format. Their indices are read once per process, which takes 1.4 s
+and 65 MB for 160,000 words.
 """
 
 import warnings
@@ -15,21 +15,21 @@ from kinesweep.core.errors import InputError
 from kinesweep.core.recipe.evaluation import EvaluationConfig
 
 _PARTS = ("noun", "verb", "adj", "adv")
+# The files that nltk's reader opens; `index.sense` and `cntlist.rev` are not needed.
 _FILES = ("lexnames", *(n.format(p) for n in ("index.{}", "data.{}", "{}.exc") for p in _PARTS))
-"""What nltk's reader opens; `index.sense` and `cntlist.rev` are not looked at."""
+# Location of WordNet relative to its own folder, to nltk's data folder and to the `corpora` folder.
 _INSIDE = ("", "corpora/wordnet", "wordnet")
-"""Where WordNet lies in its own folder, in nltk's data, and in their `corpora`."""
 
 
 class Synonyms(Protocol):
-    """What METEOR asks of WordNet."""
+    """The WordNet interface that METEOR uses."""
 
     def synsets(self, word: str) -> Sequence[Any]:
-        """Sets of synonyms that a word, or its base form, is in."""
+        """Return the synonym sets that contain a word or its base form."""
 
 
 class _Nothing:
-    """No word has a synonym."""
+    """A `Synonyms` implementation without synonyms."""
 
     def synsets(self, word: str) -> Sequence[Any]:
         return ()
@@ -37,11 +37,11 @@ class _Nothing:
 
 @dataclass(frozen=True)
 class Wordnet:
-    """Synonyms, and where they are from.
+    """A source of synonyms.
 
     Attributes:
-        reader: finds them.
-        version: of WordNet; None: no synonyms.
+        reader: Lookup of synonyms.
+        version: Version of WordNet; None for no synonyms.
     """
 
     reader: Synonyms
@@ -52,26 +52,29 @@ NO_SYNONYMS = Wordnet(_Nothing(), None)
 
 
 def open_wordnet(place: str) -> Wordnet:
-    """WordNet in a folder: its own, or that of nltk's data.
+    """Open WordNet in its own folder or in nltk's data folder.
+
+    Args:
+        place: Folder that contains the WordNet files directly or in `corpora/wordnet`.
 
     Raises:
-        InputError: there is none, or it cannot be read.
+        InputError: If there is no WordNet or it cannot be read.
     """
     return _read(_find(place), place)
 
 
 def check_metrics(config: EvaluationConfig) -> None:
-    """Makes sure, before hours are spent, that what the metrics read is there.
+    """Check, before hours of training, that the files which the metrics need exist.
 
     Raises:
-        InputError: no WordNet where the recipe says.
+        InputError: If the recipe names a folder without WordNet.
     """
     if "meteor" in config.metrics and config.wordnet is not None:
         open_wordnet(config.wordnet)
 
 
 def _find(place: str) -> Path:
-    """The folder that WordNet's files lie in."""
+    """Return the folder with the WordNet files."""
     folders = [Path(place, inside) for inside in _INSIDE]
     folder = next((f for f in folders if (f / "index.noun").is_file()), folders[0])
     missing = [name for name in _FILES if not (folder / name).is_file()]
@@ -82,22 +85,29 @@ def _find(place: str) -> Path:
         raise InputError(
             f"`evaluation.wordnet` is `{place}`, which holds no WordNet:"
             f" {', '.join(f'`{name}`' for name in missing[:3])}{more} missing; {advice}give the"
-            " folder of nltk's `corpora/wordnet`, or none: METEOR then knows no synonyms"
+            " folder of nltk's `corpora/wordnet`, or `null` to use METEOR without synonyms"
         )
     return folder.resolve()
 
 
 @cache
 def _read(folder: Path, place: str) -> Wordnet:
+    """Read WordNet; cached, because reading takes seconds.
+
+    Args:
+        folder: Folder with the WordNet files.
+        place: Folder as given by the user, for error messages.
+    """
     import nltk
     from nltk.corpus.reader.wordnet import WordNetCorpusReader, WordNetError
 
     class Reader(WordNetCorpusReader):
         def map_wn(self, version: str = "wordnet") -> None:
-            # For other languages; it would ask for a second WordNet among nltk's own data.
+            # Needed for other languages only; it would look for a second WordNet in nltk's own
+            # data.
             return None
 
-    # nltk opens files below its list of folders only.
+    # nltk refuses to open files outside of the folders on its path.
     if str(folder) not in nltk.data.path:
         nltk.data.path.append(str(folder))
     try:
@@ -105,7 +115,7 @@ def _read(folder: Path, place: str) -> Wordnet:
             warnings.filterwarnings("ignore", "The multilingual functions")
             reader = Reader(str(folder), None)
         version = reader.get_version()
-    # Cut-off lines end nltk's iterators.
+    # Truncated lines exhaust the iterators of nltk's parser, hence StopIteration.
     except (OSError, ValueError, AssertionError, StopIteration, IndexError, WordNetError) as error:
         why = str(error) or type(error).__name__
         raise InputError(
@@ -114,6 +124,6 @@ def _read(folder: Path, place: str) -> Wordnet:
     if version is None:
         raise InputError(
             f"`evaluation.wordnet` is `{place}`, whose `data.adj` does not say which version of"
-            " WordNet it is of, as Princeton's does in its licence"
+            " WordNet it belongs to; Princeton's files state it in their license header"
         )
     return Wordnet(reader, version)

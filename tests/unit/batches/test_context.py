@@ -139,7 +139,7 @@ def test_none_gold_and_prepared(text: Text) -> None:
     given = {"generation": "prepared", "predictions": {"validation": "p.tsv"}}
     assert read(context=given, prepared={"a0": "seven of a"})["a1"] == "Before: seven of a"
     assert read(context=given, prepared={"a0": " "})["a1"] == ""
-    with pytest.raises(InputError, match=r"`a1` has `a0` before it.*holds no sentence"):
+    with pytest.raises(InputError, match=r"`a1` has clip `a0` as context.*has no sentence"):
         read(context=given, prepared={"a1": "one of a"})
 
 

@@ -87,7 +87,7 @@ def test_answers_are_right_whatever_the_case() -> None:
 def test_words_are_keywords_or_else_glosses_once() -> None:
     assert words_of(record(0, "Rain", "rain", "snow").clip) == ("Rain", "snow")
     assert words_of(record(0, gloss="REGEN NORD regen").clip) == ("REGEN", "NORD")
-    with pytest.raises(InputError, match=r"name only 0 \(4 are needed\)"):
+    with pytest.raises(InputError, match=r"have only 0 \(at least 4 are needed\)"):
         examples(records=[record(0)], tasks={"word_present": 1})
     assert kind(examples(records=[record(0)], tasks={"reversed": 1}).of(0, 0)) in (
         "reversed",

@@ -102,15 +102,15 @@ def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
     write_dictionary(tmp_path / "spm", [theirs.id_to_piece(i) for i in range(4, len(theirs))])
     cases = {"lacks 1 pieces of the model beside it": tmp_path / "spm"}
     train(tmp_path / "bpe", model_type="bpe")
-    cases["no plain unigram model"] = tmp_path / "bpe"
+    cases["not a plain unigram model"] = tmp_path / "bpe"
     for name in ("two", "odd", "none"):
         (tmp_path / name).mkdir()
     for name in ("a.model", "b.model"):
         (tmp_path / "two" / name).write_bytes(b"")
-    cases[r"holds `a.model`, `b.model`"] = tmp_path / "two"
+    cases[r"contains `a.model`, `b.model`"] = tmp_path / "two"
     (tmp_path / "odd/a.model").write_bytes(b"no model")
-    cases["is no SentencePiece model"] = tmp_path / "odd"
-    cases["gives no tokenizer"] = tmp_path / "none"
+    cases["is not a SentencePiece model"] = tmp_path / "odd"
+    cases["has no tokenizer"] = tmp_path / "none"
     for said, folder in cases.items():
         with pytest.raises(InputError, match=said):
             load_given(str(folder), [], [])

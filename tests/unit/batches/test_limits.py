@@ -78,7 +78,7 @@ def test_who_takes_part_does_not_depend_on_cuts() -> None:
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
 def test_streams_that_are_not_there_are_named(store: Store, text: Text, split: str) -> None:
     wrong = config(max_stream_frames={"pos": 3})
-    with pytest.raises(InputError, match=r"`pos`.*did you mean `pose`\?; there are: `pose`"):
+    with pytest.raises(InputError, match=r"`pos`.*did you mean `pose`\?; available: `pose`"):
         eval_batches(store, split, text, 100, limits=wrong)
     with pytest.raises(InputError, match="`pos`"):
         TrainStream(store, text, wrong, seed=1)

@@ -151,5 +151,5 @@ def test_points_vary_from_view_to_view() -> None:
 
 
 def test_nothing_to_pair() -> None:
-    with pytest.raises(InputError, match=r"No two of the 2 clips of train show the same kind"):
+    with pytest.raises(InputError, match=r"No two of the 2 clips of train show the same motion"):
         stream(records(("jab", "hook")))

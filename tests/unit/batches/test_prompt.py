@@ -90,9 +90,9 @@ def test_a_chat_is_the_same_on_each_day() -> None:
     ("template", "error"),
     [
         (None, "no chat template"),
-        ("{{ raise_exception('no system here') }}", "refuses these turns: no system here"),
-        ("{% for m in messages %}{{ m.content }}{{ m.content }}{% endfor %}", "just once"),
-        ("[user]", "just once"),
+        ("{{ raise_exception('no system here') }}", "rejects these turns: no system here"),
+        ("{% for m in messages %}{{ m.content }}{{ m.content }}{% endfor %}", "exactly once"),
+        ("[user]", "exactly once"),
     ],
 )
 def test_templates_that_cannot(template: str | None, error: str) -> None:

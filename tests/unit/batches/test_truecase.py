@@ -84,9 +84,9 @@ def test_a_cased_tokenizer_writes_no_file_of_it_and_knows_no_case(tmp_path: Path
     assert not (tmp_path / CASING).exists()
     ids = text.encode_target("", "NASA falls")
     assert text.decode(ids) == "NASA falls"
-    with pytest.raises(InputError, match="knows no case"):
+    with pytest.raises(InputError, match="has no truecaser"):
         text.decode(ids, truecase=True)
-    with pytest.raises(InputError, match="knows no case"):
+    with pytest.raises(InputError, match="has no truecaser"):
         Text(text.tokenizer, lowercase=True).decode(ids, truecase=True)
 
 

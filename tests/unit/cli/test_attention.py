@@ -66,10 +66,10 @@ def test_a_file_and_the_stores_clip_give_the_same(
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (["bundle", "x.pose", "--out", "a.txt"], "the page is an `.html`"),
+        (["bundle", "x.pose", "--out", "a.txt"], "must end in `.html`"),
         (["bundle", "x.pose", "--out", "a.html"], "does not exist"),
-        (["run", CLIP, "--out", "a.html"], "id of a clip, name its `--store`"),
-        (["bundle", "corpus/poses/test", "--out", "a.html"], "the page is of one"),
+        (["run", CLIP, "--out", "a.html"], "id of a clip, pass its `--store`"),
+        (["bundle", "corpus/poses/test", "--out", "a.html"], "an attention page shows one clip"),
         (
             ["run", "nobody", "--store", "recipe.yaml", "--out", "a.html"],
             "no clip `nobody`; it has",
@@ -98,8 +98,8 @@ def test_other_features_are_said(
     recipe = tiny_recipe(home / "corpus", tmp_path / "stores", features={"stride": 3})
     out, place = tmp_path / "a.html", tiny_store(recipe).folder
     code, _, said = call(capsys, home / "run", CLIP, "--store", place, "--out", out)
-    assert code == 0 and "not those that the model was trained on" in said
-    assert "not those that the model was trained on" in out.read_text()
+    assert code == 0 and "not the features that the model was trained on" in said
+    assert "not the features that the model was trained on" in out.read_text()
     own = home / "recipe.yaml"
     said = call(capsys, home / "run", CLIP, "--store", own, "--out", out)[2]
-    assert "not those" not in said + out.read_text()
+    assert "not the features" not in said + out.read_text()

@@ -57,7 +57,7 @@ def test_trials_by_state_and_the_best(tmp_path: Path, journal: Told) -> None:
     assert first.startswith("search") and "4 of 5 trials" in first
     assert first.rstrip().endswith("1 running · 2 finished · 1 pruned · 1 failed")
     best = "best bleu 73.00 · 3.8 ms a clip (trial 3)"
-    assert second.rstrip() == f"{best}   1:05 passed   about 0:00 left of the search"
+    assert second.rstrip() == f"{best}   1:05 elapsed   about 0:00 left of the search"
     assert not rest
 
 
@@ -71,7 +71,7 @@ def test_finals_have_a_line_of_their_own(tmp_path: Path, journal: Told) -> None:
     _, finals, summary = drawn(tmp_path, journal.now).splitlines()
     assert finals.startswith("finals") and "2 of 9 runs" in finals
     assert finals.rstrip().endswith("1 running · 2 finished")
-    assert summary.rstrip().endswith("1:20 passed   about 3:30 left of the finals")
+    assert summary.rstrip().endswith("1:20 elapsed   about 3:30 left of the finals")
 
 
 def test_it_follows_the_journal(tmp_path: Path, journal: Told) -> None:

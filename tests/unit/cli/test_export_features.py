@@ -51,11 +51,11 @@ def test_varied_epochs_need_a_recipe_that_varies(
 ) -> None:
     recipe, store, out = place / "recipe.yaml", place / "store", tmp_path / "out"
     code, _, said = call(capsys, store, out, "--augment", 2)
-    assert code == 2 and "`--augment` needs a recipe" in said
+    assert code == 2 and "`--augment` requires a recipe" in said
     code, _, said = call(capsys, recipe, out, "--augment", 2)
-    assert code == 2 and "varies nothing" in said
+    assert code == 2 and "enables no augmentation" in said
     code, _, said = call(capsys, store, out, "batch.augmentation.speed=0.2")
-    assert code == 2 and "only a recipe can be overridden" in said
+    assert code == 2 and "overrides need a recipe" in said
     code, done, said = call(capsys, recipe, out, "batch.augmentation.speed=0.2", "--augment", 2)
     assert code == 0 and list(done["epochs"]) == ["0", "1"]
     clips = done["clips"]["train"]
@@ -66,8 +66,8 @@ def test_varied_epochs_need_a_recipe_that_varies(
     ("words", "said"),
     [
         (("nothing", "out"), "neither a feature store nor a recipe"),
-        (("recipe.yaml", "stores"), "is no hand-over"),
-        (("recipe.yaml", "stores", "--overwrite"), "is no hand-over"),
+        (("recipe.yaml", "stores"), "is not an earlier export"),
+        (("recipe.yaml", "stores", "--overwrite"), "is not an earlier export"),
         (("recipe.yaml", "out", "--stream", "hands"), "has no stream `hands`"),
         (("recipe.yaml", "out", "features.stride=3"), "not extracted"),
     ],

@@ -56,7 +56,7 @@ def test_a_prediction_stands_beneath(
     code, _, said = call(
         capsys, place, "--clip", "train_00001", "--out", plain, "--predictions", table
     )
-    assert code == 2 and "no prediction of the clip `train_00001`" in said
+    assert code == 2 and "no prediction for the clip `train_00001`" in said
 
 
 @pytest.mark.parametrize(
@@ -64,8 +64,8 @@ def test_a_prediction_stands_beneath(
     [
         (["--clip", CLIP, "--out", "clip.avi"], "`.gif`, `.mp4` or `.png`"),
         (["--clip", "nobody", "--out", "clip.png"], "no clip `nobody`"),
-        (["--out", "clip.png"], "name it by `--clip`"),
-        (["--clip", CLIP, "--predictions", "said.tsv"], "give its file by `--out`"),
+        (["--out", "clip.png"], "pass its id as `--clip`"),
+        (["--clip", CLIP, "--predictions", "said.tsv"], "pass its file as `--out`"),
     ],
 )
 def test_what_is_refused(

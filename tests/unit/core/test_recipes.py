@@ -98,7 +98,7 @@ def test_new_tokens_as_list_text_or_file(
     [
         (["face"], None, "belong together"),
         (["whole"], "poses", "belong together"),
-        (["face", "face"], "poses", "names one twice"),
+        (["face", "face"], "poses", "lists a crop twice"),
         ([], "poses", "at least 1 item"),
         (["face", "whole"], "poses", ""),
     ],

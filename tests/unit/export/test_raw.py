@@ -30,7 +30,7 @@ def test_features_are_whole_or_an_error(tmp_path: Path) -> None:
     with pytest.raises(ClipError, match="holds 3 features, but its manifest says 2"):
         open_raw(recipe, file, Span.from_frames(0, 2))
     for span in (Span.from_frames(1, 3), Span.from_ms(0, 100)):
-        with pytest.raises(InputError, match="only all can be translated"):
+        with pytest.raises(InputError, match="translated only as a whole"):
             open_raw(recipe, file, span)
 
 
@@ -69,7 +69,7 @@ def test_a_motion_is_a_file_of_its_own(tmp_path: Path) -> None:
     found = open_raw(recipe, tmp_path / "a.npy", Span.from_frames(1, 3))
     np.testing.assert_array_equal(found.pose.points_TPJC[:, 0], x_TJC[1:3])
     assert found.pose.fps == 20 and found.reference is None
-    with pytest.raises(InputError, match=r"files of one motion \(\.npy"):
+    with pytest.raises(InputError, match=r"files with one motion \(\.npy"):
         open_raw(recipe, tmp_path / "a.pt", Span())
     write_pack(tmp_path / "all.npz", [x_TJC])
     with pytest.raises(ClipError, match=r"all\.npz#0"):

@@ -62,7 +62,7 @@ def test_the_embedder_goes_with_the_bundle(made: tuple[Path, Path], tmp_path: Pa
     texts = bundle.translate([Input(folder / "6.npy", reference=folder / "1.npy")])
     assert len(texts) == 1
     np.save(tmp_path / "flat.npy", motions(1)[0][..., :2])
-    with pytest.raises(InputError, match=r"flat\.npy` has not the points of"):
+    with pytest.raises(InputError, match=r"flat\.npy` does not have the same points"):
         bundle.features(folder / "6.npy", Span(), tmp_path / "flat.npy")
     copy = shutil.copytree(path, tmp_path / "copy")
     (copy / "embedder" / "embedder.safetensors").unlink()
@@ -155,7 +155,7 @@ def test_translate_counts_rows_without_a_reference(made: tuple[Path, Path]) -> N
     assert "1 of 2 clips is compared with itself" in found.output
     given = ["--reference", str(folder / "1.npy")]
     refused = CliRunner().invoke(app, ["translate", str(path), table, *given])
-    assert refused.exit_code != 0 and "by its column `reference`" in refused.output
+    assert refused.exit_code != 0 and "its own column `reference`" in refused.output
 
 
 def test_references_are_sent_beside_motions(
@@ -179,7 +179,7 @@ def test_references_are_sent_beside_motions(
         served.predict(pd.DataFrame([{"motion": own, "reference": other}, {"motion": own}]))
         served.predict(pd.DataFrame([{"motion": own}]))
     assert [r.getMessage()[:26] for r in caplog.records] == ["row 1 has no `reference`, "]
-    with pytest.raises(InputError, match="give one of `motion`"):
+    with pytest.raises(InputError, match="give either `motion`"):
         served.predict(pd.DataFrame([{"reference": other}]))
     columns = (path / "MLmodel").read_text()
     assert '"name": "reference"' in columns and '"name": "features_reference"' in columns

@@ -93,9 +93,9 @@ def test_files_of_clips_give_the_text_of_the_evaluation(
 def test_what_is_wrong_with_a_file_is_named(store: Store, bundle: Path, tmp_path: Path) -> None:
     loaded = Bundle.load(bundle)
     file = write_clip(store, 0, tmp_path / "clip.h5")
-    with pytest.raises(InputError, match="only all can be translated"):
+    with pytest.raises(InputError, match="translated only as a whole"):
         loaded.translate([Input(file, Span.from_ms(0, 100))])
-    with pytest.raises(InputError, match=r"translates `\.h5` files with a data set for each"):
+    with pytest.raises(InputError, match=r"translates `\.h5` files with one dataset per"):
         loaded.translate([tmp_path / "clip.pose"])
     with pytest.raises(InputError, match=r"is a table"):
         (tmp_path / "rows.tsv").touch()
@@ -106,7 +106,7 @@ def test_what_is_wrong_with_a_file_is_named(store: Store, bundle: Path, tmp_path
         loaded.translate([file])
     with h5py.File(file, "a") as shard:
         shard["sign2vec"] = np.ones((3, 5), np.float16)
-    with pytest.raises(BundleError, match=r"gives 5 features a frame of `sign2vec`.* reads 6"):
+    with pytest.raises(BundleError, match=r"has 5 features per frame of `sign2vec`.* expects 6"):
         loaded.translate([file])
 
 
@@ -121,7 +121,7 @@ def test_it_is_served_from_files_and_from_numbers(
     row = {f"features_{name}": numbers[name].tolist() for name in STREAMS}
     answers = served.predict(pd.DataFrame([{"shard": content}, row]))
     assert [answer["text"] for answer in answers] == wanted
-    with pytest.raises(InputError, match=r"`shard` .bytes. and `features_dino` with `features_sig"):
+    with pytest.raises(InputError, match=r"`shard` .bytes. or `features_dino` with `features_sign"):
         served.predict(pd.DataFrame([{"features_dino": row["features_dino"]}]))
     with pytest.raises(InputError, match=r"`features_dino` must be frames × 12"):
         served.predict(pd.DataFrame([{**row, "features_dino": [[1.0, 2.0]]}]))

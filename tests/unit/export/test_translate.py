@@ -94,7 +94,7 @@ def test_what_cannot_be_translated_is_named(bundle, expected, tmp_path):
         loaded.translate([Input(file, encoder_prompt="__gsl__")])
     known = loaded.loaded.features["streams"]["pose"]
     turned = [[part, points[::-1]] for part, points in known["layout"]]
-    for changes, said in (({"width": 9}, "534 features"), ({"layout": turned}, "but other ones")):
+    for changes, said in (({"width": 9}, "534 features"), ({"layout": turned}, "but other points")):
         with pytest.raises(BundleError, match=said):
             with_stream(loaded, {**known, **changes}).translate([file])
 
@@ -134,7 +134,7 @@ def test_files_folders_and_tables(bundle, expected, recipe, tmp_path):
 
 def test_other_feature_code_is_refused(bundle, monkeypatch):
     monkeypatch.setattr(pose, "CODE_VERSION", -1)
-    with pytest.raises(BundleError, match="computes otherwise"):
+    with pytest.raises(BundleError, match="computes differently"):
         Bundle.load(bundle)
 
 

@@ -158,7 +158,7 @@ def test_fingerprints_name_networks_not_places(tmp_path: Path) -> None:
     soft = [config("soft_dtw", gamma=gamma) for gamma in (None, 0.01, 0.02)]
     found = [alignment_fingerprint(one) for one in soft]
     assert found[0] == found[1] != found[2]
-    with pytest.raises(CheckpointError, match="holds no embedder"):
+    with pytest.raises(CheckpointError, match="does not contain an embedder"):
         alignment_fingerprint(config("dtw", on="embeddings", embedder=str(tmp_path)))
 
 
@@ -171,7 +171,7 @@ def test_an_embedder_of_other_frames_is_refused(tmp_path: Path) -> None:
         _ = build_features(features(reference=reference)).fingerprint
     narrow = embedder(tmp_path / "narrow", [0, 1], width=3)
     step = build_features(features(reference={**reference, "embedder": narrow}))
-    with pytest.raises(InputError, match=r"reads \(T, 3\) frames"):
+    with pytest.raises(InputError, match=r"expects \(T, 3\) frames"):
         step.compute(Motion(motion(body(4)), motion(body(5))))
 
 
@@ -191,7 +191,7 @@ def test_vectors_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     """A length of zero in a program that does not expect one."""
     reference = {"method": "dtw", "on": "embeddings", "embedder": embedder(tmp_path, [0, 1])}
     step = build_features(features(reference=reference))  # the root begins at 0
-    with pytest.raises(InputError, match="gives vectors that are no finite numbers"):
+    with pytest.raises(InputError, match="returns vectors with non-finite values"):
         step.compute(Motion(motion(body(4)), motion(body(5))))
 
 
@@ -223,7 +223,7 @@ def test_reasons_of_references() -> None:
     with pytest.raises(ClipError, match="its reference: no bone has a length") as caught:
         step.compute(Motion(motion(body(4)), motion(np.ones((4, 22, 3), np.float32))))
     assert caught.value.reason == "reference_no_bones"
-    with pytest.raises(ClipError, match="20 frames a second, its reference 30") as caught:
+    with pytest.raises(ClipError, match="20 frames per second, its reference 30") as caught:
         step.compute(Motion(motion(body(4)), motion(body(4), fps=30)))
     assert caught.value.reason == "reference_rate"
     warped = build_features(features(reference={"method": "dtw"}))

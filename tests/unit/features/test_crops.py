@@ -129,6 +129,6 @@ def test_poses_of_another_video_are_refused(tmp_path: Path) -> None:
 def test_poses_without_a_picture_s_size_are_refused(tmp_path: Path) -> None:
     film = write_video(tmp_path / "a.mp4", 4)
     pose = follow_block(tmp_path / "a.pose", 4, size=(0, 0))
-    with pytest.raises(ClipError, match="0 wide and 0 high") as caught:
+    with pytest.raises(ClipError, match="frame size of 0 × 0") as caught:
         crops_of(Footage(film, pose=pose))
     assert caught.value.reason == "no_picture_size"

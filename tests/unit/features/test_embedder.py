@@ -65,9 +65,9 @@ def test_the_digest_names_operations_and_weights_alone(tmp_path):
 def test_other_frames_are_refused(tmp_path):
     embedder = read_embedder(write(tmp_path / "e"))
     for x_TD in (np.zeros((4, 5), np.float32), np.zeros((0, 3), np.float32), np.zeros(3)):
-        with pytest.raises(InputError, match=r"reads \(T, 3\) frames of `pose`, but got"):
+        with pytest.raises(InputError, match=r"expects \(T, 3\) frames of `pose`, but got"):
             embedder(x_TD)
-    with pytest.raises(InputError, match="no finite numbers"):
+    with pytest.raises(InputError, match="contain non-finite values"):
         embedder(np.full((4, 3), np.nan, np.float32))
 
 
@@ -75,7 +75,7 @@ def test_other_frames_are_refused(tmp_path):
 def test_a_folder_without_one_of_both_is_refused(tmp_path, missing):
     (write(tmp_path / "e") / missing).unlink()
     for reader in (read_embedder, embedder_digest):
-        with pytest.raises(CheckpointError, match="holds no embedder"):
+        with pytest.raises(CheckpointError, match="does not contain an embedder"):
             reader(tmp_path / "e")
 
 
@@ -84,24 +84,27 @@ def test_other_weights_are_refused(tmp_path):
     write(tmp_path / "other", offset=3.0)
     (tmp_path / "other" / WEIGHTS).rename(tmp_path / "e" / WEIGHTS)
     for reader in (read_embedder, embedder_digest):
-        with pytest.raises(CheckpointError, match="not the file it was written with"):
+        with pytest.raises(CheckpointError, match="differs from `weights_sha256`"):
             reader(tmp_path / "e")
 
 
 @pytest.mark.parametrize(
     ("parts", "says"),
     [
-        ({"format": 9}, "is of format 9"),
-        ({"size": 5}, r"gives \(2, 2\) for two frames, not \(2, 5\)"),
+        ({"format": 9}, "has format version 9"),
+        ({"size": 5}, r"two frames give the shape \(2, 2\) instead of \(2, 5\)"),
         ({"width": 4}, "cannot be run"),
-        ({"program": []}, "without a step"),
-        ({"program": [["aten.from_file.default", ["a"], {}]]}, "no operation `aten.from_file"),
-        ({"program": [["torch.os.system", ["a"], {}]]}, "no operation `torch.os.system`"),
+        ({"program": []}, "has no steps"),
+        ({"program": [["aten.from_file.default", ["a"], {}]]}, "the operation `aten.from_file"),
+        (
+            {"program": [["torch.os.system", ["a"], {}]]},
+            "the operation `torch.os.system` is not supported",
+        ),
         ({"program": [["aten.relu.default", [{"weight": "x"}], {}]]}, "no weight `x`"),
         ({"program": [["aten.relu.default", [{"step": 0}], {}]]}, "no step `0`"),
         ({"program": [["aten.relu.default", [{"dtype": "os"}], {}]]}, "no dtype `os`"),
-        ({"program": 4}, "misstates"),
-        ({"score": 4}, "misstates"),
+        ({"program": 4}, "missing or invalid"),
+        ({"score": 4}, "missing or invalid"),
     ],
 )
 def test_what_does_not_hold_together_is_refused(tmp_path, parts, says):
@@ -111,7 +114,7 @@ def test_what_does_not_hold_together_is_refused(tmp_path, parts, says):
 
 def test_a_description_that_is_no_json_is_refused(tmp_path):
     (write(tmp_path / "e") / DESCRIPTION).write_text("{")
-    with pytest.raises(CheckpointError, match="is no JSON"):
+    with pytest.raises(CheckpointError, match="is not valid JSON"):
         read_embedder(tmp_path / "e")
 
 

@@ -121,7 +121,7 @@ def test_names_of_other_layouts_come_from_the_output(tmp_path: Path) -> None:
     assert pose.header.components[0].points == names
     del plain["meta_info"]
     (tmp_path / "a.json").write_text(json.dumps(plain))
-    with pytest.raises(ClipError, match="is no output of mmpose"):
+    with pytest.raises(ClipError, match="is not an output of mmpose"):
         read_output("mmpose", tmp_path / "a.json", FILM)
 
 
@@ -144,7 +144,7 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for wrong in ("640x480@25", "640x480", "0x480@25", "640x480@0"):
         call([*words, wrong], capsys, code=2)
     call([*words, "640x480@25", "--overwrite"], capsys)
-    with pytest.raises(InputError, match="are not known"):
+    with pytest.raises(InputError, match="are not supported"):
         find_outputs("posenet", [tmp_path])
 
 

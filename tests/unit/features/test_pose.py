@@ -142,9 +142,9 @@ def with_nan(pose: PoseSequence) -> PoseSequence:
     ("pose", "reason", "words"),
     [
         (lose(five_points(), 0, 1, 2, 3, 4), "no_people", "in any frame"),
-        (lose(five_points(), 1), "no_shoulders", "never found in one frame"),
-        (in_one_place(five_points()), "no_shoulders", "in one place"),
-        (with_nan(five_points()), "nan_frames", "not numbers"),
+        (lose(five_points(), 1), "no_shoulders", "no frame shows both"),
+        (in_one_place(five_points()), "no_shoulders", "at the same position"),
+        (with_nan(five_points()), "nan_frames", "not finite numbers"),
     ],
 )
 def test_clips_that_cannot_be_used(pose: PoseSequence, reason: str, words: str) -> None:

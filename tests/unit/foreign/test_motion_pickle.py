@@ -173,7 +173,7 @@ def test_a_tensor_beyond_its_storage_is_refused(tmp_path: Path) -> None:
 def test_damaged_files(tmp_path: Path, content: bytes) -> None:
     for name in ("a.pkl", "a.npy", "a.npz"):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(SourceError, match="no pickle of plain values"):
+        with pytest.raises(SourceError, match="not a pickle of plain values"):
             read_plain(tmp_path / name)
     with pytest.raises(InputError, match="cannot be read"):
         read_plain(tmp_path / "nowhere.pkl")
@@ -225,7 +225,7 @@ def test_all_records_that_do_not_fit_are_named(tmp_path: Path) -> None:
         convert_motions(
             write(tmp_path, [{"keypoints": one}, {"keypoints": one[:, :5]}]), tmp_path / "a.tsv"
         )
-    with pytest.raises(SourceError, match="a int"):
+    with pytest.raises(SourceError, match="a value of type `int`"):
         convert_motions(write(tmp_path, 3), tmp_path / "a.tsv")
 
 

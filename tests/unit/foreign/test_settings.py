@@ -99,8 +99,8 @@ def test_what_is_left_out_has_a_reason(tmp_path: Path) -> None:
         "training.deepspeed",
     }
     assert "follows from the corpus" in left["model.feat_dim"] and "534" in left["model.feat_dim"]
-    assert "not known here" in left["training.push_to_hub"]
-    assert "`training.fsdp` cuts" in left["training.deepspeed"]
+    assert "an unknown key" in left["training.push_to_hub"]
+    assert "`training.fsdp` shards" in left["training.deepspeed"]
 
 
 def test_the_oldest_names(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_other_mappers_frozen_parts_and_scratch(tmp_path: Path) -> None:
     }
     assert found.recipe.model.tokenizer.kind == "train"
     assert found.recipe.model.freeze == ("embeddings", "lm_head")
-    assert any("trained on its texts" in note for note in found.notes)
+    assert any("trained on the corpus's texts" in note for note in found.notes)
 
 
 def test_an_adapter_is_one_here(tmp_path: Path) -> None:

@@ -125,5 +125,5 @@ def test_other_shapes_and_makes_are_named(corpus: Path) -> None:
         with pytest.raises(CheckpointError, match=error):
             import_projectors(path, recipe_of(corpus, "pretrain"), corpus / "ours")
     whole = recipe_of(corpus, "pretrain", "training.stage=all")
-    with pytest.raises(InputError, match="over a language model that stays"):
+    with pytest.raises(InputError, match="for a frozen language model"):
         import_projectors(saved(corpus, projectors()), whole, corpus / "ours")

@@ -249,7 +249,10 @@ def test_a_missing_an_extra_and_a_misshapen_tensor_are_named(tmp_path: Path, lay
     changes: list[tuple[Change, str]] = [
         (without(bias), r"`encoders\.pose\.linear\.bias` is missing"),
         (without(theirs), rf"{ours}.*` is missing"),
-        (lambda state: state.update({"odd.weight": torch.ones(1)}), r"`odd\.weight` has no place"),
+        (
+            lambda state: state.update({"odd.weight": torch.ones(1)}),
+            r"`odd\.weight` is not part of the model",
+        ),
         (
             lambda state: state.update({bias: torch.ones(3)}),
             r"linear\.bias` is \(3,\), not \(16,\)",
@@ -272,7 +275,7 @@ def test_tied_tensors_that_differ_are_refused(tmp_path: Path) -> None:
         state["lm_head.weight"] = state["lm_head.weight"] + 1
 
     make_theirs(tmp_path / "theirs", "bart", change)
-    with pytest.raises(CheckpointError, match=r"lm_head.* differs from .* the same tensor here"):
+    with pytest.raises(CheckpointError, match=r"lm_head.* differs from .* the model ties to it"):
         imported(tmp_path, "bart")
 
 
@@ -289,7 +292,7 @@ def test_a_recipe_without_gain_has_no_place_for_theirs(tmp_path: Path) -> None:
     for layout in LAYOUTS:
         make_theirs(tmp_path / layout, layout)
         (tmp_path / layout).rename(tmp_path / "theirs")
-        with pytest.raises(CheckpointError, match=r"`encoders\.pose\.gain` has no place"):
+        with pytest.raises(CheckpointError, match=r"`encoders\.pose\.gain` is not part"):
             imported(tmp_path, layout, gain=False)
         (tmp_path / "theirs").rename(tmp_path / f"{layout}_done")
 
@@ -299,7 +302,7 @@ def test_tarres_norm_has_no_place_in_m2m_100(tmp_path: Path) -> None:
     plain = recipe_of("tarres").model_dump(mode="json")
     plain["model"]["backbone"]["scratch"]["architecture"] = "m2m_100"
     path, words = tmp_path / "theirs/best_model.pth", str(tmp_path / "theirs/tokenizer")
-    with pytest.raises(CheckpointError, match=r"layernorm_embedding\.weight` has no place"):
+    with pytest.raises(CheckpointError, match=r"layernorm_embedding\.weight` is not part"):
         import_ssvp(path, Recipe.model_validate(plain), tmp_path / "ours", words)
 
 
@@ -322,9 +325,9 @@ def test_nothing_in_the_file_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("held", "said"),
     [
-        ([1], "neither `model` nor tensors"),
-        ({"model": {}}, "neither `model` nor tensors"),
-        ({"model": {"a": 1}}, "`a`, which is no tensor"),
+        ([1], "neither `model` nor named tensors"),
+        ({"model": {}}, "neither `model` nor named tensors"),
+        ({"model": {"a": 1}}, "`a`, which is not a tensor"),
         ({"model": {"a": torch.ones(1)}}, "no projection of features"),
     ],
 )
@@ -412,7 +415,7 @@ def test_the_verb_imports_and_the_model_is_evaluated(
         return int(left.value.code or 0)
 
     assert called(*words) == 2
-    assert "give `--into`" in capsys.readouterr().err
+    assert "pass `--into FOLDER`" in capsys.readouterr().err
     assert called(*words, *into) == 0
     said = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert said["model"] == str(tmp_path / "ours") and said["parameters"] > 0

@@ -173,9 +173,9 @@ BIAS = "multimodal_mapper.mapping_layer.bias"
     ("tensors", "said"),
     [
         ({BIAS: None}, r"`encoders.pose.linear.bias` is missing"),
-        ({"multimodal_mapper.extra": torch.ones(1)}, r"`multimodal_mapper.extra` has no place"),
+        ({"multimodal_mapper.extra": torch.ones(1)}, r"`multimodal_mapper.extra` is not part of"),
         ({BIAS: torch.ones(3)}, r"`encoders.pose.linear.bias` is \(3,\), not \(16,\)"),
-        ({"feature_extractor.x": torch.ones(1)}, r"`feature_extractor.x` has no place"),
+        ({"feature_extractor.x": torch.ones(1)}, r"`feature_extractor.x` is not part of"),
     ],
 )
 def test_every_tensor_is_accounted_for(
@@ -199,7 +199,7 @@ def test_sinusoids_of_older_versions_are_passed_over(tmp_path: Path) -> None:
 
 def test_other_settings_than_those_it_was_trained_with(tmp_path: Path) -> None:
     make_theirs(tmp_path / "theirs")
-    with pytest.raises(CheckpointError, match=r"norm_out.* has no place"):
+    with pytest.raises(CheckpointError, match=r"norm_out.* is not part of the model"):
         import_model(tmp_path / "theirs", recipe_of(norm_out=False), tmp_path / "ours")
     with pytest.raises(CheckpointError, match=r"encoders\.pose"):
         import_model(tmp_path / "theirs", recipe_of("cnn_adapter"), tmp_path / "ours")
@@ -224,7 +224,7 @@ def test_a_tokenizer_with_more_words_than_rows(tmp_path: Path) -> None:
     tokens = {"kind": "pretrained", "new_tokens": [f"__{n}__" for n in range(9)]}
     plain = recipe.model_dump(mode="json")
     plain["model"]["tokenizer"] = tokens
-    with pytest.raises(InputError, match="the model rows for"):
+    with pytest.raises(InputError, match="the model has embeddings for"):
         import_model(tmp_path / "theirs", Recipe.model_validate(plain), tmp_path / "ours")
 
 

@@ -157,7 +157,9 @@ def test_the_end_stands_behind_the_frames_only_where_asked(batch: Batch) -> None
 def test_input_and_text_share_the_positions(batch: Batch) -> None:
     model = build({**GPT2, "n_positions": 20})
     assert (model.input_limit, model.output_limit, model.total_limit) == (None, None, 20)
-    with pytest.raises(InputError, match=r"of 10 and 12 tokens .* share 20 .*n_positions` to 21"):
+    with pytest.raises(
+        InputError, match=r"of 10 and a text of 12 tokens .* share 20 .*n_positions` to 21"
+    ):
         model.generate(**batch.generation_inputs(), max_new_tokens=12)
     assert model.generate(**batch.generation_inputs(), max_new_tokens=11).shape[1] <= 11
 
@@ -170,7 +172,7 @@ def test_a_long_input_may_stand_beside_a_long_text() -> None:
     labels = torch.tensor([[5, 2, *[IGNORE] * 5], [5, 6, 7, 8, 9, 10, 2]])
     assert model({"pose": x}, {"pose": mask}, labels=labels).logits.isfinite().all()
     labels[0, 2] = 7
-    with pytest.raises(InputError, match="of 7 and 3 tokens"):
+    with pytest.raises(InputError, match="of 7 and a text of 3 tokens"):
         model({"pose": x}, {"pose": mask}, labels=labels)
 
 
@@ -178,10 +180,10 @@ def test_a_long_input_may_stand_beside_a_long_text() -> None:
     ("architecture", "words"),
     [
         ("bert", "is an encoder"),
-        ("mamba", "carries a state"),
-        ("gemma3n_text", "looks tokens up"),
-        ("gemma3", "several models in one"),
-        ("t5", "no decoder that stands alone"),
+        ("mamba", "has a recurrent state"),
+        ("gemma3n_text", "looks up token ids"),
+        ("gemma3", "combines several models"),
+        ("t5", "not a Hugging Face decoder-only model"),
         ("lama", "did you mean `llama`"),
     ],
 )
@@ -202,7 +204,7 @@ def test_unknown_keys_are_named() -> None:
 
 def test_halves_cannot_be_frozen() -> None:
     for part in ("backbone_encoder", "backbone_decoder"):
-        with pytest.raises(ValidationError, match="a causal backbone has no halves"):
+        with pytest.raises(ValidationError, match="a causal backbone has no encoder and decoder"):
             build(freeze=[part])
     frozen = build(freeze=["embeddings", "lm_head"])
     assert not frozen.get_input_embeddings().weight.requires_grad
@@ -240,5 +242,5 @@ def test_a_saved_model_is_taken_as_it_is(tmp_path: Path, batch: Batch) -> None:
         logits = [m(**batch.inputs()).logits for m in (model.eval(), again)]
     assert torch.equal(*logits)
     plain["backbone"]["kind"] = "seq2seq"
-    with pytest.raises(InputError, match=r"a `llama`\. Backbone `seq2seq` takes"):
+    with pytest.raises(InputError, match=r"a `llama`\. Backbone `seq2seq` needs"):
         build_translator(ModelConfig.model_validate(plain), WIDTHS, WORDS)

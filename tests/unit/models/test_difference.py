@@ -307,9 +307,9 @@ def test_what_cannot_be_is_refused(build: Callable[..., Translator]) -> None:
 def test_other_widths_and_points_are_refused(recipe: Make, words: Vocabulary) -> None:
     config = ModelConfig.model_validate({**recipe().model_dump(mode="json"), "reference": {}})
     found = problems(lambda: build_translator(config, {"pose": 5, "reference": 6}, words))
-    assert "has 6 values a frame, but `pose` 5" in found["model.reference.against"]
+    assert "has 6 values per frame, but `pose` has 5" in found["model.reference.against"]
     points = [PointLayout((("BODY", names),)) for names in (("a", "b"), ("b", "a"))]
     streams = [StreamSchema(4, 20.0, "float32", layout) for layout in points]
     schema = StoreSchema(dict(zip(("pose", "reference"), streams, strict=True)))
     found = problems(lambda: skeletons_of(config, schema))
-    assert "holds other points than `pose`" in found["model.reference.against"]
+    assert "has other points than `pose`" in found["model.reference.against"]

@@ -92,10 +92,10 @@ def test_an_encoder_that_leaves_out_frames() -> None:
 @pytest.mark.parametrize(
     ("part", "says"),
     [
-        ({"encoder": {"kind": "cnn"}}, "`encoder` leaves out frames"),
-        ({"encoder": {"kind": "linear", "downsample": 2}}, "`encoder` leaves out frames"),
+        ({"encoder": {"kind": "cnn"}}, "`encoder` skips frames"),
+        ({"encoder": {"kind": "linear", "downsample": 2}}, "`encoder` skips frames"),
         ({"encoder": {"kind": "stgcn", "pooling": "time"}}, "`encoder.pooling` is time"),
-        ({"encoder": {"kind": "stgcn", "lora": {}}}, "`encoder.lora` learns beside"),
+        ({"encoder": {"kind": "stgcn", "lora": {}}}, "`encoder.lora` adapts the weights"),
         ({"batch": {"augmentation": {"speed": 0.2}}}, "`drop_frames` or `speed`"),
         ({"embedding": {"kind": "tcc", "sigma": 2}}, r"embedding.sigma +unknown"),
         ({"embedding": {"kind": "carl", "crop": 0.3}}, r"embedding.crop +input should be greater"),

@@ -96,7 +96,7 @@ def test_an_mlp_can_see_what_a_matrix_cannot() -> None:
 @pytest.mark.parametrize(
     ("plain", "said"),
     [
-        ({"kind": "cnn", "kernels": [3], "strides": [2, 2]}, "equally many"),
+        ({"kind": "cnn", "kernels": [3], "strides": [2, 2]}, "the same number"),
         ({"kind": "cnn", "kernels": [4, 3]}, "odd"),
         ({"kind": "cnn", "kernels": [1, 3]}, "no longer than its kernel"),
         ({"kind": "mlp", "hidden": [0]}, "below 1"),

@@ -114,7 +114,7 @@ def test_targets_by_name(build: Build) -> None:
 def test_unknown_targets_are_named(build: Build, target: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words) as caught:
         build(lora={"targets": ["v_proj", target]})
-    assert f"`{target}`" in str(caught.value) and "`v_proj` that" not in str(caught.value)
+    assert f"`{target}`" in str(caught.value) and "layer `v_proj`" not in str(caught.value)
 
 
 def test_four_bits_need_cuda(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -177,7 +177,7 @@ def test_a_moved_base_is_found_where_the_variable_says(
     monkeypatch.setenv(BASES, str(tmp_path / "elsewhere"))
     assert_equal(model, Translator.from_pretrained(tmp_path / "out"), batch)
     monkeypatch.setenv(BASES, str(tmp_path))
-    with pytest.raises(CheckpointError, match=f"nor is there a `{folder.name}` in `{tmp_path}`"):
+    with pytest.raises(CheckpointError, match=f"`{tmp_path}` contains no folder `{folder.name}`"):
         Translator.from_pretrained(tmp_path / "out")
 
 
@@ -245,7 +245,7 @@ def test_weights_go_into_a_model_over_the_same_base_only(
             weight.zero_()
     load_weights(fresh, tmp_path)
     assert_equal(model, fresh, batch)
-    with pytest.raises(CheckpointError, match="but this one stands on"):
+    with pytest.raises(CheckpointError, match="but this model uses"):
         load_weights(build(base(seed=4)), tmp_path)
 
 

@@ -76,7 +76,9 @@ def test_all_room_is_used_and_no_stream_grows_or_vanishes() -> None:
 
 
 def test_a_prompt_that_leaves_no_room_is_named() -> None:
-    with pytest.raises(InputError, match=r"clip `x`.*each of 2.* 30 of 40.*9 are kept.*context"):
+    with pytest.raises(
+        InputError, match=r"clip `x`.*each of 2.* 30 of 40.*9 are reserved.*context"
+    ):
         kept_vectors([5, 5], 30, 9, 40, "clip `x`")
     with pytest.raises(InputError, match=r"39 of 40 positions\. Shorten"):
         kept_vectors([5, 5], 39, 0, 40, "clip `x`")
@@ -182,7 +184,7 @@ def test_a_reserve_in_vain_is_refused(
     recipe: Callable[..., ModelConfig], words: Vocabulary, limited: Make, shared: None
 ) -> None:
     plain = {**recipe("t5").model_dump(mode="json"), "reserve_tokens": 4}
-    with pytest.raises(ConfigError, match=r"model\.reserve_tokens .*no limit of positions"):
+    with pytest.raises(ConfigError, match=r"model\.reserve_tokens .*no position limit"):
         build_translator(ModelConfig.model_validate(plain), WIDTHS, words)
     with pytest.raises(ConfigError, match=r"below the backbone's 8 positions, but is 8"):
         limited(8, reserve=8)

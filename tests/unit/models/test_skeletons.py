@@ -42,8 +42,8 @@ def test_only_streams_of_graph_encoders_need_a_skeleton(recipe: Recipe) -> None:
     with pytest.raises(ConfigError) as caught:
         skeletons_of(with_encoders(recipe, encoder=SMALL), both)
     said = str(caught.value)
-    assert "model.encoder.kind" in said and "stream `dino` (12 values a frame)" in said
-    assert "has no points that are named" in said and "`pose`" not in said
+    assert "model.encoder.kind" in said and "stream `dino` (12 values per frame)" in said
+    assert "has no named points" in said and "`pose`" not in said
 
 
 def test_a_width_that_does_not_fit_is_refused(recipe: Recipe) -> None:

@@ -97,11 +97,11 @@ def test_features_without_points_are_no_loss(
     bare = {name: replace(stream, layout=None) for name, stream in streams.items()}
     base.__dict__["schema"] = replace(base.schema, streams=bare)
     pictures, (why,) = draw_winner(tmp_path, winner, said, base)
-    assert "no points that could be drawn" in why
+    assert "no points to draw" in why
     assert [one.image for one in pictures] == [""] * 3 and all(one.attention for one in pictures)
     report = made_up(pictures=pictures, not_drawn=[why])
     text = write_report(tmp_path, report).read_text()
-    assert "Not shown: pictures of clips" in text and "<img" not in text
+    assert "Not shown: images of clips" in text and "<img" not in text
 
 
 def test_a_defect_is_not_hidden(

@@ -213,11 +213,11 @@ TABLES = {
     ),
     "an id twice": BadTable(
         "id\tsignal\toutput\na\tx/a.pose\tyes\na\ty/a.pose\tno\n",
-        ("train.tsv:3", "id `a` is already that of train.tsv:2"),
+        ("train.tsv:3", "id `a` is already used by train.tsv:2"),
     ),
     "a clip twice": BadTable(
         HEAD + "x/a.pose\t0\t0\tyes\nx/a.pose\t0\t0\tno\n",
-        ("train.tsv:3", "id `train/x/a` is already that of train.tsv:2"),
+        ("train.tsv:3", "id `train/x/a` is already used by train.tsv:2"),
     ),
     "several things at once": BadTable(
         HEAD.encode() + b"a.mp4\tx\t-1\tyes\nb.pose\t0\n\xe4\t0\t0\tno\n",

@@ -140,12 +140,12 @@ def test_faults_of_all_manifests_at_once(tmp_path: Path) -> None:
         "train_features.tsv:3 has 2 fields, not 3",
         "train_features.tsv:4 `length` must be a whole number of 1 or more, but is `2.5`",
         "train_features.tsv:5 `length` must be a whole number of 1 or more, but is `0`",
-        "train_features.tsv:6 `video_name` is empty; it names the file of the features",
+        "train_features.tsv:6 `video_name` is empty; it must name the feature file",
         "test_features.tsv:2 has 4 fields, not 3",
-        "train_features.tsv:7 id `a` is already that of train_features.tsv:2; a corpus has each"
-        " `video_name` once",
-        "test_features.tsv:1 id `a` is already that of train_features.tsv:2; a corpus has each"
-        " `video_name` once",
+        "train_features.tsv:7 id `a` is already used by train_features.tsv:2; use each"
+        " `video_name` only once in a corpus",
+        "test_features.tsv:1 id `a` is already used by train_features.tsv:2; use each"
+        " `video_name` only once in a corpus",
     ]
 
 
@@ -161,7 +161,7 @@ def test_a_name_twice_is_one_fault_whatever_the_epochs(tmp_path: Path) -> None:
         ("video_name\tlenght\tlabel", "`lenght` is unknown; did you mean `length`?"),
         ("video_name\tduration\tcaption", "`caption` is unknown; a manifest has video_name, l"),
         ("video_name\tlength", "there is no column `label`"),
-        ("video_name\tlabel\tlabel", "column `label` is there twice"),
+        ("video_name\tlabel\tlabel", "column `label` appears twice"),
     ],
 )
 def test_columns_that_are_not_those_of_a_manifest(tmp_path: Path, header: str, said: str) -> None:

@@ -131,22 +131,22 @@ def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
     lines = {tuple(line.split(maxsplit=1)) for line in str(caught.value).splitlines()[1:]}
     known = dict(lines)
     expected = {
-        f"{DEV}:dev_video0/clip_00": "stands 2 times in `clip_order`",
-        f"{DEV}:dev_video1/clip_00": "`paraphrases` must be a list of texts",
+        f"{DEV}:dev_video0/clip_00": "appears 2 times in `clip_order`",
+        f"{DEV}:dev_video1/clip_00": "`paraphrases` must be a list of strings",
         f"{DEV}:dev_video1/clip_01": "did you mean `keywords`?",
-        f"{DEV}:dev_video1/clip_02": "`keywords` holds a text that is empty",
-        f"{DEV}:dev_video1/clip_03": "half of a character",
-        f"{DEV}:a/b": "can be no name of a video",
-        f"{DEV}:a/b/.": "can be no name of a clip",
+        f"{DEV}:dev_video1/clip_02": "`keywords` contains an empty string",
+        f"{DEV}:dev_video1/clip_03": "contains a lone surrogate",
+        f"{DEV}:a/b": "cannot be the name of a video",
+        f"{DEV}:a/b/.": "cannot be the name of a clip",
         f"{DEV}:lost": "has no `clip_order`",
         f"{DEV}:flat": "holds a list, but must hold an object",
-        "dino/metadata_dino.dev.json:x": "must be a number, but is '../../0'",
+        "dino/metadata_dino.dev.json:x": "must be a number or a plain word, but is '../../0'",
         "sign2vec/metadata_sign2vec.train.json": "nor does `metadata_dino.train.json` beside it",
-        "annotation.train.json:v": "key `clip_order` is there more than once",
+        "annotation.train.json:v": "key `clip_order` appears more than once",
     }
     for where, text in expected.items():
         assert any(place == where and text in said for place, said in lines), (where, text)
-    assert "`translation` must be a text, but is a number" in str(caught.value)
+    assert "`translation` must be a string, but is a number" in str(caught.value)
     assert "`clip_order` is empty" in str(caught.value)
     assert known.keys() == expected.keys()
 
@@ -160,19 +160,19 @@ def test_order_and_annotations_must_agree(tmp_path: Path) -> None:
     change(tmp_path / DEV, spoil)
     with pytest.raises(SourceError) as caught:
         source_of(plain).clips("train")
-    assert f"{WHERE}  stands in `clip_order`, but has no annotation" in str(caught.value)
-    text = f"{DEV}:dev_video1/clip_09  has an annotation, but does not stand in `clip_order`"
+    assert f"{WHERE}  is listed in `clip_order` but has no annotation" in str(caught.value)
+    text = f"{DEV}:dev_video1/clip_09  has an annotation but is not listed in `clip_order`"
     assert text in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        (b'{"v": ', rf"{DEV}:1 .*is no JSON at column 7"),
+        (b'{"v": ', rf"{DEV}:1 .*is not valid JSON at column 7"),
         (b'{"v":\n "\xe9"}', rf"{DEV}:2 .*0xe9\) is not UTF-8; if it is Latin-1: `iconv"),
         ('{"v": 1}'.encode("utf-16"), r"is UTF-16, not UTF-8"),
         (b"[]", "holds a list, but must hold an object"),
-        (b"{}", "holds no video"),
+        (b"{}", "contains no videos"),
         (b"[" * 100_000, "cannot be read"),
         (b'{"v": {"clip_order": ["c"], "c": null}}', f"{DEV}:v/c  holds null"),
         (None, "does not exist"),
@@ -244,7 +244,7 @@ def virtual(path: Path) -> None:
         (never_written, "incomplete", "never written"),
         (half_written, "incomplete", "never written"),
         (linked, "unreadable", "link to another place"),
-        (virtual, "unreadable", "lies in another file"),
+        (virtual, "unreadable", "is stored in another file"),
         (set_to(np.ones((0, 12), np.float16)), "wrong_shape", r"the shape \(0, 12\)"),
         (set_to(np.ones(12, np.float16)), "wrong_shape", r"the shape \(12,\)"),
         (set_to(np.ones((8, 12), np.int16)), "wrong_dtype", "holds int16"),
@@ -424,7 +424,10 @@ def test_recipes_say_which_streams_are_taken(tmp_path: Path) -> None:
     assert str(tmp_path) not in portable.model_dump_json() and portable.streams == chosen.streams
     bad: list[tuple[dict[str, Any], str]] = [
         ({"features": {"kind": "streams", "streams": ["mae"]}}, r"names mae, but .* pose, dino"),
-        ({"features": {"kind": "streams", "streams": "pose+pose"}}, "names one twice: pose, pose"),
+        (
+            {"features": {"kind": "streams", "streams": "pose+pose"}},
+            "lists a stream twice: pose, pose",
+        ),
         ({"features": {"kind": "given"}}, "needs `features.kind: streams`"),
         ({"source": {**plain["source"], "train": "train.json"}}, r"annotation\.\{token\}\.json"),
         ({"source": {**plain["source"], "streams": []}}, r"streams"),

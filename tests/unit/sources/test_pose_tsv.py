@@ -195,7 +195,7 @@ def test_ids_that_rows_give_themselves_stay(tmp_path: Path) -> None:
 def test_the_same_clip_twice_is_refused(tmp_path: Path) -> None:
     source = splits_of(tmp_path, train="signal\toutput\n1.pose\tA.\n1.pose\tB.\n")
     with pytest.raises(
-        SourceError, match=r"train.tsv:3 .*`train/1` is already that of train.tsv:2"
+        SourceError, match=r"train.tsv:3 .*`train/1` is already used by train.tsv:2"
     ):
         source.clips("train")
 
@@ -212,7 +212,7 @@ def test_ids_are_unique_over_the_splits(tmp_path: Path) -> None:
         PoseTsvSource(config).clips("test")
     # Both tables are called t.tsv, so messages give their paths.
     assert f"{tmp_path}/test/t.tsv:2" in str(caught.value)
-    assert f"already that of {tmp_path}/train/t.tsv:2" in str(caught.value)
+    assert f"already used by {tmp_path}/train/t.tsv:2" in str(caught.value)
 
 
 def test_paths_are_relative_to_the_table_or_the_root(tmp_path: Path, write_pose: Write) -> None:

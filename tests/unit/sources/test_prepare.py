@@ -115,7 +115,7 @@ def test_videos_and_frames_are_to_be_estimated_first(
     films = tmp_path / "films"
     write(films / f"train/{lost}/0001.png")
     with pytest.raises(
-        InputError, match=r"1 clips are there .* `kinesweep estimate .*films --out .*films`"
+        InputError, match=r"1 of the clips exist .* `kinesweep estimate .*films --out .*films`"
     ):
         prepare("how2sign", annotations, films, tmp_path / "more")
 
@@ -144,7 +144,7 @@ def test_impossible_folders_are_refused(how2sign: tuple[Path, Path, Path], tmp_p
     with pytest.raises(InputError, match=r"none of 4 pose files .* looked for `v1_0"):
         prepare("how2sign", annotations, tmp_path / "empty", out)
     write(annotations / "how2sign_realigned_train.csv", HOW2SIGN)
-    with pytest.raises(InputError, match=r"how2sign_realigned_train\.csv.*leave one there"):
+    with pytest.raises(InputError, match=r"how2sign_realigned_train\.csv.*keep only one"):
         prepare("how2sign", annotations, poses, out)
     assert not out.exists()
 

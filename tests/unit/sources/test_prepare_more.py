@@ -98,7 +98,7 @@ def test_openasl_names_its_bad_lines(places: tuple[Path, Path, Path]) -> None:
     write(annotations / "openasl-v1.0.tsv", OPENASL + "".join(rows))
     with pytest.raises(SourceError) as caught:
         prepare("openasl", annotations, poses, out)
-    assert "openasl-v1.0.tsv:2" in str(caught.value) and "`soon` is no time" in str(caught.value)
+    assert "openasl-v1.0.tsv:2" in str(caught.value) and "`soon` is not a time" in str(caught.value)
     assert "openasl-v1.0.tsv:3" in str(caught.value) and "`maybe`" in str(caught.value)
 
 
@@ -178,5 +178,5 @@ def test_times(text: str, wanted: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "soon", "-1", "1:", "1:2:3:4", "nan"])
 def test_what_is_no_time(text: str) -> None:
-    with pytest.raises(ValueError, match="is no time"):
+    with pytest.raises(ValueError, match="is not a time"):
         milliseconds(text)

@@ -192,7 +192,7 @@ def test_the_card_is_true_of_a_small_corpus_too(folder, summary):
     card = (folder / "README.txt").read_text(encoding="utf-8")
     signers = {split: {row["signer"] for row in rows(folder, split)} for split in SPLITS}
     unseen = len(signers["test"] - signers["train"] - signers["validation"])
-    assert f"of whom {unseen} appear in test alone" in card
+    assert f"of whom {unseen} appear in test only" in card
     assert f"clips {summary.clips}, seed {summary.seed}" in card
     assert "31 + 5 + 4 clips" in str(summary)
 

@@ -342,7 +342,7 @@ def test_all_faults_at_once(tmp_path: Path) -> None:
     assert text.startswith("2 problems")
     assert "train.tsv:2  `index` must be" in text and "train.tsv:3  `start` must be" in text
     write_rows(tmp_path / "train.tsv", "id index start text", ["b 1 0 Up.", "b 2 0 Up.", "c 3 0 -"])
-    with pytest.raises(SourceError, match=r"id `b` is already that of train\.tsv:2"):
+    with pytest.raises(SourceError, match=r"id `b` is already used by train\.tsv:2"):
         source(tmp_path).clips("train")
     write_rows(tmp_path / "train.tsv", "id index start end text", ["b 1 2 1 Up.", "c 3 0 0 -"])
     assert [p.reason for p in source(tmp_path).problems()] == ["empty_span", "empty_text"]
@@ -367,7 +367,7 @@ def test_headers(tmp_path: Path, header: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"signer_pattern": "("}, "no regular expression"),
+        ({"signer_pattern": "("}, "not a valid regular expression"),
         ({"signer_pattern": "^a"}, "needs a group"),
         ({"columns": {"glos": "x"}}, "did you mean `gloss`"),
         ({"columns": {"gloss": "x", "signer": "x"}}, "twice"),

@@ -75,7 +75,7 @@ def test_a_shard_that_is_no_arrow_file_is_an_error_of_ours(store):
 def test_another_format_is_named(store):
     path = store.folder / "manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
-    with pytest.raises(StoreError, match="of format 99, this program reads 2"):
+    with pytest.raises(StoreError, match="of format 99, but this version reads format 2"):
         open_store(store.folder)
 
 

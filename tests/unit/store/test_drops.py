@@ -51,7 +51,7 @@ def test_too_many_dropped_clips_are_an_error_with_counts_and_rows(tmp_path):
         "  train.tsv:5: broken: `media/train-3.txt` is broken\n"
         "  train.tsv:6: broken: `media/train-4.txt` is broken\n"
         "  and 2 more\n"
-        "Mend the rows (`kinesweep check` lists all), or allow more with"
+        "Fix the rows (`kinesweep check` lists all), or allow more with"
         " store.max_dropped_share=0.35."
     )
     assert [path.name for path in (tmp_path / "stores").iterdir()] == [".lock"]
@@ -91,8 +91,8 @@ def test_validation_is_complete_or_nothing_is_written(tmp_path):
     with pytest.raises(StoreError) as raised:
         build_store(extraction(source, tmp_path / "stores", **most))
     assert str(raised.value) == (
-        "clips that cannot be used: 6 of validation; `store.complete` (validation) says that none"
-        " may be left out\n"
+        "unusable clips: 6 of validation; `store.complete` (validation) does not allow these splits"
+        " to lose any\n"
         "  broken  6\n"
         "  validation.tsv:2: broken: `media/validation-0.txt` is broken\n"
         "  validation.tsv:3: broken: `media/validation-1.txt` is broken\n"
@@ -100,7 +100,7 @@ def test_validation_is_complete_or_nothing_is_written(tmp_path):
         "  validation.tsv:5: broken: `media/validation-3.txt` is broken\n"
         "  validation.tsv:6: broken: `media/validation-4.txt` is broken\n"
         "  and 1 more\n"
-        "Mend the files (`kinesweep check` lists all), take the rows out of the table, or score"
+        "Fix the files (`kinesweep check` lists all), remove the rows from the table, or score"
         " fewer clips with store.complete=[]."
     )
     assert [path.name for path in (tmp_path / "stores").iterdir()] == [".lock"]

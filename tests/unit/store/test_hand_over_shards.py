@@ -84,7 +84,7 @@ def test_names_that_clash_are_an_error(tmp_path: Path) -> None:
     source = change(source, "train-0", document="film_1")
     source = change(source, "train-1", document="film/1")
     store = build_store(extraction(source, tmp_path / "stores"))
-    with pytest.raises(InputError, match="would both be `film_1`"):
+    with pytest.raises(InputError, match="would both be named `film_1`"):
         hand_over_shards(store, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -75,7 +75,7 @@ def test_clips_without_a_reference_are_counted(folder: Path) -> None:
     assert store.own_references == {"train": 1, "validation": 1}
     console = Console(width=200, record=True, file=(folder / "shown").open("w"))
     console.print(describe(store))
-    line = "clips without a reference, which are their own: train 1 of 6, validation 1 of 2"
+    line = "clips without a reference, compared with themselves: train 1 of 6, validation 1 of 2"
     assert line in console.export_text()
     plain = extract_locally(skeleton_recipe(folder))
     assert plain.own_references == {} and own_references(plain) == ""

@@ -94,7 +94,7 @@ def test_other_sentences_are_not_compared(recipe: Recipe, tmp_path: Path) -> Non
     loose = recipe.model_copy(
         update={"store": recipe.store.model_copy(update={"max_dropped_share": 0.5})}
     )
-    with pytest.raises(StoreError, match=f"1 are in one of both alone, such as `{clip.stem}"):
+    with pytest.raises(StoreError, match=f"1 are in only one of them, such as `{clip.stem}"):
         extract_all(space(), loose, extract_locally)
 
 
@@ -102,7 +102,7 @@ def test_limits_count_the_frames_that_features_have(recipe: Recipe) -> None:
     strides = {"features.stride": {"choices": [2, 3]}}
     assert len(extract_all(space(**strides), recipe, extract_locally).fingerprints) == 2
     batch = recipe.batch.model_copy(update={"max_clip_frames": 10})
-    with pytest.raises(StoreError, match="have other clips in validation"):
+    with pytest.raises(StoreError, match="have different clips in validation"):
         extract_all(space(**strides), recipe.model_copy(update={"batch": batch}), extract_locally)
 
 

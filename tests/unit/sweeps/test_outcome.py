@@ -31,15 +31,15 @@ def test_ties_are_named() -> None:
         [line("trial 3", 20.0), line("trial 1", 19.0), line("untuned", 5.0, False)], {}, "bleu"
     )
     assert said == (
-        "trial 3 is best with bleu 20.0 [18.0, 22.0], not told apart from trial 1;"
-        " the untuned recipe has 5.0."
+        "trial 3 is best with bleu 20.0 [18.0, 22.0], not significantly better than trial 1;"
+        " the untuned recipe scores 5.0."
     )
     assert "ahead of all others" in _answer([line("a", 20.0), line("b", 3.0, False)], {}, "bleu")
 
 
 def test_a_winner_within_the_noise_of_nothing_has_learnt_nothing() -> None:
     said = _answer([line("trial 3", 3.0)], {"always “Hello.”": 2.5, "zeros": 0.1}, "bleu")
-    assert said.endswith("It is within the noise of always “Hello.”: nothing was learnt.")
+    assert said.endswith("This is within the noise of always “Hello.”: no evidence of learning.")
 
 
 def test_what_the_finals_could_see_is_said() -> None:
@@ -58,7 +58,7 @@ def test_scores_on_the_references_context_are_named() -> None:
     finalists = [Finalist("trial 1", {}, (1, 2)), Finalist("trial 2", {}, (1, 2))]
     assert _borrowed(finalists, {"trial 1": [own], "trial 2": [own]}) == []
     (said,) = _borrowed(finalists, {"trial 1": [own], "trial 2": [flattered]})
-    assert said.startswith("Scores of trial 2 flatter")
+    assert said.startswith("Scores of trial 2 are optimistic")
 
 
 WANTED = {"a": "the old man walks his dog", "b": "a green house is sold twice today"}

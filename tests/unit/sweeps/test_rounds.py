@@ -174,7 +174,7 @@ def test_after_the_search_nothing_is_tested(lab: Lab, tmp_path: Path) -> None:
     )
     assert len(made.standings) == 3 and all(set(s.scores) == {0} for s in made.standings)
     assert all(s.tied is s.p_value is s.behind is s.low is None for s in made.standings)
-    assert "no difference is tested" in made.lines()[-1] and "best of 3" in made.lines()[-1]
+    assert "differences are not tested" in made.lines()[-1] and "best of 3" in made.lines()[-1]
 
 
 def test_in_the_search_there_is_one_whenever_the_trials_doubled(lab: Lab, tmp_path: Path) -> None:

@@ -52,13 +52,13 @@ def test_the_best_cost_is_the_lowest(tmp_path: Path) -> None:
 def test_finals_and_end(tmp_path: Path) -> None:
     clock = Clock()
     journal = started(tmp_path, clock)
-    journal.add("search_stopped", reason="of 1 hours 1 are over")
+    journal.add("search_stopped", reason="1 of 1 hours are used")
     for seed, event in ((1, "run_finished"), (2, "run_failed"), (3, "run_started")):
         journal.add("run_started", run=f"a-s{seed}", finalist="a")
         journal.add(event, run=f"a-s{seed}", finalist="a", reason="")
     status = read_status(tmp_path, now=clock.now)
     assert (status.state, status.runs, status.failed, status.running) == ("finals", 1, 1, 2)
-    assert (status.eta_hours, status.stopped) == (None, "of 1 hours 1 are over")
+    assert (status.eta_hours, status.stopped) == (None, "1 of 1 hours are used")
     journal.add("ranked")
     (tmp_path / RESULT).touch()
     assert read_status(tmp_path, now=clock.now + 9 * HOUR).state == "finished"

@@ -71,7 +71,7 @@ def test_a_run_without_its_server_is_neither_stopped_nor_slowed(tmp_path, nobody
     assert time.monotonic() - began < 20.0
     assert (tmp_path / SPOOL).read_text().count('"metrics"') == 1000
     warned = [record.message for record in caplog.records]
-    assert len(warned) == 2 and "records wait" in warned[1]
+    assert len(warned) == 2 and "records are queued" in warned[1]
     assert logs.replay(tmp_path) == 1005
 
 

@@ -79,7 +79,7 @@ def test_a_pid_that_was_used_again_is_left_alone(tmp_path):
 
 def test_one_that_ends_at_once_is_an_error_with_its_log(tmp_path):
     service = services.start(tmp_path, "thing", [sys.executable, "-c", "print(1 // 0)"], "nowhere")
-    with pytest.raises(TrackingError, match=r"(?s)thing server ended at once.*ZeroDivisionError"):
+    with pytest.raises(TrackingError, match=r"(?s)thing server exited.*ZeroDivisionError"):
         services.wait_until(service, lambda: False, 20)
 
 

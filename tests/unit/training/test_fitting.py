@@ -111,8 +111,8 @@ def test_the_worst_is_named_with_what_to_do(text: Text) -> None:
     said = refused(model, text, Asking(), *(record(str(n), n) for n in (2, 7, 9, 4)))
     assert said == (
         "Texts or prompts of clips do not fit (2 of train). Clip `9` (train, train.tsv:9) has a"
-        " text of 10 tokens, its decoder prompt and the end of the sentence included, but"
-        " `model.reserve_tokens` has room for 5. Set it to 10 or more, or leave such clips out of"
+        " text of 10 tokens, including its decoder prompt and the end of the sentence, but"
+        " `model.reserve_tokens` has room for 5. Set it to 10 or more, or remove such clips from"
         " the corpus."
     )
 

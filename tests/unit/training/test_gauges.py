@@ -72,7 +72,7 @@ def test_what_cannot_be_read_ends_no_run(drawn: Drawn, caplog: pytest.LogCapture
         raise OSError("no such file")
 
     with showing(broken):
-        until(lambda: "not shown any more" in caplog.text)
+        until(lambda: "stopped exporting Prometheus gauges" in caplog.text)
 
 
 def test_without_ray_nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,14 +142,14 @@ def test_an_earlier_encoder_that_differs_is_refused(
         ({"pooling": "time", **begun}, "`pooling` skeleton, not time"),
         ({"lora": {"rank": 2, "alpha": 1.0}, **again}, r"`lora` \{.*32.*not .*1\.0"),
         ({"lora": {"rank": 3}, **again}, "has the shape"),
-        (again, "has no place in this model"),
+        (again, "does not exist in this model"),
     ]
     for at, (changes, said) in enumerate(refused):
         with pytest.raises(CheckpointError, match=said):
             train(recipe(corpus, store, "stgcn", **changes), store, tmp_path / f"bad{at}")
     parents = (*chains.parents[:-1], ROOT)
     monkeypatch.setattr(FIND, lambda _: replace(chains, parents=parents))
-    with pytest.raises(CheckpointError, match="has the skeleton `over`, or other bones"):
+    with pytest.raises(CheckpointError, match="has the skeleton `over`, or bones that differ"):
         train(recipe(corpus, store, "stgcn", **begun), store, tmp_path / "bad")
 
 
@@ -160,10 +160,10 @@ def test_a_stream_without_a_skeleton_is_refused_before_training(
     with pytest.raises(ConfigError) as caught:
         train(recipe(corpus, store, "stgcn"), store, tmp_path / "run")
     said = str(caught.value)
-    assert "model.encoder.kind" in said and "`stgcn` must know" in said
-    assert "stream `pose` (534 values a frame)" in said
+    assert "model.encoder.kind" in said and "`stgcn` needs to know" in said
+    assert "stream `pose` (534 values per frame)" in said
     assert "`POSE_LANDMARKS` (8: LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_ELBOW …)" in said
-    assert "known skeletons: `smpl_22` (22)" in said
+    assert "Known skeletons: `smpl_22` (22)" in said
 
 
 @pytest.mark.parametrize(

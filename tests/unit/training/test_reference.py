@@ -144,7 +144,7 @@ def test_the_stream_of_references_is_new_where_they_are_meant_and_only_there(lab
     begun = {name: {"init_from": str(lab.folder / name / "best")} for name in ("plain", "own")}
     lab.train("new", lab.recipe(model={"reference": {"mode": "subtract"}, **begun["plain"]}))
     refused: list[tuple[dict[str, Any], str]] = [
-        (begun["plain"], "it reads `pose` .66., and this model `pose` .66., `reference`"),
+        (begun["plain"], "it reads `pose` .66., and this model reads `pose` .66., `reference`"),
         ({**held, **begun["plain"]}, "its `model.reference` is none, not .*concat"),
         ({"reference": {"mode": "both"}, **begun["own"]}, "is .*concat.*, not .*both"),
         (begun["own"], "it reads `pose`"),
@@ -159,7 +159,7 @@ def test_the_stream_of_references_is_new_where_they_are_meant_and_only_there(lab
 def test_a_clip_that_is_not_in_step_is_found_before_training(lab: Lab) -> None:
     apart = {"max_stream_frames": {"pose": 4, "reference": 3}}
     recipe = lab.recipe(model={"reference": {}}, batch=apart)
-    with pytest.raises(InputError, match=r"has 4 frames of `pose`, but . of `reference`; so have"):
+    with pytest.raises(InputError, match=r"has 4 frames of `pose`, but . of `reference`; \d+"):
         lab.train("apart", recipe)
 
 

@@ -43,5 +43,5 @@ def test_the_tokenizer_is_of_the_backbones_revision(
 
 
 def test_a_revision_without_a_tokenizer_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="at the revision `v2` gives no tokenizer"):
+    with pytest.raises(InputError, match="at the revision `v2` has no tokenizer"):
         tokenizer.read_tokenizer(str(tmp_path), "v2")

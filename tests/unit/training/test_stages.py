@@ -192,7 +192,11 @@ def _missing(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "overrides", "error"),
     [
-        (_renamed, [], r"it reads `pose` \(8\), `face` \(12\), .*this model `pose` \(8\), `dino`"),
+        (
+            _renamed,
+            [],
+            r"it reads `pose` \(8\), `face` \(12\), .*this model reads `pose` \(8\), `dino`",
+        ),
         (_missing, [], r"it has no `encoders.dino.linear.weight`"),
         (None, ["model.encoders.dino.kind=linear"], r"encoder of `dino` is `mlp`, not `linear`"),
         (None, ["model.encoder.hidden=[32]"], r"encoders.pose.hidden.0.weight` has the shape"),
@@ -201,11 +205,11 @@ def _missing(folder: Path) -> None:
         (
             _turned,
             [],
-            r"it reads `sign2vec` \(6\), `dino` \(12\), `pose` .*this model `pose` \(8\)",
+            r"it reads `sign2vec` \(6\), `dino` \(12\), `pose` .*this model reads `pose` \(8\)",
         ),
-        (None, ["model.fusion.separators=false"], r"its `fusion.*` has no place in this model"),
+        (None, ["model.fusion.separators=false"], r"its `fusion.*` does not exist in this model"),
         (None, ["model.tokenizer.size=300"], r"whose `model.tokenizer` is .*512.*300"),
-        (shutil.rmtree, [], r"which is no model folder"),
+        (shutil.rmtree, [], r"which is not a model folder"),
     ],
 )
 def test_another_first_stage_is_refused_by_name(
@@ -251,7 +255,7 @@ def test_a_run_is_named_by_the_weights_it_begins_with(lab: Lab, tmp_path: Path) 
     _missing(tmp_path / "moved")
     assert name_of(tmp_path / "moved") != before
     assert resolved.config_hash("store") == before
-    with pytest.raises(CheckpointError, match="are others than when this run was begun"):
+    with pytest.raises(CheckpointError, match="have changed since this run was created"):
         train_run(
             RunSpec(resolved, lab.store.folder, tmp_path / "run"), NullRunLog(), lambda _: True
         )
@@ -261,7 +265,7 @@ def test_a_run_is_named_by_the_weights_it_begins_with(lab: Lab, tmp_path: Path) 
     ("stage", "override", "error"),
     [
         ("pretrain", "training.stage=lora", "needs `model.backbone.lora`"),
-        ("pretrain", "model.freeze=[encoder]", "needs them free"),
+        ("pretrain", "model.freeze=[encoder]", "trains the encoders"),
         ("finetune", "model.init_from=null", "random weights would"),
     ],
 )

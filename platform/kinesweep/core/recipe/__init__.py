@@ -1,8 +1,8 @@
-"""A recipe: one whole configuration of a run, from corpus to score.
+"""The recipe: the complete configuration of a run, from corpus to scores.
 
-Paths in a recipe are relative to the folder in which the command is given; `Recipe.resolved` makes
-them absolute before work is handed to other processes. The configuration hash does not see them:
-the store's fingerprint stands for the data.
+Paths in a recipe are relative to the working directory of the command; `Recipe.resolved` makes them
+absolute before work is passed to other processes. Paths are not part of the configuration hash; the
+store's fingerprint represents the data there.
 """
 
 from collections.abc import Collection, Mapping
@@ -42,36 +42,39 @@ from kinesweep.core.recipe.training import (
 )
 
 ESTIMATOR = "{estimator}"
+# Sections that do not affect the result beyond what the store's fingerprint covers.
 _NOT_IDENTITY = ("name", "source", "features", "store", "checkpoints", "tracking", "resources")
 
 
 class Recipe(Frozen):
-    """One configuration of a run."""
+    """The configuration of one run."""
 
     name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Names runs and exports."
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Name of runs and exports."
     )
-    source: AnySource = Field(description="The corpus.")
+    source: AnySource = Field(description="Corpus, or a list of corpora.")
     features: AnyFeatures = Field(
-        PoseFeaturesConfig(), description="What is computed from each clip."
+        PoseFeaturesConfig(), description="Features extracted from each clip."
     )
-    store: StoreConfig = Field(StoreConfig(), description="How features lie on disk.")
-    batch: BatchConfig = Field(BatchConfig(), description="How clips become batches.")
-    prompt: PromptConfig = Field(PromptConfig(), description="Words around the frames.")
+    store: StoreConfig = Field(StoreConfig(), description="Feature store on disk.")
+    batch: BatchConfig = Field(BatchConfig(), description="Batching of clips.")
+    prompt: PromptConfig = Field(PromptConfig(), description="Prompt text around the frames.")
     context: ContextConfig = Field(
-        ContextConfig(), description="Sentences of the document that precede a clip."
+        ContextConfig(), description="Preceding sentences of the document used as context."
     )
-    model: ModelConfig = Field(description="Encoder, backbone, tokenizer.")
-    training: TrainingConfig = Field(TrainingConfig(), description="How weights are learnt.")
-    generation: GenerationConfig = Field(GenerationConfig(), description="How text is decoded.")
-    evaluation: EvaluationConfig = Field(EvaluationConfig(), description="How text is scored.")
-    checkpoints: CheckpointsConfig = Field(CheckpointsConfig(), description="What stays on disk.")
-    resources: ResourcesConfig = Field(ResourcesConfig(), description="What one run takes.")
+    model: ModelConfig = Field(description="Encoders, backbone and tokenizer.")
+    training: TrainingConfig = Field(TrainingConfig(), description="Training of the weights.")
+    generation: GenerationConfig = Field(GenerationConfig(), description="Decoding of text.")
+    evaluation: EvaluationConfig = Field(EvaluationConfig(), description="Metrics and scoring.")
+    checkpoints: CheckpointsConfig = Field(CheckpointsConfig(), description="Checkpoints on disk.")
+    resources: ResourcesConfig = Field(ResourcesConfig(), description="Resources of one run.")
     tracking: Literal["auto", "mlflow", "none"] = Field(
         "auto",
-        description="`auto`: MLflow when its server is known (`kinesweep up`), else nothing.",
+        description="Experiment tracking; `auto`: MLflow if a server is known (`kinesweep up`),"
+        " otherwise none.",
     )
 
+    # Runs before validation, so that the saved recipe lists the streams that were used.
     @model_validator(mode="before")
     @classmethod
     def _all_streams_are_named(cls, plain: Any) -> Any:
@@ -79,6 +82,7 @@ class Recipe(Frozen):
 
     @model_validator(mode="after")
     def _best_is_measured(self) -> "Recipe":
+        # Every evaluation computes `token_loss`; other metrics are computed only if listed.
         metric = self.training.metric_for_best_model
         if metric != "token_loss" and metric not in self.evaluation.metrics:
             raise ValueError(
@@ -94,15 +98,20 @@ class Recipe(Frozen):
 
     @model_validator(mode="after")
     def _stage_has_its_parts(self) -> "Recipe":
+        # An `encoder` in `freeze` covers the projectors, the only part trained in their stage.
         stage, lora = self.training.stage, self.model.backbone.lora
         if stage == "lora" and lora is None:
             raise ValueError("`training.stage: lora` needs `model.backbone.lora`")
         if stage == "projectors" and "encoder" in self.model.freeze:
-            raise ValueError("`training.stage: projectors` needs them free, not in `model.freeze`")
+            raise ValueError(
+                "`training.stage: projectors` trains the encoders; remove `encoder` from"
+                " `model.freeze`"
+            )
         return self
 
     @model_validator(mode="after")
     def _text_has_room(self) -> "Recipe":
+        # Generation may write all of its tokens, which need the reserved positions.
         reserve, written = self.model.reserve_tokens, self.generation.max_new_tokens
         if reserve is not None and reserve < written:
             raise ValueError(
@@ -117,11 +126,15 @@ class Recipe(Frozen):
             raise ValueError("`training.fsdp` needs `resources.workers` of 2 or more")
         lora = self.model.backbone.lora
         if self.training.fsdp and lora is not None and lora.quantize != "none":
-            raise ValueError("`training.fsdp` cannot cut weights in 4 bits; set one of them off")
+            raise ValueError(
+                "`training.fsdp` cannot shard 4-bit weights; turn off either `training.fsdp` or"
+                " `lora.quantize`"
+            )
         return self
 
     @model_validator(mode="after")
     def _features_fit_the_corpus(self) -> "Recipe":
+        # All corpora of a list are of one kind (see `CorporaConfig`), so the first one decides.
         kind = self.corpora[0].kind
         wanted = FEATURES_OF[kind]
         if self.features.kind != wanted:
@@ -144,8 +157,9 @@ class Recipe(Frozen):
             root = getattr(corpus, "root", None)
             if root is not None and (ESTIMATOR in root) != (estimator is not None):
                 raise ValueError(
-                    f"`features.estimator` and `{ESTIMATOR}` in `source.root` belong together: one"
-                    " says whose poses are read, the other where they are"
+                    f"`features.estimator` and `{ESTIMATOR}` in `source.root` belong together:"
+                    " the first names the estimator, the second its folder of poses; set both or"
+                    " neither"
                 )
         return self
 
@@ -155,166 +169,184 @@ class Recipe(Frozen):
         for corpus in self.corpora:
             if (getattr(corpus, "poses", None) is not None) != cropped:
                 raise ValueError(
-                    "`features.crops` and `source.poses` belong together: one says which parts of"
-                    " each frame are seen, the other where the poses are that tell their places"
+                    "`features.crops` and `source.poses` belong together: the first selects body"
+                    " parts, the second the poses that locate them; set both or neither"
                 )
         return self
 
     @model_validator(mode="after")
     def _there_is_a_mean(self) -> "Recipe":
+        # With `keep: best`, earlier checkpoints are deleted before the average is computed.
         if self.training.average_checkpoints > 1 and self.checkpoints.keep == "best":
             raise ValueError(
-                "`training.average_checkpoints` needs those before the best too; set"
-                " `checkpoints.keep` to best+last, last or all"
+                "`training.average_checkpoints` also needs the checkpoints before the best one;"
+                " set `checkpoints.keep` to best+last, last or all"
             )
         return self
 
     @model_validator(mode="after")
     def _points_have_a_centre(self) -> "Recipe":
+        # Mirroring and rotation assume that the origin lies between the shoulders or at the root.
         varied = self.batch.augmentation
         keys = {"pose": "normalize", "skeleton": "centre"}
         key = keys.get(self.features.kind, "kind")
         if getattr(self.features, key) == "none" and (varied.mirror or varied.rotation_deg):
             raise ValueError(
-                "`batch.augmentation` mirrors or turns clips about the shoulders or the root, but"
-                f" `features.{key}` is none"
+                "`batch.augmentation` mirrors or rotates clips around the shoulders or the root,"
+                f" which requires normalization, but `features.{key}` is none"
             )
         return self
 
     @property
     def asking(self) -> Asking:
-        """How clips are asked about."""
+        """Return the prompt and context settings."""
         return Asking(self.prompt, self.context)
 
     @property
     def alike(self) -> dict[str, str]:
-        """Stream → the one that it is varied with: a reference with what is held against it."""
+        """Return reference stream → motion stream; both get the same augmentation."""
         reference = self.model.reference
         return {} if reference is None else {reference.against: reference.stream}
 
     @property
     def taken_batch(self) -> TakenBatch:
-        """The part `batch`, without the streams of the corpus that are not taken.
+        """Return the `batch` section as used, without limits of streams that are not selected.
 
-        So one recipe serves a search over streams. A reference, which is in step with a motion, is
-        cut where that is, unless it has a limit of its own.
+        This allows one recipe to serve a search over streams. A reference, which is aligned with
+        its motion frame by frame, is truncated like the motion unless it has its own limit.
         """
         caps = _without(self.batch.max_stream_frames, self._left)
+        # The right operand of `|` wins, so a reference's own limit precedes that of its motion.
         caps = {other: caps[name] for other, name in self.alike.items() if name in caps} | caps
         own = {name: getattr(self.batch, name) for name in BatchConfig.model_fields}
         own |= {"max_stream_frames": caps, "uncounted": tuple(self.alike)}
+        # `own` holds validated values already, so validation is skipped.
         return TakenBatch.model_construct(**own)
 
     @property
     def staged_model(self) -> ModelConfig:
-        """The part `model` as the stage of training has it, of the streams that are taken."""
+        """Return the `model` section as the training stage uses it, for the selected streams."""
         model = self.model.model_copy(
             update={"encoders": _without(self.model.encoders, self._left)}
         )
         if self.training.stage != "projectors":
             return model
+        # The recipe keeps the adapters for the later stage; this stage trains without them.
         backbone = model.backbone.model_copy(update={"lora": None})
         frozen = tuple(dict.fromkeys([*model.freeze, "backbone"]))
         return model.model_copy(update={"backbone": backbone, "freeze": frozen})
 
     @property
     def _left(self) -> set[str]:
-        """Streams of corpora in shards that are not taken."""
+        """Return the streams of sharded corpora that `features.streams` does not select."""
         shards = [corpus for corpus in self.corpora if isinstance(corpus, H5ShardsConfig)]
         return {name for corpus in shards for name in corpus.names} - set(self.streams)
 
     @property
     def films(self) -> PoseTsvConfig | None:
-        """The source, where its poses are estimated from videos."""
+        """Return the source if its poses are estimated from videos, otherwise None."""
         source = self.source
         return source if isinstance(source, PoseTsvConfig) and source.videos else None
 
     @property
     def corpora(self) -> tuple[OneSourceConfig, ...]:
-        """The corpora that the source consists of; most often it alone."""
+        """Return the corpora of the source; usually the source itself is the only one."""
         return self.source.corpora if isinstance(self.source, CorporaConfig) else (self.source,)
 
     @property
     def complete(self) -> tuple[str, ...]:
-        """Splits of which no clip may be dropped."""
+        """Return the splits of which no clip may be dropped."""
         given = ("validation",) if self.features.kind in ("given", "streams") else ()
         return given if self.store.complete is None else self.store.complete
 
     @property
     def streams(self) -> tuple[str, ...]:
-        """The streams of a corpus in shards that are taken, in order; of others none."""
+        """Return the selected streams of a sharded corpus, in order; empty for other corpora."""
         return self.features.streams if isinstance(self.features, StreamsFeaturesConfig) else ()
 
     @property
     def weights(self) -> dict[str, float]:
-        """Name of each of several corpora → how often its clips come in an epoch."""
+        """Return corpus name → sampling weight; empty if there is only one corpus."""
         if not isinstance(self.source, CorporaConfig):
             return {}
         return {str(corpus.name): corpus.weight for corpus in self.source.corpora}
 
     @property
     def corpus(self) -> SourceConfig:
-        """The source; its root is that of the estimator's poses, its streams those taken."""
+        """Return the source with the estimator's root folder and only the selected streams."""
         if isinstance(self.source, CorporaConfig):
             rooted = tuple(self._rooted(corpus) for corpus in self.source.corpora)
             return self.source.model_copy(update={"corpora": rooted})
         return self._rooted(self.source)
 
     def _rooted(self, source: OneSourceConfig) -> OneSourceConfig:
+        """Fill in the estimator and the selected streams of one corpus."""
         if isinstance(source, H5ShardsConfig):
             return source.of(self.streams)
+        # Only sources with media files have a root, and only pose features have an estimator.
         root, estimator = getattr(source, "root", None), getattr(self.features, "estimator", None)
         if root is None:
             return source
         return source.model_copy(update={"root": root.replace(ESTIMATOR, estimator or "")})
 
     def config_hash(self, store_fingerprint: str) -> str:
-        """12 hexadecimal digits that name this configuration, seed and paths left out."""
+        """Return a 12-digit hexadecimal hash of the configuration without seed and paths.
+
+        Args:
+            store_fingerprint: Fingerprint of the feature store, which represents the data.
+        """
         plain = self.model_dump(mode="json")
         for key in _NOT_IDENTITY:
             del plain[key]
         del plain["training"]["seed"]
+        # Defaults are resolved and unused keys removed, so that recipes which do the same have the
+        # same hash, and hashes from before a key was added stay valid.
         plain["model"]["end_token"] = self.model.ends_input
         for key in ("lora", "revision"):
             if plain["model"]["backbone"][key] is None:
-                del plain["model"]["backbone"][key]  # hashes from before these keys stay valid
+                del plain["model"]["backbone"][key]
         if self.model.reference is None:
             del plain["model"]["reference"]
         if not self.context.is_used and self.context.generation == "on_the_fly":
-            plain["context"]["generation"] = "gold"  # the default before; it says nothing here
+            plain["context"]["generation"] = "gold"  # the former default; unused without context
+        # Sampling weights are part of `source`, which was removed, but they change the training.
         if self.weights:
             plain["weights"] = self.weights
         make_placeless(plain)
         return fingerprint({"recipe": plain, "store": store_fingerprint})[:12]
 
     def resolved(self, base: Path) -> "Recipe":
-        """The same recipe with every local path absolute.
+        """Return the recipe with all local paths absolute.
+
+        Args:
+            base: Folder that relative paths start from.
 
         Raises:
-            CheckpointError: `model.init_from` is no model folder.
+            CheckpointError: If `model.init_from` is not a model folder.
         """
         plain: dict[str, Any] = self.model_dump(mode="json")
         make_absolute(plain, base)
         return Recipe.model_validate(plain)
 
     def portable(self) -> "Recipe":
-        """The same recipe without folders, which tell of one machine: names of files alone."""
+        """Return the recipe with file names only, without the folders of this machine."""
         plain: dict[str, Any] = self.model_dump(mode="json")
         make_portable(plain)
         return Recipe.model_validate(plain)
 
     def with_encoder(self, folder: Path) -> "Recipe":
-        """The same recipe with the video model or embedder of a bundle, which lies in `folder`."""
+        """Return the recipe with the video model or embedder of a bundle loaded from `folder`."""
         plain: dict[str, Any] = self.model_dump(mode="json")
         put_encoder(plain, folder)
         return Recipe.model_validate(plain)
 
     def with_seed(self, seed: int) -> "Recipe":
-        """The same recipe with another seed."""
+        """Return the recipe with another seed."""
+        # `model_copy` does not validate again, and no rule depends on the seed.
         training = self.training.model_copy(update={"seed": seed})
         return self.model_copy(update={"training": training})
 
 
 def _without(named: Mapping[str, Any], left: Collection[str]) -> dict[str, Any]:
-    """What is said of streams, but for some of them."""
+    """Return a mapping of streams without some of them."""
     return {name: value for name, value in named.items() if name not in left}

@@ -1,4 +1,4 @@
-"""Recipe part `features.reference`: which frame of a reference belongs to which of a clip."""
+"""Recipe section `features.reference`: alignment of a reference motion with a clip's frames."""
 
 from typing import Literal
 
@@ -7,36 +7,39 @@ from pydantic import Field, model_validator
 from kinesweep.core.config import Frozen
 
 GAMMA = 0.01
-"""Of the mean squared distance; a frame of boxing is then matched with 1.7, at 0.1 with 5.4."""
+"""Default `gamma`: on boxing clips, a frame then matches 1.7 reference frames (5.4 with 0.1)."""
 
 
 class AlignmentConfig(Frozen):
-    """A clip's reference, brought to the clip's frames as a stream of its own."""
+    """The reference of a clip, aligned with the clip's frames and stored as a separate stream."""
 
     method: Literal["window", "dtw", "soft_dtw", "none"] = Field(
         "dtw",
-        description="`window`: as it is, shifted to where it fits best; `dtw`: warped in time;"
-        " `soft_dtw`: the mean over all warpings, weighted; `none`: stretched evenly.",
+        description="Alignment of the reference with the clip. `window`: unwarped, shifted to the"
+        " best position; `dtw`: dynamic time warping; `soft_dtw`: weighted mean over all warping"
+        " paths; `none`: linear stretching.",
     )
     on: Literal["joints", "embeddings"] = Field(
         "joints",
-        description="What is compared: the normalised `joints`, or `embeddings` of the frames.",
+        description="Frame representation that is compared: the normalized `joints`, or"
+        " `embeddings` of the frames.",
     )
     embedder: str | None = Field(
         None,
         min_length=1,
-        description="Folder that `kinesweep embed` wrote, for `on: embeddings`; trained on clips"
-        " that are normalised alike.",
+        description="Folder written by `kinesweep embed`, for `on: embeddings`; it must have been"
+        " trained on clips with the same normalization.",
     )
     gamma: float | None = Field(
         None,
         gt=0,
-        description="How soft `soft_dtw` is, as a share of the mean squared distance between the"
+        description="Smoothing of `soft_dtw`, as a share of the mean squared distance between the"
         f" frames of a clip and its reference; default: {GAMMA}.",
     )
 
     @model_validator(mode="after")
     def _parts_belong_together(self) -> "AlignmentConfig":
+        # A setting without effect is an error, because a sweep over it would change nothing.
         if (self.embedder is not None) != (self.on == "embeddings"):
             raise ValueError("`embedder` and `on: embeddings` belong together")
         if self.method == "none" and self.on == "embeddings":

@@ -1,4 +1,4 @@
-"""Recipe part `source`: what corpora of all kinds have, a table a split."""
+"""Recipe section `source`: settings shared by all kinds of corpora, with one table per split."""
 
 from pydantic import Field, model_validator
 
@@ -7,22 +7,22 @@ from kinesweep.core.config import Frozen
 
 
 class CorpusConfig(Frozen):
-    """What all corpora have: a table a split."""
+    """Settings shared by all corpora, with one table per split."""
 
     train: str | None = Field(None, description="Table of the training split.")
     validation: str | None = Field(None, description="Table of the validation split.")
     test: str | None = Field(None, description="Table of the test split.")
     max_clips: int | None = Field(
-        None, ge=1, description="Only the first clips of each split; for trying things out."
+        None, ge=1, description="Use only the first clips of each split, for quick trials."
     )
     name: str | None = Field(
-        None, pattern=r"^[\w.-]+$", description="What it is called among several corpora."
+        None, pattern=r"^[\w.-]+$", description="Name of the corpus in a list of corpora."
     )
     weight: float = Field(
         1.0,
         gt=0,
-        description="How often each of its clips comes in an epoch, among several corpora; 0.5:"
-        " half of them, others in each epoch.",
+        description="Sampling weight in a list of corpora: the number of times each clip occurs in"
+        " an epoch. 0.5 uses half of the clips, a different half in each epoch.",
     )
 
     @model_validator(mode="after")
@@ -33,5 +33,5 @@ class CorpusConfig(Frozen):
 
     @property
     def splits(self) -> dict[str, str]:
-        """Split → table, for the splits that the corpus has."""
+        """Return split → table, for the splits that the corpus has."""
         return {name: path for name in SPLITS if (path := getattr(self, name))}

@@ -1,4 +1,4 @@
-"""Recipe parts `store` and `batch`: how features lie on disk and how clips are put side by side."""
+"""Recipe sections `store` and `batch`: the feature store on disk and the batching of clips."""
 
 from typing import Annotated, Literal
 
@@ -14,65 +14,79 @@ class StoreConfig(Frozen):
 
     dtype: Literal["float16", "float32"] = Field("float16", description="Type of features on disk.")
     root: str | None = Field(
-        None, description="Folder that all nodes see; default: `stores` in the state folder."
+        None,
+        description="Folder of the stores, shared by all nodes; default: `stores` in the state"
+        " folder.",
     )
     max_dropped_share: float = Field(
-        0.01, ge=0, le=1, description="Share of clips that may be dropped before extraction fails."
+        0.01, ge=0, le=1, description="Largest share of dropped clips; above it, extraction fails."
     )
     complete: tuple[Literal["train", "validation", "test"], ...] | None = Field(
         None,
         description="Splits of which no listed clip may be dropped, whatever the share; default:"
-        " validation where features are given (`feature_manifest`, `h5_shards`), else none. Rows"
-        " without a text are no clips, and only counted.",
+        " validation for precomputed features (`feature_manifest`, `h5_shards`), otherwise none."
+        " Rows without a text do not count as clips and are only reported.",
     )
 
 
 class BatchConfig(Frozen):
-    """How training clips become batches: by a budget of frames, or a fixed number of clips."""
+    """Batching of training clips, by a budget of frames or a fixed number of clips."""
 
     max_frames: int | None = Field(
-        None, ge=1, description="Frames in a batch, padding included. Default 4096 without `clips`."
+        None,
+        ge=1,
+        description="Frames per batch, including padding; default: 4096 if `clips` is not set.",
     )
-    clips: int | None = Field(None, ge=1, description="Clips in a batch; instead of `max_frames`.")
+    clips: int | None = Field(
+        None, ge=1, description="Clips per batch; mutually exclusive with `max_frames`."
+    )
     min_clip_frames: int = Field(
-        1, ge=1, description="Shorter clips leave train and validation, never test; counted."
+        1,
+        ge=1,
+        description="Shorter clips are excluded from train and validation, never from test, and"
+        " reported.",
     )
     max_clip_frames: int | None = Field(
-        None, ge=1, description="Longer clips leave train and validation, never test; counted."
+        None,
+        ge=1,
+        description="Longer clips are excluded from train and validation, never from test, and"
+        " reported.",
     )
     max_stream_frames: dict[str, Annotated[int, Field(ge=1)]] = Field(
         {},
-        description="Name of a stream → frames that are read of it, in all splits; the end of"
-        " longer ones is cut off, and counted. `min_clip_frames` and `max_clip_frames` look at"
-        " clips before they are cut. A reference has its motion's limit where it has none itself. A"
-        " stream of the source that `features` does not take may be named.",
+        description="Stream name → number of frames that are read, in all splits; the rest of"
+        " longer streams is truncated and reported. `min_clip_frames` and `max_clip_frames` apply"
+        " before truncation. A reference without its own limit uses that of its motion. Streams of"
+        " the source that `features` does not select may be listed.",
     )
     loader_workers: int = Field(
-        0, ge=0, description="Processes that prepare batches; 0: none extra."
+        0, ge=0, description="Worker processes that prepare batches; 0: the main process does it."
     )
     augmentation: AugmentationConfig = Field(
-        AugmentationConfig(), description="How training clips are varied, anew in each epoch."
+        AugmentationConfig(), description="Augmentation of training clips, new in each epoch."
     )
     tasks: TasksConfig = Field(
-        TasksConfig(), description="What training clips are asked, anew in each epoch."
+        TasksConfig(), description="Tasks of training clips, sampled anew in each epoch."
     )
     paraphrases: Literal["first", "random", "each", "closest"] = Field(
         "first",
-        description="Of a training clip's references: train on the first, on one drawn in each"
-        " epoch, on each of them once an epoch, or on the one that the model finds likeliest at the"
-        " time (`closest`, which scores all of them: a decoder's work and memory as often; with a"
-        " causal backbone the whole model's). All of them count in scores.",
+        description="Training target of a clip with several references: the `first`, a `random` one"
+        " per epoch, `each` of them once per epoch, or the `closest`, the one with the lowest loss"
+        " at the time. `closest` scores all references: it multiplies the work and memory of the"
+        " decoder, or of the whole model with a causal backbone, by their number. Metrics always"
+        " use all references.",
     )
     ablation: Literal["none", "zeros", "shuffled"] = Field(
         "none",
-        description="Sanity baselines: `zeros` blanks all features, `shuffled` pairs the clips of"
-        " train with wrong texts.",
+        description="Sanity baseline: `zeros` sets all features to zero, `shuffled` pairs the"
+        " training clips with wrong texts.",
     )
 
     @model_validator(mode="after")
     def _one_size(self) -> "BatchConfig":
         if self.max_frames is not None and self.clips is not None:
             raise ValueError("give `max_frames` or `clips`, not both")
+        # The default of `max_frames` is applied later, so that None tells an unset value apart.
         longest = self.max_clip_frames
         if longest is not None and self.max_frames is not None and longest > self.max_frames:
             raise ValueError(
@@ -82,8 +96,10 @@ class BatchConfig(Frozen):
 
 
 class TakenBatch(BatchConfig):
-    """The part `batch` as it is carried out, with what `model.reference` says of streams."""
+    """The `batch` section as a run uses it, extended by the reference streams of the model."""
 
     uncounted: tuple[str, ...] = Field(
-        (), description="Streams of references: encoded beside a clip's, and no frames of it."
+        (),
+        description="Reference streams, which are encoded with a clip but do not count as frames"
+        " of it.",
     )

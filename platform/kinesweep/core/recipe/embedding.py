@@ -1,8 +1,8 @@
-"""A recipe of an embedder: frames of a corpus to unit vectors, trained without labels.
+"""The recipe of a frame embedder, which maps frames to unit vectors and is trained without labels.
 
-Corpus, features and store are those of a run's recipe, so a store is shared with the runs whose
-clips the embedder will align. What a pair of clips is tells `embedding.kind`: two clips of one kind
-of motion (`tcc`), or two views of one clip (`carl`).
+Corpus, features and store are configured as in the recipe of a run, so the store is shared with the
+runs whose clips the embedder aligns. `embedding.kind` determines the training pairs: two clips of
+the same type of motion (`tcc`), or two views of one clip (`carl`).
 """
 
 from pathlib import Path
@@ -22,31 +22,32 @@ from kinesweep.core.recipe.source import AnyFeatures, AnySource, PoseFeaturesCon
 _CORPUS = ("name", "source", "features", "store", "tracking")
 _NOT_IDENTITY = ("name", "source", "features", "store", "tracking", "resources")
 _NO_MODEL = {"backbone": {"kind": "seq2seq", "scratch": {"architecture": "m2m_100"}}}
-"""What a run's recipe must have and its corpus does not read."""
+"""Placeholder for the required `model` section of a run's recipe, which extraction ignores."""
 
 
 class _ObjectiveConfig(Frozen):
-    """What both objectives have."""
+    """Settings shared by both objectives."""
 
     stream: str | None = Field(
-        None, description="Which features; default: the only ones that the store has."
+        None, description="Stream of features to embed; default: the only stream of the store."
     )
-    hidden: int = Field(128, ge=1, description="Width of what leaves the encoder.")
+    hidden: int = Field(128, ge=1, description="Output width of the encoder.")
     width: int = Field(64, ge=2, description="Width of an embedding.")
-    temperature: float = Field(0.1, gt=0, description="Similarities are divided by it.")
+    temperature: float = Field(0.1, gt=0, description="Divisor of the similarities.")
 
 
 class TccConfig(_ObjectiveConfig):
-    """Temporal cycle consistency, between clips of one kind of motion (arXiv 1904.07846)."""
+    """Temporal cycle consistency between clips of one type of motion (arXiv 1904.07846)."""
 
-    kind: Literal["tcc"] = Field(description="Objective.")
+    kind: Literal["tcc"] = Field(description="Training objective.")
     cycle: Literal["regression", "classification"] = Field(
-        "regression", description="How the way back to a frame is scored."
+        "regression", description="Form of the cycle-back loss."
     )
     variance_weight: float | None = Field(
         None,
         ge=0,
-        description="λ of `regression`: weight of the logarithm of the deviation; default 0.001.",
+        description="λ of `regression`: weight of the logarithm of the standard deviation;"
+        " default: 0.001.",
     )
 
     @model_validator(mode="after")
@@ -57,93 +58,105 @@ class TccConfig(_ObjectiveConfig):
 
 
 class CarlConfig(_ObjectiveConfig):
-    """Sequence contrast between two views of a clip (CARL, arXiv 2203.14957)."""
+    """Sequence contrastive loss between two views of a clip (CARL, arXiv 2203.14957)."""
 
-    kind: Literal["carl"] = Field(description="Objective.")
+    kind: Literal["carl"] = Field(description="Training objective.")
     sigma: float = Field(
-        10**0.5, gt=0, description="Deviation, in frames, of what counts as the same moment."
+        10**0.5,
+        gt=0,
+        description="Standard deviation, in frames, of the Gaussian that weighs nearby frames as"
+        " positives.",
     )
     crop: float = Field(
         0.6,
         gt=0.5,
         le=1,
-        description="Least share of a clip that a view covers; above one half, so that two views"
-        " of a clip meet.",
+        description="Smallest share of a clip that a view covers; above one half, so that two views"
+        " of a clip overlap.",
     )
 
 
 class EmbeddingBatchConfig(Frozen):
-    """How clips become batches."""
+    """Batching of clips."""
 
-    clips: int = Field(32, ge=2, description="Clips a step; of pairs half as many.")
+    clips: int = Field(32, ge=2, description="Clips per step, that is, twice the number of pairs.")
     frames: int = Field(
-        32, ge=2, description="Frames that are drawn of a clip or view, in order; shorter give all."
+        32,
+        ge=2,
+        description="Frames sampled from a clip or view, in order; shorter ones are used whole.",
     )
     augmentation: AugmentationConfig = Field(
         AugmentationConfig(),
-        description="How points are varied, each view and clip on its own; not its length.",
+        description="Augmentation of the points, independent for each clip and view; the length"
+        " must not change.",
     )
 
     @model_validator(mode="after")
     def _time_is_ours(self) -> "EmbeddingBatchConfig":
         if self.augmentation.changes_length:
             raise ValueError(
-                "`augmentation` holds `drop_frames` or `speed`, but frames are drawn anew in each"
-                " epoch anyway (`frames`, `embedding.crop`); set them to 0"
+                "`augmentation` sets `drop_frames` or `speed`, but frames are sampled anew in each"
+                " epoch anyway (`frames`, `embedding.crop`); set both to 0"
             )
         return self
 
 
 class EmbeddingTrainingConfig(Frozen):
-    """How weights are learnt."""
+    """Training of the weights."""
 
-    learning_rate: float = Field(1e-3, gt=0, description="Peak of AdamW's learning rate.")
-    warmup_steps: int = Field(0, ge=0, description="Steps in which it rises from 0; then it falls.")
-    max_steps: int = Field(2000, ge=1, description="Steps.")
+    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of AdamW.")
+    warmup_steps: int = Field(
+        0, ge=0, description="Steps of linear warmup from 0; the learning rate then decays."
+    )
+    max_steps: int = Field(2000, ge=1, description="Number of training steps.")
     eval_steps: int = Field(200, ge=1, description="Steps between evaluations and checkpoints.")
     eval_pairs: int = Field(
-        200, ge=1, description="Pairs of validation clips whose order is scored, spread evenly."
+        200,
+        ge=1,
+        description="Largest number of pairs of validation clips, evenly spaced, on which the"
+        " temporal order of matches is scored.",
     )
-    weight_decay: float = Field(1e-5, ge=0, description="AdamW's decay of weights.")
-    max_grad_norm: float = Field(1.0, gt=0, description="Clip gradients to this norm.")
-    seed: int = Field(42, ge=0, description="Of weights, dropout, order and views.")
+    weight_decay: float = Field(1e-5, ge=0, description="Weight decay of AdamW.")
+    max_grad_norm: float = Field(1.0, gt=0, description="Gradient norm above which to clip.")
+    seed: int = Field(
+        42, ge=0, description="Random seed for initialization, dropout, data order and views."
+    )
 
 
 class EmbeddingResourcesConfig(Frozen):
-    """What a run takes: one process."""
+    """Resources of a run, which is a single process."""
 
-    cpus: int = Field(1, ge=1, description="Cores, and threads.")
-    gpus: int = Field(0, ge=0, le=1, description="1: train on a GPU.")
+    cpus: int = Field(1, ge=1, description="Number of cores and threads.")
+    gpus: int = Field(0, ge=0, le=1, description="Number of GPUs; 0 trains on the CPU.")
 
 
 class EmbeddingRecipe(Frozen):
-    """One configuration of an embedder."""
+    """The configuration of a frame embedder."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Names runs.")
-    source: AnySource = Field(description="The corpus.")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Name of runs.")
+    source: AnySource = Field(description="Corpus, or a list of corpora.")
     features: AnyFeatures = Field(
-        PoseFeaturesConfig(), description="What is computed from each clip."
+        PoseFeaturesConfig(), description="Features extracted from each clip."
     )
-    store: StoreConfig = Field(StoreConfig(), description="How features lie on disk.")
-    batch: EmbeddingBatchConfig = Field(
-        EmbeddingBatchConfig(), description="How clips become batches."
-    )
+    store: StoreConfig = Field(StoreConfig(), description="Feature store on disk.")
+    batch: EmbeddingBatchConfig = Field(EmbeddingBatchConfig(), description="Batching of clips.")
     encoder: EncoderConfig = Field(
         MlpEncoderConfig(hidden=(128,)),
-        description="From frames to vectors; one that keeps every frame.",
+        description="Encoder from frames to vectors; it must keep every frame.",
     )
     embedding: Annotated[TccConfig | CarlConfig, Field(discriminator="kind")] = Field(
-        description="What is learnt."
+        description="Training objective."
     )
     training: EmbeddingTrainingConfig = Field(
-        EmbeddingTrainingConfig(), description="How weights are learnt."
+        EmbeddingTrainingConfig(), description="Training of the weights."
     )
     resources: EmbeddingResourcesConfig = Field(
-        EmbeddingResourcesConfig(), description="What a run takes."
+        EmbeddingResourcesConfig(), description="Resources of a run."
     )
     tracking: Literal["auto", "mlflow", "none"] = Field(
         "auto",
-        description="`auto`: MLflow when its server is known (`kinesweep up`), else nothing.",
+        description="Experiment tracking; `auto`: MLflow if a server is known (`kinesweep up`),"
+        " otherwise none.",
     )
 
     @model_validator(mode="before")
@@ -153,16 +166,17 @@ class EmbeddingRecipe(Frozen):
 
     @model_validator(mode="after")
     def _every_frame_is_kept(self) -> "EmbeddingRecipe":
+        # Not every kind of encoder has `strides`, `downsample` or `pooling`.
         strides = getattr(self.encoder, "strides", ())
         if getattr(self.encoder, "downsample", 1) != 1 or any(stride != 1 for stride in strides):
             raise ValueError(
-                "`encoder` leaves out frames, but each is to have a vector; set its `downsample`,"
-                " or each of its `strides`, to 1"
+                "`encoder` skips frames, but every frame needs a vector; set its `downsample`, or"
+                " each of its `strides`, to 1"
             )
         pooling = getattr(self.encoder, "pooling", "skeleton")
         if pooling != "skeleton":
             raise ValueError(
-                f"`encoder.pooling` is {pooling}, but each frame is to have a vector; set it to"
+                f"`encoder.pooling` is {pooling}, but every frame needs a vector; set it to"
                 " `skeleton`"
             )
         return self
@@ -171,13 +185,15 @@ class EmbeddingRecipe(Frozen):
     def _everything_learns(self) -> "EmbeddingRecipe":
         if getattr(self.encoder, "lora", None) is not None:
             raise ValueError(
-                "`encoder.lora` learns beside weights of an earlier run, but an embedder begins"
-                " anew; leave it out"
+                "`encoder.lora` adapts the weights of an earlier run, but an embedder is trained"
+                " from scratch; leave it out"
             )
         return self
 
     @model_validator(mode="after")
     def _the_corpus_is_one(self) -> "EmbeddingRecipe":
+        # A run's recipe has the rules between source and features, so building one checks them.
+        # Only the message is raised again, because a nested ValidationError spans several lines.
         try:
             _ = self.corpus_recipe
         except ValidationError as error:
@@ -187,17 +203,21 @@ class EmbeddingRecipe(Frozen):
 
     @property
     def corpus_recipe(self) -> Recipe:
-        """The corpus, its features and its store, as a run's recipe has them: for extraction."""
+        """Return a run's recipe with the same corpus, features and store, for extraction."""
         plain = self.model_dump(mode="json", include=set(_CORPUS))
         return Recipe.model_validate({**plain, "model": _NO_MODEL})
 
     def config_hash(self, store_fingerprint: str) -> str:
-        """12 hexadecimal digits that name this configuration, seed and paths left out."""
+        """Return a 12-digit hexadecimal hash of the configuration without seed and paths.
+
+        Args:
+            store_fingerprint: Fingerprint of the feature store, which represents the data.
+        """
         plain = self.model_dump(mode="json", exclude=set(_NOT_IDENTITY))
         del plain["training"]["seed"]
         return fingerprint({"embedding": plain, "store": store_fingerprint})[:12]
 
     def resolved(self, base: Path) -> "EmbeddingRecipe":
-        """The same recipe with every local path absolute."""
+        """Return the recipe with all local paths absolute, starting from `base`."""
         corpus = self.corpus_recipe.resolved(base).model_dump(mode="json", include=set(_CORPUS))
         return EmbeddingRecipe.model_validate({**self.model_dump(mode="json"), **corpus})

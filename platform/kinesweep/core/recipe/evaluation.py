@@ -1,4 +1,4 @@
-"""Recipe part `evaluation`: what is scored, and what is done to texts before."""
+"""Recipe section `evaluation`: the metrics, and the normalization of texts before scoring."""
 
 from typing import Literal
 
@@ -23,89 +23,98 @@ ScoreName = Literal[
 
 
 class Protocol(Frozen):
-    """What is done to texts before they are scored, alike for hypotheses and references."""
+    """The text normalization before scoring, applied equally to hypotheses and references."""
 
-    case: Literal["keep", "lower"] = Field("keep", description="Upper and lower case.")
-    punctuation: Literal["keep", "drop"] = Field("keep", description="All of Unicode's.")
+    case: Literal["keep", "lower"] = Field("keep", description="Keep the case or lowercase texts.")
+    punctuation: Literal["keep", "drop"] = Field(
+        "keep", description="Keep or remove all Unicode punctuation."
+    )
     final_period: Literal["keep", "drop"] = Field(
-        "keep", description="One full stop at a text's end; worth 0.9 BLEU on PHOENIX."
+        "keep",
+        description="Keep or remove one full stop at the end of a text; a difference of 0.9 BLEU on"
+        " PHOENIX.",
     )
     tokenize: Literal["13a", "intl", "char", "zh", "none"] = Field(
         "13a",
-        description="sacreBLEU's tokenizer, for BLEU, ROUGE, METEOR and CIDEr; `none` splits at"
+        description="sacreBLEU tokenizer used for BLEU, ROUGE, METEOR and CIDEr; `none` splits at"
         " spaces.",
     )
 
 
 PROTOCOLS: dict[str, Protocol] = {
     "raw": Protocol(),
-    # Its texts are lower case and cut into words, each with a full stop at its end.
+    # PHOENIX texts are lowercase and already tokenized, each with a full stop at its end.
     "phoenix": Protocol(case="lower", final_period="drop", tokenize="none"),
-    # Chinese is scored by characters, as CSL-Daily's authors do.
+    # The authors of CSL-Daily score Chinese by characters.
     "csl_char": Protocol(tokenize="char"),
 }
-"""Name → parts."""
+"""Protocol name → its settings."""
 
 
 class SearchEvaluationConfig(Frozen):
-    """Cheaper decoding while training goes on."""
+    """Cheaper decoding for the evaluations during training."""
 
-    num_beams: int = Field(1, ge=1, description="Beams during training and search.")
+    num_beams: int = Field(1, ge=1, description="Beam size during training and search.")
     max_clips: int | None = Field(
-        512, ge=1, description="Validation clips that are decoded during training; none: all."
+        512, ge=1, description="Number of validation clips decoded during training; none: all."
     )
 
 
 class BertScoreConfig(Frozen):
-    """BERTScore (Zhang et al. 2020): cosines between a language model's vectors of both texts."""
+    """BERTScore (Zhang et al., 2020): cosine similarities of contextual token embeddings."""
 
-    model: str = Field(description="Local folder or hub id of an encoder such as a BERT.")
-    layer: int | None = Field(None, ge=1, description="Whose vectors are compared; none: the last.")
+    model: str = Field(description="Local folder or hub id of an encoder model such as BERT.")
+    layer: int | None = Field(
+        None, ge=1, description="Layer whose embeddings are compared; none: the last."
+    )
 
 
 class LearnedConfig(Frozen):
-    """Metrics that are models; computed for results alone, never during training."""
+    """Neural metrics; computed for final results only, never during training."""
 
-    bertscore: BertScoreConfig | None = Field(None, description="Mean F1, times 100.")
+    bertscore: BertScoreConfig | None = Field(
+        None, description="Settings of BERTScore, reported as mean F1 times 100."
+    )
     bleurt: str | None = Field(
         None,
         description="Local folder or hub id of a BLEURT checkpoint that transformers loads as a"
-        " sequence classifier with one number; its mean, times 100.",
+        " sequence classifier with a single output; reported as the mean times 100.",
     )
 
 
 class EvaluationConfig(Frozen):
-    """What is scored, and under which protocol."""
+    """Metrics and the protocol under which they are computed."""
 
     metrics: tuple[ScoreName, ...] = Field(
         ("bleu", "chrf"),
-        description="`bleu` is BLEU-4, `bleu1` to `bleu3` stop at shorter n-grams; `chrfpp` is"
-        " chrF++; `ter` counts edits, less is better; `rouge` is ROUGE-L; `meteor` is METEOR of"
-        " nltk, English; `cider` is CIDEr-D, 0 to 1000, its n-grams weighed by the references of"
-        " the clips that are scored.",
+        description="Metrics to compute. `bleu` is BLEU-4, `bleu1` to `bleu3` use shorter n-grams;"
+        " `chrfpp` is chrF++; `ter` is the translation edit rate, where less is better; `rouge` is"
+        " ROUGE-L; `meteor` is nltk's METEOR for English; `cider` is CIDEr-D from 0 to 1000, with"
+        " n-gram weights from the references of the scored clips.",
     )
     wordnet: str | None = Field(
         None,
-        description="Local folder of WordNet (nltk's `corpora/wordnet`, unpacked), for METEOR's"
-        " synonyms; none: words and stems alone.",
+        description="Local folder of WordNet (nltk's `corpora/wordnet`, unpacked) for the synonyms"
+        " of METEOR; none: match words and stems only.",
     )
     protocol: Literal["raw", "phoenix", "csl_char"] | Protocol = Field(
         "raw",
-        description="Text treatment, alike for hypotheses and references; `raw`: none. Or its"
-        " parts.",
+        description="Text normalization, applied equally to hypotheses and references: the name of"
+        " a protocol (`raw`: none), or its settings.",
     )
     max_frames: int = Field(
-        16384, ge=1, description="Frames in an evaluation batch, padding included."
+        16384, ge=1, description="Frames per evaluation batch, including padding."
     )
     learned: LearnedConfig = Field(
-        LearnedConfig(), description="BERTScore and BLEURT, from weights at hand."
+        LearnedConfig(), description="Neural metrics BERTScore and BLEURT, which need weights."
     )
     search: SearchEvaluationConfig = Field(
-        SearchEvaluationConfig(), description="During training and search."
+        SearchEvaluationConfig(), description="Evaluation during training and search."
     )
 
     @property
     def treatment(self) -> Protocol:
-        """The protocol's parts."""
+        """Return the settings of the protocol."""
+        # A named protocol stays a name in the recipe, and its settings are looked up here.
         named = isinstance(self.protocol, str)
         return PROTOCOLS[str(self.protocol)] if named else self.protocol  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""Recipe part `model.fusion`: how the streams of a clip become one input of the language model."""
+"""Recipe section `model.fusion`: fusion of a clip's streams into one language model input."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -9,44 +9,44 @@ from kinesweep.core.config import Frozen
 
 
 class _FusionConfig(Frozen):
-    """What all ways of joining share."""
+    """Settings shared by all kinds of fusion."""
 
     stream_dropout: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="In training each stream of each clip is left out with this probability, never"
-        " all streams of one clip.",
+        description="Probability with which each stream of a training clip is dropped; at least one"
+        " stream of a clip always stays.",
     )
 
 
 class TimeFusionConfig(_FusionConfig):
-    """Streams one after another."""
+    """Concatenation of the streams along time."""
 
-    kind: Literal["time"] = Field("time", description="How streams are joined.")
-    separators: bool = Field(False, description="A learnt vector before each stream.")
+    kind: Literal["time"] = Field("time", description="Kind of fusion.")
+    separators: bool = Field(False, description="Insert a learned vector before each stream.")
 
 
 class ChannelFusionConfig(_FusionConfig):
-    """Streams side by side: all as long as one of them, joined by channel, projected."""
+    """Concatenation of the streams by channel, after resampling to one length; then projection."""
 
-    kind: Literal["channel"] = Field("channel", description="How streams are joined.")
+    kind: Literal["channel"] = Field("channel", description="Kind of fusion.")
     resample: Literal["nearest", "linear"] = Field(
-        "linear", description="How streams of another length are read over time."
+        "linear", description="Interpolation over time of streams with another length."
     )
     length_of: str | None = Field(
         None,
-        description="Stream whose number of vectors, behind its encoder, all get; default: the"
-        " first.",
+        description="Stream whose encoded length all streams are resampled to; default: the first.",
     )
 
 
 def _kind_of(value: object) -> str:
-    """The `kind` of a fusion; `time` where none is given."""
+    """Return the `kind` of a fusion; `time` if none is given."""
     kind = value.get("kind", "time") if isinstance(value, Mapping) else getattr(value, "kind", "")
     return str(kind)
 
 
+# A callable discriminator lets `kind` be omitted; pydantic's own would require it in the input.
 FusionConfig = Annotated[
     Annotated[TimeFusionConfig, Tag("time")] | Annotated[ChannelFusionConfig, Tag("channel")],
     Discriminator(_kind_of),

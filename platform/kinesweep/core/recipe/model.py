@@ -1,4 +1,4 @@
-"""Recipe part `model`: encoder, backbone and tokenizer."""
+"""Recipe section `model`: encoders, backbone and tokenizer."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,77 +18,78 @@ from kinesweep.core.recipe.reference import ReferenceConfig
 
 
 class FrameEncoderConfig(Frozen):
-    """What all encoders begin with: standardise → velocities → norm."""
+    """First steps of all frame encoders: standardization → velocities → norm."""
 
     standardize: bool = Field(
-        True, description="Subtract each feature's mean over train, divide by its deviation."
+        True, description="Standardize each feature with its statistics on the training split."
     )
     velocity: bool = Field(
-        False, description="Beside each feature its difference from the frame before."
+        False, description="Add to each feature its difference from the previous frame."
     )
-    norm_in: bool = Field(True, description="Normalise the features of a frame first.")
+    norm_in: bool = Field(True, description="Apply layer normalization to the input of each frame.")
     dropout: float = Field(
-        0.1, ge=0, lt=1, description="Share of values dropped after each hidden layer."
+        0.1, ge=0, lt=1, description="Dropout probability after each hidden layer."
     )
 
 
 class _FramewiseConfig(FrameEncoderConfig):
-    """What encoders share that see each frame on its own."""
+    """Settings shared by encoders that process each frame independently."""
 
-    norm_out: bool = Field(True, description="Normalise after the last linear layer.")
+    norm_out: bool = Field(True, description="Normalize after the last linear layer.")
     downsample: int = Field(
-        1, ge=1, description="Mean of so many frames in a row, before they leave; 1: all frames."
+        1, ge=1, description="Consecutive frames averaged into one output vector; 1: no averaging."
     )
 
 
 class LinearEncoderConfig(_FramewiseConfig):
-    """Standardise → norm → linear → gain → dropout → norm → activation; only linear must be."""
+    """Standardize → norm → linear → gain → dropout → norm → activation; most steps are optional."""
 
-    kind: Literal["linear"] = Field("linear", description="Encoder of a stream.")
-    gain: bool = Field(False, description="Learn a scale of each output dimension.")
-    activation: Literal["relu", "none"] = Field("relu", description="Last step.")
+    kind: Literal["linear"] = Field("linear", description="Kind of encoder.")
+    gain: bool = Field(False, description="Learn a scale for each output dimension.")
+    activation: Literal["relu", "none"] = Field("relu", description="Activation of the output.")
 
 
 class MlpEncoderConfig(_FramewiseConfig):
     """Norm → (linear → activation → dropout) for each hidden layer → linear → norm."""
 
-    kind: Literal["mlp"] = Field("mlp", description="Encoder of a stream.")
+    kind: Literal["mlp"] = Field("mlp", description="Kind of encoder.")
     hidden: tuple[int, ...] = Field((512,), min_length=1, description="Widths of hidden layers.")
-    activation: Literal["relu", "gelu"] = Field("relu", description="After each hidden layer.")
+    activation: Literal["relu", "gelu"] = Field("relu", description="Hidden activation function.")
 
     @field_validator("hidden")
     @classmethod
     def _positive(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if min(value) < 1:
-            raise ValueError("holds a width below 1")
+            raise ValueError("contains a width below 1")
         return value
 
 
 class AdapterEncoderConfig(_FramewiseConfig):
-    """Norm → linear, then beside it a bottleneck (norm → down → ReLU → dropout → up) → norm."""
+    """Norm → linear, plus a residual bottleneck (norm → down → ReLU → dropout → up) → norm."""
 
-    kind: Literal["adapter"] = Field("adapter", description="Encoder of a stream.")
-    bottleneck: int = Field(64, ge=1, description="Width between down and up.")
+    kind: Literal["adapter"] = Field("adapter", description="Kind of encoder.")
+    bottleneck: int = Field(64, ge=1, description="Width of the bottleneck.")
 
 
 class CnnEncoderConfig(FrameEncoderConfig):
-    """Norm → linear → (convolution over time → GLU → dropout) for each kernel."""
+    """Norm → linear → (temporal convolution → GLU → dropout) for each kernel."""
 
-    kind: Literal["cnn"] = Field("cnn", description="Encoder of a stream.")
+    kind: Literal["cnn"] = Field("cnn", description="Kind of encoder.")
     channels: int = Field(256, ge=1, description="Width between the convolutions.")
     kernels: tuple[int, ...] = Field(
-        (3, 3), min_length=1, description="Frames that each convolution sees; odd."
+        (3, 3), min_length=1, description="Kernel size of each convolution, in frames; odd."
     )
     strides: tuple[int, ...] = Field(
-        (2, 2), min_length=1, description="Every n-th frame leaves each convolution."
+        (2, 2), min_length=1, description="Stride of each convolution, in frames."
     )
 
     @model_validator(mode="after")
     def _pairs(self) -> "CnnEncoderConfig":
         if len(self.kernels) != len(self.strides):
-            raise ValueError("`kernels` and `strides` must be equally many")
+            raise ValueError("`kernels` and `strides` must have the same number of values")
         if any(kernel < 1 or kernel % 2 == 0 for kernel in self.kernels):
             raise ValueError("`kernels` must be odd: 1, 3, 5 …")
+        # A stride beyond the kernel would skip frames entirely.
         if any(
             stride < 1 or stride > kernel
             for stride, kernel in zip(self.strides, self.kernels, strict=True)
@@ -98,21 +99,22 @@ class CnnEncoderConfig(FrameEncoderConfig):
 
 
 def _kind_of(value: object) -> str:
-    """The `kind` of an encoder; `linear` where none is given."""
+    """Return the `kind` of an encoder; `linear` if none is given."""
     kind = value.get("kind", "linear") if isinstance(value, Mapping) else getattr(value, "kind", "")
     return str(kind)
 
 
 def _read_tokens(value: object) -> object:
-    """Tokens of a list, of a text with commas, or of a file's lines (their first word)."""
+    """Return tokens from a list, a comma-separated text, or the first words of a file's lines."""
     if not isinstance(value, str):
         return value
+    # A missing file is an error, or a mistyped path would silently become a token.
     path = Path(value)
     if path.is_file():
         lines = path.read_text(encoding="utf-8").splitlines()
         return tuple(line.split()[0] for line in lines if line.strip())
     if "/" in value or path.suffix in {".txt", ".tsv", ".csv"}:
-        raise ValueError("looks like a file's path, but there is no such file")
+        raise ValueError("looks like the path of a file, but there is no such file")
     return tuple(token.strip() for token in value.split(",") if token.strip())
 
 
@@ -120,50 +122,52 @@ NewTokens = Annotated[tuple[str, ...], BeforeValidator(_read_tokens)]
 
 
 class _CasedConfig(Frozen):
-    """What tokenizers share."""
+    """Settings shared by all tokenizers."""
 
     lowercase: bool = Field(
         False,
-        description="Lower-case texts before they are cut; `generation.truecase` gives case back.",
+        description="Lowercase texts before tokenization; `generation.truecase` restores the case.",
     )
 
 
 class PretrainedTokenizerConfig(_CasedConfig):
     """The tokenizer that was saved with the pretrained backbone."""
 
-    kind: Literal["pretrained"] = Field("pretrained", description="Where the tokenizer comes from.")
+    kind: Literal["pretrained"] = Field("pretrained", description="Origin of the tokenizer.")
     new_tokens: NewTokens = Field(
         (),
-        description="Tokens to add, such as `__asl__`: a list, a text with commas, or a file with"
-        " one a line. Those it has are passed over.",
+        description="Tokens to add, such as `__asl__`: a list, a comma-separated text, or a file"
+        " with one token per line. Tokens that exist already are ignored.",
     )
 
 
 class FolderTokenizerConfig(_CasedConfig):
-    """A tokenizer that is there already, for a backbone that was not saved with it."""
+    """An existing tokenizer, for a backbone that was not saved with it."""
 
-    kind: Literal["folder"] = Field("folder", description="Where the tokenizer comes from.")
+    kind: Literal["folder"] = Field("folder", description="Origin of the tokenizer.")
     path: str = Field(
-        description="Folder that Hugging Face loads a tokenizer from, or with one `*.model` of"
-        " SentencePiece's (unigram), numbered by fairseq's `dict*.txt` where that is beside it."
+        description="Folder of a Hugging Face tokenizer, or of one SentencePiece unigram model"
+        " (`*.model`), whose ids follow fairseq's `dict*.txt` if the folder has one."
     )
     new_tokens: NewTokens = Field(
         (),
-        description="Tokens to add, such as `__asl__`: a list, a text with commas, or a file with"
-        " one a line. Those it has are passed over.",
+        description="Tokens to add, such as `__asl__`: a list, a comma-separated text, or a file"
+        " with one token per line. Tokens that exist already are ignored.",
     )
 
 
 class TrainedTokenizerConfig(_CasedConfig):
     """A tokenizer trained on the texts and prompts of the training split."""
 
-    kind: Literal["train"] = Field("train", description="Where the tokenizer comes from.")
-    algorithm: Literal["unigram", "bpe", "word"] = Field("unigram", description="How text is cut.")
-    size: int = Field(8000, ge=32, description="Pieces at the most, special tokens included.")
+    kind: Literal["train"] = Field("train", description="Origin of the tokenizer.")
+    algorithm: Literal["unigram", "bpe", "word"] = Field(
+        "unigram", description="Tokenization algorithm."
+    )
+    size: int = Field(8000, ge=32, description="Largest vocabulary size, with special tokens.")
     new_tokens: NewTokens = Field(
         (),
-        description="Tokens that are never cut, such as `__asl__`: a list, a text with commas, or"
-        " a file with one a line.",
+        description="Tokens that are never split, such as `__asl__`: a list, a comma-separated"
+        " text, or a file with one token per line.",
     )
 
 
@@ -171,6 +175,7 @@ TokenizerConfig = Annotated[
     PretrainedTokenizerConfig | TrainedTokenizerConfig | FolderTokenizerConfig,
     Field(discriminator="kind"),
 ]
+# A callable discriminator lets `kind` be omitted; pydantic's own would require it in the input.
 EncoderConfig = Annotated[
     Annotated[LinearEncoderConfig, Tag("linear")]
     | Annotated[MlpEncoderConfig, Tag("mlp")]
@@ -183,58 +188,60 @@ EncoderConfig = Annotated[
 ModelPart = Literal[
     "encoder", "backbone", "backbone_encoder", "backbone_decoder", "embeddings", "lm_head"
 ]
-"""`encoder` is ours, of all streams, with what joins them; the others are the language model's."""
+"""`encoder`: all stream encoders and their fusion; the other parts belong to the language model."""
 
 
 class ModelConfig(Frozen):
-    """Encoder for each stream, then a language model."""
+    """An encoder for each stream, followed by a language model."""
 
     encoder: EncoderConfig = Field(
-        LinearEncoderConfig(), description="From features to the backbone's width."
+        LinearEncoderConfig(), description="Encoder from features to the backbone's width."
     )
     encoders: dict[str, EncoderConfig] = Field(
-        {}, description="Name of a stream → its encoder, instead of `encoder`, whole."
+        {}, description="Stream name → its own encoder, which replaces `encoder` completely."
     )
-    fusion: FusionConfig = Field(TimeFusionConfig(), description="How streams become one input.")
+    fusion: FusionConfig = Field(TimeFusionConfig(), description="Fusion of several streams.")
     reference: ReferenceConfig | None = Field(
-        None, description="A stream that is held against another one; default: none is."
+        None, description="Comparison of a stream with a reference stream; default: none."
     )
     backbone: BackboneConfig = Field(description="The language model.")
-    tokenizer: TokenizerConfig = Field(TrainedTokenizerConfig(), description="From text to tokens.")
+    tokenizer: TokenizerConfig = Field(TrainedTokenizerConfig(), description="The tokenizer.")
     end_token: bool | None = Field(
         None,
-        description="Put the end of a sentence behind the frames, as behind a text; default: true"
-        " for `seq2seq`, false for `causal`, where the text goes on from there.",
+        description="Append the end-of-sentence token to the frames; default: true for `seq2seq`,"
+        " false for `causal`, where the text continues the input.",
     )
     init_from: str | None = Field(
         None,
-        description="Model folder of an earlier stage (`best` of a run, or a bundle), whose weights"
-        " training begins with; its streams, encoders and language model must be these.",
+        description="Model folder that provides the initial weights (`best` of a run, or a bundle);"
+        " its streams, encoders and language model must match.",
     )
     init_sha256: str | None = Field(
         None,
         pattern=r"^[0-9a-f]{64}$",
-        description="What those weights must be; noted when a run begins.",
+        description="SHA-256 of the weights in `init_from`; recorded when a run starts.",
     )
     reserve_tokens: int | None = Field(
         None,
         ge=1,
-        description="Cut the ends of streams that do not fit into the backbone's positions, and"
-        " keep so many of them for the text where it shares them: at least the longest text in"
-        " tokens and `generation.max_new_tokens`. Default: what does not fit is an error.",
+        description="Truncate streams that exceed the backbone's positions, and reserve this many"
+        " positions for the text if both share them: at least the longest text in tokens and"
+        " `generation.max_new_tokens`. Default: an input that does not fit is an error.",
     )
     freeze: tuple[ModelPart, ...] = Field(
         (),
-        description="Parts whose weights stay as they are; tied weights stay when one of their"
-        " parts does.",
+        description="Parts whose weights are not trained; tied weights are frozen if one of their"
+        " parts is.",
     )
 
+    # `encoders` is not merged with `encoder`: a field that is omitted there has its own default.
     def encoder_of(self, stream: str) -> EncoderConfig:
-        """The encoder of a stream: its own, or that of all."""
+        """Return the encoder of a stream: its own, or the common one."""
         return self.encoders.get(stream, self.encoder)
 
     @model_validator(mode="after")
     def _something_learns(self) -> "ModelConfig":
+        # Every weight belongs to one of these two parts.
         if {"encoder", "backbone"} <= set(self.freeze):
             raise ValueError("`freeze` leaves nothing to train")
         return self
@@ -243,29 +250,31 @@ class ModelConfig(Frozen):
     def _parts_are_there(self) -> "ModelConfig":
         if self.backbone.lora is not None and "backbone" in self.freeze:
             raise ValueError(
-                "`freeze` holds `backbone`, which would freeze the adapters of `backbone.lora` too;"
-                " all but the adapters stays as it is anyway: leave it out"
+                "`freeze` has `backbone`, which would freeze the adapters of `backbone.lora` too;"
+                " everything but the adapters is frozen anyway: leave it out"
             )
         missing = sorted({"backbone_encoder", "backbone_decoder"} & set(self.freeze))
         if self.backbone.kind == "causal" and missing:
             raise ValueError(
-                f"`freeze` holds `{missing[0]}`, but a causal backbone has no halves; freeze"
-                " `backbone`, `embeddings` or `lm_head`"
+                f"`freeze` has `{missing[0]}`, but a causal backbone has no encoder and decoder;"
+                " freeze `backbone`, `embeddings` or `lm_head`"
             )
         return self
 
     @model_validator(mode="after")
     def _adapters_have_something_to_adapt(self) -> "ModelConfig":
+        # LoRA freezes the base weights, which are useful only if they were trained before.
         random = self.backbone.pretrained is None and self.init_from is None
         if random and self.backbone.lora is not None:
             raise ValueError(
-                "`backbone.lora` needs `backbone.pretrained`, or `init_from`; random weights would"
-                " stay random"
+                "`backbone.lora` needs `backbone.pretrained` or `init_from`; random weights would"
+                " never be trained"
             )
         return self
 
     @model_validator(mode="after")
     def _encoders_adapters_have_weights(self) -> "ModelConfig":
+        # The keys are dotted paths for the error messages.
         encoders = {"encoder": self.encoder}
         encoders |= {f"encoders.{name}": one for name, one in self.encoders.items()}
         for path, encoder in encoders.items():
@@ -273,12 +282,12 @@ class ModelConfig(Frozen):
                 continue
             if self.init_from is None:
                 raise ValueError(
-                    f"`{path}.lora` needs `init_from`; random weights would stay random"
+                    f"`{path}.lora` needs `init_from`; random weights would never be trained"
                 )
             if "encoder" in self.freeze:
                 raise ValueError(
-                    f"`freeze` holds `encoder`, which would freeze the adapters of `{path}.lora`;"
-                    " all but them and what leads out stays anyway: leave it out"
+                    f"`freeze` has `encoder`, which would freeze the adapters of `{path}.lora`; the"
+                    " rest, except for the output layer, is frozen anyway: leave it out"
                 )
         return self
 
@@ -293,12 +302,12 @@ class ModelConfig(Frozen):
 
     @property
     def ends_input(self) -> bool:
-        """Whether the end of a sentence stands behind what the language model reads."""
+        """Return whether an end-of-sentence token follows the language model's input."""
         return self.backbone.kind == "seq2seq" if self.end_token is None else self.end_token
 
     @property
     def keeps_base(self) -> bool:
-        """Whether the backbone is a saved model of which nothing but adapters learns."""
+        """Return whether the backbone's pretrained weights stay; only adapters may be trained."""
         backbone = self.backbone
         frozen = "backbone" in self.freeze or backbone.lora is not None
         return backbone.pretrained is not None and frozen

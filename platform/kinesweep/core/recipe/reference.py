@@ -1,4 +1,4 @@
-"""Recipe part `model.reference`: how a clip differs from the clip it is held against."""
+"""Recipe section `model.reference`: the comparison of a motion with a reference motion."""
 
 from typing import Literal
 
@@ -8,19 +8,20 @@ from kinesweep.core.config import Frozen
 
 
 class ReferenceConfig(Frozen):
-    """Two streams in step, frame by frame, read by one encoder and joined behind it."""
+    """Two streams aligned frame by frame, encoded by one encoder and combined afterwards."""
 
     mode: Literal["subtract", "concat", "both"] = Field(
         "both",
-        description="What the language model reads of a vector x of the clip and r of its"
-        " reference: x - r, a linear layer of [x, r], or one of [x, x - r].",
+        description="Combination of the encoded clip x and the encoded reference r: `subtract`"
+        " passes x - r to the language model, `concat` a linear layer of [x, r], `both` a linear"
+        " layer of [x, x - r].",
     )
-    stream: str = Field("pose", description="The stream that differs.")
+    stream: str = Field("pose", description="Stream that is compared with the reference.")
     against: str = Field(
         "reference",
-        description="The stream of the reference, in step with it: frame t belongs to frame t. It"
-        " has no encoder and no vectors of its own. Where the store has none, as while captions"
-        " are learnt, each clip is its own reference.",
+        description="Stream of the reference, aligned frame by frame with `stream`. It has neither"
+        " an encoder nor output vectors of its own. If the store lacks it, for example during"
+        " caption pretraining, each clip is its own reference.",
     )
 
     @model_validator(mode="after")

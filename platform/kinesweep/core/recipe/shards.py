@@ -1,8 +1,8 @@
-"""Recipe parts `source` and `features` of corpora with several streams in shards.
+"""Recipe sections `source` and `features` of corpora with several streams in HDF5 shards.
 
-The layout is Sign_LLaVA's: an annotation a split, and below the folder of each stream its shards,
-whose names hold the same word for the split as the annotation's does. Which of a source's streams
-are taken, and in which order, the features say: so a sweep can ask which of them help.
+The layout is that of Sign_LLaVA: one annotation file per split, and one folder of shards per
+stream. File names of shards contain the same token for the split as the annotation's file name. The
+features select the streams and their order, so that a sweep can search over them.
 """
 
 import re
@@ -20,64 +20,71 @@ _ANNOTATION = re.compile(r"annotation\.([\w-]+)\.json")
 
 
 class ShardStreamConfig(Frozen):
-    """One stream of a corpus in shards."""
+    """One stream of a sharded corpus."""
 
-    name: StreamName = Field(description="What it is called.")
-    fps: float = Field(gt=0, description="Features a second; shards do not carry a rate.")
+    name: StreamName = Field(description="Name of the stream.")
+    fps: float = Field(gt=0, description="Features per second; shards do not store a rate.")
     width: int | None = Field(
-        None, ge=1, description="Values a feature; clips of another width are refused."
+        None, ge=1, description="Expected values per feature; clips of other widths are rejected."
     )
     folder: str | None = Field(
-        None, min_length=1, description="Its folder below `source.root`; default: its name."
+        None,
+        min_length=1,
+        description="Folder of the stream below `source.root`; default: the name of the stream.",
     )
 
     @property
     def place(self) -> str:
-        """Its folder below the root."""
+        """Return the folder of the stream below the root."""
         return self.folder or self.name
 
 
 class H5ShardsConfig(CorpusConfig):
-    """Streams of features that were computed elsewhere: Sign_LLaVA's annotations and shards.
+    """A corpus of precomputed feature streams: Sign_LLaVA's annotations and HDF5 shards.
 
-    Below the folder of each stream lie `{prefix}.{token}.{shard}.h5` and
-    `metadata_{prefix}.{token}.json`; the prefix is the stream's name or `dino`, the token that of
-    the annotation's name, `annotation.{token}.json`.
+    The folder of each stream contains `{prefix}.{token}.{shard}.h5` and
+    `metadata_{prefix}.{token}.json`. The prefix is the name of the stream or `dino`; the token is
+    the one in the annotation's file name, `annotation.{token}.json`.
     """
 
     kind: Literal["h5_shards"] = Field(description="Format of the corpus.")
     root: str | None = Field(
-        None, description="Folder of the streams' folders; default: that of each annotation."
+        None,
+        description="Folder that contains the folders of the streams; default: the folder of each"
+        " annotation file.",
     )
-    streams: tuple[ShardStreamConfig, ...] = Field(min_length=1, description="The streams.")
+    streams: tuple[ShardStreamConfig, ...] = Field(
+        min_length=1, description="Streams of the corpus."
+    )
     ignore_keys: tuple[str, ...] = Field(
-        (), description="Keys of the annotations that may be there unused."
+        (), description="Unknown keys that the annotations may contain; they are ignored."
     )
 
     @model_validator(mode="after")
     def _streams_are_told_apart(self) -> "H5ShardsConfig":
+        # Two streams in one folder would read the same shards.
         for what in ("name", "place"):
             found = [getattr(stream, what) for stream in self.streams]
             if len(set(found)) < len(found):
-                raise ValueError(f"two streams have one {what}: {', '.join(found)}")
+                raise ValueError(f"two streams have the same {what}: {', '.join(found)}")
         return self
 
     @model_validator(mode="after")
     def _splits_have_a_token(self) -> "H5ShardsConfig":
         for path in self.splits.values():
-            token_of(path)
+            token_of(path)  # raises a ValueError, which pydantic turns into a problem at `source`
         return self
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the streams, in order."""
+        """Return the names of the streams, in order."""
         return tuple(stream.name for stream in self.streams)
 
     def check(self, names: Sequence[str]) -> None:
-        """Refuses names of streams that it does not have.
+        """Check that the corpus has all of these streams.
 
         Raises:
-            ValueError: names them.
+            ValueError: If a stream is unknown; the message names all unknown streams.
         """
         unknown = [name for name in names if name not in self.names]
         if unknown:
@@ -87,53 +94,63 @@ class H5ShardsConfig(CorpusConfig):
             )
 
     def of(self, names: tuple[str, ...]) -> "H5ShardsConfig":
-        """The same corpus with some of its streams, in this order."""
+        """Return the corpus with a selection of its streams, in this order."""
         known = {stream.name: stream for stream in self.streams}
         return self.model_copy(update={"streams": tuple(known[name] for name in names)})
 
 
 def token_of(annotation: str) -> str:
-    """The word for a split in the names of its shards: `dev` of `annotation.dev.json`.
+    """Return the token of a split in the file names of its shards.
+
+    Args:
+        annotation: Path of the annotation file; `annotation.dev.json` gives `dev`.
 
     Raises:
-        ValueError: the annotation is called otherwise.
+        ValueError: If the file name has another form.
     """
     name = PurePath(annotation).name
     match = _ANNOTATION.fullmatch(name)
     if match is None:
         raise ValueError(
-            f"`{name}` is no name of an annotation; it must be annotation.{{token}}.json, where the"
-            " token is the word for the split in the names of the shards, such as train or dev"
+            f"`{name}` is not a valid name of an annotation file; it must be"
+            " annotation.{token}.json, where the token is the part that stands for the split in"
+            " the names of the shards, such as train or dev"
         )
     return match[1]
 
 
 def _listed(value: object) -> object:
-    """`pose+dino` as the list that it stands for; a sweep's choices are plain values."""
+    """Split a text such as `pose+dino` into names; the choices of a sweep are plain values."""
     return tuple(value.split("+")) if isinstance(value, str) else value
 
 
 class StreamsFeaturesConfig(Frozen):
-    """Streams as they are given, by a corpus that holds several."""
+    """Precomputed streams of a corpus that has several, used without further computation."""
 
-    kind: Literal["streams"] = Field(description="What is computed from a clip: nothing.")
+    kind: Literal["streams"] = Field(description="Kind of features: several precomputed streams.")
     streams: Annotated[tuple[StreamName, ...], BeforeValidator(_listed)] = Field(
         (),
-        description="Which of the source's streams, in the order in which they are joined; also as"
-        " `pose+dino`. Default: all.",
+        description="Selected streams of the source, in the order in which they are fused; a list,"
+        " or a text such as `pose+dino`. Default: all.",
     )
 
     @model_validator(mode="after")
     def _each_once(self) -> "StreamsFeaturesConfig":
         if len(set(self.streams)) < len(self.streams):
-            raise ValueError(f"`streams` names one twice: {', '.join(self.streams)}")
+            raise ValueError(f"`streams` lists a stream twice: {', '.join(self.streams)}")
         return self
 
 
 def with_streams(recipe: Any) -> Any:
-    """A recipe that nobody has looked at yet, its features naming all streams if they named none.
+    """Fill in the names of all streams of the source if the features select none.
 
-    A run's recipe says then which they were.
+    The recipe that is saved with a run then lists the streams that it used.
+
+    Args:
+        recipe: Input of a validator, which may have any type or shape.
+
+    Returns:
+        The input, changed only if its features are of kind `streams` and select none.
     """
     features = recipe.get("features") if isinstance(recipe, Mapping) else None
     if isinstance(features, StreamsFeaturesConfig):
@@ -146,15 +163,17 @@ def with_streams(recipe: Any) -> Any:
 
 
 def _names_in(source: Any) -> tuple[str, ...]:
-    """Names of the streams of a source that nobody has looked at yet; of one of no shape none."""
+    """Return the stream names of a source that is not validated yet; empty if it is malformed."""
     if isinstance(source, Mapping):
         corpora, streams = source.get("corpora"), source.get("streams")
     else:
         corpora, streams = getattr(source, "corpora", None), getattr(source, "streams", None)
     if isinstance(source, list | tuple):
         corpora = source
+    # All corpora of a list must have the selected streams, so the first one decides.
     if corpora:
         return _names_in(corpora[0])
+    # The streams may be validated already if the recipe was built in Python.
     plain = [vars(s) if isinstance(s, ShardStreamConfig) else s for s in streams or ()]
     names = [s.get("name") for s in plain if isinstance(s, Mapping)]
     return tuple(name for name in names if isinstance(name, str))

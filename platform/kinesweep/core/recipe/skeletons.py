@@ -1,7 +1,7 @@
-"""Recipe parts `source` and `features` of skeletons: joints over time, and texts about them.
+"""Recipe sections `source` and `features` of skeleton corpora: joints over time, with texts.
 
-The corpus is a table a split; the motions lie in one `.npz` or in a file each. What a table's
-columns mean is told by their names, or by `columns` where they are called otherwise.
+A corpus has one table per split; its motions are stored in a single `.npz` or in one file each. The
+columns of a table are recognized by name; `columns` maps columns with other names.
 """
 
 import re
@@ -18,26 +18,26 @@ MEANINGS = (
     *("id", "index", "motion", "start", "end", "reference"),
     *("signer", "document", "order", "gloss", "language"),
 )
-"""What columns may mean, beside texts."""
+"""Meanings that a column can have, besides texts."""
 TEXTS = ("output", "text", "ref")
 _TEXT = re.compile(r"output|(?:text|ref)\d*")
 
 
 def is_text(meaning: str) -> bool:
-    """Whether a column of this name holds texts: `output`, or `text`, `text1`, `ref2` and on."""
+    """Return whether a column contains texts by its name: `output`, `text`, `text1`, `ref2` …."""
     return _TEXT.fullmatch(meaning) is not None
 
 
 class SkeletonsConfig(CorpusConfig):
-    """Skeletons over time, listed in one tab-separated file a split."""
+    """A corpus of skeleton motions, listed in one tab-separated file per split."""
 
     kind: Literal["skeletons"] = Field(description="Format of the corpus.")
     motions: str | None = Field(
         None,
         min_length=1,
-        description="One `.npz` of all motions (`data` and `offsets`), or a folder of `.npy`,"
-        " `.npz` and `.pose` files; default: the `.npz` that is called like the table and lies"
-        " beside it, or the table's folder where it has a column `motion`.",
+        description="One `.npz` with all motions (`data` and `offsets`), or a folder of `.npy`,"
+        " `.npz` and `.pose` files; default: the `.npz` next to the table with the same name, or"
+        " the table's folder if the table has a column `motion`.",
     )
     skeleton: Literal[
         "smpl_22",
@@ -47,19 +47,19 @@ class SkeletonsConfig(CorpusConfig):
         "holistic_33",
         "holistic_hands",
         "holistic_178",
-    ] = Field("smpl_22", description="Points of the arrays; `.pose` files name their own.")
+    ] = Field("smpl_22", description="Point layout of arrays; `.pose` files store their own.")
     fps: float = Field(
-        gt=0, description="Frames a second of the arrays; `.pose` files tell theirs."
+        gt=0, description="Frame rate of arrays in frames per second; `.pose` files store theirs."
     )
     columns: dict[str, str] = Field(
-        {}, description="Meaning → column of the tables, where it is called otherwise."
+        {}, description="Meaning → column name, for tables with other column names."
     )
     signer_pattern: str | None = Field(
         None,
-        description="Regular expression whose first group, found in a clip's id, is the signer.",
+        description="Regular expression whose first group matches the signer in a clip's id.",
     )
     ignore_columns: tuple[str, ...] = Field(
-        (), description="Columns of the tables that may be there unused."
+        (), description="Unknown columns that the tables may contain; they are ignored."
     )
 
     @field_validator("motions")
@@ -73,11 +73,12 @@ class SkeletonsConfig(CorpusConfig):
     @classmethod
     def _a_group(cls, pattern: str | None) -> str | None:
         try:
+            # `()` stands in for a missing pattern, which has the one group that is required.
             groups = re.compile(pattern or "()").groups
         except re.error as error:
-            raise ValueError(f"is no regular expression: {error}") from None
+            raise ValueError(f"is not a valid regular expression: {error}") from None
         if not groups:
-            raise ValueError("needs a group in parentheses, which is the signer")
+            raise ValueError("needs a group in parentheses that matches the signer")
         return pattern
 
     @model_validator(mode="after")
@@ -85,10 +86,9 @@ class SkeletonsConfig(CorpusConfig):
         for meaning in self.columns:
             if meaning not in MEANINGS and not is_text(meaning):
                 known = [*MEANINGS, *TEXTS]
-                hint = near_miss(meaning, known) or f"; there are {', '.join(known)}"
-                raise ValueError(
-                    f"`columns` says what `{meaning}` is called, which is unknown{hint}"
-                )
+                hint = near_miss(meaning, known) or f"; known are {', '.join(known)}"
+                raise ValueError(f"`columns` has the unknown meaning `{meaning}`{hint}")
+        # A column with two meanings, or with one and ignored, is ambiguous.
         called = list(self.columns.values())
         if len(set(called)) < len(called) or set(called) & set(self.ignore_columns):
             raise ValueError("`columns` and `ignore_columns` name a column twice")
@@ -96,20 +96,20 @@ class SkeletonsConfig(CorpusConfig):
 
 
 class SkeletonFeaturesConfig(Frozen):
-    """Coordinates of a skeleton's points over time, placed and scaled."""
+    """Coordinates of a skeleton's points over time, centered and scaled."""
 
-    kind: Literal["skeleton"] = Field(description="What is computed from a clip.")
+    kind: Literal["skeleton"] = Field(description="Kind of features.")
     centre: Literal["first", "each", "none"] = Field(
         "first",
-        description="Where the root joint is put at 0: in the `first` frame, so that steps stay, or"
-        " in `each`.",
+        description="Frames in which the root joint is moved to the origin: only the `first`, which"
+        " preserves steps, or `each`.",
     )
     scale: Literal["bone", "none"] = Field(
-        "none", description="`bone`: the mean length of a clip's bones is 1, whoever moves."
+        "none", description="`bone`: scale each clip to a mean bone length of 1."
     )
     stride: int = Field(1, ge=1, description="Keep every n-th frame.")
     reference: AlignmentConfig | None = Field(
         None,
-        description="Make a second stream, `reference`: the motion that a clip is compared with,"
-        " frame for frame; a clip that names none is its own.",
+        description="Add a second stream `reference`: the motion that a clip is compared with,"
+        " aligned frame by frame. A clip without a reference is its own.",
     )

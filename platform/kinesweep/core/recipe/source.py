@@ -1,4 +1,4 @@
-"""Recipe part `source` and `features`: which corpus, and what is computed from it."""
+"""Recipe sections `source` and `features`: the corpus and the features extracted from it."""
 
 from collections.abc import Callable, Mapping
 from typing import Annotated, Literal
@@ -14,34 +14,34 @@ from kinesweep.core.recipe.video import VideoFeaturesConfig
 
 
 class TsvConfig(CorpusConfig):
-    """A corpus of media files listed in one tab-separated file a split."""
+    """A corpus of media files listed in one tab-separated file per split."""
 
     root: str | None = Field(
         None,
         description="Folder that media paths are relative to; default: the folder of each TSV."
-        " `{estimator}` in it stands for `features.estimator`.",
+        " `{estimator}` in it is replaced by `features.estimator`.",
     )
     fps: float | None = Field(
-        None, gt=0, description="Frames a second of folders of pictures that stand for videos."
+        None, gt=0, description="Frames per second of videos that are stored as folders of images."
     )
     times: Literal["ms", "frames"] = Field(
-        "ms", description="Unit of the columns of start and end."
+        "ms", description="Time unit of the columns with start and end."
     )
     ignore_columns: tuple[str, ...] = Field(
-        (), description="Columns of the TSVs that may be there unused."
+        (), description="Unknown columns that the TSVs may contain; they are ignored."
     )
 
 
 class PoseTsvConfig(TsvConfig):
-    """A corpus of `.pose` files listed in one tab-separated file a split."""
+    """A corpus of `.pose` files listed in one tab-separated file per split."""
 
     kind: Literal["pose_tsv"] = Field("pose_tsv", description="Format of the corpus.")
     videos: str | None = Field(
         None,
-        description="Folder of the videos, or of folders of pictures, that media paths name; their"
-        " poses are estimated into `root` before they are extracted.",
+        description="Folder of the videos, or folders of images, that media paths refer to; their"
+        " poses are estimated into `root` before extraction.",
     )
-    person: int = Field(0, ge=0, description="Which person of a pose file is used.")
+    person: int = Field(0, ge=0, description="Index of the person used from a pose file.")
 
     @model_validator(mode="after")
     def _poses_have_a_place(self) -> "PoseTsvConfig":
@@ -51,74 +51,77 @@ class PoseTsvConfig(TsvConfig):
 
 
 class VideoTsvConfig(TsvConfig):
-    """A corpus of videos, or folders of pictures, listed in one tab-separated file a split."""
+    """A corpus of videos, or folders of images, listed in one tab-separated file per split."""
 
     kind: Literal["video_tsv"] = Field(description="Format of the corpus.")
     poses: str | None = Field(
         None,
-        description="Folder of the videos' poses, as `kinesweep estimate` writes them, for"
-        " `features.crops`: under each video's path, `.pose` in place of its suffix.",
+        description="Folder of the videos' poses as written by `kinesweep estimate`, for"
+        " `features.crops`; each has the path of its video with the suffix `.pose`.",
     )
 
 
 class FeatureManifestConfig(CorpusConfig):
-    """Features that were computed elsewhere: SSVP-SLT's manifests and trees of `.pt` files."""
+    """A corpus of precomputed features: SSVP-SLT's manifests and trees of `.pt` files."""
 
     kind: Literal["feature_manifest"] = Field(description="Format of the corpus.")
     features: str | None = Field(
         None,
-        description="Folder with `{epoch}/{name[:5]}/{name}.pt`; default: `features` beside the"
+        description="Folder with `{epoch}/{name[:5]}/{name}.pt`; default: `features` next to the"
         " folder of each manifest.",
     )
+    # SSVP-SLT extracts each clip once per epoch, with other random augmentations each time.
     epochs: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         (0,),
         min_length=1,
-        description="Augmented copies that train has, by the names of their folders; each is a"
-        " clip of its own. Validation and test have the first alone.",
+        description="Folder names of the augmented copies used for training; each copy is a"
+        " separate clip. Validation and test use only the first.",
     )
     fps: float = Field(
-        25 / 2, gt=0, description="Features a second, as they were extracted; SSVP-SLT's: 12.5."
+        25 / 2, gt=0, description="Features per second of the extraction; 12.5 in SSVP-SLT."
     )
 
     @model_validator(mode="after")
     def _each_epoch_once(self) -> "FeatureManifestConfig":
         if len(set(self.epochs)) < len(self.epochs):
-            raise ValueError(f"`epochs` names one twice: {', '.join(map(str, self.epochs))}")
+            raise ValueError(f"`epochs` lists an epoch twice: {', '.join(map(str, self.epochs))}")
         return self
 
 
 class PoseFeaturesConfig(Frozen):
-    """Features of a pose: chosen points, normalised by the shoulders, flattened."""
+    """Pose features: selected points, normalized by the shoulders and flattened."""
 
-    kind: Literal["pose"] = Field("pose", description="What is computed from a clip.")
+    kind: Literal["pose"] = Field("pose", description="Kind of features.")
     estimator: str | None = Field(
         None,
         pattern=r"^[\w.-]+$",
-        description="Whose poses are read, where `source.root` has a folder for each.",
+        description="Pose estimator whose files are read, if `source.root` contains `{estimator}`.",
     )
     points: Literal["holistic_178", "all"] = Field(
         "holistic_178",
         description="`holistic_178`: 8 body, 128 face contour and 42 hand points of MediaPipe"
         " Holistic; `all`: every point of the file.",
     )
-    hide_legs: bool = Field(True, description="Zero hips, knees, ankles, heels and toes.")
+    hide_legs: bool = Field(True, description="Set hips, knees, ankles, heels and toes to zero.")
     normalize: Literal["shoulders", "none"] = Field(
-        "shoulders", description="`shoulders`: one centre and one scale a clip, from the shoulders."
+        "shoulders",
+        description="`shoulders`: center and scale each clip once, based on the shoulders.",
     )
-    stride: int = Field(1, ge=1, description="Keep every n-th frame, after normalising.")
+    stride: int = Field(1, ge=1, description="Keep every n-th frame, after normalization.")
 
 
 class GivenFeaturesConfig(Frozen):
-    """Features as they are given, by a corpus that holds nothing else."""
+    """Precomputed features of a corpus, used without further computation."""
 
-    kind: Literal["given"] = Field("given", description="What is computed from a clip: nothing.")
+    kind: Literal["given"] = Field("given", description="Kind of features: precomputed.")
     stream: str = Field("video", pattern=r"^[a-z][a-z0-9_]*$", description="Name of the stream.")
 
 
 def _kind(default: str) -> Callable[[object], str]:
-    """Tells which member of a union is meant; without a `kind` the default."""
+    """Return a discriminator of a union that uses `default` for mappings without a `kind`."""
 
     def kind_of(value: object) -> str:
+        # A mapping comes from YAML; a model instance comes from a default or a copied recipe.
         mapping = isinstance(value, Mapping)
         return str(value.get("kind", default) if mapping else getattr(value, "kind", ""))  # type: ignore[attr-defined]
 
@@ -128,6 +131,7 @@ def _kind(default: str) -> Callable[[object], str]:
 OneSourceConfig = (
     PoseTsvConfig | VideoTsvConfig | FeatureManifestConfig | H5ShardsConfig | SkeletonsConfig
 )
+# A callable discriminator lets `kind` be omitted; pydantic's own would require it in the input.
 OneSource = Annotated[
     Annotated[PoseTsvConfig, Tag("pose_tsv")]
     | Annotated[VideoTsvConfig, Tag("video_tsv")]
@@ -139,29 +143,35 @@ OneSource = Annotated[
 
 
 class CorporaConfig(Frozen):
-    """Several corpora as one; in a recipe a plain list. Each has the splits that it names."""
+    """Several corpora combined into one, written as a list in a recipe.
+
+    Each corpus contributes the splits that it defines.
+    """
 
     kind: Literal["corpora"] = Field(description="Format of the corpus.")
     corpora: tuple[OneSource, ...] = Field(min_length=1, description="The corpora.")
 
     @model_validator(mode="after")
     def _told_apart(self) -> "CorporaConfig":
+        # The name prefixes the ids of clips, which must stay unique over all corpora.
         names = [corpus.name for corpus in self.corpora]
         if None in names or len(set(names)) < len(names):
             raise ValueError("each of several corpora needs a `name` of its own")
+        # A recipe has one `features` section, which fits a single kind of source.
         kinds = {corpus.kind for corpus in self.corpora}
         if len(kinds) > 1:
             raise ValueError(f"corpora must be of one kind, not {' and '.join(sorted(kinds))}")
         if any(getattr(corpus, "videos", None) for corpus in self.corpora):
             raise ValueError(
-                "`videos` belongs to a corpus alone; estimate each one's poses first"
-                " (`kinesweep estimate`)"
+                "`videos` is not supported in a list of corpora; estimate the poses of each corpus"
+                " first (`kinesweep estimate`)"
             )
         return self
 
     @property
     def splits(self) -> dict[str, str]:
-        """Split → its tables, separated by spaces."""
+        """Return split → its tables, separated by spaces."""
+        # Starting from SPLITS fixes the order of the splits, whichever corpus defines them.
         tables: dict[str, list[str]] = {name: [] for name in SPLITS}
         for corpus in self.corpora:
             for name, path in corpus.splits.items():
@@ -170,7 +180,7 @@ class CorporaConfig(Frozen):
 
 
 def _listed(value: object) -> object:
-    """A list of corpora as the mapping that it stands for."""
+    """Convert a list of corpora into the mapping that `CorporaConfig` expects."""
     return {"kind": "corpora", "corpora": value} if isinstance(value, list | tuple) else value
 
 
@@ -207,4 +217,4 @@ FEATURES_OF = {
     "h5_shards": "streams",
     "skeletons": "skeleton",
 }
-"""Kind of a source → the kind of features that can be computed from it."""
+"""Kind of source → the kind of features that can be extracted from it."""

@@ -1,6 +1,7 @@
-"""Recipe parts `training`, `generation`, `checkpoints` and `resources`.
+"""Recipe sections `training`, `generation`, `checkpoints` and `resources`.
 
-Keys of `training` are names of Hugging Face's `Seq2SeqTrainingArguments` wherever it has them.
+The keys of `training` have the names of Hugging Face's `Seq2SeqTrainingArguments` where it has an
+equivalent.
 """
 
 from typing import Literal
@@ -26,7 +27,7 @@ OptimizerName = Literal[
     "paged_lion_32bit",
     "rmsprop_bnb",
 ]
-# Not `reduce_lr_on_plateau` and `greedy`: they ask Hugging Face's own evaluation.
+# Without `reduce_lr_on_plateau` and `greedy`, which depend on Hugging Face's own evaluation loop.
 ScheduleName = Literal[
     "linear",
     "cosine",
@@ -51,89 +52,98 @@ _SCHEDULE_KEYS = {
         {"num_decay_steps", "num_stable_steps", "min_lr_ratio", "num_cycles"}
     ),
 }
-"""Schedule → arguments of its function in `transformers.optimization`."""
+"""Schedule → keyword arguments of its function in `transformers.optimization`."""
 _SCHEDULE_NEEDS = {
     "cosine_with_min_lr": frozenset({"min_lr", "min_lr_rate"}),
     "cosine_warmup_with_min_lr": frozenset({"min_lr", "min_lr_rate"}),
     "warmup_stable_decay": frozenset({"num_decay_steps"}),
 }
-"""Schedule → arguments of which it needs one."""
+"""Schedule → arguments of which at least one is required."""
 
 
 class TrainingConfig(Frozen):
-    """How weights are learnt. Steps are optimiser steps."""
+    """Settings of the training loop; steps are optimizer steps."""
 
     stage: Literal["all", "projectors", "lora"] = Field(
         "all",
-        description="`projectors`: the language model stays as it is, without adapters; `lora`:"
-        " its adapters learn too; `all`: whatever `model` leaves free.",
+        description="Trained parts. `projectors`: only the encoders, while the language model is"
+        " frozen and has no adapters; `lora`: the adapters too; `all`: everything that `model` does"
+        " not freeze.",
     )
+    # Learning rate, AdamW, clipping and seed have the defaults of `TrainingArguments`.
     learning_rate: float = Field(5e-5, gt=0, description="Peak learning rate.")
     optim: OptimizerName = Field(
         "adamw_torch_fused",
-        description="Hugging Face's name of the optimiser; those with `bnb`, `paged`, `lion` or"
+        description="Optimizer, by its Hugging Face name; those with `bnb`, `paged`, `lion` or"
         " `8bit` need bitsandbytes.",
     )
     lr_scheduler_type: ScheduleName = Field(
-        "inverse_sqrt", description="Course of the learning rate, by Hugging Face's name."
+        "inverse_sqrt", description="Learning rate schedule, by its Hugging Face name."
     )
     lr_scheduler_kwargs: dict[str, float] = Field(
-        {}, description="What the course takes beside warm-up and length, such as `min_lr`."
+        {}, description="Further arguments of the schedule, such as `min_lr`."
     )
-    warmup_steps: int = Field(0, ge=0, description="Steps in which the learning rate rises from 0.")
-    max_steps: int = Field(10_000, ge=1, description="Steps at the most.")
+    warmup_steps: int = Field(0, ge=0, description="Steps of learning rate warmup from 0.")
+    max_steps: int = Field(10_000, ge=1, description="Largest number of training steps.")
     eval_steps: int = Field(
-        250, ge=1, description="Steps between evaluations; a checkpoint follows each."
+        250, ge=1, description="Steps between evaluations; a checkpoint follows each evaluation."
     )
-    logging_steps: int = Field(
-        50, ge=1, description="Steps between two records of the training loss."
-    )
-    gradient_accumulation_steps: int = Field(1, ge=1, description="Batches a step.")
+    logging_steps: int = Field(50, ge=1, description="Steps between logs of the training loss.")
+    gradient_accumulation_steps: int = Field(1, ge=1, description="Batches per optimizer step.")
     label_smoothing_factor: float = Field(
-        0.0, ge=0, lt=1, description="Of the target distribution."
+        0.0, ge=0, lt=1, description="Share of the target distribution spread over all tokens."
     )
-    weight_decay: float = Field(0.0, ge=0, description="Decoupled decay, not on biases and norms.")
-    adam_beta1: float = Field(0.9, ge=0, lt=1, description="AdamW's first decay.")
-    adam_beta2: float = Field(0.999, ge=0, lt=1, description="AdamW's second decay.")
-    adam_epsilon: float = Field(1e-8, gt=0, description="AdamW's epsilon.")
-    max_grad_norm: float = Field(1.0, ge=0, description="Clip gradients to this norm; 0: never.")
+    weight_decay: float = Field(
+        0.0, ge=0, description="Decoupled weight decay, not applied to biases and norms."
+    )
+    adam_beta1: float = Field(0.9, ge=0, lt=1, description="First beta of AdamW.")
+    adam_beta2: float = Field(0.999, ge=0, lt=1, description="Second beta of AdamW.")
+    adam_epsilon: float = Field(1e-8, gt=0, description="Epsilon of AdamW.")
+    max_grad_norm: float = Field(
+        1.0, ge=0, description="Gradient norm above which to clip; 0: no clipping."
+    )
     metric_for_best_model: Literal["bleu", "chrf", "rouge", "cider", "token_loss"] = Field(
-        "bleu", description="What the best checkpoint is best in."
+        "bleu", description="Metric that selects the best checkpoint."
     )
     average_checkpoints: int = Field(
         1,
         ge=1,
-        description="The result's weights are the mean of so many checkpoints, the best and those"
-        " before it; scores that chose the best are those of the best alone.",
+        description="Number of checkpoints whose weights are averaged for the result: the best one"
+        " and those before it. The scores that select the best one are its own.",
     )
     early_stopping_patience: int | None = Field(
         None,
         ge=1,
-        description="Evaluations without a better score before training stops; none: never.",
+        description="Evaluations without improvement after which training stops; none: disabled.",
     )
-    early_stopping_threshold: float = Field(0.0, ge=0, description="What counts as better.")
-    seed: int = Field(42, ge=0, description="Of set-up, dropout and data order.")
+    early_stopping_threshold: float = Field(
+        0.0, ge=0, description="Improvement that a score must exceed to reset the patience."
+    )
+    seed: int = Field(
+        42, ge=0, description="Random seed for initialization, dropout and data order."
+    )
     precision: Literal["fp32", "bf16", "fp16"] = Field(
-        "fp32", description="Arithmetic of the model."
+        "fp32", description="Numeric precision of the model's computation."
     )
     activation_checkpointing: bool = Field(
-        False, description="Compute the backbone's activations twice instead of keeping them."
+        False, description="Recompute the backbone's activations instead of storing them."
     )
 
     fsdp: bool = Field(
         False,
-        description="Cut weights, gradients and optimiser state over the workers (FSDP2), for"
+        description="Shard weights, gradients and optimizer state over the workers (FSDP2), for"
         " models that do not fit on one; needs `resources.workers` of 2 or more.",
     )
 
     @model_validator(mode="after")
     def _schedule_takes_them(self) -> "TrainingConfig":
+        # Checked here, because transformers would reject them only when training starts.
         allowed = _SCHEDULE_KEYS.get(self.lr_scheduler_type, frozenset())
         wrong = sorted(self.lr_scheduler_kwargs.keys() - allowed)
         if wrong:
             shown = ", ".join(f"`{key}`" for key in sorted(allowed)) or "nothing"
             raise ValueError(
-                f"`lr_scheduler_kwargs` holds `{wrong[0]}`, but `{self.lr_scheduler_type}` takes"
+                f"`lr_scheduler_kwargs` has `{wrong[0]}`, but `{self.lr_scheduler_type}` takes"
                 f" {shown}"
             )
         needs_one = _SCHEDULE_NEEDS.get(self.lr_scheduler_type)
@@ -144,55 +154,57 @@ class TrainingConfig(Frozen):
 
 
 class GenerationConfig(Frozen):
-    """How text is decoded."""
+    """Settings of text decoding."""
 
-    num_beams: int = Field(5, ge=1, description="Beams; 1 is greedy.")
+    num_beams: int = Field(5, ge=1, description="Beam size; 1 is greedy search.")
     max_new_tokens: int = Field(
-        100, ge=1, description="Tokens at the most, forced prompt included."
+        100, ge=1, description="Largest number of generated tokens, including the forced prompt."
     )
     length_penalty: float = Field(
-        1.0, description="Exponent of the length; above 0 favours long text."
+        1.0, description="Exponent of the length in beam scores; above 0 favors longer texts."
     )
     truecase: bool = Field(
         False,
-        description="Give text the case that its words have in the training texts; for"
+        description="Restore the case that words have in the training texts; for"
         " `model.tokenizer.lowercase`.",
     )
 
 
 class CheckpointsConfig(Frozen):
-    """What stays on disk."""
+    """Retention of checkpoints on disk."""
 
     keep: Literal["best+last", "best", "last", "all"] = Field(
         "best+last",
-        description="Checkpoints of a running run; a finished one keeps its best model alone.",
+        description="Checkpoints kept while a run is in progress; a finished run keeps only its"
+        " best model.",
     )
-    max_disk: str = Field("50 GB", description="What all checkpoints of a sweep may take at most.")
+    max_disk: str = Field("50 GB", description="Disk limit for all checkpoints of a sweep.")
 
     @field_validator("max_disk")
     @classmethod
     def _is_bytes(cls, value: str) -> str:
-        parse_bytes(value)
+        parse_bytes(value)  # only to validate: the recipe keeps the text as it was written
         return value
 
     @property
     def max_disk_bytes(self) -> int:
-        """The bound as a number."""
+        """Return the disk limit in bytes."""
         return parse_bytes(self.max_disk)
 
 
 class ResourcesConfig(Frozen):
-    """What one run takes."""
+    """Resources of one run."""
 
-    workers: int = Field(1, ge=1, description="Processes of one run (data parallel).")
-    cpus: int = Field(1, ge=1, description="Cores, and threads, of each worker.")
+    workers: int = Field(1, ge=1, description="Number of data-parallel processes.")
+    cpus: int = Field(1, ge=1, description="Number of cores and threads per worker.")
     gpus: float = Field(
-        0, ge=0, description="GPUs of each worker; below 1 a share of one, else a whole number."
+        0, ge=0, description="GPUs per worker: a fraction below 1, otherwise a whole number."
     )
 
+    # Ray shares a GPU between processes, but cannot split several GPUs into fractions.
     @field_validator("gpus")
     @classmethod
     def _whole_or_a_share(cls, value: float) -> float:
         if value > 1 and value != int(value):
-            raise ValueError("more than one GPU must be a whole number of them")
+            raise ValueError("above 1, the number of GPUs must be a whole number")
         return value

@@ -1,4 +1,8 @@
-"""Video models by `kind`, from the table below; a process loads each one once."""
+"""Video encoders, selected by `kind` from the table below.
+
+`build_encoder` caches up to two encoders per process. The fingerprint of an encoder covers the
+content of its files, not their location.
+"""
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -16,46 +20,58 @@ from kinesweep.features.encoders.contract import VideoEncoder
 
 __all__ = ["VideoEncoder", "build_encoder", "encoder_files", "encoder_fingerprint"]
 
+# Files of a saved model that determine its features. Only these are downloaded and hashed.
 _WANTED = (
     *("config.json", "processor_config.json", "preprocessor_config.json"),
     *("video_preprocessor_config.json", "model.safetensors.index.json", "*.safetensors"),
 )
-"""What of a saved model decides over its features."""
 
 
 @lru_cache(maxsize=2)
 def build_encoder(config: VideoEncoderConfig, precision: str, device: str) -> VideoEncoder:
-    """The video model that `config.kind` names, its weights loaded.
+    """Build the video encoder that `config.kind` names and load its weights.
+
+    Args:
+        config: Configuration of the encoder.
+        precision: Arithmetic precision, `fp32` or `bf16`.
+        device: Name of a torch device, for example `cuda`.
 
     Raises:
-        InputError: there is no such file or folder, or it is of a kind that cannot be used.
-        CheckpointError: weights that do not fit; the keys are named.
+        InputError: If the file or folder does not exist or holds an unsupported model.
+        CheckpointError: If weights do not fit the model; the message names the keys.
     """
     return _ENCODERS[config.kind](config, precision, torch.device(device))
 
 
 def encoder_files(config: VideoEncoderConfig) -> list[Path]:
-    """The files that make an encoder, in order; a hub's are fetched.
+    """List the files of an encoder in a stable order; files of a hub model are downloaded.
 
     Raises:
-        InputError: they are not there.
+        InputError: If the files do not exist.
     """
     if isinstance(config, SignHieraConfig):
         path = Path(config.checkpoint)
         if not path.is_file():
-            raise InputError(f"`features.encoder.checkpoint` is `{path}`, which is not a file")
+            raise InputError(
+                f"`features.encoder.checkpoint` is `{path}`, but there is no such file"
+            )
         return [path]
     folder = _folder(config.pretrained)
     found = [path for pattern in _WANTED for path in sorted(folder.glob(pattern))]
     if not found:
-        raise InputError(f"`features.encoder.pretrained` is `{folder}`, which holds no saved model")
+        raise InputError(
+            f"`features.encoder.pretrained` is `{folder}`, which does not contain a saved model;"
+            " give a folder written by `save_pretrained`"
+        )
     return found
 
 
 def _folder(name: str) -> Path:
-    """Where a saved model lies: a local folder, or the cache of a hub's."""
+    """Return the folder of a saved model: a local folder, or the cached copy of a hub model."""
     if Path(name).is_dir():
         return Path(name)
+    # A hub id has at most one slash. Anything else is a mistyped path, for which a request to the
+    # hub would only give a confusing error.
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise InputError(f"`features.encoder.pretrained` is `{name}`, but there is no such folder")
     try:
@@ -63,16 +79,16 @@ def _folder(name: str) -> Path:
     except (OSError, ValueError, HfHubHTTPError) as error:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
-            f"`features.encoder.pretrained` is `{name}`, which is no folder here, and no hub gives"
-            f" it: {said}"
+            f"`features.encoder.pretrained` is `{name}`, which is not a local folder and cannot be"
+            f" downloaded from the hub: {said}"
         ) from None
 
 
 def encoder_fingerprint(config: VideoEncoderConfig) -> str:
-    """Names what an encoder computes: its settings and the content of its files, not their place.
+    """Hash the settings of an encoder and the content of its files, but not their location.
 
     Raises:
-        InputError: a checkpoint that is not there.
+        InputError: If the files do not exist.
     """
     files = encoder_files(config)
     marks = [(path, path.stat().st_mtime_ns, path.stat().st_size) for path in files]
@@ -82,7 +98,7 @@ def encoder_fingerprint(config: VideoEncoderConfig) -> str:
 
 @lru_cache(maxsize=256)
 def _hash(path: Path, changed_ns: int, size: int) -> str:
-    """Of a file that has not changed since."""
+    """Hash a file; time and size are cache keys, so that a changed file is hashed again."""
     return file_sha256(path)
 
 

@@ -1,6 +1,6 @@
-"""What a video model must do: windows of pixels in, vectors out, each window for itself.
+"""The interface of a video encoder, which maps windows of pixels to feature vectors.
 
-A window's features depend on its own pixels alone: not on the windows beside it in a batch, nor on
+The features of a window depend only on its own pixels, not on other windows in the batch and not on
 the frames that pad its end.
 
 Shapes: B windows, F frames of a window, H = W pixels, K moments of a window, D width.
@@ -13,29 +13,32 @@ from torch import Tensor
 
 
 class VideoEncoder(Protocol):
-    """A video model on one device. Made in the process that runs it; it does not pickle.
+    """A video encoder on one device. It is built in the process that runs it and is not pickled.
 
     Attributes:
-        size: H and W of the pixels it takes.
-        width: D.
+        size: Height and width of the input in pixels.
+        width: Width of a feature vector, D.
     """
 
     size: int
     width: int
 
     def moments(self, num_frames: int) -> int:
-        """K of a window of so many frames.
+        """Return the number of moments K of a window with `num_frames` frames.
 
         Raises:
-            InputError: the model takes no such window.
+            InputError: If the model does not support windows of this length.
         """
 
     def __call__(self, pixels_BFHWC: Tensor, kept_B: Sequence[int]) -> Tensor:
-        """Features of windows, float32 (B, K, D), on the CPU.
+        """Encode windows.
 
         Args:
-            pixels_BFHWC: uint8 RGB.
-            kept_B: frames of each window that are real, at least one; those after them pad it.
-                Only moments that begin in a real frame mean something: the first
+            pixels_BFHWC: Pixels, uint8 RGB.
+            kept_B: Number of real frames of each window, at least 1; the frames after them are
+                padding. Only moments that begin in a real frame are meaningful: the first
                 ceil(kept · K / F).
+
+        Returns:
+            Features, float32 (B, K, D), on the CPU.
         """

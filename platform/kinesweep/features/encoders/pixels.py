@@ -1,11 +1,12 @@
-"""Pixels as a saved vision model was trained on them: its preprocessor file as arithmetic.
+"""Image normalization as described by the preprocessor file of a saved vision model.
 
-uint8 pictures come in, float32 ones go out, scaled and normalised on the model's device. The file
-is read as it is, without an image processor: those need torchvision, and would resize once more
-what is already of the right size. A wrong normalisation changes every feature and fails nowhere, so
-a folder without the file, or a file without the numbers, is refused, not guessed.
+uint8 images come in and float32 images go out, scaled and normalized on the model's device. The
+file is interpreted here instead of by an image processor of Hugging Face, because those need
+torchvision and would resize images that already have the right size. A wrong normalization changes
+every feature without any error, so a folder without the file, or a file without the numbers, is
+rejected; nothing is guessed.
 
-Shapes: N pictures, H, W, C = 3.
+Shapes: N images, H height, W width, C = 3.
 """
 
 import json
@@ -21,14 +22,14 @@ from transformers.utils import cached_file
 
 from kinesweep.core.errors import InputError
 
+# Files in the order in which Hugging Face reads them, and the sections that count in each one.
 _FILES = (
     ("processor_config.json", ("image_processor", "video_processor")),
     ("preprocessor_config.json", ()),
     ("video_preprocessor_config.json", ()),
 )
-"""Files in the order in which Hugging Face asks them, and the sections that count in each."""
 _UNSAID = {
-    # Hugging Face's own defaults of fields that files may leave out.
+    # Hugging Face's defaults for fields that may be missing in the file, by processor class.
     "": {"rescale_factor": 1 / 255, "offset": False},
     "VivitImageProcessor": {"rescale_factor": 1 / 127.5, "offset": True},
     "VivitVideoProcessor": {"rescale_factor": 1 / 127.5, "offset": True},
@@ -38,15 +39,15 @@ _KEY = "`features.encoder.pretrained`"
 
 @dataclass(frozen=True)
 class Pixels:
-    """One affine map a channel.
+    """An image normalization: one affine map per channel.
 
     Attributes:
-        size: H and W that the model was trained on; None where the file does not say.
-        scale: of the bytes.
-        shift: after scaling.
-        mean: of each channel, after both.
-        std: likewise.
-        reversed: channels are blue, green, red.
+        size: Height and width of the training images in pixels; None if the file does not say.
+        scale: Factor applied to the bytes.
+        shift: Value added after scaling.
+        mean: Mean that is subtracted from each channel, after `scale` and `shift`.
+        std: Standard deviation by which each channel is then divided.
+        reversed: Whether the model expects the channels in the order blue, green, red.
     """
 
     size: int | None
@@ -57,7 +58,8 @@ class Pixels:
     reversed: bool = False
 
     def __call__(self, pixels_NHWC: Tensor, device: torch.device) -> Tensor:
-        """uint8 RGB → float32 (N, C, H, W) on the device."""
+        """Convert uint8 RGB (N, H, W, C) to float32 (N, C, H, W) on the device."""
+        # Bytes are moved before they become floats: a quarter of the data to transfer.
         bytes_NCHW = pixels_NHWC.to(device).permute(0, 3, 1, 2)
         if self.reversed:
             bytes_NCHW = bytes_NCHW.flip(1)
@@ -68,13 +70,13 @@ class Pixels:
 
 
 def read_pixels(name: str) -> Pixels:
-    """What the preprocessor file beside a model's weights says.
+    """Read the normalization from the preprocessor file of a model.
 
     Args:
-        name: local folder or hub id.
+        name: Local folder or hub id.
 
     Raises:
-        InputError: there is no such file, or it leaves a number open.
+        InputError: If there is no such file or it lacks a number.
     """
     file, plain = _read_file(name)
     kind = plain.get("video_processor_type") or plain.get("image_processor_type")
@@ -85,14 +87,14 @@ def read_pixels(name: str) -> Pixels:
     except (KeyError, TypeError, ValueError) as error:
         what = f"no `{error.args[0]}`" if isinstance(error, KeyError) else str(error)
         raise InputError(
-            f"{_KEY} is `{name}`, whose `{file}` does not say how pixels are normalised: {what}."
-            " Write there `image_mean` and `image_std` of three channels (or `do_normalize: false`)"
-            " and a square `size` or `crop_size`, as the model was trained."
+            f"{_KEY} is `{name}`, whose `{file}` does not define the normalization: {what}. Add"
+            " `image_mean` and `image_std` for three channels (or `do_normalize: false`) and a"
+            " square `size` or `crop_size` with the values that the model was trained with."
         ) from None
 
 
 def _read_file(name: str) -> tuple[str, Mapping[str, Any]]:
-    """The file that counts, and what it says of pictures."""
+    """Return the name of the first preprocessor file that exists, and its image settings."""
     for file, sections in _FILES:
         try:
             path = cached_file(name, file, _raise_exceptions_for_missing_entries=False)
@@ -105,14 +107,16 @@ def _read_file(name: str) -> tuple[str, Mapping[str, Any]]:
         if plain:
             return file, plain
     raise InputError(
-        f"{_KEY} is `{name}`, but there is no `preprocessor_config.json` beside its weights. It"
-        " says how pixels are normalised, which would otherwise go wrong unseen. Take it from where"
-        " the model was published, or save its image processor into the folder."
+        f"{_KEY} is `{name}`, but there is no `preprocessor_config.json` beside its weights."
+        " Without it the normalization is unknown, and a wrong one would not be noticed. Copy the"
+        " file from where the model was published, or save its image processor into the folder."
     )
 
 
 def _pixels(said: Mapping[str, Any]) -> Pixels:
+    """Convert the settings of a preprocessor file; a missing required one raises `KeyError`."""
     rescaled, normalised = said.get("do_rescale", True), said.get("do_normalize", True)
+    # With an offset the values span -1 to 1 instead of 0 to 1 (ViViT).
     offset = said["offset"] or said.get("rescale_offset", False)
     return Pixels(
         size=_size(said),
@@ -125,6 +129,7 @@ def _pixels(said: Mapping[str, Any]) -> Pixels:
 
 
 def _three(value: Any, field: str) -> tuple[float, float, float]:
+    """Return one value per channel; a single number applies to all three."""
     values = [float(one) for one in value] if isinstance(value, list) else [float(value)] * 3
     if len(values) != 3 or (field == "image_std" and min(values) <= 0):
         raise ValueError(f"`{field}` is {value}")
@@ -132,7 +137,7 @@ def _three(value: Any, field: str) -> tuple[float, float, float]:
 
 
 def _size(said: Mapping[str, Any]) -> int | None:
-    """The edge of what is left after cropping, if anything is cropped or resized."""
+    """Return the side of the square after cropping or resizing; None if neither is set."""
     cropped = said.get("crop_size") is not None and said.get("do_center_crop", True)
     field = "crop_size" if cropped else "size"
     value = said.get(field)
@@ -142,5 +147,5 @@ def _size(said: Mapping[str, Any]) -> int | None:
     if "shortest_edge" in edges:
         return int(edges["shortest_edge"])
     if "height" not in edges or edges["height"] != edges.get("width"):
-        raise ValueError(f"`{field}` is {value}, which is no square")
+        raise ValueError(f"`{field}` is {value}, which is not square")
     return int(edges["height"])

@@ -1,8 +1,9 @@
-"""A vision model from its folder or the hub: complete, or not at all.
+"""Strict loading of pretrained vision models from a folder or the Hugging Face hub.
 
-`from_pretrained` fills missing weights with noise and says so in a log; features of noise look like
-features. So every weight that they pass through must be there, in its shape, from safetensors; no
-code of the folder runs. Of a model of pictures and texts only the tower of pictures is read.
+`from_pretrained` fills missing weights with random values and only logs a message, but the features
+of random weights look like valid features. Therefore every weight that the features depend on must
+be present with the right shape, in safetensors; no code from the folder is executed. For a model of
+images and texts only the image tower is read.
 """
 
 from pathlib import Path
@@ -22,8 +23,10 @@ from kinesweep.core.errors import CheckpointError, InputError
 from kinesweep.core.silence import silent
 
 _KEY = "`features.encoder.pretrained`"
+# Model types that mask random patches even in evaluation mode → same network without masking.
 _READ_AS = {"vit_mae": "vit"}
-"""Kinds that hide patches at random even in evaluation, and the same network without that."""
+# Model type → weights after the last layer that is used here. Classifiers are often saved without
+# them, so they may be missing.
 _UNUSED: dict[str, tuple[str, ...]] = {
     "beit": ("pooler.",),
     "deit": ("pooler.",),
@@ -32,18 +35,18 @@ _UNUSED: dict[str, tuple[str, ...]] = {
     "vivit": ("pooler.",),
     "vjepa2": ("predictor.",),
 }
-"""Kind → weights beyond the last layer that we read, which classifiers are often saved without."""
 
 
 def read_config(name: str) -> PreTrainedConfig:
-    """The configuration of a saved model's tower of pictures or videos.
+    """Read the configuration of the image or video tower of a saved model.
 
     Args:
-        name: local folder or hub id.
+        name: Local folder or hub id.
 
     Raises:
-        InputError: there is no such model, or no tower that stands by itself.
+        InputError: If there is no such model, or none with a tower that can be loaded by itself.
     """
+    # A mistyped path must not become a request to the hub, whose error would be misleading.
     folder = Path(name)
     looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1
     if looks_local and not folder.is_dir():
@@ -59,27 +62,28 @@ def read_config(name: str) -> PreTrainedConfig:
         raise InputError(
             f"{_KEY} is `{name}`, which cannot be read as a model: {line(error)}."
         ) from None
+    # CLIP and its relatives nest the configuration of the image tower.
     config = getattr(config, "vision_config", config)
     if config.model_type in _READ_AS:
         plain = {**config.to_dict(), "model_type": _READ_AS[config.model_type]}
         config = AutoConfig.for_model(**plain)
     if type(config) not in MODEL_MAPPING:
         raise InputError(
-            f"{_KEY} is `{name}`, and a `{config.model_type}` cannot be read by itself. Give a"
-            " model of pictures or videos such as `dinov2`, `clip`, `siglip` or `videomae`."
+            f"{_KEY} is `{name}`, but a `{config.model_type}` cannot be loaded by itself. Give an"
+            " image or video model such as `dinov2`, `clip`, `siglip` or `videomae`."
         )
     return config
 
 
 def read_weights(name: str, config: PreTrainedConfig) -> PreTrainedModel:
-    """The tower in float32, for evaluation.
+    """Load the tower in float32 and evaluation mode.
 
     Args:
-        name: local folder or hub id.
-        config: of the tower.
+        name: Local folder or hub id.
+        config: Configuration of the tower, from `read_config`.
 
     Raises:
-        CheckpointError: weights are missing, of another shape, or no safetensors.
+        CheckpointError: If weights are missing, have another shape or are not safetensors.
     """
     try:
         with silent():
@@ -90,12 +94,12 @@ def read_weights(name: str, config: PreTrainedConfig) -> PreTrainedModel:
                 use_safetensors=True,
                 trust_remote_code=False,
                 output_loading_info=True,
-                ignore_mismatched_sizes=True,  # so that we can name them
+                ignore_mismatched_sizes=True,  # reported below by name, with all problems at once
             )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(
             f"{_KEY} is `{name}`, whose weights cannot be read: {line(error)}."
-            " They must be safetensors (`save_pretrained` writes them); pickles are not read."
+            " Weights must be safetensors (as `save_pretrained` writes); pickles are not read."
         ) from None
     unused = _UNUSED.get(config.model_type, ())
     missing = [key for key in info["missing_keys"] if not key.startswith(unused)]
@@ -108,11 +112,12 @@ def read_weights(name: str, config: PreTrainedConfig) -> PreTrainedModel:
 
 
 def line(error: Exception) -> str:
-    """An error's text on one line, bounded."""
+    """Return the text of an error on one line, without its full stop, 300 characters at most."""
     return " ".join(str(error).split())[:300].rstrip(".")
 
 
 def _incomplete(name: str, kind: str, missing: list[str], shapes: list[str]) -> str:
+    """Compose the error message for missing weights and wrong shapes, up to 8 names of each."""
     parts = [
         f"{len(keys)} {what}: {', '.join(f'`{key}`' for key in keys[:8])}"
         + (" …" if len(keys) > 8 else "")
@@ -120,6 +125,6 @@ def _incomplete(name: str, kind: str, missing: list[str], shapes: list[str]) -> 
         if keys
     ]
     return (
-        f"{_KEY} is `{name}`, whose weights are not those of a `{kind}`; {'; '.join(parts)}."
+        f"{_KEY} is `{name}`, whose weights do not fit a `{kind}`; {'; '.join(parts)}."
         " Give a folder whose `config.json` and weights belong together."
     )

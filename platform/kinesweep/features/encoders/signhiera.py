@@ -1,17 +1,17 @@
 """SignHiera: Hiera-Base over 128 frames of video, one vector every two frames.
 
-Pixels become tokens, one for 2 frames x 4 x 4 pixels. Tokens attend to each other within a mask
-unit (a square of one moment, 8 x 8 tokens at first) in the first stages, within all of the window
-afterwards; between stages, squares of 2 x 2 become one and the width doubles. The last stage is
-averaged over space. Architecture: Ryali et al. 2023, arXiv:2306.00989; clips of 128 frames: Rust et
-al. 2024, arXiv:2402.09611. Tensors are named as in both's checkpoints.
+Each token covers 2 frames x 4 x 4 pixels. In the first stages tokens attend to each other within a
+mask unit (a square of one moment, 8 x 8 tokens at first), in later stages within the whole window.
+Between stages, 2 x 2 tokens are merged into one and the width doubles. The output of the last stage
+is averaged over space. Architecture: Ryali et al. 2023, arXiv:2306.00989; clips of 128 frames: Rust
+et al. 2024, arXiv:2402.09611. Tensors have the same names as in the checkpoints of both.
 
-The norm that classifiers put behind the mean is left out: pretraining has none, so its checkpoints
-hold no weights of it (50 788 800 parameters; 50 790 336 with it). Attention over the window grows
-with the square of its length: 128 frames take 45 s and 1.6 GB on 2 CPU cores, 64 take 12 s.
-Not for frames of different videos in one window: they would see each other.
+The norm that classifiers apply after the mean is omitted: pretraining has none, so its checkpoints
+contain no weights for it (50 788 800 parameters; 50 790 336 with it). The cost of attention over
+the window is quadratic in its length: 128 frames take 45 s and 1.6 GB on 2 CPU cores, 64 take 12 s.
+Do not put frames of different videos into one window, because they would attend to each other.
 
-Shapes: B windows, C colours, F frames, T = F / 2 moments, H = W tokens, D width, N mask units,
+Shapes: B windows, C colors, F frames, T = F / 2 moments, H = W tokens, D width, N mask units,
 L tokens that attend to each other, A heads, E width of a head.
 """
 
@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 
+# Patch embedding, in frames x rows x columns; patches overlap, because the stride is smaller.
 _KERNEL, _STRIDE, _PADDING = (3, 7, 7), (2, 4, 4), (1, 3, 3)
 _EPS = 1e-6
 _MLP_RATIO = 4
@@ -30,15 +31,15 @@ FRAMES_A_MOMENT = _STRIDE[0]
 
 @dataclass(frozen=True)
 class Geometry:
-    """How large a SignHiera is; by default `hiera_base_128x224`.
+    """The size of a SignHiera; the default is `hiera_base_128x224`.
 
     Attributes:
-        frames: the longest window, F.
-        size: pixels of its sides.
-        width: of the first stage; every further one doubles it.
-        heads: of the first stage; every further one doubles them.
-        stages: layers of each.
-        local_stages: how many of them attend within mask units only.
+        frames: Maximum number of frames of a window, F.
+        size: Height and width of the frames in pixels.
+        width: Width of the first stage; each further stage doubles it.
+        heads: Number of heads of the first stage; each further stage doubles it.
+        stages: Number of layers of each stage.
+        local_stages: Number of stages that attend within mask units only.
     """
 
     frames: int = 128
@@ -54,29 +55,29 @@ class Geometry:
 
     @property
     def unit(self) -> int:
-        """Tokens of a mask unit's side, at first; after the last pooling it is one."""
+        """Side of a mask unit in tokens before pooling; after the last pooling it is 1."""
         return 2 ** (len(self.stages) - 1)
 
     @property
     def grid(self) -> int:
-        """Tokens of a side, at first."""
+        """Side of a frame in tokens before pooling."""
         return self.size // _STRIDE[1]
 
     @property
     def width_out(self) -> int:
-        """D of the last stage."""
+        """Width of the last stage, D."""
         return self.width * 2 ** (len(self.stages) - 1)
 
 
 class Attention(nn.Module):
-    """Attention within mask units or over the window; the asking tokens may be pooled.
+    """Multi-head attention within mask units or over the window, with optional query pooling.
 
     Args:
-        width: D of the tokens.
-        out: D of what it gives.
-        heads: A.
-        pooled: every 2 x 2 asking tokens become one, by their maximum.
-        unit: tokens of a mask unit's side; none: all of the window is one.
+        width: Input width.
+        out: Output width.
+        heads: Number of heads, A.
+        pooled: Whether each 2 x 2 queries are merged into one by their maximum.
+        unit: Side of a mask unit in tokens; None for attention over the whole window.
     """
 
     def __init__(self, width: int, out: int, heads: int, pooled: bool, unit: int | None) -> None:
@@ -88,9 +89,9 @@ class Attention(nn.Module):
         self.proj = nn.Linear(out, out)
 
     def forward(self, x_BTHWD: Tensor, real_BT: Tensor | None) -> Tensor:
-        """Returns (B, T, H, W, D), H and W halved when pooled.
+        """Return (B, T, H, W, D); H and W are halved if queries are pooled.
 
-        Tokens of moments that are not real are not attended to.
+        Tokens of padding moments are not attended to.
         """
         q_BTHWD, k_BTHWD, v_BTHWD = self.qkv(x_BTHWD).chunk(3, dim=-1)
         unit = self.unit
@@ -99,7 +100,8 @@ class Attention(nn.Module):
             q_BTHWD = _pool(q_BTHWD)
             q_unit = unit and unit // 2
         mask_B11L = None
-        # A mask unit is of one moment: all of it is real, or none.
+        # Mask units lie within one moment, which is either real or padding as a whole, so only
+        # attention over the window needs a mask.
         if real_BT is not None and unit is None:
             tokens = k_BTHWD.shape[2] * k_BTHWD.shape[3]
             mask_B11L = real_BT.repeat_interleave(tokens, dim=1)[:, None, None]
@@ -113,7 +115,7 @@ class Attention(nn.Module):
         return self.proj(_join(y_NLD, q_BTHWD.shape, q_unit))
 
     def _split(self, x_BTHWD: Tensor, unit: int | None) -> Tensor:
-        """Returns (N, A, L, E); N is B where all of a window attends to itself."""
+        """Split tokens into groups, (N, A, L, E); without mask units N is B."""
         if unit is None:
             x_NLD = x_BTHWD.flatten(1, 3)
         else:
@@ -123,14 +125,14 @@ class Attention(nn.Module):
 
 
 class Layer(nn.Module):
-    """Attention and two linear layers, each behind a norm and added to what came in.
+    """A pre-norm transformer layer: attention and an MLP, each with a residual connection.
 
     Args:
-        width: D of the tokens.
-        out: D of what it gives.
-        heads: A.
-        pooled: every 2 x 2 tokens become one.
-        unit: tokens of a mask unit's side; none: all of the window is one.
+        width: Input width.
+        out: Output width.
+        heads: Number of heads, A.
+        pooled: Whether each 2 x 2 tokens are merged into one.
+        unit: Side of a mask unit in tokens; None for attention over the whole window.
     """
 
     def __init__(self, width: int, out: int, heads: int, pooled: bool, unit: int | None) -> None:
@@ -145,8 +147,9 @@ class Layer(nn.Module):
             self.proj = nn.Linear(width, out)
 
     def forward(self, x_BTHWD: Tensor, real_BT: Tensor | None) -> Tensor:
-        """Returns (B, T, H, W, D), H and W halved and D doubled when pooled."""
+        """Return (B, T, H, W, D); H and W are halved and D doubled if tokens are pooled."""
         normed_BTHWD = self.norm1(x_BTHWD)
+        # The residual must have the pooled shape too; as in Hiera it starts from the normed input.
         if self.attn.pooled:
             x_BTHWD = _pool(self.proj(normed_BTHWD))
         x_BTHWD = x_BTHWD + self.attn(normed_BTHWD, real_BT)
@@ -155,10 +158,10 @@ class Layer(nn.Module):
 
 
 class SignHiera(nn.Module):
-    """Pixels to a vector a moment.
+    """The SignHiera network, which maps pixels to one vector per moment.
 
     Args:
-        geometry: how large it is.
+        geometry: Size of the network.
     """
 
     def __init__(self, geometry: Geometry) -> None:
@@ -174,12 +177,13 @@ class SignHiera(nn.Module):
         )
 
     def forward(self, pixels_BCFHW: Tensor, real_BT: Tensor | None = None) -> Tensor:
-        """Features (B, T, D).
+        """Return features (B, T, D).
 
         Args:
-            pixels_BCFHW: normalised, float; F even and at most the geometry's `frames`. A shorter
-                window has the positions of the first moments.
-            real_BT: which moments are real; those before them do not see the others. None: all.
+            pixels_BCFHW: Normalized pixels, float; F is even and at most the geometry's `frames`.
+                A shorter window uses the positions of the first moments.
+            real_BT: Mask of the real moments, which do not attend to padding moments; None if all
+                moments are real.
         """
         x_BTHWD = self.patch_embed["proj"](pixels_BCFHW).permute(0, 2, 3, 4, 1)
         grid, moments = self.geometry.grid, x_BTHWD.shape[1]
@@ -192,11 +196,13 @@ class SignHiera(nn.Module):
 
 
 def _stage(geometry: Geometry, stage: int) -> list[Layer]:
-    """Layers of a stage; the first pools what the stage before gives, within its mask units."""
+    """Build the layers of a stage; the first layer pools the output of the previous stage."""
     out, heads = geometry.width * 2**stage, geometry.heads * 2**stage
     layers = []
     for number in range(geometry.stages[stage]):
         pooled = number == 0 and stage > 0
+        # The pooling layer still works on the input of the stage: with the width and the mask unit
+        # of the previous stage, and local attention if that stage has it.
         before = stage - pooled
         unit = geometry.unit // 2**before if before < geometry.local_stages else None
         layers.append(Layer(geometry.width * 2**before, out, heads, pooled, unit))
@@ -204,12 +210,12 @@ def _stage(geometry: Geometry, stage: int) -> list[Layer]:
 
 
 def _pool(x_BTHWD: Tensor) -> Tensor:
-    """The maximum of every 2 x 2 tokens."""
+    """Return the maximum of each 2 x 2 tokens."""
     return x_BTHWD.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).amax(dim=(3, 5))
 
 
 def _join(x_NLD: Tensor, shape: torch.Size, unit: int | None) -> Tensor:
-    """Tokens in their places again, (B, T, H, W, D)."""
+    """Undo the grouping of `_split`; returns (B, T, H, W, D)."""
     if unit is None:
         return x_NLD.view(shape)
     batch, moments, height, width, _ = shape

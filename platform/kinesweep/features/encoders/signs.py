@@ -1,11 +1,11 @@
 """The video encoder `signhiera`: windows of up to 128 frames, a vector of 768 every two frames.
 
-Weights come from a file, of masked pretraining, of a classifier or of CLIP. A batch is cut to its
-longest window before it is computed, because attention over a window costs the square of its
-length: the end of a video that fills half a window takes a quarter of the time. What it gives
-for moments after a window's end is zero.
+Weights come from a checkpoint of masked pretraining, of a classifier or of CLIP. A batch is
+truncated to its longest window first, because attention takes time quadratic in the length: the end
+of a video that fills half a window takes a quarter of the time. Features of moments after the end
+of a window are zero.
 
-Shapes: B windows, F frames, C colours, H = W pixels, K = F / 2 moments, D width.
+Shapes: B windows, F frames, C colors, H = W pixels, K = F / 2 moments, D width.
 """
 
 from collections.abc import Sequence
@@ -22,18 +22,19 @@ from kinesweep.features.encoders.weights import CheckpointLayout, load_checkpoin
 
 Precision = Literal["fp32", "bf16"]
 
-# What Hiera's pretraining on Kinetics, and SSVP-SLT after it, brought pixels to.
+# Pixel normalization of Hiera's pretraining on Kinetics, which SSVP-SLT uses too.
 _MEAN, _STD = 0.45, 0.225
 
+# Prefixes of tensors that the features do not depend on.
 _BESIDE_FEATURES = (
-    *("decoder_", "mask_token", "encoder_norm.", "multi_scale_fusion_heads."),  # of pretraining
-    *("norm.", "head.projection."),  # of a classifier: they come after the features
+    *("decoder_", "mask_token", "encoder_norm.", "multi_scale_fusion_heads."),  # pretraining
+    *("norm.", "head.projection."),  # classifier; these layers come after the features
 )
 _TRAINED = CheckpointLayout(
     containers=("model", "model_state"),
     prefixes=("",),
     dropped=_BESIDE_FEATURES,
-    hint="If it is of CLIP, set `from_clip: true`.",
+    hint="If it is a CLIP checkpoint, set `from_clip: true`.",
 )
 _CLIP = CheckpointLayout(
     containers=("clip", "model", "model_state"),
@@ -43,21 +44,21 @@ _CLIP = CheckpointLayout(
         *("text.", "text_model.", "text_tower.", "logit_scale", "logit_bias"),
         *("visual.proj.", "visual_projection.", "text_projection."),
     ),
-    hint="If it is not of CLIP, set `from_clip: false`.",
+    hint="If it is not a CLIP checkpoint, set `from_clip: false`.",
 )
 
 
 class SignHieraEncoder:
-    """SignHiera on one device; a `VideoEncoder`.
+    """A `VideoEncoder` that runs SignHiera on one device.
 
     Args:
-        model: with its weights.
-        precision: of its arithmetic; weights stay float32.
-        device: where it runs.
+        model: Model with loaded weights.
+        precision: Arithmetic precision; weights stay float32.
+        device: Device of the model.
 
     Attributes:
-        size: H and W of the pixels it takes.
-        width: D.
+        size: Height and width of the input in pixels.
+        width: Width of a feature vector, D.
     """
 
     def __init__(
@@ -77,44 +78,52 @@ class SignHieraEncoder:
         device: torch.device | str,
         geometry: Geometry = Geometry(),
     ) -> "SignHieraEncoder":
-        """The encoder that a recipe asks for.
+        """Load the encoder that a recipe defines.
+
+        Args:
+            config: Path and type of the checkpoint.
+            precision: Arithmetic precision.
+            device: Device of the model.
+            geometry: Size of the network.
 
         Raises:
-            CheckpointError: its checkpoint cannot be read or is not of this geometry.
+            CheckpointError: If the checkpoint cannot be read or has another geometry.
         """
         model = SignHiera(geometry)
         load_checkpoint(model, Path(config.checkpoint), _CLIP if config.from_clip else _TRAINED)
         return cls(model, precision, device)
 
     def moments(self, num_frames: int) -> int:
-        """K of a window of so many frames: one for every two.
+        """Return K of a window with `num_frames` frames, one moment for every two frames.
 
         Raises:
-            InputError: the number is odd, or none that it has positions for.
+            InputError: If the number is odd or exceeds the number of position embeddings.
         """
         longest = self._model.geometry.frames
         if num_frames % FRAMES_A_MOMENT or not 0 < num_frames <= longest:
             raise InputError(
-                f"`windows.num_frames` is {num_frames}, but `signhiera` takes even numbers of"
+                f"`windows.num_frames` is {num_frames}, but `signhiera` supports even numbers of"
                 f" frames up to {longest}"
             )
         return num_frames // FRAMES_A_MOMENT
 
     @torch.inference_mode()
     def __call__(self, pixels_BFHWC: Tensor, kept_B: Sequence[int]) -> Tensor:
-        """Features, float32 (B, K, D) on the CPU; zero after a window's end.
+        """Encode windows; returns float32 (B, K, D) on the CPU, zero after a window's end.
 
         Args:
-            pixels_BFHWC: uint8 RGB.
-            kept_B: frames of each window that are real; the others have no effect.
+            pixels_BFHWC: Pixels, uint8 RGB.
+            kept_B: Number of real frames of each window; the other frames have no effect.
         """
         batch, frames = pixels_BFHWC.shape[:2]
         assert len(kept_B) == batch and min(kept_B) > 0 and max(kept_B) <= frames
         features_BKD = torch.zeros(batch, self.moments(frames), self.width)
+        # Rounded up: a last moment with only one real frame still counts.
         moments_B = [-(-kept // FRAMES_A_MOMENT) for kept in kept_B]
         longest = max(moments_B)
         real_BT = torch.arange(longest) < torch.tensor(moments_B)[:, None]
         pixels_BCFHW = self._normalised(pixels_BFHWC, kept_B, longest * FRAMES_A_MOMENT)
+        # A batch of equally long windows needs no mask.
         mask_BT = None if real_BT.all() else real_BT.to(self._device)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
             x_BTD = self._model(pixels_BCFHW, mask_BT)
@@ -122,10 +131,10 @@ class SignHieraEncoder:
         return features_BKD
 
     def _normalised(self, pixels_BFHWC: Tensor, kept_B: Sequence[int], frames: int) -> Tensor:
-        """The first frames on the device, float (B, C, F, H, W).
+        """Normalize the first `frames` frames on the device, float (B, C, F, H, W).
 
-        After a window's end stands its last frame, whatever was there: where an odd number is
-        real, one such frame belongs to the last moment.
+        Frames after the end of a window are replaced by its last real frame. If the number of real
+        frames is odd, one such frame belongs to the last moment, so its content must be defined.
         """
         last_B1 = torch.tensor(kept_B)[:, None] - 1
         frame_BF = torch.arange(frames).minimum(last_B1)

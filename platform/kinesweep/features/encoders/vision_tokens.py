@@ -1,11 +1,11 @@
-"""Which outputs of a vision model are patches, of which moment, and which one stands for all.
+"""Pooling of the tokens of vision models.
 
-States of the last layer come in, one vector a picture or a moment goes out. Class and register
-tokens are no patches: DINOv2's registers collect what belongs to no place, and would weigh 5 in 261
-in a mean over all tokens of a picture of 224 pixels. The order of a video model's tokens cannot be
-seen in its shapes, so those that are not in the table below are refused by name.
+Outputs of the last layer come in, and one vector per image or moment goes out. Class and register
+tokens are excluded from the mean: the registers of DINOv2 hold global information, and these tokens
+would be 5 of 261 tokens of an image of 224 pixels. The token order of a video model does not follow
+from its output shape, so video models that are missing in the table below are rejected by name.
 
-Shapes: N windows or pictures, S tokens, K moments, D width.
+Shapes: N windows or images, S tokens, K moments, D width.
 """
 
 from collections.abc import Mapping
@@ -24,13 +24,14 @@ _KEY = "`features.encoder.pretrained`"
 
 @dataclass(frozen=True)
 class Tokens:
-    """The order of tokens.
+    """The order of the tokens of a model.
 
     Attributes:
-        leading: class and register tokens before the patches.
-        has_class: the first of them stands for the whole picture or window.
-        moments: K of the patches; 1 for a picture.
-        moments_last: tokens go by patch, and of each patch by moment; else the other way round.
+        leading: Number of class and register tokens before the patches.
+        has_class: Whether the first token represents the whole image or window.
+        moments: Number of moments of the patches, K; 1 for an image.
+        moments_last: Whether tokens are sorted by patch and then by moment; otherwise they are
+            sorted by moment and then by patch.
     """
 
     leading: int = 0
@@ -39,7 +40,10 @@ class Tokens:
     moments_last: bool = False
 
     def __call__(self, states: Tensor, pool: Pool) -> Tensor:
-        """(N, S, D), or (N, D, h, w) of a convolutional model → (N, K, D); K is 1 for `first`."""
+        """Pool (N, S, D), or (N, D, h, w) of a convolutional model, to (N, K, D).
+
+        K is 1 if `pool` is `first`.
+        """
         if states.ndim == 4:
             return states.flatten(2).mean(2)[:, None]
         if pool == "first":
@@ -52,14 +56,14 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Video:
-    """A kind of video model.
+    """The properties of a type of video model.
 
     Attributes:
-        frames: field of its configuration: frames that it sees at once.
-        size: likewise: H and W.
-        has_class: a class token comes first.
-        moments_last: as in `Tokens`.
-        arguments: of its forward pass.
+        frames: Name of the configuration field with the number of frames of a window.
+        size: Name of the configuration field with the height and width in pixels.
+        has_class: Whether a class token comes first.
+        moments_last: Order of the patches, as in `Tokens`.
+        arguments: Additional arguments of the forward pass.
     """
 
     frames: str = "num_frames"
@@ -69,20 +73,22 @@ class Video:
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
+# Supported video models by model type.
 _VIDEOS = {
     "timesformer": Video(has_class=True, moments_last=True),
     "videomae": Video(),
     "vivit": Video(has_class=True),
     "vjepa2": Video("frames_per_clip", "crop_size", arguments={"skip_predictor": True}),
 }
+# Configuration fields that only video models have; they reveal types missing in the table above.
 _OF_VIDEOS = {"num_frames", "frames_per_clip", "tubelet_size", "temporal_patch_size"}
-"""Fields that only models with time in them have."""
+# Type of image model → number of tokens in front of the registers (if any) and the patches.
 _CLASSES = {
     "beit": 1,
     "chinese_clip_vision_model": 1,
     "clip_vision_model": 1,
     "data2vec-vision": 1,
-    "deit": 2,  # the second is of distillation
+    "deit": 2,  # the second one is the distillation token
     "dinov2": 1,
     "dinov2_with_registers": 1,
     "dinov3_convnext": 1,
@@ -94,57 +100,58 @@ _CLASSES = {
     "vit": 1,
     "vit_msn": 1,
 }
-"""Kind of picture model → tokens before the registers, if any, and the patches."""
 
 
 def video_kind(config: PreTrainedConfig) -> Video | None:
-    """What is known of a video model; None for a model of pictures.
+    """Return the properties of a video model, or None for an image model.
 
     Raises:
-        InputError: a model whose tokens are not known.
+        InputError: If the model is a video model with unknown token order, or has a decoder.
     """
     kind = config.model_type
     timed = "video" in kind or any(hasattr(config, name) for name in _OF_VIDEOS)
     if kind not in _VIDEOS and timed:
         raise InputError(
-            f"{_KEY} is a `{kind}`, a video model whose order of tokens is not known here. Known"
-            f" are {', '.join(f'`{name}`' for name in sorted(_VIDEOS))}, and models of pictures."
+            f"{_KEY} is a `{kind}`, a video model with an unknown token order. Supported are"
+            f" {', '.join(f'`{name}`' for name in sorted(_VIDEOS))} and image models."
         )
     if getattr(config, "is_encoder_decoder", False):
         raise InputError(
-            f"{_KEY} is a `{kind}`, whose outputs are of a decoder, not of places in a picture."
+            f"{_KEY} is a `{kind}`, whose outputs come from a decoder, not from image patches."
             " Give an encoder such as `dinov2`, `clip`, `siglip`, `vit` or `convnext`."
         )
     return _VIDEOS.get(kind)
 
 
 def video_tokens(config: PreTrainedConfig, video: Video) -> Tokens:
-    """The order of a video model's tokens.
+    """Return the token order of a video model.
 
     Raises:
-        InputError: frames that its tubelets do not fill.
+        InputError: If the number of frames is not a multiple of the tubelet size.
     """
     frames, tubelet = getattr(config, video.frames), getattr(config, "tubelet_size", 1)
     tubelet = tubelet if isinstance(tubelet, int) else tubelet[0]
     if frames % tubelet:
         raise InputError(
-            f"{_KEY} is a `{config.model_type}` of {frames} frames in tubelets of {tubelet}; the"
-            " last frames would never be seen. Give one whose tubelets fill its frames."
+            f"{_KEY} is a `{config.model_type}` with {frames} frames in tubelets of {tubelet}; it"
+            " would ignore the last frames. Give a model with a multiple of its tubelet size."
         )
     return Tokens(int(video.has_class), video.has_class, frames // tubelet, video.moments_last)
 
 
 def picture_tokens(config: PreTrainedConfig, shape: tuple[int, ...], size: int) -> Tokens:
-    """The order of a picture model's tokens: by its kind, else by what a picture came out as.
+    """Return the token order of an image model by its type, else by the shape of its output.
 
     Args:
-        config: of the model.
-        shape: of its last states, (N, S, D) or (N, D, h, w).
-        size: H and W of the picture.
+        config: Configuration of the model.
+        shape: Shape of the output of the last layer, (N, S, D) or (N, D, h, w).
+        size: Height and width of the image in pixels.
 
     Raises:
-        InputError: a shape that leaves open which outputs are patches.
+        InputError: If the shape does not show which outputs are patches.
     """
+    # A convolutional model: the feature map must be square, and its side must differ from D so
+    # that channels cannot be confused with rows.
     if len(shape) == 4 and shape[2] == shape[3] != shape[1]:
         return Tokens()
     kind, leading = config.model_type, None
@@ -155,19 +162,19 @@ def picture_tokens(config: PreTrainedConfig, shape: tuple[int, ...], size: int) 
         leading = _surplus(shape[1], size, getattr(config, "patch_size", None))
     if leading not in (0, 1):
         raise InputError(
-            f"{_KEY} is a `{kind}`, which makes {tuple(shape[1:])} of a picture of {size} pixels;"
-            " which of these are patches is not known here. Known are"
+            f"{_KEY} is a `{kind}`, whose output for an image of {size} pixels is"
+            f" {tuple(shape[1:])}; it is unknown which of these are patches. Supported are"
             f" {', '.join(f'`{name}`' for name in sorted(_CLASSES))}, and models whose tokens are"
-            " patches with at most one class token before them."
+            " patches with at most one class token in front of them."
         )
     return Tokens(leading, leading == 1)
 
 
 def _surplus(tokens: int, size: int, patch: int | list[int] | None) -> int | None:
-    """Tokens that are no patches; None where that is open."""
+    """Return the number of tokens that are not patches, or None if it cannot be determined."""
     edge = patch if isinstance(patch, int) or patch is None else patch[0]
     patches = (size // edge) ** 2 if edge else None
     if patches is not None and patches <= tokens:
         return tokens - patches
-    # Patches were merged on the way, as Swin does: what is left is still a square.
+    # Models such as Swin merge patches between layers; the remaining ones still form a square.
     return next((more for more in (0, 1) if isqrt(tokens - more) ** 2 == tokens - more), None)

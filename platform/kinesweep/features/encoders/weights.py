@@ -1,9 +1,10 @@
-"""Checkpoints of video models, read strictly: every tensor in them has its place or its reason.
+"""Strict loading of video encoder checkpoints: each tensor must be either used or expected.
 
-What else a file may hold (a decoder, a classifier's head, a text tower) stands in a literal table
-and is left; any other tensor without a place, any that is missing or of another shape is an error,
-because features of a half-loaded model look like features. Nothing pickled is run: files are read
-as tensors, with the plain `argparse.Namespace` and paths that training scripts put beside them.
+Other parts that a file may contain (a decoder, a classification head, a text tower) are listed in a
+literal table and skipped. Any other unknown tensor, and any missing tensor or wrong shape, is an
+error, because the features of a partially loaded model look like valid features. No pickled code is
+executed: files are read as tensors, and only `argparse.Namespace` and paths, which training scripts
+save beside them, are allowed in addition.
 """
 
 import argparse
@@ -21,20 +22,21 @@ from torch import Tensor, nn
 from kinesweep.core.errors import CheckpointError
 
 _SUFFIXES = (".pth", ".pt", ".safetensors")
+# Prefixes that DistributedDataParallel and torch.compile add to every name.
 _WRAPPERS = ("module.", "_orig_mod.")
-"""What DistributedDataParallel and torch.compile put before every name."""
 
 
 @dataclass(frozen=True)
 class CheckpointLayout:
-    """Where in a file a model's tensors are, and what else may be there.
+    """The layout of a checkpoint: where the model's tensors are and what else is expected.
 
     Attributes:
-        containers: keys of a dict that holds the tensors; the first that is there counts, without
-            any the file itself does.
-        prefixes: what the model's names begin with; the first that occurs counts. `""`: nothing.
-        dropped: beginnings of the names that are left, with the prefix or without it.
-        hint: what to do when the file is of another layout.
+        containers: Keys under which the dict of tensors may be stored; the first one present is
+            used, otherwise the file itself is the dict.
+        prefixes: Prefixes that the model's names may have; the first one that occurs is used. `""`
+            means no prefix.
+        dropped: Prefixes of names that are skipped, tested with and without the model's prefix.
+        hint: Advice for the error message if the file has another layout.
     """
 
     containers: tuple[str, ...]
@@ -44,11 +46,16 @@ class CheckpointLayout:
 
 
 def load_checkpoint(model: nn.Module, path: Path, layout: CheckpointLayout) -> None:
-    """Puts a file's tensors into a model, all of it.
+    """Load a checkpoint into a model; all of its weights must be present.
+
+    Args:
+        model: Model that receives the weights.
+        path: Path of a `.pth`, `.pt` or `.safetensors` file.
+        layout: Layout of the file.
 
     Raises:
-        CheckpointError: the file cannot be read, holds something other than tensors, or does not
-            fit; the first three problems are named.
+        CheckpointError: If the file cannot be read, contains objects other than tensors or does
+            not fit; the message names the first three problems.
     """
     tensors = _unwrapped(_tensors(_read(path), path, layout.containers))
     placed, problems = _placed(tensors, path, layout, model.state_dict())
@@ -60,53 +67,57 @@ def load_checkpoint(model: nn.Module, path: Path, layout: CheckpointLayout) -> N
 
 
 def _read(path: Path) -> Any:
+    """Read a checkpoint without executing pickled code."""
     if path.suffix not in _SUFFIXES:
         raise CheckpointError(
-            f"`{path}` is no checkpoint by its name; it must end in {', '.join(_SUFFIXES)}"
+            f"`{path}` does not have the suffix of a checkpoint; it must end in"
+            f" {', '.join(_SUFFIXES)}"
         )
     if not path.is_file():
-        raise CheckpointError(f"there is no file `{path}`; set `checkpoint` to one that there is")
+        raise CheckpointError(f"the file `{path}` does not exist; set `checkpoint` to a checkpoint")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
+        # The allow-list adds two plain classes to what `weights_only` accepts.
         with torch.serialization.safe_globals([argparse.Namespace, pathlib.PosixPath]):
             return torch.load(path, weights_only=True, map_location="cpu")
-    except Exception as error:  # what bytes that are no checkpoint raise has no common class
+    except Exception as error:  # errors for arbitrary bytes have no common base class
         raise CheckpointError(f"`{path}` cannot be read: {_reason(error)}") from None
 
 
 def _reason(error: Exception) -> str:
-    """One line of what is often a page."""
+    """Shorten torch's message, which is often a page long, to one line."""
     found = re.search(r"GLOBAL (\S+)", str(error))
     if found:
         return (
-            f"it holds a `{found[1]}`, and only tensors and plain values are read; save its"
-            " tensors in a file of their own, where you trust it"
+            f"it contains a `{found[1]}`, but only tensors and plain values are read; if you trust"
+            " the file, load it yourself and save its tensors to a separate file"
         )
     return f"{type(error).__name__}: {(str(error) or 'no reason given').splitlines()[0]}"
 
 
 def _tensors(content: Any, path: Path, containers: Sequence[str]) -> dict[str, Tensor]:
-    """The dict of tensors in what a file holds."""
+    """Return the dict of tensors from the content of a file."""
     if isinstance(content, Mapping):
         content = next((content[key] for key in containers if key in content), content)
     if not isinstance(content, Mapping) or not content:
         raise CheckpointError(
-            f"`{path}` holds no tensors by name; they are looked for in"
-            f" {', '.join(f'`{key}`' for key in containers)} and in the file itself"
+            f"`{path}` does not contain named tensors; they are expected under the keys"
+            f" {', '.join(f'`{key}`' for key in containers)} or directly in the file"
         )
     others = [key for key, value in content.items() if not isinstance(value, Tensor)]
     if others:
         raise CheckpointError(
-            f"`{path}` holds more than tensors where its tensors are: `{others[0]}` is a"
-            f" {type(content[others[0]]).__name__}; they are looked for in"
-            f" {', '.join(f'`{key}`' for key in containers)} and in the file itself"
+            f"`{path}` contains other objects among its tensors: `{others[0]}` is a"
+            f" {type(content[others[0]]).__name__}; tensors are expected under the keys"
+            f" {', '.join(f'`{key}`' for key in containers)} or directly in the file"
         )
     return {str(key): value for key, value in content.items()}
 
 
 def _unwrapped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Without what wraps every name; where only some have it, it is no wrapper."""
+    """Remove the prefixes of wrappers; a prefix that only some names have is not a wrapper."""
+    # Twice, because the wrappers may be nested in either order.
     for wrapper in _WRAPPERS * 2:
         if all(name.startswith(wrapper) for name in tensors):
             tensors = {name.removeprefix(wrapper): value for name, value in tensors.items()}
@@ -116,28 +127,31 @@ def _unwrapped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def _placed(
     tensors: Mapping[str, Tensor], path: Path, layout: CheckpointLayout, own: Mapping[str, Tensor]
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """The model's tensors by its own names, and what has no place."""
+    """Assign tensors to the model's names; also return the problems with unassigned tensors."""
     prefix = next((p for p in layout.prefixes if any(n.startswith(p) for n in tensors)), None)
     if prefix is None:
         allowed = ", ".join(f"`{one}`" for one in layout.prefixes)
-        raise CheckpointError(f"`{path}` has no name that begins with {allowed}. {layout.hint}")
+        raise CheckpointError(f"no tensor name in `{path}` starts with {allowed}. {layout.hint}")
     placed, problems = {}, []
     for full, tensor in tensors.items():
         name = full.removeprefix(prefix)
         if full.startswith(prefix) and name in own:
             placed[name] = tensor
         elif not full.startswith(layout.dropped) and not name.startswith(layout.dropped):
-            problems.append(f"`{full}` has no place")
+            problems.append(f"`{full}` is not part of the model")
     return placed, problems
 
 
 def _misfits(placed: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
+    """Describe missing tensors and those with a wrong shape, dtype or non-finite values."""
     problems = [f"`{name}` is missing" for name in own if name not in placed]
     for name, tensor in placed.items():
         if tensor.shape != own[name].shape:
-            problems.append(f"`{name}` is {tuple(tensor.shape)}, not {tuple(own[name].shape)}")
+            problems.append(
+                f"`{name}` has the shape {tuple(tensor.shape)}, not {tuple(own[name].shape)}"
+            )
         elif not tensor.is_floating_point():
-            problems.append(f"`{name}` is of {tensor.dtype}, not of floating point")
+            problems.append(f"`{name}` has the dtype {tensor.dtype}, which is not floating point")
         elif not tensor.isfinite().all():
-            problems.append(f"`{name}` has values that are no finite numbers")
+            problems.append(f"`{name}` contains non-finite values")
     return problems

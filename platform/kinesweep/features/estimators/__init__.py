@@ -1,7 +1,8 @@
-"""Pose estimators by name: video in, `.pose` file out, each in an environment of its own.
+"""Registry of pose estimators, which convert videos to `.pose` files.
 
-Ours stand in the table below; anybody's package adds one through the entry-point group
-`kinesweep.estimators`. Nothing of an estimator is imported here but its class.
+Built-in estimators are in the table below; other packages can add theirs through the entry-point
+group `kinesweep.estimators`. Each estimator runs in its own virtual environment. Only its class is
+imported here, which must not import its dependencies.
 """
 
 import inspect
@@ -24,15 +25,16 @@ _OURS = {"mediapipe": "kinesweep.features.estimators.holistic:Mediapipe"}
 
 @dataclass(frozen=True)
 class EstimatorSpec:
-    """Where an estimator's class is, and what it needs. Plain values; it travels to workers.
+    """The location and requirements of an estimator; plain values that are sent to workers.
 
     Attributes:
-        name: as it is asked for.
-        module: of the class.
-        attribute: the class in it.
-        file: of the module.
-        version: of the estimator itself.
-        requirements: what pip installs into its environment; none: it runs in ours.
+        name: Name of the entry point.
+        module: Module of the class.
+        attribute: Name of the class in the module.
+        file: Path of the module's file, for environments without the package.
+        version: Version of the estimator itself.
+        requirements: Requirements that pip installs into its environment; if empty, the estimator
+            runs in the environment of Kinesweep.
     """
 
     name: str
@@ -44,33 +46,33 @@ class EstimatorSpec:
 
     @property
     def fingerprint(self) -> str:
-        """Changes whenever poses may."""
+        """Short hash, 12 digits, that changes whenever the poses may change."""
         return fingerprint([self.name, self.version, list(self.requirements)])[:12]
 
 
 def estimator_names() -> list[str]:
-    """All that can be asked for."""
+    """List the names of all available estimators."""
     return sorted({*_OURS, *(point.name for point in entry_points(group=GROUP))})
 
 
 def find_estimator(name: str) -> EstimatorSpec:
-    """The estimator of a name; ours come before others of the same name.
+    """Find an estimator by name; built-in ones take precedence over entry points.
 
     Raises:
-        InputError: there is none, it cannot be imported, or it is none.
+        InputError: If there is no such estimator, it cannot be imported or it lacks an attribute.
     """
     places = {point.name: point.value for point in entry_points(group=GROUP)} | _OURS
     if name not in places:
         hint = near_miss(name, list(places))
-        raise InputError(f"there is no estimator `{name}`{hint}; there is: {', '.join(places)}")
+        raise InputError(f"there is no estimator `{name}`{hint}; available: {', '.join(places)}")
     module, _, attribute = places[name].partition(":")
     try:
         found: Any = getattr(import_module(module), attribute)
         requirements, version = tuple(found.requirements), str(found.version)
     except (ImportError, AttributeError, TypeError) as error:
         raise InputError(
-            f"the estimator `{name}` (`{places[name]}`) is none: {error}; it needs `version`,"
-            " `requirements` and `__call__`"
+            f"the estimator `{name}` (`{places[name]}`) cannot be used: {error}; it needs"
+            " `version`, `requirements` and `__call__`"
         ) from None
     file = str(Path(inspect.getfile(found)).absolute())
     return EstimatorSpec(name, module, attribute, file, version, requirements)

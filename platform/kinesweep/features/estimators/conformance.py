@@ -1,12 +1,12 @@
-"""`EstimatorContract`: what every estimator must do, as tests that a plug-in's own suite inherits.
+"""`EstimatorContract`: conformance tests for estimators, which plug-ins inherit in their own suite.
 
     from kinesweep.features.estimators.conformance import EstimatorContract
 
     class TestMine(EstimatorContract):
         name = "mine"
-        video = Path("a.mp4")   # some frames that the estimator understands
+        video = Path("a.mp4")   # a video in which the estimator detects something
 
-Needs pytest. The estimator runs as it does in `kinesweep estimate`, in its own environment.
+Requires pytest. The estimator runs as in `kinesweep estimate`, in its own environment.
 """
 
 import json
@@ -21,12 +21,13 @@ from kinesweep.sources.pose_file import read_pose
 
 
 class EstimatorContract:
-    """Inherit it in a class whose name begins with `Test`, and set both attributes.
+    """A conformance suite; inherit from it in a class named `Test…` and set `name` and `video`.
 
     Attributes:
-        name: of the entry point.
-        video: a short one.
-        other: another one, for what must not be remembered; default: the same.
+        name: Name of the entry point.
+        video: Path of a short video.
+        other: Path of another video that is estimated in between, to find retained state; the same
+            video by default.
     """
 
     name: ClassVar[str]
@@ -34,15 +35,15 @@ class EstimatorContract:
     other: ClassVar[Path | None] = None
 
     def test_it_is_found_by_its_name(self) -> None:
-        """The entry point names a class with a version, and requirements that are pinned."""
+        """Check that the entry point names a class with a version and pinned requirements."""
         spec = find_estimator(self.name)
         assert spec.version and Path(spec.file).is_file()
         assert json.dumps(spec.requirements)
         loose = [item for item in spec.requirements if "==" not in item and "@" not in item]
-        assert not loose, f"poses would change with the next version of {loose}"
+        assert not loose, f"pin these requirements, or poses may change with a release: {loose}"
 
     def test_a_pose_a_frame(self, tmp_path: Path) -> None:
-        """Every frame has its points, finite where they were found, none of another file."""
+        """Check that every frame has all points and that detected points are finite."""
         with EstimatorProcess(self._spec) as estimate:
             made = estimate(self.video, tmp_path / "a.pose")
         assert made["frames"] > 0 and made["fps"] > 0
@@ -51,11 +52,11 @@ class EstimatorContract:
         assert len(pose.points_TPJC) == made["frames"]
         assert pose.layout.num_points == made["points"]
         found_TPJ = pose.confidence_TPJ > 0
-        assert found_TPJ.any(), "nothing was found in any frame"
+        assert found_TPJ.any(), "no point was detected in any frame"
         assert np.isfinite(pose.points_TPJC[found_TPJ]).all()
 
     def test_the_same_poses_whatever_came_before(self, tmp_path: Path) -> None:
-        """A file's poses are the same in a new process and after another video."""
+        """Check that the poses of a file are equal in a new process and after another video."""
         with EstimatorProcess(self._spec) as estimate:
             estimate(self.video, tmp_path / "first.pose")
             estimate(self.other or self.video, tmp_path / "other.pose")
@@ -63,9 +64,10 @@ class EstimatorContract:
         with EstimatorProcess(self._spec) as estimate:
             estimate(self.video, tmp_path / "new.pose")
         whole = [(tmp_path / f"{name}.pose").read_bytes() for name in ("first", "again", "new")]
-        assert whole[0] == whole[1], "it remembers what it saw before"
-        assert whole[0] == whole[2], "another process gives other poses"
+        assert whole[0] == whole[1], "poses depend on a video estimated before"
+        assert whole[0] == whole[2], "poses differ between processes"
 
     @property
     def _spec(self) -> EstimatorSpec:
+        """The estimator under test."""
         return find_estimator(self.name)

@@ -1,8 +1,8 @@
-"""What a pose estimator must be.
+"""The interface of a pose estimator.
 
-Its class is imported twice: here, to read `version` and `requirements`, and in its environment,
-where it works. So its module imports at the top only what is in both (numpy, pose-format); the
-estimator's own libraries are imported when it is made.
+Its class is imported twice: in the process of Kinesweep, to read `version` and `requirements`, and
+in the estimator's environment, where it runs. Therefore its module may import at the top only
+packages that both have (numpy, pose-format); its own libraries are imported in `__init__`.
 
 Shapes: T frames of H × W pixels.
 """
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 
 class Estimator(Protocol):
-    """Made once in each process, called for one video after the other.
+    """A pose estimator, created once per process and called for one video after another.
 
     Attributes:
-        version: of whatever changes poses: the code, its weights, its settings.
-        requirements: what pip installs beside PyAV and pose-format; pin them.
+        version: Version of everything that affects poses: code, weights and settings.
+        requirements: Pinned requirements that pip installs in addition to PyAV and pose-format.
     """
 
     version: ClassVar[str]
@@ -28,14 +28,14 @@ class Estimator(Protocol):
     def __call__(
         self, frames: Iterable[NDArray[np.uint8]], fps: float, width: int, height: int
     ) -> Any:
-        """Poses of one video, which depend on nothing that came before.
+        """Estimate the poses of one video, independent of any earlier video.
 
         Args:
-            frames: T arrays (H, W, 3), RGB, read as they are asked for.
-            fps: frames a second.
-            width: W.
-            height: H.
+            frames: T arrays (H, W, 3), uint8 RGB, decoded lazily.
+            fps: Frames per second.
+            width: Width of the frames in pixels, W.
+            height: Height of the frames in pixels, H.
 
         Returns:
-            A `pose_format.Pose` of T frames.
+            A `pose_format.Pose` with T frames.
         """

@@ -1,7 +1,7 @@
-"""MediaPipe Holistic through pose-format: 576 points, as most corpora of poses have them.
+"""MediaPipe Holistic through pose-format: 576 points, the layout of most pose corpora.
 
-Its models lie in its wheel, so nothing is downloaded later. 0.10.30 and later have no Holistic, and
-what has it needs numpy below 2.
+The models are part of the wheel, so nothing is downloaded later. MediaPipe 0.10.30 and later no
+longer contain Holistic, and the versions with it need numpy below 2.
 """
 
 from collections.abc import Iterable
@@ -9,7 +9,10 @@ from typing import Any, ClassVar
 
 
 class Mediapipe:
-    """The settings of `video_to_pose`: model complexity 1, tracking from frame to frame."""
+    """The estimator `mediapipe`, with the settings of pose-format's `video_to_pose`.
+
+    Model complexity is 1, and points are tracked from frame to frame.
+    """
 
     version: ClassVar[str] = "holistic-1"
     requirements: ClassVar[tuple[str, ...]] = ("mediapipe==0.10.21", "numpy==1.26.4")
@@ -20,12 +23,10 @@ class Mediapipe:
         self._load = load_holistic
 
     def __call__(self, frames: Iterable[Any], fps: float, width: int, height: int) -> Any:
-        """Poses of one video.
-
-        The model is made anew for each: one that is used again still tracks what it saw before, and
-        moved points by up to 37 pixels.
-        """
+        """Estimate the poses of one video; see `Estimator`."""
         settings = {"model_complexity": 1}
+        # No reuse between videos: a reused model continues to track the previous video, which
+        # moved points by up to 37 pixels.
         return self._load(
             frames,
             fps=fps,

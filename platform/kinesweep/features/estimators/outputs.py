@@ -1,7 +1,7 @@
-"""What estimators that ran elsewhere have written, as `.pose` files.
+"""Readers for the output of external pose estimators, which convert it to `.pose` files.
 
-Readers by the estimator's name; the layouts are pose-format's. Frames are placed by the numbers
-they have in the output, so one without anybody in it stays a frame; persons keep their order.
+There is one reader per estimator; the point layouts are those of pose-format. Frames are placed by
+their number in the output, so a frame without people remains a frame. People keep their order.
 
 Shapes: T frames, P people, J points; x, y and a confidence each.
 """
@@ -26,14 +26,15 @@ from pose_format.utils.openpose_135 import load_openpose_135_directory
 
 from kinesweep.core.errors import ClipError, InputError
 
+# Frame number → people in that frame, each (J, 3).
 People = Mapping[int, Sequence[NDArray[np.float32]]]
-"""Frame → its persons, each (J, 3)."""
+# Suffix of the files of OpenPose, which writes one file per frame into a folder per video.
 _OPENPOSE = "_keypoints.json"
 
 
 @dataclass(frozen=True)
 class Film:
-    """What an output does not say of its video."""
+    """The properties of a video that an estimator's output does not contain; size in pixels."""
 
     fps: float
     width: int
@@ -41,54 +42,68 @@ class Film:
 
 
 def parse_film(text: str) -> Film:
-    """`1280x720@25`.
+    """Parse width, height and frame rate from a text such as `1280x720@25`.
 
     Raises:
-        InputError: something else.
+        InputError: If the text has another form or a number is 0.
     """
     found = re.fullmatch(r"(\d+)x(\d+)@(\d+(?:\.\d+)?)", text)
     if found is None or not all(float(part) > 0 for part in found.groups()):
-        raise InputError(f"`{text}` must be width, height and frames a second, as in 1280x720@25")
+        raise InputError(f"`{text}` must give width, height and frames per second: `1280x720@25`")
     return Film(float(found[3]), int(found[1]), int(found[2]))
 
 
 def find_outputs(name: str, inputs: Sequence[Path]) -> dict[str, Path]:
-    """Clip → its output, among files and below folders.
+    """Find the outputs of an estimator among files and in folders.
+
+    Args:
+        name: Name of the estimator, a key of `READERS`.
+        inputs: Files and folders; folders are searched recursively.
+
+    Returns:
+        Clip name → file or folder of its output.
 
     Raises:
-        InputError: no such reader, nothing there, or two of one name.
+        InputError: If there is no such reader, no output, or two outputs with the same clip name.
     """
     if name not in READERS:
-        raise InputError(f"outputs of `{name}` are not known; known are: {', '.join(READERS)}")
+        raise InputError(
+            f"outputs of `{name}` are not supported; supported are: {', '.join(READERS)}"
+        )
     found: dict[str, Path] = {}
     for root in inputs:
         for path in _outputs(name, root):
+            # Clips found inside a folder are named by their path below it, so that equal file
+            # names in different subfolders stay distinct.
             clip = path.name if path.is_dir() else path.name.partition(".")[0]
             if path != root:
                 clip = (path.relative_to(root).parent / clip).as_posix()
             if found.setdefault(clip, path) != path:
                 raise InputError(f"`{found[clip]}` and `{path}` are both outputs of `{clip}`")
     if not found:
-        raise InputError(f"no output of {name} in {', '.join(f'`{path}`' for path in inputs)}")
+        raise InputError(
+            f"there is no output of {name} in {', '.join(f'`{path}`' for path in inputs)}"
+        )
     return found
 
 
 def read_output(name: str, path: Path, film: Film) -> Pose:
-    """One clip's output as a pose.
+    """Read the output for one clip as a pose.
 
     Raises:
-        ClipError: reason `bad_output`: it is not what this estimator writes, or holds nobody.
+        ClipError: If the file has another format or contains no people; reason `bad_output`.
     """
     try:
         return READERS[name](path, film)
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        text = f"`{path}` is no output of {name} ({type(error).__name__}: {error})"
+        text = f"`{path}` is not an output of {name} ({type(error).__name__}: {error})"
         raise ClipError(text, "bad_output") from None
 
 
 def _outputs(name: str, root: Path) -> list[Path]:
+    """List the outputs at a path: folders for OpenPose, JSON files for all others."""
     if not root.exists():
-        raise InputError(f"`{root}` is not there")
+        raise InputError(f"`{root}` does not exist")
     if name.startswith("openpose"):
         folders = [root, *sorted(path for path in root.rglob("*") if path.is_dir())]
         return [folder for folder in folders if any(folder.glob(f"*{_OPENPOSE}"))]
@@ -96,6 +111,8 @@ def _outputs(name: str, root: Path) -> list[Path]:
 
 
 def _openpose(load: Callable[..., Pose]) -> Callable[[Path, Film], Pose]:
+    """Adapt a loader of pose-format to the signature of a reader."""
+
     def read(path: Path, film: Film) -> Pose:
         return load(str(path), fps=film.fps, width=film.width, height=film.height)
 
@@ -103,11 +120,12 @@ def _openpose(load: Callable[..., Pose]) -> Callable[[Path, Film], Pose]:
 
 
 def _alphapose(path: Path, film: Film) -> Pose:
-    """A list of persons, each with the picture it was seen in."""
+    """Read AlphaPose's list of people, each with the name of its image."""
     plain = json.loads(path.read_text(encoding="utf-8"))
     rows = plain["frames"] if isinstance(plain, dict) else plain
     people: dict[int, list[NDArray[np.float32]]] = {}
     for row in rows:
+        # The last number in the image name is the frame; other digits may be part of the clip name.
         number = int(re.findall(r"\d+", row["image_id"])[-1])
         people.setdefault(number, []).append(_triples(row["keypoints"]))
     layouts = {136: get_alphapose_components, 133: get_alphapose_133_components}
@@ -115,9 +133,11 @@ def _alphapose(path: Path, film: Film) -> Pose:
 
 
 def _mmpose(path: Path, film: Film) -> Pose:
-    """Frames with their instances, as its inferencer or its demos save them."""
+    """Read MMPose's frames with their instances, as saved by its inferencer or its demos."""
     plain = json.loads(path.read_text(encoding="utf-8"))
     frames = plain["instance_info"] if isinstance(plain, dict) else plain
+    # Frame numbers start at 0 or 1, depending on the tool. At most 1 is subtracted, so that leading
+    # frames without an entry keep their place.
     first = min(frame["frame_id"] for frame in frames)
     people = {
         frame["frame_id"] - min(first, 1): [
@@ -132,6 +152,7 @@ def _mmpose(path: Path, film: Film) -> Pose:
     def components(points: int) -> list[PoseHeaderComponent]:
         if points == 133:
             return list(cocowholebody_components())
+        # Other models name their points in the file.
         own = [names[str(number)] for number in range(points)]
         return [PoseHeaderComponent("BODY", own, [], [(0, 255, 0)], "XYC")]
 
@@ -139,7 +160,7 @@ def _mmpose(path: Path, film: Film) -> Pose:
 
 
 def _openpifpaf(path: Path, film: Film) -> Pose:
-    """A line a frame, with its predictions."""
+    """Read OpenPifPaf's JSON lines, one per frame with its predictions."""
     people: dict[int, list[NDArray[np.float32]]] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
@@ -150,16 +171,21 @@ def _openpifpaf(path: Path, film: Film) -> Pose:
 
 
 def _triples(flat: Sequence[float]) -> NDArray[np.float32]:
+    """Reshape a flat list of x, y and confidence to (J, 3)."""
     return np.asarray(flat, np.float32).reshape(-1, 3)
 
 
 def _pose(
     people: People, film: Film, components: Callable[[int], list[PoseHeaderComponent]]
 ) -> Pose:
-    """Frames and persons side by side; who is not there has confidence 0."""
+    """Combine all frames and people into one pose; missing people have confidence 0."""
     counts = {len(points) for found in people.values() for points in found}
     if len(counts) != 1:
-        raise ValueError(f"persons have {sorted(counts)} points" if counts else "nobody is in it")
+        raise ValueError(
+            f"people have different numbers of points: {sorted(counts)}"
+            if counts
+            else "no people were detected"
+        )
     (count,) = counts
     shape = (max(people) + 1, max(map(len, people.values())), count)
     data_TPJ3 = np.zeros((*shape, 3), np.float32)
@@ -170,6 +196,7 @@ def _pose(
     return Pose(header, NumPyPoseBody(film.fps, data_TPJ3[..., :2], data_TPJ3[..., 2]))
 
 
+# Name of the estimator → reader of the output for one clip.
 READERS: dict[str, Callable[[Path, Film], Any]] = {
     "openpose": _openpose(load_openpose_directory),
     "openpose_135": _openpose(load_openpose_135_directory),
@@ -177,4 +204,3 @@ READERS: dict[str, Callable[[Path, Film], Any]] = {
     "mmpose": _mmpose,
     "openpifpaf": _openpifpaf,
 }
-"""Estimator → reader of one clip's output."""

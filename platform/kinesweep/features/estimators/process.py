@@ -1,7 +1,7 @@
-"""A process that estimates, in the estimator's environment, and how it is spoken with.
+"""A subprocess that runs an estimator in its own environment, and the protocol to talk to it.
 
-One that dies over a video costs that video alone: it is answered for, and the next one is given to
-a new process.
+If the subprocess crashes, only the current video fails: an error is raised for it, and the next
+video starts a new subprocess.
 """
 
 import json
@@ -16,20 +16,23 @@ from kinesweep.core.errors import ClipError
 from kinesweep.features.estimators import EstimatorSpec, child
 from kinesweep.features.estimators.environment import environment_python
 
+# Parallelism comes from several processes, so each one uses a single thread.
 _THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 
 class EstimatorProcess:
-    """Estimates one video after the other; a context manager.
+    """A context manager that estimates poses of one video after another in a subprocess.
 
     Args:
-        spec: which estimator.
+        spec: Estimator to run. Its environment is created if necessary.
     """
 
     def __init__(self, spec: EstimatorSpec) -> None:
         self._spec = spec
         self._python = environment_python(spec.name, spec.requirements)
         self._process: subprocess.Popen[str] | None = None
+        # A file instead of a pipe for stderr: nobody reads it while the subprocess works, and a
+        # full pipe would block it.
         self._said = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 (lives on)
 
     def __enter__(self) -> "EstimatorProcess":
@@ -44,13 +47,20 @@ class EstimatorProcess:
         self.close()
 
     def __call__(self, source: Path, out: Path, fps: float | None = None) -> dict[str, Any]:
-        """Writes the poses of a video, or of a folder of frames.
+        """Estimate the poses of a video or a folder of frames and write them to a file.
+
+        Args:
+            source: Video file or folder of frames.
+            out: Path of the `.pose` file.
+            fps: Frames per second of a folder of frames.
 
         Returns:
-            `fps`, `width`, `height`, `frames`, `points`, `pose_bytes`, `seconds`, `core_seconds`.
+            Dict with `fps`, `width`, `height`, `frames`, `points`, `pose_bytes`, `seconds` and
+            `core_seconds`.
 
         Raises:
-            ClipError: with a reason, such as `not_a_video`, `truncated` or `estimator_died`.
+            ClipError: If estimation fails, with a reason such as `not_a_video`, `truncated` or
+                `estimator_died`.
         """
         process = self._running()
         assert process.stdin is not None and process.stdout is not None
@@ -60,10 +70,10 @@ class EstimatorProcess:
             process.stdin.flush()
             line = process.stdout.readline()
         except OSError:
-            line = ""
+            line = ""  # the pipe is broken; handled below like an end of output
         if not line:
             code, self._process = process.wait(), None
-            text = f"`{source}`: the estimator died (exit code {code}): {self._last_words()}"
+            text = f"`{source}`: the estimator crashed (exit code {code}): {self._last_words()}"
             raise ClipError(text, "estimator_died")
         answer: dict[str, Any] = json.loads(line)
         if "reason" in answer:
@@ -71,19 +81,22 @@ class EstimatorProcess:
         return answer
 
     def close(self) -> None:
-        """Lets the process go."""
+        """Stop the subprocess, if there is one, and wait for its end."""
         if self._process is not None:
             assert self._process.stdin is not None
+            # The subprocess exits when its input ends.
             self._process.stdin.close()
             self._process.wait()
             self._process = None
 
     def _running(self) -> "subprocess.Popen[str]":
+        """Return the subprocess; start one at the first call and after a crash."""
         if self._process is None:
             own = self._spec
-            # Without -P the modules beside the script would hide others of their names.
+            # Without -P, modules in the folder of the script would shadow installed ones.
             command = [str(self._python), "-P", child.__file__, own.module, own.file, own.attribute]
-            # Our own packages are not its: an environment of its own has other versions.
+            # PYTHONPATH would bring our packages into the estimator's own environment, which has
+            # other versions.
             env = {k: v for k, v in os.environ.items() if not own.requirements or k != "PYTHONPATH"}
             self._process = subprocess.Popen(
                 command,
@@ -96,7 +109,7 @@ class EstimatorProcess:
         return self._process
 
     def _last_words(self) -> str:
-        """The end of what it printed."""
+        """Return the last line that the subprocess printed, 300 characters at most."""
         self._said.seek(0)
         lines = self._said.read().strip().splitlines()
-        return lines[-1][:300] if lines else "it said nothing"
+        return lines[-1][:300] if lines else "no output"

@@ -1,8 +1,8 @@
 """Backbones: language models that read vectors and write tokens, chosen by `kind`.
 
-A backbone's entry in the table makes the Hugging Face model (`create`, and `rebuild` from a saved
-configuration) and knows how to feed it (`embed`, `logits`, `generate`); the model itself holds all
-the weights, so saving, tying and checkpointing stay Hugging Face's.
+Each entry of the table creates a Hugging Face model (`create`, or `rebuild` from a saved
+configuration) and knows how to call it (`embed`, `logits`, `generate`). The Hugging Face model
+holds all weights, so saving, weight tying and gradient checkpointing remain Hugging Face's.
 """
 
 from kinesweep.models.backbones.causal import Causal

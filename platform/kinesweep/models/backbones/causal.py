@@ -1,13 +1,13 @@
-"""The causal backbone: any Hugging Face decoder that stands alone, fed with vectors.
+"""The causal backbone: any decoder-only Hugging Face model, called with input vectors.
 
-Llama, Qwen, Gemma, GPT-2 and their kin, from scratch or from a folder. Input and text are one
-sequence: vectors, then tokens, positions counted on what is real. Padding of the input goes to the
-LEFT, so the text begins at the same place in all rows and the head works on its L places alone; of
-a Llama's vocabulary of 128 k, that is most of the memory. A row in a batch equals the row alone
-within 1e-5.
+Supports Llama, Qwen, Gemma, GPT-2 and similar models, from scratch or pretrained. Input and text
+form one sequence: vectors, then tokens, with positions counted over real entries only. The input is
+padded on the LEFT, so the text starts at the same position in all rows and the head runs on the L
+text positions only; with Llama's vocabulary of 128 k that saves most of the memory. A row in a
+batch equals the row alone within 1e-5.
 
-Shapes: B clips, N vectors, E width, L target tokens, M = N + L - 1 places, V vocabulary, R texts,
-A layers, H heads.
+Shapes: B clips, N vectors, E width, L target tokens, M = N + L - 1 positions, V vocabulary,
+R texts, A layers, H heads.
 """
 
 import inspect
@@ -28,14 +28,15 @@ from kinesweep.models.generation import Decoding, continue_text
 
 
 class Causal(Made):
-    """How a causal language model is made and fed. Holds nothing itself."""
+    """Creates and calls causal language models; holds no weights itself."""
 
     family = CAUSAL
 
     def embed(self, model: PreTrainedModel, ids_BP: Tensor) -> Tensor:
-        """Tokens as the model itself would embed them, scale included. Returns (B, P, E).
+        """Embed tokens as the model does, including any scale. Returns (B, P, E).
 
-        Where there is a scale (Gemma), it is in the embedding itself or behind `inputs_embeds`.
+        A model that scales its embeddings (Gemma) does so in the embedding layer itself, or after
+        it for `inputs_embeds` as well.
         """
         return model.get_input_embeddings()(ids_BP)
 
@@ -47,13 +48,13 @@ class Causal(Made):
         labels_BL: Tensor,
         clip_R: Tensor | None = None,
     ) -> Tensor:
-        """Scores aligned to the labels, (B, L, V): the last vector predicts the first label.
+        """Return logits aligned to the labels, (B, L, V): the last vector predicts the first label.
 
-        With `clip_R` the labels are those of R texts, each of which belongs to the clip that is
-        named there and is read behind it. Returns (R, L, V) then.
+        With `clip_R`, the labels are those of R texts and `clip_R` gives the clip of each, whose
+        vectors precede the text. Returns (R, L, V) in this case.
 
         Raises:
-            InputError: more vectors and labels in a row than the backbone has positions for.
+            InputError: If a row has more vectors and labels than the backbone has positions.
         """
         output = self._taught(model, x_BNE, mask_BN, labels_BL, clip_R)
         return output.logits[:, -labels_BL.shape[1] :]
@@ -61,13 +62,14 @@ class Causal(Made):
     def attention(
         self, model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, labels_BL: Tensor
     ) -> Tensor:
-        """What writes each label looks at, (B, A, H, L, M): vectors, then the labels before it.
+        """Return the attention weights behind each label, (B, A, H, L, M).
 
-        The place that writes a label is the one before it. Rows of the input are padded on the
-        LEFT, as the model reads them.
+        Row l belongs to the position before label l, which predicts it. The M positions are the
+        vectors, then the labels before the last. Input rows are padded on the LEFT, as in the
+        model.
 
         Raises:
-            InputError: as `logits`; or the model shows no attention, or not to each place.
+            InputError: As in `logits`, or if the model does not return weights for all positions.
         """
         with eager(model):
             output = self._taught(model, x_BNE, mask_BN, labels_BL, output_attentions=True)
@@ -84,19 +86,20 @@ class Causal(Made):
         clip_R: Tensor | None = None,
         **also: bool,
     ) -> Any:
-        """The model's output where it is given the labels before each label."""
+        """Run the model with teacher forcing: each label is predicted from the labels before it."""
         is_real_BL = labels_BL != IGNORE
         if clip_R is not None:
             x_BNE, mask_BN = x_BNE[clip_R], mask_BN[clip_R]
         x_BNE, mask_BN = to_the_right(x_BNE, mask_BN)
-        # A row's last label is written, but not read, so it needs no position.
+        # The last label is predicted but never read, so it needs no position.
         mask_BM = torch.cat([mask_BN, is_real_BL[:, 1:]], dim=1)
         self._check_length(model, mask_BN, is_real_BL.sum(dim=1))
-        # Any token will do where there is none: nothing real looks at it.
+        # `IGNORE` is not a valid id. Any token can replace it, because the mask hides it.
         ids_BL = labels_BL.masked_fill(~is_real_BL, model.config.eos_token_id)
         words_BLE = self.embed(model, ids_BL[:, :-1])
         asked = inspect.signature(model.forward).parameters
         num_labels = labels_BL.shape[1]
+        # `logits_to_keep` limits the head to the text; some models take neither argument.
         given = {"logits_to_keep": num_labels, "position_ids": positions(mask_BM)}
         return model(
             inputs_embeds=torch.cat([x_BNE, words_BLE], dim=1),
@@ -109,19 +112,19 @@ class Causal(Made):
     def generate(
         self, model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, decoding: Decoding
     ) -> Tensor:
-        """Token ids behind the vectors, padded after the end. Returns (B, L).
+        """Generate the tokens after the vectors, padded after the end of sentence; (B, L).
 
         Raises:
-            InputError: more vectors and tokens in a row than the backbone has positions for.
+            InputError: If a row has more vectors and tokens than the backbone has positions.
         """
         self._check_length(model, mask_BN, torch.tensor(decoding.max_new_tokens))
         return continue_text(model, *to_the_right(x_BNE, mask_BN), decoding)
 
     def part(self, model: PreTrainedModel, name: ModelPart) -> nn.Module:
-        """A part of the backbone that can be frozen.
+        """Return a part of the backbone that can be frozen.
 
         Raises:
-            InputError: a half, which this kind has not.
+            InputError: If the part is the encoder or the decoder, which this kind does not have.
         """
         find: dict[ModelPart, Callable[[], nn.Module]] = {
             "backbone": lambda: model,
@@ -130,48 +133,54 @@ class Causal(Made):
         }
         if name not in find:
             raise InputError(
-                f"`model.freeze` holds `{name}`, but a causal backbone has no halves; freeze"
-                " `backbone`, `embeddings` or `lm_head`"
+                f"`model.freeze` contains `{name}`, but a causal backbone has no encoder and"
+                " decoder; freeze `backbone`, `embeddings` or `lm_head`"
             )
         return find[name]()
 
     def input_limit(self, model: PreTrainedModel) -> int | None:
-        """Vectors alone; None: see `total_limit`."""
+        """Return None: vectors have no limit of their own, see `total_limit`."""
         return None
 
     def output_limit(self, model: PreTrainedModel) -> int | None:
-        """Tokens alone; None: see `total_limit`."""
+        """Return None: tokens have no limit of their own, see `total_limit`."""
         return None
 
     def total_limit(self, model: PreTrainedModel) -> int | None:
-        """Vectors and tokens together that the backbone has positions for; None: any number."""
+        """Return how many vectors and tokens fit together; None: unlimited."""
         limit = getattr(model.config, "max_position_embeddings", None)
         return None if limit is None else int(limit)
 
     def _check_length(self, model: PreTrainedModel, mask_BN: Tensor, tokens_B: Tensor) -> None:
-        """Refuses rows that go beyond the positions that the model was made for."""
+        """Check that no row is longer than the backbone's positions."""
         limit = self.total_limit(model)
+        # The last token is never read, so it needs no position.
         rows = mask_BN.sum(dim=1) + tokens_B.to(mask_BN.device) - 1
         if limit is None or int(rows.max()) <= limit:
             return
         worst = int(rows.argmax())
         inputs = int(mask_BN[worst].sum())
         config = model.config
+        # GPT-2 and others call this key differently (`n_positions`).
         key = config.attribute_map.get("max_position_embeddings", "max_position_embeddings")
         raise InputError(
-            f"Input (prompt and frames) of {inputs} and {int(rows[worst]) + 1 - inputs} tokens do"
-            f" not fit the backbone, a `{config.model_type}`, where both share {limit} positions."
-            f" From scratch, set `model.backbone.scratch.{key}` to {int(rows[worst])} or more;"
-            " otherwise lower `batch.max_clip_frames` or `generation.max_new_tokens`."
+            f"An input (prompt and frames) of {inputs} and a text of"
+            f" {int(rows[worst]) + 1 - inputs} tokens do not fit the backbone, a"
+            f" `{config.model_type}`, where both share {limit} positions. From scratch, set"
+            f" `model.backbone.scratch.{key}` to {int(rows[worst])} or more; otherwise lower"
+            " `batch.max_clip_frames` or `generation.max_new_tokens`."
         )
 
 
 def to_the_right(x_BNE: Tensor, mask_BN: Tensor) -> tuple[Tensor, Tensor]:
-    """The same rows with their padding on the left.
+    """Move the padding of each row to the left.
 
     Args:
-        x_BNE: vectors.
-        mask_BN: bool; True where real, in any place.
+        x_BNE: Vectors.
+        mask_BN: Mask, bool, in any pattern.
+
+    Returns:
+        The moved vectors and mask; the order of real vectors is unchanged.
     """
     order_BN = mask_BN.to(torch.uint8).argsort(dim=1, stable=True)
     moved_BNE = x_BNE.gather(1, order_BN[:, :, None].expand_as(x_BNE))
@@ -179,5 +188,5 @@ def to_the_right(x_BNE: Tensor, mask_BN: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def positions(mask_BM: Tensor) -> Tensor:
-    """Place of each real vector among the real ones of its row; of padding, one that exists."""
+    """Return the position of each vector among its row's real ones; padding gets a valid one."""
     return (mask_BM.long().cumsum(dim=1) - 1).clamp(min=0)

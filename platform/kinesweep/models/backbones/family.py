@@ -1,9 +1,9 @@
-"""Families of Hugging Face models: how each is called, which models belong, whose ids they take.
+"""Families of Hugging Face models: Auto class, supported architectures and special token ids.
 
-What makes and checks a backbone (`scratch`, `pretrained`) is one code for all kinds; a `Family` is
-what differs. Models that cannot read vectors row by row as if each were alone are refused here, by
-a reason: a state that runs from token to token would take padding in, an encoder sees the text that
-it should write.
+The code that creates and checks backbones (`scratch`, `pretrained`) is the same for all kinds; a
+`Family` holds the differences. Architectures that cannot read a batch of vectors row by row, as if
+each row were alone, are rejected with a reason: a recurrent state would absorb padding, and a
+bidirectional model would see the text that it has to write.
 """
 
 from collections.abc import Callable
@@ -23,23 +23,25 @@ from transformers.models.auto.modeling_auto import (
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models.backbones.tarres import TarresConfig
 
+# Model types that start decoding with the padding token without declaring it in their config class.
 _PAD_STARTS = ("t5", "longt5")
-"""Model types whose configuration class does not say that their decoder starts with padding."""
 
 
 def start_id(config: Any, vocabulary: Vocabulary) -> int:
-    """The token that the decoder starts with, in our vocabulary.
+    """Return the decoder's start token in our vocabulary.
 
-    T5, Pegasus and Marian start with padding, Blenderbot with the beginning of a sentence, BART,
-    M2M-100 and mBART with the end of one. The configuration says it by its own ids.
+    T5, Pegasus and Marian start with padding, Blenderbot with the beginning of a sentence, and
+    BART, M2M-100 and mBART with the end of one. The configuration states it in its own ids.
 
     Args:
-        config: a Hugging Face configuration or its class, before our ids are put in.
-        vocabulary: ours.
+        config: Hugging Face configuration or its class, before our ids are set.
+        vocabulary: Vocabulary of the tokenizer.
     """
     start = getattr(config, "decoder_start_token_id", None)
     if start is None and config.model_type in _PAD_STARTS:
         return vocabulary.pad_id
+    # Compare ids within the configuration to find the role of the start token; the vocabulary then
+    # gives the id of this role.
     if start is not None and start == getattr(config, "pad_token_id", None):
         return vocabulary.pad_id
     if start is not None and start == getattr(config, "bos_token_id", None):
@@ -49,7 +51,7 @@ def start_id(config: Any, vocabulary: Vocabulary) -> int:
 
 
 def seq2seq_ids(config: Any, vocabulary: Vocabulary) -> dict[str, int]:
-    """What a configuration is told of our vocabulary's special tokens."""
+    """Return the configuration keys for our vocabulary's special tokens."""
     return {
         "pad_token_id": vocabulary.pad_id,
         "bos_token_id": vocabulary.bos_id,
@@ -59,10 +61,10 @@ def seq2seq_ids(config: Any, vocabulary: Vocabulary) -> dict[str, int]:
 
 
 def causal_ids(config: Any, vocabulary: Vocabulary) -> dict[str, int | None]:
-    """As `seq2seq_ids`, without a start token.
+    """Return the keys as `seq2seq_ids` does, without a start token.
 
-    Embeddings of a model's padding never learn; where the end of a sentence stands in for padding,
-    the model is told of none.
+    The embedding of a model's padding token is never trained. If the end of sentence doubles as
+    padding, the model is therefore told that it has no padding token.
     """
     is_end = vocabulary.pad_id == vocabulary.eos_id
     return {
@@ -73,22 +75,22 @@ def causal_ids(config: Any, vocabulary: Vocabulary) -> dict[str, int | None]:
 
 
 def _no_reason(_: Any) -> str:
-    """Any encoder-decoder will do."""
+    """Return no reason: every encoder-decoder is supported."""
     return ""
 
 
 def _why_not_causal(config: Any) -> str:
-    """Why a model cannot be a causal backbone; empty where it can."""
+    """Return why a model cannot be a causal backbone; an empty string if it can."""
     model_type = config.model_type
     if config.get_text_config() is not config:
-        return f"a `{model_type}` is several models in one; save its text model alone and take that"
-    # GPT-NeoX has the key and reads in one direction whatever it says.
+        return f"a `{model_type}` combines several models; save its text model alone and use that"
+    # GPT-NeoX has the key `is_decoder`, but is unidirectional whatever its value.
     if hasattr(config, "is_decoder") and not model_type.startswith("gpt_neox"):
-        return f"a `{model_type}` is an encoder, which sees the text that it should write"
+        return f"a `{model_type}` is an encoder, which would see the text that it has to write"
     if getattr(config, "hidden_size_per_layer_input", None):
-        return f"a `{model_type}` looks tokens up in every layer, so it cannot read vectors"
+        return f"a `{model_type}` looks up token ids in every layer, so it cannot read vectors"
     if getattr(MODEL_FOR_CAUSAL_LM_MAPPING[type(config)], "_is_stateful", False):
-        return f"a `{model_type}` carries a state from token to token, into which padding would run"
+        return f"a `{model_type}` has a recurrent state, which padding would change"
     return ""
 
 
@@ -97,13 +99,13 @@ class Family:
     """A family of language models.
 
     Attributes:
-        kind: its `kind` in a recipe.
-        noun: for people.
-        examples: for people.
-        auto: Hugging Face's Auto class.
-        architectures: model types that belong to it.
-        special_ids: (configuration or its class, vocabulary) → keys of the configuration.
-        why_not: configuration → why such a model cannot be used; empty where it can.
+        kind: Value of `kind` in a recipe.
+        noun: Name of the family in messages.
+        examples: Example architectures in messages.
+        auto: Hugging Face Auto class.
+        architectures: Supported model types.
+        special_ids: Function (configuration or its class, vocabulary) → configuration keys.
+        why_not: Function configuration → reason why the model is not supported, or "".
     """
 
     kind: str
@@ -126,7 +128,7 @@ SEQ2SEQ = Family(
 )
 CAUSAL = Family(
     kind="causal",
-    noun="decoder that stands alone",
+    noun="decoder-only model",
     examples="`llama`, `qwen2`, `gemma` or `gpt2`",
     auto=AutoModelForCausalLM,
     architectures=tuple(

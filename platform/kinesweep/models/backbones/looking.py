@@ -1,11 +1,11 @@
-"""Attention as a language model computes it, made visible.
+"""Eager attention: makes a language model return its attention weights.
 
-Fast kernels never hold the weights; Hugging Face's `eager` code does, so a model is switched over
-while somebody looks and back afterwards. Every layer's weights over all places are held at once:
-A · H · M² · 4 bytes, 170 MB for T5-base at 500 vectors (its encoder's are among them); one clip at
-a time, never in training.
+Fused attention kernels never store the weights, but Hugging Face's `eager` implementation does, so
+a model is switched to it temporarily. The weights of all layers over all positions are held at
+once: A · H · M² · 4 bytes, 170 MB for T5-base at 500 vectors (including its encoder's). Use it for
+one clip at a time, never in training.
 
-Shapes: B clips, A layers, H heads, L labels, M places that are looked at.
+Shapes: B clips, A layers, H heads, L labels, M attended positions.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,8 @@ from kinesweep.core.errors import InputError
 
 @contextmanager
 def eager(model: PreTrainedModel) -> Iterator[None]:
-    """Lets a model compute attention in the open."""
+    """Switch a model to eager attention while the context is active."""
+    # Hugging Face has no public getter for this setting.
     before = model.config._attn_implementation
     model.set_attn_implementation("eager")
     try:
@@ -30,21 +31,22 @@ def eager(model: PreTrainedModel) -> Iterator[None]:
 
 
 def stacked(model: PreTrainedModel, layers: Sequence[Tensor | None] | None, places: int) -> Tensor:
-    """Layers side by side, float32 (B, A, H, L, M).
+    """Stack the attention weights of all layers, float32 (B, A, H, L, M).
 
     Args:
-        model: whose they are, for messages.
-        layers: of each (B, H, L, M).
-        places: M that is wanted.
+        model: Model that returned the weights, for error messages.
+        layers: Weights of each layer, (B, H, L, M).
+        places: Expected number of positions M.
 
     Raises:
-        InputError: there are none, or they are not over as many places.
+        InputError: If there are no weights, or they cover another number of positions.
     """
+    # Layers that return no attention weights give None.
     found = [layer for layer in layers or () if layer is not None]
     if not found or any(layer.shape[-1] != places for layer in found):
         got = sorted({tuple(layer.shape) for layer in found}) or "none"
         raise InputError(
-            f"a `{model.config.model_type}` does not show what it attends to: weights over {places}"
-            f" places are wanted of every layer, but it gives {got}"
+            f"a `{model.config.model_type}` does not return its attention: weights over {places}"
+            f" positions are needed from every layer, but it returns {got}"
         )
     return torch.stack([layer.float() for layer in found], dim=1)

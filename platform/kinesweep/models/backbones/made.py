@@ -1,6 +1,6 @@
-"""How a backbone of either kind comes into being: checked, created, emptied, rebuilt.
+"""The base class of both backbone kinds: checks, creates and rebuilds Hugging Face models.
 
-Vectors go in through `inputs_embeds`, so a model that does not take them is refused here.
+Vectors are passed as `inputs_embeds`, so a model without this argument is rejected here.
 """
 
 import inspect
@@ -19,15 +19,15 @@ from kinesweep.models.backbones.scratch import check_scratch, scratch_config
 
 
 class Made:
-    """What kinds of backbones share; holds nothing but its family."""
+    """The methods shared by all backbone kinds; holds nothing but its family."""
 
     family: Family
 
     def check(self, config: AnyBackbone) -> None:
-        """Refuses keys and sizes of a backbone from scratch that cannot be, without building it.
+        """Check the keys and sizes of a backbone from scratch, without building it.
 
         Raises:
-            ConfigError: with every problem.
+            ConfigError: If there are problems; all are listed.
         """
         if config.scratch is not None:
             check_scratch(self.family, config.scratch)
@@ -39,20 +39,20 @@ class Made:
         exact_size: bool,
         device: torch.device | None = None,
     ) -> PreTrainedModel:
-        """A new backbone, with random or pretrained weights; without adapters.
+        """Create a backbone with random or pretrained weights, without adapters.
 
-        It is on the CPU, but weights in 4 bits are made where they stay.
+        It is created on the CPU, except for 4-bit weights, which cannot be moved.
 
         Args:
-            config: its recipe part.
-            vocabulary: of the tokenizer.
-            exact_size: as `load_pretrained`.
-            device: where it will work; None: see `adapters.device_of`.
+            config: The recipe's `model.backbone` section.
+            vocabulary: Vocabulary of the tokenizer.
+            exact_size: Remove unused embedding rows, as in `load_pretrained`.
+            device: Device the model will run on; None: see `adapters.device_of`.
 
         Raises:
-            ConfigError: a key of `scratch` is wrong.
-            InputError: `pretrained` cannot be used.
-            ResourceError: weights in 4 bits, where they cannot be.
+            ConfigError: If a key of `scratch` is wrong.
+            InputError: If `pretrained` cannot be used.
+            ResourceError: If 4-bit weights are requested where they are not available.
         """
         if config.pretrained is not None:
             device = device or device_of(config.lora)
@@ -65,19 +65,20 @@ class Made:
             try:
                 model = self.family.auto.from_config(plain)
             except Exception:
-                check_scratch(self.family, scratch)  # gives the reason as a ConfigError
+                # Raises a ConfigError with the reason, if it can find one.
+                check_scratch(self.family, scratch)
                 raise
         if "inputs_embeds" not in inspect.signature(model.forward).parameters:
-            text = f"`{model.config.model_type}` does not take vectors (`inputs_embeds`)"
+            text = f"`{model.config.model_type}` does not accept input vectors (`inputs_embeds`)"
             raise ConfigError("the model", [("model.backbone", text)])
         return model
 
     def empty(self, config: AnyBackbone, vocabulary: Vocabulary) -> PreTrainedModel:
-        """A backbone as `create` makes it, without the pretrained weights: for those to come.
+        """Create the backbone without its pretrained weights, for weights that are loaded later.
 
         Raises:
-            ConfigError: a key of `scratch` is wrong.
-            InputError: `pretrained` has no configuration.
+            ConfigError: If a key of `scratch` is wrong.
+            InputError: If `pretrained` has no configuration.
         """
         if config.pretrained is None:
             return self.create(config, vocabulary, exact_size=True)
@@ -87,22 +88,23 @@ class Made:
         return self.family.auto.from_config(plain)
 
     def rebuild(self, plain: dict[str, Any]) -> PreTrainedModel:
-        """A backbone of a saved configuration; its weights are still to be loaded."""
+        """Create a backbone from a saved configuration; its weights are loaded later."""
+        # A copy, because `pop` below would change the caller's configuration.
         keys = dict(plain)
         return self.family.auto.from_config(AutoConfig.for_model(keys.pop("model_type"), **keys))
 
     def rows(self, config: AnyBackbone) -> int:
-        """Tokens of the saved model that `config` names.
+        """Return the vocabulary size of the pretrained model in `config`.
 
         Raises:
-            InputError: it has no configuration.
+            InputError: If it has no configuration.
         """
         return int(pretrained_config(self._saved(config)).vocab_size)
 
     def _saved(
         self, config: AnyBackbone, bits: Any = None, device: torch.device | None = None
     ) -> Saved:
-        """Where a pretrained backbone is, and how it is read."""
+        """Return where a pretrained backbone is and how it is loaded."""
         return Saved(
             family=self.family,
             name=config.pretrained or "",

@@ -1,7 +1,7 @@
-"""Backbones from scratch: a Hugging Face configuration made of the recipe's keys, checked first.
+"""Backbones from scratch: builds and checks a Hugging Face configuration from the recipe's keys.
 
-Hugging Face keeps an unknown key without a word, and a sweep over it would be a sweep over nothing;
-here every problem is named at once. Vocabulary and special tokens come from the tokenizer alone.
+Hugging Face accepts unknown keys silently, so a sweep over a misspelled key would vary nothing.
+Here all problems are reported at once. Vocabulary and special tokens come from the tokenizer only.
 """
 
 import dataclasses
@@ -17,6 +17,7 @@ from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models.backbones.family import Family
 
 _PATH = "model.backbone.scratch"
+# Configuration keys that are set by the tokenizer or by how the model is called.
 _OURS = (
     "vocab_size",
     "decoder_vocab_size",
@@ -30,16 +31,20 @@ _OURS = (
     "is_encoder_decoder",
     "use_cache",
 )
-"""Keys of a configuration that the tokenizer, or the way we call the model, decides."""
 
 
 def scratch_config(
     family: Family, scratch: Mapping[str, Any], vocabulary: Vocabulary
 ) -> PreTrainedConfig:
-    """The configuration of a backbone from scratch.
+    """Return the configuration of a backbone from scratch.
+
+    Args:
+        family: Family the architecture must belong to.
+        scratch: The recipe's `model.backbone.scratch` section.
+        vocabulary: Vocabulary of the tokenizer.
 
     Raises:
-        ConfigError: unknown architecture or keys, or values that the architecture refuses.
+        ConfigError: If the architecture or a key is unknown, or the architecture rejects a value.
     """
     problems = _unknown(family, scratch)
     if problems:
@@ -48,16 +53,21 @@ def scratch_config(
     special = family.special_ids(CONFIG_MAPPING[architecture], vocabulary)
     try:
         return AutoConfig.for_model(architecture, vocab_size=vocabulary.size, **special, **keys)
-    except Exception as error:  # each architecture checks its values in its own way
+    except Exception as error:  # each architecture validates its values in its own way
         raise ConfigError("the model", [(_PATH, _first_words(error))]) from None
 
 
 def check_scratch(family: Family, scratch: Mapping[str, Any]) -> None:
-    """Builds the backbone without memory, so that wrong sizes show before anything starts.
+    """Build the backbone without allocating memory, to find wrong sizes before a run starts.
+
+    Args:
+        family: Family the architecture must belong to.
+        scratch: The recipe's `model.backbone.scratch` section.
 
     Raises:
-        ConfigError: with every problem that can be found.
+        ConfigError: If there are problems; all that can be found are listed.
     """
+    # The vocabulary is not known yet, and its size does not matter for this check.
     config = scratch_config(family, scratch, Vocabulary(size=32, pad_id=0, bos_id=1, eos_id=2))
     reason = family.why_not(config)
     if reason:
@@ -65,22 +75,22 @@ def check_scratch(family: Family, scratch: Mapping[str, Any]) -> None:
     try:
         with torch.device("meta"):
             family.auto.from_config(config)
-    except Exception as error:  # as above
+    except Exception as error:  # as in `scratch_config`
         raise ConfigError("the model", [(_PATH, _first_words(error))]) from None
 
 
 def _split(scratch: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The architecture, and the keys of its configuration."""
+    """Split the section into the architecture and the keys of its configuration."""
     keys = {key: value for key, value in scratch.items() if key != "architecture"}
     return str(scratch["architecture"]), keys
 
 
 def _unknown(family: Family, scratch: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Keys that the architecture does not have, each with its near miss."""
+    """Return a problem for each key that the architecture does not have."""
     architecture, keys = _split(scratch)
     if architecture not in family.architectures:
-        hint = near_miss(architecture, family.architectures) or f"; take {family.examples}"
-        text = f"`{architecture}` is no {family.noun} of Hugging Face's{hint}"
+        hint = near_miss(architecture, family.architectures) or f"; use {family.examples}"
+        text = f"`{architecture}` is not a Hugging Face {family.noun}{hint}"
         return [(f"{_PATH}.architecture", text)]
     allowed = _allowed(architecture)
     return [
@@ -89,7 +99,8 @@ def _unknown(family: Family, scratch: Mapping[str, Any]) -> list[tuple[str, str]
 
 
 def _allowed(architecture: str) -> list[str]:
-    """Names of an architecture's own keys that a recipe may set."""
+    """Return the names of an architecture's own keys that a recipe may set."""
+    # A key that every configuration has says nothing about the architecture; tied embeddings do.
     common = {field.name for field in dataclasses.fields(PreTrainedConfig)}
     own = [field.name for field in dataclasses.fields(CONFIG_MAPPING[architecture])]
     keys = [key for key in own if key not in common and key not in _OURS]
@@ -97,9 +108,10 @@ def _allowed(architecture: str) -> list[str]:
 
 
 def _why(architecture: str, key: str, allowed: list[str]) -> str:
-    """Why a key cannot be set."""
+    """Return why a key cannot be set."""
     if key in _OURS:
-        return "is set by the tokenizer and by how the model is called; leave it out"
+        return "is set by the tokenizer or by how the model is called; remove it"
+    # Many architectures accept aliases, such as `hidden_size` for `n_embd`.
     own_name = CONFIG_MAPPING[architecture].attribute_map.get(key)
     if own_name in allowed:
         return f"unknown; `{architecture}` calls it `{own_name}`"
@@ -107,6 +119,6 @@ def _why(architecture: str, key: str, allowed: list[str]) -> str:
 
 
 def _first_words(error: Exception) -> str:
-    """An architecture's complaint on one line."""
+    """Return an architecture's error message on one line."""
     text = " ".join(str(error).split()) or type(error).__name__
     return f"cannot be built: {text[:300]}"

@@ -1,7 +1,8 @@
-"""The seq2seq backbone: any Hugging Face encoder-decoder, fed with vectors.
+"""The seq2seq backbone: any Hugging Face encoder-decoder, called with input vectors.
 
-M2M-100, mBART, BART, T5 and their kin, from scratch or from a folder. Vectors enter through
-`inputs_embeds`, text leaves through the decoder; the encoder runs once a clip, however many beams.
+Supports M2M-100, mBART, BART, T5 and similar models, from scratch or pretrained. Vectors enter
+through `inputs_embeds` and the decoder writes the text; the encoder runs once per clip, regardless
+of the number of beams.
 
 Shapes: B clips, N vectors, E width, L target tokens, V vocabulary, F forced tokens, R texts,
 A layers, H heads.
@@ -24,15 +25,16 @@ from kinesweep.models.objectives.cross_entropy import shifted_right
 
 
 class Seq2Seq(Made):
-    """How an encoder-decoder is made and fed. Holds nothing itself."""
+    """Creates and calls encoder-decoder models; holds no weights itself."""
 
     family = SEQ2SEQ
 
     def embed(self, model: PreTrainedModel, ids_BP: Tensor) -> Tensor:
-        """Tokens as the encoder itself would embed them, scale included. Returns (B, P, E)."""
+        """Embed tokens as the encoder does, including its scale. Returns (B, P, E)."""
         encoder = model.get_encoder()
         embedded_BPE = encoder.get_input_embeddings()(ids_BP)
-        # BART and M2M-100 scale inside their embedding, Pegasus and Marian outside of it.
+        # BART and M2M-100 scale inside the embedding layer; Pegasus and Marian outside of it, in
+        # the code path that `inputs_embeds` skips.
         scale = getattr(encoder, "embed_scale", None)
         return embedded_BPE if scale is None else embedded_BPE * scale
 
@@ -44,23 +46,23 @@ class Seq2Seq(Made):
         labels_BL: Tensor,
         clip_R: Tensor | None = None,
     ) -> Tensor:
-        """Scores aligned to the labels, (B, L, V).
+        """Return logits aligned to the labels, (B, L, V).
 
-        With `clip_R` the labels are those of R texts, each of which belongs to the clip that is
-        named there: the encoder reads each clip once. Returns (R, L, V) then.
+        With `clip_R`, the labels are those of R texts and `clip_R` gives the clip of each; the
+        encoder still reads each clip only once. Returns (R, L, V) in this case.
 
         Raises:
-            InputError: more vectors or labels than the backbone has positions for.
+            InputError: If there are more vectors or labels than the backbone has positions.
         """
         return self._taught(model, x_BNE, mask_BN, labels_BL, clip_R).logits
 
     def attention(
         self, model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, labels_BL: Tensor
     ) -> Tensor:
-        """What writes each label looks at: the decoder's cross-attention, (B, A, H, L, N).
+        """Return the decoder's cross-attention weights of each label, (B, A, H, L, N).
 
         Raises:
-            InputError: as `logits`; or the model shows no attention, or not to each vector.
+            InputError: As in `logits`, or if the model does not return weights for all vectors.
         """
         with eager(model):
             output = self._taught(model, x_BNE, mask_BN, labels_BL, output_attentions=True)
@@ -69,10 +71,10 @@ class Seq2Seq(Made):
     def generate(
         self, model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, decoding: Decoding
     ) -> Tensor:
-        """Token ids without the start token, padded after the end. Returns (B, L).
+        """Generate tokens without the start token, padded after the end of sentence; (B, L).
 
         Raises:
-            InputError: more vectors or tokens than the backbone has positions for.
+            InputError: If there are more vectors or tokens than the backbone has positions.
         """
         self._check_length(model, x_BNE.shape[1], decoding.max_new_tokens)
         return decode(model, x_BNE, mask_BN, decoding)
@@ -86,7 +88,7 @@ class Seq2Seq(Made):
         clip_R: Tensor | None = None,
         **asked: bool,
     ) -> Any:
-        """The model's output where it is given the labels before each label."""
+        """Run the model with teacher forcing: each label is predicted from the labels before it."""
         self._check_length(model, x_BNE.shape[1], labels_BL.shape[1])
         config = model.config
         decoder_ids_BL = shifted_right(
@@ -94,6 +96,7 @@ class Seq2Seq(Made):
         )
         read: dict[str, Any] = {"inputs_embeds": x_BNE}
         if clip_R is not None:
+            # Run the encoder on the clips, then repeat its output for each of a clip's texts.
             encoder = model.get_encoder()
             read_BNE = encoder(inputs_embeds=x_BNE, attention_mask=mask_BN.long())[0]
             read = {"encoder_outputs": BaseModelOutput(read_BNE[clip_R])}
@@ -107,7 +110,7 @@ class Seq2Seq(Made):
         )
 
     def part(self, model: PreTrainedModel, name: ModelPart) -> nn.Module:
-        """A part of the backbone that can be frozen."""
+        """Return a part of the backbone that can be frozen."""
         find: dict[ModelPart, Callable[[], nn.Module]] = {
             "backbone": lambda: model,
             "backbone_encoder": model.get_encoder,
@@ -118,19 +121,19 @@ class Seq2Seq(Made):
         return find[name]()
 
     def input_limit(self, model: PreTrainedModel) -> int | None:
-        """Vectors that the encoder has positions for; None: any number."""
+        """Return how many vectors the encoder has positions for; None: unlimited."""
         return _positions(model.get_encoder())
 
     def output_limit(self, model: PreTrainedModel) -> int | None:
-        """Tokens that the decoder has positions for; None: any number."""
+        """Return how many tokens the decoder has positions for; None: unlimited."""
         return _positions(model.get_decoder())
 
     def total_limit(self, model: PreTrainedModel) -> int | None:
-        """Input and output together; None: each has positions of its own."""
+        """Return None: encoder and decoder have positions of their own."""
         return None
 
     def _check_length(self, model: PreTrainedModel, num_inputs: int, num_outputs: int) -> None:
-        """Refuses what would index beyond a table of positions."""
+        """Check that no position lies beyond a fixed position table."""
         keys = [key for key in vars(model.config) if key.endswith("position_embeddings")]
         asked = (
             ("input (prompt, frames and end)", num_inputs, self.input_limit(model)),
@@ -142,14 +145,15 @@ class Seq2Seq(Made):
                     f"An {what} of {got} does not fit the backbone, a `{model.config.model_type}`"
                     f" with {limit} positions. From scratch, set"
                     f" `model.backbone.scratch.{keys[0] if keys else 'max_position_embeddings'}`"
-                    f" to {got} or more; otherwise lower `batch.max_clip_frames` or take an"
+                    f" to {got} or more; otherwise lower `batch.max_clip_frames` or use an"
                     " `m2m_100` or `t5`, which have no limit."
                 )
 
 
 def _positions(half: nn.Module) -> int | None:
-    """Rows of a fixed table of positions; None where positions are computed as needed."""
+    """Return the rows of a fixed position table; None if positions are computed on demand."""
     table = getattr(half, "embed_positions", None)
     if not isinstance(table, nn.Embedding):
         return None
+    # BART's table reserves its first rows (`offset`), which are not positions.
     return table.num_embeddings - int(getattr(table, "offset", 0))

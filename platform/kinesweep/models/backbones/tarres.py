@@ -1,9 +1,10 @@
-"""Tarrés' transformer: M2M-100 with one norm more, behind the decoder's embeddings.
+"""The architecture of Tarrés et al.: M2M-100 with a layer norm after the decoder's embeddings.
 
-fairseq calls it `layernorm_embedding`, and no architecture of Hugging Face's has it in the decoder
-alone (mBART has it in both halves, M2M-100 in none); without it their checkpoints have no place.
-It stands at the front of the decoder's first layer, followed by the dropout that otherwise precedes
-it: 2 · E weights. Its keys are those of `m2m_100`; take that one for anything new.
+fairseq calls it `layernorm_embedding`. No Hugging Face architecture has it in the decoder only
+(mBART has it in encoder and decoder, M2M-100 in neither), so their checkpoints could not be loaded
+otherwise. The norm is placed at the start of the decoder's first layer, followed by the dropout
+that normally precedes the layer; it adds 2 · E weights. The configuration keys are those of
+`m2m_100`, which is the better choice for new models.
 
 Shapes: B clips, L target tokens, E width.
 """
@@ -22,16 +23,16 @@ from transformers.models.m2m_100.modeling_m2m_100 import M2M100DecoderLayer
 
 
 class TarresConfig(M2M100Config):
-    """Keys of `m2m_100`."""
+    """The configuration of `m2m_100` under another model type."""
 
     model_type = "tarres"
 
 
 class NormedDecoderLayer(M2M100DecoderLayer):
-    """A decoder's first layer, which normalises and drops embeddings before all else.
+    """The decoder's first layer, with layer norm and dropout applied to its input embeddings.
 
     Args:
-        config: the model's.
+        config: Configuration of the model.
     """
 
     def __init__(self, config: TarresConfig) -> None:
@@ -39,17 +40,17 @@ class NormedDecoderLayer(M2M100DecoderLayer):
         self.layernorm_embedding = nn.LayerNorm(config.d_model)
 
     def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """Embeddings with positions (B, L, E) in, as any layer's output out."""
+        """Normalize embeddings with positions, (B, L, E), and run the layer on them."""
         x_BLE = self.layernorm_embedding(hidden_states)
         x_BLE = functional.dropout(x_BLE, p=self.dropout, training=self.training)
         return super().forward(x_BLE, *args, **kwargs)
 
 
 class TarresModel(M2M100ForConditionalGeneration):
-    """M2M-100 whose decoder begins with a norm.
+    """M2M-100 with a layer norm at the start of its decoder.
 
     Args:
-        config: sizes and dropout.
+        config: Sizes and dropout.
     """
 
     config_class = TarresConfig
@@ -62,7 +63,7 @@ class TarresModel(M2M100ForConditionalGeneration):
         super().__init__(config)
         decoder = self.model.decoder
         decoder.layers[0] = NormedDecoderLayer(config)
-        decoder.dropout = 0.0  # The first layer drops, behind its norm.
+        decoder.dropout = 0.0  # the first layer applies it, after the norm
         self.post_init()
 
 

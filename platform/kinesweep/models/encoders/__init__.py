@@ -1,10 +1,10 @@
-"""Encoders: features of one stream in, vectors of the backbone's width out.
+"""Encoders: modules that map the features of one stream to vectors of the backbone's width.
 
-An encoder is a module called as `(x_BTD, mask_BT) -> (x_BTE, mask_BT)`: it may change the number of
-frames, and then gives back the mask that belongs to what it returns. Real frames never see padded
-ones. `set_statistics(mean_D, deviation_D)` hands it those of the training split, which it keeps
-with its weights. Graph encoders know the stream's skeleton besides. Encoders are chosen by `kind`
-from the table below.
+An encoder is called as `(x_BTD, mask_BT) -> (x_BTE, mask_BT)`. It may change the number of frames
+and returns the mask that belongs to its output. Real frames never depend on padding.
+`set_statistics(mean_D, deviation_D)` sets the statistics of the training split, which are saved
+with the weights. Graph encoders also take the skeleton of their stream. Encoders are chosen by
+`kind` from the table below.
 """
 
 from collections.abc import Callable
@@ -36,16 +36,16 @@ ENCODERS: dict[str, Callable[..., nn.Module]] = {
 def build_encoder(
     config: EncoderConfig, width: int, out: int, skeleton: Skeleton | None = None
 ) -> nn.Module:
-    """The encoder of one stream.
+    """Build the encoder of one stream.
 
     Args:
-        config: its recipe part.
-        width: values a frame, D.
-        out: values a vector that leaves, E.
-        skeleton: of the stream's points; graph encoders need it.
+        config: The recipe's section for this encoder.
+        width: Values per frame, D.
+        out: Width of the output vectors, E.
+        skeleton: Skeleton of the stream's points; required by graph encoders.
 
     Raises:
-        ConfigError: a graph encoder without a skeleton, or with one that the width does not fit.
+        ConfigError: If a graph encoder has no skeleton, or one that does not fit the width.
     """
     if not isinstance(config, GraphEncoderConfig):
         return ENCODERS[config.kind](config, width, out)

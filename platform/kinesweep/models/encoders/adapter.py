@@ -1,9 +1,10 @@
-"""The adapter encoder: one matrix, and a bottleneck beside it.
+"""The adapter encoder: a linear layer with a bottleneck adapter beside it.
 
-The bottleneck (down, ReLU, up; Houlsby et al. 2019) corrects what the matrix gives at few weights:
-2 · E · bottleneck. Its last layer begins at zero, so training starts from the matrix alone.
+The adapter (down, ReLU, up; Houlsby et al. 2019) corrects the linear layer's output with few
+weights: 2 · E · bottleneck. Its last layer starts at zero, so training starts from the linear
+layer alone.
 
-Shapes: B clips, T frames, D features, E width out.
+Shapes: B clips, T frames, D features, E output width.
 """
 
 from torch import Tensor, nn
@@ -13,12 +14,12 @@ from kinesweep.models.encoders.frames import FrameEncoder, mean_of_frames
 
 
 class AdapterEncoder(FrameEncoder):
-    """Maps every frame alike, with a correction through a bottleneck.
+    """Maps each frame independently, with a correction through a bottleneck.
 
     Args:
-        config: its width.
-        width: D.
-        out: E.
+        config: Bottleneck width and common settings.
+        width: Input width D.
+        out: Output width E.
     """
 
     def __init__(self, config: AdapterEncoderConfig, width: int, out: int) -> None:
@@ -31,11 +32,11 @@ class AdapterEncoder(FrameEncoder):
         self.up = nn.Linear(config.bottleneck, out)
         nn.init.zeros_(self.up.weight)
         nn.init.zeros_(self.up.bias)
-        vars(self.up)["_is_hf_initialized"] = True  # else Hugging Face draws it anew
+        vars(self.up)["_is_hf_initialized"] = True  # keeps Hugging Face from drawing new weights
         self.norm_out = nn.LayerNorm(out) if config.norm_out else nn.Identity()
 
     def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns (B, T, E) and the mask, both shorter when it downsamples."""
+        """Return (B, T, E) and the mask, both shorter if the encoder downsamples."""
         x_BTE = self.linear(self.begin(x_BTD))
         x_BTE = x_BTE + self.up(self.dropout(self.down(self.norm(x_BTE)).relu()))
         return mean_of_frames(self.norm_out(x_BTE), mask_BT, self.downsample)

@@ -1,9 +1,10 @@
-"""Batch norm over real frames, of all ranks together.
+"""Batch normalization over the real frames of all ranks.
 
-It is handed real frames alone (`reel`), so padding is in no statistic. Several ranks share sums,
-forwards and backwards, so that they norm alike and save the same running statistics, and a batch
-over two ranks is a batch; PyTorch's own `SyncBatchNorm` does that on GPUs only. A frozen one keeps
-its running statistics and uses them in training too: what stays of an earlier stage stays whole.
+The input holds real frames only (`reel`), so padding never enters the statistics. Ranks share their
+sums in the forward and the backward pass. They therefore normalize alike and save the same running
+statistics, and a batch split over two ranks gives the same result as on one. PyTorch's own
+`SyncBatchNorm` supports this on GPUs only. A frozen layer keeps its running statistics and uses
+them in training too, so a part that is kept from an earlier stage remains exactly as it was.
 
 Shapes: N frames, V points, C channels.
 """
@@ -15,16 +16,16 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional
 
+# Both are PyTorch's defaults.
 _EPSILON = 1e-5
 _MOMENTUM = 0.1
-"""Both PyTorch's."""
 
 
 class BatchNorm(nn.Module):
-    """Norms the last dimension's channels over all others.
+    """Normalizes each channel (last dimension) over all other dimensions.
 
     Args:
-        channels: C.
+        channels: Number of channels C.
     """
 
     running_mean: Tensor
@@ -38,8 +39,9 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(channels))
 
     def forward(self, x_NVC: Tensor) -> Tensor:
-        """Returns the same shape."""
+        """Return the normalized input, in the same shape."""
         x_NC = x_NVC.flatten(0, -2)
+        # A frozen layer does not update its statistics, even if the model is in training mode.
         learns = self.training and self.weight.requires_grad
         if learns and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
             return self._shared(x_NC.float()).to(x_NVC.dtype).view_as(x_NVC)
@@ -56,28 +58,33 @@ class BatchNorm(nn.Module):
         return normed_NC.view_as(x_NVC)
 
     def _shared(self, x_NC: Tensor) -> Tensor:
-        """By the mean and variance over all ranks."""
+        """Normalize by the mean and variance over all ranks."""
+        # Ranks have different numbers of frames, so the count is summed along with the values.
         count_1 = x_NC.new_full((1,), len(x_NC))
         *sums, count = _Sum.apply(torch.cat([x_NC.sum(dim=0), count_1])).split([x_NC.shape[1], 1])
         mean_C = sums[0] / count
+        # Two passes: E[x²] - E[x]² would lose precision.
         variance_C = _Sum.apply((x_NC - mean_C).square().sum(dim=0)) / count
         with torch.no_grad():
             self.running_mean.lerp_(mean_C, _MOMENTUM)
+            # PyTorch also keeps the unbiased variance as running statistic.
             self.running_var.lerp_(variance_C * count / (count - 1), _MOMENTUM)
         return (x_NC - mean_C) * (variance_C + _EPSILON).rsqrt() * self.weight + self.bias
 
 
 class _Sum(torch.autograd.Function):
-    """The sum over ranks; each rank's loss depends on what every rank put in."""
+    """Sum over ranks; its gradient is a sum too: each rank's loss depends on all ranks' inputs."""
 
     @staticmethod
     def forward(_: Any, x: Tensor) -> Tensor:
+        """Return the sum of `x` over ranks."""
         total = x.clone()
         dist.all_reduce(total)
         return total
 
     @staticmethod
     def backward(_: Any, grad: Tensor) -> Tensor:
+        """Return the sum of the gradients over ranks."""
         total = grad.clone()
         dist.all_reduce(total)
         return total

@@ -1,11 +1,11 @@
 """The CNN encoder: gated convolutions over time, with strides.
 
 A projection, then for each kernel a convolution, a gated linear unit and dropout. Two strides of 2
-leave a quarter of the vectors, so the backbone's attention, which grows with their square, costs a
-sixteenth. Padding is set to zero before each convolution, as beyond a clip's end when it is alone,
-and the mask is computed anew: a clip in a batch equals the clip alone.
+leave a quarter of the vectors, so the backbone's attention, whose cost grows with their square,
+costs a sixteenth. Before each convolution padding is set to zero, like the area beyond the end of a
+single clip, and the mask is recomputed after it, so a clip in a batch equals the clip alone.
 
-Shapes: B clips, T frames, D features, E width out.
+Shapes: B clips, T frames, D features, E output width.
 """
 
 from itertools import pairwise
@@ -19,12 +19,12 @@ from kinesweep.models.encoders.frames import FrameEncoder, Stands
 
 
 class CnnEncoder(FrameEncoder):
-    """Looks at several frames at a time and keeps every n-th.
+    """Reads several frames at a time and keeps every n-th.
 
     Args:
-        config: kernels, strides, channels.
-        width: D.
-        out: E.
+        config: Kernels, strides and channels.
+        width: Input width D.
+        out: Output width E.
     """
 
     def __init__(self, config: CnnEncoderConfig, width: int, out: int) -> None:
@@ -32,7 +32,7 @@ class CnnEncoder(FrameEncoder):
         self.strides = config.strides
         self.project = nn.Linear(self.width_in, config.channels)
         widths = [config.channels] * len(config.kernels) + [out]
-        # The unit halves the width: one half says how much of the other passes.
+        # Twice the output width: a gated linear unit uses one half to gate the other.
         self.convolutions = nn.ModuleList(
             nn.Conv1d(before, 2 * after, kernel, stride, padding=kernel // 2)
             for (before, after), kernel, stride in zip(
@@ -42,19 +42,24 @@ class CnnEncoder(FrameEncoder):
         self.dropout = nn.Dropout(config.dropout)
 
     def stands_for(self, frames: int) -> list[Stands]:
-        """The frames next to the middle of what a vector sees: n times the product of strides."""
+        """Return the frames nearest to the center of each vector's receptive field.
+
+        A vector stands for as many frames as the product of the strides, fewer at the ends.
+        """
         step = prod(self.strides)
+        # The centers lie at multiples of `step`; ranges meet halfway between them.
         count = -(-frames // step)
         starts = [0, *(place * step - step // 2 for place in range(1, count)), frames]
         return [Stands(first, end) for first, end in pairwise(starts)]
 
     def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns (B, T', E) and its mask; T' is T divided by each stride in turn, rounded up."""
+        """Return (B, T', E) and its mask; T' is T divided by each stride in turn, rounded up."""
         x_BET = self.project(self.begin(x_BTD)).transpose(1, 2)
         lengths_B = mask_BT.sum(dim=1)
         for convolution, stride in zip(self.convolutions, self.strides, strict=True):
             x_BET = convolution(x_BET.masked_fill(~mask_BT[:, None], 0))
             x_BET = self.dropout(functional.glu(x_BET, dim=1))
+            # Same rounding as a convolution with an odd kernel and padding of half of it.
             lengths_B = -(-lengths_B // stride)
             mask_BT = arange(x_BET.shape[2], device=x_BET.device) < lengths_B[:, None]
         return x_BET.transpose(1, 2), mask_BT

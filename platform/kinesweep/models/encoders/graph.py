@@ -1,15 +1,15 @@
-"""What graph encoders share: points of a stream in, vectors of the backbone's width out.
+"""The base class of graph encoders: from the points of a stream to vectors of the backbone's width.
 
-Standardise → bones → velocities → the network's blocks → means over points, frames or both → one
-matrix. The weights know a point by its bones alone, or begin equal on both sides of the body:
-frames whose points are swapped with their mirror images come out swapped, exactly, until training
-tells sides apart. So statistics are shared by both sides too, at the price that where a side
-always is stays in its values. A real mirror image has one coordinate negated besides; weights that
-read coordinates do not know that, so it comes out otherwise and has to be learnt
+Standardize → bones → velocities → blocks of the network → average over points, frames or both →
+linear layer. The weights know a point only by its bones, or start equal on both sides of the body:
+frames whose points are swapped with their mirror points give exactly swapped outputs, until
+training distinguishes the sides. For this, both sides also share their statistics, so the average
+position of a side stays in its values. A real mirror image also negates one coordinate; weights
+that read coordinates do not know this, so it gives another output and has to be learned
 (`batch.augmentation.mirror`).
 
 Shapes: B clips, T frames, D features, V points, C coordinates, N real frames, W width of the
-network, E width out, M vectors out.
+network, E output width, M output vectors.
 """
 
 from typing import Any
@@ -27,14 +27,14 @@ from kinesweep.models.encoders.reel import Reel
 
 
 class GraphEncoder(nn.Module):
-    """A network between points and vectors.
+    """A network on points, with input steps and output layer.
 
     Args:
-        config: its recipe part.
-        network: called as `(x_NVC, reel, skeleton_KVV) -> x_NVW`; its `width` is W.
-        width: D.
-        out: E.
-        skeleton: of the V points.
+        config: The recipe's section for this encoder.
+        network: Network, called as `(x_NVC, reel, skeleton_KVV) -> x_NVW`; its `width` is W.
+        width: Input width D.
+        out: Output width E.
+        skeleton: Skeleton of the V points.
     """
 
     mean: Tensor
@@ -57,36 +57,40 @@ class GraphEncoder(nn.Module):
         if config.standardize:
             self.register_buffer("mean", torch.zeros(width))
             self.register_buffer("scale", torch.ones(width))
+        # A root is its own parent, so its bone is the zero vector.
         own = [at if up == ROOT else up for at, up in enumerate(skeleton.parents)]
         self.register_buffer("parents", torch.tensor(own))
         self.register_buffer("graphs", torch.from_numpy(partition(skeleton, config.hops)))
         self.network: Any = network
         self.project = nn.Linear(network.width, out)  # type: ignore[arg-type]
+        # Adapters go into the network only; the output layer is trained in full.
         if config.lora is not None:
             adapt_layers(network, config.lora)
         self.freeze()
         for module in self.modules():
-            # Hugging Face would draw weights anew, over those that begin equal or with zeros.
+            # Keep Hugging Face from drawing new weights: some start at zero or equal on both sides.
             module._is_hf_initialized = True  # type: ignore[assignment]
 
     def freeze(self) -> None:
-        """Beside adapters the network's own weights stay."""
+        """Freeze the network's own weights if it has adapters."""
         if self.config.lora is not None:
             for name, parameter in self.network.named_parameters():
                 parameter.requires_grad_(is_of_adapter(name))
 
     def set_statistics(self, mean_D: Tensor, deviation_D: Tensor) -> None:
-        """Takes over the training split's statistics; they are saved with the weights."""
+        """Set the statistics of the training split; they are saved with the weights."""
         if self.config.standardize:
             self.mean.copy_(self._of_both_sides(mean_D))
             deviation_D = self._of_both_sides(deviation_D.square()).sqrt()
             self.scale.copy_(1 / deviation_D.clamp_min(LEAST_DEVIATION))
 
     def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns (B, M, E) and its mask; M is T, V, or V + T by what is averaged."""
+        """Return (B, M, E) and its mask; M is T, V or V + T, depending on the pooling."""
         reel = Reel(mask_BT)
         x_NVW = self.network(self.begin(x_BTD, reel), reel, self.graphs)
         vectors, masks = [], []
+        # "skeleton" averages over points (one vector per frame), "time" over frames (one vector per
+        # point); otherwise both kinds are returned, points first.
         if self.config.pooling != "skeleton":
             vectors.append(reel.mean(x_NVW))
             masks.append(mask_BT.any(dim=1, keepdim=True).expand(-1, self.num_points))
@@ -96,27 +100,28 @@ class GraphEncoder(nn.Module):
         return self.project(torch.cat(vectors, dim=1)), torch.cat(masks, dim=1)
 
     def stands_for(self, frames: int) -> list[Stands]:
-        """What each vector of a clip of so many frames stands for, in order."""
+        """Return the source of each vector, in order, for a clip of this many frames."""
         pooling = self.config.pooling
         points = range(self.num_points if pooling != "skeleton" else 0)
         single = range(frames if pooling != "time" else 0)
         return [*(Stands(0, frames, v) for v in points), *(Stands(t, t + 1) for t in single)]
 
     def point_features(self, x_BTD: Tensor, mask_BT: Tensor) -> Tensor:
-        """What the network says of each point in each frame, (B, T, V, W); padding is zero."""
+        """Return the network's output for each point and frame, (B, T, V, W); zero at padding."""
         reel = Reel(mask_BT)
         return reel.spread(self.network(self.begin(x_BTD, reel), reel, self.graphs))
 
     def begin(self, x_BTD: Tensor, reel: Reel) -> Tensor:
-        """Real frames' points with all that is said of each, (N, V, `channels_of`)."""
+        """Return the real frames with all input channels of each point, (N, V, `channels_of`)."""
         if self.config.standardize:
             x_BTD = x_BTD - self.mean.to(x_BTD.dtype)
         x_BTVC = x_BTD.unflatten(2, (self.num_points, -1))
         if self.config.bones:
-            # At a root it is zero: it is its own parent.
+            # Before scaling: the difference between two points needs a common unit.
             bones_BTVC = x_BTVC - x_BTVC.index_select(2, self.parents)
             x_BTVC = torch.cat([x_BTVC, bones_BTVC], dim=3)
         if self.config.standardize:
+            # Bones use the scale of their point, so both have the same unit.
             scale_VC = self.scale.to(x_BTD.dtype).unflatten(0, (self.num_points, -1))
             x_BTVC = x_BTVC * scale_VC.repeat(1, 2 if self.config.bones else 1)
         if self.config.velocity:
@@ -125,12 +130,12 @@ class GraphEncoder(nn.Module):
         return reel.pack(x_BTVC)
 
     def _of_both_sides(self, values_D: Tensor) -> Tensor:
-        """The mean of each point's values and its mirror image's."""
+        """Average each point's values with those of its mirror point."""
         values_VC = values_D.unflatten(0, (self.num_points, -1))
         return ((values_VC + values_VC[self.mirror]) / 2).flatten()
 
 
 def channels_of(config: GraphEncoderConfig, width: int, skeleton: Skeleton) -> int:
-    """Values of one point that a network reads: coordinates, bones, and the velocities of both."""
+    """Return the input channels of a point: coordinates, bones, and the velocities of both."""
     each = width // skeleton.num_points
     return each * (2 if config.bones else 1) * (2 if config.velocity else 1)

@@ -1,13 +1,12 @@
-"""The linear encoder: each frame on its own through one matrix.
+"""The linear encoder: maps each frame independently with one matrix.
 
-Standardising, layer norm, linear, gain, dropout, layer norm, ReLU; each but the linear can be left
-out, and the gain, a learnt scale of each output dimension, is off unless asked for (SSVP-SLT has it
-in place of the norms).
-The encoder has no sight of time: that is left to the backbone's attention. With 534 features and
-width 128 it has 69,000 weights; with the splice and the smoothing it adds a tenth to the backbone's
-own step.
+Standardize, layer norm, linear, gain, dropout, layer norm, ReLU; each step except the linear layer
+is optional. The gain, a learned scale for each output dimension, is off by default (SSVP-SLT uses
+it in place of the norms). The encoder does not see time; this is left to the backbone's attention.
+With 534 features and width 128 it has 69,000 weights. Together with the splice and label smoothing
+it adds a tenth to the time of the backbone's own step.
 
-Shapes: B clips, T frames, D features, E width out.
+Shapes: B clips, T frames, D features, E output width.
 """
 
 import torch
@@ -18,12 +17,12 @@ from kinesweep.models.encoders.frames import FrameEncoder, mean_of_frames
 
 
 class LinearEncoder(FrameEncoder):
-    """Maps every frame alike.
+    """Maps each frame independently.
 
     Args:
-        config: which of its parts are there.
-        width: D.
-        out: E.
+        config: Switches for the optional steps.
+        width: Input width D.
+        out: Output width E.
     """
 
     def __init__(self, config: LinearEncoderConfig, width: int, out: int) -> None:
@@ -36,7 +35,7 @@ class LinearEncoder(FrameEncoder):
         self.activation = nn.ReLU() if config.activation == "relu" else nn.Identity()
 
     def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns (B, T, E) and the mask, both shorter when it downsamples."""
+        """Return (B, T, E) and the mask, both shorter if the encoder downsamples."""
         x_BTE = self.linear(self.begin(x_BTD))
         if self.gain is not None:
             x_BTE = x_BTE * self.gain

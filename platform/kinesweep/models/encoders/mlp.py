@@ -1,11 +1,12 @@
-"""The MLP encoder: each frame on its own through hidden layers.
+"""The MLP encoder: maps each frame independently through hidden layers.
 
-What one matrix cannot see, such as a hand's shape wherever the hand is, a hidden layer can; it
-costs that layer's weights (534 → 512 → 128: 339,000 against the linear encoder's 69,000) and sees
-no more of time. One layer as wide as what leaves, with GELU, is the usual projector of features
-into a language model (LLaVA's, and Sign_LLaVA's where it is not linear).
+A hidden layer can represent what one matrix cannot, such as the shape of a hand regardless of its
+position. It costs the weights of this layer (534 → 512 → 128: 339,000 instead of the linear
+encoder's 69,000) and sees no more of time. One hidden layer as wide as the output, with GELU, is
+the usual projector of features into a language model (that of LLaVA, and of Sign_LLaVA where it is
+not linear).
 
-Shapes: B clips, T frames, D features, E width out.
+Shapes: B clips, T frames, D features, E output width.
 """
 
 from torch import Tensor, nn
@@ -17,12 +18,12 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU}
 
 
 class MlpEncoder(FrameEncoder):
-    """Maps every frame alike, through hidden layers.
+    """Maps each frame independently through hidden layers.
 
     Args:
-        config: their widths and activation.
-        width: D.
-        out: E.
+        config: Widths and activation of the hidden layers.
+        width: Input width D.
+        out: Output width E.
     """
 
     def __init__(self, config: MlpEncoderConfig, width: int, out: int) -> None:
@@ -39,6 +40,6 @@ class MlpEncoder(FrameEncoder):
         self.norm_out = nn.LayerNorm(out) if config.norm_out else nn.Identity()
 
     def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns (B, T, E) and the mask, both shorter when it downsamples."""
+        """Return (B, T, E) and the mask, both shorter if the encoder downsamples."""
         x_BTE = self.norm_out(self.linear(self.hidden(self.begin(x_BTD))))
         return mean_of_frames(x_BTE, mask_BT, self.downsample)

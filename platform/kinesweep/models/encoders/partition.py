@@ -1,8 +1,9 @@
-"""A skeleton as graphs: who is how many bones away, towards the root or away from it.
+"""Graph partition of a skeleton: neighbors by number of bones, toward the root or away from it.
 
-The spatial partition of ST-GCN (Yan et al., 2018) with several hops: a point itself, then for each
-hop those nearer to the root than it and those as far or further, so 2 · hops + 1 graphs. Trees of
-one skeleton do not touch. A stencil of 3 hops spans half a body in one block, at 7 matrices.
+This is the spatial partition of ST-GCN (Yan et al., 2018) with several hops: the point itself, then
+for each hop the points nearer to the root and those as near or farther, so 2 · hops + 1 graphs.
+Separate trees of a skeleton are not connected. With 3 hops one block covers half a body, at the
+cost of 7 matrices.
 
 Shapes: V points, K graphs.
 """
@@ -16,7 +17,10 @@ from kinesweep.core.skeleton import ROOT, Skeleton
 
 
 def partition(skeleton: Skeleton, hops: int) -> NDArray[np.float32]:
-    """Graphs (K, V, V): what a point (second) takes of each point (third), all in all 1."""
+    """Return graphs (K, V, V): the weight with which a point (second) receives each point (third).
+
+    The weights of a point over all graphs sum to 1.
+    """
     hops_VV = distances(skeleton)
     depth_V = _depths(skeleton)
     nearer_VV = depth_V[None, :] < depth_V[:, None]
@@ -24,11 +28,12 @@ def partition(skeleton: Skeleton, hops: int) -> NDArray[np.float32]:
     for hop in range(1, hops + 1):
         graphs += [(hops_VV == hop) & ~nearer_VV, (hops_VV == hop) & nearer_VV]
     graphs_KVV = np.stack(graphs).astype(np.float32)
+    # One normalization over all graphs; a graph without neighbors for a point keeps zeros.
     return graphs_KVV / graphs_KVV.sum(axis=(0, 2))[None, :, None]
 
 
 def distances(skeleton: Skeleton) -> NDArray[np.float64]:
-    """Bones between any two points, (V, V); infinity between two trees."""
+    """Return the number of bones between any two points, (V, V); infinity between trees."""
     count = skeleton.num_points
     children, parents = np.array(skeleton.bones, np.intp).reshape(-1, 2).T
     joined_VV = coo_array((np.ones(len(children)), (children, parents)), shape=(count, count))
@@ -36,6 +41,7 @@ def distances(skeleton: Skeleton) -> NDArray[np.float64]:
 
 
 def _depths(skeleton: Skeleton) -> NDArray[np.float64]:
-    """Bones between each point and the root of its tree, (V,)."""
+    """Return the number of bones from each point to the root of its tree, (V,)."""
     roots = [point for point, parent in enumerate(skeleton.parents) if parent == ROOT]
+    # Roots of other trees are infinitely far, so the minimum is that of the point's own tree.
     return distances(skeleton)[:, roots].min(axis=1)

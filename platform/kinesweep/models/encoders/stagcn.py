@@ -1,15 +1,17 @@
-"""STA-GCN (Shiraki et al., 2020) as CoachMe has it: attention to points, and graphs of each clip.
+"""STA-GCN (Shiraki et al., 2020) in the variant of CoachMe: attention to points and clip graphs.
 
-Features 6 → 32 → 32 → 64 → 64 → 128. The attention branch, 128 → 128 → 128 → 256 → 256 → 256, gives
-through a head of 1024 how much each point counts in each frame (a sigmoid) and 4 graphs of each
-clip, which point takes of which (a tanh, its negative part cut off). The perception branch, of the
-same widths, reads the features times the former over the latter. Both branches' ends side by side
-are 512 channels of each point and frame. On 22 points that is 7.11 million weights (published:
-7.15; biases before norms and masks that nobody reads are not there). With the skeleton's graphs
-beside the clip's in the perception branch, as Shiraki et al. have it, it is 8.5.
+Feature branch: 6 → 32 → 32 → 64 → 64 → 128. Attention branch: 128 → 128 → 128 → 256 → 256 → 256;
+its head of 1024 computes a weight of each point in each frame (sigmoid) and 4 graphs per clip with
+the weights between points (tanh, negative values set to zero). The perception branch has the same
+widths; it reads the features scaled by the point weights and mixes them by the clip graphs. The
+outputs of both branches are concatenated into 512 channels per point and frame. With 22 points this
+is 7.11 million weights (published: 7.15; biases before norms and unused masks are left out). With
+the skeleton graphs in addition to the clip graphs in the perception branch, as in Shiraki et al.,
+it is 8.5 million.
 
-What attention draws from is a whole clip: a frame's features depend on all others. Points swapped
-with their mirror images have swapped attention, exactly, at random weights (see `graph`).
+Attention is computed from the whole clip, so the features of a frame depend on all other frames.
+Points swapped with their mirror points have exactly swapped attention at random weights (see
+`graph`).
 
 Shapes: B clips, T frames, V points, K attention graphs, N real frames, C channels, W width.
 """
@@ -30,11 +32,11 @@ from kinesweep.models.encoders.reel import Reel
 
 @dataclass(frozen=True)
 class JointAttention:
-    """What a network looked at.
+    """The attention weights of a network.
 
     Attributes:
-        nodes_BTV: how much each point counted in each frame, 0 to 1; 0 at padding.
-        graphs_BKVV: how much a point (third) took of each point (fourth), 0 to 1.
+        nodes_BTV: Weight of each point in each frame, 0 to 1; 0 at padding.
+        graphs_BKVV: Weight with which a point (third) receives a point (fourth), 0 to 1.
     """
 
     nodes_BTV: Tensor
@@ -42,13 +44,13 @@ class JointAttention:
 
 
 class StagcnEncoder(GraphEncoder):
-    """Three branches.
+    """An encoder with a feature, an attention and a perception branch.
 
     Args:
-        config: sizes.
-        width: D.
-        out: E.
-        skeleton: of the points.
+        config: Sizes of the branches.
+        width: Input width D.
+        out: Output width E.
+        skeleton: Skeleton of the points.
     """
 
     def __init__(
@@ -59,11 +61,11 @@ class StagcnEncoder(GraphEncoder):
 
     @torch.no_grad()
     def attend(self, x_BTD: Tensor, mask_BT: Tensor) -> JointAttention:
-        """Where it looks.
+        """Return the attention weights.
 
         Args:
-            x_BTD: clips.
-            mask_BT: their real frames, bool.
+            x_BTD: Features of clips.
+            mask_BT: Mask of their real frames, bool.
         """
         reel = Reel(mask_BT)
         network = self.network
@@ -90,7 +92,7 @@ class _Branches(nn.Module):
         self.head = _Head(config.attention[-1], config.head, config.graphs, skeleton)
 
     def before(self, x_NVC: Tensor, reel: Reel, skeleton_KVV: Tensor) -> tuple[Tensor, Tensor]:
-        """The features, and the end of the attention branch over them."""
+        """Return the features, and the output of the attention branch."""
         for block in (self.first, *self.features):
             x_NVC = block(x_NVC, reel, skeleton_KVV)
         attended_NVC = x_NVC
@@ -99,7 +101,7 @@ class _Branches(nn.Module):
         return x_NVC, attended_NVC
 
     def forward(self, x_NVC: Tensor, reel: Reel, skeleton_KVV: Tensor) -> Tensor:
-        """Returns (N, V, W)."""
+        """Return (N, V, W)."""
         x_NVC, attended_NVC = self.before(x_NVC, reel, skeleton_KVV)
         nodes_NV1, graphs_BKVV = self.head(attended_NVC, reel)
         x_NVC = x_NVC * nodes_NV1
@@ -109,16 +111,16 @@ class _Branches(nn.Module):
 
 
 class _Head(nn.Module):
-    """From the attention branch to what is attended to.
+    """The head of the attention branch.
 
-    Nothing bends between its first matrix and the two behind it, so their product is taken before
-    frames come: a head of 1024 then costs nothing a frame.
+    There is no nonlinearity between its first matrix and the two after it, so their product is
+    computed before they are applied to frames: a head of 1024 then costs nothing per frame.
 
     Args:
-        width: of the branch.
-        inner: between the matrices.
-        graphs: K.
-        skeleton: of the points.
+        width: Output width of the attention branch.
+        inner: Width between the matrices.
+        graphs: Number of graphs K.
+        skeleton: Skeleton of the points.
     """
 
     def __init__(self, width: int, inner: int, graphs: int, skeleton: Skeleton) -> None:
@@ -131,17 +133,20 @@ class _Head(nn.Module):
         self.to_graphs = nn.Linear(inner, graphs * points, bias=False)
         self.norm_graphs = BatchNorm(graphs * points)
         with torch.no_grad():
-            # A point's weights and its mirror image's begin equal.
+            # Copy the initial weights of a point to its mirror point.
             first = [min(pair) for pair in enumerate(skeleton.mirror)]
             weight = self.to_graphs.weight.unflatten(0, (graphs, points))
             self.to_graphs.weight.copy_(weight[:, first].flatten(0, 1))
 
     def forward(self, x_NVC: Tensor, reel: Reel) -> tuple[Tensor, Tensor]:
-        """Returns how much points count (N, V, 1), and graphs (B, K, V, V)."""
+        """Return the weight of each point (N, V, 1), and graphs (B, K, V, V)."""
         x_NVC = self.norm(x_NVC)
+        # Multiply the matrices via an identity instead of using `weight`: both layers may have
+        # LoRA adapters, which only calling them applies.
         one_CC = torch.eye(x_NVC.shape[2], dtype=x_NVC.dtype, device=x_NVC.device)
         node_1C = self.to_node(self.inner(one_CC)).t()
         nodes_NV1 = self.norm_node(nn.functional.linear(x_NVC, node_1C)).sigmoid()
+        # Graphs are per clip, so the matrices are applied after averaging over frames.
         graphs_BVR = self.norm_graphs(self.to_graphs(self.inner(reel.mean(x_NVC))))
         graphs_BVKV = graphs_BVR.tanh().relu().unflatten(2, (-1, x_NVC.shape[1]))
         return nodes_NV1, graphs_BVKV.transpose(1, 2)

@@ -1,7 +1,7 @@
-"""ST-GCN (Yan et al., 2018): blocks of graph and time, one after another.
+"""ST-GCN (Yan et al., 2018): a sequence of blocks over graph and time.
 
-With the published ten blocks of widths 64, 128 and 256 and 3 hops it has 4.0 million weights. The
-first block has neither dropout nor anything added, as published.
+With the published ten blocks of widths 64, 128 and 256 and 3 hops it has 4.0 million weights. As
+published, the first block has neither dropout nor a residual connection.
 
 Shapes: N real frames, V points, C channels, W width.
 """
@@ -16,18 +16,19 @@ from kinesweep.models.encoders.blocks import Block, row_of_blocks
 from kinesweep.models.encoders.graph import GraphEncoder, channels_of
 from kinesweep.models.encoders.reel import Reel
 
+# Number of stages. The width doubles from each to the next; if the blocks do not divide evenly,
+# earlier stages have one more.
 _STAGES = 3
-"""Widths double from one to the next; earlier ones have a block more where it does not divide."""
 
 
 class StgcnEncoder(GraphEncoder):
-    """A row of blocks.
+    """An encoder made of one sequence of blocks.
 
     Args:
-        config: sizes.
-        width: D.
-        out: E.
-        skeleton: of the points.
+        config: Sizes of the blocks.
+        width: Input width D.
+        out: Output width E.
+        skeleton: Skeleton of the points.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class _Row(nn.Module):
         self.blocks = row_of_blocks(widths[0], widths[1:], **shared, dropout=config.dropout)
 
     def forward(self, x_NVC: Tensor, reel: Reel, skeleton_KVV: Tensor) -> Tensor:
-        """Returns (N, V, W)."""
+        """Return (N, V, W)."""
         for block in (self.first, *self.blocks):
             x_NVC = block(x_NVC, reel, skeleton_KVV)
         return x_NVC

@@ -1,1 +1,1 @@
-"""Objectives: from logits and aligned labels to a loss."""
+"""Objectives: loss functions, from logits and aligned labels, or from embeddings, to a scalar."""

@@ -1,10 +1,11 @@
-"""Sequence contrastive loss: two views of one clip, and how near their frames are in time.
+"""Sequence contrastive loss: two views of one clip, compared by the temporal distance of frames.
 
 Chen et al., "Frame-wise Action Representations for Long Videos via Sequence Contrastive Learning"
-(CARL, CVPR 2022, arXiv 2203.14957). Each frame of one view says which frames of the other are its
-own moment; the answer is not one frame but a Gaussian of the timestamps' distance, so neighbours
-are no negatives. No pairs of clips and no labels are needed, but what is to be ignored (place,
-size, noise) must be varied between the views. The paper: σ² = 10 frames, τ = 0.1, 240 frames.
+(CARL, CVPR 2022, arXiv 2203.14957). For each frame of one view the network predicts the matching
+frames of the other view. The target is a Gaussian of the distance in time rather than one frame, so
+neighboring frames are not negatives. The loss needs neither pairs of clips nor labels, but whatever
+the embedding should ignore (position, size, noise) must be varied between the views. Values in the
+paper: σ² = 10 frames, τ = 0.1, 240 frames.
 
 Shapes: B clips, T frames of the first view, S of the second, E width. Masks are True for frames.
 """
@@ -23,23 +24,24 @@ def sequence_contrastive(
     temperature: float,
     sigma: float,
 ) -> Tensor:
-    """Section 3.3: −Σ_j w_ij log softmax_j(u_i · v_j / τ), mean over the frames of both views.
+    """Compute −Σ_j w_ij log softmax_j(u_i · v_j / τ), averaged over the frames of both views.
 
-    w_ij is G(s_i − s_j) over its sum, G the Gaussian of deviation σ, s the timestamps. It is the
-    divergence of the similarities from that prior, less the prior's entropy, which has no gradient.
+    See section 3.3 of the paper. w_ij is G(s_i − s_j) normalized over j, with a Gaussian G of
+    standard deviation σ and timestamps s. The loss is the KL divergence of the similarities from
+    this prior plus the prior's entropy, which has no gradient.
 
     Args:
-        u_BTE: unit vectors of the first views.
-        u_mask_BT: their frames.
-        u_time_BT: when they were, in frames of the clip.
-        v_BSE: unit vectors of the second views.
-        v_mask_BS: their frames.
-        v_time_BS: when they were.
-        temperature: τ.
-        sigma: σ, in frames.
+        u_BTE: Unit vectors of the first views.
+        u_mask_BT: Mask of the first views.
+        u_time_BT: Timestamps of the first views, in frames of the clip.
+        v_BSE: Unit vectors of the second views.
+        v_mask_BS: Mask of the second views.
+        v_time_BS: Timestamps of the second views, in frames of the clip.
+        temperature: Temperature τ.
+        sigma: Standard deviation σ, in frames.
 
     Returns:
-        The loss, a number.
+        Scalar loss.
     """
     similar_BTS = u_BTE @ v_BSE.transpose(1, 2) / temperature
     apart_BTS = u_time_BT[:, :, None] - v_time_BS[:, None]
@@ -52,9 +54,10 @@ def sequence_contrastive(
 
 
 def _towards(similar_BTS: Tensor, prior_BTS: Tensor, mask_BS: Tensor) -> Tensor:
-    """Cross entropy (B, T) of each frame's similarities under its prior."""
+    """Return the cross entropy (B, T) of each frame's similarities under its prior."""
     padding_B1S = ~mask_BS[:, None]
-    # A sum of logits, not of Gaussians: far from every frame all of them would be 0.
+    # Normalize in log space: far from all frames every Gaussian would underflow to 0.
     weight_BTS = prior_BTS.masked_fill(padding_B1S, float("-inf")).softmax(dim=2)
     log_BTS = similar_BTS.masked_fill(padding_B1S, float("-inf")).log_softmax(dim=2)
+    # 0 times minus infinity is NaN, so padding is replaced before the product.
     return -(weight_BTS * torch.where(padding_B1S, 0, log_BTS)).sum(dim=2)

@@ -1,17 +1,18 @@
-"""The loss of clips with several right texts: that of the text which the model finds likeliest now.
+"""Closest-reference loss: a clip with several references learns the one the model finds likeliest.
 
-Every reference of a clip is scored against the same frames, and the one with the least mean token
-loss (without smoothing) is learnt; no gradient passes through the others. So a model may settle on
-one way to say a thing, where one reference after the other pulls it to and fro. Each reference
-costs the decoder's work and memory; a corpus of three sentences a clip has three times that.
+Each reference of a clip is scored against the same frames, and the one with the lowest mean token
+loss (without smoothing) is learned; the others get no gradient. The model can thus settle on one
+way to say something instead of being pulled between references. Each reference costs one pass of
+the decoder in time and memory; a corpus with three sentences per clip needs three times as much.
 
-Which text is learnt, and so how many tokens, is known only after the model has spoken; the number
-that divides a step's loss must be known before, alike on all ranks. Hence a clip weighs as many
-tokens as its FIRST reference has, whichever is learnt: the loss is the mean of clips' mean token
-losses with these weights. It is the same however a step is cut into batches and ranks, and for
-clips with one reference it is `cross_entropy`.
+The chosen reference, and so its number of tokens, is known only after the forward pass, but the
+number that divides a step's loss must be known before it and be the same on all ranks. Therefore
+a clip's weight is the number of tokens of its FIRST reference, whichever is chosen: the loss is the
+mean of the clips' mean token losses with these weights. It does not depend on how a step is split
+into batches and ranks, and for clips with one reference it equals `cross_entropy`.
 
-Shapes: B clips, R references at the most, M references of all clips, L target tokens, V vocabulary.
+Shapes: B clips, R maximum references per clip, M references of all clips, L target tokens,
+V vocabulary.
 """
 
 from typing import NamedTuple
@@ -24,12 +25,12 @@ from kinesweep.core.batch import IGNORE
 
 
 class Choices(NamedTuple):
-    """The references of a batch, one a row.
+    """The references of a batch, one per row.
 
     Attributes:
-        labels_ML: their labels.
-        clip_M: of each the clip, as a row of the batch; clips in order.
-        there_BR: which of them these are.
+        labels_ML: Labels of each reference.
+        clip_M: Clip of each reference, as a row of the batch; ascending.
+        there_BR: True where a clip has a reference.
     """
 
     labels_ML: Tensor
@@ -38,23 +39,24 @@ class Choices(NamedTuple):
 
     @classmethod
     def of(cls, labels_BRL: Tensor) -> "Choices":
-        """Those that are there."""
+        """Return the references that exist; a row of `IGNORE` only is not a reference."""
         there_BR = (labels_BRL != IGNORE).any(dim=2)
         return cls(labels_BRL[there_BR], there_BR.nonzero()[:, 0], there_BR)
 
 
 @torch.no_grad()
 def closest(logits_MLV: Tensor, choices: Choices) -> Tensor:
-    """Row of each clip's likeliest reference, int64 (B,); of equal ones the first.
+    """Return the row of each clip's likeliest reference, int64 (B,); the first one in a tie.
 
     Args:
-        logits_MLV: scores of each reference.
-        choices: their labels.
+        logits_MLV: Logits of each reference.
+        choices: Labels of each reference.
     """
     there_BR = choices.there_BR
+    # Missing references stay at infinity, so they are never chosen.
     means_BR = logits_MLV.new_full(there_BR.shape, torch.inf, dtype=_precision(logits_MLV))
     means_BR[there_BR] = _means(logits_MLV, choices.labels_ML, 0.0)
-    # Rows are numbered clip by clip: those of the clips before, then the place in this one.
+    # A row is the number of references of the preceding clips, plus the index within the clip.
     before_B = there_BR.sum(dim=1).cumsum(dim=0) - there_BR.sum(dim=1)
     return before_B + means_BR.argmin(dim=1)
 
@@ -66,14 +68,15 @@ def closest_loss(
     smoothing: float = 0.0,
     num_items: Tensor | int | None = None,
 ) -> Tensor:
-    """The training loss, a scalar in float32 or better.
+    """Compute the training loss, a scalar in float32 or better.
 
     Args:
-        logits_BLV: scores of the chosen choices.
-        chosen_BL: their labels; `IGNORE` is not scored.
-        labels_BL: of the first references, whose number weighs a clip.
-        smoothing: share of the target spread evenly over the vocabulary.
-        num_items: labels of the first references of the whole optimiser step; None: of this batch.
+        logits_BLV: Logits of the chosen references.
+        chosen_BL: Labels of the chosen references; `IGNORE` is not scored.
+        labels_BL: Labels of the first references; their number is the weight of the clip.
+        smoothing: Share of the target that is spread evenly over the vocabulary.
+        num_items: Number of labels of the first references in the whole optimizer step; None: in
+            this batch.
     """
     weight_B = (labels_BL != IGNORE).sum(dim=1)
     total = (weight_B * _means(logits_BLV, chosen_BL, smoothing)).sum()
@@ -82,7 +85,7 @@ def closest_loss(
 
 
 def _means(logits_MLV: Tensor, labels_ML: Tensor, smoothing: float) -> Tensor:
-    """Mean loss of each row's labels, (M,)."""
+    """Return the mean loss of each row's labels, (M,)."""
     losses_ML = functional.cross_entropy(
         logits_MLV.flatten(0, 1).to(_precision(logits_MLV)),
         labels_ML.flatten(),
@@ -94,5 +97,5 @@ def _means(logits_MLV: Tensor, labels_ML: Tensor, smoothing: float) -> Tensor:
 
 
 def _precision(logits: Tensor) -> torch.dtype:
-    """Float32 or better."""
+    """Return the dtype for losses: float32 or better."""
     return torch.promote_types(logits.dtype, torch.float32)

@@ -1,8 +1,8 @@
-"""Label-smoothed cross entropy on labels that are aligned to the logits.
+"""Label-smoothed cross entropy with labels that are aligned to the logits.
 
-Position l of the logits predicts label l; the shift is made once, by `shifted_right`, when the
-decoder's input is built. The loss is a sum over scored labels divided by their number in the whole
-step, so accumulating 4 batches of 8 clips equals one batch of 32.
+Position l of the logits predicts label l. The shift happens once, in `shifted_right`, when the
+decoder's input is built. The loss is the sum over scored labels divided by their number in the
+whole step, so accumulating 4 batches of 8 clips equals one batch of 32.
 
 Shapes: B clips, L target tokens, V vocabulary.
 """
@@ -17,7 +17,8 @@ from kinesweep.core.batch import IGNORE
 
 
 def shifted_right(labels_BL: Tensor, start_id: int, pad_id: int) -> Tensor:
-    """The decoder's input for these labels: the start token, then all labels but the last."""
+    """Return the decoder's input: the start token, then all labels but the last."""
+    # `roll` moves the last label to the front, where the start token replaces it.
     inputs_BL = labels_BL.roll(1, dims=1)
     inputs_BL[:, 0] = start_id
     return inputs_BL.masked_fill(inputs_BL == IGNORE, pad_id)
@@ -29,13 +30,13 @@ def cross_entropy(
     smoothing: float = 0.0,
     num_items: Tensor | int | None = None,
 ) -> Tensor:
-    """The training loss, a scalar in float32 or better.
+    """Compute the training loss, a scalar in float32 or better.
 
     Args:
-        logits_BLV: scores before the softmax.
-        labels_BL: tokens; `IGNORE` is not scored.
-        smoothing: share of the target spread evenly over the vocabulary.
-        num_items: scored labels of the whole optimiser step; None: those of this batch.
+        logits_BLV: Logits.
+        labels_BL: Labels; `IGNORE` is not scored.
+        smoothing: Share of the target that is spread evenly over the vocabulary.
+        num_items: Number of scored labels in the whole optimizer step; None: in this batch.
     """
     at_least_float32 = torch.promote_types(logits_BLV.dtype, torch.float32)
     total = functional.cross_entropy(
@@ -46,16 +47,17 @@ def cross_entropy(
         reduction="sum",
     )
     items = (labels_BL != IGNORE).sum() if num_items is None else torch.as_tensor(num_items)
+    # At least 1: a batch without labels has a loss of 0 instead of NaN.
     return total / items.to(total.device).clamp(min=1)
 
 
 class TokenSums(NamedTuple):
-    """What a batch's tokens add up to.
+    """The sums over a batch's tokens.
 
     Attributes:
-        loss: unsmoothed cross entropy, nats.
-        right: labels that have the highest of the logits.
-        num: scored labels.
+        loss: Unsmoothed cross entropy, in nats.
+        right: Number of labels with the highest logit.
+        num: Number of scored labels.
     """
 
     loss: float
@@ -64,8 +66,8 @@ class TokenSums(NamedTuple):
 
 
 def token_sums(logits_BLV: Tensor, labels_BL: Tensor) -> TokenSums:
-    """Loss and right guesses over scored labels, those before each one given."""
+    """Return loss and correct predictions over scored labels, with teacher forcing."""
     total = cross_entropy(logits_BLV, labels_BL, num_items=1)
-    # No logit stands at the place of `IGNORE`, so padding is never right.
+    # `IGNORE` is negative, so no argmax equals it and padding never counts as correct.
     right = (logits_BLV.argmax(-1) == labels_BL).sum()
     return TokenSums(float(total), int(right), int((labels_BL != IGNORE).sum()))

@@ -1,18 +1,19 @@
-"""Temporal cycle consistency: from a frame to another clip and back, to the frame one began at.
+"""Temporal cycle consistency: from a frame to another clip and back to the same frame.
 
-Dwibedi et al., "Temporal Cycle-Consistency Learning" (CVPR 2019, arXiv 1904.07846): pairs of clips
-that show the same movement, whose moments nobody has labelled. Regression says how far off the way
-back ends; classification only whether it ends elsewhere. Memory grows with B · T · S: 32 pairs of
-32 frames take 0.1 MB. Not for movements that repeat within a clip: any repetition is a way back.
+Dwibedi et al., "Temporal Cycle-Consistency Learning" (CVPR 2019, arXiv 1904.07846). The loss trains
+on pairs of clips that show the same movement, without labels of corresponding frames. The
+regression variant penalizes the distance between start and end of the cycle, the classification
+variant only whether they differ. Memory grows with B · T · S: 32 pairs of 32 frames take 0.1 MB.
+The loss is unsuitable for movements that repeat within a clip: the cycle may return to any of them.
 
-Shapes: B pairs of clips, T frames of the one, S of the other, E width. Masks are True for frames.
+Shapes: B pairs of clips, T frames of one clip, S of the other, E width. Masks are True for frames.
 """
 
 import torch
 from torch import Tensor
 
+# Variance, in frames², of a time that is uniform within one frame. It keeps σ² away from 0.
 _WITHIN_A_FRAME = 1 / 12
-"""Variance, in frames, of a moment of which one knows its frame alone; keeps σ² from 0."""
 
 
 def cycle_back_regression(
@@ -23,23 +24,23 @@ def cycle_back_regression(
     temperature: float,
     variance_weight: float,
 ) -> Tensor:
-    """Section 3.3: |i − μ|² / σ² + λ log σ, mean over the frames i of `u`.
+    """Compute |i − μ|² / σ² + λ log σ, averaged over the frames i of `u`.
 
-    μ and σ² are mean and variance of the position under β_k = softmax(−‖ṽ − u_k‖²), where ṽ is
-    the soft nearest neighbour of u_i in `v`. Positions are parts of the clip, 0 to 1, as the
-    authors' own program has them, so long clips weigh no more; distances are divided by the
-    temperature, because our vectors have length 1 and theirs have not.
+    See section 3.3 of the paper. μ and σ² are the mean and variance of the position under
+    β_k = softmax(−‖ṽ − u_k‖²), where ṽ is the soft nearest neighbor of u_i in `v`. Positions are
+    fractions of the clip, 0 to 1, as in the authors' code, so long clips do not weigh more.
+    Distances are divided by the temperature, because our vectors have length 1 and theirs do not.
 
     Args:
-        u_BTE: embeddings of the first clips.
-        u_mask_BT: their frames.
-        v_BSE: embeddings of the second ones.
-        v_mask_BS: their frames.
-        temperature: that distances are divided by.
-        variance_weight: λ.
+        u_BTE: Embeddings of the first clips.
+        u_mask_BT: Mask of the first clips.
+        v_BSE: Embeddings of the second clips.
+        v_mask_BS: Mask of the second clips.
+        temperature: Divisor of the squared distances.
+        variance_weight: Weight λ.
 
     Returns:
-        The loss, a number.
+        Scalar loss.
     """
     beta_BTT = _back(u_BTE, u_mask_BT, v_BSE, v_mask_BS, temperature).softmax(dim=2)
     frames_B1 = u_mask_BT.sum(dim=1, keepdim=True).to(u_BTE.dtype)
@@ -48,18 +49,19 @@ def cycle_back_regression(
     variance_BT = (beta_BTT * (place_BT[:, None] - mean_BT[:, :, None]) ** 2).sum(dim=2)
     variance_BT = variance_BT + _WITHIN_A_FRAME / frames_B1**2
     off_BT = (place_BT - mean_BT) ** 2 / variance_BT
+    # log σ is half of log σ².
     return _mean(off_BT + variance_weight * variance_BT.log() / 2, u_mask_BT)
 
 
 def cycle_back_classification(
     u_BTE: Tensor, u_mask_BT: Tensor, v_BSE: Tensor, v_mask_BS: Tensor, temperature: float
 ) -> Tensor:
-    """Section 3.2: cross entropy of ŷ = softmax(−‖ṽ − u_k‖²) at k = i, mean over frames i of `u`.
+    """Compute the cross entropy of softmax(−‖ṽ − u_k‖²) at k = i, averaged over frames i of `u`.
 
-    Arguments as in `cycle_back_regression`.
+    See section 3.2 of the paper. Arguments as in `cycle_back_regression`.
 
     Returns:
-        The loss, a number.
+        Scalar loss.
     """
     logits_BTT = _back(u_BTE, u_mask_BT, v_BSE, v_mask_BS, temperature)
     return _mean(-logits_BTT.log_softmax(dim=2).diagonal(dim1=1, dim2=2), u_mask_BT)
@@ -68,7 +70,7 @@ def cycle_back_classification(
 def _back(
     u_BTE: Tensor, u_mask_BT: Tensor, v_BSE: Tensor, v_mask_BS: Tensor, temperature: float
 ) -> Tensor:
-    """Logits (B, T, T): from each frame of `u`, through `v`, to each frame of `u`."""
+    """Return logits (B, T, T) from each frame of `u`, through `v`, to each frame of `u`."""
     there_BTS = -_squared_distances(u_BTE, v_BSE) / temperature
     alpha_BTS = _only(there_BTS, v_mask_BS).softmax(dim=2)
     soft_BTE = alpha_BTS @ v_BSE  # ṽ
@@ -76,16 +78,17 @@ def _back(
 
 
 def _only(logits_BTS: Tensor, mask_BS: Tensor) -> Tensor:
-    """Padding gets no weight; a row that is padding itself stays finite."""
+    """Mask padding in the last dimension; rows that are padding themselves stay finite."""
     return logits_BTS.masked_fill(~mask_BS[:, None], float("-inf"))
 
 
 def _squared_distances(a_BTE: Tensor, b_BSE: Tensor) -> Tensor:
-    """‖a − b‖², (B, T, S); `torch.cdist` has no gradient where two vectors meet."""
+    """Return ‖a − b‖², (B, T, S)."""
+    # `torch.cdist` has no gradient where two vectors are equal.
     squares_BTS = (a_BTE**2).sum(dim=2)[:, :, None] + (b_BSE**2).sum(dim=2)[:, None]
     return squares_BTS - 2 * a_BTE @ b_BSE.transpose(1, 2)
 
 
 def _mean(loss_BT: Tensor, mask_BT: Tensor) -> Tensor:
-    """Over real frames of the batch."""
+    """Average over the real frames of the batch."""
     return loss_BT.masked_fill(~mask_BT, 0).sum() / mask_BT.sum()

@@ -1,8 +1,9 @@
-"""Published annotation files to TSVs that `pose_tsv` reads, poses where they lie.
+"""Conversion of published annotation files to TSVs that `pose_tsv` reads.
 
-A corpus's reader turns its own files into rows; everything else is the same for all: the pose file
-of each row is looked up, rows without one are counted and listed, and nothing that is there is
-kept or replaced unasked. Readers are chosen by name from the table below.
+The reader of a corpus turns its annotation files into rows. The rest is common to all corpora: the
+pose file of each row is looked up (pose files are not moved), rows without one are counted and
+listed, and existing TSVs are replaced only on request. Readers are selected by name from the table
+below.
 """
 
 from collections import Counter
@@ -30,19 +31,20 @@ READERS: dict[str, Callable[[Path, str], list[Annotation]]] = {
     "youtube_asl": read_youtube_asl,
     "generic": read_generic,
 }
-"""Corpus → reader of a split's annotations, none where the folder has no file of that split."""
+"""Corpus → reader of a split's annotations, which returns no rows if the split has no file."""
 MISSING = "missing.tsv"
+"""Name of the table of rows without a pose file or a text."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What was written.
+    """The result of a conversion.
 
     Attributes:
-        files: split → TSV.
-        clips: split → rows in it.
-        missing: split → rows without a pose file or a text, listed in `missing.tsv`.
-        unestimated: those among the missing whose video or folder of frames is there.
+        files: TSV by split.
+        clips: Number of rows in the TSV by split.
+        missing: Number of rows without a pose file or a text by split, listed in `missing.tsv`.
+        unestimated: Number of missing rows whose video or folder of frames exists.
     """
 
     files: dict[str, Path]
@@ -54,33 +56,36 @@ class Prepared:
 def prepare(
     corpus: str, annotations: Path, poses: Path, out: Path, overwrite: bool = False
 ) -> Prepared:
-    """Writes `out/{train,validation,test}.tsv` for the splits that have annotations.
+    """Write `out/{train,validation,test}.tsv` for the splits that have annotations.
 
-    Media paths are relative to `poses`, which a recipe names as `source.root`.
+    Media paths are written relative to `poses`, which a recipe sets as `source.root`.
 
     Args:
-        corpus: one of `READERS`.
-        annotations: folder of the published files.
-        poses: folder of the `.pose` files; videos and folders of frames beside them are reported.
-        out: a folder; other files in it stay.
-        overwrite: replace TSVs that are there.
+        corpus: Name of the corpus, a key of `READERS`.
+        annotations: Folder of the published annotation files.
+        poses: Folder of the `.pose` files; videos and folders of frames in it are reported.
+        out: Folder for the TSVs; other files in it are kept.
+        overwrite: Whether to replace existing TSVs.
 
     Raises:
-        InputError: no annotations, no pose file at all, or TSVs that are there already.
-        SourceError: an annotation file is malformed; with every line.
+        InputError: If there are no annotations, no pose files at all, or TSVs in `out` already.
+        SourceError: If an annotation file is malformed; names every line.
     """
     for folder in (annotations, poses):
         if not folder.is_dir():
             raise InputError(f"`{folder}` is not a folder")
     there = [out / name for name in (*(f"{s}.tsv" for s in SPLITS), MISSING)]
     if not overwrite and any(path.exists() for path in there):
-        raise InputError(f"`{out}` holds TSVs already; give another folder, or `--overwrite`")
+        raise InputError(
+            f"`{out}` already contains TSVs; choose another folder or use `--overwrite`"
+        )
     read = {split: READERS[corpus](annotations, split) for split in SPLITS}
     if not any(read.values()):
-        raise InputError(f"`{annotations}` holds no annotations of {corpus}")
+        raise InputError(f"`{annotations}` contains no annotations of {corpus}")
     tables, lost, filmed = _look_up(read, poses)
     if not tables:
         raise _no_poses(lost, filmed, poses)
+    # Nothing is written before all files were read, so an error leaves `out` unchanged.
     missing = Counter(line.split("\t")[0] for line in lost)
     files = dict(_write(out, tables, lost, there))
     return Prepared(
@@ -91,11 +96,17 @@ def prepare(
 def _look_up(
     read: dict[str, list[Annotation]], poses: Path
 ) -> tuple[dict[str, list[str]], list[str], int]:
-    """Lines of each split's table, lines of what is missing, and how much of that is filmed."""
+    """Look up the pose file of each row.
+
+    Returns:
+        The lines of each split's table, the lines of the table of missing rows, and the number of
+        missing rows whose video or folder of frames exists.
+    """
     tables: dict[str, list[str]] = {}
     lost: list[str] = []
     filmed = 0
     for split, row in ((split, row) for split, rows in read.items() for row in rows):
+        # The readers list the preferred location first.
         found = next((file for file in row.files if (poses / file.path).is_file()), None)
         if found is not None:
             tables.setdefault(split, []).append(row.line(found))
@@ -107,11 +118,12 @@ def _look_up(
 
 
 def _no_poses(lost: list[str], filmed: int, poses: Path) -> InputError:
+    """Build the error for a folder that contains none of the pose files."""
     first = lost[0].split("\t")[2]
     text = f"none of {len(lost)} pose files is in `{poses}`; looked for `{first}` …"
     if filmed:
         text += (
-            f" {filmed} clips are there as videos or frames: estimate their poses first, with"
+            f" {filmed} of the clips exist as videos or frames; estimate their poses first with"
             f" `kinesweep estimate {poses} --out {poses}`"
         )
     return InputError(text)
@@ -120,8 +132,9 @@ def _no_poses(lost: list[str], filmed: int, poses: Path) -> InputError:
 def _write(
     out: Path, tables: dict[str, list[str]], lost: list[str], old: list[Path]
 ) -> Iterator[tuple[str, Path]]:
-    """Writes the tables; those of an earlier call that are not written anew are removed."""
+    """Write the tables and yield each split with its path."""
     out.mkdir(parents=True, exist_ok=True)
+    # All old tables are removed, because a split of an earlier call may have no rows now.
     for path in old:
         path.unlink(missing_ok=True)
     for split, lines in tables.items():

@@ -1,9 +1,10 @@
-"""CSL-Daily: `video_map.txt` with all sentences and `split_1.txt` with their splits.
+"""Reader for CSL-Daily: `video_map.txt` with all sentences and `split_1.txt` with their splits.
 
-Fields between bars: `index|name|length|gloss|char|word|postag` and `name|split`, both in the folder
-itself or in its `sentence_label`. A clip is a file: `{name}.pose`, or the same in a folder of the
-split. A name such as S000020_P0004_T00 is sentence, signer and take; the text is `char` without
-its spaces. The lists do not agree to the last name, so what stands in only one of them is reported.
+The fields are separated by bars: `index|name|length|gloss|char|word|postag` and `name|split`. Both
+files are in the annotation folder or in its subfolder `sentence_label`. Each clip is one file,
+`{name}.pose`, optionally in a folder of the split. A name such as S000020_P0004_T00 consists of
+sentence, signer and take. The text is `char` without its spaces. The two lists do not agree
+completely, so names that occur in only one of them are reported.
 """
 
 from pathlib import Path
@@ -17,34 +18,36 @@ _MAP, _LIST = "video_map.txt", "split_1.txt"
 
 
 def read_csl_daily(folder: Path, split: str) -> list[Annotation]:
-    """Annotations of a split; a sentence without a split comes with those of train.
+    """Read the annotations of a split; sentences without a split are reported with train.
 
     Raises:
-        InputError: one of the two lists is not there.
-        SourceError: malformed; with every line.
+        InputError: If only one of the two lists exists.
+        SourceError: If a list is malformed; names every line.
     """
     place = folder / "sentence_label" if (folder / "sentence_label").is_dir() else folder
     sentences, names = find_file(place, _MAP), find_file(place, _LIST)
     if sentences is None and names is None:
         return []
     if sentences is None or names is None:
-        raise InputError(f"`{place}` needs both `{_MAP}` and `{_LIST}`")
+        raise InputError(f"`{place}` must contain both `{_MAP}` and `{_LIST}`")
     rows, faults = rows_of(sentences, "|", ("name", "gloss", "char"))
     listed, more = rows_of(names, "|", ("name", "split"))
     raise_faults([*faults, *more])
     said = {row["name"]: row for _, row in rows}
     split_of = {row["name"]: row["split"] for _, row in listed}
     own = [name for name, its in split_of.items() if its == _SPLITS[split]]
+    # A listed name without a sentence stays in the result, so that it is reported as missing.
     found = [
         _annotation(said[name], _SPLITS[split]) if name in said else _half(name, _MAP)
         for name in own
     ]
-    if split == "train":
+    if split == "train":  # in one split only, so that each of them is reported once
         found += [_half(name, _LIST) for name in said if name not in split_of]
     return found
 
 
 def _annotation(row: dict[str, str], folder: str) -> Annotation:
+    """Convert a row of `video_map.txt`."""
     name = row["name"]
     return Annotation(
         id=name,
@@ -54,6 +57,7 @@ def _annotation(row: dict[str, str], folder: str) -> Annotation:
         decoder_prompt="__zh__",
         document=name,
         order=0,
+        # The part that begins with `P`, as in S000020_P0004_T00.
         signer=next((part for part in name.split("_") if part.startswith("P")), ""),
         gloss=row["gloss"],
         language="zh",
@@ -61,7 +65,7 @@ def _annotation(row: dict[str, str], folder: str) -> Annotation:
 
 
 def _half(name: str, lacking: str) -> Annotation:
-    """A name that stands in one list alone."""
+    """Return an incomplete annotation for a name that occurs in one list only."""
     return Annotation(
         id=name,
         files=(),

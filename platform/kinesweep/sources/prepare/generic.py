@@ -1,7 +1,7 @@
-"""TSVs with names of any generation: `train.tsv`, `validation.tsv` (`val`, `dev`), `test.tsv`.
+"""Reader for generic TSVs: `train.tsv`, `validation.tsv` (or `val`, `dev`) and `test.tsv`.
 
-What `pose_tsv` reads is written again with the newest names, one pose folder for all splits. Times
-are milliseconds.
+Any table that `pose_tsv` can read is rewritten with the newest column names and one pose folder for
+all splits. Times are in milliseconds.
 """
 
 from pathlib import Path
@@ -10,15 +10,17 @@ from kinesweep.core.recipe.source import PoseTsvConfig
 from kinesweep.sources.pose_tsv import PoseTsvSource
 from kinesweep.sources.prepare.rows import Annotation, PoseFile, find_file
 
+# Globs without their suffix. `[vd]*` matches `validation`, `val` and `dev`, but also any other name
+# that begins with one of these letters.
 _FILES = {"train": "train", "validation": "[vd]*", "test": "test"}
 
 
 def read_generic(folder: Path, split: str) -> list[Annotation]:
-    """Annotations of a split.
+    """Read the annotations of a split.
 
     Raises:
-        InputError: several files of the split.
-        SourceError: malformed; with every line.
+        InputError: If several files match the split.
+        SourceError: If the file is malformed; names every line.
     """
     path = find_file(folder, f"{_FILES[split]}.tsv")
     if path is None:

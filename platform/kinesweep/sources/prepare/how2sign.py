@@ -1,9 +1,9 @@
-"""How2Sign: tab-separated `.csv` files, one a split, times in seconds.
+"""Reader for How2Sign: one tab-separated `.csv` file per split, with times in seconds.
 
-`*train.csv`, `*val.csv`, `*test.csv` with the columns VIDEO_ID, VIDEO_NAME, SENTENCE_ID,
-SENTENCE_NAME, START, END (or START_REALIGNED, END_REALIGNED) and SENTENCE. A clip is
-`{SENTENCE_NAME}.pose`, whole, or where clips were not cut its span of `{VIDEO_NAME}.pose`; both may
-lie in a folder of the split. VIDEO_NAME ends in `-SIGNER-rgb_front`.
+The files `*train.csv`, `*val.csv` and `*test.csv` have the columns VIDEO_ID, VIDEO_NAME,
+SENTENCE_ID, SENTENCE_NAME, START, END (or START_REALIGNED, END_REALIGNED) and SENTENCE. A clip is
+the whole file `{SENTENCE_NAME}.pose` or, if the clips were not cut, its span of
+`{VIDEO_NAME}.pose`; both may be in a folder of the split. VIDEO_NAME ends in `-SIGNER-rgb_front`.
 """
 
 import re
@@ -18,11 +18,11 @@ _SIGNER = re.compile(r"-(\d+)-rgb_front$")
 
 
 def read_how2sign(folder: Path, split: str) -> list[Annotation]:
-    """Annotations of a split.
+    """Read the annotations of a split.
 
     Raises:
-        InputError: several files of the split.
-        SourceError: malformed; with every line.
+        InputError: If several files match the split.
+        SourceError: If the file is malformed; names every line.
     """
     path = find_file(folder, f"*{_FILES[split]}.csv")
     if path is None:
@@ -33,12 +33,21 @@ def read_how2sign(folder: Path, split: str) -> list[Annotation]:
         try:
             found.append(_annotation(row, _FILES[split]))
         except (ValueError, KeyError) as error:
-            faults.append((f"{path.name}:{number}", f"{error} is no time or is missing"))
+            faults.append(
+                (f"{path.name}:{number}", f"the start or end time is invalid or missing: {error}")
+            )
     raise_faults(faults)
     return found
 
 
 def _annotation(row: dict[str, str], folder: str) -> Annotation:
+    """Convert a row.
+
+    Raises:
+        ValueError: If a time is not a number.
+        KeyError: If a column of times is missing.
+    """
+    # A file has either the original or the realigned times.
     start, end = (
         1000 * float(row[f"{name}_REALIGNED"] if f"{name}_REALIGNED" in row else row[name])
         for name in ("START", "END")
@@ -48,7 +57,7 @@ def _annotation(row: dict[str, str], folder: str) -> Annotation:
     order = row["SENTENCE_ID"].rpartition("_")[2]
     return Annotation(
         id=row["SENTENCE_NAME"],
-        files=(
+        files=(  # in the order of preference: clips that are already cut come first
             *(PoseFile(place + cut) for place in ("", f"{folder}/")),
             *(PoseFile(place + whole, start, end) for place in ("", f"{folder}/")),
         ),

@@ -1,4 +1,4 @@
-"""What there is of a clip without a pose file: a video, or a folder of frames, named like it."""
+"""Search for the video or folder of frames of a clip without a pose file."""
 
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -8,9 +8,18 @@ from kinesweep.sources.prepare.rows import PoseFile
 
 
 def unestimated(root: Path, files: Iterable[PoseFile]) -> str | None:
-    """The first video or folder of frames that poses could be estimated of, as `root` sees it."""
+    """Find the first video or folder of frames from which poses could be estimated.
+
+    Args:
+        root: Folder to search.
+        files: Pose files of the clip, none of which exists.
+
+    Returns:
+        The path relative to `root`, with a trailing slash for a folder, or None.
+    """
     for file in files:
         stem = PurePosixPath(file.path).with_suffix("")
+        # Not `with_suffix`, which would cut off a part of a name with a dot in it.
         for name in (stem.with_name(stem.name + suffix) for suffix in VIDEOS):
             if (root / name).is_file():
                 return str(name)

@@ -1,8 +1,8 @@
-"""OpenASL: one `openasl*.tsv` with all splits.
+"""Reader for OpenASL: one `openasl*.tsv` with all splits.
 
-Columns `vid` (the clip), `yid` (the video), `start` and `end` in the video (`00:01:02.345`, or
-seconds), `raw-text` and `split` (train, valid, test). A clip is `{vid}.pose`, whole, or its span of
-`{yid}.pose`.
+The columns are `vid` (the clip), `yid` (the video), `start` and `end` in the video (`00:01:02.345`
+or seconds), `raw-text` and `split` (train, valid, test). A clip is the whole file `{vid}.pose`, or
+its span of `{yid}.pose`.
 """
 
 from pathlib import Path
@@ -16,11 +16,11 @@ _NEEDED = ("vid", "yid", "start", "end", "raw-text", "split")
 
 
 def read_openasl(folder: Path, split: str) -> list[Annotation]:
-    """Annotations of a split.
+    """Read the annotations of a split.
 
     Raises:
-        InputError: several files.
-        SourceError: malformed; with every line.
+        InputError: If several files match.
+        SourceError: If the file is malformed; names every line.
     """
     path = find_file(folder, "openasl*.tsv")
     if path is None:
@@ -30,8 +30,14 @@ def read_openasl(folder: Path, split: str) -> list[Annotation]:
     orders: dict[str, int] = {}
     for number, row in rows:
         if row["split"] not in _SPLITS.values():
-            faults.append((f"{path.name}:{number}", f"`split` is `{row['split']}`"))
+            faults.append(
+                (
+                    f"{path.name}:{number}",
+                    f"`split` must be train, valid or test, but is `{row['split']}`",
+                )
+            )
         elif row["split"] == _SPLITS[split]:
+            # The file has no order column, so the clips of a video are numbered by their rows.
             order = orders[row["yid"]] = orders.get(row["yid"], -1) + 1
             try:
                 found.append(_annotation(row, order))
@@ -42,6 +48,11 @@ def read_openasl(folder: Path, split: str) -> list[Annotation]:
 
 
 def _annotation(row: dict[str, str], order: int) -> Annotation:
+    """Convert a row.
+
+    Raises:
+        ValueError: If a time is malformed.
+    """
     start, end = milliseconds(row["start"]), milliseconds(row["end"])
     return Annotation(
         id=row["vid"],

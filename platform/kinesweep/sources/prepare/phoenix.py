@@ -1,8 +1,8 @@
-"""RWTH-PHOENIX-Weather 2014 T: `PHOENIX-2014-T.{train,dev,test}.corpus.csv`, fields between bars.
+"""Reader for RWTH-PHOENIX-Weather 2014 T: `PHOENIX-2014-T.{train,dev,test}.corpus.csv`.
 
-Columns `name`, `speaker`, `orth` (the glosses) and `translation`; `start` and `end` are -1 in the
-published files, since each clip is a file: `{name}.pose`, or the same in a folder of the split. A
-name is its broadcast and a number.
+The fields are separated by bars. The columns are `name`, `speaker`, `orth` (the glosses) and
+`translation`; `start` and `end` are -1 in the published files, because each clip is one file,
+`{name}.pose`, optionally in a folder of the split. A name consists of the broadcast and a number.
 """
 
 from pathlib import Path
@@ -15,11 +15,11 @@ _NEEDED = ("name", "translation")
 
 
 def read_phoenix(folder: Path, split: str) -> list[Annotation]:
-    """Annotations of a split.
+    """Read the annotations of a split.
 
     Raises:
-        InputError: several files of the split.
-        SourceError: malformed; with every line.
+        InputError: If several files match the split.
+        SourceError: If the file is malformed; names every line.
     """
     name = _FILES[split]
     path = find_file(folder, f"PHOENIX-2014-T.{name}.corpus.csv")
@@ -31,7 +31,9 @@ def read_phoenix(folder: Path, split: str) -> list[Annotation]:
 
 
 def _annotation(row: dict[str, str], folder: str) -> Annotation:
+    """Convert a row."""
     name = row["name"]
+    # A name without a hyphen becomes a document of its own.
     document, _, order = name.rpartition("-")
     return Annotation(
         id=name,

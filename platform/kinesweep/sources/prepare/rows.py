@@ -1,4 +1,4 @@
-"""One annotated clip, and how published tables are read."""
+"""The annotation of a clip, and a reader for published tables."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +10,12 @@ from kinesweep.sources.table import Fault
 
 @dataclass(frozen=True)
 class PoseFile:
-    """Where a clip may lie.
+    """A possible location of a clip.
 
     Attributes:
-        path: below the folder of poses.
-        start_ms: of the clip in the file; 0: at its start.
-        end_ms: 0: at the file's end.
+        path: Path relative to the folder of poses.
+        start_ms: Start of the clip in the file in milliseconds; 0 is the start of the file.
+        end_ms: End of the clip in the file in milliseconds; 0 is the end of the file.
     """
 
     path: str
@@ -28,17 +28,17 @@ class Annotation:
     """One row of a published table.
 
     Attributes:
-        id: of the clip, unique in the corpus.
-        files: places to look at, the first that is there is taken.
-        text: the sentence.
-        encoder_prompt: language tag of the signs.
-        decoder_prompt: language tag of the text.
-        document: the recording it was cut from.
-        order: its place in there.
-        signer: who signs, or empty.
-        gloss: signs in words, or empty.
-        language: of the text.
-        lacks: what is missing beside the file, where something is; such a row has no files.
+        id: Id of the clip, unique in the corpus.
+        files: Possible locations; the first one that exists is used.
+        text: Sentence in the spoken language.
+        encoder_prompt: Language tag of the signs.
+        decoder_prompt: Language tag of the text.
+        document: Recording that the clip was cut from.
+        order: Position of the clip in the recording.
+        signer: Name of the signer, or empty.
+        gloss: Glosses of the signs, or empty.
+        language: Language code of the text.
+        lacks: Missing part of the annotation, or empty; an incomplete row has no files.
     """
 
     id: str
@@ -55,37 +55,44 @@ class Annotation:
 
     @property
     def looked_for(self) -> str:
-        """What is missing when none of its files is there."""
+        """Return what is missing if none of the files exists."""
         return self.lacks or " ".join(file.path for file in self.files)
 
     def line(self, file: PoseFile) -> str:
-        """The row of the TSV, its clip in a file that is there."""
+        """Format the row of the TSV for a clip in an existing file."""
         values = {**vars(self), "signal": file.path, "output": self.text}
         values |= {"signal_start": f"{file.start_ms:.10g}", "signal_end": f"{file.end_ms:.10g}"}
+        # Tabs and line breaks within a field would break the table, so white space is collapsed.
         return "\t".join(" ".join(str(values[column]).split()) for column in COLUMNS)
 
 
 def find_file(folder: Path, pattern: str) -> Path | None:
-    """The one file of a split.
+    """Find the only file of a split, or return None if there is no such file.
 
     Raises:
-        InputError: several fit.
+        InputError: If several files match the pattern.
     """
     found = sorted(path for path in folder.glob(pattern) if path.is_file())
     if len(found) > 1:
         names = ", ".join(f"`{path.name}`" for path in found)
-        raise InputError(f"several files in `{folder}` fit `{pattern}`: {names}; leave one there")
+        raise InputError(f"several files in `{folder}` match `{pattern}`: {names}; keep only one")
     return found[0] if found else None
 
 
 def rows_of(
     path: Path, delimiter: str, needed: tuple[str, ...]
 ) -> tuple[list[tuple[int, dict[str, str]]], list[Fault]]:
-    """Rows of a table as column → field, with their line numbers; and everything that is wrong.
+    """Read the rows of a table as column → field with their line numbers, and all errors.
 
-    Fields may be quoted as spreadsheets do; a quote inside of a sentence is a character like any
-    other, so one that is never closed does not swallow the lines after it.
+    Fields may be quoted as spreadsheets do. A quotation mark inside a sentence is an ordinary
+    character.
+
+    Args:
+        path: Path of the table.
+        delimiter: Separator between fields.
+        needed: Columns that must exist.
     """
+    # Not the `csv` module: an unclosed quotation mark would swallow all lines after it.
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
@@ -107,8 +114,9 @@ def rows_of(
 
 
 def _unquoted(field: str) -> str:
-    """A field without the quotes that a spreadsheet put around it."""
+    """Remove the quotation marks that a spreadsheet put around a field."""
     inner = field[1:-1]
+    # A spreadsheet doubles the marks inside; a single one means that the outer ones are text.
     if len(field) < 2 or field[0] != '"' or field[-1] != '"' or '"' in inner.replace('""', ""):
         return field
     return inner.replace('""', '"')

@@ -1,9 +1,10 @@
-"""YouTube-ASL: a list of video ids, `*video_ids.txt`, and the videos' captions.
+"""Reader for YouTube-ASL: a list of video ids, `*video_ids.txt`, and the captions of the videos.
 
-Captions lie anywhere below the folder as files whose names begin with the video's id and a dot:
+Caption files may be anywhere below the folder. Their names begin with the video id and a dot:
 `{id}.en.vtt` (WebVTT, as downloaders write it) or `{id}.json` (a list of `text`, `start` and
-`duration` in seconds). Each caption is a clip, its span of `{id}.pose`; all are train, since the
-corpus has no splits (`kinesweep split` makes them). A video without captions is reported.
+`duration` in seconds). Each caption becomes a clip, a span of `{id}.pose`. All clips belong to
+train, because the corpus has no splits (`kinesweep split` creates them). Videos without captions
+are reported.
 """
 
 import json
@@ -22,11 +23,11 @@ Caption = tuple[float, float, str]
 
 
 def read_youtube_asl(folder: Path, split: str) -> list[Annotation]:
-    """Annotations of a split; all are train.
+    """Read the annotations of a split; every clip belongs to train.
 
     Raises:
-        InputError: several lists of ids, or one that is not UTF-8.
-        SourceError: captions that cannot be read; with every file.
+        InputError: If there are several lists of ids, or the list is not UTF-8.
+        SourceError: If caption files cannot be read; names every file.
     """
     path = find_file(folder, "*video_ids.txt")
     if path is None or split != "train":
@@ -40,6 +41,7 @@ def read_youtube_asl(folder: Path, split: str) -> list[Annotation]:
             found.append(_clip(video, video, 0, (0, 0, ""), lacks="captions of this video"))
             continue
         try:
+            # Captions without a text are dropped before the others are numbered.
             said = [caption for caption in _READERS[file.suffix](file) if caption[2]]
         except (OSError, ValueError, KeyError, TypeError, webvtt.errors.MalformedFileError) as why:
             faults.append((file.name, f"cannot be read as captions: {why or type(why).__name__}"))
@@ -50,6 +52,7 @@ def read_youtube_asl(folder: Path, split: str) -> list[Annotation]:
 
 
 def _ids(path: Path) -> list[str]:
+    """Read the list of video ids."""
     try:
         return path.read_text(encoding="utf-8-sig").split()
     except UnicodeDecodeError as error:
@@ -58,25 +61,31 @@ def _ids(path: Path) -> list[str]:
 
 
 def _caption_files(folder: Path) -> dict[str, Path]:
-    """Video → its captions; English before other languages, JSON before WebVTT."""
+    """Map each video to its caption file; English and JSON files are preferred."""
+    # Sorted from the least to the most preferred: the dictionary keeps the last file of a video.
     files = [path for path in folder.rglob("*") if _may_hold_captions(path)]
     files.sort(key=lambda path: (path.suffix, ".en" not in path.name, path), reverse=True)
     return {path.name.partition(".")[0]: path for path in files}
 
 
 def _may_hold_captions(path: Path) -> bool:
-    """By its name; `{id}.info.json` is what downloaders write about a video."""
+    """Return whether a file may contain captions, judged by its name.
+
+    A JSON file with another dot in its name is metadata, such as a downloader's `{id}.info.json`.
+    """
     inner = path.name.count(".") > 1
     return path.suffix in _READERS and not (path.suffix == ".json" and inner) and path.is_file()
 
 
 def _of_json(path: Path) -> Iterator[Caption]:
+    """Yield the captions of a JSON file."""
     for line in json.loads(path.read_text(encoding="utf-8")):
         start = 1000 * float(line["start"])
         yield start, start + 1000 * float(line["duration"]), str(line["text"]).strip()
 
 
 def _of_vtt(path: Path) -> Iterator[Caption]:
+    """Yield the captions of a WebVTT file."""
     for line in webvtt.read(str(path)).captions:
         yield milliseconds(line.start), milliseconds(line.end), line.text.strip()
 
@@ -85,6 +94,7 @@ _READERS: dict[str, Callable[[Path], Iterator[Caption]]] = {".json": _of_json, "
 
 
 def _clip(name: str, video: str, order: int, caption: Caption, lacks: str = "") -> Annotation:
+    """Build the annotation of a caption, or an incomplete one if `lacks` is set."""
     start, end, text = caption
     return Annotation(
         id=name,

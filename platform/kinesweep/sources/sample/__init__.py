@@ -1,4 +1,4 @@
-"""The embedded sample corpus: an invented sign language, signed and written by code."""
+"""A synthetic sample corpus in an invented sign language, generated entirely by code."""
 
 from kinesweep.sources.sample.corpus import DEFAULT_CLIPS, write_sample
 from kinesweep.sources.sample.summary import SampleSummary

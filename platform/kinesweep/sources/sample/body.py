@@ -1,9 +1,9 @@
-"""From motion parameters to the 576 points of a frame.
+"""Conversion of motion parameters to the 576 points of each frame.
 
-Arms follow the wrists by two-bone geometry, the head carries the face, legs hang below the image
-as they do in a desk shot. Ends in pixels, rounded to 1/64 pixel: a rounding that swallows the
-last bits in which sines differ between processors, so the same arguments give the same bytes on
-another machine too.
+Two-bone inverse kinematics place the elbows, the face moves with the head, and the legs are below
+the image, as in recordings at a desk. The coordinates are pixels, rounded to 1/64 pixel.
+The rounding removes the last bits, in which sine functions differ between processors, so that the
+same arguments give the same bytes on every machine.
 """
 
 import numpy as np
@@ -23,25 +23,31 @@ _UPPER_ARM, _FOREARM = 0.78, 0.72
 _HEAD = np.array([0.0, -0.66, -0.1])
 _NOSE_POINT, _MOUTH_POINTS, _EAR_POINTS = 1, (291, 61), (454, 234)
 _EYE_POINTS = (362, 386, 263, 133, 159, 33)  # left inner, middle, outer; right inner, middle, outer
+# Hip, knee, ankle, heel and foot tip: distance to the side, then down, in shoulder distances.
 _LEGS = ((0.31, 1.5), (0.33, 2.6), (0.33, 3.6), (0.34, 3.75), (0.42, 3.85))
 _METRES = 0.36
-"""Metres between the shoulders, for the world landmarks."""
+"""Distance between the shoulders in metres, for the world landmarks."""
+# Steps per pixel of x and y, and per image width of z, that coordinates are rounded to.
 _XY_STEP, _Z_STEP = 64.0, 16384.0
 
 
 def render(
     motion: Motion, signer: Signer, rng: np.random.Generator, jitter: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Points (T, 576, 3) and confidences (T, 576) of a clip.
+    """Render the points of a clip.
 
     Args:
-        motion: what the signer does.
-        signer: whose body it is and where it stands in the image.
-        rng: for the estimator's jitter.
-        jitter: its spread, in shoulder distances.
+        motion: Motion parameters and frames with undetected hands.
+        signer: Signer, who determines the body size and the position in the image.
+        rng: Random generator for the jitter of the simulated pose estimator.
+        jitter: Standard deviation of the jitter in shoulder distances.
+
+    Returns:
+        Points (T, 576, 3) and confidences (T, 576).
     """
     params = motion.params_TK
     dominant, other = _hand(params[:, DOMINANT]), _hand(params[:, OTHER])
+    # Both hands are described as if they were the signing hand; the other one is mirrored.
     other[:, :, 0] *= -1
     face = _HEAD + turned(
         face_points(*(params[:, k] for k in (BROW, OPEN, WIDE))), params[:, YAW], params[:, TILT]
@@ -57,6 +63,7 @@ def render(
     units += rng.normal(0, jitter, units.shape)
     points = _to_image(units, body, signer)
     confidence = np.ones(points.shape[:2])
+    # The legs below the hips are outside the image, where an estimator can only guess.
     confidence[:, 25:33] = confidence[:, layout.WORLD_START + 25 :] = 0.1
     for start, (_, lost) in ((layout.LEFT_HAND_START, left), (layout.RIGHT_HAND_START, right)):
         points[lost, start : start + layout.NUM_HAND] = 0
@@ -65,7 +72,7 @@ def render(
 
 
 def _hand(columns_TH: FloatArray) -> FloatArray:
-    """A hand at its wrist, (T, 21, 3), as the signing hand: positive x is its own side."""
+    """Return a hand at its wrist, (T, 21, 3), as the signing hand: +x is the hand's own side."""
     flexion = np.clip(columns_TH[:, 4:9], 0, 1)
     points = hand_points(flexion, columns_TH[:, 9], -columns_TH[:, 2], columns_TH[:, 3])
     points[:, :, 0] *= -1  # the thumb of a raised hand points to the body's middle
@@ -75,7 +82,7 @@ def _hand(columns_TH: FloatArray) -> FloatArray:
 
 
 def _body(face: FloatArray, left_hand: FloatArray, right_hand: FloatArray) -> FloatArray:
-    """The 33 body points; the left side has positive x."""
+    """Return the 33 body points, (T, 33, 3); the left side has positive x."""
     body = np.zeros((len(face), layout.NUM_BODY, 3))
     body[:, 0] = face[:, _NOSE_POINT]
     body[:, 1:7] = face[:, _EYE_POINTS]
@@ -88,16 +95,22 @@ def _body(face: FloatArray, left_hand: FloatArray, right_hand: FloatArray) -> Fl
         body[:, 15 + offset] = wrist
         for row, point in ((17, 17), (19, 5), (21, 2)):
             body[:, row + offset] = hand[:, point]
+        # MediaPipe alternates the left and right point of each pair.
         for row, (x, y) in enumerate(_LEGS):
             body[:, 23 + 2 * row + offset, :2] = sign * x, y
     return body
 
 
 def _elbow(shoulder: FloatArray, wrist_TC: FloatArray, sign: float) -> FloatArray:
-    """The elbow, hanging down and outwards; what it cannot hang in the image goes into depth."""
+    """Return the elbow, (T, 3), which hangs down and outwards.
+
+    If the elbow cannot hang in the image plane, it moves backwards in depth instead.
+    """
     reach = wrist_TC[:, :2] - shoulder[:2]
+    # Clamped on both sides: no division by zero at the shoulder, no arm longer than its bones.
     length = np.maximum(np.linalg.norm(reach, axis=1), 1e-6)
     span = np.minimum(length, 0.98 * (_UPPER_ARM + _FOREARM))
+    # Triangle of shoulder, elbow and wrist: the foot of the elbow on the line, and its height.
     along = (_UPPER_ARM**2 - _FOREARM**2 + span**2) / (2 * span)
     aside = np.sqrt(np.maximum(_UPPER_ARM**2 - along**2, 0))
     unit = reach / length[:, None]
@@ -110,7 +123,7 @@ def _elbow(shoulder: FloatArray, wrist_TC: FloatArray, sign: float) -> FloatArra
 
 
 def _to_image(units: FloatArray, body: FloatArray, signer: Signer) -> FloatArray:
-    """Shoulder distances to pixels, world landmarks appended, rounded."""
+    """Convert shoulder distances to rounded pixels and append the world landmarks."""
     image = np.empty((len(units), layout.NUM_POINTS, 3))
     image[:, : layout.WORLD_START, :2] = (
         np.array(signer.centre_px) + units[..., :2] * signer.shoulder_px
@@ -118,6 +131,7 @@ def _to_image(units: FloatArray, body: FloatArray, signer: Signer) -> FloatArray
     image[:, : layout.WORLD_START, 2] = units[..., 2] * signer.shoulder_px / layout.WIDTH_PX
     hips = np.array([0.0, _LEGS[0][1], 0.0])
     metres = (units[:, : layout.NUM_BODY] - hips) * _METRES
+    # As in pose-format's files, world landmarks in metres are multiplied by the image size.
     image[:, layout.WORLD_START :] = metres * np.array([layout.WIDTH_PX, layout.HEIGHT_PX, 1.0])
     image[..., :2] = np.round(image[..., :2] * _XY_STEP) / _XY_STEP
     image[..., 2] = np.round(image[..., 2] * _Z_STEP) / _Z_STEP

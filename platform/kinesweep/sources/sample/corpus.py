@@ -1,10 +1,10 @@
-"""The sample corpus on disk: `.pose` files and one TSV a split, made wholly by code.
+"""Writer of the synthetic sample corpus: `.pose` files and one TSV per split.
 
-`write_sample` draws distinct sentences, gives each to a signer, signs it and writes it in the
-formats that real corpora have, so everything downstream runs as it would on How2Sign. The same
-arguments give the same bytes, whatever the number of workers: every clip draws from a generator
-of its own. The default, 3,700 clips of about 24 frames, takes 0.85 GB and 11 seconds of one
-core. Not a benchmark: the language is invented and its sentences are regular.
+`write_sample` draws distinct sentences, assigns each to a signer, generates the motion and writes
+it in the formats of real corpora, so that everything downstream runs as it would on How2Sign. The
+same arguments give the same bytes for any number of workers, because each clip has its own random
+generator. The default, 3,700 clips of about 24 frames, takes 0.85 GB and 11 seconds of one core.
+The corpus is not a benchmark: its language is invented and its sentences are regular.
 """
 
 import csv
@@ -31,7 +31,7 @@ from kinesweep.sources.sample.summary import SampleSummary, summarise
 DEFAULT_CLIPS = 3700
 MIN_CLIPS = 12
 JITTER = 0.012
-"""Of the estimator, in shoulder distances."""
+"""Standard deviation of the simulated pose estimator's jitter, in shoulder distances."""
 COLUMNS = (
     *("signal", "signal_start", "signal_end", "encoder_prompt", "decoder_prompt", "output"),
     *("signer", "gloss", "document"),
@@ -40,7 +40,7 @@ _SUMMARY = "sample.json"
 _CHUNK_CLIPS = 50
 _FILMS = 2
 _FEW_CLIPS = 300
-"""Fewer are written by this process: starting others would take longer."""
+"""Below this number, one process writes all clips: starting others would take longer."""
 
 
 def write_sample(
@@ -50,17 +50,18 @@ def write_sample(
     workers: int | None = None,
     keep: bool = False,
 ) -> SampleSummary:
-    """Write the corpus into `out`, a new or empty folder; whole or not at all.
+    """Write the corpus atomically into `out`, a new or empty folder.
 
     Args:
-        out: the folder.
-        clips: of all splits together.
-        seed: of sentences, their signers, and noise; the language is always the same.
-        workers: processes; default one a core, at most four. It does not change a byte.
-        keep: leave `out` as it is when it holds the very corpus that would be written.
+        out: Folder of the corpus.
+        clips: Number of clips of all splits together.
+        seed: Random seed for sentences, signers and noise; the language never changes.
+        workers: Number of processes; by default one per core, at most four. It does not affect the
+            output.
+        keep: Whether to keep `out` unchanged if it already contains exactly this corpus.
 
     Raises:
-        InputError: too few clips, or a folder that holds something else.
+        InputError: If there are too few clips, or the folder contains something else.
     """
     _check_arguments(clips, seed, workers)
     plan = plan_clips(clips, seed)
@@ -68,6 +69,7 @@ def write_sample(
     if keep and (kept := _read_summary(out)) is not None and kept.fingerprint == fingerprint:
         return kept
     _check_folder(out)
+    # Built next to `out` and renamed at the end: an interrupted call leaves nothing in `out`.
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     for split in SPLITS:
@@ -78,11 +80,13 @@ def write_sample(
     summary = summarise(plan, seed, fingerprint, frames, num_bytes)
     (partial / "README.txt").write_text(summary.card(), encoding="utf-8")
     (partial / _SUMMARY).write_text(json.dumps(summary.as_dict(), indent=1) + "\n")
+    # Replaces an empty folder, but fails if another process has put files into it meanwhile.
     os.replace(partial, out)
     return summary
 
 
 def _check_arguments(clips: int, seed: int, workers: int | None) -> None:
+    """Raise an `InputError` for arguments out of range."""
     if clips < MIN_CLIPS:
         raise InputError(f"`clips` must be at least {MIN_CLIPS} (three splits), but is {clips}.")
     if seed < 0:
@@ -92,6 +96,7 @@ def _check_arguments(clips: int, seed: int, workers: int | None) -> None:
 
 
 def _check_folder(out: Path) -> None:
+    """Raise an `InputError` unless `out` is new or empty."""
     if out.exists() and not out.is_dir():
         raise InputError(f"`{out}` is a file; the sample corpus needs a folder.")
     if not out.is_dir() or not any(out.iterdir()):
@@ -100,21 +105,23 @@ def _check_folder(out: Path) -> None:
     what = (
         f"another sample corpus (clips {held.clips}, seed {held.seed})" if held else "other files"
     )
-    raise InputError(f"`{out}` holds {what}. Name a new folder, or remove it.")
+    raise InputError(f"`{out}` holds {what}. Choose a new folder, or remove this one.")
 
 
 def _read_summary(out: Path) -> SampleSummary | None:
-    """What `out` says it holds; None when it is no sample corpus."""
+    """Return the summary stored in `out`, or None if it is not a sample corpus."""
     try:
+        # A summary of another version has other fields, which is a `TypeError`.
         return SampleSummary(**json.loads((out / _SUMMARY).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 
 
 def _fingerprint(plan: list[SampleClip], seed: int) -> str:
-    """16 hexadecimal digits of the tables and the first clips of each split.
+    """Return 16 hexadecimal digits of a hash over the tables and the first clips of each split.
 
-    Every clip is made by the same code from the plan and its number, so these stand for all bytes.
+    The same code makes every clip from the plan and the clip's number, so a few clips are enough to
+    represent all bytes.
     """
     digest = hashlib.sha256()
     for split in SPLITS:
@@ -125,6 +132,7 @@ def _fingerprint(plan: list[SampleClip], seed: int) -> str:
 
 
 def _table(plan: list[SampleClip], split: str) -> str:
+    """Format the TSV of a split."""
     table = io.StringIO()
     writer = csv.writer(table, delimiter="\t", lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -138,20 +146,24 @@ def _table(plan: list[SampleClip], split: str) -> str:
 def _write_poses(
     out: Path, plan: list[SampleClip], seed: int, workers: int | None
 ) -> tuple[int, int]:
-    """Frames and bytes written."""
+    """Write the `.pose` files, and return the number of frames and bytes."""
     if workers is None:
+        # The affinity counts the cores that this process may use, not those of the machine.
         workers = 1 if len(plan) < _FEW_CLIPS else min(4, len(os.sched_getaffinity(0)))
+    # Single clips are too small a unit of work for the processes.
     chunks = [plan[i : i + _CHUNK_CLIPS] for i in range(0, len(plan), _CHUNK_CLIPS)]
     if workers == 1:
         done = [_write_chunk(out, chunk, seed) for chunk in chunks]
     else:
-        context = multiprocessing.get_context("spawn")  # a fork would copy the caller's threads
+        # A fork would copy locks that the caller's threads hold.
+        context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, mp_context=context) as pool:
             done = list(pool.map(_write_chunk, [out] * len(chunks), chunks, [seed] * len(chunks)))
     return sum(frames for frames, _ in done), sum(num_bytes for _, num_bytes in done)
 
 
 def _write_chunk(out: Path, chunk: list[SampleClip], seed: int) -> tuple[int, int]:
+    """Write some clips, and return the number of frames and bytes."""
     frames = num_bytes = 0
     for clip in chunk:
         content, clip_frames = _clip_file(clip, seed)
@@ -161,8 +173,9 @@ def _write_chunk(out: Path, chunk: list[SampleClip], seed: int) -> tuple[int, in
 
 
 def _write_films(out: Path, plan: list[SampleClip], seed: int) -> None:
-    """The first test clips once more, as films and as another estimator's outputs."""
+    """Write the first test clips also as videos and as OpenPose output."""
     for clip in [clip for clip in plan if clip.split == "test"][:_FILMS]:
+        # Rendered again by the clip's own generator: the points equal those of its `.pose` file.
         points, confidence = _points(clip, seed)
         name = Path(clip.path).stem
         write_film(out / "films" / f"{name}.mp4", points)
@@ -170,13 +183,14 @@ def _write_films(out: Path, plan: list[SampleClip], seed: int) -> None:
 
 
 def _clip_file(clip: SampleClip, seed: int) -> tuple[bytes, int]:
-    """The `.pose` file of a clip and its number of frames."""
+    """Return the `.pose` file of a clip and its number of frames."""
     points, confidence = _points(clip, seed)
     return pose_bytes(points, confidence), len(points)
 
 
 def _points(clip: SampleClip, seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Points and confidences of a clip, as they are written."""
+    """Return the points (T, 576, 3) and confidences (T, 576) of a clip."""
+    # Streams 0 and 1 of the seed belong to the sentences and the signers (see `plan`).
     rng = np.random.default_rng([seed, 2, clip.number])
     motion = sign_motion(clip.meaning.glosses(), clip.signer, rng, Pace(), Noise())
     return render(motion, clip.signer, rng, JITTER)

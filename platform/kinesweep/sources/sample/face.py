@@ -1,9 +1,8 @@
-"""A face of 468 points from mouth, brows and eyes.
+"""A synthetic face of 468 points with movable mouth, brows and chin.
 
-The 128 contour points that survive `reduce_holistic` lie on an oval, lips, eyes and brows that
-move; the other 340 fill the oval and move with the nearest of these no more than a mask would.
-Good for non-manual marking (a raised brow, a shaken head, a shaped mouth), useless for telling
-people apart.
+The 128 contour points that `reduce_holistic` keeps form the oval, lips, eyes and brows. The other
+340 points fill the oval and move only with the whole head. The model can show non-manual marking (a
+raised brow, a shaken head, a mouth shape) but not the identity of a person.
 """
 
 import numpy as np
@@ -16,22 +15,24 @@ from kinesweep.sources.sample import layout
 FloatArray = NDArray[np.float64]
 
 HALF_WIDTH, HALF_HEIGHT = 0.21, 0.29
-"""Of the face's oval, in shoulder distances."""
+"""Half axes of the oval of the face, in shoulder distances."""
+# Largest displacement of each part, in shoulder distances.
 _BROW_TRAVEL, _JAW_TRAVEL, _LIP_TRAVEL = 0.06, 0.07, 0.075
 
 
 def _line(
     points: tuple[int, ...], x_from: float, x_to: float, y: float, bow: float
 ) -> dict[int, tuple[float, float]]:
-    """Points along a parabola: `bow` is how far its middle lies below its ends."""
+    """Place points along a parabola whose middle is `bow` below its ends."""
     share = np.linspace(0, 1, len(points))
     xs, ys = x_from + (x_to - x_from) * share, y + bow * 4 * share * (1 - share)
     return {point: (float(x), float(v)) for point, x, v in zip(points, xs, ys, strict=True)}
 
 
 def _neutral_face() -> FloatArray:
-    """The face at rest, (468, 3), its centre at the origin."""
+    """Return the face at rest, (468, 3), with its center at the origin."""
     face = np.zeros((layout.NUM_FACE, 3))
+    # A sunflower spiral (golden angle) fills the oval evenly; contours then replace their points.
     rank = np.arange(layout.NUM_FACE)
     radius, turn = 0.93 * np.sqrt((rank + 0.5) / layout.NUM_FACE), rank * np.pi * (3 - 5**0.5)
     face[:, 0], face[:, 1] = HALF_WIDTH * radius * np.cos(turn), HALF_HEIGHT * radius * np.sin(turn)
@@ -54,7 +55,8 @@ def _neutral_face() -> FloatArray:
     )
     for point, xy in lines.items():
         face[point, :2] = xy
-    face[1, :2] = 0.0, 0.05  # the nose's tip
+    face[1, :2] = 0.0, 0.05  # the tip of the nose
+    # The depth is that of half an ellipsoid, clipped for points on or outside of the oval.
     inside = np.clip(1 - (face[:, 0] / HALF_WIDTH) ** 2 - (face[:, 1] / HALF_HEIGHT) ** 2, 0, 1)
     face[:, 2] = -0.2 * np.sqrt(inside)
     return face
@@ -67,6 +69,7 @@ _BROWS = [
     *layout.LEFT_BROW_LOWER,
     *layout.LEFT_BROW_UPPER,
 ]
+# Both corners of the mouth belong to the upper lips, so that the open mouth does not move them.
 _UPPER_LIPS = sorted({*layout.LIPS_OUTER_UPPER, *layout.LIPS_INNER_UPPER})
 _LOWER_LIPS = sorted({*layout.LIPS_OUTER_LOWER[1:-1], *layout.LIPS_INNER_LOWER[1:-1]})
 _LIPS = _UPPER_LIPS + _LOWER_LIPS
@@ -74,12 +77,15 @@ _CHIN = [i for i in layout.FACE_OVAL if NEUTRAL_NC[i, 1] > 0.5 * HALF_HEIGHT]
 
 
 def face_points(brow_T: FloatArray, open_T: FloatArray, wide_T: FloatArray) -> FloatArray:
-    """The face's points, (T, 468, 3), in shoulder distances, its centre at the origin, y downwards.
+    """Return the points of a face over time.
 
     Args:
-        brow_T: (T,) from -1 (lowered) to 1 (raised).
-        open_T: (T,) from 0 (closed mouth) to 1 (open).
-        wide_T: (T,) from -1 (rounded lips) to 1 (drawn wide).
+        brow_T: Position of the brows, (T,), from -1 (lowered) to 1 (raised).
+        open_T: Opening of the mouth, (T,), from 0 (closed) to 1 (open).
+        wide_T: Width of the lips, (T,), from -1 (rounded) to 1 (spread).
+
+    Returns:
+        (T, 468, 3) in shoulder distances, the center at the origin, y downwards.
     """
     face = np.repeat(NEUTRAL_NC[None], len(brow_T), axis=0)
     face[:, _BROWS, 1] -= _BROW_TRAVEL * brow_T[:, None]
@@ -90,10 +96,10 @@ def face_points(brow_T: FloatArray, open_T: FloatArray, wide_T: FloatArray) -> F
 
 
 def turned(face_TNC: FloatArray, yaw_T: FloatArray, tilt_T: FloatArray) -> FloatArray:
-    """The face turned to the side by `yaw_T` and leant over by `tilt_T`, both (T,) radians."""
+    """Turn a face sideways by `yaw_T` and tilt it by `tilt_T`, both (T,) in radians."""
     cos, sin = np.cos(yaw_T)[:, None], np.sin(yaw_T)[:, None]
     x, y, z = np.moveaxis(face_TNC, -1, 0)
     x, z = x * cos - z * sin, x * sin + z * cos
     cos, sin = np.cos(tilt_T)[:, None], np.sin(tilt_T)[:, None]
-    below = y - HALF_HEIGHT  # the head leans about the chin
+    below = y - HALF_HEIGHT  # the head tilts around the chin
     return np.stack([x * cos - below * sin, x * sin + below * cos + HALF_HEIGHT, z], axis=-1)

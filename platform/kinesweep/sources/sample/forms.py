@@ -1,8 +1,8 @@
-"""How signs look: hand shapes, places, movements, and forms that no viewer would mix up.
+"""Forms of the invented signs: handshapes, locations, movements and mouth shapes.
 
-A form is drawn at random; one too near an earlier one is drawn again, so 141 signs stay readable at
-five frames each. Every ninth form repeats the hands of the one before it and differs by the mouth
-alone. No sign of any real language is described here.
+Forms are drawn at random. A form that is too similar to an earlier one is rejected, so that 141
+signs remain distinguishable at five frames each. Every ninth form repeats the hands of the previous
+one and differs only in the mouth. No form describes a sign of a real language.
 """
 
 from dataclasses import dataclass, replace
@@ -15,11 +15,11 @@ FloatArray = NDArray[np.float64]
 Hands = Literal["one", "mirror", "base"]
 
 LANGUAGE_SEED = 20240131
-"""The forms are a part of the language, so no argument changes them."""
+"""Seed of the forms. It is fixed, because the forms are part of the language."""
 MIN_DISTANCE = 0.9
-"""Least distance between the looks of two forms; a hand's breadth over the whole sign."""
+"""Minimum distance between two forms; about the breadth of a hand over the whole sign."""
 
-# Thumb to little finger, 0 straight to 1 bent, then the spread.
+# Flexion from thumb to little finger, 0 (straight) to 1 (bent), then the spread.
 _HAND_SHAPES = {
     "fist": (1, 1, 1, 1, 1, 0),
     "flat": (0.6, 0, 0, 0, 0, 0),
@@ -38,7 +38,8 @@ _HAND_SHAPES = {
     "little": (1, 1, 1, 1, 0, 0),
     "pinch": (0.5, 0.6, 0, 0, 0, 0.7),
 }
-# Towards the signing hand's side, then down, from between the shoulders, in shoulder distances.
+# Offset towards the signing hand's side, then down, from the point between the shoulders, in
+# shoulder distances.
 _HEAD_PLACES = ((0.1, -1.0), (0.35, -0.75), (0.1, -0.4), (0.45, -0.15))
 _CHEST_PLACES = ((0.05, 0.1), (0.65, 0.1), (-0.35, 0.1), (0.3, 0.4), (-0.1, 0.5))
 _WAIST_PLACES = ((0.8, 0.55), (0.15, 0.85), (0.55, 0.9))
@@ -51,11 +52,11 @@ MOUTHS = ((0.0, 0.0), (0.9, 0.0), (0.45, -1.0), (0.15, 1.0))
 
 @dataclass(frozen=True)
 class Form:
-    """How a sign looks.
+    """The form of a sign, in shoulder distances and radians, with +x on the signing hand's side.
 
-    Shoulder distances and radians, x towards the signing hand's side and y down. `move` leads from
-    the sign's start to its end around `place`, `bow` bends it; `hands` says whether the other hand
-    hangs, mirrors the first, or is held at `base_place` in `base_shape`.
+    y points down. `move` leads from the start of the sign to its end, centered at `place`, and
+    `bow` bends this path. `hands` states whether the other hand rests, mirrors the first, or is
+    held at `base_place` in `base_shape`.
     """
 
     shapes: tuple[str, str]
@@ -71,17 +72,19 @@ class Form:
 
 
 def shape_vector(name: str) -> FloatArray:
-    """(6,): five flexions and the spread of a hand shape."""
+    """Return the five flexions and the spread of a handshape, (6,)."""
     return np.array(_HAND_SHAPES[name], dtype=float)
 
 
 def distinct_forms(count: int) -> list[Form]:
-    """Forms of which no two look alike; always the same ones."""
+    """Return the first `count` forms of a fixed sequence in which no two look alike."""
     rng = np.random.default_rng(LANGUAGE_SEED)
     forms: list[Form] = []
     looks: list[FloatArray] = []
     while len(forms) < count:
-        if len(forms) % 9 == 8:  # a minimal pair: the same hands, the mouth two shapes on
+        # A minimal pair: the same hands, and the mouth shape two places on. `_look` ignores the
+        # mouth, so the distance of such a pair would be 0 and is not checked.
+        if len(forms) % 9 == 8:
             forms.append(replace(forms[-1], mouth=(forms[-1].mouth + 2) % len(MOUTHS)))
             continue
         form = _draw_form(rng)
@@ -93,6 +96,8 @@ def distinct_forms(count: int) -> list[Form]:
 
 
 def _draw_form(rng: np.random.Generator) -> Form:
+    """Draw a random form."""
+    # The order of the draws defines the language: reordering them changes every sign.
     shapes = list(_HAND_SHAPES)
     first = shapes[rng.integers(len(shapes))]
     last = shapes[rng.integers(len(shapes))] if rng.random() < 0.25 else first
@@ -116,9 +121,10 @@ def _draw_form(rng: np.random.Generator) -> Form:
 
 
 def _look(form: Form) -> FloatArray:
-    """What a viewer sees of a form, as a vector in which distance is how unlike two signs are."""
+    """Return a vector whose distance to that of another form measures their visual difference."""
     place, half = np.array(form.place), np.array(form.move) / 2
     start, end = place - half, place + half
+    # Shifted by 1, so that a base hand anywhere differs clearly from no base hand (zeros).
     base = np.array(form.base_place) + 1 if form.hands == "base" else np.zeros(2)
     return np.concatenate(
         [

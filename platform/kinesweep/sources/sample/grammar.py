@@ -1,9 +1,10 @@
-"""The invented language's grammar: a meaning, its signs, and its English sentence.
+"""The grammar of the invented language: meanings, their signs, and their inverse.
 
-A sentence is signed *time, place, subject, object, verb, question word*; a noun comes before its
-adjective and its number; a shaken head negates and raised brows ask, with no sign of their own.
-English has another order, articles, agreement and tense, all of which follow from the signs. Only
-the choice between two synonyms does not; it is what keeps a perfect reader of signs below 100.
+The signs of a sentence are in the order *time, place, subject, object, verb, question word*; a noun
+precedes its adjective and its number. Negation (a shaken head) and yes-no questions (raised brows)
+have no sign of their own. English has another word order, articles, agreement and tense, all of
+which follow from the signs. Only the choice between two synonyms does not, which keeps perfect
+sign recognition below 100 BLEU.
 """
 
 from dataclasses import dataclass, replace
@@ -14,25 +15,25 @@ import numpy as np
 from kinesweep.sources.sample.lexicon import Sign, WordClass, lexicon, of_class
 
 NEGATION, QUESTION = "nm:negation", "nm:question"
-"""Gloss tokens of non-manual marking, after the signs."""
+"""Gloss tokens of non-manual marking; they follow the signs."""
 
 
 @dataclass(frozen=True)
 class NounPhrase:
-    """A noun or pronoun with at most one adjective and one number, all as glosses."""
+    """A noun or pronoun with an optional adjective and an optional number, all as glosses."""
 
     noun: str
     adjective: str | None = None
     number: str | None = None
 
     def glosses(self) -> list[str]:
-        """The order of the signs: noun, adjective, number."""
+        """Return the signs in order: noun, adjective, number."""
         return [gloss for gloss in (self.noun, self.adjective, self.number) if gloss is not None]
 
 
 @dataclass(frozen=True)
 class Meaning:
-    """What a sentence says; every part is a gloss, and two equal meanings have equal signs."""
+    """The meaning of a sentence, in glosses; equal meanings have equal signs."""
 
     subject: NounPhrase | None
     predicate: str
@@ -44,7 +45,7 @@ class Meaning:
     asked: bool = False
 
     def glosses(self) -> list[str]:
-        """The signs in order, then the non-manual marks."""
+        """Return the signs in order, followed by the non-manual marks."""
         phrases = [p.glosses() if p else [] for p in (self.subject, self.object)]
         parts = [self.time, self.place, *phrases[0], *phrases[1], self.predicate, self.wh]
         marks = [NEGATION] * self.negated + [QUESTION] * self.asked
@@ -53,7 +54,7 @@ class Meaning:
 
 @dataclass(frozen=True)
 class SentenceMix:
-    """How often the parts of a sentence occur; what decides how long and how hard sentences are."""
+    """The probabilities of the parts of a sentence, which set its length and difficulty."""
 
     time: float = 0.55
     place: float = 0.3
@@ -69,7 +70,8 @@ class SentenceMix:
 
 
 def draw_meaning(rng: np.random.Generator, mix: SentenceMix) -> Meaning:
-    """One random meaning."""
+    """Draw a random meaning."""
+    # The order of the draws is part of the corpus: reordering them changes all its sentences.
     kind = rng.random()
     time = _pick(rng, "time") if rng.random() < mix.time else None
     place = _pick(rng, "place") if rng.random() < mix.place else None
@@ -83,6 +85,7 @@ def draw_meaning(rng: np.random.Generator, mix: SentenceMix) -> Meaning:
     elif kind < mix.transitive + mix.intransitive:
         meaning = Meaning(subject, _pick(rng, "state"), None, time, place, None, negated)
     else:
+        # The adjective is the predicate here, so the noun gets no other one.
         subject = NounPhrase(subject.noun, None, subject.number)
         adjective = _pick(rng, "adjective", "person")
         meaning = Meaning(subject, adjective, None, time, place, None, negated)
@@ -90,16 +93,17 @@ def draw_meaning(rng: np.random.Generator, mix: SentenceMix) -> Meaning:
 
 
 def _ask(rng: np.random.Generator, mix: SentenceMix, said: Meaning) -> Meaning:
-    """Turn some statements into questions: by the brows, or by a sign in place of what is asked."""
+    """Turn some statements into yes-no questions or into questions with a question word."""
     share = rng.random()
     if share < mix.asked:
         return replace(said, asked=True)
+    # A negated sentence gets no question word, so its last sign is always the predicate.
     if share >= mix.asked + mix.wh or said.negated:
         return said
     wh = _pick(rng, "question")
     if wh == "WHO":
         return replace(said, wh=wh, subject=None)
-    if wh == "WHAT":
+    if wh == "WHAT":  # without an object there is nothing to ask for
         return said if said.object is None else replace(said, wh=wh, object=None)
     if wh == "WHERE":
         return replace(said, wh=wh, place=None)
@@ -107,6 +111,7 @@ def _ask(rng: np.random.Generator, mix: SentenceMix, said: Meaning) -> Meaning:
 
 
 def _draw_subject(rng: np.random.Generator, mix: SentenceMix) -> NounPhrase:
+    """Draw a pronoun or a noun phrase for a person."""
     if rng.random() < mix.pronoun:
         return NounPhrase(_pick(rng, "pronoun"))
     return _draw_noun(rng, mix, "person")
@@ -115,23 +120,26 @@ def _draw_subject(rng: np.random.Generator, mix: SentenceMix) -> NounPhrase:
 def _draw_noun(
     rng: np.random.Generator, mix: SentenceMix, kind: Literal["person", "thing"]
 ) -> NounPhrase:
+    """Draw a noun phrase of the given kind."""
     adjective = _pick(rng, "adjective", kind) if rng.random() < mix.adjective else None
     number = _pick(rng, "number") if rng.random() < mix.number else None
     return NounPhrase(_pick(rng, kind), adjective, number)
 
 
 def _pick(rng: np.random.Generator, word_class: WordClass, goes_with: str = "") -> str:
+    """Draw the gloss of a random sign of a class."""
     glosses = of_class(word_class, goes_with)
     return glosses[int(rng.integers(len(glosses)))]
 
 
 def read_glosses(glosses: list[str]) -> Meaning:
-    """The meaning of a row of signs: the inverse of `Meaning.glosses`.
+    """Parse the meaning of a sequence of signs; the inverse of `Meaning.glosses`.
 
     Raises:
-        ValueError: the signs are no sentence of this language.
+        ValueError: If the signs are not a sentence of this language.
     """
     signs = [lexicon()[gloss] for gloss in glosses if not gloss.startswith("nm:")]
+    # The signs are consumed from the front in the order of `Meaning.glosses`.
     time = _take(signs, "time")
     place = _take(signs, "place")
     first, second = _take_phrase(signs), _take_phrase(signs)
@@ -144,23 +152,25 @@ def read_glosses(glosses: list[str]) -> Meaning:
         raise ValueError(f"no verb or adjective in {glosses}")
     if signs:
         raise ValueError(f"signs after the verb in {glosses}")
-    if wh == "WHO":  # it stands for the subject, so the only phrase is an object
+    if wh == "WHO":  # it replaces the subject, so the only phrase is the object
         first, second = None, first
     marks = (NEGATION in glosses, QUESTION in glosses)
     return Meaning(first, predicate, second, time, place, wh, *marks)
 
 
 def _take(signs: list[Sign], word_class: str) -> str | None:
+    """Remove the first sign and return its gloss if it is of the given class."""
     if signs and signs[0].word_class == word_class:
         return signs.pop(0).gloss
     return None
 
 
 def _take_phrase(signs: list[Sign]) -> NounPhrase | None:
+    """Remove and return a noun phrase from the front, if there is one."""
     if not signs or signs[0].word_class not in ("person", "thing", "pronoun"):
         return None
     noun = signs.pop(0)
-    if noun.word_class == "pronoun":
+    if noun.word_class == "pronoun":  # without adjective and number
         return NounPhrase(noun.gloss)
     adjective = _take(signs, "adjective")
     return NounPhrase(noun.gloss, adjective, _take(signs, "number"))

@@ -1,9 +1,9 @@
-"""A hand of 21 points from how far its fingers are bent.
+"""A kinematic hand model with 21 points.
 
-Five flexions, a spread, an angle in the image and a roll about the hand's own axis give the
-points of MediaPipe's hand, wrist first, four a finger. Finger lengths are shares of the shoulder
-distance (an adult's hand is about half of it). A kinematic sketch, not anatomy: fingers curl in
-one plane, and the thumb swings across the palm.
+Five flexions, a spread, an angle in the image plane and a roll about the hand's own axis determine
+the points of MediaPipe's hand: the wrist first, then four per finger. Finger lengths are fractions
+of the shoulder distance (the hand of an adult is about half of it). The model is simplified: each
+finger curls in one plane, and the thumb swings across the palm.
 """
 
 import numpy as np
@@ -14,11 +14,15 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 
 SIZE = 1.15
-"""Of the hands, beside an average signer's: far from the camera fingers would be lost in jitter."""
+"""Scale of the hands relative to an average signer's; fingers of natural size, far from the camera,
+would be lost in the jitter."""
+# Per finger, thumb first: position of its base along and across the hand, in shoulder distances,
+# its direction at rest, and the change of direction at full spread, in radians.
 _BASE_ALONG = np.array([0.06, 0.22, 0.23, 0.215, 0.195])
 _BASE_ACROSS = np.array([0.07, 0.075, 0.015, -0.04, -0.09])
 _REST_ANGLE = np.array([0.75, 0.12, 0.0, -0.12, -0.25])
 _SPREAD_ANGLE = np.array([0.55, 0.22, 0.04, -0.18, -0.38])
+# Lengths of the three bones of each finger, in shoulder distances.
 _BONES_FJ = np.array(
     [
         [0.085, 0.075, 0.06],
@@ -28,25 +32,28 @@ _BONES_FJ = np.array(
         [0.09, 0.055, 0.05],
     ]
 )
+# Angle at each joint of a fully bent finger, in radians.
 _BEND_FJ = np.array([[0.3, 0.5, 0.6]] + [[1.35, 1.65, 0.9]] * 4)
 _THUMB_SWING = 1.25
-"""Radians by which a fully bent thumb lies across the palm."""
+"""Angle in radians by which a fully bent thumb lies across the palm."""
 
 
 def hand_points(
     flexion_TF: FloatArray, spread_T: FloatArray, angle_T: FloatArray, roll_T: FloatArray
 ) -> FloatArray:
-    """The points of a hand whose thumb lies towards positive x when its fingers point up.
+    """Return the points of a hand whose thumb is on the +x side when its fingers point up.
 
     Args:
-        flexion_TF: (T, 5) from 0 (straight) to 1 (bent), thumb first.
-        spread_T: (T,) from 0 (fingers together) to 1.
-        angle_T: (T,) radians in the image; 0 points the fingers up, positive turns them to +x.
-        roll_T: (T,) radians about the hand's axis; 0 shows the palm flat.
+        flexion_TF: Flexion of the fingers, (T, 5), from 0 (straight) to 1 (bent), thumb first.
+        spread_T: Spread of the fingers, (T,), from 0 (together) to 1.
+        angle_T: Rotation in the image, (T,), in radians; 0 points the fingers up, positive angles
+            turn them towards +x.
+        roll_T: Rotation about the hand's axis, (T,), in radians; 0 shows the palm flat.
 
     Returns:
         (T, 21, 3) in shoulder distances, the wrist at the origin, y downwards.
     """
+    # The roll acts in the hand's own frame, so it comes before the rotation in the image.
     along_TFJ, across_TFJ, depth_TFJ = _bent_fingers(flexion_TF, spread_T)
     cos_roll, sin_roll = np.cos(roll_T)[:, None, None], np.sin(roll_T)[:, None, None]
     turned = across_TFJ * cos_roll - depth_TFJ * sin_roll
@@ -63,9 +70,10 @@ def hand_points(
 def _bent_fingers(
     flexion_TF: FloatArray, spread_T: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Joints along the hand, across it and out of its palm, each (T, 5, 4)."""
+    """Return the joint positions along the hand, across it and out of its palm, each (T, 5, 4)."""
     direction = _REST_ANGLE + spread_T[:, None] * _SPREAD_ANGLE
     direction[:, 0] -= _THUMB_SWING * flexion_TF[:, 0]
+    # Each joint bends relative to the bone before it, so the angles of the bones add up.
     bend = np.cumsum(flexion_TF[:, :, None] * _BEND_FJ, axis=-1)
     forward, palmward = _BONES_FJ * np.cos(bend), _BONES_FJ * np.sin(bend)
     along = forward * np.cos(direction)[:, :, None]

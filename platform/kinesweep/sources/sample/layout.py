@@ -1,10 +1,10 @@
-"""The 576-point MediaPipe Holistic layout of a `.pose` file, and its bytes.
+"""Writer of `.pose` files in the 576-point layout of MediaPipe Holistic.
 
-Frames of (576, 3) pixel coordinates and (576,) confidences pass through here to the `.pose` v0.2
-bytes that pose-format reads. The names and their order are MediaPipe's; the limbs are the body's,
-the hands' and the face's 128 contour points. The face's 2,556 tessellation lines are left out:
-they serve drawing only and would add 25 KB to every file of about 250 KB. Not a general writer:
-one person, one layout.
+It converts frames of (576, 3) pixel coordinates and (576,) confidences to the `.pose` v0.2 bytes
+that pose-format reads. The points have MediaPipe's names and order; the limbs are those of the
+body, the hands and the 128 contour points of the face. The 2,556 tessellation lines of the face are
+left out, because they only serve drawing and would add 25 KB to every file of about 250 KB. The
+writer supports this layout and one person only.
 """
 
 from functools import lru_cache
@@ -24,6 +24,7 @@ FPS = 12.0
 WIDTH_PX, HEIGHT_PX = 640, 480
 
 BODY_NAMES, HAND_NAMES = BODY_33, HAND_21
+# Offsets of the components, in the order in which they are concatenated.
 NUM_BODY, NUM_FACE, NUM_HAND = len(BODY_NAMES), 468, len(HAND_NAMES)
 FACE_START = NUM_BODY
 LEFT_HAND_START = FACE_START + NUM_FACE
@@ -31,7 +32,7 @@ RIGHT_HAND_START = LEFT_HAND_START + NUM_HAND
 WORLD_START = RIGHT_HAND_START + NUM_HAND
 NUM_POINTS = WORLD_START + NUM_BODY
 
-# Contour lines of MediaPipe's face mesh, each from one end to the other as seen in the image.
+# Contour lines of MediaPipe's face mesh, each listed from one end to the other in the image.
 FACE_OVAL = (
     *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),
     *(152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
@@ -66,11 +67,11 @@ _HAND_LINES = (
 
 
 def pose_bytes(points_TPC: NDArray[np.float32], confidence_TP: NDArray[np.float32]) -> bytes:
-    """The `.pose` v0.2 file of one person.
+    """Encode the `.pose` v0.2 file of one person.
 
     Args:
-        points_TPC: (T, 576, 3), x and y in pixels, z as a share of the image's width.
-        confidence_TP: (T, 576) in 0..1; 0 where the point was not found.
+        points_TPC: Coordinates, (T, 576, 3), x and y in pixels, z as a fraction of the image width.
+        confidence_TP: Confidences, (T, 576), from 0 to 1; 0 for points that were not found.
     """
     buffer = BytesIO()
     body = NumPyPoseBody(FPS, points_TPC[:, None], confidence_TP[:, None])
@@ -80,6 +81,7 @@ def pose_bytes(points_TPC: NDArray[np.float32], confidence_TP: NDArray[np.float3
 
 @lru_cache(maxsize=1)
 def _header_bytes() -> bytes:
+    """Encode the header, which is the same for all files."""
     face_names = tuple(str(i) for i in range(NUM_FACE))
     face_lines = ((*FACE_OVAL, FACE_OVAL[0]), *OPEN_CONTOURS)
     components = [
@@ -100,5 +102,6 @@ def _component(
     lines: tuple[tuple[int, ...], ...],
     color: tuple[int, int, int],
 ) -> PoseHeaderComponent:
+    """Build the header of a component with one color for all its limbs."""
     limbs = [limb for line in lines for limb in pairwise(line)]
     return PoseHeaderComponent(name, list(points), limbs, [color] * len(limbs), "XYZC")

@@ -1,7 +1,8 @@
-"""The invented language's signs: what each means in English, and which form it has.
+"""The lexicon of the invented language: the English meaning and the form of each sign.
 
-141 signs in ten classes. The words are English because the corpus is translated into it; the forms
-are drawn by code (see `forms`), once and for all, so the language is the same in every corpus.
+There are 141 signs in ten classes. The words are English, because that is the target language of
+the corpus. The forms are generated (see `forms`) from a fixed seed, so the language is the same in
+every corpus.
 """
 
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ WordClass = Literal[
     "question",
 ]
 
-# Each entry is word/other/goes_with, as `Sign` describes them; `_` stands for a space.
+# Each entry is `word/other/goes_with` (see `Sign`); `_` stands for a space. Forms are assigned in
+# this order: an entry inserted in the middle would change all signs after it.
 _ENTRIES: dict[WordClass, str] = {
     "person": (
         "man/men woman/women boy girl child/children teacher doctor friend neighbor farmer baker "
@@ -63,10 +65,11 @@ _ENTRIES: dict[WordClass, str] = {
 
 @dataclass(frozen=True)
 class Sign:
-    """A sign.
+    """A sign with its English word and its form.
 
-    `other` is a noun's plural, a verb's past, a time's tense; `goes_with` (person, thing, any) is
-    what a verb takes as its object and what an adjective describes. Elsewhere both are empty.
+    `other` is the plural of a noun, the past tense of a verb or the tense of a time sign.
+    `goes_with` (person, thing or any) is the kind of object that a verb takes or the kind of noun
+    that an adjective describes. For other classes both are empty.
     """
 
     gloss: str
@@ -79,7 +82,7 @@ class Sign:
 
 @lru_cache(maxsize=1)
 def lexicon() -> dict[str, Sign]:
-    """All signs by gloss, in a fixed order."""
+    """Return all signs by gloss, in a fixed order."""
     rows = [
         _row(word_class, entry) for word_class, text in _ENTRIES.items() for entry in text.split()
     ]
@@ -89,7 +92,12 @@ def lexicon() -> dict[str, Sign]:
 
 @lru_cache(maxsize=64)
 def of_class(word_class: WordClass, goes_with: str = "") -> tuple[str, ...]:
-    """The glosses of a class, in the lexicon's order; of those that go with persons or things."""
+    """Return the glosses of a class in the order of the lexicon.
+
+    Args:
+        word_class: Class of the signs.
+        goes_with: `person` or `thing` to keep only signs that go with it, or empty for all signs.
+    """
     allowed = (goes_with, "any") if goes_with else ("", "any", "person", "thing")
     return tuple(
         sign.gloss
@@ -99,7 +107,9 @@ def of_class(word_class: WordClass, goes_with: str = "") -> tuple[str, ...]:
 
 
 def _row(word_class: WordClass, entry: str) -> tuple[str, WordClass, str, str, str]:
+    """Parse an entry; return gloss, class, word, `other` and `goes_with`."""
     word, other, goes_with = [*entry.split("/"), "", ""][:3]
+    # Regular plurals are formed here; verbs and adjectives without a restriction go with any noun.
     if word_class in ("person", "thing") and not other:
         other = word + ("es" if word.endswith(("x", "s", "ch")) else "s")
     if word_class in ("verb", "adjective") and not goes_with:

@@ -1,9 +1,9 @@
-"""From a row of signs to frames of parameters: places and shapes of the hands, and the face.
+"""Conversion of a sequence of signs to motion parameters: hand locations, handshapes and the face.
 
-Each sign has a few frames of its own; between two signs the parameters glide. Noise is drawn per
-sign (no sign is made twice alike) and per frame (trembling); non-manual marking lies over the
-signs it belongs to. Everything is in shoulder distances with x towards the signing hand's side,
-so that a left-handed signer is a mirror image.
+Each sign has a few frames of its own, and the parameters are interpolated between signs. Noise is
+drawn per sign (no sign is repeated exactly) and per frame (tremor). Non-manual marking is added to
+the signs that it belongs to. All lengths are in shoulder distances with +x on the signing hand's
+side, so that a left-handed signer is a mirror image.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,13 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Noise:
-    """How untidy the signing is."""
+    """The noise of the signing and of the simulated pose estimator.
+
+    `sign_place` (shoulder distances), `sign_angle` (radians) and `sign_shape` (flexion) are
+    standard deviations per sign, `tremble` is one per frame. Per frame, a hand becomes undetected
+    with the probability `lost_start`, to which `lost_start_at_rest` is added for the other hand
+    while it rests, and stays undetected with the probability `lost_stay`.
+    """
 
     sign_place: float = 0.04
     sign_angle: float = 0.08
@@ -36,7 +42,7 @@ class Noise:
 
 @dataclass(frozen=True)
 class Pace:
-    """Frames of a sign and of the glide before it, for a signer of scale 1."""
+    """The number of frames of a sign and of the transition before it, at a signer's scale of 1."""
 
     sign_frames: float = 3.6
     glide_frames: float = 1.8
@@ -51,14 +57,15 @@ NUM_COLUMNS = 2 * HAND_COLUMNS + FACE_COLUMNS
 DOMINANT, OTHER = slice(0, HAND_COLUMNS), slice(HAND_COLUMNS, 2 * HAND_COLUMNS)
 BROW, OPEN, WIDE, YAW, TILT = range(2 * HAND_COLUMNS, NUM_COLUMNS)
 
+# Parameters of a hand that hangs beside the body.
 _REST = np.array([0.35, 1.25, -2.4, 0.7, 0.3, 0.35, 0.35, 0.35, 0.35, 0.2])
 _KEYS = np.linspace(0, 1, 4)
-"""Moments of a sign between which its parameters are interpolated."""
+"""Times of the key poses of a sign, from 0 (start) to 1 (end)."""
 
 
 @dataclass(frozen=True)
 class Motion:
-    """A clip's parameters (T, 25) and which hand is not found (T, 2)."""
+    """The parameters of a clip, (T, 25), and whether each hand is undetected, (T, 2)."""
 
     params_TK: FloatArray
     lost_TH: NDArray[np.bool_]
@@ -67,7 +74,15 @@ class Motion:
 def sign_motion(
     glosses: list[str], signer: Signer, rng: np.random.Generator, pace: Pace, noise: Noise
 ) -> Motion:
-    """The motion of a sentence, signs and marks as `Meaning.glosses` gives them."""
+    """Generate the motion of a sentence.
+
+    Args:
+        glosses: Signs and marks in the order of `Meaning.glosses`.
+        signer: Signer of the sentence.
+        rng: Random generator of the clip.
+        pace: Durations of signs and transitions.
+        noise: Strength of the noise.
+    """
     signs = [gloss for gloss in glosses if not gloss.startswith("nm:")]
     numbers = {gloss: number for number, gloss in enumerate(lexicon())}
     times, keys, owners = _key_poses(signs, numbers, signer, rng, pace, noise)
@@ -76,6 +91,7 @@ def sign_motion(
     params = np.stack([np.interp(frames, times, keys[:, k]) for k in range(NUM_COLUMNS)], axis=1)
     _mark(params, frames, times, owners, glosses, rng)
     params += _tremble(rng, params.shape, noise.tremble)
+    # y of the other hand, which points down: beyond 1.05 shoulder distances the hand is at rest.
     resting = params[:, HAND_COLUMNS + 1] > 1.05
     return Motion(params, _lost(rng, resting, noise))
 
@@ -88,7 +104,7 @@ def _key_poses(
     pace: Pace,
     noise: Noise,
 ) -> tuple[FloatArray, FloatArray, list[tuple[float, float]]]:
-    """Key times, key parameters, and every sign's first and last frame."""
+    """Return the key times, the key parameters, and the start and end time of each sign."""
     rest = np.concatenate([_REST, _REST, np.zeros(FACE_COLUMNS)])
     times: list[float] = [0.0, float(pace.edge_frames)]
     keys: list[FloatArray] = [rest, rest]
@@ -109,10 +125,11 @@ def _key_poses(
 def _sign_keys(
     form: Form, signer: Signer, accent: FloatArray, rng: np.random.Generator, noise: Noise
 ) -> FloatArray:
-    """One making of a sign at its key moments, (4, 25)."""
+    """Return the parameters of one execution of a sign at its key times, (4, 25)."""
     keys = np.zeros((len(_KEYS), NUM_COLUMNS))
     shift = accent[:2] + rng.normal(0, noise.sign_place, 2)
     move = np.array(form.move) * signer.reach
+    # The bow is perpendicular to the path; a sign that does not move swings vertically.
     across = np.array([-move[1], move[0]]) if np.any(move) else np.array([0.0, 0.6])
     swing = np.sin(np.pi * _KEYS)[:, None] * form.bow * across * 2
     keys[:, :2] = (
@@ -122,9 +139,12 @@ def _sign_keys(
     keys[:, 2] = form.angles[0] + _KEYS * (form.angles[1] - form.angles[0]) + turn
     keys[:, 3] = form.roll
     first, last = (shape_vector(shape) for shape in form.shapes)
+    # The first two key poses have the first handshape, the last two the second one.
     shape = first + (_KEYS > 0.5)[:, None] * (last - first)
     keys[:, 4:10] = np.clip(shape + rng.normal(0, noise.sign_shape, 6), 0, 1)
     if form.hands == "mirror":
+        # Copied unmirrored: each hand has +x on its own side. `maximum` keeps the hands from
+        # crossing at the middle of the body.
         keys[:, OTHER] = keys[:, DOMINANT]
         keys[:, HAND_COLUMNS] = np.maximum(keys[:, HAND_COLUMNS], 0.12)
         keys[:, 0] = np.maximum(keys[:, 0], 0.12)
@@ -146,23 +166,27 @@ def _mark(
     glosses: list[str],
     rng: np.random.Generator,
 ) -> None:
-    """Lay non-manual marking over the signs: brows over a question, a shaken head over the verb."""
+    """Add non-manual marking in place: brows for questions, a headshake for negation."""
+    # Each clip has its own neutral posture of head and brows.
     params[:, [YAW, TILT]] += rng.normal(0, 0.06, 2)
     params[:, BROW] += rng.normal(0, 0.1)
     inside = (frames >= owners[0][0] - 1) & (frames <= owners[-1][1] + 1)
     if QUESTION in glosses:
         params[inside, BROW] += rng.uniform(0.8, 1.1)
         params[inside, TILT] += 0.08
+    # Question words lower the brows; yes-no questions (above) raise them.
     if lexicon()[[g for g in glosses if not g.startswith("nm:")][-1]].word_class == "question":
         params[inside, BROW] -= rng.uniform(0.7, 1.0)
     if NEGATION in glosses:
         verb = (frames >= owners[-1][0] - 1.5) & (frames <= owners[-1][1] + 1.5)
+        # The head changes sides every two frames. A negated sentence has no question word, so the
+        # last sign is its verb or adjective.
         count = int(verb.sum())
         params[verb, YAW] += 0.55 * np.where(np.arange(count) // 2 % 2, 1.0, -1.0)
 
 
 def _tremble(rng: np.random.Generator, shape: tuple[int, ...], spread: float) -> FloatArray:
-    """Noise that two neighbouring frames half share."""
+    """Draw noise that is correlated by one half between neighbouring frames."""
     white = rng.standard_normal((shape[0] + 1, shape[1]))
     return spread * (white[1:] + white[:-1]) / np.sqrt(2)
 
@@ -170,7 +194,10 @@ def _tremble(rng: np.random.Generator, shape: tuple[int, ...], spread: float) ->
 def _lost(
     rng: np.random.Generator, resting_T: NDArray[np.bool_], noise: Noise
 ) -> NDArray[np.bool_]:
-    """Runs of frames in which a hand is not found, (T, 2): the signing hand, the other."""
+    """Draw the frames in which the signing hand and the other hand are undetected, (T, 2).
+
+    Undetected frames form runs: a two-state Markov chain for each hand.
+    """
     draws = rng.random((len(resting_T), 2))
     lost = np.zeros(draws.shape, dtype=bool)
     start = np.stack(

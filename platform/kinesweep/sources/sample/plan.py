@@ -1,7 +1,8 @@
-"""Which clip says what, signed by whom, in which split.
+"""The plan of the sample corpus: sentence, signer, document and split of each clip.
 
-Sentences are drawn until enough differ, so no two splits share one; a document is eight clips of
-one signer. The plan holds no poses and takes 0.2 s for 3,700 clips.
+Sentences are drawn until there are enough distinct ones, so no two splits share a sentence. A
+document consists of eight clips of one signer. The plan contains no poses and takes 0.2 s for 3,700
+clips.
 """
 
 from collections.abc import Iterator
@@ -17,12 +18,13 @@ SPLITS = ("train", "validation", "test")
 VALIDATION_SHARE, TEST_SHARE = 0.12, 0.1
 DOCUMENT_CLIPS = 8
 UNKNOWN_SIGNER_EVERY = 3
-"""Test documents, the second and every third after it, are signed by somebody not in train."""
+"""Period of the test documents by signers who are not in train: the second document and every third
+one after it."""
 
 
 @dataclass(frozen=True)
 class SampleClip:
-    """One clip to be signed; `number` counts through all splits and seeds its noise."""
+    """A clip to be generated; `number` counts through all splits and seeds its noise."""
 
     number: int
     split: str
@@ -34,12 +36,18 @@ class SampleClip:
 
     @property
     def path(self) -> str:
-        """Where the clip lies in the corpus folder, with forward slashes."""
+        """Return the path of the clip in the corpus folder, with forward slashes."""
         return f"poses/{self.split}/{self.name}.pose"
 
 
 def plan_clips(clips: int, seed: int) -> list[SampleClip]:
-    """All clips in order: split by split, document by document, each with a sentence of its own."""
+    """Plan all clips in the order of splits and documents, each with a sentence of its own.
+
+    Args:
+        clips: Number of clips of all splits together.
+        seed: Random seed for sentences and signers.
+    """
+    # Sentences and signers have separate generators: a signer more does not change the sentences.
     sentences = _sentences(np.random.default_rng([seed, 0]))
     validation, test = round(clips * VALIDATION_SHARE), round(clips * TEST_SHARE)
     sizes = {"train": clips - validation - test, "validation": validation, "test": test}
@@ -48,7 +56,7 @@ def plan_clips(clips: int, seed: int) -> list[SampleClip]:
     for split, size in sizes.items():
         for index in range(size):
             document = index // DOCUMENT_CLIPS
-            if index % DOCUMENT_CLIPS == 0:
+            if index % DOCUMENT_CLIPS == 0:  # the signer stays for the whole document
                 signer = _draw_signer(rng, split, document)
             meaning, text = next(sentences)
             name = f"{split}_{index:05d}"
@@ -58,13 +66,14 @@ def plan_clips(clips: int, seed: int) -> list[SampleClip]:
 
 
 def _sentences(rng: np.random.Generator) -> Iterator[tuple[Meaning, str]]:
-    """Endless meanings with their text; no two share their signs or their likeliest English."""
+    """Yield meanings with their text forever; no two share their most likely English sentence."""
     seen: set[str] = set()
     mix = SentenceMix()
     while True:
         meaning = draw_meaning(rng, mix)
         plain = english(meaning)
         text = english(meaning, rng)
+        # Compared without synonyms: sentences that differ only in a synonym have equal signs.
         if plain in seen:
             continue
         seen.add(plain)
@@ -72,6 +81,7 @@ def _sentences(rng: np.random.Generator) -> Iterator[tuple[Meaning, str]]:
 
 
 def _draw_signer(rng: np.random.Generator, split: str, document: int) -> Signer:
+    """Draw the signer of a document; some test documents take turns among the test-only signers."""
     turn, rest = divmod(document, UNKNOWN_SIGNER_EVERY)
     if split == "test" and rest == 1:
         return TEST_ONLY[turn % len(TEST_ONLY)]

@@ -1,8 +1,8 @@
-"""What a perfect recogniser of the signs would score: the ceiling of the sample corpus.
+"""The upper bound of the sample corpus: the BLEU score of perfect sign recognition.
 
-Rows of glosses pass through the grammar backwards to a meaning and forwards to its likeliest
-English, and sacreBLEU compares that with the references. Below 100 because a synonym cannot be
-seen.
+The grammar parses the glosses of each clip to a meaning and generates its most likely English
+sentence, which sacreBLEU compares with the reference. The score is below 100, because the choice of
+synonyms is not visible in the signs.
 """
 
 from collections.abc import Sequence
@@ -14,11 +14,15 @@ from kinesweep.sources.sample.grammar import read_glosses
 
 
 def best_guess(glosses: list[str]) -> str:
-    """The likeliest English of a row of signs and marks."""
+    """Return the most likely English sentence of a sequence of signs and marks."""
     return english(read_glosses(glosses))
 
 
 def perfect_recogniser_bleu(clips: Sequence[tuple[list[str], str]]) -> float:
-    """Corpus BLEU (13a, mixed case) of the best guesses for (glosses, reference) pairs."""
+    """Return the corpus BLEU (13a, mixed case) of the best guesses.
+
+    Args:
+        clips: Pairs of glosses and reference sentence.
+    """
     guesses = [best_guess(glosses) for glosses, _ in clips]
     return float(sacrebleu.corpus_bleu(guesses, [[text for _, text in clips]]).score)

@@ -1,7 +1,7 @@
-"""Who signs: speed, size, place, handedness, and an accent of one's own.
+"""The signers of the sample corpus: speed, size, position, handedness and accent.
 
-Ten signers sign in every split and two more in test alone. They are fixed; the seed of a corpus
-decides what they say and how their hands tremble.
+Ten signers can occur in every split, and two more in test only. The signers are fixed; the seed of
+a corpus determines only their sentences and the noise.
 """
 
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from kinesweep.sources.sample.forms import LANGUAGE_SEED
 
 @dataclass(frozen=True)
 class Signer:
-    """One signer.
+    """A signer.
 
-    `frames_scale` stretches every sign in time, `reach` every movement in space; `shoulder_px` is
-    the distance between the shoulders and `centre_px` the point between them in the image; `accent`
-    is the spread of this signer's own way with each sign's place (shoulder distances) and angle
-    (radians, doubled).
+    `frames_scale` stretches every sign in time, `reach` every movement in space. `shoulder_px` is
+    the distance between the shoulders, and `centre_px` the point between them in the image.
+    `accent` is the standard deviation of the signer's constant deviation from the form of each
+    sign, in location (shoulder distances) and angle (twice as large, in radians).
     """
 
     name: str
@@ -31,7 +31,8 @@ class Signer:
     accent: float
 
     def accent_of(self, sign_number: int) -> NDArray[np.float64]:
-        """(3,): this signer's shift of a sign in x, y and angle."""
+        """Return the signer's deviation from a sign in x, y and angle, (3,)."""
+        # Seeded by the language, not by the corpus: an accent is a property of the signer.
         number = int(self.name.removeprefix("signer"))
         rng = np.random.default_rng([LANGUAGE_SEED, number, sign_number])
         return self.accent * rng.standard_normal(3) * np.array([1.0, 1.0, 2.0])

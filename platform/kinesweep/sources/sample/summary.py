@@ -1,4 +1,4 @@
-"""What a sample corpus holds, for people (README.txt) and for programs (sample.json)."""
+"""The summary of a sample corpus, for people (README.txt) and for programs (sample.json)."""
 
 from dataclasses import asdict, dataclass
 
@@ -7,34 +7,33 @@ from kinesweep.sources.sample.lexicon import lexicon
 from kinesweep.sources.sample.plan import SPLITS, SampleClip
 from kinesweep.sources.sample.recogniser import perfect_recogniser_bleu
 
-_CARD = """A sample corpus for Kinesweep, made by code
-============================================
+_CARD = """Synthetic sample corpus for Kinesweep
+=====================================
 
-The language in these files is invented, and so are its signers: no person was recorded, and no
-sign of any real sign language is shown. Do not study sign languages with it; use it to see a
-pipeline run and to test one.
+The language in these files and its signers are invented: no person was recorded, and no sign of a
+real sign language is shown. Use the corpus to try out and test a pipeline, not to study sign
+languages.
 
-Format: `.pose` v0.2, MediaPipe Holistic layout (576 points), {fps:g} frames a second, one person.
-One table a split: {tables}; paths are relative to this folder.
-Made with: clips {clips}, seed {seed}.
+Format: `.pose` v0.2, MediaPipe Holistic layout (576 points), {fps:g} frames per second, one person.
+One table per split: {tables}; paths are relative to this folder.
+Generated with: clips {clips}, seed {seed}.
 
 clips        train {train}, validation {validation}, test {test}
 frames       {frames}
 signs        {signs} in the lexicon
-signers      {signers}, of whom {test_only_signers} appear in test alone
-sentences    all different; no two splits share one
-perfect recogniser
-             A system that recognised every sign and mark and then wrote the likeliest English
-             would score {bleu:.1f} BLEU on validation (the rest is the choice between synonyms).
+signers      {signers}, of whom {test_only_signers} appear in test only
+sentences    all distinct; no two splits share one
+upper bound  {bleu:.1f} BLEU on validation with perfect recognition of all signs and marks; the rest
+             is the choice between synonyms, which the signs do not show
 """
 
 
 @dataclass(frozen=True)
 class SampleSummary:
-    """What was written.
+    """The summary of a written corpus.
 
-    `fingerprint` stands for every byte of the corpus; `perfect_recogniser_bleu` is the validation
-    BLEU of a system that recognises every sign.
+    `fingerprint` identifies the contents of the corpus. `perfect_recogniser_bleu` is the validation
+    BLEU of a system with perfect sign recognition.
     """
 
     fingerprint: str
@@ -55,15 +54,16 @@ class SampleSummary:
             f"Sample corpus: {self.train} + {self.validation} + {self.test} clips "
             f"(train, validation, test), {self.frames} frames, {self.num_bytes / 1e6:.0f} MB; "
             f"{self.signs} signs, {self.signers} signers. "
-            f"A perfect recogniser of signs scores {self.perfect_recogniser_bleu:.1f} BLEU."
+            "Upper bound with perfect sign recognition: "
+            f"{self.perfect_recogniser_bleu:.1f} BLEU on validation."
         )
 
     def as_dict(self) -> dict[str, str | int | float]:
-        """Plain values, for JSON."""
+        """Return the summary as plain values for JSON."""
         return asdict(self)
 
     def card(self) -> str:
-        """The text of README.txt."""
+        """Return the text of README.txt."""
         tables = ", ".join(f"{split}.tsv" for split in SPLITS)
         return _CARD.format(
             fps=FPS, tables=tables, bleu=self.perfect_recogniser_bleu, **self.as_dict()
@@ -73,7 +73,15 @@ class SampleSummary:
 def summarise(
     plan: list[SampleClip], seed: int, fingerprint: str, frames: int, num_bytes: int
 ) -> SampleSummary:
-    """Count what the plan says and state the ceiling of its validation split."""
+    """Summarize a plan and compute the upper bound on its validation split.
+
+    Args:
+        plan: All clips of the corpus.
+        seed: Random seed of the corpus.
+        fingerprint: Fingerprint of the corpus.
+        frames: Number of frames written.
+        num_bytes: Size of the `.pose` files in bytes.
+    """
     train, validation, test = ([c for c in plan if c.split == split] for split in SPLITS)
     signers = {clip.signer.name for clip in plan}
     known = {clip.signer.name for clip in (*train, *validation)}

@@ -272,8 +272,8 @@ def test_no_model_is_refused(tmp_path: Path) -> None:
     ("own", "text"),
     [
         ({"model_type": "videoprism_vision_model"}, "`videoprism_vision_model`, a video model"),
-        ({"model_type": "detr"}, "of a decoder"),
-        ({"model_type": "clipseg", "vision_config": {}}, "`clipseg_vision_model` cannot be read"),
+        ({"model_type": "detr"}, "from a decoder"),
+        ({"model_type": "clipseg", "vision_config": {}}, "`clipseg_vision_model` cannot be loaded"),
     ],
 )
 def test_unknown_kinds_are_refused_by_name(tmp_path: Path, own: dict[str, Any], text: str) -> None:
@@ -287,16 +287,18 @@ def test_unknown_tokens_are_refused(tmp_path: Path) -> None:
     config = hf.YolosConfig(**{**VIT, "image_size": [SIZE, SIZE]}, num_detection_tokens=3)
     hf.YolosModel(config).save_pretrained(tmp_path)
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(SAID))
-    with pytest.raises(InputError, match=r"`yolos`, which makes \(8, 16\) of a picture of 16"):
+    with pytest.raises(
+        InputError, match=r"`yolos`, whose output for an image of 16 pixels is \(8, 16\)"
+    ):
         load(tmp_path)
 
 
 def test_a_size_the_model_does_not_take(tmp_path: Path) -> None:
     folder, _ = saved(tmp_path / "vit", "vit", {**SAID, "crop_size": 24})
-    with pytest.raises(InputError, match="cannot look at pictures of 24 pixels"):
+    with pytest.raises(InputError, match="cannot process images of 24 pixels"):
         load(folder)
     folder, _ = saved(tmp_path / "tsf", "timesformer", {**SAID, "crop_size": 24})
-    with pytest.raises(InputError, match="of 16 pixels, but its preprocessor file makes 24"):
+    with pytest.raises(InputError, match="of 16 pixels, but its preprocessor file produces 24"):
         load(folder)
 
 

@@ -60,8 +60,8 @@ def test_every_form_of_a_size(tmp_path: Path, said: dict[str, Any], size: int | 
         ({}, "no `image_mean`"),
         ({**KNOWN, "image_mean": [0.5]}, r"`image_mean` is \[0.5\]"),
         ({**KNOWN, "image_std": [0.5, 0.0, 0.5]}, "`image_std` is"),
-        ({**KNOWN, "size": {"height": 24, "width": 32}}, "no square"),
-        ({**KNOWN, "size": {"longest_edge": 32}}, "no square"),
+        ({**KNOWN, "size": {"height": 24, "width": 32}}, "not square"),
+        ({**KNOWN, "size": {"longest_edge": 32}}, "not square"),
     ],
 )
 def test_open_numbers_are_refused(tmp_path: Path, said: dict[str, Any], text: str) -> None:

@@ -82,7 +82,8 @@ def test_half_wrapped_ones_are_not_guessed_at(tmp_path: Path) -> None:
     tensors = OrderedDict(weights())
     tensors["module.pos_embed_spatial"] = tensors.pop("pos_embed_spatial") + 1
     text = refusal(saved(tmp_path, tensors))
-    assert "`module.pos_embed_spatial` has no place; `pos_embed_spatial` is missing" in text
+    shown = "`module.pos_embed_spatial` is not part of the model; `pos_embed_spatial` is missing"
+    assert shown in text
 
 
 @pytest.mark.parametrize(
@@ -121,8 +122,9 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     tensors["blocks.0.norm1.bias"] = torch.full((4,), float("nan"))
     text = refusal(saved(tmp_path, {"model": tensors}))
     shown = (
-        "`block.0.norm1.weight` has no place; `neck.weight` has no place;"
-        " `blocks.1.proj.bias` is missing; 3 more. If it is of CLIP, set `from_clip: true`."
+        "`block.0.norm1.weight` is not part of the model; `neck.weight` is not part of the model;"
+        " `blocks.1.proj.bias` is missing; 3 more. If it is a CLIP checkpoint, set"
+        " `from_clip: true`."
     )
     assert text.endswith(shown)
 
@@ -130,9 +132,9 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tensor", "said"),
     [
-        (torch.ones(1, 8, 4), r"is \(1, 8, 4\), not \(1, 2, 4\)\."),
-        (torch.ones(1, 2, 4, dtype=torch.int32), "is of torch.int32, not of floating point"),
-        (torch.full((1, 2, 4), float("inf")), "has values that are no finite numbers"),
+        (torch.ones(1, 8, 4), r"has the shape \(1, 8, 4\), not \(1, 2, 4\)\."),
+        (torch.ones(1, 2, 4, dtype=torch.int32), "has the dtype torch.int32, which is not"),
+        (torch.full((1, 2, 4), float("inf")), "contains non-finite values"),
     ],
 )
 def test_one_that_does_not_fit(tmp_path: Path, tensor: Tensor, said: str) -> None:
@@ -142,7 +144,8 @@ def test_one_that_does_not_fit(tmp_path: Path, tensor: Tensor, said: str) -> Non
 
 @pytest.mark.parametrize("name", ["blocks.0.norm3.weight", "visual.transformer.x", "text.x", "x"])
 def test_no_place_is_an_error(tmp_path: Path, name: str) -> None:
-    assert f"`{name}` has no place" in refusal(saved(tmp_path, weights() | more((name,))))
+    text = refusal(saved(tmp_path, weights() | more((name,))))
+    assert f"`{name}` is not part of the model" in text
 
 
 @pytest.mark.parametrize(
@@ -151,7 +154,8 @@ def test_no_place_is_an_error(tmp_path: Path, name: str) -> None:
 def test_no_place_in_clip_is_an_error(tmp_path: Path, name: str) -> None:
     tower = {f"visual.transformer.{name}": tensor for name, tensor in weights().items()}
     text = refusal(saved(tmp_path, {"clip": tower | more((*TEXT, name))}), from_clip=True)
-    assert f"`{name}` has no place. If it is not of CLIP, set `from_clip: false`." in text
+    hint = "If it is not a CLIP checkpoint, set `from_clip: false`."
+    assert f"`{name}` is not part of the model. {hint}" in text
 
 
 def test_the_other_layout_is_said(tmp_path: Path) -> None:
@@ -174,7 +178,7 @@ class MakesFolder:
 def test_nothing_pickled_is_run(tmp_path: Path) -> None:
     folder = tmp_path / "made"
     text = refusal(saved(tmp_path, {"model": weights(), "args": MakesFolder(folder)}))
-    assert "it holds a `posix.mkdir`" in text
+    assert "it contains a `posix.mkdir`" in text
     assert not folder.exists()
 
 
@@ -182,10 +186,13 @@ def test_nothing_pickled_is_run(tmp_path: Path) -> None:
     ("content", "said"),
     [
         ({"model": {"epoch": 3} | weights()}, "`epoch` is a int"),
-        ({"state": weights()}, "`state` is a dict; they are looked for in `model`, `model_state`"),
-        ([torch.ones(1)], "holds no tensors by name"),
-        ({"model": {}}, "holds no tensors by name"),
-        (torch.ones(1), "holds no tensors by name"),
+        (
+            {"state": weights()},
+            "`state` is a dict; tensors are expected under the keys `model`, `model_state`",
+        ),
+        ([torch.ones(1)], "does not contain named tensors"),
+        ({"model": {}}, "does not contain named tensors"),
+        (torch.ones(1), "does not contain named tensors"),
     ],
 )
 def test_contents_other_than_tensors(tmp_path: Path, content: Any, said: str) -> None:
@@ -208,8 +215,8 @@ def test_cut_files(tmp_path: Path) -> None:
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
-    assert "there is no file" in refusal(tmp_path / "a.pth")
+    assert "does not exist" in refusal(tmp_path / "a.pth")
     (tmp_path / "a.ckpt").write_bytes(b"")
     assert "must end in .pth, .pt, .safetensors" in refusal(tmp_path / "a.ckpt")
     (tmp_path / "b.pth").mkdir()
-    assert "there is no file" in refusal(tmp_path / "b.pth")
+    assert "does not exist" in refusal(tmp_path / "b.pth")
