@@ -22,7 +22,7 @@ from kinesweep.cli.output import console
 from kinesweep.cli.ray_messages import MESSAGES, job_client_log_off, job_lines, native_log_off
 from kinesweep.core.errors import KinesweepError, ResourceError
 from kinesweep.core.paths import state_home
-from kinesweep.tracking.server import running_server, start_server, stop_server
+from kinesweep.tracking.server import launch_server, running_server, stop_server, wait_for_server
 from kinesweep.tracking.services import Service, recorded, start, starting, stop, wait_until
 
 NAME = "ray"
@@ -126,18 +126,20 @@ def _beside(head: Service, further: int) -> str:
 
 
 def up(cores: int | None, backend_store: str | None = None) -> tuple[Service, Service]:
-    """Starts MLflow and a Ray head, or finds them running.
+    """Start MLflow and a Ray head at the same time, or find them running.
 
     Raises:
         TrackingError: one of them does not start.
     """
     home = state_home()
-    mlflow = start_server(home, backend_store=backend_store)
+    # Ray's environment names the server's address, which is known before the server answers.
+    mlflow = launch_server(home, backend_store=backend_store)
     with starting(home, NAME):
         head = running_head(home)
         if head is None:
             with _one_at_a_time():
                 head = _start_head(home, cores or len(os.sched_getaffinity(0)))
+    wait_for_server(mlflow)
     return mlflow, head
 
 

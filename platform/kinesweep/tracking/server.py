@@ -7,6 +7,7 @@ four. MLflow asks nobody for a password: for other machines put a server of your
 set `MLFLOW_TRACKING_URI`.
 """
 
+import random
 import socket
 import sys
 import urllib.error
@@ -22,6 +23,8 @@ NAME = "mlflow"
 _HOST = "127.0.0.1"
 _WORKERS = 1
 _HEALTH_TIMEOUT_S = 2.0
+_PORTS = range(20_000, 32_000)
+"""Below the ports that the kernel gives to clients: Ray, started at the same time, takes those."""
 _START_TIMEOUT_S = 180.0
 """The first start makes the database: 9 s on four idle cores, a minute on busy ones."""
 _STORE_VARIABLE, _STORE_FILE = "MLFLOW_BACKEND_STORE_URI", "backend_store"
@@ -38,7 +41,7 @@ def start_server(
     timeout_s: float = _START_TIMEOUT_S,
     backend_store: str | None = None,
 ) -> Service:
-    """The running server of a state folder, started if there is none.
+    """Start the server of a state folder if it does not run, and wait until it answers.
 
     Args:
         home: the state folder, absolute.
@@ -52,6 +55,25 @@ def start_server(
         TrackingError: the port is taken, another port or database is served, a package for the
             database is missing, or it does not come up.
     """
+    service = launch_server(home, port, backend_store)
+    wait_for_server(service, timeout_s)
+    return service
+
+
+def launch_server(home: Path, port: int | None = None, backend_store: str | None = None) -> Service:
+    """Start the server of a state folder if it does not run, without waiting for its answer.
+
+    Other services can start meanwhile; `wait_for_server` belongs after it.
+
+    Args:
+        home: the state folder, absolute.
+        port: as in `start_server`.
+        backend_store: as in `start_server`.
+
+    Raises:
+        TrackingError: the port is taken, another port or database is served, or a package for the
+            database is missing.
+    """
     with starting(home, NAME):
         last = recorded(home, NAME)
         store = _choose_store(home, backend_store, running=last is not None and last.alive)
@@ -62,16 +84,22 @@ def start_server(
                     f"an MLflow server of `{home}` runs at {last.address} already, not at port"
                     f" {port}; stop it first (`kinesweep down`)"
                 )
-            wait_until(last, lambda: answers(last.address), timeout_s)
             return last
         if last is not None:
             stop(last)  # children that outlived it would hold the port and the database
         address = _address(_choose_port(port, last))
-        service = start(
+        return start(
             home, NAME, _command(home, address), address, {**_QUIET, _STORE_VARIABLE: store}
         )
-        wait_until(service, lambda: answers(address), timeout_s)
-        return service
+
+
+def wait_for_server(service: Service, timeout_s: float = _START_TIMEOUT_S) -> None:
+    """Wait until a launched server answers.
+
+    Raises:
+        TrackingError: it ended, or does not answer within `timeout_s`; it is stopped then.
+    """
+    wait_until(service, lambda: answers(service.address), timeout_s)
 
 
 def stop_server(home: Path) -> bool:
@@ -159,9 +187,9 @@ def _choose_port(port: int | None, last: Service | None) -> int:
     before = int(last.address.rsplit(":", 1)[1]) if last is not None else 0
     if before and _is_free(before):
         return before
-    with socket.socket() as probe:
-        probe.bind((_HOST, 0))
-        return int(probe.getsockname()[1])
+    # Drawn at random, so that servers of two state folders that start at once do not meet. The
+    # global generator is not used: a run's seed sets it.
+    return next(p for p in random.SystemRandom().sample(_PORTS, len(_PORTS)) if _is_free(p))
 
 
 def _is_free(port: int) -> bool:
