@@ -22,7 +22,7 @@ from kinesweep.cli.output import console
 from kinesweep.cli.ray_messages import MESSAGES, job_client_log_off, job_lines, native_log_off
 from kinesweep.core.errors import KinesweepError, ResourceError
 from kinesweep.core.paths import state_home
-from kinesweep.tracking.server import running_server, start_server, stop_server
+from kinesweep.tracking.server import launch_server, running_server, stop_server, wait_for_server
 from kinesweep.tracking.services import Service, recorded, start, starting, stop, wait_until
 
 NAME = "ray"
@@ -132,7 +132,7 @@ def _beside(head: Service, further: int) -> str:
 
 
 def up(cores: int | None, backend_store: str | None = None) -> tuple[Service, Service]:
-    """Start MLflow and a Ray head unless they are already running.
+    """Start MLflow and a Ray head at the same time, unless they are already running.
 
     Args:
         cores: Number of cores for a new head; None: all cores of this process.
@@ -145,12 +145,14 @@ def up(cores: int | None, backend_store: str | None = None) -> tuple[Service, Se
         TrackingError: If one of them does not start.
     """
     home = state_home()
-    mlflow = start_server(home, backend_store=backend_store)
+    # Ray's environment names the server's address, which is known before the server answers.
+    mlflow = launch_server(home, backend_store=backend_store)
     with starting(home, NAME):
         head = running_head(home)
         if head is None:
             with _one_at_a_time():
                 head = _start_head(home, cores or len(os.sched_getaffinity(0)))
+    wait_for_server(mlflow)
     return mlflow, head
 
 

@@ -7,6 +7,7 @@ memory of MLflow's default of four. MLflow does not authenticate clients: for ac
 machines, run your own server behind authentication and set `MLFLOW_TRACKING_URI`.
 """
 
+import random
 import socket
 import sys
 import urllib.error
@@ -22,6 +23,8 @@ NAME = "mlflow"
 _HOST = "127.0.0.1"
 _WORKERS = 1
 _HEALTH_TIMEOUT_S = 2.0
+_PORTS = range(20_000, 32_000)
+"""Below the kernel's ephemeral range, from which Ray, started at the same time, takes its ports."""
 _START_TIMEOUT_S = 180.0
 """The first start creates the database: 9 s on four idle cores, a minute on busy ones."""
 _STORE_VARIABLE, _STORE_FILE = "MLFLOW_BACKEND_STORE_URI", "backend_store"
@@ -38,7 +41,7 @@ def start_server(
     timeout_s: float = _START_TIMEOUT_S,
     backend_store: str | None = None,
 ) -> Service:
-    """Return the running server of a state folder; start it if there is none.
+    """Start the server of a state folder unless it is running, and wait until it answers.
 
     Args:
         home: State folder, absolute.
@@ -54,6 +57,25 @@ def start_server(
         TrackingError: If the port is taken, a server with another port or database is running, a
             package for the database is missing, or the server does not start.
     """
+    service = launch_server(home, port, backend_store)
+    wait_for_server(service, timeout_s)
+    return service
+
+
+def launch_server(home: Path, port: int | None = None, backend_store: str | None = None) -> Service:
+    """Start the server of a state folder unless it is running, without waiting until it answers.
+
+    Other services can start in the meantime; call `wait_for_server` afterwards.
+
+    Args:
+        home: the state folder, absolute.
+        port: See `start_server`.
+        backend_store: See `start_server`.
+
+    Raises:
+        TrackingError: If the port is taken, the running server uses another port or database, or
+            a package for the database is missing.
+    """
     with starting(home, NAME):
         last = recorded(home, NAME)
         # Raises if a running server uses another database than requested.
@@ -65,8 +87,6 @@ def start_server(
                     f"an MLflow server of `{home}` is already running at {last.address}, not at"
                     f" port {port}; stop it first (`kinesweep down`)"
                 )
-            # Another command may have started it a moment ago; it may not answer yet.
-            wait_until(last, lambda: answers(last.address), timeout_s)
             return last
         if last is not None:
             # Children that outlived the server would still hold the port and the database.
@@ -74,11 +94,18 @@ def start_server(
         address = _address(_choose_port(port, last))
         # The database address is passed in the environment, not on the command line, which every
         # user of the machine can read.
-        service = start(
+        return start(
             home, NAME, _command(home, address), address, {**_QUIET, _STORE_VARIABLE: store}
         )
-        wait_until(service, lambda: answers(address), timeout_s)
-        return service
+
+
+def wait_for_server(service: Service, timeout_s: float = _START_TIMEOUT_S) -> None:
+    """Wait until a launched server answers.
+
+    Raises:
+        TrackingError: If it ends or does not answer within `timeout_s`; it is then stopped.
+    """
+    wait_until(service, lambda: answers(service.address), timeout_s)
 
 
 def stop_server(home: Path) -> bool:
@@ -186,11 +213,9 @@ def _choose_port(port: int | None, last: Service | None) -> int:
     before = int(last.address.rsplit(":", 1)[1]) if last is not None else 0
     if before and _is_free(before):
         return before
-    # Port 0 lets the kernel choose a free port. If another program takes it before the server does,
-    # the start fails and shows the server's log.
-    with socket.socket() as probe:
-        probe.bind((_HOST, 0))
-        return int(probe.getsockname()[1])
+    # The port is random, so that servers of two state folders that start at the same time get
+    # different ones. `SystemRandom`, because a run's seed sets the global generator.
+    return next(p for p in random.SystemRandom().sample(_PORTS, len(_PORTS)) if _is_free(p))
 
 
 def _is_free(port: int) -> bool:
