@@ -233,7 +233,7 @@ def test_the_verb(tmp_path: Path) -> None:
     path, out = write(tmp_path, records()), tmp_path / "train.tsv"
     result = CliRunner().invoke(app, ["convert", str(path), str(out)])
     assert result.exit_code == 0, result.output
-    assert "camera: of 1 records" in result.output and out.is_file()
+    assert "camera of 1 records" in result.output and out.is_file()
     again = CliRunner().invoke(app, ["convert", str(path), str(out)])
     assert again.exit_code == 2
     result = CliRunner().invoke(app, ["convert", str(path), str(out), "--overwrite"])

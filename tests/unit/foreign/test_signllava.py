@@ -106,7 +106,7 @@ def test_a_second_stage_begins_with_them(corpus: Path) -> None:
         ({"model.embed_tokens.weight": torch.ones(3, 2)}, [], r"embed_tokens.weight`.*no stream"),
         ({"pose_and_dino.weight": torch.ones(3, 2)}, [], r"pose_and_dino.weight`.*several streams"),
         ({"mae_projector.0.weight": torch.ones(3, 2)}, [], r"mae_projector.0.weight`.*no stream"),
-        ({}, ["sign2vec"], r"has no projector of the stream `sign2vec`"),
+        ({}, ["sign2vec"], r"has no projector for the stream `sign2vec`"),
     ],
 )
 def test_what_does_not_fit_is_named(

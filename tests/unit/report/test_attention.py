@@ -120,7 +120,10 @@ def test_a_long_clip_is_summed_thinned_and_said_so(tmp_path: Path) -> None:
     np.testing.assert_allclose(points[700] / 8000, scene.points_TJC[1400], atol=1e-3)
     text = write_attention(tmp_path / "a.html", page).read_text()
     assert len(text) < 20e6
-    assert "sum of 3 neighbouring vectors" in text and "one frame in 2 is drawn" in text
+    assert (
+        "sum of 3 neighbouring vectors" in text
+        and "only one frame in 2 of `skeleton` is drawn" in text
+    )
 
 
 def test_it_is_one_file_and_texts_cannot_break_out(tmp_path: Path) -> None:
