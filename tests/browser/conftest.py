@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from corpus import tiny_corpus, tiny_recipe
 from kinesweep.cli import app
-from kinesweep.cli import sweeping as sweeps
-from kinesweep.cli.sweeping import Order
+from kinesweep.pipelines import sweep as sweeps
+from kinesweep.pipelines.sweep import SweepRequest
 from kinesweep.store.build import extract_locally
 from kinesweep.sweeps.sweep import Sweep
 from kinesweep.tracking import server
@@ -57,7 +57,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             patch.setattr(sweeps, "extract_features", extract_locally)
             # Reads the bundle in a new process; nobody looks at the bundle here.
             patch.setattr(sweeps, "verify_bundle", lambda *_: 0)
-            sweeps.run_space(Order(folder / "space.yaml", (), "space", folder))
+            sweeps.run_sweep_file(SweepRequest(folder / "space.yaml", (), "space", folder))
         yield folder
     finally:
         server.stop_server(folder)

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from corpus import tiny_corpus, tiny_recipe
-from kinesweep.cli.dry import dry_evaluate, dry_extract, dry_train
-from kinesweep.cli.workflows import extract_features, load_recipe, train_recipe
+from kinesweep.pipelines.dry_run import dry_evaluate, dry_extract, dry_train
+from kinesweep.pipelines.workflows import extract_features, load_recipe, train_recipe
 from kinesweep.store.ledger import count_tests
 from kinesweep.training.predictions import read_predictions
 

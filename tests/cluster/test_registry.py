@@ -8,7 +8,7 @@ import pytest
 from mlflow import MlflowClient
 
 from corpus import tiny_corpus, tiny_recipe, tiny_store
-from kinesweep.cli.crowning import register_winner
+from kinesweep.pipelines.model_registry import register_winner
 from kinesweep.store import Store
 from kinesweep.sweeps.outcome import Outcome
 from kinesweep.sweeps.ranking import Rank

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from corpus import tiny_corpus, tiny_recipe, tiny_store
-from kinesweep.cli.repeating import Place, repeat_recipe
+from kinesweep.pipelines.reproducibility import ExecutionMode, repeat_recipe
 from kinesweep.training.repeats import compare_runs
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster")]
@@ -17,7 +17,7 @@ def test_runs_are_one(tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("KINESWEEP_HOME", str(tmp_path / "home"))
     recipe = tiny_recipe(tiny_corpus(tmp_path), tmp_path / "stores", resources={"workers": workers})
     tiny_store(recipe)
-    places: tuple[Place, ...] = ("cold", "warm")
+    places: tuple[ExecutionMode, ...] = ("cold", "warm")
     results = [
         result
         for place in places

@@ -12,17 +12,17 @@ from typing import NoReturn
 import typer
 
 from kinesweep.cli import (
-    about,
-    cluster,
-    converting,
+    conversion,
     data,
-    embedding,
-    estimating,
+    frame_embedding,
+    info,
+    pose_estimation,
     running,
     runs,
     services,
     sweeps,
 )
+from kinesweep.pipelines import ray_cluster
 
 app = typer.Typer(
     name="kinesweep",
@@ -37,21 +37,21 @@ app = typer.Typer(
 # The order here is the order in `kinesweep --help`; it follows the path from a corpus to a result.
 for verb in (
     *(data.sample, data.prepare, data.check, data.split),
-    *(estimating.estimate, data.extract, data.show, data.export_features),
-    *(running.run, runs.train, embedding.embed, runs.repeat, runs.evaluate),
+    *(pose_estimation.estimate, data.extract, data.show, data.export_features),
+    *(running.run, runs.train, frame_embedding.embed, runs.repeat, runs.evaluate),
     *(runs.translate, runs.attention, runs.export, runs.diff),
     *(sweeps.plan, sweeps.sweep, sweeps.status, sweeps.report),
     *(services.up, services.down, services.submit, services.ui),
-    *(converting.convert, about.schema, about.doctor),
+    *(conversion.convert, info.schema, info.doctor),
 ):
     app.command()(verb)
 # `import` is a Python keyword, so this function cannot have the name of its command.
-app.command(name="import")(estimating.import_poses)
+app.command(name="import")(pose_estimation.import_poses)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its exit code."""
     # Before the command: Ray reads these variables when it is first imported.
-    cluster.prepare()
+    ray_cluster.set_ray_env()
     app(args=list(sys.argv[1:] if arguments is None else arguments))
     sys.exit(0)

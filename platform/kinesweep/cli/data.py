@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from kinesweep.cli.output import (
+from kinesweep.cli.console import (
     DryRun,
     JsonOption,
     Overrides,
+    command,
     console,
-    emit,
+    print_json_result,
     progress,
     say,
-    verb,
 )
 from kinesweep.core.errors import InputError, SourceError
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 RecipeArgument = Annotated[Path, typer.Argument(help="Recipe file (YAML).", show_default=False)]
 
 
-@verb
+@command
 def sample(
     folder: Annotated[Path, typer.Argument(help="Output folder.", show_default=False)],
     clips: Annotated[
@@ -50,10 +50,10 @@ def sample(
     say(f"{folder}: train {summary.train}, validation {summary.validation}, test {summary.test}")
     perfect = summary.perfect_recogniser_bleu
     say(f"upper bound on validation with perfect sign recognition: {perfect:.1f} BLEU")
-    emit({"folder": str(folder), **summary.as_dict()}, json_line)
+    print_json_result({"folder": str(folder), **summary.as_dict()}, json_line)
 
 
-@verb
+@command
 def prepare(
     corpus: Annotated[
         Literal["how2sign", "phoenix", "csl_daily", "openasl", "youtube_asl", "generic"],
@@ -90,10 +90,10 @@ def prepare(
         )
     say(f"media paths in the TSVs are relative to source.root={poses.absolute()}")
     files = {name: str(file) for name, file in found.files.items()}
-    emit({**vars(found), "files": files, "root": str(poses.absolute())}, json_line)
+    print_json_result({**vars(found), "files": files, "root": str(poses.absolute())}, json_line)
 
 
-@verb
+@command
 def check(
     recipe: RecipeArgument, overrides: Overrides = None, json_line: JsonOption = False
 ) -> None:
@@ -104,7 +104,7 @@ def check(
 
     Example: kinesweep check jobs/recipes/sample.yaml
     """
-    from kinesweep.cli import workflows
+    from kinesweep.pipelines import workflows
     from kinesweep.sources import build_source
     from kinesweep.sources.checks import overlaps
 
@@ -115,14 +115,16 @@ def check(
         say(f"{problem.row}  {problem.reason}  {problem.message}")
     for line in shared.lines():
         say(line)
-    emit({"problems": [vars(p) for p in problems], "overlaps": shared.as_dict()}, json_line)
+    print_json_result(
+        {"problems": [vars(p) for p in problems], "overlaps": shared.as_dict()}, json_line
+    )
     if problems:
         raise SourceError(
             f"{len(problems)} rows are invalid (listed above); `extract` would drop and count them"
         )
 
 
-@verb
+@command
 def split(
     recipe: RecipeArgument,
     out: Annotated[Path, typer.Argument(help="Output folder for the TSVs.", show_default=False)],
@@ -140,7 +142,7 @@ def split(
 
     Example: kinesweep split jobs/recipes/sample.yaml /tmp/kinesweep-folds --by signer --folds 3
     """
-    from kinesweep.cli import workflows
+    from kinesweep.pipelines import workflows
     from kinesweep.sources.split import folds_root, split_rows
 
     source = workflows.load_recipe(recipe, overrides).corpus
@@ -149,10 +151,12 @@ def split(
         say(str(file))
     key = "motions" if source.kind == "skeletons" else "root"
     say(f"media paths in the TSVs are relative to source.{key}={folds_root(source)}")
-    emit({"files": [str(file) for file in files], "root": str(folds_root(source))}, json_line)
+    print_json_result(
+        {"files": [str(file) for file in files], "root": str(folds_root(source))}, json_line
+    )
 
 
-@verb
+@command
 def extract(
     recipe: RecipeArgument,
     overrides: Overrides = None,
@@ -163,21 +167,21 @@ def extract(
 
     Example: kinesweep extract jobs/recipes/sample.yaml
     """
-    from kinesweep.cli import workflows
+    from kinesweep.pipelines import workflows
 
     settings = workflows.load_recipe(recipe, overrides)
     if dry_run:
-        from kinesweep.cli.dry import dry_extract
+        from kinesweep.pipelines.dry_run import dry_extract
 
         expected = dry_extract(recipe, overrides or [])
         say(expected.line())
-        emit({"expected_s": vars(expected)}, json_line)
+        print_json_result({"expected_s": vars(expected)}, json_line)
         return
     store = workflows.extract_features(settings)
-    emit(workflows.store_facts(store), json_line)
+    print_json_result(workflows.store_facts(store), json_line)
 
 
-@verb
+@command
 def show(
     folder: Annotated[Path, typer.Argument(help="Feature store, or a recipe whose store is used.")],
     clip: Annotated[str | None, typer.Option(help="Id of a single clip to show.")] = None,
@@ -198,7 +202,7 @@ def show(
 
     Example: kinesweep show jobs/recipes/sample.yaml
     """
-    from kinesweep.cli import workflows
+    from kinesweep.pipelines import workflows
     from kinesweep.store.show import describe
 
     if out is None and predictions is not None:
@@ -210,13 +214,13 @@ def show(
     facts = workflows.store_facts(store)
     if out is not None and clip is not None:
         # Imported late: matplotlib and plotly take a second.
-        from kinesweep.cli.drawing import draw_clip
+        from kinesweep.pipelines.clip_rendering import draw_clip
 
         facts |= draw_clip(store, clip, out, predictions)
-    emit(facts, json_line)
+    print_json_result(facts, json_line)
 
 
-@verb
+@command
 def export_features(
     place: Annotated[Path, typer.Argument(help="Feature store, or a recipe whose store is used.")],
     out: Annotated[Path, typer.Argument(help="New output folder.", show_default=False)],
@@ -262,7 +266,7 @@ def export_features(
     if done.references_left:
         # SSVP-SLT's manifests have one text per clip.
         say(f"left out: {done.references_left} references after the first one of their clip")
-    emit({"folder": str(out), **vars(done)}, json_line)
+    print_json_result({"folder": str(out), **vars(done)}, json_line)
 
 
 def store_at(place: Path, overrides: list[str] | None = None) -> "tuple[Store, Recipe | None]":
@@ -279,7 +283,7 @@ def store_at(place: Path, overrides: list[str] | None = None) -> "tuple[Store, R
         InputError: If `place` is neither, or if overrides are given for a store.
         StoreError: If there is no store or if it is damaged.
     """
-    from kinesweep.cli import workflows
+    from kinesweep.pipelines import workflows
     from kinesweep.store import open_store
 
     if place.suffix in {".yaml", ".yml"}:

@@ -18,7 +18,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from kinesweep.cli.output import console
+from kinesweep.cli.console import console
 from kinesweep.core.errors import CheckpointError
 from kinesweep.core.scores import format_scores
 from kinesweep.sweeps.journal import JOURNAL, read_journal

@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
+from kinesweep.cli.console import DryRun, JsonOption, Overrides, command, print_json_result, say
 from kinesweep.cli.data import RecipeArgument
-from kinesweep.cli.output import DryRun, JsonOption, Overrides, emit, say, verb
 from kinesweep.core.scores import format_score, order_scores
 
 
-@verb
+@command
 def run(
     recipe: RecipeArgument,
     overrides: Overrides = None,
@@ -27,23 +27,25 @@ def run(
 
     Example: kinesweep run jobs/recipes/sample.yaml training.max_steps=200
     """
-    from kinesweep.cli import workflows
+    from kinesweep.pipelines import workflows
 
     settings = workflows.load_recipe(recipe, overrides)
     if dry_run:
-        from kinesweep.cli.dry import dry_evaluate, dry_train
+        from kinesweep.pipelines.dry_run import dry_evaluate, dry_train
 
         done, expected = dry_train(recipe, overrides or [], on_ray=True)
         dry_evaluate(done.folder, split, [])
         say(expected.line())
-        emit({"run": done.to_json(), "expected_s": vars(expected)}, json_line)
+        print_json_result({"run": done.to_json(), "expected_s": vars(expected)}, json_line)
         return
     result = workflows.train_recipe(settings, folder, overwrite=False, on_ray=True)
     say(f"{result.status} after {result.step} steps: {result.folder}")
-    from kinesweep.cli.evaluating import evaluate_folder
+    from kinesweep.pipelines.evaluation import evaluate_model_dir
 
-    evaluation, _ = evaluate_folder(result.folder, split, [], None)
+    evaluation, _ = evaluate_model_dir(result.folder, split, [], None)
     for metric in order_scores(evaluation.scores):
         shown = format_score(metric, evaluation.scores[metric])
         say(f"{split} {shown}  {evaluation.signatures.get(metric, '')}".rstrip())
-    emit({"run": result.to_json(), "split": split, "scores": evaluation.scores}, json_line)
+    print_json_result(
+        {"run": result.to_json(), "split": split, "scores": evaluation.scores}, json_line
+    )

@@ -9,8 +9,17 @@ from typing import Annotated
 
 import typer
 
+from kinesweep.cli.console import (
+    DryRun,
+    JsonOption,
+    Overrides,
+    command,
+    console,
+    print_json_result,
+    progress,
+    say,
+)
 from kinesweep.cli.data import RecipeArgument
-from kinesweep.cli.output import DryRun, JsonOption, Overrides, console, emit, progress, say, verb
 from kinesweep.core.errors import InputError
 from kinesweep.core.scores import format_score, format_scores, order_scores
 
@@ -19,7 +28,7 @@ ModelArgument = Annotated[
 ]
 
 
-@verb
+@command
 def train(
     recipe: RecipeArgument,
     overrides: Overrides = None,
@@ -39,23 +48,23 @@ def train(
 
     Example: kinesweep train jobs/recipes/sample.yaml batch.clips=16 --folder .kinesweep/runs/my
     """
-    from kinesweep.cli import workflows
+    from kinesweep.pipelines import workflows
 
     # `--steps 0` is not an override: `max_steps` must be positive, and the untrained model that it
     # asks for has the recipe's own identity.
     length = [f"training.max_steps={steps}"] if steps else []
     settings = workflows.load_recipe(recipe, [*(overrides or []), *length])
     if dry_run:
-        from kinesweep.cli.dry import dry_train
+        from kinesweep.pipelines.dry_run import dry_train
 
         short, expected = dry_train(recipe, overrides or [], on_ray=not no_ray)
         say(expected.line())
-        emit({"run": short.to_json(), "expected_s": vars(expected)}, json_line)
+        print_json_result({"run": short.to_json(), "expected_s": vars(expected)}, json_line)
         return
     if steps == 0:
-        first = workflows.train_nothing(settings, folder, on_ray=not no_ray)
+        first = workflows.write_untrained_model(settings, folder, on_ray=not no_ray)
         say(f"model   {first}, before the first training step")
-        emit({"folder": str(first), "step": 0}, json_line)
+        print_json_result({"folder": str(first), "step": 0}, json_line)
         return
     result = workflows.train_recipe(settings, folder, overwrite=overwrite, on_ray=not no_ray)
     shown = format_scores(result.scores, [settings.training.metric_for_best_model])
@@ -64,10 +73,10 @@ def train(
         say(f"limits  {what} {count}")
     say(f"run     {result.folder}")
     say(f"weights {result.weights_sha256}")
-    emit(result.to_json(), json_line)
+    print_json_result(result.to_json(), json_line)
 
 
-@verb
+@command
 def repeat(
     recipe: RecipeArgument,
     overrides: Overrides = None,
@@ -84,17 +93,17 @@ def repeat(
 
     Example: kinesweep repeat jobs/recipes/sample.yaml --overwrite training.max_steps=200
     """
-    from kinesweep.cli import workflows
+    from kinesweep.pipelines import workflows
 
     if warm and no_ray:
         raise InputError("`--warm` and `--no-ray` exclude each other; leave out one of them")
     settings = workflows.load_recipe(recipe, overrides)
     # Imported after the recipe is checked, because Ray and PyTorch take seconds to import.
-    from kinesweep.cli.repeating import Place, repeat_recipe
-    from kinesweep.cli.results import repeats_table
+    from kinesweep.cli.tables import repeats_table
+    from kinesweep.pipelines.reproducibility import ExecutionMode, repeat_recipe
     from kinesweep.training.repeats import compare_runs
 
-    place: Place = "here" if no_ray else "warm" if warm else "cold"
+    place: ExecutionMode = "here" if no_ray else "warm" if warm else "cold"
     results = repeat_recipe(settings, runs, place, folder, overwrite)
     partings = compare_runs(results)
     console.print(repeats_table(results, settings.training.metric_for_best_model))
@@ -103,12 +112,14 @@ def repeat(
     if not partings:
         say(f"all {runs} runs are bit-identical")
     plain = [asdict(parting) for parting in partings]
-    emit({"runs": [result.to_json() for result in results], "partings": plain}, json_line)
+    print_json_result(
+        {"runs": [result.to_json() for result in results], "partings": plain}, json_line
+    )
     if partings:
         raise typer.Exit(1)
 
 
-@verb
+@command
 def evaluate(
     model: ModelArgument,
     split: Annotated[str, typer.Option(help="Split: train, validation or test.")] = "validation",
@@ -132,32 +143,32 @@ def evaluate(
 
     Example: kinesweep evaluate .kinesweep/exports/sample --split validation --out /tmp/scored
     """
-    from kinesweep.cli import workflows
+    from kinesweep.pipelines import workflows
     from kinesweep.training.model_files import check_model_folder
 
     check_model_folder(workflows.model_folder(model))
     # Imported after the folder is checked: PyTorch takes seconds.
-    from kinesweep.cli.evaluating import evaluate_folder, outputs_at
+    from kinesweep.pipelines.evaluation import evaluate_model_dir, resolve_output_paths
 
-    places = None if out is None else outputs_at(out, split, overwrite)
+    places = None if out is None else resolve_output_paths(out, split, overwrite)
     if dry_run:
-        from kinesweep.cli.dry import dry_evaluate
+        from kinesweep.pipelines.dry_run import dry_evaluate
 
         expected = dry_evaluate(model, split, overrides or [])
         say(expected.line())
-        emit({"expected_s": vars(expected)}, json_line)
+        print_json_result({"expected_s": vars(expected)}, json_line)
         return
-    evaluation, parts = evaluate_folder(model, split, overrides or [], places, predictions)
+    evaluation, parts = evaluate_model_dir(model, split, overrides or [], places, predictions)
     for metric in order_scores(evaluation.scores):
         shown = format_score(metric, evaluation.scores[metric])
         say(f"{shown}  {evaluation.signatures.get(metric, '')}".rstrip())
     for part in parts:
         say(f"{part.clips} {part.what}: {format_scores(part.scores)}")
     found = {"scores": evaluation.scores, "signatures": evaluation.signatures}
-    emit({**found, "parts": [vars(part) for part in parts]}, json_line)
+    print_json_result({**found, "parts": [vars(part) for part in parts]}, json_line)
 
 
-@verb
+@command
 def translate(
     bundle: Annotated[Path, typer.Argument(help="Exported bundle.", show_default=False)],
     inputs: Annotated[
@@ -218,10 +229,10 @@ def translate(
     # On stdout, unlike all other text: the translations are the result.
     for (name, _), line in zip(named, lines, strict=True):
         typer.echo(f"{name}\t{line}")
-    emit({name: line for (name, _), line in zip(named, lines, strict=True)}, json_line)
+    print_json_result({name: line for (name, _), line in zip(named, lines, strict=True)}, json_line)
 
 
-@verb
+@command
 def attention(
     model: ModelArgument,
     clip: Annotated[str, typer.Argument(help="File for `translate`; with `--store` a clip id.")],
@@ -235,7 +246,7 @@ def attention(
 
     Example: kinesweep attention .kinesweep/exports/sample CLIP.pose --out /tmp/attention.html
     """
-    from kinesweep.cli import workflows
+    from kinesweep.pipelines import workflows
     from kinesweep.training.model_files import check_model_folder
 
     if out.suffix.lower() not in {".html", ".htm"}:
@@ -243,12 +254,14 @@ def attention(
     if store is None and not Path(clip).exists():
         raise InputError(f"`{clip}` does not exist; if it is the id of a clip, pass its `--store`")
     check_model_folder(workflows.model_folder(model))
-    from kinesweep.cli.attending import write_page  # imports PyTorch, which takes seconds
+    from kinesweep.pipelines.attention_page import (
+        write_attention_page,  # imports PyTorch, which takes seconds
+    )
 
-    emit(write_page(model, clip, out, store), json_line)
+    print_json_result(write_attention_page(model, clip, out, store), json_line)
 
 
-@verb
+@command
 def export(
     run: ModelArgument,
     out: Annotated[Path, typer.Argument(help="Output folder for the bundle.", show_default=False)],
@@ -261,20 +274,20 @@ def export(
 
     Example: kinesweep export .kinesweep/runs/my .kinesweep/exports/my --overwrite
     """
-    from kinesweep.cli import workflows
     from kinesweep.export import export_bundle
+    from kinesweep.pipelines import workflows
 
-    store = workflows.store_of(run)
+    store = workflows.find_training_store(run)
     bundle = export_bundle(run, out, store, overwrite=overwrite)
     # The check runs in a fresh process, as somebody else would load the bundle.
     from kinesweep.export import verify_bundle
 
     checked = verify_bundle(bundle, store.folder, run)
     say(f"bundle  {bundle} ({checked} texts are identical after loading)")
-    emit({"bundle": str(bundle), "verified": checked}, json_line)
+    print_json_result({"bundle": str(bundle), "verified": checked}, json_line)
 
 
-@verb
+@command
 def diff(
     left: ModelArgument,
     right: ModelArgument,
@@ -284,7 +297,7 @@ def diff(
 
     Example: kinesweep diff .kinesweep/exports/sample .kinesweep/exports/sample
     """
-    from kinesweep.cli import workflows
+    from kinesweep.pipelines import workflows
     from kinesweep.training.diff import compare_checkpoints
 
     rows = compare_checkpoints(workflows.model_folder(left), workflows.model_folder(right))
@@ -292,6 +305,6 @@ def diff(
     for row in other:
         say(f"{row.name}: largest difference {row.largest}  {row.note}")
     say(f"{len(rows) - len(other)} of {len(rows)} tensors are equal")
-    emit({"tensors": len(rows), "different": [row.name for row in other]}, json_line)
+    print_json_result({"tensors": len(rows), "different": [row.name for row in other]}, json_line)
     if other:
         raise typer.Exit(1)

@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from kinesweep.cli import cluster
-from kinesweep.cli.output import JsonOption, emit, say, verb
+from kinesweep.cli.console import JsonOption, command, print_json_result, say
 from kinesweep.core.paths import state_home
+from kinesweep.pipelines import ray_cluster
 
 
-@verb
+@command
 def up(
     cores: Annotated[
         int | None, typer.Option(min=1, help="Number of cores for Ray. Default: all.")
@@ -27,26 +27,26 @@ def up(
 
     Example: kinesweep up --cores 2
     """
-    mlflow, head = cluster.up(cores, backend_store)
+    mlflow, head = ray_cluster.up(cores, backend_store)
     say(f"MLflow  {mlflow.address}")
-    ray, metrics = cluster.dashboard_of(head), cluster.metrics_of(head)
+    ray, metrics = ray_cluster.dashboard_of(head), ray_cluster.metrics_of(head)
     say(f"Ray     {ray}")
     say(f"metrics {metrics}")
-    emit({"mlflow": mlflow.address, "ray": ray, "metrics": metrics}, json_line)
+    print_json_result({"mlflow": mlflow.address, "ray": ray, "metrics": metrics}, json_line)
 
 
-@verb
+@command
 def down(json_line: JsonOption = False) -> None:
     """Stop the services that `kinesweep up` started.
 
     Example: kinesweep down
     """
-    stopped = cluster.down()
+    stopped = ray_cluster.down()
     say(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
-    emit({"stopped": stopped}, json_line)
+    print_json_result({"stopped": stopped}, json_line)
 
 
-@verb
+@command
 def submit(
     space: Annotated[Path, typer.Argument(help="Search space file (YAML).", show_default=False)],
     arguments: Annotated[
@@ -83,10 +83,10 @@ def submit(
     command = ["sweep", str(space.absolute()), *(arguments or []), *options, base]
     # A dry run uses a separate folder and ends before there is any progress to show.
     folder = None if dry_run else state_home() / "sweeps" / (name or space.stem)
-    raise typer.Exit(cluster.submit(command, address, folder))
+    raise typer.Exit(ray_cluster.submit(command, address, folder))
 
 
-@verb
+@command
 def ui(
     name: Annotated[
         str | None, typer.Argument(help="Name of a sweep. Default: all sweeps.")
@@ -97,7 +97,7 @@ def ui(
 
     Example: kinesweep ui sample
     """
-    from kinesweep.cli.looking import sweep_links
+    from kinesweep.pipelines.tracking_links import sweep_links
 
     address, links = sweep_links(name)
     say(f"MLflow  {address}")
@@ -105,4 +105,4 @@ def ui(
         say(f"\n{sweep}")
         for what, link in found.items():
             say(f"  {what:<10} {link or '(too few runs)'}")
-    emit({"mlflow": address, "sweeps": links}, json_line)
+    print_json_result({"mlflow": address, "sweeps": links}, json_line)

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.table import Table
 
-from kinesweep.cli.output import DryRun, JsonOption, Overrides, console, emit, say, verb
+from kinesweep.cli.console import (
+    DryRun,
+    JsonOption,
+    Overrides,
+    command,
+    console,
+    print_json_result,
+    say,
+)
 from kinesweep.core.errors import InputError
 from kinesweep.core.paths import state_home
 from kinesweep.core.scores import format_scores
@@ -22,7 +30,7 @@ SpaceArgument = Annotated[
 ]
 
 
-@verb
+@command
 def sweep(  # noqa: PLR0913 (options of a verb)
     space: SpaceArgument,
     overrides: Overrides = None,
@@ -55,20 +63,20 @@ def sweep(  # noqa: PLR0913 (options of a verb)
 
     # Validate the space before importing Ray and PyTorch, which takes seconds.
     load_space(space, tuple(overrides or ()), base or Path.cwd())
-    from kinesweep.cli import sweeping
-    from kinesweep.cli.results import objectives_table, ranking_table, sanity_lines
+    from kinesweep.cli.tables import objectives_table, ranking_table, sanity_lines
+    from kinesweep.pipelines import sweep
 
-    order = sweeping.Order(
+    order = sweep.SweepRequest(
         space, tuple(overrides or ()), name or space.stem, base or Path.cwd(), extend
     )
     expected = ""
     if dry_run:
-        from kinesweep.cli.dry import dry_sweep
+        from kinesweep.pipelines.dry_run import dry_sweep
 
         done, expected = dry_sweep(order)
     else:
         # `--extend` implies `--resume`.
-        done = sweeping.run_space(order, resume=resume or extend > 0, overwrite=overwrite)
+        done = sweep.run_sweep_file(order, resume=resume or extend > 0, overwrite=overwrite)
     outcome = done.outcome
     console.print(ranking_table(outcome))
     if outcome.objectives:
@@ -82,10 +90,10 @@ def sweep(  # noqa: PLR0913 (options of a verb)
     say(f"MLflow  {done.tracking or 'not recorded: no server (kinesweep up)'}")
     if expected:
         say(expected)
-    emit(done.as_dict(), json_line)
+    print_json_result(done.as_dict(), json_line)
 
 
-@verb
+@command
 def plan(
     space: SpaceArgument,
     overrides: Overrides = None,
@@ -114,27 +122,27 @@ def plan(
 
     Example: kinesweep plan search_spaces/sample.yaml --cluster cpus=8
     """
-    from kinesweep.cli.cluster_size import parse_cluster
+    from kinesweep.pipelines.cluster_size import parse_cluster
     from kinesweep.sweeps.loading import load_space
 
     # Validate the arguments before importing Ray and PyTorch, which takes seconds.
     wanted = parse_cluster(cluster)
     load_space(space, tuple(overrides or ()), base or Path.cwd())
-    from kinesweep.cli import planning
-    from kinesweep.cli.results import plan_table
+    from kinesweep.cli.tables import plan_table
+    from kinesweep.pipelines import sweep_planning
 
-    order = planning.Order(space, tuple(overrides or ()), base or Path.cwd())
-    made = planning.plan_space(order, wanted, seed_sd, sentence_sd)
+    order = sweep_planning.PlanRequest(space, tuple(overrides or ()), base or Path.cwd())
+    made = sweep_planning.plan_space(order, wanted, seed_sd, sentence_sd)
     console.print(plan_table(made))
     say(
         f"the finals detect a difference of {made.detectable:.1f} in 80 % of cases, with a standard"
         f" deviation of {seed_sd:g} between seeds and a standard error of {sentence_sd:g} from"
         " sentences"
     )
-    emit(asdict(made), json_line)
+    print_json_result(asdict(made), json_line)
 
 
-@verb
+@command
 def status(
     name: Annotated[
         str | None, typer.Argument(help="Name of a sweep. Default: all sweeps.")
@@ -175,10 +183,10 @@ def status(
         shown = rows[0].provisional if name and len(rows) == 1 else None
         for line in shown.lines() if shown is not None else []:
             say(line)
-    emit({"sweeps": [asdict(row) for row in rows]}, json_line)
+    print_json_result({"sweeps": [asdict(row) for row in rows]}, json_line)
 
 
-@verb
+@command
 def report(
     name: Annotated[str, typer.Argument(help="Name of a finished sweep.", show_default=False)],
     json_line: JsonOption = False,
@@ -189,12 +197,12 @@ def report(
 
     Example: kinesweep report sample
     """
-    from kinesweep.cli.reporting import report_sweep
-    from kinesweep.cli.workflows import sweep_folder
+    from kinesweep.pipelines.sweep_report import report_sweep
+    from kinesweep.pipelines.workflows import sweep_folder
 
     page = report_sweep(sweep_folder(name))
     say(f"report  {page}")
-    emit({"report": str(page)}, json_line)
+    print_json_result({"report": str(page)}, json_line)
 
 
 def _print_table(name: str | None, style: "Style", json_line: bool) -> None:
@@ -203,7 +211,7 @@ def _print_table(name: str | None, style: "Style", json_line: bool) -> None:
     Raises:
         InputError: If no sweep is named or if there is no sweep of this name.
     """
-    from kinesweep.cli.workflows import sweep_folder
+    from kinesweep.pipelines.workflows import sweep_folder
     from kinesweep.sweeps.table import summarise
 
     if name is None:
@@ -211,7 +219,7 @@ def _print_table(name: str | None, style: "Style", json_line: bool) -> None:
     made = summarise(sweep_folder(name))
     if not json_line:
         typer.echo(made.render(style))
-    emit(asdict(made), json_line)
+    print_json_result(asdict(made), json_line)
 
 
 def _statuses(name: str | None) -> "list[Status]":

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from kinesweep.cli import display, output
+from kinesweep.cli import console, display
 from kinesweep.cli.display import SweepDisplay, sweep_display
 from kinesweep.sweeps.journal import Journal
 
@@ -120,7 +120,7 @@ def on(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> io.StringIO:
         file=file, force_terminal=terminal, width=100, soft_wrap=True, highlight=False
     )
     monkeypatch.setattr(display, "console", console)
-    monkeypatch.setattr(output, "console", console)
+    monkeypatch.setattr(console, "console", console)
     return file
 
 
@@ -130,7 +130,7 @@ def test_lines_stand_above_it(
     file = on(monkeypatch, terminal=True)
     fill(journal)
     with sweep_display(tmp_path, NOW):
-        output.say("trial 4: learning_rate=0.01")
+        console.say("trial 4: learning_rate=0.01")
         print("from somewhere else")
     said = file.getvalue()
     assert "4 of 5 trials" in said
@@ -148,5 +148,5 @@ def test_there_is_none_in_a_file(
     file = on(monkeypatch, terminal=False)
     fill(journal)
     with sweep_display(tmp_path, NOW):
-        output.say("trial 4: learning_rate=0.01")
+        console.say("trial 4: learning_rate=0.01")
     assert file.getvalue() == "trial 4: learning_rate=0.01\n"

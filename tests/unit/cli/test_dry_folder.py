@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kinesweep.cli.dry import dry_folder, small_overrides
+from kinesweep.pipelines.dry_run import dry_folder, small_overrides
 
 
 def test_leftovers_of_an_earlier_dry_run_go(

@@ -19,11 +19,11 @@ from kinesweep.batches.given import load_given
 from kinesweep.batches.text import Text
 from kinesweep.batches.tokenizer import train_tokenizer
 from kinesweep.cli import main
-from kinesweep.cli.evaluating import evaluate_folder
 from kinesweep.core.errors import CheckpointError, InputError
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.recipe.model import TrainedTokenizerConfig
 from kinesweep.foreign import import_ssvp
+from kinesweep.pipelines.evaluation import evaluate_model_dir
 from kinesweep.store.build import extract_locally
 from kinesweep.training.model_files import recipe_text
 from kinesweep.training.model_folder import read_model_folder
@@ -421,6 +421,6 @@ def test_the_verb_imports_and_the_model_is_evaluated(
     assert said["model"] == str(tmp_path / "ours") and said["parameters"] > 0
     assert called(*words, *into) == 2  # never over another one unasked
     store = extract_locally(recipe)
-    found, _ = evaluate_folder(tmp_path / "ours", "validation", [], None)
+    found, _ = evaluate_model_dir(tmp_path / "ours", "validation", [], None)
     assert len(found.predictions) == len(store.records("validation"))
     assert found.scores["token_loss"] > 0

@@ -15,12 +15,12 @@ from transformers import CONFIG_MAPPING, AutoModelForSeq2SeqLM, PreTrainedModel
 from corpus import tiny_corpus
 from kinesweep.batches.text import Text
 from kinesweep.batches.tokenizer import train_tokenizer
-from kinesweep.cli.evaluating import evaluate_folder
 from kinesweep.core.clip import SPLITS
 from kinesweep.core.errors import CheckpointError, InputError, StoreError
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.recipe.model import TrainedTokenizerConfig
 from kinesweep.foreign import convert_settings, import_model
+from kinesweep.pipelines.evaluation import evaluate_model_dir
 from kinesweep.store.build import extract_locally
 from kinesweep.training.model_folder import read_model_folder
 
@@ -250,8 +250,8 @@ def test_an_imported_model_is_evaluated(tmp_path: Path, monkeypatch: pytest.Monk
     recipe = convert_settings(path).recipe
     import_model(tmp_path / "theirs", recipe, tmp_path / "ours")
     with pytest.raises(StoreError, match="not extracted"):
-        evaluate_folder(tmp_path / "ours", "validation", [], None)
+        evaluate_model_dir(tmp_path / "ours", "validation", [], None)
     store = extract_locally(recipe)
-    found, _ = evaluate_folder(tmp_path / "ours", "validation", [], None)
+    found, _ = evaluate_model_dir(tmp_path / "ours", "validation", [], None)
     assert len(found.predictions) == len(store.records("validation"))
     assert found.scores["token_loss"] > 0

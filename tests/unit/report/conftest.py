@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 import pytest
 
-from kinesweep.cli.sweeping import with_test
+from kinesweep.pipelines.sweep import with_test
 from kinesweep.report import Curve, Report, Sample, Scores, Trial
 from kinesweep.sweeps.record import write_outcome
 from kinesweep.sweeps.sweep import Sweep, run_sweep

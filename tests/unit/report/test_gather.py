@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kinesweep.cli.reporting import gather, report_sweep
 from kinesweep.core.errors import CheckpointError
+from kinesweep.pipelines.sweep_report import collect_report_data, report_sweep
 from kinesweep.report import Report
 from kinesweep.sweeps.record import read_outcome, read_record
 from kinesweep.training.predictions import read_predictions
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture(scope="session")
 def report(finished: Path) -> Report:
-    return gather(finished)
+    return collect_report_data(finished)
 
 
 def test_the_ranking_is_that_of_the_result(report: Report, finished: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from kinesweep.cli.reporting import report_sweep
+from kinesweep.pipelines.sweep_report import report_sweep
 from kinesweep.report import Report, Sample, Trial, write_report
 from sweeping import RATE
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from kinesweep.cli import picturing
-from kinesweep.cli.picturing import draw_winner
-from kinesweep.cli.reporting import report_sweep
 from kinesweep.core.errors import InputError
+from kinesweep.pipelines import report_media
+from kinesweep.pipelines.report_media import render_winner_samples
+from kinesweep.pipelines.sweep_report import report_sweep
 from kinesweep.report import Picture, Report, write_report
 from kinesweep.store import open_store
 from kinesweep.sweeps.record import read_outcome, read_record
@@ -56,8 +56,8 @@ def test_an_earlier_reports_clips_are_replaced(
     finished: Path, winner: Path, said: list[Prediction], tmp_path: Path
 ) -> None:
     base = open_store(read_record(finished).store)
-    draw_winner(tmp_path, winner, said, base)
-    pictures, _ = draw_winner(tmp_path, winner, said[:1], base)
+    render_winner_samples(tmp_path, winner, said, base)
+    pictures, _ = render_winner_samples(tmp_path, winner, said[:1], base)
     assert [one.clip for one in pictures] == [said[0].clip_id]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["attention-1.html", "clip-1.png"]
 
@@ -74,13 +74,13 @@ def test_what_cannot_be_looked_at_is_said(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     base = open_store(read_record(finished).store)
-    monkeypatch.setattr(picturing, "page_of_record", fail)
-    pictures, (why,) = draw_winner(tmp_path, winner, said, base)
+    monkeypatch.setattr(report_media, "page_of_record", fail)
+    pictures, (why,) = render_winner_samples(tmp_path, winner, said, base)
     assert [bool(one.image) for one in pictures] == [True] * 3
     assert not any(one.attention for one in pictures)
     assert "it shows no attention" in why and f"kinesweep attention {winner} " in why
-    monkeypatch.setattr(picturing, "_MOST_BYTES", 10)
-    _, (why,) = draw_winner(tmp_path, winner, said, base)
+    monkeypatch.setattr(report_media, "_MOST_BYTES", 10)
+    _, (why,) = render_winner_samples(tmp_path, winner, said, base)
     assert "not loaded" in why and "it shows" not in why
 
 
@@ -96,7 +96,7 @@ def test_features_without_points_are_no_loss(
     streams = base.schema.streams
     bare = {name: replace(stream, layout=None) for name, stream in streams.items()}
     base.__dict__["schema"] = replace(base.schema, streams=bare)
-    pictures, (why,) = draw_winner(tmp_path, winner, said, base)
+    pictures, (why,) = render_winner_samples(tmp_path, winner, said, base)
     assert "no points to draw" in why
     assert [one.image for one in pictures] == [""] * 3 and all(one.attention for one in pictures)
     report = made_up(pictures=pictures, not_drawn=[why])
@@ -114,9 +114,9 @@ def test_a_defect_is_not_hidden(
     def defect(*_: object) -> None:
         raise AssertionError("ours")
 
-    monkeypatch.setattr(picturing, "page_of_record", defect)
+    monkeypatch.setattr(report_media, "page_of_record", defect)
     with pytest.raises(AssertionError, match="ours"):
-        draw_winner(tmp_path, winner, said, open_store(read_record(finished).store))
+        render_winner_samples(tmp_path, winner, said, open_store(read_record(finished).store))
 
 
 def test_features_that_are_gone_are_said(
@@ -128,7 +128,7 @@ def test_features_that_are_gone_are_said(
     features["store_fingerprint"] = "0" * 64
     (run / "best/features.json").write_text(json.dumps(features))
     base = open_store(read_record(finished).store)
-    pictures, (why,) = draw_winner(tmp_path / "report", run, said, base)
+    pictures, (why,) = render_winner_samples(tmp_path / "report", run, said, base)
     assert pictures == [] and "000000000000" in why
 
 

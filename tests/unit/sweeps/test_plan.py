@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from kinesweep.cli.cluster_size import parse_cluster
 from kinesweep.core.errors import InputError, ResourceError
+from kinesweep.pipelines.cluster_size import parse_cluster
 from kinesweep.sweeps.plan import Facts, make_plan
 from kinesweep.sweeps.probe import Pace, Probe, _between, _pace
 from spaces import load

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from corpus import tiny_recipe
-from kinesweep.cli.workflows import load_recipe
 from kinesweep.core.errors import InputError
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.recipe.evaluation import EvaluationConfig, Protocol
 from kinesweep.core.runlog import NullRunLog
+from kinesweep.pipelines.workflows import load_recipe
 from kinesweep.store import Store
 from kinesweep.training.evaluate import evaluate_texts
 from kinesweep.training.metrics import read_metrics

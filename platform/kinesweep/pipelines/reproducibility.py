@@ -6,29 +6,29 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from kinesweep.cli.workflows import (
-    LogOpener,
-    features_of,
-    open_logs,
-    remove_run,
-    run_name,
-    say_evaluation,
-)
 from kinesweep.core.errors import InputError, ResourceError
 from kinesweep.core.paths import state_home
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.runlog import RunLog
+from kinesweep.pipelines.workflows import (
+    LogOpener,
+    create_tracker,
+    get_or_extract_features,
+    log_evaluation,
+    remove_run,
+    run_name,
+)
 from kinesweep.training.distributed import train_on_ray
 from kinesweep.training.result import RunResult, RunSpec, read_result
 from kinesweep.training.run import train_run
 
 # New workers for each run, the same workers for all runs, or no workers but this process.
-Place = Literal["cold", "warm", "here"]
+ExecutionMode = Literal["cold", "warm", "here"]
 _Train = Callable[[RunSpec, Callable[[], RunLog]], RunResult]
 
 
 def repeat_recipe(
-    recipe: Recipe, runs: int, place: Place, folder: Path | None, overwrite: bool
+    recipe: Recipe, runs: int, place: ExecutionMode, folder: Path | None, overwrite: bool
 ) -> list[RunResult]:
     """Train a recipe several times from scratch, without reusing anything of an earlier call.
 
@@ -45,7 +45,7 @@ def repeat_recipe(
     Raises:
         InputError: If the folder is not empty and `overwrite` is not set.
     """
-    store = features_of(recipe, on_ray=place != "here")
+    store = get_or_extract_features(recipe, on_ray=place != "here")
     name = run_name(recipe, store)
     root = (folder or state_home() / "repeats" / name).absolute()
     if root.exists() and any(root.iterdir()) and not overwrite:
@@ -55,7 +55,7 @@ def repeat_recipe(
         )
     for earlier in root.glob("run-*"):
         remove_run(earlier)
-    logs = open_logs(recipe, recipe.name, root)
+    logs = create_tracker(recipe, recipe.name, root)
     opener = LogOpener(logs, recipe)
     results = []
     with _trainer(recipe, place, root) as train:
@@ -70,10 +70,10 @@ def repeat_recipe(
 
 
 @contextmanager
-def _trainer(recipe: Recipe, place: Place, root: Path) -> Iterator[_Train]:
+def _trainer(recipe: Recipe, place: ExecutionMode, root: Path) -> Iterator[_Train]:
     """Yield the function that trains a run in the requested kind of process."""
     if place == "here":
-        yield lambda spec, open_log: train_run(spec, open_log(), say_evaluation)
+        yield lambda spec, open_log: train_run(spec, open_log(), log_evaluation)
     elif place == "cold":
         yield train_on_ray
     else:

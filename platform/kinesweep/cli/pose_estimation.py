@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from kinesweep.cli.output import JsonOption, emit, progress, say, verb
+from kinesweep.cli.console import JsonOption, command, print_json_result, progress, say
 from kinesweep.core.errors import ClipError, InputError
 
 
-@verb
+@command
 def estimate(
     videos: Annotated[
         list[Path],
@@ -43,16 +43,18 @@ def estimate(
         raise InputError(f"`--fps` must be above 0, but is {fps:g}")
     # Before the import below, so that a wrong name or folder is reported at once.
     spec, found = find_estimator(estimator), find_videos(videos, out)
-    from kinesweep.cli.estimates import estimate_all  # imports Ray, which takes a second
+    from kinesweep.pipelines.pose_estimation import (
+        estimate_all,  # imports Ray, which takes a second
+    )
 
     done = estimate_all(found, spec, fps)
-    emit({**vars(done), "reasons": done.reasons, "folder": str(out)}, json_line)
+    print_json_result({**vars(done), "reasons": done.reasons, "folder": str(out)}, json_line)
     # A part of the videos may fail; the command fails only if it has nothing to show.
     if done.failed and not done.written and not done.kept:
         raise InputError(f"none of the {len(found)} videos could be used; see the reasons above")
 
 
-@verb
+@command
 def import_poses(
     estimator: Annotated[
         str,
@@ -108,6 +110,8 @@ def import_poses(
                 pose.write(file)
             update(number, len(found))
     say(f"{len(found) - len(failed)} written, {len(failed)} failed")
-    emit({"written": len(found) - len(failed), "failed": failed, "folder": str(out)}, json_line)
+    print_json_result(
+        {"written": len(found) - len(failed), "failed": failed, "folder": str(out)}, json_line
+    )
     if len(failed) == len(found):
         raise InputError(f"none of the {len(found)} files could be used; see the reasons above")

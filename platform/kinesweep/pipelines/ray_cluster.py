@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
+from kinesweep.cli.console import console
 from kinesweep.cli.display import sweep_display
-from kinesweep.cli.output import console
-from kinesweep.cli.ray_messages import MESSAGES, job_client_log_off, job_lines, native_log_off
 from kinesweep.core.errors import KinesweepError, ResourceError
 from kinesweep.core.paths import state_home
+from kinesweep.pipelines.ray_messages import MESSAGES, job_client_log_off, job_lines, native_log_off
 from kinesweep.tracking.server import launch_server, running_server, stop_server, wait_for_server
 from kinesweep.tracking.services import Service, recorded, start, starting, stop, wait_until
 
@@ -51,7 +51,7 @@ _ENV = {
 }
 
 
-def prepare() -> None:
+def set_ray_env() -> None:
     """Set the variables that Ray reads when it is first imported; keep the caller's values."""
     home = state_home()
     for name, value in {**_ENV, "RAY_AUTH_TOKEN_PATH": str(home / "services" / TOKEN)}.items():
@@ -117,15 +117,15 @@ def running_head(home: Path) -> Service | None:
 
 def dashboard_of(head: Service) -> str:
     """Return the address of a head's dashboard and job server."""
-    return f"http://{_beside(head, 1)}"
+    return f"http://{_port_at(head, 1)}"
 
 
 def metrics_of(head: Service) -> str:
     """Return the address of a head's metrics, for Prometheus."""
-    return f"http://{_beside(head, 4)}/metrics"
+    return f"http://{_port_at(head, 4)}/metrics"
 
 
-def _beside(head: Service, further: int) -> str:
+def _port_at(head: Service, further: int) -> str:
     """Return `host:port` for an offset 0 to 4 into the head's five consecutive ports."""
     host, port = head.address.split(":")
     return f"{host}:{int(port) + further}"
@@ -150,7 +150,7 @@ def up(cores: int | None, backend_store: str | None = None) -> tuple[Service, Se
     with starting(home, NAME):
         head = running_head(home)
         if head is None:
-            with _one_at_a_time():
+            with _startup_lock():
                 head = _start_head(home, cores or len(os.sched_getaffinity(0)))
     wait_for_server(mlflow)
     return mlflow, head
@@ -206,7 +206,7 @@ def submit(arguments: Sequence[str], address: str | None = None, sweep: Path | N
     runtime_env = {"env_vars": {k: v for k, v in variables.items() if "TOKEN_PATH" not in k}}
     command = [sys.executable, "-m", "kinesweep", *arguments]
     began = time.time()
-    job = _submitted(client, _quoted(command), runtime_env)
+    job = _submit_with_retry(client, _quoted(command), runtime_env)
     try:
         with sweep_display(sweep, began) if sweep is not None else nullcontext():
             asyncio.run(_follow(client, job))
@@ -252,7 +252,7 @@ def _ended(client: Any, job: str) -> Any:
         time.sleep(1)
 
 
-def _submitted(client: Any, entrypoint: str, runtime_env: dict[str, Any]) -> str:
+def _submit_with_retry(client: Any, entrypoint: str, runtime_env: dict[str, Any]) -> str:
     """Submit a job and return its id; retry for up to 60 s.
 
     A head that has just started has no job agent yet, and a busy head may close a connection before
@@ -284,7 +284,7 @@ def _quoted(command: Sequence[str]) -> str:
 
 
 @contextmanager
-def _one_at_a_time() -> Iterator[None]:
+def _startup_lock() -> Iterator[None]:
     """Hold a lock so that no other head of this user chooses the same ports at the same time."""
     # The lock lies outside the state folder: heads of different state folders compete for ports.
     with (Path(tempfile.gettempdir()) / f"kinesweep-{os.getuid()}.lock").open("w") as file:

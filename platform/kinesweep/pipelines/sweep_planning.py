@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kinesweep.cli.output import say
-from kinesweep.cli.workflows import extract_features
+from kinesweep.cli.console import say
 from kinesweep.core.paths import bytes_below, state_home
+from kinesweep.pipelines.workflows import extract_features
 from kinesweep.store.reader import Store
 from kinesweep.sweeps import runner
 from kinesweep.sweeps.budget import Budget
@@ -26,7 +26,7 @@ from kinesweep.sweeps.sweep import MakeJob
 
 
 @dataclass(frozen=True)
-class Order:
+class PlanRequest:
     """A request to plan a sweep.
 
     Attributes:
@@ -41,7 +41,7 @@ class Order:
 
 
 def plan_space(
-    order: Order, cluster: Mapping[str, float] | None, seed_sd: float, sentence_sd: float
+    order: PlanRequest, cluster: Mapping[str, float] | None, seed_sd: float, sentence_sd: float
 ) -> Plan:
     """Extract missing features, measure pilot runs on the running cluster, and simulate the sweep.
 

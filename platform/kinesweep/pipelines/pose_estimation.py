@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
-from kinesweep.cli import cluster
-from kinesweep.cli.output import progress, say
+from kinesweep.cli.console import progress, say
 from kinesweep.core.errors import InputError
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.recipe.source import PoseTsvConfig
 from kinesweep.features.estimators import EstimatorSpec, find_estimator
+from kinesweep.pipelines import ray_cluster
 from kinesweep.sources import build_source
 from kinesweep.store.estimate import Estimated, estimate_videos
 from kinesweep.store.videos import Video, find_videos, is_done
@@ -30,7 +30,7 @@ def estimate_all(videos: Sequence[Video], spec: EstimatorSpec, fps: float | None
     say(f"{len(videos)} videos: {todo} to estimate with {spec.name} {spec.version}")
     # Ray is started only if there is work to do.
     if todo:
-        cluster.connect()
+        ray_cluster.connect()
     with progress("estimate") as update:
         done = estimate_videos(videos, spec, fps, update)
     for name, (reason, message) in done.failed.items():
@@ -58,7 +58,7 @@ def estimate_corpus(recipe: Recipe) -> None:
         estimate_all(_videos(recipe), _spec(recipe), recipe.films.fps)
 
 
-def left_to_estimate_s(recipe: Recipe) -> float:
+def remaining_estimation_seconds(recipe: Recipe) -> float:
     """Estimate the seconds for the remaining videos, from the mean of those already done."""
     if recipe.films is None:
         return 0.0
@@ -67,7 +67,7 @@ def left_to_estimate_s(recipe: Recipe) -> float:
     done = [video for video in videos if is_done(video, spec, fps)]
     took = [float(json.loads(video.note.read_text())["seconds"]) for video in done]
     # Without any finished video there is no measurement, and the estimate is 0.
-    return (len(videos) - len(done)) * fmean(took or [0.0]) / cluster.cores()
+    return (len(videos) - len(done)) * fmean(took or [0.0]) / ray_cluster.cores()
 
 
 def _spec(recipe: Recipe) -> EstimatorSpec:

@@ -2,11 +2,11 @@
 
 from dataclasses import asdict
 
-from kinesweep.cli.output import say
-from kinesweep.cli.reporting import REPORT
-from kinesweep.cli.workflows import sweep_folder
+from kinesweep.cli.console import say
 from kinesweep.core.errors import CheckpointError, TrackingError
 from kinesweep.core.paths import state_home
+from kinesweep.pipelines.sweep_report import REPORT
+from kinesweep.pipelines.workflows import sweep_folder
 from kinesweep.report import PAGE
 from kinesweep.sweeps.record import read_record
 from kinesweep.tracking.factory import known_server

@@ -31,7 +31,7 @@ JsonOption = Annotated[
 ]
 
 
-class Update(Protocol):
+class ProgressCallback(Protocol):
     """A callback that reports progress."""
 
     def __call__(self, done: int, total: int, note: str = "", /) -> None:
@@ -48,7 +48,7 @@ Overrides = Annotated[
 ]
 
 
-def verb(function: Callable[P, R]) -> Callable[P, R]:
+def command(function: Callable[P, R]) -> Callable[P, R]:
     """Turn expected errors of a command into a message and an exit code."""
 
     @functools.wraps(function)
@@ -59,7 +59,7 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
             console.print("Interrupted. Finished work is kept; run the same command to continue.")
             raise typer.Exit(130) from None
         except Exception as error:
-            message, code = _explained(error)
+            message, code = _format_error(error)
             if message is None:
                 raise
             # Messages quote user input, which may contain rich's markup characters.
@@ -71,7 +71,7 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
     return wrapped
 
 
-def _explained(error: BaseException) -> tuple[str | None, int]:
+def _format_error(error: BaseException) -> tuple[str | None, int]:
     """Return the message and exit code of an expected error; no message for a bug.
 
     The chain of causes is searched, because Ray wraps errors that cross process boundaries.
@@ -89,7 +89,7 @@ def _explained(error: BaseException) -> tuple[str | None, int]:
     return None, 1
 
 
-def emit(result: Mapping[str, Any], as_json: bool) -> None:
+def print_json_result(result: Mapping[str, Any], as_json: bool) -> None:
     """Print a result as one line of JSON on stdout, if requested."""
     if as_json:
         # `default=str` is for paths; every result should otherwise consist of plain values.
@@ -103,7 +103,7 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def progress(what: str) -> Iterator[Update]:
+def progress(what: str) -> Iterator[ProgressCallback]:
     """Show a progress bar on a terminal, or else print one line for each tenth of the work.
 
     Args:

@@ -10,10 +10,10 @@ from typing import Any
 import optuna
 import yaml
 
-from kinesweep.cli.picturing import draw_winner
 from kinesweep.core.paths import bytes_below
 from kinesweep.core.recipe import Recipe
 from kinesweep.core.units import format_bytes
+from kinesweep.pipelines.report_media import render_winner_samples
 from kinesweep.report import Curve, Report, Sample, Scores, Trial, write_report
 from kinesweep.store import Store, open_store
 from kinesweep.sweeps.journal import read_journal, read_trials, worked_hours
@@ -41,16 +41,18 @@ def report_sweep(folder: Path) -> Path:
         CheckpointError: If there is no sweep or if it is not finished.
         StoreError: If its features do not exist any more.
     """
-    report = gather(folder)
+    report = collect_report_data(folder)
     run = Path(read_outcome(folder).winner_runs[0])
     base = open_store(read_record(folder).store)
     # The images are drawn first, because the page embeds them.
-    pictures, not_drawn = draw_winner(folder / REPORT, run, _predictions(run, "validation"), base)
+    pictures, not_drawn = render_winner_samples(
+        folder / REPORT, run, _predictions(run, "validation"), base
+    )
     drawn = replace(report, pictures=pictures, not_drawn=not_drawn)
     return write_report(folder / REPORT, drawn)
 
 
-def gather(folder: Path) -> Report:
+def collect_report_data(folder: Path) -> Report:
     """Return the data of a sweep's report, without images."""
     record, outcome = read_record(folder), read_outcome(folder)
     store = open_store(record.store)
@@ -76,7 +78,7 @@ def gather(folder: Path) -> Report:
         trials=[Trial(t.number, t.values, t.state, t.scores, t.reason, t.seconds) for t in trials],
         curves=_curves(folder, record, trials, events),
         samples=_samples(outcome, record.recipe, store, seen),
-        parts=_parts(outcome, record.recipe, seen),
+        parts=_scores_by_train_overlap(outcome, record.recipe, seen),
         costs=_costs(folder, store, record.space, trials, events),
         failures=_failures(trials, events),
         repeat=_repeat(record, store),
@@ -163,7 +165,7 @@ def _samples(outcome: Outcome, recipe: Recipe, store: Store, seen: set[str]) -> 
     ]
 
 
-def _parts(outcome: Outcome, recipe: Recipe, seen: set[str]) -> list[Scores]:
+def _scores_by_train_overlap(outcome: Outcome, recipe: Recipe, seen: set[str]) -> list[Scores]:
     """Return separate scores of sentences that occur in train and of those that do not."""
     found = []
     for split in ("validation", "test"):

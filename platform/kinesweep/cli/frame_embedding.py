@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
+from kinesweep.cli.console import JsonOption, Overrides, command, print_json_result, say
 from kinesweep.cli.data import RecipeArgument
-from kinesweep.cli.output import JsonOption, Overrides, emit, say, verb
 from kinesweep.core.scores import format_scores
 
 
-@verb
+@command
 def embed(
     recipe: RecipeArgument,
     overrides: Overrides = None,
@@ -30,10 +30,10 @@ def embed(
 
     Example: kinesweep embed jobs/recipes/motion2text_align.yaml training.max_steps=500
     """
-    from kinesweep.cli import workflows
     from kinesweep.core.config import load
     from kinesweep.core.paths import state_home
     from kinesweep.core.recipe.embedding import EmbeddingRecipe
+    from kinesweep.pipelines import workflows
 
     settings = load(EmbeddingRecipe, recipe, overrides or ()).resolved(Path.cwd())
     # After the recipe: these load PyTorch, which takes seconds.
@@ -46,13 +46,13 @@ def embed(
     place = (folder or state_home() / "runs" / name).absolute()
     if overwrite:
         workflows.remove_run(place)
-    logs = workflows.open_logs(corpus, settings.name, place)
+    logs = workflows.create_tracker(corpus, settings.name, place)
     open_log = partial(workflows.LogOpener(logs, settings), place, name, "embed", {})
     spec = EmbedderSpec(settings, store.folder, place, overwrite)
-    result = train_embedder(spec, open_log(), workflows.say_evaluation)
+    result = train_embedder(spec, open_log(), workflows.log_evaluation)
     shown = format_scores(result.scores, ["tau"])
     say(f"{result.status} after {result.step} steps, best at {result.best_step}: {shown}")
     for what, count in result.limited.items():
         say(f"limits  {what} {count}")
     say(f"embedder {result.folder / 'best'}")
-    emit(result.to_json(), json_line)
+    print_json_result(result.to_json(), json_line)

@@ -9,14 +9,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from kinesweep.cli.output import JsonOption, emit, progress, say, verb
+from kinesweep.cli.console import JsonOption, command, print_json_result, progress, say
 from kinesweep.core.errors import InputError
 from kinesweep.core.pickles import may_hold_pickle
 
 _CHECKPOINTS = (".pth", ".pt")
 
 
-@verb
+@command
 def convert(  # noqa: PLR0913 (options of a verb)
     settings: Annotated[
         Path,
@@ -117,7 +117,7 @@ def _write_shards(place: Path, out: Path, overwrite: bool, json_line: bool) -> N
             say(f"note      clips of `{stream['name']}` differ in frame rate; set `fps` yourself")
     source = yaml.safe_dump({"source": done.source}, sort_keys=False, default_flow_style=None)
     say(f"to read the features from {out}:\n{source}".rstrip())
-    emit({"folder": str(out), **vars(done)}, json_line)
+    print_json_result({"folder": str(out), **vars(done)}, json_line)
 
 
 def _convert_motions(path: Path, out: Path, overwrite: bool, json_line: bool) -> None:
@@ -131,7 +131,7 @@ def _convert_motions(path: Path, out: Path, overwrite: bool, json_line: bool) ->
         say(f"left out  {key} of {count} records")
     say(f"to read the motions: source.kind=skeletons source.train={done.table} source.fps=…")
     plain = {**vars(done), "table": str(done.table), "pack": str(done.pack)}
-    emit(plain, json_line)
+    print_json_result(plain, json_line)
 
 
 def _check_free(overwrite: bool, *paths: Path | None) -> None:
@@ -170,7 +170,9 @@ def _convert_settings(
 
         imported = import_model(model, converted.recipe, into, tokenizer)
         _say_size(into, sum(parameter.numel() for parameter in imported.parameters()))
-    emit({"recipe": str(out), "left": converted.left, "notes": converted.notes}, json_line)
+    print_json_result(
+        {"recipe": str(out), "left": converted.left, "notes": converted.notes}, json_line
+    )
 
 
 def _import_checkpoint(
@@ -198,7 +200,7 @@ def _import_checkpoint(
         imported = import_ssvp(path, read, into, tokenizer, lines)
     count = sum(parameter.numel() for parameter in imported.parameters())
     _say_size(into, count)
-    emit({"model": str(into), "recipe": str(recipe), "parameters": count}, json_line)
+    print_json_result({"model": str(into), "recipe": str(recipe), "parameters": count}, json_line)
 
 
 def _say_size(into: Path, count: int) -> None:

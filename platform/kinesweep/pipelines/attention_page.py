@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from kinesweep.batches.collate import Row
+from kinesweep.cli.console import say
 from kinesweep.cli.data import store_at
-from kinesweep.cli.output import say
-from kinesweep.cli.workflows import model_folder, store_of
 from kinesweep.core.errors import InputError, StoreError
 from kinesweep.core.schema import StreamSchema
 from kinesweep.export import Bundle, find_inputs
 from kinesweep.export.bundle import MANIFEST, PROMPTS, common_prompts
+from kinesweep.pipelines.workflows import find_training_store, model_folder
 from kinesweep.report.attention import Page, write_attention
 from kinesweep.report.scene import Scene, scene_of, scenes_of
 from kinesweep.store import Store
@@ -40,7 +40,7 @@ _TRUE = (
 )
 
 
-def write_page(place: Path, clip: str, out: Path, store: Path | None) -> dict[str, Any]:
+def write_attention_page(place: Path, clip: str, out: Path, store: Path | None) -> dict[str, Any]:
     """Translate a clip, write its attention page and print the text.
 
     Args:
@@ -50,14 +50,14 @@ def write_page(place: Path, clip: str, out: Path, store: Path | None) -> dict[st
         store: Feature store, or recipe whose store is used. None: `clip` is a file.
 
     Returns:
-        The page's path, the text, and the shares of attention (see `shares_of`).
+        The page's path, the text, and the shares of attention (see `attention_shares`).
 
     Raises:
         InputError: If `clip` is not exactly one clip, or if the model does not expose attention.
     """
     page = _of_file(place, Path(clip)) if store is None else _of_store(place, clip, store)
     write_attention(out, page)
-    shares = shares_of(page.attended)
+    shares = attention_shares(page.attended)
     say(f"{clip}\t{page.attended.text}")
     say("attention " + ", ".join(f"{what} {share:.1%}" for what, share in shares.items()))
     say(f"page    {out}")
@@ -92,7 +92,7 @@ def page_of_record(loaded: ModelFolder, store: Store, record: ClipRecord, model:
     )
 
 
-def shares_of(attended: Attended) -> dict[str, float]:
+def attention_shares(attended: Attended) -> dict[str, float]:
     """Return the share of attention for each kind of input, the mean over layers, heads and tokens.
 
     Returns:
@@ -109,7 +109,7 @@ def shares_of(attended: Attended) -> dict[str, float]:
     return found
 
 
-def name_of(place: Path) -> str:
+def model_display_name(place: Path) -> str:
     """Return the display name of a model: the name of its bundle or run folder.
 
     Pages are passed on to other people, so they must not contain local paths.
@@ -123,7 +123,7 @@ def _of_store(place: Path, clip: str, store: Path) -> Page:
     opened, _ = store_at(store)
     record = find_clip(opened, clip)
     loaded = read_model_folder(model_folder(place))
-    page = page_of_record(loaded, opened, record, name_of(place))
+    page = page_of_record(loaded, opened, record, model_display_name(place))
     # An empty fingerprint belongs to a model imported from another system, which had no store.
     if loaded.features["store_fingerprint"] in {"", opened.fingerprint}:
         return page
@@ -147,7 +147,7 @@ def _of_file(place: Path, file: Path) -> Page:
     streams = {stream: one.x_TD for stream, one in found.items()}
     return Page(
         clip=name,
-        model=name_of(place),
+        model=model_display_name(place),
         attended=attend(bundle.loaded, Row(name, streams, bundle.tokens(item))),
         rates_hz={stream: one.rate_hz for stream, one in found.items()},
         lengths={stream: len(x_TD) for stream, x_TD in streams.items()},
@@ -179,7 +179,7 @@ def _bundle(place: Path) -> Bundle:
         return Bundle.load(folder)
     loaded = read_model_folder(folder)
     try:
-        prompts = common_prompts(store_of(place))
+        prompts = common_prompts(find_training_store(place))
     except StoreError as error:
         raise InputError(
             f"`{place}` is not a bundle, so its prompts must be read from its features, which"

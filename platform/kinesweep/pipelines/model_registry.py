@@ -55,13 +55,15 @@ def register_winner(
     own = fingerprint(read_json(bundle / MANIFEST))
     # Run folders are named `CONFIG-sSEED`.
     texts = {int(run.rpartition("-s")[2]): _texts(Path(run)) for run in outcome.winner_runs}
-    judged_on = _judged_on(outcome, next(iter(texts.values())))
+    judged_on = _comparison_key(outcome, next(iter(texts.values())))
     known = registry.find(name, _BUNDLE, own)
     if known is not None:
         return f"{name} version {known.number}, already registered"
     champion = registry.champion(name)
     measure = Measure(outcome.metric, protocol)
-    wins, why = _verdict(registry, champion, outcome, texts, judged_on, store, measure)
+    wins, why = _compare_with_champion(
+        registry, champion, outcome, texts, judged_on, store, measure
+    )
     # The texts are stored before the version is created, so that no version lacks the texts that
     # later comparisons need.
     run_id = find_run(logs.uri, logs.experiment, str(sweep))
@@ -81,7 +83,7 @@ def _texts(run: Path) -> list[Prediction]:
     return read_predictions(run / "predictions" / "validation.tsv")
 
 
-def _judged_on(outcome: Outcome, lines: list[Prediction]) -> str:
+def _comparison_key(outcome: Outcome, lines: list[Prediction]) -> str:
     """Return a hash of what comparable scores must share: references, metric and protocol."""
     result = read_result(Path(outcome.winner_runs[0]))
     signature = result.signatures.get(outcome.metric, "") if result is not None else ""
@@ -89,7 +91,7 @@ def _judged_on(outcome: Outcome, lines: list[Prediction]) -> str:
     return fingerprint({"references": references, "signature": signature})
 
 
-def _verdict(
+def _compare_with_champion(
     registry: Registry,
     champion: Version | None,
     outcome: Outcome,

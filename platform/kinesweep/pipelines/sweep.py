@@ -13,17 +13,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kinesweep.cli.crowning import register_winner
+from kinesweep.cli.console import say
 from kinesweep.cli.display import sweep_display
-from kinesweep.cli.output import say
-from kinesweep.cli.reporting import report_sweep
-from kinesweep.cli.workflows import LogOpener, extract_features, open_logs
 from kinesweep.core.errors import InputError, TrackingError
 from kinesweep.core.hashing import flatten
 from kinesweep.core.paths import state_home
 from kinesweep.core.provenance import provenance
 from kinesweep.core.recipe import Recipe
 from kinesweep.export import export_bundle, verify_bundle
+from kinesweep.pipelines.model_registry import register_winner
+from kinesweep.pipelines.sweep_report import report_sweep
+from kinesweep.pipelines.workflows import LogOpener, create_tracker, extract_features
 from kinesweep.store import Store
 from kinesweep.store.ledger import count_tests, note_test
 from kinesweep.sweeps.gauges import sweep_readings
@@ -43,7 +43,7 @@ from kinesweep.training.predictions import write_predictions
 
 
 @dataclass(frozen=True)
-class SweepDone:
+class SweepResult:
     """The result of a finished sweep.
 
     Attributes:
@@ -73,7 +73,7 @@ class SweepDone:
 
 
 @dataclass(frozen=True)
-class Order:
+class SweepRequest:
     """A request to run a sweep.
 
     Attributes:
@@ -91,7 +91,9 @@ class Order:
     extend: int = 0
 
 
-def run_space(order: Order, resume: bool = False, overwrite: bool = False) -> SweepDone:
+def run_sweep_file(
+    order: SweepRequest, resume: bool = False, overwrite: bool = False
+) -> SweepResult:
     """Run a sweep from a search space to a bundle, in the state folder.
 
     Args:
@@ -108,18 +110,18 @@ def run_space(order: Order, resume: bool = False, overwrite: bool = False) -> Sw
     # no trials to add to.
     if order.extend and not (home / "sweeps" / order.name / JOURNAL).exists():
         raise InputError(f"there is no sweep `{order.name}` to extend; leave `--extend` out")
-    folder = claim_sweep(home / "sweeps" / order.name, resume=resume, overwrite=overwrite)
-    return run_in(folder, space, recipe, home / "exports" / order.name, order.extend)
+    folder = prepare_sweep_dir(home / "sweeps" / order.name, resume=resume, overwrite=overwrite)
+    return execute_sweep(folder, space, recipe, home / "exports" / order.name, order.extend)
 
 
-def run_in(
+def execute_sweep(
     folder: Path,
     space: SearchSpace,
     recipe: Recipe,
     bundle: Path,
     extend: int = 0,
     open_log: OpenRunLog | None = None,
-) -> SweepDone:
+) -> SweepResult:
     """Run extraction, search, finals, test scoring, export and report in a sweep folder.
 
     Args:
@@ -131,7 +133,7 @@ def run_in(
         open_log: Opens the log of each run; None: as `recipe.tracking` specifies.
     """
     stores = extract_all(space, recipe, extract_features)
-    logs = open_logs(recipe, space.question, folder)
+    logs = create_tracker(recipe, space.question, folder)
     # The sweep has an MLflow run of its own, which is the parent of the runs that it trains.
     whole = logs.open(RunName(str(folder), f"sweep {folder.name}"), folder)
     whole.params(sweep_facts(space, stores.base))
@@ -154,7 +156,7 @@ def run_in(
         page = report_sweep(folder)
         whole.artifact(page.parent)
         mean = outcome.ranking[0].mean
-        whole.metrics({f"winner_{outcome.metric}": mean, **means(outcome.test)}, 0)
+        whole.metrics({f"winner_{outcome.metric}": mean, **mean_test_metrics(outcome.test)}, 0)
     except BaseException:
         # Including KeyboardInterrupt: otherwise the run would appear as running forever.
         whole.finish("failed")
@@ -165,7 +167,7 @@ def run_in(
     uri = logs.uri if isinstance(logs, MlflowLogs) else ""
     if isinstance(logs, MlflowLogs):
         _register(logs, folder, recipe, outcome, store, bundle)
-    return SweepDone(outcome, folder, bundle, page, uri)
+    return SweepResult(outcome, folder, bundle, page, uri)
 
 
 def _register(
@@ -210,14 +212,14 @@ def sweep_facts(space: SearchSpace, store: Store) -> dict[str, object]:
     return {**asked, "store": store.fingerprint, **provenance()}
 
 
-def means(test: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+def mean_test_metrics(test: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """Return the mean test scores over seeds, as metrics of the sweep's own MLflow run."""
     seeds = list(test.values())
     names = seeds[0] if seeds else {}
     return {f"test_{name}": sum(s[name] for s in seeds) / len(seeds) for name in names}
 
 
-def claim_sweep(folder: Path, resume: bool, overwrite: bool) -> Path:
+def prepare_sweep_dir(folder: Path, resume: bool, overwrite: bool) -> Path:
     """Return the folder of a sweep, after removing an existing one if requested.
 
     Raises:
@@ -235,14 +237,14 @@ def claim_sweep(folder: Path, resume: bool, overwrite: bool) -> Path:
 
 def with_test(outcome: Outcome, store: Store) -> Outcome:
     """Return the outcome with the winner's test scores and a note on how often test was scored."""
-    test = test_winner(store, outcome)
+    test = evaluate_winner_on_test(store, outcome)
     if not test:
         return outcome
     note = f"Test has been scored {count_tests(store)} times on these features so far."
     return replace(outcome, test=test, notes=[*outcome.notes, note])
 
 
-def test_winner(store: Store, outcome: Outcome) -> dict[str, dict[str, float]]:
+def evaluate_winner_on_test(store: Store, outcome: Outcome) -> dict[str, dict[str, float]]:
     """Return the test scores of the winner's seeds; each run is scored and noted only once.
 
     Returns:

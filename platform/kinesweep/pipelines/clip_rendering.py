@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from kinesweep.cli.output import say
+from kinesweep.cli.console import say
 from kinesweep.core.errors import InputError
 from kinesweep.report.drawing import Line, Stage
 from kinesweep.report.film import check_suffix, write_clip

@@ -11,8 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kinesweep.cli import cluster
-from kinesweep.cli.output import progress, say
+from kinesweep.cli.console import progress, say
 from kinesweep.core.config import load
 from kinesweep.core.errors import InputError, StoreError
 from kinesweep.core.hashing import flatten
@@ -22,6 +21,7 @@ from kinesweep.core.recipe import Recipe
 from kinesweep.core.recipe.embedding import EmbeddingRecipe
 from kinesweep.core.runlog import RunLog
 from kinesweep.core.scores import format_scores
+from kinesweep.pipelines import ray_cluster
 from kinesweep.store import Store, open_store
 from kinesweep.tracking.factory import RunLogs, resolve_tracking
 from kinesweep.tracking.runlog import RunName
@@ -62,10 +62,10 @@ def extract_features(recipe: Recipe) -> Store:
     from kinesweep.store.show import own_references
 
     if recipe.films is not None:
-        from kinesweep.cli.estimates import estimate_corpus
+        from kinesweep.pipelines.pose_estimation import estimate_corpus
 
         estimate_corpus(recipe)
-    cluster.connect()
+    ray_cluster.connect()
     with progress("extract") as update:
         store = extract(recipe, progress=update, announce=lambda plan: say(plan.text))
     if store.extraction is not None and not store.extraction.computed:
@@ -122,21 +122,21 @@ def train_recipe(recipe: Recipe, folder: Path | None, overwrite: bool, on_ray: b
     from kinesweep.training.distributed import train_on_ray
     from kinesweep.training.run import train_run
 
-    store = features_of(recipe, on_ray)
+    store = get_or_extract_features(recipe, on_ray)
     name = run_name(recipe, store)
     place = (folder or state_home() / "runs" / name).absolute()
     if overwrite:
         remove_run(place)
     spec = RunSpec(recipe, store.folder, place)
-    logs = open_logs(recipe, recipe.name, place)
+    logs = create_tracker(recipe, recipe.name, place)
     # A function that opens the log, not the log: on Ray, it is opened in the worker's process.
     open_log = partial(LogOpener(logs, recipe), place, name, "train", {})
     if on_ray:
         return train_on_ray(spec, open_log)
-    return train_run(spec, open_log(), say_evaluation)
+    return train_run(spec, open_log(), log_evaluation)
 
 
-def train_nothing(recipe: Recipe, folder: Path | None, on_ray: bool) -> Path:
+def write_untrained_model(recipe: Recipe, folder: Path | None, on_ray: bool) -> Path:
     """Write the untrained model that a run of the recipe starts from and return its folder.
 
     Args:
@@ -149,7 +149,7 @@ def train_nothing(recipe: Recipe, folder: Path | None, on_ray: bool) -> Path:
     """
     from kinesweep.training.run import write_first_model
 
-    store = features_of(recipe, on_ray)
+    store = get_or_extract_features(recipe, on_ray)
     place = (folder or state_home() / "first" / run_name(recipe, store)).absolute()
     if place.exists():
         raise InputError(f"`{place}` already exists; pass another `--folder`")
@@ -157,7 +157,7 @@ def train_nothing(recipe: Recipe, folder: Path | None, on_ray: bool) -> Path:
     return place
 
 
-def features_of(recipe: Recipe, on_ray: bool) -> Store:
+def get_or_extract_features(recipe: Recipe, on_ray: bool) -> Store:
     """Return the recipe's features; extract them on Ray if they do not exist yet."""
     # `extract_features` opens an existing store too, and reports its dropped clips and overlap.
     if on_ray or not store_exists(recipe):
@@ -170,7 +170,7 @@ def run_name(recipe: Recipe, store: Store) -> str:
     return f"{recipe.name}-{recipe.config_hash(store.fingerprint)}-s{recipe.training.seed}"
 
 
-def open_logs(recipe: Recipe, experiment: str, folder: Path) -> RunLogs:
+def create_tracker(recipe: Recipe, experiment: str, folder: Path) -> RunLogs:
     """Return the tracker of runs, after sending the records that earlier commands left in a folder.
 
     Args:
@@ -201,7 +201,7 @@ def remove_run(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def say_evaluation(metrics: dict[str, float]) -> bool:
+def log_evaluation(metrics: dict[str, float]) -> bool:
     """Print an evaluation of a run in this process; return True, so that the run continues."""
     at = [f"{name} {metrics[name]:,.0f}" for name in ("step", "samples") if name in metrics]
     scores = {name: value for name, value in metrics.items() if name not in ("step", "samples")}
@@ -234,7 +234,7 @@ def model_folder(place: Path) -> Path:
     return place / "best" if (place / "best").is_dir() else place
 
 
-def store_of(place: Path, overrides: Sequence[str] = ()) -> Store:
+def find_training_store(place: Path, overrides: Sequence[str] = ()) -> Store:
     """Find the store that a model was trained on, by its fingerprint.
 
     Args:

@@ -8,9 +8,9 @@ with the command that produces it by hand.
 from collections.abc import Sequence
 from pathlib import Path
 
-from kinesweep.cli.attending import page_of_record
 from kinesweep.core.errors import KinesweepError, StoreError
 from kinesweep.core.paths import bytes_below
+from kinesweep.pipelines.attention_page import page_of_record
 from kinesweep.report import Picture
 from kinesweep.report.attention import write_attention
 from kinesweep.report.drawing import Stage
@@ -29,7 +29,7 @@ _MOST_BYTES = 2 * 2**30
 _SOFT = (KinesweepError, OSError, RuntimeError, MemoryError)
 
 
-def draw_winner(
+def render_winner_samples(
     folder: Path, run: Path, said: Sequence[Prediction], base: Store
 ) -> tuple[list[Picture], list[str]]:
     """Write images and attention pages into a report's folder, replacing earlier ones.

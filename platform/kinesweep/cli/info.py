@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import typer
 from rich.table import Table
 
-from kinesweep.cli.output import JsonOption, console, emit, verb
+from kinesweep.cli.console import JsonOption, command, console, print_json_result
 from kinesweep.core.errors import ResourceError
 from kinesweep.core.paths import state_home
 from kinesweep.core.recipe import Recipe
@@ -23,7 +23,7 @@ _PACKAGES = ("ray", "torch", "transformers", "optuna", "mlflow", "pose-format", 
 _ROOM_BYTES = 2 * 10**9
 
 
-@verb
+@command
 def schema(
     what: Annotated[Literal["recipe", "space"], typer.Argument(help="Kind of file.")] = "recipe",
     out: Annotated[Path | None, typer.Option(help="Output file. Default: stdout.")] = None,
@@ -42,7 +42,7 @@ def schema(
         out.write_text(text, encoding="utf-8")
 
 
-@verb
+@command
 def doctor(json_line: JsonOption = False) -> None:
     """Report versions and resources of this machine and what is missing for a sweep.
 
@@ -68,7 +68,7 @@ def doctor(json_line: JsonOption = False) -> None:
         table.add_row(name, str(value))
     console.print(table)
     # Results come before the check, so that a program gets the facts even if something is missing.
-    emit(facts, json_line)
+    print_json_result(facts, json_line)
     problems = [f"`{name}` is not installed" for name in _PACKAGES if facts[name] == "missing"]
     if free < _ROOM_BYTES:
         problems.append(

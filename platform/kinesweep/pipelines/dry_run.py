@@ -16,11 +16,7 @@ from pathlib import Path
 
 from kinesweep.batches.limits import num_frames, within
 from kinesweep.batches.plan import DEFAULT_MAX_FRAMES
-from kinesweep.cli import cluster
-from kinesweep.cli.estimates import left_to_estimate_s
-from kinesweep.cli.output import say
-from kinesweep.cli.sweeping import Order, SweepDone, run_in
-from kinesweep.cli.workflows import extract_features, model_folder, store_of
+from kinesweep.cli.console import say
 from kinesweep.core.config import load
 from kinesweep.core.errors import ClipError
 from kinesweep.core.paths import state_home
@@ -29,6 +25,10 @@ from kinesweep.core.recipe.data import BatchConfig
 from kinesweep.core.runlog import RunLog
 from kinesweep.core.units import format_seconds
 from kinesweep.features import build_features
+from kinesweep.pipelines import ray_cluster
+from kinesweep.pipelines.pose_estimation import remaining_estimation_seconds
+from kinesweep.pipelines.sweep import SweepRequest, SweepResult, execute_sweep
+from kinesweep.pipelines.workflows import extract_features, find_training_store, model_folder
 from kinesweep.sources import build_source
 from kinesweep.store import Store
 from kinesweep.store.plan import describe_plan
@@ -76,7 +76,7 @@ def dry_folder(name: str) -> Path:
 
 
 @dataclass(frozen=True)
-class Expected:
+class RuntimeEstimate:
     """An estimate of the longest time that a full run takes on the same CPUs, in seconds.
 
     Attributes:
@@ -101,14 +101,16 @@ class Expected:
         return f"a full run takes at most about {whole} on the same CPUs ({shown or 'none'})"
 
 
-def dry_extract(path: Path, overrides: Sequence[str]) -> Expected:
+def dry_extract(path: Path, overrides: Sequence[str]) -> RuntimeEstimate:
     """Extract a few clips of a recipe's corpus and estimate the time for the rest."""
     real = load(Recipe, path, overrides).resolved(Path.cwd())
     _extract_small(path, overrides, dry_folder(f"{real.name}-extract"))
-    return Expected(left_to_estimate_s(real), _extraction_s(real))
+    return RuntimeEstimate(remaining_estimation_seconds(real), _extraction_s(real))
 
 
-def dry_train(path: Path, overrides: Sequence[str], on_ray: bool) -> tuple[RunResult, Expected]:
+def dry_train(
+    path: Path, overrides: Sequence[str], on_ray: bool
+) -> tuple[RunResult, RuntimeEstimate]:
     """Train a recipe for a few steps on a few clips, with evaluations and the final decoding."""
     real = load(Recipe, path, overrides).resolved(Path.cwd())
     folder = dry_folder(f"{real.name}-train")
@@ -122,7 +124,7 @@ def dry_train(path: Path, overrides: Sequence[str], on_ray: bool) -> tuple[RunRe
     return result, _expected(real, store, read_pace(clock / f"{run.name}.jsonl"))
 
 
-def dry_sweep(order: Order) -> tuple[SweepDone, str]:
+def dry_sweep(order: SweepRequest) -> tuple[SweepResult, str]:
     """Run every stage of a sweep with two trials on a few clips.
 
     Returns:
@@ -142,14 +144,16 @@ def dry_sweep(order: Order) -> tuple[SweepDone, str]:
         }
     )
     clock = folder / "clock"
-    done = run_in(folder / "sweep", short, small, folder / "bundle", open_log=OpenClock(clock))
+    done = execute_sweep(
+        folder / "sweep", short, small, folder / "bundle", open_log=OpenClock(clock)
+    )
     paces = sorted((read_pace(file) for file in clock.glob("*.jsonl")), key=lambda p: p.step_s)
     # Extrapolate from the run with the median time per step.
     run = _expected(real, extract_features(small), paces[len(paces) // 2])
     return done, _sweep_line(space, run)
 
 
-def _sweep_line(space: SearchSpace, run: Expected) -> str:
+def _sweep_line(space: SearchSpace, run: RuntimeEstimate) -> str:
     """Return a sentence with the time of all runs; `kinesweep plan` also accounts for pruning."""
     # A grid without a number of trials runs all combinations of its levels.
     choices = [p for p in space.parameters.values() if p.role not in ("noise", "fixed")]
@@ -165,12 +169,12 @@ def _sweep_line(space: SearchSpace, run: Expected) -> str:
     )
 
 
-def dry_evaluate(place: Path, split: str, overrides: Sequence[str]) -> Expected:
+def dry_evaluate(place: Path, split: str, overrides: Sequence[str]) -> RuntimeEstimate:
     """Score a model on a few clips and estimate the time for a whole split.
 
     The texts are written, but the scores are neither shown nor noted in the test ledger.
     """
-    model, store = model_folder(place), store_of(place, overrides)
+    model, store = model_folder(place), find_training_store(place, overrides)
     recipe = load(Recipe, model / "recipe.yaml", overrides)
     folder = dry_folder(f"{recipe.name}-evaluate")
     loaded = read_model_folder(model)
@@ -183,7 +187,7 @@ def dry_evaluate(place: Path, split: str, overrides: Sequence[str]) -> Expected:
     write_predictions(folder / "predictions.tsv", found.predictions)
     # The same filter as in a real evaluation, which leaves out clips that are too long.
     every = len(within(store.records(split), recipe.taken_batch, split)[0])
-    return Expected(decoding=seconds * every / len(found.predictions))
+    return RuntimeEstimate(decoding=seconds * every / len(found.predictions))
 
 
 def _train_here(spec: RunSpec, open_log: Callable[[], RunLog]) -> RunResult:
@@ -211,10 +215,10 @@ def _extraction_s(real: Recipe) -> float:
             step.compute(source.read(clip))
             read += 1
     one = (time.perf_counter() - began) / max(1, read)
-    return one * summary.compute / cluster.cores()
+    return one * summary.compute / ray_cluster.cores()
 
 
-def _expected(real: Recipe, small: Store, pace: Pace) -> Expected:
+def _expected(real: Recipe, small: Store, pace: Pace) -> RuntimeEstimate:
     """Extrapolate a full run from a dry run's measured times; early stopping is ignored.
 
     Args:
@@ -230,8 +234,8 @@ def _expected(real: Recipe, small: Store, pace: Pace) -> Expected:
     scored = min(search.max_clips or validation, validation)
     few = len(small.records("validation"))
     evaluations = math.ceil(training.max_steps / training.eval_steps)
-    return Expected(
-        estimation=left_to_estimate_s(real),
+    return RuntimeEstimate(
+        estimation=remaining_estimation_seconds(real),
         extraction=_extraction_s(real),
         training=training.max_steps * pace.step_s * samples / pace.samples,
         evaluations=evaluations * pace.evaluation_s * scored / few,

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from kinesweep.cli.output import say
-from kinesweep.cli.workflows import model_folder, store_of
+from kinesweep.cli.console import say
 from kinesweep.core.config import load
 from kinesweep.core.errors import InputError
 from kinesweep.core.recipe import Recipe
+from kinesweep.pipelines.workflows import find_training_store, model_folder
 from kinesweep.store import Store
 from kinesweep.store.ledger import note_test
 from kinesweep.training.apart import Part, apart, train_sentences
@@ -31,7 +31,7 @@ class Outputs:
     results: Path | None
 
 
-def outputs_at(out: Path, split: str, overwrite: bool) -> Outputs:
+def resolve_output_paths(out: Path, split: str, overwrite: bool) -> Outputs:
     """Return the output files for a split and check that they can be written.
 
     Args:
@@ -54,7 +54,7 @@ def outputs_at(out: Path, split: str, overwrite: bool) -> Outputs:
     return places
 
 
-def evaluate_folder(
+def evaluate_model_dir(
     place: Path,
     split: str,
     overrides: Sequence[str],
@@ -79,7 +79,7 @@ def evaluate_folder(
         InputError: If the predictions belong to other clips.
     """
     folder = model_folder(place)
-    store = store_of(place, overrides)
+    store = find_training_store(place, overrides)
     recipe = load(Recipe, folder / "recipe.yaml", overrides)
     if predictions is not None:
         texts = {line.clip_id: line.hypothesis for line in read_predictions(predictions)}
