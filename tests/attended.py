@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from kinesweep.core.skeleton import SMPL_22
+from kinesweep.core.skeleton.skeleton import SMPL_22
 from kinesweep.models.attention import Attention, Places
 from kinesweep.models.encoders.frames import Stands
 from kinesweep.report.attention import Page

@@ -6,8 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from kinesweep.core.config import validate
-from kinesweep.core.recipe import Recipe
+from kinesweep.config.loading import validate
+from kinesweep.config.recipe import Recipe
 from kinesweep.sources.sample import write_sample
 from kinesweep.store import Store
 from kinesweep.store.build import extract_locally

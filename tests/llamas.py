@@ -8,8 +8,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from kinesweep.batches.text import Text, build_text
+from kinesweep.config.recipe.model import TrainedTokenizerConfig
 from kinesweep.core.clip import Clip
-from kinesweep.core.recipe.model import TrainedTokenizerConfig
 from kinesweep.store.index import ClipRecord
 
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corpus import tiny_recipe
-from kinesweep.core.config import validate
-from kinesweep.core.recipe import Recipe
+from kinesweep.config.loading import validate
+from kinesweep.config.recipe import Recipe
 
 HEADER = "id index ref1 ref2 reference start"
 VALIDATION = ("v0 6 Turn. - t1 0", "v1 7 Go. - - 1")

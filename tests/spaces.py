@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from corpus import tiny_recipe
-from kinesweep.core.recipe import Recipe
+from kinesweep.config.recipe import Recipe
 from kinesweep.sweeps.agenda import End
 from kinesweep.sweeps.budget import Budget
 from kinesweep.sweeps.finals import Finals, choose, final_runs

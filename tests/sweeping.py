@@ -13,9 +13,9 @@ from typing import Any
 import psutil
 
 from corpus import tiny_corpus, tiny_recipe, tiny_store
-from kinesweep.core.config import validate
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.runlog import NullRunLog, RunLog
+from kinesweep.config.loading import validate
+from kinesweep.config.recipe import Recipe
+from kinesweep.core.run_logger import NullRunLogger, RunLogger
 from kinesweep.store import Store
 from kinesweep.store.reader import open_store
 from kinesweep.sweeps.agenda import Agenda, End, Proposal
@@ -31,7 +31,7 @@ from kinesweep.training.run import train_run
 RATE = "training.learning_rate"
 
 
-class TimedLog(NullRunLog):
+class TimedLog(NullRunLogger):
     """Notes when a run trained its steps and where; each line `{"step", "time", "pid", "node"}`."""
 
     def __init__(self, path: Path) -> None:
@@ -64,7 +64,9 @@ class OpenTimed:
 
     folder: Path
 
-    def __call__(self, folder: Path, title: str, phase: str, params: Mapping[str, Any]) -> RunLog:
+    def __call__(
+        self, folder: Path, title: str, phase: str, params: Mapping[str, Any]
+    ) -> RunLogger:
         self.folder.mkdir(parents=True, exist_ok=True)
         return TimedLog(self.folder / f"{folder.name}.jsonl")
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from kinesweep.core.pose import PointLayout
-from kinesweep.core.skeleton import ROOT, Skeleton
+from kinesweep.core.skeleton.skeleton import ROOT, Skeleton
 
 
 def made(parents: Sequence[int], mirror: Sequence[int] | None = None) -> Skeleton:

@@ -9,7 +9,7 @@ import torch
 
 from corpus import tiny_recipe
 from films import write_video
-from kinesweep.core.recipe import Recipe
+from kinesweep.config.recipe import Recipe
 
 SIZE = 16
 _SAID = {

@@ -18,8 +18,8 @@ from typing import Any
 
 from kinesweep.batches.stream import TrainStream
 from kinesweep.batches.text import build_text
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.clip import SPLITS
-from kinesweep.core.recipe import Recipe
 from kinesweep.sources.sample import write_sample
 from kinesweep.store.build import extract_locally
 from kinesweep.store.reader import Store

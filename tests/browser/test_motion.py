@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from attended import TOKENS, frames, made_up
-from kinesweep.core.skeleton import SMPL_22
+from kinesweep.core.skeleton.skeleton import SMPL_22
 from kinesweep.models.attention import Places
 from kinesweep.models.encoders.frames import Stands
 from kinesweep.report.attention import Page, write_attention

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from corpus import tiny_recipe
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.hashing import folder_sha256
-from kinesweep.core.recipe import Recipe
 from kinesweep.store.build import extract_locally
 from kinesweep.store.extract import extract
 from shards import h5_corpus

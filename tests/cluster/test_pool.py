@@ -15,7 +15,7 @@ import pytest
 import ray
 from ray.util.state import list_actors
 
-from kinesweep.core.runlog import NullRunLog, RunLog
+from kinesweep.core.run_logger import NullRunLogger, RunLogger
 from kinesweep.sweeps.agenda import Proposal
 from kinesweep.sweeps.journal import Journal, Trial
 from kinesweep.sweeps.runner import Job, Runner
@@ -120,7 +120,7 @@ def test_a_used_worker_is_as_good_as_new(
     fresh = assert_as_good_as_new(lab, *pruned, tmp_path / "fresh")
     recipe = read_recipe(fresh.folder / "best")
     spec = RunSpec(recipe, lab.store.folder, tmp_path / "here", full_decoding=False)
-    alone = train_run(spec, NullRunLog(), lambda _: True)
+    alone = train_run(spec, NullRunLogger(), lambda _: True)
     assert alone.weights_sha256 == fresh.weights_sha256
     assert alone.scores == fresh.scores
     notes = [(folder / "metrics.jsonl").read_text() for folder in (fresh.folder, alone.folder)]
@@ -169,12 +169,14 @@ class RaisingOnce:
 
     marker: Path
 
-    def __call__(self, folder: Path, title: str, phase: str, params: Mapping[str, Any]) -> RunLog:
+    def __call__(
+        self, folder: Path, title: str, phase: str, params: Mapping[str, Any]
+    ) -> RunLogger:
         """See `sweep.OpenRunLog`."""
         if not self.marker.exists():
             self.marker.touch()
             raise RuntimeError("no log today")
-        return NullRunLog()
+        return NullRunLogger()
 
 
 def test_what_a_run_raises_fails_it_at_once(lab: Lab, tmp_path: Path) -> None:
@@ -213,7 +215,7 @@ def assert_survived(tmp_path: Path, targets: list[str]) -> None:
     for trial in journal.trials:
         job = job_of(slow, journal_folder, trial)
         spec = RunSpec(job.recipe, job.store, tmp_path / "alone" / str(trial.number))
-        alone = train_run(spec, NullRunLog(), lambda _: True)
+        alone = train_run(spec, NullRunLogger(), lambda _: True)
         assert result_of(slow, journal_folder, trial).weights_sha256 == alone.weights_sha256
     for rows in times(journal_folder).values():
         assert_trained_once(rows, steps=300, eval_steps=20)

@@ -13,9 +13,9 @@ import pytest
 
 from corpus import tiny_corpus, tiny_recipe, tiny_store
 from fresh_process import FreshProcess
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.store import Store
 from kinesweep.training.distributed import train_on_ray
 from kinesweep.training.result import RunSpec, read_result
@@ -26,15 +26,15 @@ ROOT = Path(__file__).resolve().parents[2]
 TRAIN = """
 import json, sys
 from pathlib import Path
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.config.recipe import Recipe
+from kinesweep.core.run_logger import NullRunLog
 from kinesweep.training.run import RunSpec, train_run
 recipe = Recipe.model_validate_json(Path(sys.argv[1]).read_text())
 train_run(RunSpec(recipe, Path(sys.argv[2]), Path(sys.argv[3])), NullRunLog(), lambda _: True)
 """
 RANKS = """
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.config.recipe import Recipe
+from kinesweep.core.run_logger import NullRunLog
 from kinesweep.training.run import RunSpec, train_run
 recipe = Recipe.model_validate_json(Path(sys.argv[1]).read_text())
 spec = RunSpec(recipe, Path(sys.argv[2]), Path(sys.argv[3]))
@@ -63,7 +63,7 @@ def test_what_a_worker_refuses_is_raised_here(
 ) -> None:
     """That Ray changes no bit of a run: `test_pool.py`."""
     spec = RunSpec(recipe, store.folder, tmp_path / "run", full_decoding=False)
-    train_run(spec, NullRunLog(), lambda _: True)
+    train_run(spec, NullRunLogger(), lambda _: True)
     handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(CheckpointError, match="another run"):
         train_on_ray(RunSpec(recipe.with_seed(9), store.folder, tmp_path / "run"))
@@ -125,7 +125,7 @@ def test_killed_and_resumed_is_uninterrupted(
     changes = {"max_steps": 16 * kills, "eval_steps": 8}
     recipe = tiny_recipe(corpus, corpus.parent / "stores", training=changes)
     whole = train_run(
-        RunSpec(recipe, store.folder, tmp_path / "whole"), NullRunLog(), lambda _: True
+        RunSpec(recipe, store.folder, tmp_path / "whole"), NullRunLogger(), lambda _: True
     )
     hits = kill_and_go_on(recipe, store, tmp_path / "killed", kills, seed)
     assert hits == kills

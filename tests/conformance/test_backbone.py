@@ -9,8 +9,8 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
+from kinesweep.config.recipe.backbone import CausalBackboneConfig, Seq2SeqBackboneConfig
 from kinesweep.core.batch import IGNORE
-from kinesweep.core.recipe.backbone import CausalBackboneConfig, Seq2SeqBackboneConfig
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models.backbones import BACKBONES
 from kinesweep.models.backbones.causal import Causal

@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from kinesweep.core.recipe.graph import StagcnEncoderConfig, StgcnEncoderConfig
-from kinesweep.core.recipe.model import (
+from kinesweep.config.recipe.graph import StagcnEncoderConfig, StgcnEncoderConfig
+from kinesweep.config.recipe.model import (
     AdapterEncoderConfig,
     CnnEncoderConfig,
     EncoderConfig,
     LinearEncoderConfig,
     MlpEncoderConfig,
 )
-from kinesweep.core.skeleton import ROOT
+from kinesweep.core.skeleton.skeleton import ROOT
 from kinesweep.models.encoders import ENCODERS, build_encoder
 from tolerances import assert_same, float64  # noqa: F401
 from trees import made

@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 
-from kinesweep.core.runlog import NullRunLog, RunLog
+from kinesweep.core.run_logger import NullRunLogger, RunLogger
 from kinesweep.tracking.factory import MlflowLogs, NoLogs
 from kinesweep.tracking.runlog import RunName
 
@@ -47,7 +47,7 @@ def test_a_run_may_be_opened_again_after_its_end(log, logs, tmp_path):
     again = logs.open(RunName("r", "r"), tmp_path)
     before = again.waiting()
     again.metrics({"loss": 1.0}, 2)
-    kept = not isinstance(log, NullRunLog)  # its server is away
+    kept = not isinstance(log, NullRunLogger)  # its server is away
     assert again.waiting() == before + kept
     assert bool(before) == kept, "what the first opening left waits on"
     again.finish("finished")
@@ -57,12 +57,12 @@ def test_what_was_not_sent_waits(log):
     before = log.waiting()
     assert before >= 0
     log.metrics({"loss": 1.0}, 1)
-    kept = not isinstance(log, NullRunLog)  # its server is away
+    kept = not isinstance(log, NullRunLogger)  # its server is away
     assert log.waiting() == before + kept
 
 
 def test_every_method_of_the_protocol_is_there(log):
-    for name, method in inspect.getmembers(RunLog, inspect.isfunction):
+    for name, method in inspect.getmembers(RunLogger, inspect.isfunction):
         if not name.startswith("_"):
             own = getattr(type(log), name)
             assert list(inspect.signature(own).parameters) == list(
@@ -72,7 +72,7 @@ def test_every_method_of_the_protocol_is_there(log):
 
 def test_the_one_that_keeps_nothing_writes_nothing(tmp_path):
     log = NoLogs().open(RunName("r", "r"), tmp_path)
-    assert isinstance(log, NullRunLog)
+    assert isinstance(log, NullRunLogger)
     log.metrics({"loss": 1.0}, 1)
     log.finish("finished")
     assert not list(tmp_path.iterdir())

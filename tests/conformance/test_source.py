@@ -10,16 +10,16 @@ import pytest
 import torch
 
 from films import write_video
-from kinesweep.core.errors import ClipError, KinesweepError
-from kinesweep.core.media import Footage
-from kinesweep.core.pose import PoseSequence
-from kinesweep.core.recipe.source import (
+from kinesweep.config.recipe.source import (
     FeatureManifestConfig,
     H5ShardsConfig,
     PoseTsvConfig,
     SkeletonsConfig,
     VideoTsvConfig,
 )
+from kinesweep.core.errors import ClipError, KinesweepError
+from kinesweep.core.pose import PoseSequence
+from kinesweep.core.video_files import VideoSegment
 from kinesweep.sources import Source, build_source
 from kinesweep.sources.contract import GivenFeatures, Media, Motion
 from kinesweep.sources.footage import seconds
@@ -158,7 +158,7 @@ def alike(first: Media, second: Media) -> bool:
 
 def check_media(media: Media) -> int:
     """Checks shapes and types of what was read; frames."""
-    if isinstance(media, Footage):
+    if isinstance(media, VideoSegment):
         return round(seconds(media) * 25)
     if isinstance(media, dict):
         (frames,) = {check_media(stream) for stream in media.values()}

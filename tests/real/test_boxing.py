@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kinesweep.core.recipe.skeletons import SkeletonFeaturesConfig, SkeletonsConfig
-from kinesweep.core.skeleton import SMPL_22
+from kinesweep.config.recipe.skeletons import SkeletonFeaturesConfig, SkeletonsConfig
+from kinesweep.core.skeleton.skeleton import SMPL_22
 from kinesweep.features import build_features
 from kinesweep.sources.skeletons import SkeletonsSource
 from kinesweep.sources.split import folds_root, split_rows

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kinesweep.core.config import load
-from kinesweep.core.recipe.embedding import EmbeddingRecipe
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.config.loading import load
+from kinesweep.config.recipe.embedding import EmbeddingRecipe
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.features.embedder import read_embedder
 from kinesweep.sources.split import split_rows
 from kinesweep.store.build import extract_locally
@@ -47,7 +47,7 @@ def test_embeddings_keep_the_order_of_a_punch(
     recipe = load(EmbeddingRecipe, ROOT / "jobs" / "recipes" / "motion2text_align.yaml", short)
     store = extract_locally(recipe.corpus_recipe)
     spec = EmbedderSpec(recipe, store.folder, tmp_path / "run")
-    result = train_embedder(spec, NullRunLog(), lambda _: True)
+    result = train_embedder(spec, NullRunLogger(), lambda _: True)
     embed = read_embedder(tmp_path / "run" / "best")
     records = store.records("validation")
     clips = [np.array(store.features(record)["pose"], np.float32) for record in records]

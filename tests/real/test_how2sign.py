@@ -10,11 +10,11 @@ import pytest
 from pose_format import Pose
 
 from fresh_process import run_fresh
-from kinesweep.core.config import load, validate
+from kinesweep.config.loading import load, validate
+from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.source import PoseFeaturesConfig, PoseTsvConfig
 from kinesweep.core.errors import ClipError
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.recipe.source import PoseFeaturesConfig, PoseTsvConfig
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.core.units import Span
 from kinesweep.export import export_bundle
 from kinesweep.features import build_features
@@ -103,7 +103,7 @@ def test_learnt_by_heart_and_translated_from_a_raw_file(recipe: Recipe, tmp_path
     recipe = by_heart(recipe, tmp_path)
     store = extract_locally(recipe)
     spec = RunSpec(recipe, store.folder, tmp_path / "run")
-    result = train_run(spec, NullRunLog(), lambda _: True)
+    result = train_run(spec, NullRunLogger(), lambda _: True)
     print(f"BLEU {result.scores['bleu']:.1f} on seven clips learnt by heart")
     assert result.scores["bleu"] >= 90
     bundle = export_bundle(result.folder, tmp_path / "bundle", store)
@@ -127,6 +127,6 @@ def test_the_published_recipes_twin_runs(monkeypatch: pytest.MonkeyPatch, tmp_pa
     store = extract_locally(recipe)
     seen: list[float] = []
     spec = RunSpec(recipe, store.folder, tmp_path / "run")
-    result = train_run(spec, NullRunLog(), lambda m: not seen.append(m["token_loss"]))
+    result = train_run(spec, NullRunLogger(), lambda m: not seen.append(m["token_loss"]))
     assert (result.status, result.step) == ("finished", 30)
     assert seen[-1] < seen[0]

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from pose_format import Pose
 from pose_format.utils.generic import pose_hide_legs, reduce_holistic
 
+from kinesweep.config.recipe.source import PoseFeaturesConfig, PoseTsvConfig
 from kinesweep.core.errors import ClipError
-from kinesweep.core.recipe.source import PoseFeaturesConfig, PoseTsvConfig
 from kinesweep.core.units import Span
 from kinesweep.features import build_features
 from kinesweep.sources import build_source, read_pose

@@ -12,9 +12,9 @@ import torch
 from typer.testing import CliRunner
 
 from kinesweep.cli import app
-from kinesweep.core.config import load
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.config.loading import load
+from kinesweep.config.recipe import Recipe
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.export import export_bundle, verify_bundle
 from kinesweep.export.served import _load_pyfunc
 from kinesweep.store.build import extract_locally
@@ -79,7 +79,7 @@ def test_learnt_by_heart_and_translated_from_the_film(
     store = extract_locally(recipe)
     assert store.manifest["dropped"]["total"] == 0
     result = train_run(
-        RunSpec(recipe, store.folder, tmp_path / "run"), NullRunLog(), lambda _: True
+        RunSpec(recipe, store.folder, tmp_path / "run"), NullRunLogger(), lambda _: True
     )
     assert result.scores["bleu"] >= 90
     bundle = export_bundle(result.folder, tmp_path / "bundle", store)

@@ -9,8 +9,8 @@ no context.
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+from kinesweep.config.recipe.prompt import ContextConfig
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe.prompt import ContextConfig
 from kinesweep.store.index import ClipRecord
 
 

@@ -16,10 +16,10 @@ from kinesweep.batches.limits import first_frames, num_frames, within
 from kinesweep.batches.plan import cut
 from kinesweep.batches.prompt import Prompter
 from kinesweep.batches.text import Text
+from kinesweep.config.recipe.data import BatchConfig
+from kinesweep.config.recipe.prompt import Asking
 from kinesweep.core.batch import Batch
 from kinesweep.core.errors import StoreError
-from kinesweep.core.recipe.data import BatchConfig
-from kinesweep.core.recipe.prompt import Asking
 from kinesweep.store.index import ClipRecord
 from kinesweep.store.reader import Store
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kinesweep.config.recipe.data import BatchConfig
+from kinesweep.config.recipe.prompt import PromptConfig, TasksConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe.data import BatchConfig
-from kinesweep.core.recipe.prompt import PromptConfig, TasksConfig
 from kinesweep.core.seeds import generator
 from kinesweep.store.index import ClipRecord
 

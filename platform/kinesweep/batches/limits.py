@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kinesweep.core.config import near_miss
+from kinesweep.config.loading import did_you_mean
+from kinesweep.config.recipe.data import BatchConfig, TakenBatch
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe.data import BatchConfig, TakenBatch
 from kinesweep.store.index import ClipRecord
 
 
@@ -110,5 +110,5 @@ def _check_streams(config: BatchConfig, streams: Mapping[str, int]) -> None:
             there = ", ".join(f"`{stream}`" for stream in streams)
             raise InputError(
                 f"`batch.max_stream_frames` limits `{name}`, but the clips have no such stream"
-                f"{near_miss(name, list(streams))}; available: {there}"
+                f"{did_you_mean(name, list(streams))}; available: {there}"
             )

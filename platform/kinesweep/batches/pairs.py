@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kinesweep.config.recipe.embedding import CarlConfig, EmbeddingRecipe
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe.embedding import CarlConfig, EmbeddingRecipe
 from kinesweep.core.schema import StoreSchema
 from kinesweep.core.seeds import generator
 from kinesweep.features.augmentation import build_augmentation

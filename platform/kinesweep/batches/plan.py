@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from kinesweep.core.recipe.data import BatchConfig
+from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.core.seeds import generator
 
 DEFAULT_MAX_FRAMES = 4096

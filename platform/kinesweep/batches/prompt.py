@@ -13,9 +13,9 @@ from jinja2 import TemplateError
 from kinesweep.batches.collate import Tokens
 from kinesweep.batches.examples import Example
 from kinesweep.batches.text import Text
+from kinesweep.config.recipe.prompt import Asking
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe.prompt import Asking
 
 # Placeholder for the user turn while the template is rendered.
 _TURN = "@@turn@@"

@@ -27,10 +27,10 @@ from kinesweep.batches.limits import (
 from kinesweep.batches.plan import DEFAULT_MAX_FRAMES, plan_epoch
 from kinesweep.batches.prompt import Prompter
 from kinesweep.batches.text import Text
+from kinesweep.config.recipe.data import BatchConfig
+from kinesweep.config.recipe.prompt import Asking
 from kinesweep.core.batch import Batch
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe.data import BatchConfig
-from kinesweep.core.recipe.prompt import Asking
 from kinesweep.features.augmentation import build_augmentation
 from kinesweep.store.index import ClipRecord
 from kinesweep.store.reader import Store

@@ -15,8 +15,8 @@ from typing import Any
 from kinesweep.batches.given import load_given
 from kinesweep.batches.tokenizer import is_tag, load_pretrained, read_tokenizer, train_tokenizer
 from kinesweep.batches.truecase import Truecaser, learn_truecaser
+from kinesweep.config.recipe.model import TokenizerConfig
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe.model import TokenizerConfig
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.store.index import ClipRecord
 

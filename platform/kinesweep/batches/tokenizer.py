@@ -20,8 +20,8 @@ import sentencepiece
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from kinesweep.config.recipe.model import TrainedTokenizerConfig
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe.model import TrainedTokenizerConfig
 
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>")
 # A punctuation mark, with the space before it. The listed ASCII symbols are not in class P.

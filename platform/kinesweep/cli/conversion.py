@@ -11,7 +11,7 @@ import typer
 
 from kinesweep.cli.console import JsonOption, command, print_json_result, progress, say
 from kinesweep.core.errors import InputError
-from kinesweep.core.pickles import may_hold_pickle
+from kinesweep.core.pickle_policy import may_hold_pickle
 
 _CHECKPOINTS = (".pth", ".pt")
 
@@ -184,8 +184,8 @@ def _import_checkpoint(
     json_line: bool,
 ) -> None:
     """Import a checkpoint as the model of a recipe; the recipe's backbone decides whose it is."""
-    from kinesweep.core.config import load
-    from kinesweep.core.recipe import Recipe
+    from kinesweep.config.loading import load
+    from kinesweep.config.recipe import Recipe
     from kinesweep.foreign import import_projectors, import_ssvp
 
     read = load(Recipe, recipe)

@@ -22,7 +22,7 @@ from kinesweep.cli.console import (
 from kinesweep.core.errors import InputError, SourceError
 
 if TYPE_CHECKING:
-    from kinesweep.core.recipe import Recipe
+    from kinesweep.config.recipe import Recipe
     from kinesweep.store import Store
 
 RecipeArgument = Annotated[Path, typer.Argument(help="Recipe file (YAML).", show_default=False)]

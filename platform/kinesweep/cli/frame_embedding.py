@@ -30,9 +30,9 @@ def embed(
 
     Example: kinesweep embed jobs/recipes/motion2text_align.yaml training.max_steps=500
     """
-    from kinesweep.core.config import load
+    from kinesweep.config.loading import load
+    from kinesweep.config.recipe.embedding import EmbeddingRecipe
     from kinesweep.core.paths import state_home
-    from kinesweep.core.recipe.embedding import EmbeddingRecipe
     from kinesweep.pipelines import workflows
 
     settings = load(EmbeddingRecipe, recipe, overrides or ()).resolved(Path.cwd())

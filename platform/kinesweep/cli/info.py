@@ -13,9 +13,9 @@ import typer
 from rich.table import Table
 
 from kinesweep.cli.console import JsonOption, command, console, print_json_result
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import ResourceError
 from kinesweep.core.paths import state_home
-from kinesweep.core.recipe import Recipe
 from kinesweep.core.units import format_bytes
 
 _PACKAGES = ("ray", "torch", "transformers", "optuna", "mlflow", "pose-format", "sacrebleu")

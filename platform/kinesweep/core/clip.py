@@ -50,7 +50,7 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class RowProblem:
+class InvalidRow:
     """A corpus row that cannot be used, with the reason under which it is counted.
 
     Attributes:

@@ -20,7 +20,7 @@ def state_home() -> Path:
     return Path(os.environ.get("KINESWEEP_HOME", ".kinesweep")).expanduser().absolute()
 
 
-def bytes_below(folder: Path) -> int:
+def directory_size(folder: Path) -> int:
     """Return the total size in bytes of all files below a folder, or 0 if it does not exist.
 
     Other processes may remove files and folders at the same time. `os.walk` tolerates that;
@@ -49,7 +49,7 @@ def network_filesystem(path: Path) -> str:
     return own if own.lower().startswith(_NETWORK) else ""
 
 
-def inside(root: Path, relative: str) -> Path:
+def resolve_inside(root: Path, relative: str) -> Path:
     """Return `root / relative` after checking that it stays below the root.
 
     Args:

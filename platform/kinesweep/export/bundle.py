@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.skeletons import SkeletonFeaturesConfig
+from kinesweep.config.recipe.video import VideoFeaturesConfig
 from kinesweep.core.errors import BundleError, CheckpointError, KinesweepError
 from kinesweep.core.hashing import file_sha256, folder_sha256
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.recipe.skeletons import SkeletonFeaturesConfig
-from kinesweep.core.recipe.video import VideoFeaturesConfig
 from kinesweep.export.card import write_card
 from kinesweep.export.flavor import write_flavor
 from kinesweep.export.raw import columns_of, files_of_raw

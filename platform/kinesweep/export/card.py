@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kinesweep import __version__
-from kinesweep.core.config import load
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.recipe.evaluation import EvaluationConfig
+from kinesweep.config.loading import load
+from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.store import Store
 from kinesweep.store.ledger import count_tests
 from kinesweep.training.files import write_text

@@ -5,11 +5,11 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from kinesweep.core.clip import SPLITS, Clip, RowProblem
+from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.skeletons import SkeletonsConfig
+from kinesweep.core.clip import SPLITS, Clip, InvalidRow
 from kinesweep.core.errors import InputError
-from kinesweep.core.paths import inside
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.recipe.skeletons import SkeletonsConfig
+from kinesweep.core.paths import resolve_inside
 from kinesweep.export.raw import Input, is_raw, kind_of_raw
 from kinesweep.sources.motion_file import PACK_SUFFIX
 from kinesweep.sources.pose_rows import MediaKind, RowReader
@@ -126,7 +126,7 @@ def _motions(table: Path, config: SkeletonsConfig) -> list[tuple[str, Input]]:
     ]
 
 
-def _refuse(problems: Sequence[RowProblem]) -> None:
+def _refuse(problems: Sequence[InvalidRow]) -> None:
     """Reject invalid rows.
 
     Raises:
@@ -138,7 +138,7 @@ def _refuse(problems: Sequence[RowProblem]) -> None:
 
 def _input(table: Path, clip: Clip) -> Input:
     """Convert a row of a table; prompts that it does not give come from the bundle."""
-    file = inside(table.parent.absolute(), clip.media)
+    file = resolve_inside(table.parent.absolute(), clip.media)
     prompts = clip.encoder_prompt or None, clip.decoder_prompt or None
     # Prefixed by the table, because another table may use the same document name.
     document = f"{table}: {clip.document}" if clip.document else ""

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.skeletons import SkeletonsConfig
+from kinesweep.config.recipe.video import VideoFeaturesConfig
 from kinesweep.core.errors import InputError
-from kinesweep.core.media import VIDEOS, Footage, holds_pictures, is_video
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.recipe.skeletons import SkeletonsConfig
-from kinesweep.core.recipe.video import VideoFeaturesConfig
-from kinesweep.core.skeleton import SKELETONS
+from kinesweep.core.skeleton.skeleton import SKELETONS
 from kinesweep.core.units import Span
+from kinesweep.core.video_files import VIDEOS, VideoSegment, holds_pictures, is_video
 from kinesweep.sources import read_pose
 from kinesweep.sources.contract import Media, Motion
 from kinesweep.sources.feature_file import FEATURE_SUFFIX, read_features
@@ -80,7 +80,7 @@ def open_raw(recipe: Recipe, file: Path, span: Span, beside: Path | None = None)
         return read_pose(file, span, source.person)
     if source.kind == "video_tsv":
         fps = source.fps if file.is_dir() else None
-        return Footage(file, span, fps, beside or _pose_beside(recipe, file))
+        return VideoSegment(file, span, fps, beside or _pose_beside(recipe, file))
     if isinstance(source, SkeletonsConfig):
         return _motion(source, file, span, beside)
     if source.kind == "h5_shards":

@@ -23,9 +23,9 @@ from kinesweep.batches.examples import Example
 from kinesweep.batches.limits import first_frames
 from kinesweep.batches.plan import cut
 from kinesweep.batches.prompt import Prompter
+from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import BundleError, ClipError, KinesweepError
-from kinesweep.core.recipe.data import BatchConfig
 from kinesweep.core.schema import StreamSchema
 from kinesweep.core.units import Span
 from kinesweep.export.bundle import PROMPTS, STEP, check_files, with_own_encoder

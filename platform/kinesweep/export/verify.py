@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kinesweep.config.recipe.video import VideoFeaturesConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import BundleError, KinesweepError
-from kinesweep.core.recipe.video import VideoFeaturesConfig
 from kinesweep.core.units import Span
 from kinesweep.export.bundle import PREDICTIONS, check_files
 from kinesweep.export.translate import Bundle

@@ -6,7 +6,7 @@ There is one module for each kind of feature. `kind` in the recipe selects one f
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kinesweep.core.recipe.source import FeaturesConfig
+from kinesweep.config.recipe.source import FeaturesConfig
 from kinesweep.features.contract import Features, FeatureStep
 from kinesweep.features.given import GivenStep, StreamsStep
 from kinesweep.features.pose import PoseFeatures

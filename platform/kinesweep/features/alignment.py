@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from kinesweep.config.recipe.alignment import GAMMA, AlignmentConfig
+from kinesweep.config.recipe.skeletons import SkeletonFeaturesConfig
 from kinesweep.core.errors import InputError
 from kinesweep.core.hashing import fingerprint
 from kinesweep.core.pose import PointLayout
-from kinesweep.core.recipe.alignment import GAMMA, AlignmentConfig
-from kinesweep.core.recipe.skeletons import SkeletonFeaturesConfig
 from kinesweep.features.time_warping import best_window, dtw, soft_dtw, squared_distances
 
 if TYPE_CHECKING:

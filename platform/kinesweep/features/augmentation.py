@@ -17,9 +17,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from kinesweep.config.recipe.augmentation import AugmentationConfig
 from kinesweep.core.errors import InputError
 from kinesweep.core.pose import PointLayout
-from kinesweep.core.recipe.augmentation import AugmentationConfig
 from kinesweep.core.schema import StoreSchema
 from kinesweep.core.seeds import derive_seed, generator
 from kinesweep.features.mirror import mirror_order

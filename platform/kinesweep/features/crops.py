@@ -19,11 +19,11 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from kinesweep.config.recipe.video import CropName
 from kinesweep.core.errors import ClipError
-from kinesweep.core.media import Footage
 from kinesweep.core.pose import PointLayout, PoseSequence
-from kinesweep.core.recipe.video import CropName
 from kinesweep.core.units import Span
+from kinesweep.core.video_files import VideoSegment
 from kinesweep.sources.footage import Frames
 from kinesweep.sources.pose_file import read_frame_size, read_pose
 
@@ -121,7 +121,7 @@ class CroppedFrames:
             layout of the poses lacks a part; with its reason.
     """
 
-    def __init__(self, footage: Footage, crops: Sequence[CropName], size: int) -> None:
+    def __init__(self, footage: VideoSegment, crops: Sequence[CropName], size: int) -> None:
         assert footage.pose is not None, "a recipe with crops has a source with poses"
         self._frames = Frames(footage, None)
         self.fps = self._frames.fps

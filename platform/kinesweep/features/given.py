@@ -5,9 +5,9 @@ Shapes: T frames, D width.
 
 from dataclasses import dataclass
 
+from kinesweep.config.recipe.h5_shards import StreamsFeaturesConfig
+from kinesweep.config.recipe.source import GivenFeaturesConfig
 from kinesweep.core.hashing import fingerprint
-from kinesweep.core.recipe.shards import StreamsFeaturesConfig
-from kinesweep.core.recipe.source import GivenFeaturesConfig
 from kinesweep.features.contract import Features
 from kinesweep.sources.contract import GivenFeatures, GivenStreams
 

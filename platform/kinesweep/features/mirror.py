@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.core.errors import InputError
-from kinesweep.core.mirror import partners
 from kinesweep.core.pose import PointLayout
+from kinesweep.core.skeleton.symmetry import mirror_indices
 
 
 def mirror_order(layout: PointLayout) -> NDArray[np.intp]:
@@ -22,7 +22,7 @@ def mirror_order(layout: PointLayout) -> NDArray[np.intp]:
     """
     order = []
     points = [(component, name) for component, names in layout.components for name in names]
-    for (component, name), partner in zip(points, partners(layout), strict=True):
+    for (component, name), partner in zip(points, mirror_indices(layout), strict=True):
         if partner is None:
             raise InputError(
                 f"`batch.augmentation.mirror` is set, but the mirror image of the point `{name}`"

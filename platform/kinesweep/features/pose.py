@@ -17,10 +17,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from kinesweep.config.recipe.source import PoseFeaturesConfig
 from kinesweep.core.errors import ClipError
 from kinesweep.core.hashing import fingerprint
 from kinesweep.core.pose import PointLayout, PoseSequence
-from kinesweep.core.recipe.source import PoseFeaturesConfig
 from kinesweep.features.contract import Features
 from kinesweep.features.layouts import Selection, no_shoulders, select
 

@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kinesweep.config.recipe.alignment import AlignmentConfig
+from kinesweep.config.recipe.skeletons import SkeletonFeaturesConfig
 from kinesweep.core.errors import ClipError
 from kinesweep.core.hashing import fingerprint
 from kinesweep.core.pose import PointLayout, PoseSequence
-from kinesweep.core.recipe.alignment import AlignmentConfig
-from kinesweep.core.recipe.skeletons import SkeletonFeaturesConfig
-from kinesweep.core.skeleton import ROOT, Skeleton, skeleton_of
+from kinesweep.core.skeleton.skeleton import ROOT, Skeleton, skeleton_of
 from kinesweep.features.alignment import (
     Match,
     alignment_fingerprint,

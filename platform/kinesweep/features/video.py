@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from kinesweep.config.recipe.video import VideoFeaturesConfig
 from kinesweep.core.hashing import fingerprint
-from kinesweep.core.media import Footage
-from kinesweep.core.recipe.video import VideoFeaturesConfig
+from kinesweep.core.video_files import VideoSegment
 from kinesweep.features.contract import Features
 from kinesweep.features.crops import CROPS_VERSION, CroppedFrames
 from kinesweep.features.encoders import VideoEncoder, build_encoder, encoder_fingerprint
@@ -81,7 +81,7 @@ class VideoFeatures:
         """Create the window stitcher for an encoder."""
         return Seam(self.config.windows, encoder.moments(self.config.windows.num_frames))
 
-    def windows(self, footage: Footage, size: int) -> tuple[float, Iterator[Window]]:
+    def windows(self, footage: VideoSegment, size: int) -> tuple[float, Iterator[Window]]:
         """Open a part of a video.
 
         Args:
@@ -101,7 +101,7 @@ class VideoFeatures:
             frames = Frames(footage, size)
         return frames.fps, cut(frames, windows_of(self.config.windows, frames.fps))
 
-    def compute(self, media: Footage) -> dict[str, Features]:
+    def compute(self, media: VideoSegment) -> dict[str, Features]:
         """Compute the features of a part of a video.
 
         Raises:
@@ -118,7 +118,7 @@ class VideoFeatures:
             kept = some[-1].kept
         return {self.config.stream: Features(seam.join(seen, kept), seam.rate_hz(fps))}
 
-    def shape(self, media: Footage) -> dict[str, tuple[int, int]]:
+    def shape(self, media: VideoSegment) -> dict[str, tuple[int, int]]:
         """Estimate T from the duration in the file's header, and return D.
 
         Raises:

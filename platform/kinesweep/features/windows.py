@@ -16,8 +16,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from kinesweep.config.recipe.video import WindowsConfig
 from kinesweep.core.errors import ClipError, InputError
-from kinesweep.core.recipe.video import WindowsConfig
 
 Frame = NDArray[np.uint8]
 

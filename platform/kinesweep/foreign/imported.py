@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from kinesweep.batches.text import Text
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError
-from kinesweep.core.recipe import Recipe
 from kinesweep.core.schema import StreamSchema
 from kinesweep.models.translator import Translator
 from kinesweep.training.files import write_folder, write_json

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kinesweep.core.config import read_yaml, validate
+from kinesweep.config.loading import read_yaml, validate
+from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.training import TrainingConfig
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.recipe.training import TrainingConfig
 from kinesweep.foreign.processor import flat_processor
 from kinesweep.foreign.reasons import reason
 from kinesweep.foreign.section import Section

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from kinesweep.batches.given import load_given
 from kinesweep.batches.text import Text
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError, InputError
-from kinesweep.core.recipe import Recipe
 from kinesweep.core.seeds import seed_everything
 from kinesweep.features import build_features
 from kinesweep.foreign.imported import load_tensors, read_tensors, write_imported

@@ -20,8 +20,8 @@ from torch import Tensor
 from kinesweep.batches.given import load_given
 from kinesweep.batches.text import Text
 from kinesweep.batches.truecase import learn_truecaser
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError, InputError
-from kinesweep.core.recipe import Recipe
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.features import build_features
 from kinesweep.foreign.imported import load_tensors, placed, read_tensors, write_imported

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from kinesweep.batches.text import Text
 from kinesweep.batches.tokenizer import load_pretrained
+from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.model import CnnEncoderConfig, ModelConfig
 from kinesweep.core.errors import CheckpointError, InputError
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.recipe.model import CnnEncoderConfig, ModelConfig
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.foreign.imported import load_tensors, placed, write_imported
 from kinesweep.models.backbones import BACKBONES

@@ -18,10 +18,10 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from kinesweep.core.config import near_miss
+from kinesweep.config.loading import did_you_mean
+from kinesweep.config.recipe.backbone import LoraConfig
+from kinesweep.config.recipe.graph import EncoderLoraConfig
 from kinesweep.core.errors import ConfigError, ResourceError
-from kinesweep.core.recipe.backbone import LoraConfig
-from kinesweep.core.recipe.graph import EncoderLoraConfig
 
 _LOG = logging.getLogger(__name__)
 _PATH = "model.backbone.lora"
@@ -169,5 +169,5 @@ def _ends(name: str, target: str) -> bool:
 
 def _unknown(target: str, ends: list[str]) -> str:
     """Return the problem of a target that matches no layer, with a suggestion."""
-    hint = near_miss(target, ends) or f"; it has {', '.join(f'`{end}`' for end in ends)}"
+    hint = did_you_mean(target, ends) or f"; it has {', '.join(f'`{end}`' for end in ends)}"
     return f"the language model has no linear layer `{target}`{hint}"

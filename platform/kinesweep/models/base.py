@@ -17,8 +17,8 @@ from typing import Any
 
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
 
+from kinesweep.config.recipe.backbone import AnyBackbone
 from kinesweep.core.errors import CheckpointError
-from kinesweep.core.recipe.backbone import AnyBackbone
 from kinesweep.models.backbones.pretrained import looks_local
 
 BASES = "KINESWEEP_BASE_MODELS"

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from kinesweep.core.recipe.model import ModelConfig
-from kinesweep.core.skeleton import Skeleton
+from kinesweep.config.recipe.model import ModelConfig
+from kinesweep.core.skeleton.skeleton import Skeleton
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models.backbones import BACKBONES
 from kinesweep.models.base import describe_base

@@ -9,8 +9,8 @@ from typing import Any
 
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from kinesweep.core.recipe.model import ModelConfig
-from kinesweep.core.skeleton import Skeleton
+from kinesweep.config.recipe.model import ModelConfig
+from kinesweep.core.skeleton.skeleton import Skeleton
 from kinesweep.core.vocabulary import Vocabulary
 
 

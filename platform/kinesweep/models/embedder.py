@@ -18,9 +18,9 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 from torch.nn import functional
 
+from kinesweep.config.recipe.model import EncoderConfig
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe.model import EncoderConfig
-from kinesweep.core.skeleton import Skeleton
+from kinesweep.core.skeleton.skeleton import Skeleton
 from kinesweep.features.program import OPERATIONS, Program
 from kinesweep.models.encoders import build_encoder
 from kinesweep.models.encoders.graph import GraphEncoder

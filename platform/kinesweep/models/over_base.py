@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from transformers.utils import SAFE_WEIGHTS_NAME, cached_file
 
 from kinesweep.core.errors import CheckpointError
-from kinesweep.core.silence import silent
+from kinesweep.core.hf_logging import quiet_transformers
 from kinesweep.models.adapters import device_of, readable
 from kinesweep.models.backbones import BACKBONES
 from kinesweep.models.base import check_base, find_base
@@ -61,7 +61,7 @@ def load_over_base(
     exact_size = recipe.tokenizer.kind != "pretrained"
     # Building draws projectors and adapters at random although they are overwritten below, so the
     # state of the CPU's generator is restored afterwards (`devices=[]` leaves the GPUs' alone).
-    with silent(), torch.random.fork_rng(devices=[]):
+    with quiet_transformers(), torch.random.fork_rng(devices=[]):
         backbone = kind.create(found, config.words(), exact_size, device)
         model = made(config, backbone)
     load_own(model, weights, folder)

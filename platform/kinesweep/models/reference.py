@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from kinesweep.config.recipe.motion_reference import ReferenceConfig
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe.reference import ReferenceConfig
 from kinesweep.models.fusion import Part
 
 # Standard deviation of the initial weights of the second input, r or x - r. At a width of 512 it

@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from kinesweep.core.errors import CheckpointError
-from kinesweep.core.silence import silent
+from kinesweep.core.hf_logging import quiet_transformers
 from kinesweep.models.adapters import is_of_adapter
 from kinesweep.models.config import KinesweepConfig
 
@@ -54,7 +54,7 @@ def load_exactly(load: Callable[..., Any], folder: Any, *args: Any, **kwargs: An
         "ignore_mismatched_sizes": True,
     }
     try:
-        with silent():
+        with quiet_transformers():
             model, info = load(folder, *args, **{**kwargs, **fixed})
     except (OSError, RuntimeError, SafetensorError, ValueError) as error:
         # Hugging Face's messages span many lines; keep the start on one line.
@@ -74,7 +74,7 @@ def saved_config(folder: Any, config: Any = None) -> KinesweepConfig | None:
     if isinstance(config, KinesweepConfig):
         return config
     try:
-        with silent():
+        with quiet_transformers():
             return KinesweepConfig.from_pretrained(folder)
     except (OSError, ValueError):
         return None

@@ -7,14 +7,14 @@ encoder that no stream uses, and a sweep over it would vary nothing.
 
 from collections.abc import Mapping, Sequence
 
-from kinesweep.core.config import near_miss
+from kinesweep.config.loading import did_you_mean
+from kinesweep.config.recipe.fusion import ChannelFusionConfig
+from kinesweep.config.recipe.graph import GraphEncoderConfig
+from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.core.errors import ConfigError, InputError
 from kinesweep.core.pose import PointLayout
-from kinesweep.core.recipe.fusion import ChannelFusionConfig
-from kinesweep.core.recipe.graph import GraphEncoderConfig
-from kinesweep.core.recipe.model import ModelConfig
 from kinesweep.core.schema import StoreSchema
-from kinesweep.core.skeleton import SKELETONS, Skeleton, skeleton_of
+from kinesweep.core.skeleton.skeleton import SKELETONS, Skeleton, skeleton_of
 
 
 def check_streams(config: ModelConfig, widths: Mapping[str, int]) -> None:
@@ -37,7 +37,7 @@ def check_streams(config: ModelConfig, widths: Mapping[str, int]) -> None:
     streams = list(widths)
     there = ", ".join(f"`{name}`" for name in streams)
     problems = [
-        (path, f"no stream is called `{name}`{near_miss(name, streams)}; available: {there}")
+        (path, f"no stream is called `{name}`{did_you_mean(name, streams)}; available: {there}")
         for path, name in named
         if name not in streams
     ]
@@ -67,7 +67,7 @@ def _reference_problems(config: ModelConfig, widths: Mapping[str, int]) -> list[
     if against not in widths:
         # A missing reference can be intended: an earlier training stage may have none. Then each
         # clip is its own reference, which only `subtract` cannot use.
-        near = near_miss(against, [name for name in widths if name != stream])
+        near = did_you_mean(against, [name for name in widths if name != stream])
         if near:
             problems.append((path, f"no stream is called `{against}`{near}"))
         elif reference.mode == "subtract":

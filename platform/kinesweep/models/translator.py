@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
+from kinesweep.config.recipe.model import ModelPart
 from kinesweep.core.batch import Batch
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe.model import ModelPart
-from kinesweep.core.silence import silent
+from kinesweep.core.hf_logging import quiet_transformers
 from kinesweep.models.adapters import adapt, is_of_adapter
 from kinesweep.models.backbones import BACKBONES
 from kinesweep.models.config import KinesweepConfig
@@ -299,7 +299,7 @@ class Translator(PreTrainedModel):
         """
         if self.config.base is not None:
             kwargs.setdefault("state_dict", own_state(self))
-        with silent():
+        with quiet_transformers():
             super().save_pretrained(*args, **kwargs)
 
     @classmethod

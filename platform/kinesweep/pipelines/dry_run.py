@@ -17,12 +17,12 @@ from pathlib import Path
 from kinesweep.batches.limits import num_frames, within
 from kinesweep.batches.plan import DEFAULT_MAX_FRAMES
 from kinesweep.cli.console import say
-from kinesweep.core.config import load
+from kinesweep.config.loading import load
+from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.core.errors import ClipError
 from kinesweep.core.paths import state_home
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.recipe.data import BatchConfig
-from kinesweep.core.runlog import RunLog
+from kinesweep.core.run_logger import RunLogger
 from kinesweep.core.units import format_seconds
 from kinesweep.features import build_features
 from kinesweep.pipelines import ray_cluster
@@ -190,7 +190,7 @@ def dry_evaluate(place: Path, split: str, overrides: Sequence[str]) -> RuntimeEs
     return RuntimeEstimate(decoding=seconds * every / len(found.predictions))
 
 
-def _train_here(spec: RunSpec, open_log: Callable[[], RunLog]) -> RunResult:
+def _train_here(spec: RunSpec, open_log: Callable[[], RunLogger]) -> RunResult:
     """Train a run in this process, without a stop condition."""
     return train_run(spec, open_log(), lambda _: True)
 

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from kinesweep.cli.console import say
-from kinesweep.core.config import load
+from kinesweep.config.loading import load
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe import Recipe
 from kinesweep.pipelines.workflows import find_training_store, model_folder
 from kinesweep.store import Store
 from kinesweep.store.ledger import note_test

@@ -8,8 +8,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from kinesweep.config.recipe.evaluation import ScoringProtocol
 from kinesweep.core.hashing import fingerprint
-from kinesweep.core.recipe.evaluation import Protocol
 from kinesweep.export.bundle import MANIFEST
 from kinesweep.store import Store
 from kinesweep.sweeps.outcome import Outcome
@@ -32,7 +32,7 @@ def register_winner(
     outcome: Outcome,
     store: Store,
     bundle: Path,
-    protocol: Protocol = RAW,
+    protocol: ScoringProtocol = RAW,
 ) -> str:
     """Register a sweep's winner and return a sentence with the verdict.
 

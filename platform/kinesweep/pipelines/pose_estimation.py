@@ -6,9 +6,9 @@ from pathlib import Path
 from statistics import fmean
 
 from kinesweep.cli.console import progress, say
+from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.source import PoseTsvConfig
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.recipe.source import PoseTsvConfig
 from kinesweep.features.estimators import EstimatorSpec, find_estimator
 from kinesweep.pipelines import ray_cluster
 from kinesweep.sources import build_source

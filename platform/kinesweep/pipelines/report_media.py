@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kinesweep.core.errors import KinesweepError, StoreError
-from kinesweep.core.paths import bytes_below
+from kinesweep.core.paths import directory_size
 from kinesweep.pipelines.attention_page import page_of_record
 from kinesweep.report import Picture
 from kinesweep.report.attention import write_attention
@@ -131,4 +131,4 @@ def _pages(
 def _is_heavy(run: Path) -> bool:
     """Return whether the model is slow to load: it has a base model, or is larger than 2 GB."""
     config = read_json(run / "best" / "config.json")
-    return config.get("base") is not None or bytes_below(run / "best") > _MOST_BYTES
+    return config.get("base") is not None or directory_size(run / "best") > _MOST_BYTES

@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import InputError, ResourceError
 from kinesweep.core.paths import state_home
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.runlog import RunLog
+from kinesweep.core.run_logger import RunLogger
 from kinesweep.pipelines.workflows import (
     LogOpener,
     create_tracker,
@@ -24,7 +24,7 @@ from kinesweep.training.run import train_run
 
 # New workers for each run, the same workers for all runs, or no workers but this process.
 ExecutionMode = Literal["cold", "warm", "here"]
-_Train = Callable[[RunSpec, Callable[[], RunLog]], RunResult]
+_Train = Callable[[RunSpec, Callable[[], RunLogger]], RunResult]
 
 
 def repeat_recipe(
@@ -90,7 +90,7 @@ def _warm(recipe: Recipe, root: Path) -> Iterator[_Train]:
 
     pool = Pool(recipe.resources, 1, root / ".ray")
 
-    def train(spec: RunSpec, open_log: Callable[[], RunLog]) -> RunResult:
+    def train(spec: RunSpec, open_log: Callable[[], RunLogger]) -> RunResult:
         lease = pool.client.lease(pack_task(Task.of(spec, open_log)))
         # Everything before the outcome is an evaluation report; there is no pruner to inform.
         said = lease.next()

@@ -15,11 +15,11 @@ from typing import Any
 
 from kinesweep.cli.console import say
 from kinesweep.cli.display import sweep_display
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import InputError, TrackingError
 from kinesweep.core.hashing import flatten
 from kinesweep.core.paths import state_home
 from kinesweep.core.provenance import provenance
-from kinesweep.core.recipe import Recipe
 from kinesweep.export import export_bundle, verify_bundle
 from kinesweep.pipelines.model_registry import register_winner
 from kinesweep.pipelines.sweep_report import report_sweep

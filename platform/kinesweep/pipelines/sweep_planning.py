@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kinesweep.cli.console import say
-from kinesweep.core.paths import bytes_below, state_home
+from kinesweep.core.paths import directory_size, state_home
 from kinesweep.pipelines.workflows import extract_features
 from kinesweep.store.reader import Store
 from kinesweep.sweeps import runner
@@ -84,7 +84,7 @@ def plan_space(
         probed,
         facts.evaluation_samples,
         _test_share(store),
-        bytes_below(store.folder),
+        directory_size(store.folder),
     )
     return make_plan(known, nodes, seed_sd, sentence_sd)
 

@@ -10,8 +10,8 @@ from typing import Any
 import optuna
 import yaml
 
-from kinesweep.core.paths import bytes_below
-from kinesweep.core.recipe import Recipe
+from kinesweep.config.recipe import Recipe
+from kinesweep.core.paths import directory_size
 from kinesweep.core.units import format_bytes
 from kinesweep.pipelines.report_media import render_winner_samples
 from kinesweep.report import Curve, Report, Sample, Scores, Trial, write_report
@@ -207,8 +207,8 @@ def _costs(
         "search": f"{searched / 3600:.2f} h of {len(trials)} runs",
         "finals": f"{settled / 3600:.2f} h of {len(finals)} runs",
         "devices": f"{devices:g} {kind} a run, {hours:.2f} {kind} h",
-        "features": f"{format_bytes(bytes_below(store.folder))} in {store.folder.name}",
-        "kept of the runs": format_bytes(bytes_below(folder)),
+        "features": f"{format_bytes(directory_size(store.folder))} in {store.folder.name}",
+        "kept of the runs": format_bytes(directory_size(folder)),
     }
 
 

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from kinesweep.cli.console import progress, say
-from kinesweep.core.config import load
+from kinesweep.config.loading import load
+from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.embedding import EmbeddingRecipe
 from kinesweep.core.errors import InputError, StoreError
 from kinesweep.core.hashing import flatten
 from kinesweep.core.paths import state_home
 from kinesweep.core.provenance import provenance
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.recipe.embedding import EmbeddingRecipe
-from kinesweep.core.runlog import RunLog
+from kinesweep.core.run_logger import RunLogger
 from kinesweep.core.scores import format_scores
 from kinesweep.pipelines import ray_cluster
 from kinesweep.store import Store, open_store
@@ -277,7 +277,9 @@ class LogOpener:
     recipe: Recipe | EmbeddingRecipe
     parent: str | None = None
 
-    def __call__(self, folder: Path, title: str, phase: str, params: Mapping[str, Any]) -> RunLog:
+    def __call__(
+        self, folder: Path, title: str, phase: str, params: Mapping[str, Any]
+    ) -> RunLogger:
         """Open the log of one run and log its parameters.
 
         Args:

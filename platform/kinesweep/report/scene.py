@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from kinesweep.core.errors import InputError
 from kinesweep.core.pose import PointLayout
-from kinesweep.core.skeleton import ROOT, Skeleton, skeleton_of
+from kinesweep.core.skeleton.skeleton import ROOT, Skeleton, skeleton_of
 from kinesweep.store import Store
 from kinesweep.store.index import ClipRecord
 

@@ -7,7 +7,7 @@ end of this file.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kinesweep.core.recipe.source import CorporaConfig, SourceConfig
+from kinesweep.config.recipe.source import CorporaConfig, SourceConfig
 from kinesweep.sources.contract import Source
 from kinesweep.sources.joined import JoinedSource
 from kinesweep.sources.pose_file import read_pose

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kinesweep.core.clip import Clip, RowProblem
-from kinesweep.core.config import near_miss
+from kinesweep.config.loading import did_you_mean
+from kinesweep.core.clip import Clip, InvalidRow
 from kinesweep.sources.json_file import Object, kind_of, read_object
 from kinesweep.sources.rows import Rows
 from kinesweep.sources.table import Fault
@@ -91,7 +91,7 @@ class Annotation:
         text = _spaced(content["translation"])
         if not text:
             # An empty text is a counted problem; a missing or non-string one is an error.
-            problem = RowProblem(
+            problem = InvalidRow(
                 where, clip_id(video, clip), "empty_text", "`translation` is empty"
             )
             found.problems.append(problem)
@@ -164,7 +164,7 @@ def _clip_faults(where: str, content: Any, ignored: Sequence[str]) -> list[Fault
     faults = _repeated(where, content, "key")
     for key in content:
         if key not in KEYS and key not in ignored:
-            hint = near_miss(key, KEYS) or f"; a clip has {', '.join(KEYS)}"
+            hint = did_you_mean(key, KEYS) or f"; a clip has {', '.join(KEYS)}"
             why = f"key `{key}` is unknown{hint}; to ignore it, add it to `source.ignore_keys`"
             faults.append((where, why))
     text = content.get("translation")

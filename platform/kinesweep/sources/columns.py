@@ -8,7 +8,7 @@ prompts.
 
 from collections.abc import Mapping, Sequence
 
-from kinesweep.core.config import near_miss
+from kinesweep.config.loading import did_you_mean
 from kinesweep.sources.table import Fault
 
 NAMES: Mapping[str, tuple[str, ...]] = {
@@ -75,7 +75,7 @@ def _unknown(column: str, header: Sequence[str]) -> str:
         return f"`{column[:60]}` is one column; columns are separated by tabs"
     if not column:
         return "a column has no name"
-    hint = near_miss(column, list(NEWEST))
+    hint = did_you_mean(column, list(NEWEST))
     return (
         f"column `{column}` is unknown{hint or ';'} to ignore it, add it to `source.ignore_columns`"
     )

@@ -13,10 +13,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from kinesweep.core.clip import Clip, RowProblem
+from kinesweep.core.clip import Clip, InvalidRow
 from kinesweep.core.errors import ClipError
-from kinesweep.core.media import Footage
 from kinesweep.core.pose import PoseSequence
+from kinesweep.core.video_files import VideoSegment
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Motion:
 
 GivenStreams = dict[str, GivenFeatures]
 """Stream name → features, for corpora with several streams; lengths and rates may differ."""
-Media = PoseSequence | Footage | GivenFeatures | GivenStreams | Motion
+Media = PoseSequence | VideoSegment | GivenFeatures | GivenStreams | Motion
 """Type that `Source.read` returns; the feature step of the same recipe takes it as input."""
 
 
@@ -71,7 +71,7 @@ class Source(Protocol):
                 or the corpus has no such split.
         """
 
-    def problems(self) -> list[RowProblem]:
+    def problems(self) -> list[InvalidRow]:
         """Return the rows that are well formed but unusable; they are counted and not in `clips`.
 
         Raises:
@@ -108,13 +108,13 @@ class Source(Protocol):
     def read(self, clip: Clip) -> Media:
         """Read the clip's span of its file; of poses, the selected person only (P = 1).
 
-        A video is not opened: the returned `Footage` states its path and span.
+        A video is not opened: the returned `VideoSegment` states its path and span.
 
         Raises:
             ClipError: If the clip is unusable, with the reason under which it is counted.
         """
 
-    def check(self, progress: Callable[[int, int], None] | None = None) -> list[RowProblem]:
+    def check(self, progress: Callable[[int, int], None] | None = None) -> list[InvalidRow]:
         """Open every file; return `problems()` and the problems found, in the order of the rows.
 
         Args:

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from kinesweep.core.clip import Clip, RowProblem
-from kinesweep.core.config import near_miss
+from kinesweep.config.loading import did_you_mean
+from kinesweep.config.recipe.source import FeatureManifestConfig
+from kinesweep.core.clip import Clip, InvalidRow
 from kinesweep.core.errors import ClipError
-from kinesweep.core.recipe.source import FeatureManifestConfig
 from kinesweep.core.units import Span
 from kinesweep.sources.contract import GivenFeatures
 from kinesweep.sources.feature_file import FEATURE_SUFFIX, read_features
@@ -121,7 +121,7 @@ class _ManifestReader:
         if faults:
             found.faults += [(where, text) for text in faults]
         elif not label:
-            problem = RowProblem(where, name, "empty_text", "`label` is empty")
+            problem = InvalidRow(where, name, "empty_text", "`label` is empty")
             found.problems.append(problem)
         else:
             found.clips += self._clips(name, int(length or 0), label, where)
@@ -150,7 +150,7 @@ def _header_faults(table: Table) -> list[Fault]:
         if column in header[:place]:
             faults.append((where, f"column `{column}` appears twice"))
         elif column not in COLUMNS:
-            hint = near_miss(column, list(COLUMNS)) or f"; a manifest has {', '.join(COLUMNS)}"
+            hint = did_you_mean(column, list(COLUMNS)) or f"; a manifest has {', '.join(COLUMNS)}"
             faults.append((where, f"column `{column}` is unknown{hint}"))
     if "label" not in header:
         faults.append((where, "there is no column `label` (the text)"))

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.core.errors import ClipError, InputError
-from kinesweep.core.media import Footage
 from kinesweep.core.units import Span
+from kinesweep.core.video_files import VideoSegment
 from kinesweep.sources.film import Film, VideoError
 
 _ENDLESS = 1 << 40
@@ -41,7 +41,7 @@ class Frames:
         ClipError: If the file cannot be opened or does not contain the span.
     """
 
-    def __init__(self, footage: Footage, size: int | None) -> None:
+    def __init__(self, footage: VideoSegment, size: int | None) -> None:
         self._footage = footage
         # The span may be in milliseconds: its first frame is known only once the frame rate is
         # read. A segment in the middle is therefore opened a second time, at its start.
@@ -89,7 +89,7 @@ class Frames:
         return ClipError(f"`{self._footage.path}`: {error}", error.reason)
 
 
-def bounds(footage: Footage, fps: float, num_frames: int) -> tuple[int, int]:
+def bounds(footage: VideoSegment, fps: float, num_frames: int) -> tuple[int, int]:
     """Return the index of the first frame of the span and of the frame after its last.
 
     Raises:
@@ -104,7 +104,7 @@ def bounds(footage: Footage, fps: float, num_frames: int) -> tuple[int, int]:
         raise ClipError(f"`{footage.path}`: {error}", reason) from None
 
 
-def seconds(footage: Footage) -> float:
+def seconds(footage: VideoSegment) -> float:
     """Return the duration of the segment in seconds, as the file declares it.
 
     This is cheap, because only the first frame is decoded.
@@ -121,7 +121,7 @@ def seconds(footage: Footage) -> float:
     return (end - start) / film.fps
 
 
-def _length_s(footage: Footage) -> float:
+def _length_s(footage: VideoSegment) -> float:
     """Return the duration in seconds of a file that does not declare its number of frames."""
     with av.open(str(footage.path), metadata_errors="replace") as container:
         own: Any = container.duration

@@ -22,9 +22,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from kinesweep.core.clip import Clip, RowProblem
+from kinesweep.config.recipe.h5_shards import H5ShardsConfig, ShardStreamConfig, token_of
+from kinesweep.core.clip import Clip, InvalidRow
 from kinesweep.core.errors import ClipError
-from kinesweep.core.recipe.shards import H5ShardsConfig, ShardStreamConfig, token_of
 from kinesweep.sources.annotation import Annotation
 from kinesweep.sources.contract import Content, GivenFeatures, GivenStreams
 from kinesweep.sources.rows import Rows
@@ -140,7 +140,7 @@ class H5ShardsSource(TableSource):
         # The right operand wins: a readable clip with an unusual width becomes an error.
         return found | _odd(widths)
 
-    def check(self, progress: Callable[[int, int], None] | None = None) -> list[RowProblem]:
+    def check(self, progress: Callable[[int, int], None] | None = None) -> list[InvalidRow]:
         """Read every clip; return `problems()` and the problems found, in the order of the clips.
 
         Raises:
@@ -148,7 +148,7 @@ class H5ShardsSource(TableSource):
         """
         clips = self._read_tables().clips
         bad = [
-            RowProblem(clip.row, clip.id, content.reason, str(content), clip.split)
+            InvalidRow(clip.row, clip.id, content.reason, str(content), clip.split)
             for clip, content in self._examined(clips, progress).items()
             if isinstance(content, ClipError)
         ]
@@ -237,11 +237,11 @@ def _given(x_TD: NDArray[np.floating], stream: ShardStreamConfig) -> GivenFeatur
     return GivenFeatures(np.ascontiguousarray(x_TD, np.float32), stream.fps)
 
 
-def _without_features(clip: Clip, lacking: Sequence[ShardMap]) -> RowProblem:
+def _without_features(clip: Clip, lacking: Sequence[ShardMap]) -> InvalidRow:
     """Return the problem of a clip whose video is missing from some streams."""
     named = ", ".join(f"stream `{known.stream}`: not in `{known.path}`" for known in lacking)
     text = f"video `{clip.document}` has no features in {named}"
-    return RowProblem(clip.row, clip.id, "missing_features", text, clip.split)
+    return InvalidRow(clip.row, clip.id, "missing_features", text, clip.split)
 
 
 def _odd(widths: dict[Clip, Widths]) -> dict[Clip, Content | ClipError]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kinesweep.core.clip import SPLITS, Clip, RowProblem
+from kinesweep.core.clip import SPLITS, Clip, InvalidRow
 from kinesweep.core.errors import ClipError, InputError
 from kinesweep.sources.contract import Content, Media, Source
 
@@ -47,7 +47,7 @@ class JoinedSource:
             for clip in corpus.clips(split)
         ]
 
-    def problems(self) -> list[RowProblem]:
+    def problems(self) -> list[InvalidRow]:
         """Return the unusable rows of all corpora.
 
         Raises:
@@ -93,7 +93,7 @@ class JoinedSource:
         """
         return self._corpora[clip.corpus].read(clip)
 
-    def check(self, progress: Callable[[int, int], None] | None = None) -> list[RowProblem]:
+    def check(self, progress: Callable[[int, int], None] | None = None) -> list[InvalidRow]:
         """Open every file; return `problems()` and the problems found.
 
         Raises:
@@ -106,7 +106,7 @@ class JoinedSource:
         # A list, because the nested functions below must update the count.
         done = [0]
 
-        def checked(corpus: Source) -> list[RowProblem]:
+        def checked(corpus: Source) -> list[InvalidRow]:
             # Each corpus counts from 0; the total goes on from the corpora before it.
             before = done[0]
 
@@ -119,7 +119,7 @@ class JoinedSource:
 
         return self._named(checked)
 
-    def _named(self, ask: Callable[[Source], list[RowProblem]]) -> list[RowProblem]:
+    def _named(self, ask: Callable[[Source], list[InvalidRow]]) -> list[InvalidRow]:
         """Collect problems from all corpora, with rows and ids prefixed by the corpus name."""
         return [
             replace(problem, row=f"{name}/{problem.row}", clip_id=f"{name}/{problem.clip_id}")

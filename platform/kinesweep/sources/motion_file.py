@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.core.errors import ClipError
-from kinesweep.core.pickles import PICKLES, refusal
+from kinesweep.core.pickle_policy import PICKLES, refuse_pickle_message
 from kinesweep.core.pose import PoseSequence
-from kinesweep.core.skeleton import Skeleton
+from kinesweep.core.skeleton.skeleton import Skeleton
 from kinesweep.core.units import Span
 from kinesweep.sources.pose_faults import frames_of
 from kinesweep.sources.pose_file import read_pose
@@ -153,7 +153,7 @@ def with_suffix(root: Path, file: str) -> str:
         raise ClipError(text, "ambiguous_file")
     if there and not motions:
         path = root / (file + there[0])
-        raise ClipError(f"`{path}` {refusal(path)}", "pickled")
+        raise ClipError(f"`{path}` {refuse_pickle_message(path)}", "pickled")
     return file + motions[0] if motions else file
 
 
@@ -199,6 +199,6 @@ def arrays_of(path: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
         with path.open("rb") as file:
             begins = file.read(20)
         if "Object arrays" in str(error) or begins.startswith(_PICKLE):
-            raise ClipError(f"`{path}` {refusal(path)}", "pickled") from None
+            raise ClipError(f"`{path}` {refuse_pickle_message(path)}", "pickled") from None
         text = f"is not a NumPy file: it begins with {begins!r}"
         raise ClipError(f"`{path}` {text}", "unreadable") from None

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Literal
 
-from kinesweep.core.clip import Clip, RowProblem
-from kinesweep.core.media import is_video
+from kinesweep.core.clip import Clip, InvalidRow
 from kinesweep.core.units import Span
+from kinesweep.core.video_files import is_video
 from kinesweep.sources.columns import resolve
 from kinesweep.sources.rows import Rows
 from kinesweep.sources.table import Row, Table
@@ -223,12 +223,12 @@ def _plain(value: float) -> str:
     return str(int(value)) if value == int(value) else repr(value)
 
 
-def _problem(clip: Clip, needs_text: bool) -> RowProblem | None:
+def _problem(clip: Clip, needs_text: bool) -> InvalidRow | None:
     """Return why a well-formed row cannot be used, or None."""
     start, end = clip.span.start, clip.span.end
     if needs_text and not clip.texts[0]:
-        return RowProblem(clip.row, clip.id, "empty_text", "`output` is empty")
+        return InvalidRow(clip.row, clip.id, "empty_text", "`output` is empty")
     if start is not None and end is not None and end <= start:
         text = f"the span starts at {_plain(start)} {clip.span.unit} and ends at {_plain(end)}"
-        return RowProblem(clip.row, clip.id, "empty_span", text)
+        return InvalidRow(clip.row, clip.id, "empty_span", text)
     return None

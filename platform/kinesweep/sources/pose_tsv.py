@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from kinesweep.config.recipe.source import PoseTsvConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ClipError
 from kinesweep.core.pose import PoseSequence
-from kinesweep.core.recipe.source import PoseTsvConfig
 from kinesweep.sources.pose_file import read_pose
 from kinesweep.sources.pose_rows import MediaKind
 from kinesweep.sources.tsv import TsvSource

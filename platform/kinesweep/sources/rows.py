@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from kinesweep.core.clip import Clip, RowProblem
+from kinesweep.core.clip import Clip, InvalidRow
 from kinesweep.sources.table import Fault
 
 
@@ -20,7 +20,7 @@ class Rows:
     """
 
     clips: list[Clip] = field(default_factory=list)
-    problems: list[RowProblem] = field(default_factory=list)
+    problems: list[InvalidRow] = field(default_factory=list)
     apart: list[Clip] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     unnamed: set[str] = field(default_factory=set)

@@ -11,8 +11,8 @@ they do not become clips.
 import os
 from pathlib import Path
 
+from kinesweep.config.recipe.skeletons import is_text
 from kinesweep.core.clip import Clip
-from kinesweep.core.recipe.skeletons import is_text
 from kinesweep.sources.skeleton_rows import numbered
 from kinesweep.sources.skeletons import SkeletonsSource
 

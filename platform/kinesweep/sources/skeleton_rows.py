@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from kinesweep.core.clip import Clip, RowProblem
-from kinesweep.core.config import near_miss
-from kinesweep.core.pickles import is_pickle, refusal
-from kinesweep.core.recipe.skeletons import MEANINGS, TEXTS, SkeletonsConfig, is_text
+from kinesweep.config.loading import did_you_mean
+from kinesweep.config.recipe.skeletons import MEANINGS, TEXTS, SkeletonsConfig, is_text
+from kinesweep.core.clip import Clip, InvalidRow
+from kinesweep.core.pickle_policy import is_pickle, refuse_pickle_message
 from kinesweep.core.units import Span
 from kinesweep.sources.rows import Rows
 from kinesweep.sources.table import Fault, Row, Table
@@ -138,7 +138,9 @@ class SkeletonRows:
         if not name:
             return "", [f"`{column}` is empty; it must name the file of the motion"]
         # The product is a list of one error for a pickle, and an empty list for other files.
-        return name, [f"`{column}` names `{name}`, which {refusal(name)}"] * is_pickle(name)
+        return name, [
+            f"`{column}` names `{name}`, which {refuse_pickle_message(name)}"
+        ] * is_pickle(name)
 
     def _signer(self, clip_id: str) -> str:
         """Extract the signer from the clip's id with `source.signer_pattern`."""
@@ -178,7 +180,7 @@ def resolve(
     for meaning, column in config.columns.items():
         if needs_text and column not in header:
             text = f"there is no column `{column}`, which `source.columns.{meaning}` names"
-            faults.append((where, text + near_miss(column, header)))
+            faults.append((where, text + did_you_mean(column, header)))
     if needs_text and not texts:
         faults.append((where, f"there is no column of texts: {', '.join(TEXTS)}, text1, ref1 …"))
     faults += [(where, text) for text in _naming_faults(places, pack)]
@@ -205,7 +207,7 @@ def _unknown(column: str, header: Sequence[str]) -> str:
         return f"`{column[:60]}` is one column; columns are separated by tabs"
     if not column:
         return "a column has no name"
-    hint = near_miss(column, [*MEANINGS, *TEXTS]) or ";"
+    hint = did_you_mean(column, [*MEANINGS, *TEXTS]) or ";"
     return (
         f"column `{column}` is unknown{hint} to ignore it, add it to `source.ignore_columns`; to"
         " give its meaning, add it to `source.columns`"
@@ -243,12 +245,12 @@ def _bound(value: float | None) -> str:
     return "" if value is None else f"{value:.0f}"
 
 
-def _problem(clip: Clip, needs_text: bool) -> RowProblem | None:
+def _problem(clip: Clip, needs_text: bool) -> InvalidRow | None:
     """Return why a well-formed row cannot be used, or None."""
     start, end = clip.span.start, clip.span.end
     if needs_text and not clip.texts:
-        return RowProblem(clip.row, clip.id, "empty_text", "all texts are empty")
+        return InvalidRow(clip.row, clip.id, "empty_text", "all texts are empty")
     if start is not None and end is not None and end <= start:
         text = f"the segment starts at frame {start:.0f} and ends at {end:.0f}"
-        return RowProblem(clip.row, clip.id, "empty_span", text)
+        return InvalidRow(clip.row, clip.id, "empty_span", text)
     return None

@@ -17,12 +17,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from kinesweep.config.recipe.skeletons import SkeletonsConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ClipError
 from kinesweep.core.hashing import canonical_json
 from kinesweep.core.pose import PoseSequence
-from kinesweep.core.recipe.skeletons import SkeletonsConfig
-from kinesweep.core.skeleton import SKELETONS
+from kinesweep.core.skeleton.skeleton import SKELETONS
 from kinesweep.core.units import Span
 from kinesweep.sources.contract import Content, Motion
 from kinesweep.sources.motion_file import (

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from kinesweep.config.recipe.source import SourceConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe.source import SourceConfig
 from kinesweep.core.seeds import generator
 from kinesweep.sources import build_source
 from kinesweep.sources.skeleton_folds import SkeletonFolds

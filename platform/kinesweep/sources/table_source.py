@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from kinesweep.core.clip import Clip, RowProblem
+from kinesweep.config.recipe.source import OneSourceConfig
+from kinesweep.core.clip import Clip, InvalidRow
 from kinesweep.core.errors import ClipError, InputError
-from kinesweep.core.paths import inside
-from kinesweep.core.recipe.source import OneSourceConfig
+from kinesweep.core.paths import resolve_inside
 from kinesweep.sources.contract import Content, Media
 from kinesweep.sources.rows import Rows, duplicate_ids
 from kinesweep.sources.table import raise_faults
@@ -94,7 +94,7 @@ class TableSource(ABC):
             raise InputError(f"the corpus has no split `{split}`; it has {have}")
         return [clip for clip in self._read_tables().clips if clip.split == split]
 
-    def problems(self) -> list[RowProblem]:
+    def problems(self) -> list[InvalidRow]:
         """Return the rows that are well formed but unusable, in the order of the tables.
 
         Raises:
@@ -110,7 +110,7 @@ class TableSource(ABC):
         """
         try:
             # A table must not reach files outside the corpus, for example by `../`.
-            path = inside(self.root(clip.split), clip.media)
+            path = resolve_inside(self.root(clip.split), clip.media)
         except ClipError as error:
             raise ClipError(f"{clip.row}: {error}; {self.where_root}", error.reason) from None
         try:
@@ -130,7 +130,7 @@ class TableSource(ABC):
         """Return no digests: by default the store hashes the whole file of each clip."""
         return {}
 
-    def check(self, progress: Callable[[int, int], None] | None = None) -> list[RowProblem]:
+    def check(self, progress: Callable[[int, int], None] | None = None) -> list[InvalidRow]:
         """Open every clip; return `problems()` and the problems found, in the order of the rows.
 
         Raises:
@@ -142,7 +142,7 @@ class TableSource(ABC):
             try:
                 self.probe(clip)
             except ClipError as error:
-                found.append(RowProblem(clip.row, clip.id, error.reason, str(error), clip.split))
+                found.append(InvalidRow(clip.row, clip.id, error.reason, str(error), clip.split))
             if progress is not None:
                 progress(number, len(rows.clips))
         return sorted(found, key=lambda problem: self.place(problem.row))
@@ -183,7 +183,7 @@ class TableSource(ABC):
             together.problems += problems
         return together
 
-    def _first(self, rows: Rows) -> tuple[list[Clip], list[RowProblem]]:
+    def _first(self, rows: Rows) -> tuple[list[Clip], list[InvalidRow]]:
         """Return the first `max_clips` clips of a table and the problems above the last of them."""
         most = self._max_clips
         if most is None or len(rows.clips) <= most:

@@ -8,8 +8,8 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import ClassVar
 
+from kinesweep.config.recipe.source import PoseTsvConfig, VideoTsvConfig
 from kinesweep.core.clip import Clip
-from kinesweep.core.recipe.source import PoseTsvConfig, VideoTsvConfig
 from kinesweep.sources.pose_rows import MediaKind, RowReader, told_apart
 from kinesweep.sources.rows import Rows
 from kinesweep.sources.table import read_table

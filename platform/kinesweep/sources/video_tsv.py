@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+from kinesweep.config.recipe.source import VideoTsvConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ClipError
-from kinesweep.core.media import Footage, holds_pictures, is_video
-from kinesweep.core.paths import inside
-from kinesweep.core.recipe.source import VideoTsvConfig
+from kinesweep.core.paths import resolve_inside
+from kinesweep.core.video_files import VideoSegment, holds_pictures, is_video
 from kinesweep.sources.footage import seconds
 from kinesweep.sources.pose_file import read_frame_size
 from kinesweep.sources.pose_rows import MediaKind, RowReader, pose_of
@@ -55,7 +55,7 @@ class VideoTsvSource(TsvSource):
         """Return the frame rate of folders of pictures, which they do not store."""
         return {"source": self.config.kind, "fps": self.config.fps}
 
-    def read(self, clip: Clip) -> Footage:
+    def read(self, clip: Clip) -> VideoSegment:
         """Return the file and span of the clip without opening the video.
 
         Raises:
@@ -63,7 +63,7 @@ class VideoTsvSource(TsvSource):
         """
         path = self.media_path(clip)
         fps = self.config.fps if path.is_dir() else None  # a video states its own rate
-        return Footage(path, clip.span, fps, *self.companions(clip))
+        return VideoSegment(path, clip.span, fps, *self.companions(clip))
 
     def companions(self, clip: Clip) -> tuple[Path, ...]:
         """Return the `.pose` file of the video, if `source.poses` is set.
@@ -74,7 +74,7 @@ class VideoTsvSource(TsvSource):
         if self._poses is None:
             return ()
         # The folder of poses has the same structure as the root of the videos.
-        path = inside(self._poses, pose_of(clip.media))
+        path = resolve_inside(self._poses, pose_of(clip.media))
         if not path.is_file():
             raise ClipError(
                 f"{clip.row}: `{path}`, the poses of `{clip.media}`, does not exist; create it with"

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from kinesweep.core.clip import RowProblem
-from kinesweep.core.recipe import Recipe
+from kinesweep.config.recipe import Recipe
+from kinesweep.core.clip import InvalidRow
 from kinesweep.store.compute import ChunkResult, Computer
 from kinesweep.store.drops import check_complete, check_dropped, check_splits
 from kinesweep.store.finish import finish
@@ -120,7 +120,7 @@ def build_store(
 def _existing(extraction: Extraction, folder: Path) -> Store:
     """Return the existing store, subject to the same limits as a new one."""
     store = open_store(folder)
-    dropped = [RowProblem(**row) for row in store.manifest["dropped"]["rows"]]
+    dropped = [InvalidRow(**row) for row in store.manifest["dropped"]["rows"]]
     kept = sum(counts["clips"] for counts in store.manifest["splits"].values())
     # The fingerprint does not cover the limits, so a store built with looser limits is found here.
     check_complete(dropped, extraction.complete)

@@ -11,14 +11,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from kinesweep.core.clip import RowProblem
+from kinesweep.core.clip import InvalidRow
 from kinesweep.core.errors import StoreError
 
 _SHOWN = 5
 """Rows shown in an error message; the manifest of a finished store lists all of them."""
 
 
-def check_dropped(problems: Sequence[RowProblem], num_rows: int, max_share: float) -> None:
+def check_dropped(problems: Sequence[InvalidRow], num_rows: int, max_share: float) -> None:
     """Raise an error if too large a share of a corpus cannot be used.
 
     Args:
@@ -41,7 +41,7 @@ def check_dropped(problems: Sequence[RowProblem], num_rows: int, max_share: floa
     )
 
 
-def check_complete(problems: Sequence[RowProblem], complete: Collection[str]) -> None:
+def check_complete(problems: Sequence[InvalidRow], complete: Collection[str]) -> None:
     """Raise an error if a split that must be complete has unusable clips.
 
     Args:
@@ -65,7 +65,7 @@ def check_complete(problems: Sequence[RowProblem], complete: Collection[str]) ->
     )
 
 
-def check_splits(kept: Mapping[str, int], problems: Sequence[RowProblem]) -> None:
+def check_splits(kept: Mapping[str, int], problems: Sequence[InvalidRow]) -> None:
     """Raise an error if a split is empty.
 
     Args:
@@ -82,7 +82,7 @@ def check_splits(kept: Mapping[str, int], problems: Sequence[RowProblem]) -> Non
         raise StoreError(f"no usable clip in split {', '.join(empty)}{why}")
 
 
-def list_problems(problems: Sequence[RowProblem]) -> str:
+def list_problems(problems: Sequence[InvalidRow]) -> str:
     """Return the counts by reason followed by the first rows, as indented lines."""
     counts = count_reasons(problems)
     width = max(len(reason) for reason in counts)
@@ -93,20 +93,20 @@ def list_problems(problems: Sequence[RowProblem]) -> str:
     return "\n".join(lines)
 
 
-def count_reasons(problems: Sequence[RowProblem]) -> dict[str, int]:
+def count_reasons(problems: Sequence[InvalidRow]) -> dict[str, int]:
     """Return reason → number of rows, the most frequent reason first."""
     # `most_common` keeps the insertion order of equal counts; sorting first makes the order of the
     # reasons independent of the order of the rows.
     return dict(Counter(problem.reason for problem in sorted(problems, key=_reason)).most_common())
 
 
-def as_manifest(problems: Sequence[RowProblem]) -> dict[str, Any]:
+def as_manifest(problems: Sequence[InvalidRow]) -> dict[str, Any]:
     """Return the `dropped` section of the manifest."""
     rows = [asdict(problem) for problem in problems]
     return {"total": len(rows), "reasons": count_reasons(problems), "rows": rows}
 
 
-def _reason(problem: RowProblem) -> str:
+def _reason(problem: InvalidRow) -> str:
     """Return the sort key of a problem."""
     return problem.reason
 

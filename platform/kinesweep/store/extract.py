@@ -23,9 +23,9 @@ import pyarrow as pa
 import ray
 import ray.data
 
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import ResourceError, StoreError
 from kinesweep.core.pose import PointLayout
-from kinesweep.core.recipe import Recipe
 from kinesweep.store.attempts import count_attempt
 from kinesweep.store.build import Announce, Execute, Progress, build_store, compute_here
 from kinesweep.store.compute import Chunk, ChunkResult, ClipStatus, Computer, StreamStatus

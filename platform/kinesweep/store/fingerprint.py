@@ -14,10 +14,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from kinesweep.core.clip import Clip, RowProblem
+from kinesweep.core.clip import Clip, InvalidRow
 from kinesweep.core.errors import ClipError
 from kinesweep.core.hashing import canonical_json, file_sha256, fingerprint
-from kinesweep.core.media import is_picture
+from kinesweep.core.video_files import is_picture
 from kinesweep.sources.contract import Content
 
 STORE_FORMAT = 2
@@ -118,6 +118,6 @@ def split_fingerprint(clips: Sequence[tuple[Clip, str]]) -> str:
     return digest.hexdigest()
 
 
-def problems_fingerprint(problems: Sequence[RowProblem]) -> str:
+def problems_fingerprint(problems: Sequence[InvalidRow]) -> str:
     """Return a fingerprint of the bad rows, 64 hexadecimal digits; row positions do not count."""
     return fingerprint([[problem.clip_id, problem.reason] for problem in problems])

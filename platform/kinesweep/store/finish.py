@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kinesweep.core.clip import RowProblem
+from kinesweep.core.clip import InvalidRow
 from kinesweep.core.errors import StoreError
 from kinesweep.core.pose import PointLayout
 from kinesweep.core.schema import StreamSchema
@@ -27,7 +27,7 @@ Outcome = tuple[Chunk, Entry, ClipStatus]
 
 def finish(
     extraction: Extraction, plan: Plan, results: Sequence[ChunkResult], folder: Path
-) -> list[RowProblem]:
+) -> list[InvalidRow]:
     """Write index and manifest beside the shards.
 
     Args:
@@ -81,10 +81,10 @@ def finish(
     return problems
 
 
-def _problems(outcomes: Sequence[Outcome]) -> list[RowProblem]:
+def _problems(outcomes: Sequence[Outcome]) -> list[InvalidRow]:
     """Return the clips that failed during extraction."""
     return [
-        RowProblem(entry.clip.row, entry.clip.id, status.reason, status.message, entry.clip.split)
+        InvalidRow(entry.clip.row, entry.clip.id, status.reason, status.message, entry.clip.split)
         for _, entry, status in outcomes
         if status.reason
     ]

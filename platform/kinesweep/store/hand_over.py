@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe import Recipe
 from kinesweep.features.augmentation import Augmentation, build_augmentation
 from kinesweep.sources.feature_manifest import COLUMNS, FEATURES_FOLDER, file_of
 from kinesweep.store.hand_over_rows import Copy, Row, check_rows, rows_of, varied

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ClipError, StoreError
-from kinesweep.core.recipe import Recipe
 from kinesweep.core.units import format_bytes
 from kinesweep.store.compute import Chunk, Earlier, Entry
 from kinesweep.store.reader import open_store

@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from kinesweep.core.config import near_miss
+from kinesweep.config.loading import did_you_mean
 from kinesweep.core.errors import InputError
 from kinesweep.core.units import format_bytes
 from kinesweep.store.index import ClipRecord
@@ -44,7 +44,7 @@ def find_clip(store: Store, clip_id: str) -> ClipRecord:
         if record.clip.id == clip_id:
             return record
     ids = [record.clip.id for record in records]
-    there = near_miss(clip_id, ids) or (f"; it has for example `{ids[0]}`" if ids else "")
+    there = did_you_mean(clip_id, ids) or (f"; it has for example `{ids[0]}`" if ids else "")
     raise InputError(f"the store `{store.folder}` has no clip `{clip_id}`{there}")
 
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kinesweep.core.clip import Clip, RowProblem
+from kinesweep.config.recipe import Recipe
+from kinesweep.core.clip import Clip, InvalidRow
 from kinesweep.core.errors import ClipError
 from kinesweep.core.hashing import fingerprint
 from kinesweep.core.paths import state_home
-from kinesweep.core.recipe import Recipe
 from kinesweep.features import build_features
 from kinesweep.features.contract import FeatureStep
 from kinesweep.sources import build_source
@@ -94,7 +94,7 @@ class Survey:
     """
 
     clips: dict[str, tuple[tuple[Clip, str, int], ...]]
-    problems: tuple[RowProblem, ...]
+    problems: tuple[InvalidRow, ...]
     tree: dict[str, Any]
     fingerprint: str
 
@@ -140,7 +140,7 @@ def survey_corpus(extraction: Extraction) -> Survey:
             if isinstance(media, Content):
                 usable.append((clip, clip_key(clip, media.sha256, part), media.num_bytes))
             else:
-                problems.append(RowProblem(clip.row, clip.id, media.reason, str(media), split))
+                problems.append(InvalidRow(clip.row, clip.id, media.reason, str(media), split))
         keyed[split] = tuple(usable)
     tree = _tree(part, keyed, problems)
     return Survey(keyed, tuple(problems), tree, fingerprint(tree))
@@ -164,7 +164,7 @@ def _content(
 def _tree(
     part: dict[str, Any],
     clips: dict[str, tuple[tuple[Clip, str, int], ...]],
-    problems: list[RowProblem],
+    problems: list[InvalidRow],
 ) -> dict[str, Any]:
     """Return the fingerprints of everything that determines the content of a store."""
     return {

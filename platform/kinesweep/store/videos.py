@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kinesweep.core.errors import InputError
-from kinesweep.core.media import PICTURES, VIDEOS, holds_pictures, is_video
+from kinesweep.core.video_files import PICTURES, VIDEOS, holds_pictures, is_video
 from kinesweep.features.estimators import EstimatorSpec
 
 

@@ -6,7 +6,7 @@ Nothing is reserved until the duration of a run is known from a first trial or e
 
 from dataclasses import dataclass
 
-from kinesweep.core.recipe.training import ResourcesConfig
+from kinesweep.config.recipe.training import ResourcesConfig
 from kinesweep.core.units import format_bytes, parse_bytes
 from kinesweep.sweeps.space import BudgetConfig
 

@@ -1,8 +1,8 @@
 """Fidelity of trials: samples between evaluations, the unit in which pruners compare trials."""
 
 from kinesweep.batches.limits import counted
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.recipe.training import ResourcesConfig
+from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.training import ResourcesConfig
 from kinesweep.store import Store
 
 _DEFAULT_FRAMES = 4096

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kinesweep.core.config import instead_of, put, read_yaml, validate
+from kinesweep.config.loading import read_yaml, set_by_path, suggest_alternative, validate
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import ConfigError, InputError
 from kinesweep.core.hashing import flatten
-from kinesweep.core.recipe import Recipe
 from kinesweep.sweeps.arms import ordered
 from kinesweep.sweeps.parameter import SEED, Parameter, Values
 from kinesweep.sweeps.space import MINIMISED, SearchSpace
@@ -66,9 +66,9 @@ def apply(recipe: Recipe, values: Values) -> Recipe:
         parent, _, key = path.rpartition(".")
         if key == "kind" and flatten(plain).get(path) != value:
             # Sibling keys belong to the schema of the old kind and may be unknown to the new one.
-            put(plain, parent, {"kind": value})
+            set_by_path(plain, parent, {"kind": value})
         else:
-            put(plain, path, value)
+            set_by_path(plain, path, value)
     return validate(Recipe, plain, f"trial of {recipe.name}")
 
 
@@ -115,7 +115,7 @@ def _problems(name: str, parameter: Parameter, space: SearchSpace, recipe: Recip
         problems = error.problems if isinstance(error, ConfigError) else [("", str(error))]
         return [f"its condition never holds: {f'{key} {text}'.strip()}" for key, text in problems]
     if name not in known and not name.startswith(_FREE):
-        return [f"is not a key of the recipe{instead_of(name, list(known))}"]
+        return [f"is not a key of the recipe{suggest_alternative(name, list(known))}"]
     found = []
     for value in parameter.edges:
         try:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, median
 
-from kinesweep.core.recipe.evaluation import Protocol
+from kinesweep.config.recipe.evaluation import ScoringProtocol
 from kinesweep.store import Store
 from kinesweep.sweeps.finals import UNTUNED, Finalist
 from kinesweep.sweeps.journal import Journal
@@ -62,7 +62,7 @@ def judge(
     finalists: Sequence[Finalist],
     results: Mapping[str, Sequence[RunResult]],
     journal: Journal,
-    protocol: Protocol = RAW,
+    protocol: ScoringProtocol = RAW,
 ) -> Outcome:
     """Rank the finals on the validation split; the test split is not used.
 

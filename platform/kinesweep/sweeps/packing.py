@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from kinesweep.config.recipe.training import ResourcesConfig
 from kinesweep.core.errors import ResourceError
-from kinesweep.core.recipe.training import ResourcesConfig
 
 _EPSILON = 1e-4
 """Smallest resource unit of Ray; added before divisions so that rounding loses no slot."""

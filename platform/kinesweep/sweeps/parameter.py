@@ -10,7 +10,7 @@ from typing import Any, Literal
 import optuna
 from pydantic import Field, model_validator
 
-from kinesweep.core.config import Frozen
+from kinesweep.config.loading import StrictConfig
 
 Plain = str | int | float | bool | None
 Values = dict[str, Any]
@@ -19,7 +19,7 @@ SEED = "training.seed"
 """The only parameter that may have the role `noise`."""
 
 
-class Parameter(Frozen):
+class Parameter(StrictConfig):
     """A parameter of a search space with exactly one of `log`, `float`, `int` and `choices`."""
 
     role: Literal["nuisance", "scientific", "fixed", "noise"] = Field(

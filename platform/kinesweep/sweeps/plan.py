@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import ResourceError
-from kinesweep.core.recipe import Recipe
 from kinesweep.core.seeds import derive_seed, generator
 from kinesweep.sweeps.agenda import End, Proposal
 from kinesweep.sweeps.budget import Budget

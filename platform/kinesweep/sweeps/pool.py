@@ -18,8 +18,8 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import RayActorError, RayError
 
+from kinesweep.config.recipe.training import ResourcesConfig
 from kinesweep.core.errors import ResourceError
-from kinesweep.core.recipe.training import ResourcesConfig
 from kinesweep.sweeps.gate import Gate
 from kinesweep.sweeps.lease import LEASE_S, Outcome, first_line
 from kinesweep.sweeps.slot import Slot, remove_groups

@@ -14,9 +14,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.runlog import NullRunLog, RunLog, RunStatus
+from kinesweep.core.run_logger import NullRunLogger, RunLogger, RunStatus
 from kinesweep.sweeps.agenda import Agenda, End, Proposal
 from kinesweep.sweeps.arms import fixed_values
 from kinesweep.sweeps.run_folders import RUNS
@@ -169,12 +169,14 @@ class OpenClock:
 
     folder: Path
 
-    def __call__(self, folder: Path, title: str, phase: str, params: Mapping[str, Any]) -> RunLog:
+    def __call__(
+        self, folder: Path, title: str, phase: str, params: Mapping[str, Any]
+    ) -> RunLogger:
         """Open the log of one run."""
         return ClockLog(self.folder / f"{folder.name}.jsonl")
 
 
-class ClockLog(NullRunLog):
+class ClockLog(NullRunLogger):
     """A run log that records the time of the start, of every metric and of the end of a run.
 
     Args:

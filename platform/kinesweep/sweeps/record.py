@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError
 from kinesweep.core.provenance import provenance
-from kinesweep.core.recipe import Recipe
 from kinesweep.sweeps.journal import RESULT
 from kinesweep.sweeps.outcome import Outcome
 from kinesweep.sweeps.provisional import drop_provisional

@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Literal
 
-from kinesweep.core.recipe.evaluation import Protocol
+from kinesweep.config.recipe.evaluation import ScoringProtocol
 from kinesweep.store import Store
 from kinesweep.sweeps.finals import Finalist, best_trials
 from kinesweep.sweeps.journal import Journal, Trial
@@ -54,7 +54,7 @@ class Rounds:
 
     space: SearchSpace
     store: Store
-    protocol: Protocol
+    protocol: ScoringProtocol
     folder: Path
     journal: Journal
     finalists: Sequence[Finalist]

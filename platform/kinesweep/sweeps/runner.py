@@ -23,10 +23,10 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import ConcurrencyLimiter, Searcher
 
+from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.training import ResourcesConfig
 from kinesweep.core.errors import CheckpointError
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.recipe.training import ResourcesConfig
-from kinesweep.core.runlog import NullRunLog, RunLog
+from kinesweep.core.run_logger import NullRunLogger, RunLogger
 from kinesweep.sweeps.agenda import Agenda, End, Proposal
 from kinesweep.sweeps.packing import slots
 from kinesweep.sweeps.pool import Pool, pack_task
@@ -34,7 +34,7 @@ from kinesweep.sweeps.trial import WarmTrial, judged
 from kinesweep.training.result import RunSpec
 from kinesweep.training.task import Task
 
-OpenLog = Callable[[], RunLog]
+OpenLog = Callable[[], RunLogger]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Job:
     store: Path
     folder: Path
     full_decoding: bool
-    open_log: OpenLog = NullRunLog
+    open_log: OpenLog = NullRunLogger
     sweep: str = ""
 
     def task(self) -> Task:

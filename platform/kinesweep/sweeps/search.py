@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.hashing import flatten
-from kinesweep.core.recipe import Recipe
 from kinesweep.core.scores import format_scores
 from kinesweep.sweeps.agenda import MAX_DEATHS, End, Proposal
 from kinesweep.sweeps.arms import arm_of, find_arms, fixed_values

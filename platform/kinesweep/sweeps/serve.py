@@ -13,7 +13,7 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayError
 
 from kinesweep.core.errors import KinesweepError
-from kinesweep.core.runlog import RunLog, RunStatus
+from kinesweep.core.run_logger import RunLogger, RunStatus
 from kinesweep.sweeps.lease import CLOSE, Outcome, first_line
 from kinesweep.training.task import Task
 
@@ -144,7 +144,7 @@ class _StopFlag:
 class _Log:
     """A run log that records a stopped run as pruned if its trial was pruned."""
 
-    def __init__(self, log: RunLog, stop: _StopFlag) -> None:
+    def __init__(self, log: RunLogger, stop: _StopFlag) -> None:
         self._log, self._stop = log, stop
         self.params, self.metrics = log.params, log.metrics
         self.artifact, self.dataset, self.waiting = log.artifact, log.dataset, log.waiting

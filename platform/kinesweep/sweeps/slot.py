@@ -12,7 +12,7 @@ from typing import Any
 import ray
 from ray.util.placement_group import PlacementGroup, PlacementGroupID, remove_placement_group
 
-from kinesweep.core.recipe.training import ResourcesConfig
+from kinesweep.config.recipe.training import ResourcesConfig
 from kinesweep.sweeps.lease import Desk, Outcome, first_line
 from kinesweep.sweeps.serve import serve_runs
 

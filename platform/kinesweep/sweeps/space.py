@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from kinesweep.core.config import Frozen
-from kinesweep.core.recipe.training import ResourcesConfig
+from kinesweep.config.loading import StrictConfig
+from kinesweep.config.recipe.training import ResourcesConfig
 from kinesweep.core.scores import COSTS
 from kinesweep.core.units import parse_bytes
 from kinesweep.sweeps.parameter import SEED, Parameter
@@ -16,7 +16,7 @@ LISTED = frozenset({"grid", "random", "qmc"})
 """Kinds of search with a fixed list of configurations, independent of results and timing."""
 
 
-class Metric(Frozen):
+class Metric(StrictConfig):
     """An objective by which finished trials are compared."""
 
     name: Literal["bleu", "chrf", "rouge", "cider", "decode_ms", "parameters"] = Field(
@@ -42,7 +42,7 @@ class Metric(Frozen):
         return -1 if self.name in MINIMISED else 1
 
 
-class Search(Frozen):
+class Search(StrictConfig):
     """Settings of the sampler."""
 
     kind: Literal["tpe", "random", "grid", "qmc", "cmaes", "nsga2"] = Field(
@@ -65,7 +65,7 @@ class Search(Frozen):
         return self
 
 
-class Scheduler(Frozen):
+class Scheduler(StrictConfig):
     """Settings of the pruner, which compares trials at samples seen beyond their own warm-up."""
 
     kind: Literal["asha", "hyperband", "median", "none"] = Field(
@@ -89,7 +89,7 @@ class Scheduler(Frozen):
     )
 
 
-class Finalists(Frozen):
+class Finalists(StrictConfig):
     """Settings of the finals, which retrain configurations on several new seeds."""
 
     count: int = Field(3, ge=1, description="Number of best trials that take part.")
@@ -104,7 +104,7 @@ class Finalists(Frozen):
         return value
 
 
-class BudgetConfig(Frozen):
+class BudgetConfig(StrictConfig):
     """Limits of a sweep. The search ends early enough to leave room for the finals."""
 
     hours: float | None = Field(
@@ -124,7 +124,7 @@ class BudgetConfig(Frozen):
         return value
 
 
-class SearchSpace(Frozen):
+class SearchSpace(StrictConfig):
     """A search space: a question about a recipe, and the settings of the sweep that answers it."""
 
     question: str = Field(

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from itertools import product
 
 from kinesweep.batches.limits import within
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import ConfigError, StoreError
-from kinesweep.core.recipe import Recipe
 from kinesweep.store import Store
 from kinesweep.sweeps.loading import FEATURES, apply
 from kinesweep.sweeps.space import SearchSpace

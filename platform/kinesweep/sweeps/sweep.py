@@ -13,12 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.training import ResourcesConfig
 from kinesweep.core.errors import CheckpointError, ResourceError
 from kinesweep.core.hashing import fingerprint
-from kinesweep.core.paths import bytes_below
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.recipe.training import ResourcesConfig
-from kinesweep.core.runlog import RunLog
+from kinesweep.core.paths import directory_size
+from kinesweep.core.run_logger import RunLogger
 from kinesweep.core.units import format_bytes
 from kinesweep.sweeps import runner
 from kinesweep.sweeps.agenda import Agenda, Proposal
@@ -43,7 +43,9 @@ Say = Callable[[str], None]
 class OpenRunLog(Protocol):
     """A picklable function that opens the log of a run."""
 
-    def __call__(self, folder: Path, title: str, phase: str, params: Mapping[str, Any]) -> RunLog:
+    def __call__(
+        self, folder: Path, title: str, phase: str, params: Mapping[str, Any]
+    ) -> RunLogger:
         """Open the log of one run."""
 
 
@@ -197,7 +199,7 @@ def _search(sweep: Sweep, journal: Journal, running: Runner, extend: int) -> Non
         config_of=sweep.config_of,
         evaluation_samples=evaluation_samples(sweep.recipe, sweep.stores.base, space.resources),
         budget=budget,
-        disk_bytes=lambda: bytes_below(sweep.folder / RUNS),
+        disk_bytes=lambda: directory_size(sweep.folder / RUNS),
         model_bytes=lambda: _model_bytes(sweep.folder),
         say=sweep.say,
         trial_ended=lambda: publish_during_search(space, journal, sweep.folder, sweep.say),
@@ -274,7 +276,7 @@ def _drop_search_weights(sweep: Sweep, journal: Journal) -> None:
 
 def _check_disk(sweep: Sweep, num_runs: int) -> None:
     """Check that the best models of all final runs fit within the recipe's `max_disk`."""
-    needed = _model_bytes(sweep.folder) * num_runs + bytes_below(sweep.folder / RUNS)
+    needed = _model_bytes(sweep.folder) * num_runs + directory_size(sweep.folder / RUNS)
     if needed > sweep.recipe.checkpoints.max_disk_bytes:
         raise ResourceError(
             f"with {num_runs} more runs the run folders need {format_bytes(needed)}, more than"
@@ -285,7 +287,7 @@ def _check_disk(sweep: Sweep, num_runs: int) -> None:
 def _model_bytes(folder: Path) -> int:
     """Return the size of the largest saved model; runs may replace theirs meanwhile."""
     runs = os.listdir(folder / RUNS) if (folder / RUNS).is_dir() else []
-    return max((bytes_below(folder / RUNS / run / "best") for run in runs), default=0)
+    return max((directory_size(folder / RUNS / run / "best") for run in runs), default=0)
 
 
 def _nothing(trials: Sequence[Trial]) -> str:

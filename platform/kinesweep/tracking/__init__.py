@@ -2,5 +2,5 @@
 
 `factory.resolve_tracking` decides where the runs of a recipe are recorded, `runlog.MlflowRunLog`
 records one run, `server.start_server` starts a server, and `services` manages background processes
-in general. Training depends only on the `RunLog` protocol of `core.runlog`.
+in general. Training depends only on the `RunLogger` protocol of `core.runlog`.
 """

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from kinesweep.core.errors import TrackingError
-from kinesweep.core.runlog import NullRunLog, RunLog
+from kinesweep.core.run_logger import NullRunLogger, RunLogger
 from kinesweep.tracking.runlog import MlflowRunLog, RunName
 from kinesweep.tracking.sender import Sender
 from kinesweep.tracking.server import answers, running_server
@@ -37,7 +37,7 @@ class RunLogs(Protocol):
     @property
     def notice(self) -> str: ...  # noqa: D102
 
-    def open(self, name: RunName, folder: Path, anew: bool = False) -> RunLog:
+    def open(self, name: RunName, folder: Path, anew: bool = False) -> RunLogger:
         """Open the log of a run, whose spool is in `folder`.
 
         Args:
@@ -67,9 +67,9 @@ class NoLogs:
 
     notice: str = ""
 
-    def open(self, name: RunName, folder: Path, anew: bool = False) -> RunLog:
+    def open(self, name: RunName, folder: Path, anew: bool = False) -> RunLogger:
         """Return a log that discards everything."""
-        return NullRunLog()
+        return NullRunLogger()
 
     def replay(self, root: Path) -> int:
         """Return 0, because nothing is queued."""
@@ -93,7 +93,7 @@ class MlflowLogs:
     lock: Path
     notice: str = field(default="", compare=False)
 
-    def open(self, name: RunName, folder: Path, anew: bool = False) -> RunLog:
+    def open(self, name: RunName, folder: Path, anew: bool = False) -> RunLogger:
         """Open the log of a run; it is the same MLflow run as long as its spool is in `folder`.
 
         Args:

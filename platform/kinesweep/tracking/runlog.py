@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kinesweep.core.runlog import RunStatus
+from kinesweep.core.run_logger import RunStatus
 from kinesweep.tracking.sender import Sender
 from kinesweep.tracking.system import SystemMonitor
 from kinesweep.tracking.wire import MAX_METRICS, MAX_NAMES, plain_key, value_text
@@ -106,7 +106,7 @@ class MlflowRunLog:
         self._append("dataset", {"name": name, "digest": digest})
 
     def tags(self, values: Mapping[str, str]) -> None:
-        """Record tags, whose values may change; not part of `RunLog`."""
+        """Record tags, whose values may change; not part of `RunLogger`."""
         known = self._spool.tags
         new = {key: value for key, value in values.items() if known.get(key) != value}
         for part in _parts(new, MAX_NAMES):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kinesweep.core.recipe.evaluation import EvaluationConfig
+from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.store.reader import Store
 from kinesweep.training.predictions import Prediction
 from kinesweep.training.scoring import Measure

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from transformers import Seq2SeqTrainingArguments
 
-from kinesweep.core.recipe.training import TrainingConfig
+from kinesweep.config.recipe.training import TrainingConfig
 
 # Keys that have the same name and meaning in the recipe and in `Seq2SeqTrainingArguments`.
 _SAME_NAME = (

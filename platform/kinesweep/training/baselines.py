@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sacrebleu.metrics import BLEU
 
-from kinesweep.core.recipe.evaluation import Protocol
+from kinesweep.config.recipe.evaluation import ScoringProtocol
 from kinesweep.store.index import ClipRecord
 from kinesweep.store.reader import Store
 from kinesweep.training.protocol import treat
@@ -32,7 +32,7 @@ Ngram = tuple[str, ...]
 def constant_sentence(
     candidates: Sequence[str],
     references: Mapping[str, Sequence[str]],
-    protocol: Protocol = RAW,
+    protocol: ScoringProtocol = RAW,
 ) -> tuple[str, float]:
     """Return the sentence with the highest BLEU as the answer to every clip, and its score.
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kinesweep.config.recipe.training import CheckpointsConfig, TrainingConfig
 from kinesweep.core.errors import ResourceError
 from kinesweep.core.hashing import folder_sha256
-from kinesweep.core.recipe.training import CheckpointsConfig, TrainingConfig
 from kinesweep.core.units import format_bytes
 from kinesweep.training.files import read_json, remove_folder, sync, sync_tree, write_json
 from kinesweep.training.progress import Progress

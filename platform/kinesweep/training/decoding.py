@@ -10,8 +10,8 @@ import torch
 
 from kinesweep.batches.evaluation import FixedBatches
 from kinesweep.batches.text import Text
+from kinesweep.config.recipe.training import GenerationConfig
 from kinesweep.core.batch import Batch
-from kinesweep.core.recipe.training import GenerationConfig
 from kinesweep.models.translator import Translator
 from kinesweep.training.ranks import gather, rank_and_world
 

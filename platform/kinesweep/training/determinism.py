@@ -12,8 +12,8 @@ from contextlib import contextmanager
 import torch
 from transformers.utils import logging
 
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import ResourceError
-from kinesweep.core.recipe import Recipe
 from kinesweep.core.seeds import derive_seed, seed_everything
 
 

@@ -16,9 +16,9 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 
+from kinesweep.config.recipe.training import ResourcesConfig
 from kinesweep.core.errors import CheckpointError, KinesweepError, ResourceError
-from kinesweep.core.recipe.training import ResourcesConfig
-from kinesweep.core.runlog import NullRunLog, RunLog
+from kinesweep.core.run_logger import NullRunLogger, RunLogger
 from kinesweep.training.result import RunResult, RunSpec, read_result
 from kinesweep.training.task import Task
 
@@ -69,7 +69,7 @@ def worker_group(resources: ResourcesConfig, memory: int = 0) -> dict[str, Any]:
     }
 
 
-def train_on_ray(spec: RunSpec, open_log: Callable[[], RunLog] = NullRunLog) -> RunResult:
+def train_on_ray(spec: RunSpec, open_log: Callable[[], RunLogger] = NullRunLogger) -> RunResult:
     """Train a run on the running Ray cluster.
 
     If the workers die more than once, Ray's own error is raised.

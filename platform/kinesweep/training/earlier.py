@@ -18,11 +18,11 @@ from torch import Tensor
 
 from kinesweep.batches.text import Text
 from kinesweep.batches.tokenizer import is_tag
+from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.model import TokenizerConfig
+from kinesweep.config.recipe.prompt import PromptConfig
+from kinesweep.core.checkpoint_files import find_weights, weights_digest
 from kinesweep.core.errors import CheckpointError
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.recipe.model import TokenizerConfig
-from kinesweep.core.recipe.prompt import PromptConfig
-from kinesweep.core.weights import weights_digest, weights_of
 from kinesweep.models.adapters import is_of_adapter
 from kinesweep.models.base import base_sha256
 from kinesweep.models.config import KinesweepConfig
@@ -48,7 +48,7 @@ def earlier_text(folder: Path, recipe: Recipe) -> Text:
     Raises:
         CheckpointError: If `folder` is not a model folder or its recipe sets another tokenizer.
     """
-    place = weights_of(folder).parent
+    place = find_weights(folder).parent
     theirs, ours = read_recipe(place).model.tokenizer, recipe.model.tokenizer
     if _moved(theirs) != _moved(ours):
         raise CheckpointError(
@@ -98,7 +98,7 @@ def begin_with(model: Translator, folder: Path, sha256: str | None = None) -> No
     Raises:
         CheckpointError: If the weights do not fit the model; the differences are named.
     """
-    path = weights_of(folder)
+    path = find_weights(folder)
     if sha256 is not None and weights_digest(folder) != sha256:
         raise CheckpointError(
             f"`model.init_from` is `{folder}`, whose weights have changed since this run was"

@@ -18,11 +18,11 @@ import torch
 import transformers
 
 from kinesweep.batches.pairs import PairStream
-from kinesweep.core.config import near_miss
+from kinesweep.config.loading import did_you_mean
+from kinesweep.config.recipe.embedding import EmbeddingRecipe
 from kinesweep.core.errors import ConfigError
-from kinesweep.core.recipe.embedding import EmbeddingRecipe
-from kinesweep.core.runlog import RunLog
-from kinesweep.core.skeleton import skeleton_of
+from kinesweep.core.run_logger import RunLogger
+from kinesweep.core.skeleton.skeleton import skeleton_of
 from kinesweep.models.embedder import FrameEmbedder
 from kinesweep.store.reader import Store, open_store
 from kinesweep.store.statistics import frame_statistics
@@ -54,7 +54,7 @@ class EmbedderSpec:
     overwrite: bool = False
 
 
-def train_embedder(spec: EmbedderSpec, log: RunLog, report: Report) -> RunResult:
+def train_embedder(spec: EmbedderSpec, log: RunLogger, report: Report) -> RunResult:
     """Train an embedder, resume its training, or return the result of a finished run.
 
     Args:
@@ -81,7 +81,7 @@ def train_embedder(spec: EmbedderSpec, log: RunLog, report: Report) -> RunResult
     return result
 
 
-def _train_held(spec: EmbedderSpec, log: RunLog, report: Report) -> RunResult:
+def _train_held(spec: EmbedderSpec, log: RunLogger, report: Report) -> RunResult:
     """Train the run while holding the lock of its folder."""
     started = time.perf_counter()
     recipe, store = spec.recipe, open_store(spec.store)
@@ -174,7 +174,7 @@ def stream_of(recipe: EmbeddingRecipe, store: Store) -> str:
         return names[0]
     there = ", ".join(f"`{name}`" for name in names)
     what = "must be set" if wanted is None else f"`{wanted}` is not a stream of the store"
-    hint = near_miss(wanted or "", names)
+    hint = did_you_mean(wanted or "", names)
     raise ConfigError(
         "the embedder", [("embedding.stream", f"{what}{hint}; its streams are: {there}")]
     )

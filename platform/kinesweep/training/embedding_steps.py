@@ -18,9 +18,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from kinesweep.batches.pairs import PairStream, Side
+from kinesweep.config.recipe.embedding import CarlConfig, EmbeddingRecipe
 from kinesweep.core.errors import InputError
 from kinesweep.core.hashing import file_sha256
-from kinesweep.core.recipe.embedding import CarlConfig, EmbeddingRecipe
 from kinesweep.core.seeds import derive_seed
 from kinesweep.features.embedder import WEIGHTS as EMBEDDER_WEIGHTS
 from kinesweep.features.embedder import write_embedder

@@ -14,11 +14,11 @@ import torch
 from kinesweep.batches.evaluation import FixedBatches, eval_batches, references
 from kinesweep.batches.limits import within
 from kinesweep.batches.text import Text
+from kinesweep.config.recipe.data import BatchConfig
+from kinesweep.config.recipe.evaluation import EvaluationConfig, LearnedConfig
+from kinesweep.config.recipe.prompt import Asking, ContextConfig
+from kinesweep.config.recipe.training import GenerationConfig
 from kinesweep.core.errors import InputError, StoreError
-from kinesweep.core.recipe.data import BatchConfig
-from kinesweep.core.recipe.evaluation import EvaluationConfig, LearnedConfig
-from kinesweep.core.recipe.prompt import Asking, ContextConfig
-from kinesweep.core.recipe.training import GenerationConfig
 from kinesweep.models.translator import Translator
 from kinesweep.store.reader import Store
 from kinesweep.training.decoding import decode, token_scores

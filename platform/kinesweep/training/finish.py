@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from kinesweep.batches.text import Text
-from kinesweep.core.runlog import RunLog
+from kinesweep.core.run_logger import RunLogger
 from kinesweep.models.saving import own_state
 from kinesweep.models.translator import Translator
 from kinesweep.store.reader import Store
@@ -35,7 +35,7 @@ class Ending:
     store: Store
     text: Text
     device: torch.device
-    log: RunLog
+    log: RunLogger
 
 
 def finish_run(ending: Ending, progress: Progress) -> RunResult:

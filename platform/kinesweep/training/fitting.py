@@ -16,9 +16,9 @@ from kinesweep.batches.collate import Tokens
 from kinesweep.batches.evaluation import eval_batches
 from kinesweep.batches.stream import TrainStream
 from kinesweep.batches.text import Text
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe import Recipe
 from kinesweep.models.translator import Translator
 from kinesweep.store.index import ClipRecord
 from kinesweep.store.reader import Store

@@ -19,7 +19,7 @@ from pathlib import Path
 import ray
 from ray.util.metrics import Gauge
 
-from kinesweep.core.runlog import RunLog, RunStatus
+from kinesweep.core.run_logger import RunLogger, RunStatus
 
 _log = logging.getLogger(__name__)
 PREFIX = "kinesweep_"
@@ -126,7 +126,7 @@ class ShownLog:
         sweep: Name of the sweep that the run belongs to; empty without one.
     """
 
-    def __init__(self, log: RunLog, folder: Path, sweep: str) -> None:
+    def __init__(self, log: RunLogger, folder: Path, sweep: str) -> None:
         self._log = log
         self._labels = {"sweep": sweep, "run": folder.name}
         self._latest: dict[str, float] = {}

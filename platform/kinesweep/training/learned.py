@@ -13,9 +13,9 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
+from kinesweep.config.recipe.evaluation import BertScoreConfig, EvaluationConfig
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe.evaluation import BertScoreConfig, EvaluationConfig
-from kinesweep.core.silence import silent
+from kinesweep.core.hf_logging import quiet_transformers
 from kinesweep.training.protocol import name_of, treat
 from kinesweep.training.scoring import Scores
 
@@ -144,7 +144,7 @@ def _load(kind: Any, name: str, key: str, device: torch.device | str) -> tuple[A
         device: Device for the model.
     """
     try:
-        with silent():
+        with quiet_transformers():
             tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
             model, info = kind.from_pretrained(
                 name,

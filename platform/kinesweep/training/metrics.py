@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kinesweep.core.runlog import RunLog
+from kinesweep.core.run_logger import RunLogger
 from kinesweep.training.files import write_text
 
 
@@ -59,7 +59,7 @@ class Recorder:
         log: Run log of the tracker; also receives clock times.
     """
 
-    def __init__(self, file: MetricsFile, log: RunLog) -> None:
+    def __init__(self, file: MetricsFile, log: RunLogger) -> None:
         self._file = file
         self._log = log
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import yaml
 
-from kinesweep.core.config import load
+from kinesweep.config.loading import load
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError
-from kinesweep.core.recipe import Recipe
 from kinesweep.store.reader import Store
 from kinesweep.training.files import read_json, write_text
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from kinesweep.batches.text import Text
-from kinesweep.core.recipe import Recipe
+from kinesweep.config.recipe import Recipe
 from kinesweep.models.translator import Translator
 from kinesweep.store.reader import Store
 from kinesweep.training.averaging import write_mean

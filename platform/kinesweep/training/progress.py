@@ -9,7 +9,7 @@ import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from kinesweep.core.recipe.training import TrainingConfig
+from kinesweep.config.recipe.training import TrainingConfig
 
 StopReason = Literal["max_steps", "patience", "diverged", "reported"]
 LOWER_IS_BETTER = frozenset({"token_loss"})

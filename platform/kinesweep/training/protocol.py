@@ -8,13 +8,13 @@ or its settings, therefore comes first in every signature.
 import re
 import unicodedata
 
-from kinesweep.core.recipe.evaluation import PROTOCOLS, Protocol
+from kinesweep.config.recipe.evaluation import PROTOCOLS, ScoringProtocol
 
 # Full stops of Latin, Chinese and Japanese (full and half width) and Devanagari script.
 _FINAL_PERIOD = re.compile(r"\s*[.。．।]\s*$")
 
 
-def treat(text: str, protocol: Protocol) -> str:
+def treat(text: str, protocol: ScoringProtocol) -> str:
     """Normalize a text under a protocol; the metric itself tokenizes it."""
     if protocol.case == "lower":
         text = text.lower()
@@ -27,7 +27,7 @@ def treat(text: str, protocol: Protocol) -> str:
     return text
 
 
-def name_of(protocol: Protocol) -> str:
+def name_of(protocol: ScoringProtocol) -> str:
     """Return the name of a protocol, or its settings that differ from `raw`."""
     for name, known in PROTOCOLS.items():
         if known == protocol:

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError
-from kinesweep.core.recipe import Recipe
 from kinesweep.training.files import read_json, write_json
 from kinesweep.training.identity import RESULT
 

@@ -19,9 +19,9 @@ from kinesweep.batches.examples import words_spoken
 from kinesweep.batches.limits import cut_frames, within
 from kinesweep.batches.stream import TrainStream
 from kinesweep.batches.text import Text, build_text
-from kinesweep.core.paths import bytes_below
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.runlog import RunLog
+from kinesweep.config.recipe import Recipe
+from kinesweep.core.paths import directory_size
+from kinesweep.core.run_logger import RunLogger
 from kinesweep.models.building import build_translator
 from kinesweep.models.saving import saved_bytes
 from kinesweep.models.streams import skeletons_of
@@ -62,7 +62,7 @@ def _never() -> bool:
 
 
 def train_run(
-    spec: RunSpec, log: RunLog, report: Report, should_stop: Callable[[], bool] = _never
+    spec: RunSpec, log: RunLogger, report: Report, should_stop: Callable[[], bool] = _never
 ) -> RunResult:
     """Train a run, resume it, or return the result of a finished one.
 
@@ -115,7 +115,7 @@ def write_first_model(recipe: Recipe, store: Store, folder: Path) -> None:
     write_folder_of(folder, weights, parts.text, recipe, store)
 
 
-def _train_held(spec: RunSpec, log: RunLog, ears: Ears) -> RunResult:
+def _train_held(spec: RunSpec, log: RunLogger, ears: Ears) -> RunResult:
     """Train the run while rank 0 holds the lock of its folder."""
     started = time.perf_counter()
     store = open_store(spec.store)
@@ -201,7 +201,7 @@ def _start(spec: RunSpec, model: Translator, world: int) -> Checkpoint | None:
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     one = checkpoint_bytes(weights, trained, world)
     needed = run_bytes(one, weights, spec.recipe.checkpoints, spec.recipe.training)
-    check_disk(spec.folder, needed, one, spec.recipe.checkpoints, bytes_below(spec.folder))
+    check_disk(spec.folder, needed, one, spec.recipe.checkpoints, directory_size(spec.folder))
     return checkpoint
 
 
@@ -212,7 +212,7 @@ def _go_on(checkpoint: Checkpoint | None) -> Progress:
 
 
 def _train(
-    spec: RunSpec, parts: _Parts, checkpoint: Checkpoint | None, log: RunLog, ears: Ears
+    spec: RunSpec, parts: _Parts, checkpoint: Checkpoint | None, log: RunLogger, ears: Ears
 ) -> Progress:
     """Train the remaining steps."""
     recipe = spec.recipe

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sacrebleu.metrics import BLEU, CHRF, TER
 
+from kinesweep.config.recipe.evaluation import PROTOCOLS, ScoringProtocol
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe.evaluation import PROTOCOLS, Protocol
 from kinesweep.training.cider import Cider
 from kinesweep.training.meteor import Meteor
 from kinesweep.training.protocol import name_of, treat
@@ -58,7 +58,7 @@ def score(
     hypotheses: Mapping[str, str],
     references: Mapping[str, Sequence[str]],
     metrics: Sequence[str],
-    protocol: Protocol = RAW,
+    protocol: ScoringProtocol = RAW,
     wordnet: str | None = None,
 ) -> Scores:
     """Score hypotheses against one or more references each.
@@ -90,7 +90,7 @@ def score(
 def sentence_chrf(
     hypotheses: Mapping[str, str],
     references: Mapping[str, Sequence[str]],
-    protocol: Protocol = RAW,
+    protocol: ScoringProtocol = RAW,
 ) -> dict[str, float]:
     """Return the chrF of each sentence, for inspection; a corpus score is not their mean.
 
@@ -118,7 +118,7 @@ class Measure:
     """
 
     metric: str
-    protocol: Protocol = RAW
+    protocol: ScoringProtocol = RAW
     wordnet: str | None = None
 
     def __call__(
@@ -150,7 +150,9 @@ class Measure:
 
 
 def _aligned(
-    hypotheses: Mapping[str, str], references: Mapping[str, Sequence[str]], protocol: Protocol
+    hypotheses: Mapping[str, str],
+    references: Mapping[str, Sequence[str]],
+    protocol: ScoringProtocol,
 ) -> tuple[list[str], list[list[str | None]]]:
     """Return normalized hypotheses in the order of ids, and reference streams for sacreBLEU.
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.runlog import NullRunLog, RunLog
+from kinesweep.config.recipe import Recipe
+from kinesweep.core.run_logger import NullRunLogger, RunLogger
 
 if TYPE_CHECKING:
     from kinesweep.training.result import RunSpec
@@ -31,12 +31,12 @@ class Task:
     """
 
     plain: dict[str, Any]
-    open_log: Callable[[], RunLog] = NullRunLog
+    open_log: Callable[[], RunLogger] = NullRunLogger
     sweep: str = ""
 
     @classmethod
     def of(
-        cls, spec: "RunSpec", open_log: Callable[[], RunLog] = NullRunLog, sweep: str = ""
+        cls, spec: "RunSpec", open_log: Callable[[], RunLogger] = NullRunLogger, sweep: str = ""
     ) -> "Task":
         """Pack a run specification."""
         plain = {**vars(spec), "recipe": spec.recipe.model_dump_json()}
@@ -51,11 +51,11 @@ class Task:
         paths = {name: Path(self.plain[name]) for name in ("store", "folder")}
         return RunSpec(**{**self.plain, **paths, "recipe": recipe})
 
-    def log(self) -> RunLog:
+    def log(self) -> RunLogger:
         """Open the run's log and its gauges on rank 0; other ranks record nothing."""
         from kinesweep.training.gauges import ShownLog
         from kinesweep.training.ranks import is_first
 
         if not is_first():
-            return NullRunLog()
+            return NullRunLogger()
         return ShownLog(self.open_log(), self.spec().folder, self.sweep)

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from kinesweep.core.recipe import Recipe
+from kinesweep.config.recipe import Recipe
 from kinesweep.models.translator import Translator
 from kinesweep.training.files import write_json
 from kinesweep.training.identity import START, processor

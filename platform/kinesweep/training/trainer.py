@@ -22,7 +22,7 @@ from transformers import (
 )
 
 from kinesweep.batches.stream import TrainStream
-from kinesweep.core.recipe import Recipe
+from kinesweep.config.recipe import Recipe
 from kinesweep.models.saving import load_weights
 from kinesweep.models.translator import Translator
 from kinesweep.training.checkpoints import begin, is_kept, prune, publish

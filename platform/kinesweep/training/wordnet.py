@@ -11,8 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
+from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe.evaluation import EvaluationConfig
 
 _PARTS = ("noun", "verb", "adj", "adv")
 # The files that nltk's reader opens; `index.sense` and `cntlist.rev` are not needed.

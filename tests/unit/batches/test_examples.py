@@ -9,11 +9,11 @@ from kinesweep.batches.examples import Example, Examples, words_of, words_spoken
 from kinesweep.batches.prompt import Prompter
 from kinesweep.batches.stream import TrainStream
 from kinesweep.batches.text import build_text
+from kinesweep.config.recipe.data import BatchConfig
+from kinesweep.config.recipe.model import TrainedTokenizerConfig
+from kinesweep.config.recipe.prompt import Asking, PromptConfig, TasksConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe.data import BatchConfig
-from kinesweep.core.recipe.model import TrainedTokenizerConfig
-from kinesweep.core.recipe.prompt import Asking, PromptConfig, TasksConfig
 from kinesweep.store.index import ClipRecord
 from records import memory_store
 

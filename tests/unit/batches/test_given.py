@@ -10,8 +10,8 @@ import sentencepiece
 from kinesweep.batches.given import load_given
 from kinesweep.batches.text import Text, build_text
 from kinesweep.batches.tokenizer import train_tokenizer
+from kinesweep.config.recipe.model import FolderTokenizerConfig, ModelConfig, TrainedTokenizerConfig
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe.model import FolderTokenizerConfig, ModelConfig, TrainedTokenizerConfig
 
 PARTS = (
     ("rain", "the sun", "a dog's owner"),

@@ -11,12 +11,12 @@ from kinesweep.batches.evaluation import eval_batches
 from kinesweep.batches.limits import Cut, cut_frames, first_frames, num_frames, within
 from kinesweep.batches.stream import TrainStream
 from kinesweep.batches.text import Text, build_text
+from kinesweep.config.recipe.augmentation import AugmentationConfig
+from kinesweep.config.recipe.data import BatchConfig, TakenBatch
+from kinesweep.config.recipe.model import TrainedTokenizerConfig
+from kinesweep.config.recipe.motion_reference import ReferenceConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ConfigError, InputError
-from kinesweep.core.recipe.augmentation import AugmentationConfig
-from kinesweep.core.recipe.data import BatchConfig, TakenBatch
-from kinesweep.core.recipe.model import TrainedTokenizerConfig
-from kinesweep.core.recipe.reference import ReferenceConfig
 from kinesweep.core.schema import StoreSchema, StreamSchema
 from kinesweep.features.augmentation import build_augmentation
 from kinesweep.store import Store

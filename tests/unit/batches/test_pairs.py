@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from kinesweep.batches.pairs import PairStream, by_kind, draw_frames, kind_of, plan_pairs
+from kinesweep.config.loading import validate
+from kinesweep.config.recipe.embedding import EmbeddingRecipe
 from kinesweep.core.clip import Clip
-from kinesweep.core.config import validate
 from kinesweep.core.errors import InputError
 from kinesweep.core.pose import PointLayout
-from kinesweep.core.recipe.embedding import EmbeddingRecipe
 from kinesweep.core.schema import StoreSchema, StreamSchema
 from kinesweep.core.seeds import generator
 from kinesweep.store.index import ClipRecord

@@ -9,10 +9,10 @@ from transformers import PreTrainedTokenizerFast
 from kinesweep.batches.examples import Example
 from kinesweep.batches.prompt import Prompter
 from kinesweep.batches.text import Text, build_text
+from kinesweep.config.recipe.model import TrainedTokenizerConfig
+from kinesweep.config.recipe.prompt import Asking, ContextConfig, PromptConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe.model import TrainedTokenizerConfig
-from kinesweep.core.recipe.prompt import Asking, ContextConfig, PromptConfig
 from kinesweep.store.index import ClipRecord
 
 CHAT = (

@@ -11,10 +11,10 @@ from kinesweep.batches.evaluation import eval_batches, references
 from kinesweep.batches.plan import plan_epoch
 from kinesweep.batches.stream import TrainStream
 from kinesweep.batches.text import Text, build_text
+from kinesweep.config.recipe.data import BatchConfig
+from kinesweep.config.recipe.model import TrainedTokenizerConfig
 from kinesweep.core.batch import IGNORE
 from kinesweep.core.errors import InputError, StoreError
-from kinesweep.core.recipe.data import BatchConfig
-from kinesweep.core.recipe.model import TrainedTokenizerConfig
 from kinesweep.store import Store
 
 

@@ -11,9 +11,9 @@ import pytest
 import transformers
 
 from kinesweep.batches.text import Text, build_text
+from kinesweep.config.recipe.model import PretrainedTokenizerConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe.model import PretrainedTokenizerConfig
 from kinesweep.store.index import ClipRecord
 
 TEXT = "rain in the north"

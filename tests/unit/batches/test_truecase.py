@@ -8,9 +8,9 @@ import pytest
 from corpus import tiny_recipe
 from kinesweep.batches.text import CASING, Text, build_text
 from kinesweep.batches.truecase import learn_truecaser
+from kinesweep.config.recipe.model import TrainedTokenizerConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ConfigError, InputError
-from kinesweep.core.recipe.model import TrainedTokenizerConfig
 from kinesweep.store.index import ClipRecord
 
 TEXTS = [

@@ -9,7 +9,7 @@ import yaml
 
 from corpus import tiny_corpus, tiny_recipe, tiny_store
 from kinesweep.cli import main
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.export import Bundle, export_bundle
 from kinesweep.training.run import RunSpec, train_run
 
@@ -25,7 +25,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = tiny_recipe(tiny_corpus(folder, clips=24), folder / "stores")
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
     store = tiny_store(recipe)
-    result = train_run(RunSpec(recipe, store.folder, folder / "run"), NullRunLog(), lambda _: True)
+    result = train_run(
+        RunSpec(recipe, store.folder, folder / "run"), NullRunLogger(), lambda _: True
+    )
     assert result.status == "finished"
     export_bundle(folder / "run", folder / "bundle", store)
     return folder

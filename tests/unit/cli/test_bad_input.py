@@ -141,8 +141,8 @@ def test_wrong_arguments(
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     if "--no-ray" in words:
-        from kinesweep.core.config import load
-        from kinesweep.core.recipe import Recipe
+        from kinesweep.config.loading import load
+        from kinesweep.config.recipe import Recipe
         from kinesweep.store.build import extract_locally
 
         extract_locally(load(Recipe, Path("recipe.yaml")))

@@ -10,7 +10,7 @@ import yaml
 
 from corpus import tiny_corpus, tiny_recipe, tiny_store
 from kinesweep.cli import main
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.training import determinism
 from kinesweep.training.run import RunSpec, train_run
 
@@ -39,7 +39,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("journey")
     recipe = tiny_recipe(tiny_corpus(folder, clips=32), folder / "stores")
     store = tiny_store(recipe)
-    train_run(RunSpec(recipe, store.folder, folder / "run"), NullRunLog(), lambda _: True)
+    train_run(RunSpec(recipe, store.folder, folder / "run"), NullRunLogger(), lambda _: True)
     return folder
 
 

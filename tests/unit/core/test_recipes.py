@@ -6,10 +6,10 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from corpus import tiny_recipe
-from kinesweep.core.config import load
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.recipe.embedding import EmbeddingRecipe
-from kinesweep.core.recipe.model import TokenizerConfig
+from kinesweep.config.loading import load
+from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.embedding import EmbeddingRecipe
+from kinesweep.config.recipe.model import TokenizerConfig
 
 FOLDER = Path(__file__).parents[3] / "jobs" / "recipes"
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from corpus import tiny_recipe
-from kinesweep.core.config import validate
+from kinesweep.config.loading import validate
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import ConfigError
-from kinesweep.core.recipe import Recipe
 
 
 def recipe_of(folder: Path, embedder: str | None) -> Recipe:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from kinesweep.core.config import load
-from kinesweep.core.recipe import Recipe
+from kinesweep.config.loading import load
+from kinesweep.config.recipe import Recipe
 from kinesweep.models.building import check_model
 
 FOLDER = Path(__file__).parents[3] / "jobs" / "recipes"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kinesweep.core import errors
 from kinesweep.core.hashing import fingerprint, flatten, folder_sha256
-from kinesweep.core.paths import inside
+from kinesweep.core.paths import resolve_inside
 from kinesweep.core.seeds import derive_seed, generator
 from kinesweep.core.units import Span, format_bytes, parse_bytes
 
@@ -91,17 +91,17 @@ def test_seeds_depend_on_their_parts_alone() -> None:
 @pytest.mark.parametrize("path", ["../x", "a/../../x", "/etc/passwd"])
 def test_paths_stay_inside(tmp_path: Path, path: str) -> None:
     with pytest.raises(errors.ClipError, match="outside") as caught:
-        inside(tmp_path, path)
+        resolve_inside(tmp_path, path)
     assert caught.value.reason == "outside_root"
 
 
 def test_paths_stay_inside_a_relative_root() -> None:
     with pytest.raises(errors.ClipError, match="outside"):
-        inside(Path("."), "../elsewhere.pose")
-    assert inside(Path("."), "a.pose") == Path("a.pose")
-    assert inside(Path("../data"), "a.pose") == Path("../data/a.pose")
+        resolve_inside(Path("."), "../elsewhere.pose")
+    assert resolve_inside(Path("."), "a.pose") == Path("a.pose")
+    assert resolve_inside(Path("../data"), "a.pose") == Path("../data/a.pose")
 
 
 def test_paths_inside(tmp_path: Path) -> None:
-    assert inside(tmp_path, "a/../b") == tmp_path / "b"
-    assert inside(tmp_path, str(tmp_path / "c")) == tmp_path / "c"
+    assert resolve_inside(tmp_path, "a/../b") == tmp_path / "b"
+    assert resolve_inside(tmp_path, str(tmp_path / "c")) == tmp_path / "c"

@@ -3,7 +3,7 @@
 import pytest
 
 from corpus import tiny_corpus, tiny_recipe, tiny_store
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.export import export_bundle
 from kinesweep.training.run import RunSpec, train_run
 from once import made_once
@@ -25,7 +25,7 @@ def _train(folder):
     tiny_corpus(folder)
     recipe = _recipe(folder)
     spec = RunSpec(recipe, tiny_store(recipe).folder, folder / "run")
-    assert train_run(spec, NullRunLog(), lambda _: True).status == "finished"
+    assert train_run(spec, NullRunLogger(), lambda _: True).status == "finished"
 
 
 @pytest.fixture(scope="session")

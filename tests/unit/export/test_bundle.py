@@ -14,7 +14,7 @@ from corpus import tiny_store
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import BundleError, CheckpointError
 from kinesweep.core.hashing import file_sha256, folder_sha256
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.export import Bundle, check_files, export_bundle
 from kinesweep.export import bundle as module
 from kinesweep.store.index import ClipRecord
@@ -90,7 +90,7 @@ def test_only_whole_runs_are_exported(recipe, store, run, tmp_path):
     with pytest.raises(CheckpointError, match="is not finished yet"):
         export_bundle(tmp_path, tmp_path / "b", store)
     stopped = RunSpec(recipe, store.folder, tmp_path / "stopped")
-    train_run(stopped, NullRunLog(), lambda _: False)
+    train_run(stopped, NullRunLogger(), lambda _: False)
     with pytest.raises(CheckpointError, match="is stopped"):
         export_bundle(stopped.folder, tmp_path / "b", store)
     searched = shutil.copytree(run, tmp_path / "searched")

@@ -6,7 +6,7 @@ from corpus import tiny_corpus, tiny_recipe, tiny_store
 from kinesweep.batches.text import CASING
 from kinesweep.batches.truecase import learn_truecaser
 from kinesweep.core.errors import BundleError
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.export import export_bundle
 from kinesweep.export.verify import compare
 from kinesweep.training.evaluate import evaluate_model
@@ -27,7 +27,7 @@ def test_predictions_scores_and_bundle_have_it(tmp_path, recipe):
         generation={"truecase": True},
     )
     store, run = tiny_store(own), tmp_path / "run"
-    result = train_run(RunSpec(own, store.folder, run), NullRunLog(), lambda _: True)
+    result = train_run(RunSpec(own, store.folder, run), NullRunLogger(), lambda _: True)
     assert result.status == "finished"
     said = [line.hypothesis for line in read_predictions(run / "predictions/validation.tsv")]
     truecaser = learn_truecaser(record.clip.texts[0] for record in store.records("train"))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kinesweep.core.errors import BundleError
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.core.units import Span
 from kinesweep.export import Bundle, Input, export_bundle, find_inputs
 from kinesweep.export.verify import compare
@@ -23,7 +23,7 @@ def test_one_motion_is_translated_as_in_its_pack(tmp_path: Path) -> None:
     write_pack(tmp_path / "all.npz", stored)
     recipe = skeleton_recipe(tmp_path)
     store, run = extract_locally(recipe), tmp_path / "run"
-    train_run(RunSpec(recipe, store.folder, run), NullRunLog(), lambda _: True)
+    train_run(RunSpec(recipe, store.folder, run), NullRunLogger(), lambda _: True)
     folder = export_bundle(run, tmp_path / "bundle", store)
     assert compare(folder, store, run) == 2
     np.save(tmp_path / "v1.npy", stored[7])

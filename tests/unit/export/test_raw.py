@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from corpus import tiny_recipe
-from kinesweep.core.config import validate
+from kinesweep.config.loading import validate
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import ClipError, InputError
-from kinesweep.core.media import Footage
-from kinesweep.core.recipe import Recipe
 from kinesweep.core.units import Span
+from kinesweep.core.video_files import VideoSegment
 from kinesweep.export.raw import open_raw
 from skeletons import motions, write_pack
 from vision import film_recipe
@@ -45,9 +45,9 @@ def test_crops_need_the_poses_beside_a_video(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a\.b\.pose` does not exist; run `kinesweep estimate"):
         open_raw(recipe, video, Span())
     pose.touch()
-    assert open_raw(recipe, video, Span()) == Footage(video, pose=pose)
+    assert open_raw(recipe, video, Span()) == VideoSegment(video, pose=pose)
     other = tmp_path / "other.pose"
-    assert open_raw(recipe, video, Span(), other) == Footage(video, pose=other)
+    assert open_raw(recipe, video, Span(), other) == VideoSegment(video, pose=other)
 
 
 def test_a_film_has_its_span_and_a_folder_the_recipes_rate(tmp_path: Path) -> None:
@@ -56,8 +56,8 @@ def test_a_film_has_its_span_and_a_folder_the_recipes_rate(tmp_path: Path) -> No
     recipe = validate(Recipe, plain, "test")
     span, film, folder = Span.from_ms(400, 800), tmp_path / "a.mp4", tmp_path / "pictures"
     folder.mkdir()
-    assert open_raw(recipe, film, span) == Footage(film, span, None)
-    assert open_raw(recipe, folder, span) == Footage(folder, span, 12.5)
+    assert open_raw(recipe, film, span) == VideoSegment(film, span, None)
+    assert open_raw(recipe, folder, span) == VideoSegment(folder, span, 12.5)
 
 
 def test_a_motion_is_a_file_of_its_own(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from kinesweep.cli import app
 from kinesweep.core.errors import BundleError, ClipError, InputError, SourceError
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.core.units import Span
 from kinesweep.export import Bundle, Input, export_bundle, find_inputs
 from kinesweep.export.served import Served
@@ -41,7 +41,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     reference = {"on": "embeddings", "embedder": str(embedder(folder / "embedder"))}
     recipe = skeleton_recipe(folder, features={"kind": "skeleton", "reference": reference})
     store, run = extract_locally(recipe), folder / "run"
-    train_run(RunSpec(recipe, store.folder, run), NullRunLog(), lambda _: True)
+    train_run(RunSpec(recipe, store.folder, run), NullRunLogger(), lambda _: True)
     bundle = export_bundle(run, folder / "bundle", store)
     assert compare(bundle, store, run) == 2
     shutil.rmtree(folder / "embedder")

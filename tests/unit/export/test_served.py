@@ -16,8 +16,8 @@ import pandas as pd
 import pytest
 
 import kinesweep
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe import Recipe
 from kinesweep.export import Bundle, export_bundle
 from kinesweep.export.served import _load_pyfunc
 from kinesweep.training.predictions import read_predictions

@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from corpus import tiny_recipe
-from kinesweep.core.config import validate
+from kinesweep.config.loading import validate
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import BundleError, ClipError, InputError
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.core.units import Span
 from kinesweep.export import Bundle, Input, export_bundle, find_inputs
 from kinesweep.export.served import _load_pyfunc
@@ -39,7 +39,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 def bundle(store: Store) -> Path:
     folder = store.folder.parents[1]
     run = folder / "run"
-    train_run(RunSpec(recipe_of(folder), store.folder, run), NullRunLog(), lambda _: True)
+    train_run(RunSpec(recipe_of(folder), store.folder, run), NullRunLogger(), lambda _: True)
     return export_bundle(run, folder / "bundle", store)
 
 

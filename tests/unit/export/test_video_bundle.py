@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kinesweep.core.errors import BundleError, InputError
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.export import Bundle, Input, export_bundle, find_inputs, verify_bundle
 from kinesweep.store.build import extract_locally
 from kinesweep.training.predictions import read_predictions
@@ -23,7 +23,9 @@ def test_a_film_is_translated_by_the_bundle_alone(
     corpus = film_corpus(tmp_path / "corpus", train=6, validation=3)
     recipe = film_recipe(corpus, model, tmp_path / "stores")
     store = extract_locally(recipe)
-    run = train_run(RunSpec(recipe, store.folder, tmp_path / "run"), NullRunLog(), lambda _: True)
+    run = train_run(
+        RunSpec(recipe, store.folder, tmp_path / "run"), NullRunLogger(), lambda _: True
+    )
     folder = export_bundle(run.folder, tmp_path / "bundle", store)
     assert verify_bundle(folder, store.folder, run.folder) == 3
     assert str(tmp_path) not in (folder / "recipe.yaml").read_text()

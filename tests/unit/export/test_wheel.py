@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from environments import link_distributions, required
-from kinesweep.core.recipe import Recipe
+from kinesweep.config.recipe import Recipe
 from kinesweep.training.predictions import read_predictions
 
 pytestmark = pytest.mark.integration

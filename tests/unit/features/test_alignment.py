@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from kinesweep.config.recipe.alignment import AlignmentConfig
+from kinesweep.config.recipe.skeletons import SkeletonFeaturesConfig
 from kinesweep.core.errors import CheckpointError, ClipError, InputError
 from kinesweep.core.pose import PoseSequence
-from kinesweep.core.recipe.alignment import AlignmentConfig
-from kinesweep.core.recipe.skeletons import SkeletonFeaturesConfig
-from kinesweep.core.skeleton import SKELETONS, SMPL_22
+from kinesweep.core.skeleton.skeleton import SKELETONS, SMPL_22
 from kinesweep.features import build_features
 from kinesweep.features.alignment import alignment_fingerprint, carry, match
 from kinesweep.features.embedder import write_embedder

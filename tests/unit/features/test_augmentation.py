@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kinesweep.config.recipe.augmentation import AugmentationConfig
 from kinesweep.core.errors import InputError
 from kinesweep.core.pose import PointLayout
-from kinesweep.core.recipe.augmentation import AugmentationConfig
 from kinesweep.core.schema import StoreSchema, StreamSchema
 from kinesweep.features.augmentation import Augmentation, build_augmentation
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from films import pictures, write_pictures, write_video
+from kinesweep.config.recipe.video import CropName
 from kinesweep.core.errors import ClipError
-from kinesweep.core.media import Footage
 from kinesweep.core.pose import PointLayout, PoseSequence
-from kinesweep.core.recipe.video import CropName
 from kinesweep.core.units import Span
+from kinesweep.core.video_files import VideoSegment
 from kinesweep.features.crops import MARGIN, CroppedFrames, find_squares
 from vision import follow_block
 
@@ -72,7 +72,7 @@ def test_other_layouts_are_refused() -> None:
     assert caught.value.reason == "unknown_layout"
 
 
-def crops_of(footage: Footage, size: int = 16) -> np.ndarray:  # type: ignore[type-arg]
+def crops_of(footage: VideoSegment, size: int = 16) -> np.ndarray:  # type: ignore[type-arg]
     return np.stack(list(CroppedFrames(footage, PARTS, size)))
 
 
@@ -80,14 +80,14 @@ def test_parts_stand_side_by_side(tmp_path: Path) -> None:
     """Pictures have no losses, and a square of the model's size is not scaled."""
     folder = write_pictures(tmp_path / "a", 12)
     pose = follow_block(tmp_path / "a.pose", 12)
-    found = crops_of(Footage(folder, fps=25, pose=pose))
+    found = crops_of(VideoSegment(folder, fps=25, pose=pose))
     wide = [np.pad(picture, ((16, 16), (16, 16), (0, 0))) for picture in pictures(12)]
     for number, picture in enumerate(wide):
         corners = [(20, 12 + 2 * number), (20, 22 + 2 * number), (30, 12 + 2 * number)]
         parts = [picture[top : top + 16, left : left + 16] for top, left in corners]
         np.testing.assert_array_equal(found[number], np.concatenate(parts, axis=1))
     assert len({part.tobytes() for part in found[5].reshape(16, 3, 16, 3).swapaxes(0, 1)}) == 3
-    scaled = crops_of(Footage(folder, fps=25, pose=pose), 8)
+    scaled = crops_of(VideoSegment(folder, fps=25, pose=pose), 8)
     assert scaled.shape == (12, 8, 24, 3)
     assert abs(float(scaled.mean()) - float(found.mean())) < 10
 
@@ -96,33 +96,35 @@ def test_parts_stand_side_by_side(tmp_path: Path) -> None:
 def test_a_span_has_the_poses_of_its_own_frames(tmp_path: Path, span: Span) -> None:
     folder = write_pictures(tmp_path / "a", 12)
     pose = follow_block(tmp_path / "a.pose", 12)
-    whole = crops_of(Footage(folder, fps=25, pose=pose))
-    part = crops_of(Footage(folder, span, 25, pose))
+    whole = crops_of(VideoSegment(folder, fps=25, pose=pose))
+    part = crops_of(VideoSegment(folder, span, 25, pose))
     np.testing.assert_array_equal(part, whole[4:9])
 
 
 def test_whole_frames_may_stand_beside_parts(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "a", 12)
     pose = follow_block(tmp_path / "a.pose", 12)
-    (first, *_) = CroppedFrames(Footage(folder, fps=25, pose=pose), ("whole", "face"), 48)
+    (first, *_) = CroppedFrames(VideoSegment(folder, fps=25, pose=pose), ("whole", "face"), 48)
     np.testing.assert_array_equal(first[:, :48], pictures(1)[0][:, 8:56])
     assert first.shape == (48, 96, 3)
 
 
 def test_poses_at_half_the_rate_are_met_in_time(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "a", 12)
-    every = crops_of(Footage(folder, fps=25, pose=follow_block(tmp_path / "a.pose", 12)))
+    every = crops_of(VideoSegment(folder, fps=25, pose=follow_block(tmp_path / "a.pose", 12)))
     half = follow_block(tmp_path / "b.pose", 12, step=2)
-    np.testing.assert_array_equal(crops_of(Footage(folder, fps=25, pose=half))[::2], every[::2])
+    np.testing.assert_array_equal(
+        crops_of(VideoSegment(folder, fps=25, pose=half))[::2], every[::2]
+    )
 
 
 def test_poses_of_another_video_are_refused(tmp_path: Path) -> None:
     film = write_video(tmp_path / "a.mp4", 40)
     near = follow_block(tmp_path / "near.pose", 30)
-    assert len(crops_of(Footage(film, pose=near))) == 40
+    assert len(crops_of(VideoSegment(film, pose=near))) == 40
     far = follow_block(tmp_path / "far.pose", 20)
     with pytest.raises(ClipError, match="ends after 20 frames at 25 fps, but frame 33") as caught:
-        crops_of(Footage(film, pose=far))
+        crops_of(VideoSegment(film, pose=far))
     assert caught.value.reason == "pose_too_short"
 
 
@@ -130,5 +132,5 @@ def test_poses_without_a_picture_s_size_are_refused(tmp_path: Path) -> None:
     film = write_video(tmp_path / "a.mp4", 4)
     pose = follow_block(tmp_path / "a.pose", 4, size=(0, 0))
     with pytest.raises(ClipError, match="frame size of 0 × 0") as caught:
-        crops_of(Footage(film, pose=pose))
+        crops_of(VideoSegment(film, pose=pose))
     assert caught.value.reason == "no_picture_size"

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from kinesweep.core.errors import CheckpointError, InputError
-from kinesweep.core.skeleton import SMPL_22
+from kinesweep.core.skeleton.skeleton import SMPL_22
 from kinesweep.features.embedder import (
     DESCRIPTION,
     WEIGHTS,

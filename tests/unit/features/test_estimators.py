@@ -9,7 +9,7 @@ from pose_format.numpy import NumPyPoseBody
 from pose_format.pose_header import PoseHeader, PoseHeaderDimensions
 from pose_format.utils.generic import get_standard_components_for_known_format, pose_hide_legs
 
-from kinesweep.core.recipe.source import PoseFeaturesConfig
+from kinesweep.config.recipe.source import PoseFeaturesConfig
 from kinesweep.features import build_features
 from kinesweep.sources import read_pose
 

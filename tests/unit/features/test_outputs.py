@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from kinesweep.cli import main
+from kinesweep.config.recipe.source import PoseFeaturesConfig
 from kinesweep.core.errors import ClipError, InputError
-from kinesweep.core.recipe.source import PoseFeaturesConfig
 from kinesweep.features import build_features
 from kinesweep.features.estimators.outputs import READERS, Film, find_outputs, read_output
 from kinesweep.sources.pose_file import read_pose

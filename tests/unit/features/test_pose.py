@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from pose_format import Pose
 from pose_format.utils.generic import pose_hide_legs, reduce_holistic
 
+from kinesweep.config.recipe.source import PoseFeaturesConfig
 from kinesweep.core.errors import ClipError
 from kinesweep.core.pose import PointLayout, PoseSequence
-from kinesweep.core.recipe.source import PoseFeaturesConfig
 from kinesweep.features import FeatureStep, build_features
 from kinesweep.sources.sample.layout import NUM_POINTS, pose_bytes
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from kinesweep.config.recipe.skeletons import SkeletonFeaturesConfig
 from kinesweep.core.pose import PoseSequence
-from kinesweep.core.recipe.skeletons import SkeletonFeaturesConfig
-from kinesweep.core.skeleton import SMPL_22
+from kinesweep.core.skeleton.skeleton import SMPL_22
 from kinesweep.features import build_features
 from kinesweep.sources.contract import Motion
 

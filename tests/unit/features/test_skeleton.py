@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from kinesweep.config.recipe.skeletons import SkeletonFeaturesConfig
 from kinesweep.core.errors import ClipError
-from kinesweep.core.points import BODY_33
 from kinesweep.core.pose import PointLayout, PoseSequence
-from kinesweep.core.recipe.skeletons import SkeletonFeaturesConfig
-from kinesweep.core.skeleton import SKELETONS, SMPL_22
+from kinesweep.core.skeleton.keypoints import BODY_33
+from kinesweep.core.skeleton.skeleton import SKELETONS, SMPL_22
 from kinesweep.features import build_features
 from kinesweep.sources.contract import Motion
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from kinesweep.config.recipe.video import WindowsConfig
 from kinesweep.core.errors import ClipError, InputError
-from kinesweep.core.recipe.video import WindowsConfig
 from kinesweep.features.windows import PublishedWindows, Seam, TimedWindows, count, cut, windows_of
 
 SSVP = WindowsConfig(

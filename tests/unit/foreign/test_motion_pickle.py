@@ -13,8 +13,8 @@ import torch
 from typer.testing import CliRunner
 
 from kinesweep.cli import app
+from kinesweep.config.recipe.skeletons import SkeletonsConfig
 from kinesweep.core.errors import InputError, SourceError
-from kinesweep.core.recipe.skeletons import SkeletonsConfig
 from kinesweep.foreign.motion_pickle import convert_motions
 from kinesweep.foreign.plain_pickle import read_plain
 from kinesweep.sources.skeletons import SkeletonsSource

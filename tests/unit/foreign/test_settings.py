@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
+from kinesweep.config.recipe.model import CnnEncoderConfig, LinearEncoderConfig
 from kinesweep.core.errors import ConfigError, InputError
-from kinesweep.core.recipe.model import CnnEncoderConfig, LinearEncoderConfig
 from kinesweep.foreign import Converted, convert_settings
 
 ROOT = Path(__file__).resolve().parents[3]

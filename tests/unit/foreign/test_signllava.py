@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from kinesweep.cli import main
-from kinesweep.core.config import load
+from kinesweep.config.loading import load
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError, InputError
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.foreign import import_projectors
 from kinesweep.store.build import extract_locally
 from kinesweep.training.model_folder import read_model_folder
@@ -94,7 +94,7 @@ def test_a_second_stage_begins_with_them(corpus: Path) -> None:
     few = ["training.max_steps=2", "training.eval_steps=2", "training.learning_rate=1e-9"]
     second = recipe_of(corpus, "finetune", f"model.init_from={corpus / 'ours'}", *few)
     store = extract_locally(second, root=corpus / "stores")
-    train_run(RunSpec(second, store.folder, corpus / "run"), NullRunLog(), lambda _: True)
+    train_run(RunSpec(second, store.folder, corpus / "run"), NullRunLogger(), lambda _: True)
     ours = read_model_folder(corpus / "run" / "best").model
     weight = theirs["dino"].state_dict()["2.weight"]
     torch.testing.assert_close(ours.encoders["dino"].linear.weight, weight, rtol=0, atol=1e-6)

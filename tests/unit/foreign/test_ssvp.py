@@ -19,9 +19,9 @@ from kinesweep.batches.given import load_given
 from kinesweep.batches.text import Text
 from kinesweep.batches.tokenizer import train_tokenizer
 from kinesweep.cli import main
+from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.model import TrainedTokenizerConfig
 from kinesweep.core.errors import CheckpointError, InputError
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.recipe.model import TrainedTokenizerConfig
 from kinesweep.foreign import import_ssvp
 from kinesweep.pipelines.evaluation import evaluate_model_dir
 from kinesweep.store.build import extract_locally

@@ -15,10 +15,10 @@ from transformers import CONFIG_MAPPING, AutoModelForSeq2SeqLM, PreTrainedModel
 from corpus import tiny_corpus
 from kinesweep.batches.text import Text
 from kinesweep.batches.tokenizer import train_tokenizer
+from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.model import TrainedTokenizerConfig
 from kinesweep.core.clip import SPLITS
 from kinesweep.core.errors import CheckpointError, InputError, StoreError
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.recipe.model import TrainedTokenizerConfig
 from kinesweep.foreign import convert_settings, import_model
 from kinesweep.pipelines.evaluation import evaluate_model_dir
 from kinesweep.store.build import extract_locally

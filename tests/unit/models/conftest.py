@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import torch
 
+from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.core.batch import IGNORE, Batch
-from kinesweep.core.recipe.model import ModelConfig
 from kinesweep.core.seeds import seed_everything
-from kinesweep.core.skeleton import ROOT
+from kinesweep.core.skeleton.skeleton import ROOT
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import Translator, build_translator
 from tolerances import float64  # noqa: F401

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.core.batch import IGNORE, Batch
-from kinesweep.core.recipe.model import ModelConfig
 from kinesweep.core.seeds import seed_everything
-from kinesweep.core.skeleton import SMPL_22
+from kinesweep.core.skeleton.skeleton import SMPL_22
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import Translator, build_translator
 from kinesweep.models.attention import Attention, attention

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from kinesweep.core.recipe.model import ModelConfig
+from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.core.seeds import seed_everything
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import Translator, build_translator

@@ -9,10 +9,10 @@ import torch
 from pydantic import ValidationError
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
+from kinesweep.config.loading import validate
+from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.core.batch import IGNORE, Batch
-from kinesweep.core.config import validate
 from kinesweep.core.errors import ConfigError, InputError
-from kinesweep.core.recipe.model import ModelConfig
 from kinesweep.core.seeds import seed_everything
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import Translator, build_translator, check_model

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import torch
 
+from kinesweep.config.recipe.model import ModelConfig
+from kinesweep.config.recipe.motion_reference import ReferenceConfig
 from kinesweep.core.batch import Batch
 from kinesweep.core.errors import ConfigError, InputError
 from kinesweep.core.pose import PointLayout
-from kinesweep.core.recipe.model import ModelConfig
-from kinesweep.core.recipe.reference import ReferenceConfig
 from kinesweep.core.schema import StoreSchema, StreamSchema
 from kinesweep.core.seeds import seed_everything
-from kinesweep.core.skeleton import ROOT
+from kinesweep.core.skeleton.skeleton import ROOT
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import Translator, build_translator
 from kinesweep.models.attention import attention

@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from kinesweep.core.config import validate
-from kinesweep.core.errors import ConfigError, InputError
-from kinesweep.core.recipe.embedding import EmbeddingRecipe
-from kinesweep.core.recipe.graph import StagcnEncoderConfig, StgcnEncoderConfig
-from kinesweep.core.recipe.model import (
+from kinesweep.config.loading import validate
+from kinesweep.config.recipe.embedding import EmbeddingRecipe
+from kinesweep.config.recipe.graph import StagcnEncoderConfig, StgcnEncoderConfig
+from kinesweep.config.recipe.model import (
     AdapterEncoderConfig,
     CnnEncoderConfig,
     EncoderConfig,
     LinearEncoderConfig,
     MlpEncoderConfig,
 )
-from kinesweep.core.skeleton import ROOT
+from kinesweep.core.errors import ConfigError, InputError
+from kinesweep.core.skeleton.skeleton import ROOT
 from kinesweep.features.embedder import read_embedder, write_embedder
 from kinesweep.models import embedder
 from kinesweep.models.embedder import FrameEmbedder, program_of

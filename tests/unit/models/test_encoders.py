@@ -4,7 +4,7 @@ import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from kinesweep.core.recipe.model import (
+from kinesweep.config.recipe.model import (
     AdapterEncoderConfig,
     CnnEncoderConfig,
     EncoderConfig,

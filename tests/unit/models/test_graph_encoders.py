@@ -8,13 +8,13 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from kinesweep.core.recipe.graph import (
+from kinesweep.config.recipe.graph import (
     EncoderLoraConfig,
     GraphEncoderConfig,
     StagcnEncoderConfig,
     StgcnEncoderConfig,
 )
-from kinesweep.core.skeleton import SMPL_22
+from kinesweep.core.skeleton.skeleton import SMPL_22
 from kinesweep.models.adapters import is_of_adapter
 from kinesweep.models.encoders import build_encoder
 from kinesweep.models.encoders.blocks import Block

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from kinesweep.core.skeleton import ROOT, SMPL_22
+from kinesweep.core.skeleton.skeleton import ROOT, SMPL_22
 from kinesweep.models.encoders.batch_norm import BatchNorm
 from kinesweep.models.encoders.blocks import Block, mix
 from kinesweep.models.encoders.partition import distances, partition

@@ -9,9 +9,9 @@ import torch
 from pydantic import ValidationError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
+from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.core.batch import Batch
 from kinesweep.core.errors import ConfigError, ResourceError
-from kinesweep.core.recipe.model import ModelConfig
 from kinesweep.core.seeds import seed_everything
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import Translator, build_translator

@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
+from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.core.batch import Batch
 from kinesweep.core.errors import CheckpointError
-from kinesweep.core.recipe.model import ModelConfig
 from kinesweep.core.seeds import seed_everything
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import Translator, build_translator

@@ -17,9 +17,9 @@ from transformers import (
     PreTrainedModel,
 )
 
+from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.core.batch import Batch
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe.model import ModelConfig
 from kinesweep.core.seeds import seed_everything
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import Translator, build_translator

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
+from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.core.batch import Batch
 from kinesweep.core.errors import ConfigError, InputError
-from kinesweep.core.recipe.model import ModelConfig
 from kinesweep.core.seeds import seed_everything
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import Translator, build_translator

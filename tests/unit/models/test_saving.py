@@ -8,9 +8,9 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel
 
 from fresh_process import run_fresh
+from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.core.batch import Batch
 from kinesweep.core.errors import CheckpointError
-from kinesweep.core.recipe.model import ModelConfig
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import KinesweepConfig, Translator, build_translator
 

@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
+from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.core.errors import ConfigError
-from kinesweep.core.recipe.model import ModelConfig
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import build_translator, check_model
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from kinesweep.config.recipe.graph import StgcnEncoderConfig
+from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.core.errors import ConfigError
-from kinesweep.core.recipe.graph import StgcnEncoderConfig
-from kinesweep.core.recipe.model import ModelConfig
 from kinesweep.core.schema import StoreSchema, StreamSchema
-from kinesweep.core.skeleton import SMPL_22
+from kinesweep.core.skeleton.skeleton import SMPL_22
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import Translator, build_translator
 from kinesweep.models.encoders import build_encoder

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.core.errors import ConfigError
-from kinesweep.core.recipe.model import ModelConfig
 from kinesweep.core.seeds import seed_everything
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import Translator, build_translator

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from attended import HEADS, LAYERS, TOKENS, frames, made_up
 from kinesweep.core.pose import PointLayout
-from kinesweep.core.skeleton import SMPL_22
+from kinesweep.core.skeleton.skeleton import SMPL_22
 from kinesweep.models.attention import Attention, Places
 from kinesweep.models.encoders.frames import Stands
 from kinesweep.report.attention import Page, page_data, write_attention

@@ -11,7 +11,7 @@ from PIL import Image, ImageColor
 
 from kinesweep.core.errors import InputError
 from kinesweep.core.pose import PointLayout
-from kinesweep.core.skeleton import SMPL_22
+from kinesweep.core.skeleton.skeleton import SMPL_22
 from kinesweep.report.drawing import COLORS, Line, Stage, _wrapped
 from kinesweep.report.film import moments, sheet, write_clip
 from kinesweep.report.fonts import font, missing

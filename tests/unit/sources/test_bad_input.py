@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kinesweep.config.recipe.source import PoseTsvConfig
 from kinesweep.core.errors import ClipError, SourceError
-from kinesweep.core.recipe.source import PoseTsvConfig
 from kinesweep.core.units import Span
 from kinesweep.sources import build_source
 from kinesweep.sources.pose_file import read_pose

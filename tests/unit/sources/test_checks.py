@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from kinesweep.core.recipe.source import PoseTsvConfig
+from kinesweep.config.recipe.source import PoseTsvConfig
 from kinesweep.sources.checks import Overlap, normalise, overlaps
 from kinesweep.sources.pose_tsv import PoseTsvSource
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from kinesweep.config.loading import validate
+from kinesweep.config.recipe.source import FeatureManifestConfig
 from kinesweep.core.clip import Clip
-from kinesweep.core.config import validate
 from kinesweep.core.errors import ClipError, ConfigError, SourceError
-from kinesweep.core.recipe.source import FeatureManifestConfig
 from kinesweep.core.units import Span
 from kinesweep.sources import build_source
 from kinesweep.sources.feature_manifest import FeatureManifestSource

@@ -8,8 +8,8 @@ import pytest
 
 from films import pictures, turn_video, write_pictures, write_video
 from kinesweep.core.errors import ClipError
-from kinesweep.core.media import Footage
 from kinesweep.core.units import Span
+from kinesweep.core.video_files import VideoSegment
 from kinesweep.sources.film import Film, VideoError
 from kinesweep.sources.footage import Frames, seconds
 
@@ -61,7 +61,7 @@ def test_a_sought_span_is_the_one_that_is_played_to(tmp_path: Path, count: int) 
     path = write_video(tmp_path / "a.mp4", count, width=512)
     every = list(Film(path, None, size=16))
     for first, last in ((count - 12, count - 2), (3, 9), (count - 1, count)):
-        footage = Footage(path, Span.from_ms(first * 40, last * 40))
+        footage = VideoSegment(path, Span.from_ms(first * 40, last * 40))
         found = list(Frames(footage, 16))
         assert len(found) == last - first
         np.testing.assert_array_equal(found, every[first:last])
@@ -79,7 +79,7 @@ def test_a_film_that_does_not_begin_at_0_is_sought_by_its_own_beginning(tmp_path
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     every = list(Film(path, None, size=16))
-    found = list(Frames(Footage(path, Span.from_ms(3200, 3600)), 16))
+    found = list(Frames(VideoSegment(path, Span.from_ms(3200, 3600)), 16))
     np.testing.assert_array_equal(found, every[80:90])
 
 
@@ -92,14 +92,14 @@ def test_seeking_reads_less(tmp_path: Path) -> None:
 
 def test_folders_of_pictures(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "a", 12)
-    footage = Footage(folder, Span.from_frames(2, 7), fps=10)
+    footage = VideoSegment(folder, Span.from_frames(2, 7), fps=10)
     frames = Frames(footage, 16)
     assert frames.fps == 10 and len(list(frames)) == 5
     places = [brightest(frame) for frame in Film(folder, 10)]
     assert places == sorted(places) and len(set(places)) == 12  # 2.png before 10.png
     assert seconds(footage) == 0.5
     with pytest.raises(ClipError) as caught:
-        Frames(Footage(folder), 16)
+        Frames(VideoSegment(folder), 16)
     assert caught.value.reason == "no_frame_rate"
 
 
@@ -112,7 +112,7 @@ def test_folders_of_pictures(tmp_path: Path) -> None:
     ],
 )
 def test_spans_that_are_not_there(tmp_path: Path, span: Span, reason: str) -> None:
-    footage = Footage(write_video(tmp_path / "a.mp4", 20), span)
+    footage = VideoSegment(write_video(tmp_path / "a.mp4", 20), span)
     for call in (lambda: list(Frames(footage, 16)), lambda: seconds(footage)):
         with pytest.raises(ClipError) as caught:
             call()
@@ -123,9 +123,9 @@ def test_spans_that_are_not_there(tmp_path: Path, span: Span, reason: str) -> No
 def test_a_file_that_does_not_count_its_frames(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mkv", 50)
     assert Film(path, None).declared == 0
-    assert seconds(Footage(path)) == pytest.approx(2, abs=0.1)
+    assert seconds(VideoSegment(path)) == pytest.approx(2, abs=0.1)
     with pytest.raises(ClipError) as caught:
-        list(Frames(Footage(path, Span.from_ms(3000, 4000)), 16))
+        list(Frames(VideoSegment(path, Span.from_ms(3000, 4000)), 16))
     assert caught.value.reason in ("span_beyond_file", "no_frames")
 
 
@@ -134,7 +134,7 @@ def test_what_is_no_film(tmp_path: Path, content: bytes, reason: str) -> None:
     path = tmp_path / "a.mp4"
     path.write_bytes(content)
     with pytest.raises(ClipError) as caught:
-        Frames(Footage(path), 16)
+        Frames(VideoSegment(path), 16)
     assert caught.value.reason == reason
 
 
@@ -142,7 +142,7 @@ def test_a_film_that_was_cut_off(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", 200, width=512)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(ClipError) as caught:
-        list(Frames(Footage(path), 16))
+        list(Frames(VideoSegment(path), 16))
     assert caught.value.reason == "truncated"
 
 

@@ -14,11 +14,11 @@ import psutil
 import pytest
 
 from corpus import tiny_recipe
+from kinesweep.config.loading import validate
+from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.source import H5ShardsConfig
 from kinesweep.core.clip import Clip
-from kinesweep.core.config import validate
 from kinesweep.core.errors import ClipError, ConfigError, SourceError
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.recipe.source import H5ShardsConfig
 from kinesweep.sources import build_source
 from kinesweep.sources.contract import Content
 from kinesweep.sources.h5_shards import read_streams

@@ -11,11 +11,11 @@ import pytest
 from corpus import tiny_corpus, tiny_recipe
 from kinesweep.batches import stream
 from kinesweep.batches.plan import plan_epoch
-from kinesweep.core.config import validate
+from kinesweep.config.loading import validate
+from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.core.errors import ConfigError, InputError
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.recipe.data import BatchConfig
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.sources import build_source
 from kinesweep.store.build import extract_locally
 from kinesweep.store.plan import describe_plan
@@ -88,7 +88,7 @@ def test_training_knows_the_weights(corpora: Path, tmp_path: Path) -> None:
     assert extract_locally(even).fingerprint == store.fingerprint
     assert recipe.config_hash(store.fingerprint) != even.config_hash(store.fingerprint)
     result = train_run(
-        RunSpec(recipe, store.folder, tmp_path / "run"), NullRunLog(), lambda _: True
+        RunSpec(recipe, store.folder, tmp_path / "run"), NullRunLogger(), lambda _: True
     )
     assert result.status == "finished"
     assert read_recipe(result.folder / "best") == recipe
@@ -111,7 +111,7 @@ def test_a_run_draws_by_the_weights(
         return batches
 
     monkeypatch.setattr(stream, "plan_epoch", spy)
-    train_run(RunSpec(recipe, store.folder, tmp_path / "run"), NullRunLog(), lambda _: True)
+    train_run(RunSpec(recipe, store.folder, tmp_path / "run"), NullRunLogger(), lambda _: True)
     once = Counter(record.clip.corpus for record in store.records("train"))
     assert drawn and all(
         epoch == {"one": 3 * once["one"], "two": 2 * once["two"]} for epoch in drawn

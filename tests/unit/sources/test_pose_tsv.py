@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kinesweep.config.recipe.source import PoseTsvConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ClipError, InputError, SourceError
-from kinesweep.core.recipe.source import PoseTsvConfig
 from kinesweep.core.units import Span
 from kinesweep.sources.pose_tsv import PoseTsvSource
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from kinesweep.config.recipe.source import PoseTsvConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError, SourceError
-from kinesweep.core.recipe.source import PoseTsvConfig
 from kinesweep.sources.pose_tsv import PoseTsvSource
 from kinesweep.sources.prepare import prepare
 from kinesweep.sources.prepare.times import milliseconds

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kinesweep.config.recipe.skeletons import SkeletonsConfig
 from kinesweep.core.clip import Clip
-from kinesweep.core.recipe.skeletons import SkeletonsConfig
 from kinesweep.sources.skeletons import SkeletonsSource
 from kinesweep.sources.split import folds_root, split_rows
 from skeletons import motions, write_pack, write_rows

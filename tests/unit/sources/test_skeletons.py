@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kinesweep.core.config import validate
+from kinesweep.config.loading import validate
+from kinesweep.config.recipe.skeletons import SkeletonsConfig
 from kinesweep.core.errors import ClipError, ConfigError, SourceError
-from kinesweep.core.recipe.skeletons import SkeletonsConfig
 from kinesweep.sources import build_source
 from kinesweep.sources.skeletons import SkeletonsSource
 from skeletons import motions, write_pack, write_rows

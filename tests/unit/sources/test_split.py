@@ -5,9 +5,9 @@ from typing import Literal
 
 import pytest
 
+from kinesweep.config.recipe.source import PoseTsvConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe.source import PoseTsvConfig
 from kinesweep.sources.pose_tsv import PoseTsvSource
 from kinesweep.sources.split import assign_folds, folds_root, split_rows
 

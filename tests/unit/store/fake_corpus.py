@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from kinesweep.core.clip import Clip, RowProblem
+from kinesweep.core.clip import Clip, InvalidRow
 from kinesweep.core.errors import ClipError
-from kinesweep.core.paths import inside
+from kinesweep.core.paths import resolve_inside
 from kinesweep.core.pose import PointLayout, PoseSequence
 from kinesweep.core.units import Span
 from kinesweep.features import Features
@@ -23,7 +23,7 @@ HAND = PointLayout((("HAND", ("thumb", "palm")),))
 class FakeSource:
     root: Path
     listed: tuple[Clip, ...]
-    bad_rows: tuple[RowProblem, ...] = ()
+    bad_rows: tuple[InvalidRow, ...] = ()
 
     def splits(self):
         return tuple(dict.fromkeys(clip.split for clip in self.listed))
@@ -35,7 +35,7 @@ class FakeSource:
         return list(self.bad_rows)
 
     def media_path(self, clip):
-        path = inside(self.root, clip.media)
+        path = resolve_inside(self.root, clip.media)
         if not path.is_file():
             raise ClipError(f"`{path}` is missing", reason="missing_file")
         return path

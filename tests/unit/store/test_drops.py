@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fake_corpus import FakeStep, change, extraction, make_corpus, write_media
 
-from kinesweep.core.clip import RowProblem
+from kinesweep.core.clip import InvalidRow
 from kinesweep.core.errors import ClipError, StoreError
 from kinesweep.store.build import build_store
 from kinesweep.store.dtype import to_store
@@ -15,7 +15,7 @@ from kinesweep.store.reader import ExtractionCounts
 
 def test_dropped_clips_stand_in_the_manifest_in_order(tmp_path):
     source = make_corpus(tmp_path, train=6)
-    source = replace(source, bad_rows=(RowProblem("train.tsv:9", "e", "empty_text", "no text"),))
+    source = replace(source, bad_rows=(InvalidRow("train.tsv:9", "e", "empty_text", "no text"),))
     source = change(source, "train-4", media="media/none.txt")
     write_media(tmp_path, "train-1", "broken")
     store = build_store(extraction(source, tmp_path / "stores", max_dropped_share=0.5))
@@ -123,7 +123,7 @@ def test_a_missing_file_of_validation_is_told_before_anything_is_computed(tmp_pa
 
 def test_other_splits_and_rows_without_text_count_for_the_share_alone(tmp_path):
     source = make_corpus(tmp_path, train=3, validation=2, test=2)
-    row = RowProblem("validation.tsv:9", "e", "empty_text", "no text")
+    row = InvalidRow("validation.tsv:9", "e", "empty_text", "no text")
     source = replace(source, bad_rows=(row,))
     write_media(tmp_path, "test-0", "broken")
     wide = {"max_dropped_share": 0.5}

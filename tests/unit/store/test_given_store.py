@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from corpus import tiny_recipe
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import StoreError
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.store.build import extract_locally
 from kinesweep.training.run import RunSpec, train_run
 
@@ -54,7 +54,7 @@ def test_every_copy_is_a_clip_and_trained_on(tmp_path: Path) -> None:
             store.features(record)["video"], torch.load(path, weights_only=True).numpy()
         )
     result = train_run(
-        RunSpec(recipe, store.folder, tmp_path / "run"), NullRunLog(), lambda _: True
+        RunSpec(recipe, store.folder, tmp_path / "run"), NullRunLogger(), lambda _: True
     )
     assert (result.status, result.step) == ("finished", 12)
 

@@ -9,11 +9,11 @@ import torch
 from fake_corpus import change, extraction, make_corpus
 
 from corpus import tiny_recipe
-from kinesweep.core.config import validate
+from kinesweep.config.loading import validate
+from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.augmentation import AugmentationConfig
 from kinesweep.core.errors import InputError, StoreError
 from kinesweep.core.pose import PointLayout
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.recipe.augmentation import AugmentationConfig
 from kinesweep.features.augmentation import Augmentation
 from kinesweep.store import Store
 from kinesweep.store.build import build_store, extract_locally

@@ -12,10 +12,10 @@ from fake_corpus import change, extraction, make_corpus
 
 from corpus import tiny_recipe
 from kinesweep.cli import main
-from kinesweep.core.config import validate
+from kinesweep.config.loading import validate
+from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.source import H5ShardsConfig
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.recipe.source import H5ShardsConfig
 from kinesweep.sources import build_source
 from kinesweep.store import Store
 from kinesweep.store.build import build_store, extract_locally

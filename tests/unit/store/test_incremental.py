@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from fake_corpus import FakeStep, change, extraction, make_corpus, write_media
 
-from kinesweep.core.clip import RowProblem
+from kinesweep.core.clip import InvalidRow
 from kinesweep.core.hashing import folder_sha256
 from kinesweep.core.units import Span
 from kinesweep.store.build import build_store
@@ -110,7 +110,7 @@ def test_order_and_bad_rows_are_part_of_the_name_and_row_numbers_are_not(tmp_pat
     assert build_store(extraction(renamed, tmp_path / "stores")).fingerprint == name
     turned = replace(source, listed=source.listed[::-1])
     assert build_store(extraction(turned, tmp_path / "stores")).fingerprint != name
-    worse = replace(source, bad_rows=(RowProblem("train.tsv:9", "x", "empty_text", "no text"),))
+    worse = replace(source, bad_rows=(InvalidRow("train.tsv:9", "x", "empty_text", "no text"),))
     other = build_store(extraction(worse, tmp_path / "stores", max_dropped_share=1))
     assert other.fingerprint != name
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from kinesweep.core.recipe import Recipe
+from kinesweep.config.recipe import Recipe
 from kinesweep.store.build import extract_locally
 from kinesweep.store.reader import Store
 from kinesweep.store.show import describe, own_references

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ConfigError
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.runlog import NullRunLog
-from kinesweep.core.skeleton import SMPL_22
+from kinesweep.core.run_logger import NullRunLogger
+from kinesweep.core.skeleton.skeleton import SMPL_22
 from kinesweep.store.build import extract_locally
 from kinesweep.store.fingerprint import split_fingerprint
 from kinesweep.store.index import ClipRecord, index_records, index_table
@@ -71,7 +71,7 @@ def test_it_is_trained_on(recipe: Recipe, tmp_path: Path) -> None:
     x_TD = store.features(store.records("train")[0])["pose"]
     assert x_TD.shape == (3, 66) and np.abs(x_TD[0, :3]).max() == 0
     spec = RunSpec(recipe, store.folder, tmp_path / "run")
-    result = train_run(spec, NullRunLog(), lambda _: True)
+    result = train_run(spec, NullRunLogger(), lambda _: True)
     assert result.status == "finished"
 
 

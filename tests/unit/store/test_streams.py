@@ -12,10 +12,10 @@ import pytest
 from fake_corpus import LAYOUT, FakeStep, extraction, make_corpus
 
 from corpus import tiny_recipe
-from kinesweep.core.config import validate
+from kinesweep.config.loading import validate
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import KinesweepError, StoreError
 from kinesweep.core.hashing import folder_sha256
-from kinesweep.core.recipe import Recipe
 from kinesweep.core.schema import StreamSchema
 from kinesweep.features import Features
 from kinesweep.sources import build_source

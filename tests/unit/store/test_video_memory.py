@@ -55,8 +55,8 @@ def test_memory_of_decoding_does_not_grow_with_the_film(tmp_path: Path, minutes:
     windows, early_mb, peak_mb = run(
         f"""
         from pathlib import Path
-        from kinesweep.core.media import Footage
-        from kinesweep.core.recipe.video import VideoFeaturesConfig
+        from kinesweep.core.video_files import Footage
+        from kinesweep.config.recipe.video import VideoFeaturesConfig
         from kinesweep.features.video import VideoFeatures, groups
         import kinesweep.store.extract_videos as actors  # all that an actor imports
         config = VideoFeaturesConfig.model_validate({{

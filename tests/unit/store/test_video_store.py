@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from films import write_pictures, write_video
+from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.video import VideoFeaturesConfig
 from kinesweep.core.errors import StoreError
 from kinesweep.core.hashing import fingerprint
-from kinesweep.core.media import Footage
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.recipe.video import VideoFeaturesConfig
 from kinesweep.core.units import Span
+from kinesweep.core.video_files import VideoSegment
 from kinesweep.features.encoders import encoder_fingerprint
 from kinesweep.features.video import CODE_VERSION, VideoFeatures, see
 from kinesweep.features.windows import Window
@@ -46,7 +46,7 @@ def test_a_store_holds_what_the_model_says_of_each_film(
     assert store.schema.widths == {"video": 16}
     step = VideoFeatures(recipe.features)  # type: ignore[arg-type]
     for record in store.records("train"):
-        alone = step.compute(Footage(corpus / record.clip.media))["video"].x_TD
+        alone = step.compute(VideoSegment(corpus / record.clip.media))["video"].x_TD
         np.testing.assert_array_equal(store.features(record)["video"], alone)
     lengths = [record.lengths["video"] for record in store.records("train")]
     frames = [10, 27, 44]
@@ -81,7 +81,7 @@ def test_a_store_of_face_and_hands(models: Path, tmp_path: Path) -> None:
     encoder = VideoFeatures(recipe.features).encoder()  # type: ignore[arg-type]
     for number, record in enumerate(store.records("train")):
         pixels = []
-        for frame, picture in enumerate(Frames(Footage(corpus / record.clip.media), None)):
+        for frame, picture in enumerate(Frames(VideoSegment(corpus / record.clip.media), None)):
             wide = np.pad(picture, ((16, 16), (16, 16), (0, 0)))
             corners = [(20, 12 + 2 * frame), (20, 22 + 2 * frame), (30, 12 + 2 * frame)]
             pixels.append([wide[top : top + 16, left : left + 16] for top, left in corners])
@@ -258,7 +258,7 @@ def test_published_manifests(models: Path, tmp_path: Path) -> None:
 
 
 def test_bf16_is_near(models: Path, tmp_path: Path) -> None:
-    film = Footage(write_video(tmp_path / "a.mp4", 20), Span())
+    film = VideoSegment(write_video(tmp_path / "a.mp4", 20), Span())
     recipe = film_recipe(tmp_path, models / "videomae", tmp_path)
     half = film_recipe(tmp_path, models / "videomae", tmp_path, features={"precision": "bf16"})
     exact, near = (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kinesweep.core.recipe.training import ResourcesConfig
+from kinesweep.config.recipe.training import ResourcesConfig
 from kinesweep.sweeps.budget import Budget, Spent
 from kinesweep.sweeps.space import BudgetConfig
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from corpus import tiny_corpus, tiny_recipe
-from kinesweep.core.config import validate
+from kinesweep.config.loading import validate
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import ConfigError, StoreError
-from kinesweep.core.recipe import Recipe
 from kinesweep.store import Store
 from kinesweep.store.build import extract_locally
 from kinesweep.sweeps.loading import load_space

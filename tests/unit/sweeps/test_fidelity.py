@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from corpus import tiny_recipe
+from kinesweep.config.recipe.training import ResourcesConfig
 from kinesweep.core.clip import Clip
-from kinesweep.core.recipe.training import ResourcesConfig
 from kinesweep.store.index import ClipRecord
 from kinesweep.sweeps.fidelity import evaluation_samples
 from records import memory_store

@@ -3,8 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
+from kinesweep.config.recipe.training import ResourcesConfig
 from kinesweep.core.errors import ResourceError
-from kinesweep.core.recipe.training import ResourcesConfig
 from kinesweep.sweeps.packing import slots
 
 

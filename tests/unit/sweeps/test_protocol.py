@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kinesweep.core.recipe.evaluation import PROTOCOLS
+from kinesweep.config.recipe.evaluation import PROTOCOLS
 from kinesweep.sweeps.sweep import Sweep, run_sweep
 from kinesweep.training.baselines import most_frequent
 from kinesweep.training.result import read_result

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from kinesweep.cli import app
-from kinesweep.core.runlog import NullRunLog, RunLog
+from kinesweep.core.run_logger import NullRunLogger, RunLogger
 from kinesweep.sweeps.agenda import Agenda, End, Proposal
 from kinesweep.sweeps.journal import RESULT, read_journal
 from kinesweep.sweeps.outcome import Outcome
@@ -79,8 +79,8 @@ class Written(Here):
         return End("finished", result.objectives, seconds=1.0)
 
 
-def no_log(folder: Path, title: str, phase: str, params: Mapping[str, Any]) -> RunLog:
-    return NullRunLog()
+def no_log(folder: Path, title: str, phase: str, params: Mapping[str, Any]) -> RunLogger:
+    return NullRunLogger()
 
 
 @pytest.fixture(scope="module")

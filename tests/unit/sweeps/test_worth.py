@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kinesweep.core.recipe import Recipe
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.seeds import generator
 from kinesweep.sweeps.agenda import End, Proposal
 from kinesweep.sweeps.finals import choose, final_runs

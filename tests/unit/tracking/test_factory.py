@@ -8,7 +8,7 @@ import time
 import pytest
 
 from kinesweep.core.errors import TrackingError
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.tracking import factory, server
 from kinesweep.tracking.factory import SPOOL, MlflowLogs, NoLogs, resolve_tracking
 from kinesweep.tracking.runlog import RunName
@@ -34,7 +34,7 @@ def test_none_and_no_server(tmp_path):
     assert resolve_tracking("none", tmp_path, "q") == NoLogs()
     found = resolve_tracking("auto", tmp_path, "q")
     assert isinstance(found, NoLogs) and "kinesweep up" in found.notice
-    assert isinstance(found.open(RunName("r", "r"), tmp_path), NullRunLog)
+    assert isinstance(found.open(RunName("r", "r"), tmp_path), NullRunLogger)
     with pytest.raises(TrackingError, match="kinesweep up"):
         resolve_tracking("mlflow", tmp_path, "q")
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from corpus import tiny_corpus, tiny_recipe, tiny_store
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.config.recipe import Recipe
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.store import Store
 from kinesweep.training.result import RunResult
 from kinesweep.training.run import RunSpec, train_run
@@ -32,4 +32,4 @@ def store(recipe: Recipe) -> Store:
 def whole(recipe: Recipe, store: Store, tmp_path_factory: pytest.TempPathFactory) -> RunResult:
     """A run of the tiny recipe from its beginning to its end, to be compared with."""
     spec = RunSpec(recipe, store.folder, tmp_path_factory.mktemp("whole") / "run")
-    return train_run(spec, NullRunLog(), lambda _: True)
+    return train_run(spec, NullRunLogger(), lambda _: True)

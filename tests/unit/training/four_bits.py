@@ -13,9 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from kinesweep.core.config import load
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.config.loading import load
+from kinesweep.config.recipe import Recipe
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.core.seeds import seed_everything
 from kinesweep.models import Translator, adapters
 from kinesweep.store.build import extract_locally
@@ -72,7 +72,7 @@ class Trained:
         patch.setattr(run, "StreamTrainer", Watched)
         store = extract_locally(recipe, root=folder / "stores")
         spec = RunSpec(recipe, store.folder, folder / "run")
-        self.result = train_run(spec, NullRunLog(), lambda _: True)
+        self.result = train_run(spec, NullRunLogger(), lambda _: True)
         self.folder, self.model = folder / "run", models[0].eval()
         self.base = folder / "llama"
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from corpus import tiny_recipe
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.store import Store
 from kinesweep.training.run import RunSpec, train_run
 
@@ -13,10 +13,12 @@ def test_a_stopped_run_reads_on_where_it_stopped(
 ) -> None:
     training = {"gradient_accumulation_steps": 2, "max_steps": 4, "eval_steps": 2}
     recipe = tiny_recipe(corpus, store.folder.parent, training=training)
-    whole = train_run(RunSpec(recipe, store.folder, tmp_path / "a"), NullRunLog(), lambda _: True)
+    whole = train_run(
+        RunSpec(recipe, store.folder, tmp_path / "a"), NullRunLogger(), lambda _: True
+    )
     spec = RunSpec(recipe, store.folder, tmp_path / "b")
-    stopped = train_run(spec, NullRunLog(), lambda _: False)
+    stopped = train_run(spec, NullRunLogger(), lambda _: False)
     assert (stopped.status, stopped.step) == ("stopped", 2)
-    ended = train_run(spec, NullRunLog(), lambda _: True)
+    ended = train_run(spec, NullRunLogger(), lambda _: True)
     assert ended.samples == whole.samples
     assert ended.weights_sha256 == whole.weights_sha256

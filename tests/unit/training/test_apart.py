@@ -2,7 +2,7 @@
 
 import pytest
 
-from kinesweep.core.recipe.evaluation import EvaluationConfig
+from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.training.apart import Part, apart
 from kinesweep.training.predictions import Prediction
 

@@ -15,14 +15,14 @@ from transformers.trainer_utils import SchedulerType
 from transformers.training_args import OptimizerNames
 
 from corpus import tiny_recipe
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.recipe.training import (
+from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.training import (
     _SCHEDULE_KEYS,
     OptimizerName,
     ScheduleName,
     TrainingConfig,
 )
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.models import Translator, build_translator
 from kinesweep.models.translator import ModelPart
 from kinesweep.store import Store
@@ -38,7 +38,7 @@ NEEDS_BITSANDBYTES = ("bnb", "paged", "lion")
 
 def train(recipe: Recipe, store: Store, folder: Path, until: float = 99) -> dict[str, object]:
     spec = RunSpec(recipe, store.folder, folder)
-    result = train_run(spec, NullRunLog(), lambda metrics: metrics["step"] < until)
+    result = train_run(spec, NullRunLogger(), lambda metrics: metrics["step"] < until)
     return {"weights": result.weights_sha256, "status": result.status, "scores": result.scores}
 
 

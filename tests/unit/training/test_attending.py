@@ -10,7 +10,7 @@ import yaml
 
 from corpus import tiny_corpus, tiny_recipe, tiny_store
 from kinesweep.batches.collate import Row, collate
-from kinesweep.core.recipe import Recipe
+from kinesweep.config.recipe import Recipe
 from kinesweep.store import Store
 from kinesweep.training.attending import Attended, attend, row_of
 from kinesweep.training.evaluate import evaluate_loaded

@@ -6,14 +6,14 @@ import random
 import numpy as np
 import pytest
 
-from kinesweep.core.recipe.evaluation import EvaluationConfig, Protocol
+from kinesweep.config.recipe.evaluation import EvaluationConfig, ScoringProtocol
 from kinesweep.store import Store
 from kinesweep.training.apart import apart
 from kinesweep.training.evaluate import evaluate_texts
 from kinesweep.training.predictions import Prediction
 from kinesweep.training.scoring import Measure, score
 
-CIDER = Measure("cider", Protocol(tokenize="none"))
+CIDER = Measure("cider", ScoringProtocol(tokenize="none"))
 Texts = tuple[dict[str, str], dict[str, list[str]]]
 
 
@@ -77,7 +77,7 @@ def test_the_scale_and_the_signature() -> None:
     assert found.values["cider"] == pytest.approx(1000)
     start = "protocol:raw|cider|nrefs:1|d:yes|n:4|sigma:6|idf:refs-of-2-clips|tok:13a|version:"
     assert found.signatures["cider"].startswith(start)
-    treated = Measure("cider", Protocol(case="lower", punctuation="drop"))
+    treated = Measure("cider", ScoringProtocol(case="lower", punctuation="drop"))
     shouted = {clip: f"{text.upper()}!" for clip, text in said.items()}
     wanted = {clip: [text] for clip, text in said.items()}
     assert treated(shouted, wanted) == pytest.approx(1000)

@@ -8,8 +8,8 @@ import pytest
 import safetensors.torch
 
 from corpus import tiny_recipe
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.config.recipe import Recipe
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.store import Store
 from kinesweep.store.build import extract_locally
 from kinesweep.training.metrics import read_metrics
@@ -24,9 +24,9 @@ from tolerances import FLOAT64, assert_same, assert_same_weights
 pytestmark = pytest.mark.integration
 
 TRAIN = """
-from kinesweep.core.config import load
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.config.loading import load
+from kinesweep.config.recipe import Recipe
+from kinesweep.core.run_logger import NullRunLog
 from kinesweep.training.run import RunSpec, train_run
 recipe = load(Recipe, Path(sys.argv[1]))
 spec = RunSpec(recipe, Path(sys.argv[2]), Path(sys.argv[3]))
@@ -61,7 +61,7 @@ class Lab:
 
     def train(self, name: str, recipe: Recipe, stop_at: int = 99) -> RunResult:
         spec = RunSpec(recipe, self.store.folder, self.folder / name)
-        return train_run(spec, NullRunLog(), lambda told: told["step"] < stop_at)
+        return train_run(spec, NullRunLogger(), lambda told: told["step"] < stop_at)
 
     def _drop_some(self, path: Path) -> None:
         plain = json.loads(path.read_text())
@@ -104,7 +104,7 @@ def test_where_no_clip_has_a_second_text_it_is_the_first(
 ) -> None:
     batch = recipe.batch.model_copy(update={"paraphrases": "closest"})
     closest = recipe.model_copy(update={"batch": batch})
-    found = train_run(RunSpec(closest, store.folder, tmp_path), NullRunLog(), lambda _: True)
+    found = train_run(RunSpec(closest, store.folder, tmp_path), NullRunLogger(), lambda _: True)
     assert found.weights_sha256 == whole.weights_sha256 != ""
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kinesweep.core.config import validate
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.config.loading import validate
+from kinesweep.config.recipe import Recipe
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.store.build import extract_locally
 from kinesweep.training.run import RunSpec, train_run
 from shards import write_sentences
@@ -68,7 +68,7 @@ def test_pronouns_are_resolved(tmp_path: Path) -> None:
         recipe = recipe_of(source, window)
         store = extract_locally(recipe, root=tmp_path / "stores")
         spec = RunSpec(recipe, store.folder, tmp_path / f"window{window}")
-        bleu[window] = train_run(spec, NullRunLog(), lambda _: True).scores["bleu"]
+        bleu[window] = train_run(spec, NullRunLogger(), lambda _: True).scores["bleu"]
     print(f"BLEU without context {bleu[0]:.1f}, with two of its own sentences {bleu[2]:.1f}")
     assert bleu[2] >= bleu[0] + 10
     assert bleu[2] > 90

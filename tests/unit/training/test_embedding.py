@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
+from kinesweep.config.recipe.graph import StgcnEncoderConfig
 from kinesweep.core.errors import CheckpointError, ConfigError, InputError
 from kinesweep.core.hashing import folder_sha256
-from kinesweep.core.recipe.graph import StgcnEncoderConfig
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.features.embedder import read_embedder
 from kinesweep.store import Store
 from kinesweep.training.checkpoints import WEIGHTS
@@ -54,7 +54,7 @@ class Corpus:
     def train(self, place: Path, report=lambda _: True, log=None, **changes: Any) -> RunResult:
         recipe = self.recipe(**changes)
         spec = EmbedderSpec(recipe, movements_store(recipe).folder, place)
-        return train_embedder(spec, log or NullRunLog(), report)
+        return train_embedder(spec, log or NullRunLogger(), report)
 
     def order(self, run: Path) -> float:
         """Tau of what a run wrote, read from its files."""
@@ -181,7 +181,7 @@ def test_a_finished_run_is_handed_back(corpus: Corpus, tmp_path: Path) -> None:
         corpus.train(tmp_path, training={"learning_rate": 1e-4})
 
 
-class HeardLog(NullRunLog):
+class HeardLog(NullRunLogger):
     """Remembers what it is told."""
 
     def __init__(self) -> None:
@@ -242,7 +242,7 @@ def test_a_graph_encoder_learns_and_is_written(corpus: Corpus, tmp_path: Path) -
     graph = StgcnEncoderConfig(channels=4, blocks=2, kernel=3)
     recipe = corpus.recipe().model_copy(update={"encoder": graph})
     spec = EmbedderSpec(recipe, corpus.store.folder, tmp_path)
-    result = train_embedder(spec, NullRunLog(), lambda _: True)
+    result = train_embedder(spec, NullRunLogger(), lambda _: True)
     assert corpus.order(tmp_path) == pytest.approx(result.scores["tau"], abs=2e-3)
 
 

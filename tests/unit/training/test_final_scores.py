@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from corpus import tiny_recipe
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.store import Store
 from kinesweep.training import evaluate
 from kinesweep.training.decoding import decode
@@ -26,7 +26,7 @@ def test_final_scores_are_of_their_split_with_the_recipes_beams(
     few = {"max_steps": 4, "eval_steps": 2}
     recipe = tiny_recipe(corpus, store.folder.parent, training=few, generation={"num_beams": 3})
     spec = RunSpec(recipe, store.folder, tmp_path / "a", score_test=True)
-    result = train_run(spec, NullRunLog(), lambda _: True)
+    result = train_run(spec, NullRunLogger(), lambda _: True)
     assert asked == [1, 1, 3, 3], "two evaluations of the search, validation, test"
     for split, scores in (("validation", result.scores), ("test", result.test)):
         lines = read_predictions(tmp_path / f"a/predictions/{split}.tsv")

@@ -11,13 +11,13 @@ from corpus import tiny_recipe
 from kinesweep.batches.evaluation import eval_batches
 from kinesweep.batches.stream import TrainStream
 from kinesweep.batches.text import Text, build_text
+from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.data import BatchConfig
+from kinesweep.config.recipe.model import ModelConfig, TrainedTokenizerConfig
+from kinesweep.config.recipe.prompt import Asking, ContextConfig, PromptConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.recipe.data import BatchConfig
-from kinesweep.core.recipe.model import ModelConfig, TrainedTokenizerConfig
-from kinesweep.core.recipe.prompt import Asking, ContextConfig, PromptConfig
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.core.seeds import seed_everything
 from kinesweep.models import Translator, build_translator
 from kinesweep.store import Store
@@ -175,7 +175,7 @@ def test_training_begins_only_if_all_fits(corpus: Path, store: Store, tmp_path: 
     reported: list[dict[str, float]] = []
     spec = RunSpec(recipe, store.folder, tmp_path / "run")
     with pytest.raises(InputError, match=r"`model\.reserve_tokens` has room for 12\. Set it to"):
-        train_run(spec, NullRunLog(), lambda metrics: bool(reported.append(metrics)) or True)
+        train_run(spec, NullRunLogger(), lambda metrics: bool(reported.append(metrics)) or True)
     assert not reported and not (tmp_path / "run" / "metrics.jsonl").exists()
 
 

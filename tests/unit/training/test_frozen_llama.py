@@ -13,11 +13,11 @@ import torch
 from transformers import LlamaForCausalLM
 
 from kinesweep.batches.text import Text
+from kinesweep.config.loading import validate
+from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.source import PoseTsvConfig
 from kinesweep.core.clip import Clip
-from kinesweep.core.config import validate
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.recipe.source import PoseTsvConfig
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.sources import build_source
 from kinesweep.sources.sample import write_sample
 from kinesweep.store.build import extract_locally
@@ -97,7 +97,7 @@ def test_a_frozen_llama_learns_to_see(tmp_path: Path) -> None:
     recipe = recipe_of(corpus, llama)
     store = extract_locally(recipe, root=tmp_path / "stores")
     result = train_run(
-        RunSpec(recipe, store.folder, tmp_path / "run"), NullRunLog(), lambda _: True
+        RunSpec(recipe, store.folder, tmp_path / "run"), NullRunLogger(), lambda _: True
     )
     seconds = time.perf_counter() - started
     print(f"BLEU {result.scores['bleu']:.1f} in {seconds:.0f} s")

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.training import gauges
 from kinesweep.training.gauges import GAUGES, Reading, ShownLog, showing
 
 
-class Slow(NullRunLog):
+class Slow(NullRunLogger):
     """A log whose server is behind."""
 
     def waiting(self) -> int:
@@ -62,7 +62,7 @@ def test_a_run_shows_its_latest_measurements_until_it_ends(drawn: Drawn) -> None
 
 
 def test_labels_name_the_run() -> None:
-    log = ShownLog(NullRunLog(), Path("runs/abc-s1"), "mine")
+    log = ShownLog(NullRunLogger(), Path("runs/abc-s1"), "mine")
     assert log.read() == [Reading("tracking_backlog", 0.0, {"sweep": "mine", "run": "abc-s1"})]
     log.finish("finished")
 

@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load_file
 
 from corpus import tiny_recipe
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError, ConfigError
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.runlog import NullRunLog
-from kinesweep.core.skeleton import ROOT, Skeleton
+from kinesweep.core.run_logger import NullRunLogger
+from kinesweep.core.skeleton.skeleton import ROOT, Skeleton
 from kinesweep.models import Translator
 from kinesweep.models.adapters import is_of_adapter
 from kinesweep.store import Store
@@ -56,7 +56,7 @@ def recipe(corpus: Path, store: Store, kind: str, **changes: Any) -> Recipe:
 
 def train(recipe: Recipe, store: Store, folder: Path, until: int = 99) -> RunResult:
     spec = RunSpec(recipe, store.folder, folder)
-    return train_run(spec, NullRunLog(), lambda metrics: metrics["step"] < until)
+    return train_run(spec, NullRunLogger(), lambda metrics: metrics["step"] < until)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -188,14 +188,14 @@ def test_adapters_that_cannot_be(
 
 
 TWO = """
-import kinesweep.core.skeleton
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.runlog import NullRunLog
+import kinesweep.core.skeleton.skeleton
+from kinesweep.config.recipe import Recipe
+from kinesweep.core.run_logger import NullRunLog
 from kinesweep.training.run import RunSpec, train_run
 
 asked, store, folder, skeleton = sys.argv[1:]
-known = kinesweep.core.skeleton.Skeleton.from_json(json.loads(Path(skeleton).read_text()))
-kinesweep.core.skeleton.SKELETONS = {known.name: known}
+known = kinesweep.core.skeleton.skeleton.Skeleton.from_json(json.loads(Path(skeleton).read_text()))
+kinesweep.core.skeleton.skeleton.SKELETONS = {known.name: known}
 recipe = Recipe.model_validate_json(Path(asked).read_text())
 result = train_run(RunSpec(recipe, Path(store), Path(folder)), NullRunLog(), lambda _: True)
 print(json.dumps(result.to_json()))

@@ -7,9 +7,9 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification, BertModel, BertTokenizer
 
 from corpus import tiny_recipe
+from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.recipe.evaluation import EvaluationConfig
 from kinesweep.store import Store
 from kinesweep.training.evaluate import evaluate_texts
 from kinesweep.training.learned import learned_scores

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from corpus import tiny_recipe
+from kinesweep.config.recipe import Recipe
+from kinesweep.config.recipe.evaluation import EvaluationConfig, ScoringProtocol
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.recipe.evaluation import EvaluationConfig, Protocol
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.pipelines.workflows import load_recipe
 from kinesweep.store import Store
 from kinesweep.training.evaluate import evaluate_texts
@@ -66,7 +66,7 @@ def test_the_figure_that_nltk_prints() -> None:
     wanted = (
         "It is a guide to action that ensures that the military will forever heed Party commands"
     )
-    found = score({"a": said}, {"a": [wanted]}, METEOR, Protocol(tokenize="none"))
+    found = score({"a": said}, {"a": [wanted]}, METEOR, ScoringProtocol(tokenize="none"))
     assert found.values["meteor"] == pytest.approx(69.44, abs=0.005)
 
 
@@ -96,7 +96,7 @@ def test_a_resample_is_a_sum_of_rows(wordnet: str) -> None:
 
 def test_the_signature_says_what_was_matched(wordnet: str, tmp_path: Path) -> None:
     def signature(folder: str | None) -> str:
-        found = score({"a": "x"}, {"a": ["x"]}, METEOR, Protocol(case="lower"), folder)
+        found = score({"a": "x"}, {"a": ["x"]}, METEOR, ScoringProtocol(case="lower"), folder)
         return found.signatures["meteor"]
 
     assert signature(None).startswith("protocol:case=lower|meteor|nrefs:1|case:lc|tok:13a|nltk:3")
@@ -142,7 +142,7 @@ def test_a_missing_wordnet_is_said_before_training(
     with pytest.raises(InputError, match="holds no WordNet"):
         load_recipe(file, None)
     with pytest.raises(InputError, match="holds no WordNet"):
-        train_run(RunSpec(recipe, store.folder, tmp_path / "run"), NullRunLog(), lambda _: True)
+        train_run(RunSpec(recipe, store.folder, tmp_path / "run"), NullRunLogger(), lambda _: True)
     assert not (tmp_path / "run/metrics.jsonl").exists()
     assert load_recipe(file, ["evaluation.metrics=[bleu]"]).evaluation.wordnet == str(tmp_path)
 
@@ -152,7 +152,7 @@ def test_a_run_is_scored_with_synonyms_to_its_end(
 ) -> None:
     asked = {"metrics": ["bleu", "chrf", "meteor"], "wordnet": wordnet}
     recipe = tiny_recipe(corpus, store.folder.parent, evaluation=asked)
-    result = train_run(RunSpec(recipe, store.folder, tmp_path), NullRunLog(), lambda _: True)
+    result = train_run(RunSpec(recipe, store.folder, tmp_path), NullRunLogger(), lambda _: True)
     assert result.signatures["meteor"].endswith("wordnet:3.0")
     rows = [row for row in read_metrics(tmp_path / "metrics.jsonl") if "meteor" in row]
     assert len(rows) == 3

@@ -15,8 +15,8 @@ from fresh_process import run_fresh
 from kinesweep.batches.examples import Example
 from kinesweep.batches.prompt import Prompter
 from kinesweep.batches.text import build_text
+from kinesweep.config.recipe.model import PretrainedTokenizerConfig
 from kinesweep.core.clip import Clip
-from kinesweep.core.recipe.model import PretrainedTokenizerConfig
 from kinesweep.store import Store
 from kinesweep.training.model_folder import read_model_folder
 
@@ -86,8 +86,8 @@ def refuse(*address, **_):
     asked.append(str(address))
     raise OSError("no network")
 socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refuse
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.config.recipe import Recipe
+from kinesweep.core.run_logger import NullRunLog
 from kinesweep.training.run import RunSpec, train_run
 recipe = Recipe.model_validate_json(Path(sys.argv[1]).read_text())
 spec = RunSpec(recipe, Path(sys.argv[2]), Path(sys.argv[3]))

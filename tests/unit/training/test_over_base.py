@@ -9,9 +9,9 @@ from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from corpus import tiny_recipe
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError, ConfigError
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.models.base import BASES
 from kinesweep.store import Store
 from kinesweep.training import run
@@ -26,8 +26,8 @@ from ranks import run_ranks
 pytestmark = pytest.mark.integration
 
 SHARDED = """
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.config.recipe import Recipe
+from kinesweep.core.run_logger import NullRunLog
 from kinesweep.training.run import RunSpec, train_run
 asked, store, folder, last = sys.argv[1:]
 spec = RunSpec(Recipe.model_validate_json(Path(asked).read_text()), Path(store), Path(folder))
@@ -59,7 +59,7 @@ def recipe_of(corpus: Path, store: Store, base: Path, **sections: Any) -> Recipe
 
 def train(recipe: Recipe, store: Store, folder: Path, last: int = 999) -> RunResult:
     spec = RunSpec(recipe, store.folder, folder)
-    return train_run(spec, NullRunLog(), lambda metrics: metrics["step"] < last)
+    return train_run(spec, NullRunLogger(), lambda metrics: metrics["step"] < last)
 
 
 def test_it_stops_resumes_and_moves(

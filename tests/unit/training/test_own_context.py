@@ -9,10 +9,10 @@ import pytest
 
 from kinesweep.batches.evaluation import FixedBatches, eval_batches
 from kinesweep.batches.text import Text, build_text
+from kinesweep.config.recipe.model import ModelConfig, TrainedTokenizerConfig
+from kinesweep.config.recipe.prompt import Asking, ContextConfig, PromptConfig
+from kinesweep.config.recipe.training import GenerationConfig
 from kinesweep.core.clip import Clip
-from kinesweep.core.recipe.model import ModelConfig, TrainedTokenizerConfig
-from kinesweep.core.recipe.prompt import Asking, ContextConfig, PromptConfig
-from kinesweep.core.recipe.training import GenerationConfig
 from kinesweep.core.seeds import seed_everything
 from kinesweep.models import Translator, build_translator
 from kinesweep.store.index import ClipRecord

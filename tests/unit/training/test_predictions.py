@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import InputError, StoreError
-from kinesweep.core.recipe import Recipe
 from kinesweep.store import Store
 from kinesweep.training.evaluate import evaluate_texts
 from kinesweep.training.predictions import Prediction, read_predictions, write_predictions

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from kinesweep.core.recipe.training import TrainingConfig
+from kinesweep.config.recipe.training import TrainingConfig
 from kinesweep.training.progress import Progress, advance
 
 

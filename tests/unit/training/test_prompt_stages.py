@@ -8,8 +8,8 @@ import safetensors.torch
 
 from corpus import tiny_recipe
 from kinesweep.batches.evaluation import eval_batches
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.config.recipe import Recipe
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.models import Translator
 from kinesweep.store import Store
 from kinesweep.training.model_folder import read_model_folder
@@ -45,7 +45,7 @@ def stage(
 
 
 def train(recipe: Recipe, store: Store, folder: Path) -> RunResult:
-    return train_run(RunSpec(recipe, store.folder, folder), NullRunLog(), lambda _: True)
+    return train_run(RunSpec(recipe, store.folder, folder), NullRunLogger(), lambda _: True)
 
 
 Asked = list[tuple[int, ...]]

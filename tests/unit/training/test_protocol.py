@@ -5,11 +5,11 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from kinesweep.core.recipe.evaluation import (
+from kinesweep.config.recipe.evaluation import (
     PROTOCOLS,
     EvaluationConfig,
-    Protocol,
     ScoreName,
+    ScoringProtocol,
 )
 from kinesweep.training.baselines import constant_sentence
 from kinesweep.training.protocol import name_of, treat
@@ -31,7 +31,7 @@ PHOENIX, CHAR = PROTOCOLS["phoenix"], PROTOCOLS["csl_char"]
     ],
 )
 def test_what_is_done(protocol: dict[str, str], text: str, wanted: str) -> None:
-    assert treat(text, Protocol.model_validate(protocol)) == wanted
+    assert treat(text, ScoringProtocol.model_validate(protocol)) == wanted
 
 
 def test_case_and_period_count_in_raw_and_not_in_phoenix() -> None:
@@ -50,13 +50,13 @@ def test_chinese_is_scored_by_characters() -> None:
 
 def test_signatures_name_the_protocol_and_its_tokenizer() -> None:
     said, wanted = {"a": "b c"}, {"a": ["b c"]}
-    own = Protocol(case="lower", tokenize="intl")
+    own = ScoringProtocol(case="lower", tokenize="intl")
     for protocol, name in ((PHOENIX, "phoenix"), (own, "case=lower,tokenize=intl")):
         signatures = score(said, wanted, ["bleu", "rouge"], protocol).signatures
         for metric, signature in signatures.items():
             assert signature.startswith(f"protocol:{name}|{metric}|nrefs:1|")
             assert f"tok:{protocol.tokenize}" in signature
-    assert name_of(Protocol(tokenize="char")) == "csl_char"
+    assert name_of(ScoringProtocol(tokenize="char")) == "csl_char"
 
 
 def test_rouge_is_the_mean_of_the_best_f1() -> None:
@@ -91,7 +91,7 @@ def test_the_best_constant_sentence_is_found_under_the_protocol() -> None:
 
 
 def test_a_recipe_gives_a_name_or_parts() -> None:
-    assert EvaluationConfig().treatment == Protocol()
+    assert EvaluationConfig().treatment == ScoringProtocol()
     assert EvaluationConfig.model_validate({"protocol": "phoenix"}).treatment is PHOENIX
     own = EvaluationConfig.model_validate({"protocol": {"case": "lower"}})
-    assert own.treatment == Protocol(case="lower")
+    assert own.treatment == ScoringProtocol(case="lower")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from corpus import tiny_recipe
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.store import Store
 from kinesweep.training.run import RunSpec, train_run
 from ranks import run_ranks
@@ -27,7 +27,7 @@ def model(corpus: Path, store: Store, tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("ranks") / "run"
     few = {"max_steps": 40, "eval_steps": 40, "learning_rate": 5e-3}
     recipe = tiny_recipe(corpus, store.folder.parent, training=few, evaluation={"max_frames": 128})
-    train_run(RunSpec(recipe, store.folder, folder), NullRunLog(), lambda _: True)
+    train_run(RunSpec(recipe, store.folder, folder), NullRunLogger(), lambda _: True)
     return folder / "best"
 
 

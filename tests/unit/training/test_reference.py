@@ -11,10 +11,10 @@ from corpus import tiny_recipe
 from deviations import deviation_corpus
 from kinesweep.batches.stream import TrainStream
 from kinesweep.batches.text import build_text
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError, ConfigError, InputError
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.runlog import NullRunLog
-from kinesweep.core.skeleton import SMPL_22
+from kinesweep.core.run_logger import NullRunLogger
+from kinesweep.core.skeleton.skeleton import SMPL_22
 from kinesweep.store import Store
 from kinesweep.store.build import extract_locally
 from kinesweep.training.evaluate import evaluate_loaded
@@ -53,7 +53,7 @@ class Lab:
 
     def train(self, name: str, recipe: Recipe, held: bool = True) -> RunResult:
         spec = RunSpec(recipe, self.stores[held].folder, self.folder / name)
-        return train_run(spec, NullRunLog(), lambda _: True)
+        return train_run(spec, NullRunLogger(), lambda _: True)
 
 
 class Wrong:

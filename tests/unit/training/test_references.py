@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from kinesweep.core.recipe.evaluation import Protocol
+from kinesweep.config.recipe.evaluation import ScoringProtocol
 from kinesweep.training.baselines import constant_sentence, most_frequent
 from kinesweep.training.scoring import Measure
 
-WORDS = Protocol(tokenize="none")
+WORDS = ScoringProtocol(tokenize="none")
 SAID = {"a": "the left arm drops too low", "b": "step back", "c": "", "d": "turn the hip in more"}
 WANTED = {
     "a": ("raise it", "the left arm drops too low", "too low"),

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from kinesweep.batches.stream import TrainStream
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.store import Store
 from kinesweep.training import determinism, run
 from kinesweep.training.metrics import read_metrics
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.integration
 
 def train(recipe: Recipe, store: Store, folder: Path, trace: bool = True) -> RunResult:
     spec = RunSpec(recipe, store.folder, folder, trace=trace)
-    return train_run(spec, NullRunLog(), lambda _: True)
+    return train_run(spec, NullRunLogger(), lambda _: True)
 
 
 @pytest.fixture(scope="module")

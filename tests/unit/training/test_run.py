@@ -9,9 +9,9 @@ import safetensors.torch
 import torch
 
 from corpus import tiny_recipe
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError, ConfigError, ResourceError
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.models import Translator
 from kinesweep.models.encoders import ENCODERS
 from kinesweep.store import Store
@@ -28,7 +28,7 @@ def go_on(_: dict[str, float]) -> bool:
 
 
 def train(recipe: Recipe, store: Store, folder: Path, report=go_on, **options):  # type: ignore[no-untyped-def]
-    return train_run(RunSpec(recipe, store.folder, folder, **options), NullRunLog(), report)
+    return train_run(RunSpec(recipe, store.folder, folder, **options), NullRunLogger(), report)
 
 
 def test_the_same_seed_gives_the_same_bits(

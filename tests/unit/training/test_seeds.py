@@ -6,8 +6,8 @@ import torch
 
 from kinesweep.batches.stream import TrainStream
 from kinesweep.batches.text import Text
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.hashing import file_sha256
-from kinesweep.core.recipe import Recipe
 from kinesweep.store import Store
 from kinesweep.training.determinism import seed_dropout
 from kinesweep.training.run import write_first_model

@@ -20,8 +20,8 @@ pytestmark = pytest.mark.integration
 
 TRAIN = """
 from torch.distributed.fsdp import FSDPModule
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.config.recipe import Recipe
+from kinesweep.core.run_logger import NullRunLog
 from kinesweep.training import sharding
 from kinesweep.training.run import RunSpec, train_run
 

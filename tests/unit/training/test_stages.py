@@ -15,11 +15,11 @@ import yaml
 from typer.testing import CliRunner
 
 from kinesweep.cli import app
+from kinesweep.config.loading import load, validate
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.clip import Clip
-from kinesweep.core.config import load, validate
 from kinesweep.core.errors import CheckpointError, ConfigError
-from kinesweep.core.recipe import Recipe
-from kinesweep.core.runlog import NullRunLog
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.export.bundle import export_bundle
 from kinesweep.export.raw import Input
 from kinesweep.export.translate import Bundle
@@ -56,7 +56,7 @@ class Lab:
     def train(self, name: str, stage: str, *overrides: str, **spec: Any) -> RunResult:
         recipe = self.recipe(stage, *overrides).resolved(Path.cwd())
         where = RunSpec(recipe, self.store.folder, self.folder / name, **spec)
-        return train_run(where, NullRunLog(), lambda _: True)
+        return train_run(where, NullRunLogger(), lambda _: True)
 
 
 @pytest.fixture(scope="module")
@@ -257,7 +257,7 @@ def test_a_run_is_named_by_the_weights_it_begins_with(lab: Lab, tmp_path: Path) 
     assert resolved.config_hash("store") == before
     with pytest.raises(CheckpointError, match="have changed since this run was created"):
         train_run(
-            RunSpec(resolved, lab.store.folder, tmp_path / "run"), NullRunLog(), lambda _: True
+            RunSpec(resolved, lab.store.folder, tmp_path / "run"), NullRunLogger(), lambda _: True
         )
 
 

@@ -13,9 +13,9 @@ import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 
+from kinesweep.config.recipe.video import SignHieraConfig, VideoEncoderConfig
 from kinesweep.core.errors import InputError
 from kinesweep.core.hashing import file_sha256, fingerprint
-from kinesweep.core.recipe.video import SignHieraConfig, VideoEncoderConfig
 from kinesweep.features.encoders.contract import VideoEncoder
 
 __all__ = ["VideoEncoder", "build_encoder", "encoder_files", "encoder_fingerprint"]

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from kinesweep.config.recipe.video import VisionConfig
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe.video import VisionConfig
 from kinesweep.features.encoders.pixels import Pixels, read_pixels
 from kinesweep.features.encoders.saved_vision import line, read_config, read_weights
 from kinesweep.features.encoders.vision_tokens import (

@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from kinesweep.core.errors import CheckpointError, InputError
-from kinesweep.core.silence import silent
+from kinesweep.core.hf_logging import quiet_transformers
 
 _KEY = "`features.encoder.pretrained`"
 # Model types that mask random patches even in evaluation mode → same network without masking.
@@ -86,7 +86,7 @@ def read_weights(name: str, config: PreTrainedConfig) -> PreTrainedModel:
         CheckpointError: If weights are missing, have another shape or are not safetensors.
     """
     try:
-        with silent():
+        with quiet_transformers():
             model, info = AutoModel.from_pretrained(
                 name,
                 config=config,

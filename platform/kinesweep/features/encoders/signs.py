@@ -15,8 +15,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from kinesweep.config.recipe.video import SignHieraConfig
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe.video import SignHieraConfig
 from kinesweep.features.encoders.signhiera import FRAMES_A_MOMENT, Geometry, SignHiera
 from kinesweep.features.encoders.weights import CheckpointLayout, load_checkpoint
 

@@ -12,7 +12,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from kinesweep.core.config import near_miss
+from kinesweep.config.loading import did_you_mean
 from kinesweep.core.errors import InputError
 from kinesweep.core.hashing import fingerprint
 from kinesweep.features.estimators.contract import Estimator
@@ -63,7 +63,7 @@ def find_estimator(name: str) -> EstimatorSpec:
     """
     places = {point.name: point.value for point in entry_points(group=GROUP)} | _OURS
     if name not in places:
-        hint = near_miss(name, list(places))
+        hint = did_you_mean(name, list(places))
         raise InputError(f"there is no estimator `{name}`{hint}; available: {', '.join(places)}")
     module, _, attribute = places[name].partition(":")
     try:

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from kinesweep.config.recipe.model import ModelPart
 from kinesweep.core.batch import IGNORE
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe.model import ModelPart
 from kinesweep.models.backbones.family import CAUSAL
 from kinesweep.models.backbones.looking import eager, stacked
 from kinesweep.models.backbones.made import Made

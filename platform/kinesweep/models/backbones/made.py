@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from transformers import AutoConfig, PreTrainedModel
 
+from kinesweep.config.recipe.backbone import AnyBackbone
 from kinesweep.core.errors import ConfigError
-from kinesweep.core.recipe.backbone import AnyBackbone
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models.adapters import device_of, quantization
 from kinesweep.models.backbones.family import Family

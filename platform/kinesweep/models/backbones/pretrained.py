@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
 from kinesweep.core.errors import InputError
-from kinesweep.core.silence import silent
+from kinesweep.core.hf_logging import quiet_transformers
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models.backbones.family import Family
 
@@ -65,7 +65,7 @@ def load_pretrained(saved: Saved, vocabulary: Vocabulary, exact_size: bool) -> P
     rows = backbone.get_input_embeddings().num_embeddings
     if vocabulary.size > rows or (exact_size and vocabulary.size < rows):
         # Silenced, because Hugging Face warns about sizes that do not suit tensor cores.
-        with silent():
+        with quiet_transformers():
             backbone.resize_token_embeddings(vocabulary.size)
     return backbone
 
@@ -135,7 +135,7 @@ def _read_weights(saved: Saved, config: PreTrainedConfig) -> PreTrainedModel:
     if saved.quantization is not None:
         bits = {"quantization_config": saved.quantization, "device_map": {"": saved.device}}
     try:
-        with silent():
+        with quiet_transformers():
             backbone, info = saved.family.auto.from_pretrained(
                 name,
                 config=config,

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 
-from kinesweep.core.config import near_miss
+from kinesweep.config.loading import did_you_mean
 from kinesweep.core.errors import ConfigError
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models.backbones.family import Family
@@ -89,7 +89,7 @@ def _unknown(family: Family, scratch: Mapping[str, Any]) -> list[tuple[str, str]
     """Return a problem for each key that the architecture does not have."""
     architecture, keys = _split(scratch)
     if architecture not in family.architectures:
-        hint = near_miss(architecture, family.architectures) or f"; use {family.examples}"
+        hint = did_you_mean(architecture, family.architectures) or f"; use {family.examples}"
         text = f"`{architecture}` is not a Hugging Face {family.noun}{hint}"
         return [(f"{_PATH}.architecture", text)]
     allowed = _allowed(architecture)
@@ -115,7 +115,7 @@ def _why(architecture: str, key: str, allowed: list[str]) -> str:
     own_name = CONFIG_MAPPING[architecture].attribute_map.get(key)
     if own_name in allowed:
         return f"unknown; `{architecture}` calls it `{own_name}`"
-    return f"unknown to `{architecture}`{near_miss(key, allowed)}"
+    return f"unknown to `{architecture}`{did_you_mean(key, allowed)}"
 
 
 def _first_words(error: Exception) -> str:

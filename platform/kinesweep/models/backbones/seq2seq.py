@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
+from kinesweep.config.recipe.model import ModelPart
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe.model import ModelPart
 from kinesweep.models.backbones.family import SEQ2SEQ
 from kinesweep.models.backbones.looking import eager, stacked
 from kinesweep.models.backbones.made import Made

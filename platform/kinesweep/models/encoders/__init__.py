@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 from torch import nn
 
+from kinesweep.config.recipe.graph import GraphEncoderConfig
+from kinesweep.config.recipe.model import EncoderConfig
 from kinesweep.core.errors import ConfigError
-from kinesweep.core.recipe.graph import GraphEncoderConfig
-from kinesweep.core.recipe.model import EncoderConfig
-from kinesweep.core.skeleton import Skeleton
+from kinesweep.core.skeleton.skeleton import Skeleton
 from kinesweep.models.encoders.adapter import AdapterEncoder
 from kinesweep.models.encoders.cnn import CnnEncoder
 from kinesweep.models.encoders.linear import LinearEncoder

@@ -9,7 +9,7 @@ Shapes: B clips, T frames, D features, E output width.
 
 from torch import Tensor, nn
 
-from kinesweep.core.recipe.model import AdapterEncoderConfig
+from kinesweep.config.recipe.model import AdapterEncoderConfig
 from kinesweep.models.encoders.frames import FrameEncoder, mean_of_frames
 
 

@@ -14,7 +14,7 @@ from math import prod
 from torch import Tensor, arange, nn
 from torch.nn import functional
 
-from kinesweep.core.recipe.model import CnnEncoderConfig
+from kinesweep.config.recipe.model import CnnEncoderConfig
 from kinesweep.models.encoders.frames import FrameEncoder, Stands
 
 

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kinesweep.core.recipe.graph import GraphEncoderConfig
-from kinesweep.core.skeleton import ROOT, Skeleton
+from kinesweep.config.recipe.graph import GraphEncoderConfig
+from kinesweep.core.skeleton.skeleton import ROOT, Skeleton
 from kinesweep.models.adapters import adapt_layers, is_of_adapter
 from kinesweep.models.encoders.frames import LEAST_DEVIATION, Stands
 from kinesweep.models.encoders.partition import partition

@@ -12,7 +12,7 @@ Shapes: B clips, T frames, D features, E output width.
 import torch
 from torch import Tensor, nn
 
-from kinesweep.core.recipe.model import LinearEncoderConfig
+from kinesweep.config.recipe.model import LinearEncoderConfig
 from kinesweep.models.encoders.frames import FrameEncoder, mean_of_frames
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import shortest_path
 
-from kinesweep.core.skeleton import ROOT, Skeleton
+from kinesweep.core.skeleton.skeleton import ROOT, Skeleton
 
 
 def partition(skeleton: Skeleton, hops: int) -> NDArray[np.float32]:

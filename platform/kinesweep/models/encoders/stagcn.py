@@ -22,8 +22,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kinesweep.core.recipe.graph import StagcnEncoderConfig
-from kinesweep.core.skeleton import Skeleton
+from kinesweep.config.recipe.graph import StagcnEncoderConfig
+from kinesweep.core.skeleton.skeleton import Skeleton
 from kinesweep.models.encoders.batch_norm import BatchNorm
 from kinesweep.models.encoders.blocks import Block, row_of_blocks
 from kinesweep.models.encoders.graph import GraphEncoder, channels_of

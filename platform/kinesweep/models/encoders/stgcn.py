@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from kinesweep.core.recipe.graph import StgcnEncoderConfig
-from kinesweep.core.skeleton import Skeleton
+from kinesweep.config.recipe.graph import StgcnEncoderConfig
+from kinesweep.core.skeleton.skeleton import Skeleton
 from kinesweep.models.encoders.blocks import Block, row_of_blocks
 from kinesweep.models.encoders.graph import GraphEncoder, channels_of
 from kinesweep.models.encoders.reel import Reel

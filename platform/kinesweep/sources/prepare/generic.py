@@ -6,7 +6,7 @@ all splits. Times are in milliseconds.
 
 from pathlib import Path
 
-from kinesweep.core.recipe.source import PoseTsvConfig
+from kinesweep.config.recipe.source import PoseTsvConfig
 from kinesweep.sources.pose_tsv import PoseTsvSource
 from kinesweep.sources.prepare.rows import Annotation, PoseFile, find_file
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from kinesweep.core.media import VIDEOS, holds_pictures
+from kinesweep.core.video_files import VIDEOS, holds_pictures
 from kinesweep.sources.prepare.rows import PoseFile
 
 

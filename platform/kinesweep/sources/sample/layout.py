@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pose_format.numpy import NumPyPoseBody
 from pose_format.pose_header import PoseHeader, PoseHeaderComponent, PoseHeaderDimensions
 
-from kinesweep.core.points import BODY_33, HAND_21
+from kinesweep.core.skeleton.keypoints import BODY_33, HAND_21
 
 # Legend: T frames, P points (576), C coordinates (x and y in pixels, z in image widths).
 

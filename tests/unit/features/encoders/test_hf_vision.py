@@ -9,8 +9,8 @@ import transformers as hf
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from kinesweep.config.recipe.video import VisionConfig
 from kinesweep.core.errors import CheckpointError, InputError
-from kinesweep.core.recipe.video import VisionConfig
 from kinesweep.features.encoders.hf_vision import VisionEncoder
 
 SIZE, D = 16, 16  # pixels, width; patches of 8, so 4 a picture

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from kinesweep.config.recipe.video import SignHieraConfig
 from kinesweep.core.errors import InputError
-from kinesweep.core.recipe.video import SignHieraConfig
 from kinesweep.features.encoders.signhiera import Geometry, SignHiera
 from kinesweep.features.encoders.signs import SignHieraEncoder
 from tolerances import assert_same, float64, rounding  # noqa: F401

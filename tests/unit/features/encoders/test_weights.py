@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from kinesweep.config.recipe.video import SignHieraConfig
 from kinesweep.core.errors import CheckpointError
-from kinesweep.core.recipe.video import SignHieraConfig
 from kinesweep.features.encoders.signhiera import Geometry, SignHiera
 from kinesweep.features.encoders.signs import SignHieraEncoder
 

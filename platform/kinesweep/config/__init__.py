@@ -1,0 +1,1 @@
+"""Configuration: the schemas of recipes, and loading them from YAML with overrides."""

@@ -1,0 +1,49 @@
+"""Recipe section `features.reference`: alignment of a reference motion with a clip's frames."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from kinesweep.config.loading import StrictConfig
+
+GAMMA = 0.01
+"""Default `gamma`: on boxing clips, a frame then matches 1.7 reference frames (5.4 with 0.1)."""
+
+
+class AlignmentConfig(StrictConfig):
+    """The reference of a clip, aligned with the clip's frames and stored as a separate stream."""
+
+    method: Literal["window", "dtw", "soft_dtw", "none"] = Field(
+        "dtw",
+        description="Alignment of the reference with the clip. `window`: unwarped, shifted to the"
+        " best position; `dtw`: dynamic time warping; `soft_dtw`: weighted mean over all warping"
+        " paths; `none`: linear stretching.",
+    )
+    on: Literal["joints", "embeddings"] = Field(
+        "joints",
+        description="Frame representation that is compared: the normalized `joints`, or"
+        " `embeddings` of the frames.",
+    )
+    embedder: str | None = Field(
+        None,
+        min_length=1,
+        description="Folder written by `kinesweep embed`, for `on: embeddings`; it must have been"
+        " trained on clips with the same normalization.",
+    )
+    gamma: float | None = Field(
+        None,
+        gt=0,
+        description="Smoothing of `soft_dtw`, as a share of the mean squared distance between the"
+        f" frames of a clip and its reference; default: {GAMMA}.",
+    )
+
+    @model_validator(mode="after")
+    def _parts_belong_together(self) -> "AlignmentConfig":
+        # A setting without effect is an error, because a sweep over it would change nothing.
+        if (self.embedder is not None) != (self.on == "embeddings"):
+            raise ValueError("`embedder` and `on: embeddings` belong together")
+        if self.method == "none" and self.on == "embeddings":
+            raise ValueError("`method: none` compares nothing; leave `on` and `embedder` out")
+        if self.gamma is not None and self.method != "soft_dtw":
+            raise ValueError(f"`gamma` belongs to `method: soft_dtw`, not to `{self.method}`")
+        return self

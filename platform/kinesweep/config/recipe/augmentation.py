@@ -1,0 +1,39 @@
+"""Recipe section `batch.augmentation`: data augmentation of training clips, new in each epoch."""
+
+from pydantic import Field
+
+from kinesweep.config.loading import StrictConfig
+
+
+class AugmentationConfig(StrictConfig):
+    """Augmentation of training clips; clips of other splits stay as they are. Off by default."""
+
+    drop_frames: float = Field(0.0, ge=0, lt=1, description="Share of frames dropped at random.")
+    speed: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Largest relative change of speed: 0.2 means 0.8 to 1.2 times as fast.",
+    )
+    mirror: float = Field(
+        0.0, ge=0, le=1, description="Share of clips that are mirrored, left and right swapped."
+    )
+    rotation_deg: float = Field(
+        0.0, ge=0, le=45, description="Largest rotation in the image plane, in degrees."
+    )
+    noise: float = Field(
+        0.0,
+        ge=0,
+        description="Standard deviation of the noise added to each detected coordinate, in the"
+        " units of the features (for poses, shoulder widths).",
+    )
+
+    @property
+    def moves_points(self) -> bool:
+        """Return whether coordinates change, and not only the selection of frames."""
+        return bool(self.mirror or self.rotation_deg or self.noise)
+
+    @property
+    def changes_length(self) -> bool:
+        """Return whether clips become shorter or longer."""
+        return bool(self.drop_frames or self.speed)

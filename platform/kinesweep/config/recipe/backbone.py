@@ -1,0 +1,111 @@
+"""Recipe section `model.backbone`: the language model, its weights and its adapters.
+
+There are two kinds of backbone, which read vectors and generate tokens: encoder-decoder models
+(`seq2seq`) and decoder-only models (`causal`). Both can be pretrained or initialized from scratch,
+and trained as a whole or with low-rank adapters.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+
+from kinesweep.config.loading import StrictConfig
+
+
+class LoraConfig(StrictConfig):
+    """Low-rank adapters (Hu et al., 2021), trained while the language model stays frozen."""
+
+    rank: int = Field(64, ge=1, description="Rank of the adapters.")
+    alpha: float = Field(16, gt=0, description="Adapter outputs are scaled by alpha / rank.")
+    dropout: float = Field(0.05, ge=0, lt=1, description="Dropout on the adapter inputs.")
+    targets: Literal["all-linear"] | tuple[str, ...] = Field(
+        "all-linear",
+        description="Layers with an adapter: `all-linear` for all linear layers except the head, or"
+        " a list of name suffixes such as [q_proj, v_proj].",
+    )
+    quantize: Literal["none", "nf4"] = Field(
+        "none",
+        description="`nf4`: keep the linear layers of the language model in 4 bits (QLoRA); needs"
+        " CUDA and bitsandbytes (`kinesweep[qlora]`).",
+    )
+
+    @field_validator("targets")
+    @classmethod
+    def _some(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if isinstance(value, tuple) and (not value or "" in value):
+            raise ValueError("names no layers; leave it out, or list suffixes of layer names")
+        return value
+
+
+class _BackboneConfig(StrictConfig):
+    """Settings shared by both kinds of backbone."""
+
+    kind: str = Field(description="Kind of language model.")
+    pretrained: str | None = Field(
+        None, description="Local folder or hub id of a pretrained model; excludes `scratch`."
+    )
+    revision: str | None = Field(
+        None,
+        description="Branch, tag or commit of a hub model and its tokenizer; default: the newest.",
+    )
+    scratch: dict[str, Any] | None = Field(
+        None,
+        description="Random initialization: `architecture` (a Hugging Face model type such as"
+        " `m2m_100`, `t5`, `llama`) and any key of its configuration.",
+    )
+    dropout: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="Overrides the pretrained model's `dropout` (for T5: `dropout_rate`); attention"
+        " and activation dropout stay. With `scratch`, set it there instead.",
+    )
+    lora: LoraConfig | None = Field(
+        None, description="Low-rank adapters, trained instead of the language model's own weights."
+    )
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "_BackboneConfig":
+        # Exactly one origin of the weights: an empty `scratch` mapping counts as given.
+        if (self.pretrained is None) == (self.scratch is None):
+            raise ValueError("give either `pretrained` or `scratch`")
+        if self.scratch is not None and not isinstance(self.scratch.get("architecture"), str):
+            raise ValueError("`scratch` needs `architecture`, for example `m2m_100`")
+        if self.scratch is not None and self.dropout is not None:
+            raise ValueError(
+                "`dropout` is for `pretrained`; a backbone from scratch has it in `scratch`, so set"
+                " it there"
+            )
+        if self.scratch is not None and self.revision is not None:
+            raise ValueError("`revision` is for `pretrained`; a backbone from scratch has none")
+        return self
+
+
+class Seq2SeqBackboneConfig(_BackboneConfig):
+    """Any Hugging Face encoder-decoder model, pretrained or from scratch."""
+
+    kind: Literal["seq2seq"] = Field("seq2seq", description="Kind of language model.")
+
+
+class CausalBackboneConfig(_BackboneConfig):
+    """Any Hugging Face decoder-only model, such as a Llama, pretrained or from scratch."""
+
+    kind: Literal["causal"] = Field("causal", description="Kind of language model.")
+
+
+def _kind_of(value: object) -> str:
+    """Return the `kind` of a backbone; `seq2seq` if none is given."""
+    # A mapping comes from YAML; a model instance comes from a default or a copied recipe.
+    if isinstance(value, Mapping):
+        return str(value.get("kind", "seq2seq"))
+    return str(getattr(value, "kind", ""))
+
+
+# A callable discriminator lets `kind` be omitted; pydantic's own would require it in the input.
+BackboneConfig = Annotated[
+    Annotated[Seq2SeqBackboneConfig, Tag("seq2seq")]
+    | Annotated[CausalBackboneConfig, Tag("causal")],
+    Discriminator(_kind_of),
+]
+AnyBackbone = Seq2SeqBackboneConfig | CausalBackboneConfig

@@ -1,0 +1,120 @@
+"""Recipe section `evaluation`: the metrics, and the normalization of texts before scoring."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from kinesweep.config.loading import StrictConfig
+
+ScoreName = Literal[
+    "bleu",
+    "bleu1",
+    "bleu2",
+    "bleu3",
+    "chrf",
+    "chrfpp",
+    "ter",
+    "rouge1",
+    "rouge2",
+    "rouge",
+    "meteor",
+    "cider",
+]
+
+
+class ScoringProtocol(StrictConfig):
+    """The text normalization before scoring, applied equally to hypotheses and references."""
+
+    case: Literal["keep", "lower"] = Field("keep", description="Keep the case or lowercase texts.")
+    punctuation: Literal["keep", "drop"] = Field(
+        "keep", description="Keep or remove all Unicode punctuation."
+    )
+    final_period: Literal["keep", "drop"] = Field(
+        "keep",
+        description="Keep or remove one full stop at the end of a text; a difference of 0.9 BLEU on"
+        " PHOENIX.",
+    )
+    tokenize: Literal["13a", "intl", "char", "zh", "none"] = Field(
+        "13a",
+        description="sacreBLEU tokenizer used for BLEU, ROUGE, METEOR and CIDEr; `none` splits at"
+        " spaces.",
+    )
+
+
+PROTOCOLS: dict[str, ScoringProtocol] = {
+    "raw": ScoringProtocol(),
+    # PHOENIX texts are lowercase and already tokenized, each with a full stop at its end.
+    "phoenix": ScoringProtocol(case="lower", final_period="drop", tokenize="none"),
+    # The authors of CSL-Daily score Chinese by characters.
+    "csl_char": ScoringProtocol(tokenize="char"),
+}
+"""Protocol name → its settings."""
+
+
+class SearchEvaluationConfig(StrictConfig):
+    """Cheaper decoding for the evaluations during training."""
+
+    num_beams: int = Field(1, ge=1, description="Beam size during training and search.")
+    max_clips: int | None = Field(
+        512, ge=1, description="Number of validation clips decoded during training; none: all."
+    )
+
+
+class BertScoreConfig(StrictConfig):
+    """BERTScore (Zhang et al., 2020): cosine similarities of contextual token embeddings."""
+
+    model: str = Field(description="Local folder or hub id of an encoder model such as BERT.")
+    layer: int | None = Field(
+        None, ge=1, description="Layer whose embeddings are compared; none: the last."
+    )
+
+
+class LearnedConfig(StrictConfig):
+    """Neural metrics; computed for final results only, never during training."""
+
+    bertscore: BertScoreConfig | None = Field(
+        None, description="Settings of BERTScore, reported as mean F1 times 100."
+    )
+    bleurt: str | None = Field(
+        None,
+        description="Local folder or hub id of a BLEURT checkpoint that transformers loads as a"
+        " sequence classifier with a single output; reported as the mean times 100.",
+    )
+
+
+class EvaluationConfig(StrictConfig):
+    """Metrics and the protocol under which they are computed."""
+
+    metrics: tuple[ScoreName, ...] = Field(
+        ("bleu", "chrf"),
+        description="Metrics to compute. `bleu` is BLEU-4, `bleu1` to `bleu3` use shorter n-grams;"
+        " `chrfpp` is chrF++; `ter` is the translation edit rate, where less is better; `rouge` is"
+        " ROUGE-L; `meteor` is nltk's METEOR for English; `cider` is CIDEr-D from 0 to 1000, with"
+        " n-gram weights from the references of the scored clips.",
+    )
+    wordnet: str | None = Field(
+        None,
+        description="Local folder of WordNet (nltk's `corpora/wordnet`, unpacked) for the synonyms"
+        " of METEOR; none: match words and stems only.",
+    )
+    protocol: Literal["raw", "phoenix", "csl_char"] | ScoringProtocol = Field(
+        "raw",
+        description="Text normalization, applied equally to hypotheses and references: the name of"
+        " a protocol (`raw`: none), or its settings.",
+    )
+    max_frames: int = Field(
+        16384, ge=1, description="Frames per evaluation batch, including padding."
+    )
+    learned: LearnedConfig = Field(
+        LearnedConfig(), description="Neural metrics BERTScore and BLEURT, which need weights."
+    )
+    search: SearchEvaluationConfig = Field(
+        SearchEvaluationConfig(), description="Evaluation during training and search."
+    )
+
+    @property
+    def treatment(self) -> ScoringProtocol:
+        """Return the settings of the protocol."""
+        # A named protocol stays a name in the recipe, and its settings are looked up here.
+        named = isinstance(self.protocol, str)
+        return PROTOCOLS[str(self.protocol)] if named else self.protocol  # type: ignore[return-value]

@@ -1,0 +1,179 @@
+"""Recipe sections `source` and `features` of corpora with several streams in HDF5 shards.
+
+The layout is that of Sign_LLaVA: one annotation file per split, and one folder of shards per
+stream. File names of shards contain the same token for the split as the annotation's file name. The
+features select the streams and their order, so that a sweep can search over them.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from kinesweep.config.loading import StrictConfig
+from kinesweep.config.recipe.corpus import CorpusConfig
+
+StreamName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+_ANNOTATION = re.compile(r"annotation\.([\w-]+)\.json")
+
+
+class ShardStreamConfig(StrictConfig):
+    """One stream of a sharded corpus."""
+
+    name: StreamName = Field(description="Name of the stream.")
+    fps: float = Field(gt=0, description="Features per second; shards do not store a rate.")
+    width: int | None = Field(
+        None, ge=1, description="Expected values per feature; clips of other widths are rejected."
+    )
+    folder: str | None = Field(
+        None,
+        min_length=1,
+        description="Folder of the stream below `source.root`; default: the name of the stream.",
+    )
+
+    @property
+    def place(self) -> str:
+        """Return the folder of the stream below the root."""
+        return self.folder or self.name
+
+
+class H5ShardsConfig(CorpusConfig):
+    """A corpus of precomputed feature streams: Sign_LLaVA's annotations and HDF5 shards.
+
+    The folder of each stream contains `{prefix}.{token}.{shard}.h5` and
+    `metadata_{prefix}.{token}.json`. The prefix is the name of the stream or `dino`; the token is
+    the one in the annotation's file name, `annotation.{token}.json`.
+    """
+
+    kind: Literal["h5_shards"] = Field(description="Format of the corpus.")
+    root: str | None = Field(
+        None,
+        description="Folder that contains the folders of the streams; default: the folder of each"
+        " annotation file.",
+    )
+    streams: tuple[ShardStreamConfig, ...] = Field(
+        min_length=1, description="Streams of the corpus."
+    )
+    ignore_keys: tuple[str, ...] = Field(
+        (), description="Unknown keys that the annotations may contain; they are ignored."
+    )
+
+    @model_validator(mode="after")
+    def _streams_are_told_apart(self) -> "H5ShardsConfig":
+        # Two streams in one folder would read the same shards.
+        for what in ("name", "place"):
+            found = [getattr(stream, what) for stream in self.streams]
+            if len(set(found)) < len(found):
+                raise ValueError(f"two streams have the same {what}: {', '.join(found)}")
+        return self
+
+    @model_validator(mode="after")
+    def _splits_have_a_token(self) -> "H5ShardsConfig":
+        for path in self.splits.values():
+            token_of(path)  # raises a ValueError, which pydantic turns into a problem at `source`
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the streams, in order."""
+        return tuple(stream.name for stream in self.streams)
+
+    def check(self, names: Sequence[str]) -> None:
+        """Check that the corpus has all of these streams.
+
+        Raises:
+            ValueError: If a stream is unknown; the message names all unknown streams.
+        """
+        unknown = [name for name in names if name not in self.names]
+        if unknown:
+            raise ValueError(
+                f"`features.streams` names {', '.join(unknown)}, but the source has"
+                f" {', '.join(self.names)}"
+            )
+
+    def of(self, names: tuple[str, ...]) -> "H5ShardsConfig":
+        """Return the corpus with a selection of its streams, in this order."""
+        known = {stream.name: stream for stream in self.streams}
+        return self.model_copy(update={"streams": tuple(known[name] for name in names)})
+
+
+def token_of(annotation: str) -> str:
+    """Return the token of a split in the file names of its shards.
+
+    Args:
+        annotation: Path of the annotation file; `annotation.dev.json` gives `dev`.
+
+    Raises:
+        ValueError: If the file name has another form.
+    """
+    name = PurePath(annotation).name
+    match = _ANNOTATION.fullmatch(name)
+    if match is None:
+        raise ValueError(
+            f"`{name}` is not a valid name of an annotation file; it must be"
+            " annotation.{token}.json, where the token is the part that stands for the split in"
+            " the names of the shards, such as train or dev"
+        )
+    return match[1]
+
+
+def _listed(value: object) -> object:
+    """Split a text such as `pose+dino` into names; the choices of a sweep are plain values."""
+    return tuple(value.split("+")) if isinstance(value, str) else value
+
+
+class StreamsFeaturesConfig(StrictConfig):
+    """Precomputed streams of a corpus that has several, used without further computation."""
+
+    kind: Literal["streams"] = Field(description="Kind of features: several precomputed streams.")
+    streams: Annotated[tuple[StreamName, ...], BeforeValidator(_listed)] = Field(
+        (),
+        description="Selected streams of the source, in the order in which they are fused; a list,"
+        " or a text such as `pose+dino`. Default: all.",
+    )
+
+    @model_validator(mode="after")
+    def _each_once(self) -> "StreamsFeaturesConfig":
+        if len(set(self.streams)) < len(self.streams):
+            raise ValueError(f"`streams` lists a stream twice: {', '.join(self.streams)}")
+        return self
+
+
+def with_streams(recipe: Any) -> Any:
+    """Fill in the names of all streams of the source if the features select none.
+
+    The recipe that is saved with a run then lists the streams that it used.
+
+    Args:
+        recipe: Input of a validator, which may have any type or shape.
+
+    Returns:
+        The input, changed only if its features are of kind `streams` and select none.
+    """
+    features = recipe.get("features") if isinstance(recipe, Mapping) else None
+    if isinstance(features, StreamsFeaturesConfig):
+        features = features.model_dump()
+    if not isinstance(features, Mapping) or features.get("kind") != "streams":
+        return recipe
+    if features.get("streams"):
+        return recipe
+    return {**recipe, "features": {**features, "streams": _names_in(recipe.get("source"))}}
+
+
+def _names_in(source: Any) -> tuple[str, ...]:
+    """Return the stream names of a source that is not validated yet; empty if it is malformed."""
+    if isinstance(source, Mapping):
+        corpora, streams = source.get("corpora"), source.get("streams")
+    else:
+        corpora, streams = getattr(source, "corpora", None), getattr(source, "streams", None)
+    if isinstance(source, list | tuple):
+        corpora = source
+    # All corpora of a list must have the selected streams, so the first one decides.
+    if corpora:
+        return _names_in(corpora[0])
+    # The streams may be validated already if the recipe was built in Python.
+    plain = [vars(s) if isinstance(s, ShardStreamConfig) else s for s in streams or ()]
+    names = [s.get("name") for s in plain if isinstance(s, Mapping)]
+    return tuple(name for name in names if isinstance(name, str))

@@ -1,0 +1,140 @@
+"""Recipe sections `prompt`, `context` and `batch.tasks`: the text around a clip, and its tasks."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from string import Formatter
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from kinesweep.config.loading import StrictConfig
+
+# In a fixed order: which task a random number selects depends on it.
+TASKS = ("translation", "word_present", "which_words", "reversed")
+
+
+class PromptConfig(StrictConfig):
+    """Prompt text around the frames; if all is empty, only the corpus's own prompts are used."""
+
+    chat: bool = Field(
+        False,
+        description="Format the prompt as a user turn with the tokenizer's chat template; for"
+        " causal backbones that were tuned for chat.",
+    )
+    system: str = Field("", description="Text at the start; with `chat`, the system turn.")
+    context: str = Field("", description="Text before the context sentences, if there are any.")
+    question: str = Field("", description="Question or instruction before the frames.")
+    after: str = Field("", description="Text between the frames and the generated text.")
+    word_present: str = Field(
+        'Is the sign for "{word}" in it? Answer yes or no.',
+        description="Question of the task `word_present`; `{word}` is replaced by the word.",
+    )
+    which_words: str = Field(
+        "Which of these words are signed: {words}?",
+        description="Question of the task `which_words`; `{words}` is replaced by a"
+        " comma-separated list.",
+    )
+    reversed: str = Field(
+        "Does it run backwards? Answer yes or no.", description="Question of the task `reversed`."
+    )
+    yes: str = Field("yes", min_length=1, description="Positive answer in the tasks.")
+    no: str = Field("no", min_length=1, description="Negative answer in the tasks.")
+
+    @model_validator(mode="after")
+    def _places_are_known(self) -> "PromptConfig":
+        wanted = {"word_present": {"word"}, "which_words": {"words"}}
+        for key, places in wanted.items():
+            try:
+                # `parse` yields the names of the placeholders and rejects unbalanced braces.
+                found = {name for _, name, _, _ in Formatter().parse(getattr(self, key)) if name}
+            except ValueError as error:
+                raise ValueError(f"`{key}` has unbalanced braces: {error}") from None
+            if found != places:
+                raise ValueError(f"`{key}` must contain `{{{places.pop()}}}` and no other braces")
+        return self
+
+
+class ContextConfig(StrictConfig):
+    """Sentences of the same document that precede a clip, inserted before its frames."""
+
+    window: int = Field(
+        0, ge=0, description="Number of sentences immediately before the clip to include."
+    )
+    prelude: int = Field(
+        0, ge=0, description="Number of sentences from the start of the document to include."
+    )
+    max_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="Token limit of the context; sentences far from the clip are dropped first.",
+    )
+    generation: Literal["none", "gold", "prepared", "on_the_fly"] = Field(
+        "on_the_fly",
+        description="Source of the sentences during decoding: `none`; `gold`, the references, which"
+        " are unknown in real use, so scores are too optimistic; `prepared`, the table in"
+        " `predictions`; or `on_the_fly`, the model's own output in document order. Training always"
+        " uses the references.",
+    )
+    predictions: dict[Literal["validation", "test"], str] = Field(
+        {}, description="Split → table of an earlier run's predictions, for `prepared`."
+    )
+
+    @model_validator(mode="after")
+    def _prepared(self) -> "ContextConfig":
+        # Predictions that are not used would be a mistake, so neither setting stands alone.
+        if (self.generation == "prepared") != bool(self.predictions):
+            raise ValueError("`generation: prepared` and `predictions` belong together")
+        return self
+
+    @property
+    def is_used(self) -> bool:
+        """Return whether clips have any context."""
+        return bool(self.window or self.prelude)
+
+    @property
+    def reads_references(self) -> bool:
+        """Return whether decoding, and therefore the scores, depend on preceding references."""
+        return self.is_used and self.generation == "gold"
+
+
+class TasksConfig(StrictConfig):
+    """Sampling weights of the tasks on training clips."""
+
+    translation: float = Field(1.0, ge=0, description="Weight of translating the clip.")
+    word_present: float = Field(
+        0.0, ge=0, description="Weight of the yes/no question whether a word occurs in the clip."
+    )
+    which_words: float = Field(
+        0.0, ge=0, description="Weight of the question which of several words occur in the clip."
+    )
+    reversed: float = Field(
+        0.0, ge=0, description="Weight of the yes/no question whether the clip is reversed."
+    )
+
+    @model_validator(mode="after")
+    def _something_to_do(self) -> "TasksConfig":
+        if self.translation == 0:
+            raise ValueError("`translation` must be above 0, because translations are scored")
+        return self
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Return task → sampling probability, for tasks with a weight above 0."""
+        weights = {task: float(getattr(self, task)) for task in TASKS}
+        total = sum(weights.values())
+        return {task: weight / total for task, weight in weights.items() if weight}
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Prompt and context settings for the clips of a run.
+
+    Attributes:
+        prompt: Text around the frames.
+        context: Settings of the preceding sentences.
+        prepared: Clip id → sentence, if `context.generation` is `prepared`; otherwise empty.
+    """
+
+    prompt: PromptConfig = field(default_factory=PromptConfig)
+    context: ContextConfig = field(default_factory=ContextConfig)
+    prepared: Mapping[str, str] = field(default_factory=dict)

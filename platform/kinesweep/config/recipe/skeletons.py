@@ -1,0 +1,115 @@
+"""Recipe sections `source` and `features` of skeleton corpora: joints over time, with texts.
+
+A corpus has one table per split; its motions are stored in a single `.npz` or in one file each. The
+columns of a table are recognized by name; `columns` maps columns with other names.
+"""
+
+import re
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from kinesweep.config.loading import StrictConfig, did_you_mean
+from kinesweep.config.recipe.alignment import AlignmentConfig
+from kinesweep.config.recipe.corpus import CorpusConfig
+from kinesweep.core.pickle_policy import is_pickle, refuse_pickle_message
+
+MEANINGS = (
+    *("id", "index", "motion", "start", "end", "reference"),
+    *("signer", "document", "order", "gloss", "language"),
+)
+"""Meanings that a column can have, besides texts."""
+TEXTS = ("output", "text", "ref")
+_TEXT = re.compile(r"output|(?:text|ref)\d*")
+
+
+def is_text(meaning: str) -> bool:
+    """Return whether a column contains texts by its name: `output`, `text`, `text1`, `ref2` …."""
+    return _TEXT.fullmatch(meaning) is not None
+
+
+class SkeletonsConfig(CorpusConfig):
+    """A corpus of skeleton motions, listed in one tab-separated file per split."""
+
+    kind: Literal["skeletons"] = Field(description="Format of the corpus.")
+    motions: str | None = Field(
+        None,
+        min_length=1,
+        description="One `.npz` with all motions (`data` and `offsets`), or a folder of `.npy`,"
+        " `.npz` and `.pose` files; default: the `.npz` next to the table with the same name, or"
+        " the table's folder if the table has a column `motion`.",
+    )
+    skeleton: Literal[
+        "smpl_22",
+        "smpl_24",
+        "coco_17",
+        "coco_wholebody_133",
+        "holistic_33",
+        "holistic_hands",
+        "holistic_178",
+    ] = Field("smpl_22", description="Point layout of arrays; `.pose` files store their own.")
+    fps: float = Field(
+        gt=0, description="Frame rate of arrays in frames per second; `.pose` files store theirs."
+    )
+    columns: dict[str, str] = Field(
+        {}, description="Meaning → column name, for tables with other column names."
+    )
+    signer_pattern: str | None = Field(
+        None,
+        description="Regular expression whose first group matches the signer in a clip's id.",
+    )
+    ignore_columns: tuple[str, ...] = Field(
+        (), description="Unknown columns that the tables may contain; they are ignored."
+    )
+
+    @field_validator("motions")
+    @classmethod
+    def _no_pickles(cls, motions: str | None) -> str | None:
+        if motions is not None and is_pickle(motions):
+            raise ValueError(f"`{motions}` {refuse_pickle_message(motions)}")
+        return motions
+
+    @field_validator("signer_pattern")
+    @classmethod
+    def _a_group(cls, pattern: str | None) -> str | None:
+        try:
+            # `()` stands in for a missing pattern, which has the one group that is required.
+            groups = re.compile(pattern or "()").groups
+        except re.error as error:
+            raise ValueError(f"is not a valid regular expression: {error}") from None
+        if not groups:
+            raise ValueError("needs a group in parentheses that matches the signer")
+        return pattern
+
+    @model_validator(mode="after")
+    def _columns_mean_something(self) -> "SkeletonsConfig":
+        for meaning in self.columns:
+            if meaning not in MEANINGS and not is_text(meaning):
+                known = [*MEANINGS, *TEXTS]
+                hint = did_you_mean(meaning, known) or f"; known are {', '.join(known)}"
+                raise ValueError(f"`columns` has the unknown meaning `{meaning}`{hint}")
+        # A column with two meanings, or with one and ignored, is ambiguous.
+        called = list(self.columns.values())
+        if len(set(called)) < len(called) or set(called) & set(self.ignore_columns):
+            raise ValueError("`columns` and `ignore_columns` name a column twice")
+        return self
+
+
+class SkeletonFeaturesConfig(StrictConfig):
+    """Coordinates of a skeleton's points over time, centered and scaled."""
+
+    kind: Literal["skeleton"] = Field(description="Kind of features.")
+    centre: Literal["first", "each", "none"] = Field(
+        "first",
+        description="Frames in which the root joint is moved to the origin: only the `first`, which"
+        " preserves steps, or `each`.",
+    )
+    scale: Literal["bone", "none"] = Field(
+        "none", description="`bone`: scale each clip to a mean bone length of 1."
+    )
+    stride: int = Field(1, ge=1, description="Keep every n-th frame.")
+    reference: AlignmentConfig | None = Field(
+        None,
+        description="Add a second stream `reference`: the motion that a clip is compared with,"
+        " aligned frame by frame. A clip without a reference is its own.",
+    )

@@ -1,0 +1,220 @@
+"""Recipe sections `source` and `features`: the corpus and the features extracted from it."""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+
+from kinesweep.config.loading import StrictConfig
+from kinesweep.config.recipe.corpus import CorpusConfig
+from kinesweep.config.recipe.h5_shards import H5ShardsConfig, StreamsFeaturesConfig
+from kinesweep.config.recipe.skeletons import SkeletonFeaturesConfig, SkeletonsConfig
+from kinesweep.config.recipe.video import VideoFeaturesConfig
+from kinesweep.core.clip import SPLITS
+
+
+class TsvConfig(CorpusConfig):
+    """A corpus of media files listed in one tab-separated file per split."""
+
+    root: str | None = Field(
+        None,
+        description="Folder that media paths are relative to; default: the folder of each TSV."
+        " `{estimator}` in it is replaced by `features.estimator`.",
+    )
+    fps: float | None = Field(
+        None, gt=0, description="Frames per second of videos that are stored as folders of images."
+    )
+    times: Literal["ms", "frames"] = Field(
+        "ms", description="Time unit of the columns with start and end."
+    )
+    ignore_columns: tuple[str, ...] = Field(
+        (), description="Unknown columns that the TSVs may contain; they are ignored."
+    )
+
+
+class PoseTsvConfig(TsvConfig):
+    """A corpus of `.pose` files listed in one tab-separated file per split."""
+
+    kind: Literal["pose_tsv"] = Field("pose_tsv", description="Format of the corpus.")
+    videos: str | None = Field(
+        None,
+        description="Folder of the videos, or folders of images, that media paths refer to; their"
+        " poses are estimated into `root` before extraction.",
+    )
+    person: int = Field(0, ge=0, description="Index of the person used from a pose file.")
+
+    @model_validator(mode="after")
+    def _poses_have_a_place(self) -> "PoseTsvConfig":
+        if self.videos is not None and self.root is None:
+            raise ValueError("`videos` needs `root`, the folder that their poses are written to")
+        return self
+
+
+class VideoTsvConfig(TsvConfig):
+    """A corpus of videos, or folders of images, listed in one tab-separated file per split."""
+
+    kind: Literal["video_tsv"] = Field(description="Format of the corpus.")
+    poses: str | None = Field(
+        None,
+        description="Folder of the videos' poses as written by `kinesweep estimate`, for"
+        " `features.crops`; each has the path of its video with the suffix `.pose`.",
+    )
+
+
+class FeatureManifestConfig(CorpusConfig):
+    """A corpus of precomputed features: SSVP-SLT's manifests and trees of `.pt` files."""
+
+    kind: Literal["feature_manifest"] = Field(description="Format of the corpus.")
+    features: str | None = Field(
+        None,
+        description="Folder with `{epoch}/{name[:5]}/{name}.pt`; default: `features` next to the"
+        " folder of each manifest.",
+    )
+    # SSVP-SLT extracts each clip once per epoch, with other random augmentations each time.
+    epochs: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (0,),
+        min_length=1,
+        description="Folder names of the augmented copies used for training; each copy is a"
+        " separate clip. Validation and test use only the first.",
+    )
+    fps: float = Field(
+        25 / 2, gt=0, description="Features per second of the extraction; 12.5 in SSVP-SLT."
+    )
+
+    @model_validator(mode="after")
+    def _each_epoch_once(self) -> "FeatureManifestConfig":
+        if len(set(self.epochs)) < len(self.epochs):
+            raise ValueError(f"`epochs` lists an epoch twice: {', '.join(map(str, self.epochs))}")
+        return self
+
+
+class PoseFeaturesConfig(StrictConfig):
+    """Pose features: selected points, normalized by the shoulders and flattened."""
+
+    kind: Literal["pose"] = Field("pose", description="Kind of features.")
+    estimator: str | None = Field(
+        None,
+        pattern=r"^[\w.-]+$",
+        description="Pose estimator whose files are read, if `source.root` contains `{estimator}`.",
+    )
+    points: Literal["holistic_178", "all"] = Field(
+        "holistic_178",
+        description="`holistic_178`: 8 body, 128 face contour and 42 hand points of MediaPipe"
+        " Holistic; `all`: every point of the file.",
+    )
+    hide_legs: bool = Field(True, description="Set hips, knees, ankles, heels and toes to zero.")
+    normalize: Literal["shoulders", "none"] = Field(
+        "shoulders",
+        description="`shoulders`: center and scale each clip once, based on the shoulders.",
+    )
+    stride: int = Field(1, ge=1, description="Keep every n-th frame, after normalization.")
+
+
+class GivenFeaturesConfig(StrictConfig):
+    """Precomputed features of a corpus, used without further computation."""
+
+    kind: Literal["given"] = Field("given", description="Kind of features: precomputed.")
+    stream: str = Field("video", pattern=r"^[a-z][a-z0-9_]*$", description="Name of the stream.")
+
+
+def _kind(default: str) -> Callable[[object], str]:
+    """Return a discriminator of a union that uses `default` for mappings without a `kind`."""
+
+    def kind_of(value: object) -> str:
+        # A mapping comes from YAML; a model instance comes from a default or a copied recipe.
+        mapping = isinstance(value, Mapping)
+        return str(value.get("kind", default) if mapping else getattr(value, "kind", ""))  # type: ignore[attr-defined]
+
+    return kind_of
+
+
+OneSourceConfig = (
+    PoseTsvConfig | VideoTsvConfig | FeatureManifestConfig | H5ShardsConfig | SkeletonsConfig
+)
+# A callable discriminator lets `kind` be omitted; pydantic's own would require it in the input.
+OneSource = Annotated[
+    Annotated[PoseTsvConfig, Tag("pose_tsv")]
+    | Annotated[VideoTsvConfig, Tag("video_tsv")]
+    | Annotated[FeatureManifestConfig, Tag("feature_manifest")]
+    | Annotated[H5ShardsConfig, Tag("h5_shards")]
+    | Annotated[SkeletonsConfig, Tag("skeletons")],
+    Discriminator(_kind("pose_tsv")),
+]
+
+
+class CorporaConfig(StrictConfig):
+    """Several corpora combined into one, written as a list in a recipe.
+
+    Each corpus contributes the splits that it defines.
+    """
+
+    kind: Literal["corpora"] = Field(description="Format of the corpus.")
+    corpora: tuple[OneSource, ...] = Field(min_length=1, description="The corpora.")
+
+    @model_validator(mode="after")
+    def _told_apart(self) -> "CorporaConfig":
+        # The name prefixes the ids of clips, which must stay unique over all corpora.
+        names = [corpus.name for corpus in self.corpora]
+        if None in names or len(set(names)) < len(names):
+            raise ValueError("each of several corpora needs a `name` of its own")
+        # A recipe has one `features` section, which fits a single kind of source.
+        kinds = {corpus.kind for corpus in self.corpora}
+        if len(kinds) > 1:
+            raise ValueError(f"corpora must be of one kind, not {' and '.join(sorted(kinds))}")
+        if any(getattr(corpus, "videos", None) for corpus in self.corpora):
+            raise ValueError(
+                "`videos` is not supported in a list of corpora; estimate the poses of each corpus"
+                " first (`kinesweep estimate`)"
+            )
+        return self
+
+    @property
+    def splits(self) -> dict[str, str]:
+        """Return split → its tables, separated by spaces."""
+        # Starting from SPLITS fixes the order of the splits, whichever corpus defines them.
+        tables: dict[str, list[str]] = {name: [] for name in SPLITS}
+        for corpus in self.corpora:
+            for name, path in corpus.splits.items():
+                tables[name].append(path)
+        return {name: " ".join(paths) for name, paths in tables.items() if paths}
+
+
+def _listed(value: object) -> object:
+    """Convert a list of corpora into the mapping that `CorporaConfig` expects."""
+    return {"kind": "corpora", "corpora": value} if isinstance(value, list | tuple) else value
+
+
+SourceConfig = OneSourceConfig | CorporaConfig
+FeaturesConfig = (
+    PoseFeaturesConfig
+    | VideoFeaturesConfig
+    | GivenFeaturesConfig
+    | StreamsFeaturesConfig
+    | SkeletonFeaturesConfig
+)
+AnySource = Annotated[
+    Annotated[PoseTsvConfig, Tag("pose_tsv")]
+    | Annotated[VideoTsvConfig, Tag("video_tsv")]
+    | Annotated[FeatureManifestConfig, Tag("feature_manifest")]
+    | Annotated[H5ShardsConfig, Tag("h5_shards")]
+    | Annotated[SkeletonsConfig, Tag("skeletons")]
+    | Annotated[CorporaConfig, Tag("corpora")],
+    Discriminator(_kind("pose_tsv")),
+    BeforeValidator(_listed),
+]
+AnyFeatures = Annotated[
+    Annotated[PoseFeaturesConfig, Tag("pose")]
+    | Annotated[VideoFeaturesConfig, Tag("video")]
+    | Annotated[GivenFeaturesConfig, Tag("given")]
+    | Annotated[StreamsFeaturesConfig, Tag("streams")]
+    | Annotated[SkeletonFeaturesConfig, Tag("skeleton")],
+    Discriminator(_kind("pose")),
+]
+FEATURES_OF = {
+    "pose_tsv": "pose",
+    "video_tsv": "video",
+    "feature_manifest": "given",
+    "h5_shards": "streams",
+    "skeletons": "skeleton",
+}
+"""Kind of source → the kind of features that can be extracted from it."""

@@ -1,0 +1,210 @@
+"""Recipe sections `training`, `generation`, `checkpoints` and `resources`.
+
+The keys of `training` have the names of Hugging Face's `Seq2SeqTrainingArguments` where it has an
+equivalent.
+"""
+
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from kinesweep.config.loading import StrictConfig
+from kinesweep.core.units import parse_bytes
+
+OptimizerName = Literal[
+    "adamw_torch_fused",
+    "adamw_torch",
+    "adafactor",
+    "sgd",
+    "adagrad",
+    "rmsprop",
+    "adamw_bnb_8bit",
+    "paged_adamw_8bit",
+    "paged_adamw_32bit",
+    "lion_8bit",
+    "lion_32bit",
+    "paged_lion_8bit",
+    "paged_lion_32bit",
+    "rmsprop_bnb",
+]
+# Without `reduce_lr_on_plateau` and `greedy`, which depend on Hugging Face's own evaluation loop.
+ScheduleName = Literal[
+    "linear",
+    "cosine",
+    "cosine_with_restarts",
+    "cosine_with_min_lr",
+    "cosine_warmup_with_min_lr",
+    "constant",
+    "constant_with_warmup",
+    "inverse_sqrt",
+    "polynomial",
+    "warmup_stable_decay",
+]
+_SCHEDULE_KEYS = {
+    "cosine_with_restarts": frozenset({"num_cycles"}),
+    "cosine_with_min_lr": frozenset({"num_cycles", "min_lr", "min_lr_rate"}),
+    "cosine_warmup_with_min_lr": frozenset(
+        {"num_cycles", "min_lr", "min_lr_rate", "warmup_lr_rate"}
+    ),
+    "inverse_sqrt": frozenset({"timescale"}),
+    "polynomial": frozenset({"lr_end", "power"}),
+    "warmup_stable_decay": frozenset(
+        {"num_decay_steps", "num_stable_steps", "min_lr_ratio", "num_cycles"}
+    ),
+}
+"""Schedule → keyword arguments of its function in `transformers.optimization`."""
+_SCHEDULE_NEEDS = {
+    "cosine_with_min_lr": frozenset({"min_lr", "min_lr_rate"}),
+    "cosine_warmup_with_min_lr": frozenset({"min_lr", "min_lr_rate"}),
+    "warmup_stable_decay": frozenset({"num_decay_steps"}),
+}
+"""Schedule → arguments of which at least one is required."""
+
+
+class TrainingConfig(StrictConfig):
+    """Settings of the training loop; steps are optimizer steps."""
+
+    stage: Literal["all", "projectors", "lora"] = Field(
+        "all",
+        description="Trained parts. `projectors`: only the encoders, while the language model is"
+        " frozen and has no adapters; `lora`: the adapters too; `all`: everything that `model` does"
+        " not freeze.",
+    )
+    # Learning rate, AdamW, clipping and seed have the defaults of `TrainingArguments`.
+    learning_rate: float = Field(5e-5, gt=0, description="Peak learning rate.")
+    optim: OptimizerName = Field(
+        "adamw_torch_fused",
+        description="Optimizer, by its Hugging Face name; those with `bnb`, `paged`, `lion` or"
+        " `8bit` need bitsandbytes.",
+    )
+    lr_scheduler_type: ScheduleName = Field(
+        "inverse_sqrt", description="Learning rate schedule, by its Hugging Face name."
+    )
+    lr_scheduler_kwargs: dict[str, float] = Field(
+        {}, description="Further arguments of the schedule, such as `min_lr`."
+    )
+    warmup_steps: int = Field(0, ge=0, description="Steps of learning rate warmup from 0.")
+    max_steps: int = Field(10_000, ge=1, description="Largest number of training steps.")
+    eval_steps: int = Field(
+        250, ge=1, description="Steps between evaluations; a checkpoint follows each evaluation."
+    )
+    logging_steps: int = Field(50, ge=1, description="Steps between logs of the training loss.")
+    gradient_accumulation_steps: int = Field(1, ge=1, description="Batches per optimizer step.")
+    label_smoothing_factor: float = Field(
+        0.0, ge=0, lt=1, description="Share of the target distribution spread over all tokens."
+    )
+    weight_decay: float = Field(
+        0.0, ge=0, description="Decoupled weight decay, not applied to biases and norms."
+    )
+    adam_beta1: float = Field(0.9, ge=0, lt=1, description="First beta of AdamW.")
+    adam_beta2: float = Field(0.999, ge=0, lt=1, description="Second beta of AdamW.")
+    adam_epsilon: float = Field(1e-8, gt=0, description="Epsilon of AdamW.")
+    max_grad_norm: float = Field(
+        1.0, ge=0, description="Gradient norm above which to clip; 0: no clipping."
+    )
+    metric_for_best_model: Literal["bleu", "chrf", "rouge", "cider", "token_loss"] = Field(
+        "bleu", description="Metric that selects the best checkpoint."
+    )
+    average_checkpoints: int = Field(
+        1,
+        ge=1,
+        description="Number of checkpoints whose weights are averaged for the result: the best one"
+        " and those before it. The scores that select the best one are its own.",
+    )
+    early_stopping_patience: int | None = Field(
+        None,
+        ge=1,
+        description="Evaluations without improvement after which training stops; none: disabled.",
+    )
+    early_stopping_threshold: float = Field(
+        0.0, ge=0, description="Improvement that a score must exceed to reset the patience."
+    )
+    seed: int = Field(
+        42, ge=0, description="Random seed for initialization, dropout and data order."
+    )
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        "fp32", description="Numeric precision of the model's computation."
+    )
+    activation_checkpointing: bool = Field(
+        False, description="Recompute the backbone's activations instead of storing them."
+    )
+
+    fsdp: bool = Field(
+        False,
+        description="Shard weights, gradients and optimizer state over the workers (FSDP2), for"
+        " models that do not fit on one; needs `resources.workers` of 2 or more.",
+    )
+
+    @model_validator(mode="after")
+    def _schedule_takes_them(self) -> "TrainingConfig":
+        # Checked here, because transformers would reject them only when training starts.
+        allowed = _SCHEDULE_KEYS.get(self.lr_scheduler_type, frozenset())
+        wrong = sorted(self.lr_scheduler_kwargs.keys() - allowed)
+        if wrong:
+            shown = ", ".join(f"`{key}`" for key in sorted(allowed)) or "nothing"
+            raise ValueError(
+                f"`lr_scheduler_kwargs` has `{wrong[0]}`, but `{self.lr_scheduler_type}` takes"
+                f" {shown}"
+            )
+        needs_one = _SCHEDULE_NEEDS.get(self.lr_scheduler_type)
+        if needs_one and not needs_one & self.lr_scheduler_kwargs.keys():
+            shown = " or ".join(f"`{key}`" for key in sorted(needs_one))
+            raise ValueError(f"`{self.lr_scheduler_type}` needs `lr_scheduler_kwargs`: {shown}")
+        return self
+
+
+class GenerationConfig(StrictConfig):
+    """Settings of text decoding."""
+
+    num_beams: int = Field(5, ge=1, description="Beam size; 1 is greedy search.")
+    max_new_tokens: int = Field(
+        100, ge=1, description="Largest number of generated tokens, including the forced prompt."
+    )
+    length_penalty: float = Field(
+        1.0, description="Exponent of the length in beam scores; above 0 favors longer texts."
+    )
+    truecase: bool = Field(
+        False,
+        description="Restore the case that words have in the training texts; for"
+        " `model.tokenizer.lowercase`.",
+    )
+
+
+class CheckpointsConfig(StrictConfig):
+    """Retention of checkpoints on disk."""
+
+    keep: Literal["best+last", "best", "last", "all"] = Field(
+        "best+last",
+        description="Checkpoints kept while a run is in progress; a finished run keeps only its"
+        " best model.",
+    )
+    max_disk: str = Field("50 GB", description="Disk limit for all checkpoints of a sweep.")
+
+    @field_validator("max_disk")
+    @classmethod
+    def _is_bytes(cls, value: str) -> str:
+        parse_bytes(value)  # only to validate: the recipe keeps the text as it was written
+        return value
+
+    @property
+    def max_disk_bytes(self) -> int:
+        """Return the disk limit in bytes."""
+        return parse_bytes(self.max_disk)
+
+
+class ResourcesConfig(StrictConfig):
+    """Resources of one run."""
+
+    workers: int = Field(1, ge=1, description="Number of data-parallel processes.")
+    cpus: int = Field(1, ge=1, description="Number of cores and threads per worker.")
+    gpus: float = Field(
+        0, ge=0, description="GPUs per worker: a fraction below 1, otherwise a whole number."
+    )
+
+    # Ray shares a GPU between processes, but cannot split several GPUs into fractions.
+    @field_validator("gpus")
+    @classmethod
+    def _whole_or_a_share(cls, value: float) -> float:
+        if value > 1 and value != int(value):
+            raise ValueError("above 1, the number of GPUs must be a whole number")
+        return value

@@ -1,0 +1,24 @@
+"""Suppression of Hugging Face's progress bars and log messages while a model is loaded or saved.
+
+They would disturb the progress display and the plain output of commands. Kinesweep checks for the
+relevant problems itself and raises or warns.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from transformers.utils import logging
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Disable progress bars and messages below errors, and restore the settings afterwards."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:  # they may have been off before
+            logging.enable_progress_bar()

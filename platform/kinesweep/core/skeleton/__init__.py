@@ -1,0 +1,1 @@
+"""Skeletons: keypoint names, the bones between them, and mirror symmetry."""
