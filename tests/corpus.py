@@ -8,7 +8,7 @@ from typing import Any
 
 from kinesweep.config.loading import validate
 from kinesweep.config.recipe import Recipe
-from kinesweep.sources.sample import write_sample
+from kinesweep.sources.synthetic import write_sample
 from kinesweep.store import Store
 from kinesweep.store.build import extract_locally
 

@@ -20,7 +20,7 @@ from kinesweep.batches.stream import TrainStream
 from kinesweep.batches.text import build_text
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.clip import SPLITS
-from kinesweep.sources.sample import write_sample
+from kinesweep.sources.synthetic import write_sample
 from kinesweep.store.build import extract_locally
 from kinesweep.store.reader import Store
 from kinesweep.training.files import write_text

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from films import TOY, write_pictures, write_video
-from kinesweep.sources.pose_file import read_pose
+from kinesweep.sources.pose_format.pose_file import read_pose
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]

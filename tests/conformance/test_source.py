@@ -21,9 +21,9 @@ from kinesweep.core.errors import ClipError, KinesweepError
 from kinesweep.core.pose import PoseSequence
 from kinesweep.core.video_files import VideoSegment
 from kinesweep.sources import Source, build_source
-from kinesweep.sources.contract import GivenFeatures, Media, Motion
-from kinesweep.sources.footage import seconds
-from kinesweep.sources.sample.layout import NUM_POINTS, pose_bytes
+from kinesweep.sources.base import GivenFeatures, Media, Motion
+from kinesweep.sources.synthetic.layout import NUM_POINTS, pose_bytes
+from kinesweep.sources.video.frame_reader import seconds
 from shards import write_shard
 from vision import follow_block
 

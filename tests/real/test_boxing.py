@@ -9,8 +9,8 @@ import pytest
 from kinesweep.config.recipe.skeletons import SkeletonFeaturesConfig, SkeletonsConfig
 from kinesweep.core.skeleton.skeleton import SMPL_22
 from kinesweep.features import build_features
-from kinesweep.sources.skeletons import SkeletonsSource
-from kinesweep.sources.split import folds_root, split_rows
+from kinesweep.sources.skeletons.skeletons import SkeletonsSource
+from kinesweep.sources.splitting.cross_validation import folds_root, split_rows
 from kinesweep.store import Store
 from kinesweep.store.build import build_store, compute_here
 from kinesweep.store.survey import Extraction

@@ -22,7 +22,7 @@ from kinesweep.features.estimators import find_estimator
 from kinesweep.features.estimators.conformance import EstimatorContract
 from kinesweep.features.estimators.environment import ALWAYS, environment_python
 from kinesweep.features.estimators.process import EstimatorProcess
-from kinesweep.sources.pose_file import read_pose
+from kinesweep.sources.pose_format.pose_file import read_pose
 from noise import assert_no_ray_lines
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -18,8 +18,8 @@ from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.core.units import Span
 from kinesweep.export import export_bundle
 from kinesweep.features import build_features
-from kinesweep.sources.pose_file import read_pose
-from kinesweep.sources.pose_tsv import PoseTsvSource
+from kinesweep.sources.pose_format.pose_file import read_pose
+from kinesweep.sources.pose_format.pose_tsv import PoseTsvSource
 from kinesweep.sources.prepare import prepare
 from kinesweep.store.build import extract_locally
 from kinesweep.training.predictions import read_predictions

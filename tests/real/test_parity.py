@@ -15,7 +15,7 @@ from kinesweep.core.errors import ClipError
 from kinesweep.core.units import Span
 from kinesweep.features import build_features
 from kinesweep.sources import build_source, read_pose
-from kinesweep.sources.checks import overlaps
+from kinesweep.sources.splitting.split_overlap import overlaps
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / os.environ.get("KINESWEEP_REAL_DATA", "../shared/data")

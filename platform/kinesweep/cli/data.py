@@ -44,7 +44,7 @@ def sample(
 
     Example: kinesweep sample /tmp/kinesweep-sample --clips 60 --seed 3 --keep
     """
-    from kinesweep.sources.sample import DEFAULT_CLIPS, write_sample
+    from kinesweep.sources.synthetic import DEFAULT_CLIPS, write_sample
 
     summary = write_sample(folder, clips or DEFAULT_CLIPS, seed, keep=keep)
     say(f"{folder}: train {summary.train}, validation {summary.validation}, test {summary.test}")
@@ -106,7 +106,7 @@ def check(
     """
     from kinesweep.pipelines import workflows
     from kinesweep.sources import build_source
-    from kinesweep.sources.checks import overlaps
+    from kinesweep.sources.splitting.split_overlap import overlaps
 
     source = build_source(workflows.load_recipe(recipe, overrides).corpus)
     problems = source.check()
@@ -143,7 +143,7 @@ def split(
     Example: kinesweep split jobs/recipes/sample.yaml /tmp/kinesweep-folds --by signer --folds 3
     """
     from kinesweep.pipelines import workflows
-    from kinesweep.sources.split import folds_root, split_rows
+    from kinesweep.sources.splitting.cross_validation import folds_root, split_rows
 
     source = workflows.load_recipe(recipe, overrides).corpus
     files = split_rows(source, by=by, folds=folds, seed=seed, out=out)

@@ -11,10 +11,10 @@ from kinesweep.core.clip import SPLITS, Clip, InvalidRow
 from kinesweep.core.errors import InputError
 from kinesweep.core.paths import resolve_inside
 from kinesweep.export.raw import Input, is_raw, kind_of_raw
-from kinesweep.sources.motion_file import PACK_SUFFIX
-from kinesweep.sources.pose_rows import MediaKind, RowReader
-from kinesweep.sources.skeletons import SkeletonsSource
-from kinesweep.sources.table import raise_faults, read_table
+from kinesweep.sources.skeletons.motion_file import PACK_SUFFIX
+from kinesweep.sources.skeletons.skeletons import SkeletonsSource
+from kinesweep.sources.tsv.tsv_reader import raise_table_errors, read_table
+from kinesweep.sources.tsv.tsv_rows import MediaKind, RowReader
 
 _TABLE = ".tsv"
 # Name of the document that `--document` makes of all clips.
@@ -88,7 +88,7 @@ def _rows(path: Path, recipe: Recipe) -> list[Clip]:
     media: MediaKind = "poses" if kind == "pose_tsv" else "videos"
     table = read_table(path, path.name)
     rows = RowReader(table, "test", "ms", needs_text=False, media=media).read()
-    raise_faults(rows.faults)
+    raise_table_errors(rows.faults)
     _refuse(rows.problems)
     return rows.clips
 

@@ -16,11 +16,11 @@ from kinesweep.core.skeleton.skeleton import SKELETONS
 from kinesweep.core.units import Span
 from kinesweep.core.video_files import VIDEOS, VideoSegment, holds_pictures, is_video
 from kinesweep.sources import read_pose
-from kinesweep.sources.contract import Media, Motion
-from kinesweep.sources.feature_file import FEATURE_SUFFIX, read_features
-from kinesweep.sources.motion_file import MOTION_SUFFIXES, read_alone
-from kinesweep.sources.pose_rows import POSE_SUFFIX, pose_of
-from kinesweep.sources.shard_map import SHARD_SUFFIX
+from kinesweep.sources.base import Media, Motion
+from kinesweep.sources.precomputed.pt_features import FEATURE_SUFFIX, read_features
+from kinesweep.sources.precomputed.shard_index import SHARD_SUFFIX
+from kinesweep.sources.skeletons.motion_file import MOTION_SUFFIXES, read_alone
+from kinesweep.sources.tsv.tsv_rows import POSE_SUFFIX, pose_of
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def open_raw(recipe: Recipe, file: Path, span: Span, beside: Path | None = None)
     if source.kind == "h5_shards":
         if not span.whole:
             raise InputError(_ONLY_ALL.format(file))
-        from kinesweep.sources.h5_shards import read_streams  # HDF5 is needed only here
+        from kinesweep.sources.precomputed.h5_shards import read_streams  # HDF5 is needed only here
 
         return read_streams(file, source.of(recipe.streams))
     # An end in frames is the length stated by the manifest; `read_features` checks it.

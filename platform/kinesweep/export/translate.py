@@ -31,7 +31,7 @@ from kinesweep.core.units import Span
 from kinesweep.export.bundle import PROMPTS, STEP, check_files, with_own_encoder
 from kinesweep.export.raw import Input, open_raw
 from kinesweep.features import Features, build_features
-from kinesweep.sources.contract import Media
+from kinesweep.sources.base import Media
 from kinesweep.store.dtype import to_store
 from kinesweep.store.index import ClipRecord
 from kinesweep.training.decoding import decode

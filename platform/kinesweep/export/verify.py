@@ -26,10 +26,10 @@ from kinesweep.core.units import Span
 from kinesweep.export.bundle import PREDICTIONS, check_files
 from kinesweep.export.translate import Bundle
 from kinesweep.sources import build_source
-from kinesweep.sources.contract import Source
-from kinesweep.sources.h5_shards import write_streams
-from kinesweep.sources.pose_rows import POSE_SUFFIX
-from kinesweep.sources.shard_map import SHARD_SUFFIX
+from kinesweep.sources.base import Source
+from kinesweep.sources.precomputed.h5_shards import write_streams
+from kinesweep.sources.precomputed.shard_index import SHARD_SUFFIX
+from kinesweep.sources.tsv.tsv_rows import POSE_SUFFIX
 from kinesweep.store import Store, open_store
 from kinesweep.training.determinism import pin_process
 from kinesweep.training.evaluate import evaluate_loaded

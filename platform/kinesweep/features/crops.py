@@ -24,8 +24,8 @@ from kinesweep.core.errors import ClipError
 from kinesweep.core.pose import PointLayout, PoseSequence
 from kinesweep.core.units import Span
 from kinesweep.core.video_files import VideoSegment
-from kinesweep.sources.footage import Frames
-from kinesweep.sources.pose_file import read_frame_size, read_pose
+from kinesweep.sources.pose_format.pose_file import read_frame_size, read_pose
+from kinesweep.sources.video.frame_reader import FrameReader
 
 # Increase this when the crops of unchanged files change.
 CROPS_VERSION = 1
@@ -123,7 +123,7 @@ class CroppedFrames:
 
     def __init__(self, footage: VideoSegment, crops: Sequence[CropName], size: int) -> None:
         assert footage.pose is not None, "a recipe with crops has a source with poses"
-        self._frames = Frames(footage, None)
+        self._frames = FrameReader(footage, None)
         self.fps = self._frames.fps
         self._pose_path, self._size, self._crops = footage.pose, size, tuple(crops)
         first, pose = self._read(footage.pose)

@@ -9,7 +9,7 @@ from kinesweep.config.recipe.h5_shards import StreamsFeaturesConfig
 from kinesweep.config.recipe.source import GivenFeaturesConfig
 from kinesweep.core.hashing import fingerprint
 from kinesweep.features.contract import Features
-from kinesweep.sources.contract import GivenFeatures, GivenStreams
+from kinesweep.sources.base import GivenFeatures, GivenStreams
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ from kinesweep.features.alignment import (
     match,
 )
 from kinesweep.features.contract import Features
-from kinesweep.sources.contract import Motion
+from kinesweep.sources.base import Motion
 
 _WORLD = "POSE_WORLD_LANDMARKS"
 # Increase this when the values for an unchanged configuration change.

@@ -27,7 +27,7 @@ from kinesweep.features.contract import Features
 from kinesweep.features.crops import CROPS_VERSION, CroppedFrames
 from kinesweep.features.encoders import VideoEncoder, build_encoder, encoder_fingerprint
 from kinesweep.features.windows import Seam, Window, count, cut, windows_of
-from kinesweep.sources.footage import Frames, seconds
+from kinesweep.sources.video.frame_reader import FrameReader, seconds
 
 # Increase this when the values for an unchanged configuration change.
 CODE_VERSION = 1
@@ -94,11 +94,11 @@ class VideoFeatures:
         Raises:
             ClipError: If the video cannot be opened. Iterating over the windows raises it too.
         """
-        frames: Frames | CroppedFrames
+        frames: FrameReader | CroppedFrames
         if self.config.cropped:
             frames = CroppedFrames(footage, self.config.crops, size)
         else:
-            frames = Frames(footage, size)
+            frames = FrameReader(footage, size)
         return frames.fps, cut(frames, windows_of(self.config.windows, frames.fps))
 
     def compute(self, media: VideoSegment) -> dict[str, Features]:

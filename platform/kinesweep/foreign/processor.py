@@ -9,7 +9,7 @@ from typing import Any
 
 from kinesweep.core.errors import InputError
 from kinesweep.foreign.section import Section
-from kinesweep.sources.columns import NEWEST
+from kinesweep.sources.tsv.tsv_columns import NEWEST
 
 _POSE, _TEXT = "PoseModalityProcessor", "TextModalityProcessor"
 

@@ -57,7 +57,7 @@ def extract_features(recipe: Recipe) -> Store:
         StoreError: If too many clips are dropped or if there is too little disk space.
     """
     from kinesweep.sources import build_source
-    from kinesweep.sources.checks import overlaps
+    from kinesweep.sources.splitting.split_overlap import overlaps
     from kinesweep.store.extract import extract
     from kinesweep.store.show import own_references
 

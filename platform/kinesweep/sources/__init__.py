@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kinesweep.config.recipe.source import CorporaConfig, SourceConfig
-from kinesweep.sources.contract import Source
-from kinesweep.sources.joined import JoinedSource
-from kinesweep.sources.pose_file import read_pose
-from kinesweep.sources.pose_tsv import PoseTsvSource
-from kinesweep.sources.skeletons import SkeletonsSource
-from kinesweep.sources.video_tsv import VideoTsvSource
+from kinesweep.sources.base import Source
+from kinesweep.sources.combined import CombinedSource
+from kinesweep.sources.pose_format.pose_file import read_pose
+from kinesweep.sources.pose_format.pose_tsv import PoseTsvSource
+from kinesweep.sources.skeletons.skeletons import SkeletonsSource
+from kinesweep.sources.video.video_tsv import VideoTsvSource
 
 __all__ = ["Source", "build_source", "read_pose"]
 
@@ -24,14 +24,14 @@ def build_source(config: SourceConfig) -> Source:
     No file is opened. Relative paths are resolved against the current folder at this moment.
     """
     if isinstance(config, CorporaConfig):
-        return JoinedSource({str(corpus.name): build_source(corpus) for corpus in config.corpora})
+        return CombinedSource({str(corpus.name): build_source(corpus) for corpus in config.corpora})
     return _SOURCES[config.kind](config)
 
 
 def _manifest(config: Any) -> Source:
     """Build a `feature_manifest` source, importing its module only now."""
     # Imported on first use: only corpora of precomputed features need it.
-    from kinesweep.sources.feature_manifest import FeatureManifestSource
+    from kinesweep.sources.precomputed.feature_manifest import FeatureManifestSource
 
     return FeatureManifestSource(config)
 
@@ -39,7 +39,7 @@ def _manifest(config: Any) -> Source:
 def _shards(config: Any) -> Source:
     """Build an `h5_shards` source, importing its module only now."""
     # Imported on first use: other sources must not load HDF5.
-    from kinesweep.sources.h5_shards import H5ShardsSource
+    from kinesweep.sources.precomputed.h5_shards import H5ShardsSource
 
     return H5ShardsSource(config)
 

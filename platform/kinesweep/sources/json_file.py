@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from kinesweep.sources.table import Fault, how_to_convert
+from kinesweep.sources.tsv.tsv_reader import TableError, how_to_convert
 
 
 class Object(dict[str, Any]):
@@ -27,7 +27,7 @@ class Object(dict[str, Any]):
         self.repeated = tuple(key for key, count in counts.items() if count > 1)
 
 
-def read_object(path: Path, name: str) -> tuple[Object, list[Fault]]:
+def read_object(path: Path, name: str) -> tuple[Object, list[TableError]]:
     """Read a JSON object; if that fails, return an empty object and the error.
 
     Args:
@@ -45,7 +45,7 @@ def read_object(path: Path, name: str) -> tuple[Object, list[Fault]]:
     return Object([]), [(name, fault)]
 
 
-def _parse(path: Path, name: str) -> tuple[Object, list[Fault]]:
+def _parse(path: Path, name: str) -> tuple[Object, list[TableError]]:
     """Parse a file; encoding and syntax errors are returned with their line."""
     content = path.read_bytes()
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):

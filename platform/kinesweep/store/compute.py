@@ -18,7 +18,7 @@ from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ClipError, StoreError
 from kinesweep.core.pose import PointLayout
 from kinesweep.features.contract import Features, FeatureStep
-from kinesweep.sources.contract import Source
+from kinesweep.sources.base import Source
 from kinesweep.store.dtype import to_store
 from kinesweep.store.index import ClipRecord
 from kinesweep.store.reader import Store, open_store

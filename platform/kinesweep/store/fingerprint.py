@@ -18,7 +18,7 @@ from kinesweep.core.clip import Clip, InvalidRow
 from kinesweep.core.errors import ClipError
 from kinesweep.core.hashing import canonical_json, file_sha256, fingerprint
 from kinesweep.core.video_files import is_picture
-from kinesweep.sources.contract import Content
+from kinesweep.sources.base import MediaDigest
 
 STORE_FORMAT = 2
 """Version of the store layout and of clip keys; a change recomputes every clip."""
@@ -27,7 +27,7 @@ _WHOLE_BYTES = 16_000_000
 """Size up to which a file is read in one call; twice as fast for poses as hashing in blocks."""
 
 
-def hash_media(paths: Iterable[Path]) -> dict[Path, Content | ClipError]:
+def hash_media(paths: Iterable[Path]) -> dict[Path, MediaDigest | ClipError]:
     """Return the content hash of each distinct file, or the reason why it cannot be read."""
     unique = list(dict.fromkeys(paths))
     threads = min(8, os.cpu_count() or 1)
@@ -35,42 +35,42 @@ def hash_media(paths: Iterable[Path]) -> dict[Path, Content | ClipError]:
         return dict(zip(unique, pool.map(_hash_file, unique), strict=True))
 
 
-def _hash_file(path: Path) -> Content | ClipError:
+def _hash_file(path: Path) -> MediaDigest | ClipError:
     """Return the content of one file, or the error under which its clips are counted."""
     if path.is_dir():
         return _hash_pictures(path)
     try:
         size = path.stat().st_size
         if size > _WHOLE_BYTES:
-            return Content(file_sha256(path), size)
+            return MediaDigest(file_sha256(path), size)
         content = path.read_bytes()
     except OSError as error:
         return ClipError(f"`{path}` cannot be read: {error.strerror}", reason="unreadable")
-    return Content(hashlib.sha256(content).hexdigest(), len(content))
+    return MediaDigest(hashlib.sha256(content).hexdigest(), len(content))
 
 
-def _hash_pictures(folder: Path) -> Content | ClipError:
+def _hash_pictures(folder: Path) -> MediaDigest | ClipError:
     """Return the content of a folder of images: a hash over their names and contents."""
     # Sorted because the order of `iterdir` differs between file systems.
     found = [(path.name, _hash_file(path)) for path in sorted(filter(is_picture, folder.iterdir()))]
     for _, media in found:
         if isinstance(media, ClipError):
             return media
-    whole = [(name, media) for name, media in found if isinstance(media, Content)]
+    whole = [(name, media) for name, media in found if isinstance(media, MediaDigest)]
     marks = [[name, media.sha256] for name, media in whole]
-    return Content(fingerprint(marks), sum(media.num_bytes for _, media in whole))
+    return MediaDigest(fingerprint(marks), sum(media.num_bytes for _, media in whole))
 
 
 def media_of(
-    contents: Mapping[Path, Content | ClipError], paths: Sequence[Path]
-) -> Content | ClipError:
+    contents: Mapping[Path, MediaDigest | ClipError], paths: Sequence[Path]
+) -> MediaDigest | ClipError:
     """Return the content of a clip: its only file, or all its files in order.
 
     Args:
         contents: Contents as returned by `hash_media`.
         paths: Media file of the clip, followed by its auxiliary files.
     """
-    found: list[Content] = []
+    found: list[MediaDigest] = []
     for media in map(contents.__getitem__, paths):
         if isinstance(media, ClipError):
             return media
@@ -79,7 +79,7 @@ def media_of(
         # The plain hash of a single file, not a hash of a list with one entry.
         return found[0]
     marks = [media.sha256 for media in found]
-    return Content(fingerprint(marks), sum(media.num_bytes for media in found))
+    return MediaDigest(fingerprint(marks), sum(media.num_bytes for media in found))
 
 
 def clip_key(clip: Clip, media_sha256: str, recipe_part: Mapping[str, object]) -> str:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import InputError
 from kinesweep.features.augmentation import Augmentation, build_augmentation
-from kinesweep.sources.feature_manifest import COLUMNS, FEATURES_FOLDER, file_of
+from kinesweep.sources.precomputed.feature_manifest import COLUMNS, FEATURES_FOLDER, file_of
 from kinesweep.store.hand_over_rows import Copy, Row, check_rows, rows_of, varied
 from kinesweep.store.reader import Store
 from kinesweep.store.writer import write_durably

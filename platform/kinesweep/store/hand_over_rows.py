@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kinesweep.core.errors import InputError
-from kinesweep.sources.feature_manifest import file_of
+from kinesweep.sources.precomputed.feature_manifest import file_of
 from kinesweep.store.index import ClipRecord
 
 _UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f]|^\.")

@@ -23,8 +23,8 @@ import h5py
 
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
-from kinesweep.sources.annotation import ORDER
-from kinesweep.sources.shard_map import metadata_name, shard_name
+from kinesweep.sources.precomputed.annotation import ORDER
+from kinesweep.sources.precomputed.shard_index import metadata_name, shard_name
 from kinesweep.store.hand_over_rows import safe_name
 from kinesweep.store.index import ClipRecord
 from kinesweep.store.reader import Store

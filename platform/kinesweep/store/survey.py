@@ -17,7 +17,7 @@ from kinesweep.core.paths import state_home
 from kinesweep.features import build_features
 from kinesweep.features.contract import FeatureStep
 from kinesweep.sources import build_source
-from kinesweep.sources.contract import Content, Source
+from kinesweep.sources.base import MediaDigest, Source
 from kinesweep.store.fingerprint import (
     STORE_FORMAT,
     clip_key,
@@ -137,7 +137,7 @@ def survey_corpus(extraction: Extraction) -> Survey:
         usable = []
         for clip in clips:
             media = inner.get(clip) or _content(files[clip], contents)
-            if isinstance(media, Content):
+            if isinstance(media, MediaDigest):
                 usable.append((clip, clip_key(clip, media.sha256, part), media.num_bytes))
             else:
                 problems.append(InvalidRow(clip.row, clip.id, media.reason, str(media), split))
@@ -155,8 +155,8 @@ def _files(source: Source, clip: Clip) -> tuple[Path, ...] | ClipError:
 
 
 def _content(
-    files: tuple[Path, ...] | ClipError, contents: Mapping[Path, Content | ClipError]
-) -> Content | ClipError:
+    files: tuple[Path, ...] | ClipError, contents: Mapping[Path, MediaDigest | ClipError]
+) -> MediaDigest | ClipError:
     """Return the content of a clip's files, or the error if they cannot be read."""
     return files if isinstance(files, ClipError) else media_of(contents, files)
 

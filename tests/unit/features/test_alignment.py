@@ -17,7 +17,7 @@ from kinesweep.core.skeleton.skeleton import SKELETONS, SMPL_22
 from kinesweep.features import build_features
 from kinesweep.features.alignment import alignment_fingerprint, carry, match
 from kinesweep.features.embedder import write_embedder
-from kinesweep.sources.contract import Motion
+from kinesweep.sources.base import Motion
 
 Frames = NDArray[np.float32]
 METHODS = ("window", "dtw", "soft_dtw", "none")

@@ -10,7 +10,7 @@ from pose_format.utils.generic import (
 from kinesweep.core.errors import ClipError
 from kinesweep.core.pose import PointLayout
 from kinesweep.features.layouts import FACE_128, Selection, no_shoulders, select
-from kinesweep.sources.sample.layout import (
+from kinesweep.sources.synthetic.layout import (
     BODY_NAMES,
     FACE_OVAL,
     HAND_NAMES,

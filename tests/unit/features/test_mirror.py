@@ -8,7 +8,7 @@ from kinesweep.core.errors import InputError
 from kinesweep.core.pose import PointLayout
 from kinesweep.features.layouts import FACE_128, select
 from kinesweep.features.mirror import mirror_order
-from kinesweep.sources.sample.layout import BODY_NAMES, HAND_NAMES, NUM_FACE
+from kinesweep.sources.synthetic.layout import BODY_NAMES, HAND_NAMES, NUM_FACE
 
 HANDS = tuple((f"{side}_HAND_LANDMARKS", HAND_NAMES) for side in ("LEFT", "RIGHT"))
 HOLISTIC = PointLayout(

@@ -12,7 +12,7 @@ from kinesweep.config.recipe.source import PoseFeaturesConfig
 from kinesweep.core.errors import ClipError, InputError
 from kinesweep.features import build_features
 from kinesweep.features.estimators.outputs import READERS, Film, find_outputs, read_output
-from kinesweep.sources.pose_file import read_pose
+from kinesweep.sources.pose_format.pose_file import read_pose
 
 FILM = Film(25.0, 640, 480)
 POINTS = {"openpose": 137, "openpose_135": 135, "alphapose": 136, "mmpose": 133, "openpifpaf": 133}

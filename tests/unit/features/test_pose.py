@@ -14,7 +14,7 @@ from kinesweep.config.recipe.source import PoseFeaturesConfig
 from kinesweep.core.errors import ClipError
 from kinesweep.core.pose import PointLayout, PoseSequence
 from kinesweep.features import FeatureStep, build_features
-from kinesweep.sources.sample.layout import NUM_POINTS, pose_bytes
+from kinesweep.sources.synthetic.layout import NUM_POINTS, pose_bytes
 
 FIVE = PointLayout(
     (

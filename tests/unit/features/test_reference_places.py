@@ -8,7 +8,7 @@ from kinesweep.config.recipe.skeletons import SkeletonFeaturesConfig
 from kinesweep.core.pose import PoseSequence
 from kinesweep.core.skeleton.skeleton import SMPL_22
 from kinesweep.features import build_features
-from kinesweep.sources.contract import Motion
+from kinesweep.sources.base import Motion
 
 Frames = NDArray[np.float32]
 FIRST = 8

@@ -10,7 +10,7 @@ from kinesweep.core.pose import PointLayout, PoseSequence
 from kinesweep.core.skeleton.keypoints import BODY_33
 from kinesweep.core.skeleton.skeleton import SKELETONS, SMPL_22
 from kinesweep.features import build_features
-from kinesweep.sources.contract import Motion
+from kinesweep.sources.base import Motion
 
 
 def motion(

@@ -17,7 +17,7 @@ from kinesweep.config.recipe.skeletons import SkeletonsConfig
 from kinesweep.core.errors import InputError, SourceError
 from kinesweep.foreign.motion_pickle import convert_motions
 from kinesweep.foreign.plain_pickle import read_plain
-from kinesweep.sources.skeletons import SkeletonsSource
+from kinesweep.sources.skeletons.skeletons import SkeletonsSource
 from skeletons import motions
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)

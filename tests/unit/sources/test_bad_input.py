@@ -14,7 +14,7 @@ from kinesweep.config.recipe.source import PoseTsvConfig
 from kinesweep.core.errors import ClipError, SourceError
 from kinesweep.core.units import Span
 from kinesweep.sources import build_source
-from kinesweep.sources.pose_file import read_pose
+from kinesweep.sources.pose_format.pose_file import read_pose
 
 Make = dict[str, Callable[..., Any]]
 HEAD = "signal\tsignal_start\tsignal_end\toutput\n"

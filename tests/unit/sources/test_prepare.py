@@ -6,7 +6,7 @@ import pytest
 
 from kinesweep.config.recipe.source import PoseTsvConfig
 from kinesweep.core.errors import InputError, SourceError
-from kinesweep.sources.pose_tsv import PoseTsvSource
+from kinesweep.sources.pose_format.pose_tsv import PoseTsvSource
 from kinesweep.sources.prepare import MISSING, prepare
 
 HOW2SIGN = "VIDEO_ID\tVIDEO_NAME\tSENTENCE_ID\tSENTENCE_NAME\tSTART\tEND\tSENTENCE\n"

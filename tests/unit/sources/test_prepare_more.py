@@ -8,7 +8,7 @@ import pytest
 from kinesweep.config.recipe.source import PoseTsvConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError, SourceError
-from kinesweep.sources.pose_tsv import PoseTsvSource
+from kinesweep.sources.pose_format.pose_tsv import PoseTsvSource
 from kinesweep.sources.prepare import prepare
 from kinesweep.sources.prepare.times import milliseconds
 

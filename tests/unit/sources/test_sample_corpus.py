@@ -12,12 +12,12 @@ from pose_format.utils.generic import pose_hide_legs, reduce_holistic
 
 from kinesweep.core.errors import InputError
 from kinesweep.features.estimators.outputs import Film, read_output
-from kinesweep.sources.pose_file import read_pose
-from kinesweep.sources.sample import DEFAULT_CLIPS, SampleSummary, corpus, write_sample
-from kinesweep.sources.sample.corpus import COLUMNS
-from kinesweep.sources.sample.plan import SPLITS, plan_clips
-from kinesweep.sources.sample.recogniser import best_guess
-from kinesweep.sources.sample.signers import TEST_ONLY
+from kinesweep.sources.pose_format.pose_file import read_pose
+from kinesweep.sources.synthetic import DEFAULT_CLIPS, SampleSummary, corpus, write_sample
+from kinesweep.sources.synthetic.corpus import COLUMNS
+from kinesweep.sources.synthetic.oracle import best_guess
+from kinesweep.sources.synthetic.plan import SPLITS, plan_clips
+from kinesweep.sources.synthetic.signers import TEST_ONLY
 
 pytestmark = pytest.mark.integration
 

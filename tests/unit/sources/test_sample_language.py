@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kinesweep.sources.sample.english import SYNONYMS, english
-from kinesweep.sources.sample.forms import MIN_DISTANCE, _look
-from kinesweep.sources.sample.grammar import SentenceMix, draw_meaning, read_glosses
-from kinesweep.sources.sample.lexicon import lexicon, of_class
-from kinesweep.sources.sample.recogniser import best_guess, perfect_recogniser_bleu
+from kinesweep.sources.synthetic.english import SYNONYMS, english
+from kinesweep.sources.synthetic.grammar import SentenceMix, draw_meaning, read_glosses
+from kinesweep.sources.synthetic.handshapes import MIN_DISTANCE, _look
+from kinesweep.sources.synthetic.lexicon import lexicon, of_class
+from kinesweep.sources.synthetic.oracle import best_guess, perfect_recogniser_bleu
 
 SENTENCES = {
     "YESTERDAY MARKET WOMAN OLD CAR RED TWO BUY": (

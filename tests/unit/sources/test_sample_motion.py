@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kinesweep.sources.sample import layout
-from kinesweep.sources.sample.body import render
-from kinesweep.sources.sample.forms import shape_vector
-from kinesweep.sources.sample.hand import hand_points
-from kinesweep.sources.sample.motion import BROW, OPEN, YAW, Motion, Noise, Pace, sign_motion
-from kinesweep.sources.sample.signers import KNOWN
+from kinesweep.sources.synthetic import layout
+from kinesweep.sources.synthetic.body import render
+from kinesweep.sources.synthetic.hand import hand_points
+from kinesweep.sources.synthetic.handshapes import shape_vector
+from kinesweep.sources.synthetic.motion import BROW, OPEN, YAW, Motion, Noise, Pace, sign_motion
+from kinesweep.sources.synthetic.signers import KNOWN
 
 QUIET = Noise(
     sign_place=0, sign_angle=0, sign_shape=0, tremble=0, lost_start=0, lost_start_at_rest=0

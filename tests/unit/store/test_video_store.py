@@ -17,8 +17,8 @@ from kinesweep.features.encoders import encoder_fingerprint
 from kinesweep.features.video import CODE_VERSION, VideoFeatures, see
 from kinesweep.features.windows import Window
 from kinesweep.sources import build_source
-from kinesweep.sources.contract import Content
-from kinesweep.sources.footage import Frames
+from kinesweep.sources.base import MediaDigest
+from kinesweep.sources.video.frame_reader import FrameReader
 from kinesweep.store.build import extract_locally
 from kinesweep.store.fingerprint import hash_media
 from kinesweep.store.plan import describe_plan
@@ -81,7 +81,9 @@ def test_a_store_of_face_and_hands(models: Path, tmp_path: Path) -> None:
     encoder = VideoFeatures(recipe.features).encoder()  # type: ignore[arg-type]
     for number, record in enumerate(store.records("train")):
         pixels = []
-        for frame, picture in enumerate(Frames(VideoSegment(corpus / record.clip.media), None)):
+        for frame, picture in enumerate(
+            FrameReader(VideoSegment(corpus / record.clip.media), None)
+        ):
             wide = np.pad(picture, ((16, 16), (16, 16), (0, 0)))
             corners = [(20, 12 + 2 * frame), (20, 22 + 2 * frame), (30, 12 + 2 * frame)]
             pixels.append([wide[top : top + 16, left : left + 16] for top, left in corners])
@@ -199,7 +201,7 @@ def test_a_folder_of_pictures_is_its_pictures_and_their_order(tmp_path: Path) ->
 
     def found(path: Path) -> str:
         media = hash_media([path])[path]
-        assert isinstance(media, Content)
+        assert isinstance(media, MediaDigest)
         return media.sha256
 
     plain = found(folder)

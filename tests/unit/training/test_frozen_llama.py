@@ -19,7 +19,7 @@ from kinesweep.config.recipe.source import PoseTsvConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.sources import build_source
-from kinesweep.sources.sample import write_sample
+from kinesweep.sources.synthetic import write_sample
 from kinesweep.store.build import extract_locally
 from kinesweep.training.run import RunSpec, train_run
 from llamas import save_llama, tiny_llama

@@ -17,7 +17,7 @@ import numpy as np
 
 from kinesweep.features.estimators import EstimatorSpec, find_estimator
 from kinesweep.features.estimators.process import EstimatorProcess
-from kinesweep.sources.pose_file import read_pose
+from kinesweep.sources.pose_format.pose_file import read_pose
 
 
 class EstimatorContract:

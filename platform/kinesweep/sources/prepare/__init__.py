@@ -21,7 +21,7 @@ from kinesweep.sources.prepare.openasl import read_openasl
 from kinesweep.sources.prepare.phoenix import read_phoenix
 from kinesweep.sources.prepare.rows import Annotation
 from kinesweep.sources.prepare.youtube_asl import read_youtube_asl
-from kinesweep.sources.split import COLUMNS
+from kinesweep.sources.splitting.cross_validation import COLUMNS
 
 READERS: dict[str, Callable[[Path, str], list[Annotation]]] = {
     "how2sign": read_how2sign,

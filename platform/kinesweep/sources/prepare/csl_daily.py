@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kinesweep.core.errors import InputError
 from kinesweep.sources.prepare.rows import Annotation, PoseFile, find_file, rows_of
-from kinesweep.sources.table import raise_faults
+from kinesweep.sources.tsv.tsv_reader import raise_table_errors
 
 _SPLITS = {"train": "train", "validation": "dev", "test": "test"}
 _MAP, _LIST = "video_map.txt", "split_1.txt"
@@ -32,7 +32,7 @@ def read_csl_daily(folder: Path, split: str) -> list[Annotation]:
         raise InputError(f"`{place}` must contain both `{_MAP}` and `{_LIST}`")
     rows, faults = rows_of(sentences, "|", ("name", "gloss", "char"))
     listed, more = rows_of(names, "|", ("name", "split"))
-    raise_faults([*faults, *more])
+    raise_table_errors([*faults, *more])
     said = {row["name"]: row for _, row in rows}
     split_of = {row["name"]: row["split"] for _, row in listed}
     own = [name for name, its in split_of.items() if its == _SPLITS[split]]

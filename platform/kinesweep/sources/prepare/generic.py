@@ -7,7 +7,7 @@ all splits. Times are in milliseconds.
 from pathlib import Path
 
 from kinesweep.config.recipe.source import PoseTsvConfig
-from kinesweep.sources.pose_tsv import PoseTsvSource
+from kinesweep.sources.pose_format.pose_tsv import PoseTsvSource
 from kinesweep.sources.prepare.rows import Annotation, PoseFile, find_file
 
 # Globs without their suffix. `[vd]*` matches `validation`, `val` and `dev`, but also any other name

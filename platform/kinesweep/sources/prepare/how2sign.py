@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from kinesweep.sources.prepare.rows import Annotation, PoseFile, find_file, rows_of
-from kinesweep.sources.table import raise_faults
+from kinesweep.sources.tsv.tsv_reader import raise_table_errors
 
 _FILES = {"train": "train", "validation": "val", "test": "test"}
 _NEEDED = ("VIDEO_ID", "VIDEO_NAME", "SENTENCE_ID", "SENTENCE_NAME", "SENTENCE")
@@ -36,7 +36,7 @@ def read_how2sign(folder: Path, split: str) -> list[Annotation]:
             faults.append(
                 (f"{path.name}:{number}", f"the start or end time is invalid or missing: {error}")
             )
-    raise_faults(faults)
+    raise_table_errors(faults)
     return found
 
 

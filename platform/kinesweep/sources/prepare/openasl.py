@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kinesweep.sources.prepare.rows import Annotation, PoseFile, find_file, rows_of
 from kinesweep.sources.prepare.times import milliseconds
-from kinesweep.sources.table import raise_faults
+from kinesweep.sources.tsv.tsv_reader import raise_table_errors
 
 _SPLITS = {"train": "train", "validation": "valid", "test": "test"}
 _NEEDED = ("vid", "yid", "start", "end", "raw-text", "split")
@@ -43,7 +43,7 @@ def read_openasl(folder: Path, split: str) -> list[Annotation]:
                 found.append(_annotation(row, order))
             except ValueError as error:
                 faults.append((f"{path.name}:{number}", str(error)))
-    raise_faults(faults)
+    raise_table_errors(faults)
     return found
 
 

@@ -8,7 +8,7 @@ The fields are separated by bars. The columns are `name`, `speaker`, `orth` (the
 from pathlib import Path
 
 from kinesweep.sources.prepare.rows import Annotation, PoseFile, find_file, rows_of
-from kinesweep.sources.table import raise_faults
+from kinesweep.sources.tsv.tsv_reader import raise_table_errors
 
 _FILES = {"train": "train", "validation": "dev", "test": "test"}
 _NEEDED = ("name", "translation")
@@ -26,7 +26,7 @@ def read_phoenix(folder: Path, split: str) -> list[Annotation]:
     if path is None:
         return []
     rows, faults = rows_of(path, "|", _NEEDED)
-    raise_faults(faults)
+    raise_table_errors(faults)
     return [_annotation(row, name) for _, row in rows]
 
 

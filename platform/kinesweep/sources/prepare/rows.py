@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kinesweep.core.errors import InputError
-from kinesweep.sources.split import COLUMNS
-from kinesweep.sources.table import Fault
+from kinesweep.sources.splitting.cross_validation import COLUMNS
+from kinesweep.sources.tsv.tsv_reader import TableError
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def find_file(folder: Path, pattern: str) -> Path | None:
 
 def rows_of(
     path: Path, delimiter: str, needed: tuple[str, ...]
-) -> tuple[list[tuple[int, dict[str, str]]], list[Fault]]:
+) -> tuple[list[tuple[int, dict[str, str]]], list[TableError]]:
     """Read the rows of a table as column → field with their line numbers, and all errors.
 
     Fields may be quoted as spreadsheets do. A quotation mark inside a sentence is an ordinary

@@ -16,7 +16,7 @@ import webvtt
 from kinesweep.core.errors import InputError
 from kinesweep.sources.prepare.rows import Annotation, PoseFile, find_file
 from kinesweep.sources.prepare.times import milliseconds
-from kinesweep.sources.table import Fault, raise_faults
+from kinesweep.sources.tsv.tsv_reader import TableError, raise_table_errors
 
 Caption = tuple[float, float, str]
 """Start and end in milliseconds, and the text."""
@@ -34,7 +34,7 @@ def read_youtube_asl(folder: Path, split: str) -> list[Annotation]:
         return []
     captions = _caption_files(folder)
     found: list[Annotation] = []
-    faults: list[Fault] = []
+    faults: list[TableError] = []
     for video in _ids(path):
         file = captions.get(video)
         if file is None:
@@ -47,7 +47,7 @@ def read_youtube_asl(folder: Path, split: str) -> list[Annotation]:
             faults.append((file.name, f"cannot be read as captions: {why or type(why).__name__}"))
             continue
         found += [_clip(f"{video}-{n:04d}", video, n, caption) for n, caption in enumerate(said)]
-    raise_faults(faults)
+    raise_table_errors(faults)
     return found
 
 

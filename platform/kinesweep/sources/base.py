@@ -1,0 +1,125 @@
+"""The protocol of a source: list clips without opening media, then read them one by one.
+
+Listing is cheap and returns the whole corpus (30,000 rows of a TSV in well under a second). Reading
+is expensive and may happen in any process, so a source must pickle and must hold no open files.
+Invalid input is an error or a counted problem; it is never replaced by something else.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinesweep.core.clip import Clip, InvalidRow
+from kinesweep.core.errors import ClipError
+from kinesweep.core.pose import PoseSequence
+from kinesweep.core.video_files import VideoSegment
+
+
+@dataclass(frozen=True)
+class GivenFeatures:
+    """Precomputed features, float32 (T, D), and their rate in features per second."""
+
+    x_TD: NDArray[np.float32]
+    rate_hz: float
+
+
+@dataclass(frozen=True)
+class Motion:
+    """The skeleton of a clip over time, with an optional reference motion to compare it with.
+
+    Attributes:
+        pose: Motion of the clip; one person.
+        reference: Correct execution of the motion with the same points, or None.
+    """
+
+    pose: PoseSequence
+    reference: PoseSequence | None = None
+
+
+GivenStreams = dict[str, GivenFeatures]
+"""Stream name → features, for corpora with several streams; lengths and rates may differ."""
+Media = PoseSequence | VideoSegment | GivenFeatures | GivenStreams | Motion
+"""Type that `Source.read` returns; the feature step of the same recipe takes it as input."""
+
+
+@dataclass(frozen=True)
+class MediaDigest:
+    """The SHA-256 digest and the size in bytes of the data that belongs to one clip."""
+
+    sha256: str
+    num_bytes: int
+
+
+class Source(Protocol):
+    """A corpus.
+
+    Implementations must pickle and must return the same lists in the same order on every call.
+    """
+
+    def splits(self) -> tuple[str, ...]:
+        """Return the splits of the corpus in the order train, validation, test."""
+
+    def clips(self, split: str) -> list[Clip]:
+        """Return the usable clips of a split in a fixed order, without opening media.
+
+        Raises:
+            SourceError: If the metadata is malformed (all errors at once, each with file and line)
+                or the corpus has no such split.
+        """
+
+    def problems(self) -> list[InvalidRow]:
+        """Return the rows that are well formed but unusable; they are counted and not in `clips`.
+
+        Raises:
+            SourceError: See `clips`.
+        """
+
+    def media_path(self, clip: Clip) -> Path:
+        """Return the absolute path of the clip's file or picture folder.
+
+        Raises:
+            ClipError: With reason `outside_root`, `missing_file` or `not_a_file`.
+        """
+
+    def companions(self, clip: Clip) -> tuple[Path, ...]:
+        """Return the auxiliary files of a clip, whose content its features depend on as well.
+
+        Raises:
+            ClipError: With reason `outside_root`, or a reason that begins with `missing_`.
+        """
+
+    def contents(self, clips: Sequence[Clip]) -> dict[Clip, MediaDigest | ClipError]:
+        """Return the content digest of clips that share a file, or the error of unusable clips.
+
+        A clip that is missing from the result is identified by its whole file and its auxiliary
+        files, which the store hashes.
+
+        Args:
+            clips: Clips from any split.
+        """
+
+    def reading(self) -> dict[str, Any]:
+        """Return the options, as plain values, that determine how the content of a file is read."""
+
+    def read(self, clip: Clip) -> Media:
+        """Read the clip's span of its file; of poses, the selected person only (P = 1).
+
+        A video is not opened: the returned `VideoSegment` states its path and span.
+
+        Raises:
+            ClipError: If the clip is unusable, with the reason under which it is counted.
+        """
+
+    def check(self, progress: Callable[[int, int], None] | None = None) -> list[InvalidRow]:
+        """Open every file; return `problems()` and the problems found, in the order of the rows.
+
+        Args:
+            progress: Called after each clip with the number of clips done and in total.
+
+        Raises:
+            SourceError: See `clips`.
+        """

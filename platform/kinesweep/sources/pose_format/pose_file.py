@@ -1,0 +1,249 @@
+"""Reader for `.pose` files (v0.0, v0.1, v0.2): one span of one person as a `PoseSequence`.
+
+The reader loads only the header and the frames of the span, so a clip in an hour of video costs as
+much as a clip in its own file. It copies the data instead of mapping it, because a file that
+shrinks while it is mapped kills the process. It compares the sizes with the file before allocating
+memory, so a damaged file raises a `ClipError` with a reason instead of giving a wrong shape:
+pose-format infers the length of v0.1 files from their size and reads a truncated file as a shorter
+clip. Drawing and writing are not supported.
+
+Shapes: T frames, P people, J points, C coordinates.
+"""
+
+import os
+import stat
+import struct
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinesweep.core.errors import ClipError
+from kinesweep.core.pose import PoseSequence
+from kinesweep.core.units import Span
+from kinesweep.sources.pose_format.pose_header import (
+    HeaderCutOffError,
+    NotAPoseFileError,
+    PoseHeader,
+    frame_size,
+    parse_header,
+)
+from kinesweep.sources.pose_format.pose_validation import (
+    check_finite,
+    check_person,
+    checked_fps,
+    frames_of,
+)
+
+HEAD_BYTES = 1 << 16
+"""Size of the first read. MediaPipe's header has 15 KB, or 41 KB with all lines of the face."""
+
+_FLOAT_BYTES = 4
+_BODY_01 = struct.Struct("<HHH")  # fps, frames modulo 65536, people
+_BODY_02 = struct.Struct("<fIH")  # fps, frames, people
+_BODY_00 = struct.Struct("<HH")  # fps, frames; the number of people is stored per frame
+_PEOPLE = struct.Struct("<H")
+_PERSON_ID_BYTES = 2
+
+
+@dataclass(frozen=True)
+class _Body:
+    """The position of the data: (T, P, J, C) points at `offset`, then (T, P, J) confidences."""
+
+    fps: float
+    num_frames: int
+    num_people: int
+    offset: int
+
+
+def read_pose(path: Path, span: Span = Span(), person: int = 0) -> PoseSequence:
+    """Read one person's points over a span.
+
+    Args:
+        path: Path of a `.pose` file.
+        span: Part of the file to read; `Span.frames` defines the rounding.
+        person: Index of the person, from 0.
+
+    Returns:
+        A sequence with P = 1. Its coordinates are finite wherever the confidence is not 0.
+
+    Raises:
+        ClipError: With reason `missing_file`, `not_a_file`, `unreadable`, `empty_file`,
+            `not_a_pose_file`, `truncated`, `wrong_length`, `bad_fps`, `no_frames`, `no_people`,
+            `no_such_person`, `span_beyond_file`, `empty_span` or `nan_frames`. The message names
+            the file.
+    """
+    try:
+        # Checked before opening: opening a pipe would block until somebody writes to it.
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise ClipError(f"`{path}` is not a file", "not_a_file")
+        with path.open("rb") as file:
+            sequence = _read(file, path, span, person)
+    except FileNotFoundError:
+        raise ClipError(f"`{path}` does not exist", "missing_file") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        # `ClipError` is itself a `ValueError`.
+        if isinstance(error, ClipError):
+            raise
+        raise ClipError(f"`{path}` cannot be read: {error}", "unreadable") from None
+    check_finite(sequence, path)
+    return sequence
+
+
+def read_frame_size(path: Path) -> tuple[int, int]:
+    """Return the width and height of the video frames, in the unit of the file's points.
+
+    Raises:
+        ClipError: With reason `unreadable`, `truncated`, `not_a_pose_file` or `no_picture_size`.
+            The message names the file.
+    """
+    try:
+        with path.open("rb") as file:
+            _header(file, path)
+            file.seek(0)
+            width, height = frame_size(file.read(HEAD_BYTES))
+    except OSError as error:
+        raise ClipError(f"`{path}` cannot be read: {error.strerror}", "unreadable") from None
+    if not width or not height:
+        raise ClipError(
+            f"`{path}` declares a frame size of {width} × {height}, so its points cannot be located"
+            " in the video; estimate the poses again",
+            "no_picture_size",
+        )
+    return width, height
+
+
+def _read(file: BufferedReader, path: Path, span: Span, person: int) -> PoseSequence:
+    """Read a span of one person from an open file of any version."""
+    size = os.fstat(file.fileno()).st_size
+    if size == 0:
+        raise ClipError(f"`{path}` is empty", "empty_file")
+    version, header, offset = _header(file, path)
+    if version == 0.0:
+        return _read_listed(file, path, header, offset, span, person)
+    body = _body(file, path, version, header, offset, size)
+    first, last = frames_of(path, span, body.fps, body.num_frames)
+    check_person(path, person, body.num_people)
+    num_points, num_dims = header.layout.num_points, header.num_dims
+    a_frame = body.num_people * num_points * _FLOAT_BYTES  # bytes of one number per point
+    # People are interleaved in each frame: all of them are read, and one is kept.
+    shape = (last - first, body.num_people, num_points)
+    points_TPJC = _block(file, path, body.offset + first * a_frame * num_dims, (*shape, num_dims))
+    start = body.offset + body.num_frames * a_frame * num_dims
+    confidence_TPJ = _block(file, path, start + first * a_frame, shape)
+    chosen = slice(person, person + 1)
+    return PoseSequence(points_TPJC[:, chosen], confidence_TPJ[:, chosen], body.fps, header.layout)
+
+
+def _header(file: BufferedReader, path: Path) -> tuple[float, PoseHeader, int]:
+    """Read the version, the header and the offset of the body."""
+    head = b""
+    # The format does not state the header's length, so more is read until it can be parsed.
+    while more := file.read(HEAD_BYTES):
+        head += more
+        try:
+            return parse_header(head)
+        except HeaderCutOffError:
+            continue
+        except NotAPoseFileError as error:
+            raise ClipError(f"`{path}` is not a `.pose` file: {error}", "not_a_pose_file") from None
+    raise ClipError(
+        f"`{path}` is truncated: it ends within its header, after {len(head)} bytes", "truncated"
+    )
+
+
+def _body(
+    file: BufferedReader, path: Path, version: float, header: PoseHeader, offset: int, size: int
+) -> _Body:
+    """Read the body's counts in v0.1 and v0.2, and check them against the file size."""
+    form = _BODY_01 if version == 0.1 else _BODY_02
+    file.seek(offset)
+    front = file.read(form.size)
+    if len(front) < form.size:
+        raise ClipError(f"`{path}` is truncated: it ends after its header", "truncated")
+    fps, said, people = form.unpack(front)
+    start = offset + form.size
+    a_frame = people * header.layout.num_points * (header.num_dims + 1) * _FLOAT_BYTES
+    if a_frame == 0:
+        raise ClipError(f"`{path}` holds no people", "no_people")
+    frames = said
+    if version == 0.1:
+        # The field has 16 bits and counts modulo 65536: take the candidate nearest to the size.
+        frames += max(0, round(((size - start) / a_frame - said) / 2**16)) * 2**16
+    if start + frames * a_frame != size:
+        raise ClipError(
+            f"`{path}` is damaged: {frames} frames of {people} people need"
+            f" {frames * a_frame} bytes after the header, but the file has {size - start};"
+            " copy or estimate it again",
+            "truncated" if size - start < frames * a_frame else "wrong_length",
+        )
+    return _Body(checked_fps(path, fps), frames, people, start)
+
+
+def _read_listed(
+    file: BufferedReader, path: Path, header: PoseHeader, offset: int, span: Span, person: int
+) -> PoseSequence:
+    """Read a span of a v0.0 file, in which each frame lists the people found in it.
+
+    Frames without the selected person get zero points with confidence 0.
+    """
+    # v0.0 stores each component with its own width, so only equal widths form one array.
+    if not header.even:
+        raise ClipError(
+            f"`{path}` is a v0.0 file whose components have different numbers of coordinates, which"
+            " is not supported",
+            "not_a_pose_file",
+        )
+    file.seek(offset)
+    content = file.read()
+    width = header.num_dims + 1
+    a_person = _PERSON_ID_BYTES + header.layout.num_points * width * _FLOAT_BYTES
+    try:
+        fps, num_frames = _BODY_00.unpack_from(content)
+        starts, counts = _frame_starts(content, num_frames, a_person)
+    except struct.error:
+        raise ClipError(f"`{path}` is truncated: frames are missing", "truncated") from None
+    first, last = frames_of(path, span, checked_fps(path, fps), num_frames)
+    check_person(path, person, max(counts))
+    values_TJW = np.zeros((last - first, header.layout.num_points, width), np.float32)
+    for row, (start, count) in enumerate(zip(starts[first:last], counts[first:last], strict=True)):
+        if person < count:
+            begin = start + person * a_person + _PERSON_ID_BYTES
+            flat = np.frombuffer(content, "<f4", values_TJW[row].size, begin)
+            values_TJW[row] = flat.reshape(values_TJW[row].shape)
+    points_TPJC = np.ascontiguousarray(values_TJW[:, None, :, :-1])
+    confidence_TPJ = np.ascontiguousarray(values_TJW[:, None, :, -1])
+    return PoseSequence(points_TPJC, confidence_TPJ, float(fps), header.layout)
+
+
+def _frame_starts(content: bytes, num_frames: int, a_person: int) -> tuple[list[int], list[int]]:
+    """Return the offset of each frame's first person and each frame's number of people.
+
+    Raises:
+        struct.error: If the content ends too early.
+    """
+    starts, counts = [], []
+    at = _BODY_00.size
+    # Frames differ in size, so their offsets are known only by walking over all of them.
+    for _ in range(num_frames):
+        (count,) = _PEOPLE.unpack_from(content, at)
+        starts.append(at + _PEOPLE.size)
+        counts.append(count)
+        at += _PEOPLE.size + count * a_person
+    if at > len(content):
+        raise struct.error
+    return starts, counts
+
+
+def _block(
+    file: BufferedReader, path: Path, offset: int, shape: tuple[int, ...]
+) -> NDArray[np.float32]:
+    """Read an array of little-endian float32 numbers at an offset."""
+    array: NDArray[np.float32] = np.empty(shape, "<f4")
+    file.seek(offset)
+    if file.readinto(memoryview(array.data).cast("B")) != array.nbytes:
+        # The size was checked before: another process truncated the file in the meantime.
+        raise ClipError(f"`{path}` became shorter while it was read", "truncated")
+    return array

@@ -1,0 +1,45 @@
+"""A corpus of `.pose` files that are listed in one TSV per split."""
+
+from typing import Any
+
+from kinesweep.config.recipe.source import PoseTsvConfig
+from kinesweep.core.clip import Clip
+from kinesweep.core.errors import ClipError
+from kinesweep.core.pose import PoseSequence
+from kinesweep.sources.pose_format.pose_file import read_pose
+from kinesweep.sources.tsv.media_tsv import TsvSource
+from kinesweep.sources.tsv.tsv_rows import MediaKind
+
+
+class PoseTsvSource(TsvSource):
+    """A source of pose files (`pose_tsv`).
+
+    Args:
+        config: Tables and root folder; relative paths are resolved against the current folder at
+            construction.
+    """
+
+    def __init__(self, config: PoseTsvConfig) -> None:
+        super().__init__(config)
+        self.config = config
+
+    @property
+    def media(self) -> MediaKind:
+        """Return `poses`, or `films` if poses are estimated from videos first."""
+        return "poses" if self.config.videos is None else "films"
+
+    def reading(self) -> dict[str, Any]:
+        """Return the selected person."""
+        return {"source": self.config.kind, "person": self.config.person}
+
+    def read(self, clip: Clip) -> PoseSequence:
+        """Read the clip's span of its file, with person `source.person` only.
+
+        Raises:
+            ClipError: See `read_pose`; the message begins with the clip's row.
+        """
+        path = self.media_path(clip)
+        try:
+            return read_pose(path, clip.span, self.config.person)
+        except ClipError as error:
+            raise ClipError(f"{clip.row}: {error}", error.reason) from None

@@ -1,0 +1,1 @@
+"""Sources of features that were computed elsewhere: `.pt` files and HDF5 shards."""

@@ -1,0 +1,88 @@
+"""Reader for `.pt` feature files as SSVP-SLT writes them: one tensor (L, D) and nothing else.
+
+The reader verifies the checksums of the archive (under 1 ms per megabyte). `torch.load` does not,
+so a flipped bit would silently become another number. Shapes: L and T frames, D width.
+"""
+
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kinesweep.core.errors import ClipError
+from kinesweep.sources.base import GivenFeatures
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FEATURE_SUFFIX = ".pt"
+_OURS = "the checksum"
+"""Prefix of our own error message. PyTorch's messages are not shown: they suggest loading the file
+with its code enabled."""
+
+
+def read_features(path: Path, rate_hz: float, length: float | None = None) -> GivenFeatures:
+    """Read a feature file.
+
+    Args:
+        path: Path of the `.pt` file.
+        rate_hz: Feature rate in features per second.
+        length: Expected number of features L, or None if unknown.
+
+    Raises:
+        ClipError: With reason `missing_file`, `unreadable` (not a tensor file, or a file with
+            code), `wrong_shape` (not two-dimensional, empty, or not floating point) or
+            `wrong_length`.
+    """
+    x_TD = _read_tensor(path)
+    if x_TD.ndim != 2 or 0 in x_TD.shape or not x_TD.is_floating_point():
+        shape = f"{tuple(x_TD.shape)} of {x_TD.dtype}"
+        raise ClipError(
+            f"`{path}` holds {shape}; it must hold a floating point tensor (length, width)",
+            "wrong_shape",
+        )
+    if length is not None and len(x_TD) != length:
+        raise ClipError(
+            f"`{path}` holds {len(x_TD)} features, but its manifest says {length:g}", "wrong_length"
+        )
+    return GivenFeatures(np.ascontiguousarray(x_TD.detach().float().numpy()), rate_hz)
+
+
+def _read_tensor(path: Path) -> "Tensor":
+    """Load a tensor without running any code that the file contains.
+
+    Raises:
+        ClipError: With reason `missing_file` or `unreadable`.
+    """
+    if not path.is_file():
+        raise ClipError(f"`{path}` does not exist", "missing_file")
+    import torch  # takes seconds; errors in a table are reported without it
+
+    try:
+        _check_sums(path)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged bytes raise almost any exception in PyTorch's parsers
+        why = str(error) if str(error).startswith(_OURS) else "damaged, or not a PyTorch tensor"
+        raise ClipError(f"`{path}` cannot be read as a tensor: {why}", "unreadable") from None
+    # Sparse tensors are tensors too, but NumPy has no array for them.
+    if not isinstance(loaded, torch.Tensor) or loaded.layout != torch.strided:
+        held = type(loaded).__name__
+        raise ClipError(f"`{path}` holds a {held}, not a dense tensor", "unreadable")
+    return loaded
+
+
+def _check_sums(path: Path) -> None:
+    """Verify the checksums of a zip archive.
+
+    Files written by PyTorch before 1.6 are not archives and have no checksums.
+
+    Raises:
+        ValueError: If the checksum of a member does not match.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"{_OURS} of `{damaged}` in it does not match; copy the file again")

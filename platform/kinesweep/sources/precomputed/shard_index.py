@@ -1,0 +1,89 @@
+"""The map from videos to shards: the `metadata_*.json` of a stream and split.
+
+Each stream of a corpus has one such file per split. Shard names become part of a path, so only
+numbers and plain words are accepted.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from kinesweep.sources.json_file import read_object
+from kinesweep.sources.tsv.tsv_reader import TableError
+
+SHARED_PREFIX = "dino"
+"""Prefix of the files of every stream in the published tree."""
+SHARD_SUFFIX = ".h5"
+_SHARD = re.compile(r"[\w-]+")
+
+
+def shard_name(prefix: str, token: str, shard: str) -> str:
+    """Return the file name of a shard."""
+    return f"{prefix}.{token}.{shard}{SHARD_SUFFIX}"
+
+
+def metadata_name(prefix: str, token: str) -> str:
+    """Return the name of the file that maps videos to shards."""
+    return f"metadata_{prefix}.{token}.json"
+
+
+@dataclass(frozen=True)
+class ShardMap:
+    """The shards of the videos of one stream and split.
+
+    Attributes:
+        stream: Name of the feature stream.
+        path: Path of the metadata file.
+        folder: Folder of the shards, relative to the corpus root.
+        prefix: Prefix of the file names.
+        token: Token of the split in the file names.
+        shards: Shard by video.
+    """
+
+    stream: str
+    path: Path
+    folder: str
+    prefix: str
+    token: str
+    shards: dict[str, str]
+
+    def media(self, video: str) -> str:
+        """Return the path of the shard of a video, relative to the corpus root."""
+        name = shard_name(self.prefix, self.token, self.shards[video])
+        return PurePosixPath(self.folder, name).as_posix()
+
+
+def read_map(root: Path, stream: str, folder: str, token: str) -> tuple[ShardMap, list[TableError]]:
+    """Read a stream's metadata for one split, and all errors in it.
+
+    Args:
+        root: Root folder of the corpus.
+        stream: Name of the stream, which is tried as file prefix before `dino`.
+        folder: Folder of the stream, relative to the root.
+        token: Token of the split in the file names.
+    """
+    # The stream's own prefix comes first: a folder may contain files with either prefix.
+    found = [
+        prefix
+        for prefix in (stream, SHARED_PREFIX)
+        if (root / folder / metadata_name(prefix, token)).is_file()
+    ]
+    prefix = found[0] if found else stream
+    path = root / folder / metadata_name(prefix, token)
+    name = f"{folder}/{path.name}"
+    if not found:
+        other = metadata_name(SHARED_PREFIX, token)
+        beside = f", nor does `{other}` beside it" if other != path.name else ""
+        text = f"stream `{stream}`: `{path}` does not exist{beside}"
+        return ShardMap(stream, path, folder, prefix, token, {}), [(name, text)]
+    videos, faults = read_object(path, name)
+    faults += [(name, f"video `{video}` appears more than once") for video in videos.repeated]
+    shards = {}
+    for video, shard in videos.items():
+        plain = isinstance(shard, int | str) and not isinstance(shard, bool)  # `bool` is an `int`
+        if plain and _SHARD.fullmatch(str(shard)):
+            shards[video] = str(shard)
+        else:
+            text = f"the shard of a video must be a number or a plain word, but is {shard!r}"
+            faults.append((f"{name}:{video}", text))
+    return ShardMap(stream, path, folder, prefix, token, shards), faults

@@ -1,6 +1,0 @@
-"""A synthetic sample corpus in an invented sign language, generated entirely by code."""
-
-from kinesweep.sources.sample.corpus import DEFAULT_CLIPS, write_sample
-from kinesweep.sources.sample.summary import SampleSummary
-
-__all__ = ["DEFAULT_CLIPS", "SampleSummary", "write_sample"]

@@ -1,0 +1,204 @@
+"""Reader for skeleton motions in NumPy or `.pose` files; nothing is ever unpickled.
+
+The coordinates of a motion are returned as float32 (T, J, C) and checked against the skeleton: J
+points, 2 or 3 coordinates, all finite. An `.npz` holds a single array or the output of HybrIK for
+one video; an `.npz` with many motions is a pack (see `motion_pack`). A `.pose` file names its own
+points.
+
+Shapes: T frames, P people, J points, C coordinates.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinesweep.core.errors import ClipError
+from kinesweep.core.pickle_policy import PICKLES, refuse_pickle_message
+from kinesweep.core.pose import PoseSequence
+from kinesweep.core.skeleton.skeleton import Skeleton
+from kinesweep.core.units import Span
+from kinesweep.sources.pose_format.pose_file import read_pose
+from kinesweep.sources.pose_format.pose_validation import frames_of
+from kinesweep.sources.tsv.tsv_rows import POSE_SUFFIX
+
+PACK_SUFFIX = ".npz"
+MOTION_SUFFIXES = (".npy", PACK_SUFFIX, POSE_SUFFIX)
+HYBRIK = {"pred_xyz_29": 29, "pred_xyz_24": 24, "pred_xyz_24_struct": 24}
+"""HybrIK's array names → number of joints. The first 24 joints are those of SMPL, and the first 22
+of them those of the body."""
+_COORDINATES = (2, 3)
+_PICKLE = b"\x80"
+"""First byte of a pickle, for all but the oldest protocols."""
+_FILL = "fill in the missing points, or use `.pose` files, which mark them"
+
+
+def read_alone(path: Path, span: Span, skeleton: Skeleton, fps: float) -> PoseSequence:
+    """Read a span of a file that holds one motion.
+
+    Args:
+        path: Path of an `.npy`, `.npz` or `.pose` file.
+        span: Frames to read.
+        skeleton: Skeleton of the points in an array; a `.pose` file names its own.
+        fps: Frame rate of an array in frames per second; a `.pose` file states its own.
+
+    Raises:
+        ClipError: See `read_pose`, `read_motion` and `sequence_of`.
+    """
+    if path.suffix.lower() == POSE_SUFFIX:
+        return read_pose(path, span)
+    return sequence_of(read_motion(path, skeleton), path, span, skeleton, fps)
+
+
+def sequence_of(
+    x: NDArray[Any], path: Path, span: Span, skeleton: Skeleton, fps: float
+) -> PoseSequence:
+    """Cut a span out of a stored motion; every point gets confidence 1.
+
+    Args:
+        x: Stored array, (T, J, C) or (T, J·C).
+        path: Path of the file, for error messages.
+        span: Frames to keep.
+        skeleton: Skeleton of the points.
+        fps: Frame rate in frames per second.
+
+    Raises:
+        ClipError: See `joints_of`; also with reason `no_frames`, `span_beyond_file`, `empty_span`
+            or `nan_frames`. The message names the file.
+    """
+    x_TJC = joints_of(x, skeleton, path)
+    # The span is cut before the conversion, so only its frames are copied.
+    first, last = frames_of(path, span, fps, len(x_TJC))
+    with np.errstate(all="ignore"):  # values beyond float32 become infinite and are refused below
+        x_TPJC = np.ascontiguousarray(x_TJC[first:last, None], np.float32)
+    num_bad = int((~np.isfinite(x_TPJC)).any(axis=(1, 2, 3)).sum())
+    if num_bad:
+        text = f"in {num_bad} of {len(x_TPJC)} frames; {_FILL}"
+        raise ClipError(f"`{path}` has coordinates that are not numbers {text}", "nan_frames")
+    return PoseSequence(x_TPJC, np.ones(x_TPJC.shape[:3], np.float32), fps, skeleton.layout)
+
+
+def read_motion(path: Path, skeleton: Skeleton) -> NDArray[Any]:
+    """Read the only motion of an `.npy` or `.npz` as it is stored.
+
+    Of HybrIK's joints, those of the skeleton are returned.
+
+    Raises:
+        ClipError: With reason `missing_file`, `unreadable`, `pickled`, `which_motion` (an `.npz`
+            with several arrays) or `wrong_shape`. The message names the file.
+    """
+    with arrays_of(path) as found:
+        # HybrIK's output has many arrays, so its joints are looked for before arrays are counted.
+        for key in HYBRIK:
+            if key in found:
+                return _body_joints(np.asarray(found[key]), key, path, skeleton)
+        names = list(found)
+        if len(names) == 1:
+            # NumPy returns a member that is not an array as bytes; `joints_of` rejects its dtype.
+            return np.asarray(found[names[0]])
+    held = ", ".join(f"`{name}`" for name in names) or "nothing"
+    raise ClipError(
+        f"`{path}` holds {held}; it must hold a single array or `{next(iter(HYBRIK))}`; to select a"
+        f" motion of a pack with `data` and `offsets`, append its number: `{path.name}#0`",
+        "which_motion",
+    )
+
+
+def joints_of(x: NDArray[Any], skeleton: Skeleton, path: Path) -> NDArray[Any]:
+    """Return a stored motion as (T, J, C).
+
+    Args:
+        x: Stored array, (T, J, C) or (T, J·C), with 2 or 3 coordinates.
+        skeleton: Skeleton of the points.
+        path: Path of the file, for error messages.
+
+    Raises:
+        ClipError: With reason `wrong_dtype` or `wrong_shape`.
+    """
+    if x.dtype.kind != "f":
+        raise ClipError(f"`{path}` holds {x.dtype}, not floating point numbers", "wrong_dtype")
+    points = skeleton.num_points
+    # The number of columns of a flat array shows whether its points have 2 or 3 coordinates.
+    if x.ndim == 2 and x.shape[1] in [points * dims for dims in _COORDINATES]:
+        x = x.reshape(len(x), points, -1)
+    if x.ndim != 3 or x.shape[1] != points or x.shape[2] not in _COORDINATES:
+        raise ClipError(
+            f"`{path}` holds an array of shape {x.shape}; a motion of `{skeleton.name}` must be"
+            f" (frames, {points}, 2 or 3), or the same flattened to two dimensions; see"
+            " `source.skeleton`",
+            "wrong_shape",
+        )
+    return x
+
+
+def with_suffix(root: Path, file: str) -> str:
+    """Add the missing suffix to the name of a motion file below a folder.
+
+    Names that come from the id of a row have no suffix.
+
+    Raises:
+        ClipError: With reason `pickled`, or `ambiguous_file` if several files match.
+    """
+    if PurePosixPath(file).suffix.lower() in MOTION_SUFFIXES:
+        return file
+    base = os.path.join(root, file)  # `Path.is_file` raises where a name is too long
+    there = [s for s in (*MOTION_SUFFIXES, *PICKLES) if os.path.isfile(base + s)]
+    motions = [suffix for suffix in there if suffix in MOTION_SUFFIXES]
+    if len(motions) > 1:
+        text = f"`{file}` may be {' or '.join(motions)}; name one of them in a column `motion`"
+        raise ClipError(text, "ambiguous_file")
+    if there and not motions:
+        path = root / (file + there[0])
+        raise ClipError(f"`{path}` {refuse_pickle_message(path)}", "pickled")
+    return file + motions[0] if motions else file
+
+
+def _body_joints(x: NDArray[Any], key: str, path: Path, skeleton: Skeleton) -> NDArray[Any]:
+    """Return the skeleton's first 22 or 24 joints of HybrIK's (T, 29, 3) or (T, 29·3)."""
+    if skeleton.layout.components[0][0] != "SMPL":
+        text = f"`{path}` holds SMPL joints (`{key}`), but `source.skeleton` is {skeleton.name}"
+        raise ClipError(text, "wrong_shape")
+    joints = HYBRIK[key]
+    if x.ndim == 2 and x.shape[1] == joints * 3:
+        x = x.reshape(len(x), joints, 3)
+    if x.ndim != 3 or x.shape[1:] != (joints, 3):
+        text = f"`{key}` of `{path}` has the shape {x.shape}; it must be (frames, {joints}, 3)"
+        raise ClipError(text, "wrong_shape")
+    return x[:, : skeleton.num_points]
+
+
+@contextmanager
+def arrays_of(path: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
+    """Open the arrays of a NumPy file by name; the array of an `.npy` is named `array`.
+
+    The arrays of an `.npz` are read on access, so read errors also arise in the body of the `with`
+    statement and are converted here.
+
+    Raises:
+        ClipError: With reason `missing_file`, `pickled` or `unreadable`.
+    """
+    try:
+        found = np.load(path, allow_pickle=False)
+        if isinstance(found, np.ndarray):
+            yield {"array": found}
+        else:
+            with found:
+                yield found
+    except ClipError:
+        raise
+    except FileNotFoundError:
+        raise ClipError(f"`{path}` does not exist", "missing_file") from None
+    except Exception as error:  # damaged bytes raise many kinds of exceptions in NumPy
+        # NumPy suggests `allow_pickle` for pickles, but also for any file that it does not know.
+        if "allow_pickle" not in str(error):
+            raise ClipError(f"`{path}` cannot be read: {error}", "unreadable") from None
+        with path.open("rb") as file:
+            begins = file.read(20)
+        if "Object arrays" in str(error) or begins.startswith(_PICKLE):
+            raise ClipError(f"`{path}` {refuse_pickle_message(path)}", "pickled") from None
+        text = f"is not a NumPy file: it begins with {begins!r}"
+        raise ClipError(f"`{path}` {text}", "unreadable") from None

@@ -1,0 +1,91 @@
+"""A cache for `.npz` packs: files with many motions as `data` (sum T, J, C) and `offsets` (N+1).
+
+NumPy decompresses such a file as a whole, so each process keeps the packs that it read last: 100 MB
+are 380,000 frames of 22 joints. A corpus that does not fit into memory needs one file per motion.
+
+Shapes: T frames, J points, C coordinates, N motions.
+"""
+
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinesweep.core.errors import ClipError
+from kinesweep.sources.skeletons.motion_file import arrays_of
+
+MOST_PACKS = 4
+"""Maximum number of packs that a process keeps in memory."""
+
+FileStamp = tuple[int, int, int]
+"""Stamp of a file that shows a change: inode, size in bytes, modification time in nanoseconds."""
+Pack = tuple[NDArray[Any], NDArray[np.int64]]
+"""`data` and `offsets`."""
+
+
+class NpzCache:
+    """A cache of the packs that this process read last; a replaced file is read again."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[Path, tuple[FileStamp, Pack]] = OrderedDict()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Packs may be hundreds of megabytes; another process reads them itself.
+        return {"_known": OrderedDict()}
+
+    def motion(self, path: Path, number: int) -> NDArray[Any]:
+        """Return one motion of a pack as a view of its stored array.
+
+        Args:
+            path: Path of the pack.
+            number: Index of the motion, from 0.
+
+        Raises:
+            ClipError: With reason `missing_file`, `unreadable`, `pickled`, `bad_pack` or
+                `no_such_motion`. The message names the file.
+        """
+        try:
+            stat = path.stat()
+        except FileNotFoundError:
+            raise ClipError(f"`{path}` does not exist", "missing_file") from None
+        mark = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        # Removed and inserted again: the order of the dictionary is that of the last use.
+        known, pack = self._known.pop(path, (None, None))
+        if pack is None or known != mark:
+            pack = _read_pack(path)
+        self._known[path] = mark, pack
+        while len(self._known) > MOST_PACKS:
+            self._known.popitem(last=False)
+        data, offsets = pack
+        if not 0 <= number < len(offsets) - 1:
+            raise ClipError(
+                f"`{path}` holds {len(offsets) - 1} motions, numbered from 0, but motion {number}"
+                " was requested",
+                "no_such_motion",
+            )
+        return data[offsets[number] : offsets[number + 1]]
+
+
+def _read_pack(path: Path) -> Pack:
+    """Read a whole pack and check its offsets.
+
+    Raises:
+        ClipError: With reason `bad_pack`.
+    """
+    with arrays_of(path) as found:
+        names = list(found)
+        if not {"data", "offsets"} <= set(names):
+            held = ", ".join(f"`{name}`" for name in names) or "nothing"
+            text = f"`{path}` holds {held}; a pack of motions must hold `data` and `offsets`"
+            raise ClipError(text, "bad_pack")
+        data, offsets = np.asarray(found["data"]), np.asarray(found["offsets"])
+    steps = offsets.ndim == 1 and offsets.dtype.kind in "iu" and len(offsets) > 1
+    if not steps or offsets[0] != 0 or (np.diff(offsets.astype(np.int64)) < 0).any():
+        text = "must be whole numbers that start at 0 and never decrease"
+        raise ClipError(f"`offsets` of `{path}` {text}", "bad_pack")
+    if data.shape[:1] != (offsets[-1],):  # compared as tuples: `data` may be a scalar
+        text = f"end at {offsets[-1]}, but `data` has the shape {data.shape}, with frames first"
+        raise ClipError(f"`offsets` of `{path}` {text}", "bad_pack")
+    return data, offsets.astype(np.int64)

@@ -1,0 +1,1 @@
+"""Splits of a corpus: cross-validation folds, and a check of what splits share."""

@@ -1,0 +1,102 @@
+"""The summary of a sample corpus, for people (README.txt) and for programs (sample.json)."""
+
+from dataclasses import asdict, dataclass
+
+from kinesweep.sources.synthetic.layout import FPS
+from kinesweep.sources.synthetic.lexicon import lexicon
+from kinesweep.sources.synthetic.oracle import perfect_recogniser_bleu
+from kinesweep.sources.synthetic.plan import SPLITS, SampleClip
+
+_CARD = """Synthetic sample corpus for Kinesweep
+=====================================
+
+The language in these files and its signers are invented: no person was recorded, and no sign of a
+real sign language is shown. Use the corpus to try out and test a pipeline, not to study sign
+languages.
+
+Format: `.pose` v0.2, MediaPipe Holistic layout (576 points), {fps:g} frames per second, one person.
+One table per split: {tables}; paths are relative to this folder.
+Generated with: clips {clips}, seed {seed}.
+
+clips        train {train}, validation {validation}, test {test}
+frames       {frames}
+signs        {signs} in the lexicon
+signers      {signers}, of whom {test_only_signers} appear in test only
+sentences    all distinct; no two splits share one
+upper bound  {bleu:.1f} BLEU on validation with perfect recognition of all signs and marks; the rest
+             is the choice between synonyms, which the signs do not show
+"""
+
+
+@dataclass(frozen=True)
+class SampleSummary:
+    """The summary of a written corpus.
+
+    `fingerprint` identifies the contents of the corpus. `perfect_recogniser_bleu` is the validation
+    BLEU of a system with perfect sign recognition.
+    """
+
+    fingerprint: str
+    clips: int
+    seed: int
+    train: int
+    validation: int
+    test: int
+    signs: int
+    signers: int
+    test_only_signers: int
+    frames: int
+    num_bytes: int
+    perfect_recogniser_bleu: float
+
+    def __str__(self) -> str:
+        return (
+            f"Sample corpus: {self.train} + {self.validation} + {self.test} clips "
+            f"(train, validation, test), {self.frames} frames, {self.num_bytes / 1e6:.0f} MB; "
+            f"{self.signs} signs, {self.signers} signers. "
+            "Upper bound with perfect sign recognition: "
+            f"{self.perfect_recogniser_bleu:.1f} BLEU on validation."
+        )
+
+    def as_dict(self) -> dict[str, str | int | float]:
+        """Return the summary as plain values for JSON."""
+        return asdict(self)
+
+    def card(self) -> str:
+        """Return the text of README.txt."""
+        tables = ", ".join(f"{split}.tsv" for split in SPLITS)
+        return _CARD.format(
+            fps=FPS, tables=tables, bleu=self.perfect_recogniser_bleu, **self.as_dict()
+        )
+
+
+def summarise(
+    plan: list[SampleClip], seed: int, fingerprint: str, frames: int, num_bytes: int
+) -> SampleSummary:
+    """Summarize a plan and compute the upper bound on its validation split.
+
+    Args:
+        plan: All clips of the corpus.
+        seed: Random seed of the corpus.
+        fingerprint: Fingerprint of the corpus.
+        frames: Number of frames written.
+        num_bytes: Size of the `.pose` files in bytes.
+    """
+    train, validation, test = ([c for c in plan if c.split == split] for split in SPLITS)
+    signers = {clip.signer.name for clip in plan}
+    known = {clip.signer.name for clip in (*train, *validation)}
+    told = [(clip.meaning.glosses(), clip.text) for clip in validation]
+    return SampleSummary(
+        fingerprint=fingerprint,
+        clips=len(plan),
+        seed=seed,
+        train=len(train),
+        validation=len(validation),
+        test=len(test),
+        signs=len(lexicon()),
+        signers=len(signers),
+        test_only_signers=len(signers - known),
+        frames=frames,
+        num_bytes=num_bytes,
+        perfect_recogniser_bleu=round(perfect_recogniser_bleu(told), 2),
+    )

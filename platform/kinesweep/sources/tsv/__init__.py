@@ -1,0 +1,1 @@
+"""Tab-separated corpora: the strict reader, column names, and rows as clips."""

@@ -1,0 +1,52 @@
+"""The base class of corpora of media files that are listed in one TSV per split.
+
+The tables have the format of MultimodalHugs. `pose_rows` reads their columns and spans; subclasses
+define the media of a clip.
+"""
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import ClassVar
+
+from kinesweep.config.recipe.source import PoseTsvConfig, VideoTsvConfig
+from kinesweep.core.clip import Clip
+from kinesweep.sources.tsv.base_table_source import TableSource
+from kinesweep.sources.tsv.parsed_rows import ParsedRows
+from kinesweep.sources.tsv.tsv_reader import read_table
+from kinesweep.sources.tsv.tsv_rows import MediaKind, RowReader, make_ids_unique
+
+
+class TsvSource(TableSource):
+    """A source of media files that are named in TSVs.
+
+    Args:
+        config: Tables and root folder; relative paths are resolved against the current folder at
+            construction.
+    """
+
+    where_root: ClassVar[str] = "set `source.root` to a folder that holds all files"
+    unique: ClassVar[str] = "give each row an `id` of its own"
+
+    def __init__(self, config: PoseTsvConfig | VideoTsvConfig) -> None:
+        super().__init__(config)
+        self._common = config
+        self._root = Path(config.root).absolute() if config.root is not None else None
+
+    def root(self, split: str) -> Path:
+        """Return the absolute path of the folder that a split's media paths are relative to."""
+        return self._root or self._tables[split].parent
+
+    @property
+    @abstractmethod
+    def media(self) -> MediaKind:
+        """Return the kind of file that rows may name."""
+
+    def named(self, clips: list[Clip], unnamed: set[str]) -> list[Clip]:
+        """Return the clips with unique ids; see `make_ids_unique`."""
+        return make_ids_unique(clips, unnamed)
+
+    def read_rows(self, split: str, path: Path) -> ParsedRows:
+        """Read the table of one split."""
+        config = self._common
+        table = read_table(path, self.table_name(split))
+        return RowReader(table, split, config.times, config.ignore_columns, media=self.media).read()

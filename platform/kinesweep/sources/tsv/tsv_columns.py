@@ -1,0 +1,81 @@
+"""Column names of pose tables, in the three generations that are in use.
+
+MultimodalHugs renamed its columns twice. Tables with any of the names can be read; only the newest
+names are written. The columns that Kinesweep adds are optional. An unknown column is an error that
+suggests the closest known name: a misspelt `decoder_prompt` would otherwise give a corpus without
+prompts.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from kinesweep.config.loading import did_you_mean
+from kinesweep.sources.tsv.tsv_reader import TableError
+
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "signal": ("signal", "source_signal", "input_pose"),
+    "signal_start": ("signal_start", "source_start"),
+    "signal_end": ("signal_end", "source_end"),
+    "encoder_prompt": ("encoder_prompt", "source_prompt"),
+    "decoder_prompt": ("decoder_prompt", "generation_prompt"),
+    "output": ("output", "output_text"),
+    # Only in the format of January 2025: a file that is already cut to the clip and is used whole.
+    "input_clip": ("input_clip",),
+    # Only in the format of January 2025: the transcription. The target text is `output_text`.
+    "input_text": ("input_text",),
+    "id": ("id",),
+    "document": ("document",),
+    "order": ("order",),
+    "signer": ("signer",),
+    "gloss": ("gloss",),
+    "language": ("language",),
+}
+"""Meaning of a column → its names, the newest first."""
+
+NEWEST = {name: meaning for meaning, names in NAMES.items() for name in names}
+
+
+def resolve_columns(
+    header: Sequence[str], ignored: Sequence[str], where: str, needs_text: bool = True
+) -> tuple[dict[str, int], list[TableError]]:
+    """Locate the columns of a table by their meaning.
+
+    Args:
+        header: Column names in the order of the table.
+        ignored: Columns to skip without an error.
+        where: Location of the header in error messages, for example `train.tsv:1`.
+        needs_text: Whether the table must have a column of target texts.
+
+    Returns:
+        Column index by meaning, and all errors in the header.
+    """
+    places: dict[str, int] = {}
+    faults: list[TableError] = []
+    for place, column in enumerate(header):
+        if column in ignored:
+            continue
+        meaning = NEWEST.get(column)
+        if meaning is None:
+            faults.append((where, _unknown(column, header)))
+        elif meaning in places:
+            other = header[places[meaning]]
+            faults.append((where, f"columns `{other}` and `{column}` mean the same; remove one"))
+        else:
+            places[meaning] = place
+    if "signal" not in places and "input_clip" not in places:
+        faults.append((where, "there is no column `signal` (the path of the `.pose` file)"))
+    if needs_text and "output" not in places:
+        faults.append((where, "there is no column `output` (the text)"))
+    return places, faults
+
+
+def _unknown(column: str, header: Sequence[str]) -> str:
+    """Describe an unknown column and the likely cause."""
+    # A single column with commas, semicolons or bars is a table with another delimiter.
+    if len(header) == 1 and any(mark in column for mark in ",;|"):
+        return f"`{column[:60]}` is one column; columns are separated by tabs"
+    if not column:
+        return "a column has no name"
+    hint = did_you_mean(column, list(NEWEST))
+    return (
+        f"column `{column}` is unknown{hint or ';'} to ignore it, add it to `source.ignore_columns`"
+    )

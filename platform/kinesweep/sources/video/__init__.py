@@ -1,0 +1,1 @@
+"""Sources of videos and image folders: decoding, frame by frame."""

@@ -1,0 +1,76 @@
+"""Overlap between splits, counted in clips of the later one."""
+
+from pathlib import Path
+
+from kinesweep.config.recipe.source import PoseTsvConfig
+from kinesweep.sources.pose_format.pose_tsv import PoseTsvSource
+from kinesweep.sources.splitting.split_overlap import Overlap, normalise, overlaps
+
+TRAIN = [("Rain.", "d1", "anna"), ("Snow!", "d1", "ben"), ("Wind  blows.", "d2", "")]
+VALIDATION = [
+    ("Rain.", "d3", "anna"),
+    ("Rain.", "d1", "cleo"),
+    ("snow!", "d1", ""),
+    ("Sun.", "d4", "ben"),
+]
+
+
+def report_of(folder: Path, **splits: list[tuple[str, str, str]]):  # type: ignore[no-untyped-def]
+    paths = {}
+    for split, rows in splits.items():
+        lines = ["id\tsignal\toutput\tdocument\tsigner"]
+        lines += [
+            "\t".join((f"{split}{number}", "x.pose", *row)) for number, row in enumerate(rows)
+        ]
+        (folder / f"{split}.tsv").write_text("\n".join(lines), encoding="utf-8")
+        paths[split] = str(folder / f"{split}.tsv")
+    return overlaps(PoseTsvSource(PoseTsvConfig(**paths)))
+
+
+def test_counts(tmp_path: Path) -> None:
+    report = report_of(tmp_path, train=TRAIN, validation=VALIDATION)
+    pair = ("train", "validation")
+    assert report.overlaps == (
+        Overlap("sentence", *pair, 1, 2, 4, ("Rain.",)),
+        Overlap("normalised sentence", *pair, 2, 3, 4, ("rain.", "snow!")),
+        Overlap("document", *pair, 1, 2, 4, ("d1",)),
+        Overlap("signer", *pair, 2, 2, 3, ("anna", "ben")),
+    )
+    assert report.shared == report.overlaps
+    assert report.overlaps[0].share == 0.5
+
+
+def test_every_pair_is_reported_even_where_nothing_is_shared(tmp_path: Path) -> None:
+    alone = [("Fog.", "", "")]
+    report = report_of(tmp_path, train=TRAIN, validation=VALIDATION, test=alone)
+    pairs = {(item.first, item.second) for item in report.overlaps}
+    assert pairs == {("train", "validation"), ("train", "test"), ("validation", "test")}
+    kinds = [item.kind for item in report.overlaps if item.second == "test"]
+    assert kinds == ["sentence", "normalised sentence"] * 2  # it has no documents, no signers
+    assert all(item.num_clips == 0 for item in report.overlaps if item.second == "test")
+    assert len(report.shared) == 4
+
+
+def test_for_people_and_machines(tmp_path: Path) -> None:
+    report = report_of(tmp_path, train=TRAIN, validation=VALIDATION)
+    head, first, *_ = report.rows()
+    assert len(head) == len(first)
+    assert first == ("sentence", "train → validation", "2", "4", "50.0%", "Rain.")
+    assert (
+        report.lines()[0] == "train → validation: 2 of 4 clips (50.0%) share a sentence\n    Rain."
+    )
+    assert report.as_dict()[0]["num_clips"] == 2
+
+
+def test_a_log_is_told_what_train_shares_and_nothing_else(tmp_path: Path) -> None:
+    alone = [("Fog.", "", "")]
+    report = report_of(tmp_path, train=TRAIN, validation=VALIDATION, test=alone)
+    lines = report.leakage()
+    assert lines[0] == "2 of 4 clips of validation (50.0%) share a sentence with train"
+    assert len(lines) == 3 and not any("normalised" in line or "test" in line for line in lines)
+    assert report_of(tmp_path, train=TRAIN, test=alone).leakage() == []
+
+
+def test_normalising() -> None:
+    assert normalise("  STRASSE \t im\u00a0Cafe\u0301 ") == normalise("straße im Café")
+    assert normalise("rain.") != normalise("rain")
