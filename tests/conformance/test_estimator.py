@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from films import TOY, write_video
-from kinesweep.features.estimators.conformance import EstimatorContract
+from kinesweep.features.estimators.testing import EstimatorContract
 
 
 @pytest.fixture(scope="module", autouse=True)

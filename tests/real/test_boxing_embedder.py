@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from kinesweep.config.loading import load
 from kinesweep.config.recipe.embedding import EmbeddingRecipe
 from kinesweep.core.run_logger import NullRunLogger
-from kinesweep.features.embedder import read_embedder
+from kinesweep.features.frame_embedder_io import read_embedder
 from kinesweep.sources.splitting.cross_validation import split_rows
 from kinesweep.store.build import extract_locally
 from kinesweep.training.embedding import EmbedderSpec, train_embedder

@@ -19,9 +19,9 @@ from typer.testing import CliRunner
 from environments import cached_environment, imports
 from kinesweep.cli import app
 from kinesweep.features.estimators import find_estimator
-from kinesweep.features.estimators.conformance import EstimatorContract
-from kinesweep.features.estimators.environment import ALWAYS, environment_python
-from kinesweep.features.estimators.process import EstimatorProcess
+from kinesweep.features.estimators.subprocess_worker import EstimatorProcess
+from kinesweep.features.estimators.testing import EstimatorContract
+from kinesweep.features.estimators.virtualenv import ALWAYS, environment_python
 from kinesweep.sources.pose_format.pose_file import read_pose
 from noise import assert_no_ray_lines
 

@@ -87,7 +87,7 @@ def import_poses(
 
     Example: kinesweep import openpose .kinesweep/sample/openpose /tmp/poses 640x480@12 --overwrite
     """
-    from kinesweep.features.estimators.outputs import find_outputs, parse_film, read_output
+    from kinesweep.features.estimators.external_outputs import find_outputs, parse_film, read_output
 
     of, found = parse_film(film), find_outputs(estimator, [outputs])
     there = [clip for clip in found if (out / f"{clip}.pose").exists()]

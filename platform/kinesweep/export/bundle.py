@@ -215,7 +215,7 @@ def _encoder_paths(recipe: Recipe) -> Sequence[Path]:
         from kinesweep.features.encoders import encoder_files
 
         return encoder_files(recipe.features.encoder)
-    from kinesweep.features.embedder import DESCRIPTION, WEIGHTS
+    from kinesweep.features.frame_embedder_io import DESCRIPTION, WEIGHTS
 
     folder = Path(_embedder(recipe) or "")
     return [folder / DESCRIPTION, folder / WEIGHTS]

@@ -8,8 +8,8 @@ from typing import Any
 
 from kinesweep.config.recipe.source import FeaturesConfig
 from kinesweep.features.contract import Features, FeatureStep
-from kinesweep.features.given import GivenStep, StreamsStep
 from kinesweep.features.pose import PoseFeatures
+from kinesweep.features.precomputed import PrecomputedStep, StreamsStep
 from kinesweep.features.skeleton import SkeletonFeatures
 
 __all__ = ["FeatureStep", "Features", "build_features"]
@@ -30,7 +30,7 @@ def _video(config: Any) -> FeatureStep:
 _STEPS: Mapping[str, Callable[[Any], FeatureStep]] = {
     "pose": PoseFeatures,
     "video": _video,
-    "given": GivenStep,
+    "given": PrecomputedStep,
     "streams": StreamsStep,
     "skeleton": SkeletonFeatures,
 }

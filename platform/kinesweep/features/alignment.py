@@ -1,7 +1,7 @@
 """Alignment of a reference motion to the frames of a clip.
 
 `match` takes both motions as frames of equal width and normalization and returns the reference
-frames that belong to each clip frame; `carry` then moves the values of the reference to the frames
+frames that belong to each clip frame; `apply_alignment` then moves the values of the reference to the frames
 of the clip. If DTW assigns several reference frames to a clip frame, the nearest one is used, and
 the earliest of equally near ones: the same motion at another speed then has no difference, whereas
 the middle frame could be off by one. Outside of a window the end frame is repeated. Undetected
@@ -24,10 +24,10 @@ from kinesweep.config.recipe.skeletons import SkeletonFeaturesConfig
 from kinesweep.core.errors import InputError
 from kinesweep.core.hashing import fingerprint
 from kinesweep.core.pose import PointLayout
-from kinesweep.features.time_warping import best_window, dtw, soft_dtw, squared_distances
+from kinesweep.features.dtw import best_window, dtw, soft_dtw, squared_distances
 
 if TYPE_CHECKING:
-    from kinesweep.features.embedder import Embedder
+    from kinesweep.features.frame_embedder_io import Embedder
 
 # Increase this when the values for an unchanged configuration change.
 CODE_VERSION = 1
@@ -68,7 +68,7 @@ def match(x_TD: Frames, r_RD: Frames, config: AlignmentConfig) -> Match:
     return (_shifted if config.method == "window" else _warped)(x_TE, r_RE)
 
 
-def carry(
+def apply_alignment(
     matched: Match, r_RD: Frames, found_RD: NDArray[np.bool_]
 ) -> tuple[Frames, NDArray[np.bool_]]:
     """Move the values of a reference to the frames of the clip; the results are copies.
@@ -101,7 +101,9 @@ def alignment_fingerprint(config: AlignmentConfig) -> str:
     plain = config.model_dump(mode="json", exclude={"embedder"})
     plain["gamma"] = config.gamma or GAMMA
     if config.embedder is not None:
-        from kinesweep.features.embedder import embedder_digest  # imports torch, which is slow
+        from kinesweep.features.frame_embedder_io import (
+            embedder_digest,  # imports torch, which is slow
+        )
 
         plain["embedder"] = embedder_digest(Path(config.embedder))
     return fingerprint({"config": plain, "code": CODE_VERSION})
@@ -113,7 +115,7 @@ def embedder_of(folder: str) -> "Embedder":
     Raises:
         CheckpointError: If there is no embedder or it is damaged.
     """
-    from kinesweep.features.embedder import embedder_digest
+    from kinesweep.features.frame_embedder_io import embedder_digest
 
     return _read(folder, embedder_digest(Path(folder)))
 
@@ -168,7 +170,7 @@ def _points(layout: PointLayout) -> str:
 # `digest` serves only as a part of the cache key: a changed embedder is read again.
 @lru_cache(maxsize=2)
 def _read(folder: str, digest: str) -> "Embedder":
-    from kinesweep.features.embedder import read_embedder
+    from kinesweep.features.frame_embedder_io import read_embedder
 
     del digest
     return read_embedder(Path(folder))

@@ -22,7 +22,7 @@ from kinesweep.core.errors import ClipError
 from kinesweep.core.hashing import fingerprint
 from kinesweep.core.pose import PointLayout, PoseSequence
 from kinesweep.features.contract import Features
-from kinesweep.features.layouts import Selection, no_shoulders, select
+from kinesweep.features.keypoint_selection import Selection, no_shoulders, select
 
 # Increase this when the values for an unchanged configuration change.
 CODE_VERSION = 1

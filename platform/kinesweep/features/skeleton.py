@@ -30,7 +30,7 @@ from kinesweep.core.skeleton.skeleton import ROOT, Skeleton, skeleton_of
 from kinesweep.features.alignment import (
     Match,
     alignment_fingerprint,
-    carry,
+    apply_alignment,
     check_embedder,
     check_points,
     match,
@@ -187,7 +187,7 @@ class _Placed:
         frames, points, coordinates = self.x_TJC.shape
         # The mask is needed per value: a weighted mean over frames excludes undetected points.
         found_RD = self.found_TJ.repeat(coordinates, axis=1)
-        x_TD, seen_TD = carry(matched, self.x_TJC.reshape(frames, -1), found_RD)
+        x_TD, seen_TD = apply_alignment(matched, self.x_TJC.reshape(frames, -1), found_RD)
         x_TJC = x_TD.reshape(len(x_TD), points, coordinates)
         found_TJ = seen_TD[:, ::coordinates]  # all coordinates of a point share one mask value
         if from_root:

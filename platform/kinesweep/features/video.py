@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from kinesweep.config.recipe.video import VideoFeaturesConfig
 from kinesweep.core.hashing import fingerprint
 from kinesweep.core.video_files import VideoSegment
+from kinesweep.features.body_crops import CROPS_VERSION, CroppedFrames
 from kinesweep.features.contract import Features
-from kinesweep.features.crops import CROPS_VERSION, CroppedFrames
 from kinesweep.features.encoders import VideoEncoder, build_encoder, encoder_fingerprint
-from kinesweep.features.windows import Seam, Window, count, cut, windows_of
+from kinesweep.features.video_windows import Window, WindowStitcher, count, iter_windows, windows_of
 from kinesweep.sources.video.frame_reader import FrameReader, seconds
 
 # Increase this when the values for an unchanged configuration change.
@@ -77,9 +77,9 @@ class VideoFeatures:
         device = "cuda" if self.config.gpus and torch.cuda.is_available() else "cpu"
         return build_encoder(self.config.encoder, self.config.precision, device)
 
-    def seam(self, encoder: VideoEncoder) -> Seam:
+    def seam(self, encoder: VideoEncoder) -> WindowStitcher:
         """Create the window stitcher for an encoder."""
-        return Seam(self.config.windows, encoder.moments(self.config.windows.num_frames))
+        return WindowStitcher(self.config.windows, encoder.moments(self.config.windows.num_frames))
 
     def windows(self, footage: VideoSegment, size: int) -> tuple[float, Iterator[Window]]:
         """Open a part of a video.
@@ -99,7 +99,7 @@ class VideoFeatures:
             frames = CroppedFrames(footage, self.config.crops, size)
         else:
             frames = FrameReader(footage, size)
-        return frames.fps, cut(frames, windows_of(self.config.windows, frames.fps))
+        return frames.fps, iter_windows(frames, windows_of(self.config.windows, frames.fps))
 
     def compute(self, media: VideoSegment) -> dict[str, Features]:
         """Compute the features of a part of a video.
@@ -114,7 +114,7 @@ class VideoFeatures:
         kept = 0
         for some in groups(windows, self.config.batch):
             # The list holds features only; pixels of earlier windows are released.
-            seen += list(see(encoder, some, self.config.batch))
+            seen += list(encode_windows(encoder, some, self.config.batch))
             kept = some[-1].kept
         return {self.config.stream: Features(seam.join(seen, kept), seam.rate_hz(fps))}
 
@@ -139,7 +139,9 @@ def groups(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield some
 
 
-def see(encoder: VideoEncoder, windows: Sequence[Window], batch: int) -> NDArray[np.float32]:
+def encode_windows(
+    encoder: VideoEncoder, windows: Sequence[Window], batch: int
+) -> NDArray[np.float32]:
     """Encode windows, (len(windows), K, D).
 
     Args:

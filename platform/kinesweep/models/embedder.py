@@ -21,7 +21,7 @@ from torch.nn import functional
 from kinesweep.config.recipe.model import EncoderConfig
 from kinesweep.core.errors import InputError
 from kinesweep.core.skeleton.skeleton import Skeleton
-from kinesweep.features.program import OPERATIONS, Program
+from kinesweep.features.traced_network import OPERATIONS, Program
 from kinesweep.models.encoders import build_encoder
 from kinesweep.models.encoders.graph import GraphEncoder
 from kinesweep.models.encoders.reel import Reel

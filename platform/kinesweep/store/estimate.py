@@ -16,8 +16,8 @@ import ray.data
 
 from kinesweep.core.errors import ClipError, ResourceError
 from kinesweep.features.estimators import EstimatorSpec
-from kinesweep.features.estimators.environment import environment_python
-from kinesweep.features.estimators.process import EstimatorProcess
+from kinesweep.features.estimators.subprocess_worker import EstimatorProcess
+from kinesweep.features.estimators.virtualenv import environment_python
 from kinesweep.store.build import Progress
 from kinesweep.store.quiet import calm, quiet
 from kinesweep.store.videos import Video, is_done, source_facts, write_note

@@ -24,8 +24,8 @@ import torch
 from numpy.typing import NDArray
 
 from kinesweep.core.errors import ClipError, ResourceError, StoreError
-from kinesweep.features.video import VideoFeatures, groups, see
-from kinesweep.features.windows import Window
+from kinesweep.features.video import VideoFeatures, encode_windows, groups
+from kinesweep.features.video_windows import Window
 from kinesweep.store.attempts import count_attempt
 from kinesweep.store.build import compute_here
 from kinesweep.store.compute import ChunkResult, Computer
@@ -221,7 +221,7 @@ class _Watcher:
         shape = (len(kept), config.windows.num_frames, size, -1, 3)
         pixels_BFHWC = np.frombuffer(pixels, np.uint8).reshape(shape)
         windows = [Window(one, real) for one, real in zip(pixels_BFHWC, kept, strict=True)]
-        return see(self._encoder, windows, config.batch)
+        return encode_windows(self._encoder, windows, config.batch)
 
 
 def _pack_row(piece: int, number: int, pack: Sequence[tuple[int, Window]], ended: str) -> pa.Table:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from kinesweep.core.errors import ClipError
 from kinesweep.features.contract import Features
 from kinesweep.features.video import VideoFeatures, groups
-from kinesweep.features.windows import Seam
+from kinesweep.features.video_windows import WindowStitcher
 from kinesweep.store.build import Progress
 from kinesweep.store.compute import ChunkResult, Compute, Computer, Entry
 from kinesweep.store.plan import Plan
@@ -65,7 +65,7 @@ class Seen:
     kept: dict[int, int] = field(default_factory=dict)
     ended: dict[int, float | tuple[str, str]] = field(default_factory=dict)
 
-    def features(self, place: int, seam: Seam) -> Features:
+    def features(self, place: int, seam: WindowStitcher) -> Features:
         """Return the features of one clip.
 
         Args:
@@ -222,7 +222,7 @@ def written(
 
 
 def _lazily(
-    seen: Seen, place: int, seam: Seam, step: VideoFeatures
+    seen: Seen, place: int, seam: WindowStitcher, step: VideoFeatures
 ) -> Callable[[], dict[str, Features]]:
     """Return a function that joins the windows of one clip."""
     return lambda: dict.fromkeys(step.streams, seen.features(place, seam))

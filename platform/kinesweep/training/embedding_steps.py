@@ -22,8 +22,8 @@ from kinesweep.config.recipe.embedding import CarlConfig, EmbeddingRecipe
 from kinesweep.core.errors import InputError
 from kinesweep.core.hashing import file_sha256
 from kinesweep.core.seeds import derive_seed
-from kinesweep.features.embedder import WEIGHTS as EMBEDDER_WEIGHTS
-from kinesweep.features.embedder import write_embedder
+from kinesweep.features.frame_embedder_io import WEIGHTS as EMBEDDER_WEIGHTS
+from kinesweep.features.frame_embedder_io import write_embedder
 from kinesweep.models.embedder import FrameEmbedder, program_of
 from kinesweep.models.objectives.carl import sequence_contrastive
 from kinesweep.models.objectives.tcc import cycle_back_classification, cycle_back_regression

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from kinesweep.cli import main
-from kinesweep.features.embedder import embedder_digest, read_embedder
+from kinesweep.features.frame_embedder_io import embedder_digest, read_embedder
 from movements import movements_recipe, write_movements
 
 pytestmark = pytest.mark.integration

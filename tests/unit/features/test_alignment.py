@@ -15,8 +15,8 @@ from kinesweep.core.errors import CheckpointError, ClipError, InputError
 from kinesweep.core.pose import PoseSequence
 from kinesweep.core.skeleton.skeleton import SKELETONS, SMPL_22
 from kinesweep.features import build_features
-from kinesweep.features.alignment import alignment_fingerprint, carry, match
-from kinesweep.features.embedder import write_embedder
+from kinesweep.features.alignment import alignment_fingerprint, apply_alignment, match
+from kinesweep.features.frame_embedder_io import write_embedder
 from kinesweep.sources.base import Motion
 
 Frames = NDArray[np.float32]
@@ -31,7 +31,7 @@ STEPS = [
 
 def align(x_TD: Frames, r_RD: Frames, config: AlignmentConfig) -> Frames:
     """The reference at the clip's frames, all of it found."""
-    return carry(match(x_TD, r_RD, config), r_RD, np.ones(r_RD.shape, np.bool_))[0]
+    return apply_alignment(match(x_TD, r_RD, config), r_RD, np.ones(r_RD.shape, np.bool_))[0]
 
 
 def config(method: str, **more: object) -> AlignmentConfig:

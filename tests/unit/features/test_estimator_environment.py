@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kinesweep.core.errors import ResourceError
-from kinesweep.features.estimators import environment
+from kinesweep.features.estimators import virtualenv
 
 
 @pytest.mark.parametrize("has_pip", [True, False])
@@ -24,15 +24,15 @@ def test_pip_installs_into_it(
         return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setenv("KINESWEEP_HOME", str(tmp_path))
-    monkeypatch.setattr(environment.subprocess, "run", run)
-    monkeypatch.setattr(environment.importlib.util, "find_spec", lambda _: has_pip or None)
-    python = str(environment.environment_python("toy", ("toy==1",)))
-    assert environment.environment_python("toy", ("toy==1",)) == Path(python)
+    monkeypatch.setattr(virtualenv.subprocess, "run", run)
+    monkeypatch.setattr(virtualenv.importlib.util, "find_spec", lambda _: has_pip or None)
+    python = str(virtualenv.environment_python("toy", ("toy==1",)))
+    assert virtualenv.environment_python("toy", ("toy==1",)) == Path(python)
     made, installed = commands  # once for two calls
     assert ("--without-pip" in made) == has_pip
     pip = [sys.executable, "-m", "pip", f"--python={python}"] if has_pip else [python, "-m", "pip"]
     assert installed[: len(pip)] == pip
-    assert "toy==1" in installed and set(environment.ALWAYS) <= set(installed)
+    assert "toy==1" in installed and set(virtualenv.ALWAYS) <= set(installed)
 
 
 def test_what_pip_says_last_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,7 +41,7 @@ def test_what_pip_says_last_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return subprocess.CompletedProcess(command, int(failed), "", "ERROR: no such version\n")
 
     monkeypatch.setenv("KINESWEEP_HOME", str(tmp_path))
-    monkeypatch.setattr(environment.subprocess, "run", run)
+    monkeypatch.setattr(virtualenv.subprocess, "run", run)
     with pytest.raises(ResourceError, match=r"toy==9.*no such version"):
-        environment.environment_python("toy", ("toy==9",))
+        virtualenv.environment_python("toy", ("toy==9",))
     assert not list((tmp_path / "environments").glob("*/ready.json"))

@@ -8,7 +8,7 @@ import pytest
 
 from films import toy_estimator, turn_video, write_pictures, write_video
 from kinesweep.core.errors import ClipError
-from kinesweep.features.estimators.process import EstimatorProcess
+from kinesweep.features.estimators.subprocess_worker import EstimatorProcess
 from kinesweep.sources.pose_format.pose_file import read_pose
 
 

@@ -6,7 +6,7 @@ from pose_format.utils.generic import get_standard_components_for_known_format
 
 from kinesweep.core.errors import InputError
 from kinesweep.core.pose import PointLayout
-from kinesweep.features.layouts import FACE_128, select
+from kinesweep.features.keypoint_selection import FACE_128, select
 from kinesweep.features.mirror import mirror_order
 from kinesweep.sources.synthetic.layout import BODY_NAMES, HAND_NAMES, NUM_FACE
 

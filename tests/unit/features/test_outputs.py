@@ -11,7 +11,7 @@ from kinesweep.cli import main
 from kinesweep.config.recipe.source import PoseFeaturesConfig
 from kinesweep.core.errors import ClipError, InputError
 from kinesweep.features import build_features
-from kinesweep.features.estimators.outputs import READERS, Film, find_outputs, read_output
+from kinesweep.features.estimators.external_outputs import READERS, Film, find_outputs, read_output
 from kinesweep.sources.pose_format.pose_file import read_pose
 
 FILM = Film(25.0, 640, 480)

@@ -18,7 +18,7 @@ from kinesweep.config.recipe.model import (
 )
 from kinesweep.core.errors import ConfigError, InputError
 from kinesweep.core.skeleton.skeleton import ROOT
-from kinesweep.features.embedder import read_embedder, write_embedder
+from kinesweep.features.frame_embedder_io import read_embedder, write_embedder
 from kinesweep.models import embedder
 from kinesweep.models.embedder import FrameEmbedder, program_of
 from trees import made as chain

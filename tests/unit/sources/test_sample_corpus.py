@@ -11,7 +11,7 @@ from pose_format import Pose
 from pose_format.utils.generic import pose_hide_legs, reduce_holistic
 
 from kinesweep.core.errors import InputError
-from kinesweep.features.estimators.outputs import Film, read_output
+from kinesweep.features.estimators.external_outputs import Film, read_output
 from kinesweep.sources.pose_format.pose_file import read_pose
 from kinesweep.sources.synthetic import DEFAULT_CLIPS, SampleSummary, corpus, write_sample
 from kinesweep.sources.synthetic.corpus import COLUMNS

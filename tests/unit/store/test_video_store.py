@@ -14,8 +14,8 @@ from kinesweep.core.hashing import fingerprint
 from kinesweep.core.units import Span
 from kinesweep.core.video_files import VideoSegment
 from kinesweep.features.encoders import encoder_fingerprint
-from kinesweep.features.video import CODE_VERSION, VideoFeatures, see
-from kinesweep.features.windows import Window
+from kinesweep.features.video import CODE_VERSION, VideoFeatures, encode_windows
+from kinesweep.features.video_windows import Window
 from kinesweep.sources import build_source
 from kinesweep.sources.base import MediaDigest
 from kinesweep.sources.video.frame_reader import FrameReader
@@ -126,8 +126,8 @@ def test_windows_beside_others_are_as_alone(models: Path, tmp_path: Path) -> Non
         Window(rng.integers(0, 256, (16, SIZE, SIZE, 3), np.uint8), 16 - number)
         for number in range(5)
     ]
-    alone = np.concatenate([see(encoder, [window], 1) for window in windows])
-    together = see(encoder, windows, 8)
+    alone = np.concatenate([encode_windows(encoder, [window], 1) for window in windows])
+    together = encode_windows(encoder, windows, 8)
     np.testing.assert_allclose(together, alone, atol=1e-5)
     assert np.abs(np.diff(alone, axis=0)).min(axis=(1, 2)).max() > 1e-3
 
@@ -141,7 +141,7 @@ def test_a_model_is_told_which_frames_are_real() -> None:
             return torch.tensor(kept_B, dtype=torch.float32)[:, None, None]
 
     windows = [Window(np.zeros((4, 2, 2, 3), np.uint8), kept) for kept in (4, 1)]
-    assert see(Told(), windows, 3)[:, 0, 0].tolist() == [4, 1]  # type: ignore[arg-type]
+    assert encode_windows(Told(), windows, 3)[:, 0, 0].tolist() == [4, 1]  # type: ignore[arg-type]
 
 
 def test_only_what_changed_is_computed_again(models: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from kinesweep.config.recipe.graph import StgcnEncoderConfig
 from kinesweep.core.errors import CheckpointError, ConfigError, InputError
 from kinesweep.core.hashing import folder_sha256
 from kinesweep.core.run_logger import NullRunLogger
-from kinesweep.features.embedder import read_embedder
+from kinesweep.features.frame_embedder_io import read_embedder
 from kinesweep.store import Store
 from kinesweep.training.checkpoints import WEIGHTS
 from kinesweep.training.embedding import EmbedderSpec, train_embedder

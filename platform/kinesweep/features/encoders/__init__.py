@@ -103,7 +103,7 @@ def _hash(path: Path, changed_ns: int, size: int) -> str:
 
 
 def _signhiera(config: Any, precision: Any, device: torch.device) -> VideoEncoder:
-    from kinesweep.features.encoders.signs import SignHieraEncoder
+    from kinesweep.features.encoders.signhiera_encoder import SignHieraEncoder
 
     return SignHieraEncoder.from_config(config, precision, device)
 

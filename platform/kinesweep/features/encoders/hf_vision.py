@@ -19,9 +19,9 @@ from transformers import PreTrainedModel
 
 from kinesweep.config.recipe.video import VisionConfig
 from kinesweep.core.errors import InputError
-from kinesweep.features.encoders.pixels import Pixels, read_pixels
-from kinesweep.features.encoders.saved_vision import line, read_config, read_weights
-from kinesweep.features.encoders.vision_tokens import (
+from kinesweep.features.encoders.image_normalization import Pixels, read_pixels
+from kinesweep.features.encoders.pretrained_vision import line, read_config, read_weights
+from kinesweep.features.encoders.token_pooling import (
     Pool,
     picture_tokens,
     video_kind,

@@ -20,7 +20,7 @@ from kinesweep.features.estimators.contract import Estimator
 __all__ = ["GROUP", "Estimator", "EstimatorSpec", "estimator_names", "find_estimator"]
 
 GROUP = "kinesweep.estimators"
-_OURS = {"mediapipe": "kinesweep.features.estimators.holistic:Mediapipe"}
+_OURS = {"mediapipe": "kinesweep.features.estimators.mediapipe_holistic:Mediapipe"}
 
 
 @dataclass(frozen=True)

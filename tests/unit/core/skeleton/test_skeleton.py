@@ -9,7 +9,7 @@ from pose_format.utils.generic import get_standard_components_for_known_format
 from kinesweep.core.pose import PointLayout
 from kinesweep.core.skeleton.keypoints import BODY_33, HAND_21, SMPL_22
 from kinesweep.core.skeleton.skeleton import ROOT, SKELETONS, Skeleton, skeleton_of
-from kinesweep.features.layouts import select
+from kinesweep.features.keypoint_selection import select
 from kinesweep.features.mirror import mirror_order
 
 HANDS = tuple((f"{side}_HAND_LANDMARKS", HAND_21) for side in ("LEFT", "RIGHT"))

@@ -12,7 +12,7 @@ from torch import Tensor
 from kinesweep.config.recipe.video import SignHieraConfig
 from kinesweep.core.errors import InputError
 from kinesweep.features.encoders.signhiera import Geometry, SignHiera
-from kinesweep.features.encoders.signs import SignHieraEncoder
+from kinesweep.features.encoders.signhiera_encoder import SignHieraEncoder
 from tolerances import assert_same, float64, rounding  # noqa: F401
 
 TINY = Geometry(frames=8, size=64, width=4, stages=(2, 1, 2, 1))

@@ -27,7 +27,7 @@ from torch import Tensor
 from kinesweep.core.errors import CheckpointError, InputError
 from kinesweep.core.hashing import file_sha256, fingerprint
 from kinesweep.core.pose import PointLayout
-from kinesweep.features.program import Program
+from kinesweep.features.traced_network import Program
 
 DESCRIPTION = "embedder.json"
 WEIGHTS = "embedder.safetensors"

@@ -9,7 +9,7 @@ from pose_format.utils.generic import (
 
 from kinesweep.core.errors import ClipError
 from kinesweep.core.pose import PointLayout
-from kinesweep.features.layouts import FACE_128, Selection, no_shoulders, select
+from kinesweep.features.keypoint_selection import FACE_128, Selection, no_shoulders, select
 from kinesweep.sources.synthetic.layout import (
     BODY_NAMES,
     FACE_OVAL,

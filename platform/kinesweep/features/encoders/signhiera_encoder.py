@@ -18,7 +18,7 @@ from torch import Tensor
 from kinesweep.config.recipe.video import SignHieraConfig
 from kinesweep.core.errors import InputError
 from kinesweep.features.encoders.signhiera import FRAMES_A_MOMENT, Geometry, SignHiera
-from kinesweep.features.encoders.weights import CheckpointLayout, load_checkpoint
+from kinesweep.features.encoders.strict_loading import CheckpointLayout, load_checkpoint
 
 Precision = Literal["fp32", "bf16"]
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from kinesweep.config.recipe.video import SignHieraConfig
 from kinesweep.core.errors import CheckpointError
 from kinesweep.features.encoders.signhiera import Geometry, SignHiera
-from kinesweep.features.encoders.signs import SignHieraEncoder
+from kinesweep.features.encoders.signhiera_encoder import SignHieraEncoder
 
 TINY = Geometry(frames=4, size=16, width=4, stages=(1, 1, 1), local_stages=1)
 DECODER = (

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kinesweep.core.errors import InputError
-from kinesweep.features.encoders.pixels import Pixels, read_pixels
+from kinesweep.features.encoders.image_normalization import Pixels, read_pixels
 
 KNOWN: dict[str, Any] = {"image_mean": [0.5, 0.25, 0.0], "image_std": [0.5, 0.25, 1.0]}
 COLOUR = [51, 102, 204]  # 0.2, 0.4 and 0.8

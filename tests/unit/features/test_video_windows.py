@@ -5,7 +5,14 @@ import pytest
 
 from kinesweep.config.recipe.video import WindowsConfig
 from kinesweep.core.errors import ClipError, InputError
-from kinesweep.features.windows import PublishedWindows, Seam, TimedWindows, count, cut, windows_of
+from kinesweep.features.video_windows import (
+    PublishedWindows,
+    TimedWindows,
+    WindowStitcher,
+    count,
+    iter_windows,
+    windows_of,
+)
 
 SSVP = WindowsConfig(
     num_frames=128, sampling_rate=2, target_fps=25, stride=128, overlap="concat", compat="ssvp"
@@ -34,9 +41,9 @@ def numbers(window: object) -> list[int]:
 )
 def test_published_counts(seconds: float, fps: int, tokens: int, windows: int) -> None:
     frames = round(seconds * fps)
-    found = list(cut(film(frames), PublishedWindows(SSVP, fps)))
+    found = list(iter_windows(film(frames), PublishedWindows(SSVP, fps)))
     assert len(found) == windows == count(PublishedWindows(SSVP, fps), frames)[0]
-    seam = Seam(SSVP, MOMENTS)
+    seam = WindowStitcher(SSVP, MOMENTS)
     assert seam.length(len(found), found[-1].kept) == tokens
     pieces = [np.zeros((MOMENTS, 1), np.float32)] * windows
     assert len(seam.join(pieces, found[-1].kept)) == tokens
@@ -54,7 +61,7 @@ def test_published_indices(seconds: float, fps: int) -> None:
         if start + size - 1 >= num_frames:
             break
         start += 128
-    found = list(cut(film(num_frames), windows_of(SSVP, fps)))
+    found = list(iter_windows(film(num_frames), windows_of(SSVP, fps)))
     assert [numbers(window) for window in found] == expected
     repeated = expected[-1].count(num_frames - 1) - 1
     assert found[-1].kept == 128 - max(0, repeated)
@@ -66,17 +73,17 @@ def test_features_a_second_do_not_depend_on_the_film_s_rate(overlap: str) -> Non
     config = WindowsConfig.model_validate(
         {"num_frames": 16, "sampling_rate": 2, "stride": 16, "overlap": overlap}
     )
-    seam, seconds = Seam(config, 8), 60
+    seam, seconds = WindowStitcher(config, 8), 60
     rates = []
     for fps in (24, 25, 30, 50, 60):
-        found = list(cut(film(seconds * fps), TimedWindows(config, fps)))
+        found = list(iter_windows(film(seconds * fps), TimedWindows(config, fps)))
         rates.append(seam.length(len(found), found[-1].kept) / seconds)
         assert rates[-1] == pytest.approx(seam.rate_hz(fps), rel=0.02)
     assert max(rates) / min(rates) < 1.02
 
 
 def test_published_rates_do_depend_on_it() -> None:
-    seam = Seam(SSVP, MOMENTS)
+    seam = WindowStitcher(SSVP, MOMENTS)
     lengths = []
     for fps in (25, 60):
         windows, kept = count(PublishedWindows(SSVP, fps), 600 * fps)
@@ -88,20 +95,20 @@ def test_published_rates_do_depend_on_it() -> None:
 @pytest.mark.parametrize(("fps", "expected"), [(25, [0, 1, 2, 3]), (50, [0, 2, 4, 6])])
 def test_frames_are_taken_at_the_target_s_times(fps: int, expected: list[int]) -> None:
     config = WindowsConfig(num_frames=4, target_fps=25)
-    (window,) = cut(film(4 * fps // 25), TimedWindows(config, fps))
+    (window,) = iter_windows(film(4 * fps // 25), TimedWindows(config, fps))
     assert (numbers(window), window.kept) == (expected, 4)
 
 
 def test_slow_films_show_frames_again() -> None:
     config = WindowsConfig(num_frames=8, target_fps=20)
-    (window,) = cut(film(4), TimedWindows(config, 10))
+    (window,) = iter_windows(film(4), TimedWindows(config, 10))
     assert numbers(window) == [0, 1, 1, 2, 2, 3, 3, 3]
     assert window.kept == 7
 
 
 def test_the_end_is_filled_with_the_last_frame() -> None:
     config = WindowsConfig(num_frames=4, stride=2)
-    found = list(cut(film(7), TimedWindows(config, 25)))
+    found = list(iter_windows(film(7), TimedWindows(config, 25)))
     assert [numbers(window) for window in found] == [[0, 1, 2, 3], [2, 3, 4, 5], [4, 5, 6, 6]]
     assert [window.kept for window in found] == [4, 4, 3]
 
@@ -112,11 +119,11 @@ def test_counting_is_cutting(num_frames: int, fps: float) -> None:
     config = WindowsConfig(num_frames=4, stride=3, compat="none")
     published = WindowsConfig(num_frames=4, sampling_rate=2, stride=4, compat="ssvp")
     windows = PublishedWindows(published, fps)
-    found = list(cut(film(num_frames), windows))
+    found = list(iter_windows(film(num_frames), windows))
     assert (len(found), found[-1].kept) == count(windows, num_frames)
     timed = TimedWindows(config, fps)
     resampled = len(list(timed.resampled(film(num_frames))))
-    found = list(cut(film(num_frames), timed))
+    found = list(iter_windows(film(num_frames), timed))
     assert (len(found), found[-1].kept) == count(timed, resampled)
     assert resampled >= 1 and abs(resampled - num_frames * 25 / fps) <= 1.01
 
@@ -136,29 +143,29 @@ def moments(*starts: int) -> list[np.ndarray]:  # type: ignore[type-arg]
 )
 def test_moments_that_two_windows_see(overlap: str, expected: list[int]) -> None:
     config = WindowsConfig.model_validate({"num_frames": 8, "stride": 4, "overlap": overlap})
-    found = Seam(config, 4).join(moments(0, 2, 4), 6)
+    found = WindowStitcher(config, 4).join(moments(0, 2, 4), 6)
     assert found[:, 0].tolist() == expected
-    assert Seam(config, 4).length(3, 6) == len(expected)
+    assert WindowStitcher(config, 4).length(3, 6) == len(expected)
 
 
 def test_averages_and_crops_take_the_right_window() -> None:
     windows = [np.full((4, 1), value, np.float32) for value in (0, 10)]
     half = {"num_frames": 4, "stride": 2}
     average = WindowsConfig.model_validate({**half, "overlap": "average"})
-    assert Seam(average, 4).join(windows, 4)[:, 0].tolist() == [0, 0, 5, 5, 10, 10]
+    assert WindowStitcher(average, 4).join(windows, 4)[:, 0].tolist() == [0, 0, 5, 5, 10, 10]
     crop = WindowsConfig.model_validate({**half, "overlap": "crop"})
-    assert Seam(crop, 4).join(windows, 4)[:, 0].tolist() == [0, 0, 0, 10, 10, 10]
+    assert WindowStitcher(crop, 4).join(windows, 4)[:, 0].tolist() == [0, 0, 0, 10, 10, 10]
 
 
 def test_windows_that_overlap_by_parts_of_a_moment() -> None:
     config = WindowsConfig(num_frames=8, stride=3, overlap="average")
     with pytest.raises(InputError, match="multiple of 2 frames, not 3"):
-        Seam(config, 4)
+        WindowStitcher(config, 4)
 
 
 def test_no_frames() -> None:
     with pytest.raises(ClipError, match="no frames"):
-        list(cut([], TimedWindows(WindowsConfig(), 25)))
+        list(iter_windows([], TimedWindows(WindowsConfig(), 25)))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from kinesweep.core.errors import ClipError
 from kinesweep.core.pose import PointLayout, PoseSequence
 from kinesweep.core.units import Span
 from kinesweep.core.video_files import VideoSegment
-from kinesweep.features.crops import MARGIN, CroppedFrames, find_squares
+from kinesweep.features.body_crops import MARGIN, CroppedFrames, find_crop_boxes
 from vision import follow_block
 
 FPS = 10.0
@@ -36,13 +36,13 @@ def hand(middles: list[float | None], extents: list[float]) -> PoseSequence:
 
 
 def test_one_side_a_clip_and_the_middle_of_each_frame() -> None:
-    found = find_squares(hand([100, 110, 120], [20, 40, 20]), "left_hand", (1, 1))
+    found = find_crop_boxes(hand([100, 110, 120], [20, 40, 20]), "left_hand", (1, 1))
     assert found.side == MARGIN * 20 == 28
     np.testing.assert_array_equal(found.corners_T2, [[86, 36], [96, 36], [106, 36]])
 
 
 def test_points_are_scaled_to_the_size_of_the_film() -> None:
-    found = find_squares(hand([100], [20]), "left_hand", (2, 6))
+    found = find_crop_boxes(hand([100], [20]), "left_hand", (2, 6))
     assert found.side == 84  # of 1.4 times the larger of 20 · 2 and 10 · 6
     np.testing.assert_array_equal(found.corners_T2, [[200 - 42, 300 - 42]])
 
@@ -50,7 +50,7 @@ def test_points_are_scaled_to_the_size_of_the_film() -> None:
 def test_the_nearest_frame_within_half_a_second_stands_in() -> None:
     middles: list[float | None] = [None] * 20
     middles[6], middles[10] = 30, 80
-    found = find_squares(hand(middles, [20] * 20), "left_hand", (1, 1))
+    found = find_crop_boxes(hand(middles, [20] * 20), "left_hand", (1, 1))
     assert list(np.flatnonzero(found.known_T)) == list(range(1, 16))
     at = found.corners_T2[1:16, 0] + 14
     np.testing.assert_array_equal(at, [30] * 8 + [80] * 7)  # frame 8 is as far from both
@@ -58,17 +58,17 @@ def test_the_nearest_frame_within_half_a_second_stands_in() -> None:
 
 def test_beyond_the_edge_and_unknown_is_black() -> None:
     picture = np.full((60, 100, 3), 200, np.uint8)
-    found = find_squares(hand([0, *[None] * 9, 500], [20] * 11), "left_hand", (1, 1))
+    found = find_crop_boxes(hand([0, *[None] * 9, 500], [20] * 11), "left_hand", (1, 1))
     edge, unknown, outside = (found.cut(picture, number, 28) for number in (0, 10, 10))
     assert not edge[:, :14].any() and (edge[:24, 14:] == 200).all() and not edge[24:].any()
     assert not unknown.any() and not outside.any()
-    nobody = find_squares(hand([None, None], [20, 20]), "left_hand", (1, 1))
+    nobody = find_crop_boxes(hand([None, None], [20, 20]), "left_hand", (1, 1))
     assert not nobody.cut(picture, 1, 16).any()
 
 
 def test_other_layouts_are_refused() -> None:
     with pytest.raises(ClipError, match=r"`face`, which needs `FACE_LANDMARKS`") as caught:
-        find_squares(hand([1], [20]), "face", (1, 1))
+        find_crop_boxes(hand([1], [20]), "face", (1, 1))
     assert caught.value.reason == "unknown_layout"
 
 

@@ -47,7 +47,7 @@ _COMPONENTS: dict[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class Squares:
+class CropBoxes:
     """The crop boxes of a body part, one for each frame of the poses.
 
     Attributes:
@@ -74,7 +74,7 @@ class Squares:
         return _scaled(_square(picture_HW3, left, top, self.side), size)
 
 
-def find_squares(pose: PoseSequence, part: str, scale: tuple[float, float]) -> Squares:
+def find_crop_boxes(pose: PoseSequence, part: str, scale: tuple[float, float]) -> CropBoxes:
     """Find the crop boxes of a body part.
 
     Args:
@@ -94,7 +94,7 @@ def find_squares(pose: PoseSequence, part: str, scale: tuple[float, float]) -> S
     least_T2 = np.where(found_TJ[..., None], points_TJ2, np.inf).min(1)
     most_T2 = np.where(found_TJ[..., None], points_TJ2, -np.inf).max(1)
     if not found_T.any():
-        return Squares(np.zeros((len(found_T), 2), np.intp), LEAST_SIDE, found_T)
+        return CropBoxes(np.zeros((len(found_T), 2), np.intp), LEAST_SIDE, found_T)
     extent = float(np.median((most_T2 - least_T2)[found_T].max(1)))
     # Rounding by floor(x + 0.5) here and below avoids banker's rounding, which would make equal
     # movements end on different pixels.
@@ -102,7 +102,7 @@ def find_squares(pose: PoseSequence, part: str, scale: tuple[float, float]) -> S
     nearest_T, known_T = _nearest(found_T, int(NEAR_S * pose.fps))
     centres_T2 = (least_T2[nearest_T] + most_T2[nearest_T]) / 2
     corners_T2 = np.floor(centres_T2 - side / 2 + 0.5).astype(np.intp)
-    return Squares(corners_T2, side, known_T)
+    return CropBoxes(corners_T2, side, known_T)
 
 
 class CroppedFrames:
@@ -132,8 +132,8 @@ class CroppedFrames:
         # size of the frames that its coordinates refer to.
         width, height = read_frame_size(footage.pose)
         scale = self._frames.width / width, self._frames.height / height
-        self._squares: dict[str, Squares] = {
-            part: find_squares(pose, part, scale) for part in crops if part != "whole"
+        self._squares: dict[str, CropBoxes] = {
+            part: find_crop_boxes(pose, part, scale) for part in crops if part != "whole"
         }
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kinesweep.features.time_warping import best_window, dtw, soft_dtw, squared_distances
+from kinesweep.features.dtw import best_window, dtw, soft_dtw, squared_distances
 
 Floats = NDArray[np.float64]
 Path = list[tuple[int, int]]

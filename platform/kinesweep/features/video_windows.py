@@ -148,7 +148,7 @@ def windows_of(config: WindowsConfig, fps: float) -> Windows:
     return made(config, fps)
 
 
-def cut(frames: Iterable[Frame], windows: Windows) -> Iterator[Window]:
+def iter_windows(frames: Iterable[Frame], windows: Windows) -> Iterator[Window]:
     """Yield the windows of a video in order, at least one.
 
     Raises:
@@ -193,7 +193,7 @@ def _window(held: dict[int, Frame], windows: Windows, start: int, seen: int) -> 
 
 
 @dataclass(frozen=True)
-class Seam:
+class WindowStitcher:
     """A window stitcher, which joins the moments of windows into the features of a clip.
 
     Attributes:

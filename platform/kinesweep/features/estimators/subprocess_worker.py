@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import Any
 
 from kinesweep.core.errors import ClipError
-from kinesweep.features.estimators import EstimatorSpec, child
-from kinesweep.features.estimators.environment import environment_python
+from kinesweep.features.estimators import EstimatorSpec, worker_main
+from kinesweep.features.estimators.virtualenv import environment_python
 
 # Parallelism comes from several processes, so each one uses a single thread.
 _THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -94,7 +94,14 @@ class EstimatorProcess:
         if self._process is None:
             own = self._spec
             # Without -P, modules in the folder of the script would shadow installed ones.
-            command = [str(self._python), "-P", child.__file__, own.module, own.file, own.attribute]
+            command = [
+                str(self._python),
+                "-P",
+                worker_main.__file__,
+                own.module,
+                own.file,
+                own.attribute,
+            ]
             # PYTHONPATH would bring our packages into the estimator's own environment, which has
             # other versions.
             env = {k: v for k, v in os.environ.items() if not own.requirements or k != "PYTHONPATH"}

@@ -1,6 +1,6 @@
 """`EstimatorContract`: conformance tests for estimators, which plug-ins inherit in their own suite.
 
-    from kinesweep.features.estimators.conformance import EstimatorContract
+    from kinesweep.features.estimators.testing import EstimatorContract
 
     class TestMine(EstimatorContract):
         name = "mine"
@@ -16,7 +16,7 @@ from typing import ClassVar
 import numpy as np
 
 from kinesweep.features.estimators import EstimatorSpec, find_estimator
-from kinesweep.features.estimators.process import EstimatorProcess
+from kinesweep.features.estimators.subprocess_worker import EstimatorProcess
 from kinesweep.sources.pose_format.pose_file import read_pose
 
 

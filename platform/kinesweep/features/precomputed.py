@@ -13,7 +13,7 @@ from kinesweep.sources.base import GivenFeatures, GivenStreams
 
 
 @dataclass(frozen=True)
-class GivenStep:
+class PrecomputedStep:
     """A feature step that passes one precomputed stream through.
 
     Attributes:
@@ -59,7 +59,7 @@ class StreamsStep:
 
     @property
     def fingerprint(self) -> str:
-        """The same constant as `GivenStep.fingerprint`."""
+        """The same constant as `PrecomputedStep.fingerprint`."""
         return fingerprint({"given": 1})
 
     def compute(self, media: GivenStreams) -> dict[str, Features]:

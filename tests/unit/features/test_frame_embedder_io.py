@@ -9,14 +9,14 @@ import torch
 
 from kinesweep.core.errors import CheckpointError, InputError
 from kinesweep.core.skeleton.skeleton import SMPL_22
-from kinesweep.features.embedder import (
+from kinesweep.features.frame_embedder_io import (
     DESCRIPTION,
     WEIGHTS,
     embedder_digest,
     read_embedder,
     write_embedder,
 )
-from kinesweep.features.program import OPERATIONS, Program
+from kinesweep.features.traced_network import OPERATIONS, Program
 
 STEPS = [
     ["aten.linear.default", [{"input": 0}, {"weight": "matrix"}], {}],
