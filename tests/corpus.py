@@ -10,7 +10,7 @@ from kinesweep.config.loading import validate
 from kinesweep.config.recipe import Recipe
 from kinesweep.sources.synthetic import write_sample
 from kinesweep.store import Store
-from kinesweep.store.build import extract_locally
+from kinesweep.store.extraction.build import extract_locally
 
 
 def tiny_recipe(corpus: Path, root: Path, **changes: Any) -> Recipe:

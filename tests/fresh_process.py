@@ -23,7 +23,7 @@ PRELOADED = [
     "transformers.trainer",
     "kinesweep.cli",
     "kinesweep.export",
-    "kinesweep.store.build",
+    "kinesweep.store.extraction.build",
     "kinesweep.training.run",
     "kinesweep.training.evaluate",
     "transformers.models.m2m_100.modeling_m2m_100",

@@ -10,7 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from kinesweep.batches.text import Text, build_text
 from kinesweep.config.recipe.model import TrainedTokenizerConfig
 from kinesweep.core.clip import Clip
-from kinesweep.store.index import ClipRecord
+from kinesweep.store.format.index import ClipRecord
 
 
 def tiny_llama(

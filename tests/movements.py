@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from kinesweep.config.loading import validate
 from kinesweep.config.recipe.embedding import EmbeddingRecipe
 from kinesweep.store import Store
-from kinesweep.store.build import extract_locally
+from kinesweep.store.extraction.build import extract_locally
 from skeletons import write_rows
 
 POINTS = 22

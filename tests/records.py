@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.core.schema import StoreSchema, StreamSchema
-from kinesweep.store.index import ClipRecord
+from kinesweep.store.format.index import ClipRecord
 
 Features = Callable[[ClipRecord], dict[str, NDArray[np.float32]]]
 

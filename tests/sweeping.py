@@ -17,7 +17,7 @@ from kinesweep.config.loading import validate
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.run_logger import NullRunLogger, RunLogger
 from kinesweep.store import Store
-from kinesweep.store.reader import open_store
+from kinesweep.store.format.reader import open_store
 from kinesweep.sweeps.agenda import Agenda, End, Proposal
 from kinesweep.sweeps.budget import Budget
 from kinesweep.sweeps.journal import Journal

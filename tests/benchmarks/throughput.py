@@ -21,8 +21,8 @@ from kinesweep.batches.text import build_text
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.clip import SPLITS
 from kinesweep.sources.synthetic import write_sample
-from kinesweep.store.build import extract_locally
-from kinesweep.store.reader import Store
+from kinesweep.store.extraction.build import extract_locally
+from kinesweep.store.format.reader import Store
 from kinesweep.training.files import write_text
 from kinesweep.training.model_files import recipe_text
 

@@ -17,7 +17,7 @@ from corpus import tiny_corpus, tiny_recipe
 from kinesweep.cli import app
 from kinesweep.pipelines import sweep as sweeps
 from kinesweep.pipelines.sweep import SweepRequest
-from kinesweep.store.build import extract_locally
+from kinesweep.store.extraction.build import extract_locally
 from kinesweep.sweeps.sweep import Sweep
 from kinesweep.tracking import server
 from needs import need

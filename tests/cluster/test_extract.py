@@ -7,8 +7,8 @@ import pytest
 from corpus import tiny_corpus, tiny_recipe
 from kinesweep.core.errors import StoreError
 from kinesweep.core.hashing import folder_sha256
-from kinesweep.store.build import extract_locally
-from kinesweep.store.extract import extract
+from kinesweep.store.extraction.build import extract_locally
+from kinesweep.store.extraction.extract import extract
 
 
 @pytest.fixture

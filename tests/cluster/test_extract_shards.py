@@ -7,8 +7,8 @@ import pytest
 from corpus import tiny_recipe
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.hashing import folder_sha256
-from kinesweep.store.build import extract_locally
-from kinesweep.store.extract import extract
+from kinesweep.store.extraction.build import extract_locally
+from kinesweep.store.extraction.extract import extract
 from shards import h5_corpus
 
 pytestmark = pytest.mark.slow

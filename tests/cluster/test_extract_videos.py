@@ -14,8 +14,8 @@ import pytest
 from ray.util.state import list_actors
 
 from kinesweep.core.hashing import fingerprint, folder_sha256
-from kinesweep.store.build import extract_locally
-from kinesweep.store.extract import extract
+from kinesweep.store.extraction.build import extract_locally
+from kinesweep.store.extraction.extract import extract
 from vision import film_corpus, film_recipe, follow_block, vision_model
 
 ROOT = Path(__file__).resolve().parents[2]

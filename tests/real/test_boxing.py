@@ -12,8 +12,8 @@ from kinesweep.features import build_features
 from kinesweep.sources.skeletons.skeletons import SkeletonsSource
 from kinesweep.sources.splitting.cross_validation import folds_root, split_rows
 from kinesweep.store import Store
-from kinesweep.store.build import build_store, compute_here
-from kinesweep.store.survey import Extraction
+from kinesweep.store.extraction.build import build_store, compute_here
+from kinesweep.store.extraction.corpus_scan import Extraction
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("KINESWEEP_REAL_DATA", ROOT.parent / "shared" / "data")).absolute()

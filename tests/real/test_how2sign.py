@@ -21,7 +21,7 @@ from kinesweep.features import build_features
 from kinesweep.sources.pose_format.pose_file import read_pose
 from kinesweep.sources.pose_format.pose_tsv import PoseTsvSource
 from kinesweep.sources.prepare import prepare
-from kinesweep.store.build import extract_locally
+from kinesweep.store.extraction.build import extract_locally
 from kinesweep.training.predictions import read_predictions
 from kinesweep.training.run import RunSpec, train_run
 

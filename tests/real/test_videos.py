@@ -17,7 +17,7 @@ from kinesweep.config.recipe import Recipe
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.export import export_bundle, verify_bundle
 from kinesweep.export.served import _load_pyfunc
-from kinesweep.store.build import extract_locally
+from kinesweep.store.extraction.build import extract_locally
 from kinesweep.training.predictions import read_predictions
 from kinesweep.training.run import RunSpec, train_run
 from vision import vision_model

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from kinesweep.config.recipe.prompt import ContextConfig
 from kinesweep.core.errors import InputError
-from kinesweep.store.index import ClipRecord
+from kinesweep.store.format.index import ClipRecord
 
 
 class Context:

@@ -20,8 +20,8 @@ from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.config.recipe.prompt import Asking
 from kinesweep.core.batch import Batch
 from kinesweep.core.errors import StoreError
-from kinesweep.store.index import ClipRecord
-from kinesweep.store.reader import Store
+from kinesweep.store.format.index import ClipRecord
+from kinesweep.store.format.reader import Store
 
 
 class FixedBatches(Sequence[Batch]):

@@ -17,7 +17,7 @@ from kinesweep.config.recipe.prompt import PromptConfig, TasksConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
 from kinesweep.core.seeds import generator
-from kinesweep.store.index import ClipRecord
+from kinesweep.store.format.index import ClipRecord
 
 # Number of words in a `which_words` question, and maximum number of them that are signed.
 _SHOWN, _MOST_RIGHT = 4, 2

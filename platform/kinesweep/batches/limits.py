@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from kinesweep.config.loading import did_you_mean
 from kinesweep.config.recipe.data import BatchConfig, TakenBatch
 from kinesweep.core.errors import InputError
-from kinesweep.store.index import ClipRecord
+from kinesweep.store.format.index import ClipRecord
 
 
 class Cut(NamedTuple):

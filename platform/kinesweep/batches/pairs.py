@@ -22,8 +22,8 @@ from kinesweep.core.errors import InputError
 from kinesweep.core.schema import StoreSchema
 from kinesweep.core.seeds import generator
 from kinesweep.features.augmentation import build_augmentation
-from kinesweep.store.index import ClipRecord
-from kinesweep.store.reader import Store
+from kinesweep.store.format.index import ClipRecord
+from kinesweep.store.format.reader import Store
 
 Pair = tuple[int, int]
 

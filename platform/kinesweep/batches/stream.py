@@ -32,8 +32,8 @@ from kinesweep.config.recipe.prompt import Asking
 from kinesweep.core.batch import Batch
 from kinesweep.core.errors import InputError
 from kinesweep.features.augmentation import build_augmentation
-from kinesweep.store.index import ClipRecord
-from kinesweep.store.reader import Store
+from kinesweep.store.format.index import ClipRecord
+from kinesweep.store.format.reader import Store
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from kinesweep.batches.truecase import Truecaser, learn_truecaser
 from kinesweep.config.recipe.model import TokenizerConfig
 from kinesweep.core.errors import InputError
 from kinesweep.core.vocabulary import Vocabulary
-from kinesweep.store.index import ClipRecord
+from kinesweep.store.format.index import ClipRecord
 
 CASING = "casing.json"
 

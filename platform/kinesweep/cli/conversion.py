@@ -104,7 +104,7 @@ def _write_shards(place: Path, out: Path, overwrite: bool, json_line: bool) -> N
     import yaml
 
     from kinesweep.cli.data import store_at
-    from kinesweep.store.hand_over_shards import hand_over_shards
+    from kinesweep.store.export.export_h5 import hand_over_shards
 
     store, _ = store_at(place)
     with progress("convert") as update:

@@ -203,7 +203,7 @@ def show(
     Example: kinesweep show jobs/recipes/sample.yaml
     """
     from kinesweep.pipelines import workflows
-    from kinesweep.store.show import describe
+    from kinesweep.store.inspect.show import describe
 
     if out is None and predictions is not None:
         raise InputError("`--predictions` requires a drawing; pass its file as `--out`")
@@ -246,7 +246,7 @@ def export_features(
 
     Example: kinesweep export-features jobs/recipes/sample.yaml /tmp/kinesweep-features --overwrite
     """
-    from kinesweep.store.hand_over import hand_over, variation_of
+    from kinesweep.store.export.export_ssvp import hand_over, variation_of
 
     store, recipe = store_at(place, overrides)
     if augment is not None and recipe is None:

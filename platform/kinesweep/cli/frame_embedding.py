@@ -37,7 +37,7 @@ def embed(
 
     settings = load(EmbeddingRecipe, recipe, overrides or ()).resolved(Path.cwd())
     # After the recipe: these load PyTorch, which takes seconds.
-    from kinesweep.store.build import extract_locally
+    from kinesweep.store.extraction.build import extract_locally
     from kinesweep.training.embedding import EmbedderSpec, train_embedder
 
     corpus = settings.corpus_recipe

@@ -37,7 +37,7 @@ def estimate(
     Example: kinesweep estimate .kinesweep/sample/films --out /tmp/kinesweep-poses
     """
     from kinesweep.features.estimators import find_estimator
-    from kinesweep.store.videos import find_videos
+    from kinesweep.store.pose_estimation.videos import find_videos
 
     if fps is not None and not fps > 0:
         raise InputError(f"`--fps` must be above 0, but is {fps:g}")

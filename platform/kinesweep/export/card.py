@@ -8,7 +8,7 @@ from kinesweep.config.loading import load
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.store import Store
-from kinesweep.store.ledger import count_tests
+from kinesweep.store.format.test_set_ledger import count_tests
 from kinesweep.training.files import write_text
 from kinesweep.training.protocol import name_of
 from kinesweep.training.result import RunResult

@@ -32,8 +32,8 @@ from kinesweep.export.bundle import PROMPTS, STEP, check_files, with_own_encoder
 from kinesweep.export.raw import Input, open_raw
 from kinesweep.features import Features, build_features
 from kinesweep.sources.base import Media
-from kinesweep.store.dtype import to_store
-from kinesweep.store.index import ClipRecord
+from kinesweep.store.format.dtype import to_store
+from kinesweep.store.format.index import ClipRecord
 from kinesweep.training.decoding import decode
 from kinesweep.training.model_folder import ModelFolder, read_model_folder
 

@@ -20,8 +20,8 @@ from kinesweep.pipelines.workflows import find_training_store, model_folder
 from kinesweep.report.attention import Page, write_attention
 from kinesweep.report.scene import Scene, scene_of, scenes_of
 from kinesweep.store import Store
-from kinesweep.store.index import ClipRecord
-from kinesweep.store.show import find_clip
+from kinesweep.store.format.index import ClipRecord
+from kinesweep.store.inspect.show import find_clip
 from kinesweep.training.attending import Attended, attend, row_of
 from kinesweep.training.model_folder import ModelFolder, read_model_folder
 

@@ -10,8 +10,8 @@ from kinesweep.report.film import check_suffix, write_clip
 from kinesweep.report.fonts import missing
 from kinesweep.report.scene import scenes_of
 from kinesweep.store import Store
-from kinesweep.store.index import ClipRecord
-from kinesweep.store.show import find_clip
+from kinesweep.store.format.index import ClipRecord
+from kinesweep.store.inspect.show import find_clip
 from kinesweep.training.predictions import read_predictions
 
 

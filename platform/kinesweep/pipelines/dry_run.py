@@ -31,7 +31,7 @@ from kinesweep.pipelines.sweep import SweepRequest, SweepResult, execute_sweep
 from kinesweep.pipelines.workflows import extract_features, find_training_store, model_folder
 from kinesweep.sources import build_source
 from kinesweep.store import Store
-from kinesweep.store.plan import describe_plan
+from kinesweep.store.extraction.plan import describe_plan
 from kinesweep.sweeps.loading import load_space
 from kinesweep.sweeps.probe import OpenClock, Pace, read_pace
 from kinesweep.sweeps.space import SearchSpace

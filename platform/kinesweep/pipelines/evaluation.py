@@ -10,7 +10,7 @@ from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import InputError
 from kinesweep.pipelines.workflows import find_training_store, model_folder
 from kinesweep.store import Store
-from kinesweep.store.ledger import note_test
+from kinesweep.store.format.test_set_ledger import note_test
 from kinesweep.training.apart import Part, apart, train_sentences
 from kinesweep.training.evaluate import Evaluation, evaluate_model, evaluate_texts
 from kinesweep.training.files import write_json

@@ -12,8 +12,8 @@ from kinesweep.core.errors import InputError
 from kinesweep.features.estimators import EstimatorSpec, find_estimator
 from kinesweep.pipelines import ray_cluster
 from kinesweep.sources import build_source
-from kinesweep.store.estimate import Estimated, estimate_videos
-from kinesweep.store.videos import Video, find_videos, is_done
+from kinesweep.store.pose_estimation.estimate import Estimated, estimate_videos
+from kinesweep.store.pose_estimation.videos import Video, find_videos, is_done
 
 DEFAULT = "mediapipe"
 

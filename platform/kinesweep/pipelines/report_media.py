@@ -17,7 +17,7 @@ from kinesweep.report.drawing import Stage
 from kinesweep.report.film import write_clip
 from kinesweep.report.scene import scenes_of
 from kinesweep.store import Store, open_store
-from kinesweep.store.index import ClipRecord
+from kinesweep.store.format.index import ClipRecord
 from kinesweep.training.files import read_json
 from kinesweep.training.model_files import FEATURES
 from kinesweep.training.model_folder import ModelFolder, read_model_folder

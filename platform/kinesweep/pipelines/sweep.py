@@ -25,7 +25,7 @@ from kinesweep.pipelines.model_registry import register_winner
 from kinesweep.pipelines.sweep_report import report_sweep
 from kinesweep.pipelines.workflows import LogOpener, create_tracker, extract_features
 from kinesweep.store import Store
-from kinesweep.store.ledger import count_tests, note_test
+from kinesweep.store.format.test_set_ledger import count_tests, note_test
 from kinesweep.sweeps.gauges import sweep_readings
 from kinesweep.sweeps.journal import JOURNAL
 from kinesweep.sweeps.loading import load_space

@@ -11,7 +11,7 @@ from pathlib import Path
 from kinesweep.cli.console import say
 from kinesweep.core.paths import directory_size, state_home
 from kinesweep.pipelines.workflows import extract_features
-from kinesweep.store.reader import Store
+from kinesweep.store.format.reader import Store
 from kinesweep.sweeps import runner
 from kinesweep.sweeps.budget import Budget
 from kinesweep.sweeps.fidelity import evaluation_samples

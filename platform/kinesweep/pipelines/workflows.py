@@ -58,8 +58,8 @@ def extract_features(recipe: Recipe) -> Store:
     """
     from kinesweep.sources import build_source
     from kinesweep.sources.splitting.split_overlap import overlaps
-    from kinesweep.store.extract import extract
-    from kinesweep.store.show import own_references
+    from kinesweep.store.extraction.extract import extract
+    from kinesweep.store.inspect.show import own_references
 
     if recipe.films is not None:
         from kinesweep.pipelines.pose_estimation import estimate_corpus
@@ -85,7 +85,7 @@ def existing_store(recipe: Recipe) -> Store:
     Raises:
         StoreError: If they are not extracted, or if the corpus has changed since.
     """
-    from kinesweep.store.plan import describe_plan
+    from kinesweep.store.extraction.plan import describe_plan
 
     summary = describe_plan(recipe)
     if not summary.exists:
@@ -211,7 +211,7 @@ def log_evaluation(metrics: dict[str, float]) -> bool:
 
 def store_exists(recipe: Recipe) -> bool:
     """Return whether the recipe's features are extracted."""
-    from kinesweep.store.plan import describe_plan
+    from kinesweep.store.extraction.plan import describe_plan
 
     return describe_plan(recipe).exists
 

@@ -20,7 +20,7 @@ from kinesweep.core.errors import InputError
 from kinesweep.core.pose import PointLayout
 from kinesweep.core.skeleton.skeleton import ROOT, Skeleton, skeleton_of
 from kinesweep.store import Store
-from kinesweep.store.index import ClipRecord
+from kinesweep.store.format.index import ClipRecord
 
 LEFT, MIDDLE, RIGHT = -1, 0, 1
 # Matches `left_wrist`, `LEFT_HAND_LANDMARKS` and OpenPose's `LWrist`, but not `LIP`.

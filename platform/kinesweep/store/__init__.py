@@ -5,7 +5,7 @@ both write the same bytes. `open_store` opens an existing store. This package do
 until `extract` is imported.
 """
 
-from kinesweep.store.index import ClipRecord
-from kinesweep.store.reader import Store, open_store
+from kinesweep.store.format.index import ClipRecord
+from kinesweep.store.format.reader import Store, open_store
 
 __all__ = ["ClipRecord", "Store", "open_store"]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kinesweep.config.recipe.evaluation import EvaluationConfig
-from kinesweep.store.reader import Store
+from kinesweep.store.format.reader import Store
 from kinesweep.training.predictions import Prediction
 from kinesweep.training.scoring import Measure
 

@@ -18,8 +18,8 @@ from kinesweep.batches.prompt import Prompter
 from kinesweep.batches.text import Text
 from kinesweep.core.batch import Batch
 from kinesweep.models.attention import Attention, attention
-from kinesweep.store.index import ClipRecord
-from kinesweep.store.reader import Store
+from kinesweep.store.format.index import ClipRecord
+from kinesweep.store.format.reader import Store
 from kinesweep.training.evaluate import prepared_sentences
 from kinesweep.training.model_folder import ModelFolder
 

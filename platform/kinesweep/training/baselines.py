@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from sacrebleu.metrics import BLEU
 
 from kinesweep.config.recipe.evaluation import ScoringProtocol
-from kinesweep.store.index import ClipRecord
-from kinesweep.store.reader import Store
+from kinesweep.store.format.index import ClipRecord
+from kinesweep.store.format.reader import Store
 from kinesweep.training.protocol import treat
 from kinesweep.training.scoring import RAW, score
 

@@ -3,7 +3,7 @@
 import time
 
 from kinesweep.models.translator import Translator
-from kinesweep.store.reader import Store
+from kinesweep.store.format.reader import Store
 from kinesweep.training.decoding import decode
 from kinesweep.training.evaluate import EvalSet
 from kinesweep.training.model_folder import ModelFolder

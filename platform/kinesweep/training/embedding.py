@@ -24,8 +24,8 @@ from kinesweep.core.errors import ConfigError
 from kinesweep.core.run_logger import RunLogger
 from kinesweep.core.skeleton.skeleton import skeleton_of
 from kinesweep.models.embedder import FrameEmbedder
-from kinesweep.store.reader import Store, open_store
-from kinesweep.store.statistics import frame_statistics
+from kinesweep.store.format.reader import Store, open_store
+from kinesweep.store.inspect.statistics import frame_statistics
 from kinesweep.training.checkpoints import drop_checkpoints, newest_verified
 from kinesweep.training.determinism import pin
 from kinesweep.training.embedding_steps import OrderScore, Steps, write_best

@@ -27,7 +27,7 @@ from kinesweep.features.frame_embedder_io import write_embedder
 from kinesweep.models.embedder import FrameEmbedder, program_of
 from kinesweep.models.objectives.carl import sequence_contrastive
 from kinesweep.models.objectives.tcc import cycle_back_classification, cycle_back_regression
-from kinesweep.store.reader import Store
+from kinesweep.store.format.reader import Store
 from kinesweep.training.checkpoints import WEIGHTS, begin, prune, publish, step_folder
 from kinesweep.training.files import write_folder
 from kinesweep.training.metrics import Recorder

@@ -20,7 +20,7 @@ from kinesweep.config.recipe.prompt import Asking, ContextConfig
 from kinesweep.config.recipe.training import GenerationConfig
 from kinesweep.core.errors import InputError, StoreError
 from kinesweep.models.translator import Translator
-from kinesweep.store.reader import Store
+from kinesweep.store.format.reader import Store
 from kinesweep.training.decoding import decode, token_scores
 from kinesweep.training.learned import learned_scores
 from kinesweep.training.model_folder import ModelFolder, read_model_folder

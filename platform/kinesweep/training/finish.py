@@ -14,7 +14,7 @@ from kinesweep.batches.text import Text
 from kinesweep.core.run_logger import RunLogger
 from kinesweep.models.saving import own_state
 from kinesweep.models.translator import Translator
-from kinesweep.store.reader import Store
+from kinesweep.store.format.reader import Store
 from kinesweep.training.checkpoints import drop_checkpoints, leading_to
 from kinesweep.training.cost import decode_ms, num_trained
 from kinesweep.training.evaluate import Evaluation, evaluate_loaded

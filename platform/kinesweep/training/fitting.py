@@ -20,8 +20,8 @@ from kinesweep.config.recipe import Recipe
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
 from kinesweep.models.translator import Translator
-from kinesweep.store.index import ClipRecord
-from kinesweep.store.reader import Store
+from kinesweep.store.format.index import ClipRecord
+from kinesweep.store.format.reader import Store
 from kinesweep.training.evaluate import prepared_sentences
 
 Asked = tuple[str, ClipRecord, Tokens]

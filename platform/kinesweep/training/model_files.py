@@ -14,7 +14,7 @@ import yaml
 from kinesweep.config.loading import load
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError
-from kinesweep.store.reader import Store
+from kinesweep.store.format.reader import Store
 from kinesweep.training.files import read_json, write_text
 
 RECIPE = "recipe.yaml"

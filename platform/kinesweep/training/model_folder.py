@@ -16,7 +16,7 @@ import torch
 from kinesweep.batches.text import Text
 from kinesweep.config.recipe import Recipe
 from kinesweep.models.translator import Translator
-from kinesweep.store.reader import Store
+from kinesweep.store.format.reader import Store
 from kinesweep.training.averaging import write_mean
 from kinesweep.training.checkpoints import MANIFEST, PROGRESS, WEIGHTS
 from kinesweep.training.files import write_folder, write_json

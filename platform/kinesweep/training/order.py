@@ -18,7 +18,7 @@ from scipy.stats import kendalltau
 
 from kinesweep.batches.pairs import by_kind, no_pairs
 from kinesweep.core.errors import InputError
-from kinesweep.store.index import ClipRecord
+from kinesweep.store.format.index import ClipRecord
 
 
 def nearest_frames(a_TD: NDArray[np.floating], b_SD: NDArray[np.floating]) -> NDArray[np.intp]:

@@ -11,7 +11,7 @@ import logging
 from kinesweep.batches.limits import kept_frames
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import InputError
-from kinesweep.store.reader import Store
+from kinesweep.store.format.reader import Store
 
 _LOG = logging.getLogger(__name__)
 

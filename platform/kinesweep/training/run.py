@@ -26,8 +26,8 @@ from kinesweep.models.building import build_translator
 from kinesweep.models.saving import saved_bytes
 from kinesweep.models.streams import skeletons_of
 from kinesweep.models.translator import Translator
-from kinesweep.store.reader import Store, open_store
-from kinesweep.store.statistics import frame_statistics
+from kinesweep.store.format.reader import Store, open_store
+from kinesweep.store.inspect.statistics import frame_statistics
 from kinesweep.training.arguments import training_arguments
 from kinesweep.training.checkpoints import (
     Checkpoint,

@@ -14,7 +14,7 @@ from kinesweep.config.recipe.model import TrainedTokenizerConfig
 from kinesweep.config.recipe.prompt import Asking, PromptConfig, TasksConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
-from kinesweep.store.index import ClipRecord
+from kinesweep.store.format.index import ClipRecord
 from records import memory_store
 
 WORDS = ["Rain", "snow", "Wind", "sun", "cloud", "Storm", "frost", "fog"]

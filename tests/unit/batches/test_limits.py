@@ -20,7 +20,7 @@ from kinesweep.core.errors import ConfigError, InputError
 from kinesweep.core.schema import StoreSchema, StreamSchema
 from kinesweep.features.augmentation import build_augmentation
 from kinesweep.store import Store
-from kinesweep.store.index import ClipRecord
+from kinesweep.store.format.index import ClipRecord
 
 CAP = 12
 VARIED = {"drop_frames": 0.1, "speed": 0.4}

@@ -14,7 +14,7 @@ from kinesweep.core.errors import InputError
 from kinesweep.core.pose import PointLayout
 from kinesweep.core.schema import StoreSchema, StreamSchema
 from kinesweep.core.seeds import generator
-from kinesweep.store.index import ClipRecord
+from kinesweep.store.format.index import ClipRecord
 from records import memory_store
 
 GLOSSES = ("jab", "jab", "cross", "jab", "hook", "cross")

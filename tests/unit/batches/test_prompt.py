@@ -13,7 +13,7 @@ from kinesweep.config.recipe.model import TrainedTokenizerConfig
 from kinesweep.config.recipe.prompt import Asking, ContextConfig, PromptConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
-from kinesweep.store.index import ClipRecord
+from kinesweep.store.format.index import ClipRecord
 
 CHAT = (
     "{{ bos_token }}{% for m in messages %}"

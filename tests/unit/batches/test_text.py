@@ -14,7 +14,7 @@ from kinesweep.batches.text import Text, build_text
 from kinesweep.config.recipe.model import PretrainedTokenizerConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
-from kinesweep.store.index import ClipRecord
+from kinesweep.store.format.index import ClipRecord
 
 TEXT = "rain in the north"
 LETTERS = sorted(set(TEXT.replace(" ", "")))

@@ -11,7 +11,7 @@ from kinesweep.batches.truecase import learn_truecaser
 from kinesweep.config.recipe.model import TrainedTokenizerConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ConfigError, InputError
-from kinesweep.store.index import ClipRecord
+from kinesweep.store.format.index import ClipRecord
 
 TEXTS = [
     "The rain reaches Berlin.",

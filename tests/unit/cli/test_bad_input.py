@@ -143,7 +143,7 @@ def test_wrong_arguments(
     if "--no-ray" in words:
         from kinesweep.config.loading import load
         from kinesweep.config.recipe import Recipe
-        from kinesweep.store.build import extract_locally
+        from kinesweep.store.extraction.build import extract_locally
 
         extract_locally(load(Recipe, Path("recipe.yaml")))
     code, text = ends(capsys, *words)

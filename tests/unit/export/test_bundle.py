@@ -17,7 +17,7 @@ from kinesweep.core.hashing import file_sha256, folder_sha256
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.export import Bundle, check_files, export_bundle
 from kinesweep.export import bundle as module
-from kinesweep.store.index import ClipRecord
+from kinesweep.store.format.index import ClipRecord
 from kinesweep.training.model_folder import read_model_folder
 from kinesweep.training.result import read_result
 from kinesweep.training.run import RunSpec, train_run

@@ -18,7 +18,7 @@ from kinesweep.export import Bundle, Input, export_bundle, find_inputs
 from kinesweep.export.served import Served
 from kinesweep.export.verify import compare
 from kinesweep.features.frame_embedder_io import write_embedder
-from kinesweep.store.build import extract_locally
+from kinesweep.store.extraction.build import extract_locally
 from kinesweep.training.run import RunSpec, train_run
 from skeletons import motions, skeleton_recipe, write_pack, write_rows
 

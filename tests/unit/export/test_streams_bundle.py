@@ -19,7 +19,7 @@ from kinesweep.export import Bundle, Input, export_bundle, find_inputs
 from kinesweep.export.served import _load_pyfunc
 from kinesweep.export.verify import compare
 from kinesweep.store import Store
-from kinesweep.store.build import extract_locally
+from kinesweep.store.extraction.build import extract_locally
 from kinesweep.training.predictions import read_predictions
 from kinesweep.training.run import RunSpec, train_run
 from shards import h5_corpus

@@ -13,7 +13,7 @@ from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError, InputError
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.foreign import import_projectors
-from kinesweep.store.build import extract_locally
+from kinesweep.store.extraction.build import extract_locally
 from kinesweep.training.model_folder import read_model_folder
 from kinesweep.training.run import RunSpec, train_run
 from llamas import save_llama, tiny_llama

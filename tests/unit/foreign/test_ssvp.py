@@ -24,7 +24,7 @@ from kinesweep.config.recipe.model import TrainedTokenizerConfig
 from kinesweep.core.errors import CheckpointError, InputError
 from kinesweep.foreign import import_ssvp
 from kinesweep.pipelines.evaluation import evaluate_model_dir
-from kinesweep.store.build import extract_locally
+from kinesweep.store.extraction.build import extract_locally
 from kinesweep.training.model_files import recipe_text
 from kinesweep.training.model_folder import read_model_folder
 

@@ -21,7 +21,7 @@ from kinesweep.core.clip import SPLITS
 from kinesweep.core.errors import CheckpointError, InputError, StoreError
 from kinesweep.foreign import convert_settings, import_model
 from kinesweep.pipelines.evaluation import evaluate_model_dir
-from kinesweep.store.build import extract_locally
+from kinesweep.store.extraction.build import extract_locally
 from kinesweep.training.model_folder import read_model_folder
 
 WIDTH, OUT = 12, 16

@@ -17,8 +17,8 @@ from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.core.errors import ConfigError, InputError
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.sources import build_source
-from kinesweep.store.build import extract_locally
-from kinesweep.store.plan import describe_plan
+from kinesweep.store.extraction.build import extract_locally
+from kinesweep.store.extraction.plan import describe_plan
 from kinesweep.training.model_files import read_recipe, recipe_text
 from kinesweep.training.run import RunSpec, train_run
 

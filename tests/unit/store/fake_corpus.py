@@ -13,7 +13,7 @@ from kinesweep.core.paths import resolve_inside
 from kinesweep.core.pose import PointLayout, PoseSequence
 from kinesweep.core.units import Span
 from kinesweep.features import Features
-from kinesweep.store.survey import Extraction
+from kinesweep.store.extraction.corpus_scan import Extraction
 
 LAYOUT = PointLayout((("BODY", ("left", "right")),))
 HAND = PointLayout((("HAND", ("thumb", "palm")),))

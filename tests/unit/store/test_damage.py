@@ -7,8 +7,8 @@ from fake_corpus import extraction, make_corpus
 
 from kinesweep.core.errors import StoreError
 from kinesweep.store import open_store
-from kinesweep.store.build import build_store
-from kinesweep.store.checks import verify
+from kinesweep.store.extraction.build import build_store
+from kinesweep.store.inspect.checks import verify
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from fake_corpus import FakeStep, change, extraction, make_corpus, write_media
 from kinesweep.core.clip import InvalidRow
 from kinesweep.core.hashing import folder_sha256
 from kinesweep.core.units import Span
-from kinesweep.store.build import build_store
-from kinesweep.store.reader import ExtractionCounts
-from kinesweep.store.writer import MANIFEST
+from kinesweep.store.extraction.build import build_store
+from kinesweep.store.format.reader import ExtractionCounts
+from kinesweep.store.format.writer import MANIFEST
 
 
 def counts(*args, **values):

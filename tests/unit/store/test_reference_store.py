@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 from kinesweep.config.recipe import Recipe
-from kinesweep.store.build import extract_locally
-from kinesweep.store.reader import Store
-from kinesweep.store.show import describe, own_references
+from kinesweep.store.extraction.build import extract_locally
+from kinesweep.store.format.reader import Store
+from kinesweep.store.inspect.show import describe, own_references
 from skeletons import motions, skeleton_recipe, write_pack
 
 

@@ -21,9 +21,9 @@ from kinesweep.core.errors import StoreError
 from kinesweep.core.hashing import folder_sha256
 from kinesweep.core.schema import StreamSchema
 from kinesweep.store import ClipRecord, open_store
-from kinesweep.store.build import build_store
-from kinesweep.store.checks import shared_features, verify
-from kinesweep.store.index import index_records, index_table
+from kinesweep.store.extraction.build import build_store
+from kinesweep.store.format.index import index_records, index_table
+from kinesweep.store.inspect.checks import shared_features, verify
 
 
 def test_features_come_back_rounded_to_the_stored_type(tmp_path):

@@ -20,10 +20,10 @@ from kinesweep.core.schema import StreamSchema
 from kinesweep.features import Features
 from kinesweep.sources import build_source
 from kinesweep.store import open_store
-from kinesweep.store.build import build_store, extract_locally
-from kinesweep.store.checks import verify
-from kinesweep.store.plan import describe_plan
-from kinesweep.store.survey import Extraction
+from kinesweep.store.extraction.build import build_store, extract_locally
+from kinesweep.store.extraction.corpus_scan import Extraction
+from kinesweep.store.extraction.plan import describe_plan
+from kinesweep.store.inspect.checks import verify
 from shards import WIDTHS, h5_corpus
 
 

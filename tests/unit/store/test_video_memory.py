@@ -58,7 +58,7 @@ def test_memory_of_decoding_does_not_grow_with_the_film(tmp_path: Path, minutes:
         from kinesweep.core.video_files import Footage
         from kinesweep.config.recipe.video import VideoFeaturesConfig
         from kinesweep.features.video import VideoFeatures, groups
-        import kinesweep.store.extract_videos as actors  # all that an actor imports
+        import kinesweep.store.extraction.extract_videos as actors  # all that an actor imports
         config = VideoFeaturesConfig.model_validate({{
             "encoder": {{"kind": "signhiera", "checkpoint": "none.pth"}},
             "windows": {{"num_frames": 128, "sampling_rate": 2, "stride": 128}},
@@ -107,7 +107,7 @@ def test_thousands_of_clips_hold_a_flat_memory_curve(
         f"""
         from pathlib import Path
         import psutil
-        from kinesweep.store.build import extract_locally
+        from kinesweep.store.extraction.build import extract_locally
         from vision import film_recipe
         corpus = Path({str(tmp_path)!r})
         own, curve = psutil.Process(), []

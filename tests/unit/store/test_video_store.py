@@ -19,9 +19,9 @@ from kinesweep.features.video_windows import Window
 from kinesweep.sources import build_source
 from kinesweep.sources.base import MediaDigest
 from kinesweep.sources.video.frame_reader import FrameReader
-from kinesweep.store.build import extract_locally
-from kinesweep.store.fingerprint import hash_media
-from kinesweep.store.plan import describe_plan
+from kinesweep.store.extraction.build import extract_locally
+from kinesweep.store.extraction.plan import describe_plan
+from kinesweep.store.format.fingerprint import hash_media
 from vision import SIZE, film_corpus, film_recipe, follow_block, vision_model
 
 pytestmark = pytest.mark.integration

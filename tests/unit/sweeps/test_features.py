@@ -11,7 +11,7 @@ from kinesweep.config.loading import validate
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import ConfigError, StoreError
 from kinesweep.store import Store
-from kinesweep.store.build import extract_locally
+from kinesweep.store.extraction.build import extract_locally
 from kinesweep.sweeps.loading import load_space
 from kinesweep.sweeps.space import SearchSpace
 from kinesweep.sweeps.stores import extract_all

@@ -7,7 +7,7 @@ import pytest
 from corpus import tiny_recipe
 from kinesweep.config.recipe.training import ResourcesConfig
 from kinesweep.core.clip import Clip
-from kinesweep.store.index import ClipRecord
+from kinesweep.store.format.index import ClipRecord
 from kinesweep.sweeps.fidelity import evaluation_samples
 from records import memory_store
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kinesweep.core.clip import Clip
-from kinesweep.store.index import ClipRecord
+from kinesweep.store.format.index import ClipRecord
 from kinesweep.sweeps.finals import Finalist
 from kinesweep.sweeps.outcome import _answer, _borrowed, _sight, judge
 from kinesweep.sweeps.ranking import Rank

@@ -18,7 +18,7 @@ from kinesweep.config.recipe import Recipe
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.core.seeds import seed_everything
 from kinesweep.models import Translator, adapters
-from kinesweep.store.build import extract_locally
+from kinesweep.store.extraction.build import extract_locally
 from kinesweep.training import run
 from kinesweep.training.identity import METRICS
 from kinesweep.training.metrics import read_metrics

@@ -11,7 +11,7 @@ from corpus import tiny_recipe
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.store import Store
-from kinesweep.store.build import extract_locally
+from kinesweep.store.extraction.build import extract_locally
 from kinesweep.training.metrics import read_metrics
 from kinesweep.training.model_files import recipe_text
 from kinesweep.training.model_folder import read_model_folder

@@ -8,7 +8,7 @@ import pytest
 from kinesweep.config.loading import validate
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.run_logger import NullRunLogger
-from kinesweep.store.build import extract_locally
+from kinesweep.store.extraction.build import extract_locally
 from kinesweep.training.run import RunSpec, train_run
 from shards import write_sentences
 

@@ -21,7 +21,7 @@ from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.core.seeds import seed_everything
 from kinesweep.models import Translator, build_translator
 from kinesweep.store import Store
-from kinesweep.store.index import ClipRecord
+from kinesweep.store.format.index import ClipRecord
 from kinesweep.training.fitting import check_fit, every_text
 from kinesweep.training.run import RunSpec, train_run
 from records import memory_store

@@ -20,7 +20,7 @@ from kinesweep.core.clip import Clip
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.sources import build_source
 from kinesweep.sources.synthetic import write_sample
-from kinesweep.store.build import extract_locally
+from kinesweep.store.extraction.build import extract_locally
 from kinesweep.training.run import RunSpec, train_run
 from llamas import save_llama, tiny_llama
 

@@ -7,7 +7,7 @@ import pytest
 
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
-from kinesweep.store.index import ClipRecord
+from kinesweep.store.format.index import ClipRecord
 from kinesweep.training.order import nearest_frames, order_kept, scored_pairs
 
 RNG = np.random.default_rng(0)

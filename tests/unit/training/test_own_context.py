@@ -15,7 +15,7 @@ from kinesweep.config.recipe.training import GenerationConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.seeds import seed_everything
 from kinesweep.models import Translator, build_translator
-from kinesweep.store.index import ClipRecord
+from kinesweep.store.format.index import ClipRecord
 from kinesweep.training.decoding import decode
 from records import memory_store
 

@@ -16,7 +16,7 @@ from kinesweep.core.errors import CheckpointError, ConfigError, InputError
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.core.skeleton.skeleton import SMPL_22
 from kinesweep.store import Store
-from kinesweep.store.build import extract_locally
+from kinesweep.store.extraction.build import extract_locally
 from kinesweep.training.evaluate import evaluate_loaded
 from kinesweep.training.model_folder import read_model_folder
 from kinesweep.training.run import RunResult, RunSpec, train_run

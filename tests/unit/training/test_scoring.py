@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from corpus import tiny_corpus, tiny_recipe, tiny_store
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import CheckpointError, InputError
-from kinesweep.store.index import ClipRecord
+from kinesweep.store.format.index import ClipRecord
 from kinesweep.training.baselines import constant_sentence, nearest_neighbours
 from kinesweep.training.diff import compare_checkpoints
 from kinesweep.training.scoring import Measure, score

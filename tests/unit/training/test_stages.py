@@ -24,7 +24,7 @@ from kinesweep.export.bundle import export_bundle
 from kinesweep.export.raw import Input
 from kinesweep.export.translate import Bundle
 from kinesweep.store import Store
-from kinesweep.store.build import extract_locally
+from kinesweep.store.extraction.build import extract_locally
 from kinesweep.training.earlier import earlier_text
 from kinesweep.training.evaluate import evaluate_loaded
 from kinesweep.training.model_folder import read_model_folder

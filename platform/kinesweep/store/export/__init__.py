@@ -1,0 +1,1 @@
+"""Export of stored features to the layouts of other systems."""

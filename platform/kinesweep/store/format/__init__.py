@@ -1,0 +1,1 @@
+"""The format of a feature store: shards, index, fingerprints, staging."""

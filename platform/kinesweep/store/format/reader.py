@@ -1,0 +1,208 @@
+"""Opens a feature store and returns views of its features.
+
+Shards are memory-mapped, not read: all processes of a machine share one copy in the page cache, and
+accessing a clip's features takes microseconds. Opening checks the manifest, the index and the size
+of every file; `checks.verify` reads all bytes. Shapes: T frames, D width.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from kinesweep.core.errors import StoreError
+from kinesweep.core.hashing import file_sha256, fingerprint
+from kinesweep.core.schema import StoreSchema, StreamSchema
+from kinesweep.store.format.fingerprint import STORE_FORMAT
+from kinesweep.store.format.index import ClipRecord, index_records
+from kinesweep.store.format.writer import INDEX, MANIFEST
+
+Shard = dict[str, tuple[NDArray[np.int64], NDArray[np.floating]]]
+"""Stream → offsets and flattened values of its clips, both views of the mapped file."""
+
+
+@dataclass(frozen=True)
+class ExtractionCounts:
+    """The result of one extraction in numbers.
+
+    Attributes:
+        computed: Number of clips that were computed.
+        reused: Number of clips that existed already, in this store or another.
+        dropped: Number of rows that could not be used.
+    """
+
+    computed: int
+    reused: int
+    dropped: int
+
+
+class Store:
+    """The extracted streams of a corpus; immutable, opened by `open_store`.
+
+    A store pickles as its path and is opened again when it is unpickled.
+
+    Attributes:
+        folder: Folder of the store.
+        manifest: Content of the manifest (see `finish`), without its checksum.
+        extraction: Counts of the extraction that returned this store; None after `open_store`.
+    """
+
+    def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.extraction: ExtractionCounts | None = None
+        self._shards: dict[str, Shard] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Mapped memory cannot be pickled; the other process maps the files itself.
+        return open_store, (self.folder,)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{name} {len(self.records(name))}" for name in self.splits)
+        return f"Store({str(self.folder)!r}: {counts})"
+
+    @property
+    def fingerprint(self) -> str:
+        """Return the fingerprint of corpus, texts and features, 64 hexadecimal digits."""
+        return str(self.manifest["fingerprint"])
+
+    @cached_property
+    def schema(self) -> StoreSchema:
+        """Return the width, rate and dtype of each stream."""
+        streams = self.manifest["streams"].items()
+        return StoreSchema({name: StreamSchema.from_json(stream) for name, stream in streams})
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Return the names of the splits, in the order of the source."""
+        return tuple(self.manifest["splits"])
+
+    def records(self, split: str) -> list[ClipRecord]:
+        """Return the clips of a split, in the order of the source.
+
+        Raises:
+            StoreError: If there is no such split.
+        """
+        if split not in self._records:
+            raise StoreError(
+                f"the store `{self.folder}` has no split `{split}`; it has"
+                f" {', '.join(self.splits)}. Name the split in the recipe's `source`."
+            )
+        # A copy, because callers may sort or filter the list.
+        return list(self._records[split])
+
+    @property
+    def own_references(self) -> dict[str, int]:
+        """Return split → number of clips that name no reference and are compared with themselves.
+
+        Empty if the store has no stream `reference` that consists of points.
+        """
+        stream = self.schema.streams.get("reference")
+        if stream is None or stream.layout is None:
+            return {}
+        return {
+            split: sum(not record.clip.reference for record in records)
+            for split, records in self._records.items()
+        }
+
+    def features(self, record: ClipRecord) -> dict[str, NDArray[np.floating]]:
+        """Return stream → read-only view of shape (T, D) in the stored dtype.
+
+        Raises:
+            StoreError: If the shard is damaged.
+        """
+        shard = self._shards.get(record.shard)
+        if shard is None:
+            shard = self._shards[record.shard] = self._map(record.shard)
+        found = {}
+        for stream, (offsets, values) in shard.items():
+            first, last = offsets[record.place], offsets[record.place + 1]
+            # Slicing and reshaping return views, so no feature is read before it is used.
+            found[stream] = values[first:last].reshape(record.lengths[stream], -1)
+        return found
+
+    def num_bytes(self, record: ClipRecord) -> int:
+        """Return the size of a clip's features in bytes, all streams."""
+        streams = self.schema.streams.items()
+        return sum(
+            record.lengths[name] * stream.width * np.dtype(stream.dtype).itemsize
+            for name, stream in streams
+        )
+
+    @cached_property
+    def _records(self) -> dict[str, list[ClipRecord]]:
+        """Return the records of the index by split; the index is read on first access."""
+        with pa.memory_map(str(self.folder / INDEX)) as file:
+            table = pa.ipc.open_file(file).read_all()
+        by_split: dict[str, list[ClipRecord]] = {split: [] for split in self.splits}
+        for record in index_records(table, list(self.schema.streams)):
+            by_split[record.clip.split].append(record)
+        return by_split
+
+    def _map(self, name: str) -> Shard:
+        """Map a shard into memory."""
+        path = self.folder / name
+        try:
+            # `write_table` writes one record batch per shard. The arrays keep the mapping alive.
+            batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise _damaged(path, str(error)) from None
+        columns = zip(batch.schema.names, batch.columns, strict=True)
+        return {stream: (_view(column.offsets), _view(column.values)) for stream, column in columns}
+
+
+def open_store(folder: Path) -> Store:
+    """Open a store after checking its manifest, its index and the size of every file.
+
+    Raises:
+        StoreError: If there is no store, it has another format, or it is damaged.
+    """
+    path = Path(folder) / MANIFEST
+    try:
+        manifest = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise StoreError(
+            f"`{folder}` contains no feature store ({MANIFEST} is missing); run `kinesweep extract`"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise _damaged(path, str(error)) from None
+    if not isinstance(manifest, dict) or manifest.get("format") != STORE_FORMAT:
+        got = manifest.get("format") if isinstance(manifest, dict) else manifest
+        raise StoreError(
+            f"`{folder}` is a store of format {got!r}, but this version reads format"
+            f" {STORE_FORMAT}; run `kinesweep extract` again"
+        )
+    # After the format, so that a store of another format is not reported as damaged.
+    checksum = manifest.pop("checksum", None)
+    if checksum != fingerprint(manifest):
+        raise _damaged(path, "its checksum is wrong")
+    _check_files(Path(folder), manifest)
+    return Store(Path(folder), manifest)
+
+
+def _check_files(folder: Path, manifest: dict[str, Any]) -> None:
+    """Check the sizes of all files and the content of the index."""
+    for name, mark in manifest["files"].items():
+        path = folder / name
+        size = path.stat().st_size if path.is_file() else None
+        if size != mark["bytes"]:
+            got = "missing" if size is None else f"{size} bytes long"
+            raise _damaged(path, f"it is {got}, but should have {mark['bytes']} bytes")
+    if file_sha256(folder / INDEX) != manifest["files"][INDEX]["sha256"]:
+        raise _damaged(folder / INDEX, "its SHA-256 is wrong")
+
+
+def _view(array: pa.Array) -> NDArray[Any]:
+    """Return a NumPy view of an Arrow array."""
+    # Raises instead of copying the data silently.
+    return array.to_numpy(zero_copy_only=True)
+
+
+def _damaged(path: Path, why: str) -> StoreError:
+    """Return the error for a file whose content is not what was written."""
+    return StoreError(f"`{path}` is damaged: {why}. Remove the store's folder and extract again.")

@@ -1,0 +1,139 @@
+"""Tables for the terminal that describe a store or one of its clips. Shapes: T frames, D width."""
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from kinesweep.config.loading import did_you_mean
+from kinesweep.core.errors import InputError
+from kinesweep.core.units import format_bytes
+from kinesweep.store.format.index import ClipRecord
+from kinesweep.store.format.reader import Store
+
+_BARS = " ▁▂▃▄▅▆▇█"
+_COLUMNS = 60
+"""Width of the motion curve in characters."""
+
+
+def describe(store: Store, clip_id: str | None = None) -> RenderableType:
+    """Return the splits, streams and dropped rows of a store, or one clip's texts and features.
+
+    Args:
+        store: Store to describe.
+        clip_id: Id of the clip; None describes the whole store.
+
+    Raises:
+        InputError: If there is no such clip.
+    """
+    if clip_id is None:
+        own = [Text(line) for line in [own_references(store)] if line]
+        return Group(_head(store), _splits(store), _streams(store), *own, *_dropped(store))
+    return _clip(store, find_clip(store, clip_id))
+
+
+def find_clip(store: Store, clip_id: str) -> ClipRecord:
+    """Return a clip by its id, from any split.
+
+    Raises:
+        InputError: If there is no such clip.
+    """
+    records = [record for split in store.splits for record in store.records(split)]
+    for record in records:
+        if record.clip.id == clip_id:
+            return record
+    ids = [record.clip.id for record in records]
+    there = did_you_mean(clip_id, ids) or (f"; it has for example `{ids[0]}`" if ids else "")
+    raise InputError(f"the store `{store.folder}` has no clip `{clip_id}`{there}")
+
+
+def _head(store: Store) -> Text:
+    """Return the store's folder, fingerprint and size."""
+    size = format_bytes(store.manifest["bytes"])
+    return Text(f"{store.folder}\nfingerprint {store.fingerprint}, {size}")
+
+
+def own_references(store: Store) -> str:
+    """Describe how many clips are compared with themselves; empty if there are none."""
+    counts = {split: count for split, count in store.own_references.items() if count}
+    if not counts:
+        return ""
+    shown = ", ".join(
+        f"{split} {count} of {len(store.records(split))}" for split, count in counts.items()
+    )
+    return f"clips without a reference, compared with themselves: {shown}"
+
+
+def _splits(store: Store) -> Table:
+    """Return a table with one row per split and stream."""
+    table = Table("split", "clips", "stream", "frames", "minutes", "shortest", "median", "longest")
+    for split in store.splits:
+        records = store.records(split)
+        for stream in store.schema.streams:
+            lengths = np.array([record.lengths[stream] for record in records])
+            seconds = sum(record.lengths[stream] / record.rates_hz[stream] for record in records)
+            spread = [lengths.min(), int(np.median(lengths)), lengths.max()]
+            cells = [len(records), stream, lengths.sum(), f"{seconds / 60:.1f}", *spread]
+            table.add_row(split, *map(str, cells))
+    return table
+
+
+def _streams(store: Store) -> Table:
+    """Return a table with one row per stream."""
+    table = Table("stream", "width", "frames per second", "type")
+    for name, stream in store.schema.streams.items():
+        rate = "differs" if stream.rate_hz is None else f"{stream.rate_hz:g}"
+        table.add_row(name, str(stream.width), rate, stream.dtype)
+    return table
+
+
+def _dropped(store: Store) -> list[Table]:
+    """Return a table of the dropped rows, or nothing if there are none."""
+    dropped = store.manifest["dropped"]
+    if not dropped["total"]:
+        return []
+    counts = ", ".join(f"{reason} {count}" for reason, count in dropped["reasons"].items())
+    table = Table("row", "clip", "reason", "message", title=f"dropped: {counts}")
+    for row in dropped["rows"]:
+        # `Text` because messages may contain brackets, which rich would take for markup.
+        table.add_row(*(Text(row[key]) for key in ("row", "clip_id", "reason", "message")))
+    return [table]
+
+
+def _clip(store: Store, record: ClipRecord) -> Group:
+    """Return a clip's metadata and a summary of its features."""
+    known = Table(show_header=False)
+    clip = record.clip
+    span = "whole file" if clip.span.whole else f"{clip.span.start} to {clip.span.end}"
+    facts = {"id": clip.id, "split": clip.split, "row": clip.row, "media": clip.media}
+    facts |= {"span": span if clip.span.whole else f"{span} {clip.span.unit}"}
+    facts |= {f"text {number}": text for number, text in enumerate(clip.texts, 1)}
+    for name in ("encoder_prompt", "decoder_prompt", "document", "signer", "gloss", "language"):
+        facts[name] = getattr(clip, name)
+    facts["reference"] = clip.reference
+    facts["keywords"] = ", ".join(clip.keywords)
+    for name, value in facts.items():
+        if value:
+            known.add_row(name, Text(value))
+    parts: list[RenderableType] = [known]
+    for stream, x_TD in store.features(record).items():
+        parts.append(_numbers(stream, x_TD.astype(np.float32), record.rates_hz[stream]))
+    return Group(*parts)
+
+
+def _numbers(stream: str, x_TD: NDArray[np.float32], rate_hz: float) -> Text:
+    """Return the size and range of a stream and a curve of its motion over time."""
+    # Prepending the first frame keeps the length T and gives motion 0 at the start.
+    motion_T = np.abs(np.diff(x_TD, axis=0, prepend=x_TD[:1])).mean(axis=1)
+    cells = np.array_split(motion_T, min(_COLUMNS, len(motion_T)))
+    heights = np.array([cell.mean() for cell in cells])
+    scale = (len(_BARS) - 1) / max(float(heights.max()), 1e-9)
+    curve = "".join(_BARS[round(float(height) * scale)] for height in heights)
+    frames, width = x_TD.shape
+    return Text(
+        f"{stream}: {frames} frames × {width}, {frames / rate_hz:.2f} s at {rate_hz:g} Hz;"
+        f" mean {x_TD.mean():.4f}, std {x_TD.std():.4f},"
+        f" from {x_TD.min():.4f} to {x_TD.max():.4f}, {(x_TD == 0).mean():.1%} zeros\n"
+        f"motion {curve}"
+    )

@@ -1,0 +1,1 @@
+"""Pose estimation of a corpus of videos on Ray Data."""

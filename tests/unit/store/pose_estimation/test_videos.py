@@ -1,0 +1,90 @@
+"""Which videos there are, where their poses go, and when they are estimated again."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from films import toy_estimator
+from kinesweep.core.errors import InputError
+from kinesweep.features.estimators import EstimatorSpec, find_estimator
+from kinesweep.store.pose_estimation.videos import (
+    Video,
+    find_videos,
+    is_done,
+    source_facts,
+    write_note,
+)
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> EstimatorSpec:
+    return toy_estimator(tmp_path)
+
+
+def touch(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+
+
+def test_poses_lie_as_their_videos_do(tmp_path: Path) -> None:
+    root, out = tmp_path / "in", tmp_path / "out"
+    touch(root / "a.mp4", root / "b/c.MKV", root / "b/note.txt", root / "b/frames.1/2.png")
+    found = find_videos([root], out)
+    assert [(v.name, v.out.relative_to(out).as_posix()) for v in found] == [
+        ("a.mp4", "a.pose"),
+        ("b/c.MKV", "b/c.pose"),
+        ("b/frames.1", "b/frames.1.pose"),
+    ]
+    assert [v.out.name for v in find_videos([root / "a.mp4", root / "b/frames.1"], out)] == [
+        "a.pose",
+        "frames.1.pose",
+    ]
+    assert find_videos([root / "a.mp4", root], out) == [*find_videos([root], out)]
+
+
+def test_what_cannot_be(tmp_path: Path) -> None:
+    touch(tmp_path / "in/a.mp4", tmp_path / "in/a.avi", tmp_path / "empty/a.txt")
+    with pytest.raises(InputError, match=r"a\.avi` and .*a\.mp4` would both"):
+        find_videos([tmp_path / "in"], tmp_path / "out")
+    with pytest.raises(InputError, match="no video found in"):
+        find_videos([tmp_path / "empty"], tmp_path / "out")
+    with pytest.raises(InputError, match="does not exist"):
+        find_videos([tmp_path / "gone"], tmp_path / "out")
+
+
+def test_done_means_this_file_by_this_estimator(tmp_path: Path, spec: EstimatorSpec) -> None:
+    source = tmp_path / "a.mp4"
+    touch(source)
+    (video,) = find_videos([source], tmp_path / "out")
+    assert not is_done(video, spec, None)
+    touch(video.out)
+    write_note(video, {**source_facts(video, spec, None), "pose_bytes": 1})
+    assert is_done(video, spec, None) and is_done(video, spec, 25.0)
+    assert not is_done(video, replace(spec, version="9"), None)
+    assert not is_done(video, replace(spec, requirements=("x==1",)), None)
+    os.utime(source, ns=(0, 0))
+    assert not is_done(video, spec, None)
+    write_note(video, {**source_facts(video, spec, None), "pose_bytes": 1})
+    video.out.write_text("cut off later")
+    assert not is_done(video, spec, None)
+    video.note.write_text("{")
+    assert not is_done(video, spec, None)
+
+
+def test_a_folder_has_the_rate_that_was_given(tmp_path: Path, spec: EstimatorSpec) -> None:
+    touch(tmp_path / "f/1.png", tmp_path / "f/2.png")
+    video = Video(tmp_path / "f", tmp_path / "f.pose", "f")
+    touch(video.out)
+    write_note(video, {**source_facts(video, spec, 25.0), "pose_bytes": 1})
+    assert is_done(video, spec, 25.0) and not is_done(video, spec, 30.0)
+    touch(tmp_path / "f/3.png")
+    assert not is_done(video, spec, 25.0)
+
+
+def test_estimators_by_name() -> None:
+    assert find_estimator("mediapipe").requirements[0].startswith("mediapipe==")
+    with pytest.raises(InputError, match="did you mean `mediapipe`"):
+        find_estimator("mediapip")
