@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from kinesweep.batches.text import Text, build_text
 from kinesweep.config.recipe.model import TrainedTokenizerConfig
 from kinesweep.core.clip import Clip
+from kinesweep.data.text_tokenizer import TextTokenizer, build_text
 from kinesweep.store.format.index import ClipRecord
 
 
@@ -20,7 +20,7 @@ def tiny_llama(
     positions: int = 512,
     size: int = 1024,
     **others: Any,
-) -> tuple[LlamaForCausalLM, Text]:
+) -> tuple[LlamaForCausalLM, TextTokenizer]:
     """A Llama of two layers with random weights, and a tokenizer of these texts' words.
 
     Args:
@@ -48,7 +48,7 @@ def tiny_llama(
     return LlamaForCausalLM(llama), text
 
 
-def save_llama(folder: Path, model: LlamaForCausalLM, text: Text) -> Path:
+def save_llama(folder: Path, model: LlamaForCausalLM, text: TextTokenizer) -> Path:
     """A folder that `model.backbone.pretrained` takes."""
     model.save_pretrained(folder)
     text.tokenizer.save_pretrained(folder)

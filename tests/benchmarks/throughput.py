@@ -16,10 +16,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from kinesweep.batches.stream import TrainStream
-from kinesweep.batches.text import build_text
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.clip import SPLITS
+from kinesweep.data.text_tokenizer import build_text
+from kinesweep.data.train_dataset import TrainDataset
 from kinesweep.sources.synthetic import write_sample
 from kinesweep.store.extraction.build import extract_locally
 from kinesweep.store.format.reader import Store
@@ -83,7 +83,7 @@ def main() -> None:
         recipe = recipe_for(corpus, root)
         store = extract_locally(recipe)
         text = build_text(recipe.model.tokenizer, store.records("train"), None)
-        stream = TrainStream(store, text, recipe.batch, recipe.training.seed)
+        stream = TrainDataset(store, text, recipe.batch, recipe.training.seed)
         seconds, result = timed(recipe, root)
         lengths = lengths_of(store)
         said = {

@@ -16,18 +16,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kinesweep.batches.collate import Row, Tokens, collate
-from kinesweep.batches.context import Context
-from kinesweep.batches.evaluation import FixedBatches
-from kinesweep.batches.examples import Example
-from kinesweep.batches.limits import first_frames
-from kinesweep.batches.plan import cut
-from kinesweep.batches.prompt import Prompter
 from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import BundleError, ClipError, KinesweepError
 from kinesweep.core.schema import StreamSchema
 from kinesweep.core.units import Span
+from kinesweep.data.bucketing import cut
+from kinesweep.data.collate import Item, Tokens, collate
+from kinesweep.data.context import Context
+from kinesweep.data.evaluation import FixedBatches
+from kinesweep.data.length_limits import truncate
+from kinesweep.data.prompt import PromptBuilder
+from kinesweep.data.task_sampling import Example
 from kinesweep.export.bundle import PROMPTS, STEP, check_files, with_own_encoder
 from kinesweep.export.raw import Input, open_raw
 from kinesweep.features import Features, build_features
@@ -108,7 +108,7 @@ class Bundle:
         records = [ClipRecord(self._clip(item, n), {}) for n, item in enumerate(clips)]
         recipe = self.loaded.recipe
         context = Context(records, recipe.context)
-        prompter = Prompter(self.loaded.text, recipe.asking)
+        prompter = PromptBuilder(self.loaded.text, recipe.asking)
         # Texts by clip ID; later parts of a document read the earlier texts as context.
         said: dict[str, str] = {}
         for part in _parts(context, records):
@@ -197,7 +197,7 @@ class Bundle:
 
     def tokens(self, item: Input) -> Tokens:
         """Return the prompt tokens of a clip without context."""
-        prompter = Prompter(self.loaded.text, self.loaded.recipe.asking)
+        prompter = PromptBuilder(self.loaded.text, self.loaded.recipe.asking)
         return _tokens(prompter, self._clip(item))
 
     def _clip(self, item: Input, number: int = 0) -> Clip:
@@ -227,7 +227,7 @@ class Bundle:
         recipe, text = self.loaded.recipe, self.loaded.text
         if prompts is None:
             prompts = [self.tokens(Input(Path()))] * len(clips)
-        clips = [first_frames(clip, recipe.taken_batch) for clip in clips]
+        clips = [truncate(clip, recipe.taken_batch) for clip in clips]
         lengths = [max(len(x_TD) for x_TD in clip.values()) for clip in clips]
         # Clips of similar length share a batch; the numbers serve as IDs to restore the order.
         order = sorted(range(len(clips)), key=lambda index: lengths[index])
@@ -235,7 +235,7 @@ class Bundle:
         blank = recipe.batch.ablation == "zeros"
         batches = [
             collate(
-                [Row(str(i), clips[i], prompts[i]) for i in group], text.vocabulary.pad_id, blank
+                [Item(str(i), clips[i], prompts[i]) for i in group], text.vocabulary.pad_id, blank
             )
             for group in cut(order, lengths, limit)
         ]
@@ -245,7 +245,7 @@ class Bundle:
         return [lines[str(index)] for index in range(len(clips))]
 
 
-def _tokens(prompter: Prompter, clip: Clip, lines: Sequence[str] = ()) -> Tokens:
+def _tokens(prompter: PromptBuilder, clip: Clip, lines: Sequence[str] = ()) -> Tokens:
     """Return the prompt tokens of a clip with unknown text; `lines` are its context."""
     return prompter.tokens(clip, Example.translation(clip), lines)
 

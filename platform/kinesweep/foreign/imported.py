@@ -14,16 +14,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from kinesweep.batches.text import Text
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError
 from kinesweep.core.schema import StreamSchema
+from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.models.translator import Translator
 from kinesweep.training.files import write_folder, write_json
 from kinesweep.training.model_files import FEATURES, write_recipe
 
 
-def write_imported(out: Path, model: Translator, text: Text, recipe: Recipe) -> None:
+def write_imported(out: Path, model: Translator, text: TextTokenizer, recipe: Recipe) -> None:
     """Write the model folder of an imported model, whose feature store is not known yet.
 
     Args:

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from kinesweep.batches.given import load_given
-from kinesweep.batches.text import Text
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError, InputError
 from kinesweep.core.seeds import seed_everything
+from kinesweep.data.given import load_given
+from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.features import build_features
 from kinesweep.foreign.imported import load_tensors, read_tensors, write_imported
 from kinesweep.models import Translator, build_translator
@@ -60,7 +60,9 @@ def import_projectors(
     _check_all_placed(tensors, layers, path)
     # `keeps_base` guarantees a pretrained backbone; the empty text only satisfies the type checker.
     name = tokenizer or config.backbone.pretrained or ""
-    text = Text(load_given(name, config.tokenizer.new_tokens, []), config.tokenizer.lowercase)
+    text = TextTokenizer(
+        load_given(name, config.tokenizer.new_tokens, []), config.tokenizer.lowercase
+    )
     # Everything that the file does not contain must be the same for every import.
     seed_everything(recipe.training.seed)
     widths = {stream: _width(tensors, layers[stream], stream, path) for stream in streams}

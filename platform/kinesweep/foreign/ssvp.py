@@ -17,12 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kinesweep.batches.given import load_given
-from kinesweep.batches.text import Text
-from kinesweep.batches.truecase import learn_truecaser
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError, InputError
 from kinesweep.core.vocabulary import Vocabulary
+from kinesweep.data.given import load_given
+from kinesweep.data.text_tokenizer import TextTokenizer
+from kinesweep.data.truecase import learn_truecaser
 from kinesweep.features import build_features
 from kinesweep.foreign.imported import load_tensors, placed, read_tensors, write_imported
 from kinesweep.models.backbones import BACKBONES
@@ -104,7 +104,7 @@ def import_ssvp(
     return model
 
 
-def _text(recipe: Recipe, tokenizer: str | None, texts: Sequence[str]) -> Text:
+def _text(recipe: Recipe, tokenizer: str | None, texts: Sequence[str]) -> TextTokenizer:
     """Load the tokenizer and learn the truecaser if the recipe lowercases texts.
 
     Raises:
@@ -125,7 +125,7 @@ def _text(recipe: Recipe, tokenizer: str | None, texts: Sequence[str]) -> Text:
         )
     # Learned even if `generation.truecase` is off, so that it can be turned on for evaluation.
     truecaser = learn_truecaser(texts) if config.lowercase and texts else None
-    return Text(load_given(name, config.new_tokens, []), config.lowercase, truecaser)
+    return TextTokenizer(load_given(name, config.new_tokens, []), config.lowercase, truecaser)
 
 
 def _is_fairseq(tensors: Mapping[str, Tensor]) -> bool:

@@ -14,12 +14,12 @@ from typing import Any
 from safetensors.torch import load_file
 from torch import Tensor
 
-from kinesweep.batches.text import Text
-from kinesweep.batches.tokenizer import load_pretrained
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.model import CnnEncoderConfig, ModelConfig
 from kinesweep.core.errors import CheckpointError, InputError
 from kinesweep.core.vocabulary import Vocabulary
+from kinesweep.data.text_tokenizer import TextTokenizer
+from kinesweep.data.tokenizer import load_pretrained
 from kinesweep.foreign.imported import load_tensors, placed, write_imported
 from kinesweep.models.backbones import BACKBONES
 from kinesweep.models.backbones.family import seq2seq_ids
@@ -67,7 +67,7 @@ def import_model(
     """
     config, tensors = _read(folder)
     new_tokens = recipe.model.tokenizer.new_tokens
-    text = Text(load_pretrained(tokenizer or str(folder), new_tokens, []))
+    text = TextTokenizer(load_pretrained(tokenizer or str(folder), new_tokens, []))
     # The width comes from the saved configuration, because there is no feature store to ask.
     width = int(config["feat_dim"])
     model = _build(config, recipe.model, width, text.vocabulary)

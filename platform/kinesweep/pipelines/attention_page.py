@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kinesweep.batches.collate import Row
 from kinesweep.cli.console import say
 from kinesweep.cli.data import store_at
 from kinesweep.core.errors import InputError, StoreError
 from kinesweep.core.schema import StreamSchema
+from kinesweep.data.collate import Item
 from kinesweep.export import Bundle, find_inputs
 from kinesweep.export.bundle import MANIFEST, PROMPTS, common_prompts
 from kinesweep.pipelines.workflows import find_training_store, model_folder
@@ -148,7 +148,7 @@ def _of_file(place: Path, file: Path) -> Page:
     return Page(
         clip=name,
         model=model_display_name(place),
-        attended=attend(bundle.loaded, Row(name, streams, bundle.tokens(item))),
+        attended=attend(bundle.loaded, Item(name, streams, bundle.tokens(item))),
         rates_hz={stream: one.rate_hz for stream, one in found.items()},
         lengths={stream: len(x_TD) for stream, x_TD in streams.items()},
         scenes=_scenes(bundle, found),

@@ -14,8 +14,6 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from kinesweep.batches.limits import num_frames, within
-from kinesweep.batches.plan import DEFAULT_MAX_FRAMES
 from kinesweep.cli.console import say
 from kinesweep.config.loading import load
 from kinesweep.config.recipe import Recipe
@@ -24,6 +22,8 @@ from kinesweep.core.errors import ClipError
 from kinesweep.core.paths import state_home
 from kinesweep.core.run_logger import RunLogger
 from kinesweep.core.units import format_seconds
+from kinesweep.data.bucketing import DEFAULT_MAX_FRAMES
+from kinesweep.data.length_limits import filter_by_length, num_frames
 from kinesweep.features import build_features
 from kinesweep.pipelines import ray_cluster
 from kinesweep.pipelines.pose_estimation import remaining_estimation_seconds
@@ -186,7 +186,7 @@ def dry_evaluate(place: Path, split: str, overrides: Sequence[str]) -> RuntimeEs
     seconds = time.perf_counter() - began
     write_predictions(folder / "predictions.tsv", found.predictions)
     # The same filter as in a real evaluation, which leaves out clips that are too long.
-    every = len(within(store.records(split), recipe.taken_batch, split)[0])
+    every = len(filter_by_length(store.records(split), recipe.taken_batch, split)[0])
     return RuntimeEstimate(decoding=seconds * every / len(found.predictions))
 
 

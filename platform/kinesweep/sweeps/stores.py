@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 
-from kinesweep.batches.limits import within
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import ConfigError, StoreError
+from kinesweep.data.length_limits import filter_by_length
 from kinesweep.store import Store
 from kinesweep.sweeps.loading import FEATURES, apply
 from kinesweep.sweeps.space import SearchSpace
@@ -96,4 +96,7 @@ def _clips(store: Store, split: str, recipe: Recipe) -> set[str]:
     """Return the ids of the clips that are scored; length limits depend on the features."""
     if split not in store.splits:
         return set()
-    return {record.clip.id for record in within(store.records(split), recipe.taken_batch, split)[0]}
+    return {
+        record.clip.id
+        for record in filter_by_length(store.records(split), recipe.taken_batch, split)[0]
+    }

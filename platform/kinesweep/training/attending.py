@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from kinesweep.batches.collate import Row, collate
-from kinesweep.batches.context import Context, gold
-from kinesweep.batches.examples import Example
-from kinesweep.batches.limits import first_frames
-from kinesweep.batches.prompt import Prompter
-from kinesweep.batches.text import Text
 from kinesweep.core.batch import Batch
+from kinesweep.data.collate import Item, collate
+from kinesweep.data.context import Context, reference_texts
+from kinesweep.data.length_limits import truncate
+from kinesweep.data.prompt import PromptBuilder
+from kinesweep.data.task_sampling import Example
+from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.models.attention import Attention, attention
 from kinesweep.store.format.index import ClipRecord
 from kinesweep.store.format.reader import Store
@@ -57,7 +57,7 @@ class Attended:
     attention: Attention
 
 
-def attend(loaded: ModelFolder, row: Row) -> Attended:
+def attend(loaded: ModelFolder, row: Item) -> Attended:
     """Translate a clip and return the attention of each generated token.
 
     Args:
@@ -69,7 +69,7 @@ def attend(loaded: ModelFolder, row: Row) -> Attended:
     """
     recipe, text = loaded.recipe, loaded.text
     # Apply the recipe's truncation and ablation, so that the model sees what it sees in evaluation.
-    row = replace(row, streams=first_frames(row.streams, recipe.taken_batch))
+    row = replace(row, streams=truncate(row.streams, recipe.taken_batch))
     blank = recipe.batch.ablation == "zeros"
     batch = collate([row], text.vocabulary.pad_id, blank).to(loaded.model.device)
     generation = recipe.generation
@@ -90,7 +90,7 @@ def attend(loaded: ModelFolder, row: Row) -> Attended:
     return Attended(said, tuple(_tokens(text, ids, len(forced))), found)
 
 
-def row_of(loaded: ModelFolder, store: Store, record: ClipRecord) -> Row:
+def row_of(loaded: ModelFolder, store: Store, record: ClipRecord) -> Item:
     """Return a clip of the store in the form in which evaluation feeds it to the model.
 
     If the model normally reads its own sentences as context, the references of the preceding clips
@@ -103,11 +103,11 @@ def row_of(loaded: ModelFolder, store: Store, record: ClipRecord) -> Row:
     context = Context(store.records(split), recipe.context)
     lines: Sequence[str] = ()
     if recipe.context.is_used and recipe.context.generation != "none":
-        said = prepared_sentences(recipe.context, split) or gold(store.records(split))
+        said = prepared_sentences(recipe.context, split) or reference_texts(store.records(split))
         lines = context.lines(record, said)
-    prompter = Prompter(loaded.text, recipe.asking)
+    prompter = PromptBuilder(loaded.text, recipe.asking)
     tokens = prompter.tokens(record.clip, Example.translation(record.clip), lines)
-    return Row(record.clip.id, store.features(record), tokens)
+    return Item(record.clip.id, store.features(record), tokens)
 
 
 def _until_the_end(ids: Sequence[int], forced: int, end: int) -> list[int]:
@@ -125,7 +125,7 @@ def _teaching(batch: Batch, ids: Sequence[int]) -> Batch:
     return replace(batch, labels_BL=torch.tensor([ids], device=batch.labels_BL.device))
 
 
-def _tokens(text: Text, ids: Sequence[int], forced: int) -> list[Token]:
+def _tokens(text: TextTokenizer, ids: Sequence[int], forced: int) -> list[Token]:
     """Convert token ids to `Token` objects; the first `forced` ids belong to the decoder prompt."""
     pieces = text.tokenizer.convert_ids_to_tokens(list(ids))
     return [
@@ -134,7 +134,7 @@ def _tokens(text: Text, ids: Sequence[int], forced: int) -> list[Token]:
     ]
 
 
-def _shown(text: Text, piece: str) -> str:
+def _shown(text: TextTokenizer, piece: str) -> str:
     """Return a tokenizer piece in readable form."""
     # A piece that is only whitespace decodes to an empty text; show the raw piece instead.
     words = str(text.tokenizer.convert_tokens_to_string([piece])).strip() or piece

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import torch
 
-from kinesweep.batches.evaluation import FixedBatches
-from kinesweep.batches.text import Text
 from kinesweep.config.recipe.training import GenerationConfig
 from kinesweep.core.batch import Batch
+from kinesweep.data.evaluation import FixedBatches
+from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.models.translator import Translator
 from kinesweep.training.ranks import gather, rank_and_world
 
@@ -19,7 +19,7 @@ from kinesweep.training.ranks import gather, rank_and_world
 @torch.no_grad()
 def decode(
     model: Translator,
-    text: Text,
+    text: TextTokenizer,
     batches: FixedBatches,
     num_beams: int,
     generation: GenerationConfig,
@@ -47,7 +47,11 @@ def decode(
 
 
 def _sentences(
-    model: Translator, text: Text, batch: Batch, num_beams: int, generation: GenerationConfig
+    model: Translator,
+    text: TextTokenizer,
+    batch: Batch,
+    num_beams: int,
+    generation: GenerationConfig,
 ) -> dict[str, str]:
     """Decode one batch; clip id → text."""
     here = batch.to(model.device)

@@ -16,13 +16,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from kinesweep.batches.text import Text
-from kinesweep.batches.tokenizer import is_tag
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.model import TokenizerConfig
 from kinesweep.config.recipe.prompt import PromptConfig
 from kinesweep.core.checkpoint_files import find_weights, weights_digest
 from kinesweep.core.errors import CheckpointError
+from kinesweep.data.text_tokenizer import TextTokenizer
+from kinesweep.data.tokenizer import is_tag
 from kinesweep.models.adapters import is_of_adapter
 from kinesweep.models.base import base_sha256
 from kinesweep.models.config import KinesweepConfig
@@ -36,7 +36,7 @@ _LOG = logging.getLogger(__name__)
 _FREE = ("dropout", "stream_dropout")
 
 
-def earlier_text(folder: Path, recipe: Recipe) -> Text:
+def earlier_text(folder: Path, recipe: Recipe) -> TextTokenizer:
     """Load the tokenizer of an earlier stage, because its weights depend on the token ids.
 
     Logs a warning that lists words of this run's prompt for which the tokenizer has no pieces.
@@ -56,7 +56,7 @@ def earlier_text(folder: Path, recipe: Recipe) -> Text:
             f" but this run's is {ours.model_dump()}. Use the same tokenizer; the weights of the"
             " earlier stage depend on its token ids."
         )
-    text = Text.load(place)
+    text = TextTokenizer.load(place)
     unknown = _unknown(text, recipe.prompt)
     # Only rank 0 logs, else every worker would repeat the warning.
     if unknown and is_first():
@@ -70,7 +70,7 @@ def earlier_text(folder: Path, recipe: Recipe) -> Text:
     return text
 
 
-def _unknown(text: Text, prompt: PromptConfig) -> list[str]:
+def _unknown(text: TextTokenizer, prompt: PromptConfig) -> list[str]:
     """Return the words of the prompt for which the tokenizer has no pieces, ignoring tags."""
     said = " ".join([prompt.system, prompt.context, prompt.question, prompt.after])
     # Tags are left out: an unknown tag raises its own error in `encode_prompt`.

@@ -17,12 +17,12 @@ from typing import Any
 import torch
 import transformers
 
-from kinesweep.batches.pairs import PairStream
 from kinesweep.config.loading import did_you_mean
 from kinesweep.config.recipe.embedding import EmbeddingRecipe
 from kinesweep.core.errors import ConfigError
 from kinesweep.core.run_logger import RunLogger
 from kinesweep.core.skeleton.skeleton import skeleton_of
+from kinesweep.data.pair_sampling import PairStream
 from kinesweep.models.embedder import FrameEmbedder
 from kinesweep.store.format.reader import Store, open_store
 from kinesweep.store.inspect.statistics import frame_statistics

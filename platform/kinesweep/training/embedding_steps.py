@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from kinesweep.batches.pairs import PairStream, Side
 from kinesweep.config.recipe.embedding import CarlConfig, EmbeddingRecipe
 from kinesweep.core.errors import InputError
 from kinesweep.core.hashing import file_sha256
 from kinesweep.core.seeds import derive_seed
+from kinesweep.data.pair_sampling import PairStream, Side
 from kinesweep.features.frame_embedder_io import WEIGHTS as EMBEDDER_WEIGHTS
 from kinesweep.features.frame_embedder_io import write_embedder
 from kinesweep.models.embedder import FrameEmbedder, program_of

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import torch
 
-from kinesweep.batches.evaluation import FixedBatches, eval_batches, references
-from kinesweep.batches.limits import within
-from kinesweep.batches.text import Text
 from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.config.recipe.evaluation import EvaluationConfig, LearnedConfig
 from kinesweep.config.recipe.prompt import Asking, ContextConfig
 from kinesweep.config.recipe.training import GenerationConfig
 from kinesweep.core.errors import InputError, StoreError
+from kinesweep.data.evaluation import FixedBatches, eval_batches, references
+from kinesweep.data.length_limits import filter_by_length
+from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.models.translator import Translator
 from kinesweep.store.format.reader import Store
 from kinesweep.training.decoding import decode, token_scores
@@ -70,7 +70,7 @@ class EvalSet:
         self,
         store: Store,
         split: str,
-        text: Text,
+        text: TextTokenizer,
         config: EvaluationConfig,
         limits: BatchConfig | None = None,
         max_clips: int | None = None,
@@ -201,7 +201,7 @@ def evaluate_texts(
     if split not in store.splits:
         raise StoreError(f"the store has no split `{split}`; it has {', '.join(store.splits)}")
     # Apply the same limits as for a model, so that both are scored on the same clips.
-    records, _ = within(store.records(split), limits, split)
+    records, _ = filter_by_length(store.records(split), limits, split)
     wanted = {record.clip.id: record.clip.texts for record in records}
     treatment, wordnet = evaluation.treatment, evaluation.wordnet
     scores = score(texts, wanted, evaluation.metrics, treatment, wordnet)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from kinesweep.batches.text import Text
 from kinesweep.core.run_logger import RunLogger
+from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.models.saving import own_state
 from kinesweep.models.translator import Translator
 from kinesweep.store.format.reader import Store
@@ -33,7 +33,7 @@ class Ending:
 
     spec: RunSpec
     store: Store
-    text: Text
+    text: TextTokenizer
     device: torch.device
     log: RunLogger
 

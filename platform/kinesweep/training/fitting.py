@@ -12,13 +12,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from kinesweep.batches.collate import Tokens
-from kinesweep.batches.evaluation import eval_batches
-from kinesweep.batches.stream import TrainStream
-from kinesweep.batches.text import Text
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
+from kinesweep.data.collate import Tokens
+from kinesweep.data.evaluation import eval_batches
+from kinesweep.data.text_tokenizer import TextTokenizer
+from kinesweep.data.train_dataset import TrainDataset
 from kinesweep.models.translator import Translator
 from kinesweep.store.format.index import ClipRecord
 from kinesweep.store.format.reader import Store
@@ -28,7 +28,9 @@ Asked = tuple[str, ClipRecord, Tokens]
 """A split, one of its clips, and the tokens around the frames of this clip."""
 
 
-def every_text(recipe: Recipe, store: Store, text: Text, stream: TrainStream) -> Iterator[Asked]:
+def every_text(
+    recipe: Recipe, store: Store, text: TextTokenizer, stream: TrainDataset
+) -> Iterator[Asked]:
     """Iterate over the clips of all splits with their tokens, including the test split.
 
     Clips outside the length limits are skipped. The test split is skipped if `context.predictions`

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from kinesweep.batches.text import Text
 from kinesweep.config.recipe import Recipe
+from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.models.translator import Translator
 from kinesweep.store.format.reader import Store
 from kinesweep.training.averaging import write_mean
@@ -46,13 +46,13 @@ class ModelFolder:
     """
 
     model: Translator
-    text: Text
+    text: TextTokenizer
     recipe: Recipe
     features: dict[str, Any]
 
 
 def write_model_folder(
-    folder: Path, checkpoints: Sequence[Path], text: Text, recipe: Recipe, store: Store
+    folder: Path, checkpoints: Sequence[Path], text: TextTokenizer, recipe: Recipe, store: Store
 ) -> None:
     """Write a model folder from one checkpoint or the mean of several, atomically.
 
@@ -77,7 +77,7 @@ def write_model_folder(
 
 
 def write_folder_of(
-    folder: Path, weights: Callable[[Path], None], text: Text, recipe: Recipe, store: Store
+    folder: Path, weights: Callable[[Path], None], text: TextTokenizer, recipe: Recipe, store: Store
 ) -> None:
     """Write a model folder atomically, with weights from a callback.
 
@@ -111,7 +111,7 @@ def read_model_folder(folder: Path, device: torch.device | str | None = None) ->
     check_model_folder(folder)
     return ModelFolder(
         model=Translator.from_pretrained(folder, device=device, dtype=torch.float32).eval(),
-        text=Text.load(folder),
+        text=TextTokenizer.load(folder),
         recipe=read_recipe(folder),
         features=read_features(folder),
     )

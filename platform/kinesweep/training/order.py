@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
-from kinesweep.batches.pairs import by_kind, no_pairs
 from kinesweep.core.errors import InputError
+from kinesweep.data.pair_sampling import by_kind, no_pairs
 from kinesweep.store.format.index import ClipRecord
 
 

@@ -8,9 +8,9 @@ depends on the alignment and cannot be checked here.
 
 import logging
 
-from kinesweep.batches.limits import kept_frames
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import InputError
+from kinesweep.data.length_limits import kept_frames
 from kinesweep.store.format.reader import Store
 
 _LOG = logging.getLogger(__name__)

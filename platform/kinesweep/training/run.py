@@ -15,13 +15,13 @@ from pathlib import Path
 
 import torch
 
-from kinesweep.batches.examples import words_spoken
-from kinesweep.batches.limits import cut_frames, within
-from kinesweep.batches.stream import TrainStream
-from kinesweep.batches.text import Text, build_text
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.paths import directory_size
 from kinesweep.core.run_logger import RunLogger
+from kinesweep.data.length_limits import cut_frames, filter_by_length
+from kinesweep.data.task_sampling import words_spoken
+from kinesweep.data.text_tokenizer import TextTokenizer, build_text
+from kinesweep.data.train_dataset import TrainDataset
 from kinesweep.models.building import build_translator
 from kinesweep.models.saving import saved_bytes
 from kinesweep.models.streams import skeletons_of
@@ -96,7 +96,7 @@ class _Parts:
     """The objects of one process of a run."""
 
     store: Store
-    text: Text
+    text: TextTokenizer
     model: Translator
     device: torch.device
 
@@ -143,7 +143,7 @@ def _train_held(spec: RunSpec, log: RunLogger, ears: Ears) -> RunResult:
     else:
         ending = Ending(spec, store, parts.text, parts.device, log)
         result = finish_run(ending, progress)
-    clips, limited = within(store.records("train"), spec.recipe.taken_batch, "train")
+    clips, limited = filter_by_length(store.records("train"), spec.recipe.taken_batch, "train")
     for name, lost in cut_frames(clips, spec.recipe.taken_batch).items():
         limited |= {f"cut_clips.{name}": lost.clips, f"cut_frames.{name}": lost.frames}
     seconds = time.perf_counter() - started
@@ -178,7 +178,7 @@ def _build(recipe: Recipe, store: Store) -> _Parts:
     return _Parts(store, text, translator.to(device), device)
 
 
-def _text(recipe: Recipe, store: Store) -> Text:
+def _text(recipe: Recipe, store: Store) -> TextTokenizer:
     """Build a tokenizer, or load that of the earlier stage from which the run starts."""
     model, records = recipe.staged_model, store.records("train")
     if model.init_from is not None:
@@ -245,10 +245,10 @@ def _train(
     return trainer.progress
 
 
-def _stream(recipe: Recipe, parts: _Parts) -> TrainStream:
+def _stream(recipe: Recipe, parts: _Parts) -> TrainDataset:
     """Return the training data of this rank."""
     rank, world = rank_and_world()
-    return TrainStream(
+    return TrainDataset(
         parts.store,
         parts.text,
         recipe.taken_batch,

@@ -21,8 +21,8 @@ from transformers import (
     TrainerState,
 )
 
-from kinesweep.batches.stream import TrainStream
 from kinesweep.config.recipe import Recipe
+from kinesweep.data.train_dataset import TrainDataset
 from kinesweep.models.saving import load_weights
 from kinesweep.models.translator import Translator
 from kinesweep.training.checkpoints import begin, is_kept, prune, publish
@@ -84,7 +84,7 @@ class StepBatches:
         num_places: Number of frames read so far, with padding.
     """
 
-    def __init__(self, stream: TrainStream, num_batches: int, position: Callable[[], int]) -> None:
+    def __init__(self, stream: TrainDataset, num_batches: int, position: Callable[[], int]) -> None:
         self._stream = stream
         self._num_batches = num_batches
         self._position = position
@@ -126,7 +126,7 @@ class StreamTrainer(Seq2SeqTrainer):
         model: Translator,
         args: Seq2SeqTrainingArguments,
         recipe: Recipe,
-        stream: TrainStream,
+        stream: TrainDataset,
         measure: Callable[[Translator], dict[str, float]],
         ears: Ears,
         recorder: Recorder | None,

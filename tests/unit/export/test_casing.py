@@ -3,10 +3,10 @@
 import pytest
 
 from corpus import tiny_corpus, tiny_recipe, tiny_store
-from kinesweep.batches.text import CASING
-from kinesweep.batches.truecase import learn_truecaser
 from kinesweep.core.errors import BundleError
 from kinesweep.core.run_logger import NullRunLogger
+from kinesweep.data.text_tokenizer import CASING
+from kinesweep.data.truecase import learn_truecaser
 from kinesweep.export import export_bundle
 from kinesweep.export.verify import compare
 from kinesweep.training.evaluate import evaluate_model

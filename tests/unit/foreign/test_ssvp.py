@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, AutoModelForSeq2SeqLM, PreTrainedModel
 
 from corpus import tiny_corpus, tiny_recipe
-from kinesweep.batches.given import load_given
-from kinesweep.batches.text import Text
-from kinesweep.batches.tokenizer import train_tokenizer
 from kinesweep.cli import main
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.model import TrainedTokenizerConfig
 from kinesweep.core.errors import CheckpointError, InputError
+from kinesweep.data.given import load_given
+from kinesweep.data.text_tokenizer import TextTokenizer
+from kinesweep.data.tokenizer import train_tokenizer
 from kinesweep.foreign import import_ssvp
 from kinesweep.pipelines.evaluation import evaluate_model_dir
 from kinesweep.store.extraction.build import extract_locally
@@ -46,7 +46,7 @@ Change = Callable[[dict[str, Tensor]], None]
 class Theirs(nn.Module):
     """Their model: features are projected and scaled, then read by the backbone, no end behind."""
 
-    def __init__(self, layout: str, text: Text) -> None:
+    def __init__(self, layout: str, text: TextTokenizer) -> None:
         super().__init__()
         architecture, keys = BACKBONES[layout]
         words = text.vocabulary
@@ -101,13 +101,15 @@ class Theirs(nn.Module):
         return found
 
 
-def tokenizer() -> Text:
+def tokenizer() -> TextTokenizer:
     texts = ["the sun shines", "rain falls in the north"]
-    return Text(train_tokenizer(TrainedTokenizerConfig(algorithm="word", size=64), texts, []))
+    return TextTokenizer(
+        train_tokenizer(TrainedTokenizerConfig(algorithm="word", size=64), texts, [])
+    )
 
 
 def make_theirs(
-    folder: Path, layout: str, change: Change = lambda _: None, text: Text | None = None
+    folder: Path, layout: str, change: Change = lambda _: None, text: TextTokenizer | None = None
 ) -> Theirs:
     """`best_model.pth` in a layout, and the tokenizer beside it."""
     torch.manual_seed(3)
@@ -378,7 +380,7 @@ def test_fairseqs_tokenizer_and_case_from_texts(tmp_path: Path) -> None:
     theirs = sentencepiece.SentencePieceProcessor(str(folder / "sentencepiece.model"))
     lines = [f"{theirs.id_to_piece(i)} 1\n" for i in range(3, len(theirs))]
     (folder / "dictionary.txt").write_text("".join(lines), encoding="utf-8")
-    text = Text(load_given(str(folder), [], []))
+    text = TextTokenizer(load_given(str(folder), [], []))
     assert text.vocabulary.pad_id == 1
     model = make_theirs(tmp_path / "theirs", "tarres", text=text)
     plain = recipe_of("tarres").model_dump(mode="json")

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, AutoModelForSeq2SeqLM, PreTrainedModel
 
 from corpus import tiny_corpus
-from kinesweep.batches.text import Text
-from kinesweep.batches.tokenizer import train_tokenizer
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.model import TrainedTokenizerConfig
 from kinesweep.core.clip import SPLITS
 from kinesweep.core.errors import CheckpointError, InputError, StoreError
+from kinesweep.data.text_tokenizer import TextTokenizer
+from kinesweep.data.tokenizer import train_tokenizer
 from kinesweep.foreign import convert_settings, import_model
 from kinesweep.pipelines.evaluation import evaluate_model_dir
 from kinesweep.store.extraction.build import extract_locally
@@ -77,9 +77,9 @@ class Theirs(nn.Module):
         return self.backbone(inputs_embeds=x_BNE, labels=torch.tensor([labels])).logits
 
 
-def tokenizer() -> Text:
+def tokenizer() -> TextTokenizer:
     texts = ["the sun shines", "rain falls in the north"]
-    return Text(
+    return TextTokenizer(
         train_tokenizer(TrainedTokenizerConfig(algorithm="word", size=64), texts, ["__asl__"])
     )
 

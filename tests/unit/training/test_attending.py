@@ -9,8 +9,8 @@ import torch
 import yaml
 
 from corpus import tiny_corpus, tiny_recipe, tiny_store
-from kinesweep.batches.collate import Row, collate
 from kinesweep.config.recipe import Recipe
+from kinesweep.data.collate import Item, collate
 from kinesweep.store import Store
 from kinesweep.training.attending import Attended, attend, row_of
 from kinesweep.training.evaluate import evaluate_loaded
@@ -50,7 +50,7 @@ def made(
     return read_model_folder(folder / "first"), store
 
 
-def ids_of(loaded: ModelFolder, row: Row) -> list[int]:
+def ids_of(loaded: ModelFolder, row: Item) -> list[int]:
     """What the model generates, by itself."""
     batch = collate([row], loaded.text.vocabulary.pad_id)
     generation = loaded.recipe.generation

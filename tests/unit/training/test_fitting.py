@@ -8,9 +8,6 @@ import numpy as np
 import pytest
 
 from corpus import tiny_recipe
-from kinesweep.batches.evaluation import eval_batches
-from kinesweep.batches.stream import TrainStream
-from kinesweep.batches.text import Text, build_text
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.config.recipe.model import ModelConfig, TrainedTokenizerConfig
@@ -19,6 +16,9 @@ from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.core.seeds import seed_everything
+from kinesweep.data.evaluation import eval_batches
+from kinesweep.data.text_tokenizer import TextTokenizer, build_text
+from kinesweep.data.train_dataset import TrainDataset
 from kinesweep.models import Translator, build_translator
 from kinesweep.store import Store
 from kinesweep.store.format.index import ClipRecord
@@ -54,12 +54,14 @@ def record(name: str, num_words: int, split: str = "train", **more: Any) -> Clip
 
 
 @pytest.fixture(scope="module")
-def text() -> Text:
+def text() -> TextTokenizer:
     config = TrainedTokenizerConfig(algorithm="word", size=32)
     return build_text(config, [record("1", 1)], None, ["what before"])
 
 
-def model_of(text: Text, backbone: dict[str, Any], positions: int, **more: Any) -> Translator:
+def model_of(
+    text: TextTokenizer, backbone: dict[str, Any], positions: int, **more: Any
+) -> Translator:
     scratch = {**backbone, "max_position_embeddings": positions}
     plain = {"backbone": {"kind": KINDS[backbone["architecture"]], "scratch": scratch}, **more}
     seed_everything(1)
@@ -67,9 +69,9 @@ def model_of(text: Text, backbone: dict[str, Any], positions: int, **more: Any) 
     return build_translator(ModelConfig.model_validate(plain), widths, text.vocabulary).eval()
 
 
-def refused(model: Translator, text: Text, asking: Asking, *records: ClipRecord) -> str:
+def refused(model: Translator, text: TextTokenizer, asking: Asking, *records: ClipRecord) -> str:
     """What is said of these clips of train; empty if they fit."""
-    stream = TrainStream(memory_store(*records), text, BatchConfig(clips=1), 1, asking=asking)
+    stream = TrainDataset(memory_store(*records), text, BatchConfig(clips=1), 1, asking=asking)
     try:
         check_fit(model, [("train", *pair) for pair in stream.asked()])
     except InputError as error:
@@ -77,7 +79,7 @@ def refused(model: Translator, text: Text, asking: Asking, *records: ClipRecord)
     return ""
 
 
-def fails(model: Translator, text: Text, asking: Asking, one: ClipRecord) -> bool:
+def fails(model: Translator, text: TextTokenizer, asking: Asking, one: ClipRecord) -> bool:
     """Whether the clip's batch ends a run."""
     store = memory_store(replace(one, clip=replace(one.clip, split="validation")))
     (batch,) = eval_batches(store, "validation", text, 9, asking=asking)
@@ -92,7 +94,7 @@ def fails(model: Translator, text: Text, asking: Asking, one: ClipRecord) -> boo
 @pytest.mark.parametrize("reserve", [None, 5])
 @pytest.mark.parametrize("fusion", [{}, {"separators": True}, {"kind": "channel"}])
 def test_it_refuses_what_would_fail_and_nothing_else(
-    text: Text, backbone: dict[str, Any], reserve: int | None, fusion: dict[str, Any]
+    text: TextTokenizer, backbone: dict[str, Any], reserve: int | None, fusion: dict[str, Any]
 ) -> None:
     model = model_of(text, backbone, 9, reserve_tokens=reserve, fusion=fusion)
     found = set()
@@ -106,7 +108,7 @@ def test_it_refuses_what_would_fail_and_nothing_else(
     assert found == {True, False}
 
 
-def test_the_worst_is_named_with_what_to_do(text: Text) -> None:
+def test_the_worst_is_named_with_what_to_do(text: TextTokenizer) -> None:
     model = model_of(text, LLAMA, 30, reserve_tokens=5)
     said = refused(model, text, Asking(), *(record(str(n), n) for n in (2, 7, 9, 4)))
     assert said == (
@@ -117,12 +119,12 @@ def test_the_worst_is_named_with_what_to_do(text: Text) -> None:
     )
 
 
-def test_every_text_that_may_be_drawn_counts(text: Text) -> None:
+def test_every_text_that_may_be_drawn_counts(text: TextTokenizer) -> None:
     model = model_of(text, LLAMA, 30, reserve_tokens=5)
     both = record("1", 0, texts=("word", " ".join(["word"] * 6)))
     for paraphrases in ("first", "random", "each", "closest"):
         config = BatchConfig(clips=1, paraphrases=paraphrases)
-        asked = [("train", *p) for p in TrainStream(memory_store(both), text, config, 1).asked()]
+        asked = [("train", *p) for p in TrainDataset(memory_store(both), text, config, 1).asked()]
         if paraphrases != "first":
             with pytest.raises(InputError, match="text of 7 tokens"):
                 check_fit(model, asked)
@@ -130,7 +132,7 @@ def test_every_text_that_may_be_drawn_counts(text: Text) -> None:
             check_fit(model, asked)
 
 
-def test_context_counts(text: Text) -> None:
+def test_context_counts(text: TextTokenizer) -> None:
     model = model_of(text, LLAMA, 14, reserve_tokens=6)
     documents = [record(str(n), 4, document="a", order=n) for n in range(3)]
     assert refused(model, text, Asking(context=ContextConfig(window=1)), *documents) == ""
@@ -140,7 +142,7 @@ def test_context_counts(text: Text) -> None:
     assert refused(model, text, Asking(context=capped), *documents) == ""
 
 
-def test_without_a_limit_nothing_is_counted(text: Text) -> None:
+def test_without_a_limit_nothing_is_counted(text: TextTokenizer) -> None:
     t5 = {"architecture": "t5", "d_model": 16, "num_layers": 1, "d_ff": 16, "num_heads": 2}
     widths = {"pose": 2, "dino": 2}
     config = ModelConfig.model_validate({"backbone": {"kind": "seq2seq", "scratch": t5}})
@@ -161,7 +163,7 @@ def test_every_split_counts(corpus: Path, store: Store, split: str) -> None:
     ordinary = max(count for name, count in most.items() if name != split)
     long = " ".join(["the"] * (ordinary + 5))
     spoilt = memory_store_of(store, split, long)
-    stream = TrainStream(spoilt, text_of(recipe, store), recipe.batch, 1, asking=recipe.asking)
+    stream = TrainDataset(spoilt, text_of(recipe, store), recipe.batch, 1, asking=recipe.asking)
     asked = list(every_text(recipe, spoilt, text_of(recipe, store), stream))
     assert {name for name, _, _ in asked} == {"train", "validation", "test"}
     model = causal_model(recipe, store, ordinary + 1)
@@ -191,7 +193,7 @@ def causal_model(recipe: Recipe, store: Store, reserve: int) -> Translator:
     return build_translator(config, store.schema.widths, vocabulary)
 
 
-def text_of(recipe: Recipe, store: Store) -> Text:
+def text_of(recipe: Recipe, store: Store) -> TextTokenizer:
     return build_text(recipe.model.tokenizer, store.records("train"), None)
 
 

@@ -12,12 +12,12 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
-from kinesweep.batches.text import Text
 from kinesweep.config.loading import validate
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.source import PoseTsvConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.run_logger import NullRunLogger
+from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.sources import build_source
 from kinesweep.sources.synthetic import write_sample
 from kinesweep.store.extraction.build import extract_locally
@@ -27,7 +27,7 @@ from llamas import save_llama, tiny_llama
 STEPS = 600
 
 
-def read(model: LlamaForCausalLM, text: Text, clips: list[Clip]) -> None:
+def read(model: LlamaForCausalLM, text: TextTokenizer, clips: list[Clip]) -> None:
     """Trains a language model on `<s>`, glosses, sentence, end."""
     bos = text.vocabulary.bos_id
     rows = [

@@ -12,11 +12,11 @@ from transformers import M2M100Config, M2M100ForConditionalGeneration, M2M100Tok
 
 from corpus import tiny_recipe
 from fresh_process import run_fresh
-from kinesweep.batches.examples import Example
-from kinesweep.batches.prompt import Prompter
-from kinesweep.batches.text import build_text
 from kinesweep.config.recipe.model import PretrainedTokenizerConfig
 from kinesweep.core.clip import Clip
+from kinesweep.data.prompt import PromptBuilder
+from kinesweep.data.task_sampling import Example
+from kinesweep.data.text_tokenizer import build_text
 from kinesweep.store import Store
 from kinesweep.training.model_folder import read_model_folder
 
@@ -66,7 +66,7 @@ def test_prompts_and_labels_token_by_token(folder: Path) -> None:
         encoder_prompt="__asl__",
         decoder_prompt="__en__",
     )
-    tokens = Prompter(text).tokens(clip, Example.translation(clip))
+    tokens = PromptBuilder(text).tokens(clip, Example.translation(clip))
     plain = pieces.convert_tokens_to_ids(pieces.tokenize("the sun shines"))
     assert len(plain) >= 3 and pieces.unk_token_id not in plain
     english = pieces.get_lang_id("en")

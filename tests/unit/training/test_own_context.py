@@ -7,13 +7,13 @@ from statistics import median
 import numpy as np
 import pytest
 
-from kinesweep.batches.evaluation import FixedBatches, eval_batches
-from kinesweep.batches.text import Text, build_text
 from kinesweep.config.recipe.model import ModelConfig, TrainedTokenizerConfig
 from kinesweep.config.recipe.prompt import Asking, ContextConfig, PromptConfig
 from kinesweep.config.recipe.training import GenerationConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.seeds import seed_everything
+from kinesweep.data.evaluation import FixedBatches, eval_batches
+from kinesweep.data.text_tokenizer import TextTokenizer, build_text
 from kinesweep.models import Translator, build_translator
 from kinesweep.store.format.index import ClipRecord
 from kinesweep.training.decoding import decode
@@ -50,13 +50,13 @@ def features(record_: ClipRecord) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def text() -> Text:
+def text() -> TextTokenizer:
     config = TrainedTokenizerConfig(algorithm="word", size=64)
     return build_text(config, [r for clips in DOCUMENTS for r in clips], None, WORDS)
 
 
 @pytest.fixture(scope="module", params=["llama", "t5"])
-def model(request: pytest.FixtureRequest, text: Text) -> Translator:
+def model(request: pytest.FixtureRequest, text: TextTokenizer) -> Translator:
     llama = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
     llama |= {"num_attention_heads": 4, "initializer_range": 0.4}
     t5 = {"d_model": 32, "num_layers": 2, "d_ff": 64, "num_heads": 4, "d_kv": 8}
@@ -68,18 +68,20 @@ def model(request: pytest.FixtureRequest, text: Text) -> Translator:
     return build_translator(config, {"pose": 2}, text.vocabulary).eval()
 
 
-def batches(text: Text, documents: Sequence[Sequence[ClipRecord]], max_frames: int) -> FixedBatches:
+def batches(
+    text: TextTokenizer, documents: Sequence[Sequence[ClipRecord]], max_frames: int
+) -> FixedBatches:
     held = memory_store(*[r for clips in documents for r in clips], features=features)
     return eval_batches(held, "validation", text, max_frames, asking=ASKING)
 
 
-def written(model: Translator, text: Text, found: FixedBatches) -> dict[str, str]:
+def written(model: Translator, text: TextTokenizer, found: FixedBatches) -> dict[str, str]:
     return decode(model, text, found, GENERATION.num_beams, GENERATION)
 
 
 @pytest.mark.slow
 def test_documents_beside_each_other_write_what_they_write_alone(
-    model: Translator, text: Text
+    model: Translator, text: TextTokenizer
 ) -> None:
     documents = DOCUMENTS[:4]
     together = written(model, text, batches(text, documents, 1000))
@@ -90,7 +92,7 @@ def test_documents_beside_each_other_write_what_they_write_alone(
     assert len(set(together.values())) > 10
 
 
-def test_what_was_written_is_read(model: Translator, text: Text) -> None:
+def test_what_was_written_is_read(model: Translator, text: TextTokenizer) -> None:
     """Another first sentence changes those after it, of its own document alone."""
     before = written(model, text, batches(text, DOCUMENTS[:2], 1000))
     shorter = [DOCUMENTS[0][1:], DOCUMENTS[1]]  # the first clip is gone
@@ -100,7 +102,9 @@ def test_what_was_written_is_read(model: Translator, text: Text) -> None:
 
 
 @pytest.mark.slow
-def test_eight_documents_together_are_three_times_as_fast(model: Translator, text: Text) -> None:
+def test_eight_documents_together_are_three_times_as_fast(
+    model: Translator, text: TextTokenizer
+) -> None:
     ratios = []
     for _ in range(3):
         started = time.perf_counter()

@@ -7,9 +7,9 @@ import pytest
 import safetensors.torch
 
 from corpus import tiny_recipe
-from kinesweep.batches.evaluation import eval_batches
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.run_logger import NullRunLogger
+from kinesweep.data.evaluation import eval_batches
 from kinesweep.models import Translator
 from kinesweep.store import Store
 from kinesweep.training.model_folder import read_model_folder

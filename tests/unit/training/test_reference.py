@@ -9,12 +9,12 @@ import torch
 
 from corpus import tiny_recipe
 from deviations import deviation_corpus
-from kinesweep.batches.stream import TrainStream
-from kinesweep.batches.text import build_text
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError, ConfigError, InputError
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.core.skeleton.skeleton import SMPL_22
+from kinesweep.data.text_tokenizer import build_text
+from kinesweep.data.train_dataset import TrainDataset
 from kinesweep.store import Store
 from kinesweep.store.extraction.build import extract_locally
 from kinesweep.training.evaluate import evaluate_loaded
@@ -191,7 +191,7 @@ def test_both_streams_are_varied_alike(lab: Lab) -> None:
     text = build_text(recipe.model.tokenizer, lab.stores[True].records("train"), None)
     found = []
     for alike in (recipe.alike, None):
-        batch = TrainStream(lab.stores[True], text, recipe.taken_batch, 1, alike=alike)[0]
+        batch = TrainDataset(lab.stores[True], text, recipe.taken_batch, 1, alike=alike)[0]
         found.append((batch.streams["pose"] - batch.streams["reference"]).abs().mean())
     assert found[0] < 0.75 * found[1], "frames of other moments"
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from kinesweep.batches.stream import TrainStream
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError
 from kinesweep.core.run_logger import NullRunLogger
+from kinesweep.data.train_dataset import TrainDataset
 from kinesweep.store import Store
 from kinesweep.training import determinism, run
 from kinesweep.training.metrics import read_metrics
@@ -86,7 +86,7 @@ def test_another_order_of_data_parts_at_the_first_step(
     first: RunResult,
 ) -> None:
     def shuffled(store, text, batch, seed, *ranks):  # type: ignore[no-untyped-def]
-        return TrainStream(store, text, batch, seed + 1, *ranks)
+        return TrainDataset(store, text, batch, seed + 1, *ranks)
 
     monkeypatch.setattr(run, "TrainStream", shuffled)
     (parting,) = compare_runs([first, train(recipe, store, tmp_path / "run-2")])

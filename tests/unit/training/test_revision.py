@@ -8,8 +8,8 @@ import pytest
 from transformers import AutoTokenizer
 
 from corpus import tiny_recipe
-from kinesweep.batches import tokenizer
 from kinesweep.core.errors import InputError
+from kinesweep.data import tokenizer
 from kinesweep.store import Store
 from kinesweep.training.run import write_first_model
 from llamas import save_llama, tiny_llama

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import torch
 
-from kinesweep.batches.stream import TrainStream
-from kinesweep.batches.text import Text
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.hashing import file_sha256
+from kinesweep.data.text_tokenizer import TextTokenizer
+from kinesweep.data.train_dataset import TrainDataset
 from kinesweep.store import Store
 from kinesweep.training.determinism import seed_dropout
 from kinesweep.training.run import write_first_model
@@ -20,11 +20,13 @@ def first_weights(recipe: Recipe, store: Store, folder: Path) -> str:
     return file_sha256(folder / "model.safetensors")
 
 
-def order(recipe: Recipe, store: Store, text: Text, workers: int, ranks: int) -> list[list[str]]:
+def order(
+    recipe: Recipe, store: Store, text: TextTokenizer, workers: int, ranks: int
+) -> list[list[str]]:
     """The clips of the first steps, those of all ranks together, as they leave the loaders."""
     config = recipe.batch.model_copy(update={"loader_workers": workers})
     seed = recipe.training.seed
-    streams = [TrainStream(store, text, config, seed, rank, ranks) for rank in range(ranks)]
+    streams = [TrainDataset(store, text, config, seed, rank, ranks) for rank in range(ranks)]
     loaded = [list(stream.loader(0, 12 // ranks)) for stream in streams]
     return [list(batch.clip_ids) for step in zip(*loaded, strict=True) for batch in step]
 
@@ -34,7 +36,7 @@ def test_seeds_vary_weights_and_order(recipe: Recipe, store: Store, tmp_path: Pa
         seed: first_weights(recipe.with_seed(seed), store, tmp_path / f"{seed}") for seed in SEEDS
     }
     assert len(set(own.values())) == len(SEEDS)
-    text = Text.load(tmp_path / "1")
+    text = TextTokenizer.load(tmp_path / "1")
     orders = {seed: order(recipe.with_seed(seed), store, text, 0, 1) for seed in SEEDS}
     assert len({str(one) for one in orders.values()}) == len(SEEDS)
     again = first_weights(recipe.with_seed(1), store, tmp_path / "again")
@@ -47,7 +49,7 @@ def test_workers_vary_neither(recipe: Recipe, store: Store, tmp_path: Path) -> N
     resources = recipe.resources.model_copy(update={"workers": 2})
     more = recipe.model_copy(update={"batch": batch, "resources": resources})
     assert first_weights(more, store, tmp_path / "more") == plain
-    text = Text.load(tmp_path / "plain")
+    text = TextTokenizer.load(tmp_path / "plain")
     alone = order(recipe, store, text, 0, 1)
     for workers, ranks in ((2, 1), (0, 2), (2, 3)):
         assert order(recipe, store, text, workers, ranks) == alone

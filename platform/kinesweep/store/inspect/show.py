@@ -96,7 +96,7 @@ def _dropped(store: Store) -> list[Table]:
     counts = ", ".join(f"{reason} {count}" for reason, count in dropped["reasons"].items())
     table = Table("row", "clip", "reason", "message", title=f"dropped: {counts}")
     for row in dropped["rows"]:
-        # `Text` because messages may contain brackets, which rich would take for markup.
+        # `TextTokenizer` because messages may contain brackets, which rich would take for markup.
         table.add_row(*(Text(row[key]) for key in ("row", "clip_id", "reason", "message")))
     return [table]
 

@@ -12,18 +12,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from kinesweep.batches.given import load_given
-from kinesweep.batches.tokenizer import is_tag, load_pretrained, read_tokenizer, train_tokenizer
-from kinesweep.batches.truecase import Truecaser, learn_truecaser
 from kinesweep.config.recipe.model import TokenizerConfig
 from kinesweep.core.errors import InputError
 from kinesweep.core.vocabulary import Vocabulary
+from kinesweep.data.given import load_given
+from kinesweep.data.tokenizer import is_tag, load_pretrained, read_tokenizer, train_tokenizer
+from kinesweep.data.truecase import Truecaser, learn_truecaser
 from kinesweep.store.format.index import ClipRecord
 
 CASING = "casing.json"
 
 
-class Text:
+class TextTokenizer:
     """A tokenizer with the conventions of this package.
 
     Attributes:
@@ -134,7 +134,7 @@ class Text:
             (folder / CASING).write_text(plain + "\n", encoding="utf-8")
 
     @classmethod
-    def load(cls, folder: Path) -> "Text":
+    def load(cls, folder: Path) -> "TextTokenizer":
         """Load what `save` wrote.
 
         Raises:
@@ -170,7 +170,7 @@ def build_text(
     spoken: Sequence[str] = (),
     revision: str | None = None,
     every_text: bool = False,
-) -> Text:
+) -> TextTokenizer:
     """Build the tokenizer of a run.
 
     Tags (`__x__`) in the prompts of the records are added to the vocabulary automatically; other
@@ -205,4 +205,4 @@ def build_text(
     else:
         said = [text.lower() for text in texts] if config.lowercase else texts
         tokenizer = train_tokenizer(config, said, prompts)
-    return Text(tokenizer, config.lowercase, truecaser)
+    return TextTokenizer(tokenizer, config.lowercase, truecaser)

@@ -6,13 +6,13 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from kinesweep.batches.examples import Example
-from kinesweep.batches.prompt import Prompter
-from kinesweep.batches.text import Text, build_text
 from kinesweep.config.recipe.model import TrainedTokenizerConfig
 from kinesweep.config.recipe.prompt import Asking, ContextConfig, PromptConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
+from kinesweep.data.prompt import PromptBuilder
+from kinesweep.data.task_sampling import Example
+from kinesweep.data.text_tokenizer import TextTokenizer, build_text
 from kinesweep.store.format.index import ClipRecord
 
 CHAT = (
@@ -27,7 +27,7 @@ WORDS = PromptConfig(
 )
 
 
-def tokenizer(template: str | None = CHAT) -> Text:
+def tokenizer(template: str | None = CHAT) -> TextTokenizer:
     config = TrainedTokenizerConfig(algorithm="word", size=64, new_tokens=ROLES)
     spoken = [WORDS.system, WORDS.context, WORDS.question, WORDS.after, "sun shines"]
     text = build_text(config, [ClipRecord(CLIP, {})], None, spoken)
@@ -35,9 +35,9 @@ def tokenizer(template: str | None = CHAT) -> Text:
     return text
 
 
-def pieces(text: Text, prompt: PromptConfig, *context: str) -> tuple[str, str]:
+def pieces(text: TextTokenizer, prompt: PromptConfig, *context: str) -> tuple[str, str]:
     """What stands before and behind the frames."""
-    tokens = Prompter(text, Asking(prompt)).tokens(CLIP, Example.translation(CLIP), context)
+    tokens = PromptBuilder(text, Asking(prompt)).tokens(CLIP, Example.translation(CLIP), context)
     read: Any = text.tokenizer.convert_ids_to_tokens
     before, after = (" ".join(read(ids)) for ids in (tokens.prompt, tokens.after))
     return before.replace("▁", ""), after.replace("▁", "")
@@ -59,9 +59,9 @@ def test_words_of_bytes_stand_apart() -> None:
     letters = {letter: n for n, letter in enumerate(pre_tokenizers.ByteLevel.alphabet(), 1)}
     bare = Tokenizer(models.BPE(vocab={"</s>": 0, **letters}, merges=[]))
     bare.pre_tokenizer, bare.decoder = marks, decoders.ByteLevel()
-    text = Text(PreTrainedTokenizerFast(tokenizer_object=bare, eos_token="</s>"))
+    text = TextTokenizer(PreTrainedTokenizerFast(tokenizer_object=bare, eos_token="</s>"))
     words = PromptConfig(context="Before:", question="Translate:")
-    prompter = Prompter(text, Asking(words, ContextConfig(window=2)))
+    prompter = PromptBuilder(text, Asking(words, ContextConfig(window=2)))
     example = Example("No.")
     said = prompter.tokens(Clip("a", "train", ""), example, ["She left.", "He came."])
     assert text.decode(said.prompt) == "Before: She left. He came. Translate:"
@@ -82,7 +82,7 @@ def test_a_chat_is_one_turn_of_the_user() -> None:
 def test_a_chat_is_the_same_on_each_day() -> None:
     """Llama 3.2's template tells the model what day it is."""
     dated = tokenizer("{{ strftime_now('%d %b %Y') }} {{ messages[-1].content }}")
-    prompt = Prompter(dated, Asking(PromptConfig(chat=True))).tokens(CLIP, Example("")).prompt
+    prompt = PromptBuilder(dated, Asking(PromptConfig(chat=True))).tokens(CLIP, Example("")).prompt
     assert list(prompt[:-1]) == dated.encode_prompt("26 Jul 2024 ")
 
 
@@ -97,4 +97,4 @@ def test_a_chat_is_the_same_on_each_day() -> None:
 )
 def test_templates_that_cannot(template: str | None, error: str) -> None:
     with pytest.raises(InputError, match=error):
-        Prompter(tokenizer(template), Asking(WORDS.model_copy(update={"chat": True})))
+        PromptBuilder(tokenizer(template), Asking(WORDS.model_copy(update={"chat": True})))

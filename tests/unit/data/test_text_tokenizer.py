@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import transformers
 
-from kinesweep.batches.text import Text, build_text
 from kinesweep.config.recipe.model import PretrainedTokenizerConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
+from kinesweep.data.text_tokenizer import TextTokenizer, build_text
 from kinesweep.store.format.index import ClipRecord
 
 TEXT = "rain in the north"
@@ -48,7 +48,7 @@ def family(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def text(family: str, tmp_path: Path) -> Text:
+def text(family: str, tmp_path: Path) -> TextTokenizer:
     make, code = FAMILIES[family]
     make().save_pretrained(tmp_path / "saved")
     clip = Clip(
@@ -58,7 +58,7 @@ def text(family: str, tmp_path: Path) -> Text:
     return build_text(PretrainedTokenizerConfig(), [record], str(tmp_path / "saved"))
 
 
-def test_prompts_are_one_token_each(family: str, text: Text) -> None:
+def test_prompts_are_one_token_each(family: str, text: TextTokenizer) -> None:
     code = FAMILIES[family][1]
     ids = [*text.encode_prompt("__dgs__"), *text.encode_prompt(code)]
     known = text.tokenizer.get_vocab()
@@ -67,7 +67,7 @@ def test_prompts_are_one_token_each(family: str, text: Text) -> None:
     assert max(ids) < text.vocabulary.size
 
 
-def test_targets_hold_prompt_text_and_end(family: str, text: Text) -> None:
+def test_targets_hold_prompt_text_and_end(family: str, text: TextTokenizer) -> None:
     code = FAMILIES[family][1]
     ids = text.encode_target(code, TEXT)
     (prompt,) = text.encode_prompt(code)
@@ -78,9 +78,9 @@ def test_targets_hold_prompt_text_and_end(family: str, text: Text) -> None:
     assert text.decode(padded, [prompt]) == TEXT
 
 
-def test_what_is_saved_gives_the_same_ids(family: str, text: Text, tmp_path: Path) -> None:
+def test_what_is_saved_gives_the_same_ids(family: str, text: TextTokenizer, tmp_path: Path) -> None:
     text.save(tmp_path / "again")
-    again = Text.load(tmp_path / "again")
+    again = TextTokenizer.load(tmp_path / "again")
     code = FAMILIES[family][1]
     assert again.encode_target(code, TEXT) == text.encode_target(code, TEXT)
     assert again.encode_prompt("__dgs__") == text.encode_prompt("__dgs__")
@@ -90,9 +90,9 @@ def test_what_is_saved_gives_the_same_ids(family: str, text: Text, tmp_path: Pat
 def test_without_padding_the_end_of_a_sentence_stands_in() -> None:
     tokenizer = FAMILIES["bart"][0]()
     tokenizer.pad_token = None
-    words = Text(tokenizer).vocabulary
+    words = TextTokenizer(tokenizer).vocabulary
     assert (words.pad_id, words.eos_id, words.bos_id) == (2, 2, 0)
     assert tokenizer.pad_token is None, "the tokenizer itself stays as it was"
     tokenizer.eos_token = None
     with pytest.raises(InputError, match="`eos_token`"):
-        Text(tokenizer)
+        TextTokenizer(tokenizer)

@@ -5,15 +5,15 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from kinesweep.batches.examples import Example, Examples, words_of, words_spoken
-from kinesweep.batches.prompt import Prompter
-from kinesweep.batches.stream import TrainStream
-from kinesweep.batches.text import build_text
 from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.config.recipe.model import TrainedTokenizerConfig
 from kinesweep.config.recipe.prompt import Asking, PromptConfig, TasksConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
+from kinesweep.data.prompt import PromptBuilder
+from kinesweep.data.task_sampling import Example, Examples, words_of, words_spoken
+from kinesweep.data.text_tokenizer import build_text
+from kinesweep.data.train_dataset import TrainDataset
 from kinesweep.store.format.index import ClipRecord
 from records import memory_store
 
@@ -137,7 +137,7 @@ def test_a_batch_has_the_labels_of_all_references() -> None:
         TrainedTokenizerConfig(algorithm="word", size=64), records, None, (), None, True
     )
     config = BatchConfig.model_validate({"clips": 4, "paraphrases": "closest"})
-    batch = TrainStream(memory_store(*records), text, config, seed=3)[0]
+    batch = TrainDataset(memory_store(*records), text, config, seed=3)[0]
     assert batch.labels_BRL is not None and batch.labels_BRL.shape[:2] == (4, 3)
     texts = {r.clip.id: r.clip.texts for r in records}
     for clip_id, first_L, every_RL in zip(
@@ -149,7 +149,7 @@ def test_a_batch_has_the_labels_of_all_references() -> None:
     moved = batch.to("meta")
     assert moved.labels_BRL is not None and moved.labels_BRL.is_meta
     plain = BatchConfig(clips=4)
-    assert TrainStream(memory_store(*records), text, plain, seed=3)[0].labels_BRL is None
+    assert TrainDataset(memory_store(*records), text, plain, seed=3)[0].labels_BRL is None
 
 
 def test_wrong_pairs_stay_wrong_with_paraphrases() -> None:
@@ -179,7 +179,7 @@ def test_a_task_has_its_words_and_no_forced_language() -> None:
     spoken = words_spoken(prompt, tasks, [])
     config = TrainedTokenizerConfig(algorithm="word", size=64)
     text = build_text(config, [ClipRecord(clip, {})], None, spoken)
-    prompter = Prompter(text, Asking(prompt))
+    prompter = PromptBuilder(text, Asking(prompt))
     translation = prompter.tokens(clip, Example.translation(clip))
     assert text.decode(translation.prompt) == "What is signed?"
     assert text.tokenizer.convert_ids_to_tokens(translation.prompt)[0] == "__asl__"
@@ -199,7 +199,7 @@ def test_frames_run_backwards_where_the_answer_says_so() -> None:
     config = BatchConfig.model_validate({"clips": 8, "tasks": {"reversed": 1}})
     spoken = words_spoken(PromptConfig(), config.tasks, records)
     text = build_text(TrainedTokenizerConfig(algorithm="word", size=64), records, None, spoken)
-    stream = TrainStream(held, text, config, seed=3)
+    stream = TrainDataset(held, text, config, seed=3)
     seen = Counter[tuple[bool, str]]()
     for position in range(6):
         batch = stream[position]

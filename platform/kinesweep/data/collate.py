@@ -40,7 +40,7 @@ class Tokens:
 
 
 @dataclass(frozen=True)
-class Row:
+class Item:
     """A clip ready for collation: its id, stream → features (T, D), and its tokens."""
 
     clip_id: str
@@ -48,7 +48,7 @@ class Row:
     tokens: Tokens
 
 
-def collate(rows: Sequence[Row], pad_id: int, blank: bool = False) -> Batch:
+def collate(rows: Sequence[Item], pad_id: int, blank: bool = False) -> Batch:
     """Pad rows on the right and stack them.
 
     Args:

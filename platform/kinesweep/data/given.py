@@ -15,8 +15,8 @@ from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from kinesweep.batches.tokenizer import add_tokens, load_pretrained, tags_in
 from kinesweep.core.errors import InputError
+from kinesweep.data.tokenizer import add_tokens, load_pretrained, tags_in
 
 # Files by which a tokenizer saved by Hugging Face is recognized.
 _HUGGING_FACE = ("tokenizer_config.json", "tokenizer.json")

@@ -10,12 +10,12 @@ from functools import lru_cache
 
 from jinja2 import TemplateError
 
-from kinesweep.batches.collate import Tokens
-from kinesweep.batches.examples import Example
-from kinesweep.batches.text import Text
 from kinesweep.config.recipe.prompt import Asking
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
+from kinesweep.data.collate import Tokens
+from kinesweep.data.task_sampling import Example
+from kinesweep.data.text_tokenizer import TextTokenizer
 
 # Placeholder for the user turn while the template is rendered.
 _TURN = "@@turn@@"
@@ -25,7 +25,7 @@ _TURN = "@@turn@@"
 _ONE_DAY = "{%- macro strftime_now(format) -%}26 Jul 2024{%- endmacro -%}"
 
 
-class Prompter:
+class PromptBuilder:
     """A builder of a clip's tokens.
 
     Args:
@@ -36,7 +36,7 @@ class Prompter:
         InputError: If a chat is requested and the tokenizer has no suitable template.
     """
 
-    def __init__(self, text: Text, asking: Asking = Asking()) -> None:
+    def __init__(self, text: TextTokenizer, asking: Asking = Asking()) -> None:
         self._prompt, self._end = asking.prompt, text.vocabulary.eos_id
         self._max_context, self._space = asking.context.max_tokens, text.space
         if self._prompt.chat:
@@ -99,7 +99,7 @@ class Prompter:
         return (*self._behind(before, self._prompt.context), *(i for ids in kept for i in ids))
 
 
-def _turns(text: Text, system: str) -> tuple[str, str]:
+def _turns(text: TextTokenizer, system: str) -> tuple[str, str]:
     """Return what a chat template writes before and after a user turn.
 
     Raises:

@@ -72,6 +72,6 @@ class Context:
         return tuple(texts[clip_id] for clip_id in wanted if texts[clip_id].strip())
 
 
-def gold(records: Sequence[ClipRecord]) -> dict[str, str]:
+def reference_texts(records: Sequence[ClipRecord]) -> dict[str, str]:
     """Return clip id → first reference; an empty text for a clip without references."""
     return {r.clip.id: r.clip.texts[0] if r.clip.texts else "" for r in records}

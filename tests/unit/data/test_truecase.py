@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from corpus import tiny_recipe
-from kinesweep.batches.text import CASING, Text, build_text
-from kinesweep.batches.truecase import learn_truecaser
 from kinesweep.config.recipe.model import TrainedTokenizerConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ConfigError, InputError
+from kinesweep.data.text_tokenizer import CASING, TextTokenizer, build_text
+from kinesweep.data.truecase import learn_truecaser
 from kinesweep.store.format.index import ClipRecord
 
 TEXTS = [
@@ -51,7 +51,7 @@ def record(text: str, number: int) -> ClipRecord:
     return ClipRecord(clip, {"pose": 1}, {"pose": 25.0}, "s", 0, "k", "d")
 
 
-def lowered() -> Text:
+def lowered() -> TextTokenizer:
     config = TrainedTokenizerConfig(algorithm="word", size=64, lowercase=True)
     return build_text(config, [record(text, n) for n, text in enumerate(TEXTS)], None)
 
@@ -69,7 +69,7 @@ def test_what_is_saved_gives_the_same_case(tmp_path: Path) -> None:
     for name in ("a", "b"):
         lowered().save(tmp_path / name)
     assert (tmp_path / "a" / CASING).read_bytes() == (tmp_path / "b" / CASING).read_bytes()
-    again = Text.load(tmp_path / "a")
+    again = TextTokenizer.load(tmp_path / "a")
     assert again.truecaser == lowered().truecaser and again.lowercase
     ids = again.encode_target("", "NASA falls")
     assert ids == lowered().encode_target("", "nasa falls")
@@ -87,7 +87,7 @@ def test_a_cased_tokenizer_writes_no_file_of_it_and_knows_no_case(tmp_path: Path
     with pytest.raises(InputError, match="has no truecaser"):
         text.decode(ids, truecase=True)
     with pytest.raises(InputError, match="has no truecaser"):
-        Text(text.tokenizer, lowercase=True).decode(ids, truecase=True)
+        TextTokenizer(text.tokenizer, lowercase=True).decode(ids, truecase=True)
 
 
 def test_truecase_needs_lowercase(tmp_path: Path) -> None:

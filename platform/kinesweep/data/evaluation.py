@@ -9,17 +9,17 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from kinesweep.batches.collate import Row, Tokens, collate
-from kinesweep.batches.context import Context, gold
-from kinesweep.batches.examples import Example
-from kinesweep.batches.limits import first_frames, num_frames, within
-from kinesweep.batches.plan import cut
-from kinesweep.batches.prompt import Prompter
-from kinesweep.batches.text import Text
 from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.config.recipe.prompt import Asking
 from kinesweep.core.batch import Batch
 from kinesweep.core.errors import StoreError
+from kinesweep.data.bucketing import cut
+from kinesweep.data.collate import Item, Tokens, collate
+from kinesweep.data.context import Context, reference_texts
+from kinesweep.data.length_limits import filter_by_length, num_frames, truncate
+from kinesweep.data.prompt import PromptBuilder
+from kinesweep.data.task_sampling import Example
+from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.store.format.index import ClipRecord
 from kinesweep.store.format.reader import Store
 
@@ -65,8 +65,8 @@ class _Clips:
     """
 
     store: Store
-    text: Text
-    prompter: Prompter
+    text: TextTokenizer
+    prompter: PromptBuilder
     context: Context
     said: Mapping[str, str]
     own: bool
@@ -82,10 +82,10 @@ class _Clips:
         lines = self.context.lines(record, said)
         return self.prompter.tokens(record.clip, Example.translation(record.clip), lines)
 
-    def _row(self, record: ClipRecord, said: Mapping[str, str]) -> Row:
+    def _row(self, record: ClipRecord, said: Mapping[str, str]) -> Item:
         """Return a clip's features and tokens."""
-        streams = first_frames(self.store.features(record), self.limits)
-        return Row(record.clip.id, streams, self.tokens(record, said))
+        streams = truncate(self.store.features(record), self.limits)
+        return Item(record.clip.id, streams, self.tokens(record, said))
 
 
 class EvalBatches(FixedBatches):
@@ -130,7 +130,7 @@ class EvalBatches(FixedBatches):
 def eval_batches(  # noqa: PLR0913 (what is scored, how it is cut, for which rank, how it is asked)
     store: Store,
     split: str,
-    text: Text,
+    text: TextTokenizer,
     max_frames: int,
     max_clips: int | None = None,
     limits: BatchConfig | None = None,
@@ -161,7 +161,7 @@ def eval_batches(  # noqa: PLR0913 (what is scored, how it is cut, for which ran
         known = ", ".join(store.splits)
         raise StoreError(f"the store has no split `{split}`; it has {known}")
     listed = store.records(split)
-    records, _ = within(listed, limits, split)
+    records, _ = filter_by_length(listed, limits, split)
     mode = asking.context.generation if asking.context.is_used else "none"
     own = mode == "on_the_fly"
     written = records  # the clips that an earlier run has scored: all within the limits
@@ -172,8 +172,8 @@ def eval_batches(  # noqa: PLR0913 (what is scored, how it is cut, for which ran
     every: dict[str, list[ClipRecord]] = {"none": [], "gold": listed, "prepared": written}
     neighbours = every.get(mode, records)
     context = Context(neighbours, asking.context)
-    said = asking.prepared if mode == "prepared" else gold(neighbours)
-    clips = _Clips(store, text, Prompter(text, asking), context, said, own, limits)
+    said = asking.prepared if mode == "prepared" else reference_texts(neighbours)
+    clips = _Clips(store, text, PromptBuilder(text, asking), context, said, own, limits)
     waves: dict[int, list[ClipRecord]] = defaultdict(list)
     # Without own context there is a single wave.
     for record in records:

@@ -47,7 +47,7 @@ class Side:
         return Side(self.x_BTD.to(device), self.mask_BT.to(device), self.time_BT.to(device))
 
 
-def kind_of(clip: Clip) -> str:
+def pair_label(clip: Clip) -> str:
     """Return the motion that a clip shows: its gloss, else its reference, else its own id."""
     # A clip's id is the fallback because references point to clips by id: a clip that serves as
     # reference is paired with those compared with it.
@@ -58,7 +58,7 @@ def by_kind(records: Sequence[ClipRecord]) -> list[list[int]]:
     """Return the indices of the clips of each kind with at least two clips, in order."""
     found: dict[str, list[int]] = {}
     for place, record in enumerate(records):
-        found.setdefault(kind_of(record.clip), []).append(place)
+        found.setdefault(pair_label(record.clip), []).append(place)
     return [places for places in found.values() if len(places) > 1]
 
 
@@ -170,10 +170,10 @@ class PairStream:
                 x_TD = self._vary({self._stream: x_TD}, view, epoch)[self._stream]
             clips.append(x_TD)
             times.append(frames)
-        return put_together(clips, times)
+        return pad_pairs(clips, times)
 
 
-def put_together(clips: Sequence[NDArray[np.float32]], times: Sequence[NDArray[np.intp]]) -> Side:
+def pad_pairs(clips: Sequence[NDArray[np.float32]], times: Sequence[NDArray[np.intp]]) -> Side:
     """Pad clips (T, D) and the timestamps of their frames (T,) on the right."""
     longest = max(map(len, clips))
     x_BTD = np.zeros((len(clips), longest, clips[0].shape[1]), np.float32)

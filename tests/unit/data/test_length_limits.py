@@ -7,10 +7,6 @@ import numpy as np
 import pytest
 
 from corpus import tiny_corpus, tiny_recipe, tiny_store
-from kinesweep.batches.evaluation import eval_batches
-from kinesweep.batches.limits import Cut, cut_frames, first_frames, num_frames, within
-from kinesweep.batches.stream import TrainStream
-from kinesweep.batches.text import Text, build_text
 from kinesweep.config.recipe.augmentation import AugmentationConfig
 from kinesweep.config.recipe.data import BatchConfig, TakenBatch
 from kinesweep.config.recipe.model import TrainedTokenizerConfig
@@ -18,6 +14,16 @@ from kinesweep.config.recipe.motion_reference import ReferenceConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ConfigError, InputError
 from kinesweep.core.schema import StoreSchema, StreamSchema
+from kinesweep.data.evaluation import eval_batches
+from kinesweep.data.length_limits import (
+    TruncationStats,
+    cut_frames,
+    filter_by_length,
+    num_frames,
+    truncate,
+)
+from kinesweep.data.text_tokenizer import TextTokenizer, build_text
+from kinesweep.data.train_dataset import TrainDataset
 from kinesweep.features.augmentation import build_augmentation
 from kinesweep.store import Store
 from kinesweep.store.format.index import ClipRecord
@@ -33,7 +39,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.fixture(scope="module")
-def text(store: Store) -> Text:
+def text(store: Store) -> TextTokenizer:
     config = TrainedTokenizerConfig(algorithm="word", size=256)
     return build_text(config, store.records("train"), None)
 
@@ -58,30 +64,35 @@ def test_each_stream_is_cut_by_itself_and_counted() -> None:
     )
     assert [num_frames(clip) for clip in CLIPS] == [29, 35, 53]
     assert [num_frames(clip, limits) for clip in CLIPS] == [29, 12 + 5, 12 + 30]
-    assert cut_frames(CLIPS, limits) == {"pose": Cut(2, 18 + 1), "dino": Cut(1, 10)}
+    assert cut_frames(CLIPS, limits) == {
+        "pose": TruncationStats(2, 18 + 1),
+        "dino": TruncationStats(1, 10),
+    }
     assert cut_frames(CLIPS[:1], limits) == {}
     streams = {"pose": np.arange(30.0)[:, None], "dino": np.ones((5, 2))}
-    cut = first_frames(streams, limits)
+    cut = truncate(streams, limits)
     assert cut["pose"][:, 0].tolist() == list(range(12)) and len(cut["dino"]) == 5
-    assert all(first_frames(streams, None)[name] is not None for name in streams)
-    assert len(first_frames(streams, None)["pose"]) == 30
+    assert all(truncate(streams, None)[name] is not None for name in streams)
+    assert len(truncate(streams, None)["pose"]) == 30
 
 
 def test_who_takes_part_does_not_depend_on_cuts() -> None:
     limits = config(max_clip_frames=35, max_stream_frames={"dino": 1, "pose": 1})
-    kept, dropped = within(CLIPS, limits, "train")
+    kept, dropped = filter_by_length(CLIPS, limits, "train")
     assert [clip.clip.id for clip in kept] == ["a", "b"] and dropped == {"too_long": 1}
     with pytest.raises(InputError, match="min_clip_frames"):
-        within(CLIPS, config(min_clip_frames=60), "train")
+        filter_by_length(CLIPS, config(min_clip_frames=60), "train")
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
-def test_streams_that_are_not_there_are_named(store: Store, text: Text, split: str) -> None:
+def test_streams_that_are_not_there_are_named(
+    store: Store, text: TextTokenizer, split: str
+) -> None:
     wrong = config(max_stream_frames={"pos": 3})
     with pytest.raises(InputError, match=r"`pos`.*did you mean `pose`\?; available: `pose`"):
         eval_batches(store, split, text, 100, limits=wrong)
     with pytest.raises(InputError, match="`pos`"):
-        TrainStream(store, text, wrong, seed=1)
+        TrainDataset(store, text, wrong, seed=1)
 
 
 def test_a_limit_is_a_number_of_frames(tmp_path: Path) -> None:
@@ -89,20 +100,22 @@ def test_a_limit_is_a_number_of_frames(tmp_path: Path) -> None:
         tiny_recipe(tmp_path, tmp_path, batch={"max_stream_frames": {"pose": 0}})
 
 
-def test_training_reads_the_first_frames_and_counts_the_rest(store: Store, text: Text) -> None:
+def test_training_reads_the_first_frames_and_counts_the_rest(
+    store: Store, text: TextTokenizer
+) -> None:
     by_id = {clip.clip.id: clip for clip in store.records("train")}
     longer = [clip.lengths["pose"] - CAP for clip in by_id.values() if clip.lengths["pose"] > CAP]
     assert longer, "no clip is cut in this test"
     # A budget that no whole clip of the corpus fits into.
-    stream = TrainStream(store, text, config(max_frames=CAP), seed=1)
-    assert stream.cut == {"pose": Cut(len(longer), sum(longer))}
+    stream = TrainDataset(store, text, config(max_frames=CAP), seed=1)
+    assert stream.cut == {"pose": TruncationStats(len(longer), sum(longer))}
     batch = stream[0]
     whole = store.features(by_id[batch.clip_ids[0]])["pose"]
     assert batch.num_frames == min(CAP, len(whole))
     np.testing.assert_array_equal(batch.streams["pose"][0], whole[:CAP].astype(np.float32))
 
 
-def test_what_is_scored_is_cut_too_test_included(store: Store, text: Text) -> None:
+def test_what_is_scored_is_cut_too_test_included(store: Store, text: TextTokenizer) -> None:
     for split in store.splits:
         whole = [clip.lengths["pose"] for clip in store.records(split)]
         batches = eval_batches(store, split, text, 4 * CAP, limits=config())
@@ -124,9 +137,9 @@ class Two:
         return {name: np.ones((frames, 2), np.float32) for name, frames in clip.lengths.items()}
 
 
-def test_a_stream_that_became_longer_is_cut_again(text: Text) -> None:
+def test_a_stream_that_became_longer_is_cut_again(text: TextTokenizer) -> None:
     limits = config(clips=1, augmentation={"speed": 0.4})
-    stream = TrainStream(Two(), text, limits, seed=1)  # type: ignore[arg-type]
+    stream = TrainDataset(Two(), text, limits, seed=1)  # type: ignore[arg-type]
     frames = [
         (int(b.frame_masks["pose"].sum()), int(b.frame_masks["dino"].sum()))
         for b in (stream[position] for position in range(40))
@@ -135,8 +148,8 @@ def test_a_stream_that_became_longer_is_cut_again(text: Text) -> None:
     assert slower and set(slower) == {CAP}, "a slower clip `a` has as many of `pose` as before"
 
 
-def test_varied_clips_keep_to_the_plan(store: Store, text: Text) -> None:
-    stream = TrainStream(store, text, config(max_frames=3 * CAP, augmentation=VARIED), seed=1)
+def test_varied_clips_keep_to_the_plan(store: Store, text: TextTokenizer) -> None:
+    stream = TrainDataset(store, text, config(max_frames=3 * CAP, augmentation=VARIED), seed=1)
     lengths = set()
     for position in range(30):
         batch = stream[position]
@@ -156,13 +169,13 @@ def test_frames_of_references_are_none_of_the_clips(tmp_path: Path) -> None:
     held = recipe.model_copy(update={"model": model})
     plain = [record(clip.clip.id, pose=clip.lengths["pose"]) for clip in CLIPS]
     pairs = [record(one.clip.id, **one.lengths, reference=one.lengths["pose"]) for one in plain]
-    alone, dropped = within(plain, recipe.taken_batch, "train")
-    beside, also_dropped = within(pairs, held.taken_batch, "train")
+    alone, dropped = filter_by_length(plain, recipe.taken_batch, "train")
+    beside, also_dropped = filter_by_length(pairs, held.taken_batch, "train")
     assert [one.clip.id for one in alone] == [one.clip.id for one in beside] == ["a", "c"]
     assert dropped == also_dropped == {"too_long": 1}
     assert [num_frames(one, held.taken_batch) for one in pairs] == [9, 30, 13]
     with pytest.raises(InputError, match="'too_long': 3"):
-        within(pairs, recipe.taken_batch, "train")  # where it is a stream as others are
+        filter_by_length(pairs, recipe.taken_batch, "train")  # where it is a stream as others are
 
 
 def test_a_clip_with_a_reference_may_become_as_slow_as_without() -> None:

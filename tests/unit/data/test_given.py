@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import sentencepiece
 
-from kinesweep.batches.given import load_given
-from kinesweep.batches.text import Text, build_text
-from kinesweep.batches.tokenizer import train_tokenizer
 from kinesweep.config.recipe.model import FolderTokenizerConfig, ModelConfig, TrainedTokenizerConfig
 from kinesweep.core.errors import InputError
+from kinesweep.data.given import load_given
+from kinesweep.data.text_tokenizer import TextTokenizer, build_text
+from kinesweep.data.tokenizer import train_tokenizer
 
 PARTS = (
     ("rain", "the sun", "a dog's owner"),
@@ -50,7 +50,7 @@ def write_dictionary(folder: Path, pieces: list[str]) -> None:
 @pytest.mark.parametrize("rule", ["nmt_nfkc", "nmt_nfkc_cf", "identity"])
 def test_a_model_alone_cuts_and_numbers_as_sentencepiece(tmp_path: Path, rule: str) -> None:
     theirs = train(tmp_path / "spm", normalization_rule_name=rule)
-    text = Text(load_given(str(tmp_path / "spm"), [], []))
+    text = TextTokenizer(load_given(str(tmp_path / "spm"), [], []))
     for said in SAID:
         ids = text.encode_target("", said)[:-1]
         assert ids == theirs.encode(said), said
@@ -65,7 +65,7 @@ def test_a_dictionary_numbers_as_fairseq(tmp_path: Path) -> None:
     theirs = train(tmp_path / "spm")
     pieces = [theirs.id_to_piece(i) for i in range(3, len(theirs))][::-1]
     write_dictionary(tmp_path / "spm", [*pieces, "madeupword0000"])
-    text = Text(load_given(str(tmp_path / "spm"), [], []))
+    text = TextTokenizer(load_given(str(tmp_path / "spm"), [], []))
     numbers = {piece: 4 + n for n, piece in enumerate(pieces)}
     for said in SAID:
         wanted = [numbers.get(piece, 3) for piece in theirs.encode(said, out_type=str)]
@@ -88,7 +88,9 @@ def test_a_recipe_takes_it_adds_tags_and_saves_it(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_hugging_faces(tmp_path: Path) -> None:
-    made = Text(train_tokenizer(TrainedTokenizerConfig(algorithm="word", size=64), TEXTS, []))
+    made = TextTokenizer(
+        train_tokenizer(TrainedTokenizerConfig(algorithm="word", size=64), TEXTS, [])
+    )
     made.save(tmp_path / "saved")
     text = build_text(FolderTokenizerConfig(path=str(tmp_path / "saved")), [], None)
     assert text.encode_target("", TEXTS[0]) == made.encode_target("", TEXTS[0])

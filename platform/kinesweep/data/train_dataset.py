@@ -13,24 +13,24 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from kinesweep.batches.collate import Row, Tokens, collate
-from kinesweep.batches.context import Context, gold
-from kinesweep.batches.examples import Example, Examples
-from kinesweep.batches.limits import (
-    counted,
-    cut_frames,
-    first_frames,
-    kept_frames,
-    num_frames,
-    within,
-)
-from kinesweep.batches.plan import DEFAULT_MAX_FRAMES, plan_epoch
-from kinesweep.batches.prompt import Prompter
-from kinesweep.batches.text import Text
 from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.config.recipe.prompt import Asking
 from kinesweep.core.batch import Batch
 from kinesweep.core.errors import InputError
+from kinesweep.data.bucketing import DEFAULT_MAX_FRAMES, plan_epoch
+from kinesweep.data.collate import Item, Tokens, collate
+from kinesweep.data.context import Context, reference_texts
+from kinesweep.data.length_limits import (
+    cut_frames,
+    filter_by_length,
+    kept_frames,
+    num_frames,
+    total_frames,
+    truncate,
+)
+from kinesweep.data.prompt import PromptBuilder
+from kinesweep.data.task_sampling import Example, Examples
+from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.features.augmentation import build_augmentation
 from kinesweep.store.format.index import ClipRecord
 from kinesweep.store.format.reader import Store
@@ -45,7 +45,7 @@ class _Epoch:
     batches: Sequence[tuple[int, ...]]
 
 
-class TrainStream(Dataset[Batch]):
+class TrainDataset(Dataset[Batch]):
     """An endless dataset of training batches.
 
     Args:
@@ -71,7 +71,7 @@ class TrainStream(Dataset[Batch]):
     def __init__(  # noqa: PLR0913 (what a recipe says of batches, part by part)
         self,
         store: Store,
-        text: Text,
+        text: TextTokenizer,
         config: BatchConfig,
         seed: int,
         rank: int = 0,
@@ -83,12 +83,12 @@ class TrainStream(Dataset[Batch]):
         self._store, self._text, self._config = store, text, config
         self._seed, self._rank, self._world = seed, rank, world
         listed = store.records("train")
-        kept, self.dropped = within(listed, config, "train")
+        kept, self.dropped = filter_by_length(listed, config, "train")
         self._examples = Examples(kept, config, asking.prompt, seed)
         self._records = self._examples.records
-        self._prompter = Prompter(text, asking)
+        self._prompter = PromptBuilder(text, asking)
         # Context comes from all clips of the split, also from those dropped by the limits.
-        self._context, self._said = Context(listed, asking.context), gold(listed)
+        self._context, self._said = Context(listed, asking.context), reference_texts(listed)
         self.cut = cut_frames(kept, config)
         self._lengths = [num_frames(record, config) for record in self._records]
         self._weights = _weights(self._records, weights or {})
@@ -161,28 +161,28 @@ class TrainStream(Dataset[Batch]):
             self._planned = _Epoch(epoch, lengths, batches)
         return self._planned
 
-    def _row(self, index: int, epoch: int) -> Row:
+    def _row(self, index: int, epoch: int) -> Item:
         """Return a clip's features and tokens in an epoch."""
         record, example = self._records[index], self._examples.of(index, epoch)
         streams = self._features(record, epoch)
         if example.backwards:
             streams = {name: x_TD[::-1] for name, x_TD in streams.items()}
-        return Row(record.clip.id, streams, self._token(index, example))
+        return Item(record.clip.id, streams, self._token(index, example))
 
     def _features(self, record: ClipRecord, epoch: int) -> Mapping[str, NDArray[np.floating]]:
         """Return the features that are read, after augmentation."""
-        streams = first_frames(self._store.features(record), self._config)
+        streams = truncate(self._store.features(record), self._config)
         if self._varied is None:
             return streams
         # Slowing a clip down lengthens it; truncate again so that the model reads no more frames.
-        return first_frames(self._varied(streams, record.clip.id, epoch), self._config)
+        return truncate(self._varied(streams, record.clip.id, epoch), self._config)
 
     def _varied_frames(self, record: ClipRecord, epoch: int) -> int:
         """Return the number of frames that `_features` will return, without reading them."""
         assert self._varied is not None
         lengths = kept_frames(record.lengths, self._config)
         varied = self._varied.lengths(lengths, record.clip.id, epoch)
-        return counted(kept_frames(varied, self._config), self._config)
+        return total_frames(kept_frames(varied, self._config), self._config)
 
     def _token(self, index: int, example: Example) -> Tokens:
         """Return an example's tokens, cached if examples are the same in every epoch."""

@@ -20,14 +20,14 @@ from kinesweep.core.errors import InputError
 from kinesweep.store.format.index import ClipRecord
 
 
-class Cut(NamedTuple):
+class TruncationStats(NamedTuple):
     """Number of clips of a stream that were truncated, and number of frames removed."""
 
     clips: int
     frames: int
 
 
-def counted(lengths: Mapping[str, int], config: BatchConfig | None = None) -> int:
+def total_frames(lengths: Mapping[str, int], config: BatchConfig | None = None) -> int:
     """Return the frames of all streams that are joined, which excludes references."""
     others = _references_of(config)
     return sum(frames for name, frames in lengths.items() if name not in others)
@@ -44,7 +44,7 @@ def kept_frames(lengths: Mapping[str, int], config: BatchConfig | None) -> dict[
     return {name: min(frames, caps.get(name, frames)) for name, frames in lengths.items()}
 
 
-def first_frames(
+def truncate(
     streams: Mapping[str, NDArray[np.floating]], config: BatchConfig | None
 ) -> dict[str, NDArray[np.floating]]:
     """Return stream → the frames (T, D) that are read, as views."""
@@ -54,20 +54,20 @@ def first_frames(
 
 def num_frames(record: ClipRecord, config: BatchConfig | None = None) -> int:
     """Return the total frames of a clip's joined streams; with `config`, after truncation."""
-    return counted(kept_frames(record.lengths, config), config)
+    return total_frames(kept_frames(record.lengths, config), config)
 
 
-def cut_frames(records: Sequence[ClipRecord], config: BatchConfig) -> dict[str, Cut]:
+def cut_frames(records: Sequence[ClipRecord], config: BatchConfig) -> dict[str, TruncationStats]:
     """Return what `batch.max_stream_frames` removes, for each stream that loses frames."""
-    found: dict[str, Cut] = {}
+    found: dict[str, TruncationStats] = {}
     for name, cap in config.max_stream_frames.items():
         lost = [more for r in records if (more := r.lengths.get(name, 0) - cap) > 0]
         if lost:
-            found[name] = Cut(len(lost), sum(lost))
+            found[name] = TruncationStats(len(lost), sum(lost))
     return found
 
 
-def within(
+def filter_by_length(
     records: Sequence[ClipRecord], config: BatchConfig | None, split: str
 ) -> tuple[list[ClipRecord], dict[str, int]]:
     """Return the clips within the limits, and the number of dropped clips by reason.
@@ -86,7 +86,7 @@ def within(
     reasons: list[str] = []
     kept = []
     for record in records:
-        frames = counted(record.lengths, config)
+        frames = total_frames(record.lengths, config)
         if frames < config.min_clip_frames:
             reasons.append("too_short")
         elif longest is not None and frames > longest:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from kinesweep.batches.pairs import PairStream, by_kind, draw_frames, kind_of, plan_pairs
 from kinesweep.config.loading import validate
 from kinesweep.config.recipe.embedding import EmbeddingRecipe
 from kinesweep.core.clip import Clip
@@ -14,6 +13,7 @@ from kinesweep.core.errors import InputError
 from kinesweep.core.pose import PointLayout
 from kinesweep.core.schema import StoreSchema, StreamSchema
 from kinesweep.core.seeds import generator
+from kinesweep.data.pair_sampling import PairStream, by_kind, draw_frames, pair_label, plan_pairs
 from kinesweep.store.format.index import ClipRecord
 from records import memory_store
 
@@ -56,8 +56,8 @@ def stream(found=None, layout: PointLayout | None = None, **changes) -> PairStre
 def test_kinds() -> None:
     alone = Clip("a", "train", "")
     learner = Clip("b", "train", "", reference="a")
-    assert kind_of(alone) == kind_of(learner) == "a"
-    assert kind_of(Clip("c", "train", "", gloss="jab", reference="a")) == "jab"
+    assert pair_label(alone) == pair_label(learner) == "a"
+    assert pair_label(Clip("c", "train", "", gloss="jab", reference="a")) == "jab"
     assert by_kind(records()) == [[0, 1, 3], [2, 5]]
 
 

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from corpus import tiny_corpus, tiny_recipe, tiny_store
-from kinesweep.batches.evaluation import eval_batches, references
-from kinesweep.batches.plan import plan_epoch
-from kinesweep.batches.stream import TrainStream
-from kinesweep.batches.text import Text, build_text
 from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.config.recipe.model import TrainedTokenizerConfig
 from kinesweep.core.batch import IGNORE
 from kinesweep.core.errors import InputError, StoreError
+from kinesweep.data.bucketing import plan_epoch
+from kinesweep.data.evaluation import eval_batches, references
+from kinesweep.data.text_tokenizer import TextTokenizer, build_text
+from kinesweep.data.train_dataset import TrainDataset
 from kinesweep.store import Store
 
 
@@ -25,47 +25,47 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.fixture(scope="module")
-def text(store: Store) -> Text:
+def text(store: Store) -> TextTokenizer:
     config = TrainedTokenizerConfig(algorithm="word", size=256)
     return build_text(config, store.records("train"), None)
 
 
-def ids(stream: TrainStream, count: int) -> list[tuple[str, ...]]:
+def ids(stream: TrainDataset, count: int) -> list[tuple[str, ...]]:
     return [stream.clip_ids(position) for position in range(count)]
 
 
-def test_every_clip_once_an_epoch(store: Store, text: Text) -> None:
-    stream = TrainStream(store, text, BatchConfig(clips=8), seed=1)
+def test_every_clip_once_an_epoch(store: Store, text: TextTokenizer) -> None:
+    stream = TrainDataset(store, text, BatchConfig(clips=8), seed=1)
     per_epoch = -(-len(store.records("train")) // 8)
     seen = Counter(i for batch in ids(stream, 3 * per_epoch) for i in batch)
     assert set(seen) == {r.clip.id for r in store.records("train")}
     assert set(seen.values()) == {3}
 
 
-def test_order_follows_the_seed_and_nothing_else(store: Store, text: Text) -> None:
+def test_order_follows_the_seed_and_nothing_else(store: Store, text: TextTokenizer) -> None:
     config = BatchConfig(clips=8)
-    one = ids(TrainStream(store, text, config, seed=1), 12)
-    assert ids(TrainStream(store, text, config, seed=1), 12) == one
-    assert ids(TrainStream(store, text, config, seed=2), 12) != one
-    late = TrainStream(store, text, config, seed=1)
+    one = ids(TrainDataset(store, text, config, seed=1), 12)
+    assert ids(TrainDataset(store, text, config, seed=1), 12) == one
+    assert ids(TrainDataset(store, text, config, seed=2), 12) != one
+    late = TrainDataset(store, text, config, seed=1)
     assert late.clip_ids(11) == one[11]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_loader_workers_change_nothing(store: Store, text: Text, workers: int) -> None:
-    plain = TrainStream(store, text, BatchConfig(clips=8), seed=1)
+def test_loader_workers_change_nothing(store: Store, text: TextTokenizer, workers: int) -> None:
+    plain = TrainDataset(store, text, BatchConfig(clips=8), seed=1)
     config = BatchConfig(clips=8, loader_workers=workers)
-    loaded = list(TrainStream(store, text, config, seed=1).loader(2, 7))
+    loaded = list(TrainDataset(store, text, config, seed=1).loader(2, 7))
     assert [b.clip_ids for b in loaded] == [plain.clip_ids(p) for p in range(2, 7)]
     for batch, position in zip(loaded, range(2, 7), strict=True):
         np.testing.assert_array_equal(batch.labels_BL, plain[position].labels_BL)
         np.testing.assert_array_equal(batch.streams["pose"], plain[position].streams["pose"])
 
 
-def test_ranks_share_one_stream(store: Store, text: Text) -> None:
+def test_ranks_share_one_stream(store: Store, text: TextTokenizer) -> None:
     config = BatchConfig(clips=4)
-    whole = ids(TrainStream(store, text, config, seed=1), 12)
-    ranks = [TrainStream(store, text, config, 1, rank=r, world=2) for r in range(2)]
+    whole = ids(TrainDataset(store, text, config, seed=1), 12)
+    ranks = [TrainDataset(store, text, config, 1, rank=r, world=2) for r in range(2)]
     assert [s.clip_ids(p) for p in range(6) for s in ranks] == whole
 
 
@@ -87,10 +87,10 @@ def test_steps_do_not_go_from_short_to_long() -> None:
     assert abs(float(np.corrcoef(means, range(len(means)))[0, 1])) < 0.3
 
 
-def test_limits_are_counted_and_spare_test(store: Store, text: Text) -> None:
+def test_limits_are_counted_and_spare_test(store: Store, text: TextTokenizer) -> None:
     lengths = sorted(r.lengths["pose"] for r in store.records("train"))
     config = BatchConfig(clips=4, min_clip_frames=lengths[3] + 1, max_clip_frames=lengths[-3])
-    stream = TrainStream(store, text, config, seed=1)
+    stream = TrainDataset(store, text, config, seed=1)
     assert stream.dropped["too_short"] >= 3
     kept = len(store.records("train")) - sum(stream.dropped.values())
     assert len({i for batch in ids(stream, -(-kept // 4)) for i in batch}) == kept
@@ -98,21 +98,21 @@ def test_limits_are_counted_and_spare_test(store: Store, text: Text) -> None:
     assert sum(b.num_clips for b in all_test) == len(store.records("test"))
 
 
-def test_impossible_limits_are_refused(store: Store, text: Text) -> None:
+def test_impossible_limits_are_refused(store: Store, text: TextTokenizer) -> None:
     with pytest.raises(InputError, match="min_clip_frames"):
-        TrainStream(store, text, BatchConfig(clips=4, min_clip_frames=10_000), seed=1)
+        TrainDataset(store, text, BatchConfig(clips=4, min_clip_frames=10_000), seed=1)
     with pytest.raises(InputError, match="max_clip_frames"):
-        TrainStream(store, text, BatchConfig(max_frames=5), seed=1)
+        TrainDataset(store, text, BatchConfig(max_frames=5), seed=1)
     with pytest.raises(StoreError, match="no split `dev`"):
         eval_batches(store, "dev", text, 100)
 
 
-def test_ablations(store: Store, text: Text) -> None:
-    plain = TrainStream(store, text, BatchConfig(clips=8), seed=1)
-    blank = TrainStream(store, text, BatchConfig(clips=8, ablation="zeros"), seed=1)
+def test_ablations(store: Store, text: TextTokenizer) -> None:
+    plain = TrainDataset(store, text, BatchConfig(clips=8), seed=1)
+    blank = TrainDataset(store, text, BatchConfig(clips=8, ablation="zeros"), seed=1)
     assert float(blank[0].streams["pose"].abs().max()) == 0
     assert float(plain[0].streams["pose"].abs().max()) > 0
-    wrong = TrainStream(store, text, BatchConfig(clips=8, ablation="shuffled"), seed=1)
+    wrong = TrainDataset(store, text, BatchConfig(clips=8, ablation="shuffled"), seed=1)
     pairs = [(plain[p], wrong[p]) for p in range(4)]
     assert all(a.clip_ids == b.clip_ids for a, b in pairs)
     rows = [
@@ -124,7 +124,7 @@ def test_ablations(store: Store, text: Text) -> None:
     assert all(x != y for x, y in strip)
 
 
-def test_evaluation_is_one_fixed_list(store: Store, text: Text) -> None:
+def test_evaluation_is_one_fixed_list(store: Store, text: TextTokenizer) -> None:
     whole = [b.clip_ids for b in eval_batches(store, "train", text, 200)]
     parts = [eval_batches(store, "train", text, 200, rank=r, world=3) for r in range(3)]
     assert [parts[i % 3][i // 3].clip_ids for i in range(len(whole))] == whole
@@ -134,8 +134,8 @@ def test_evaluation_is_one_fixed_list(store: Store, text: Text) -> None:
     assert references(store, "train", [clip.id]) == {clip.id: clip.texts}
 
 
-def test_labels_are_prompt_text_end(store: Store, text: Text) -> None:
-    batch = TrainStream(store, text, BatchConfig(clips=8), seed=1)[0]
+def test_labels_are_prompt_text_end(store: Store, text: TextTokenizer) -> None:
+    batch = TrainDataset(store, text, BatchConfig(clips=8), seed=1)[0]
     by_id = {r.clip.id: r.clip for r in store.records("train")}
     for clip_id, row in zip(batch.clip_ids, batch.labels_BL.tolist(), strict=True):
         real = [i for i in row if i != IGNORE]
@@ -152,7 +152,7 @@ def test_tokenizers_are_equal_to_the_byte(store: Store, tmp_path: Path) -> None:
         assert files
         for file in files:
             assert file.read_bytes() == (tmp_path / algorithm / "b" / file.name).read_bytes()
-        said = Text.load(tmp_path / algorithm / "a")
+        said = TextTokenizer.load(tmp_path / algorithm / "a")
         sentence = store.records("train")[0].clip.texts[0]
         assert said.decode(said.encode_target("", sentence)) == sentence
 
@@ -160,11 +160,13 @@ def test_tokenizers_are_equal_to_the_byte(store: Store, tmp_path: Path) -> None:
 VARIED = {"drop_frames": 0.1, "speed": 0.3, "mirror": 0.5, "rotation_deg": 8, "noise": 0.02}
 
 
-def test_augmented_batches_keep_the_budget_and_differ_by_epoch(store: Store, text: Text) -> None:
+def test_augmented_batches_keep_the_budget_and_differ_by_epoch(
+    store: Store, text: TextTokenizer
+) -> None:
     longest = max(record.lengths["pose"] for record in store.records("train"))
     config = BatchConfig.model_validate({"max_frames": 3 * longest, "augmentation": VARIED})
-    stream = TrainStream(store, text, config, seed=1)
-    again = TrainStream(store, text, config, seed=1)
+    stream = TrainDataset(store, text, config, seed=1)
+    again = TrainDataset(store, text, config, seed=1)
     seen: dict[str, list[float]] = {}
     for position in range(40):
         batch = stream[position]
@@ -177,7 +179,7 @@ def test_augmented_batches_keep_the_budget_and_differ_by_epoch(store: Store, tex
     assert stream.padding_share(40) < 0.1
 
 
-def test_what_is_scored_is_never_varied(store: Store, text: Text) -> None:
+def test_what_is_scored_is_never_varied(store: Store, text: TextTokenizer) -> None:
     config = BatchConfig.model_validate({"clips": 8, "augmentation": VARIED})
     plain = eval_batches(store, "validation", text, 4096)
     varied = eval_batches(store, "validation", text, 4096, limits=config)
@@ -185,9 +187,9 @@ def test_what_is_scored_is_never_varied(store: Store, text: Text) -> None:
         np.testing.assert_array_equal(one.streams["pose"], other.streams["pose"])
 
 
-def test_augmentation_is_the_same_in_any_loader(store: Store, text: Text) -> None:
+def test_augmentation_is_the_same_in_any_loader(store: Store, text: TextTokenizer) -> None:
     config = BatchConfig.model_validate({"clips": 8, "augmentation": VARIED, "loader_workers": 2})
-    stream = TrainStream(store, text, config, seed=1)
+    stream = TrainDataset(store, text, config, seed=1)
     for position, batch in zip(range(3, 9), stream.loader(3, 9), strict=True):
         np.testing.assert_array_equal(batch.streams["pose"], stream[position].streams["pose"])
 

@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from kinesweep.batches.context import Context, gold
-from kinesweep.batches.evaluation import eval_batches
-from kinesweep.batches.stream import TrainStream
-from kinesweep.batches.text import Text, build_text
 from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.config.recipe.model import TrainedTokenizerConfig
 from kinesweep.config.recipe.prompt import Asking, ContextConfig, PromptConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
+from kinesweep.data.context import Context, reference_texts
+from kinesweep.data.evaluation import eval_batches
+from kinesweep.data.text_tokenizer import TextTokenizer, build_text
+from kinesweep.data.train_dataset import TrainDataset
 from kinesweep.store.format.index import ClipRecord
 from records import memory_store
 
@@ -39,7 +39,7 @@ def document(name: str, count: int, split: str = "validation") -> list[ClipRecor
 
 
 @pytest.fixture(scope="module")
-def text() -> Text:
+def text() -> TextTokenizer:
     every = [r for name in "abc" for r in document(name, 8, "train")] + [clip("", 0)]
     return build_text(TrainedTokenizerConfig(algorithm="word", size=64), every, None, ["Before:"])
 
@@ -48,7 +48,7 @@ def asking(prompt: str = "", **context: Any) -> Asking:
     return Asking(PromptConfig(context=prompt), ContextConfig(**context))
 
 
-def prompts(text: Text, batches: Any) -> dict[str, str]:
+def prompts(text: TextTokenizer, batches: Any) -> dict[str, str]:
     """Clip id → what stands before its frames."""
     found = {}
     for batch in batches:
@@ -90,11 +90,11 @@ def test_places_follow_the_order_and_not_the_list() -> None:
     gaps = [clip("a", order) for order in (6, 1, 4)]
     context = Context(gaps, ContextConfig(window=1))
     assert [context.place(record) for record in gaps] == [2, 0, 1]
-    assert context.lines(gaps[0], gold(gaps)) == ("four of a",)
+    assert context.lines(gaps[0], reference_texts(gaps)) == ("four of a",)
 
 
-def test_training_reads_the_references(text: Text) -> None:
-    stream = TrainStream(
+def test_training_reads_the_references(text: TextTokenizer) -> None:
+    stream = TrainDataset(
         memory_store(*document("a", 3, "train"), clip("", 0, "train")),
         text,
         BatchConfig(clips=4),
@@ -109,24 +109,24 @@ def test_training_reads_the_references(text: Text) -> None:
     }
 
 
-def test_a_clip_that_limits_leave_out_still_speaks_to_the_next(text: Text) -> None:
+def test_a_clip_that_limits_leave_out_still_speaks_to_the_next(text: TextTokenizer) -> None:
     """Its reference is known, whatever its length."""
     records = document("a", 3, "train")
     config = BatchConfig(clips=4, min_clip_frames=5)  # a0 and a1 have 3 and 4
-    stream = TrainStream(memory_store(*records), text, config, 1, asking=asking(window=2))
+    stream = TrainDataset(memory_store(*records), text, config, 1, asking=asking(window=2))
     assert prompts(text, [stream[0]]) == {"a2": "zero of a one of a"}
 
 
 @pytest.mark.parametrize(
     ("room", "said"), [(None, "zero of a one of a two of a"), (7, "one of a two of a"), (2, "")]
 )
-def test_far_sentences_give_way(text: Text, room: int | None, said: str) -> None:
+def test_far_sentences_give_way(text: TextTokenizer, room: int | None, said: str) -> None:
     ask = asking(window=3, max_tokens=room, generation="gold")
     batches = eval_batches(memory_store(*document("a", 4)), "validation", text, 100, asking=ask)
     assert prompts(text, batches)["a3"] == said
 
 
-def test_none_gold_and_prepared(text: Text) -> None:
+def test_none_gold_and_prepared(text: TextTokenizer) -> None:
     held = memory_store(*document("a", 2))
 
     def read(**more: Any) -> dict[str, str]:
@@ -144,19 +144,21 @@ def test_none_gold_and_prepared(text: Text) -> None:
 
 
 @pytest.mark.parametrize("how", ["gold", "prepared"])
-def test_a_few_clips_have_the_context_that_all_have(text: Text, how: str) -> None:
+def test_a_few_clips_have_the_context_that_all_have(text: TextTokenizer, how: str) -> None:
     """A clip that is not scored during training still precedes the next."""
     held = memory_store(*document("a", 4))
     given = {"predictions": {"validation": "p.tsv"}} if how == "prepared" else {}
     ask = asking("Before:", window=1, generation=how, **given)
-    ask = Asking(ask.prompt, ask.context, gold(held.records("validation")) if given else {})
+    ask = Asking(
+        ask.prompt, ask.context, reference_texts(held.records("validation")) if given else {}
+    )
     every = prompts(text, eval_batches(held, "validation", text, 100, asking=ask))
     few = prompts(text, eval_batches(held, "validation", text, 100, 2, asking=ask))
     assert few == {name: every[name] for name in ("a0", "a2")} and every["a2"] == "Before: one of a"
 
 
 def spoken(
-    text: Text, batches: Sequence[Any], said: dict[str, str]
+    text: TextTokenizer, batches: Sequence[Any], said: dict[str, str]
 ) -> list[tuple[dict[str, str], dict[str, str]]]:
     """Each wave's prompts, when every clip is answered by its id's last letter in words."""
     waves = []
@@ -167,7 +169,7 @@ def spoken(
     return waves
 
 
-def test_a_models_own_sentences_come_in_waves(text: Text) -> None:
+def test_a_models_own_sentences_come_in_waves(text: TextTokenizer) -> None:
     held = memory_store(*document("a", 3), *document("b", 2), clip("", 0))
     ask = asking(window=2)  # unasked: it is what a model has in use
     batches = eval_batches(held, "validation", text, 1000, asking=ask)
@@ -180,7 +182,7 @@ def test_a_models_own_sentences_come_in_waves(text: Text) -> None:
     assert taught["a2"] == "zero of a one of a"
 
 
-def test_waves_of_ranks_are_waves_of_the_whole(text: Text) -> None:
+def test_waves_of_ranks_are_waves_of_the_whole(text: TextTokenizer) -> None:
     held = memory_store(*document("a", 4), *document("b", 3), *document("c", 1))
     ask = asking(window=1, generation="on_the_fly")
 
@@ -197,7 +199,7 @@ def test_waves_of_ranks_are_waves_of_the_whole(text: Text) -> None:
     assert [set().union(*wave) for wave in zip(*parts, strict=True)] == whole
 
 
-def test_some_clips_are_whole_documents_when_they_read_their_own(text: Text) -> None:
+def test_some_clips_are_whole_documents_when_they_read_their_own(text: TextTokenizer) -> None:
     held = memory_store(*[r for name in "abc" for r in document(name, 4)])
     ask = asking(window=1, generation="on_the_fly")
     batches = eval_batches(held, "validation", text, 1000, max_clips=4, asking=ask)

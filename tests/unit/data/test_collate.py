@@ -3,18 +3,18 @@
 import numpy as np
 import pytest
 
-from kinesweep.batches.collate import Row, Tokens, collate
 from kinesweep.core.batch import IGNORE, Batch
+from kinesweep.data.collate import Item, Tokens, collate
 
 PAD = 9
 
 
-def rows() -> list[Row]:
+def rows() -> list[Item]:
     long = Tokens(prompt=(1, 2), forced=(3,), labels=(3, 4, 5), after=(6,))
     short = Tokens(prompt=(), forced=(), labels=(7,), after=(), others=((8, 8), ()))
     frames = {"pose": np.full((3, 2), 5.0), "dino": np.full((1, 1), 6.0)}
     fewer = {"pose": np.full((1, 2), 7.0), "dino": np.full((2, 1), 8.0)}
-    return [Row("a", frames, long), Row("b", fewer, short)]
+    return [Item("a", frames, long), Item("b", fewer, short)]
 
 
 @pytest.fixture
