@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from kinesweep.core.skeleton.skeleton import SMPL_22
-from kinesweep.models.attention import Attention, Places
-from kinesweep.models.encoders.frames import Stands
+from kinesweep.models.attention_maps import Attention, AttentionSpan
+from kinesweep.models.encoders.frame_encoder import SourceSpan
 from kinesweep.report.attention import Page
 from kinesweep.report.scene import scene_of
 from kinesweep.training.attending import Attended, Token
@@ -13,7 +13,7 @@ from kinesweep.training.attending import Attended, Token
 LAYERS, HEADS, TOKENS = 2, 3, 4
 
 
-def made_up(places: list[Places], joints: bool = False, text: str = "he runs") -> Page:
+def made_up(places: list[AttentionSpan], joints: bool = False, text: str = "he runs") -> Page:
     """A page over random weights, rows summing to 1."""
     torch.manual_seed(3)
     weights = torch.softmax(3 * torch.randn(LAYERS, HEADS, TOKENS, places[-1].end), dim=-1)
@@ -27,7 +27,7 @@ def made_up(places: list[Places], joints: bool = False, text: str = "he runs") -
     return Page("clip 1", "a model", attended, rates, lengths, [scene], [text], [])
 
 
-def frames(first: int, count: int, step: int, stream: str = "skeleton") -> Places:
+def frames(first: int, count: int, step: int, stream: str = "skeleton") -> AttentionSpan:
     """A stream whose vectors stand for `step` frames each."""
-    stands = tuple(Stands(step * n, step * n + step) for n in range(count))
-    return Places("stream", first, first + count, stream, stands)
+    stands = tuple(SourceSpan(step * n, step * n + step) for n in range(count))
+    return AttentionSpan("stream", first, first + count, stream, stands)

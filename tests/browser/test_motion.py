@@ -9,8 +9,8 @@ import pytest
 
 from attended import TOKENS, frames, made_up
 from kinesweep.core.skeleton.skeleton import SMPL_22
-from kinesweep.models.attention import Places
-from kinesweep.models.encoders.frames import Stands
+from kinesweep.models.attention_maps import AttentionSpan
+from kinesweep.models.encoders.frame_encoder import SourceSpan
 from kinesweep.report.attention import Page, write_attention
 from kinesweep.report.drawing import Line, Stage
 from kinesweep.report.film import write_clip
@@ -23,9 +23,14 @@ if TYPE_CHECKING:
     from conftest import Look
 
 pytestmark = pytest.mark.slow
-JOINTS = tuple(Stands(0, 10, joint) for joint in range(22))
-BOTH = Places("stream", 2, 29, "skeleton", (*frames(0, 5, 2).stands, *JOINTS))
-PLACES = [Places("prompt", 0, 2), BOTH, Places("end", 29, 30), Places("text", 30, 33)]
+JOINTS = tuple(SourceSpan(0, 10, joint) for joint in range(22))
+BOTH = AttentionSpan("stream", 2, 29, "skeleton", (*frames(0, 5, 2).stands, *JOINTS))
+PLACES = [
+    AttentionSpan("prompt", 0, 2),
+    BOTH,
+    AttentionSpan("end", 29, 30),
+    AttentionSpan("text", 30, 33),
+]
 
 
 @pytest.fixture(autouse=True)

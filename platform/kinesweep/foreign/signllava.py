@@ -22,7 +22,7 @@ from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.features import build_features
 from kinesweep.foreign.imported import load_tensors, read_tensors, write_imported
 from kinesweep.models import Translator, build_translator
-from kinesweep.models.saving import own_state
+from kinesweep.models.checkpoint_io import non_base_state_dict
 
 _LAYER = re.compile(r"(?:(?P<number>\d+)\.)?(?P<what>weight|bias)$")
 
@@ -74,7 +74,7 @@ def import_projectors(
         for ours, theirs in _pairs(layers[stream])
     }
     # Without the frozen language model, whose weights come from its own folder.
-    load_tensors(model, found, path, own_state(model))
+    load_tensors(model, found, path, non_base_state_dict(model))
     write_imported(out, model.eval(), text, recipe)
     return model
 

@@ -6,8 +6,8 @@ Importing this package registers model type `kinesweep` with Hugging Face's `Aut
 
 from transformers import AutoConfig, AutoModel
 
-from kinesweep.models.building import build_translator, check_model
 from kinesweep.models.config import KinesweepConfig
+from kinesweep.models.factory import build_translator, check_model
 from kinesweep.models.translator import Translator, TranslatorOutput
 
 __all__ = ["KinesweepConfig", "Translator", "TranslatorOutput", "build_translator", "check_model"]

@@ -23,8 +23,8 @@ from kinesweep.core.errors import InputError
 from kinesweep.core.skeleton.skeleton import Skeleton
 from kinesweep.features.traced_network import OPERATIONS, Program
 from kinesweep.models.encoders import build_encoder
-from kinesweep.models.encoders.graph import GraphEncoder
-from kinesweep.models.encoders.reel import Reel
+from kinesweep.models.encoders.graph_encoder import GraphEncoder
+from kinesweep.models.encoders.packed_frames import Reel
 
 # Number of frames of the traced example, and the lower bound that tracing may rely on. Below the
 # bound values are correct, but the traced memory layout may not be.

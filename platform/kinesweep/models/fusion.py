@@ -6,7 +6,7 @@ the square of the total length. `channel` resamples all streams to the length of
 concatenates their channels and projects them: S streams need S times fewer vectors, but they have
 to be synchronous.
 
-Prompt, frames and end are concatenated without padding (`splice`): in one gather for the whole
+Prompt, frames and end are concatenated without padding (`concat_unpadded`): in one gather for the whole
 batch, the real vectors of each row move together and padding goes to the right. A mask that is off
 by one when prompts differ in length would train on padding and make results depend on the batch;
 here a row in a batch equals the row alone.
@@ -159,7 +159,7 @@ def kept_streams(masks: Mapping[str, Tensor], dropout: float) -> Tensor:
     return (drawn_BS >= dropout).scatter(1, drawn_BS.argmax(dim=1, keepdim=True), True)
 
 
-def splice(parts: Sequence[Part]) -> Part:
+def concat_unpadded(parts: Sequence[Part]) -> Part:
     """Concatenate parts in order and move their padding to the right.
 
     Args:

@@ -21,19 +21,19 @@ from kinesweep.config.recipe.model import ModelPart
 from kinesweep.core.batch import Batch
 from kinesweep.core.errors import InputError
 from kinesweep.core.hf_logging import quiet_transformers
-from kinesweep.models.adapters import adapt, is_of_adapter
 from kinesweep.models.backbones import BACKBONES
+from kinesweep.models.checkpoint_io import load_strict, non_base_state_dict, saved_config
 from kinesweep.models.config import KinesweepConfig
 from kinesweep.models.encoders import build_encoder
-from kinesweep.models.encoders.graph import GraphEncoder
-from kinesweep.models.fusion import Fit, build_fusion, splice
+from kinesweep.models.encoders.graph_encoder import GraphEncoder
+from kinesweep.models.frozen_base_loading import load_over_base
+from kinesweep.models.fusion import Fit, build_fusion, concat_unpadded
 from kinesweep.models.generation import Decoding
-from kinesweep.models.objectives.closest import Choices, closest, closest_loss
-from kinesweep.models.objectives.cross_entropy import TokenSums, cross_entropy, token_sums
-from kinesweep.models.over_base import load_over_base
-from kinesweep.models.reference import Difference, encode
-from kinesweep.models.room import Cut, Positions, Room
-from kinesweep.models.saving import load_exactly, own_state, saved_config
+from kinesweep.models.length_budget import LengthBudget, Positions, TruncationStats
+from kinesweep.models.lora import add_lora, is_of_adapter
+from kinesweep.models.losses.closest_reference import Choices, closest, closest_loss
+from kinesweep.models.losses.cross_entropy import TokenSums, cross_entropy, token_sums
+from kinesweep.models.motion_difference import MotionDifference, encode
 from kinesweep.models.streams import check_widths
 
 
@@ -75,7 +75,7 @@ class Translator(PreTrainedModel):
         self._vocabulary = config.words()
         self._end_token = recipe.ends_input
         self._reserve = recipe.reserve_tokens
-        self.cut: dict[str, Cut] = {}
+        self.cut: dict[str, TruncationStats] = {}
         if backbone is None:
             backbone = self._kind.rebuild(config.backbone or {})
         out = backbone.get_input_embeddings().embedding_dim
@@ -85,7 +85,9 @@ class Translator(PreTrainedModel):
                 for name, width in config.encoded().items()
             }
         )
-        self.reference = None if recipe.reference is None else Difference(recipe.reference, out)
+        self.reference = (
+            None if recipe.reference is None else MotionDifference(recipe.reference, out)
+        )
         self.fusion = build_fusion(recipe.fusion, list(self.encoders), out)
         self.backbone = backbone
         # Modules that must not be split when the model is sharded over devices.
@@ -93,7 +95,7 @@ class Translator(PreTrainedModel):
         self.post_init()
         # After Hugging Face's initialization, which would overwrite the zeros of the B matrices.
         if recipe.backbone.lora is not None:
-            adapt(backbone, recipe.backbone.lora)
+            add_lora(backbone, recipe.backbone.lora)
         self._freeze()
         self.to(backbone.device)  # a 4-bit backbone cannot be moved, so the rest follows it
 
@@ -231,7 +233,7 @@ class Translator(PreTrainedModel):
         frames = encode(self.encoders, self.reference, streams, frame_masks)
         masks_BW = torch.cat([prompt_mask, after_mask, end_B1], dim=1)
         joined = self.fusion(frames, self._fit(masks_BW, clip_ids))
-        return splice(
+        return concat_unpadded(
             [(words[0], prompt_mask), *joined, (words[1], after_mask), (words[2], end_B1)]
         )
 
@@ -258,7 +260,7 @@ class Translator(PreTrainedModel):
         names = clip_ids or [f"row {row}" for row in range(len(words_BW))]
         clips = [f"clip `{name}`" for name in names]
         others = words_BW.sum(dim=1).tolist()
-        return Room(self.positions.limit, reserve, others, clips, self.cut).fit
+        return LengthBudget(self.positions.limit, reserve, others, clips, self.cut).fit
 
     @property
     def input_limit(self) -> int | None:
@@ -298,7 +300,7 @@ class Translator(PreTrainedModel):
         Over a base model (`models.base`), weights of the base are not written.
         """
         if self.config.base is not None:
-            kwargs.setdefault("state_dict", own_state(self))
+            kwargs.setdefault("state_dict", non_base_state_dict(self))
         with quiet_transformers():
             super().save_pretrained(*args, **kwargs)
 
@@ -329,7 +331,7 @@ class Translator(PreTrainedModel):
         """
         config = saved_config(folder, kwargs.get("config"))
         if config is None or config.base is None:
-            loaded = load_exactly(super().from_pretrained, folder, *args, **kwargs)
+            loaded = load_strict(super().from_pretrained, folder, *args, **kwargs)
         else:
             kwargs.pop("config", None)
             place = None if device is None else torch.device(device)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kinesweep.models.attention import Attention, Places
+from kinesweep.models.attention_maps import Attention, AttentionSpan
 from kinesweep.report.html import for_script, replace_text, template
 from kinesweep.report.scene import Scene
 from kinesweep.training.attending import Attended
@@ -111,7 +111,7 @@ def _groups(attention: Attention) -> list[dict[str, str]]:
     return found
 
 
-def _runs(places: Places) -> list[tuple[int, int]]:
+def _runs(places: AttentionSpan) -> list[tuple[int, int]]:
     """Split the vectors of a stream into runs that represent either frames or joints.
 
     Returns:
@@ -126,7 +126,7 @@ def _runs(places: Places) -> list[tuple[int, int]]:
 
 
 def _track(
-    page: Page, attention: Attention, places: Places, first: int, end: int
+    page: Page, attention: Attention, places: AttentionSpan, first: int, end: int
 ) -> dict[str, Any]:
     """Return one track of the page: neighbouring vectors, their weights, their frames or joints."""
     stands = places.stands[first:end]

@@ -17,7 +17,7 @@ from kinesweep.data.length_limits import truncate
 from kinesweep.data.prompt import PromptBuilder
 from kinesweep.data.task_sampling import Example
 from kinesweep.data.text_tokenizer import TextTokenizer
-from kinesweep.models.attention import Attention, attention
+from kinesweep.models.attention_maps import Attention, attention
 from kinesweep.store.format.index import ClipRecord
 from kinesweep.store.format.reader import Store
 from kinesweep.training.evaluate import prepared_sentences

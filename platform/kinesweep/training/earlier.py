@@ -23,10 +23,10 @@ from kinesweep.core.checkpoint_files import find_weights, weights_digest
 from kinesweep.core.errors import CheckpointError
 from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.data.tokenizer import is_tag
-from kinesweep.models.adapters import is_of_adapter
 from kinesweep.models.base import base_sha256
+from kinesweep.models.checkpoint_io import non_base_state_dict
 from kinesweep.models.config import KinesweepConfig
-from kinesweep.models.saving import own_state
+from kinesweep.models.lora import is_of_adapter
 from kinesweep.models.translator import Translator
 from kinesweep.training.model_files import read_recipe
 from kinesweep.training.ranks import is_first
@@ -108,7 +108,7 @@ def begin_with(model: Translator, folder: Path, sha256: str | None = None) -> No
     by = KinesweepConfig.from_pretrained(path.parent)
     problems = _other_parts(model.config, by)
     over_base = model.config.base is not None
-    held = own_state(model) if over_base else model.state_dict(keep_vars=True)
+    held = non_base_state_dict(model) if over_base else model.state_dict(keep_vars=True)
     ours, theirs = _plain(held), _plain(_read(path))
     if not problems:
         # Each check assumes that the ones before it passed; `_missing` looks up every name of

@@ -25,8 +25,11 @@ from kinesweep.data.pair_sampling import PairStream, Side
 from kinesweep.features.frame_embedder_io import WEIGHTS as EMBEDDER_WEIGHTS
 from kinesweep.features.frame_embedder_io import write_embedder
 from kinesweep.models.embedder import FrameEmbedder, program_of
-from kinesweep.models.objectives.carl import sequence_contrastive
-from kinesweep.models.objectives.tcc import cycle_back_classification, cycle_back_regression
+from kinesweep.models.losses.cycle_consistency import (
+    cycle_back_classification,
+    cycle_back_regression,
+)
+from kinesweep.models.losses.sequence_contrastive import sequence_contrastive
 from kinesweep.store.format.reader import Store
 from kinesweep.training.checkpoints import WEIGHTS, begin, prune, publish, step_folder
 from kinesweep.training.files import write_folder

@@ -12,7 +12,7 @@ import torch
 
 from kinesweep.core.run_logger import RunLogger
 from kinesweep.data.text_tokenizer import TextTokenizer
-from kinesweep.models.saving import own_state
+from kinesweep.models.checkpoint_io import non_base_state_dict
 from kinesweep.models.translator import Translator
 from kinesweep.store.format.reader import Store
 from kinesweep.training.checkpoints import drop_checkpoints, leading_to
@@ -103,7 +103,7 @@ def weights_sha256(model: Translator) -> str:
     """
     base = model.config.base
     digest = hashlib.sha256(b"" if base is None else base["sha256"].encode())
-    tensors = model.state_dict() if base is None else own_state(model)
+    tensors = model.state_dict() if base is None else non_base_state_dict(model)
     for name, tensor in sorted(tensors.items()):
         plain = tensor.detach().cpu().contiguous()
         # Without names, types and shapes, different models could have the same bytes.

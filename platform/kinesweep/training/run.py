@@ -22,8 +22,8 @@ from kinesweep.data.length_limits import cut_frames, filter_by_length
 from kinesweep.data.task_sampling import words_spoken
 from kinesweep.data.text_tokenizer import TextTokenizer, build_text
 from kinesweep.data.train_dataset import TrainDataset
-from kinesweep.models.building import build_translator
-from kinesweep.models.saving import saved_bytes
+from kinesweep.models.checkpoint_io import saved_bytes
+from kinesweep.models.factory import build_translator
 from kinesweep.models.streams import skeletons_of
 from kinesweep.models.translator import Translator
 from kinesweep.store.format.reader import Store, open_store

@@ -28,7 +28,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.distributed.fsdp import fully_shard
 
-from kinesweep.models.saving import load_weights
+from kinesweep.models.checkpoint_io import load_weights
 from kinesweep.models.translator import Translator
 from kinesweep.training.trainer import StreamTrainer
 

@@ -23,7 +23,7 @@ from transformers import (
 
 from kinesweep.config.recipe import Recipe
 from kinesweep.data.train_dataset import TrainDataset
-from kinesweep.models.saving import load_weights
+from kinesweep.models.checkpoint_io import load_weights
 from kinesweep.models.translator import Translator
 from kinesweep.training.checkpoints import begin, is_kept, prune, publish
 from kinesweep.training.determinism import undisturbed

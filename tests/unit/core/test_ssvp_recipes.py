@@ -6,7 +6,7 @@ import pytest
 
 from kinesweep.config.loading import load
 from kinesweep.config.recipe import Recipe
-from kinesweep.models.building import check_model
+from kinesweep.models.factory import check_model
 
 FOLDER = Path(__file__).parents[3] / "jobs" / "recipes"
 NAMES = ["ssvp_t5", "ssvp_bart", "ssvp_tarres"]

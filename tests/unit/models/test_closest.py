@@ -14,7 +14,7 @@ from kinesweep.core.errors import InputError
 from kinesweep.core.seeds import seed_everything
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import Translator, build_translator
-from kinesweep.models.objectives.closest import Choices, closest
+from kinesweep.models.losses.closest_reference import Choices, closest
 
 SEVERAL = [
     [[5, 9, 3, 2], [7, 2], [8, 8, 4, 2]],

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from kinesweep.core.batch import IGNORE
-from kinesweep.models.objectives.cross_entropy import cross_entropy, shifted_right, token_sums
+from kinesweep.models.losses.cross_entropy import cross_entropy, shifted_right, token_sums
 from tolerances import assert_same
 
 

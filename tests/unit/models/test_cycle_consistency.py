@@ -6,7 +6,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from kinesweep.models.objectives.tcc import cycle_back_classification, cycle_back_regression
+from kinesweep.models.losses.cycle_consistency import (
+    cycle_back_classification,
+    cycle_back_regression,
+)
 
 TAU, LAMBDA = 0.3, 0.01
 LENGTHS = ((4, 6), (5, 3))

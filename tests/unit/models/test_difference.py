@@ -18,9 +18,9 @@ from kinesweep.core.seeds import seed_everything
 from kinesweep.core.skeleton.skeleton import ROOT
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import Translator, build_translator
-from kinesweep.models.attention import attention
+from kinesweep.models.attention_maps import attention
 from kinesweep.models.encoders.batch_norm import BatchNorm
-from kinesweep.models.reference import Difference
+from kinesweep.models.motion_difference import MotionDifference
 from kinesweep.models.streams import skeletons_of
 from tolerances import assert_same
 from trees import made
@@ -163,7 +163,7 @@ def test_what_is_equal_differs_by_nothing_however_rows_are_rounded() -> None:
         def forward(self, x_BTD: torch.Tensor, mask_BT: torch.Tensor) -> Any:
             return x_BTD + 1e-6 * torch.arange(len(x_BTD))[:, None, None], mask_BT
 
-    difference = Difference(ReferenceConfig(mode="subtract"), 3)
+    difference = MotionDifference(ReferenceConfig(mode="subtract"), 3)
     x_BTD, mask_BT = torch.randn(2, 4, 3), torch.ones(2, 4, dtype=torch.bool)
     other_BTD = torch.cat([x_BTD[:1], torch.randn(1, 4, 3)])  # the first is its own
     streams, masks = (

@@ -12,7 +12,7 @@ from kinesweep.config.recipe.model import (
     MlpEncoderConfig,
 )
 from kinesweep.models.encoders import build_encoder
-from kinesweep.models.encoders.frames import FrameEncoder, mean_of_frames
+from kinesweep.models.encoders.frame_encoder import FrameEncoder, mean_of_frames
 from tolerances import assert_same
 
 pytestmark = pytest.mark.usefixtures("float64")

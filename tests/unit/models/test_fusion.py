@@ -14,7 +14,7 @@ from kinesweep.core.errors import CheckpointError
 from kinesweep.core.seeds import seed_everything
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import Translator, build_translator
-from kinesweep.models.fusion import kept_streams, splice
+from kinesweep.models.fusion import concat_unpadded, kept_streams
 from tolerances import assert_same
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -61,7 +61,7 @@ def test_each_row_is_its_real_vectors_in_order() -> None:
     torch.manual_seed(0)
     for widths in [(3, 5), (0, 4), (2, 6, 3), (1,)]:
         given = parts(6, *widths)
-        x_BME, mask_BM = splice(given)
+        x_BME, mask_BM = concat_unpadded(given)
         rows = [one_by_one(given, row) for row in range(6)]
         assert mask_BM.sum(dim=1).tolist() == [len(row) for row in rows]
         assert x_BME.shape[1] == max(len(row) for row in rows)
@@ -75,7 +75,7 @@ def test_gradients_reach_real_vectors_alone() -> None:
     torch.manual_seed(0)
     given = parts(4, 3, 5)
     x = given[1][0].requires_grad_()
-    splice(given)[0].sum().backward()
+    concat_unpadded(given)[0].sum().backward()
     assert x.grad is not None
     assert torch.equal(x.grad, given[1][1][:, :, None].expand_as(x).float())
 
@@ -83,7 +83,7 @@ def test_gradients_reach_real_vectors_alone() -> None:
 def test_not_a_number_in_the_padding_stays_there() -> None:
     x = torch.tensor([[[1.0], [float("nan")]], [[2.0], [3.0]]])
     mask = torch.tensor([[True, False], [True, True]])
-    assert splice([(x, mask)])[0].flatten().tolist() == [1.0, 0.0, 2.0, 3.0]
+    assert concat_unpadded([(x, mask)])[0].flatten().tolist() == [1.0, 0.0, 2.0, 3.0]
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -15,12 +15,12 @@ from kinesweep.config.recipe.graph import (
     StgcnEncoderConfig,
 )
 from kinesweep.core.skeleton.skeleton import SMPL_22
-from kinesweep.models.adapters import is_of_adapter
 from kinesweep.models.encoders import build_encoder
-from kinesweep.models.encoders.blocks import Block
-from kinesweep.models.encoders.graph import GraphEncoder
-from kinesweep.models.encoders.reel import Reel
+from kinesweep.models.encoders.graph_blocks import Block
+from kinesweep.models.encoders.graph_encoder import GraphEncoder
+from kinesweep.models.encoders.packed_frames import Reel
 from kinesweep.models.encoders.stagcn import StagcnEncoder
+from kinesweep.models.lora import is_of_adapter
 from tolerances import assert_same
 from trees import BODY_AND_HANDS
 

@@ -6,9 +6,9 @@ from torch import nn
 
 from kinesweep.core.skeleton.skeleton import ROOT, SMPL_22
 from kinesweep.models.encoders.batch_norm import BatchNorm
-from kinesweep.models.encoders.blocks import Block, mix
+from kinesweep.models.encoders.graph_blocks import Block, mix
+from kinesweep.models.encoders.packed_frames import Reel
 from kinesweep.models.encoders.partition import distances, partition
-from kinesweep.models.encoders.reel import Reel
 from ranks import run_ranks
 from tolerances import assert_same
 from trees import BODY_AND_HANDS, made

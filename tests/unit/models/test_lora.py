@@ -15,7 +15,7 @@ from kinesweep.core.errors import ConfigError, ResourceError
 from kinesweep.core.seeds import seed_everything
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import Translator, build_translator
-from kinesweep.models.adapters import is_of_adapter
+from kinesweep.models.lora import is_of_adapter
 
 WORDS = Vocabulary(size=30, pad_id=0, bos_id=1, eos_id=2)
 WIDTHS = {"pose": 5, "dino": 3}

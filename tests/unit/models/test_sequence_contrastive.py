@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from kinesweep.models.objectives.carl import sequence_contrastive
+from kinesweep.models.losses.sequence_contrastive import sequence_contrastive
 
 TAU, SIGMA = 0.2, 3.0
 LENGTHS = ((4, 6), (5, 3))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from kinesweep.core.batch import Batch
 from kinesweep.models import Translator
-from kinesweep.models.backbones.tarres import NormedDecoderLayer
+from kinesweep.models.backbones.tarres_m2m100 import NormedDecoderLayer
 
 Make = Callable[..., Translator]
 NORM = "backbone.model.decoder.layers.0.layernorm_embedding"

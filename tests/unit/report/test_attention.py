@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from attended import HEADS, LAYERS, TOKENS, frames, made_up
 from kinesweep.core.pose import PointLayout
 from kinesweep.core.skeleton.skeleton import SMPL_22
-from kinesweep.models.attention import Attention, Places
-from kinesweep.models.encoders.frames import Stands
+from kinesweep.models.attention_maps import Attention, AttentionSpan
+from kinesweep.models.encoders.frame_encoder import SourceSpan
 from kinesweep.report.attention import Page, page_data, write_attention
 from kinesweep.report.scene import scene_of
 from kinesweep.training.attending import Attended, Token
@@ -29,9 +29,17 @@ def numbers(text: str, *shape: int) -> NDArray[np.float64]:
 
 
 def test_weights_and_shares_are_those_of_the_model() -> None:
-    places = [Places("prompt", 0, 2), Places("separator", 2, 3, "skeleton"), frames(3, 5, 2)]
-    places += [Places("separator", 8, 9, "video"), frames(9, 3, 1, "video")]
-    places += [Places("after", 12, 12), Places("end", 12, 13), Places("text", 13, 16)]
+    places = [
+        AttentionSpan("prompt", 0, 2),
+        AttentionSpan("separator", 2, 3, "skeleton"),
+        frames(3, 5, 2),
+    ]
+    places += [AttentionSpan("separator", 8, 9, "video"), frames(9, 3, 1, "video")]
+    places += [
+        AttentionSpan("after", 12, 12),
+        AttentionSpan("end", 12, 13),
+        AttentionSpan("text", 13, 16),
+    ]
     page = made_up(places)
     data, weights = page_data(page), page.attended.attention.weights_AHLM.double().numpy()
     one, other = data["tracks"]
@@ -52,9 +60,9 @@ def test_weights_and_shares_are_those_of_the_model() -> None:
 
 
 def test_joints_and_frames_of_one_encoder_are_apart() -> None:
-    joints = [Stands(0, 10, joint) for joint in range(22)]
-    both = Places("stream", 0, 27, "skeleton", (*frames(0, 5, 2).stands, *joints))
-    page = made_up([both, Places("end", 27, 28)], joints=True)
+    joints = [SourceSpan(0, 10, joint) for joint in range(22)]
+    both = AttentionSpan("stream", 0, 27, "skeleton", (*frames(0, 5, 2).stands, *joints))
+    page = made_up([both, AttentionSpan("end", 27, 28)], joints=True)
     data, weights = page_data(page), page.attended.attention.weights_AHLM.double().numpy()
     assert [track["kind"] for track in data["tracks"]] == ["frames", "joints"]
     assert data["tracks"][1]["joints"] == list(range(22))
@@ -90,7 +98,7 @@ def test_a_page_of_100_frames_stays_small(tmp_path: Path) -> None:
     """All 144 heads of a T5-base, 30 tokens, 133 points."""
     torch.manual_seed(0)
     weights = torch.softmax(torch.randn(12, 12, 30, 110), dim=-1)
-    places = (Places("prompt", 0, 9), frames(9, 100, 1), Places("end", 109, 110))
+    places = (AttentionSpan("prompt", 0, 9), frames(9, 100, 1), AttentionSpan("end", 109, 110))
     tokens = tuple(Token(n, " word", False) for n in range(30))
     scene = scene_of("s", np.random.rand(100, 66).astype(np.float32), SMPL_22.layout, 25.0)
     attended = Attended("word " * 30, tokens, Attention(weights, places))
@@ -102,7 +110,7 @@ def test_a_long_clip_is_summed_thinned_and_said_so(tmp_path: Path) -> None:
     """3,000 frames of 543 points: nothing of the weights is lost, a page can be opened."""
     torch.manual_seed(0)
     weights = torch.softmax(torch.randn(6, 8, 40, 3001), dim=-1)
-    places = (Places("prompt", 0, 1), frames(1, 3000, 1))
+    places = (AttentionSpan("prompt", 0, 1), frames(1, 3000, 1))
     tokens = tuple(Token(n, " word", False) for n in range(40))
     layout = PointLayout((("FACE", tuple(map(str, range(543)))),))
     x_TD = np.random.default_rng(0).random((3000, 1629), np.float32)

@@ -15,7 +15,7 @@ from kinesweep.core.errors import CheckpointError, ConfigError
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.core.skeleton.skeleton import ROOT, Skeleton
 from kinesweep.models import Translator
-from kinesweep.models.adapters import is_of_adapter
+from kinesweep.models.lora import is_of_adapter
 from kinesweep.store import Store
 from kinesweep.training.metrics import read_metrics
 from kinesweep.training.run import RunResult, RunSpec, train_run

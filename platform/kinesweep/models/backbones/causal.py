@@ -21,9 +21,9 @@ from transformers import PreTrainedModel
 from kinesweep.config.recipe.model import ModelPart
 from kinesweep.core.batch import IGNORE
 from kinesweep.core.errors import InputError
-from kinesweep.models.backbones.family import CAUSAL
-from kinesweep.models.backbones.looking import eager, stacked
-from kinesweep.models.backbones.made import Made
+from kinesweep.models.backbones.architectures import CAUSAL
+from kinesweep.models.backbones.base import Made
+from kinesweep.models.backbones.eager_attention import eager, stacked
 from kinesweep.models.generation import Decoding, continue_text
 
 

@@ -18,7 +18,7 @@ from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from kinesweep.core.errors import InputError
 from kinesweep.core.hf_logging import quiet_transformers
 from kinesweep.core.vocabulary import Vocabulary
-from kinesweep.models.backbones.family import Family
+from kinesweep.models.backbones.architectures import Family
 
 _LOG = logging.getLogger(__name__)
 _KEY = "`model.backbone.pretrained`"

@@ -14,7 +14,7 @@ from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 from kinesweep.config.loading import did_you_mean
 from kinesweep.core.errors import ConfigError
 from kinesweep.core.vocabulary import Vocabulary
-from kinesweep.models.backbones.family import Family
+from kinesweep.models.backbones.architectures import Family
 
 _PATH = "model.backbone.scratch"
 # Configuration keys that are set by the tokenizer or by how the model is called.

@@ -17,11 +17,11 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from kinesweep.config.recipe.model import ModelPart
 from kinesweep.core.errors import InputError
-from kinesweep.models.backbones.family import SEQ2SEQ
-from kinesweep.models.backbones.looking import eager, stacked
-from kinesweep.models.backbones.made import Made
+from kinesweep.models.backbones.architectures import SEQ2SEQ
+from kinesweep.models.backbones.base import Made
+from kinesweep.models.backbones.eager_attention import eager, stacked
 from kinesweep.models.generation import Decoding, decode
-from kinesweep.models.objectives.cross_entropy import shifted_right
+from kinesweep.models.losses.cross_entropy import shifted_right
 
 
 class Seq2Seq(Made):

@@ -10,7 +10,7 @@ Shapes: B clips, T frames, D features, E output width.
 from torch import Tensor, nn
 
 from kinesweep.config.recipe.model import AdapterEncoderConfig
-from kinesweep.models.encoders.frames import FrameEncoder, mean_of_frames
+from kinesweep.models.encoders.frame_encoder import FrameEncoder, mean_of_frames
 
 
 class AdapterEncoder(FrameEncoder):

@@ -15,7 +15,7 @@ from torch import Tensor, arange, nn
 from torch.nn import functional
 
 from kinesweep.config.recipe.model import CnnEncoderConfig
-from kinesweep.models.encoders.frames import FrameEncoder, Stands
+from kinesweep.models.encoders.frame_encoder import FrameEncoder, SourceSpan
 
 
 class CnnEncoder(FrameEncoder):
@@ -41,7 +41,7 @@ class CnnEncoder(FrameEncoder):
         )
         self.dropout = nn.Dropout(config.dropout)
 
-    def stands_for(self, frames: int) -> list[Stands]:
+    def stands_for(self, frames: int) -> list[SourceSpan]:
         """Return the frames nearest to the center of each vector's receptive field.
 
         A vector stands for as many frames as the product of the strides, fewer at the ends.
@@ -50,7 +50,7 @@ class CnnEncoder(FrameEncoder):
         # The centers lie at multiples of `step`; ranges meet halfway between them.
         count = -(-frames // step)
         starts = [0, *(place * step - step // 2 for place in range(1, count)), frames]
-        return [Stands(first, end) for first, end in pairwise(starts)]
+        return [SourceSpan(first, end) for first, end in pairwise(starts)]
 
     def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Return (B, T', E) and its mask; T' is T divided by each stride in turn, rounded up."""

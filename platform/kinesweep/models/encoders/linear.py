@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from kinesweep.config.recipe.model import LinearEncoderConfig
-from kinesweep.models.encoders.frames import FrameEncoder, mean_of_frames
+from kinesweep.models.encoders.frame_encoder import FrameEncoder, mean_of_frames
 
 
 class LinearEncoder(FrameEncoder):

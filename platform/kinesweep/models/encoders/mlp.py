@@ -12,7 +12,7 @@ Shapes: B clips, T frames, D features, E output width.
 from torch import Tensor, nn
 
 from kinesweep.config.recipe.model import MlpEncoderConfig
-from kinesweep.models.encoders.frames import FrameEncoder, mean_of_frames
+from kinesweep.models.encoders.frame_encoder import FrameEncoder, mean_of_frames
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU}
 

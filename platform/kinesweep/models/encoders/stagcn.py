@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from kinesweep.config.recipe.graph import StagcnEncoderConfig
 from kinesweep.core.skeleton.skeleton import Skeleton
 from kinesweep.models.encoders.batch_norm import BatchNorm
-from kinesweep.models.encoders.blocks import Block, row_of_blocks
-from kinesweep.models.encoders.graph import GraphEncoder, channels_of
-from kinesweep.models.encoders.reel import Reel
+from kinesweep.models.encoders.graph_blocks import Block, row_of_blocks
+from kinesweep.models.encoders.graph_encoder import GraphEncoder, channels_of
+from kinesweep.models.encoders.packed_frames import Reel
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from kinesweep.models.fusion import Part
 _DEVIATION = 0.02
 
 
-class Difference(nn.Module):
+class MotionDifference(nn.Module):
     """Combines the encoder outputs of a clip and of its reference.
 
     Args:
@@ -93,7 +93,7 @@ class Difference(nn.Module):
 
 def encode(
     encoders: nn.ModuleDict,
-    reference: Difference | None,
+    reference: MotionDifference | None,
     streams: Mapping[str, Tensor],
     masks: Mapping[str, Tensor],
 ) -> dict[str, Part]:

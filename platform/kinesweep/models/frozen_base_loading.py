@@ -15,11 +15,11 @@ from transformers.utils import SAFE_WEIGHTS_NAME, cached_file
 
 from kinesweep.core.errors import CheckpointError
 from kinesweep.core.hf_logging import quiet_transformers
-from kinesweep.models.adapters import device_of, readable
 from kinesweep.models.backbones import BACKBONES
 from kinesweep.models.base import check_base, find_base
+from kinesweep.models.checkpoint_io import load_own
 from kinesweep.models.config import KinesweepConfig
-from kinesweep.models.saving import load_own
+from kinesweep.models.lora import device_of, readable
 
 
 def load_over_base(

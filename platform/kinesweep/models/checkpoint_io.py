@@ -22,15 +22,15 @@ from transformers.utils import SAFE_WEIGHTS_NAME
 
 from kinesweep.core.errors import CheckpointError
 from kinesweep.core.hf_logging import quiet_transformers
-from kinesweep.models.adapters import is_of_adapter
 from kinesweep.models.config import KinesweepConfig
+from kinesweep.models.lora import is_of_adapter
 
 _BACKBONE = "backbone."
 # Prefix of the keys of embedding rows for tokens that the base model does not have.
 _NEW_ROWS = "new_rows."
 
 
-def load_exactly(load: Callable[..., Any], folder: Any, *args: Any, **kwargs: Any) -> Any:
+def load_strict(load: Callable[..., Any], folder: Any, *args: Any, **kwargs: Any) -> Any:
     """Load a model with Hugging Face and raise an error unless all weights match.
 
     Args:
@@ -80,7 +80,7 @@ def saved_config(folder: Any, config: Any = None) -> KinesweepConfig | None:
         return None
 
 
-def own_state(model: PreTrainedModel) -> dict[str, Tensor]:
+def non_base_state_dict(model: PreTrainedModel) -> dict[str, Tensor]:
     """Return name → tensor for everything that a checkpoint over a base model contains.
 
     These are all weights outside the backbone, the backbone's adapters, and the embedding rows of
@@ -103,7 +103,7 @@ def own_state(model: PreTrainedModel) -> dict[str, Tensor]:
 
 def saved_bytes(model: PreTrainedModel) -> int:
     """Return the approximate size of a saved translator's weights, in bytes."""
-    own = model.parameters() if model.config.base is None else own_state(model).values()
+    own = model.parameters() if model.config.base is None else non_base_state_dict(model).values()
     return sum(tensor.numel() * tensor.element_size() for tensor in own)
 
 
@@ -141,14 +141,14 @@ def load_own(model: PreTrainedModel, weights: dict[str, Tensor], folder: Any) ->
 
     Args:
         model: Translator over the base model.
-        weights: Name → tensor, as `own_state` names them.
+        weights: Name → tensor, as `non_base_state_dict` names them.
         folder: Folder they came from, for error messages.
 
     Raises:
         CheckpointError: If keys are missing, unexpected or have another shape; the model is
             unchanged in this case.
     """
-    own = own_state(model)
+    own = non_base_state_dict(model)
     common = own.keys() & weights.keys()
     info = {
         "missing_keys": own.keys() - common,

@@ -20,7 +20,7 @@ from kinesweep.core.errors import ConfigError, InputError
 
 
 @dataclass
-class Cut:
+class TruncationStats:
     """Number of clips of a stream that were truncated so far, and number of vectors removed."""
 
     clips: int = 0
@@ -124,7 +124,7 @@ class Positions:
 
 
 @dataclass(frozen=True)
-class Room:
+class LengthBudget:
     """The length budget of a batch; truncates masks and counts what was removed.
 
     Attributes:
@@ -139,7 +139,7 @@ class Room:
     reserve: int
     others: Sequence[int]
     clips: Sequence[str]
-    cut: dict[str, Cut]
+    cut: dict[str, TruncationStats]
 
     def fit(self, masks: Mapping[str, Tensor], added: int) -> dict[str, Tensor]:
         """Truncate masks, bool (B, N), to the budget.
@@ -176,6 +176,6 @@ class Room:
         """Add a batch to the count of a stream."""
         lost = [before - after for before, after in zip(had, kept, strict=True) if before > after]
         if lost:
-            count = self.cut.setdefault(stream, Cut())
+            count = self.cut.setdefault(stream, TruncationStats())
             count.clips += len(lost)
             count.vectors += sum(lost)

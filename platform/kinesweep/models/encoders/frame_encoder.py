@@ -23,7 +23,7 @@ the units of the features; for poses, shoulder widths.
 """
 
 
-class Stands(NamedTuple):
+class SourceSpan(NamedTuple):
     """The source of an encoder's output vector.
 
     Attributes:
@@ -68,10 +68,10 @@ class FrameEncoder(nn.Module):
             self.mean.copy_(mean_D)
             self.scale.copy_(1 / deviation_D.clamp_min(LEAST_DEVIATION))
 
-    def stands_for(self, frames: int) -> list[Stands]:
+    def stands_for(self, frames: int) -> list[SourceSpan]:
         """Return the source of each vector, in order, for a clip of this many frames."""
         step = self.downsample
-        return [Stands(first, min(first + step, frames)) for first in range(0, frames, step)]
+        return [SourceSpan(first, min(first + step, frames)) for first in range(0, frames, step)]
 
     def begin(self, x_BTD: Tensor) -> Tensor:
         """Return (B, T, `width_in`); each frame depends on itself and the previous one."""

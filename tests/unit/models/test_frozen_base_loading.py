@@ -18,8 +18,8 @@ from kinesweep.core.seeds import seed_everything
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import Translator, build_translator
 from kinesweep.models.base import BASES, base_sha256
+from kinesweep.models.checkpoint_io import load_weights, saved_bytes
 from kinesweep.models.config import KinesweepConfig
-from kinesweep.models.saving import load_weights, saved_bytes
 
 WIDTHS = {"pose": 5, "dino": 3}
 KEYS: dict[str, dict[str, Any]] = {

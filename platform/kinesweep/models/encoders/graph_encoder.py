@@ -20,10 +20,10 @@ from torch.nn import functional
 
 from kinesweep.config.recipe.graph import GraphEncoderConfig
 from kinesweep.core.skeleton.skeleton import ROOT, Skeleton
-from kinesweep.models.adapters import adapt_layers, is_of_adapter
-from kinesweep.models.encoders.frames import LEAST_DEVIATION, Stands
+from kinesweep.models.encoders.frame_encoder import LEAST_DEVIATION, SourceSpan
+from kinesweep.models.encoders.packed_frames import Reel
 from kinesweep.models.encoders.partition import partition
-from kinesweep.models.encoders.reel import Reel
+from kinesweep.models.lora import adapt_layers, is_of_adapter
 
 
 class GraphEncoder(nn.Module):
@@ -99,12 +99,15 @@ class GraphEncoder(nn.Module):
             masks.append(mask_BT)
         return self.project(torch.cat(vectors, dim=1)), torch.cat(masks, dim=1)
 
-    def stands_for(self, frames: int) -> list[Stands]:
+    def stands_for(self, frames: int) -> list[SourceSpan]:
         """Return the source of each vector, in order, for a clip of this many frames."""
         pooling = self.config.pooling
         points = range(self.num_points if pooling != "skeleton" else 0)
         single = range(frames if pooling != "time" else 0)
-        return [*(Stands(0, frames, v) for v in points), *(Stands(t, t + 1) for t in single)]
+        return [
+            *(SourceSpan(0, frames, v) for v in points),
+            *(SourceSpan(t, t + 1) for t in single),
+        ]
 
     def point_features(self, x_BTD: Tensor, mask_BT: Tensor) -> Tensor:
         """Return the network's output for each point and frame, (B, T, V, W); zero at padding."""

@@ -13,7 +13,7 @@ from kinesweep.core.seeds import seed_everything
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import Translator, build_translator
 from kinesweep.models.backbones import BACKBONES
-from kinesweep.models.room import Cut, kept_vectors
+from kinesweep.models.length_budget import TruncationStats, kept_vectors
 from tolerances import assert_same
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -107,12 +107,15 @@ def test_what_is_cut_is_counted_by_stream(limited: Make, batch: Batch) -> None:
     model = limited(8).eval()
     # With prompt and end: 7+2+1, 3+3+4+1, 1+5+3+1, 2+1+1+1 for 8 positions.
     model.joined(**batch.generation_inputs())
-    assert model.cut == {"pose": Cut(3, 2 + 1 + 1), "dino": Cut(2, 0 + 2 + 1)}
+    assert model.cut == {
+        "pose": TruncationStats(3, 2 + 1 + 1),
+        "dino": TruncationStats(2, 0 + 2 + 1),
+    }
     model.joined(**batch.generation_inputs())
-    assert model.cut == {"pose": Cut(6, 8), "dino": Cut(4, 6)}
+    assert model.cut == {"pose": TruncationStats(6, 8), "dino": TruncationStats(4, 6)}
     channel = limited(6, kind="channel")
     channel.joined(**batch.generation_inputs())
-    assert channel.cut == {"pose": Cut(3, 2 + 1 + 1)}, "that whose length counts"
+    assert channel.cut == {"pose": TruncationStats(3, 2 + 1 + 1)}, "that whose length counts"
 
 
 @pytest.mark.parametrize("fusion", WAYS)

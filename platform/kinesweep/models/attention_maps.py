@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from kinesweep.core.batch import IGNORE, Batch
-from kinesweep.models.encoders.frames import Stands
+from kinesweep.models.encoders.frame_encoder import SourceSpan
 from kinesweep.models.fusion import Part
 from kinesweep.models.translator import Translator
 
@@ -30,7 +30,7 @@ Kind = Literal["prompt", "separator", "stream", "after", "end", "text"]
 
 
 @dataclass(frozen=True)
-class Places:
+class AttentionSpan:
     """A span of consecutive attended positions of one kind.
 
     Attributes:
@@ -45,7 +45,7 @@ class Places:
     first: int
     end: int
     stream: str = ""
-    stands: tuple[Stands, ...] = ()
+    stands: tuple[SourceSpan, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Attention:
     """
 
     weights_AHLM: Tensor
-    places: tuple[Places, ...]
+    places: tuple[AttentionSpan, ...]
     joints: Mapping[str, Tensor] = field(default_factory=dict)
 
 
@@ -87,7 +87,7 @@ def attention(model: Translator, batch: Batch) -> list[Attention]:
             first = x_BNE.shape[1] - inputs  # the causal backbone moves padding to the left
             own = weights[row, :, :, :labels, first : x_BNE.shape[1] + labels - 1]
             # The last label is written but never read, so it is not an attended position.
-            places.append(Places("text", inputs, inputs + labels - 1))
+            places.append(AttentionSpan("text", inputs, inputs + labels - 1))
         else:
             own = weights[row, :, :, :labels, :inputs]
         assert places[-1].end == own.shape[-1], "every place is named"
@@ -107,7 +107,7 @@ def _recorded(fusion: nn.Module) -> Iterator[list[list[Part]]]:
         handle.remove()
 
 
-def _places(model: Translator, batch: Batch, parts: list[Part], row: int) -> list[Places]:
+def _places(model: Translator, batch: Batch, parts: list[Part], row: int) -> list[AttentionSpan]:
     """Return the spans of one row, in the order in which `Translator.joined` concatenates them."""
     counted: list[tuple[Kind, str, int]] = [("prompt", "", int(batch.prompt_mask_BP[row].sum()))]
     fusion: Any = model.fusion
@@ -117,13 +117,13 @@ def _places(model: Translator, batch: Batch, parts: list[Part], row: int) -> lis
     counted.append(("end", "", int(model.config.recipe_part().ends_input)))
     found, first = [], 0
     for kind, name, count in counted:
-        stands: tuple[Stands, ...] = ()
+        stands: tuple[SourceSpan, ...] = ()
         if kind == "stream":
             frames = int(batch.frame_masks[name][row].sum())
             # With few positions, the model truncates streams, which leaves `count` vectors.
             encoder: Any = model.encoders[name]
             stands = tuple(encoder.stands_for(frames)[:count])
-        found.append(Places(kind, first, first + count, name, stands))
+        found.append(AttentionSpan(kind, first, first + count, name, stands))
         first += count
     return found
 

@@ -21,7 +21,7 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from kinesweep.core.vocabulary import Vocabulary
-from kinesweep.models.backbones.tarres import TarresConfig
+from kinesweep.models.backbones.tarres_m2m100 import TarresConfig
 
 # Model types that start decoding with the padding token without declaring it in their config class.
 _PAD_STARTS = ("t5", "longt5")

@@ -13,9 +13,9 @@ from kinesweep.core.seeds import seed_everything
 from kinesweep.core.skeleton.skeleton import SMPL_22
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import Translator, build_translator
-from kinesweep.models.attention import Attention, attention
+from kinesweep.models.attention_maps import Attention, attention
 from kinesweep.models.encoders.cnn import CnnEncoder
-from kinesweep.models.encoders.frames import Stands
+from kinesweep.models.encoders.frame_encoder import SourceSpan
 from tolerances import assert_same
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -170,8 +170,8 @@ def test_vectors_stand_for_frames(build: Callable[..., Translator], batch: Batch
     )
     found = attention(model, batch)
     by_stream = [{p.stream: p.stands for p in own.places if p.kind == "stream"} for own in found]
-    assert by_stream[0]["pose"] == (Stands(0, 2), Stands(2, 7))  # middles at frames 0 and 4
-    assert by_stream[1]["dino"] == (Stands(0, 3), Stands(3, 4))
+    assert by_stream[0]["pose"] == (SourceSpan(0, 2), SourceSpan(2, 7))  # middles at frames 0 and 4
+    assert by_stream[1]["dino"] == (SourceSpan(0, 3), SourceSpan(3, 4))
     for row, own in enumerate(found):
         for place in own.places:
             if place.kind == "stream":
@@ -249,8 +249,8 @@ def test_graph_encoders_give_joints_or_frames(words: Vocabulary, kind: str, pool
         zip(attention(model, batch), lengths.tolist(), strict=True)
     ):
         (stream,) = [place for place in own.places if place.kind == "stream"]
-        joints = [Stands(0, length, joint) for joint in range(22)]
-        single = [Stands(frame, frame + 1) for frame in range(length)]
+        joints = [SourceSpan(0, length, joint) for joint in range(22)]
+        single = [SourceSpan(frame, frame + 1) for frame in range(length)]
         wanted = {"skeleton": single, "time": joints, "both": [*joints, *single]}[pooling]
         assert list(stream.stands) == wanted and stream.end - stream.first == len(wanted)
         assert_same(own.weights_AHLM.sum(-1), torch.ones(own.weights_AHLM.shape[:3]))

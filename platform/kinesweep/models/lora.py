@@ -36,7 +36,7 @@ def is_of_adapter(key: str) -> bool:
     return not {"lora_A", "lora_B"}.isdisjoint(key.split("."))
 
 
-def adapt(model: PreTrainedModel, config: LoraConfig) -> None:
+def add_lora(model: PreTrainedModel, config: LoraConfig) -> None:
     """Add adapters to a language model in place and freeze all other weights.
 
     Raises:

@@ -12,10 +12,10 @@ from transformers import AutoConfig, PreTrainedModel
 from kinesweep.config.recipe.backbone import AnyBackbone
 from kinesweep.core.errors import ConfigError
 from kinesweep.core.vocabulary import Vocabulary
-from kinesweep.models.adapters import device_of, quantization
-from kinesweep.models.backbones.family import Family
+from kinesweep.models.backbones.architectures import Family
 from kinesweep.models.backbones.pretrained import Saved, load_pretrained, pretrained_config
 from kinesweep.models.backbones.scratch import check_scratch, scratch_config
+from kinesweep.models.lora import device_of, quantization
 
 
 class Made:

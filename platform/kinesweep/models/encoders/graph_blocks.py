@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from kinesweep.models.encoders.batch_norm import BatchNorm
-from kinesweep.models.encoders.reel import Reel
+from kinesweep.models.encoders.packed_frames import Reel
 
 
 class Block(nn.Module):
