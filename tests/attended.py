@@ -4,11 +4,11 @@ import numpy as np
 import torch
 
 from kinesweep.core.skeleton.skeleton import SMPL_22
+from kinesweep.evaluation.attention_inference import Attended, Token
 from kinesweep.models.attention_maps import Attention, AttentionSpan
 from kinesweep.models.encoders.frame_encoder import SourceSpan
 from kinesweep.report.attention import Page
 from kinesweep.report.scene import scene_of
-from kinesweep.training.attending import Attended, Token
 
 LAYERS, HEADS, TOKENS = 2, 3, 4
 

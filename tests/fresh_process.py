@@ -24,8 +24,8 @@ PRELOADED = [
     "kinesweep.cli",
     "kinesweep.export",
     "kinesweep.store.extraction.build",
-    "kinesweep.training.run",
-    "kinesweep.training.evaluate",
+    "kinesweep.training.loop.run",
+    "kinesweep.evaluation.evaluate",
     "transformers.models.m2m_100.modeling_m2m_100",
 ]
 """Imported by the server, in this order."""

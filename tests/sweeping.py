@@ -26,7 +26,7 @@ from kinesweep.sweeps.search import Search, SearchFacts
 from kinesweep.sweeps.space import SearchSpace
 from kinesweep.sweeps.stores import Stores
 from kinesweep.sweeps.sweep import MakeJob, Sweep, run_sweep
-from kinesweep.training.run import train_run
+from kinesweep.training.loop.run import train_run
 
 RATE = "training.learning_rate"
 

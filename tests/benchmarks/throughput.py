@@ -16,15 +16,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+from kinesweep.checkpoints.model_dir_files import recipe_text
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.clip import SPLITS
+from kinesweep.core.io import write_text
 from kinesweep.data.text_tokenizer import build_text
 from kinesweep.data.train_dataset import TrainDataset
 from kinesweep.sources.synthetic import write_sample
 from kinesweep.store.extraction.build import extract_locally
 from kinesweep.store.format.reader import Store
-from kinesweep.training.files import write_text
-from kinesweep.training.model_files import recipe_text
 
 SHORTEST, LONGEST, STEPS = 50, 200, 640
 

@@ -22,8 +22,8 @@ from kinesweep.sweeps.agenda import Proposal
 from kinesweep.sweeps.journal import Journal
 from kinesweep.sweeps.runner import Runner
 from kinesweep.sweeps.sweep import MakeJob
-from kinesweep.training.distributed import Task
-from kinesweep.training.run import train_run
+from kinesweep.training.distributed.ray_train import Task
+from kinesweep.training.loop.run import train_run
 from sweeping import Lab, make_lab, times
 
 _CPUS = 4

@@ -7,10 +7,10 @@ import pytest
 import yaml
 
 from corpus import tiny_corpus, tiny_recipe
+from kinesweep.evaluation.predictions import read_predictions
 from kinesweep.pipelines.dry_run import dry_evaluate, dry_extract, dry_train
 from kinesweep.pipelines.workflows import extract_features, load_recipe, train_recipe
 from kinesweep.store.format.test_set_ledger import count_tests
-from kinesweep.training.predictions import read_predictions
 
 pytestmark = pytest.mark.usefixtures("cluster")
 

@@ -6,8 +6,8 @@ import pytest
 
 from corpus import tiny_recipe
 from kinesweep.core.errors import ResourceError
-from kinesweep.training.distributed import train_on_ray
-from kinesweep.training.run import RunSpec
+from kinesweep.training.distributed.ray_train import train_on_ray
+from kinesweep.training.loop.run import RunSpec
 
 
 @pytest.mark.parametrize(

@@ -15,15 +15,15 @@ import pytest
 import ray
 from ray.util.state import list_actors
 
+from kinesweep.checkpoints.model_dir import read_recipe
 from kinesweep.core.run_logger import NullRunLogger, RunLogger
 from kinesweep.sweeps.agenda import Proposal
 from kinesweep.sweeps.journal import Journal, Trial
 from kinesweep.sweeps.runner import Job, Runner
 from kinesweep.sweeps.sweep import MakeJob
-from kinesweep.training.distributed import train_on_ray
-from kinesweep.training.model_folder import read_recipe
-from kinesweep.training.result import RunResult, RunSpec, read_result
-from kinesweep.training.run import train_run
+from kinesweep.training.distributed.ray_train import train_on_ray
+from kinesweep.training.loop.run import train_run
+from kinesweep.training.run_records.result import RunResult, RunSpec, read_result
 from sweeping import Lab, assert_trained_once, make_lab, times
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster")]

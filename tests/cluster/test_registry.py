@@ -8,6 +8,8 @@ import pytest
 from mlflow import MlflowClient
 
 from corpus import tiny_corpus, tiny_recipe, tiny_store
+from kinesweep.core.io import write_json
+from kinesweep.evaluation.predictions import Prediction, write_predictions
 from kinesweep.pipelines.model_registry import register_winner
 from kinesweep.store import Store
 from kinesweep.sweeps.outcome import Outcome
@@ -15,9 +17,7 @@ from kinesweep.sweeps.ranking import Rank
 from kinesweep.tracking import server
 from kinesweep.tracking.factory import MlflowLogs
 from kinesweep.tracking.runlog import RunName
-from kinesweep.training.files import write_json
-from kinesweep.training.predictions import Prediction, write_predictions
-from kinesweep.training.result import RunResult
+from kinesweep.training.run_records.result import RunResult
 
 NAME = "tiny"
 

@@ -21,8 +21,8 @@ from corpus import tiny_corpus, tiny_recipe, tiny_store
 from kinesweep.tracking import server
 from kinesweep.tracking.factory import MlflowLogs
 from kinesweep.tracking.runlog import RunName
-from kinesweep.training.result import RunSpec
-from kinesweep.training.run import train_run
+from kinesweep.training.loop.run import train_run
+from kinesweep.training.run_records.result import RunSpec
 from needs import need
 
 pytestmark = pytest.mark.slow

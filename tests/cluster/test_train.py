@@ -1,6 +1,6 @@
 """Runs on Ray Train: the bits of a run without Ray, two workers, and what a kill leaves.
 
-That sharded weights are those of whole ones is `tests/unit/training/test_sharding.py`'s.
+That sharded weights are those of whole ones is `tests/unit/training/distributed/test_fsdp.py`'s.
 """
 
 import json
@@ -17,9 +17,9 @@ from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.store import Store
-from kinesweep.training.distributed import train_on_ray
-from kinesweep.training.result import RunSpec, read_result
-from kinesweep.training.run import train_run
+from kinesweep.training.distributed.ray_train import train_on_ray
+from kinesweep.training.loop.run import train_run
+from kinesweep.training.run_records.result import RunSpec, read_result
 from ranks import run_ranks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,14 +28,14 @@ import json, sys
 from pathlib import Path
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.run_logger import NullRunLog
-from kinesweep.training.run import RunSpec, train_run
+from kinesweep.training.loop.run import RunSpec, train_run
 recipe = Recipe.model_validate_json(Path(sys.argv[1]).read_text())
 train_run(RunSpec(recipe, Path(sys.argv[2]), Path(sys.argv[3])), NullRunLog(), lambda _: True)
 """
 RANKS = """
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.run_logger import NullRunLog
-from kinesweep.training.run import RunSpec, train_run
+from kinesweep.training.loop.run import RunSpec, train_run
 recipe = Recipe.model_validate_json(Path(sys.argv[1]).read_text())
 spec = RunSpec(recipe, Path(sys.argv[2]), Path(sys.argv[3]))
 print(json.dumps(train_run(spec, NullRunLog(), lambda _: True).weights_sha256))

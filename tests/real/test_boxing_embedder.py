@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from kinesweep.config.loading import load
 from kinesweep.config.recipe.embedding import EmbeddingRecipe
 from kinesweep.core.run_logger import NullRunLogger
+from kinesweep.evaluation.kendall_tau import mean_order, scored_pairs
 from kinesweep.features.frame_embedder_io import read_embedder
 from kinesweep.sources.splitting.cross_validation import split_rows
 from kinesweep.store.extraction.build import extract_locally
-from kinesweep.training.embedding import EmbedderSpec, train_embedder
-from kinesweep.training.order import mean_order, scored_pairs
+from kinesweep.training.frame_embedding.training import EmbedderSpec, train_embedder
 from real.test_boxing import BOXING, ROOT, config, pytestmark  # noqa: F401
 
 STEPS, SIGHT = 60, 12

@@ -16,14 +16,14 @@ from kinesweep.config.recipe.source import PoseFeaturesConfig, PoseTsvConfig
 from kinesweep.core.errors import ClipError
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.core.units import Span
+from kinesweep.evaluation.predictions import read_predictions
 from kinesweep.export import export_bundle
 from kinesweep.features import build_features
 from kinesweep.sources.pose_format.pose_file import read_pose
 from kinesweep.sources.pose_format.pose_tsv import PoseTsvSource
 from kinesweep.sources.prepare import prepare
 from kinesweep.store.extraction.build import extract_locally
-from kinesweep.training.predictions import read_predictions
-from kinesweep.training.run import RunSpec, train_run
+from kinesweep.training.loop.run import RunSpec, train_run
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("KINESWEEP_REAL_DATA", ROOT.parent / "shared" / "data")).absolute()

@@ -15,11 +15,11 @@ from kinesweep.cli import app
 from kinesweep.config.loading import load
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.run_logger import NullRunLogger
+from kinesweep.evaluation.predictions import read_predictions
 from kinesweep.export import export_bundle, verify_bundle
 from kinesweep.export.served import _load_pyfunc
 from kinesweep.store.extraction.build import extract_locally
-from kinesweep.training.predictions import read_predictions
-from kinesweep.training.run import RunSpec, train_run
+from kinesweep.training.loop.run import RunSpec, train_run
 from vision import vision_model
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kinesweep.training.gauges import GAUGES
+from kinesweep.training.run_records.prometheus import GAUGES
 
 BOARDS = sorted((Path(__file__).parents[2] / "dashboards/grafana").glob("*.json"))
 

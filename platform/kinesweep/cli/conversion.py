@@ -154,8 +154,8 @@ def _convert_settings(
     json_line: bool,
 ) -> None:
     """Convert settings to a recipe and import the model that was trained with them, if given."""
+    from kinesweep.checkpoints.model_dir_files import recipe_text
     from kinesweep.foreign import convert_settings
-    from kinesweep.training.model_files import recipe_text
 
     converted = convert_settings(settings)
     for key, why in converted.left.items():

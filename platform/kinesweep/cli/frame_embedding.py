@@ -38,7 +38,7 @@ def embed(
     settings = load(EmbeddingRecipe, recipe, overrides or ()).resolved(Path.cwd())
     # After the recipe: these load PyTorch, which takes seconds.
     from kinesweep.store.extraction.build import extract_locally
-    from kinesweep.training.embedding import EmbedderSpec, train_embedder
+    from kinesweep.training.frame_embedding.training import EmbedderSpec, train_embedder
 
     corpus = settings.corpus_recipe
     store = extract_locally(corpus) if no_ray else workflows.extract_features(corpus)

@@ -101,7 +101,7 @@ def repeat(
     # Imported after the recipe is checked, because Ray and PyTorch take seconds to import.
     from kinesweep.cli.tables import repeats_table
     from kinesweep.pipelines.reproducibility import ExecutionMode, repeat_recipe
-    from kinesweep.training.repeats import compare_runs
+    from kinesweep.training.reproducibility.repetition import compare_runs
 
     place: ExecutionMode = "here" if no_ray else "warm" if warm else "cold"
     results = repeat_recipe(settings, runs, place, folder, overwrite)
@@ -143,8 +143,8 @@ def evaluate(
 
     Example: kinesweep evaluate .kinesweep/exports/sample --split validation --out /tmp/scored
     """
+    from kinesweep.checkpoints.model_dir_files import check_model_folder
     from kinesweep.pipelines import workflows
-    from kinesweep.training.model_files import check_model_folder
 
     check_model_folder(workflows.model_folder(model))
     # Imported after the folder is checked: PyTorch takes seconds.
@@ -246,8 +246,8 @@ def attention(
 
     Example: kinesweep attention .kinesweep/exports/sample CLIP.pose --out /tmp/attention.html
     """
+    from kinesweep.checkpoints.model_dir_files import check_model_folder
     from kinesweep.pipelines import workflows
-    from kinesweep.training.model_files import check_model_folder
 
     if out.suffix.lower() not in {".html", ".htm"}:
         raise InputError(f"`--out` must end in `.html`, but `{out}` ends in `{out.suffix}`")
@@ -297,8 +297,8 @@ def diff(
 
     Example: kinesweep diff .kinesweep/exports/sample .kinesweep/exports/sample
     """
+    from kinesweep.checkpoints.weight_diff import compare_checkpoints
     from kinesweep.pipelines import workflows
-    from kinesweep.training.diff import compare_checkpoints
 
     rows = compare_checkpoints(workflows.model_folder(left), workflows.model_folder(right))
     other = [row for row in rows if not row.equal]

@@ -8,7 +8,7 @@ from kinesweep.core.scores import format_value
 from kinesweep.core.units import format_bytes
 from kinesweep.sweeps.outcome import Outcome
 from kinesweep.sweeps.plan import Plan
-from kinesweep.training.result import RunResult
+from kinesweep.training.run_records.result import RunResult
 
 
 def objectives_table(outcome: Outcome) -> Table:

@@ -12,22 +12,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kinesweep.checkpoints.model_dir_files import FEATURES, read_recipe, write_recipe
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.skeletons import SkeletonFeaturesConfig
 from kinesweep.config.recipe.video import VideoFeaturesConfig
 from kinesweep.core.errors import BundleError, CheckpointError, KinesweepError
 from kinesweep.core.hashing import file_sha256, folder_sha256
+from kinesweep.core.io import read_json, write_folder, write_json
 from kinesweep.export.card import write_card
 from kinesweep.export.flavor import write_flavor
 from kinesweep.export.raw import columns_of, files_of_raw
 from kinesweep.features import build_features
 from kinesweep.store import Store
-from kinesweep.training.files import read_json, write_folder, write_json
-from kinesweep.training.model_files import FEATURES, read_recipe, write_recipe
-from kinesweep.training.result import RunResult, read_result
+from kinesweep.training.run_records.result import RunResult, read_result
 
 if TYPE_CHECKING:
-    from kinesweep.training.model_folder import ModelFolder
+    from kinesweep.checkpoints.model_dir import ModelFolder
 
 MANIFEST = "manifest.json"
 PREDICTIONS = "predictions.tsv"
@@ -72,7 +72,7 @@ def export_bundle(
     result = _finished(run)
     _check_place(out, overwrite)
     # Imports PyTorch, which takes seconds; the cheap checks above come first.
-    from kinesweep.training.model_folder import read_model_folder
+    from kinesweep.checkpoints.model_dir import read_model_folder
 
     loaded = read_model_folder(run / "best")
     wanted = loaded.features["store_fingerprint"]

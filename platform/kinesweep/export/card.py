@@ -7,11 +7,11 @@ from kinesweep import __version__
 from kinesweep.config.loading import load
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.evaluation import EvaluationConfig
+from kinesweep.core.io import write_text
+from kinesweep.evaluation.text_normalization import protocol_name
 from kinesweep.store import Store
 from kinesweep.store.format.test_set_ledger import count_tests
-from kinesweep.training.files import write_text
-from kinesweep.training.protocol import name_of
-from kinesweep.training.result import RunResult
+from kinesweep.training.run_records.result import RunResult
 
 CARD = "card.md"
 # Descriptions of metrics that have no signature.
@@ -76,7 +76,7 @@ def _scores(
     ]
     if not scores["test"]:
         lines[-1] += " The test split was not scored."
-    protocol = name_of(config.treatment)
+    protocol = protocol_name(config.treatment)
     if protocol == "raw":
         lines[-1] += " Texts were scored unchanged, including case and punctuation."
     else:

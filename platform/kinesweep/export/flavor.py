@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from kinesweep import __version__
-from kinesweep.training.files import write_text
+from kinesweep.core.io import write_text
 
 MLMODEL = "MLmodel"
 REQUIREMENTS = "requirements.txt"

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from kinesweep.core.errors import InputError
 from kinesweep.export.raw import REFERENCE, columns_of, file_of_raw
 from kinesweep.export.translate import Bundle, Streams
-from kinesweep.training.determinism import pin_process
+from kinesweep.training.reproducibility.determinism import pin_process
 
 _LOG = logging.getLogger(__name__)
 Frames = NDArray[np.floating]

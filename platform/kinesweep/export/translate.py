@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from kinesweep.checkpoints.model_dir import ModelFolder, read_model_folder
 from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import BundleError, ClipError, KinesweepError
@@ -28,14 +29,13 @@ from kinesweep.data.evaluation import FixedBatches
 from kinesweep.data.length_limits import truncate
 from kinesweep.data.prompt import PromptBuilder
 from kinesweep.data.task_sampling import Example
+from kinesweep.evaluation.decoding import decode
 from kinesweep.export.bundle import PROMPTS, STEP, check_files, with_own_encoder
 from kinesweep.export.raw import Input, open_raw
 from kinesweep.features import Features, build_features
 from kinesweep.sources.base import Media
 from kinesweep.store.format.dtype import to_store
 from kinesweep.store.format.index import ClipRecord
-from kinesweep.training.decoding import decode
-from kinesweep.training.model_folder import ModelFolder, read_model_folder
 
 Streams = dict[str, NDArray[np.floating]]
 # Number of files in memory at once; about 50 MB of features.

@@ -19,10 +19,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kinesweep.checkpoints.model_dir_files import read_recipe
 from kinesweep.config.recipe.video import VideoFeaturesConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import BundleError, KinesweepError
 from kinesweep.core.units import Span
+from kinesweep.evaluation.evaluate import evaluate_loaded
+from kinesweep.evaluation.predictions import read_predictions
 from kinesweep.export.bundle import PREDICTIONS, check_files
 from kinesweep.export.translate import Bundle
 from kinesweep.sources import build_source
@@ -31,10 +34,7 @@ from kinesweep.sources.precomputed.h5_shards import write_streams
 from kinesweep.sources.precomputed.shard_index import SHARD_SUFFIX
 from kinesweep.sources.tsv.tsv_rows import POSE_SUFFIX
 from kinesweep.store import Store, open_store
-from kinesweep.training.determinism import pin_process
-from kinesweep.training.evaluate import evaluate_loaded
-from kinesweep.training.model_files import read_recipe
-from kinesweep.training.predictions import read_predictions
+from kinesweep.training.reproducibility.determinism import pin_process
 
 _TIMEOUT_S = 3600
 _RAW_FILES = 8

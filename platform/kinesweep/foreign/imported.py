@@ -14,13 +14,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from kinesweep.checkpoints.model_dir_files import FEATURES, write_recipe
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError
+from kinesweep.core.io import write_folder, write_json
 from kinesweep.core.schema import StreamSchema
 from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.models.translator import Translator
-from kinesweep.training.files import write_folder, write_json
-from kinesweep.training.model_files import FEATURES, write_recipe
 
 
 def write_imported(out: Path, model: Translator, text: TextTokenizer, recipe: Recipe) -> None:

@@ -9,11 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from kinesweep.checkpoints.model_dir import ModelFolder, read_model_folder
 from kinesweep.cli.console import say
 from kinesweep.cli.data import store_at
 from kinesweep.core.errors import InputError, StoreError
 from kinesweep.core.schema import StreamSchema
 from kinesweep.data.collate import Item
+from kinesweep.evaluation.attention_inference import Attended, attend, row_of
 from kinesweep.export import Bundle, find_inputs
 from kinesweep.export.bundle import MANIFEST, PROMPTS, common_prompts
 from kinesweep.pipelines.workflows import find_training_store, model_folder
@@ -22,8 +24,6 @@ from kinesweep.report.scene import Scene, scene_of, scenes_of
 from kinesweep.store import Store
 from kinesweep.store.format.index import ClipRecord
 from kinesweep.store.inspect.show import find_clip
-from kinesweep.training.attending import Attended, attend, row_of
-from kinesweep.training.model_folder import ModelFolder, read_model_folder
 
 _ALONE = (
     "The model normally reads the sentences that precede a clip; here the clip is a single file"

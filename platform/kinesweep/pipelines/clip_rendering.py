@@ -5,6 +5,7 @@ from typing import Any
 
 from kinesweep.cli.console import say
 from kinesweep.core.errors import InputError
+from kinesweep.evaluation.predictions import read_predictions
 from kinesweep.report.drawing import Line, Stage
 from kinesweep.report.film import check_suffix, write_clip
 from kinesweep.report.fonts import missing
@@ -12,7 +13,6 @@ from kinesweep.report.scene import scenes_of
 from kinesweep.store import Store
 from kinesweep.store.format.index import ClipRecord
 from kinesweep.store.inspect.show import find_clip
-from kinesweep.training.predictions import read_predictions
 
 
 def draw_clip(store: Store, clip_id: str, out: Path, predictions: Path | None) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+from kinesweep.checkpoints.model_dir import read_model_folder
 from kinesweep.cli.console import say
 from kinesweep.config.loading import load
 from kinesweep.config.recipe import Recipe
@@ -24,6 +25,8 @@ from kinesweep.core.run_logger import RunLogger
 from kinesweep.core.units import format_seconds
 from kinesweep.data.bucketing import DEFAULT_MAX_FRAMES
 from kinesweep.data.length_limits import filter_by_length, num_frames
+from kinesweep.evaluation.evaluate import EvalSet, evaluate_batches
+from kinesweep.evaluation.predictions import write_predictions
 from kinesweep.features import build_features
 from kinesweep.pipelines import ray_cluster
 from kinesweep.pipelines.pose_estimation import remaining_estimation_seconds
@@ -35,12 +38,9 @@ from kinesweep.store.extraction.plan import describe_plan
 from kinesweep.sweeps.loading import load_space
 from kinesweep.sweeps.probe import OpenClock, Pace, read_pace
 from kinesweep.sweeps.space import SearchSpace
-from kinesweep.training.distributed import train_on_ray
-from kinesweep.training.evaluate import EvalSet, evaluate_batches
-from kinesweep.training.model_folder import read_model_folder
-from kinesweep.training.predictions import write_predictions
-from kinesweep.training.result import RunResult, RunSpec
-from kinesweep.training.run import train_run
+from kinesweep.training.distributed.ray_train import train_on_ray
+from kinesweep.training.loop.run import train_run
+from kinesweep.training.run_records.result import RunResult, RunSpec
 
 CLIPS = 10
 _TRIALS = 2

@@ -8,14 +8,14 @@ from kinesweep.cli.console import say
 from kinesweep.config.loading import load
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import InputError
+from kinesweep.core.io import write_json
+from kinesweep.evaluation.evaluate import Evaluation, evaluate_model, evaluate_texts
+from kinesweep.evaluation.predictions import read_predictions, write_predictions
+from kinesweep.evaluation.scoring import sentence_chrf
+from kinesweep.evaluation.train_overlap import Part, apart, train_sentences
 from kinesweep.pipelines.workflows import find_training_store, model_folder
 from kinesweep.store import Store
 from kinesweep.store.format.test_set_ledger import note_test
-from kinesweep.training.apart import Part, apart, train_sentences
-from kinesweep.training.evaluate import Evaluation, evaluate_model, evaluate_texts
-from kinesweep.training.files import write_json
-from kinesweep.training.predictions import read_predictions, write_predictions
-from kinesweep.training.scoring import sentence_chrf
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from kinesweep.config.recipe.evaluation import ScoringProtocol
 from kinesweep.core.hashing import fingerprint
+from kinesweep.core.io import read_json
+from kinesweep.evaluation.predictions import Prediction, read_predictions
+from kinesweep.evaluation.scoring import RAW, Measure
 from kinesweep.export.bundle import MANIFEST
 from kinesweep.store import Store
 from kinesweep.sweeps.outcome import Outcome
@@ -17,10 +20,7 @@ from kinesweep.sweeps.ranking import Entry, rank
 from kinesweep.tracking.factory import MlflowLogs
 from kinesweep.tracking.links import find_run
 from kinesweep.tracking.registry import Registry, Version, model_name
-from kinesweep.training.files import read_json
-from kinesweep.training.predictions import Prediction, read_predictions
-from kinesweep.training.result import read_result
-from kinesweep.training.scoring import RAW, Measure
+from kinesweep.training.run_records.result import read_result
 
 _BUNDLE, _JUDGED_ON = "bundle_sha256", "judged_on"
 

@@ -8,8 +8,12 @@ with the command that produces it by hand.
 from collections.abc import Sequence
 from pathlib import Path
 
+from kinesweep.checkpoints.model_dir import ModelFolder, read_model_folder
+from kinesweep.checkpoints.model_dir_files import FEATURES
 from kinesweep.core.errors import KinesweepError, StoreError
+from kinesweep.core.io import read_json
 from kinesweep.core.paths import directory_size
+from kinesweep.evaluation.predictions import Prediction
 from kinesweep.pipelines.attention_page import page_of_record
 from kinesweep.report import Picture
 from kinesweep.report.attention import write_attention
@@ -18,10 +22,6 @@ from kinesweep.report.film import write_clip
 from kinesweep.report.scene import scenes_of
 from kinesweep.store import Store, open_store
 from kinesweep.store.format.index import ClipRecord
-from kinesweep.training.files import read_json
-from kinesweep.training.model_files import FEATURES
-from kinesweep.training.model_folder import ModelFolder, read_model_folder
-from kinesweep.training.predictions import Prediction
 
 _CLIPS = 3
 _MOST_BYTES = 2 * 2**30

@@ -18,9 +18,9 @@ from kinesweep.pipelines.workflows import (
     remove_run,
     run_name,
 )
-from kinesweep.training.distributed import train_on_ray
-from kinesweep.training.result import RunResult, RunSpec, read_result
-from kinesweep.training.run import train_run
+from kinesweep.training.distributed.ray_train import train_on_ray
+from kinesweep.training.loop.run import train_run
+from kinesweep.training.run_records.result import RunResult, RunSpec, read_result
 
 # New workers for each run, the same workers for all runs, or no workers but this process.
 ExecutionMode = Literal["cold", "warm", "here"]
@@ -86,7 +86,7 @@ def _warm(recipe: Recipe, root: Path) -> Iterator[_Train]:
     """Yield a function that trains runs one after the other in the workers of one warm slot."""
     from kinesweep.sweeps.lease import Outcome
     from kinesweep.sweeps.pool import Pool, pack_task
-    from kinesweep.training.task import Task
+    from kinesweep.training.run_records.task import Task
 
     pool = Pool(recipe.resources, 1, root / ".ray")
 

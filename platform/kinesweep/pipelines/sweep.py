@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from kinesweep.checkpoints.model_dir_files import read_recipe
 from kinesweep.cli.console import say
 from kinesweep.cli.display import sweep_display
 from kinesweep.config.recipe import Recipe
@@ -20,6 +21,8 @@ from kinesweep.core.errors import InputError, TrackingError
 from kinesweep.core.hashing import flatten
 from kinesweep.core.paths import state_home
 from kinesweep.core.provenance import provenance
+from kinesweep.evaluation.evaluate import evaluate_model
+from kinesweep.evaluation.predictions import write_predictions
 from kinesweep.export import export_bundle, verify_bundle
 from kinesweep.pipelines.model_registry import register_winner
 from kinesweep.pipelines.sweep_report import report_sweep
@@ -36,10 +39,7 @@ from kinesweep.sweeps.stores import extract_all
 from kinesweep.sweeps.sweep import OpenRunLog, Sweep, note_tested, run_sweep
 from kinesweep.tracking.factory import MlflowLogs
 from kinesweep.tracking.runlog import RunName
-from kinesweep.training.evaluate import evaluate_model
-from kinesweep.training.gauges import showing
-from kinesweep.training.model_files import read_recipe
-from kinesweep.training.predictions import write_predictions
+from kinesweep.training.run_records.prometheus import showing
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,9 @@ import yaml
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.paths import directory_size
 from kinesweep.core.units import format_bytes
+from kinesweep.evaluation.predictions import Prediction, read_predictions
+from kinesweep.evaluation.scoring import sentence_chrf
+from kinesweep.evaluation.train_overlap import apart, train_sentences
 from kinesweep.pipelines.report_media import render_winner_samples
 from kinesweep.report import Curve, Report, Sample, Scores, Trial, write_report
 from kinesweep.store import Store, open_store
@@ -22,11 +25,8 @@ from kinesweep.sweeps.parameter import Parameter
 from kinesweep.sweeps.record import Record, read_outcome, read_record
 from kinesweep.sweeps.run_folders import RUNS, run_name
 from kinesweep.sweeps.space import SearchSpace
-from kinesweep.training.apart import apart, train_sentences
-from kinesweep.training.identity import METRICS
-from kinesweep.training.metrics import read_metrics
-from kinesweep.training.predictions import Prediction, read_predictions
-from kinesweep.training.scoring import sentence_chrf
+from kinesweep.training.run_records.metrics import read_metrics
+from kinesweep.training.run_records.run_identity import METRICS
 
 REPORT = "report"
 

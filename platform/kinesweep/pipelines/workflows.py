@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from kinesweep.checkpoints.model_dir_files import read_features
 from kinesweep.cli.console import progress, say
 from kinesweep.config.loading import load
 from kinesweep.config.recipe import Recipe
@@ -21,13 +22,12 @@ from kinesweep.core.paths import state_home
 from kinesweep.core.provenance import provenance
 from kinesweep.core.run_logger import RunLogger
 from kinesweep.core.scores import format_scores
+from kinesweep.evaluation.wordnet import check_metrics
 from kinesweep.pipelines import ray_cluster
 from kinesweep.store import Store, open_store
 from kinesweep.tracking.factory import RunLogs, resolve_tracking
 from kinesweep.tracking.runlog import RunName
-from kinesweep.training.model_files import read_features
-from kinesweep.training.result import RunResult, RunSpec
-from kinesweep.training.wordnet import check_metrics
+from kinesweep.training.run_records.result import RunResult, RunSpec
 
 _GOLD = (
     "`context.generation` is gold: the model reads reference sentences as context, which are not"
@@ -119,8 +119,8 @@ def train_recipe(recipe: Recipe, folder: Path | None, overwrite: bool, on_ray: b
         overwrite: Whether an existing run is removed; otherwise it is resumed.
         on_ray: Whether extraction and training use Ray.
     """
-    from kinesweep.training.distributed import train_on_ray
-    from kinesweep.training.run import train_run
+    from kinesweep.training.distributed.ray_train import train_on_ray
+    from kinesweep.training.loop.run import train_run
 
     store = get_or_extract_features(recipe, on_ray)
     name = run_name(recipe, store)
@@ -147,7 +147,7 @@ def write_untrained_model(recipe: Recipe, folder: Path | None, on_ray: bool) -> 
     Raises:
         InputError: If the folder already exists.
     """
-    from kinesweep.training.run import write_first_model
+    from kinesweep.training.loop.run import write_first_model
 
     store = get_or_extract_features(recipe, on_ray)
     place = (folder or state_home() / "first" / run_name(recipe, store)).absolute()

@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kinesweep.evaluation.attention_inference import Attended
 from kinesweep.models.attention_maps import Attention, AttentionSpan
 from kinesweep.report.html import for_script, replace_text, template
 from kinesweep.report.scene import Scene
-from kinesweep.training.attending import Attended
 
 # Weights from 0 to 1 are scaled to the range of an unsigned 16-bit integer.
 _STEPS = 65535

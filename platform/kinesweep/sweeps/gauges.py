@@ -5,7 +5,7 @@ from pathlib import Path
 
 from kinesweep.sweeps.journal import JOURNAL
 from kinesweep.sweeps.status import read_status
-from kinesweep.training.gauges import Reading
+from kinesweep.training.run_records.prometheus import Reading
 
 
 def sweep_readings(folder: Path) -> Iterator[Reading]:

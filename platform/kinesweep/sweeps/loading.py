@@ -12,10 +12,10 @@ from kinesweep.config.loading import read_yaml, set_by_path, suggest_alternative
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import ConfigError, InputError
 from kinesweep.core.hashing import flatten
+from kinesweep.evaluation.wordnet import check_metrics
 from kinesweep.sweeps.arms import ordered
 from kinesweep.sweeps.parameter import SEED, Parameter, Values
 from kinesweep.sweeps.space import MINIMISED, SearchSpace
-from kinesweep.training.wordnet import check_metrics
 
 FEATURES = "features."
 """Prefix of keys that change the features, so each value needs its own feature store."""

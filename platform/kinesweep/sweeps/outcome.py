@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 from statistics import fmean, median
 
 from kinesweep.config.recipe.evaluation import ScoringProtocol
+from kinesweep.evaluation.baselines import constant_sentence, most_frequent, nearest_neighbours
+from kinesweep.evaluation.predictions import read_predictions
+from kinesweep.evaluation.scoring import RAW, Measure
 from kinesweep.store import Store
 from kinesweep.sweeps.finals import UNTUNED, Finalist
 from kinesweep.sweeps.journal import Journal
 from kinesweep.sweeps.pareto import front
 from kinesweep.sweeps.ranking import Entry, Rank, detectable, pooled, rank
 from kinesweep.sweeps.space import SearchSpace
-from kinesweep.training.baselines import constant_sentence, most_frequent, nearest_neighbours
-from kinesweep.training.predictions import read_predictions
-from kinesweep.training.result import RunResult
-from kinesweep.training.scoring import RAW, Measure
+from kinesweep.training.run_records.result import RunResult
 
 
 @dataclass(frozen=True)

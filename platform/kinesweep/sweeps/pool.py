@@ -23,7 +23,7 @@ from kinesweep.core.errors import ResourceError
 from kinesweep.sweeps.gate import Gate
 from kinesweep.sweeps.lease import LEASE_S, Outcome, first_line
 from kinesweep.sweeps.slot import Slot, remove_groups
-from kinesweep.training.task import Task
+from kinesweep.training.run_records.task import Task
 
 _RETRY_S = 0.05
 _THREADS = 32

@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from kinesweep.core.io import read_json, write_json
 from kinesweep.sweeps.journal import Trial
 from kinesweep.sweeps.parameter import Values, shown
-from kinesweep.training.files import read_json, write_json
 
 PROVISIONAL = "provisional.json"
 _SHOWN = 5

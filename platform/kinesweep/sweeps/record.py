@@ -10,13 +10,13 @@ from typing import Any
 
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError
+from kinesweep.core.io import read_json, write_json
 from kinesweep.core.provenance import provenance
 from kinesweep.sweeps.journal import RESULT
 from kinesweep.sweeps.outcome import Outcome
 from kinesweep.sweeps.provisional import drop_provisional
 from kinesweep.sweeps.ranking import Rank
 from kinesweep.sweeps.space import SearchSpace
-from kinesweep.training.files import read_json, write_json
 
 RECORD = "sweep.json"
 

@@ -15,6 +15,7 @@ from statistics import fmean
 from typing import Literal
 
 from kinesweep.config.recipe.evaluation import ScoringProtocol
+from kinesweep.evaluation.scoring import Measure
 from kinesweep.store import Store
 from kinesweep.sweeps.finals import Finalist, best_trials
 from kinesweep.sweeps.journal import Journal, Trial
@@ -28,8 +29,7 @@ from kinesweep.sweeps.provisional import (
 )
 from kinesweep.sweeps.ranking import rank
 from kinesweep.sweeps.space import SearchSpace
-from kinesweep.training.result import RunResult, read_finished
-from kinesweep.training.scoring import Measure
+from kinesweep.training.run_records.result import RunResult, read_finished
 
 Results = Mapping[str, Sequence[RunResult]]
 

@@ -31,8 +31,8 @@ from kinesweep.sweeps.agenda import Agenda, End, Proposal
 from kinesweep.sweeps.packing import slots
 from kinesweep.sweeps.pool import Pool, pack_task
 from kinesweep.sweeps.trial import WarmTrial, judged
-from kinesweep.training.result import RunSpec
-from kinesweep.training.task import Task
+from kinesweep.training.run_records.result import RunSpec
+from kinesweep.training.run_records.task import Task
 
 OpenLog = Callable[[], RunLogger]
 

@@ -15,7 +15,7 @@ from ray.exceptions import RayError
 from kinesweep.core.errors import KinesweepError
 from kinesweep.core.run_logger import RunLogger, RunStatus
 from kinesweep.sweeps.lease import CLOSE, Outcome, first_line
-from kinesweep.training.task import Task
+from kinesweep.training.run_records.task import Task
 
 _ASK_S = 0.5
 """Interval in seconds at which a worker asks whether its run was cancelled."""
@@ -29,8 +29,8 @@ def serve_runs(config: dict[str, Any]) -> None:
     """
     import ray.train
 
-    import kinesweep.training.run  # noqa: F401  # everything is imported before it is exempted
-    from kinesweep.training.reuse import exempt_imports, reset_process
+    import kinesweep.training.loop.run  # noqa: F401  # everything is imported before it is exempted
+    from kinesweep.training.reproducibility.process_reset import exempt_imports, reset_process
 
     exempt_imports()
     slot, group, seen = config["slot"], config["group"], ""
@@ -64,11 +64,11 @@ def serve_runs(config: dict[str, Any]) -> None:
 
 def _train(slot: ActorHandle, token: str, task: Task) -> Outcome:
     """Train one run. Errors for users become an outcome; all others end the worker group."""
-    from kinesweep.training.ranks import is_first
-    from kinesweep.training.run import train_run
+    from kinesweep.core.collectives import is_rank_zero
+    from kinesweep.training.loop.run import train_run
 
     # Only rank 0 asks and reports; its decisions reach the other ranks through the trainer.
-    stop = _StopFlag(slot, token) if is_first() else None
+    stop = _StopFlag(slot, token) if is_rank_zero() else None
     try:
         log = _Log(task.log(), stop) if stop is not None else task.log()
 

@@ -114,7 +114,7 @@ class Slot:
         """Run one worker group from start to end, and return the reason why it ended."""
         import ray.train
 
-        from kinesweep.training.distributed import SlotTrainer, worker_group
+        from kinesweep.training.distributed.ray_train import SlotTrainer, worker_group
 
         trainer = SlotTrainer(
             serve_runs,

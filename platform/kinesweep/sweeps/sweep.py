@@ -35,7 +35,7 @@ from kinesweep.sweeps.run_folders import RUNS, run_name
 from kinesweep.sweeps.search import Search, SearchFacts
 from kinesweep.sweeps.space import SearchSpace
 from kinesweep.sweeps.stores import Stores
-from kinesweep.training.result import RunResult, read_finished
+from kinesweep.training.run_records.result import RunResult, read_finished
 
 Say = Callable[[str], None]
 

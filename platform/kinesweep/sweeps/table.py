@@ -21,7 +21,7 @@ from kinesweep.sweeps.outcome import Outcome
 from kinesweep.sweeps.ranking import Rank
 from kinesweep.sweeps.record import Record, read_outcome, read_record
 from kinesweep.sweeps.run_folders import RUNS, run_name
-from kinesweep.training.result import read_result
+from kinesweep.training.run_records.result import read_result
 
 Style = Literal["tsv", "markdown", "latex"]
 _FORMATS = {"tsv": "tsv", "markdown": "github", "latex": "latex_booktabs"}

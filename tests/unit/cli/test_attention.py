@@ -11,7 +11,7 @@ from corpus import tiny_corpus, tiny_recipe, tiny_store
 from kinesweep.cli import main
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.export import Bundle, export_bundle
-from kinesweep.training.run import RunSpec, train_run
+from kinesweep.training.loop.run import RunSpec, train_run
 
 pytestmark = pytest.mark.integration
 

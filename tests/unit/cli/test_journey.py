@@ -11,8 +11,8 @@ import yaml
 from corpus import tiny_corpus, tiny_recipe, tiny_store
 from kinesweep.cli import main
 from kinesweep.core.run_logger import NullRunLogger
-from kinesweep.training import determinism
-from kinesweep.training.run import RunSpec, train_run
+from kinesweep.training.loop.run import RunSpec, train_run
+from kinesweep.training.reproducibility import determinism
 
 pytestmark = pytest.mark.integration
 

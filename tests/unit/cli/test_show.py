@@ -9,7 +9,7 @@ import yaml
 
 from corpus import tiny_corpus, tiny_recipe, tiny_store
 from kinesweep.cli import main
-from kinesweep.training.predictions import Prediction, write_predictions
+from kinesweep.evaluation.predictions import Prediction, write_predictions
 
 pytestmark = pytest.mark.integration
 

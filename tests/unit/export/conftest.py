@@ -5,7 +5,7 @@ import pytest
 from corpus import tiny_corpus, tiny_recipe, tiny_store
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.export import export_bundle
-from kinesweep.training.run import RunSpec, train_run
+from kinesweep.training.loop.run import RunSpec, train_run
 from once import made_once
 
 # Enough for texts that differ from clip to clip; good they are not.

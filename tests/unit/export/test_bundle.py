@@ -11,6 +11,7 @@ import pytest
 
 import kinesweep
 from corpus import tiny_store
+from kinesweep.checkpoints.model_dir import read_model_folder
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import BundleError, CheckpointError
 from kinesweep.core.hashing import file_sha256, folder_sha256
@@ -18,9 +19,8 @@ from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.export import Bundle, check_files, export_bundle
 from kinesweep.export import bundle as module
 from kinesweep.store.format.index import ClipRecord
-from kinesweep.training.model_folder import read_model_folder
-from kinesweep.training.result import read_result
-from kinesweep.training.run import RunSpec, train_run
+from kinesweep.training.loop.run import RunSpec, train_run
+from kinesweep.training.run_records.result import read_result
 
 pytestmark = pytest.mark.integration
 

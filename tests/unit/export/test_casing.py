@@ -7,11 +7,11 @@ from kinesweep.core.errors import BundleError
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.data.text_tokenizer import CASING
 from kinesweep.data.truecase import learn_truecaser
+from kinesweep.evaluation.evaluate import evaluate_model
+from kinesweep.evaluation.predictions import read_predictions
 from kinesweep.export import export_bundle
 from kinesweep.export.verify import compare
-from kinesweep.training.evaluate import evaluate_model
-from kinesweep.training.predictions import read_predictions
-from kinesweep.training.run import RunSpec, train_run
+from kinesweep.training.loop.run import RunSpec, train_run
 
 pytestmark = pytest.mark.integration
 

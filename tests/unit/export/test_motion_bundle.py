@@ -8,11 +8,11 @@ import pytest
 from kinesweep.core.errors import BundleError
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.core.units import Span
+from kinesweep.evaluation.predictions import read_predictions
 from kinesweep.export import Bundle, Input, export_bundle, find_inputs
 from kinesweep.export.verify import compare
 from kinesweep.store.extraction.build import extract_locally
-from kinesweep.training.predictions import read_predictions
-from kinesweep.training.run import RunSpec, train_run
+from kinesweep.training.loop.run import RunSpec, train_run
 from skeletons import HEADER, VALIDATION, motions, skeleton_recipe, write_pack, write_rows
 
 pytestmark = pytest.mark.integration

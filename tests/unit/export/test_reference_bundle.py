@@ -19,7 +19,7 @@ from kinesweep.export.served import Served
 from kinesweep.export.verify import compare
 from kinesweep.features.frame_embedder_io import write_embedder
 from kinesweep.store.extraction.build import extract_locally
-from kinesweep.training.run import RunSpec, train_run
+from kinesweep.training.loop.run import RunSpec, train_run
 from skeletons import motions, skeleton_recipe, write_pack, write_rows
 
 pytestmark = pytest.mark.integration

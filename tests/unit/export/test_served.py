@@ -18,9 +18,9 @@ import pytest
 import kinesweep
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import InputError
+from kinesweep.evaluation.predictions import read_predictions
 from kinesweep.export import Bundle, export_bundle
 from kinesweep.export.served import _load_pyfunc
-from kinesweep.training.predictions import read_predictions
 
 pytestmark = pytest.mark.integration
 

@@ -15,13 +15,13 @@ from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import BundleError, ClipError, InputError
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.core.units import Span
+from kinesweep.evaluation.predictions import read_predictions
 from kinesweep.export import Bundle, Input, export_bundle, find_inputs
 from kinesweep.export.served import _load_pyfunc
 from kinesweep.export.verify import compare
 from kinesweep.store import Store
 from kinesweep.store.extraction.build import extract_locally
-from kinesweep.training.predictions import read_predictions
-from kinesweep.training.run import RunSpec, train_run
+from kinesweep.training.loop.run import RunSpec, train_run
 from shards import h5_corpus
 
 pytestmark = pytest.mark.integration

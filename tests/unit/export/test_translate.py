@@ -10,12 +10,12 @@ from fresh_process import run_fresh
 from kinesweep.core.errors import BundleError, ClipError, InputError
 from kinesweep.core.hashing import folder_sha256
 from kinesweep.core.units import Span
+from kinesweep.evaluation.evaluate import evaluate_loaded
+from kinesweep.evaluation.predictions import read_predictions
 from kinesweep.export import Bundle, Input, find_inputs, translate, verify_bundle
 from kinesweep.export.verify import compare
 from kinesweep.features import pose
 from kinesweep.sources import build_source
-from kinesweep.training.evaluate import evaluate_loaded
-from kinesweep.training.predictions import read_predictions
 
 pytestmark = pytest.mark.integration
 

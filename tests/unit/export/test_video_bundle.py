@@ -7,10 +7,10 @@ import pytest
 
 from kinesweep.core.errors import BundleError, InputError
 from kinesweep.core.run_logger import NullRunLogger
+from kinesweep.evaluation.predictions import read_predictions
 from kinesweep.export import Bundle, Input, export_bundle, find_inputs, verify_bundle
 from kinesweep.store.extraction.build import extract_locally
-from kinesweep.training.predictions import read_predictions
-from kinesweep.training.run import RunSpec, train_run
+from kinesweep.training.loop.run import RunSpec, train_run
 from vision import film_corpus, film_recipe, vision_model
 
 pytestmark = pytest.mark.integration

@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 
 from environments import link_distributions, required
 from kinesweep.config.recipe import Recipe
-from kinesweep.training.predictions import read_predictions
+from kinesweep.evaluation.predictions import read_predictions
 
 pytestmark = pytest.mark.integration
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from kinesweep.checkpoints.model_dir import read_model_folder
 from kinesweep.cli import main
 from kinesweep.config.loading import load
 from kinesweep.config.recipe import Recipe
@@ -14,8 +15,7 @@ from kinesweep.core.errors import CheckpointError, InputError
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.foreign import import_projectors
 from kinesweep.store.extraction.build import extract_locally
-from kinesweep.training.model_folder import read_model_folder
-from kinesweep.training.run import RunSpec, train_run
+from kinesweep.training.loop.run import RunSpec, train_run
 from llamas import save_llama, tiny_llama
 from shards import WIDTHS, h5_corpus
 

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, AutoModelForSeq2SeqLM, PreTrainedModel
 
 from corpus import tiny_corpus, tiny_recipe
+from kinesweep.checkpoints.model_dir import read_model_folder
+from kinesweep.checkpoints.model_dir_files import recipe_text
 from kinesweep.cli import main
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.model import TrainedTokenizerConfig
@@ -25,8 +27,6 @@ from kinesweep.data.tokenizer import train_tokenizer
 from kinesweep.foreign import import_ssvp
 from kinesweep.pipelines.evaluation import evaluate_model_dir
 from kinesweep.store.extraction.build import extract_locally
-from kinesweep.training.model_files import recipe_text
-from kinesweep.training.model_folder import read_model_folder
 
 WIDTH, OUT = 12, 16
 M2M = {

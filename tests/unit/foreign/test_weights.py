@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, AutoModelForSeq2SeqLM, PreTrainedModel
 
 from corpus import tiny_corpus
+from kinesweep.checkpoints.model_dir import read_model_folder
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.model import TrainedTokenizerConfig
 from kinesweep.core.clip import SPLITS
@@ -22,7 +23,6 @@ from kinesweep.data.tokenizer import train_tokenizer
 from kinesweep.foreign import convert_settings, import_model
 from kinesweep.pipelines.evaluation import evaluate_model_dir
 from kinesweep.store.extraction.build import extract_locally
-from kinesweep.training.model_folder import read_model_folder
 
 WIDTH, OUT = 12, 16
 BACKBONES: dict[str, dict[str, Any]] = {

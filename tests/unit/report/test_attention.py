@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from attended import HEADS, LAYERS, TOKENS, frames, made_up
 from kinesweep.core.pose import PointLayout
 from kinesweep.core.skeleton.skeleton import SMPL_22
+from kinesweep.evaluation.attention_inference import Attended, Token
 from kinesweep.models.attention_maps import Attention, AttentionSpan
 from kinesweep.models.encoders.frame_encoder import SourceSpan
 from kinesweep.report.attention import Page, page_data, write_attention
 from kinesweep.report.scene import scene_of
-from kinesweep.training.attending import Attended, Token
 
 EVIL = "</script><script>alert(1)</script>&amp;"
 

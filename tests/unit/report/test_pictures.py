@@ -11,13 +11,13 @@ import pytest
 from PIL import Image
 
 from kinesweep.core.errors import InputError
+from kinesweep.evaluation.predictions import Prediction, read_predictions
 from kinesweep.pipelines import report_media
 from kinesweep.pipelines.report_media import render_winner_samples
 from kinesweep.pipelines.sweep_report import report_sweep
 from kinesweep.report import Picture, Report, write_report
 from kinesweep.store import open_store
 from kinesweep.sweeps.record import read_outcome, read_record
-from kinesweep.training.predictions import Prediction, read_predictions
 
 pytestmark = pytest.mark.integration
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from corpus import tiny_corpus, tiny_recipe
+from kinesweep.checkpoints.model_dir_files import read_recipe, recipe_text
 from kinesweep.config.loading import validate
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.data import BatchConfig
@@ -19,8 +20,7 @@ from kinesweep.data.bucketing import plan_epoch
 from kinesweep.sources import build_source
 from kinesweep.store.extraction.build import extract_locally
 from kinesweep.store.extraction.plan import describe_plan
-from kinesweep.training.model_files import read_recipe, recipe_text
-from kinesweep.training.run import RunSpec, train_run
+from kinesweep.training.loop.run import RunSpec, train_run
 
 pytestmark = pytest.mark.integration
 

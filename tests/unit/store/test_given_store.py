@@ -12,7 +12,7 @@ from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import StoreError
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.store.extraction.build import extract_locally
-from kinesweep.training.run import RunSpec, train_run
+from kinesweep.training.loop.run import RunSpec, train_run
 
 COUNTS = {"train": 6, "validation": 3}
 

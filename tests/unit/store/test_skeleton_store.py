@@ -13,7 +13,7 @@ from kinesweep.core.skeleton.skeleton import SMPL_22
 from kinesweep.store.extraction.build import extract_locally
 from kinesweep.store.format.fingerprint import split_fingerprint
 from kinesweep.store.format.index import ClipRecord, index_records, index_table
-from kinesweep.training.run import RunSpec, train_run
+from kinesweep.training.loop.run import RunSpec, train_run
 from skeletons import HEADER, motions, skeleton_recipe, write_pack, write_rows
 
 

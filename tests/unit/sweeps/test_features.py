@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from corpus import tiny_corpus, tiny_recipe
+from kinesweep.checkpoints.model_dir_files import read_recipe
 from kinesweep.config.loading import validate
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import ConfigError, StoreError
@@ -16,7 +17,6 @@ from kinesweep.sweeps.loading import load_space
 from kinesweep.sweeps.space import SearchSpace
 from kinesweep.sweeps.stores import extract_all
 from kinesweep.sweeps.sweep import Sweep, run_sweep
-from kinesweep.training.model_files import read_recipe
 from sweeping import RATE, Here, OpenTimed
 
 pytestmark = pytest.mark.integration

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from kinesweep.sweeps.gauges import sweep_readings
 from kinesweep.sweeps.journal import Journal
-from kinesweep.training.gauges import GAUGES
+from kinesweep.training.run_records.prometheus import GAUGES
 
 
 def test_readings_of_a_sweep(tmp_path: Path) -> None:

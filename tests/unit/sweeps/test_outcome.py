@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from kinesweep.core.clip import Clip
+from kinesweep.evaluation.predictions import Prediction, write_predictions
+from kinesweep.evaluation.scoring import score
 from kinesweep.store.format.index import ClipRecord
 from kinesweep.sweeps.finals import Finalist
 from kinesweep.sweeps.outcome import _answer, _borrowed, _sight, judge
 from kinesweep.sweeps.ranking import Rank
-from kinesweep.training.predictions import Prediction, write_predictions
-from kinesweep.training.result import RunResult
-from kinesweep.training.scoring import score
+from kinesweep.training.run_records.result import RunResult
 from records import memory_store
 from spaces import load, virtual
 

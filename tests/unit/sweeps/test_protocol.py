@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from kinesweep.config.recipe.evaluation import PROTOCOLS
+from kinesweep.evaluation.baselines import most_frequent
+from kinesweep.evaluation.scoring import score
 from kinesweep.sweeps.sweep import Sweep, run_sweep
-from kinesweep.training.baselines import most_frequent
-from kinesweep.training.result import read_result
-from kinesweep.training.scoring import score
+from kinesweep.training.run_records.result import read_result
 from sweeping import Here, Lab, OpenTimed, make_lab
 
 pytestmark = pytest.mark.integration

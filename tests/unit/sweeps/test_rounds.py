@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 
 from kinesweep.cli import app
 from kinesweep.core.run_logger import NullRunLogger, RunLogger
+from kinesweep.evaluation.predictions import Prediction, write_predictions
+from kinesweep.evaluation.scoring import Measure
 from kinesweep.sweeps.agenda import Agenda, End, Proposal
 from kinesweep.sweeps.journal import RESULT, read_journal
 from kinesweep.sweeps.outcome import Outcome
@@ -20,9 +22,7 @@ from kinesweep.sweeps.provisional import PROVISIONAL, Provisional, read_provisio
 from kinesweep.sweeps.record import write_outcome
 from kinesweep.sweeps.status import read_status
 from kinesweep.sweeps.sweep import MakeJob, Sweep, run_sweep
-from kinesweep.training.predictions import Prediction, write_predictions
-from kinesweep.training.result import RunResult
-from kinesweep.training.scoring import Measure
+from kinesweep.training.run_records.result import RunResult
 from sweeping import RATE, Here, Lab, make_lab
 
 pytestmark = pytest.mark.integration

@@ -8,8 +8,8 @@ from corpus import tiny_corpus, tiny_recipe, tiny_store
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.store import Store
-from kinesweep.training.result import RunResult
-from kinesweep.training.run import RunSpec, train_run
+from kinesweep.training.loop.run import RunSpec, train_run
+from kinesweep.training.run_records.result import RunResult
 from tolerances import float64  # noqa: F401
 
 

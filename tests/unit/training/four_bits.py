@@ -13,18 +13,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from kinesweep.checkpoints.model_dir import read_model_folder
 from kinesweep.config.loading import load
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.core.seeds import seed_everything
 from kinesweep.models import Translator, lora
 from kinesweep.store.extraction.build import extract_locally
-from kinesweep.training import run
-from kinesweep.training.identity import METRICS
-from kinesweep.training.metrics import read_metrics
-from kinesweep.training.model_folder import read_model_folder
-from kinesweep.training.run import RunSpec, train_run
-from kinesweep.training.trainer import StreamTrainer
+from kinesweep.training.loop import run
+from kinesweep.training.loop.run import RunSpec, train_run
+from kinesweep.training.loop.trainer import StreamTrainer
+from kinesweep.training.run_records.metrics import read_metrics
+from kinesweep.training.run_records.run_identity import METRICS
 from llamas import save_llama, tiny_llama
 from shards import WORDS, h5_corpus
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from corpus import tiny_recipe
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.store import Store
-from kinesweep.training.run import RunSpec, train_run
+from kinesweep.training.loop.run import RunSpec, train_run
 
 
 def test_a_stopped_run_reads_on_where_it_stopped(

@@ -8,15 +8,15 @@ import pytest
 import safetensors.torch
 
 from corpus import tiny_recipe
+from kinesweep.checkpoints.model_dir import read_model_folder
+from kinesweep.checkpoints.model_dir_files import recipe_text
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.store import Store
 from kinesweep.store.extraction.build import extract_locally
-from kinesweep.training.metrics import read_metrics
-from kinesweep.training.model_files import recipe_text
-from kinesweep.training.model_folder import read_model_folder
-from kinesweep.training.result import RunResult
-from kinesweep.training.run import RunSpec, train_run
+from kinesweep.training.loop.run import RunSpec, train_run
+from kinesweep.training.run_records.metrics import read_metrics
+from kinesweep.training.run_records.result import RunResult
 from ranks import run_ranks
 from shards import h5_corpus
 from tolerances import FLOAT64, assert_same, assert_same_weights
@@ -27,7 +27,7 @@ TRAIN = """
 from kinesweep.config.loading import load
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.run_logger import NullRunLog
-from kinesweep.training.run import RunSpec, train_run
+from kinesweep.training.loop.run import RunSpec, train_run
 recipe = load(Recipe, Path(sys.argv[1]))
 spec = RunSpec(recipe, Path(sys.argv[2]), Path(sys.argv[3]))
 print(json.dumps(train_run(spec, NullRunLog(), lambda _: True).scores))

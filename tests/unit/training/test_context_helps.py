@@ -9,7 +9,7 @@ from kinesweep.config.loading import validate
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.store.extraction.build import extract_locally
-from kinesweep.training.run import RunSpec, train_run
+from kinesweep.training.loop.run import RunSpec, train_run
 from shards import write_sentences
 
 PEOPLE = ["baker", "teacher", "sailor", "doctor", "farmer", "painter"]

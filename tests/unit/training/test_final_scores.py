@@ -6,11 +6,11 @@ import pytest
 
 from corpus import tiny_recipe
 from kinesweep.core.run_logger import NullRunLogger
+from kinesweep.evaluation import evaluate
+from kinesweep.evaluation.decoding import decode
+from kinesweep.evaluation.predictions import read_predictions
 from kinesweep.store import Store
-from kinesweep.training import evaluate
-from kinesweep.training.decoding import decode
-from kinesweep.training.predictions import read_predictions
-from kinesweep.training.run import RunSpec, train_run
+from kinesweep.training.loop.run import RunSpec, train_run
 
 
 def test_final_scores_are_of_their_split_with_the_recipes_beams(

@@ -21,7 +21,7 @@ from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.sources import build_source
 from kinesweep.sources.synthetic import write_sample
 from kinesweep.store.extraction.build import extract_locally
-from kinesweep.training.run import RunSpec, train_run
+from kinesweep.training.loop.run import RunSpec, train_run
 from llamas import save_llama, tiny_llama
 
 STEPS = 600

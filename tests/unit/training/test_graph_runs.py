@@ -17,8 +17,8 @@ from kinesweep.core.skeleton.skeleton import ROOT, Skeleton
 from kinesweep.models import Translator
 from kinesweep.models.lora import is_of_adapter
 from kinesweep.store import Store
-from kinesweep.training.metrics import read_metrics
-from kinesweep.training.run import RunResult, RunSpec, train_run
+from kinesweep.training.loop.run import RunResult, RunSpec, train_run
+from kinesweep.training.run_records.metrics import read_metrics
 from ranks import run_ranks
 from trees import over
 
@@ -191,7 +191,7 @@ TWO = """
 import kinesweep.core.skeleton.skeleton
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.run_logger import NullRunLog
-from kinesweep.training.run import RunSpec, train_run
+from kinesweep.training.loop.run import RunSpec, train_run
 
 asked, store, folder, skeleton = sys.argv[1:]
 known = kinesweep.core.skeleton.skeleton.Skeleton.from_json(json.loads(Path(skeleton).read_text()))

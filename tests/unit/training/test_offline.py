@@ -12,13 +12,13 @@ from transformers import M2M100Config, M2M100ForConditionalGeneration, M2M100Tok
 
 from corpus import tiny_recipe
 from fresh_process import run_fresh
+from kinesweep.checkpoints.model_dir import read_model_folder
 from kinesweep.config.recipe.model import PretrainedTokenizerConfig
 from kinesweep.core.clip import Clip
 from kinesweep.data.prompt import PromptBuilder
 from kinesweep.data.task_sampling import Example
 from kinesweep.data.text_tokenizer import build_text
 from kinesweep.store import Store
-from kinesweep.training.model_folder import read_model_folder
 
 TEXTS = ("the sun shines", "rain falls in the north", "the girl is young in the kitchen", "a dog")
 
@@ -88,7 +88,7 @@ def refuse(*address, **_):
 socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refuse
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.run_logger import NullRunLog
-from kinesweep.training.run import RunSpec, train_run
+from kinesweep.training.loop.run import RunSpec, train_run
 recipe = Recipe.model_validate_json(Path(sys.argv[1]).read_text())
 spec = RunSpec(recipe, Path(sys.argv[2]), Path(sys.argv[3]))
 result = train_run(spec, NullRunLog(), lambda metrics: True)

@@ -9,18 +9,18 @@ from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from corpus import tiny_recipe
+from kinesweep.checkpoints.checkpoints import checkpoint_bytes
+from kinesweep.checkpoints.model_dir import read_model_folder
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError, ConfigError
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.models.base import BASES
 from kinesweep.store import Store
-from kinesweep.training import run
-from kinesweep.training.checkpoints import checkpoint_bytes
-from kinesweep.training.identity import METRICS
-from kinesweep.training.metrics import read_metrics
-from kinesweep.training.model_folder import read_model_folder
-from kinesweep.training.result import RunResult
-from kinesweep.training.run import RunSpec, train_run
+from kinesweep.training.loop import run
+from kinesweep.training.loop.run import RunSpec, train_run
+from kinesweep.training.run_records.metrics import read_metrics
+from kinesweep.training.run_records.result import RunResult
+from kinesweep.training.run_records.run_identity import METRICS
 from ranks import run_ranks
 
 pytestmark = pytest.mark.integration
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.integration
 SHARDED = """
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.run_logger import NullRunLog
-from kinesweep.training.run import RunSpec, train_run
+from kinesweep.training.loop.run import RunSpec, train_run
 asked, store, folder, last = sys.argv[1:]
 spec = RunSpec(Recipe.model_validate_json(Path(asked).read_text()), Path(store), Path(folder))
 result = train_run(spec, NullRunLog(), lambda metrics: metrics["step"] < int(last))

@@ -14,9 +14,9 @@ from kinesweep.core.clip import Clip
 from kinesweep.core.seeds import seed_everything
 from kinesweep.data.evaluation import FixedBatches, eval_batches
 from kinesweep.data.text_tokenizer import TextTokenizer, build_text
+from kinesweep.evaluation.decoding import decode
 from kinesweep.models import Translator, build_translator
 from kinesweep.store.format.index import ClipRecord
-from kinesweep.training.decoding import decode
 from records import memory_store
 
 pytestmark = pytest.mark.integration

@@ -7,14 +7,14 @@ import pytest
 import safetensors.torch
 
 from corpus import tiny_recipe
+from kinesweep.checkpoints.model_dir import read_model_folder
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.data.evaluation import eval_batches
 from kinesweep.models import Translator
 from kinesweep.store import Store
-from kinesweep.training.model_folder import read_model_folder
-from kinesweep.training.result import RunResult
-from kinesweep.training.run import RunSpec, train_run, write_first_model
+from kinesweep.training.loop.run import RunSpec, train_run, write_first_model
+from kinesweep.training.run_records.result import RunResult
 
 pytestmark = pytest.mark.integration
 

@@ -9,17 +9,17 @@ import torch
 
 from corpus import tiny_recipe
 from deviations import deviation_corpus
+from kinesweep.checkpoints.model_dir import read_model_folder
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError, ConfigError, InputError
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.core.skeleton.skeleton import SMPL_22
 from kinesweep.data.text_tokenizer import build_text
 from kinesweep.data.train_dataset import TrainDataset
+from kinesweep.evaluation.evaluate import evaluate_loaded
 from kinesweep.store import Store
 from kinesweep.store.extraction.build import extract_locally
-from kinesweep.training.evaluate import evaluate_loaded
-from kinesweep.training.model_folder import read_model_folder
-from kinesweep.training.run import RunResult, RunSpec, train_run
+from kinesweep.training.loop.run import RunResult, RunSpec, train_run
 
 pytestmark = pytest.mark.integration
 
@@ -104,7 +104,7 @@ GRAPH = {"kind": "stgcn", "channels": 4, "blocks": 2, "kernel": 3, "hops": 1, "d
 def test_true_references_tell_what_wrong_ones_do_not(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, mode: str, encoder: dict[str, Any]
 ) -> None:
-    known = "kinesweep.training.run.skeletons_of"  # shards say nothing of points
+    known = "kinesweep.training.loop.run.skeletons_of"  # shards say nothing of points
     monkeypatch.setattr(known, lambda *_: {"pose": SMPL_22})
     model = {"reference": {"mode": mode}, "encoder": encoder}
     name = f"{mode}_{encoder['kind']}"

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from kinesweep.config.recipe.evaluation import ScoringProtocol
-from kinesweep.training.baselines import constant_sentence, most_frequent
-from kinesweep.training.scoring import Measure
+from kinesweep.evaluation.baselines import constant_sentence, most_frequent
+from kinesweep.evaluation.scoring import Measure
 
 WORDS = ScoringProtocol(tokenize="none")
 SAID = {"a": "the left arm drops too low", "b": "step back", "c": "", "d": "turn the hip in more"}

@@ -11,7 +11,7 @@ from corpus import tiny_recipe
 from kinesweep.core.errors import InputError
 from kinesweep.data import tokenizer
 from kinesweep.store import Store
-from kinesweep.training.run import write_first_model
+from kinesweep.training.loop.run import write_first_model
 from llamas import save_llama, tiny_llama
 
 

@@ -9,8 +9,8 @@ from kinesweep.core.hashing import file_sha256
 from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.data.train_dataset import TrainDataset
 from kinesweep.store import Store
-from kinesweep.training.determinism import seed_dropout
-from kinesweep.training.run import write_first_model
+from kinesweep.training.loop.run import write_first_model
+from kinesweep.training.reproducibility.determinism import seed_dropout
 
 SEEDS = (1, 2, 3, 4, 5)
 

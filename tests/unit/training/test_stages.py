@@ -14,22 +14,22 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
+from kinesweep.checkpoints.model_dir import read_model_folder
 from kinesweep.cli import app
 from kinesweep.config.loading import load, validate
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import CheckpointError, ConfigError
 from kinesweep.core.run_logger import NullRunLogger
+from kinesweep.evaluation.evaluate import evaluate_loaded
+from kinesweep.evaluation.predictions import read_predictions
 from kinesweep.export.bundle import export_bundle
 from kinesweep.export.raw import Input
 from kinesweep.export.translate import Bundle
 from kinesweep.store import Store
 from kinesweep.store.extraction.build import extract_locally
-from kinesweep.training.earlier import earlier_text
-from kinesweep.training.evaluate import evaluate_loaded
-from kinesweep.training.model_folder import read_model_folder
-from kinesweep.training.predictions import read_predictions
-from kinesweep.training.run import RunResult, RunSpec, train_run
+from kinesweep.training.loop.init_from import earlier_text
+from kinesweep.training.loop.run import RunResult, RunSpec, train_run
 from shards import h5_corpus
 
 pytestmark = pytest.mark.integration

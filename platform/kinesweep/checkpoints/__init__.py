@@ -1,0 +1,1 @@
+"""Checkpoints: verified writing and reading, averaging, model folders, weight comparison."""

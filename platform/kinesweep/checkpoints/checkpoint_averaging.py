@@ -1,0 +1,42 @@
+"""Averaging of the weights of several checkpoints, which often beats each single one.
+
+The average covers the best checkpoint and those that precede it; later checkpoints are excluded
+because training did not improve after the best one. Beside the result, only one tensor of each
+checkpoint is in memory at a time. Sums are in float64, so for float32 weights the order of the
+files does not matter.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from kinesweep.checkpoints.checkpoints import WEIGHTS
+
+
+def write_mean(checkpoints: Sequence[Path], out: Path) -> None:
+    """Write the mean weights of several checkpoints as a safetensors file.
+
+    Args:
+        checkpoints: Checkpoint folders with identical tensor names. Tensors that are not floating
+            point (such as counters) are taken from the last one.
+        out: Output file.
+    """
+    with ExitStack() as stack:
+        files = [stack.enter_context(safe_open(folder / WEIGHTS, "pt")) for folder in checkpoints]
+        # `safe_open` maps the files; a tensor is read only when `get_tensor` is called.
+        names = files[-1].keys()
+        means = {name: _mean([file.get_tensor(name) for file in files]) for name in names}
+        save_file(means, out, metadata={"format": "pt"})
+
+
+def _mean(tensors: Sequence[Tensor]) -> Tensor:
+    """Return the mean of the tensors in the dtype of the last one."""
+    last = tensors[-1]
+    if not last.is_floating_point():
+        return last
+    return torch.stack([tensor.double() for tensor in tensors]).mean(dim=0).to(last.dtype)

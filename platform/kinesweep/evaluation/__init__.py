@@ -1,0 +1,1 @@
+"""Evaluation: decoding, metrics, predictions and baselines of trained models."""

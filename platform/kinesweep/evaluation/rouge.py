@@ -1,0 +1,54 @@
+"""ROUGE as a sacreBLEU metric, with a signature and support for bootstrap resampling.
+
+The score is the F1 of common n-grams or of the longest common subsequence (Lin 2004) against the
+best reference of a clip, computed by torchmetrics. The corpus score is the mean over clips, times
+100. Words come from a sacreBLEU tokenizer, so letters of all languages are kept; words are not
+stemmed.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sacrebleu.metrics.base import Signature
+
+from kinesweep.evaluation.segment_metric import ClipMean
+
+
+class _RougeSignature(Signature):
+    """A signature that adds the F-measure's beta and the tokenizer to the sacreBLEU fields."""
+
+    def __init__(self, args: dict[str, Any]) -> None:
+        super().__init__(args)
+        self._abbr |= {"f": "f", "tok": "tok"}
+        self.info |= {"f": 1, "tok": args["tokenizer_signature"]}
+
+
+class Rouge(ClipMean):
+    """The ROUGE-1, ROUGE-2 or ROUGE-L metric.
+
+    Args:
+        key: `rouge1`, `rouge2` or `rougeL`.
+        tokenize: Name of a sacreBLEU tokenizer.
+    """
+
+    _SIGNATURE_TYPE = _RougeSignature
+
+    def __init__(self, key: str, tokenize: str) -> None:
+        super().__init__(key, tokenize)
+        # Imported here because it takes seconds and few recipes use ROUGE.
+        from torchmetrics.functional.text import rouge_score
+
+        self._key, self._rouge = key, rouge_score
+
+    def of_clip(self, hypothesis: str, references: Sequence[str]) -> float:
+        """Return the F1 against the best reference."""
+        found = self._rouge(
+            [hypothesis],
+            [list(references)],
+            accumulate="best",
+            # The default normalizer removes everything but ASCII letters and digits.
+            normalizer=str,
+            tokenizer=str.split,
+            rouge_keys=self._key,
+        )
+        return float(found[f"{self._key}_fmeasure"])

@@ -1,0 +1,1 @@
+"""Distributed training: the Ray Train driver, and FSDP sharding."""

@@ -1,0 +1,1 @@
+"""Training of frame embedders: one run, and its optimization steps."""

@@ -1,0 +1,1 @@
+"""The training loop: one run from a feature store to its best model."""

@@ -1,0 +1,1 @@
+"""Reproducibility: determinism, process reset, step traces, comparison of repeated runs."""

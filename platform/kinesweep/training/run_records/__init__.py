@@ -1,0 +1,1 @@
+"""Records of a run: identity, task, metrics, throughput, result."""
