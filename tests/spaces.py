@@ -7,14 +7,14 @@ import yaml
 
 from corpus import tiny_recipe
 from kinesweep.config.recipe import Recipe
-from kinesweep.sweeps.agenda import End
-from kinesweep.sweeps.budget import Budget
-from kinesweep.sweeps.finals import Finals, choose, final_runs
-from kinesweep.sweeps.journal import Journal
-from kinesweep.sweeps.loading import load_space
-from kinesweep.sweeps.search import Search, SearchFacts
-from kinesweep.sweeps.simulate import Clock, Course
-from kinesweep.sweeps.space import SearchSpace
+from kinesweep.sweeps.journal.journal import Journal
+from kinesweep.sweeps.planning.simulation import Clock, SimulatedRun
+from kinesweep.sweeps.search.ask_tell import RunEnd
+from kinesweep.sweeps.search.budget import Budget
+from kinesweep.sweeps.search.finals import Finals, final_runs, select_finalists
+from kinesweep.sweeps.search.search import SearchContext, SearchPolicy
+from kinesweep.sweeps.space.loading import load_space
+from kinesweep.sweeps.space.space import SearchSpace
 
 SPACE = {
     "question": "Which rate?",
@@ -47,20 +47,20 @@ def load(folder: Path, **changes: Any) -> tuple[SearchSpace, Recipe]:
 
 def search(
     space: SearchSpace, recipe: Recipe, journal: Journal, slots: int = 2, final_runs: int = 0
-) -> Search:
+) -> SearchPolicy:
     """The agenda of a search, its configurations named by the recipe alone."""
-    facts = SearchFacts(
+    facts = SearchContext(
         recipe=recipe,
         config_of=lambda changed: changed.config_hash("store"),
         evaluation_samples=SAMPLES,
         budget=Budget(space.budget, space.resources, slots, final_runs),
     )
-    return Search(space, facts, journal)
+    return SearchPolicy(space, facts, journal)
 
 
 def finals(space: SearchSpace, recipe: Recipe, journal: Journal, **kwargs: Any) -> Finals:
     """The agenda of its finals."""
-    chosen = choose(space, recipe, journal.trials)
+    chosen = select_finalists(space, recipe, journal.trials)
     return Finals(final_runs(chosen, lambda v, s: f"{sorted(v.items())}-s{s}"), journal, **kwargs)
 
 
@@ -72,7 +72,7 @@ def virtual() -> tuple[Journal, Clock]:
     return journal, clock
 
 
-def course(score: float, evaluations: int = 3, seconds: float = 10.0, **end: Any) -> Course:
+def course(score: float, evaluations: int = 3, seconds: float = 10.0, **end: Any) -> SimulatedRun:
     """A run whose loss falls to `50 - score` and that scores `score`."""
     told = [
         (
@@ -82,4 +82,4 @@ def course(score: float, evaluations: int = 3, seconds: float = 10.0, **end: Any
         for n in range(evaluations)
     ]
     scores = {"bleu": score, "parameters": 1000.0 - score, "decode_ms": 1.0}
-    return Course(told, End("finished", scores, seconds=seconds))
+    return SimulatedRun(told, RunEnd("finished", scores, seconds=seconds))

@@ -18,13 +18,13 @@ from kinesweep.config.recipe import Recipe
 from kinesweep.core.run_logger import NullRunLogger, RunLogger
 from kinesweep.store import Store
 from kinesweep.store.format.reader import open_store
-from kinesweep.sweeps.agenda import Agenda, End, Proposal
-from kinesweep.sweeps.budget import Budget
-from kinesweep.sweeps.journal import Journal
-from kinesweep.sweeps.record import write_outcome
-from kinesweep.sweeps.search import Search, SearchFacts
-from kinesweep.sweeps.space import SearchSpace
-from kinesweep.sweeps.stores import Stores
+from kinesweep.sweeps.feature_stores import Stores
+from kinesweep.sweeps.journal.journal import Journal
+from kinesweep.sweeps.journal.sweep_metadata import write_outcome
+from kinesweep.sweeps.search.ask_tell import RunEnd, RunRequest, SweepPolicy
+from kinesweep.sweeps.search.budget import Budget
+from kinesweep.sweeps.search.search import SearchContext, SearchPolicy
+from kinesweep.sweeps.space.space import SearchSpace
 from kinesweep.sweeps.sweep import MakeJob, Sweep, run_sweep
 from kinesweep.training.loop.run import train_run
 
@@ -95,15 +95,15 @@ class Lab:
         }
         return validate(SearchSpace, plain, "the tiny space")
 
-    def search(self, space: SearchSpace, journal: Journal) -> Search:
+    def search(self, space: SearchSpace, journal: Journal) -> SearchPolicy:
         """The agenda of its search."""
-        facts = SearchFacts(
+        facts = SearchContext(
             recipe=self.recipe,
             config_of=lambda recipe: recipe.config_hash(self.store.fingerprint),
             evaluation_samples=32.0,
             budget=Budget(space.budget, space.resources, 2, 0),
         )
-        return Search(space, facts, journal)
+        return SearchPolicy(space, facts, journal)
 
     def make_job(self, folder: Path) -> MakeJob:
         """How proposals become runs in a folder."""
@@ -131,7 +131,7 @@ class Here:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def drive(self, agenda: Agenda, make_job: MakeJob) -> None:
+    def drive(self, agenda: SweepPolicy, make_job: MakeJob) -> None:
         """Runs one to its end."""
         while not agenda.over:
             proposal = agenda.propose()
@@ -141,14 +141,14 @@ class Here:
             agenda.end(proposal.key, _train(agenda, proposal, make_job))
 
 
-def _train(agenda: Agenda, proposal: Proposal, make_job: MakeJob) -> End:
+def _train(agenda: SweepPolicy, proposal: RunRequest, make_job: MakeJob) -> RunEnd:
     """One run."""
     task, began = make_job(proposal).task(), time.monotonic()
     result = train_run(task.spec(), task.log(), lambda told: agenda.report(proposal.key, told))
     seconds = time.monotonic() - began
     if result.status == "finished":
-        return End("finished", result.objectives, seconds=seconds)
-    return End("pruned" if result.reason == "reported" else "failed", {}, "", seconds)
+        return RunEnd("finished", result.objectives, seconds=seconds)
+    return RunEnd("pruned" if result.reason == "reported" else "failed", {}, "", seconds)
 
 
 def times(folder: Path) -> dict[str, list[dict[str, Any]]]:

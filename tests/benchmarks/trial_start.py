@@ -18,10 +18,10 @@ import ray.train
 from ray import tune
 from ray.train.torch import TorchTrainer
 
-from kinesweep.sweeps.agenda import Proposal
-from kinesweep.sweeps.journal import Journal
-from kinesweep.sweeps.runner import Runner
+from kinesweep.sweeps.journal.journal import Journal
+from kinesweep.sweeps.search.ask_tell import RunRequest
 from kinesweep.sweeps.sweep import MakeJob
+from kinesweep.sweeps.workers.tune_runner import Runner
 from kinesweep.training.distributed.ray_train import Task
 from kinesweep.training.loop.run import train_run
 from sweeping import Lab, make_lab, times
@@ -60,7 +60,7 @@ def _train(task: Task) -> None:
 
 def _fit(config: dict[str, Any], make_job: MakeJob, workers: int, storage: str) -> None:
     """The stock trial."""
-    job = make_job(Proposal("", {"training.learning_rate": config["rate"]}, 0, "search"))
+    job = make_job(RunRequest("", {"training.learning_rate": config["rate"]}, 0, "search"))
     TorchTrainer(
         _train,
         train_loop_config=job.task(),

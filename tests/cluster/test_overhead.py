@@ -14,9 +14,9 @@ import psutil
 import pytest
 from ray import tune
 
-from kinesweep.sweeps.agenda import End
-from kinesweep.sweeps.journal import Journal
-from kinesweep.sweeps.runner import tune_agenda
+from kinesweep.sweeps.journal.journal import Journal
+from kinesweep.sweeps.search.ask_tell import RunEnd
+from kinesweep.sweeps.workers.tune_runner import tune_agenda
 from spaces import load, search
 
 pytestmark = [pytest.mark.proof, pytest.mark.usefixtures("cluster")]
@@ -25,7 +25,7 @@ ALL = "all started"
 
 
 class Short(tune.Trainable):  # type: ignore[misc]
-    """An objective of 50 ms, once all slots are there; see `kinesweep.sweeps.gate`."""
+    """An objective of 50 ms, once all slots are there; see `kinesweep.sweeps.workers.start_barrier`."""
 
     def setup(self, config: dict[str, Any], folder: Path) -> None:
         """See `tune.Trainable`."""
@@ -55,7 +55,7 @@ class Watched:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._agenda, name)
 
-    def end(self, key: str, end: End) -> None:
+    def end(self, key: str, end: RunEnd) -> None:
         """Notes it."""
         self._agenda.end(key, end)
         self.ends.append((time.perf_counter(), psutil.Process().memory_info().rss))

@@ -17,10 +17,10 @@ from ray.util.state import list_actors
 
 from kinesweep.checkpoints.model_dir import read_recipe
 from kinesweep.core.run_logger import NullRunLogger, RunLogger
-from kinesweep.sweeps.agenda import Proposal
-from kinesweep.sweeps.journal import Journal, Trial
-from kinesweep.sweeps.runner import Job, Runner
+from kinesweep.sweeps.journal.journal import Journal, Trial
+from kinesweep.sweeps.search.ask_tell import RunRequest
 from kinesweep.sweeps.sweep import MakeJob
+from kinesweep.sweeps.workers.tune_runner import Job, Runner
 from kinesweep.training.distributed.ray_train import train_on_ray
 from kinesweep.training.loop.run import train_run
 from kinesweep.training.run_records.result import RunResult, RunSpec, read_result
@@ -55,7 +55,7 @@ def search(lab: Lab, folder: Path, workers: int = 1, **space: Any) -> Journal:
 
 def job_of(lab: Lab, folder: Path, trial: Trial) -> Job:
     """What a trial trained."""
-    return lab.make_job(folder)(Proposal("", trial.values, 0, "search"))
+    return lab.make_job(folder)(RunRequest("", trial.values, 0, "search"))
 
 
 def result_of(lab: Lab, folder: Path, trial: Trial) -> RunResult:

@@ -12,8 +12,8 @@ from kinesweep.core.io import write_json
 from kinesweep.evaluation.predictions import Prediction, write_predictions
 from kinesweep.pipelines.model_registry import register_winner
 from kinesweep.store import Store
-from kinesweep.sweeps.outcome import Outcome
-from kinesweep.sweeps.ranking import Rank
+from kinesweep.sweeps.results.ranking import Rank
+from kinesweep.sweeps.results.sweep_result import SweepOutcome
 from kinesweep.tracking import server
 from kinesweep.tracking.factory import MlflowLogs
 from kinesweep.tracking.runlog import RunName
@@ -76,9 +76,9 @@ class Lab:
         write_json(run / "result.json", {**result.to_json(), "signatures": {"bleu": signature}})
         return run
 
-    def _outcome(self, runs: list[str]) -> Outcome:
+    def _outcome(self, runs: list[str]) -> SweepOutcome:
         best = Rank("a", 1.0, 0.5, 1.5, {1: 1.0}, 0, 0, 0, 0, 0, 1, False)
-        return Outcome("q", "", "bleu", "a", {}, runs, [best], {}, {}, [], {}, {}, [])
+        return SweepOutcome("q", "", "bleu", "a", {}, runs, [best], {}, {}, [], {}, {}, [])
 
     @property
     def champion(self) -> str:

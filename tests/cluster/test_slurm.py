@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from corpus import tiny_corpus, tiny_recipe
-from kinesweep.sweeps.journal import read_journal
+from kinesweep.sweeps.journal.journal import read_journal
 from needs import need
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3 * 900)]

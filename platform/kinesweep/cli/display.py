@@ -21,8 +21,8 @@ from rich.text import Text
 from kinesweep.cli.console import console
 from kinesweep.core.errors import CheckpointError
 from kinesweep.core.scores import format_scores
-from kinesweep.sweeps.journal import JOURNAL, read_journal
-from kinesweep.sweeps.progress import Progress, progress_of
+from kinesweep.sweeps.journal.journal import JOURNAL, read_journal
+from kinesweep.sweeps.journal.progress import Progress, progress_of
 
 _REFRESH_HZ = 2.0
 _BAR = 24

@@ -32,7 +32,7 @@ def schema(
 
     Example: kinesweep schema recipe --out /tmp/kinesweep-recipe.schema.json
     """
-    from kinesweep.sweeps.space import SearchSpace
+    from kinesweep.sweeps.space.space import SearchSpace
 
     model = Recipe if what == "recipe" else SearchSpace
     text = json.dumps(model.model_json_schema(), indent=2) + "\n"

@@ -22,8 +22,8 @@ from kinesweep.core.paths import state_home
 from kinesweep.core.scores import format_scores
 
 if TYPE_CHECKING:
-    from kinesweep.sweeps.status import Status
-    from kinesweep.sweeps.table import Style
+    from kinesweep.sweeps.journal.status import Status
+    from kinesweep.sweeps.results.table import Style
 
 SpaceArgument = Annotated[
     Path, typer.Argument(help="Search space file (YAML).", show_default=False)
@@ -59,7 +59,7 @@ def sweep(  # noqa: PLR0913 (options of a verb)
 
     Example: kinesweep sweep search_spaces/sample.yaml --resume
     """
-    from kinesweep.sweeps.loading import load_space
+    from kinesweep.sweeps.space.loading import load_space
 
     # Validate the space before importing Ray and PyTorch, which takes seconds.
     load_space(space, tuple(overrides or ()), base or Path.cwd())
@@ -123,7 +123,7 @@ def plan(
     Example: kinesweep plan search_spaces/sample.yaml --cluster cpus=8
     """
     from kinesweep.pipelines.cluster_size import parse_cluster
-    from kinesweep.sweeps.loading import load_space
+    from kinesweep.sweeps.space.loading import load_space
 
     # Validate the arguments before importing Ray and PyTorch, which takes seconds.
     wanted = parse_cluster(cluster)
@@ -212,7 +212,7 @@ def _print_table(name: str | None, style: "Style", json_line: bool) -> None:
         InputError: If no sweep is named or if there is no sweep of this name.
     """
     from kinesweep.pipelines.workflows import sweep_folder
-    from kinesweep.sweeps.table import summarise
+    from kinesweep.sweeps.results.table import summarise
 
     if name is None:
         raise InputError("`--table` prints one sweep; pass its name as well")
@@ -228,7 +228,7 @@ def _statuses(name: str | None) -> "list[Status]":
     Raises:
         InputError: If there is no sweep of this name.
     """
-    from kinesweep.sweeps.status import read_status
+    from kinesweep.sweeps.journal.status import read_status
 
     folders = sorted((state_home() / "sweeps").glob(name or "*"))
     found = [read_status(folder) for folder in folders if (folder / "journal.jsonl").exists()]

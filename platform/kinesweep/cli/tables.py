@@ -6,12 +6,12 @@ from rich.table import Table
 
 from kinesweep.core.scores import format_value
 from kinesweep.core.units import format_bytes
-from kinesweep.sweeps.outcome import Outcome
-from kinesweep.sweeps.plan import Plan
+from kinesweep.sweeps.planning.cost_estimate import Plan
+from kinesweep.sweeps.results.sweep_result import SweepOutcome
 from kinesweep.training.run_records.result import RunResult
 
 
-def objectives_table(outcome: Outcome) -> Table:
+def objectives_table(outcome: SweepOutcome) -> Table:
     """Return the means of several objectives, with a mark for the Pareto front."""
     names = list(next(iter(outcome.objectives.values())))
     table = Table("", *names, "front")
@@ -41,7 +41,7 @@ def plan_table(plan: Plan) -> Table:
     return table
 
 
-def ranking_table(outcome: Outcome) -> Table:
+def ranking_table(outcome: SweepOutcome) -> Table:
     """Return the ranking with each gap to the best, its interval and both parts of its error."""
     table = Table("", outcome.metric, "95 %", "behind by", "± seeds", "± sentences", "p", "seeds")
     for line in outcome.ranking:
@@ -77,14 +77,14 @@ def repeats_table(results: Sequence[RunResult], metric: str) -> Table:
     return table
 
 
-def sanity_lines(outcome: Outcome) -> list[str]:
+def sanity_lines(outcome: SweepOutcome) -> list[str]:
     """Return one line per sanity baseline, with its score."""
     return [
         f"sanity  {outcome.metric} {value:.2f}  {name}" for name, value in outcome.sanity.items()
     ]
 
 
-def _named(outcome: Outcome, name: str) -> str:
+def _named(outcome: SweepOutcome, name: str) -> str:
     """Return the name of a configuration, with its scientific levels if there are any."""
     level = outcome.levels.get(name)
     return f"{name} ({level})" if level else name

@@ -35,9 +35,9 @@ from kinesweep.pipelines.workflows import extract_features, find_training_store,
 from kinesweep.sources import build_source
 from kinesweep.store import Store
 from kinesweep.store.extraction.plan import describe_plan
-from kinesweep.sweeps.loading import load_space
-from kinesweep.sweeps.probe import OpenClock, Pace, read_pace
-from kinesweep.sweeps.space import SearchSpace
+from kinesweep.sweeps.planning.pilot_runs import OpenClock, StepTiming, read_pace
+from kinesweep.sweeps.space.loading import load_space
+from kinesweep.sweeps.space.space import SearchSpace
 from kinesweep.training.distributed.ray_train import train_on_ray
 from kinesweep.training.loop.run import train_run
 from kinesweep.training.run_records.result import RunResult, RunSpec
@@ -218,7 +218,7 @@ def _extraction_s(real: Recipe) -> float:
     return one * summary.compute / ray_cluster.cores()
 
 
-def _expected(real: Recipe, small: Store, pace: Pace) -> RuntimeEstimate:
+def _expected(real: Recipe, small: Store, pace: StepTiming) -> RuntimeEstimate:
     """Extrapolate a full run from a dry run's measured times; early stopping is ignored.
 
     Args:

@@ -15,8 +15,8 @@ from kinesweep.evaluation.predictions import Prediction, read_predictions
 from kinesweep.evaluation.scoring import RAW, Measure
 from kinesweep.export.bundle import MANIFEST
 from kinesweep.store import Store
-from kinesweep.sweeps.outcome import Outcome
-from kinesweep.sweeps.ranking import Entry, rank
+from kinesweep.sweeps.results.ranking import RankingEntry, rank
+from kinesweep.sweeps.results.sweep_result import SweepOutcome
 from kinesweep.tracking.factory import MlflowLogs
 from kinesweep.tracking.links import find_run
 from kinesweep.tracking.registry import Registry, Version, model_name
@@ -29,7 +29,7 @@ def register_winner(
     logs: MlflowLogs,
     sweep: Path,
     name: str,
-    outcome: Outcome,
+    outcome: SweepOutcome,
     store: Store,
     bundle: Path,
     protocol: ScoringProtocol = RAW,
@@ -83,7 +83,7 @@ def _texts(run: Path) -> list[Prediction]:
     return read_predictions(run / "predictions" / "validation.tsv")
 
 
-def _comparison_key(outcome: Outcome, lines: list[Prediction]) -> str:
+def _comparison_key(outcome: SweepOutcome, lines: list[Prediction]) -> str:
     """Return a hash of what comparable scores must share: references, metric and protocol."""
     result = read_result(Path(outcome.winner_runs[0]))
     signature = result.signatures.get(outcome.metric, "") if result is not None else ""
@@ -94,7 +94,7 @@ def _comparison_key(outcome: Outcome, lines: list[Prediction]) -> str:
 def _compare_with_champion(
     registry: Registry,
     champion: Version | None,
-    outcome: Outcome,
+    outcome: SweepOutcome,
     texts: dict[int, list[Prediction]],
     judged_on: str,
     store: Store,
@@ -134,11 +134,11 @@ def _by_id(line: Prediction) -> str:
     return line.clip_id
 
 
-def _entry(name: str, texts: dict[int, list[Prediction]], measure: Measure) -> Entry:
+def _entry(name: str, texts: dict[int, list[Prediction]], measure: Measure) -> RankingEntry:
     """Return the sentence statistics of all seeds in the form that `rank` expects."""
     seeds = {}
     for seed, lines in texts.items():
         said = {line.clip_id: line.hypothesis for line in lines}
         wanted = {line.clip_id: line.references for line in lines}
         seeds[seed] = measure.rows(said, wanted)
-    return Entry(name, seeds)
+    return RankingEntry(name, seeds)

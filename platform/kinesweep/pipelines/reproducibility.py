@@ -84,8 +84,8 @@ def _trainer(recipe: Recipe, place: ExecutionMode, root: Path) -> Iterator[_Trai
 @contextmanager
 def _warm(recipe: Recipe, root: Path) -> Iterator[_Train]:
     """Yield a function that trains runs one after the other in the workers of one warm slot."""
-    from kinesweep.sweeps.lease import Outcome
-    from kinesweep.sweeps.pool import Pool, pack_task
+    from kinesweep.sweeps.workers.worker_pool import Pool, pack_task
+    from kinesweep.sweeps.workers.worker_slot import RequestResult
     from kinesweep.training.run_records.task import Task
 
     pool = Pool(recipe.resources, 1, root / ".ray")
@@ -94,7 +94,7 @@ def _warm(recipe: Recipe, root: Path) -> Iterator[_Train]:
         lease = pool.client.lease(pack_task(Task.of(spec, open_log)))
         # Everything before the outcome is an evaluation report; there is no pruner to inform.
         said = lease.next()
-        while not isinstance(said, Outcome):
+        while not isinstance(said, RequestResult):
             said = lease.next()
         result = read_result(spec.folder)
         if said.kind != "result" or result is None:

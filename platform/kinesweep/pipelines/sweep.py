@@ -29,13 +29,13 @@ from kinesweep.pipelines.sweep_report import report_sweep
 from kinesweep.pipelines.workflows import LogOpener, create_tracker, extract_features
 from kinesweep.store import Store
 from kinesweep.store.format.test_set_ledger import count_tests, note_test
-from kinesweep.sweeps.gauges import sweep_readings
-from kinesweep.sweeps.journal import JOURNAL
-from kinesweep.sweeps.loading import load_space
-from kinesweep.sweeps.outcome import Outcome
-from kinesweep.sweeps.record import write_outcome
-from kinesweep.sweeps.space import SearchSpace
-from kinesweep.sweeps.stores import extract_all
+from kinesweep.sweeps.feature_stores import extract_all
+from kinesweep.sweeps.journal.journal import JOURNAL
+from kinesweep.sweeps.journal.prometheus import sweep_readings
+from kinesweep.sweeps.journal.sweep_metadata import write_outcome
+from kinesweep.sweeps.results.sweep_result import SweepOutcome
+from kinesweep.sweeps.space.loading import load_space
+from kinesweep.sweeps.space.space import SearchSpace
 from kinesweep.sweeps.sweep import OpenRunLog, Sweep, note_tested, run_sweep
 from kinesweep.tracking.factory import MlflowLogs
 from kinesweep.tracking.runlog import RunName
@@ -54,7 +54,7 @@ class SweepResult:
         tracking: Address of the MLflow server; empty if the sweep was not recorded.
     """
 
-    outcome: Outcome
+    outcome: SweepOutcome
     folder: Path
     bundle: Path
     report: Path
@@ -171,7 +171,12 @@ def execute_sweep(
 
 
 def _register(
-    logs: MlflowLogs, folder: Path, recipe: Recipe, outcome: Outcome, store: Store, bundle: Path
+    logs: MlflowLogs,
+    folder: Path,
+    recipe: Recipe,
+    outcome: SweepOutcome,
+    store: Store,
+    bundle: Path,
 ) -> None:
     """Register the winner; if the server cannot be reached, print how to do it later."""
     try:
@@ -182,7 +187,7 @@ def _register(
     say(f"registry  {told}")
 
 
-def export_winner(outcome: Outcome, store: Store, bundle: Path) -> Path:
+def export_winner(outcome: SweepOutcome, store: Store, bundle: Path) -> Path:
     """Export the best seed of the winner as a bundle and verify it; return the bundle's folder."""
     # `winner_runs` is sorted by validation score.
     run = Path(outcome.winner_runs[0])
@@ -193,7 +198,7 @@ def export_winner(outcome: Outcome, store: Store, bundle: Path) -> Path:
     return bundle
 
 
-def _standing(outcome: Outcome) -> dict[str, str]:
+def _standing(outcome: SweepOutcome) -> dict[str, str]:
     """Return the model card's facts about the sweep; the score to quote is the mean over seeds."""
     best, trials = outcome.ranking[0], sum(outcome.trials.values())
     seeds = ", ".join(map(str, best.scores))
@@ -235,7 +240,7 @@ def prepare_sweep_dir(folder: Path, resume: bool, overwrite: bool) -> Path:
     return folder
 
 
-def with_test(outcome: Outcome, store: Store) -> Outcome:
+def with_test(outcome: SweepOutcome, store: Store) -> SweepOutcome:
     """Return the outcome with the winner's test scores and a note on how often test was scored."""
     test = evaluate_winner_on_test(store, outcome)
     if not test:
@@ -244,7 +249,7 @@ def with_test(outcome: Outcome, store: Store) -> Outcome:
     return replace(outcome, test=test, notes=[*outcome.notes, note])
 
 
-def evaluate_winner_on_test(store: Store, outcome: Outcome) -> dict[str, dict[str, float]]:
+def evaluate_winner_on_test(store: Store, outcome: SweepOutcome) -> dict[str, dict[str, float]]:
     """Return the test scores of the winner's seeds; each run is scored and noted only once.
 
     Returns:

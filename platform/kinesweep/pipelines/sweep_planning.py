@@ -12,17 +12,17 @@ from kinesweep.cli.console import say
 from kinesweep.core.paths import directory_size, state_home
 from kinesweep.pipelines.workflows import extract_features
 from kinesweep.store.format.reader import Store
-from kinesweep.sweeps import runner
-from kinesweep.sweeps.budget import Budget
-from kinesweep.sweeps.fidelity import evaluation_samples
-from kinesweep.sweeps.journal import Journal
-from kinesweep.sweeps.loading import load_space
-from kinesweep.sweeps.plan import Facts, Plan, make_plan
-from kinesweep.sweeps.probe import OpenClock, probe
-from kinesweep.sweeps.search import Search, SearchFacts
-from kinesweep.sweeps.space import LISTED
-from kinesweep.sweeps.stores import extract_all
+from kinesweep.sweeps.feature_stores import extract_all
+from kinesweep.sweeps.journal.journal import Journal
+from kinesweep.sweeps.planning.cost_estimate import CostInputs, Plan, make_plan
+from kinesweep.sweeps.planning.pilot_runs import OpenClock, probe
+from kinesweep.sweeps.search.budget import Budget
+from kinesweep.sweeps.search.samples_per_eval import evaluation_samples
+from kinesweep.sweeps.search.search import SearchContext, SearchPolicy
+from kinesweep.sweeps.space.loading import load_space
+from kinesweep.sweeps.space.space import LISTED
 from kinesweep.sweeps.sweep import MakeJob
+from kinesweep.sweeps.workers import tune_runner
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def plan_space(
     # replaced by quasi-random points; grid, random and qmc search keep their own points.
     listed = space.search.kind in LISTED
     spread = space.search if listed else space.search.model_copy(update={"kind": "qmc"})
-    facts = SearchFacts(
+    facts = SearchContext(
         recipe=recipe,
         config_of=lambda changed: changed.config_hash(stores.of(changed).fingerprint),
         evaluation_samples=evaluation_samples(recipe, store, space.resources),
@@ -73,12 +73,12 @@ def plan_space(
         budget=Budget(space.budget, space.resources, 1, 0),
     )
     # `Journal(None)` keeps its events in memory.
-    points = Search(space.model_copy(update={"search": spread}), facts, Journal(None))
+    points = SearchPolicy(space.model_copy(update={"search": spread}), facts, Journal(None))
     make_job = MakeJob(recipe, stores, folder, OpenClock(folder / "clock"))
-    probed = probe(space, make_job, points, runner.Runner)
+    probed = probe(space, make_job, points, tune_runner.Runner)
     say(f"measured {len(probed.paces)} configurations in {probed.seconds:.0f} s")
-    nodes = [cluster] if cluster else runner.live_nodes()
-    known = Facts(
+    nodes = [cluster] if cluster else tune_runner.live_nodes()
+    known = CostInputs(
         space,
         recipe,
         probed,

@@ -19,12 +19,12 @@ from kinesweep.evaluation.train_overlap import apart, train_sentences
 from kinesweep.pipelines.report_media import render_winner_samples
 from kinesweep.report import Curve, Report, Sample, Scores, Trial, write_report
 from kinesweep.store import Store, open_store
-from kinesweep.sweeps.journal import read_journal, read_trials, worked_hours
-from kinesweep.sweeps.outcome import Outcome
-from kinesweep.sweeps.parameter import Parameter
-from kinesweep.sweeps.record import Record, read_outcome, read_record
-from kinesweep.sweeps.run_folders import RUNS, run_name
-from kinesweep.sweeps.space import SearchSpace
+from kinesweep.sweeps.journal.journal import read_journal, read_trials, worked_hours
+from kinesweep.sweeps.journal.run_folders import RUNS, run_name
+from kinesweep.sweeps.journal.sweep_metadata import Record, read_outcome, read_record
+from kinesweep.sweeps.results.sweep_result import SweepOutcome
+from kinesweep.sweeps.space.parameter import Parameter
+from kinesweep.sweeps.space.space import SearchSpace
 from kinesweep.training.run_records.metrics import read_metrics
 from kinesweep.training.run_records.run_identity import METRICS
 
@@ -144,7 +144,7 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _samples(outcome: Outcome, recipe: Recipe, store: Store, seen: set[str]) -> list[Sample]:
+def _samples(outcome: SweepOutcome, recipe: Recipe, store: Store, seen: set[str]) -> list[Sample]:
     """Return the validation translations of the winner's exported seed."""
     lines = _predictions(Path(outcome.winner_runs[0]), "validation")
     said = {line.clip_id: line.hypothesis for line in lines}
@@ -165,7 +165,7 @@ def _samples(outcome: Outcome, recipe: Recipe, store: Store, seen: set[str]) -> 
     ]
 
 
-def _scores_by_train_overlap(outcome: Outcome, recipe: Recipe, seen: set[str]) -> list[Scores]:
+def _scores_by_train_overlap(outcome: SweepOutcome, recipe: Recipe, seen: set[str]) -> list[Scores]:
     """Return separate scores of sentences that occur in train and of those that do not."""
     found = []
     for split in ("validation", "test"):

@@ -20,21 +20,21 @@ from kinesweep.core.hashing import fingerprint
 from kinesweep.core.paths import directory_size
 from kinesweep.core.run_logger import RunLogger
 from kinesweep.core.units import format_bytes
-from kinesweep.sweeps import runner
-from kinesweep.sweeps.agenda import Agenda, Proposal
-from kinesweep.sweeps.budget import Budget, Spent
-from kinesweep.sweeps.fidelity import evaluation_samples
-from kinesweep.sweeps.finals import Finalist, Finals, choose, final_runs
-from kinesweep.sweeps.journal import Journal, Trial
-from kinesweep.sweeps.loading import apply
-from kinesweep.sweeps.outcome import Outcome, judge
-from kinesweep.sweeps.parameter import Values
-from kinesweep.sweeps.record import Record, write_record
-from kinesweep.sweeps.rounds import Rounds, publish_during_search
-from kinesweep.sweeps.run_folders import RUNS, run_name
-from kinesweep.sweeps.search import Search, SearchFacts
-from kinesweep.sweeps.space import SearchSpace
-from kinesweep.sweeps.stores import Stores
+from kinesweep.sweeps.feature_stores import Stores
+from kinesweep.sweeps.journal.journal import Journal, Trial
+from kinesweep.sweeps.journal.run_folders import RUNS, run_name
+from kinesweep.sweeps.journal.sweep_metadata import Record, write_record
+from kinesweep.sweeps.results.rounds import Rounds, publish_during_search
+from kinesweep.sweeps.results.sweep_result import SweepOutcome, summarize
+from kinesweep.sweeps.search.ask_tell import RunRequest, SweepPolicy
+from kinesweep.sweeps.search.budget import Budget, Spent
+from kinesweep.sweeps.search.finals import Finalist, Finals, final_runs, select_finalists
+from kinesweep.sweeps.search.samples_per_eval import evaluation_samples
+from kinesweep.sweeps.search.search import SearchContext, SearchPolicy
+from kinesweep.sweeps.space.loading import apply_overrides
+from kinesweep.sweeps.space.parameter import Values
+from kinesweep.sweeps.space.space import SearchSpace
+from kinesweep.sweeps.workers import tune_runner
 from kinesweep.training.run_records.result import RunResult, read_finished
 
 Say = Callable[[str], None]
@@ -56,7 +56,7 @@ class Runner(Protocol):
     def slots(self) -> int:
         """Number of runs at a time."""
 
-    def drive(self, agenda: Agenda, make_job: runner.MakeJob) -> None:
+    def drive(self, agenda: SweepPolicy, make_job: tune_runner.MakeJob) -> None:
         """Execute an agenda until it is over."""
 
 
@@ -79,9 +79,9 @@ class MakeJob:
     folder: Path
     open_log: OpenRunLog
 
-    def __call__(self, proposal: Proposal) -> runner.Job:
+    def __call__(self, proposal: RunRequest) -> tune_runner.Job:
         """Build a run; equal configurations and seeds share a run folder."""
-        recipe = apply(self.recipe, proposal.values).with_seed(proposal.seed)
+        recipe = apply_overrides(self.recipe, proposal.values).with_seed(proposal.seed)
         store = self.stores.of(recipe)
         config = recipe.config_hash(store.fingerprint)
         folder = self.folder / RUNS / run_name(config, proposal.seed)
@@ -89,7 +89,7 @@ class MakeJob:
         log = partial(self.open_log, folder, title, proposal.phase, dict(proposal.values))
         # Search runs are scored as during training; only the others decode all of validation.
         full = proposal.phase != "search"
-        return runner.Job(recipe, store.folder, folder, full, log, self.folder.name)
+        return tune_runner.Job(recipe, store.folder, folder, full, log, self.folder.name)
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Sweep:
     folder: Path
     open_log: OpenRunLog
     say: Say
-    open_runner: OpenRunner = runner.Runner
+    open_runner: OpenRunner = tune_runner.Runner
 
     @property
     def identity(self) -> str:
@@ -137,11 +137,11 @@ class Sweep:
 
     def run_folder(self, values: Values, seed: int) -> Path:
         """Return the folder of a run."""
-        config = self.config_of(apply(self.recipe, values))
+        config = self.config_of(apply_overrides(self.recipe, values))
         return self.folder / RUNS / run_name(config, seed)
 
 
-def run_sweep(sweep: Sweep, extend: int = 0) -> Outcome:
+def run_sweep(sweep: Sweep, extend: int = 0) -> SweepOutcome:
     """Run a sweep, or the rest of it, up to its ranking.
 
     Args:
@@ -161,19 +161,19 @@ def run_sweep(sweep: Sweep, extend: int = 0) -> Outcome:
             journal.close()
 
 
-def _run(sweep: Sweep, journal: Journal, running: Runner, extend: int) -> Outcome:
+def _run(sweep: Sweep, journal: Journal, running: Runner, extend: int) -> SweepOutcome:
     """Run search, finals and ranking."""
     if journal.begin(sweep.identity, sweep.space.question):
         sweep.say(f"resuming the sweep in {sweep.folder}")
     # Written before the search, so that the table of a sweep in progress can be built.
     write_record(sweep.folder, Record(sweep.space, sweep.recipe, sweep.stores.base.folder))
     _search(sweep, journal, running, extend)
-    finalists = choose(sweep.space, sweep.recipe, journal.trials)
+    finalists = select_finalists(sweep.space, sweep.recipe, journal.trials)
     if not any(finalist.ranked for finalist in finalists):
         raise CheckpointError(_nothing(journal.trials))
     results = _finals(sweep, journal, running, finalists)
     protocol = sweep.recipe.evaluation.treatment
-    outcome = judge(sweep.space, sweep.stores.base, finalists, results, journal, protocol)
+    outcome = summarize(sweep.space, sweep.stores.base, finalists, results, journal, protocol)
     journal.add("ranked", winner=outcome.winner)
     # Weights are removed only after the ranking is on record; a crash here repeats this step.
     _drop_search_weights(sweep, journal)
@@ -194,7 +194,7 @@ def _search(sweep: Sweep, journal: Journal, running: Runner, extend: int) -> Non
     journal.add("search_started", trials=space.search.trials)
     probable = space.finalists.count + space.baseline
     budget = Budget(space.budget, space.resources, running.slots, probable * len(space.final_seeds))
-    facts = SearchFacts(
+    facts = SearchContext(
         recipe=sweep.recipe,
         config_of=sweep.config_of,
         evaluation_samples=evaluation_samples(sweep.recipe, sweep.stores.base, space.resources),
@@ -204,7 +204,7 @@ def _search(sweep: Sweep, journal: Journal, running: Runner, extend: int) -> Non
         say=sweep.say,
         trial_ended=lambda: publish_during_search(space, journal, sweep.folder, sweep.say),
     )
-    running.drive(Search(space, facts, journal), sweep.make_job)
+    running.drive(SearchPolicy(space, facts, journal), sweep.make_job)
 
 
 def _extended(space: SearchSpace, journal: Journal, extend: int) -> SearchSpace:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from kinesweep.cli import console, display
 from kinesweep.cli.display import SweepDisplay, sweep_display
-from kinesweep.sweeps.journal import Journal
+from kinesweep.sweeps.journal.journal import Journal
 
 NOW = 10_000.0
 

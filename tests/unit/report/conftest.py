@@ -11,7 +11,7 @@ import pytest
 
 from kinesweep.pipelines.sweep import with_test
 from kinesweep.report import Curve, Report, Sample, Scores, Trial
-from kinesweep.sweeps.record import write_outcome
+from kinesweep.sweeps.journal.sweep_metadata import write_outcome
 from kinesweep.sweeps.sweep import Sweep, run_sweep
 from once import made_once
 from sweeping import RATE, Here, OpenTimed, make_lab

@@ -10,7 +10,7 @@ from kinesweep.core.errors import CheckpointError
 from kinesweep.evaluation.predictions import read_predictions
 from kinesweep.pipelines.sweep_report import collect_report_data, report_sweep
 from kinesweep.report import Report
-from kinesweep.sweeps.record import read_outcome, read_record
+from kinesweep.sweeps.journal.sweep_metadata import read_outcome, read_record
 
 pytestmark = pytest.mark.integration
 

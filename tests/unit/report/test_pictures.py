@@ -17,7 +17,7 @@ from kinesweep.pipelines.report_media import render_winner_samples
 from kinesweep.pipelines.sweep_report import report_sweep
 from kinesweep.report import Picture, Report, write_report
 from kinesweep.store import open_store
-from kinesweep.sweeps.record import read_outcome, read_record
+from kinesweep.sweeps.journal.sweep_metadata import read_outcome, read_record
 
 pytestmark = pytest.mark.integration
 

@@ -8,8 +8,8 @@ from statistics import fmean
 import pytest
 
 from kinesweep.cli import main
-from kinesweep.sweeps.record import read_outcome
-from kinesweep.sweeps.table import Summary, summarise
+from kinesweep.sweeps.journal.sweep_metadata import read_outcome
+from kinesweep.sweeps.results.table import Summary, summarise
 from sweeping import RATE
 
 pytestmark = pytest.mark.integration

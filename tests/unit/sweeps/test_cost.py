@@ -7,8 +7,8 @@ from statistics import quantiles
 
 import pytest
 
-from kinesweep.sweeps.agenda import End
-from kinesweep.sweeps.journal import Journal
+from kinesweep.sweeps.journal.journal import Journal
+from kinesweep.sweeps.search.ask_tell import RunEnd
 from spaces import load, search
 
 pytestmark = pytest.mark.integration
@@ -29,7 +29,7 @@ def test_500_trials_of_50_ms(tmp_path: Path, kind: str, monkeypatch: pytest.Monk
     while running:
         began = time.process_time()
         running += [proposal for proposal in [agenda.propose()] if proposal is not None]
-        agenda.end(running.pop(0).key, End("finished", {"bleu": 1.0}))
+        agenda.end(running.pop(0).key, RunEnd("finished", {"bleu": 1.0}))
         spent_s.append(time.process_time() - began)
     assert [trial.state for trial in journal.trials] == ["finished"] * TRIALS
     first, last = (quantiles(own, n=4)[0] for own in (spent_s[2:102], spent_s[-100:]))

@@ -13,9 +13,9 @@ from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import ConfigError, StoreError
 from kinesweep.store import Store
 from kinesweep.store.extraction.build import extract_locally
-from kinesweep.sweeps.loading import load_space
-from kinesweep.sweeps.space import SearchSpace
-from kinesweep.sweeps.stores import extract_all
+from kinesweep.sweeps.feature_stores import extract_all
+from kinesweep.sweeps.space.loading import load_space
+from kinesweep.sweeps.space.space import SearchSpace
 from kinesweep.sweeps.sweep import Sweep, run_sweep
 from sweeping import RATE, Here, OpenTimed
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import pytest
 
-from kinesweep.sweeps.runner import _Ends
+from kinesweep.sweeps.workers.tune_runner import _Ends
 
 
 def test_a_swallowed_interrupt_is_raised_again() -> None:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from kinesweep.sweeps.arms import find_arms
-from kinesweep.sweeps.loading import apply, load_space
-from kinesweep.sweeps.simulate import simulate
+from kinesweep.sweeps.planning.simulation import simulate
+from kinesweep.sweeps.space.arms import find_arms
+from kinesweep.sweeps.space.loading import apply_overrides, load_space
 from spaces import course, search, virtual
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -44,7 +44,7 @@ def test_the_question_about_skeletons_has_fair_arms() -> None:
     tried = [trial.values for trial in journal.trials if trial.twin is None]
     kinds = [values["model.encoder.kind"] for values in tried]
     assert {kind: kinds.count(kind) for kind in kinds} == {"linear": 3, "stgcn": 3, "stagcn": 3}
-    encoders = {apply(recipe, values).model.encoder for values in tried}
+    encoders = {apply_overrides(recipe, values).model.encoder for values in tried}
     assert {encoder.dropout for encoder in encoders} == {0.1} and len(encoders) == 3
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kinesweep.core.seeds import generator
-from kinesweep.sweeps.ranking import Entry, Rank, detectable, rank
+from kinesweep.sweeps.results.ranking import Rank, RankingEntry, min_detectable_difference, rank
 
 pytestmark = pytest.mark.integration
 
@@ -33,7 +33,7 @@ def finals(rng: np.random.Generator, truths: list[float], seeds: int, noise: str
         for seed in range(seeds):
             x_N = truth + rng.normal(0, SEED_SD) + hard_N
             runs[seed] = np.stack([x_N, np.ones(SENTENCES)], axis=1)
-        entries.append(Entry(str(number), runs))
+        entries.append(RankingEntry(str(number), runs))
     return rank(entries, GROUPS, mean, resample_seed=int(rng.integers(2**31)))
 
 
@@ -89,18 +89,18 @@ def test_2000_finals_of_two_that_differ_by_three_sd(seeds: int, power: float) ->
     ],
 )
 def test_what_can_be_detected_is_detected_as_often_as_it_says(seeds: int, noise: str) -> None:
-    gap = detectable(SEED_SD, 0.0 if noise == "paired" else SENTENCE_SD, seeds)
+    gap = min_detectable_difference(SEED_SD, 0.0 if noise == "paired" else SENTENCE_SD, seeds)
     found = repeated(f"detectable {seeds}", [0.0, gap], seeds, noise, 300)
     share = np.mean([lines[0].name == "1" and not lines[1].tied for lines in found])
     assert 0.73 <= share <= 0.87
 
 
 def test_more_seeds_and_fewer_rivals_see_smaller_differences() -> None:
-    found = [detectable(1.0, 0.5, seeds) for seeds in (2, 3, 5, 10)]
+    found = [min_detectable_difference(1.0, 0.5, seeds) for seeds in (2, 3, 5, 10)]
     assert found == sorted(found, reverse=True)
-    assert detectable(1.0, 0.5, 3, num_entries=5) > 0
-    assert detectable(1.0, 1.0, 3) > detectable(1.0, 0.5, 3)
-    assert detectable(0.0, 0.0, 3) == 0
+    assert min_detectable_difference(1.0, 0.5, 3, num_entries=5) > 0
+    assert min_detectable_difference(1.0, 1.0, 3) > min_detectable_difference(1.0, 0.5, 3)
+    assert min_detectable_difference(0.0, 0.0, 3) == 0
 
 
 @pytest.mark.slow

@@ -11,11 +11,11 @@ import pytest
 
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.seeds import generator
-from kinesweep.sweeps.agenda import End, Proposal
-from kinesweep.sweeps.finals import choose, final_runs
-from kinesweep.sweeps.parameter import Values
-from kinesweep.sweeps.simulate import Clock, Course, simulate
-from kinesweep.sweeps.space import SearchSpace
+from kinesweep.sweeps.planning.simulation import Clock, SimulatedRun, simulate
+from kinesweep.sweeps.search.ask_tell import RunEnd, RunRequest
+from kinesweep.sweeps.search.finals import final_runs, select_finalists
+from kinesweep.sweeps.space.parameter import Values
+from kinesweep.sweeps.space.space import SearchSpace
 from spaces import LAYERS, RATE, SAMPLES, finals, load, search, virtual
 
 pytestmark = pytest.mark.integration
@@ -39,7 +39,7 @@ def truth(values: Values) -> float:
     return 30 - off - 0.8 * abs(int(values[LAYERS]) - 3)
 
 
-def course(proposal: Proposal, paces: tuple[float, float] = (0.6, 0.8)) -> Course:
+def course(proposal: RunRequest, paces: tuple[float, float] = (0.6, 0.8)) -> SimulatedRun:
     """A run whose loss falls at a rate of its own to a floor that tells of its score.
 
     The further apart the paces, the less early losses tell.
@@ -54,7 +54,9 @@ def course(proposal: Proposal, paces: tuple[float, float] = (0.6, 0.8)) -> Cours
         loss = 3 - score / 30 + 3 * math.exp(-pace * number) + rng.normal(0, 0.02)
         seconds = RUN_S * number / (EVALUATIONS + 1)
         told.append((seconds, {"step": number, "samples": SAMPLES * number, "token_loss": loss}))
-    return Course(told, End("finished", {"bleu": score, "token_loss": 3 - score / 30}, "", RUN_S))
+    return SimulatedRun(
+        told, RunEnd("finished", {"bleu": score, "token_loss": 3 - score / 30}, "", RUN_S)
+    )
 
 
 def winner(space: SearchSpace, recipe: Recipe, paces: tuple[float, float]) -> tuple[float, float]:
@@ -62,7 +64,7 @@ def winner(space: SearchSpace, recipe: Recipe, paces: tuple[float, float]) -> tu
     journal, clock = virtual()
     run = partial(course, paces=paces)
     spent = simulate(search(space, recipe, journal), run, 4, clock)
-    chosen = choose(space, recipe, journal.trials)
+    chosen = select_finalists(space, recipe, journal.trials)
     simulate(finals(space, recipe, journal), run, 4, clock)
     found = defaultdict(list)
     for event in journal.events:
@@ -130,7 +132,7 @@ def test_every_arm_of_an_equal_question_reaches_the_finals(tmp_path: Path, times
         )
         journal, clock = virtual()
         simulate(search(space, recipe, journal), course, 4, clock)
-        chosen = choose(space, recipe, journal.trials)
+        chosen = select_finalists(space, recipe, journal.trials)
         levels = {finalist.values.get(SMOOTHING) for finalist in chosen if finalist.level}
         assert levels == {0.05, 0.15}, seed
         assert len(final_runs(chosen, lambda v, s: f"{v}-{s}")) >= 4

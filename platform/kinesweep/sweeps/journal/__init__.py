@@ -1,0 +1,1 @@
+"""The journal of a sweep and the views that are computed from it alone."""

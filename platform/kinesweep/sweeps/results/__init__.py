@@ -1,0 +1,1 @@
+"""Results of a sweep: provisional rankings, the final ranking, tables, the conclusion."""

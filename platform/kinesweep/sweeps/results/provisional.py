@@ -1,0 +1,157 @@
+"""Provisional rankings of an unfinished sweep, kept in `provisional.json`.
+
+A ranking is published each time the number of ended trials doubles, after the search, and after
+each seed on which all finalists were trained; `result.json` replaces the last one. `rounds`
+computes the rankings. Reading one does not import PyTorch.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from kinesweep.core.io import read_json, write_json
+from kinesweep.sweeps.journal.journal import Trial
+from kinesweep.sweeps.space.parameter import Values, format_values
+
+PROVISIONAL = "provisional.json"
+_SHOWN = 5
+"""Number of configurations printed; the file holds all of them."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One configuration of a provisional ranking.
+
+    Attributes:
+        name: Display name, such as `trial 7` or `untuned`.
+        values: Swept parameters.
+        score: Mean over the seeds in `scores`.
+        scores: Seed → validation score.
+        low: Lower end of the mean's 95 % interval; None with a single seed.
+        high: Upper end of that interval.
+        behind: Difference from the best configuration; None if it was not tested.
+        p_value: p-value of that difference, corrected for the number of configurations.
+        tied: Whether the difference is not significant; None if it was not tested.
+    """
+
+    name: str
+    values: Values
+    score: float
+    scores: dict[int, float]
+    low: float | None = None
+    high: float | None = None
+    behind: float | None = None
+    p_value: float | None = None
+    tied: bool | None = None
+
+    def line(self, place: int) -> str:
+        """Format the configuration as one line at a position of the ranking."""
+        text = f"  {place}. {self.name}  {self.score:.2f}"
+        if self.low is not None and self.high is not None:
+            text += f" [{self.low:.1f}, {self.high:.1f}]"
+        if self.behind is not None and self.p_value is not None:
+            verdict = "not significant" if self.tied else "significant"
+            text += f", {self.behind:.2f} behind, {verdict} (p = {self.p_value:.2g})"
+        settings = format_values(self.values)
+        return f"{text}  {settings}" if settings else text
+
+
+@dataclass(frozen=True)
+class Provisional:
+    """A ranking before the end of a sweep.
+
+    Attributes:
+        stage: `searching`: scores of the trials so far; `searched`: scores of all trials;
+            `finals`: scores on new seeds.
+        after: Completed part, such as `2 of 6 trials`, `the search` or `1 of 3 seeds`.
+        metric: Deciding objective.
+        rounds: Number of final seeds on which every finalist was trained; 0 during the search.
+        of: Number of final seeds.
+        trials: Number of ended trials in the journal, without twins.
+        standings: Configurations from best to worst.
+        note: Limitations of the ranking.
+    """
+
+    stage: Literal["searching", "searched", "finals"]
+    after: str
+    metric: str
+    rounds: int
+    of: int
+    trials: int
+    standings: tuple[Standing, ...]
+    note: str
+
+    def lines(self) -> list[str]:
+        """Format the ranking as lines to print."""
+        head = f"Provisional ranking after {self.after} (validation {self.metric}):"
+        shown_lines = [s.line(n) for n, s in enumerate(self.standings[:_SHOWN], start=1)]
+        more = len(self.standings) - len(shown_lines)
+        rest = [f"  … and {more} more in {PROVISIONAL}"] if more else []
+        return [head, *shown_lines, *rest, f"  {self.note}"]
+
+
+def count_ended(trials: Sequence[Trial]) -> int:
+    """Return the number of ended trials, without twins."""
+    return sum(trial.twin is None and trial.state != "running" for trial in trials)
+
+
+def is_running(trials: Sequence[Trial]) -> bool:
+    """Return whether a trial is in progress; twins have no run and are left out."""
+    return any(trial.twin is None and trial.state == "running" for trial in trials)
+
+
+def is_outdated(made: Provisional, trials: Sequence[Trial]) -> bool:
+    """Return whether the ranking lacks trials of an extended search.
+
+    A ranking made during the search always lacks the latest trials and states their number.
+    """
+    if made.stage == "searching":
+        return False
+    return is_running(trials) or made.trials != count_ended(trials)
+
+
+def write_provisional(folder: Path, made: Provisional) -> None:
+    """Write `provisional.json` atomically."""
+    write_json(folder / PROVISIONAL, asdict(made))
+
+
+def publish(folder: Path, made: Provisional | None, say: Callable[[str], None]) -> None:
+    """Write a ranking, and print it unless the previous one has the same lines.
+
+    Equal lines occur if only pruned trials have ended in between.
+
+    Args:
+        folder: Folder of the sweep.
+        made: Ranking; None if there is nothing to rank.
+        say: Function that receives the lines.
+    """
+    # Compared with the file, not with memory: a resumed sweep does not print a ranking twice.
+    last = read_provisional(folder)
+    if made is None or made == last:
+        return
+    # The file is always replaced: its number of trials and its note may have changed.
+    write_provisional(folder, made)
+    if last is not None and (last.stage, last.standings) == (made.stage, made.standings):
+        return
+    for line in made.lines():
+        say(line)
+
+
+def read_provisional(folder: Path) -> Provisional | None:
+    """Read the ranking that `write_provisional` wrote; None if there is none."""
+    path = folder / PROVISIONAL
+    if not path.is_file():
+        return None
+    plain: dict[str, Any] = read_json(path)
+    # JSON keys are strings, seeds are integers.
+    standings = tuple(
+        Standing(**{**line, "scores": {int(seed): s for seed, s in line["scores"].items()}})
+        for line in plain["standings"]
+    )
+    return Provisional(**{**plain, "standings": standings})
+
+
+def drop_provisional(folder: Path) -> None:
+    """Remove `provisional.json`."""
+    (folder / PROVISIONAL).unlink(missing_ok=True)

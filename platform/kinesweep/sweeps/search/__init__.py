@@ -1,0 +1,1 @@
+"""Search policies: samplers, pruners, budgets, and the choice of finalists."""

@@ -1,0 +1,1 @@
+"""Search spaces: parameters, arms, fixed designs, and loading them from YAML."""

@@ -1,0 +1,211 @@
+"""The schema of a search space: question, recipe, parameters and the settings of a sweep."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from kinesweep.config.loading import StrictConfig
+from kinesweep.config.recipe.training import ResourcesConfig
+from kinesweep.core.scores import COSTS
+from kinesweep.core.units import parse_bytes
+from kinesweep.sweeps.space.parameter import SEED, Parameter
+
+MINIMISED = frozenset(COSTS)
+"""Objectives that are costs and are minimized; all others are scores."""
+LISTED = frozenset({"grid", "random", "qmc"})
+"""Kinds of search with a fixed list of configurations, independent of results and timing."""
+
+
+class ObjectiveConfig(StrictConfig):
+    """An objective by which finished trials are compared."""
+
+    name: Literal["bleu", "chrf", "rouge", "cider", "decode_ms", "parameters"] = Field(
+        "bleu",
+        description="One of `evaluation.metrics`, `decode_ms` (milliseconds per sentence) or"
+        " `parameters` (number of trained weights).",
+    )
+    mode: Literal["max", "min"] | None = Field(
+        None, description="Direction: `max` for scores and `min` for costs, which is the default."
+    )
+
+    @model_validator(mode="after")
+    def _known_direction(self) -> "ObjectiveConfig":
+        """Check that the direction is that of the metric."""
+        if self.mode is not None and (self.mode == "min") != (self.name in MINIMISED):
+            right = "min" if self.name in MINIMISED else "max"
+            raise ValueError(f"`{self.name}` requires mode `{right}`")
+        return self
+
+    @property
+    def sign(self) -> int:
+        """1 if higher is better, else -1."""
+        return -1 if self.name in MINIMISED else 1
+
+
+class SearchConfig(StrictConfig):
+    """Settings of the sampler."""
+
+    kind: Literal["tpe", "random", "grid", "qmc", "cmaes", "nsga2"] = Field(
+        "tpe",
+        description="Sampler. `grid`, `random` and `qmc` (Sobol points) try a fixed list; `tpe`,"
+        " `cmaes` and `nsga2` learn from earlier trials.",
+    )
+    trials: int | None = Field(
+        None, ge=1, description="Number of configurations to try; by default `grid` tries all."
+    )
+    seed: int = Field(
+        0, ge=0, description="Seed of the sampler and of all trials; must not be a final seed."
+    )
+
+    @model_validator(mode="after")
+    def _counted(self) -> "SearchConfig":
+        """Check that a number of trials is given unless a grid defines it."""
+        if self.trials is None and self.kind != "grid":
+            raise ValueError(f"`{self.kind}` needs `trials`")
+        return self
+
+
+class PrunerConfig(StrictConfig):
+    """Settings of the pruner, which compares trials at samples seen beyond their own warm-up."""
+
+    kind: Literal["asha", "hyperband", "median", "none"] = Field(
+        "asha",
+        description="Pruner. `asha`: asynchronous successive halving; `hyperband`: ASHA in brackets"
+        " that start later and later; `median`: stops trials that are worse than the median of the"
+        " others; `none`: no pruning.",
+    )
+    metric: Literal["token_loss", "bleu", "chrf", "rouge", "cider"] = Field(
+        "token_loss",
+        description="Metric to compare. Early BLEU is near zero and uninformative.",
+    )
+    grace_evaluations: int = Field(
+        2, ge=1, description="Number of evaluations before the first pruning decision."
+    )
+    reduction: int = Field(
+        2, ge=2, description="Reduction factor: one in this many trials passes each rung."
+    )
+    brackets: int = Field(
+        3, ge=1, description="Brackets of `hyperband`; each starts `reduction` times later."
+    )
+
+
+class FinalsConfig(StrictConfig):
+    """Settings of the finals, which retrain configurations on several new seeds."""
+
+    count: int = Field(3, ge=1, description="Number of best trials that take part.")
+    seeds: tuple[int, ...] = Field((1, 2, 3), min_length=2, description="Seeds of every finalist.")
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        """Check that no seed is listed twice."""
+        if len(set(value)) != len(value):
+            raise ValueError("lists a seed twice")
+        return value
+
+
+class BudgetConfig(StrictConfig):
+    """Limits of a sweep. The search ends early enough to leave room for the finals."""
+
+    hours: float | None = Field(
+        None, gt=0, description="Wall-clock hours; pauses between sessions do not count."
+    )
+    device_hours: float | None = Field(
+        None, gt=0, description="Hours × GPUs of all runs together; without GPUs, hours × workers."
+    )
+    disk: str | None = Field(None, description="Maximum size of the sweep's run folders.")
+
+    @field_validator("disk")
+    @classmethod
+    def _is_bytes(cls, value: str | None) -> str | None:
+        """Check that the limit can be parsed as bytes."""
+        if value is not None:
+            parse_bytes(value)
+        return value
+
+
+class SearchSpace(StrictConfig):
+    """A search space: a question about a recipe, and the settings of the sweep that answers it."""
+
+    question: str = Field(
+        min_length=1, description="Question in one sentence; also the name of MLflow's experiment."
+    )
+    recipe: str = Field(description="Path of the recipe, relative to this file.")
+    metric: ObjectiveConfig | tuple[ObjectiveConfig, ...] = Field(
+        ObjectiveConfig(),
+        description="Objective or list of objectives; the first one picks the winner.",
+    )
+    search: SearchConfig = Field(SearchConfig(trials=8), description="Settings of the sampler.")
+    scheduler: PrunerConfig = Field(PrunerConfig(), description="Settings of the pruner.")
+    finalists: FinalsConfig = Field(FinalsConfig(), description="Settings of the finals.")
+    budget: BudgetConfig = Field(BudgetConfig(), description="Limits of the sweep.")
+    baseline: bool = Field(True, description="Train the unmodified recipe on all final seeds.")
+    sanity: tuple[Literal["constant", "frequent", "nearest", "zeros", "shuffled"], ...] = Field(
+        ("constant", "nearest"),
+        description="Baselines without knowledge of the input. `constant`: best constant sentence"
+        " (by BLEU); `frequent`: most frequent training sentence; `nearest`: nearest neighbour;"
+        " `zeros`, `shuffled`: models trained on zeros or on shuffled pairs.",
+    )
+    resources: ResourcesConfig = Field(ResourcesConfig(), description="Resources of one run.")
+    parameters: dict[str, Parameter] = Field(
+        min_length=1, description="Dotted recipe key → parameter."
+    )
+
+    @property
+    def objectives(self) -> tuple[ObjectiveConfig, ...]:
+        """All objectives, the deciding one first."""
+        return self.metric if isinstance(self.metric, tuple) else (self.metric,)
+
+    @property
+    def searched(self) -> dict[str, Parameter]:
+        """The parameters that the search varies."""
+        varied = ("nuisance", "scientific")
+        return {name: p for name, p in self.parameters.items() if p.role in varied}
+
+    @property
+    def final_seeds(self) -> tuple[int, ...]:
+        """The seeds of the finals: those of the noise parameter if there is one."""
+        noise = self.parameters.get(SEED)
+        if noise is not None and noise.role == "noise":
+            return tuple(int(str(seed)) for seed in noise.choices or ())
+        return self.finalists.seeds
+
+    @model_validator(mode="after")
+    def _search_seed_stays_out(self) -> "SearchSpace":
+        """Check that the finals do not use the seed of the search."""
+        if self.searched and self.search.seed in self.final_seeds:
+            # Selection by one seed's scores favours configurations that were lucky on this seed.
+            raise ValueError(
+                f"`search.seed` ({self.search.seed}) is also a seed of the finals; scores that were"
+                " used for selection are biased, so remove it from the seeds of the finals"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _objectives_fit(self) -> "SearchSpace":
+        """Check that the objectives are compatible with each other, the pruner and the sampler."""
+        names = [metric.name for metric in self.objectives]
+        if not names or len(set(names)) < len(names):
+            raise ValueError("`metric` must list at least one objective, and each only once")
+        if self.objectives[0].sign < 0:
+            # The first objective picks the winner, and a cost would pick the cheapest model.
+            raise ValueError(f"`metric` must begin with a score, not with `{names[0]}`")
+        if len(names) > 1 and self.scheduler.kind != "none":
+            raise ValueError(
+                "several objectives need `scheduler: {kind: none}`: pruners support only one"
+            )
+        if len(names) > 1 and self.search.kind == "cmaes":
+            raise ValueError("`cmaes` supports only one objective; use `nsga2` or `tpe`")
+        return self
+
+    @model_validator(mode="after")
+    def _kind_fits(self) -> "SearchSpace":
+        """Check that the sampler supports all searched parameters."""
+        for name, parameter in self.searched.items():
+            if self.search.kind == "grid" and parameter.levels is None:
+                raise ValueError(f"a grid needs `choices` or `int` for `{name}`")
+            tuned = parameter.role == "nuisance"
+            # Scientific choices are fixed within an arm, so the sampler does not see them.
+            if self.search.kind == "cmaes" and tuned and (parameter.choices or parameter.when):
+                raise ValueError(f"`cmaes` cannot search `{name}`: it has choices or a condition")
+        return self

@@ -1,0 +1,113 @@
+"""Plans: measured paces in, hours out; the agendas are the sweep's own."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kinesweep.core.errors import InputError, ResourceError
+from kinesweep.pipelines.cluster_size import parse_cluster
+from kinesweep.sweeps.planning.cost_estimate import CostInputs, make_plan
+from kinesweep.sweeps.planning.pilot_runs import Probe, StepTiming, _between, _pace
+from spaces import load
+
+pytestmark = pytest.mark.integration
+
+PACE = StepTiming(start_s=1.0, step_s=0.5, evaluation_s=2.0, end_s=3.0, samples=8.0)
+RUN_S = 1.0 + 12 * 0.5 + 3 * 2.0 + 3.0
+"""The tiny recipe has 12 steps and 3 evaluations."""
+PLAIN: dict[str, Any] = {
+    "search": {"kind": "random", "trials": 8},
+    "scheduler": {"kind": "none"},
+    "finalists": {"count": 2, "seeds": [1, 2]},
+    "baseline": False,
+    "sanity": [],
+}
+
+
+def facts(tmp_path: Path, decode_s: float = 4.0, **changes: Any) -> CostInputs:
+    space, recipe = load(tmp_path, **{**PLAIN, **changes})
+    probed = Probe([PACE], decode_s, open_s=10.0, between_s=0.5, model_bytes=1000, seconds=60.0)
+    return CostInputs(space, recipe, probed, 8.0 * 4, test_share=0.5, store_bytes=10**6)
+
+
+def test_a_plan_without_pruning_is_a_sum(tmp_path: Path) -> None:
+    here = make_plan(facts(tmp_path), [{"CPU": 2.0}], 1.0, 0.5).here
+    assert here.slots == 2
+    search = 4 * (RUN_S + 0.5)
+    finals = 2 * (RUN_S + 4.0 + 0.5)
+    test_and_bundle = 2 * 4.0 * 0.5 + 10.0 + 4.0
+    expected = 10.0 + search + finals + test_and_bundle
+    assert here.hours * 3600 == pytest.approx(expected)
+    assert here.low == here.high == here.hours
+    assert here.device_hours * 3600 == pytest.approx(8 * (RUN_S + 0.5) + 4 * (RUN_S + 4.5))
+    assert (here.finished, here.pruned) == (8, 0)
+
+
+def test_more_devices_are_faster_until_there_are_no_more_runs(tmp_path: Path) -> None:
+    plan = make_plan(facts(tmp_path), [{"CPU": 2.0}], 1.0, 0.5)
+    assert [row.devices for row in plan.rows] == [2**power for power in range(10)]
+    hours = [row.hours for row in plan.rows]
+    assert hours == sorted(hours, reverse=True)
+    assert hours[0] > 3 * hours[3]
+    assert hours[4] == hours[9]
+
+
+def test_pruning_saves_device_hours(tmp_path: Path) -> None:
+    scheduler = {"kind": "asha", "grace_evaluations": 1, "reduction": 2}
+    whole = make_plan(facts(tmp_path), [{"CPU": 2.0}], 1.0, 0.5).here
+    pruned = make_plan(facts(tmp_path, scheduler=scheduler), [{"CPU": 2.0}], 1.0, 0.5).here
+    assert pruned.pruned > 0
+    assert pruned.finished + pruned.pruned == 8
+    assert pruned.device_hours < whole.device_hours
+
+
+def test_a_budget_is_kept_in_the_plan(tmp_path: Path) -> None:
+    known = facts(tmp_path, budget={"hours": 0.05}, search={"kind": "random", "trials": 60})
+    here = make_plan(known, [{"CPU": 1.0}], 1.0, 0.5).here
+    assert 0 < here.finished < 60
+    assert here.hours < 0.06
+
+
+def test_gpus_are_devices_where_runs_take_them(tmp_path: Path) -> None:
+    known = facts(tmp_path, resources={"workers": 2, "cpus": 1, "gpus": 1})
+    plan = make_plan(known, [{"CPU": 16.0, "GPU": 8.0}], 1.0, 0.5)
+    assert (plan.here.devices, plan.here.slots) == (8, 4)
+    assert [row.devices for row in plan.rows][:2] == [2, 4]
+    with pytest.raises(ResourceError, match="one run needs"):
+        make_plan(known, [{"CPU": 16.0, "GPU": 1.0}], 1.0, 0.5)
+
+
+def test_noise_decides_what_can_be_seen(tmp_path: Path) -> None:
+    known = facts(tmp_path)
+    quiet = make_plan(known, [{"CPU": 2.0}], 0.5, 0.5).detectable
+    assert quiet < make_plan(known, [{"CPU": 2.0}], 2.0, 0.5).detectable
+
+
+def test_paces_are_read_from_the_clock() -> None:
+    rows: list[dict[str, Any]] = [{"time": 100.0, "pid": 1}]
+    rows += [{"time": 103.0, "step": 2, "samples": 16, "samples_per_s": 8.0}]
+    rows += [{"time": 105.0, "step": 4, "samples": 32, "samples_per_s": 8.0}]
+    rows += [{"time": 108.0, "step": 4, "samples": 32, "evaluation_s": 2.5}]
+    rows += [{"time": 112.0, "step": 8, "samples": 64, "samples_per_s": 8.0}]
+    rows += [{"time": 115.0, "step": 8, "samples": 64, "evaluation_s": 2.5}]
+    rows += [{"time": 119.0, "finish": "finished", "pid": 1}]
+    pace = _pace(rows)
+    assert pace == StepTiming(start_s=1.0, step_s=1.0, evaluation_s=3.0, end_s=4.0, samples=8.0)
+    # Steps took longer than the median says: what is left for evaluations is less than they took.
+    slower = [{**row, "samples_per_s": 4.0} if "samples_per_s" in row else row for row in rows]
+    assert _pace(slower).evaluation_s == 2.5
+    later = [{"time": 119.5, "pid": 1}, {"time": 130.0, "pid": 1}]
+    assert _between([later, rows]) == pytest.approx(0.5)
+    assert _between([rows]) == 0.0
+
+
+@pytest.mark.parametrize("text", ["cpu=4", "cpus", "gpus=many", "cpus=1;gpus=2"])
+def test_a_bad_cluster_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="cpus=64,gpus=8"):
+        parse_cluster(text)
+
+
+def test_a_cluster_is_read() -> None:
+    assert parse_cluster("cpus=64,gpus=8") == {"CPU": 64.0, "GPU": 8.0}
+    assert parse_cluster("") is None

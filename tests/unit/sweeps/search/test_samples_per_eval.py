@@ -1,0 +1,26 @@
+"""Samples from one evaluation to the next, the unit of rungs."""
+
+from pathlib import Path
+
+import pytest
+
+from corpus import tiny_recipe
+from kinesweep.config.recipe.training import ResourcesConfig
+from kinesweep.core.clip import Clip
+from kinesweep.store.format.index import ClipRecord
+from kinesweep.sweeps.search.samples_per_eval import evaluation_samples
+from records import memory_store
+
+CLIPS = [ClipRecord(Clip(str(n), "train", ""), {"pose": 10 + n % 3}) for n in range(30)]
+
+
+@pytest.mark.parametrize(
+    ("batch", "clips"), [({"clips": 8}, 8), ({"clips": None, "max_frames": 110}, 10)]
+)
+def test_all_clips_of_all_workers_count(
+    tmp_path: Path, batch: dict[str, int | None], clips: int
+) -> None:
+    training = {"eval_steps": 5, "gradient_accumulation_steps": 2}
+    recipe = tiny_recipe(tmp_path, tmp_path, batch=batch, training=training)
+    found = evaluation_samples(recipe, memory_store(*CLIPS), ResourcesConfig(workers=3))
+    assert found == clips * 5 * 2 * 3
