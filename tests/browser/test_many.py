@@ -10,7 +10,7 @@ from mlflow.entities import Metric, Param
 
 from kinesweep.tracking import server
 from kinesweep.tracking.links import Links, find_links
-from kinesweep.tracking.wire import PARENT, RUN_KEY
+from kinesweep.tracking.mlflow_client import PARENT, RUN_KEY
 
 if TYPE_CHECKING:
     from conftest import Look

@@ -12,9 +12,9 @@ from kinesweep.core.skeleton.skeleton import SMPL_22
 from kinesweep.models.attention_maps import AttentionSpan
 from kinesweep.models.encoders.frame_encoder import SourceSpan
 from kinesweep.report.attention import Page, write_attention
-from kinesweep.report.drawing import Line, Stage
-from kinesweep.report.film import write_clip
-from kinesweep.report.scene import scene_of
+from kinesweep.report.clip_renderer import ClipRenderer, Line
+from kinesweep.report.pose_scene import scene_of
+from kinesweep.report.video_writer import write_clip
 from needs import need
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def test_films_and_pictures_open(look: "Look", tmp_path: Path) -> None:
     x_TJC = np.random.default_rng(0).random((1, 22, 3), np.float32) - 0.5
     x_TD = (x_TJC + np.linspace(0, 0.3, 30)[:, None, None]).reshape(30, 66)
     scene = scene_of("skeleton", x_TD, SMPL_22.layout, 30.0)
-    stage = Stage([scene], [Line("text", "He runs."), Line("predicted", "She runs.")])
+    stage = ClipRenderer([scene], [Line("text", "He runs."), Line("predicted", "She runs.")])
     for suffix in ("png", "gif", "mp4"):
         write_clip(tmp_path / f"clip.{suffix}", stage)
     (tmp_path / "all.html").write_text(

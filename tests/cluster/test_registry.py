@@ -15,7 +15,7 @@ from kinesweep.store import Store
 from kinesweep.sweeps.results.ranking import Rank
 from kinesweep.sweeps.results.sweep_result import SweepOutcome
 from kinesweep.tracking import server
-from kinesweep.tracking.factory import MlflowLogs
+from kinesweep.tracking.backends import MlflowLogs
 from kinesweep.tracking.runlog import RunName
 from kinesweep.training.run_records.result import RunResult
 

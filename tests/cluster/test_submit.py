@@ -28,7 +28,7 @@ from mlflow import MlflowClient
 from commands import command, environment, kinesweep
 from corpus import tiny_corpus, tiny_recipe
 from kinesweep.tracking import server
-from kinesweep.tracking.wire import RUN_KEY
+from kinesweep.tracking.mlflow_client import RUN_KEY
 from needs import need
 from noise import assert_no_ray_lines
 from prometheus import board_queries, has_data, prometheus

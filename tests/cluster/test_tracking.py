@@ -16,9 +16,9 @@ import pytest
 from mlflow import MlflowClient
 
 from kinesweep.tracking import server, system
-from kinesweep.tracking.factory import SPOOL, MlflowLogs
+from kinesweep.tracking.backends import SPOOL, MlflowLogs
+from kinesweep.tracking.mlflow_client import RUN_KEY, Wire
 from kinesweep.tracking.runlog import RunName
-from kinesweep.tracking.wire import RUN_KEY, Wire
 
 KEYS = ("loss", "bleu")
 
@@ -72,7 +72,7 @@ WRITER = textwrap.dedent(
     """
     import sys, time
     from pathlib import Path
-    from kinesweep.tracking.factory import MlflowLogs
+    from kinesweep.tracking.backends import MlflowLogs
     from kinesweep.tracking.runlog import RunName
 
     uri, experiment, lock, folder, key, first, last, pause, parent = sys.argv[1:]

@@ -19,7 +19,7 @@ from mlflow import MlflowClient
 
 from corpus import tiny_corpus, tiny_recipe, tiny_store
 from kinesweep.tracking import server
-from kinesweep.tracking.factory import MlflowLogs
+from kinesweep.tracking.backends import MlflowLogs
 from kinesweep.tracking.runlog import RunName
 from kinesweep.training.loop.run import train_run
 from kinesweep.training.run_records.result import RunSpec
@@ -31,7 +31,7 @@ WRITER = textwrap.dedent(
     """
     import sys
     from pathlib import Path
-    from kinesweep.tracking.factory import MlflowLogs
+    from kinesweep.tracking.backends import MlflowLogs
     from kinesweep.tracking.runlog import RunName
 
     uri, lock, folder, key, steps, metrics = sys.argv[1:]

@@ -6,7 +6,7 @@ import pickle
 import pytest
 
 from kinesweep.core.run_logger import NullRunLogger, RunLogger
-from kinesweep.tracking.factory import MlflowLogs, NoLogs
+from kinesweep.tracking.backends import MlflowLogs, NoLogs
 from kinesweep.tracking.runlog import RunName
 
 FACTORIES = {

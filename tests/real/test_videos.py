@@ -17,7 +17,7 @@ from kinesweep.config.recipe import Recipe
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.evaluation.predictions import read_predictions
 from kinesweep.export import export_bundle, verify_bundle
-from kinesweep.export.served import _load_pyfunc
+from kinesweep.export.pyfunc_model import _load_pyfunc
 from kinesweep.store.extraction.build import extract_locally
 from kinesweep.training.loop.run import RunSpec, train_run
 from vision import vision_model

@@ -122,7 +122,7 @@ def _write_shards(place: Path, out: Path, overwrite: bool, json_line: bool) -> N
 
 def _convert_motions(path: Path, out: Path, overwrite: bool, json_line: bool) -> None:
     """Convert pickled motions to a table and an `.npz` beside it."""
-    from kinesweep.foreign.motion_pickle import convert_motions
+    from kinesweep.interop.motion_pickle import convert_motions
 
     _check_free(overwrite, out, out.with_suffix(".npz"))
     done = convert_motions(path, out)
@@ -155,7 +155,7 @@ def _convert_settings(
 ) -> None:
     """Convert settings to a recipe and import the model that was trained with them, if given."""
     from kinesweep.checkpoints.model_dir_files import recipe_text
-    from kinesweep.foreign import convert_settings
+    from kinesweep.interop import convert_settings
 
     converted = convert_settings(settings)
     for key, why in converted.left.items():
@@ -166,7 +166,7 @@ def _convert_settings(
     out.write_text(recipe_text(converted.recipe), encoding="utf-8")
     say(f"recipe    {out}")
     if model is not None and into is not None:
-        from kinesweep.foreign import import_model  # PyTorch: seconds
+        from kinesweep.interop import import_model  # PyTorch: seconds
 
         imported = import_model(model, converted.recipe, into, tokenizer)
         _say_size(into, sum(parameter.numel() for parameter in imported.parameters()))
@@ -186,7 +186,7 @@ def _import_checkpoint(
     """Import a checkpoint as the model of a recipe; the recipe's backbone decides whose it is."""
     from kinesweep.config.loading import load
     from kinesweep.config.recipe import Recipe
-    from kinesweep.foreign import import_projectors, import_ssvp
+    from kinesweep.interop import import_projectors, import_ssvp
 
     read = load(Recipe, recipe)
     lines = () if texts is None else texts.read_text(encoding="utf-8").splitlines()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kinesweep.export.bundle import check_files, export_bundle
     from kinesweep.export.inputs import find_inputs
-    from kinesweep.export.raw import Input
+    from kinesweep.export.raw_inputs import Input
     from kinesweep.export.translate import Bundle
     from kinesweep.export.verify import verify_bundle
 

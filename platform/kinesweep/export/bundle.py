@@ -19,9 +19,9 @@ from kinesweep.config.recipe.video import VideoFeaturesConfig
 from kinesweep.core.errors import BundleError, CheckpointError, KinesweepError
 from kinesweep.core.hashing import file_sha256, folder_sha256
 from kinesweep.core.io import read_json, write_folder, write_json
-from kinesweep.export.card import write_card
-from kinesweep.export.flavor import write_flavor
-from kinesweep.export.raw import columns_of, files_of_raw
+from kinesweep.export.mlflow_flavor import write_flavor
+from kinesweep.export.model_card import write_card
+from kinesweep.export.raw_inputs import columns_of, files_of_raw
 from kinesweep.features import build_features
 from kinesweep.store import Store
 from kinesweep.training.run_records.result import RunResult, read_result

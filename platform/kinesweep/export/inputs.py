@@ -10,7 +10,7 @@ from kinesweep.config.recipe.skeletons import SkeletonsConfig
 from kinesweep.core.clip import SPLITS, Clip, InvalidRow
 from kinesweep.core.errors import InputError
 from kinesweep.core.paths import resolve_inside
-from kinesweep.export.raw import Input, is_raw, kind_of_raw
+from kinesweep.export.raw_inputs import Input, is_raw, kind_of_raw
 from kinesweep.sources.skeletons.motion_file import PACK_SUFFIX
 from kinesweep.sources.skeletons.skeletons import SkeletonsSource
 from kinesweep.sources.tsv.tsv_reader import raise_table_errors, read_table

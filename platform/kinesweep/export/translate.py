@@ -31,7 +31,7 @@ from kinesweep.data.prompt import PromptBuilder
 from kinesweep.data.task_sampling import Example
 from kinesweep.evaluation.decoding import decode
 from kinesweep.export.bundle import PROMPTS, STEP, check_files, with_own_encoder
-from kinesweep.export.raw import Input, open_raw
+from kinesweep.export.raw_inputs import Input, open_raw
 from kinesweep.features import Features, build_features
 from kinesweep.sources.base import Media
 from kinesweep.store.format.dtype import to_store

@@ -20,7 +20,7 @@ from kinesweep.export import Bundle, find_inputs
 from kinesweep.export.bundle import MANIFEST, PROMPTS, common_prompts
 from kinesweep.pipelines.workflows import find_training_store, model_folder
 from kinesweep.report.attention import Page, write_attention
-from kinesweep.report.scene import Scene, scene_of, scenes_of
+from kinesweep.report.pose_scene import Scene, scene_of, scenes_of
 from kinesweep.store import Store
 from kinesweep.store.format.index import ClipRecord
 from kinesweep.store.inspect.show import find_clip

@@ -6,10 +6,10 @@ from typing import Any
 from kinesweep.cli.console import say
 from kinesweep.core.errors import InputError
 from kinesweep.evaluation.predictions import read_predictions
-from kinesweep.report.drawing import Line, Stage
-from kinesweep.report.film import check_suffix, write_clip
+from kinesweep.report.clip_renderer import ClipRenderer, Line
 from kinesweep.report.fonts import missing
-from kinesweep.report.scene import scenes_of
+from kinesweep.report.pose_scene import scenes_of
+from kinesweep.report.video_writer import check_suffix, write_clip
 from kinesweep.store import Store
 from kinesweep.store.format.index import ClipRecord
 from kinesweep.store.inspect.show import find_clip
@@ -41,7 +41,7 @@ def draw_clip(store: Store, clip_id: str, out: Path, predictions: Path | None) -
     return {"picture": str(out), "frames": frames}
 
 
-def stage_of(store: Store, record: ClipRecord, said: str | None = None) -> Stage:
+def stage_of(store: Store, record: ClipRecord, said: str | None = None) -> ClipRenderer:
     """Return the drawing of a clip: all its streams of points, its texts, and a prediction.
 
     Raises:
@@ -53,7 +53,7 @@ def stage_of(store: Store, record: ClipRecord, said: str | None = None) -> Stage
         for number, text in enumerate(texts, start=1)
     ]
     lines += [] if said is None else [Line("predicted", said)]
-    return Stage(scenes_of(store, record), lines)
+    return ClipRenderer(scenes_of(store, record), lines)
 
 
 def prediction_of(path: Path, clip_id: str) -> str:

@@ -17,7 +17,7 @@ from kinesweep.export.bundle import MANIFEST
 from kinesweep.store import Store
 from kinesweep.sweeps.results.ranking import RankingEntry, rank
 from kinesweep.sweeps.results.sweep_result import SweepOutcome
-from kinesweep.tracking.factory import MlflowLogs
+from kinesweep.tracking.backends import MlflowLogs
 from kinesweep.tracking.links import find_run
 from kinesweep.tracking.registry import Registry, Version, model_name
 from kinesweep.training.run_records.result import read_result

@@ -22,8 +22,15 @@ from kinesweep.cli.display import sweep_display
 from kinesweep.core.errors import KinesweepError, ResourceError
 from kinesweep.core.paths import state_home
 from kinesweep.pipelines.ray_messages import MESSAGES, job_client_log_off, job_lines, native_log_off
+from kinesweep.tracking.background_process import (
+    Service,
+    recorded,
+    start,
+    starting,
+    stop,
+    wait_until,
+)
 from kinesweep.tracking.server import launch_server, running_server, stop_server, wait_for_server
-from kinesweep.tracking.services import Service, recorded, start, starting, stop, wait_until
 
 NAME = "ray"
 TOKEN = "ray_token"

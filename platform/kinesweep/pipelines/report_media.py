@@ -17,9 +17,9 @@ from kinesweep.evaluation.predictions import Prediction
 from kinesweep.pipelines.attention_page import page_of_record
 from kinesweep.report import Picture
 from kinesweep.report.attention import write_attention
-from kinesweep.report.drawing import Stage
-from kinesweep.report.film import write_clip
-from kinesweep.report.scene import scenes_of
+from kinesweep.report.clip_renderer import ClipRenderer
+from kinesweep.report.pose_scene import scenes_of
+from kinesweep.report.video_writer import write_clip
 from kinesweep.store import Store, open_store
 from kinesweep.store.format.index import ClipRecord
 
@@ -91,7 +91,7 @@ def _images(
     names = [f"clip-{number}.png" for number, _ in enumerate(records, start=1)]
     try:
         for name, record in zip(names, records, strict=True):
-            write_clip(folder / name, Stage(scenes_of(store, record)))
+            write_clip(folder / name, ClipRenderer(scenes_of(store, record)))
     except _SOFT as error:
         # If one clip fails, all images are dropped and the report states a single reason.
         reasons.append(f"images of clips ({error})")

@@ -37,7 +37,7 @@ from kinesweep.sweeps.results.sweep_result import SweepOutcome
 from kinesweep.sweeps.space.loading import load_space
 from kinesweep.sweeps.space.space import SearchSpace
 from kinesweep.sweeps.sweep import OpenRunLog, Sweep, note_tested, run_sweep
-from kinesweep.tracking.factory import MlflowLogs
+from kinesweep.tracking.backends import MlflowLogs
 from kinesweep.tracking.runlog import RunName
 from kinesweep.training.run_records.prometheus import showing
 

@@ -9,7 +9,7 @@ from kinesweep.pipelines.sweep_report import REPORT
 from kinesweep.pipelines.workflows import sweep_folder
 from kinesweep.report import PAGE
 from kinesweep.sweeps.journal.sweep_metadata import read_record
-from kinesweep.tracking.factory import known_server
+from kinesweep.tracking.backends import known_server
 from kinesweep.tracking.links import find_links
 from kinesweep.tracking.server import start_server
 

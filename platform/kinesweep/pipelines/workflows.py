@@ -25,7 +25,7 @@ from kinesweep.core.scores import format_scores
 from kinesweep.evaluation.wordnet import check_metrics
 from kinesweep.pipelines import ray_cluster
 from kinesweep.store import Store, open_store
-from kinesweep.tracking.factory import RunLogs, resolve_tracking
+from kinesweep.tracking.backends import Tracker, resolve_tracking
 from kinesweep.tracking.runlog import RunName
 from kinesweep.training.run_records.result import RunResult, RunSpec
 
@@ -170,7 +170,7 @@ def run_name(recipe: Recipe, store: Store) -> str:
     return f"{recipe.name}-{recipe.config_hash(store.fingerprint)}-s{recipe.training.seed}"
 
 
-def create_tracker(recipe: Recipe, experiment: str, folder: Path) -> RunLogs:
+def create_tracker(recipe: Recipe, experiment: str, folder: Path) -> Tracker:
     """Return the tracker of runs, after sending the records that earlier commands left in a folder.
 
     Args:
@@ -273,7 +273,7 @@ class LogOpener:
         parent: Key of the sweep's own run, or None for a single run.
     """
 
-    logs: RunLogs
+    logs: Tracker
     recipe: Recipe | EmbeddingRecipe
     parent: str | None = None
 

@@ -5,7 +5,7 @@
 sweep folders; `cli.reporting` does and fills a `Report`.
 """
 
-from kinesweep.report.evidence import Curve, Picture, Report, Sample, Scores, Trial
 from kinesweep.report.page import PAGE, write_report
+from kinesweep.report.report_data import Curve, Picture, Report, Sample, Scores, Trial
 
 __all__ = ["PAGE", "Curve", "Picture", "Report", "Sample", "Scores", "Trial", "write_report"]

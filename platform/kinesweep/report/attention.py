@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from kinesweep.evaluation.attention_inference import Attended
 from kinesweep.models.attention_maps import Attention, AttentionSpan
 from kinesweep.report.html import for_script, replace_text, template
-from kinesweep.report.scene import Scene
+from kinesweep.report.pose_scene import Scene
 
 # Weights from 0 to 1 are scaled to the range of an unsigned 16-bit integer.
 _STEPS = 65535

@@ -7,8 +7,8 @@ import plotly.graph_objects as go
 from plotly.colors import qualitative
 from plotly.subplots import make_subplots
 
-from kinesweep.report.evidence import Curve
 from kinesweep.report.figures import GREY, LAYOUT, Figure
+from kinesweep.report.report_data import Curve
 
 _GREYED = frozenset({"pruned", "failed"})
 # Maximum number of points per curve and in all curves together, and the minimum per curve, which

@@ -15,11 +15,11 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from kinesweep.report.curves import learning_curves
-from kinesweep.report.evidence import Report
 from kinesweep.report.html import for_script, replace_text, template
+from kinesweep.report.optuna_figures import search_figures
 from kinesweep.report.picture import write_picture
 from kinesweep.report.ranking import ranking
-from kinesweep.report.search import search_figures
+from kinesweep.report.report_data import Report
 
 PAGE, DATA, PICTURE = "index.html", "report.json", "ranking.png"
 _CONFIG = {"displaylogo": False, "responsive": True}

@@ -5,8 +5,8 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from kinesweep.report.evidence import Report
 from kinesweep.report.figures import GREY, color_of
+from kinesweep.report.report_data import Report
 
 _DPI = 150
 

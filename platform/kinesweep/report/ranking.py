@@ -5,8 +5,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from kinesweep.report.evidence import Report
 from kinesweep.report.figures import BEHIND, LAYOUT, Figure, color_of
+from kinesweep.report.report_data import Report
 
 _MOST_LETTERS = 34
 

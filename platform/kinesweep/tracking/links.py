@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from kinesweep.core.errors import TrackingError
-from kinesweep.tracking.wire import AwayError, Wire
+from kinesweep.tracking.mlflow_client import ServerUnavailableError, Wire
 
 _MOST_COMPARED = 500
 """Runs per link; at 36 characters each, the address stays below the limits of browsers."""
@@ -83,7 +83,7 @@ def _ask(uri: str, experiment: str, sweep_key: str) -> tuple[str, str, dict[str,
                 " another server or `tracking=none`"
             )
         return number, run, wire.children(number, run)
-    except AwayError as error:
+    except ServerUnavailableError as error:
         raise TrackingError(f"the MLflow server at {uri} does not answer: {error}") from None
 
 

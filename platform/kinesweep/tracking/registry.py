@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kinesweep.core.errors import TrackingError
-from kinesweep.tracking.wire import AwayError, RefusedError, Wire
+from kinesweep.tracking.mlflow_client import RequestRejectedError, ServerUnavailableError, Wire
 
 CHAMPION = "champion"
 BUNDLE, TEXTS = "bundle", "winner"
@@ -59,9 +59,9 @@ class Registry:
         """
         try:
             return self._version(self._wire.call("get_model_version_by_alias", name, CHAMPION))
-        except RefusedError:
+        except RequestRejectedError:
             return None
-        except AwayError as error:
+        except ServerUnavailableError as error:
             raise self._away(error) from None
 
     def texts(self, version: Version, folder: Path) -> Path:
@@ -108,9 +108,9 @@ class Registry:
         """
         try:
             self._wire.call("create_registered_model", name)
-        except RefusedError:
+        except RequestRejectedError:
             pass  # the model exists already
-        except AwayError as error:
+        except ServerUnavailableError as error:
             raise self._away(error) from None
         self._say("log_artifacts", run_id, str(bundle), BUNDLE)
         # The upload precedes the version, so no version refers to missing files.
@@ -149,7 +149,7 @@ class Registry:
         """Call the client; report every failure as a `TrackingError`."""
         try:
             return self._wire.call(method, *args, **kwargs)
-        except (AwayError, RefusedError) as error:
+        except (ServerUnavailableError, RequestRejectedError) as error:
             raise self._away(error) from None
 
     def _away(self, error: Exception) -> TrackingError:

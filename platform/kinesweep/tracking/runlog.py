@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from kinesweep.core.run_logger import RunStatus
-from kinesweep.tracking.sender import Sender
+from kinesweep.tracking.mlflow_client import MAX_METRICS, MAX_NAMES, plain_key, value_text
 from kinesweep.tracking.system import SystemMonitor
-from kinesweep.tracking.wire import MAX_METRICS, MAX_NAMES, plain_key, value_text
+from kinesweep.tracking.uploader import Sender
 
 _log = logging.getLogger(__name__)
 # Pause between batches, largest share of time spent sending, longest pause.

@@ -17,7 +17,14 @@ from pathlib import Path
 
 from kinesweep.core.errors import TrackingError
 from kinesweep.core.paths import network_filesystem
-from kinesweep.tracking.services import Service, recorded, start, starting, stop, wait_until
+from kinesweep.tracking.background_process import (
+    Service,
+    recorded,
+    start,
+    starting,
+    stop,
+    wait_until,
+)
 
 NAME = "mlflow"
 _HOST = "127.0.0.1"

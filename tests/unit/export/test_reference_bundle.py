@@ -15,7 +15,7 @@ from kinesweep.core.errors import BundleError, ClipError, InputError, SourceErro
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.core.units import Span
 from kinesweep.export import Bundle, Input, export_bundle, find_inputs
-from kinesweep.export.served import Served
+from kinesweep.export.pyfunc_model import BundleModel
 from kinesweep.export.verify import compare
 from kinesweep.features.frame_embedder_io import write_embedder
 from kinesweep.store.extraction.build import extract_locally
@@ -169,7 +169,7 @@ def test_references_are_sent_beside_motions(
         Bundle, "decode", lambda self, clips: read.extend(clips) or [""] * len(read)
     )
     own, other = ((folder / f"{number}.npy").read_bytes() for number in (6, 1))
-    served = Served(bundle)
+    served = BundleModel(bundle)
     with caplog.at_level(logging.WARNING, "kinesweep"):
         served.predict(pd.DataFrame([{"motion": own, "reference": other}]))
     assert not caplog.records

@@ -17,7 +17,7 @@ from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.core.units import Span
 from kinesweep.evaluation.predictions import read_predictions
 from kinesweep.export import Bundle, Input, export_bundle, find_inputs
-from kinesweep.export.served import _load_pyfunc
+from kinesweep.export.pyfunc_model import _load_pyfunc
 from kinesweep.export.verify import compare
 from kinesweep.store import Store
 from kinesweep.store.extraction.build import extract_locally

@@ -18,7 +18,7 @@ from kinesweep.evaluation.attention_inference import Attended, Token
 from kinesweep.models.attention_maps import Attention, AttentionSpan
 from kinesweep.models.encoders.frame_encoder import SourceSpan
 from kinesweep.report.attention import Page, page_data, write_attention
-from kinesweep.report.scene import scene_of
+from kinesweep.report.pose_scene import scene_of
 
 EVIL = "</script><script>alert(1)</script>&amp;"
 

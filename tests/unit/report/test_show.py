@@ -12,10 +12,10 @@ from PIL import Image, ImageColor
 from kinesweep.core.errors import InputError
 from kinesweep.core.pose import PointLayout
 from kinesweep.core.skeleton.skeleton import SMPL_22
-from kinesweep.report.drawing import COLORS, Line, Stage, _wrapped
-from kinesweep.report.film import moments, sheet, write_clip
+from kinesweep.report.clip_renderer import COLORS, ClipRenderer, Line, _wrapped
 from kinesweep.report.fonts import font, missing
-from kinesweep.report.scene import LEFT, MIDDLE, RIGHT, scene_of, scenes
+from kinesweep.report.pose_scene import LEFT, MIDDLE, RIGHT, scene_of, scenes
+from kinesweep.report.video_writer import moments, sheet, write_clip
 
 MARKERS = PointLayout((("MARKERS", ("m1", "m2", "m3", "m4")),))
 NAMES = [name for _, points in SMPL_22.layout.components for name in points]
@@ -48,8 +48,8 @@ def test_people_stand_upright_and_are_not_mirrored(up: int) -> None:
     assert (scene.points_TJC[:, head, 1] < scene.points_TJC[:, foot, 1]).all()
     x, z = scene.points_TJC[0, NAMES.index("left_wrist"), [0, 2]]
     assert x == np.float32(0.2) and np.sign(z) == -up
-    grounds = pixels(Stage([scene]).picture(0.0), COLORS[LEFT])[:, 0]
-    assert grounds.max() > 0.8 * Stage([scene]).height
+    grounds = pixels(ClipRenderer([scene]).picture(0.0), COLORS[LEFT])[:, 0]
+    assert grounds.max() > 0.8 * ClipRenderer([scene]).height
 
 
 def test_a_handstand_of_a_moment_stays_one() -> None:
@@ -76,11 +76,11 @@ def test_sides_by_name() -> None:
 def test_what_was_not_found_is_not_drawn() -> None:
     """A point of zeros is lost, with the bones that hang on it; the origin of all others is not."""
     x_TD = person()
-    whole = Stage([scene_of("s", x_TD, SMPL_22.layout, 10.0)]).picture(0.5)
+    whole = ClipRenderer([scene_of("s", x_TD, SMPL_22.layout, 10.0)]).picture(0.5)
     right = [place for place, name in enumerate(NAMES) if "right" in name]
     x_TD.reshape(10, 22, 3)[5, right] = 0
     scene = scene_of("s", x_TD, SMPL_22.layout, 10.0)
-    lost = Stage([scene]).picture(0.5)
+    lost = ClipRenderer([scene]).picture(0.5)
     assert scene.found_TJ[:, 0].all() and not scene.found_TJ[5, right].any()
     assert len(pixels(whole, COLORS[RIGHT])) and not len(pixels(lost, COLORS[RIGHT]))
     assert len(pixels(lost, COLORS[LEFT])) == pytest.approx(
@@ -101,7 +101,7 @@ def test_a_point_that_is_never_found_does_not_stand_at_the_origin() -> None:
 
 def test_the_frame_is_fixed_for_the_whole_clip() -> None:
     """Only the hand moves, so only its pixels do."""
-    stage = Stage([scene_of("s", person(20), SMPL_22.layout, 10.0)])
+    stage = ClipRenderer([scene_of("s", person(20), SMPL_22.layout, 10.0)])
     first, last = (np.asarray(stage.picture(second))[30:] for second in (0.0, 1.9))
     changed = np.argwhere((first != last).any(axis=2))
     assert len(changed) and changed[:, 0].max() < 0.7 * stage.height  # feet stay where they are
@@ -110,15 +110,15 @@ def test_the_frame_is_fixed_for_the_whole_clip() -> None:
 def test_points_without_bones() -> None:
     x_TD = np.random.default_rng(0).random((5, 8), np.float32)
     scene = scene_of("s", x_TD, MARKERS, 10.0)
-    assert scene.bones == () and len(Stage([scene]).views) == 1
-    assert len(pixels(Stage([scene]).picture(0), COLORS[MIDDLE])) > 20
+    assert scene.bones == () and len(ClipRenderer([scene]).views) == 1
+    assert len(pixels(ClipRenderer([scene]).picture(0), COLORS[MIDDLE])) > 20
 
 
 def test_a_glitch_does_not_shrink_the_person() -> None:
     x_TD = person(60)
-    plain = Stage([scene_of("s", x_TD, SMPL_22.layout, 10.0)]).scale
+    plain = ClipRenderer([scene_of("s", x_TD, SMPL_22.layout, 10.0)]).scale
     x_TD[7, 3] = 100.0
-    assert Stage([scene_of("s", x_TD, SMPL_22.layout, 10.0)]).scale > 0.5 * plain
+    assert ClipRenderer([scene_of("s", x_TD, SMPL_22.layout, 10.0)]).scale > 0.5 * plain
 
 
 def test_a_reference_stands_beside_and_its_last_frame_stays() -> None:
@@ -126,7 +126,7 @@ def test_a_reference_stands_beside_and_its_last_frame_stays() -> None:
         scene_of(name, person(frames), SMPL_22.layout, 10.0)
         for name, frames in (("skeleton", 20), ("reference", 5))
     )
-    stage = Stage([own, other])
+    stage = ClipRenderer([own, other])
     assert [view.title for view in stage.views][::2] == ["skeleton  front", "reference  front"]
     half = stage.picture(0).width // 2
     later = [np.asarray(stage.picture(second))[30:, half + 10 :] for second in (0.6, 1.9)]
@@ -140,7 +140,9 @@ def test_a_reference_stands_beside_and_its_last_frame_stays() -> None:
 def test_films_last_as_long_as_the_clip(
     tmp_path: Path, rate_hz: float, shown_hz: float, count: int, suffix: str
 ) -> None:
-    stage = Stage([scene_of("s", person(20), SMPL_22.layout, rate_hz)], [Line("text", "a b")])
+    stage = ClipRenderer(
+        [scene_of("s", person(20), SMPL_22.layout, rate_hz)], [Line("text", "a b")]
+    )
     assert write_clip(tmp_path / f"clip{suffix}", stage) == count
     if suffix == ".gif":
         with Image.open(tmp_path / "clip.gif") as film:
@@ -157,17 +159,17 @@ def test_films_last_as_long_as_the_clip(
 
 
 def test_30_frames_a_second_are_halved() -> None:
-    seconds, rate = moments(Stage([scene_of("s", person(30), SMPL_22.layout, 30.0)]))
+    seconds, rate = moments(ClipRenderer([scene_of("s", person(30), SMPL_22.layout, 30.0)]))
     assert (len(seconds), rate) == (15, 15)
 
 
 def words_in(lines: Sequence[Line]) -> int:
     """Height of a sheet with these texts."""
-    return sheet(Stage([scene_of("s", person(), SMPL_22.layout, 10.0)], lines)).height
+    return sheet(ClipRenderer([scene_of("s", person(), SMPL_22.layout, 10.0)], lines)).height
 
 
 def test_a_sheet_shows_eight_moments_and_the_texts(tmp_path: Path) -> None:
-    stage = Stage([scene_of("s", person(33), SMPL_22.layout, 10.0)], [Line("text", "short")])
+    stage = ClipRenderer([scene_of("s", person(33), SMPL_22.layout, 10.0)], [Line("text", "short")])
     assert write_clip(tmp_path / "clip.png", stage) == 8
     with Image.open(tmp_path / "clip.png") as picture:
         assert picture.size == sheet(stage).size
@@ -182,7 +184,7 @@ def test_an_interrupt_leaves_no_half_film(
 ) -> None:
     shown: list[Image.Image] = []
 
-    def until_late(stage: Stage, second: float) -> Image.Image:
+    def until_late(stage: ClipRenderer, second: float) -> Image.Image:
         shown.append(picture(stage, second))
         if suffix == ".mp4" and len(shown) == 90:  # what H.264 holds back is less
             raise KeyboardInterrupt
@@ -192,18 +194,20 @@ def test_an_interrupt_leaves_no_half_film(
         path.write_bytes(b"half")
         raise KeyboardInterrupt
 
-    scene, picture = scene_of("s", person(100), SMPL_22.layout, 10.0), Stage.picture
-    monkeypatch.setattr(Stage, "picture", until_late)
+    scene, picture = scene_of("s", person(100), SMPL_22.layout, 10.0), ClipRenderer.picture
+    monkeypatch.setattr(ClipRenderer, "picture", until_late)
     monkeypatch.setattr(Image.Image, "save", save)
     with pytest.raises(KeyboardInterrupt):
-        write_clip(tmp_path / f"clip{suffix}", Stage([scene]))
+        write_clip(tmp_path / f"clip{suffix}", ClipRenderer([scene]))
     assert list(tmp_path.iterdir()) == []
 
 
 def narrow(text: str) -> Image.Image:
     """A frame of somebody seen in a plane, who is narrower than any text."""
     x_TJC = person().reshape(10, 22, 3)[:, :, :2] * np.array([0.1, 1], np.float32)
-    stage = Stage([scene_of("s", x_TJC.reshape(10, 44), SMPL_22.layout, 10.0)], [Line("t", text)])
+    stage = ClipRenderer(
+        [scene_of("s", x_TJC.reshape(10, 44), SMPL_22.layout, 10.0)], [Line("t", text)]
+    )
     return stage.below(stage.picture(0.0))
 
 
@@ -226,7 +230,7 @@ def test_a_text_of_several_lines_is_drawn() -> None:
 
 
 def test_what_cannot_be_drawn_is_said(tmp_path: Path) -> None:
-    stage = Stage([scene_of("s", person(), SMPL_22.layout, 10.0)])
+    stage = ClipRenderer([scene_of("s", person(), SMPL_22.layout, 10.0)])
     with pytest.raises(InputError, match=r"`\.gif`, `\.mp4` or `\.png`"):
         write_clip(tmp_path / "clip.avi", stage)
     with pytest.raises(InputError, match="2 or 3 coordinates"):

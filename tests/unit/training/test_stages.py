@@ -24,7 +24,7 @@ from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.evaluation.evaluate import evaluate_loaded
 from kinesweep.evaluation.predictions import read_predictions
 from kinesweep.export.bundle import export_bundle
-from kinesweep.export.raw import Input
+from kinesweep.export.raw_inputs import Input
 from kinesweep.export.translate import Bundle
 from kinesweep.store import Store
 from kinesweep.store.extraction.build import extract_locally

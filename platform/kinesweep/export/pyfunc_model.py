@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.core.errors import InputError
-from kinesweep.export.raw import REFERENCE, columns_of, file_of_raw
+from kinesweep.export.raw_inputs import REFERENCE, columns_of, file_of_raw
 from kinesweep.export.translate import Bundle, Streams
 from kinesweep.training.reproducibility.determinism import pin_process
 
@@ -27,14 +27,14 @@ _LOG = logging.getLogger(__name__)
 Frames = NDArray[np.floating]
 
 
-def _load_pyfunc(path: str) -> "Served":
+def _load_pyfunc(path: str) -> "BundleModel":
     """Load a bundle; MLflow calls this function with the path of the folder."""
     bundle = Bundle.load(Path(path))
     pin_process(bundle.loaded.recipe)
-    return Served(bundle)
+    return BundleModel(bundle)
 
 
-class Served:
+class BundleModel:
     """An MLflow model that translates rows of a data frame; see the module's docstring."""
 
     def __init__(self, bundle: Bundle) -> None:

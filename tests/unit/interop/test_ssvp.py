@@ -24,7 +24,7 @@ from kinesweep.core.errors import CheckpointError, InputError
 from kinesweep.data.given import load_given
 from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.data.tokenizer import train_tokenizer
-from kinesweep.foreign import import_ssvp
+from kinesweep.interop import import_ssvp
 from kinesweep.pipelines.evaluation import evaluate_model_dir
 from kinesweep.store.extraction.build import extract_locally
 

@@ -24,7 +24,7 @@ from kinesweep.data.given import load_given
 from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.data.truecase import learn_truecaser
 from kinesweep.features import build_features
-from kinesweep.foreign.imported import load_tensors, placed, read_tensors, write_imported
+from kinesweep.interop.weight_import import load_tensors, placed, read_tensors, write_imported
 from kinesweep.models.backbones import BACKBONES
 from kinesweep.models.config import describe
 from kinesweep.models.translator import Translator

@@ -20,7 +20,7 @@ from kinesweep.core.errors import CheckpointError, InputError
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.data.tokenizer import load_pretrained
-from kinesweep.foreign.imported import load_tensors, placed, write_imported
+from kinesweep.interop.weight_import import load_tensors, placed, write_imported
 from kinesweep.models.backbones import BACKBONES
 from kinesweep.models.backbones.architectures import seq2seq_ids
 from kinesweep.models.config import describe

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from kinesweep.cli import app
 from kinesweep.config.recipe.skeletons import SkeletonsConfig
 from kinesweep.core.errors import InputError, SourceError
-from kinesweep.foreign.motion_pickle import convert_motions
-from kinesweep.foreign.plain_pickle import read_plain
+from kinesweep.interop.motion_pickle import convert_motions
+from kinesweep.interop.safe_unpickler import read_plain
 from kinesweep.sources.skeletons.skeletons import SkeletonsSource
 from skeletons import motions
 

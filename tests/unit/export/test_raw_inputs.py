@@ -12,7 +12,7 @@ from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import ClipError, InputError
 from kinesweep.core.units import Span
 from kinesweep.core.video_files import VideoSegment
-from kinesweep.export.raw import open_raw
+from kinesweep.export.raw_inputs import open_raw
 from skeletons import motions, write_pack
 from vision import film_recipe
 

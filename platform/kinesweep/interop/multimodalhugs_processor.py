@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kinesweep.core.errors import InputError
-from kinesweep.foreign.section import Section
+from kinesweep.interop.config_reader import Section
 from kinesweep.sources.tsv.tsv_columns import NEWEST
 
 _POSE, _TEXT = "PoseModalityProcessor", "TextModalityProcessor"

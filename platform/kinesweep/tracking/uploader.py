@@ -11,8 +11,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from kinesweep.tracking.spool import Record, Spool
-from kinesweep.tracking.wire import MAX_METRICS, MAX_NAMES, PARENT, AwayError, RefusedError, Wire
+from kinesweep.tracking.mlflow_client import (
+    MAX_METRICS,
+    MAX_NAMES,
+    PARENT,
+    RequestRejectedError,
+    ServerUnavailableError,
+    Wire,
+)
+from kinesweep.tracking.offline_queue import Record, Spool
 
 _log = logging.getLogger(__name__)
 _BATCHED = ("metrics", "params", "tags")
@@ -48,7 +55,7 @@ class Sender:
             # A loop, because training appends records while earlier ones are sent.
             while pending := self.spool.pending():
                 self._send_all(pending)
-        except AwayError as error:
+        except ServerUnavailableError as error:
             self._tell("MLflow at %s is unavailable (%s); records are queued in %s", error)
             return False
         except Exception as error:
@@ -89,7 +96,7 @@ class Sender:
         if not self._named or (running and not self._running):
             try:
                 self._wire.show(self._run_id, self.spool.head["title"], running)
-            except RefusedError:  # also a run that was moved to the trash
+            except RequestRejectedError:  # also a run that was moved to the trash
                 raise _RunGoneError from None
             self._named, self._running = True, running
 
@@ -118,7 +125,7 @@ class Sender:
                 self._wire.log_batch(self._run_id, records)
             else:
                 self._wire.log_single(self._run_id, records[0])
-        except RefusedError as error:
+        except RequestRejectedError as error:
             if error.gone:
                 raise _RunGoneError from None
             halves = _halves(records)

@@ -13,10 +13,10 @@ from typing import Literal, Protocol
 
 from kinesweep.core.errors import TrackingError
 from kinesweep.core.run_logger import NullRunLogger, RunLogger
+from kinesweep.tracking.offline_queue import Spool
 from kinesweep.tracking.runlog import MlflowRunLog, RunName
-from kinesweep.tracking.sender import Sender
 from kinesweep.tracking.server import answers, running_server
-from kinesweep.tracking.spool import Spool
+from kinesweep.tracking.uploader import Sender
 
 SPOOL = "tracking.jsonl"
 _VARIABLE = "MLFLOW_TRACKING_URI"
@@ -27,7 +27,7 @@ Training waits equally long for the folder of the run.
 """
 
 
-class RunLogs(Protocol):
+class Tracker(Protocol):
     """A tracking backend that opens run logs; picklable.
 
     `notice` tells the user what to know about the choice of backend; it is empty if there is

@@ -20,7 +20,7 @@ from kinesweep.core.clip import SPLITS
 from kinesweep.core.errors import CheckpointError, InputError, StoreError
 from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.data.tokenizer import train_tokenizer
-from kinesweep.foreign import convert_settings, import_model
+from kinesweep.interop import convert_settings, import_model
 from kinesweep.pipelines.evaluation import evaluate_model_dir
 from kinesweep.store.extraction.build import extract_locally
 

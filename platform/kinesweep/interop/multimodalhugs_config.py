@@ -13,9 +13,9 @@ from kinesweep.config.loading import read_yaml, validate
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.training import TrainingConfig
 from kinesweep.core.errors import InputError
-from kinesweep.foreign.processor import flat_processor
-from kinesweep.foreign.reasons import reason
-from kinesweep.foreign.section import Section
+from kinesweep.interop.config_reader import Section
+from kinesweep.interop.multimodalhugs_processor import flat_processor
+from kinesweep.interop.multimodalhugs_unsupported import reason
 
 # MultimodalHugs' mapper → kind of encoder; other names are left to the recipe's validation.
 _ENCODERS = {"linear": "linear", "cnn_adapter": "cnn", "adapter": "adapter"}

@@ -9,12 +9,12 @@ import pytest
 
 from kinesweep.core.errors import TrackingError
 from kinesweep.core.run_logger import NullRunLogger
-from kinesweep.tracking import factory, server
-from kinesweep.tracking.factory import SPOOL, MlflowLogs, NoLogs, resolve_tracking
+from kinesweep.tracking import backends, server
+from kinesweep.tracking.backends import SPOOL, MlflowLogs, NoLogs, resolve_tracking
+from kinesweep.tracking.mlflow_client import plain_key, plain_run_key, value_text
+from kinesweep.tracking.offline_queue import Record
 from kinesweep.tracking.runlog import RunName
-from kinesweep.tracking.sender import _groups
-from kinesweep.tracking.spool import Record
-from kinesweep.tracking.wire import plain_key, plain_run_key, value_text
+from kinesweep.tracking.uploader import _groups
 
 
 @pytest.fixture(autouse=True)
@@ -115,7 +115,7 @@ def test_names_and_values_in_mlflows_words():
 
 def test_both_kinds_answer_alike(tmp_path):
     for logs in (NoLogs(), MlflowLogs("http://127.0.0.1:9", "q", tmp_path / "lock")):
-        as_protocol: factory.RunLogs = logs
+        as_protocol: backends.Tracker = logs
         assert as_protocol.notice == "" and as_protocol.replay(tmp_path) == 0
 
 

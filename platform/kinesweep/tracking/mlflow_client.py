@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from kinesweep.core.hashing import fingerprint
-from kinesweep.tracking.spool import Record
+from kinesweep.tracking.offline_queue import Record
 
 RUN_KEY = "kinesweep.run_key"
 STATUS = "kinesweep.status"
@@ -42,7 +42,7 @@ _ENV = {
 _PERMANENT = frozenset({"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST"})
 
 
-class RefusedError(Exception):
+class RequestRejectedError(Exception):
     """An error for a call that the server understood and will never accept.
 
     Args:
@@ -55,7 +55,7 @@ class RefusedError(Exception):
         self.gone = gone
 
 
-class AwayError(Exception):
+class ServerUnavailableError(Exception):
     """An error for a server that is unavailable or unhealthy; a later attempt may succeed."""
 
 
@@ -101,7 +101,7 @@ class Wire:
         if found is None:
             try:
                 return str(self.call("create_experiment", name))
-            except RefusedError:  # another process has just created it
+            except RequestRejectedError:  # another process has just created it
                 found = self.call("get_experiment_by_name", name)
         if found.lifecycle_stage == "deleted":
             self.call("restore_experiment", found.experiment_id)
@@ -225,7 +225,7 @@ class Wire:
             RefusedError: If the file no longer exists.
         """
         if not path.exists():
-            raise RefusedError(f"`{path}` no longer exists")
+            raise RequestRejectedError(f"`{path}` no longer exists")
         if path.is_dir():
             self.call("log_artifacts", run_id, str(path), path.name)
         else:
@@ -277,10 +277,12 @@ class Wire:
                 *_PERMANENT,
                 "RESOURCE_ALREADY_EXISTS",
             }:
-                raise RefusedError(error.message, code == "RESOURCE_DOES_NOT_EXIST") from None
-            raise AwayError(error.message) from None
+                raise RequestRejectedError(
+                    error.message, code == "RESOURCE_DOES_NOT_EXIST"
+                ) from None
+            raise ServerUnavailableError(error.message) from None
         except OSError as error:  # base class of the exceptions of `requests`
-            raise AwayError(str(error)) from None
+            raise ServerUnavailableError(str(error)) from None
 
 
 @contextmanager

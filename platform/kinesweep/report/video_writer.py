@@ -14,7 +14,7 @@ import av
 from PIL import Image
 
 from kinesweep.core.errors import InputError
-from kinesweep.report.drawing import Stage
+from kinesweep.report.clip_renderer import ClipRenderer
 
 SUFFIXES = (".gif", ".mp4", ".png")
 _MOST_HZ = 25
@@ -35,7 +35,7 @@ def check_suffix(path: Path) -> None:
         raise InputError(f"`{path}` ends in `{path.suffix}`, but must end in {_listed()}")
 
 
-def write_clip(path: Path, stage: Stage) -> int:
+def write_clip(path: Path, stage: ClipRenderer) -> int:
     """Draw a clip into a file in the format of its suffix and return the number of frames.
 
     Args:
@@ -58,7 +58,7 @@ def write_clip(path: Path, stage: Stage) -> int:
     return drawn
 
 
-def moments(stage: Stage) -> tuple[list[float], Fraction]:
+def moments(stage: ClipRenderer) -> tuple[list[float], Fraction]:
     """Return the times in seconds of the frames that a video shows, and its frame rate in Hz."""
     rate_hz = max(scene.rate_hz for scene in stage.scenes)
     every = max(1, ceil(rate_hz / _MOST_HZ - 1e-6))
@@ -68,13 +68,13 @@ def moments(stage: Stage) -> tuple[list[float], Fraction]:
     return [number / float(shown) for number in range(count)], shown
 
 
-def _frames(stage: Stage) -> Iterator[Image.Image]:
+def _frames(stage: ClipRenderer) -> Iterator[Image.Image]:
     """Return the frames of a video one by one, with the texts below."""
     seconds, _ = moments(stage)
     return (stage.below(stage.picture(second)) for second in seconds)
 
 
-def _gif(path: Path, stage: Stage) -> int:
+def _gif(path: Path, stage: ClipRenderer) -> int:
     """Write a GIF whose frames share one palette, computed from a contact sheet of the clip."""
     _, rate = moments(stage)
     palette = sheet(stage).quantize(_COLORS)
@@ -87,7 +87,7 @@ def _gif(path: Path, stage: Stage) -> int:
     return len(frames)
 
 
-def _mp4(path: Path, stage: Stage) -> int:
+def _mp4(path: Path, stage: ClipRenderer) -> int:
     """Write H.264 with 4:2:0 subsampling, which every browser plays and which needs even sides."""
     seconds, rate = moments(stage)
     with av.open(str(path), "w") as container:
@@ -103,16 +103,16 @@ def _mp4(path: Path, stage: Stage) -> int:
     return len(seconds)
 
 
-def _sheet(path: Path, stage: Stage) -> int:
+def _sheet(path: Path, stage: ClipRenderer) -> int:
     """Write a contact sheet as PNG."""
     picture = sheet(stage)
     picture.save(path)
     return _SHEET
 
 
-def sheet(stage: Stage) -> Image.Image:
+def sheet(stage: ClipRenderer) -> Image.Image:
     """Return an image of eight equally spaced frames, first and last included, and the texts."""
-    small = Stage(stage.scenes, height=_SHEET_HEIGHT)
+    small = ClipRenderer(stage.scenes, height=_SHEET_HEIGHT)
     last = max((len(s.points_TJC) - 1) / s.rate_hz for s in stage.scenes)
     cells = [small.picture(last * place / (_SHEET - 1)) for place in range(_SHEET)]
     # Wide cells (several views side by side) would make a row of four too wide for a page.

@@ -20,7 +20,7 @@ from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import InputError
 from kinesweep.evaluation.predictions import read_predictions
 from kinesweep.export import Bundle, export_bundle
-from kinesweep.export.served import _load_pyfunc
+from kinesweep.export.pyfunc_model import _load_pyfunc
 
 pytestmark = pytest.mark.integration
 

@@ -10,10 +10,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kinesweep.foreign.settings import Converted, convert_settings
-    from kinesweep.foreign.signllava import import_projectors
-    from kinesweep.foreign.ssvp import import_ssvp
-    from kinesweep.foreign.weights import import_model
+    from kinesweep.interop.multimodalhugs_config import Converted, convert_settings
+    from kinesweep.interop.multimodalhugs_weights import import_model
+    from kinesweep.interop.signllava import import_projectors
+    from kinesweep.interop.ssvp import import_ssvp
 
 __all__ = ["Converted", "convert_settings", "import_model", "import_projectors", "import_ssvp"]
 # Public name → its module, which `__getattr__` imports on first use.

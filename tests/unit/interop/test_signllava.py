@@ -13,7 +13,7 @@ from kinesweep.config.loading import load
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError, InputError
 from kinesweep.core.run_logger import NullRunLogger
-from kinesweep.foreign import import_projectors
+from kinesweep.interop import import_projectors
 from kinesweep.store.extraction.build import extract_locally
 from kinesweep.training.loop.run import RunSpec, train_run
 from llamas import save_llama, tiny_llama

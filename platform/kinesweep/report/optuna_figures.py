@@ -9,8 +9,8 @@ import optuna.visualization as vis
 import plotly.graph_objects as go
 from optuna.trial import FrozenTrial, TrialState
 
-from kinesweep.report.evidence import Report
 from kinesweep.report.figures import LAYOUT, Figure
+from kinesweep.report.report_data import Report
 
 _STATES = {
     "finished": TrialState.COMPLETE,

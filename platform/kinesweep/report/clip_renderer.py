@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from kinesweep.report.fonts import font
-from kinesweep.report.scene import LEFT, MIDDLE, RIGHT, Scene
+from kinesweep.report.pose_scene import LEFT, MIDDLE, RIGHT, Scene
 
 COLORS = {LEFT: "#0072b2", MIDDLE: "#3c4450", RIGHT: "#d55e00"}
 _PAPER, _INK, _SOFT, _RULE = "#ffffff", "#1d2430", "#5b6472", "#d7dbe0"
@@ -68,7 +68,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class Stage:
+class ClipRenderer:
     """A renderer for the frames of a clip.
 
     Attributes:

@@ -20,7 +20,7 @@ from kinesweep.core.seeds import seed_everything
 from kinesweep.data.given import load_given
 from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.features import build_features
-from kinesweep.foreign.imported import load_tensors, read_tensors, write_imported
+from kinesweep.interop.weight_import import load_tensors, read_tensors, write_imported
 from kinesweep.models import Translator, build_translator
 from kinesweep.models.checkpoint_io import non_base_state_dict
 

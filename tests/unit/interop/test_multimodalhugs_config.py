@@ -8,7 +8,7 @@ import yaml
 
 from kinesweep.config.recipe.model import CnnEncoderConfig, LinearEncoderConfig
 from kinesweep.core.errors import ConfigError, InputError
-from kinesweep.foreign import Converted, convert_settings
+from kinesweep.interop import Converted, convert_settings
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.core.errors import InputError, SourceError
-from kinesweep.foreign.plain_pickle import read_plain
+from kinesweep.interop.safe_unpickler import read_plain
 from kinesweep.sources.skeletons.motion_file import HYBRIK, PACK_SUFFIX
 
 # Keys of each field in the known formats; the first one that a record has is used.

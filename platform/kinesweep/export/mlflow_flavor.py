@@ -10,7 +10,7 @@ from kinesweep.core.io import write_text
 
 MLMODEL = "MLmodel"
 REQUIREMENTS = "requirements.txt"
-_LOADER = "kinesweep.export.served"
+_LOADER = "kinesweep.export.pyfunc_model"
 # Fields that would make two exports of one run differ.
 _OF_THE_DAY = ("utc_time_created", "model_size_bytes")
 

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from kinesweep.core.errors import TrackingError
-from kinesweep.tracking.spool import Spool
+from kinesweep.tracking.offline_queue import Spool
 
 HEAD = {"key": "r", "title": "r", "parent": None, "experiment": "e"}
 
