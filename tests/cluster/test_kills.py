@@ -44,7 +44,7 @@ PLAN: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Lab:
-    """What `sweeping.run_whole` reads."""
+    """What `sweep.run_whole` reads."""
 
     made: sweeping.Lab
     recipe: Path

@@ -25,7 +25,7 @@ ALL = "all started"
 
 
 class Short(tune.Trainable):  # type: ignore[misc]
-    """An objective of 50 ms, once all slots are there; see `kinesweep.sweeps.workers.start_barrier`."""
+    """An objective of 50 ms, once all slots are there; see `start_barrier`."""
 
     def setup(self, config: dict[str, Any], folder: Path) -> None:
         """See `tune.Trainable`."""

@@ -6,17 +6,20 @@ an interrupt. Invalid input never shows a traceback; a bug in Kinesweep does.
 
 import functools
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Annotated, Any, ParamSpec, Protocol, TypeVar
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kinesweep.core.errors import KinesweepError
+from kinesweep.pipelines.progress import LogDisplay, ProgressCallback, install_display
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,13 +32,6 @@ console = Console(stderr=True, soft_wrap=True, highlight=False, width=_LOG_WIDTH
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print the result as one line of JSON on stdout at the end.")
 ]
-
-
-class ProgressCallback(Protocol):
-    """A callback that reports progress."""
-
-    def __call__(self, done: int, total: int, note: str = "", /) -> None:
-        """Update the number of finished items, their total, and a note shown beside them."""
 
 
 DryRun = Annotated[
@@ -53,6 +49,7 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        show_messages()
         try:
             return function(*args, **kwargs)
         except KeyboardInterrupt:
@@ -97,40 +94,55 @@ def print_json_result(result: Mapping[str, Any], as_json: bool) -> None:
         sys.stdout.flush()
 
 
-def say(text: str) -> None:
+def print_line(text: str) -> None:
     """Print one line of text on stderr."""
     console.print(text, markup=False)
 
 
+class _ConsoleHandler(logging.Handler):
+    """A logging handler that prints messages on the console, without time or level."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record."""
+        print_line(record.getMessage())
+
+
+class TerminalDisplay(LogDisplay):
+    """A progress display with bars on a terminal; elsewhere it logs lines."""
+
+    def bar(self, title: str) -> AbstractContextManager[ProgressCallback]:
+        """Return a context that shows a progress bar, or logs a line at each tenth."""
+        return _terminal_bar(title) if console.is_terminal else super().bar(title)
+
+    def sweep(self, folder: Path, since: float | None) -> AbstractContextManager[None]:
+        """Return a context that shows a sweep at the bottom of the terminal."""
+        # Imported here: only sweeps need the journal.
+        from kinesweep.cli.display import sweep_display
+
+        return sweep_display(folder, since)
+
+
+def show_messages() -> None:
+    """Show the log messages and the progress of pipelines on the console; idempotent."""
+    logger = logging.getLogger("kinesweep")
+    if not any(isinstance(handler, _ConsoleHandler) for handler in logger.handlers):
+        logger.addHandler(_ConsoleHandler(logging.INFO))
+        logger.setLevel(logging.INFO)
+        install_display(TerminalDisplay())
+
+
 @contextmanager
-def progress(what: str) -> Iterator[ProgressCallback]:
-    """Show a progress bar on a terminal, or else print one line for each tenth of the work.
+def _terminal_bar(title: str) -> Iterator[ProgressCallback]:
+    """Show a progress bar with the time left; it disappears at the end."""
+    note_column = TextColumn("{task.fields[note]}", markup=False)
+    columns = (
+        *(TextColumn(title), BarColumn(), MofNCompleteColumn()),
+        *(TimeRemainingColumn(), note_column),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(title, total=None, note="")
 
-    Args:
-        what: Label of the bar.
+        def update(done: int, total: int, note: str = "", /) -> None:
+            bar.update(task, completed=done, total=total, note=note)
 
-    Yields:
-        Callback `update(done, total, note)`.
-    """
-    if console.is_terminal:
-        told = TextColumn("{task.fields[note]}", markup=False)
-        columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), told)
-        with Progress(*columns, console=console, transient=True) as bar:
-            task = bar.add_task(what, total=None, note="")
-
-            def move(done: int, total: int, note: str = "", /) -> None:
-                bar.update(task, completed=done, total=total, note=note)
-
-            yield move
-        return
-    shown = -1
-
-    def update(done: int, total: int, note: str = "", /) -> None:
-        nonlocal shown
-        # Ten lines at most: every line stays in a job's log.
-        tenth = 10 * done // max(total, 1)
-        if tenth > shown:
-            shown = tenth
-            say(f"{what}: {done} of {total}{note and f'  {note}'}")
-
-    yield update
+        yield update

@@ -9,9 +9,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from kinesweep.cli.console import JsonOption, command, print_json_result, progress, say
+from kinesweep.cli.console import JsonOption, command, print_json_result, print_line
 from kinesweep.core.errors import InputError
 from kinesweep.core.pickle_policy import may_hold_pickle
+from kinesweep.pipelines.progress import progress_bar
 
 _CHECKPOINTS = (".pth", ".pt")
 
@@ -103,20 +104,22 @@ def _write_shards(place: Path, out: Path, overwrite: bool, json_line: bool) -> N
     """Write a store's features in Sign_LLaVA's layout and print a `source` that reads them."""
     import yaml
 
-    from kinesweep.cli.data import store_at
+    from kinesweep.pipelines.workflows import open_store_or_recipe
     from kinesweep.store.export.export_h5 import hand_over_shards
 
-    store, _ = store_at(place)
-    with progress("convert") as update:
+    store, _ = open_store_or_recipe(place)
+    with progress_bar("convert") as update:
         done = hand_over_shards(store, out, overwrite, update)
-    say(f"{out}: " + ", ".join(f"{split} {clips}" for split, clips in done.clips.items()))
+    print_line(f"{out}: " + ", ".join(f"{split} {clips}" for split, clips in done.clips.items()))
     for name, count in done.left.items():
-        say(f"left out  {name} of {count} clips; the layout cannot store it")
+        print_line(f"left out  {name} of {count} clips; the layout cannot store it")
     for stream in done.source["streams"]:
         if "fps" not in stream:
-            say(f"note      clips of `{stream['name']}` differ in frame rate; set `fps` yourself")
+            print_line(
+                f"note      clips of `{stream['name']}` differ in frame rate; set `fps` yourself"
+            )
     source = yaml.safe_dump({"source": done.source}, sort_keys=False, default_flow_style=None)
-    say(f"to read the features from {out}:\n{source}".rstrip())
+    print_line(f"to read the features from {out}:\n{source}".rstrip())
     print_json_result({"folder": str(out), **vars(done)}, json_line)
 
 
@@ -126,10 +129,10 @@ def _convert_motions(path: Path, out: Path, overwrite: bool, json_line: bool) ->
 
     _check_free(overwrite, out, out.with_suffix(".npz"))
     done = convert_motions(path, out)
-    say(f"{done.table}: {done.clips} clips; {done.pack}: {done.points} points")
+    print_line(f"{done.table}: {done.clips} clips; {done.pack}: {done.points} points")
     for key, count in done.left.items():
-        say(f"left out  {key} of {count} records")
-    say(f"to read the motions: source.kind=skeletons source.train={done.table} source.fps=…")
+        print_line(f"left out  {key} of {count} records")
+    print_line(f"to read the motions: source.kind=skeletons source.train={done.table} source.fps=…")
     plain = {**vars(done), "table": str(done.table), "pack": str(done.pack)}
     print_json_result(plain, json_line)
 
@@ -159,12 +162,12 @@ def _convert_settings(
 
     converted = convert_settings(settings)
     for key, why in converted.left.items():
-        say(f"left out  {key}: {why}")
+        print_line(f"left out  {key}: {why}")
     for note in converted.notes:
-        say(f"note      {note}")
+        print_line(f"note      {note}")
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(recipe_text(converted.recipe), encoding="utf-8")
-    say(f"recipe    {out}")
+    print_line(f"recipe    {out}")
     if model is not None and into is not None:
         from kinesweep.interop import import_model  # PyTorch: seconds
 
@@ -205,4 +208,4 @@ def _import_checkpoint(
 
 def _say_size(into: Path, count: int) -> None:
     """Print the folder of an imported model and its number of parameters."""
-    say(f"model     {into} ({count:,} parameters; every tensor was matched)")
+    print_line(f"model     {into} ({count:,} parameters; every tensor was matched)")

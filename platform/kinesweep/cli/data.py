@@ -16,14 +16,13 @@ from kinesweep.cli.console import (
     command,
     console,
     print_json_result,
-    progress,
-    say,
+    print_line,
 )
 from kinesweep.core.errors import InputError, SourceError
+from kinesweep.pipelines.progress import progress_bar
 
 if TYPE_CHECKING:
-    from kinesweep.config.recipe import Recipe
-    from kinesweep.store import Store
+    pass
 
 RecipeArgument = Annotated[Path, typer.Argument(help="Recipe file (YAML).", show_default=False)]
 
@@ -47,9 +46,11 @@ def sample(
     from kinesweep.sources.synthetic import DEFAULT_CLIPS, write_sample
 
     summary = write_sample(folder, clips or DEFAULT_CLIPS, seed, keep=keep)
-    say(f"{folder}: train {summary.train}, validation {summary.validation}, test {summary.test}")
+    print_line(
+        f"{folder}: train {summary.train}, validation {summary.validation}, test {summary.test}"
+    )
     perfect = summary.perfect_recogniser_bleu
-    say(f"upper bound on validation with perfect sign recognition: {perfect:.1f} BLEU")
+    print_line(f"upper bound on validation with perfect sign recognition: {perfect:.1f} BLEU")
     print_json_result({"folder": str(folder), **summary.as_dict()}, json_line)
 
 
@@ -80,15 +81,17 @@ def prepare(
     for name, file in found.files.items():
         # A split without missing clips has no entry in `missing`.
         lost = found.missing.get(name, 0)
-        say(f"{file}  {found.clips[name]} clips, {lost} without a pose file")
+        print_line(f"{file}  {found.clips[name]} clips, {lost} without a pose file")
     for name in sorted(found.missing.keys() - found.files.keys()):
-        say(f"{name}: none of {found.missing[name]} clips has a pose file; no TSV was written")
+        print_line(
+            f"{name}: none of {found.missing[name]} clips has a pose file; no TSV was written"
+        )
     if found.unestimated:
-        say(
+        print_line(
             f"{found.unestimated} of the missing clips exist as videos or frames; estimate their"
             f" poses with `kinesweep estimate {poses} --out {poses}`, then run `prepare` again"
         )
-    say(f"media paths in the TSVs are relative to source.root={poses.absolute()}")
+    print_line(f"media paths in the TSVs are relative to source.root={poses.absolute()}")
     files = {name: str(file) for name, file in found.files.items()}
     print_json_result({**vars(found), "files": files, "root": str(poses.absolute())}, json_line)
 
@@ -112,9 +115,9 @@ def check(
     problems = source.check()
     shared = overlaps(source)
     for problem in problems:
-        say(f"{problem.row}  {problem.reason}  {problem.message}")
+        print_line(f"{problem.row}  {problem.reason}  {problem.message}")
     for line in shared.lines():
-        say(line)
+        print_line(line)
     print_json_result(
         {"problems": [vars(p) for p in problems], "overlaps": shared.as_dict()}, json_line
     )
@@ -148,9 +151,9 @@ def split(
     source = workflows.load_recipe(recipe, overrides).corpus
     files = split_rows(source, by=by, folds=folds, seed=seed, out=out)
     for file in files:
-        say(str(file))
+        print_line(str(file))
     key = "motions" if source.kind == "skeletons" else "root"
-    say(f"media paths in the TSVs are relative to source.{key}={folds_root(source)}")
+    print_line(f"media paths in the TSVs are relative to source.{key}={folds_root(source)}")
     print_json_result(
         {"files": [str(file) for file in files], "root": str(folds_root(source))}, json_line
     )
@@ -174,7 +177,7 @@ def extract(
         from kinesweep.pipelines.dry_run import dry_extract
 
         expected = dry_extract(recipe, overrides or [])
-        say(expected.line())
+        print_line(expected.line())
         print_json_result({"expected_s": vars(expected)}, json_line)
         return
     store = workflows.extract_features(settings)
@@ -209,7 +212,7 @@ def show(
         raise InputError("`--predictions` requires a drawing; pass its file as `--out`")
     if out is not None and clip is None:
         raise InputError("`--out` draws a single clip; pass its id as `--clip`")
-    store, _ = store_at(folder)
+    store, _ = workflows.open_store_or_recipe(folder)
     console.print(describe(store, clip))
     facts = workflows.store_facts(store)
     if out is not None and clip is not None:
@@ -246,51 +249,25 @@ def export_features(
 
     Example: kinesweep export-features jobs/recipes/sample.yaml /tmp/kinesweep-features --overwrite
     """
+    from kinesweep.pipelines import workflows
     from kinesweep.store.export.export_ssvp import hand_over, variation_of
 
-    store, recipe = store_at(place, overrides)
+    store, recipe = workflows.open_store_or_recipe(place, overrides)
     if augment is not None and recipe is None:
         raise InputError(
             "`--augment` requires a recipe with `batch.augmentation` instead of a feature store"
         )
     variation = variation_of(recipe, store, augment) if recipe and augment else None
-    with progress("export") as update:
+    with progress_bar("export") as update:
         done = hand_over(store, out, stream, epoch, variation, overwrite, update)
     counts = ", ".join(f"{split} {clips}" for split, clips in done.clips.items())
-    say(f"{out}: `{done.stream}`, {done.width} values per frame; {counts}")
+    print_line(f"{out}: `{done.stream}`, {done.width} values per frame; {counts}")
     if done.rate_hz is not None:
         # The layout does not store the frame rate, so whoever reads the features must pass it.
-        say(f"{done.rate_hz:g} frames per second; to read them: source.fps={done.rate_hz:g}")
+        print_line(f"{done.rate_hz:g} frames per second; to read them: source.fps={done.rate_hz:g}")
     for number, files in sorted(done.epochs.items()):
-        say(f"epoch {number}: {files} of {done.clips['train']} clips of train")
+        print_line(f"epoch {number}: {files} of {done.clips['train']} clips of train")
     if done.references_left:
         # SSVP-SLT's manifests have one text per clip.
-        say(f"left out: {done.references_left} references after the first one of their clip")
+        print_line(f"left out: {done.references_left} references after the first one of their clip")
     print_json_result({"folder": str(out), **vars(done)}, json_line)
-
-
-def store_at(place: Path, overrides: list[str] | None = None) -> "tuple[Store, Recipe | None]":
-    """Open the store of a folder or of a recipe.
-
-    Args:
-        place: Feature store, or a recipe (by its suffix).
-        overrides: Overrides of the recipe.
-
-    Returns:
-        The store, and the recipe if `place` is one.
-
-    Raises:
-        InputError: If `place` is neither, or if overrides are given for a store.
-        StoreError: If there is no store or if it is damaged.
-    """
-    from kinesweep.pipelines import workflows
-    from kinesweep.store import open_store
-
-    if place.suffix in {".yaml", ".yml"}:
-        recipe = workflows.load_recipe(place, overrides)
-        return workflows.existing_store(recipe), recipe
-    if not place.is_dir():
-        raise InputError(f"`{place}` is neither a feature store nor a recipe")
-    if overrides:
-        raise InputError(f"`{place}` is a feature store; overrides need a recipe")
-    return open_store(place), None

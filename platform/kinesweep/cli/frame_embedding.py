@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from kinesweep.cli.console import JsonOption, Overrides, command, print_json_result, say
+from kinesweep.cli.console import JsonOption, Overrides, command, print_json_result, print_line
 from kinesweep.cli.data import RecipeArgument
 from kinesweep.core.scores import format_scores
 
@@ -51,8 +51,8 @@ def embed(
     spec = EmbedderSpec(settings, store.folder, place, overwrite)
     result = train_embedder(spec, open_log(), workflows.log_evaluation)
     shown = format_scores(result.scores, ["tau"])
-    say(f"{result.status} after {result.step} steps, best at {result.best_step}: {shown}")
+    print_line(f"{result.status} after {result.step} steps, best at {result.best_step}: {shown}")
     for what, count in result.limited.items():
-        say(f"limits  {what} {count}")
-    say(f"embedder {result.folder / 'best'}")
+        print_line(f"limits  {what} {count}")
+    print_line(f"embedder {result.folder / 'best'}")
     print_json_result(result.to_json(), json_line)

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from kinesweep.cli.console import JsonOption, command, print_json_result, progress, say
+from kinesweep.cli.console import JsonOption, command, print_json_result, print_line
 from kinesweep.core.errors import ClipError, InputError
+from kinesweep.pipelines.progress import progress_bar
 
 
 @command
@@ -96,20 +97,20 @@ def import_poses(
             f"`{out}` already contains `{there[0]}.pose`; pass `--overwrite` or another folder"
         )
     failed: dict[str, str] = {}
-    with progress("import") as update:
+    with progress_bar("import") as update:
         for number, (clip, path) in enumerate(found.items(), 1):
             try:
                 pose = read_output(estimator, path, of)
             except ClipError as error:
                 failed[clip] = str(error)
-                say(f"{error.reason}  {error}")
+                print_line(f"{error.reason}  {error}")
                 continue
             target = out / f"{clip}.pose"
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("wb") as file:
                 pose.write(file)
             update(number, len(found))
-    say(f"{len(found) - len(failed)} written, {len(failed)} failed")
+    print_line(f"{len(found) - len(failed)} written, {len(failed)} failed")
     print_json_result(
         {"written": len(found) - len(failed), "failed": failed, "folder": str(out)}, json_line
     )

@@ -5,7 +5,14 @@ from typing import Annotated
 
 import typer
 
-from kinesweep.cli.console import DryRun, JsonOption, Overrides, command, print_json_result, say
+from kinesweep.cli.console import (
+    DryRun,
+    JsonOption,
+    Overrides,
+    command,
+    print_json_result,
+    print_line,
+)
 from kinesweep.cli.data import RecipeArgument
 from kinesweep.core.scores import format_score, order_scores
 
@@ -35,17 +42,17 @@ def run(
 
         done, expected = dry_train(recipe, overrides or [], on_ray=True)
         dry_evaluate(done.folder, split, [])
-        say(expected.line())
+        print_line(expected.line())
         print_json_result({"run": done.to_json(), "expected_s": vars(expected)}, json_line)
         return
     result = workflows.train_recipe(settings, folder, overwrite=False, on_ray=True)
-    say(f"{result.status} after {result.step} steps: {result.folder}")
+    print_line(f"{result.status} after {result.step} steps: {result.folder}")
     from kinesweep.pipelines.evaluation import evaluate_model_dir
 
     evaluation, _ = evaluate_model_dir(result.folder, split, [], None)
     for metric in order_scores(evaluation.scores):
         shown = format_score(metric, evaluation.scores[metric])
-        say(f"{split} {shown}  {evaluation.signatures.get(metric, '')}".rstrip())
+        print_line(f"{split} {shown}  {evaluation.signatures.get(metric, '')}".rstrip())
     print_json_result(
         {"run": result.to_json(), "split": split, "scores": evaluation.scores}, json_line
     )

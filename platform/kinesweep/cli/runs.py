@@ -16,12 +16,12 @@ from kinesweep.cli.console import (
     command,
     console,
     print_json_result,
-    progress,
-    say,
+    print_line,
 )
 from kinesweep.cli.data import RecipeArgument
 from kinesweep.core.errors import InputError
 from kinesweep.core.scores import format_score, format_scores, order_scores
+from kinesweep.pipelines.progress import progress_bar
 
 ModelArgument = Annotated[
     Path, typer.Argument(help="Run folder, its `best`, or a bundle.", show_default=False)
@@ -58,21 +58,21 @@ def train(
         from kinesweep.pipelines.dry_run import dry_train
 
         short, expected = dry_train(recipe, overrides or [], on_ray=not no_ray)
-        say(expected.line())
+        print_line(expected.line())
         print_json_result({"run": short.to_json(), "expected_s": vars(expected)}, json_line)
         return
     if steps == 0:
         first = workflows.write_untrained_model(settings, folder, on_ray=not no_ray)
-        say(f"model   {first}, before the first training step")
+        print_line(f"model   {first}, before the first training step")
         print_json_result({"folder": str(first), "step": 0}, json_line)
         return
     result = workflows.train_recipe(settings, folder, overwrite=overwrite, on_ray=not no_ray)
     shown = format_scores(result.scores, [settings.training.metric_for_best_model])
-    say(f"{result.status} after {result.step} steps: {shown}")
+    print_line(f"{result.status} after {result.step} steps: {shown}")
     for what, count in result.limited.items():
-        say(f"limits  {what} {count}")
-    say(f"run     {result.folder}")
-    say(f"weights {result.weights_sha256}")
+        print_line(f"limits  {what} {count}")
+    print_line(f"run     {result.folder}")
+    print_line(f"weights {result.weights_sha256}")
     print_json_result(result.to_json(), json_line)
 
 
@@ -108,9 +108,9 @@ def repeat(
     partings = compare_runs(results)
     console.print(repeats_table(results, settings.training.metric_for_best_model))
     for line in (line for parting in partings for line in parting.lines()):
-        say(line)
+        print_line(line)
     if not partings:
-        say(f"all {runs} runs are bit-identical")
+        print_line(f"all {runs} runs are bit-identical")
     plain = [asdict(parting) for parting in partings]
     print_json_result(
         {"runs": [result.to_json() for result in results], "partings": plain}, json_line
@@ -155,15 +155,15 @@ def evaluate(
         from kinesweep.pipelines.dry_run import dry_evaluate
 
         expected = dry_evaluate(model, split, overrides or [])
-        say(expected.line())
+        print_line(expected.line())
         print_json_result({"expected_s": vars(expected)}, json_line)
         return
     evaluation, parts = evaluate_model_dir(model, split, overrides or [], places, predictions)
     for metric in order_scores(evaluation.scores):
         shown = format_score(metric, evaluation.scores[metric])
-        say(f"{shown}  {evaluation.signatures.get(metric, '')}".rstrip())
+        print_line(f"{shown}  {evaluation.signatures.get(metric, '')}".rstrip())
     for part in parts:
-        say(f"{part.clips} {part.what}: {format_scores(part.scores)}")
+        print_line(f"{part.clips} {part.what}: {format_scores(part.scores)}")
     found = {"scores": evaluation.scores, "signatures": evaluation.signatures}
     print_json_result({**found, "parts": [vars(part) for part in parts]}, json_line)
 
@@ -219,12 +219,14 @@ def translate(
     own = sum(clip.is_own_reference for _, clip in named)
     if loaded.compares and own:
         which = "each" if own == len(named) else str(own)
-        say(f"{which} of {len(named)} clips is compared with itself, because no reference is given")
-        say("(by `--reference` or a TSV's column `reference`)")
+        print_line(
+            f"{which} of {len(named)} clips is compared with itself, because no reference is given"
+        )
+        print_line("(by `--reference` or a TSV's column `reference`)")
     if loaded.reads_context and not any(clip.document for _, clip in named):
-        say("each file is translated without the context that the model was trained with;")
-        say("pass `--document` if the files are consecutive clips of one document")
-    with progress("translate") as update:
+        print_line("each file is translated without the context that the model was trained with;")
+        print_line("pass `--document` if the files are consecutive clips of one document")
+    with progress_bar("translate") as update:
         lines = loaded.translate([clip for _, clip in named], update)
     # On stdout, unlike all other text: the translations are the result.
     for (name, _), line in zip(named, lines, strict=True):
@@ -283,7 +285,7 @@ def export(
     from kinesweep.export import verify_bundle
 
     checked = verify_bundle(bundle, store.folder, run)
-    say(f"bundle  {bundle} ({checked} texts are identical after loading)")
+    print_line(f"bundle  {bundle} ({checked} texts are identical after loading)")
     print_json_result({"bundle": str(bundle), "verified": checked}, json_line)
 
 
@@ -303,8 +305,8 @@ def diff(
     rows = compare_checkpoints(workflows.model_folder(left), workflows.model_folder(right))
     other = [row for row in rows if not row.equal]
     for row in other:
-        say(f"{row.name}: largest difference {row.largest}  {row.note}")
-    say(f"{len(rows) - len(other)} of {len(rows)} tensors are equal")
+        print_line(f"{row.name}: largest difference {row.largest}  {row.note}")
+    print_line(f"{len(rows) - len(other)} of {len(rows)} tensors are equal")
     print_json_result({"tensors": len(rows), "different": [row.name for row in other]}, json_line)
     if other:
         raise typer.Exit(1)

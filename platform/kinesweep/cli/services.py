@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from kinesweep.cli.console import JsonOption, command, print_json_result, say
+from kinesweep.cli.console import JsonOption, command, console, print_json_result, print_line
 from kinesweep.core.paths import state_home
 from kinesweep.pipelines import ray_cluster
+from kinesweep.pipelines.job_submission import submit_job
 
 
 @command
@@ -28,10 +29,10 @@ def up(
     Example: kinesweep up --cores 2
     """
     mlflow, head = ray_cluster.up(cores, backend_store)
-    say(f"MLflow  {mlflow.address}")
+    print_line(f"MLflow  {mlflow.address}")
     ray, metrics = ray_cluster.dashboard_of(head), ray_cluster.metrics_of(head)
-    say(f"Ray     {ray}")
-    say(f"metrics {metrics}")
+    print_line(f"Ray     {ray}")
+    print_line(f"metrics {metrics}")
     print_json_result({"mlflow": mlflow.address, "ray": ray, "metrics": metrics}, json_line)
 
 
@@ -42,7 +43,7 @@ def down(json_line: JsonOption = False) -> None:
     Example: kinesweep down
     """
     stopped = ray_cluster.down()
-    say(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
+    print_line(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
     print_json_result({"stopped": stopped}, json_line)
 
 
@@ -83,7 +84,7 @@ def submit(
     command = ["sweep", str(space.absolute()), *(arguments or []), *options, base]
     # A dry run uses a separate folder and ends before there is any progress to show.
     folder = None if dry_run else state_home() / "sweeps" / (name or space.stem)
-    raise typer.Exit(ray_cluster.submit(command, address, folder))
+    raise typer.Exit(submit_job(command, address, folder, colors=console.is_terminal))
 
 
 @command
@@ -100,9 +101,9 @@ def ui(
     from kinesweep.pipelines.tracking_links import sweep_links
 
     address, links = sweep_links(name)
-    say(f"MLflow  {address}")
+    print_line(f"MLflow  {address}")
     for sweep, found in links.items():
-        say(f"\n{sweep}")
+        print_line(f"\n{sweep}")
         for what, link in found.items():
-            say(f"  {what:<10} {link or '(too few runs)'}")
+            print_line(f"  {what:<10} {link or '(too few runs)'}")
     print_json_result({"mlflow": address, "sweeps": links}, json_line)

@@ -15,7 +15,7 @@ from kinesweep.cli.console import (
     command,
     console,
     print_json_result,
-    say,
+    print_line,
 )
 from kinesweep.core.errors import InputError
 from kinesweep.core.paths import state_home
@@ -82,14 +82,16 @@ def sweep(  # noqa: PLR0913 (options of a verb)
     if outcome.objectives:
         console.print(objectives_table(outcome))
     for line in (*sanity_lines(outcome), outcome.answer, *outcome.notes):
-        say(line)
+        print_line(line)
     for seed, scores in outcome.test.items():
-        say(f"test, {outcome.winner}, seed {seed}: {format_scores(scores, [outcome.metric])}")
-    say(f"bundle  {done.bundle}")
-    say(f"report  {done.report}")
-    say(f"MLflow  {done.tracking or 'not recorded: no server (kinesweep up)'}")
+        print_line(
+            f"test, {outcome.winner}, seed {seed}: {format_scores(scores, [outcome.metric])}"
+        )
+    print_line(f"bundle  {done.bundle}")
+    print_line(f"report  {done.report}")
+    print_line(f"MLflow  {done.tracking or 'not recorded: no server (kinesweep up)'}")
     if expected:
-        say(expected)
+        print_line(expected)
     print_json_result(done.as_dict(), json_line)
 
 
@@ -134,10 +136,10 @@ def plan(
     order = sweep_planning.PlanRequest(space, tuple(overrides or ()), base or Path.cwd())
     made = sweep_planning.plan_space(order, wanted, seed_sd, sentence_sd)
     console.print(plan_table(made))
-    say(
-        f"the finals detect a difference of {made.detectable:.1f} in 80 % of cases, with a standard"
-        f" deviation of {seed_sd:g} between seeds and a standard error of {sentence_sd:g} from"
-        " sentences"
+    print_line(
+        f"the finals detect a difference of {made.min_detectable_difference:.1f} in 80 % of cases,"
+        f" with a standard deviation of {seed_sd:g} between seeds and a standard error of"
+        f" {sentence_sd:g} from sentences"
     )
     print_json_result(asdict(made), json_line)
 
@@ -182,7 +184,7 @@ def status(
         console.print(_status_table(rows) if rows else f"no sweeps in {state_home() / 'sweeps'}")
         shown = rows[0].provisional if name and len(rows) == 1 else None
         for line in shown.lines() if shown is not None else []:
-            say(line)
+            print_line(line)
     print_json_result({"sweeps": [asdict(row) for row in rows]}, json_line)
 
 
@@ -201,7 +203,7 @@ def report(
     from kinesweep.pipelines.workflows import sweep_folder
 
     page = report_sweep(sweep_folder(name))
-    say(f"report  {page}")
+    print_line(f"report  {page}")
     print_json_result({"report": str(page)}, json_line)
 
 

@@ -5,6 +5,9 @@ All output that shows scores uses this module; files and `--json` keep the plain
 
 from collections.abc import Mapping, Sequence
 
+GOLD_CONTEXT = "context:gold"
+"""Signature part of scores whose context sentences were references instead of model output."""
+
 COSTS = ("parameters", "decode_ms")
 """Costs of a model, where less is better; shown after the scores."""
 _ORDER = ("bleu", "chrf", "rouge", "cider")

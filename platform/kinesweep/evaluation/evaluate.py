@@ -18,6 +18,7 @@ from kinesweep.config.recipe.prompt import Asking, ContextConfig
 from kinesweep.config.recipe.training import GenerationConfig
 from kinesweep.core.collectives import gather, rank_and_world, run_on_rank_zero
 from kinesweep.core.errors import InputError, StoreError
+from kinesweep.core.scores import GOLD_CONTEXT
 from kinesweep.data.evaluation import FixedBatches, eval_batches, references
 from kinesweep.data.length_limits import filter_by_length
 from kinesweep.data.text_tokenizer import TextTokenizer
@@ -28,7 +29,6 @@ from kinesweep.evaluation.scoring import score
 from kinesweep.evaluation.wordnet import check_metrics
 from kinesweep.models.translator import Translator
 from kinesweep.store.format.reader import Store
-from kinesweep.training.run_records.result import GOLD_CONTEXT
 
 
 @dataclass(frozen=True)

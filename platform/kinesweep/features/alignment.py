@@ -1,13 +1,13 @@
 """Alignment of a reference motion to the frames of a clip.
 
 `match` takes both motions as frames of equal width and normalization and returns the reference
-frames that belong to each clip frame; `apply_alignment` then moves the values of the reference to the frames
-of the clip. If DTW assigns several reference frames to a clip frame, the nearest one is used, and
-the earliest of equally near ones: the same motion at another speed then has no difference, whereas
-the middle frame could be off by one. Outside of a window the end frame is repeated. Undetected
-values are excluded from means. A clip of 100 frames with 66 values takes 0.3 ms (`window`), 1.2 ms
-(`dtw`) or 4 ms (`soft_dtw`) on one core, so alignment runs once, during extraction, and the result
-is stored.
+frames that belong to each clip frame; `apply_alignment` then moves the values of the reference to
+the frames of the clip. If DTW assigns several reference frames to a clip frame, the nearest one is
+used, and the earliest of equally near ones: the same motion at another speed then has no
+difference, whereas the middle frame could be off by one. Outside of a window the end frame is
+repeated. Undetected values are excluded from means. A clip of 100 frames with 66 values takes 0.3
+ms (`window`), 1.2 ms (`dtw`) or 4 ms (`soft_dtw`) on one core, so alignment runs once, during
+extraction, and the result is stored.
 
 Shapes: T frames of the clip, R of the reference, D width, E width of the compared vectors.
 """

@@ -39,7 +39,7 @@ def load_over_base(
         config: Configuration of the saved model.
         folder: Folder or hub id of the saved model.
         bases: Folder in which to look for the base model.
-        device: Device the model will run on; None: see `adapters.device_of`.
+        device: Device the model will run on; None: see `lora.device_of`.
         dtype: Data type of all weights; None and "auto" mean float32.
         output_loading_info: Return a pair of the model and Hugging Face's loading report.
         **hub: Hugging Face's arguments for fetching from the hub (`revision`, `token`, …).

@@ -6,10 +6,10 @@ the square of the total length. `channel` resamples all streams to the length of
 concatenates their channels and projects them: S streams need S times fewer vectors, but they have
 to be synchronous.
 
-Prompt, frames and end are concatenated without padding (`concat_unpadded`): in one gather for the whole
-batch, the real vectors of each row move together and padding goes to the right. A mask that is off
-by one when prompts differ in length would train on padding and make results depend on the batch;
-here a row in a batch equals the row alone.
+Prompt, frames and end are concatenated without padding (`concat_unpadded`): in one gather for the
+whole batch, the real vectors of each row move together and padding goes to the right. A mask that
+is off by one when prompts differ in length would train on padding and make results depend on the
+batch; here a row in a batch equals the row alone.
 
 Shapes: B clips, S streams, N vectors side by side, M longest row, E width.
 """

@@ -4,26 +4,27 @@ The clip is either a raw file, processed as by `kinesweep translate`, or a clip 
 The page carries a note if its input differs from what the model was trained on.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from kinesweep.checkpoints.model_dir import ModelFolder, read_model_folder
-from kinesweep.cli.console import say
-from kinesweep.cli.data import store_at
 from kinesweep.core.errors import InputError, StoreError
 from kinesweep.core.schema import StreamSchema
 from kinesweep.data.collate import Item
 from kinesweep.evaluation.attention_inference import Attended, attend, row_of
 from kinesweep.export import Bundle, find_inputs
 from kinesweep.export.bundle import MANIFEST, PROMPTS, common_prompts
-from kinesweep.pipelines.workflows import find_training_store, model_folder
+from kinesweep.pipelines.workflows import find_training_store, model_folder, open_store_or_recipe
 from kinesweep.report.attention import Page, write_attention
 from kinesweep.report.pose_scene import Scene, scene_of, scenes_of
 from kinesweep.store import Store
 from kinesweep.store.format.index import ClipRecord
 from kinesweep.store.inspect.show import find_clip
+
+logger = logging.getLogger(__name__)
 
 _ALONE = (
     "The model normally reads the sentences that precede a clip; here the clip is a single file"
@@ -58,9 +59,9 @@ def write_attention_page(place: Path, clip: str, out: Path, store: Path | None) 
     page = _of_file(place, Path(clip)) if store is None else _of_store(place, clip, store)
     write_attention(out, page)
     shares = attention_shares(page.attended)
-    say(f"{clip}\t{page.attended.text}")
-    say("attention " + ", ".join(f"{what} {share:.1%}" for what, share in shares.items()))
-    say(f"page    {out}")
+    logger.info(f"{clip}\t{page.attended.text}")
+    logger.info("attention " + ", ".join(f"{what} {share:.1%}" for what, share in shares.items()))
+    logger.info(f"page    {out}")
     return {"page": str(out), "text": page.attended.text, "shares": shares}
 
 
@@ -120,14 +121,14 @@ def model_display_name(place: Path) -> str:
 
 def _of_store(place: Path, clip: str, store: Path) -> Page:
     """Return the page of a clip of a store; add a note if the model has other features."""
-    opened, _ = store_at(store)
+    opened, _ = open_store_or_recipe(store)
     record = find_clip(opened, clip)
     loaded = read_model_folder(model_folder(place))
     page = page_of_record(loaded, opened, record, model_display_name(place))
     # An empty fingerprint belongs to a model imported from another system, which had no store.
     if loaded.features["store_fingerprint"] in {"", opened.fingerprint}:
         return page
-    say(f"`{store}`: {_OTHERS}")
+    logger.info(f"`{store}`: {_OTHERS}")
     return replace(page, notes=[*page.notes, _OTHERS])
 
 

@@ -1,9 +1,9 @@
 """Draw a clip of a store as an image or a video, with its texts and a model's prediction."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
-from kinesweep.cli.console import say
 from kinesweep.core.errors import InputError
 from kinesweep.evaluation.predictions import read_predictions
 from kinesweep.report.clip_renderer import ClipRenderer, Line
@@ -13,6 +13,8 @@ from kinesweep.report.video_writer import check_suffix, write_clip
 from kinesweep.store import Store
 from kinesweep.store.format.index import ClipRecord
 from kinesweep.store.inspect.show import find_clip
+
+logger = logging.getLogger(__name__)
 
 
 def draw_clip(store: Store, clip_id: str, out: Path, predictions: Path | None) -> dict[str, Any]:
@@ -34,10 +36,10 @@ def draw_clip(store: Store, clip_id: str, out: Path, predictions: Path | None) -
     said = None if predictions is None else prediction_of(predictions, clip_id)
     stage = stage_of(store, record, said)
     frames = write_clip(out, stage)
-    say(f"picture {out} ({frames} frames)")
+    logger.info(f"picture {out} ({frames} frames)")
     without = "".join(sorted({sign for line in stage.lines for sign in missing(line.text)}))
     if without:
-        say(f"no installed font contains {without}; these characters are drawn as boxes")
+        logger.info(f"no installed font contains {without}; these characters are drawn as boxes")
     return {"picture": str(out), "frames": frames}
 
 

@@ -4,6 +4,7 @@ A dry run has its own features, run folder and name below `dry-runs`, starts fro
 computes on the CPU and is not recorded in MLflow. A full run never reads from there.
 """
 
+import logging
 import math
 import shutil
 import time
@@ -15,7 +16,6 @@ from itertools import islice
 from pathlib import Path
 
 from kinesweep.checkpoints.model_dir import read_model_folder
-from kinesweep.cli.console import say
 from kinesweep.config.loading import load
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.data import BatchConfig
@@ -41,6 +41,8 @@ from kinesweep.sweeps.space.space import SearchSpace
 from kinesweep.training.distributed.ray_train import train_on_ray
 from kinesweep.training.loop.run import train_run
 from kinesweep.training.run_records.result import RunResult, RunSpec
+
+logger = logging.getLogger(__name__)
 
 CLIPS = 10
 _TRIALS = 2
@@ -71,7 +73,7 @@ def dry_folder(name: str) -> Path:
     folder = state_home() / "dry-runs" / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    say(f"dry run in {folder}: its scores are meaningless")
+    logger.info(f"dry run in {folder}: its scores are meaningless")
     return folder
 
 

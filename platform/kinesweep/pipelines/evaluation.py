@@ -1,10 +1,10 @@
 """Score a model, or another system's texts, on a split of the model's corpus."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from kinesweep.cli.console import say
 from kinesweep.config.loading import load
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import InputError
@@ -16,6 +16,8 @@ from kinesweep.evaluation.train_overlap import Part, apart, train_sentences
 from kinesweep.pipelines.workflows import find_training_store, model_folder
 from kinesweep.store import Store
 from kinesweep.store.format.test_set_ledger import note_test
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def _write(
     wanted = {line.clip_id: line.references for line in found.predictions}
     chrf = sentence_chrf(said, wanted, recipe.evaluation.treatment)
     write_predictions(out.texts, found.predictions, chrf)
-    say(f"predictions {out.texts}")
+    logger.info(f"predictions {out.texts}")
     if out.results is None:
         return
     plain = {
@@ -125,4 +127,4 @@ def _write(
         "parts": [asdict(part) for part in parts],
     }
     write_json(out.results, plain)
-    say(f"results     {out.results}")
+    logger.info(f"results     {out.results}")

@@ -1,19 +1,22 @@
 """Pose estimation of videos, for `kinesweep estimate` and for recipes whose corpus is videos."""
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
-from kinesweep.cli.console import progress, say
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.source import PoseTsvConfig
 from kinesweep.core.errors import InputError
 from kinesweep.features.estimators import EstimatorSpec, find_estimator
 from kinesweep.pipelines import ray_cluster
+from kinesweep.pipelines.progress import progress_bar
 from kinesweep.sources import build_source
 from kinesweep.store.pose_estimation.estimate import Estimated, estimate_videos
 from kinesweep.store.pose_estimation.videos import Video, find_videos, is_done
+
+logger = logging.getLogger(__name__)
 
 DEFAULT = "mediapipe"
 
@@ -27,22 +30,22 @@ def estimate_all(videos: Sequence[Video], spec: EstimatorSpec, fps: float | None
         fps: Frames per second of folders of images; None: there are none.
     """
     todo = sum(not is_done(video, spec, fps) for video in videos)
-    say(f"{len(videos)} videos: {todo} to estimate with {spec.name} {spec.version}")
+    logger.info(f"{len(videos)} videos: {todo} to estimate with {spec.name} {spec.version}")
     # Ray is started only if there is work to do.
     if todo:
         ray_cluster.connect()
-    with progress("estimate") as update:
+    with progress_bar("estimate") as update:
         done = estimate_videos(videos, spec, fps, update)
     for name, (reason, message) in done.failed.items():
-        say(f"{reason}  {name}: {message}")
+        logger.info(f"{reason}  {name}: {message}")
     if done.written:
-        say(
+        logger.info(
             f"{done.frames} frames: {done.frames / done.seconds:.1f} per second and worker,"
             f" {done.frames / done.core_seconds:.1f} per core second"
         )
     counted = ", ".join(f"{count} {reason}" for reason, count in done.reasons.items())
     failed = f"{len(done.failed)} failed" + (f" ({counted})" if counted else "")
-    say(f"{done.written} written, {done.kept} kept, {failed}")
+    logger.info(f"{done.written} written, {done.kept} kept, {failed}")
     return done
 
 

@@ -9,19 +9,16 @@ import os
 import secrets
 import sys
 import tempfile
-import time
 import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
-from kinesweep.cli.console import console
-from kinesweep.cli.display import sweep_display
 from kinesweep.core.errors import KinesweepError, ResourceError
 from kinesweep.core.paths import state_home
-from kinesweep.pipelines.ray_messages import MESSAGES, job_client_log_off, job_lines, native_log_off
+from kinesweep.pipelines.ray_messages import MESSAGES, native_log_off
 from kinesweep.tracking.background_process import (
     Service,
     recorded,
@@ -38,7 +35,6 @@ TOKEN = "ray_token"
 # which names the head that was started last and may name another one by then.
 HEAD = "KINESWEEP_RAY_ADDRESS"
 _START_TIMEOUT_S = 120.0
-_AGENT_TIMEOUT_S = 60.0
 # Ray stores the address of the most recently started cluster here and does not remove it. With a
 # stale address, Ray Train's placement-group cleaner waits for a dead state API and runs fail.
 _CURRENT = Path("/tmp/ray/ray_current_cluster")
@@ -177,117 +173,6 @@ def down() -> list[str]:
     if stop_server(home):
         stopped.append("mlflow")
     return stopped
-
-
-def submit(arguments: Sequence[str], address: str | None = None, sweep: Path | None = None) -> int:
-    """Run `kinesweep ARGUMENTS` as a Ray job and follow its log.
-
-    Args:
-        arguments: Command and its arguments, with absolute paths.
-        address: Address of a Ray job server; None: the local head.
-        sweep: Sweep folder whose progress is shown on a terminal, if this machine can read it.
-
-    Returns:
-        The exit code of the job's process.
-
-    Raises:
-        ResourceError: If no job server is known or if it does not answer.
-    """
-    import asyncio
-
-    from ray.job_submission import JobStatus, JobSubmissionClient
-
-    job_client_log_off()
-    home = state_home()
-    head = running_head(home)
-    if address is None and head is None:
-        raise ResourceError("Ray is not running; start it with `kinesweep up` or pass `--address`")
-    variables = environment(home)
-    if address is None and head is not None:
-        variables[HEAD] = head.address
-    try:
-        client = JobSubmissionClient(address or dashboard_of(head))  # type: ignore[arg-type]
-    except (ConnectionError, RuntimeError) as error:
-        raise ResourceError(f"the job server does not answer: {error}") from None
-    # The token's path is valid on this machine only; the cluster's own processes know theirs.
-    runtime_env = {"env_vars": {k: v for k, v in variables.items() if "TOKEN_PATH" not in k}}
-    command = [sys.executable, "-m", "kinesweep", *arguments]
-    began = time.time()
-    job = _submit_with_retry(client, _quoted(command), runtime_env)
-    try:
-        with sweep_display(sweep, began) if sweep is not None else nullcontext():
-            asyncio.run(_follow(client, job))
-    except KeyboardInterrupt:
-        client.stop_job(job)
-        raise
-    info = _ended(client, job)
-    # A job that was killed has no exit code, and a failed job must not return 0.
-    return 0 if info.status == JobStatus.SUCCEEDED else info.driver_exit_code or 1
-
-
-async def _follow(client: Any, job: str) -> None:
-    """Copy a job's log to stderr as it grows, without Ray's own lines; report a lost connection."""
-    from aiohttp import ClientError
-
-    try:
-        async for line in job_lines(client.tail_job_logs(job), colors=console.is_terminal):
-            sys.stderr.write(line)
-    except (ClientError, RuntimeError) as error:  # Ray's client raises either
-        sys.stderr.write(f"the log stream broke off ({error}); waiting for the job to end\n")
-
-
-def _ended(client: Any, job: str) -> Any:
-    """Wait for the end of a job and return its info; its log alone may have been cut off.
-
-    Raises:
-        ResourceError: If the job server does not answer for 60 s.
-    """
-    from requests.exceptions import RequestException
-
-    give_up = time.monotonic() + _AGENT_TIMEOUT_S
-    while True:
-        try:
-            info = client.get_job_info(job)
-        except RequestException as error:
-            if time.monotonic() > give_up:
-                raise ResourceError(f"the job server no longer answers: {error}") from None
-        else:
-            if info.status.is_terminal():
-                return info
-            # The time limit is on the server's silence, not on the job, which may take days.
-            give_up = time.monotonic() + _AGENT_TIMEOUT_S
-        time.sleep(1)
-
-
-def _submit_with_retry(client: Any, entrypoint: str, runtime_env: dict[str, Any]) -> str:
-    """Submit a job and return its id; retry for up to 60 s.
-
-    A head that has just started has no job agent yet, and a busy head may close a connection before
-    it answers. The id is chosen here, so a retry finds a job that was accepted after all and does
-    not submit it twice.
-    """
-    from requests.exceptions import RequestException
-
-    job = f"raysubmit_{secrets.token_hex(8)}"
-    asked = {"entrypoint": entrypoint, "runtime_env": runtime_env, "submission_id": job}
-    give_up = time.monotonic() + _AGENT_TIMEOUT_S
-    while True:
-        try:
-            return str(client.submit_job(**asked))
-        except (RuntimeError, RequestException) as error:
-            if f"{job} already exists" in str(error):
-                return job
-            lost = isinstance(error, RequestException) or "No available agent" in str(error)
-            if not lost or time.monotonic() > give_up:
-                raise ResourceError(f"the job server refused the job: {error}") from None
-            time.sleep(1)
-
-
-def _quoted(command: Sequence[str]) -> str:
-    """Return a command as one shell line, which is the form that Ray's job server expects."""
-    import shlex
-
-    return shlex.join(command)
 
 
 @contextmanager

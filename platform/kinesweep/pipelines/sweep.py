@@ -6,6 +6,7 @@ the same call resumes a sweep after an interruption.
 """
 
 import json
+import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -14,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from kinesweep.checkpoints.model_dir_files import read_recipe
-from kinesweep.cli.console import say
-from kinesweep.cli.display import sweep_display
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import InputError, TrackingError
 from kinesweep.core.hashing import flatten
@@ -25,6 +24,7 @@ from kinesweep.evaluation.evaluate import evaluate_model
 from kinesweep.evaluation.predictions import write_predictions
 from kinesweep.export import export_bundle, verify_bundle
 from kinesweep.pipelines.model_registry import register_winner
+from kinesweep.pipelines.progress import sweep_progress
 from kinesweep.pipelines.sweep_report import report_sweep
 from kinesweep.pipelines.workflows import LogOpener, create_tracker, extract_features
 from kinesweep.store import Store
@@ -40,6 +40,8 @@ from kinesweep.sweeps.sweep import OpenRunLog, Sweep, note_tested, run_sweep
 from kinesweep.tracking.backends import MlflowLogs
 from kinesweep.tracking.runlog import RunName
 from kinesweep.training.run_records.prometheus import showing
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -142,8 +144,8 @@ def execute_sweep(
         # Runs of a sweep use the resources of the space, so these are what their logs must show.
         used = recipe.model_copy(update={"resources": space.resources})
         opener = open_log or LogOpener(logs, used, parent=str(folder))
-        with showing(partial(sweep_readings, folder)), sweep_display(folder):
-            outcome = run_sweep(Sweep(space, recipe, stores, folder, opener, say), extend)
+        with showing(partial(sweep_readings, folder)), sweep_progress(folder):
+            outcome = run_sweep(Sweep(space, recipe, stores, folder, opener, logger.info), extend)
         store = stores.of(read_recipe(Path(outcome.winner_runs[0]) / "best"))
         # Test comes after the ranking, so it cannot influence the choice. It is noted in the
         # journal, so that a search that is extended later is reported as having seen test.
@@ -184,7 +186,7 @@ def _register(
         told = register_winner(logs, folder, recipe.name, outcome, store, bundle, protocol)
     except TrackingError as error:
         told = f"not registered: {error}. `kinesweep sweep … --resume` tries again"
-    say(f"registry  {told}")
+    logger.info(f"registry  {told}")
 
 
 def export_winner(outcome: SweepOutcome, store: Store, bundle: Path) -> Path:
@@ -194,7 +196,7 @@ def export_winner(outcome: SweepOutcome, store: Store, bundle: Path) -> Path:
     test = outcome.test.get(run.name.rpartition("-s")[2])
     export_bundle(run, bundle, store, overwrite=True, test=test, facts=_standing(outcome))
     texts = verify_bundle(bundle, store.folder, run)
-    say(f"bundle verified: {texts} texts are identical in a fresh process")
+    logger.info(f"bundle verified: {texts} texts are identical in a fresh process")
     return bundle
 
 

@@ -3,12 +3,12 @@
 The pilot runs have a folder of their own below `plans` and are not recorded in MLflow.
 """
 
+import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kinesweep.cli.console import say
 from kinesweep.core.paths import directory_size, state_home
 from kinesweep.pipelines.workflows import extract_features
 from kinesweep.store.format.reader import Store
@@ -23,6 +23,8 @@ from kinesweep.sweeps.space.loading import load_space
 from kinesweep.sweeps.space.space import LISTED
 from kinesweep.sweeps.sweep import MakeJob
 from kinesweep.sweeps.workers import tune_runner
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def plan_space(
     points = SearchPolicy(space.model_copy(update={"search": spread}), facts, Journal(None))
     make_job = MakeJob(recipe, stores, folder, OpenClock(folder / "clock"))
     probed = probe(space, make_job, points, tune_runner.Runner)
-    say(f"measured {len(probed.paces)} configurations in {probed.seconds:.0f} s")
+    logger.info(f"measured {len(probed.paces)} configurations in {probed.seconds:.0f} s")
     nodes = [cluster] if cluster else tune_runner.live_nodes()
     known = CostInputs(
         space,

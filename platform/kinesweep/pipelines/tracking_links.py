@@ -1,8 +1,8 @@
 """Links to a sweep's pages: its runs in MLflow's interface, and the file of its report."""
 
+import logging
 from dataclasses import asdict
 
-from kinesweep.cli.console import say
 from kinesweep.core.errors import CheckpointError, TrackingError
 from kinesweep.core.paths import state_home
 from kinesweep.pipelines.sweep_report import REPORT
@@ -12,6 +12,8 @@ from kinesweep.sweeps.journal.sweep_metadata import read_record
 from kinesweep.tracking.backends import known_server
 from kinesweep.tracking.links import find_links
 from kinesweep.tracking.server import start_server
+
+logger = logging.getLogger(__name__)
 
 
 def sweep_links(name: str | None) -> tuple[str, dict[str, dict[str, str]]]:
@@ -42,7 +44,7 @@ def sweep_links(name: str | None) -> tuple[str, dict[str, dict[str, str]]]:
             # An error is fatal for a named sweep; in the list of all, the others are still shown.
             if name:
                 raise
-            say(f"{folder.name}: {error}")
+            logger.info(f"{folder.name}: {error}")
             continue
         # The report's file exists only once the sweep has finished.
         page = folder / REPORT / PAGE

@@ -4,6 +4,7 @@ The packages of one layer (sweeps, tracking, export) never import each other; th
 results of one to the next.
 """
 
+import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from kinesweep.checkpoints.model_dir_files import read_features
-from kinesweep.cli.console import progress, say
 from kinesweep.config.loading import load
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.embedding import EmbeddingRecipe
@@ -24,10 +24,13 @@ from kinesweep.core.run_logger import RunLogger
 from kinesweep.core.scores import format_scores
 from kinesweep.evaluation.wordnet import check_metrics
 from kinesweep.pipelines import ray_cluster
+from kinesweep.pipelines.progress import progress_bar
 from kinesweep.store import Store, open_store
 from kinesweep.tracking.backends import Tracker, resolve_tracking
 from kinesweep.tracking.runlog import RunName
 from kinesweep.training.run_records.result import RunResult, RunSpec
+
+logger = logging.getLogger(__name__)
 
 _GOLD = (
     "`context.generation` is gold: the model reads reference sentences as context, which are not"
@@ -66,16 +69,18 @@ def extract_features(recipe: Recipe) -> Store:
 
         estimate_corpus(recipe)
     ray_cluster.connect()
-    with progress("extract") as update:
-        store = extract(recipe, progress=update, announce=lambda plan: say(plan.text))
+    with progress_bar("extract") as update:
+        store = extract(recipe, progress=update, announce=lambda plan: logger.info(plan.text))
     if store.extraction is not None and not store.extraction.computed:
-        say(f"nothing to compute: {store.folder} already has all {store.extraction.reused} clips")
+        logger.info(
+            f"nothing to compute: {store.folder} already has all {store.extraction.reused} clips"
+        )
     for reason, count in store_facts(store)["dropped"].items():
-        say(f"dropped {count}: {reason}")
+        logger.info(f"dropped {count}: {reason}")
     if own_references(store):
-        say(own_references(store))
+        logger.info(own_references(store))
     for line in overlaps(build_source(recipe.corpus)).leakage():
-        say(line)
+        logger.info(line)
     return store
 
 
@@ -93,6 +98,32 @@ def existing_store(recipe: Recipe) -> Store:
             f"the features of `{recipe.name}` are not extracted; run `kinesweep extract` first"
         )
     return open_store(summary.folder)
+
+
+def open_store_or_recipe(
+    place: Path, overrides: Sequence[str] | None = None
+) -> tuple[Store, Recipe | None]:
+    """Open the store of a folder or of a recipe.
+
+    Args:
+        place: Feature store, or a recipe (by its suffix).
+        overrides: Overrides of the recipe.
+
+    Returns:
+        The store, and the recipe if `place` is one.
+
+    Raises:
+        InputError: If `place` is neither, or if overrides are given for a store.
+        StoreError: If there is no store or if it is damaged.
+    """
+    if place.suffix in {".yaml", ".yml"}:
+        recipe = load_recipe(place, overrides)
+        return existing_store(recipe), recipe
+    if not place.is_dir():
+        raise InputError(f"`{place}` is neither a feature store nor a recipe")
+    if overrides:
+        raise InputError(f"`{place}` is a feature store; overrides need a recipe")
+    return open_store(place), None
 
 
 def store_facts(store: Store) -> dict[str, Any]:
@@ -180,12 +211,12 @@ def create_tracker(recipe: Recipe, experiment: str, folder: Path) -> Tracker:
     """
     logs = resolve_tracking(recipe.tracking, state_home(), experiment)
     if logs.notice:
-        say(logs.notice)
+        logger.info(logs.notice)
     if recipe.context.reads_references:
-        say(_GOLD)
+        logger.info(_GOLD)
     waiting = logs.replay(folder)
     if waiting:
-        say(f"{waiting} records in {folder} are waiting for the MLflow server")
+        logger.info(f"{waiting} records in {folder} are waiting for the MLflow server")
     return logs
 
 
@@ -205,7 +236,7 @@ def log_evaluation(metrics: dict[str, float]) -> bool:
     """Print an evaluation of a run in this process; return True, so that the run continues."""
     at = [f"{name} {metrics[name]:,.0f}" for name in ("step", "samples") if name in metrics]
     scores = {name: value for name, value in metrics.items() if name not in ("step", "samples")}
-    say(f"{', '.join(at)}: {format_scores(scores)}")
+    logger.info(f"{', '.join(at)}: {format_scores(scores)}")
     return True
 
 

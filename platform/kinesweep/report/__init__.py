@@ -1,6 +1,6 @@
 """The report of a sweep: a self-contained HTML page, its data as `report.json`, and an image.
 
-`evidence.Report` contains everything that a page shows, as plain values. `ranking`, `search` and
+`report_data.Report` contains everything that a page shows, as plain values. `ranking`, `search` and
 `curves` draw it with Plotly and Optuna, and `page` writes the files. This package does not read
 sweep folders; `cli.reporting` does and fills a `Report`.
 """

@@ -50,7 +50,7 @@ class OpenRunLog(Protocol):
 
 
 class Runner(Protocol):
-    """An executor of agendas; see `runner.Runner`."""
+    """An executor of agendas; see `tune_runner.Runner`."""
 
     @property
     def slots(self) -> int:
@@ -102,7 +102,7 @@ class Sweep:
         stores: Feature stores.
         folder: Folder of the sweep.
         open_log: Function that opens the log of a run.
-        say: Function that receives progress messages, one line each.
+        on_message: Function that receives progress messages, one line each.
         open_runner: Function that opens the executor of runs; replaced in tests.
     """
 
@@ -111,7 +111,7 @@ class Sweep:
     stores: Stores
     folder: Path
     open_log: OpenRunLog
-    say: Say
+    on_message: Say
     open_runner: OpenRunner = tune_runner.Runner
 
     @property
@@ -164,7 +164,7 @@ def run_sweep(sweep: Sweep, extend: int = 0) -> SweepOutcome:
 def _run(sweep: Sweep, journal: Journal, running: Runner, extend: int) -> SweepOutcome:
     """Run search, finals and ranking."""
     if journal.begin(sweep.identity, sweep.space.question):
-        sweep.say(f"resuming the sweep in {sweep.folder}")
+        sweep.on_message(f"resuming the sweep in {sweep.folder}")
     # Written before the search, so that the table of a sweep in progress can be built.
     write_record(sweep.folder, Record(sweep.space, sweep.recipe, sweep.stores.base.folder))
     _search(sweep, journal, running, extend)
@@ -201,8 +201,8 @@ def _search(sweep: Sweep, journal: Journal, running: Runner, extend: int) -> Non
         budget=budget,
         disk_bytes=lambda: directory_size(sweep.folder / RUNS),
         model_bytes=lambda: _model_bytes(sweep.folder),
-        say=sweep.say,
-        trial_ended=lambda: publish_during_search(space, journal, sweep.folder, sweep.say),
+        on_message=sweep.on_message,
+        trial_ended=lambda: publish_during_search(space, journal, sweep.folder, sweep.on_message),
     )
     running.drive(SearchPolicy(space, facts, journal), sweep.make_job)
 
@@ -231,7 +231,7 @@ def _finals(
     rounds = _rounds(sweep, journal, finalists)
     if missing:
         rounds.publish()
-    sweep.say(f"finals: {len(wanted)} runs, {len(wanted) - len(missing)} already finished")
+    sweep.on_message(f"finals: {len(wanted)} runs, {len(wanted) - len(missing)} already finished")
     journal.add("finals_started", runs=len(wanted), missing=len(missing))
     # Nothing needs to be reserved any more, hence 0 final runs.
     budget = Budget(sweep.space.budget, sweep.space.resources, running.slots, 0)
@@ -240,7 +240,7 @@ def _finals(
         return budget.over(Spent(journal.hours(), journal.run_seconds() / 3600, 0, 0))
 
     objectives = [metric.name for metric in sweep.space.objectives]
-    finals = Finals(missing, journal, used_up, sweep.say, rounds.publish, objectives)
+    finals = Finals(missing, journal, used_up, sweep.on_message, rounds.publish, objectives)
     running.drive(finals, sweep.make_job)
     return {
         finalist.name: [
@@ -262,7 +262,7 @@ def _rounds(sweep: Sweep, journal: Journal, finalists: Sequence[Finalist]) -> Ro
         journal=journal,
         finalists=finalists,
         run_folder=sweep.run_folder,
-        say=sweep.say,
+        on_message=sweep.on_message,
     )
 
 

@@ -27,8 +27,10 @@ def _load_file(name: str, file: Path) -> Any:
     return module
 
 
-# The only code shared with Kinesweep; `film.py` needs nothing beyond PyAV and numpy.
-film = _load_file("kinesweep_film", Path(__file__).parents[2] / "sources" / "film.py")
+# The only code shared with Kinesweep; `video_reader.py` needs nothing beyond PyAV and numpy.
+film = _load_file(
+    "kinesweep_film", Path(__file__).parents[2] / "sources" / "video" / "video_reader.py"
+)
 VideoError = film.VideoError
 
 

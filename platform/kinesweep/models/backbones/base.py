@@ -47,7 +47,7 @@ class Made:
             config: The recipe's `model.backbone` section.
             vocabulary: Vocabulary of the tokenizer.
             exact_size: Remove unused embedding rows, as in `load_pretrained`.
-            device: Device the model will run on; None: see `adapters.device_of`.
+            device: Device the model will run on; None: see `lora.device_of`.
 
         Raises:
             ConfigError: If a key of `scratch` is wrong.

@@ -172,8 +172,8 @@ class _Decoder:
                 for window in windows:
                     yield place, window
                 ended[place] = fps
-            # Windows of this clip that were already emitted are ignored later: `PieceResult.features`
-            # raises.
+            # Windows of this clip that were already emitted are ignored later:
+            # `PieceResult.features` raises.
             except ClipError as error:
                 ended[place] = (error.reason, f"{entry.clip.row}: {error}")
 

@@ -79,7 +79,7 @@ def probe(
         space: Search space, for its resources and fixed values.
         make_job: Factory of runs, in an empty folder.
         search: Policy that proposes the points to measure.
-        open_runner: Function that opens the runner; `runner.Runner` except in tests.
+        open_runner: Function that opens the runner; `tune_runner.Runner` except in tests.
 
     Raises:
         CheckpointError: If the recipe itself could not be trained.

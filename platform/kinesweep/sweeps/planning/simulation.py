@@ -1,4 +1,4 @@
-"""Execution of an agenda in virtual time, the counterpart of `runner.drive` on a cluster.
+"""Execution of an agenda in virtual time, the counterpart of `tune_runner.drive` on a cluster.
 
 Agenda, samplers, pruners and budgets are the classes of the real sweep; only runs and clock are
 simulated. 500 trials take about a second, most of it spent in the sampler.

@@ -116,7 +116,7 @@ def write_provisional(folder: Path, made: Provisional) -> None:
     write_json(folder / PROVISIONAL, asdict(made))
 
 
-def publish(folder: Path, made: Provisional | None, say: Callable[[str], None]) -> None:
+def publish(folder: Path, made: Provisional | None, on_message: Callable[[str], None]) -> None:
     """Write a ranking, and print it unless the previous one has the same lines.
 
     Equal lines occur if only pruned trials have ended in between.
@@ -124,7 +124,7 @@ def publish(folder: Path, made: Provisional | None, say: Callable[[str], None]) 
     Args:
         folder: Folder of the sweep.
         made: Ranking; None if there is nothing to rank.
-        say: Function that receives the lines.
+        on_message: Function that receives the lines.
     """
     # Compared with the file, not with memory: a resumed sweep does not print a ranking twice.
     last = read_provisional(folder)
@@ -135,7 +135,7 @@ def publish(folder: Path, made: Provisional | None, say: Callable[[str], None]) 
     if last is not None and (last.stage, last.standings) == (made.stage, made.standings):
         return
     for line in made.lines():
-        say(line)
+        on_message(line)
 
 
 def read_provisional(folder: Path) -> Provisional | None:

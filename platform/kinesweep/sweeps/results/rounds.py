@@ -49,7 +49,7 @@ class Rounds:
         journal: Journal with trials and failed runs.
         finalists: Configurations of the finals.
         run_folder: Function from values and seed to the run folder.
-        say: Function that receives the ranking, one line each.
+        on_message: Function that receives the ranking, one line each.
     """
 
     space: SearchSpace
@@ -59,7 +59,7 @@ class Rounds:
     journal: Journal
     finalists: Sequence[Finalist]
     run_folder: Callable[[Values, int], Path]
-    say: Callable[[str], None]
+    on_message: Callable[[str], None]
     _told: int = field(default=-1, init=False)
 
     def publish(self) -> None:
@@ -70,7 +70,7 @@ class Rounds:
             return
         self._told = complete
         made = self._of_finals(complete) if complete else self._of_search()
-        publish(self.folder, made, self.say)
+        publish(self.folder, made, self.on_message)
 
     def _count_complete(self) -> int:
         """Count the rounds without missing runs; a permanently failed run is not missing."""
@@ -158,7 +158,7 @@ class Rounds:
 
 
 def publish_during_search(
-    space: SearchSpace, journal: Journal, folder: Path, say: Callable[[str], None]
+    space: SearchSpace, journal: Journal, folder: Path, on_message: Callable[[str], None]
 ) -> None:
     """Publish the ranking of the trials so far if their number is a power of two.
 
@@ -168,13 +168,13 @@ def publish_during_search(
         space: Search space with the number of planned trials.
         journal: Journal of the sweep.
         folder: Folder of the sweep.
-        say: Function that receives the ranking, one line each.
+        on_message: Function that receives the ranking, one line each.
     """
     ended, planned = count_ended(journal.trials), space.search.trials
     if ended < 2 or ended & (ended - 1) or ended == planned:
         return  # not a power of two, or the ranking after the search follows immediately
     after = f"{ended} trials" if planned is None else f"{ended} of {planned} trials"
-    publish(folder, _rank_trials(space, journal.trials, "searching", after), say)
+    publish(folder, _rank_trials(space, journal.trials, "searching", after), on_message)
 
 
 def _rank_trials(

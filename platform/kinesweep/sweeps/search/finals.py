@@ -158,13 +158,13 @@ def final_runs(
 
 @dataclass
 class Finals:
-    """The policy that runs the finals; implements `agenda.SweepPolicy`.
+    """The policy that runs the finals; implements `ask_tell.SweepPolicy`.
 
     Attributes:
         runs: Runs that are not finished yet.
         journal: Journal to which starts and ends are written.
         used_up: Function that returns whether the budget is used up.
-        say: Function that receives progress messages, one line each.
+        on_message: Function that receives progress messages, one line each.
         ended: Callback after each run that finished or failed permanently.
         objectives: Names of the scores to show first.
     """
@@ -172,7 +172,7 @@ class Finals:
     runs: Sequence[FinalRun]
     journal: Journal
     used_up: Callable[[], bool] = lambda: False
-    say: Callable[[str], None] = lambda _: None
+    on_message: Callable[[str], None] = lambda _: None
     ended: Callable[[], None] = lambda: None
     objectives: Sequence[str] = ()
     _waiting: deque[FinalRun] = field(init=False)
@@ -196,7 +196,7 @@ class Finals:
             if len(kept) < len(self._waiting):
                 left = len(self._waiting) - len(kept)
                 self.journal.add("finals_cut", runs=left)
-                self.say(f"the budget is used up: {left} final runs are skipped")
+                self.on_message(f"the budget is used up: {left} final runs are skipped")
                 self._waiting = deque(kept)
         if not self._waiting:
             return None
@@ -222,14 +222,16 @@ class Finals:
         if end.state == "finished":
             scores = dict(end.scores)
             self.journal.add("run_finished", **facts, scores=scores)
-            self.say(f"{key}: {format_scores(scores, self.objectives)}")
+            self.on_message(f"{key}: {format_scores(scores, self.objectives)}")
             self.ended()
             return
         self._deaths[key] = self._deaths.get(key, 0) + 1
         # The finals prune nothing: `pruned` means that the trial ended without an outcome.
         again = end.state in ("died", "pruned") and self._deaths[key] < MAX_DEATHS
         self.journal.add("run_died" if again else "run_failed", **facts, reason=end.reason)
-        self.say(f"{key}: {'died and will be retried' if again else 'failed'} ({end.reason})")
+        self.on_message(
+            f"{key}: {'died and will be retried' if again else 'failed'} ({end.reason})"
+        )
         if again:
             self._waiting.append(run)
         else:

@@ -74,6 +74,7 @@ class FixedListSampler:
         self._point, self._place = point, place
 
     def ask(self, number: int) -> Values | None:
+        """Return the next configuration of the list, or None at its end."""
         values = self._point(self._place)
         self._place += 1
         return values
@@ -103,6 +104,7 @@ class OptunaSampler:
         self._asked: dict[int, optuna.Trial] = {}
 
     def ask(self, number: int) -> Values | None:
+        """Return the configuration that the study suggests, conditions applied."""
         # An arm without further parameters has exactly one configuration.
         if not self._free:
             return dict(self._arm) if not self._study.trials else None
@@ -116,12 +118,14 @@ class OptunaSampler:
         return values
 
     def again(self, trial: Trial) -> None:
+        """Register a trial that was running when the sweep was interrupted."""
         own = {n: v for n, v in trial.values.items() if n in self._free}
         # Asking for enqueued values registers the trial as RUNNING, as it was before the resume.
         self._study.enqueue_trial(own)
         self.ask(trial.number)
 
     def tell(self, trial: Trial) -> None:
+        """Report the result of a trial to the study."""
         asked = self._asked.pop(trial.number, None)
         # The trial had ended before this process started, so the study has never asked it.
         if asked is None:

@@ -6,7 +6,7 @@ from kinesweep.data.length_limits import total_frames
 from kinesweep.store import Store
 
 _DEFAULT_FRAMES = 4096
-"""Default of `batch.max_frames`; must equal `DEFAULT_MAX_FRAMES` in `batches.plan`."""
+"""Default of `batch.max_frames`; must equal `DEFAULT_MAX_FRAMES` in `data.bucketing`."""
 
 
 def evaluation_samples(recipe: Recipe, store: Store, resources: ResourcesConfig) -> float:

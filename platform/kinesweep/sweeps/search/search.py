@@ -36,7 +36,7 @@ class SearchContext:
         budget: Budget rules.
         disk_bytes: Function that returns the current size of the run folders in bytes.
         model_bytes: Function that returns the size in bytes of what one run leaves on disk.
-        say: Function that receives progress messages, one line each.
+        on_message: Function that receives progress messages, one line each.
         trial_ended: Callback after each end of a trial, without twins.
     """
 
@@ -46,7 +46,7 @@ class SearchContext:
     budget: Budget
     disk_bytes: Callable[[], int] = lambda: 0
     model_bytes: Callable[[], int] = lambda: 0
-    say: Callable[[str], None] = lambda _: None
+    on_message: Callable[[str], None] = lambda _: None
     trial_ended: Callable[[], None] = lambda: None
 
 
@@ -63,7 +63,7 @@ class _Arm:
 
 @dataclass
 class SearchPolicy:
-    """The policy that runs the search; implements `agenda.SweepPolicy`.
+    """The policy that runs the search; implements `ask_tell.SweepPolicy`.
 
     Attributes:
         space: The search space.
@@ -149,7 +149,7 @@ class SearchPolicy:
                 "trial_died", trial=trial.number, reason=end.reason, seconds=end.seconds
             )
             self._waiting.append(trial.number)
-            self.facts.say(f"trial {trial.number}: died ({end.reason}) and will be retried")
+            self.facts.on_message(f"trial {trial.number}: died ({end.reason}) and will be retried")
             return
         self._close(trial, self._judged(end))
 
@@ -206,7 +206,7 @@ class SearchPolicy:
         arm.exhausted = True
         quota = self._quota(len(self._arms))
         if quota is not None and arm.num_trials < quota:
-            self.facts.say(
+            self.facts.on_message(
                 f"all configurations have been tried: {arm.num_trials} of {quota} trials"
             )
         return None
@@ -216,7 +216,7 @@ class SearchPolicy:
         key = f"trial {trial.number}"
         self._running[key] = trial
         self._began[key] = self.journal.clock()
-        self.facts.say(f"{key}: {format_values(trial.values)}")
+        self.facts.on_message(f"{key}: {format_values(trial.values)}")
         values = {**fixed_values(self.space), **trial.values}
         return RunRequest(key, values, self.space.search.seed, "search")
 
@@ -244,7 +244,7 @@ class SearchPolicy:
         self._arm_of(trial).proposer.tell(trial)
         result = format_scores(end.scores, [metric.name for metric in self.space.objectives])
         words = [end.state, *([result] if result else []), *([reason] if reason else [])]
-        self.facts.say(f"trial {trial.number}: {', '.join(words)}")
+        self.facts.on_message(f"trial {trial.number}: {', '.join(words)}")
         if trial.twin is None:
             self.facts.trial_ended()
         # Twins proposed while the first trial was in progress have waited for this result.
@@ -264,7 +264,7 @@ class SearchPolicy:
         if reason is not None and not self._stopped:
             self._stopped = reason
             self.journal.add("search_stopped", reason=reason)
-            self.facts.say(f"no further trials: {reason}")
+            self.facts.on_message(f"no further trials: {reason}")
 
     def _costs(self) -> tuple[Spent, float | None]:
         """Return what was spent, and the hours of a complete run; None if not known yet."""

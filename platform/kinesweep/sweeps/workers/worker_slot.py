@@ -1,8 +1,8 @@
 """The request broker of a warm slot: one request at a time, from lease to outcome, without Ray.
 
-Three parties call a `RequestBroker`, each from its own threads: a trial leases the slot and polls for
-reports; the ranks of a worker group take the request, report and answer; the slot announces the end
-of the group. Every request has a unique token, and calls with any other token have no effect. A
+Three parties call a `RequestBroker`, each from its own threads: a trial leases the slot and polls
+for reports; the ranks of a worker group take the request, report and answer; the slot announces the
+end of the group. Every request has a unique token, and calls with any other token have no effect. A
 trial that stops renewing its lease, because its process was killed, loses the request, and the
 workers stop at their next step.
 """

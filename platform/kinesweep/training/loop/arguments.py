@@ -58,8 +58,8 @@ def training_arguments(
         # The NaN filter reads the loss at every step, which would force a synchronization with the
         # GPU.
         logging_nan_inf_filter=False,
-        # `StepDataLoader` starts at the right batch itself; the Trainer would otherwise skip batches
-        # again.
+        # `StepDataLoader` starts at the right batch itself; the Trainer would otherwise skip
+        # batches again.
         ignore_data_skip=True,
         # The stream yields ready keyword arguments, not columns of a dataset.
         remove_unused_columns=False,

@@ -56,7 +56,8 @@ def finish_run(ending: RunEnding, progress: Progress) -> RunResult:
     count = spec.recipe.training.average_checkpoints
     taken = leading_to(spec.folder / "checkpoints", progress.best_step, count)
     best = spec.folder / BEST
-    # `run_on_rank_zero` ends with a broadcast, so every rank reads the folder only after it is complete.
+    # `run_on_rank_zero` ends with a broadcast, so every rank reads the folder only after it is
+    # complete.
     run_on_rank_zero(
         lambda: write_model_folder(best, taken, ending.text, spec.recipe, ending.store)
     )

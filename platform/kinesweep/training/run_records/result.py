@@ -8,10 +8,8 @@ from typing import Any, Literal
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError
 from kinesweep.core.io import read_json, write_json
+from kinesweep.core.scores import GOLD_CONTEXT
 from kinesweep.training.run_records.run_identity import RESULT
-
-GOLD_CONTEXT = "context:gold"
-"""Signature part of scores whose context sentences were references instead of model output."""
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ print("done", store.folder, flush=True)
 
 
 def start(root):
-    paths = [str(Path(__file__).parent), *sys.path]
+    paths = [str(Path(__file__).parents[1]), *sys.path]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     return subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(root)],

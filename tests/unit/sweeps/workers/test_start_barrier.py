@@ -16,7 +16,7 @@ class Agenda:
     """Takes every end."""
 
     def end(self, key: str, end: RunEnd) -> None:
-        """See `agenda.SweepPolicy`."""
+        """See `ask_tell.SweepPolicy`."""
 
 
 def ends(opened: list[str], *trials: str) -> _Ends:

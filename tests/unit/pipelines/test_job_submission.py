@@ -9,7 +9,7 @@ import pytest
 from requests.exceptions import ConnectionError as Dropped
 
 from kinesweep.core.errors import ResourceError
-from kinesweep.pipelines import ray_cluster
+from kinesweep.pipelines import job_submission
 
 
 class Server:
@@ -38,8 +38,10 @@ class Server:
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock on which a wait is over at once."""
     clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr(ray_cluster.time, "monotonic", lambda: clock.now)
-    monkeypatch.setattr(ray_cluster.time, "sleep", lambda s: setattr(clock, "now", clock.now + s))
+    monkeypatch.setattr(job_submission.time, "monotonic", lambda: clock.now)
+    monkeypatch.setattr(
+        job_submission.time, "sleep", lambda s: setattr(clock, "now", clock.now + s)
+    )
 
 
 def taken(job: str) -> Any:
@@ -49,7 +51,7 @@ def taken(job: str) -> Any:
 
 def test_a_job_whose_answer_was_lost_is_not_submitted_twice() -> None:
     server = Server(Dropped("aborted"), RuntimeError("No available agent"), taken)
-    assert ray_cluster._submit_with_retry(server, "true", {}) == server.jobs[0]
+    assert job_submission._submit_with_retry(server, "true", {}) == server.jobs[0]
     assert len(set(server.jobs)) == 1 and len(server.jobs) == 3
 
 
@@ -57,24 +59,26 @@ def test_a_job_whose_answer_was_lost_is_not_submitted_twice() -> None:
 def test_a_server_that_never_takes_it_is_given_up(error: Exception) -> None:
     server = Server(error)
     with pytest.raises(ResourceError, match=str(error)):
-        ray_cluster._submit_with_retry(server, "true", {})
+        job_submission._submit_with_retry(server, "true", {})
     assert len(server.jobs) > 10
 
 
 def test_a_refused_job_is_refused_at_once() -> None:
     server = Server(RuntimeError("runtime_env is invalid"))
     with pytest.raises(ResourceError, match="runtime_env is invalid"):
-        ray_cluster._submit_with_retry(server, "true", {})
+        job_submission._submit_with_retry(server, "true", {})
     assert len(server.jobs) == 1
 
 
-def test_a_log_that_breaks_off_ends_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_that_breaks_off_ends_nothing() -> None:
+    written: list[str] = []
+
     async def tail(job: str) -> AsyncIterator[str]:
         yield "trial 0: finished\n"
         raise RuntimeError("closed unexpectedly with close code 1006")
 
-    asyncio.run(ray_cluster._follow(SimpleNamespace(tail_job_logs=tail), "job"))
-    said = capsys.readouterr().err
+    asyncio.run(job_submission._follow(SimpleNamespace(tail_job_logs=tail), "job", written.append))
+    said = "".join(written)
     assert said.startswith("trial 0: finished\n") and "broke off (closed unexpectedly" in said
 
 
@@ -86,7 +90,8 @@ def info(is_terminal: bool) -> Any:
 def test_the_end_is_waited_for_after_its_log_broke_off() -> None:
     end = info(True)
     assert (
-        ray_cluster._ended(Server(info(False), Dropped("aborted"), info(False), end), "job") is end
+        job_submission._ended(Server(info(False), Dropped("aborted"), info(False), end), "job")
+        is end
     )
     with pytest.raises(ResourceError, match="no longer answers"):
-        ray_cluster._ended(Server(info(False), Dropped("aborted")), "job")
+        job_submission._ended(Server(info(False), Dropped("aborted")), "job")
