@@ -48,7 +48,7 @@ def load(folder: Path, **changes: Any) -> tuple[SearchSpace, Recipe]:
 def search(
     space: SearchSpace, recipe: Recipe, journal: Journal, slots: int = 2, final_runs: int = 0
 ) -> SearchPolicy:
-    """The agenda of a search, its configurations named by the recipe alone."""
+    """The policy of a search, its configurations named by the recipe alone."""
     facts = SearchContext(
         recipe=recipe,
         config_of=lambda changed: changed.config_hash("store"),
@@ -59,7 +59,7 @@ def search(
 
 
 def finals(space: SearchSpace, recipe: Recipe, journal: Journal, **kwargs: Any) -> Finals:
-    """The agenda of its finals."""
+    """The policy of its finals."""
     chosen = select_finalists(space, recipe, journal.trials)
     return Finals(final_runs(chosen, lambda v, s: f"{sorted(v.items())}-s{s}"), journal, **kwargs)
 

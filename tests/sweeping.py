@@ -96,7 +96,7 @@ class Lab:
         return validate(SearchSpace, plain, "the tiny space")
 
     def search(self, space: SearchSpace, journal: Journal) -> SearchPolicy:
-        """The agenda of its search."""
+        """The policy of its search."""
         facts = SearchContext(
             recipe=self.recipe,
             config_of=lambda recipe: recipe.config_hash(self.store.fingerprint),
@@ -106,7 +106,7 @@ class Lab:
         return SearchPolicy(space, facts, journal)
 
     def make_job(self, folder: Path) -> MakeJob:
-        """How proposals become runs in a folder."""
+        """How requests become runs in a folder."""
         return MakeJob(self.recipe, self.stores, folder, OpenTimed(folder / "times"))
 
 
@@ -118,7 +118,7 @@ def make_lab(folder: Path, **changes: Any) -> Lab:
 
 
 class Here:
-    """Drives agendas in this process, one run after the other; for `Sweep.open_runner`."""
+    """Drives policies in this process, one run after the other; for `Sweep.open_runner`."""
 
     slots = 1
 
@@ -131,20 +131,20 @@ class Here:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def drive(self, agenda: SweepPolicy, make_job: MakeJob) -> None:
+    def drive(self, policy: SweepPolicy, make_job: MakeJob) -> None:
         """Runs one to its end."""
-        while not agenda.over:
-            proposal = agenda.propose()
-            if proposal is None:
-                assert agenda.over, "nothing runs, and nothing is proposed"
+        while not policy.is_finished:
+            request = policy.propose()
+            if request is None:
+                assert policy.is_finished, "nothing runs, and nothing is proposed"
                 return
-            agenda.end(proposal.key, _train(agenda, proposal, make_job))
+            policy.tell(request.key, _train(policy, request, make_job))
 
 
-def _train(agenda: SweepPolicy, proposal: RunRequest, make_job: MakeJob) -> RunEnd:
+def _train(policy: SweepPolicy, request: RunRequest, make_job: MakeJob) -> RunEnd:
     """One run."""
-    task, began = make_job(proposal).task(), time.monotonic()
-    result = train_run(task.spec(), task.log(), lambda told: agenda.report(proposal.key, told))
+    task, began = make_job(request).task(), time.monotonic()
+    result = train_run(task.spec(), task.log(), lambda told: policy.report(request.key, told))
     seconds = time.monotonic() - began
     if result.status == "finished":
         return RunEnd("finished", result.objectives, seconds=seconds)

@@ -46,18 +46,18 @@ class Short(tune.Trainable):  # type: ignore[misc]
 
 
 class Watched:
-    """An agenda with a clock and the driver's memory beside it."""
+    """An policy with a clock and the driver's memory beside it."""
 
-    def __init__(self, agenda: Any) -> None:
-        self._agenda = agenda
+    def __init__(self, policy: Any) -> None:
+        self._policy = policy
         self.ends: list[tuple[float, int]] = []
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._agenda, name)
+        return getattr(self._policy, name)
 
-    def end(self, key: str, end: RunEnd) -> None:
+    def tell(self, key: str, end: RunEnd) -> None:
         """Notes it."""
-        self._agenda.end(key, end)
+        self._policy.tell(key, end)
         self.ends.append((time.perf_counter(), psutil.Process().memory_info().rss))
 
 

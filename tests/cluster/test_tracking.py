@@ -158,8 +158,10 @@ def test_points_are_kept_while_the_server_is_away(logs, home, tmp_path):
     assert server.start_server(home).address == logs.uri
     record(log, range(200, 205))
     log.finish("finished")
-    if logs.replay(tmp_path):  # the thread was still waiting out a failure when the run ended
-        assert logs.replay(tmp_path) == 0
+    if logs.flush_pending(
+        tmp_path
+    ):  # the thread was still waiting out a failure when the run ended
+        assert logs.flush_pending(tmp_path) == 0
     assert once(Seen(logs), "r", range(205))
 
 
@@ -171,12 +173,12 @@ def test_a_run_that_ends_without_the_server_is_replayed(logs, home, tmp_path):
     began = time.monotonic()
     log.finish("finished")
     assert time.monotonic() - began < 10.0
-    assert logs.replay(tmp_path) > 0
+    assert logs.flush_pending(tmp_path) > 0
     server.start_server(home)
-    assert logs.replay(tmp_path) == 0
+    assert logs.flush_pending(tmp_path) == 0
     seen = Seen(logs)
     assert once(seen, "r", range(20)) and seen.run("r").info.status == "FINISHED"
-    assert logs.replay(tmp_path) == 0 and once(seen, "r", range(20))
+    assert logs.flush_pending(tmp_path) == 0 and once(seen, "r", range(20))
 
 
 @pytest.mark.parametrize("kill_at", [0, 7, 25])
@@ -244,7 +246,7 @@ def test_what_is_sent_twice_is_there_once(logs, tmp_path):
     # As if the process had died before it could note the answer.
     (tmp_path / SPOOL).write_text("".join(line for line in spool if '"sent"' not in line))
     time.sleep(0.01)
-    assert logs.replay(tmp_path) == 0
+    assert logs.flush_pending(tmp_path) == 0
     assert once(Seen(logs), "r", range(20))
 
 

@@ -27,18 +27,18 @@ TRAIN = """
 import json, sys
 from pathlib import Path
 from kinesweep.config.recipe import Recipe
-from kinesweep.core.run_logger import NullRunLog
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.training.loop.run import RunSpec, train_run
 recipe = Recipe.model_validate_json(Path(sys.argv[1]).read_text())
-train_run(RunSpec(recipe, Path(sys.argv[2]), Path(sys.argv[3])), NullRunLog(), lambda _: True)
+train_run(RunSpec(recipe, Path(sys.argv[2]), Path(sys.argv[3])), NullRunLogger(), lambda _: True)
 """
 RANKS = """
 from kinesweep.config.recipe import Recipe
-from kinesweep.core.run_logger import NullRunLog
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.training.loop.run import RunSpec, train_run
 recipe = Recipe.model_validate_json(Path(sys.argv[1]).read_text())
 spec = RunSpec(recipe, Path(sys.argv[2]), Path(sys.argv[3]))
-print(json.dumps(train_run(spec, NullRunLog(), lambda _: True).weights_sha256))
+print(json.dumps(train_run(spec, NullRunLogger(), lambda _: True).weights_sha256))
 """
 
 

@@ -45,20 +45,20 @@ def test_a_run_may_be_opened_again_after_its_end(log, logs, tmp_path):
     log.metrics({"loss": 1.0}, 1)
     log.finish("stopped")
     again = logs.open(RunName("r", "r"), tmp_path)
-    before = again.waiting()
+    before = again.num_pending()
     again.metrics({"loss": 1.0}, 2)
     kept = not isinstance(log, NullRunLogger)  # its server is away
-    assert again.waiting() == before + kept
+    assert again.num_pending() == before + kept
     assert bool(before) == kept, "what the first opening left waits on"
     again.finish("finished")
 
 
 def test_what_was_not_sent_waits(log):
-    before = log.waiting()
+    before = log.num_pending()
     assert before >= 0
     log.metrics({"loss": 1.0}, 1)
     kept = not isinstance(log, NullRunLogger)  # its server is away
-    assert log.waiting() == before + kept
+    assert log.num_pending() == before + kept
 
 
 def test_every_method_of_the_protocol_is_there(log):

@@ -247,9 +247,9 @@ class TestSourceContract:
 
     def test_companions_are_files_that_must_be_there(self, source: Source) -> None:
         clip = source.clips("train")[1]
-        for path in source.companions(clip):
+        for path in source.auxiliary_files(clip):
             path.unlink()
-            for call in (source.companions, source.read):
+            for call in (source.auxiliary_files, source.read):
                 with pytest.raises(ClipError) as caught:
                     call(clip)
                 assert caught.value.reason.startswith("missing_")

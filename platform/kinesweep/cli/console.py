@@ -119,7 +119,7 @@ class TerminalDisplay(LogDisplay):
         # Imported here: only sweeps need the journal.
         from kinesweep.cli.display import sweep_display
 
-        return sweep_display(folder, since)
+        return sweep_display(console, folder, since)
 
 
 def show_messages() -> None:

@@ -18,7 +18,6 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from kinesweep.cli.console import console
 from kinesweep.core.errors import CheckpointError
 from kinesweep.core.scores import format_scores
 from kinesweep.sweeps.journal.journal import JOURNAL, read_journal
@@ -30,10 +29,11 @@ _STYLES = {"running": "cyan", "finished": "green", "pruned": "yellow", "failed":
 
 
 @contextmanager
-def sweep_display(folder: Path, since: float | None = None) -> Iterator[None]:
-    """Show a sweep's progress at the bottom of the terminal, if stderr is a terminal.
+def sweep_display(console: Console, folder: Path, since: float | None = None) -> Iterator[None]:
+    """Show a sweep's progress at the bottom of the terminal, if the console is a terminal.
 
     Args:
+        console: Console on which all other lines are printed meanwhile.
         folder: Sweep folder; it may be created later.
         since: Unix time in seconds; sessions of the driver that started earlier are not shown.
             None: now.

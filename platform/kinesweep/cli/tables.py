@@ -47,7 +47,7 @@ def ranking_table(outcome: SweepOutcome) -> Table:
     for line in outcome.ranking:
         # The best configuration has no gap to itself, so its cells stay empty.
         first = line is outcome.ranking[0]
-        behind = f"{line.behind:.2f} [{line.behind_low:.2f}, {line.behind_high:.2f}]"
+        behind = f"{line.gap_to_best:.2f} [{line.gap_low:.2f}, {line.gap_high:.2f}]"
         table.add_row(
             _named(outcome, line.name),
             f"{line.mean:.2f}",

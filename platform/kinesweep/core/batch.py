@@ -67,14 +67,14 @@ class Batch:
         return sum(int(mask.sum()) for mask in self.frame_masks.values())
 
     @property
-    def num_places(self) -> int:
+    def num_padded_frames(self) -> int:
         """Return the number of frames including padding, summed over all streams."""
         return sum(mask.numel() for mask in self.frame_masks.values())
 
     @property
     def padding_share(self) -> float:
         """Return the share of frames that are padding, over all streams."""
-        return 1 - self.num_frames / self.num_places
+        return 1 - self.num_frames / self.num_padded_frames
 
     def inputs(self) -> dict[str, Any]:
         """Return the keyword arguments of `Translator.forward`."""
@@ -89,7 +89,7 @@ class Batch:
             "frame_masks": self.frame_masks,
             "prompt_ids": self.prompt_ids_BP,
             "prompt_mask": self.prompt_mask_BP,
-            "after_ids": self.after_ids_BA,
+            "suffix_ids": self.after_ids_BA,
             "after_mask": self.after_mask_BA,
             "clip_ids": self.clip_ids,
         }

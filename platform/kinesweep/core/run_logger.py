@@ -28,7 +28,7 @@ class RunLogger(Protocol):
     def dataset(self, name: str, digest: str) -> None:
         """Log the name and fingerprint of the data that the run uses."""
 
-    def waiting(self) -> int:
+    def num_pending(self) -> int:
         """Return the number of records that have not reached the server yet."""
 
     def finish(self, status: RunStatus) -> None:
@@ -50,7 +50,7 @@ class NullRunLogger:
     def dataset(self, name: str, digest: str) -> None:
         """Discard the dataset."""
 
-    def waiting(self) -> int:
+    def num_pending(self) -> int:
         """Return 0, because no record is ever pending."""
         return 0
 

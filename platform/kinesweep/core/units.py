@@ -37,7 +37,7 @@ class Span:
         return cls(start or None, end or None, "frames")
 
     @property
-    def whole(self) -> bool:
+    def is_full(self) -> bool:
         """Return whether the span covers the whole file."""
         return self.start is None and self.end is None
 

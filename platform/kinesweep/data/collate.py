@@ -62,7 +62,7 @@ def collate(rows: Sequence[Item], pad_id: int, blank: bool = False) -> Batch:
         if blank:
             streams[name].zero_()
     prompt_ids, prompt_mask = _ids([row.tokens.prompt for row in rows], pad_id)
-    after_ids, after_mask = _ids([row.tokens.after for row in rows], pad_id)
+    suffix_ids, after_mask = _ids([row.tokens.after for row in rows], pad_id)
     forced_ids, forced_mask = _ids([row.tokens.forced for row in rows], pad_id)
     labels, _ = _ids([row.tokens.labels for row in rows], IGNORE)
     return Batch(
@@ -71,7 +71,7 @@ def collate(rows: Sequence[Item], pad_id: int, blank: bool = False) -> Batch:
         frame_masks=masks,
         prompt_ids_BP=prompt_ids,
         prompt_mask_BP=prompt_mask,
-        after_ids_BA=after_ids,
+        after_ids_BA=suffix_ids,
         after_mask_BA=after_mask,
         labels_BL=labels,
         forced_ids_BF=forced_ids,

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kinesweep.config.recipe.data import BatchConfig
-from kinesweep.config.recipe.prompt import Asking
+from kinesweep.config.recipe.prompt import PromptSettings
 from kinesweep.core.batch import Batch
 from kinesweep.core.errors import StoreError
 from kinesweep.data.bucketing import cut
@@ -136,7 +136,7 @@ def eval_batches(  # noqa: PLR0913 (what is scored, how it is cut, for which ran
     limits: BatchConfig | None = None,
     rank: int = 0,
     world: int = 1,
-    asking: Asking = Asking(),
+    prompt_settings: PromptSettings = PromptSettings(),
 ) -> EvalBatches:
     """Return one rank's evaluation batches: every `world`-th of a fixed list.
 
@@ -151,7 +151,7 @@ def eval_batches(  # noqa: PLR0913 (what is scored, how it is cut, for which ran
             ablation.
         rank: Rank of this process.
         world: Number of processes.
-        asking: Prompt and context settings.
+        prompt_settings: Prompt and context settings.
 
     Raises:
         StoreError: If the store has no such split.
@@ -162,7 +162,7 @@ def eval_batches(  # noqa: PLR0913 (what is scored, how it is cut, for which ran
         raise StoreError(f"the store has no split `{split}`; it has {known}")
     listed = store.records(split)
     records, _ = filter_by_length(listed, limits, split)
-    mode = asking.context.generation if asking.context.is_used else "none"
+    mode = prompt_settings.context.generation if prompt_settings.context.is_used else "none"
     own = mode == "on_the_fly"
     written = records  # the clips that an earlier run has scored: all within the limits
     if max_clips is not None and len(records) > max_clips:
@@ -171,9 +171,9 @@ def eval_batches(  # noqa: PLR0913 (what is scored, how it is cut, for which ran
     # own sentences only for the clips of this evaluation.
     every: dict[str, list[ClipRecord]] = {"none": [], "gold": listed, "prepared": written}
     neighbours = every.get(mode, records)
-    context = Context(neighbours, asking.context)
-    said = asking.prepared if mode == "prepared" else reference_texts(neighbours)
-    clips = _Clips(store, text, PromptBuilder(text, asking), context, said, own, limits)
+    context = Context(neighbours, prompt_settings.context)
+    said = prompt_settings.prepared if mode == "prepared" else reference_texts(neighbours)
+    clips = _Clips(store, text, PromptBuilder(text, prompt_settings), context, said, own, limits)
     waves: dict[int, list[ClipRecord]] = defaultdict(list)
     # Without own context there is a single wave.
     for record in records:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.config.loading import did_you_mean
-from kinesweep.config.recipe.data import BatchConfig, TakenBatch
+from kinesweep.config.recipe.data import BatchConfig, EffectiveBatch
 from kinesweep.core.errors import InputError
 from kinesweep.store.format.index import ClipRecord
 
@@ -35,7 +35,7 @@ def total_frames(lengths: Mapping[str, int], config: BatchConfig | None = None) 
 
 def _references_of(config: BatchConfig | None) -> tuple[str, ...]:
     """Return the reference streams, which the store of an earlier stage may lack."""
-    return config.uncounted if isinstance(config, TakenBatch) else ()
+    return config.uncounted if isinstance(config, EffectiveBatch) else ()
 
 
 def kept_frames(lengths: Mapping[str, int], config: BatchConfig | None) -> dict[str, int]:

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from jinja2 import TemplateError
 
-from kinesweep.config.recipe.prompt import Asking
+from kinesweep.config.recipe.prompt import PromptSettings
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
 from kinesweep.data.collate import Tokens
@@ -30,15 +30,17 @@ class PromptBuilder:
 
     Args:
         text: Tokenizer.
-        asking: Prompt and context settings.
+        prompt_settings: Prompt and context settings.
 
     Raises:
         InputError: If a chat is requested and the tokenizer has no suitable template.
     """
 
-    def __init__(self, text: TextTokenizer, asking: Asking = Asking()) -> None:
-        self._prompt, self._end = asking.prompt, text.vocabulary.eos_id
-        self._max_context, self._space = asking.context.max_tokens, text.space
+    def __init__(
+        self, text: TextTokenizer, prompt_settings: PromptSettings = PromptSettings()
+    ) -> None:
+        self._prompt, self._end = prompt_settings.prompt, text.vocabulary.eos_id
+        self._max_context, self._space = prompt_settings.context.max_tokens, text.space
         if self._prompt.chat:
             head, tail = _turns(text, self._prompt.system)
             self._head, self._tail = text.encode_prompt(head), text.encode_prompt(tail)
@@ -46,7 +48,7 @@ class PromptBuilder:
             self._head, self._tail = text.encode_prompt(self._prompt.system), []
         self._encode = lru_cache(maxsize=4096)(lambda words: tuple(text.encode_prompt(words)))
         # A sentence is used as a clip's label and then as context of the clips that follow.
-        self._said = lru_cache(maxsize=4096)(lambda line: tuple(text.encode_said(line)))
+        self._said = lru_cache(maxsize=4096)(lambda line: tuple(text.encode_text(line)))
 
     def tokens(self, clip: Clip, example: Example, context: Sequence[str] = ()) -> Tokens:
         """Return a clip's tokens.

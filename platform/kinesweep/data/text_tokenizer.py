@@ -95,9 +95,9 @@ class TextTokenizer:
         Raises:
             InputError: If a tag of the prompt is not in the vocabulary.
         """
-        return [*self.encode_prompt(prompt), *self.encode_said(text), self.vocabulary.eos_id]
+        return [*self.encode_prompt(prompt), *self.encode_text(text), self.vocabulary.eos_id]
 
-    def encode_said(self, text: str) -> list[int]:
+    def encode_text(self, text: str) -> list[int]:
         """Return the tokens of a text from the corpus, lowercased if texts are."""
         return self._encode(text.lower() if self.lowercase else text)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from kinesweep.config.recipe.data import BatchConfig
-from kinesweep.config.recipe.prompt import Asking
+from kinesweep.config.recipe.prompt import PromptSettings
 from kinesweep.core.batch import Batch
 from kinesweep.core.errors import InputError
 from kinesweep.data.bucketing import DEFAULT_MAX_FRAMES, plan_epoch
@@ -56,8 +56,8 @@ class TrainDataset(Dataset[Batch]):
         rank: Rank of this process; rank r of w gets every w-th batch.
         world: Number of ranks.
         weights: Corpus name → average number of times its clips occur per epoch.
-        asking: Prompt and context settings.
-        alike: Stream → stream whose random augmentation it shares.
+        prompt_settings: Prompt and context settings.
+        augmentation_pairs: Stream → stream whose random augmentation it shares.
 
     Attributes:
         dropped: Reason → number of clips dropped by the limits.
@@ -77,24 +77,27 @@ class TrainDataset(Dataset[Batch]):
         rank: int = 0,
         world: int = 1,
         weights: Mapping[str, float] | None = None,
-        asking: Asking = Asking(),
-        alike: Mapping[str, str] | None = None,
+        prompt_settings: PromptSettings = PromptSettings(),
+        augmentation_pairs: Mapping[str, str] | None = None,
     ) -> None:
         self._store, self._text, self._config = store, text, config
         self._seed, self._rank, self._world = seed, rank, world
         listed = store.records("train")
         kept, self.dropped = filter_by_length(listed, config, "train")
-        self._examples = Examples(kept, config, asking.prompt, seed)
+        self._examples = Examples(kept, config, prompt_settings.prompt, seed)
         self._records = self._examples.records
-        self._prompter = PromptBuilder(text, asking)
+        self._prompter = PromptBuilder(text, prompt_settings)
         # Context comes from all clips of the split, also from those dropped by the limits.
-        self._context, self._said = Context(listed, asking.context), reference_texts(listed)
+        self._context, self._said = (
+            Context(listed, prompt_settings.context),
+            reference_texts(listed),
+        )
         self.cut = cut_frames(kept, config)
         self._lengths = [num_frames(record, config) for record in self._records]
         self._weights = _weights(self._records, weights or {})
         self._check_budget()
         self._varied = build_augmentation(
-            config.augmentation, store.schema, seed, max(self._lengths), alike
+            config.augmentation, store.schema, seed, max(self._lengths), augmentation_pairs
         )
         # Tokens by example, if they do not change between epochs.
         self._tokens: dict[int, Tokens] = {}

@@ -69,7 +69,7 @@ def attend(loaded: ModelFolder, row: Item) -> Attended:
     """
     recipe, text = loaded.recipe, loaded.text
     # Apply the recipe's truncation and ablation, so that the model sees what it sees in evaluation.
-    row = replace(row, streams=truncate(row.streams, recipe.taken_batch))
+    row = replace(row, streams=truncate(row.streams, recipe.effective_batch))
     blank = recipe.batch.ablation == "zeros"
     batch = collate([row], text.vocabulary.pad_id, blank).to(loaded.model.device)
     generation = recipe.generation
@@ -105,7 +105,7 @@ def row_of(loaded: ModelFolder, store: Store, record: ClipRecord) -> Item:
     if recipe.context.is_used and recipe.context.generation != "none":
         said = prepared_sentences(recipe.context, split) or reference_texts(store.records(split))
         lines = context.lines(record, said)
-    prompter = PromptBuilder(loaded.text, recipe.asking)
+    prompter = PromptBuilder(loaded.text, recipe.prompt_settings)
     tokens = prompter.tokens(record.clip, Example.translation(record.clip), lines)
     return Item(record.clip.id, store.features(record), tokens)
 

@@ -14,7 +14,7 @@ import torch
 from kinesweep.checkpoints.model_dir import ModelFolder, read_model_folder
 from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.config.recipe.evaluation import EvaluationConfig, LearnedConfig
-from kinesweep.config.recipe.prompt import Asking, ContextConfig
+from kinesweep.config.recipe.prompt import ContextConfig, PromptSettings
 from kinesweep.config.recipe.training import GenerationConfig
 from kinesweep.core.collectives import gather, rank_and_world, run_on_rank_zero
 from kinesweep.core.errors import InputError, StoreError
@@ -60,7 +60,7 @@ class EvalSet:
         config: Frames per batch, scoring protocol and metrics.
         limits: Length limits that exclude clips of validation (never of test).
         max_clips: Maximum number of clips over all ranks; None for all.
-        asking: Prompt text around the frames and context sentences before them.
+        prompt_settings: Prompt text around the frames and context sentences before them.
 
     Raises:
         InputError: If the WordNet folder or the predictions named in the recipe are missing.
@@ -74,7 +74,7 @@ class EvalSet:
         config: EvaluationConfig,
         limits: BatchConfig | None = None,
         max_clips: int | None = None,
-        asking: Asking = Asking(),
+        prompt_settings: PromptSettings = PromptSettings(),
     ) -> None:
         check_metrics(config)
         rank, world = rank_and_world()
@@ -87,7 +87,7 @@ class EvalSet:
             limits,
             rank,
             world,
-            replace(asking, prepared=prepared_sentences(asking.context, split)),
+            replace(prompt_settings, prepared=prepared_sentences(prompt_settings.context, split)),
         )
         self.text = text
         self.config = config
@@ -113,11 +113,11 @@ def evaluate_batches(
     tokens = token_scores(model, data.batches)
     beams = generation.num_beams if num_beams is None else num_beams
     # `token_scores` truncates the same clips; reset the statistics to count each of them once.
-    model.cut = {}
+    model.truncation_stats = {}
     lines = decode(model, data.text, data.batches, beams, generation)
     wanted = data.references(sorted(lines))
     config = data.config
-    scores = score(lines, wanted, config.metrics, config.treatment, config.wordnet)
+    scores = score(lines, wanted, config.metrics, config.protocol_config, config.wordnet)
     return Evaluation(
         scores={**tokens, **scores.values},
         signatures=scores.signatures,
@@ -129,7 +129,7 @@ def evaluate_batches(
 def _cut(model: Translator) -> dict[str, int]:
     """Sum the truncation statistics over all ranks, by stream; a collective call."""
     found: dict[str, int] = {}
-    for part in gather(model.cut):
+    for part in gather(model.truncation_stats):
         for name, cut in part.items():
             for key, count in (("fit_clips", cut.clips), ("fit_vectors", cut.vectors)):
                 found[f"{key}.{name}"] = found.get(f"{key}.{name}", 0) + count
@@ -173,7 +173,14 @@ def evaluate_loaded(
     """Evaluate a model folder that is already loaded; see `evaluate_model`."""
     recipe = loaded.recipe
     config = evaluation or recipe.evaluation
-    data = EvalSet(store, split, loaded.text, config, recipe.taken_batch, asking=recipe.asking)
+    data = EvalSet(
+        store,
+        split,
+        loaded.text,
+        config,
+        recipe.effective_batch,
+        prompt_settings=recipe.prompt_settings,
+    )
     found = evaluate_batches(loaded.model, data, generation or recipe.generation)
     return _told(_with_learned(found, config, loaded.model.device), recipe.context)
 
@@ -203,8 +210,8 @@ def evaluate_texts(
     # Apply the same limits as for a model, so that both are scored on the same clips.
     records, _ = filter_by_length(store.records(split), limits, split)
     wanted = {record.clip.id: record.clip.texts for record in records}
-    treatment, wordnet = evaluation.treatment, evaluation.wordnet
-    scores = score(texts, wanted, evaluation.metrics, treatment, wordnet)
+    protocol_config, wordnet = evaluation.protocol_config, evaluation.wordnet
+    scores = score(texts, wanted, evaluation.metrics, protocol_config, wordnet)
     lines = tuple(Prediction(i, texts[i], wanted[i]) for i in sorted(texts))
     return _with_learned(Evaluation(scores.values, scores.signatures, lines), evaluation, "cpu")
 

@@ -31,9 +31,9 @@ def decode_ms(loaded: ModelFolder, store: Store) -> float:
         "validation",
         loaded.text,
         recipe.evaluation,
-        recipe.taken_batch,
+        recipe.effective_batch,
         _CLIPS,
-        recipe.asking,
+        recipe.prompt_settings,
     )
     num_clips = sum(len(batch.clip_ids) for batch in data.batches)
     loaded.model.eval()

@@ -42,7 +42,7 @@ def learned_scores(
     Raises:
         InputError: If a model cannot be read or is of the wrong kind.
     """
-    learned, protocol = config.learned, config.treatment
+    learned, protocol = config.learned, config.protocol_config
     pairs = {
         key: [
             (normalize(said, protocol), normalize(wanted, protocol)) for wanted in references[key]

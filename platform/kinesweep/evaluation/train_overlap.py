@@ -59,7 +59,7 @@ def apart(
         return []
     said = {line.clip_id: line.hypothesis for line in lines}
     wanted = {line.clip_id: line.references for line in lines}
-    measures = [Measure(name, config.treatment, config.wordnet) for name in config.metrics]
+    measures = [Measure(name, config.protocol_config, config.wordnet) for name in config.metrics]
     # Compute the rows once on the whole split: the groups then share corpus-level estimates such as
     # CIDEr's document frequencies.
     rows = {measure.metric: measure.rows(said, wanted) for measure in measures}

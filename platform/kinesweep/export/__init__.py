@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Bundle", "Input", "check_files", "export_bundle", "find_inputs", "verify_bundle"]
 _MODULES = {
     "Bundle": "translate",
-    "Input": "raw",
+    "Input": "raw_inputs",
     "check_files": "bundle",
     "export_bundle": "bundle",
     "find_inputs": "inputs",

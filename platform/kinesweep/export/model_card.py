@@ -76,7 +76,7 @@ def _scores(
     ]
     if not scores["test"]:
         lines[-1] += " The test split was not scored."
-    protocol = protocol_name(config.treatment)
+    protocol = protocol_name(config.protocol_config)
     if protocol == "raw":
         lines[-1] += " Texts were scored unchanged, including case and punctuation."
     else:

@@ -84,7 +84,7 @@ def open_raw(recipe: Recipe, file: Path, span: Span, beside: Path | None = None)
     if isinstance(source, SkeletonsConfig):
         return _motion(source, file, span, beside)
     if source.kind == "h5_shards":
-        if not span.whole:
+        if not span.is_full:
             raise InputError(_ONLY_ALL.format(file))
         from kinesweep.sources.precomputed.h5_shards import read_streams  # HDF5 is needed only here
 

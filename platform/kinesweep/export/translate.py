@@ -108,7 +108,7 @@ class Bundle:
         records = [ClipRecord(self._clip(item, n), {}) for n, item in enumerate(clips)]
         recipe = self.loaded.recipe
         context = Context(records, recipe.context)
-        prompter = PromptBuilder(self.loaded.text, recipe.asking)
+        prompter = PromptBuilder(self.loaded.text, recipe.prompt_settings)
         # Texts by clip ID; later parts of a document read the earlier texts as context.
         said: dict[str, str] = {}
         for part in _parts(context, records):
@@ -197,7 +197,7 @@ class Bundle:
 
     def tokens(self, item: Input) -> Tokens:
         """Return the prompt tokens of a clip without context."""
-        prompter = PromptBuilder(self.loaded.text, self.loaded.recipe.asking)
+        prompter = PromptBuilder(self.loaded.text, self.loaded.recipe.prompt_settings)
         return _tokens(prompter, self._clip(item))
 
     def _clip(self, item: Input, number: int = 0) -> Clip:
@@ -227,7 +227,7 @@ class Bundle:
         recipe, text = self.loaded.recipe, self.loaded.text
         if prompts is None:
             prompts = [self.tokens(Input(Path()))] * len(clips)
-        clips = [truncate(clip, recipe.taken_batch) for clip in clips]
+        clips = [truncate(clip, recipe.effective_batch) for clip in clips]
         lengths = [max(len(x_TD) for x_TD in clip.values()) for clip in clips]
         # Clips of similar length share a batch; the numbers serve as IDs to restore the order.
         order = sorted(range(len(clips)), key=lambda index: lengths[index])

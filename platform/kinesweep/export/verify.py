@@ -153,7 +153,7 @@ def _raw_files(bundle: Bundle, source: Source, clip: Clip, own: Path) -> list[Pa
         return [write_streams(own / f"clip{SHARD_SUFFIX}", streams)]
     path = source.media_path(clip)
     if bundle.loaded.recipe.corpora[0].kind != "skeletons":
-        return [path, *source.companions(clip)]
+        return [path, *source.auxiliary_files(clip)]
     if path.suffix == POSE_SUFFIX:
         return [path]
     # The whole motion is written, because the caller applies the span of the clip.

@@ -34,14 +34,15 @@ class Augmentation:
         schema: Schema of the feature store, which gives the point layout of each stream.
         seed: Random seed of the run.
         longest: Maximum number of frames of a clip after augmentation, references not counted.
-        alike: Stream → stream whose random numbers it reuses; other streams draw their own.
+        augmentation_pairs: Stream → stream whose random numbers it reuses; other streams draw
+            their own.
     """
 
     config: AugmentationConfig
     schema: StoreSchema
     seed: int
     longest: int
-    alike: Mapping[str, str] = field(default_factory=dict)
+    augmentation_pairs: Mapping[str, str] = field(default_factory=dict)
 
     def lengths(self, lengths: Mapping[str, int], clip_id: str, epoch: int) -> dict[str, int]:
         """Return the number of frames of each stream after augmentation.
@@ -73,7 +74,7 @@ class Augmentation:
         pace = self._duration(lengths, clip_id, epoch)
         varied = {}
         for name, x_TD in streams.items():
-            drawn = self.alike.get(name, name)
+            drawn = self.augmentation_pairs.get(name, name)
             rng = generator(self.seed, "augmentation", epoch, clip_id, drawn)
             # Indexing by an array copies; `_moved` relies on this and works in place.
             x_TD = np.asarray(x_TD, np.float32)[self._frames(len(x_TD), pace, rng)]
@@ -87,7 +88,7 @@ class Augmentation:
 
     def _check_in_step(self, streams: Mapping[str, Sized], clip_id: str) -> None:
         """Check that streams with shared random numbers have equal lengths."""
-        for name, other in self.alike.items():
+        for name, other in self.augmentation_pairs.items():
             if name in streams and len(streams[name]) != len(streams[other]):
                 raise InputError(
                     f"clip `{clip_id}` has {len(streams[other])} frames of `{other}`, but"
@@ -99,7 +100,9 @@ class Augmentation:
         """Return the factor by which the length of a clip changes, the same for all its streams."""
         if not self.config.speed:
             return 1.0
-        frames = sum(frames for name, frames in lengths.items() if name not in self.alike)
+        frames = sum(
+            frames for name, frames in lengths.items() if name not in self.augmentation_pairs
+        )
         # A derived seed is an integer below 2**63, so this is a uniform number in [0, 1).
         share = derive_seed(self.seed, "speed", epoch, clip_id) / 2**63
         tempo = 1 + self.config.speed * (2 * share - 1)
@@ -167,7 +170,7 @@ def build_augmentation(
     schema: StoreSchema,
     seed: int,
     longest: int,
-    alike: Mapping[str, str] | None = None,
+    augmentation_pairs: Mapping[str, str] | None = None,
 ) -> Augmentation | None:
     """Build an augmentation and check that it is applicable; None if it would change nothing.
 
@@ -176,14 +179,14 @@ def build_augmentation(
         schema: Schema of the feature store.
         seed: Random seed of the run.
         longest: Maximum number of frames of a clip after augmentation.
-        alike: Stream → stream whose random numbers it reuses.
+        augmentation_pairs: Stream → stream whose random numbers it reuses.
 
     Raises:
         InputError: If a stream holds no points, or points with unknown mirror images.
     """
     if not (config.moves_points or config.changes_length):
         return None
-    built = Augmentation(config, schema, seed, longest, alike or {})
+    built = Augmentation(config, schema, seed, longest, augmentation_pairs or {})
     # Both accesses exist for the errors that they raise now instead of during training.
     for stream in schema.streams if config.moves_points else ():
         built._layout(stream)

@@ -45,10 +45,10 @@ class Windows(Protocol):
     def resampled(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """Yield the frames that window positions refer to."""
 
-    def picks(self, start: int) -> NDArray[np.intp]:
+    def frame_indices(self, start: int) -> NDArray[np.intp]:
         """Return the frame indices of the window at `start`, (F,); some may be past the end."""
 
-    def goes_on(self, start: int, num_frames: int) -> bool:
+    def has_next(self, start: int, num_frames: int) -> bool:
         """Whether a video of at least `num_frames` frames has a window after this one."""
 
     def kept(self, start: int, num_frames: int) -> int:
@@ -82,17 +82,17 @@ class TimedWindows:
                 yield frame
                 done += 1
 
-    def picks(self, start: int) -> NDArray[np.intp]:
+    def frame_indices(self, start: int) -> NDArray[np.intp]:
         """Return every `sampling_rate`-th frame."""
         return start + self.config.sampling_rate * np.arange(self.config.num_frames)
 
-    def goes_on(self, start: int, num_frames: int) -> bool:
+    def has_next(self, start: int, num_frames: int) -> bool:
         """Whether there are frames after this window."""
         return num_frames > start + self.config.span
 
     def kept(self, start: int, num_frames: int) -> int:
         """Return the number of frames before the end of the video."""
-        return int(np.count_nonzero(self.picks(start) < num_frames))
+        return int(np.count_nonzero(self.frame_indices(start) < num_frames))
 
     def _source(self, number: int) -> int:
         """Return the frame of the file that is nearest to a frame of the resampled video."""
@@ -121,19 +121,19 @@ class PublishedWindows:
         """Yield all frames unchanged."""
         return iter(frames)
 
-    def picks(self, start: int) -> NDArray[np.intp]:
+    def frame_indices(self, start: int) -> NDArray[np.intp]:
         """Return frames at equal distances, from the center of the first frame to the last's."""
         places = np.linspace(start + 0.5, start + self._size - 0.5, self.config.num_frames)
         return places.astype(np.intp)
 
-    def goes_on(self, start: int, num_frames: int) -> bool:
+    def has_next(self, start: int, num_frames: int) -> bool:
         """Whether the window ends before the last frame of the video."""
         return num_frames > start + self._size - 1
 
     def kept(self, start: int, num_frames: int) -> int:
         """Return the number of frames without repetitions of the video's last frame."""
         # The last frame itself is real once; every further occurrence is padding.
-        last = np.count_nonzero(self.picks(start) >= num_frames - 1)
+        last = np.count_nonzero(self.frame_indices(start) >= num_frames - 1)
         return self.config.num_frames - max(0, int(last) - 1)
 
     @property
@@ -161,7 +161,7 @@ def iter_windows(frames: Iterable[Frame], windows: Windows) -> Iterator[Window]:
     for frame in windows.resampled(frames):
         held[seen] = frame
         seen += 1
-        while windows.goes_on(start, seen) and windows.picks(start)[-1] < seen:
+        while windows.has_next(start, seen) and windows.frame_indices(start)[-1] < seen:
             yield _window(held, windows, start, seen)
             start += windows.step
             # Keep the newest frame: in videos with a low frame rate, SSVP-SLT's next window may
@@ -171,7 +171,7 @@ def iter_windows(frames: Iterable[Frame], windows: Windows) -> Iterator[Window]:
     if not seen:
         raise ClipError("there are no frames in this part of the video", "no_frames")
     # Windows that needed more frames than the video has, padded; the last one comes at the end.
-    while windows.goes_on(start, seen):
+    while windows.has_next(start, seen):
         yield _window(held, windows, start, seen)
         start += windows.step
     yield _window(held, windows, start, seen)
@@ -180,7 +180,7 @@ def iter_windows(frames: Iterable[Frame], windows: Windows) -> Iterator[Window]:
 def count(windows: Windows, num_frames: int) -> tuple[int, int]:
     """Return the number of windows of a video and the number of real frames of the last one."""
     start = found = 0
-    while windows.goes_on(start, num_frames):
+    while windows.has_next(start, num_frames):
         start += windows.step
         found += 1
     return found + 1, windows.kept(start, num_frames)
@@ -188,7 +188,7 @@ def count(windows: Windows, num_frames: int) -> tuple[int, int]:
 
 def _window(held: dict[int, Frame], windows: Windows, start: int, seen: int) -> Window:
     """Stack the frames of a window; positions past the end repeat the last frame."""
-    places = np.minimum(windows.picks(start), seen - 1)
+    places = np.minimum(windows.frame_indices(start), seen - 1)
     return Window(np.stack([held[int(place)] for place in places]), windows.kept(start, seen))
 
 

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["Converted", "convert_settings", "import_model", "import_projectors", "import_ssvp"]
 # Public name → its module, which `__getattr__` imports on first use.
 _MODULES = {
-    "Converted": "settings",
-    "convert_settings": "settings",
-    "import_model": "weights",
+    "Converted": "multimodalhugs_config",
+    "convert_settings": "multimodalhugs_config",
+    "import_model": "multimodalhugs_weights",
     "import_projectors": "signllava",
     "import_ssvp": "ssvp",
 }

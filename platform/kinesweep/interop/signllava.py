@@ -48,7 +48,7 @@ def import_projectors(
         InputError: If the language model or its tokenizer cannot be read, or if the recipe trains
             the language model.
     """
-    config = recipe.staged_model
+    config = recipe.effective_model
     if not config.keeps_base:
         raise InputError(
             "projectors can only be imported for a frozen language model: set `training.stage:"

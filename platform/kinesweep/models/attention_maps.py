@@ -76,9 +76,9 @@ def attention(model: Translator, batch: Batch) -> list[Attention]:
             `Translator.forward` raises it.
     """
     with _recorded(model.fusion) as recorded:
-        x_BNE, mask_BN = model.joined(**batch.generation_inputs())
+        x_BNE, mask_BN = model.build_inputs_embeds(**batch.generation_inputs())
     kind = model.config.recipe_part().backbone.kind
-    weights = model.weights(x_BNE, mask_BN, batch.labels_BL)
+    weights = model.attention_weights(x_BNE, mask_BN, batch.labels_BL)
     found = []
     for row in range(batch.num_clips):
         places = _places(model, batch, recorded[0], row)
@@ -108,7 +108,7 @@ def _recorded(fusion: nn.Module) -> Iterator[list[list[Part]]]:
 
 
 def _places(model: Translator, batch: Batch, parts: list[Part], row: int) -> list[AttentionSpan]:
-    """Return the spans of one row, in the order in which `Translator.joined` concatenates them."""
+    """Return the spans of one row, in the order of `Translator.build_inputs_embeds`."""
     counted: list[tuple[Kind, str, int]] = [("prompt", "", int(batch.prompt_mask_BP[row].sum()))]
     fusion: Any = model.fusion
     for (name, separates), (_, mask_BN) in zip(fusion.order, parts, strict=True):

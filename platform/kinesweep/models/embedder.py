@@ -95,7 +95,7 @@ class _OneClip(nn.Module):
         encoder = self.network.encoder
         if isinstance(encoder, GraphEncoder):  # `Reel` indexes by mask, which cannot be traced
             reel = _WholeClip(x_BTD)
-            x_NVW = encoder.network(encoder.begin(x_BTD, reel), reel, encoder.graphs)
+            x_NVW = encoder.network(encoder.preprocess(x_BTD, reel), reel, encoder.graphs)
             x_TE = encoder.project(x_NVW.mean(dim=1))
             return functional.normalize(self.network.projection(x_TE), dim=1)
         mask_BT = torch.ones_like(x_BTD[:, :, 0], dtype=torch.bool)

@@ -91,4 +91,4 @@ def _begin_separators(translator: Translator, vocabulary: Vocabulary) -> None:
     kind = BACKBONES[translator.config.recipe_part().backbone.kind]
     step = -(-vocabulary.size // _MOST_TOKENS)
     some_W = torch.arange(0, vocabulary.size, step, device=translator.device)
-    fusion.begin_like(kind.embed(translator.backbone, some_W[None])[0])
+    fusion.init_from_embeddings(kind.embed(translator.backbone, some_W[None])[0])

@@ -29,7 +29,8 @@ Part = tuple[Tensor, Tensor]
 Fit = Callable[[Mapping[str, Tensor], int], Mapping[str, Tensor]]
 """Function (stream → mask, vectors that fusion adds to each clip) → masks after truncation."""
 
-# Standard deviation of separators that are not redrawn by `begin_like`; Hugging Face's default.
+# Standard deviation of separators that are not redrawn by `init_from_embeddings`; the default of
+# Hugging Face.
 _DEVIATION = 0.02
 
 
@@ -58,7 +59,7 @@ class TimeFusion(nn.Module):
         return [(name, separates) for name in self.streams for separates in kinds]
 
     @torch.no_grad()
-    def begin_like(self, words_WE: Tensor) -> None:
+    def init_from_embeddings(self, words_WE: Tensor) -> None:
         """Draw the separators from the mean and standard deviation of token embeddings (W, E)."""
         # Statistics are taken in float32, also of half-precision embeddings.
         words_WE = words_WE.float()

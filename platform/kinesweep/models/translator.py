@@ -71,13 +71,13 @@ class Translator(PreTrainedModel):
     def __init__(self, config: KinesweepConfig, backbone: PreTrainedModel | None = None) -> None:
         super().__init__(config)
         recipe = config.recipe_part()
-        self._kind = BACKBONES[recipe.backbone.kind]
+        self._backbone_ops = BACKBONES[recipe.backbone.kind]
         self._vocabulary = config.words()
         self._end_token = recipe.ends_input
         self._reserve = recipe.reserve_tokens
         self.cut: dict[str, TruncationStats] = {}
         if backbone is None:
-            backbone = self._kind.rebuild(config.backbone or {})
+            backbone = self._backbone_ops.rebuild(config.backbone or {})
         out = backbone.get_input_embeddings().embedding_dim
         self.encoders = nn.ModuleDict(
             {
@@ -108,7 +108,7 @@ class Translator(PreTrainedModel):
         labels: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
         *,
-        after_ids: Tensor | None = None,
+        suffix_ids: Tensor | None = None,
         after_mask: Tensor | None = None,
         clip_ids: Sequence[str] | None = None,
         all_labels: Tensor | None = None,
@@ -124,7 +124,7 @@ class Translator(PreTrainedModel):
             labels: Target tokens (B, L); `IGNORE` where padded.
             num_items_in_batch: Number of labels in the whole optimizer step, by which the summed
                 loss is divided; None: the mean over this batch.
-            after_ids: Tokens after the frames, (B, A).
+            suffix_ids: Tokens after the frames, (B, A).
             after_mask: Mask of these tokens, bool (B, A).
             clip_ids: Names of the clips, for error messages.
             all_labels: Labels of all references, (B, R, L). The model learns the closest one and
@@ -138,17 +138,19 @@ class Translator(PreTrainedModel):
             raise InputError("`forward` needs `labels`; call `generate` to translate.")
         longest = labels if all_labels is None else all_labels
         self.positions.check_text(self._reserve, longest.shape[-1])
-        x_BNE, mask_BN = self.joined(
-            streams, frame_masks, prompt_ids, prompt_mask, after_ids, after_mask, clip_ids
+        x_BNE, mask_BN = self.build_inputs_embeds(
+            streams, frame_masks, prompt_ids, prompt_mask, suffix_ids, after_mask, clip_ids
         )
         smoothing = self.config.label_smoothing
         if all_labels is None:
-            logits_BLV = self._kind.logits(self.backbone, x_BNE, mask_BN, labels)
+            logits_BLV = self._backbone_ops.logits(self.backbone, x_BNE, mask_BN, labels)
             loss = cross_entropy(logits_BLV, labels, smoothing, num_items_in_batch)
             return TranslatorOutput(loss=loss, logits=logits_BLV)
         # Score every reference of every clip, then learn the likeliest of each clip.
         every = Choices.of(all_labels)
-        logits_MLV = self._kind.logits(self.backbone, x_BNE, mask_BN, every.labels_ML, every.clip_M)
+        logits_MLV = self._backbone_ops.logits(
+            self.backbone, x_BNE, mask_BN, every.labels_ML, every.clip_M
+        )
         row_B = closest(logits_MLV, every)
         logits_BLV, chosen_BL = logits_MLV[row_B], every.labels_ML[row_B]
         loss = closest_loss(logits_BLV, chosen_BL, labels, smoothing, num_items_in_batch)
@@ -164,7 +166,7 @@ class Translator(PreTrainedModel):
         forced_ids: Tensor | None = None,
         forced_mask: Tensor | None = None,
         *,
-        after_ids: Tensor | None = None,
+        suffix_ids: Tensor | None = None,
         after_mask: Tensor | None = None,
         clip_ids: Sequence[str] | None = None,
         num_beams: int = 1,
@@ -177,8 +179,8 @@ class Translator(PreTrainedModel):
             InputError: As in `forward`.
         """
         self.positions.check_text(self._reserve, max_new_tokens)
-        x_BNE, mask_BN = self.joined(
-            streams, frame_masks, prompt_ids, prompt_mask, after_ids, after_mask, clip_ids
+        x_BNE, mask_BN = self.build_inputs_embeds(
+            streams, frame_masks, prompt_ids, prompt_mask, suffix_ids, after_mask, clip_ids
         )
         decoding = Decoding(
             num_beams=num_beams,
@@ -188,23 +190,23 @@ class Translator(PreTrainedModel):
             forced_ids_BF=forced_ids,
             forced_mask_BF=forced_mask,
         )
-        return self._kind.generate(self.backbone, x_BNE, mask_BN, decoding)
+        return self._backbone_ops.generate(self.backbone, x_BNE, mask_BN, decoding)
 
     @torch.no_grad()
     def token_sums(self, batch: Batch) -> TokenSums:
         """Return the sums of unsmoothed cross entropy, correct predictions and scored labels."""
         self.positions.check_text(self._reserve, batch.labels_BL.shape[1])
-        x_BNE, mask_BN = self.joined(**batch.generation_inputs())
-        logits_BLV = self._kind.logits(self.backbone, x_BNE, mask_BN, batch.labels_BL)
+        x_BNE, mask_BN = self.build_inputs_embeds(**batch.generation_inputs())
+        logits_BLV = self._backbone_ops.logits(self.backbone, x_BNE, mask_BN, batch.labels_BL)
         return token_sums(logits_BLV, batch.labels_BL)
 
-    def joined(
+    def build_inputs_embeds(
         self,
         streams: dict[str, Tensor],
         frame_masks: dict[str, Tensor],
         prompt_ids: Tensor | None = None,
         prompt_mask: Tensor | None = None,
-        after_ids: Tensor | None = None,
+        suffix_ids: Tensor | None = None,
         after_mask: Tensor | None = None,
         clip_ids: Sequence[str] | None = None,
     ) -> tuple[Tensor, Tensor]:
@@ -222,12 +224,12 @@ class Translator(PreTrainedModel):
         check_widths({name: x.shape[-1] for name, x in streams.items()}, self.config.widths())
         none_B0 = next(iter(frame_masks.values()))[:, :0]
         prompt_ids, prompt_mask = _or_none(prompt_ids, prompt_mask, none_B0)
-        after_ids, after_mask = _or_none(after_ids, after_mask, none_B0)
+        suffix_ids, after_mask = _or_none(suffix_ids, after_mask, none_B0)
         # One call embeds all text. The end token is always present; its mask switches it off.
         eos_B1 = prompt_ids.new_full((len(prompt_ids), 1), self._vocabulary.eos_id)
-        ids_BW = torch.cat([prompt_ids, after_ids, eos_B1], dim=1)
-        sizes = [prompt_ids.shape[1], after_ids.shape[1], 1]
-        words = self._kind.embed(self.backbone, ids_BW).split(sizes, dim=1)
+        ids_BW = torch.cat([prompt_ids, suffix_ids, eos_B1], dim=1)
+        sizes = [prompt_ids.shape[1], suffix_ids.shape[1], 1]
+        words = self._backbone_ops.embed(self.backbone, ids_BW).split(sizes, dim=1)
         end_B1 = torch.full_like(eos_B1, self._end_token, dtype=torch.bool)
         streams = {name: x_BTD.to(words[0].dtype) for name, x_BTD in streams.items()}
         frames = encode(self.encoders, self.reference, streams, frame_masks)
@@ -237,11 +239,11 @@ class Translator(PreTrainedModel):
             [(words[0], prompt_mask), *joined, (words[1], after_mask), (words[2], end_B1)]
         )
 
-    def weights(self, x_BNE: Tensor, mask_BN: Tensor, labels_BL: Tensor) -> Tensor:
+    def attention_weights(self, x_BNE: Tensor, mask_BN: Tensor, labels_BL: Tensor) -> Tensor:
         """Return the attention weights of each label; see `Seq2Seq` and `Causal.attention`.
 
         Args:
-            x_BNE: Input vectors, as returned by `joined`.
+            x_BNE: Input vectors, as returned by `build_inputs_embeds`.
             mask_BN: Mask of the vectors, bool.
             labels_BL: Tokens of the text.
 
@@ -249,7 +251,7 @@ class Translator(PreTrainedModel):
             InputError: If the backbone returns no attention weights, or the text does not fit.
         """
         self.positions.check_text(self._reserve, labels_BL.shape[1])
-        return self._kind.attention(self.backbone, x_BNE, mask_BN, labels_BL)
+        return self._backbone_ops.attention(self.backbone, x_BNE, mask_BN, labels_BL)
 
     def _fit(self, words_BW: Tensor, clip_ids: Sequence[str] | None) -> Fit:
         """Return the function that truncates streams to fit beside these words and the text."""
@@ -265,17 +267,17 @@ class Translator(PreTrainedModel):
     @property
     def input_limit(self) -> int | None:
         """Number of input vectors (prompt, frames, end) the backbone supports; None: unlimited."""
-        return self._kind.input_limit(self.backbone)
+        return self._backbone_ops.input_limit(self.backbone)
 
     @property
     def output_limit(self) -> int | None:
         """Number of tokens the backbone can write; None: unlimited."""
-        return self._kind.output_limit(self.backbone)
+        return self._backbone_ops.output_limit(self.backbone)
 
     @property
     def total_limit(self) -> int | None:
         """Number of positions shared by vectors and tokens; None: not shared, or unlimited."""
-        return self._kind.total_limit(self.backbone)
+        return self._backbone_ops.total_limit(self.backbone)
 
     @property
     def positions(self) -> Positions:
@@ -283,12 +285,12 @@ class Translator(PreTrainedModel):
         total = self.total_limit
         return Positions(self.input_limit if total is None else total, total is not None)
 
-    def part(self, name: ModelPart) -> nn.Module:
+    def submodule(self, name: ModelPart) -> nn.Module:
         """Return a part of the model that can be frozen."""
         if name == "encoder":
             ours = [self.encoders, self.fusion, self.reference]
             return nn.ModuleList([one for one in ours if one is not None])
-        return self._kind.part(self.backbone, name)
+        return self._backbone_ops.submodule(self.backbone, name)
 
     def get_input_embeddings(self) -> nn.Module:
         """Return the language model's token embeddings."""
@@ -354,7 +356,7 @@ class Translator(PreTrainedModel):
             if isinstance(encoder, GraphEncoder):
                 encoder.freeze()
         for part in recipe.freeze:
-            self.part(part).requires_grad_(False)
+            self.submodule(part).requires_grad_(False)
 
 
 def _or_none(

@@ -181,14 +181,20 @@ def dry_evaluate(place: Path, split: str, overrides: Sequence[str]) -> RuntimeEs
     folder = dry_folder(f"{recipe.name}-evaluate")
     loaded = read_model_folder(model)
     data = EvalSet(
-        store, split, loaded.text, recipe.evaluation, recipe.taken_batch, CLIPS, recipe.asking
+        store,
+        split,
+        loaded.text,
+        recipe.evaluation,
+        recipe.effective_batch,
+        CLIPS,
+        recipe.prompt_settings,
     )
     began = time.perf_counter()
     found = evaluate_batches(loaded.model, data, recipe.generation)
     seconds = time.perf_counter() - began
     write_predictions(folder / "predictions.tsv", found.predictions)
     # The same filter as in a real evaluation, which leaves out clips that are too long.
-    every = len(filter_by_length(store.records(split), recipe.taken_batch, split)[0])
+    every = len(filter_by_length(store.records(split), recipe.effective_batch, split)[0])
     return RuntimeEstimate(decoding=seconds * every / len(found.predictions))
 
 

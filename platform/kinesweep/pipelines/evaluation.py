@@ -85,7 +85,7 @@ def evaluate_model_dir(
     recipe = load(Recipe, folder / "recipe.yaml", overrides)
     if predictions is not None:
         texts = {line.clip_id: line.hypothesis for line in read_predictions(predictions)}
-        found = evaluate_texts(texts, store, split, recipe.evaluation, recipe.taken_batch)
+        found = evaluate_texts(texts, store, split, recipe.evaluation, recipe.effective_batch)
     else:
         found = evaluate_model(folder, store, split, recipe.generation, recipe.evaluation)
     scored = str(predictions or place)
@@ -112,7 +112,7 @@ def _write(
     """Write the texts and then the results, in which the facts come before the scores."""
     said = {line.clip_id: line.hypothesis for line in found.predictions}
     wanted = {line.clip_id: line.references for line in found.predictions}
-    chrf = sentence_chrf(said, wanted, recipe.evaluation.treatment)
+    chrf = sentence_chrf(said, wanted, recipe.evaluation.protocol_config)
     write_predictions(out.texts, found.predictions, chrf)
     logger.info(f"predictions {out.texts}")
     if out.results is None:

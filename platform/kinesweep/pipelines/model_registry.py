@@ -120,7 +120,7 @@ def _compare_with_champion(
     documents = {r.clip.id: r.clip.document or r.clip.id for r in store.records("validation")}
     groups = [documents[line.clip_id] for line in sorted(texts[min(texts)], key=_by_id)]
     first, second = rank(entries, groups, measure.of_sums)
-    gap = f"{second.behind:.2f} [{second.behind_low:.2f}, {second.behind_high:.2f}]"
+    gap = f"{second.gap_to_best:.2f} [{second.gap_low:.2f}, {second.gap_high:.2f}]"
     # Checked before the order: a tie keeps the champion even if the winner's mean is higher.
     if second.tied:
         return False, f"{figure}; not significantly different from {against}: they differ by {gap}"

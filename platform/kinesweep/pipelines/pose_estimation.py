@@ -57,15 +57,15 @@ def estimate_corpus(recipe: Recipe) -> None:
     Raises:
         InputError: If the estimator does not exist or if no video is found.
     """
-    if recipe.films is not None:
-        estimate_all(_videos(recipe), _spec(recipe), recipe.films.fps)
+    if recipe.video_source is not None:
+        estimate_all(_videos(recipe), _spec(recipe), recipe.video_source.fps)
 
 
 def remaining_estimation_seconds(recipe: Recipe) -> float:
     """Estimate the seconds for the remaining videos, from the mean of those already done."""
-    if recipe.films is None:
+    if recipe.video_source is None:
         return 0.0
-    spec, fps = _spec(recipe), recipe.films.fps
+    spec, fps = _spec(recipe), recipe.video_source.fps
     videos = _videos(recipe)
     done = [video for video in videos if is_done(video, spec, fps)]
     took = [float(json.loads(video.note.read_text())["seconds"]) for video in done]

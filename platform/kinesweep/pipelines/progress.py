@@ -40,19 +40,9 @@ class ProgressDisplay(Protocol):
 class LogDisplay:
     """A display that logs a line at each tenth of a task and nothing more for a sweep."""
 
-    @contextmanager
-    def bar(self, title: str) -> Iterator[ProgressCallback]:
-        """Yield a callback that logs a line at each tenth of the task."""
-        shown = -1
-
-        def update(done: int, total: int, note: str = "", /) -> None:
-            nonlocal shown
-            tenth = 10 * done // max(total, 1)
-            if tenth > shown:
-                shown = tenth
-                logger.info(f"{title}: {done} of {total}{note and f'  {note}'}")
-
-        yield update
+    def bar(self, title: str) -> AbstractContextManager[ProgressCallback]:
+        """Return a context whose callback logs a line at each tenth of the task."""
+        return _logged_tenths(title)
 
     def sweep(self, folder: Path, since: float | None) -> AbstractContextManager[None]:
         """Return an empty context: a sweep logs its trials itself."""

@@ -165,7 +165,7 @@ def execute_sweep(
         raise
     whole.finish("finished")
     # Now that all writers have ended, send what they could not send while the server was down.
-    logs.replay(folder)
+    logs.flush_pending(folder)
     uri = logs.uri if isinstance(logs, MlflowLogs) else ""
     if isinstance(logs, MlflowLogs):
         _register(logs, folder, recipe, outcome, store, bundle)
@@ -182,7 +182,7 @@ def _register(
 ) -> None:
     """Register the winner; if the server cannot be reached, print how to do it later."""
     try:
-        protocol = recipe.evaluation.treatment
+        protocol = recipe.evaluation.protocol_config
         told = register_winner(logs, folder, recipe.name, outcome, store, bundle, protocol)
     except TrackingError as error:
         told = f"not registered: {error}. `kinesweep sweep … --resume` tries again"

@@ -114,7 +114,7 @@ def _curves(
     runs = [
         (f"trial {t.number}", "search", t.state, run_name(t.config, seed))
         for t in trials
-        if t.twin is None
+        if t.duplicate_of is None
     ]
     ends = {"run_finished": "finished", "run_failed": "failed"}
     for event in events:
@@ -149,7 +149,7 @@ def _samples(outcome: SweepOutcome, recipe: Recipe, store: Store, seen: set[str]
     lines = _predictions(Path(outcome.winner_runs[0]), "validation")
     said = {line.clip_id: line.hypothesis for line in lines}
     wanted = {line.clip_id: line.references for line in lines}
-    scores = sentence_chrf(said, wanted, recipe.evaluation.treatment)
+    scores = sentence_chrf(said, wanted, recipe.evaluation.protocol_config)
     records = {record.clip.id: record for record in store.records("validation")}
     return [
         Sample(

@@ -64,7 +64,7 @@ def extract_features(recipe: Recipe) -> Store:
     from kinesweep.store.extraction.extract import extract
     from kinesweep.store.inspect.show import own_references
 
-    if recipe.films is not None:
+    if recipe.video_source is not None:
         from kinesweep.pipelines.pose_estimation import estimate_corpus
 
         estimate_corpus(recipe)
@@ -214,7 +214,7 @@ def create_tracker(recipe: Recipe, experiment: str, folder: Path) -> Tracker:
         logger.info(logs.notice)
     if recipe.context.reads_references:
         logger.info(_GOLD)
-    waiting = logs.replay(folder)
+    waiting = logs.flush_pending(folder)
     if waiting:
         logger.info(f"{waiting} records in {folder} are waiting for the MLflow server")
     return logs

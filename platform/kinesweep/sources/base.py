@@ -85,7 +85,7 @@ class Source(Protocol):
             ClipError: With reason `outside_root`, `missing_file` or `not_a_file`.
         """
 
-    def companions(self, clip: Clip) -> tuple[Path, ...]:
+    def auxiliary_files(self, clip: Clip) -> tuple[Path, ...]:
         """Return the auxiliary files of a clip, whose content its features depend on as well.
 
         Raises:
@@ -102,7 +102,7 @@ class Source(Protocol):
             clips: Clips from any split.
         """
 
-    def reading(self) -> dict[str, Any]:
+    def read_options(self) -> dict[str, Any]:
         """Return the options, as plain values, that determine how the content of a file is read."""
 
     def read(self, clip: Clip) -> Media:

@@ -64,13 +64,13 @@ class CombinedSource:
         # The clip keeps its prefixed id and row: sources print them, or use the id's last part.
         return self._corpora[clip.corpus].media_path(clip)
 
-    def companions(self, clip: Clip) -> tuple[Path, ...]:
+    def auxiliary_files(self, clip: Clip) -> tuple[Path, ...]:
         """Return the auxiliary files of a clip.
 
         Raises:
             ClipError: See the source of the clip's corpus.
         """
-        return self._corpora[clip.corpus].companions(clip)
+        return self._corpora[clip.corpus].auxiliary_files(clip)
 
     def contents(self, clips: Sequence[Clip]) -> dict[Clip, MediaDigest | ClipError]:
         """Return the content digest of clips that share a file with other clips."""
@@ -79,9 +79,9 @@ class CombinedSource:
             found |= corpus.contents([clip for clip in clips if clip.corpus == name])
         return found
 
-    def reading(self) -> dict[str, Any]:
+    def read_options(self) -> dict[str, Any]:
         """Return the common read options, or those of each corpus if they differ."""
-        own = {name: corpus.reading() for name, corpus in self._corpora.items()}
+        own = {name: corpus.read_options() for name, corpus in self._corpora.items()}
         first, *others = own.values()
         return first if all(other == first for other in others) else {"corpora": own}
 

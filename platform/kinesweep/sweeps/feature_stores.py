@@ -98,5 +98,5 @@ def _clips(store: Store, split: str, recipe: Recipe) -> set[str]:
         return set()
     return {
         record.clip.id
-        for record in filter_by_length(store.records(split), recipe.taken_batch, split)[0]
+        for record in filter_by_length(store.records(split), recipe.effective_batch, split)[0]
     }

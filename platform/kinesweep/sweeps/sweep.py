@@ -50,14 +50,14 @@ class OpenRunLog(Protocol):
 
 
 class Runner(Protocol):
-    """An executor of agendas; see `tune_runner.Runner`."""
+    """An executor of policies; see `tune_runner.Runner`."""
 
     @property
     def slots(self) -> int:
         """Number of runs at a time."""
 
-    def drive(self, agenda: SweepPolicy, make_job: tune_runner.MakeJob) -> None:
-        """Execute an agenda until it is over."""
+    def drive(self, policy: SweepPolicy, make_job: tune_runner.MakeJob) -> None:
+        """Execute an policy until it is over."""
 
 
 OpenRunner = Callable[[ResourcesConfig, Path], AbstractContextManager[Runner]]
@@ -65,7 +65,7 @@ OpenRunner = Callable[[ResourcesConfig, Path], AbstractContextManager[Runner]]
 
 @dataclass(frozen=True)
 class MakeJob:
-    """A factory that turns proposals into runs.
+    """A factory that turns requests into runs.
 
     Attributes:
         recipe: Recipe that the proposed values override.
@@ -79,16 +79,16 @@ class MakeJob:
     folder: Path
     open_log: OpenRunLog
 
-    def __call__(self, proposal: RunRequest) -> tune_runner.Job:
+    def __call__(self, request: RunRequest) -> tune_runner.Job:
         """Build a run; equal configurations and seeds share a run folder."""
-        recipe = apply_overrides(self.recipe, proposal.values).with_seed(proposal.seed)
+        recipe = apply_overrides(self.recipe, request.values).with_seed(request.seed)
         store = self.stores.of(recipe)
         config = recipe.config_hash(store.fingerprint)
-        folder = self.folder / RUNS / run_name(config, proposal.seed)
-        title = f"{proposal.phase} {config} s{proposal.seed}"
-        log = partial(self.open_log, folder, title, proposal.phase, dict(proposal.values))
+        folder = self.folder / RUNS / run_name(config, request.seed)
+        title = f"{request.phase} {config} s{request.seed}"
+        log = partial(self.open_log, folder, title, request.phase, dict(request.values))
         # Search runs are scored as during training; only the others decode all of validation.
-        full = proposal.phase != "search"
+        full = request.phase != "search"
         return tune_runner.Job(recipe, store.folder, folder, full, log, self.folder.name)
 
 
@@ -172,7 +172,7 @@ def _run(sweep: Sweep, journal: Journal, running: Runner, extend: int) -> SweepO
     if not any(finalist.ranked for finalist in finalists):
         raise CheckpointError(_nothing(journal.trials))
     results = _finals(sweep, journal, running, finalists)
-    protocol = sweep.recipe.evaluation.treatment
+    protocol = sweep.recipe.evaluation.protocol_config
     outcome = summarize(sweep.space, sweep.stores.base, finalists, results, journal, protocol)
     journal.add("ranked", winner=outcome.winner)
     # Weights are removed only after the ranking is on record; a crash here repeats this step.
@@ -237,7 +237,7 @@ def _finals(
     budget = Budget(sweep.space.budget, sweep.space.resources, running.slots, 0)
 
     def used_up() -> bool:
-        return budget.over(Spent(journal.hours(), journal.run_seconds() / 3600, 0, 0))
+        return budget.is_exhausted(Spent(journal.hours(), journal.run_seconds() / 3600, 0, 0))
 
     objectives = [metric.name for metric in sweep.space.objectives]
     finals = Finals(missing, journal, used_up, sweep.on_message, rounds.publish, objectives)
@@ -257,7 +257,7 @@ def _rounds(sweep: Sweep, journal: Journal, finalists: Sequence[Finalist]) -> Ro
     return Rounds(
         space=sweep.space,
         store=sweep.stores.base,
-        protocol=sweep.recipe.evaluation.treatment,
+        protocol=sweep.recipe.evaluation.protocol_config,
         folder=sweep.folder,
         journal=journal,
         finalists=finalists,

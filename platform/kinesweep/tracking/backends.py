@@ -46,7 +46,7 @@ class Tracker(Protocol):
             anew: Begin another run instead of continuing the recorded one.
         """
 
-    def replay(self, root: Path) -> int:
+    def flush_pending(self, root: Path) -> int:
         """Send the queued records of finished runs.
 
         Args:
@@ -71,7 +71,7 @@ class NoLogs:
         """Return a log that discards everything."""
         return NullRunLogger()
 
-    def replay(self, root: Path) -> int:
+    def flush_pending(self, root: Path) -> int:
         """Return 0, because nothing is queued."""
         return 0
 
@@ -114,7 +114,7 @@ class MlflowLogs:
         log.tags({key: str(value) for key, value in name.tags.items()})
         return log
 
-    def replay(self, root: Path) -> int:
+    def flush_pending(self, root: Path) -> int:
         """Send the records that finished runs below a folder could not send before they ended.
 
         Runs that another process is recording are skipped, because that process sends by itself.

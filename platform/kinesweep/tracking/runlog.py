@@ -112,7 +112,7 @@ class MlflowRunLog:
         for part in _parts(new, MAX_NAMES):
             self._append("tags", part)
 
-    def waiting(self) -> int:
+    def num_pending(self) -> int:
         """Return the number of records that have not reached the server."""
         return len(self._spool.pending())
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from kinesweep.cli import console, display
-from kinesweep.cli.display import SweepDisplay, sweep_display
+from kinesweep.cli import console
+from kinesweep.cli.display import SweepDisplay
 from kinesweep.sweeps.journal.journal import Journal
 
 NOW = 10_000.0
@@ -116,11 +116,8 @@ def test_a_narrow_terminal_gets_no_more_lines(tmp_path: Path, journal: Told) -> 
 def on(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> io.StringIO:
     """The commands' console, on a file that is a terminal or none."""
     file = io.StringIO()
-    console = Console(
-        file=file, force_terminal=terminal, width=100, soft_wrap=True, highlight=False
-    )
-    monkeypatch.setattr(display, "console", console)
-    monkeypatch.setattr(console, "console", console)
+    made = Console(file=file, force_terminal=terminal, width=100, soft_wrap=True, highlight=False)
+    monkeypatch.setattr(console, "console", made)
     return file
 
 
@@ -129,8 +126,8 @@ def test_lines_stand_above_it(
 ) -> None:
     file = on(monkeypatch, terminal=True)
     fill(journal)
-    with sweep_display(tmp_path, NOW):
-        console.say("trial 4: learning_rate=0.01")
+    with console.TerminalDisplay().sweep(tmp_path, NOW):
+        console.print_line("trial 4: learning_rate=0.01")
         print("from somewhere else")
     said = file.getvalue()
     assert "4 of 5 trials" in said
@@ -147,6 +144,6 @@ def test_there_is_none_in_a_file(
 ) -> None:
     file = on(monkeypatch, terminal=False)
     fill(journal)
-    with sweep_display(tmp_path, NOW):
-        console.say("trial 4: learning_rate=0.01")
+    with console.TerminalDisplay().sweep(tmp_path, NOW):
+        console.print_line("trial 4: learning_rate=0.01")
     assert file.getvalue() == "trial 4: learning_rate=0.01\n"

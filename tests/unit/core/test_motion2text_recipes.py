@@ -72,6 +72,6 @@ def test_what_all_have_in_common(stage: str) -> None:
     assert (recipe.source.kind, recipe.features.kind) == ("skeletons", "skeleton")
     assert {"bleu", "bleu1", "rouge", "cider", "meteor"} <= set(recipe.evaluation.metrics)
     assert recipe.training.metric_for_best_model == "cider"
-    treatment = recipe.evaluation.treatment
-    assert (treatment.case, treatment.punctuation) == ("lower", "drop")
+    protocol_config = recipe.evaluation.protocol_config
+    assert (protocol_config.case, protocol_config.punctuation) == ("lower", "drop")
     check_model(recipe.model)

@@ -42,7 +42,7 @@ def test_published_adapters() -> None:
 @pytest.mark.parametrize("stage", STAGES)
 def test_what_all_have_in_common(stage: str) -> None:
     recipe = recipe_of(stage)
-    check_model(recipe.staged_model)
+    check_model(recipe.effective_model)
     assert recipe.source.splits.keys() == {"train", "validation"}
     encoder = recipe.model.encoder
     assert (encoder.kind, encoder.activation, len(encoder.hidden)) == ("mlp", "gelu", 1)

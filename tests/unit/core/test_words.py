@@ -18,7 +18,7 @@ from kinesweep.core.units import Span, format_bytes, parse_bytes
 
 def test_span_rule() -> None:
     assert Span().frames(25, 10) == (0, 10)
-    assert Span.from_ms(0, 0).whole
+    assert Span.from_ms(0, 0).is_full
     assert Span.from_ms(100, 0).frames(25, 10) == (2, 10)
     assert Span.from_ms(0, 101).frames(25, 10) == (0, 3)
     assert Span.from_ms(0, 280).frames(25, 10) == (0, 8)  # 280 / 1000 * 25 is above 7

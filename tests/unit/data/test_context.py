@@ -7,7 +7,7 @@ import pytest
 
 from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.config.recipe.model import TrainedTokenizerConfig
-from kinesweep.config.recipe.prompt import Asking, ContextConfig, PromptConfig
+from kinesweep.config.recipe.prompt import ContextConfig, PromptConfig, PromptSettings
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
 from kinesweep.data.context import Context, reference_texts
@@ -44,8 +44,8 @@ def text() -> TextTokenizer:
     return build_text(TrainedTokenizerConfig(algorithm="word", size=64), every, None, ["Before:"])
 
 
-def asking(prompt: str = "", **context: Any) -> Asking:
-    return Asking(PromptConfig(context=prompt), ContextConfig(**context))
+def prompt_settings(prompt: str = "", **context: Any) -> PromptSettings:
+    return PromptSettings(PromptConfig(context=prompt), ContextConfig(**context))
 
 
 def prompts(text: TextTokenizer, batches: Any) -> dict[str, str]:
@@ -99,7 +99,7 @@ def test_training_reads_the_references(text: TextTokenizer) -> None:
         text,
         BatchConfig(clips=4),
         seed=1,
-        asking=asking("Before:", window=1),
+        prompt_settings=prompt_settings("Before:", window=1),
     )
     assert prompts(text, [stream[0]]) == {
         "a0": "",
@@ -113,7 +113,9 @@ def test_a_clip_that_limits_leave_out_still_speaks_to_the_next(text: TextTokeniz
     """Its reference is known, whatever its length."""
     records = document("a", 3, "train")
     config = BatchConfig(clips=4, min_clip_frames=5)  # a0 and a1 have 3 and 4
-    stream = TrainDataset(memory_store(*records), text, config, 1, asking=asking(window=2))
+    stream = TrainDataset(
+        memory_store(*records), text, config, 1, prompt_settings=prompt_settings(window=2)
+    )
     assert prompts(text, [stream[0]]) == {"a2": "zero of a one of a"}
 
 
@@ -121,8 +123,10 @@ def test_a_clip_that_limits_leave_out_still_speaks_to_the_next(text: TextTokeniz
     ("room", "said"), [(None, "zero of a one of a two of a"), (7, "one of a two of a"), (2, "")]
 )
 def test_far_sentences_give_way(text: TextTokenizer, room: int | None, said: str) -> None:
-    ask = asking(window=3, max_tokens=room, generation="gold")
-    batches = eval_batches(memory_store(*document("a", 4)), "validation", text, 100, asking=ask)
+    ask = prompt_settings(window=3, max_tokens=room, generation="gold")
+    batches = eval_batches(
+        memory_store(*document("a", 4)), "validation", text, 100, prompt_settings=ask
+    )
     assert prompts(text, batches)["a3"] == said
 
 
@@ -130,9 +134,9 @@ def test_none_gold_and_prepared(text: TextTokenizer) -> None:
     held = memory_store(*document("a", 2))
 
     def read(**more: Any) -> dict[str, str]:
-        ask = asking("Before:", window=1, **more.pop("context", {}))
-        ask = Asking(ask.prompt, ask.context, more.get("prepared", {}))
-        return prompts(text, eval_batches(held, "validation", text, 100, asking=ask))
+        ask = prompt_settings("Before:", window=1, **more.pop("context", {}))
+        ask = PromptSettings(ask.prompt, ask.context, more.get("prepared", {}))
+        return prompts(text, eval_batches(held, "validation", text, 100, prompt_settings=ask))
 
     assert read(context={"generation": "none"})["a1"] == ""
     assert read(context={"generation": "gold"})["a1"] == "Before: zero of a"
@@ -148,12 +152,12 @@ def test_a_few_clips_have_the_context_that_all_have(text: TextTokenizer, how: st
     """A clip that is not scored during training still precedes the next."""
     held = memory_store(*document("a", 4))
     given = {"predictions": {"validation": "p.tsv"}} if how == "prepared" else {}
-    ask = asking("Before:", window=1, generation=how, **given)
-    ask = Asking(
+    ask = prompt_settings("Before:", window=1, generation=how, **given)
+    ask = PromptSettings(
         ask.prompt, ask.context, reference_texts(held.records("validation")) if given else {}
     )
-    every = prompts(text, eval_batches(held, "validation", text, 100, asking=ask))
-    few = prompts(text, eval_batches(held, "validation", text, 100, 2, asking=ask))
+    every = prompts(text, eval_batches(held, "validation", text, 100, prompt_settings=ask))
+    few = prompts(text, eval_batches(held, "validation", text, 100, 2, prompt_settings=ask))
     assert few == {name: every[name] for name in ("a0", "a2")} and every["a2"] == "Before: one of a"
 
 
@@ -171,8 +175,8 @@ def spoken(
 
 def test_a_models_own_sentences_come_in_waves(text: TextTokenizer) -> None:
     held = memory_store(*document("a", 3), *document("b", 2), clip("", 0))
-    ask = asking(window=2)  # unasked: it is what a model has in use
-    batches = eval_batches(held, "validation", text, 1000, asking=ask)
+    ask = prompt_settings(window=2)  # unasked: it is what a model has in use
+    batches = eval_batches(held, "validation", text, 1000, prompt_settings=ask)
     assert spoken(text, batches, {}) == [
         {"a0": "", "b0": "", "-0": ""},
         {"a1": "seven", "b1": "seven"},
@@ -184,10 +188,12 @@ def test_a_models_own_sentences_come_in_waves(text: TextTokenizer) -> None:
 
 def test_waves_of_ranks_are_waves_of_the_whole(text: TextTokenizer) -> None:
     held = memory_store(*document("a", 4), *document("b", 3), *document("c", 1))
-    ask = asking(window=1, generation="on_the_fly")
+    ask = prompt_settings(window=1, generation="on_the_fly")
 
     def waves(rank: int, world: int) -> list[set[str]]:
-        found = eval_batches(held, "validation", text, 4, rank=rank, world=world, asking=ask)
+        found = eval_batches(
+            held, "validation", text, 4, rank=rank, world=world, prompt_settings=ask
+        )
         return [
             set(wave)
             for wave in spoken(text, found, {f"{d}{n}": "x" for d in "abc" for n in range(4)})
@@ -201,12 +207,12 @@ def test_waves_of_ranks_are_waves_of_the_whole(text: TextTokenizer) -> None:
 
 def test_some_clips_are_whole_documents_when_they_read_their_own(text: TextTokenizer) -> None:
     held = memory_store(*[r for name in "abc" for r in document(name, 4)])
-    ask = asking(window=1, generation="on_the_fly")
-    batches = eval_batches(held, "validation", text, 1000, max_clips=4, asking=ask)
+    ask = prompt_settings(window=1, generation="on_the_fly")
+    batches = eval_batches(held, "validation", text, 1000, max_clips=4, prompt_settings=ask)
     ids = {i for batch in batches for i in batch.clip_ids}
     assert ids == {"a0", "a1", "a2", "a3"}
-    gold_ask = asking(window=1, generation="gold")
-    spread = eval_batches(held, "validation", text, 1000, max_clips=4, asking=gold_ask)
+    gold_ask = prompt_settings(window=1, generation="gold")
+    spread = eval_batches(held, "validation", text, 1000, max_clips=4, prompt_settings=gold_ask)
     assert {i for batch in spread for i in batch.clip_ids} == {"a0", "a3", "b2", "c1"}
     assert prompts(text, spread)["c1"] == "zero of c"
 

@@ -8,7 +8,7 @@ import pytest
 
 from corpus import tiny_corpus, tiny_recipe, tiny_store
 from kinesweep.config.recipe.augmentation import AugmentationConfig
-from kinesweep.config.recipe.data import BatchConfig, TakenBatch
+from kinesweep.config.recipe.data import BatchConfig, EffectiveBatch
 from kinesweep.config.recipe.model import TrainedTokenizerConfig
 from kinesweep.config.recipe.motion_reference import ReferenceConfig
 from kinesweep.core.clip import Clip
@@ -121,7 +121,7 @@ def test_what_is_scored_is_cut_too_test_included(store: Store, text: TextTokeniz
         batches = eval_batches(store, split, text, 4 * CAP, limits=config())
         assert sum(b.num_clips for b in batches) == len(whole)
         assert sum(b.num_frames for b in batches) == sum(min(CAP, frames) for frames in whole)
-        assert all(b.num_places <= 4 * CAP for b in batches)
+        assert all(b.num_padded_frames <= 4 * CAP for b in batches)
         assert max(b.num_clips for b in batches) >= 4, "the budget counts what is left"
 
 
@@ -153,11 +153,11 @@ def test_varied_clips_keep_to_the_plan(store: Store, text: TextTokenizer) -> Non
     lengths = set()
     for position in range(30):
         batch = stream[position]
-        assert batch.num_places <= 3 * CAP
+        assert batch.num_padded_frames <= 3 * CAP
         lengths |= set(batch.frame_masks["pose"].sum(1).tolist())
     assert max(lengths) <= CAP and len(lengths) > 2
     real = sum(stream[p].num_frames for p in range(10)) / sum(
-        stream[p].num_places for p in range(10)
+        stream[p].num_padded_frames for p in range(10)
     )
     assert stream.padding_share(10) == pytest.approx(1 - real), "the plan knows the lengths"
 
@@ -169,13 +169,15 @@ def test_frames_of_references_are_none_of_the_clips(tmp_path: Path) -> None:
     held = recipe.model_copy(update={"model": model})
     plain = [record(clip.clip.id, pose=clip.lengths["pose"]) for clip in CLIPS]
     pairs = [record(one.clip.id, **one.lengths, reference=one.lengths["pose"]) for one in plain]
-    alone, dropped = filter_by_length(plain, recipe.taken_batch, "train")
-    beside, also_dropped = filter_by_length(pairs, held.taken_batch, "train")
+    alone, dropped = filter_by_length(plain, recipe.effective_batch, "train")
+    beside, also_dropped = filter_by_length(pairs, held.effective_batch, "train")
     assert [one.clip.id for one in alone] == [one.clip.id for one in beside] == ["a", "c"]
     assert dropped == also_dropped == {"too_long": 1}
-    assert [num_frames(one, held.taken_batch) for one in pairs] == [9, 30, 13]
+    assert [num_frames(one, held.effective_batch) for one in pairs] == [9, 30, 13]
     with pytest.raises(InputError, match="'too_long': 3"):
-        filter_by_length(pairs, recipe.taken_batch, "train")  # where it is a stream as others are
+        filter_by_length(
+            pairs, recipe.effective_batch, "train"
+        )  # where it is a stream as others are
 
 
 def test_a_clip_with_a_reference_may_become_as_slow_as_without() -> None:
@@ -194,5 +196,8 @@ def test_a_clip_with_a_reference_may_become_as_slow_as_without() -> None:
 
 def test_a_cut_of_a_batch_knows_what_it_counts(tmp_path: Path) -> None:
     recipe = tiny_recipe(tmp_path, tmp_path)
-    assert isinstance(recipe.taken_batch, TakenBatch) and recipe.taken_batch.uncounted == ()
-    assert recipe.taken_batch.max_stream_frames == recipe.batch.max_stream_frames
+    assert (
+        isinstance(recipe.effective_batch, EffectiveBatch)
+        and recipe.effective_batch.uncounted == ()
+    )
+    assert recipe.effective_batch.max_stream_frames == recipe.batch.max_stream_frames

@@ -7,7 +7,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from kinesweep.config.recipe.model import TrainedTokenizerConfig
-from kinesweep.config.recipe.prompt import Asking, ContextConfig, PromptConfig
+from kinesweep.config.recipe.prompt import ContextConfig, PromptConfig, PromptSettings
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
 from kinesweep.data.prompt import PromptBuilder
@@ -37,7 +37,9 @@ def tokenizer(template: str | None = CHAT) -> TextTokenizer:
 
 def pieces(text: TextTokenizer, prompt: PromptConfig, *context: str) -> tuple[str, str]:
     """What stands before and behind the frames."""
-    tokens = PromptBuilder(text, Asking(prompt)).tokens(CLIP, Example.translation(CLIP), context)
+    tokens = PromptBuilder(text, PromptSettings(prompt)).tokens(
+        CLIP, Example.translation(CLIP), context
+    )
     read: Any = text.tokenizer.convert_ids_to_tokens
     before, after = (" ".join(read(ids)) for ids in (tokens.prompt, tokens.after))
     return before.replace("▁", ""), after.replace("▁", "")
@@ -61,7 +63,7 @@ def test_words_of_bytes_stand_apart() -> None:
     bare.pre_tokenizer, bare.decoder = marks, decoders.ByteLevel()
     text = TextTokenizer(PreTrainedTokenizerFast(tokenizer_object=bare, eos_token="</s>"))
     words = PromptConfig(context="Before:", question="Translate:")
-    prompter = PromptBuilder(text, Asking(words, ContextConfig(window=2)))
+    prompter = PromptBuilder(text, PromptSettings(words, ContextConfig(window=2)))
     example = Example("No.")
     said = prompter.tokens(Clip("a", "train", ""), example, ["She left.", "He came."])
     assert text.decode(said.prompt) == "Before: She left. He came. Translate:"
@@ -82,7 +84,11 @@ def test_a_chat_is_one_turn_of_the_user() -> None:
 def test_a_chat_is_the_same_on_each_day() -> None:
     """Llama 3.2's template tells the model what day it is."""
     dated = tokenizer("{{ strftime_now('%d %b %Y') }} {{ messages[-1].content }}")
-    prompt = PromptBuilder(dated, Asking(PromptConfig(chat=True))).tokens(CLIP, Example("")).prompt
+    prompt = (
+        PromptBuilder(dated, PromptSettings(PromptConfig(chat=True)))
+        .tokens(CLIP, Example(""))
+        .prompt
+    )
     assert list(prompt[:-1]) == dated.encode_prompt("26 Jul 2024 ")
 
 
@@ -97,4 +103,4 @@ def test_a_chat_is_the_same_on_each_day() -> None:
 )
 def test_templates_that_cannot(template: str | None, error: str) -> None:
     with pytest.raises(InputError, match=error):
-        PromptBuilder(tokenizer(template), Asking(WORDS.model_copy(update={"chat": True})))
+        PromptBuilder(tokenizer(template), PromptSettings(WORDS.model_copy(update={"chat": True})))

@@ -7,7 +7,7 @@ import pytest
 
 from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.config.recipe.model import TrainedTokenizerConfig
-from kinesweep.config.recipe.prompt import Asking, PromptConfig, TasksConfig
+from kinesweep.config.recipe.prompt import PromptConfig, PromptSettings, TasksConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
 from kinesweep.data.prompt import PromptBuilder
@@ -179,7 +179,7 @@ def test_a_task_has_its_words_and_no_forced_language() -> None:
     spoken = words_spoken(prompt, tasks, [])
     config = TrainedTokenizerConfig(algorithm="word", size=64)
     text = build_text(config, [ClipRecord(clip, {})], None, spoken)
-    prompter = PromptBuilder(text, Asking(prompt))
+    prompter = PromptBuilder(text, PromptSettings(prompt))
     translation = prompter.tokens(clip, Example.translation(clip))
     assert text.decode(translation.prompt) == "What is signed?"
     assert text.tokenizer.convert_ids_to_tokens(translation.prompt)[0] == "__asl__"

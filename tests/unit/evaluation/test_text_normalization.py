@@ -91,7 +91,7 @@ def test_the_best_constant_sentence_is_found_under_the_protocol() -> None:
 
 
 def test_a_recipe_gives_a_name_or_parts() -> None:
-    assert EvaluationConfig().treatment == ScoringProtocol()
-    assert EvaluationConfig.model_validate({"protocol": "phoenix"}).treatment is PHOENIX
+    assert EvaluationConfig().protocol_config == ScoringProtocol()
+    assert EvaluationConfig.model_validate({"protocol": "phoenix"}).protocol_config is PHOENIX
     own = EvaluationConfig.model_validate({"protocol": {"case": "lower"}})
-    assert own.treatment == ScoringProtocol(case="lower")
+    assert own.protocol_config == ScoringProtocol(case="lower")

@@ -82,13 +82,13 @@ def together(samples: list[Sample]) -> dict[str, Any]:
     """Keyword arguments of `Translator.forward`."""
     pairs = {name: padded([s[name] for s in samples], 9.0) for name in WIDTHS}
     prompt_ids, prompt_mask = padded([s["prompt"] for s in samples], 7)
-    after_ids, after_mask = padded([s["after"] for s in samples], 8)
+    suffix_ids, after_mask = padded([s["after"] for s in samples], 8)
     return {
         "streams": {name: pair[0] for name, pair in pairs.items()},
         "frame_masks": {name: pair[1] for name, pair in pairs.items()},
         "prompt_ids": prompt_ids,
         "prompt_mask": prompt_mask,
-        "after_ids": after_ids,
+        "suffix_ids": suffix_ids,
         "after_mask": after_mask,
         "labels": padded([s["text"] for s in samples], -100)[0],
     }

@@ -150,7 +150,7 @@ def test_the_end_stands_behind_the_frames_only_where_asked(batch: Batch) -> None
     lengths = {}
     for asked in (None, True, False):
         model = build(end_token=asked)
-        lengths[asked] = int(model.joined(**batch.generation_inputs())[1].sum())
+        lengths[asked] = int(model.build_inputs_embeds(**batch.generation_inputs())[1].sum())
     assert lengths[None] == lengths[False] == lengths[True] - 4
 
 

@@ -143,7 +143,7 @@ def test_the_planted_one_is_picked_in_every_clip(
         output = model(**given.inputs())
         logits_MLV = model._kind.logits(
             model.backbone,
-            *model.joined(**given.generation_inputs()),
+            *model.build_inputs_embeds(**given.generation_inputs()),
             choices.labels_ML,
             choices.clip_M,
         )

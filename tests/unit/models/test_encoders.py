@@ -22,14 +22,14 @@ MASK_BT = torch.arange(5) < torch.tensor([5, 3])[:, None]
 
 def test_velocities_stand_beside_the_features() -> None:
     config = LinearEncoderConfig(velocity=True, standardize=False, norm_in=False)
-    begun = FrameEncoder(config, 2).begin(torch.tensor([[[1.0, 5.0], [4.0, 5.0], [4.0, 3.0]]]))
+    begun = FrameEncoder(config, 2).preprocess(torch.tensor([[[1.0, 5.0], [4.0, 5.0], [4.0, 3.0]]]))
     assert begun[0].tolist() == [[1, 5, 0, 0], [4, 5, 3, 0], [4, 3, 0, -2]]
 
 
 def test_velocities_are_in_deviations_when_standardised() -> None:
     encoder = FrameEncoder(LinearEncoderConfig(velocity=True, norm_in=False), 1)
     encoder.set_statistics(torch.tensor([4.0]), torch.tensor([2.0]))
-    assert encoder.begin(torch.tensor([[[4.0], [8.0]]]))[0].tolist() == [[0, 0], [2, 2]]
+    assert encoder.preprocess(torch.tensor([[[4.0], [8.0]]]))[0].tolist() == [[0, 0], [2, 2]]
 
 
 def test_the_mean_of_frames_leaves_padding_out() -> None:
@@ -67,7 +67,7 @@ def test_an_adapter_has_weights_and_begins_as_its_matrix() -> None:
     extra = sum(p.numel() for name, p in encoder.named_parameters() if name[:2] in ("up", "do"))
     assert extra == 8 * 3 + 3 + 3 * 8 + 8
     x_BTD, mask_BT = torch.randn(2, 5, 6), MASK_BT
-    plain = encoder.linear(encoder.begin(x_BTD))
+    plain = encoder.linear(encoder.preprocess(x_BTD))
     assert torch.equal(encoder(x_BTD, mask_BT)[0], plain)
     torch.nn.init.ones_(encoder.up.weight)
     assert not torch.allclose(encoder(x_BTD, mask_BT)[0], plain)

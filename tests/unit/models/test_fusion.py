@@ -91,9 +91,9 @@ def test_a_row_in_a_batch_equals_the_row_alone(
     fused: Make, batch: Batch, alone: Callable[[Batch, int], Batch], way: str
 ) -> None:
     model = fused(**WAYS[way]).eval()
-    x_BNE, mask_BN = model.joined(**batch.generation_inputs())
+    x_BNE, mask_BN = model.build_inputs_embeds(**batch.generation_inputs())
     for row in range(4):
-        one, mask_1N = model.joined(**alone(batch, row).generation_inputs())
+        one, mask_1N = model.build_inputs_embeds(**alone(batch, row).generation_inputs())
         assert mask_1N.all() and int(mask_BN[row].sum()) == one.shape[1]
         assert_same(x_BNE[row, : one.shape[1]], one[0])
 
@@ -120,7 +120,7 @@ def test_every_weight_learns_also_where_streams_are_left_out(
 
 def test_separators_stand_before_their_streams(fused: Make, batch: Batch) -> None:
     model = fused(separators=True).eval()
-    x_BNE, mask_BN = model.joined(**batch.generation_inputs())
+    x_BNE, mask_BN = model.build_inputs_embeds(**batch.generation_inputs())
     assert mask_BN.sum(1).tolist() == [0 + 8 + 3 + 1, 3 + 4 + 5 + 1, 1 + 6 + 4 + 1, 2 + 2 + 2 + 1]
     assert torch.equal(x_BNE[1, 3], model.fusion.separators["pose"])
     assert torch.equal(x_BNE[1, 3 + 1 + 3], model.fusion.separators["dino"])
@@ -151,7 +151,7 @@ def test_a_renamed_stream_is_a_missing_key(fused: Make, tmp_path: Path) -> None:
 
 def test_channels_are_projected_at_the_moments_of_one_stream(fused: Make, batch: Batch) -> None:
     model = fused(kind="channel", length_of="dino", resample="nearest").eval()
-    x_BNE, mask_BN = model.joined(**batch.generation_inputs())
+    x_BNE, mask_BN = model.build_inputs_embeds(**batch.generation_inputs())
     assert mask_BN.sum(1).tolist() == [0 + 2 + 1, 3 + 4 + 1, 1 + 3 + 1, 2 + 1 + 1]
     frames = {
         name: encoder(batch.streams[name], batch.frame_masks[name])[0]
@@ -167,7 +167,9 @@ def test_nothing_is_left_out_in_evaluation(fused: Make, batch: Batch) -> None:
         dropping = fused(**way, stream_dropout=0.9).eval()
         plain = fused(**way).eval()
         state = torch.get_rng_state()
-        a, b = (model.joined(**batch.generation_inputs()) for model in (dropping, plain))
+        a, b = (
+            model.build_inputs_embeds(**batch.generation_inputs()) for model in (dropping, plain)
+        )
         assert torch.equal(a[0], b[0]) and torch.equal(a[1], b[1])
         assert torch.equal(torch.get_rng_state(), state), "nothing is drawn"
 
@@ -178,7 +180,7 @@ def test_a_stream_that_is_left_out_goes_with_its_separator(fused: Make, batch: B
         encoder.eval()
     seen = set()
     for _ in range(40):
-        _, mask_BN = model.joined(**batch.generation_inputs())
+        _, mask_BN = model.build_inputs_embeds(**batch.generation_inputs())
         seen.add(int(mask_BN[0].sum()))
     assert seen == {8 + 3 + 1, 8 + 1, 3 + 1}
 
@@ -190,7 +192,7 @@ def test_a_channel_that_is_left_out_is_zero(fused: Make, batch: Batch) -> None:
     pose_BTE = model.encoders["pose"](batch.streams["pose"], batch.frame_masks["pose"])[0]
     alone = torch.nn.functional.pad(pose_BTE[0], (0, 16))
     wanted = model.fusion.project(alone)
-    rows = [model.joined(**batch.generation_inputs())[0][0, :7] for _ in range(20)]
+    rows = [model.build_inputs_embeds(**batch.generation_inputs())[0][0, :7] for _ in range(20)]
     assert any(torch.allclose(row, wanted, rtol=1e-9, atol=1e-12) for row in rows)
 
 

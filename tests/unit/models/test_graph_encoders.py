@@ -234,7 +234,7 @@ def test_bones_and_velocities_stand_beside_coordinates() -> None:
     x_BTD = torch.zeros(1, 2, V * C)
     x_BTD[0, 1, 1 * C] = 3.0  # of point 1, whose parent is 0
     x_BTD[0, 1, 3 * C + 1] = 2.0  # of point 3, a root with the child 5
-    begun = encoder.begin(x_BTD, Reel(torch.ones(1, 2, dtype=torch.bool)))
+    begun = encoder.preprocess(x_BTD, Reel(torch.ones(1, 2, dtype=torch.bool)))
     assert begun.shape == (2, V, 4 * C) and not begun[0].any()
     assert begun[1, 1].tolist() == [3, 0, 3, 0, 3, 0, 3, 0]
     assert begun[1, 3].tolist() == [0, 2, 0, 0, 0, 2, 0, 0]
@@ -250,7 +250,7 @@ def test_statistics_are_shared_by_both_sides() -> None:
     assert encoder.scale.view(V, C)[:3, 0].tolist() == pytest.approx([10, 0.2, 0.2])
     x_BTD = torch.zeros(1, 1, V * C)
     x_BTD[0, 0, 1 * C] = 12.0  # 10 from its mean, and its bone from the neck as well
-    begun = encoder.begin(x_BTD, Reel(torch.ones(1, 1, dtype=torch.bool)))
+    begun = encoder.preprocess(x_BTD, Reel(torch.ones(1, 1, dtype=torch.bool)))
     assert begun[0, 1].tolist() == pytest.approx([2, -0.4, 2, -0.4])
     assert begun[0, 2].tolist() == pytest.approx([-0.4] * 4)
 

@@ -106,13 +106,13 @@ def test_what_is_too_long_is_cut_on_the_side_of_the_streams(
 def test_what_is_cut_is_counted_by_stream(limited: Make, batch: Batch) -> None:
     model = limited(8).eval()
     # With prompt and end: 7+2+1, 3+3+4+1, 1+5+3+1, 2+1+1+1 for 8 positions.
-    model.joined(**batch.generation_inputs())
-    assert model.cut == {
+    model.build_inputs_embeds(**batch.generation_inputs())
+    assert model.truncation_stats == {
         "pose": TruncationStats(3, 2 + 1 + 1),
         "dino": TruncationStats(2, 0 + 2 + 1),
     }
-    model.joined(**batch.generation_inputs())
-    assert model.cut == {"pose": TruncationStats(6, 8), "dino": TruncationStats(4, 6)}
+    model.build_inputs_embeds(**batch.generation_inputs())
+    assert model.truncation_stats == {"pose": TruncationStats(6, 8), "dino": TruncationStats(4, 6)}
     channel = limited(6, kind="channel")
     channel.joined(**batch.generation_inputs())
     assert channel.cut == {"pose": TruncationStats(3, 2 + 1 + 1)}, "that whose length counts"
@@ -136,8 +136,8 @@ def test_the_response_is_never_cut_and_training_sees_what_generation_sees(
 ) -> None:
     model = limited(15, reserve=6).eval()
     seen: list[torch.Tensor] = []
-    inner = model.joined
-    model.joined = lambda *a, **k: seen.append(inner(*a, **k)[0]) or inner(*a, **k)  # type: ignore
+    inner = model.build_inputs_embeds
+    model.build_inputs_embeds = lambda *a, **k: seen.append(inner(*a, **k)[0]) or inner(*a, **k)  # type: ignore
     output = model(**batch.inputs())
     assert output.logits.shape[1] == batch.labels_BL.shape[1], "every label has its logits"
     model.generate(**batch.generation_inputs(), max_new_tokens=2)
@@ -173,7 +173,9 @@ def test_streams_that_are_left_out_do_not_change_what_is_kept(limited: Make, bat
     model = limited(8, stream_dropout=0.5).train()
     for encoder in model.encoders.values():
         encoder.eval()
-    lengths = {int(model.joined(**batch.generation_inputs())[1][1].sum()) for _ in range(40)}
+    lengths = {
+        int(model.build_inputs_embeds(**batch.generation_inputs())[1][1].sum()) for _ in range(40)
+    }
     # Clip b keeps 2 of `pose` and 2 of `dino` beside 3 of its prompt and the end.
     assert lengths == {8, 6}
 

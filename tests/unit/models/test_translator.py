@@ -70,7 +70,7 @@ def test_text_of_a_clip_does_not_depend_on_its_neighbours(
 @pytest.mark.usefixtures("float64")
 def test_input_is_prompt_streams_in_order_and_end(translator: Make, batch: Batch) -> None:
     model = translator().eval()
-    x_BNE, mask_BN = model.joined(**batch.generation_inputs())
+    x_BNE, mask_BN = model.build_inputs_embeds(**batch.generation_inputs())
     assert mask_BN.sum(dim=1).tolist() == [
         0 + 7 + 2 + 1,
         3 + 3 + 4 + 1,
@@ -88,7 +88,7 @@ def test_input_is_prompt_streams_in_order_and_end(translator: Make, batch: Batch
 
 def test_the_end_can_be_left_out(translator: Make, batch: Batch) -> None:
     model = translator().eval()
-    with_end_BNE, with_end_BN = model.joined(**batch.generation_inputs())
+    with_end_BNE, with_end_BN = model.build_inputs_embeds(**batch.generation_inputs())
     model.config.model = {**(model.config.model or {}), "end_token": False}
     without = Translator(model.config, model.backbone).eval()
     without.encoders = model.encoders

@@ -83,7 +83,7 @@ def test_openasl(places: tuple[Path, Path, Path]) -> None:
     found = prepare("openasl", annotations, poses, out)
     assert (found.clips, found.missing) == ({"train": 2, "validation": 1}, {"test": 1})
     cut, inside = clips(out, poses, "train")
-    assert (cut.media, cut.span.whole, cut.texts) == ("v-0.pose", True, ('He said "hi".',))
+    assert (cut.media, cut.span.is_full, cut.texts) == ("v-0.pose", True, ('He said "hi".',))
     assert (inside.media, inside.span.start, inside.span.end) == ("v.pose", 63250, 64000)
     assert (inside.id, inside.document, inside.order) == ("v-1", "v", 1)
     (other,) = clips(out, poses, "validation")

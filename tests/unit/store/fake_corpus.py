@@ -40,7 +40,7 @@ class FakeSource:
             raise ClipError(f"`{path}` is missing", reason="missing_file")
         return path
 
-    def companions(self, clip):
+    def auxiliary_files(self, clip):
         return ()
 
     def contents(self, clips):

@@ -55,7 +55,7 @@ def test_memory_of_decoding_does_not_grow_with_the_film(tmp_path: Path, minutes:
     windows, early_mb, peak_mb = run(
         f"""
         from pathlib import Path
-        from kinesweep.core.video_files import Footage
+        from kinesweep.core.video_files import VideoSegment
         from kinesweep.config.recipe.video import VideoFeaturesConfig
         from kinesweep.features.video import VideoFeatures, groups
         import kinesweep.store.extraction.extract_videos as actors  # all that an actor imports
@@ -67,7 +67,7 @@ def test_memory_of_decoding_does_not_grow_with_the_film(tmp_path: Path, minutes:
             # Of this process alone: `ru_maxrss` begins with that of the process that started it.
             return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1000
         count, early = 0, 0.0
-        _, windows = VideoFeatures(config).windows(Footage(Path({str(film)!r})), 224)
+        _, windows = VideoFeatures(config).windows(VideoSegment(Path({str(film)!r})), 224)
         for pack in groups(((0, window) for window in windows), config.batch):
             actors._pack_row(0, count, pack, "")
             count += len(pack)

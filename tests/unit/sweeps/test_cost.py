@@ -24,12 +24,12 @@ def test_500_trials_of_50_ms(tmp_path: Path, kind: str, monkeypatch: pytest.Monk
     space, recipe = load(tmp_path, search={"kind": kind, "trials": TRIALS}, parameters=parameters)
     journal = Journal(tmp_path / "sweep")
     journal.begin("cost", "?")
-    agenda = search(space, recipe, journal)
-    running, spent_s = [agenda.propose()], []
+    policy = search(space, recipe, journal)
+    running, spent_s = [policy.propose()], []
     while running:
         began = time.process_time()
-        running += [proposal for proposal in [agenda.propose()] if proposal is not None]
-        agenda.end(running.pop(0).key, RunEnd("finished", {"bleu": 1.0}))
+        running += [request for request in [policy.propose()] if request is not None]
+        policy.tell(running.pop(0).key, RunEnd("finished", {"bleu": 1.0}))
         spent_s.append(time.process_time() - began)
     assert [trial.state for trial in journal.trials] == ["finished"] * TRIALS
     first, last = (quantiles(own, n=4)[0] for own in (spent_s[2:102], spent_s[-100:]))

@@ -10,7 +10,7 @@ from kinesweep.sweeps.workers.tune_runner import _Ends
 
 def test_a_swallowed_interrupt_is_raised_again() -> None:
     before = signal.getsignal(signal.SIGINT)
-    ends = _Ends(agenda=None, all_started=lambda: None)  # type: ignore[arg-type]
+    ends = _Ends(policy=None, all_started=lambda: None)  # type: ignore[arg-type]
     ends.check_interrupt()
     with ends.interrupts():
         with suppress(KeyboardInterrupt):

@@ -27,7 +27,7 @@ def test_the_grid_has_54_points() -> None:
     journal, clock = virtual()
     simulate(search(space, recipe, journal), lambda _: course(5.0), 2, clock)
     assert len({tuple(sorted(t.values.items())) for t in journal.trials}) == 54
-    assert all(trial.twin is None for trial in journal.trials)
+    assert all(trial.duplicate_of is None for trial in journal.trials)
 
 
 def test_the_encoder_question_has_an_arm_for_each_answer() -> None:
@@ -41,7 +41,7 @@ def test_the_question_about_skeletons_has_fair_arms() -> None:
     assert space.objectives[0].name == "cider"
     journal, clock = virtual()
     simulate(search(space, recipe, journal), lambda _: course(5.0), 2, clock)
-    tried = [trial.values for trial in journal.trials if trial.twin is None]
+    tried = [trial.values for trial in journal.trials if trial.duplicate_of is None]
     kinds = [values["model.encoder.kind"] for values in tried]
     assert {kind: kinds.count(kind) for kind in kinds} == {"linear": 3, "stgcn": 3, "stagcn": 3}
     encoders = {apply_overrides(recipe, values).model.encoder for values in tried}

@@ -48,7 +48,7 @@ def repeated(
 def covered(lines: list[Rank], gap: float) -> bool:
     """Whether the interval of the second one's distance holds the truth."""
     truth = gap if lines[0].name == "1" else -gap
-    return lines[1].behind_low <= truth <= lines[1].behind_high
+    return lines[1].gap_low <= truth <= lines[1].gap_high
 
 
 @pytest.mark.proof

@@ -39,14 +39,14 @@ def truth(values: Values) -> float:
     return 30 - off - 0.8 * abs(int(values[LAYERS]) - 3)
 
 
-def course(proposal: RunRequest, paces: tuple[float, float] = (0.6, 0.8)) -> SimulatedRun:
+def course(request: RunRequest, paces: tuple[float, float] = (0.6, 0.8)) -> SimulatedRun:
     """A run whose loss falls at a rate of its own to a floor that tells of its score.
 
     The further apart the paces, the less early losses tell.
     """
-    values = {name: proposal.values.get(name, 0.1) for name in (DROPOUT, SMOOTHING)}
-    values |= {RATE: proposal.values[RATE], LAYERS: proposal.values.get(LAYERS, 3)}
-    rng = generator(proposal.seed, repr(sorted(values.items())))
+    values = {name: request.values.get(name, 0.1) for name in (DROPOUT, SMOOTHING)}
+    values |= {RATE: request.values[RATE], LAYERS: request.values.get(LAYERS, 3)}
+    rng = generator(request.seed, repr(sorted(values.items())))
     score = truth(values) + rng.normal(0, SEED_SD)
     pace = rng.uniform(*paces)
     told = []

@@ -72,7 +72,7 @@ def test_a_run_without_its_server_is_neither_stopped_nor_slowed(tmp_path, nobody
     assert (tmp_path / SPOOL).read_text().count('"metrics"') == 1000
     warned = [record.message for record in caplog.records]
     assert len(warned) == 2 and "records are queued" in warned[1]
-    assert logs.replay(tmp_path) == 1005
+    assert logs.flush_pending(tmp_path) == 1005
 
 
 def test_a_step_is_recorded_once(tmp_path, nobody):
@@ -116,7 +116,7 @@ def test_names_and_values_in_mlflows_words():
 def test_both_kinds_answer_alike(tmp_path):
     for logs in (NoLogs(), MlflowLogs("http://127.0.0.1:9", "q", tmp_path / "lock")):
         as_protocol: backends.Tracker = logs
-        assert as_protocol.notice == "" and as_protocol.replay(tmp_path) == 0
+        assert as_protocol.notice == "" and as_protocol.flush_pending(tmp_path) == 0
 
 
 def test_a_call_carries_what_mlflow_allows():

@@ -26,11 +26,11 @@ pytestmark = pytest.mark.integration
 TRAIN = """
 from kinesweep.config.loading import load
 from kinesweep.config.recipe import Recipe
-from kinesweep.core.run_logger import NullRunLog
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.training.loop.run import RunSpec, train_run
 recipe = load(Recipe, Path(sys.argv[1]))
 spec = RunSpec(recipe, Path(sys.argv[2]), Path(sys.argv[3]))
-print(json.dumps(train_run(spec, NullRunLog(), lambda _: True).scores))
+print(json.dumps(train_run(spec, NullRunLogger(), lambda _: True).scores))
 """
 
 
@@ -94,7 +94,7 @@ def test_every_text_that_may_be_learnt_has_its_words(lab: Lab, paraphrases: str)
     lab.train(name, lab.recipe(paraphrases, training={"max_steps": 1, "eval_steps": 1}))
     text = read_model_folder(lab.folder / name / "best").text
     said = {
-        text.decode(text.encode_said(t)) for r in lab.store.records("train") for t in r.clip.texts
+        text.decode(text.encode_text(t)) for r in lab.store.records("train") for t in r.clip.texts
     }
     assert said == {t for r in lab.store.records("train") for t in r.clip.texts}
 

@@ -31,7 +31,7 @@ def read(model: LlamaForCausalLM, text: TextTokenizer, clips: list[Clip]) -> Non
     """Trains a language model on `<s>`, glosses, sentence, end."""
     bos = text.vocabulary.bos_id
     rows = [
-        torch.tensor([bos, *text.encode_said(c.gloss), *text.encode_target("", c.texts[0])])
+        torch.tensor([bos, *text.encode_text(c.gloss), *text.encode_target("", c.texts[0])])
         for c in clips
     ]
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.1)

@@ -190,14 +190,14 @@ def test_adapters_that_cannot_be(
 TWO = """
 import kinesweep.core.skeleton.skeleton
 from kinesweep.config.recipe import Recipe
-from kinesweep.core.run_logger import NullRunLog
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.training.loop.run import RunSpec, train_run
 
 asked, store, folder, skeleton = sys.argv[1:]
 known = kinesweep.core.skeleton.skeleton.Skeleton.from_json(json.loads(Path(skeleton).read_text()))
 kinesweep.core.skeleton.skeleton.SKELETONS = {known.name: known}
 recipe = Recipe.model_validate_json(Path(asked).read_text())
-result = train_run(RunSpec(recipe, Path(store), Path(folder)), NullRunLog(), lambda _: True)
+result = train_run(RunSpec(recipe, Path(store), Path(folder)), NullRunLogger(), lambda _: True)
 print(json.dumps(result.to_json()))
 """
 

@@ -87,11 +87,11 @@ def refuse(*address, **_):
     raise OSError("no network")
 socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refuse
 from kinesweep.config.recipe import Recipe
-from kinesweep.core.run_logger import NullRunLog
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.training.loop.run import RunSpec, train_run
 recipe = Recipe.model_validate_json(Path(sys.argv[1]).read_text())
 spec = RunSpec(recipe, Path(sys.argv[2]), Path(sys.argv[3]))
-result = train_run(spec, NullRunLog(), lambda metrics: True)
+result = train_run(spec, NullRunLogger(), lambda metrics: True)
 print(json.dumps({"step": result.step, "asked": asked}))
 """
 

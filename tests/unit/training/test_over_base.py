@@ -27,11 +27,11 @@ pytestmark = pytest.mark.integration
 
 SHARDED = """
 from kinesweep.config.recipe import Recipe
-from kinesweep.core.run_logger import NullRunLog
+from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.training.loop.run import RunSpec, train_run
 asked, store, folder, last = sys.argv[1:]
 spec = RunSpec(Recipe.model_validate_json(Path(asked).read_text()), Path(store), Path(folder))
-result = train_run(spec, NullRunLog(), lambda metrics: metrics["step"] < int(last))
+result = train_run(spec, NullRunLogger(), lambda metrics: metrics["step"] < int(last))
 print(json.dumps(result.to_json()))
 """
 

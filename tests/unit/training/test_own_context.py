@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kinesweep.config.recipe.model import ModelConfig, TrainedTokenizerConfig
-from kinesweep.config.recipe.prompt import Asking, ContextConfig, PromptConfig
+from kinesweep.config.recipe.prompt import ContextConfig, PromptConfig, PromptSettings
 from kinesweep.config.recipe.training import GenerationConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.seeds import seed_everything
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.integration
 
 WORDS = [f"w{number}" for number in range(40)]
 GENERATION = GenerationConfig(num_beams=3, max_new_tokens=12)
-ASKING = Asking(
+ASKING = PromptSettings(
     PromptConfig(context="w0", question="w1"),
     ContextConfig(window=2, prelude=1, generation="on_the_fly"),
 )
@@ -72,7 +72,7 @@ def batches(
     text: TextTokenizer, documents: Sequence[Sequence[ClipRecord]], max_frames: int
 ) -> FixedBatches:
     held = memory_store(*[r for clips in documents for r in clips], features=features)
-    return eval_batches(held, "validation", text, max_frames, asking=ASKING)
+    return eval_batches(held, "validation", text, max_frames, prompt_settings=ASKING)
 
 
 def written(model: Translator, text: TextTokenizer, found: FixedBatches) -> dict[str, str]:

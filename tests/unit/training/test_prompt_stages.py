@@ -55,7 +55,7 @@ Asked = list[tuple[int, ...]]
 def read(monkeypatch: pytest.MonkeyPatch) -> Asked:
     """Prompts that models have read, in training and in evaluation."""
     found: Asked = []
-    joined = Translator.joined
+    joined = Translator.build_inputs_embeds
 
     def see(model: Translator, streams: Any, masks: Any = None, *parts: Any, **named: Any) -> Any:
         ids_BP, mask_BP = parts[:2] if parts else (named["prompt_ids"], named["prompt_mask"])
@@ -89,8 +89,10 @@ def test_each_stage_asks_its_own_question(
     for name, words in (("first", DESCRIBE), ("second", INSTRUCT)):
         loaded = read_model_folder(tmp_path / name / "best")
         assert loaded.recipe.prompt.question == words
-        asking = loaded.recipe.asking
-        batch = eval_batches(store, "validation", loaded.text, 4096, asking=asking)[0]
+        prompt_settings = loaded.recipe.prompt_settings
+        batch = eval_batches(
+            store, "validation", loaded.text, 4096, prompt_settings=prompt_settings
+        )[0]
         assert batch.prompt_mask_BP.all()
         for ids_P in batch.prompt_ids_BP:
             assert loaded.text.tokenizer.unk_token_id not in ids_P

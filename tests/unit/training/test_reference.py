@@ -168,7 +168,7 @@ def test_a_reference_is_cut_where_its_motion_is(lab: Lab) -> None:
     held = {"reference": {"mode": "both"}}
     for limits in ({"pose": 4}, {"pose": 4, "reference": 4}):
         recipe = lab.recipe(model=held, batch={"max_stream_frames": limits})
-        assert recipe.taken_batch.max_stream_frames == {"pose": 4, "reference": 4}
+        assert recipe.effective_batch.max_stream_frames == {"pose": 4, "reference": 4}
         assert lab.train(f"cut{len(limits)}", recipe).status == "finished"
         assert lab.train(f"early{len(limits)}", recipe, held=False).status == "finished"
 
@@ -190,8 +190,8 @@ def test_both_streams_are_varied_alike(lab: Lab) -> None:
     )
     text = build_text(recipe.model.tokenizer, lab.stores[True].records("train"), None)
     found = []
-    for alike in (recipe.alike, None):
-        batch = TrainDataset(lab.stores[True], text, recipe.taken_batch, 1, alike=alike)[0]
+    for alike in (recipe.augmentation_pairs, None):
+        batch = TrainDataset(lab.stores[True], text, recipe.effective_batch, 1, alike=alike)[0]
         found.append((batch.streams["pose"] - batch.streams["reference"]).abs().mean())
     assert found[0] < 0.75 * found[1], "frames of other moments"
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from kinesweep.config.loading import StrictConfig
-from kinesweep.config.recipe.data import BatchConfig, StoreConfig, TakenBatch
+from kinesweep.config.recipe.data import BatchConfig, EffectiveBatch, StoreConfig
 from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.config.recipe.h5_shards import H5ShardsConfig, StreamsFeaturesConfig, with_streams
 from kinesweep.config.recipe.model import ModelConfig
@@ -22,7 +22,7 @@ from kinesweep.config.recipe.paths import (
     put_encoder,
     strip_paths,
 )
-from kinesweep.config.recipe.prompt import Asking, ContextConfig, PromptConfig
+from kinesweep.config.recipe.prompt import ContextConfig, PromptConfig, PromptSettings
 from kinesweep.config.recipe.source import (
     FEATURES_OF,
     AnyFeatures,
@@ -81,7 +81,7 @@ class Recipe(StrictConfig):
         return with_streams(plain)
 
     @model_validator(mode="after")
-    def _best_is_measured(self) -> "Recipe":
+    def _check_best_metric_is_evaluated(self) -> "Recipe":
         # Every evaluation computes `token_loss`; other metrics are computed only if listed.
         metric = self.training.metric_for_best_model
         if metric != "token_loss" and metric not in self.evaluation.metrics:
@@ -91,7 +91,7 @@ class Recipe(StrictConfig):
         return self
 
     @model_validator(mode="after")
-    def _case_was_lost(self) -> "Recipe":
+    def _check_truecase_needs_lowercase(self) -> "Recipe":
         if self.generation.truecase and not self.model.tokenizer.lowercase:
             raise ValueError("`generation.truecase` needs `model.tokenizer.lowercase`")
         return self
@@ -175,7 +175,7 @@ class Recipe(StrictConfig):
         return self
 
     @model_validator(mode="after")
-    def _there_is_a_mean(self) -> "Recipe":
+    def _check_averaging_keeps_checkpoints(self) -> "Recipe":
         # With `keep: best`, earlier checkpoints are deleted before the average is computed.
         if self.training.average_checkpoints > 1 and self.checkpoints.keep == "best":
             raise ValueError(
@@ -198,18 +198,18 @@ class Recipe(StrictConfig):
         return self
 
     @property
-    def asking(self) -> Asking:
+    def prompt_settings(self) -> PromptSettings:
         """Return the prompt and context settings."""
-        return Asking(self.prompt, self.context)
+        return PromptSettings(self.prompt, self.context)
 
     @property
-    def alike(self) -> dict[str, str]:
+    def augmentation_pairs(self) -> dict[str, str]:
         """Return reference stream → motion stream; both get the same augmentation."""
         reference = self.model.reference
         return {} if reference is None else {reference.against: reference.stream}
 
     @property
-    def taken_batch(self) -> TakenBatch:
+    def effective_batch(self) -> EffectiveBatch:
         """Return the `batch` section as used, without limits of streams that are not selected.
 
         This allows one recipe to serve a search over streams. A reference, which is aligned with
@@ -217,14 +217,16 @@ class Recipe(StrictConfig):
         """
         caps = _without(self.batch.max_stream_frames, self._left)
         # The right operand of `|` wins, so a reference's own limit precedes that of its motion.
-        caps = {other: caps[name] for other, name in self.alike.items() if name in caps} | caps
+        caps = {
+            other: caps[name] for other, name in self.augmentation_pairs.items() if name in caps
+        } | caps
         own = {name: getattr(self.batch, name) for name in BatchConfig.model_fields}
-        own |= {"max_stream_frames": caps, "uncounted": tuple(self.alike)}
+        own |= {"max_stream_frames": caps, "uncounted": tuple(self.augmentation_pairs)}
         # `own` holds validated values already, so validation is skipped.
-        return TakenBatch.model_construct(**own)
+        return EffectiveBatch.model_construct(**own)
 
     @property
-    def staged_model(self) -> ModelConfig:
+    def effective_model(self) -> ModelConfig:
         """Return the `model` section as the training stage uses it, for the selected streams."""
         model = self.model.model_copy(
             update={"encoders": _without(self.model.encoders, self._left)}
@@ -243,7 +245,7 @@ class Recipe(StrictConfig):
         return {name for corpus in shards for name in corpus.names} - set(self.streams)
 
     @property
-    def films(self) -> PoseTsvConfig | None:
+    def video_source(self) -> PoseTsvConfig | None:
         """Return the source if its poses are estimated from videos, otherwise None."""
         source = self.source
         return source if isinstance(source, PoseTsvConfig) and source.videos else None

@@ -95,7 +95,7 @@ class BatchConfig(StrictConfig):
         return self
 
 
-class TakenBatch(BatchConfig):
+class EffectiveBatch(BatchConfig):
     """The `batch` section as a run uses it, extended by the reference streams of the model."""
 
     uncounted: tuple[str, ...] = Field(

@@ -113,7 +113,7 @@ class EvaluationConfig(StrictConfig):
     )
 
     @property
-    def treatment(self) -> ScoringProtocol:
+    def protocol_config(self) -> ScoringProtocol:
         """Return the settings of the protocol."""
         # A named protocol stays a name in the recipe, and its settings are looked up here.
         named = isinstance(self.protocol, str)

@@ -126,7 +126,7 @@ class TasksConfig(StrictConfig):
 
 
 @dataclass(frozen=True)
-class Asking:
+class PromptSettings:
     """Prompt and context settings for the clips of a run.
 
     Attributes:

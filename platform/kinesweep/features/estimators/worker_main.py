@@ -49,7 +49,7 @@ def load(module: str, file: str, attribute: str) -> Any:
 def estimate(estimator: Any, request: dict[str, Any]) -> dict[str, Any]:
     """Estimate one video and write its poses; the file is complete or does not exist."""
     out, began, worked = Path(request["out"]), time.perf_counter(), time.process_time()
-    video = film.Film(Path(request["source"]), request.get("fps"))
+    video = film.VideoReader(Path(request["source"]), request.get("fps"))
     pose = estimator(iter(video), video.fps, video.width, video.height)
     frames = len(pose.body.data)
     if frames != video.read:

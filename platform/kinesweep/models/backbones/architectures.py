@@ -105,7 +105,7 @@ class Family:
         auto: Hugging Face Auto class.
         architectures: Supported model types.
         special_ids: Function (configuration or its class, vocabulary) → configuration keys.
-        why_not: Function configuration → reason why the model is not supported, or "".
+        unsupported_reason: Function configuration → reason why the model is not supported, or "".
     """
 
     kind: str
@@ -114,7 +114,7 @@ class Family:
     auto: Any
     architectures: tuple[str, ...]
     special_ids: Callable[[Any, Vocabulary], dict[str, Any]]
-    why_not: Callable[[Any], str]
+    unsupported_reason: Callable[[Any], str]
 
 
 SEQ2SEQ = Family(
@@ -124,7 +124,7 @@ SEQ2SEQ = Family(
     auto=AutoModelForSeq2SeqLM,
     architectures=(*MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES, TarresConfig.model_type),
     special_ids=seq2seq_ids,
-    why_not=_no_reason,
+    unsupported_reason=_no_reason,
 )
 CAUSAL = Family(
     kind="causal",
@@ -137,5 +137,5 @@ CAUSAL = Family(
         if name not in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
     ),
     special_ids=causal_ids,
-    why_not=_why_not_causal,
+    unsupported_reason=_why_not_causal,
 )

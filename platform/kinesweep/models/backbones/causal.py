@@ -120,7 +120,7 @@ class Causal(Made):
         self._check_length(model, mask_BN, torch.tensor(decoding.max_new_tokens))
         return continue_text(model, *to_the_right(x_BNE, mask_BN), decoding)
 
-    def part(self, model: PreTrainedModel, name: ModelPart) -> nn.Module:
+    def submodule(self, model: PreTrainedModel, name: ModelPart) -> nn.Module:
         """Return a part of the backbone that can be frozen.
 
         Raises:

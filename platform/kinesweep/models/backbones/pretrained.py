@@ -122,7 +122,7 @@ def _read_config(saved: Saved) -> PreTrainedConfig:
             f"{_KEY} is `{name}`, a `{config.model_type}`. Backbone `{family.kind}` needs a"
             f" model of another family: {family.noun}, such as {family.examples}."
         )
-    reason = family.why_not(config)
+    reason = family.unsupported_reason(config)
     if reason:
         raise InputError(f"{_KEY} is `{name}`; {reason}. Use {family.examples}.")
     return config

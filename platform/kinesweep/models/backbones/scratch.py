@@ -69,7 +69,7 @@ def check_scratch(family: Family, scratch: Mapping[str, Any]) -> None:
     """
     # The vocabulary is not known yet, and its size does not matter for this check.
     config = scratch_config(family, scratch, Vocabulary(size=32, pad_id=0, bos_id=1, eos_id=2))
-    reason = family.why_not(config)
+    reason = family.unsupported_reason(config)
     if reason:
         raise ConfigError("the model", [(f"{_PATH}.architecture", reason)])
     try:

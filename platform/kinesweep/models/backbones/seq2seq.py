@@ -109,7 +109,7 @@ class Seq2Seq(Made):
             **asked,
         )
 
-    def part(self, model: PreTrainedModel, name: ModelPart) -> nn.Module:
+    def submodule(self, model: PreTrainedModel, name: ModelPart) -> nn.Module:
         """Return a part of the backbone that can be frozen."""
         find: dict[ModelPart, Callable[[], nn.Module]] = {
             "backbone": lambda: model,

@@ -37,6 +37,6 @@ class AdapterEncoder(FrameEncoder):
 
     def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Return (B, T, E) and the mask, both shorter if the encoder downsamples."""
-        x_BTE = self.linear(self.begin(x_BTD))
+        x_BTE = self.linear(self.preprocess(x_BTD))
         x_BTE = x_BTE + self.up(self.dropout(self.down(self.norm(x_BTE)).relu()))
         return mean_of_frames(self.norm_out(x_BTE), mask_BT, self.downsample)

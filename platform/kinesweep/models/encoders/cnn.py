@@ -54,7 +54,7 @@ class CnnEncoder(FrameEncoder):
 
     def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Return (B, T', E) and its mask; T' is T divided by each stride in turn, rounded up."""
-        x_BET = self.project(self.begin(x_BTD)).transpose(1, 2)
+        x_BET = self.project(self.preprocess(x_BTD)).transpose(1, 2)
         lengths_B = mask_BT.sum(dim=1)
         for convolution, stride in zip(self.convolutions, self.strides, strict=True):
             x_BET = convolution(x_BET.masked_fill(~mask_BT[:, None], 0))

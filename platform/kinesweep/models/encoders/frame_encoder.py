@@ -73,7 +73,7 @@ class FrameEncoder(nn.Module):
         step = self.downsample
         return [SourceSpan(first, min(first + step, frames)) for first in range(0, frames, step)]
 
-    def begin(self, x_BTD: Tensor) -> Tensor:
+    def preprocess(self, x_BTD: Tensor) -> Tensor:
         """Return (B, T, `width_in`); each frame depends on itself and the previous one."""
         if self.standardize:
             x_BTD = (x_BTD - self.mean.to(x_BTD.dtype)) * self.scale.to(x_BTD.dtype)

@@ -87,7 +87,7 @@ class GraphEncoder(nn.Module):
     def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Return (B, M, E) and its mask; M is T, V or V + T, depending on the pooling."""
         reel = Reel(mask_BT)
-        x_NVW = self.network(self.begin(x_BTD, reel), reel, self.graphs)
+        x_NVW = self.network(self.preprocess(x_BTD, reel), reel, self.graphs)
         vectors, masks = [], []
         # "skeleton" averages over points (one vector per frame), "time" over frames (one vector per
         # point); otherwise both kinds are returned, points first.
@@ -112,9 +112,9 @@ class GraphEncoder(nn.Module):
     def point_features(self, x_BTD: Tensor, mask_BT: Tensor) -> Tensor:
         """Return the network's output for each point and frame, (B, T, V, W); zero at padding."""
         reel = Reel(mask_BT)
-        return reel.spread(self.network(self.begin(x_BTD, reel), reel, self.graphs))
+        return reel.spread(self.network(self.preprocess(x_BTD, reel), reel, self.graphs))
 
-    def begin(self, x_BTD: Tensor, reel: Reel) -> Tensor:
+    def preprocess(self, x_BTD: Tensor, reel: Reel) -> Tensor:
         """Return the real frames with all input channels of each point, (N, V, `channels_of`)."""
         if self.config.standardize:
             x_BTD = x_BTD - self.mean.to(x_BTD.dtype)

@@ -36,7 +36,7 @@ class LinearEncoder(FrameEncoder):
 
     def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Return (B, T, E) and the mask, both shorter if the encoder downsamples."""
-        x_BTE = self.linear(self.begin(x_BTD))
+        x_BTE = self.linear(self.preprocess(x_BTD))
         if self.gain is not None:
             x_BTE = x_BTE * self.gain
         x_BTE = self.activation(self.norm_out(self.dropout(x_BTE)))

@@ -41,5 +41,5 @@ class MlpEncoder(FrameEncoder):
 
     def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Return (B, T, E) and the mask, both shorter if the encoder downsamples."""
-        x_BTE = self.norm_out(self.linear(self.hidden(self.begin(x_BTD))))
+        x_BTE = self.norm_out(self.linear(self.hidden(self.preprocess(x_BTD))))
         return mean_of_frames(x_BTE, mask_BT, self.downsample)

@@ -69,7 +69,7 @@ class StagcnEncoder(GraphEncoder):
         """
         reel = Reel(mask_BT)
         network = self.network
-        _, x_NVC = network.before(self.begin(x_BTD, reel), reel, self.graphs)
+        _, x_NVC = network.before(self.preprocess(x_BTD, reel), reel, self.graphs)
         nodes_NV1, graphs_BKVV = network.head(x_NVC, reel)
         return JointAttention(reel.spread(nodes_NV1)[..., 0], graphs_BKVV)
 

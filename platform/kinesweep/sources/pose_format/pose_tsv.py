@@ -28,7 +28,7 @@ class PoseTsvSource(TsvSource):
         """Return `poses`, or `films` if poses are estimated from videos first."""
         return "poses" if self.config.videos is None else "films"
 
-    def reading(self) -> dict[str, Any]:
+    def read_options(self) -> dict[str, Any]:
         """Return the selected person."""
         return {"source": self.config.kind, "person": self.config.person}
 

@@ -50,7 +50,7 @@ class FeatureManifestSource(TableSource):
         # In SSVP-SLT's layout the folder of the manifests is a sibling of `features`.
         return self._features or self._tables[split].parent.parent / FEATURES_FOLDER
 
-    def reading(self) -> dict[str, Any]:
+    def read_options(self) -> dict[str, Any]:
         """Return the feature rate, which the files do not store."""
         return {"source": self.config.kind, "rate_hz": self.config.fps}
 

@@ -64,7 +64,7 @@ class H5ShardsSource(TableSource):
         """Return the absolute path of the folder that contains the stream folders."""
         return self._root or self._tables[split].parent
 
-    def reading(self) -> dict[str, Any]:
+    def read_options(self) -> dict[str, Any]:
         """Return the feature rates, which the shards do not store."""
         rates_hz = {stream.name: stream.fps for stream in self.config.streams}
         return {"source": self.config.kind, "rates_hz": rates_hz}
@@ -91,7 +91,7 @@ class H5ShardsSource(TableSource):
                 rows.clips.append(replace(clip, media=first.media(clip.document)))
         return rows
 
-    def companions(self, clip: Clip) -> tuple[Path, ...]:
+    def auxiliary_files(self, clip: Clip) -> tuple[Path, ...]:
         """Return the shards of all streams but the first.
 
         Raises:

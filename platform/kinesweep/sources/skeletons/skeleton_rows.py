@@ -237,7 +237,7 @@ def _default_id(media: str, span: Span) -> str:
     file, number = numbered(media)
     name = PurePosixPath(file).with_suffix("").as_posix()
     name += "" if number is None else f"{NUMBER}{number}"
-    return name if span.whole else f"{name}@{span.start or 0:.0f}-{_bound(span.end)}"
+    return name if span.is_full else f"{name}@{span.start or 0:.0f}-{_bound(span.end)}"
 
 
 def _bound(value: float | None) -> str:

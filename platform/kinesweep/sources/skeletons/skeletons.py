@@ -71,7 +71,7 @@ class SkeletonsSource(TableSource):
             return self._tables[split].parent
         return self._motions.parent if self._motions.suffix == PACK_SUFFIX else self._motions
 
-    def reading(self) -> dict[str, Any]:
+    def read_options(self) -> dict[str, Any]:
         """Return the frame rate and the skeleton, which arrays do not store."""
         config = self.config
         return {"source": config.kind, "fps": config.fps, "skeleton": config.skeleton}
@@ -132,7 +132,7 @@ class SkeletonsSource(TableSource):
             )
         return path
 
-    def companions(self, clip: Clip) -> tuple[Path, ...]:
+    def auxiliary_files(self, clip: Clip) -> tuple[Path, ...]:
         """Return the file of the reference motion, if it is not the clip's own file.
 
         Raises:

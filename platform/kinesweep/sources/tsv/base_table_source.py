@@ -55,7 +55,7 @@ class TableSource(ABC):
         """Return the absolute path of the folder that a split's media paths are relative to."""
 
     @abstractmethod
-    def reading(self) -> dict[str, Any]:
+    def read_options(self) -> dict[str, Any]:
         """Return the options that determine how the content of a file is read."""
 
     @abstractmethod
@@ -66,11 +66,11 @@ class TableSource(ABC):
     def read_rows(self, split: str, path: Path) -> ParsedRows:
         """Read the table of one split."""
 
-    def named(self, clips: list[Clip], unnamed: set[str]) -> list[Clip]:
+    def make_ids_unique(self, clips: list[Clip], unnamed: set[str]) -> list[Clip]:
         """Return the clips of all splits with their final ids; by default unchanged."""
         return clips
 
-    def probe(self, clip: Clip) -> None:
+    def verify_clip(self, clip: Clip) -> None:
         """Check that a clip can be read.
 
         Raises:
@@ -78,7 +78,7 @@ class TableSource(ABC):
         """
         self.read(clip)
 
-    def usable(self, path: Path) -> bool:
+    def is_valid_media(self, path: Path) -> bool:
         """Return whether a path is a media file of this source."""
         return path.is_file()
 
@@ -114,7 +114,7 @@ class TableSource(ABC):
         except ClipError as error:
             raise ClipError(f"{clip.row}: {error}; {self.where_root}", error.reason) from None
         try:
-            if self.usable(path):
+            if self.is_valid_media(path):
                 return path
             there = path.exists()
         except (OSError, ValueError):  # a name that no file can have: too long, or with a NUL
@@ -122,7 +122,7 @@ class TableSource(ABC):
         text, reason = (self.unusable, "not_a_file") if there else _MISSING
         raise ClipError(f"{clip.row}: `{path}` {text}", reason)
 
-    def companions(self, clip: Clip) -> tuple[Path, ...]:
+    def auxiliary_files(self, clip: Clip) -> tuple[Path, ...]:
         """Return no auxiliary files; subclasses may add some."""
         return ()
 
@@ -140,7 +140,7 @@ class TableSource(ABC):
         found = list(rows.problems)
         for number, clip in enumerate(rows.clips, 1):
             try:
-                self.probe(clip)
+                self.verify_clip(clip)
             except ClipError as error:
                 found.append(InvalidRow(clip.row, clip.id, error.reason, str(error), clip.split))
             if progress is not None:
@@ -171,7 +171,7 @@ class TableSource(ABC):
         clips = [clip for rows in tables for clip in rows.clips]
         # Ids are made unique over all splits and before `max_clips` is applied, so that a clip has
         # the same id whatever the limit.
-        named = self.named(clips, {row for rows in tables for row in rows.unnamed})
+        named = self.make_ids_unique(clips, {row for rows in tables for row in rows.unnamed})
         faults = [fault for rows in tables for fault in rows.faults]
         raise_table_errors([*faults, *duplicate_ids(named, self.unique)])
         together = ParsedRows()

@@ -41,7 +41,7 @@ class TsvSource(TableSource):
     def media(self) -> MediaKind:
         """Return the kind of file that rows may name."""
 
-    def named(self, clips: list[Clip], unnamed: set[str]) -> list[Clip]:
+    def make_ids_unique(self, clips: list[Clip], unnamed: set[str]) -> list[Clip]:
         """Return the clips with unique ids; see `make_ids_unique`."""
         return make_ids_unique(clips, unnamed)
 

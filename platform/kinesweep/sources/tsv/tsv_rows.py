@@ -212,7 +212,7 @@ def _stem(media: str) -> str:
 
 def _span_suffix(span: Span) -> str:
     """Return `@start-end` for an id; empty if the span is the whole file."""
-    if span.whole:
+    if span.is_full:
         return ""
     start, end = ("" if bound is None else _plain(bound) for bound in (span.start, span.end))
     return f"@{start or 0}-{end}"

@@ -47,11 +47,11 @@ class VideoTsvSource(TsvSource):
         """Return `videos`: videos and folders of pictures."""
         return "videos"
 
-    def usable(self, path: Path) -> bool:
+    def is_valid_media(self, path: Path) -> bool:
         """Return whether a path is a file or a folder of pictures."""
         return path.is_file() or holds_pictures(path)
 
-    def reading(self) -> dict[str, Any]:
+    def read_options(self) -> dict[str, Any]:
         """Return the frame rate of folders of pictures, which they do not store."""
         return {"source": self.config.kind, "fps": self.config.fps}
 
@@ -63,9 +63,9 @@ class VideoTsvSource(TsvSource):
         """
         path = self.media_path(clip)
         fps = self.config.fps if path.is_dir() else None  # a video states its own rate
-        return VideoSegment(path, clip.span, fps, *self.companions(clip))
+        return VideoSegment(path, clip.span, fps, *self.auxiliary_files(clip))
 
-    def companions(self, clip: Clip) -> tuple[Path, ...]:
+    def auxiliary_files(self, clip: Clip) -> tuple[Path, ...]:
         """Return the `.pose` file of the video, if `source.poses` is set.
 
         Raises:
@@ -83,7 +83,7 @@ class VideoTsvSource(TsvSource):
             )
         return (path,)
 
-    def probe(self, clip: Clip) -> None:
+    def verify_clip(self, clip: Clip) -> None:
         """Decode the first frame of the video and read the header of its poses.
 
         Raises:

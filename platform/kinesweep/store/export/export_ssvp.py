@@ -141,14 +141,20 @@ def variation_of(recipe: Recipe, store: Store, count: int) -> Variation:
             features.
         StoreError: If the store has no split `train`.
     """
-    # Streams in `recipe.alike` are references that follow another stream; they do not count towards
-    # the length.
+    # Streams in `recipe.augmentation_pairs` are references that follow another stream; they do not
+    # count towards the length.
     longest = max(
-        sum(frames for name, frames in record.lengths.items() if name not in recipe.alike)
+        sum(
+            frames
+            for name, frames in record.lengths.items()
+            if name not in recipe.augmentation_pairs
+        )
         for record in store.records("train")
     )
     config, seed = recipe.batch.augmentation, recipe.training.seed
-    augmentation = build_augmentation(config, store.schema, seed, longest, recipe.alike)
+    augmentation = build_augmentation(
+        config, store.schema, seed, longest, recipe.augmentation_pairs
+    )
     if augmentation is None:
         raise InputError(
             "`batch.augmentation` of the recipe enables no augmentation, so all copies would be"

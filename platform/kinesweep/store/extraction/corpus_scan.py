@@ -68,7 +68,7 @@ class Extraction:
             dtype=recipe.store.dtype,
             max_dropped_share=recipe.store.max_dropped_share,
             complete=recipe.complete,
-            reading=source.reading(),
+            reading=source.read_options(),
         )
 
     def key_part(self) -> dict[str, Any]:
@@ -149,7 +149,7 @@ def survey_corpus(extraction: Extraction) -> Survey:
 def _files(source: Source, clip: Clip) -> tuple[Path, ...] | ClipError:
     """Return the paths of a clip's media and auxiliary files, or the error if they are missing."""
     try:
-        return source.media_path(clip), *source.companions(clip)
+        return source.media_path(clip), *source.auxiliary_files(clip)
     except ClipError as error:
         return error
 

@@ -105,9 +105,9 @@ def _clip(store: Store, record: ClipRecord) -> Group:
     """Return a clip's metadata and a summary of its features."""
     known = Table(show_header=False)
     clip = record.clip
-    span = "whole file" if clip.span.whole else f"{clip.span.start} to {clip.span.end}"
+    span = "whole file" if clip.span.is_full else f"{clip.span.start} to {clip.span.end}"
     facts = {"id": clip.id, "split": clip.split, "row": clip.row, "media": clip.media}
-    facts |= {"span": span if clip.span.whole else f"{span} {clip.span.unit}"}
+    facts |= {"span": span if clip.span.is_full else f"{span} {clip.span.unit}"}
     facts |= {f"text {number}": text for number, text in enumerate(clip.texts, 1)}
     for name in ("encoder_prompt", "decoder_prompt", "document", "signer", "gloss", "language"):
         facts[name] = getattr(clip, name)

@@ -27,17 +27,18 @@ class Trial:
     """A configuration of the search with its state.
 
     Attributes:
-        number: Position in the order of proposal, from 0.
+        number: Position in the order of request, from 0.
         values: Swept parameters.
         config: Configuration hash.
         state: Current state; still `running` if the driver died meanwhile.
         scores: Objective → value; empty unless the trial finished.
         losses: Samples beyond the warm-up → value that the pruner compares (lower is better).
         reason: Explanation why the trial failed or was stopped by the budget.
-        started: Time of the proposal in seconds since the epoch.
+        started: Time of the request in seconds since the epoch.
         seconds: Duration of all attempts together.
         deaths: Number of times its processes have died since its last progress.
-        twin: Number of the earlier trial with the same configuration whose result it copies.
+        duplicate_of: Number of the earlier trial with the same configuration, whose result it
+            copies.
     """
 
     number: int
@@ -50,7 +51,7 @@ class Trial:
     started: float = 0.0
     seconds: float = 0.0
     deaths: int = 0
-    twin: int | None = None
+    duplicate_of: int | None = None
 
 
 class Journal:
@@ -75,7 +76,7 @@ class Journal:
             self._file = self.path.open("a", encoding="utf-8")
 
     def __getstate__(self) -> dict[str, Any]:
-        # Ray Tune copies its searcher together with the agenda and this journal. The copy must
+        # Ray Tune copies its searcher together with the policy and this journal. The copy must
         # neither hold the open file nor write to it.
         return {"path": self.path, "events": []}
 
@@ -123,7 +124,7 @@ class Journal:
 
     @property
     def trials(self) -> list[Trial]:
-        """All trials in the order of proposal; each object is updated as events are added."""
+        """All trials in the order of request; each object is updated as events are added."""
         return list(self._trials.values())
 
     def trial(self, number: int) -> Trial:
@@ -163,7 +164,7 @@ def note_trial(trials: dict[int, Trial], event: Mapping[str, Any]) -> None:
     number, kind = event["trial"], event["event"]
     if kind == "trial_created":
         known = Trial(number, event["values"], event["config"], started=event["time"])
-        known.twin = event.get("twin")
+        known.duplicate_of = event.get("duplicate_of")
         trials[number] = known
     elif kind == "trial_reported":
         losses = trials[number].losses

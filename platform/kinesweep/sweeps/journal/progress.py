@@ -72,7 +72,7 @@ def progress_of(events: Sequence[Mapping[str, Any]], now: float) -> Progress | N
     session = events[starts[-1] :]
     search = _since(session, "search_started")
     finals = _since(session, "finals_started")
-    trials = [trial for trial in read_trials(events) if trial.twin is None]
+    trials = [trial for trial in read_trials(events) if trial.duplicate_of is None]
     states: Counter[str] = Counter(trial.state for trial in trials)
     runs = _runs(finals)
     wanted = search[0]["trials"] if search else None

@@ -64,7 +64,7 @@ def read_status(folder: Path, now: float | None = None) -> Status:
         CheckpointError: If the folder holds no sweep.
     """
     events = read_journal(folder)
-    trials = [trial for trial in read_trials(events) if trial.twin is None]
+    trials = [trial for trial in read_trials(events) if trial.duplicate_of is None]
     states = Counter(trial.state for trial in trials)
     runs = _runs(events)
     hours = worked_hours(events)

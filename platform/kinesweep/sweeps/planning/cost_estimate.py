@@ -191,7 +191,7 @@ def _simulated(facts: CostInputs, slots: int, repeat: int) -> _Once:
     settled = simulate(Finals(runs, journal), course, slots, clock, probed.between_s)
     # The winner's seeds are decoded on test one after the other.
     tests = len(space.final_seeds) * probed.decode_s * facts.test_share
-    states = [trial.state for trial in journal.trials if trial.twin is None]
+    states = [trial.state for trial in journal.trials if trial.duplicate_of is None]
     return _Once(
         seconds=clock.now + tests + _FRESH_PROCESS_S + probed.decode_s,
         run_seconds=searched.run_seconds + settled.run_seconds,
@@ -218,14 +218,14 @@ def _courses(
         # Policies compare trials with each other, so the scale of a score is irrelevant.
         return {name: loss if name in MINIMISED else -loss for name in names}
 
-    def course(proposal: RunRequest) -> SimulatedRun:
+    def course(request: RunRequest) -> SimulatedRun:
         # Seeded by configuration and seed, so a configuration has one course, whenever it starts.
-        rng = generator(repeat, "course", repr(sorted(proposal.values.items())), proposal.seed)
+        rng = generator(repeat, "course", repr(sorted(request.values.items())), request.seed)
         # The untuned recipe has the duration of its own pilot run; a trial gets one of the
         # measured durations at random, because other points of the space were not measured.
-        paces = facts.probe.paces if proposal.values else facts.probe.paces[:1]
+        paces = facts.probe.paces if request.values else facts.probe.paces[:1]
         pace = paces[int(rng.integers(len(paces)))]
-        training = apply_overrides(facts.recipe, proposal.values).training
+        training = apply_overrides(facts.recipe, request.values).training
         # The loss decays from about 5 to a floor near 2, with noise around both.
         floor, told, seconds = 2 + rng.normal(0, 0.3), [], pace.start_s
         step = 0
@@ -236,7 +236,7 @@ def _courses(
             share = step / training.max_steps
             loss = floor + 3 * math.exp(-5 * share) + rng.normal(0, 0.03)
             told.append((seconds, {"step": step, "samples": step * pace.samples, **scores(loss)}))
-        end_s = pace.end_s + (facts.probe.decode_s if proposal.phase != "search" else 0.0)
+        end_s = pace.end_s + (facts.probe.decode_s if request.phase != "search" else 0.0)
         return SimulatedRun(told, RunEnd("finished", scores(floor), "", seconds + end_s))
 
     return course

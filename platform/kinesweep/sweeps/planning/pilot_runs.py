@@ -114,7 +114,7 @@ def probe(
 
 @dataclass
 class _Runs:
-    """An agenda of runs that are trained once; a run that fails or dies is not retried."""
+    """An policy of runs that are trained once; a run that fails or dies is not retried."""
 
     waiting: list[RunRequest]
     running: dict[str, RunRequest] = field(default_factory=dict)
@@ -122,23 +122,23 @@ class _Runs:
     reasons: list[str] = field(default_factory=list)
 
     @property
-    def over(self) -> bool:
+    def is_finished(self) -> bool:
         return not self.waiting and not self.running
 
     def propose(self) -> RunRequest | None:
         if not self.waiting:
             return None
-        proposal = self.waiting.pop(0)
-        self.running[proposal.key] = proposal
-        return proposal
+        request = self.waiting.pop(0)
+        self.running[request.key] = request
+        return request
 
     def report(self, key: str, evaluation: Mapping[str, float]) -> bool:
         return True
 
-    def end(self, key: str, end: RunEnd) -> None:
-        proposal = self.running.pop(key)
+    def tell(self, key: str, end: RunEnd) -> None:
+        request = self.running.pop(key)
         if end.state == "finished":
-            self.finished.append(proposal)
+            self.finished.append(request)
         else:
             self.reasons.append(f"{key} {end.state}: {end.reason}")
 
@@ -146,13 +146,13 @@ class _Runs:
 def _proposals(space: SearchSpace, search: SweepPolicy) -> list[RunRequest]:
     """Return the pilot runs; different seeds give equal configurations different run folders."""
     fixed = fixed_values(space)
-    proposals = [RunRequest(_RECIPE, fixed, 1, "search"), RunRequest(_FINAL, fixed, 2, "finals")]
+    requests = [RunRequest(_RECIPE, fixed, 1, "search"), RunRequest(_FINAL, fixed, 2, "finals")]
     for number in range(_POINTS):
         found = search.propose()
         if found is not None:
             values = {name: v for name, v in found.values.items() if name not in _LENGTH}
-            proposals.append(RunRequest(f"point {number}", values, 3 + number, "search"))
-    return proposals
+            requests.append(RunRequest(f"point {number}", values, 3 + number, "search"))
+    return requests
 
 
 def _shortened(recipe: Recipe) -> Recipe:

@@ -1,4 +1,4 @@
-"""Execution of an agenda in virtual time, the counterpart of `tune_runner.drive` on a cluster.
+"""Execution of an policy in virtual time, the counterpart of `tune_runner.drive` on a cluster.
 
 Agenda, samplers, pruners and budgets are the classes of the real sweep; only runs and clock are
 simulated. 500 trials take about a second, most of it spent in the sampler.
@@ -58,36 +58,36 @@ class _Event:
     at: float
     turn: int
     index: int = field(compare=False)
-    proposal: RunRequest = field(compare=False)
+    request: RunRequest = field(compare=False)
     course: SimulatedRun = field(compare=False)
     began: float = field(compare=False)
 
 
 def simulate(
-    agenda: SweepPolicy,
+    policy: SweepPolicy,
     course_of: Callable[[RunRequest], SimulatedRun],
     slots: int,
     clock: Clock,
     start_s: float = 0.0,
 ) -> Simulated:
-    """Execute an agenda until it is over.
+    """Execute an policy until it is over.
 
     Args:
-        agenda: Policy that decides what to run.
+        policy: Policy that decides what to run.
         course_of: Function that returns the course of a proposed run.
         slots: Number of runs at a time.
-        clock: Clock of the agenda's journal; advanced from its current time.
-        start_s: Seconds from a proposal to the first batch.
+        clock: Clock of the policy's journal; advanced from its current time.
+        start_s: Seconds from a request to the first batch.
     """
     queue: list[_Event] = []
     opened, run_seconds, runs = clock.now, 0.0, 0
-    while not agenda.over:
+    while not policy.is_finished:
         # Free slots are filled before time moves on, as the real runner does.
-        while len(queue) < slots and (proposal := agenda.propose()) is not None:
+        while len(queue) < slots and (request := policy.propose()) is not None:
             runs += 1
-            first = _Event(clock.now, runs, -1, proposal, course_of(proposal), clock.now)
+            first = _Event(clock.now, runs, -1, request, course_of(request), clock.now)
             heapq.heappush(queue, _next(first, start_s))
-        # Without runs in progress `propose` returned None because it closed the agenda just now.
+        # Without runs in progress `propose` returned None because it closed the policy just now.
         if not queue:
             continue
         event = heapq.heappop(queue)
@@ -95,12 +95,12 @@ def simulate(
         seconds = clock.now - event.began
         evaluations, end = event.course.evaluations, event.course.end
         if event.index < len(evaluations):
-            if agenda.report(event.proposal.key, evaluations[event.index][1]):
+            if policy.report(event.request.key, evaluations[event.index][1]):
                 heapq.heappush(queue, _next(event, start_s))
                 continue
             end = RunEnd("pruned")
         run_seconds += seconds
-        agenda.end(event.proposal.key, RunEnd(end.state, end.scores, end.reason, seconds))
+        policy.tell(event.request.key, RunEnd(end.state, end.scores, end.reason, seconds))
     return Simulated(clock.now - opened, run_seconds, runs)
 
 
@@ -110,4 +110,4 @@ def _next(event: _Event, start_s: float) -> _Event:
     done = index >= len(course.evaluations)
     after = course.end.seconds if done else course.evaluations[index][0]
     at = event.began + start_s + after
-    return _Event(at, event.turn, index, event.proposal, course, event.began)
+    return _Event(at, event.turn, index, event.request, course, event.began)

@@ -30,7 +30,7 @@ class Standing:
         scores: Seed → validation score.
         low: Lower end of the mean's 95 % interval; None with a single seed.
         high: Upper end of that interval.
-        behind: Difference from the best configuration; None if it was not tested.
+        gap_to_best: Difference from the best configuration; None if it was not tested.
         p_value: p-value of that difference, corrected for the number of configurations.
         tied: Whether the difference is not significant; None if it was not tested.
     """
@@ -41,7 +41,7 @@ class Standing:
     scores: dict[int, float]
     low: float | None = None
     high: float | None = None
-    behind: float | None = None
+    gap_to_best: float | None = None
     p_value: float | None = None
     tied: bool | None = None
 
@@ -50,9 +50,9 @@ class Standing:
         text = f"  {place}. {self.name}  {self.score:.2f}"
         if self.low is not None and self.high is not None:
             text += f" [{self.low:.1f}, {self.high:.1f}]"
-        if self.behind is not None and self.p_value is not None:
+        if self.gap_to_best is not None and self.p_value is not None:
             verdict = "not significant" if self.tied else "significant"
-            text += f", {self.behind:.2f} behind, {verdict} (p = {self.p_value:.2g})"
+            text += f", {self.gap_to_best:.2f} behind, {verdict} (p = {self.p_value:.2g})"
         settings = format_values(self.values)
         return f"{text}  {settings}" if settings else text
 
@@ -93,12 +93,12 @@ class Provisional:
 
 def count_ended(trials: Sequence[Trial]) -> int:
     """Return the number of ended trials, without twins."""
-    return sum(trial.twin is None and trial.state != "running" for trial in trials)
+    return sum(trial.duplicate_of is None and trial.state != "running" for trial in trials)
 
 
 def is_running(trials: Sequence[Trial]) -> bool:
     """Return whether a trial is in progress; twins have no run and are left out."""
-    return any(trial.twin is None and trial.state == "running" for trial in trials)
+    return any(trial.duplicate_of is None and trial.state == "running" for trial in trials)
 
 
 def is_outdated(made: Provisional, trials: Sequence[Trial]) -> bool:

@@ -53,10 +53,10 @@ class Rank:
         low: Lower end of the 95 % interval of the mean.
         high: Upper end of that interval.
         scores: Seed → score.
-        behind: Difference between the best mean and this one.
-        behind_low: Lower end of the 95 % interval of that difference, Tukey-corrected like the
+        gap_to_best: Difference between the best mean and this one.
+        gap_low: Lower end of the 95 % interval of that difference, Tukey-corrected like the
             test itself.
-        behind_high: Upper end of that interval.
+        gap_high: Upper end of that interval.
         seed_error: Standard error of the difference that is due to seeds.
         sentence_error: Standard error of the difference that is due to sentences.
         p_value: Tukey-corrected p-value of no difference; 1 for the best configuration.
@@ -68,9 +68,9 @@ class Rank:
     low: float
     high: float
     scores: dict[int, float]
-    behind: float
-    behind_low: float
-    behind_high: float
+    gap_to_best: float
+    gap_low: float
+    gap_high: float
     seed_error: float
     sentence_error: float
     p_value: float
@@ -148,9 +148,9 @@ def _line(
         low=mean - half,
         high=mean + half,
         scores=scores,
-        behind=behind,
-        behind_low=low,
-        behind_high=high,
+        gap_to_best=behind,
+        gap_low=low,
+        gap_high=high,
         seed_error=seed_error,
         sentence_error=sentence_error,
         p_value=p_value,

@@ -149,7 +149,7 @@ class Rounds:
                 low=line.low,
                 high=line.high,
                 # The first line is the best configuration, which is not compared with itself.
-                behind=line.behind if place else None,
+                gap_to_best=line.gap_to_best if place else None,
                 p_value=line.p_value if place else None,
                 tied=line.tied if place else None,
             )

@@ -106,7 +106,7 @@ def summarise(folder: Path) -> Summary:
             for place, line in enumerate(outcome.ranking)
         ]
     ranked = {row.name for row in rows}
-    rest = [t for name, t in trials.items() if name not in ranked and t.twin is None]
+    rest = [t for name, t in trials.items() if name not in ranked and t.duplicate_of is None]
     # `best_trials` falls back on unfinished trials; these are listed after the finished ones.
     finished = [t for t in best_trials(record.space, rest) if t.state == "finished"]
     rest = [*finished, *(t for t in rest if t.state != "finished")]

@@ -1,7 +1,7 @@
 """The ask-and-tell interface between a sweep's policies and the code that executes runs.
 
-A runner asks an agenda for proposals and tells it every evaluation and every end of a run. The
-search and the finals are agendas. Both Ray Tune (`runner`) and the simulation (`simulate`) drive
+A runner asks an policy for requests and tells it every evaluation and every end of a run. The
+search and the finals are policies. Both Ray Tune (`runner`) and the simulation (`simulate`) drive
 them, so a plan is computed by the same policies that run the sweep.
 """
 
@@ -20,7 +20,7 @@ class RunRequest:
     """One run to be trained.
 
     Attributes:
-        key: Unique name of the run within its agenda.
+        key: Unique name of the run within its policy.
         values: Swept parameters (dotted recipe key → value) that override the recipe.
         seed: Random seed of the run.
         phase: `search`, `finals` or `sanity`.
@@ -52,12 +52,12 @@ class RunEnd:
 class SweepPolicy(Protocol):
     """A policy that decides which runs to start, continue and stop.
 
-    The runner calls `end` exactly once for each proposal. An agenda that wants to retry a run
+    The runner calls `end` exactly once for each request. An policy that wants to retry a run
     proposes it again under the same key.
     """
 
     @property
-    def over(self) -> bool:
+    def is_finished(self) -> bool:
         """Return whether no run is in progress and none will be proposed."""
 
     def propose(self) -> RunRequest | None:
@@ -71,5 +71,5 @@ class SweepPolicy(Protocol):
             evaluation: Metrics `{"step", "samples", "token_loss", …}`; `samples` counts clips seen.
         """
 
-    def end(self, key: str, end: RunEnd) -> None:
+    def tell(self, key: str, end: RunEnd) -> None:
         """Record the end of a run."""

@@ -64,7 +64,7 @@ class Budget:
         # Ceiling division: a last, incomplete round of runs takes as long as a full one.
         return -(-self.final_runs // self.slots) * run_hours * _FINALS_SLOWER
 
-    def why_no_more(self, spent: Spent, run_hours: float | None, model_bytes: int) -> str | None:
+    def stop_reason(self, spent: Spent, run_hours: float | None, model_bytes: int) -> str | None:
         """Return the reason why no further trial may start, or None.
 
         Args:
@@ -97,7 +97,7 @@ class Budget:
         hours = self.config.hours
         return hours is not None and spent.hours + self.finals_hours(one) > hours
 
-    def over(self, spent: Spent) -> bool:
+    def is_exhausted(self, spent: Spent) -> bool:
         """Return whether the budget of hours or device hours is used up."""
         hours, devices = self.config.hours, self.config.device_hours
         if hours is not None and spent.hours >= hours:

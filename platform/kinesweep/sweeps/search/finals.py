@@ -79,7 +79,7 @@ def best_trials(space: SearchSpace, trials: Sequence[Trial]) -> list[Trial]:
     If no trial finished, which happens when the budget stops all of them, trials are sorted by the
     samples they have seen and then by their loss.
     """
-    own = [t for t in trials if t.twin is None]
+    own = [t for t in trials if t.duplicate_of is None]
     finished = [t for t in own if t.state == "finished"]
     if not finished:
         reported = [t for t in own if t.losses]
@@ -128,7 +128,7 @@ class FinalRun:
 
     @property
     def key(self) -> str:
-        """Unique name of the run within the agenda."""
+        """Unique name of the run within the policy."""
         return f"{self.finalist.name}, seed {self.seed}"
 
 
@@ -184,7 +184,7 @@ class Finals:
         self._waiting = deque(self.runs)
 
     @property
-    def over(self) -> bool:
+    def is_finished(self) -> bool:
         """See `SweepPolicy`."""
         return not self._waiting and not self._running
 
@@ -215,7 +215,7 @@ class Finals:
             self._deaths[key] = 0
         return True
 
-    def end(self, key: str, end: RunEnd) -> None:
+    def tell(self, key: str, end: RunEnd) -> None:
         """See `SweepPolicy`."""
         run = self._running.pop(key)
         facts = {"run": run.run, "finalist": run.finalist.name, "seconds": end.seconds}

@@ -20,7 +20,7 @@ _LEAST_OTHERS = 3
 class Pruner(Protocol):
     """A pruner that decides which trials continue."""
 
-    def goes_on(self, trial: int, samples: float, loss: float) -> bool:
+    def should_continue(self, trial: int, samples: float, loss: float) -> bool:
         """Record a trial's loss and return whether the trial may continue.
 
         Args:
@@ -50,7 +50,7 @@ def build_pruner(scheduler: PrunerConfig, evaluation_samples: float) -> Pruner:
 class NoPruner:
     """A pruner that only stops trials with a non-finite loss."""
 
-    def goes_on(self, trial: int, samples: float, loss: float) -> bool:
+    def should_continue(self, trial: int, samples: float, loss: float) -> bool:
         """See `Pruner`."""
         return bool(np.isfinite(loss))
 
@@ -72,7 +72,7 @@ class SuccessiveHalvingPruner:
     reduction: int
     rungs: dict[float, dict[int, float]] = field(default_factory=dict)
 
-    def goes_on(self, trial: int, samples: float, loss: float) -> bool:
+    def should_continue(self, trial: int, samples: float, loss: float) -> bool:
         """See `Pruner`. A trial is judged once per rung, and the first one at a rung passes."""
         if not np.isfinite(loss):
             return False
@@ -121,12 +121,12 @@ class Hyperband:
             for i in range(self.brackets)
         ]
 
-    def goes_on(self, trial: int, samples: float, loss: float) -> bool:
+    def should_continue(self, trial: int, samples: float, loss: float) -> bool:
         """See `Pruner`."""
         # A trial joins a bracket at its first report and stays there. After a resume the trials
         # are replayed by number, so their brackets can differ from those before.
         place = self._places.setdefault(trial, self._place(len(self._places)))
-        return self._brackets[place].goes_on(trial, samples, loss)
+        return self._brackets[place].should_continue(trial, samples, loss)
 
     def _place(self, turn: int) -> int:
         """Return the bracket of the n-th trial.
@@ -154,7 +154,7 @@ class MedianPruner:
     grace: float
     losses: dict[int, dict[float, float]] = field(default_factory=dict)
 
-    def goes_on(self, trial: int, samples: float, loss: float) -> bool:
+    def should_continue(self, trial: int, samples: float, loss: float) -> bool:
         """See `Pruner`."""
         if not np.isfinite(loss):
             return False

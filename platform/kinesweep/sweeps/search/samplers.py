@@ -35,7 +35,7 @@ class Sampler(Protocol):
     def ask(self, number: int) -> Values | None:
         """Return the values of trial `number`, or None if there are no more."""
 
-    def again(self, trial: Trial) -> None:
+    def restore(self, trial: Trial) -> None:
         """Restore a trial of the journal that has not ended."""
 
     def tell(self, trial: Trial) -> None:
@@ -54,17 +54,17 @@ def build_proposer(
         journal: Trials of this arm so far.
         trials: Number of trials planned for this arm.
     """
-    proposer: Sampler
+    sampler: Sampler
     if space.search.kind in LISTED:
-        proposer = FixedListSampler(build_points(space, arm, base), len(journal))
+        sampler = FixedListSampler(build_points(space, arm, base), len(journal))
     else:
-        proposer = OptunaSampler(space, arm, base, trials, len(journal))
+        sampler = OptunaSampler(space, arm, base, trials, len(journal))
     for trial in journal:
         if trial.state == "running":
-            proposer.again(trial)
+            sampler.restore(trial)
         else:
-            proposer.tell(trial)
-    return proposer
+            sampler.tell(trial)
+    return sampler
 
 
 class FixedListSampler:
@@ -79,7 +79,7 @@ class FixedListSampler:
         self._place += 1
         return values
 
-    def again(self, trial: Trial) -> None:
+    def restore(self, trial: Trial) -> None:
         """Do nothing: the position in the list already accounts for the trial."""
 
     def tell(self, trial: Trial) -> None:
@@ -117,7 +117,7 @@ class OptunaSampler:
                 values[name] = _suggest(asked, name, parameter)
         return values
 
-    def again(self, trial: Trial) -> None:
+    def restore(self, trial: Trial) -> None:
         """Register a trial that was running when the sweep was interrupted."""
         own = {n: v for n, v in trial.values.items() if n in self._free}
         # Asking for enqueued values registers the trial as RUNNING, as it was before the resume.
@@ -198,8 +198,8 @@ def _build_sampler(
         if space.search.kind != "tpe":
             raise InputError(f"`{space.search.kind}` is not a sampler")
         least, most = _STARTUP
-        # Several trials run at a time, and the constant liar keeps their proposals apart. `group`
-        # reads the whole history for each proposal, so it is used only where some trials lack
+        # Several trials run at a time, and the constant liar keeps their requests apart. `group`
+        # reads the whole history for each request, so it is used only where some trials lack
         # parameters.
         return optuna.samplers.TPESampler(
             seed=seed,

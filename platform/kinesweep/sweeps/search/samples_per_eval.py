@@ -17,7 +17,7 @@ def evaluation_samples(recipe: Recipe, store: Store, resources: ResourcesConfig)
         store: Feature store, which gives the clip lengths of `train`.
         resources: Resources of one run.
     """
-    batch, training = recipe.taken_batch, recipe.training
+    batch, training = recipe.effective_batch, recipe.training
     clips = batch.clips
     if clips is None:
         # With a frame budget the batch size varies; the mean clip length gives its average.

@@ -22,7 +22,7 @@ from kinesweep.sweeps.space.parameter import Values, format_values
 from kinesweep.sweeps.space.space import SearchSpace
 
 _MOST_TWINS = 50
-"""Number of consecutive proposals of known configurations after which an arm is exhausted."""
+"""Number of consecutive requests of known configurations after which an arm is exhausted."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class _Arm:
     """One combination of scientific levels with its own sampler and pruner."""
 
     levels: Values
-    proposer: Sampler
+    sampler: Sampler
     pruner: Pruner
     num_trials: int
     exhausted: bool = False
@@ -92,10 +92,10 @@ class SearchPolicy:
         # Trials in progress when the last driver died are proposed again before anything new. Their
         # twins wait for them and have no runs of their own.
         interrupted = [t for t in self.journal.trials if t.state == "running"]
-        self._waiting = deque(t.number for t in interrupted if t.twin is None)
+        self._waiting = deque(t.number for t in interrupted if t.duplicate_of is None)
 
     @property
-    def over(self) -> bool:
+    def is_finished(self) -> bool:
         """See `SweepPolicy`."""
         return not self._running and not self._waiting and self._open_arm() is None
 
@@ -105,7 +105,7 @@ class SearchPolicy:
         if self._waiting:
             return self._start(self.journal.trial(self._waiting.popleft()))
         if not self._stopped and self._open_arm() is not None:
-            self._stop_if(self.facts.budget.why_no_more(*self._costs(), self.facts.model_bytes()))
+            self._stop_if(self.facts.budget.stop_reason(*self._costs(), self.facts.model_bytes()))
         # Several arms may turn out to be exhausted before one has another configuration.
         while (arm := self._open_arm()) is not None:
             trial = self._next_of(arm)
@@ -138,9 +138,9 @@ class SearchPolicy:
         if self.facts.budget.must_end(*self._costs()):
             self._stop_if("the rest of the budget is reserved for the finals")
             return False
-        return self._arm_of(trial).pruner.goes_on(trial.number, beyond, loss)
+        return self._arm_of(trial).pruner.should_continue(trial.number, beyond, loss)
 
-    def end(self, key: str, end: RunEnd) -> None:
+    def tell(self, key: str, end: RunEnd) -> None:
         """See `SweepPolicy`."""
         trial = self._running.pop(key)
         self._pace_s.pop(key, None)
@@ -156,13 +156,13 @@ class SearchPolicy:
     def _arm(self, levels: Values, base: Values, own: list[Trial], num_arms: int) -> _Arm:
         """Build an arm from the journal, and replay the losses of its trials to its pruner."""
         trials = self._quota(num_arms) or 0
-        proposer = build_proposer(self.space, levels, base, own, trials)
+        sampler = build_proposer(self.space, levels, base, own, trials)
         pruner = build_pruner(self.space.scheduler, self.facts.evaluation_samples)
         for trial in own:
             # Only the pruner's memory matters here; its answers were acted on at the time.
             for beyond, loss in sorted(trial.losses.items()):
-                pruner.goes_on(trial.number, beyond, loss)
-        return _Arm(levels, proposer, pruner, sum(trial.twin is None for trial in own))
+                pruner.should_continue(trial.number, beyond, loss)
+        return _Arm(levels, sampler, pruner, sum(trial.duplicate_of is None for trial in own))
 
     def _quota(self, num_arms: int) -> int | None:
         """Return the number of trials of each arm, rounded up; None for a full grid."""
@@ -189,12 +189,12 @@ class SearchPolicy:
         """
         for _ in range(_MOST_TWINS):
             number = len(self.journal.trials)
-            values = arm.proposer.ask(number)
+            values = arm.sampler.ask(number)
             if values is None:
                 break
             config = self.facts.config_of(self._recipe(values))
             twin = next((t for t in self.journal.trials if t.config == config), None)
-            named = {} if twin is None else {"twin": twin.twin or twin.number}
+            named = {} if twin is None else {"duplicate_of": twin.duplicate_of or twin.number}
             # Twins are recorded, too: the sampler has asked for them and must be told their result.
             self.journal.add("trial_created", trial=number, values=values, config=config, **named)
             trial = self.journal.trial(number)
@@ -241,21 +241,21 @@ class SearchPolicy:
         facts = {"state": end.state, "scores": dict(end.scores), "reason": reason}
         self.journal.add("trial_ended", trial=trial.number, **facts, seconds=end.seconds)
         # The journal comes first: after a crash the sampler is rebuilt from it.
-        self._arm_of(trial).proposer.tell(trial)
+        self._arm_of(trial).sampler.tell(trial)
         result = format_scores(end.scores, [metric.name for metric in self.space.objectives])
         words = [end.state, *([result] if result else []), *([reason] if reason else [])]
         self.facts.on_message(f"trial {trial.number}: {', '.join(words)}")
-        if trial.twin is None:
+        if trial.duplicate_of is None:
             self.facts.trial_ended()
         # Twins proposed while the first trial was in progress have waited for this result.
         for other in self.journal.trials:
-            if other.twin == trial.number and other.state == "running":
+            if other.duplicate_of == trial.number and other.state == "running":
                 self._take_over(other)
 
     def _take_over(self, trial: Trial) -> None:
         """End a trial with the result of its twin."""
-        assert trial.twin is not None
-        twin = self.journal.trial(trial.twin)
+        assert trial.duplicate_of is not None
+        twin = self.journal.trial(trial.duplicate_of)
         assert twin.state != "running"
         self._close(trial, RunEnd(twin.state, twin.scores, f"duplicate of trial {twin.number}"))
 
@@ -276,7 +276,9 @@ class SearchPolicy:
         )
         # Finished trials are the best estimate; before there are any, running ones are projected to
         # their `max_steps`. The slowest counts, because the finals may consist of such runs.
-        whole = [t.seconds for t in self.journal.trials if t.state == "finished" and not t.twin]
+        whole = [
+            t.seconds for t in self.journal.trials if t.state == "finished" and not t.duplicate_of
+        ]
         known = whole or list(self._pace_s.values())
         return spent, max(known) / 3600 if known else None
 

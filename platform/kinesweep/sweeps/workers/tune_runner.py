@@ -1,6 +1,6 @@
-"""Execution of an agenda on Ray Tune in warm slots, for the search and the finals alike.
+"""Execution of an policy on Ray Tune in warm slots, for the search and the finals alike.
 
-Tune places the trials and stops those that it is told to stop. The agenda decides what to try,
+Tune places the trials and stops those that it is told to stop. The policy decides what to try,
 which trials continue, and how an end is interpreted. The number of runs at a time is computed from
 the cluster's size before the first run starts, because a driver would wait forever for workers that
 can never be placed. A trial's actor requests one byte of memory: Tune rejects an empty request, and
@@ -72,7 +72,7 @@ def live_nodes() -> list[dict[str, float]]:
 
 
 class Runner:
-    """A context manager that executes agendas one after the other in the same warm slots.
+    """A context manager that executes policies one after the other in the same warm slots.
 
     Args:
         resources: Resources of one run.
@@ -97,14 +97,14 @@ class Runner:
         if self._pool is not None:
             self._pool.close()
 
-    def drive(self, agenda: SweepPolicy, make_job: MakeJob) -> None:
-        """Execute an agenda until it is over.
+    def drive(self, policy: SweepPolicy, make_job: MakeJob) -> None:
+        """Execute an policy until it is over.
 
         Args:
-            agenda: Policy that decides what to run; called in this process only.
-            make_job: Function that turns a proposal into a run; called in this process.
+            policy: Policy that decides what to run; called in this process only.
+            make_job: Function that turns a request into a run; called in this process.
         """
-        if agenda.over:
+        if policy.is_finished:
             return
         # Slots start late: a resumed sweep with nothing left to run starts no process.
         if self._pool is None:
@@ -112,30 +112,30 @@ class Runner:
         gate, client = self._pool.gate(), self._pool.client
         trial = tune.with_parameters(WarmTrial, client=client, gate=gate)
 
-        def configure(proposal: RunRequest) -> dict[str, Any]:
-            return {"task": pack_task(make_job(proposal).task())}
+        def configure(request: RunRequest) -> dict[str, Any]:
+            return {"task": pack_task(make_job(request).task())}
 
-        tune_agenda(agenda, trial, configure, self._pool.size, self._scratch, gate.open)
+        tune_agenda(policy, trial, configure, self._pool.size, self._scratch, gate.open)
 
 
 Configure = Callable[[RunRequest], dict[str, Any]]
-"""Function that turns a proposal into the configuration of a `tune.Trainable`."""
+"""Function that turns a request into the configuration of a `tune.Trainable`."""
 
 
 def tune_agenda(
-    agenda: SweepPolicy,
+    policy: SweepPolicy,
     trial: Any,
     configure: Configure,
     size: int,
     scratch: Path,
     all_started: Callable[[], None] = lambda: None,
 ) -> None:
-    """Execute an agenda with a trainable.
+    """Execute an policy with a trainable.
 
     Args:
-        agenda: Policy that decides what to run.
+        policy: Policy that decides what to run.
         trial: A `tune.Trainable`.
-        configure: Function that turns a proposal into its configuration.
+        configure: Function that turns a request into its configuration.
         size: Number of trials at a time.
         scratch: Folder for Ray Tune's files.
         all_started: Callback for the moment when all trials begun so far have an actor.
@@ -147,9 +147,9 @@ def tune_agenda(
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
     # The new output is a box that only says that the number of trials is infinite.
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    # Tune warns about result files that were disabled; the agenda reports why a trial died.
+    # Tune warns about result files that were disabled; the policy reports why a trial died.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    ends = _Ends(agenda, all_started)
+    ends = _Ends(policy, all_started)
     tuner = tune.Tuner(
         tune.with_resources(trial, {"cpu": 0, "memory": 1}),
         tune_config=tune.TuneConfig(
@@ -169,17 +169,17 @@ def tune_agenda(
     )
     with ends.interrupts():
         tuner.fit()
-    if not agenda.over:
+    if not policy.is_finished:
         raise CheckpointError(
             "Ray Tune stopped before all runs were done; run the same command again to continue"
         )
 
 
 class _Ends:
-    """The link between Tune's trial ids and the agenda's keys, with start times and errors."""
+    """The link between Tune's trial ids and the policy's keys, with start times and errors."""
 
-    def __init__(self, agenda: SweepPolicy, all_started: Callable[[], None]) -> None:
-        self.agenda = agenda
+    def __init__(self, policy: SweepPolicy, all_started: Callable[[], None]) -> None:
+        self.policy = policy
         self._all_started: Callable[[], None] | None = all_started
         self._starting: set[str] = set()
         self.keys: dict[str, str] = {}
@@ -188,7 +188,7 @@ class _Ends:
         self._began: dict[str, float] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        # Tune copies its searcher for its own files; a copy must not carry the agenda.
+        # Tune copies its searcher for its own files; a copy must not carry the policy.
         return {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "_Ends":
@@ -217,9 +217,9 @@ class _Ends:
         if self._interrupted:
             raise KeyboardInterrupt
 
-    def start(self, trial_id: str, proposal: RunRequest) -> None:
-        """Register a proposal under Tune's trial id."""
-        self.keys[trial_id] = proposal.key
+    def start(self, trial_id: str, request: RunRequest) -> None:
+        """Register a request under Tune's trial id."""
+        self.keys[trial_id] = request.key
         self._began[trial_id] = time.monotonic()
         self._starting.add(trial_id)
 
@@ -232,15 +232,15 @@ class _Ends:
             self._all_started = None
 
     def end(self, trial_id: str, end: RunEnd) -> None:
-        """Tell the agenda how a trial ended."""
+        """Tell the policy how a trial ended."""
         self.started(trial_id)
         seconds = time.monotonic() - self._began.pop(trial_id)
         ended = RunEnd(end.state, end.scores, end.reason, round(seconds, 3))
-        self.agenda.end(self.keys.pop(trial_id), ended)
+        self.policy.tell(self.keys.pop(trial_id), ended)
 
 
 class _Searcher(Searcher):
-    """A Tune searcher that passes proposals to Tune and ends to the agenda."""
+    """A Tune searcher that passes requests to Tune and ends to the policy."""
 
     def __init__(self, ends: _Ends, configure: Configure) -> None:
         super().__init__(metric="training_iteration", mode="max")  # present in every result
@@ -248,11 +248,11 @@ class _Searcher(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         self._ends.check_interrupt()
-        proposal = self._ends.agenda.propose()
-        if proposal is None:
-            return Searcher.FINISHED if self._ends.agenda.over else None
-        self._ends.start(trial_id, proposal)
-        return self._configure(proposal)
+        request = self._ends.policy.propose()
+        if request is None:
+            return Searcher.FINISHED if self._ends.policy.is_finished else None
+        self._ends.start(trial_id, request)
+        return self._configure(request)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -277,7 +277,7 @@ class _Starts(tune.Callback):
 
 
 class _Scheduler(FIFOScheduler):
-    """A Tune scheduler that passes reports to the agenda and returns its decisions."""
+    """A Tune scheduler that passes reports to the policy and returns its decisions."""
 
     def __init__(self, ends: _Ends) -> None:
         super().__init__()
@@ -288,7 +288,7 @@ class _Scheduler(FIFOScheduler):
         key = self._ends.keys.get(trial.trial_id)
         if key is None or result.get("ended") or "token_loss" not in result:
             return str(TrialScheduler.CONTINUE)
-        goes_on = self._ends.agenda.report(key, result)
+        goes_on = self._ends.policy.report(key, result)
         return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:

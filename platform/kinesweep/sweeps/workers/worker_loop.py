@@ -123,7 +123,7 @@ class _StopFlag:
         return self.reason
 
     def end(self) -> None:
-        """Stop asking."""
+        """Stop prompt_settings."""
         self._ended.set()
         self._thread.join()
 
@@ -147,7 +147,7 @@ class _Log:
     def __init__(self, log: RunLogger, stop: _StopFlag) -> None:
         self._log, self._stop = log, stop
         self.params, self.metrics = log.params, log.metrics
-        self.artifact, self.dataset, self.waiting = log.artifact, log.dataset, log.waiting
+        self.artifact, self.dataset, self.num_pending = log.artifact, log.dataset, log.num_pending
 
     def finish(self, status: RunStatus) -> None:
         """Finish the log; `stopped` becomes `pruned` where that is the reason."""

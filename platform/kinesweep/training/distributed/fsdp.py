@@ -49,7 +49,7 @@ class ShardedTrainer(StreamTrainer):
         # only and silently skip sharding elsewhere.
         self.is_distributed_loading_by_transformers = True
 
-    def whole(self) -> Translator:
+    def full_model(self) -> Translator:
         """Return the full model with the current weights; a collective call."""
         state = get_model_state_dict(self.model, options=_WHOLE)
         self._twin.load_state_dict(state)

@@ -48,8 +48,17 @@ def every_text(
     for split in (split for split in store.splits if split != "train"):
         if split == "test" and context.predictions and split not in context.predictions:
             continue
-        asking = replace(recipe.asking, prepared=prepared_sentences(context, split))
-        batches = eval_batches(store, split, text, frames, limits=recipe.taken_batch, asking=asking)
+        prompt_settings = replace(
+            recipe.prompt_settings, prepared=prepared_sentences(context, split)
+        )
+        batches = eval_batches(
+            store,
+            split,
+            text,
+            frames,
+            limits=recipe.effective_batch,
+            prompt_settings=prompt_settings,
+        )
         for record, tokens in batches.asked():
             yield split, record, tokens
 

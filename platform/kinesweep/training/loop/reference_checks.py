@@ -28,7 +28,7 @@ def check_pairs(recipe: Recipe, store: Store) -> None:
     Raises:
         InputError: If a clip differs; names the first one, the number of such clips and a remedy.
     """
-    reference = recipe.staged_model.reference
+    reference = recipe.effective_model.reference
     if reference is None:
         return
     stream, against = reference.stream, reference.against
@@ -42,7 +42,7 @@ def check_pairs(recipe: Recipe, store: Store) -> None:
     apart, total, first = 0, 0, ""
     for record in (record for split in store.splits for record in store.records(split)):
         # Compare the lengths after truncation, because these are the frames that the model reads.
-        kept = kept_frames(record.lengths, recipe.taken_batch)
+        kept = kept_frames(record.lengths, recipe.effective_batch)
         total += 1
         if kept[stream] != kept[against]:
             apart += 1

@@ -154,8 +154,8 @@ def _train_locked(spec: RunSpec, log: RunLogger, ears: RunCallbacks) -> RunResul
     else:
         ending = RunEnding(spec, store, parts.text, parts.device, log)
         result = finish_run(ending, progress)
-    clips, limited = filter_by_length(store.records("train"), spec.recipe.taken_batch, "train")
-    for name, lost in cut_frames(clips, spec.recipe.taken_batch).items():
+    clips, limited = filter_by_length(store.records("train"), spec.recipe.effective_batch, "train")
+    for name, lost in cut_frames(clips, spec.recipe.effective_batch).items():
         limited |= {f"cut_clips.{name}": lost.clips, f"cut_frames.{name}": lost.frames}
     seconds = time.perf_counter() - started
     epochs = result.samples / len(clips)
@@ -171,7 +171,7 @@ def _train_locked(spec: RunSpec, log: RunLogger, ears: RunCallbacks) -> RunResul
 def _build(recipe: Recipe, store: Store) -> _Parts:
     """Build tokenizer and model with fixed seeds."""
     device = pin_process(recipe)
-    model = recipe.staged_model
+    model = recipe.effective_model
     text = _text(recipe, store)
     standardizes = any(model.encoder_of(name).standardize for name in store.schema.widths)
     translator = build_translator(
@@ -191,7 +191,7 @@ def _build(recipe: Recipe, store: Store) -> _Parts:
 
 def _text(recipe: Recipe, store: Store) -> TextTokenizer:
     """Build a tokenizer, or load that of the earlier stage from which the run starts."""
-    model, records = recipe.staged_model, store.records("train")
+    model, records = recipe.effective_model, store.records("train")
     if model.init_from is not None:
         return earlier_text(Path(model.init_from), recipe)
     spoken = words_spoken(recipe.prompt, recipe.batch.tasks, records)
@@ -262,13 +262,13 @@ def _stream(recipe: Recipe, parts: _Parts) -> TrainDataset:
     return TrainDataset(
         parts.store,
         parts.text,
-        recipe.taken_batch,
+        recipe.effective_batch,
         recipe.training.seed,
         rank,
         world,
         recipe.weights,
-        recipe.asking,
-        recipe.alike,
+        recipe.prompt_settings,
+        recipe.augmentation_pairs,
     )
 
 
@@ -280,9 +280,9 @@ def _measure(recipe: Recipe, parts: _Parts) -> Callable[[Translator], dict[str, 
         "validation",
         parts.text,
         config,
-        recipe.taken_batch,
+        recipe.effective_batch,
         max_clips=search.max_clips,
-        asking=recipe.asking,
+        prompt_settings=recipe.prompt_settings,
     )
 
     def scores(model: Translator) -> dict[str, float]:

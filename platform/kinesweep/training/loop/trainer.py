@@ -87,14 +87,14 @@ class StepDataLoader:
     Attributes:
         num_clips: Number of clips read so far.
         num_frames: Number of frames read so far, without padding.
-        num_places: Number of frames read so far, with padding.
+        num_padded_frames: Number of frames read so far, with padding.
     """
 
     def __init__(self, stream: TrainDataset, num_batches: int, position: Callable[[], int]) -> None:
         self._stream = stream
         self._num_batches = num_batches
         self._position = position
-        self.num_clips = self.num_frames = self.num_places = 0
+        self.num_clips = self.num_frames = self.num_padded_frames = 0
 
     def __len__(self) -> int:
         return self._num_batches
@@ -108,7 +108,7 @@ class StepDataLoader:
         while batch is not None:
             self.num_clips += batch.num_clips
             self.num_frames += batch.num_frames
-            self.num_places += batch.num_places
+            self.num_padded_frames += batch.num_padded_frames
             yield batch.inputs()
             batch = next(batches, None)
 
@@ -155,7 +155,7 @@ class StreamTrainer(Seq2SeqTrainer):
         self._samples_before = progress.samples
         self._mark = self._now(progress.step, progress.samples)
 
-    def whole(self) -> Translator:
+    def full_model(self) -> Translator:
         """Return the model with all its weights; a collective call."""
         return self.model
 
@@ -173,7 +173,7 @@ class StreamTrainer(Seq2SeqTrainer):
         started = time.perf_counter()
         # Use the precision of training; only the final decoding always uses float32.
         with self.accelerator.autocast():
-            scores = self._measure(self.whole())
+            scores = self._measure(self.full_model())
         step, samples = self.state.global_step, self._samples()
         self.progress = advance(self.progress, step, samples, scores, self.recipe.training)
         if self.progress.stop != "diverged":
@@ -208,7 +208,7 @@ class StreamTrainer(Seq2SeqTrainer):
         if not is_kept(keep, self.progress.best_step == step):
             return
         saving = run_on_rank_zero(lambda: begin(self.root, step))
-        whole = self.whole()
+        whole = self.full_model()
         if self.args.should_save:
             whole.save_pretrained(saving)
             self.state.save_to_json(str(saving / "trainer_state.json"))
@@ -248,7 +248,7 @@ class StreamTrainer(Seq2SeqTrainer):
     def _now(self, step: int, samples: int) -> Mark:
         """Return the current state of this rank for throughput measurements."""
         read = self._batches
-        return Mark(time.perf_counter(), step, samples, read.num_frames, read.num_places)
+        return Mark(time.perf_counter(), step, samples, read.num_frames, read.num_padded_frames)
 
     def _samples(self) -> int:
         """Return the number of clips seen by all ranks, counting repetitions; a collective call."""

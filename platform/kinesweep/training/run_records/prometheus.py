@@ -131,7 +131,7 @@ class PrometheusRunLogger:
         self._labels = {"sweep": sweep, "run": folder.name}
         self._latest: dict[str, float] = {}
         self.params, self.artifact, self.dataset = log.params, log.artifact, log.dataset
-        self.waiting = log.waiting
+        self.num_pending = log.num_pending
         self._showing = MetricsDisplay(self.read)
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
@@ -148,5 +148,5 @@ class PrometheusRunLogger:
 
     def read(self) -> list[Reading]:
         """Return the current readings."""
-        now = {**self._latest, "tracking_backlog": float(self.waiting())}
+        now = {**self._latest, "tracking_backlog": float(self.num_pending())}
         return [Reading(name, value, self._labels) for name, value in now.items()]

@@ -59,7 +59,7 @@ def test_a_cut_clip_is_used_whole(tmp_path: Path) -> None:
     header = "input_pose\tinput_clip\tsource_start\tsource_end\tinput_text\toutput_text"
     rows = "long.pose\tcut.pose\t40\t80\thm\tOne.\nlong.pose\t\t40\t80\thm\tTwo."
     first, second = clips_of(tmp_path, f"{header}\n{rows}\n")
-    assert (first.media, first.span.whole, first.id) == ("cut.pose", True, "cut")
+    assert (first.media, first.span.is_full, first.id) == ("cut.pose", True, "cut")
     assert (second.media, second.span, second.id) == ("long.pose", Span(40, 80), "long@40-80")
 
 

@@ -83,7 +83,7 @@ def test_features_come_back_as_float32(tmp_path: Path) -> None:
         train="video_name\tlabel\n"
         + "".join(f"{name}\tHi.\n" for name in ("single", "double", "half", "across")),
     )
-    assert source.reading() == {"source": "feature_manifest", "rate_hz": 9.5}
+    assert source.read_options() == {"source": "feature_manifest", "rate_hz": 9.5}
     for clip in source.clips("train"):
         found = source.read(clip)
         expected = numbers(4, 3).T if clip.id == "across" else numbers(3)

@@ -77,7 +77,7 @@ def test_clips_and_streams_come_back(tmp_path: Path, prefix: str | None) -> None
     assert len(found["pose"].x_TD) == 2 * len(found["sign2vec"].x_TD)
     rates_hz = {"pose": 25.0, "dino": 25.0, "sign2vec": 12.5}
     assert {name: given.rate_hz for name, given in found.items()} == rates_hz
-    assert source.reading() == {"source": "h5_shards", "rates_hz": rates_hz}
+    assert source.read_options() == {"source": "h5_shards", "rates_hz": rates_hz}
     assert source.check() == []
 
 
@@ -449,11 +449,11 @@ def test_what_is_said_of_a_stream_counts_where_it_is_taken(tmp_path: Path) -> No
     plain["batch"]["max_stream_frames"] = caps
     plain["model"]["encoders"] = {name: {"kind": "linear", "gain": True} for name in caps}
     alone = validate(Recipe, plain, "test")
-    assert alone.taken_batch.max_stream_frames == {"pose": 3, "poes": 5}
-    assert set(alone.staged_model.encoders) == {"pose", "poes"}
+    assert alone.effective_batch.max_stream_frames == {"pose": 3, "poes": 5}
+    assert set(alone.effective_model.encoders) == {"pose", "poes"}
     both = alone.model_dump(mode="json") | {"features": {"kind": "streams"}}
-    assert validate(Recipe, both, "test").taken_batch.max_stream_frames == caps
-    assert set(validate(Recipe, both, "test").staged_model.encoders) == set(caps)
+    assert validate(Recipe, both, "test").effective_batch.max_stream_frames == caps
+    assert set(validate(Recipe, both, "test").effective_model.encoders) == set(caps)
 
 
 def test_annotations_are_those_of_the_helper() -> None:

@@ -67,7 +67,7 @@ def test_a_search(journal: Journal, clock: Clock, now: Callable[[], Progress]) -
     trial(journal, 2, "finished", 70.0)
     trial(journal, 3, "failed")
     trial(journal, 4)
-    trial(journal, 5, twin=2)
+    trial(journal, 5, duplicate_of=2)
     shown = now()
     assert dict(shown.trials) == {"finished": 2, "pruned": 1, "failed": 1, "running": 1}
     assert shown.trials_wanted == 8

@@ -1,4 +1,4 @@
-"""Plans: measured paces in, hours out; the agendas are the sweep's own."""
+"""Plans: measured paces in, hours out; the policies are the sweep's own."""
 
 from pathlib import Path
 from typing import Any
@@ -80,8 +80,8 @@ def test_gpus_are_devices_where_runs_take_them(tmp_path: Path) -> None:
 
 def test_noise_decides_what_can_be_seen(tmp_path: Path) -> None:
     known = facts(tmp_path)
-    quiet = make_plan(known, [{"CPU": 2.0}], 0.5, 0.5).detectable
-    assert quiet < make_plan(known, [{"CPU": 2.0}], 2.0, 0.5).detectable
+    quiet = make_plan(known, [{"CPU": 2.0}], 0.5, 0.5).min_detectable_difference
+    assert quiet < make_plan(known, [{"CPU": 2.0}], 2.0, 0.5).min_detectable_difference
 
 
 def test_paces_are_read_from_the_clock() -> None:

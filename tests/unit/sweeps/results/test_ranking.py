@@ -94,7 +94,7 @@ def test_the_error_between_seeds_is_that_of_both_sides() -> None:
     best, second, third = rank(entries, list("abcde"), mean)
     pooled = (2.0 + 8.0 + 8.0) / 4
     assert [line.mean for line in (best, second, third)] == [31.0, 22.0, 11.0]
-    assert [line.behind for line in (best, second, third)] == [0.0, 9.0, 20.0]
+    assert [line.gap_to_best for line in (best, second, third)] == [0.0, 9.0, 20.0]
     assert second.seed_error == pytest.approx((pooled * (1 / 2 + 1 / 2)) ** 0.5)
     assert third.seed_error == pytest.approx((pooled * (1 / 2 + 1 / 3)) ** 0.5)
     assert third.sentence_error == 0

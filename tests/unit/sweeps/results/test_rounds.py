@@ -39,7 +39,7 @@ class Written(Here):
 
     Args:
         lab: has the sentences.
-        quality: proposal → share of sentences that are right; negative: the run fails.
+        quality: request → share of sentences that are right; negative: the run fails.
         runs: after which the driver is killed; None: never.
     """
 
@@ -47,23 +47,23 @@ class Written(Here):
         self.lab, self.quality, self.left = lab, quality, runs
         self.order: list[tuple[str, int]] = []
 
-    def drive(self, agenda: SweepPolicy, make_job: MakeJob) -> None:
-        while not agenda.over:
-            proposal = agenda.propose()
-            if proposal is None:
+    def drive(self, policy: SweepPolicy, make_job: MakeJob) -> None:
+        while not policy.is_finished:
+            request = policy.propose()
+            if request is None:
                 return
             if self.left is not None:
                 if self.left == 0:
                     raise KilledError
                 self.left -= 1
-            self.order.append((proposal.key, proposal.seed))
-            agenda.end(proposal.key, self._run(proposal, make_job))
+            self.order.append((request.key, request.seed))
+            policy.tell(request.key, self._run(request, make_job))
 
-    def _run(self, proposal: RunRequest, make_job: MakeJob) -> RunEnd:
-        share = self.quality(proposal)
+    def _run(self, request: RunRequest, make_job: MakeJob) -> RunEnd:
+        share = self.quality(request)
         if share < 0:
             return RunEnd("failed", {}, "broken", 1.0)
-        folder = make_job(proposal).folder
+        folder = make_job(request).folder
         (folder / "predictions").mkdir(parents=True)
         wanted = {r.clip.id: r.clip.texts for r in self.lab.store.records("validation")}
         right = round(share * len(wanted))
@@ -131,15 +131,15 @@ class Sweeping:
         return [line for line in self.said if line.startswith("Provisional")]
 
 
-def by_rate(proposal: RunRequest) -> float:
+def by_rate(request: RunRequest) -> float:
     """The higher the rate the better; the recipe as it is gets nothing right."""
-    rate = float(str(proposal.values.get(RATE, 1e-4)))
+    rate = float(str(request.values.get(RATE, 1e-4)))
     return 0.5 * math.log10(rate / 1e-4)
 
 
-def by_seed(proposal: RunRequest) -> float:
+def by_seed(request: RunRequest) -> float:
     """All are equal, but for their seeds."""
-    return {0: 0.5, 1: 0.6, 2: 0.4, 3: 0.7}[proposal.seed] + 0.1 * (RATE in proposal.values)
+    return {0: 0.5, 1: 0.6, 2: 0.4, 3: 0.7}[request.seed] + 0.1 * (RATE in request.values)
 
 
 AFTER = ["2 of 3 trials", "the search", "1 of 3 seeds", "2 of 3 seeds", "3 of 3 seeds"]
@@ -173,7 +173,7 @@ def test_after_the_search_nothing_is_tested(lab: Lab, tmp_path: Path) -> None:
         (s.score for s in made.standings), reverse=True
     )
     assert len(made.standings) == 3 and all(set(s.scores) == {0} for s in made.standings)
-    assert all(s.tied is s.p_value is s.behind is s.low is None for s in made.standings)
+    assert all(s.tied is s.p_value is s.gap_to_best is s.low is None for s in made.standings)
     assert "differences are not tested" in made.lines()[-1] and "best of 3" in made.lines()[-1]
 
 
@@ -200,8 +200,8 @@ def test_in_the_search_there_is_one_whenever_the_trials_doubled(lab: Lab, tmp_pa
 def test_the_same_lines_are_not_told_twice(lab: Lab, tmp_path: Path) -> None:
     """Where two more trials ended and none of them finished."""
 
-    def quality(proposal: RunRequest) -> float:
-        return 0.5 if proposal.key in ("trial 0", "trial 1") else -1.0
+    def quality(request: RunRequest) -> float:
+        return 0.5 if request.key in ("trial 0", "trial 1") else -1.0
 
     sweep = Sweeping(
         lab, tmp_path / "s", quality, search={"kind": "random", "trials": 5, "seed": 0}
@@ -262,9 +262,9 @@ def test_a_round_is_whole_or_does_not_count(lab: Lab, tmp_path: Path) -> None:
 
 
 def test_a_run_that_failed_is_not_waited_for(lab: Lab, tmp_path: Path) -> None:
-    def quality(proposal: RunRequest) -> float:
-        broken = proposal.seed == 2 and not proposal.values
-        return -1.0 if broken else by_rate(proposal)
+    def quality(request: RunRequest) -> float:
+        broken = request.seed == 2 and not request.values
+        return -1.0 if broken else by_rate(request)
 
     sweep = Sweeping(lab, tmp_path / "s", quality)
     sweep(runs=3 + 6)

@@ -25,7 +25,7 @@ def trial(number: int, bleu: float | None = None, **more: Any) -> Trial:
 
 def test_the_best_no_twins_and_the_sanity_runs(tmp_path: Path) -> None:
     space, recipe = load(tmp_path, sanity=["zeros", "shuffled"])
-    trials = [trial(0, 5.0), trial(1, 5.0, twin=0), trial(2, 4.0), trial(3), trial(4, 3.0)]
+    trials = [trial(0, 5.0), trial(1, 5.0, duplicate_of=0), trial(2, 4.0), trial(3), trial(4, 3.0)]
     chosen = select_finalists(space, recipe, trials)
     names = ["trial 0", "trial 2", UNTUNED, "trained on zeros", "trained on shuffled pairs"]
     assert [f.name for f in chosen] == names
@@ -84,8 +84,8 @@ def test_fixed_values_lie_over_the_recipe_everywhere(tmp_path: Path) -> None:
     assert all(finalist.values[LAYERS] == 2 for finalist in chosen)
 
 
-def drive(agenda: Finals, journal: Journal, clock: Any, course: SimulatedRun = DONE) -> list[str]:
-    simulate(agenda, lambda _: course, 2, clock)
+def drive(policy: Finals, journal: Journal, clock: Any, course: SimulatedRun = DONE) -> list[str]:
+    simulate(policy, lambda _: course, 2, clock)
     return [e["run"] for e in journal.events if e["event"] == "run_finished"]
 
 
@@ -104,8 +104,8 @@ def test_seeds_go_round_and_a_used_up_budget_leaves_two(tmp_path: Path) -> None:
     for event in journal.events:
         if "trial" in event:
             cut.add(**{k: v for k, v in event.items() if k != "time"})
-    agenda = finals(space, recipe, cut, used_up=lambda: clock.now >= 20)
-    left = drive(agenda, cut, clock)
+    policy = finals(space, recipe, cut, used_up=lambda: clock.now >= 20)
+    left = drive(policy, cut, clock)
     assert [run[-2:] for run in left] == ["s1", "s1", "s1", "s2", "s2", "s2"]
     noted = cut.last("finals_cut")
     assert noted is not None

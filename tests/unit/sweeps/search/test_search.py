@@ -1,4 +1,4 @@
-"""The search as decisions: proposals, ends, twins, arms, budgets, resume. No Ray, no clock."""
+"""The search as decisions: requests, ends, twins, arms, budgets, resume. No Ray, no clock."""
 
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ from spaces import LAYERS, RATE, SAMPLES, course, load, search, virtual
 FINISHED = RunEnd("finished", {"bleu": 5.0, "token_loss": 1.0}, seconds=10.0)
 
 
-def drive(agenda: Any, clock: Clock, score: Any, slots: int = 2) -> Simulated:
-    return simulate(agenda, lambda p: course(score(p.values)), slots, clock)
+def drive(policy: Any, clock: Clock, score: Any, slots: int = 2) -> Simulated:
+    return simulate(policy, lambda p: course(score(p.values)), slots, clock)
 
 
 @pytest.mark.parametrize("kind", ["random", "qmc", "tpe", "cmaes", "nsga2"])
@@ -22,7 +22,7 @@ def test_every_kind_ends_with_its_trials(tmp_path: Path, kind: str) -> None:
     space, recipe = load(tmp_path, search={"kind": kind, "trials": 12})
     journal, clock = virtual()
     drive(search(space, recipe, journal), clock, lambda v: 30 - 1000 * v[RATE])
-    own = [t for t in journal.trials if t.twin is None]
+    own = [t for t in journal.trials if t.duplicate_of is None]
     assert len(own) == 12
     assert {t.state for t in own} <= {"finished", "pruned"}
     assert len({t.config for t in own}) == 12
@@ -67,7 +67,7 @@ def test_twins_take_over_the_result(tmp_path: Path) -> None:
     journal, clock = virtual()
     done = drive(search(space, recipe, journal), clock, lambda v: float(v[LAYERS]))
     assert done.runs == 3
-    twins = [t for t in journal.trials if t.twin is not None]
+    twins = [t for t in journal.trials if t.duplicate_of is not None]
     assert twins
     for trial in twins:
         assert trial.state == "finished"
@@ -85,7 +85,7 @@ def test_every_level_gets_the_same_trials_and_rungs_of_its_own(tmp_path: Path) -
     # One level is far ahead in loss; beside it the other would be pruned whole.
     drive(search(space, recipe, journal), clock, lambda v: 20.0 * v[LAYERS] - v[RATE])
     for level in (1, 2):
-        own = [t for t in journal.trials if t.values[LAYERS] == level and t.twin is None]
+        own = [t for t in journal.trials if t.values[LAYERS] == level and t.duplicate_of is None]
         assert len(own) == 6
         assert any(t.state == "finished" for t in own)
 
@@ -100,26 +100,26 @@ def test_what_ran_when_the_driver_died_is_tried_again_under_its_number(tmp_path:
     one, two = first.propose(), first.propose()
     assert one is not None
     assert two is not None
-    first.end(one.key, FINISHED)
+    first.tell(one.key, FINISHED)
     journal.close()
     again = Journal(tmp_path / "sweep")
-    agenda = search(space, recipe, again)
-    resumed = agenda.propose()
+    policy = search(space, recipe, again)
+    resumed = policy.propose()
     assert resumed == two
-    agenda.end(two.key, FINISHED)
-    simulate(agenda, lambda p: course(1.0), 2, Clock())
+    policy.tell(two.key, FINISHED)
+    simulate(policy, lambda p: course(1.0), 2, Clock())
     assert [t.values for t in again.trials] == [t.values for t in undisturbed.trials]
 
 
 def test_the_dead_are_tried_again_but_not_for_ever(tmp_path: Path) -> None:
     space, recipe = load(tmp_path, search={"kind": "tpe", "trials": 1})
     journal, _ = virtual()
-    agenda = search(space, recipe, journal)
+    policy = search(space, recipe, journal)
     for _ in range(MAX_DEATHS):
-        proposal = agenda.propose()
-        assert proposal is not None
-        agenda.end(proposal.key, RunEnd("died", {}, "killed", 1.0))
-    assert agenda.over
+        request = policy.propose()
+        assert request is not None
+        policy.tell(request.key, RunEnd("died", {}, "killed", 1.0))
+    assert policy.is_finished
     assert [(t.state, t.seconds) for t in journal.trials] == [("failed", float(MAX_DEATHS))]
     assert "killed" in journal.trials[0].reason
 
@@ -136,12 +136,12 @@ def test_the_dead_are_tried_again_but_not_for_ever(tmp_path: Path) -> None:
 def test_ends_are_told_as_they_were(tmp_path: Path, end: RunEnd, state: str, reason: str) -> None:
     space, recipe = load(tmp_path)
     journal, _ = virtual()
-    agenda = search(space, recipe, journal)
-    proposal = agenda.propose()
-    assert proposal is not None
-    agenda.report(proposal.key, {"step": 4, "samples": 32, "token_loss": 3.0})
-    agenda.end(proposal.key, end)
-    study = agenda._arms[0].proposer._study  # type: ignore[attr-defined]
+    policy = search(space, recipe, journal)
+    request = policy.propose()
+    assert request is not None
+    policy.report(request.key, {"step": 4, "samples": 32, "token_loss": 3.0})
+    policy.tell(request.key, end)
+    study = policy._arms[0].proposer._study  # type: ignore[attr-defined]
     assert (journal.trials[0].state, study.trials[0].state.is_finished()) == (state, True)
     assert reason in journal.trials[0].reason
     # BLEU rises where losses fall, and samplers order pruned trials by it.
@@ -151,22 +151,22 @@ def test_ends_are_told_as_they_were(tmp_path: Path, end: RunEnd, state: str, rea
 def test_a_loss_that_is_no_number_ends_the_trial(tmp_path: Path) -> None:
     space, recipe = load(tmp_path, scheduler={"kind": "none"})
     journal, _ = virtual()
-    agenda = search(space, recipe, journal)
-    proposal = agenda.propose()
-    assert proposal is not None
+    policy = search(space, recipe, journal)
+    request = policy.propose()
+    assert request is not None
     nan = {"step": 4, "samples": 32, "token_loss": float("nan")}
-    assert agenda.report(proposal.key, nan) is False
+    assert policy.report(request.key, nan) is False
     assert not journal.trials[0].losses
 
 
 def test_the_warm_up_is_not_judged(tmp_path: Path) -> None:
     space, recipe = load(tmp_path, parameters={"training.warmup_steps": {"choices": [2, 8]}})
     journal, _ = virtual()
-    agenda = search(space, recipe, journal)
-    proposal = agenda.propose()
-    assert proposal is not None
-    warmup = proposal.values["training.warmup_steps"]
-    agenda.report(proposal.key, {"step": 10, "samples": 80, "token_loss": 3.0})
+    policy = search(space, recipe, journal)
+    request = policy.propose()
+    assert request is not None
+    warmup = request.values["training.warmup_steps"]
+    policy.report(request.key, {"step": 10, "samples": 80, "token_loss": 3.0})
     assert list(journal.trials[0].losses) == [pytest.approx(80 * (1 - warmup / 10))]
 
 
@@ -178,10 +178,10 @@ def test_several_objectives_are_all_told(tmp_path: Path) -> None:
         scheduler={"kind": "none"},
     )
     journal, clock = virtual()
-    agenda = search(space, recipe, journal)
-    drive(agenda, clock, lambda v: 1000 * v[RATE])
+    policy = search(space, recipe, journal)
+    drive(policy, clock, lambda v: 1000 * v[RATE])
     assert all(set(t.scores) == {"bleu", "parameters"} for t in journal.trials)
-    study = agenda._arms[0].proposer._study  # type: ignore[attr-defined]
+    study = policy._arms[0].proposer._study  # type: ignore[attr-defined]
     assert [d.name for d in study.directions] == ["MAXIMIZE", "MINIMIZE"]
     assert len([t for t in study.trials if t.values]) == len(journal.trials)
 
@@ -230,10 +230,10 @@ def test_a_budget_that_ends_within_the_first_trials_leaves_what_they_reported(
 def test_a_score_is_compared_as_its_negative(tmp_path: Path) -> None:
     space, recipe = load(tmp_path, scheduler={"kind": "median", "metric": "bleu"})
     journal, _ = virtual()
-    agenda = search(space, recipe, journal)
-    proposal = agenda.propose()
-    assert proposal is not None
-    agenda.report(proposal.key, {"step": 4, "samples": 32, "token_loss": 1.0, "bleu": 3.0})
+    policy = search(space, recipe, journal)
+    request = policy.propose()
+    assert request is not None
+    policy.report(request.key, {"step": 4, "samples": 32, "token_loss": 1.0, "bleu": 3.0})
     assert list(journal.trials[0].losses.values()) == [-3.0]
 
 
@@ -245,7 +245,7 @@ def test_a_resumed_search_compares_with_the_losses_before(tmp_path: Path) -> Non
     assert good is not None
     evaluation = {"step": 4, "samples": 10 * SAMPLES}
     assert first.report(good.key, {**evaluation, "token_loss": 1.0})
-    first.end(good.key, FINISHED)
+    first.tell(good.key, FINISHED)
     again = search(space, recipe, journal)
     bad = again.propose()
     assert bad is not None and bad.key != good.key
@@ -258,22 +258,22 @@ def test_a_resumed_sampler_draws_other_numbers(tmp_path: Path) -> None:
     first = search(space, recipe, journal)
     one = first.propose()
     assert one is not None
-    first.end(one.key, FINISHED)
+    first.tell(one.key, FINISHED)
     two = search(space, recipe, journal).propose()
     assert two is not None
     assert two.values[RATE] != one.values[RATE]
-    assert [trial.twin for trial in journal.trials] == [None, None]
+    assert [trial.duplicate_of for trial in journal.trials] == [None, None]
 
 
 def test_who_gets_no_further_before_dying_is_given_up(tmp_path: Path) -> None:
     """Each attempt reports the evaluation again that the one before it had reached."""
     space, recipe = load(tmp_path, search={"kind": "tpe", "trials": 1})
     journal, _ = virtual()
-    agenda = search(space, recipe, journal)
+    policy = search(space, recipe, journal)
     for _ in range(MAX_DEATHS):
-        proposal = agenda.propose()
-        assert proposal is not None
-        assert agenda.report(proposal.key, {"step": 4, "samples": 32, "token_loss": 3.0})
-        agenda.end(proposal.key, RunEnd("died", {}, "killed", 1.0))
-    assert agenda.over
+        request = policy.propose()
+        assert request is not None
+        assert policy.report(request.key, {"step": 4, "samples": 32, "token_loss": 3.0})
+        policy.tell(request.key, RunEnd("died", {}, "killed", 1.0))
+    assert policy.is_finished
     assert journal.trials[0].state == "failed"

@@ -15,7 +15,7 @@ from kinesweep.sweeps.workers.tune_runner import _Ends
 class Agenda:
     """Takes every end."""
 
-    def end(self, key: str, end: RunEnd) -> None:
+    def tell(self, key: str, end: RunEnd) -> None:
         """See `ask_tell.SweepPolicy`."""
 
 

@@ -21,25 +21,25 @@ pytestmark = pytest.mark.integration
 TRAIN = """
 from torch.distributed.fsdp import FSDPModule
 from kinesweep.config.recipe import Recipe
-from kinesweep.core.run_logger import NullRunLog
-from kinesweep.training import sharding
+from kinesweep.core.run_logger import NullRunLogger
+from kinesweep.training.distributed import fsdp
 from kinesweep.training.loop.run import RunSpec, train_run
 
 shares = {}
-class Watched(sharding.ShardedTrainer):
-    def whole(self):
+class Watched(fsdp.ShardedTrainer):
+    def full_model(self):
         model = self.model
         shares["own"] = sum(p.to_local().numel() for p in model.parameters())
         shares["all"] = sum(p.numel() for p in model.parameters())
         shares["cut"] = sum(isinstance(m, FSDPModule) for m in model.modules())
-        return super().whole()
+        return super().full_model()
 
-from kinesweep.training import run
+from kinesweep.training.loop import run
 run.ShardedTrainer = Watched
 asked, store, folder, last = sys.argv[1:]
 recipe = Recipe.model_validate_json(Path(asked).read_text())
 spec = RunSpec(recipe, Path(store), Path(folder))
-result = train_run(spec, NullRunLog(), lambda metrics: metrics["step"] < int(last))
+result = train_run(spec, NullRunLogger(), lambda metrics: metrics["step"] < int(last))
 print(json.dumps({**result.to_json(), "shares": shares}))
 """
 

@@ -156,7 +156,7 @@ def test_frozen_parts_stay_and_the_rest_learns(
     trained = loaded.model
     torch.manual_seed(0)
     fresh = build_translator(recipe.model, store.schema.widths, loaded.text.vocabulary)
-    frozen = {id(p) for p in fresh.part(part).parameters()}
+    frozen = {id(p) for p in fresh.submodule(part).parameters()}
     assert frozen
     for name, weights in fresh.named_parameters():
         assert weights.requires_grad is (id(weights) not in frozen), name
@@ -168,7 +168,7 @@ def test_frozen_parts_stay_and_the_rest_learns(
 
 
 def _same(one: Translator, other: Translator, part: ModelPart) -> bool:
-    pairs = zip(one.part(part).parameters(), other.part(part).parameters(), strict=True)
+    pairs = zip(one.submodule(part).parameters(), other.submodule(part).parameters(), strict=True)
     return all(torch.equal(a, b) for a, b in pairs)
 
 

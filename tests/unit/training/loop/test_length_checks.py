@@ -11,7 +11,7 @@ from corpus import tiny_recipe
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.config.recipe.model import ModelConfig, TrainedTokenizerConfig
-from kinesweep.config.recipe.prompt import Asking, ContextConfig, PromptConfig
+from kinesweep.config.recipe.prompt import ContextConfig, PromptConfig, PromptSettings
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
 from kinesweep.core.run_logger import NullRunLogger
@@ -69,9 +69,13 @@ def model_of(
     return build_translator(ModelConfig.model_validate(plain), widths, text.vocabulary).eval()
 
 
-def refused(model: Translator, text: TextTokenizer, asking: Asking, *records: ClipRecord) -> str:
+def refused(
+    model: Translator, text: TextTokenizer, prompt_settings: PromptSettings, *records: ClipRecord
+) -> str:
     """What is said of these clips of train; empty if they fit."""
-    stream = TrainDataset(memory_store(*records), text, BatchConfig(clips=1), 1, asking=asking)
+    stream = TrainDataset(
+        memory_store(*records), text, BatchConfig(clips=1), 1, prompt_settings=prompt_settings
+    )
     try:
         check_fit(model, [("train", *pair) for pair in stream.asked()])
     except InputError as error:
@@ -79,10 +83,12 @@ def refused(model: Translator, text: TextTokenizer, asking: Asking, *records: Cl
     return ""
 
 
-def fails(model: Translator, text: TextTokenizer, asking: Asking, one: ClipRecord) -> bool:
+def fails(
+    model: Translator, text: TextTokenizer, prompt_settings: PromptSettings, one: ClipRecord
+) -> bool:
     """Whether the clip's batch ends a run."""
     store = memory_store(replace(one, clip=replace(one.clip, split="validation")))
-    (batch,) = eval_batches(store, "validation", text, 9, asking=asking)
+    (batch,) = eval_batches(store, "validation", text, 9, prompt_settings=prompt_settings)
     try:
         model.token_sums(batch)
     except InputError:
@@ -99,18 +105,18 @@ def test_it_refuses_what_would_fail_and_nothing_else(
     model = model_of(text, backbone, 9, reserve_tokens=reserve, fusion=fusion)
     found = set()
     for num_asked in range(9):
-        asking = Asking(PromptConfig(question=" ".join(["what"] * num_asked)))
+        prompt_settings = PromptSettings(PromptConfig(question=" ".join(["what"] * num_asked)))
         for num_words in range(1, 11):
             one = record("1", num_words)
-            wrong = fails(model, text, asking, one)
-            assert bool(refused(model, text, asking, one)) == wrong, (num_asked, num_words)
+            wrong = fails(model, text, prompt_settings, one)
+            assert bool(refused(model, text, prompt_settings, one)) == wrong, (num_asked, num_words)
             found.add(wrong)
     assert found == {True, False}
 
 
 def test_the_worst_is_named_with_what_to_do(text: TextTokenizer) -> None:
     model = model_of(text, LLAMA, 30, reserve_tokens=5)
-    said = refused(model, text, Asking(), *(record(str(n), n) for n in (2, 7, 9, 4)))
+    said = refused(model, text, PromptSettings(), *(record(str(n), n) for n in (2, 7, 9, 4)))
     assert said == (
         "Texts or prompts of clips do not fit (2 of train). Clip `9` (train, train.tsv:9) has a"
         " text of 10 tokens, including its decoder prompt and the end of the sentence, but"
@@ -135,11 +141,11 @@ def test_every_text_that_may_be_drawn_counts(text: TextTokenizer) -> None:
 def test_context_counts(text: TextTokenizer) -> None:
     model = model_of(text, LLAMA, 14, reserve_tokens=6)
     documents = [record(str(n), 4, document="a", order=n) for n in range(3)]
-    assert refused(model, text, Asking(context=ContextConfig(window=1)), *documents) == ""
-    said = refused(model, text, Asking(context=ContextConfig(window=2)), *documents)
+    assert refused(model, text, PromptSettings(context=ContextConfig(window=1)), *documents) == ""
+    said = refused(model, text, PromptSettings(context=ContextConfig(window=2)), *documents)
     assert "Clip `2` (train, train.tsv:2) takes 16 of the backbone's 14 positions" in said
     capped = ContextConfig(window=2, max_tokens=4)
-    assert refused(model, text, Asking(context=capped), *documents) == ""
+    assert refused(model, text, PromptSettings(context=capped), *documents) == ""
 
 
 def test_without_a_limit_nothing_is_counted(text: TextTokenizer) -> None:
@@ -163,7 +169,9 @@ def test_every_split_counts(corpus: Path, store: Store, split: str) -> None:
     ordinary = max(count for name, count in most.items() if name != split)
     long = " ".join(["the"] * (ordinary + 5))
     spoilt = memory_store_of(store, split, long)
-    stream = TrainDataset(spoilt, text_of(recipe, store), recipe.batch, 1, asking=recipe.asking)
+    stream = TrainDataset(
+        spoilt, text_of(recipe, store), recipe.batch, 1, prompt_settings=recipe.prompt_settings
+    )
     asked = list(every_text(recipe, spoilt, text_of(recipe, store), stream))
     assert {name for name, _, _ in asked} == {"train", "validation", "test"}
     model = causal_model(recipe, store, ordinary + 1)

@@ -89,7 +89,7 @@ def test_another_order_of_data_parts_at_the_first_step(
     def shuffled(store, text, batch, seed, *ranks):  # type: ignore[no-untyped-def]
         return TrainDataset(store, text, batch, seed + 1, *ranks)
 
-    monkeypatch.setattr(run, "TrainStream", shuffled)
+    monkeypatch.setattr(run, "TrainDataset", shuffled)
     (parting,) = compare_runs([first, train(recipe, store, tmp_path / "run-2")])
     assert parting.step == 1 and "loss" in parting.what
     assert parting.settings == {}

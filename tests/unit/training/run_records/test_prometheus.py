@@ -14,7 +14,7 @@ from kinesweep.training.run_records.prometheus import GAUGES, PrometheusRunLogge
 class Slow(NullRunLogger):
     """A log whose server is behind."""
 
-    def waiting(self) -> int:
+    def num_pending(self) -> int:
         return 7
 
 

@@ -1,4 +1,4 @@
-"""One tiny corpus for all tests of training."""
+"""One tiny corpus for all tests of training and evaluation; made only where a test asks for it."""
 
 from pathlib import Path
 
