@@ -132,14 +132,14 @@ class LengthBudget:
         reserve: Positions reserved for the text.
         others: Vectors of each clip that are not frames.
         clips: Name of each clip, for error messages.
-        cut: Stream → running count of truncated clips and removed vectors; it is updated.
+        truncation_stats: Stream → running count of truncated clips and removed vectors; it is updated.
     """
 
     limit: int
     reserve: int
     others: Sequence[int]
     clips: Sequence[str]
-    cut: dict[str, TruncationStats]
+    truncation_stats: dict[str, TruncationStats]
 
     def fit(self, masks: Mapping[str, Tensor], added: int) -> dict[str, Tensor]:
         """Truncate masks, bool (B, N), to the budget.
@@ -176,6 +176,6 @@ class LengthBudget:
         """Add a batch to the count of a stream."""
         lost = [before - after for before, after in zip(had, kept, strict=True) if before > after]
         if lost:
-            count = self.cut.setdefault(stream, TruncationStats())
+            count = self.truncation_stats.setdefault(stream, TruncationStats())
             count.clips += len(lost)
             count.vectors += sum(lost)

@@ -58,7 +58,7 @@ class Translator(PreTrainedModel):
         backbone: Language model with its weights; None: one is built with random weights.
 
     Attributes:
-        cut: Stream → number of clips and vectors truncated so far to fit the backbone's positions,
+        truncation_stats: Stream → number of clips and vectors truncated so far to fit the backbone's positions,
             in training and generation of this process.
     """
 
@@ -75,7 +75,7 @@ class Translator(PreTrainedModel):
         self._vocabulary = config.words()
         self._end_token = recipe.ends_input
         self._reserve = recipe.reserve_tokens
-        self.cut: dict[str, TruncationStats] = {}
+        self.truncation_stats: dict[str, TruncationStats] = {}
         if backbone is None:
             backbone = self._backbone_ops.rebuild(config.backbone or {})
         out = backbone.get_input_embeddings().embedding_dim
@@ -212,7 +212,7 @@ class Translator(PreTrainedModel):
     ) -> tuple[Tensor, Tensor]:
         """Build the language model's input: prompt, frames of each stream, text after them, end.
 
-        With `model.reserve_tokens`, streams that do not fit are truncated and counted in `cut`.
+        With `model.reserve_tokens`, streams that do not fit are truncated and counted in `truncation_stats`.
 
         Returns:
             Vectors (B, N, E) and their mask, bool (B, N).
@@ -262,7 +262,7 @@ class Translator(PreTrainedModel):
         names = clip_ids or [f"row {row}" for row in range(len(words_BW))]
         clips = [f"clip `{name}`" for name in names]
         others = words_BW.sum(dim=1).tolist()
-        return LengthBudget(self.positions.limit, reserve, others, clips, self.cut).fit
+        return LengthBudget(self.positions.limit, reserve, others, clips, self.truncation_stats).fit
 
     @property
     def input_limit(self) -> int | None:

@@ -141,7 +141,7 @@ def test_the_planted_one_is_picked_in_every_clip(
         given = with_texts(batch, texts)
         choices = Choices.of(given.labels_BRL)  # type: ignore[arg-type]
         output = model(**given.inputs())
-        logits_MLV = model._kind.logits(
+        logits_MLV = model._backbone_ops.logits(
             model.backbone,
             *model.build_inputs_embeds(**given.generation_inputs()),
             choices.labels_ML,

@@ -129,7 +129,7 @@ def test_separators_stand_before_their_streams(fused: Make, batch: Batch) -> Non
 def test_separators_begin_as_large_as_tokens(fused: Make) -> None:
     for architecture in ("m2m_100", "t5"):
         model = fused(architecture, separators=True)
-        words_WE = model._kind.embed(model.backbone, torch.arange(30)[None])[0]
+        words_WE = model._backbone_ops.embed(model.backbone, torch.arange(30)[None])[0]
         ours = torch.stack(list(model.fusion.separators.values()))
         assert 0.5 < float(ours.std() / words_WE.std()) < 2
         assert not torch.equal(ours[0], ours[1])

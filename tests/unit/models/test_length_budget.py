@@ -93,14 +93,14 @@ def test_what_is_too_long_is_cut_on_the_side_of_the_streams(
     short.load_state_dict(whole.state_dict() | {
         name: value for name, value in short.state_dict().items() if "positions" in name
     })  # fmt: skip
-    x_BNE, mask_BN = whole.joined(**batch.generation_inputs())
-    y_BNE, kept_BN = short.joined(**batch.generation_inputs())
+    x_BNE, mask_BN = whole.build_inputs_embeds(**batch.generation_inputs())
+    y_BNE, kept_BN = short.build_inputs_embeds(**batch.generation_inputs())
     assert kept_BN.sum(1).tolist() == [min(8, n) for n in mask_BN.sum(1).tolist()]
     for row, prompt in enumerate(batch.prompt_mask_BP.sum(1).tolist()):
         full, cut = x_BNE[row][mask_BN[row]], y_BNE[row][kept_BN[row]]
         assert torch.equal(cut[: prompt + 1], full[: prompt + 1]), "prompt and first frame"
         assert torch.equal(cut[-1], full[-1]), "the end"
-    assert not whole.cut
+    assert not whole.truncation_stats
 
 
 def test_what_is_cut_is_counted_by_stream(limited: Make, batch: Batch) -> None:
@@ -114,8 +114,10 @@ def test_what_is_cut_is_counted_by_stream(limited: Make, batch: Batch) -> None:
     model.build_inputs_embeds(**batch.generation_inputs())
     assert model.truncation_stats == {"pose": TruncationStats(6, 8), "dino": TruncationStats(4, 6)}
     channel = limited(6, kind="channel")
-    channel.joined(**batch.generation_inputs())
-    assert channel.cut == {"pose": TruncationStats(3, 2 + 1 + 1)}, "that whose length counts"
+    channel.build_inputs_embeds(**batch.generation_inputs())
+    assert channel.truncation_stats == {"pose": TruncationStats(3, 2 + 1 + 1)}, (
+        "that whose length counts"
+    )
 
 
 @pytest.mark.parametrize("fusion", WAYS)
@@ -163,10 +165,10 @@ def test_more_text_than_is_reserved_is_refused(limited: Make, batch: Batch) -> N
 
 def test_a_prompt_without_room_names_the_clip(limited: Make, batch: Batch) -> None:
     with pytest.raises(InputError, match="clip `b`"):
-        limited(5).joined(**batch.generation_inputs())
+        limited(5).build_inputs_embeds(**batch.generation_inputs())
     inputs = {name: x for name, x in batch.generation_inputs().items() if name != "clip_ids"}
     with pytest.raises(InputError, match="clip `row 1`"):
-        limited(5).joined(**inputs)
+        limited(5).build_inputs_embeds(**inputs)
 
 
 def test_streams_that_are_left_out_do_not_change_what_is_kept(limited: Make, batch: Batch) -> None:

@@ -92,7 +92,7 @@ def test_the_end_can_be_left_out(translator: Make, batch: Batch) -> None:
     model.config.model = {**(model.config.model or {}), "end_token": False}
     without = Translator(model.config, model.backbone).eval()
     without.encoders = model.encoders
-    x_BNE, mask_BN = without.joined(**batch.generation_inputs())
+    x_BNE, mask_BN = without.build_inputs_embeds(**batch.generation_inputs())
     assert torch.equal(mask_BN.sum(dim=1), with_end_BN.sum(dim=1) - 1)
     for row, length in enumerate(mask_BN.sum(dim=1).tolist()):
         assert torch.equal(x_BNE[row, :length], with_end_BNE[row, :length])

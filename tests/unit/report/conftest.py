@@ -48,7 +48,7 @@ def line(name: str, mean: float, tied: bool = False) -> dict[str, Any]:
     """One line of a ranking."""
     scores = {1: mean - 0.5, 2: mean + 0.5}
     errors = {"seed_error": 0.3, "sentence_error": 0.2, "p_value": 0.5, "tied": tied}
-    behind = {"behind": 1.0, "gap_low": -1.0, "gap_high": 3.0}
+    behind = {"gap_to_best": 1.0, "gap_low": -1.0, "gap_high": 3.0}
     around = {"low": mean - 1, "high": mean + 1}
     return {"name": name, "mean": mean, "scores": scores, **around, **behind, **errors}
 

@@ -64,7 +64,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> Asked:
         given = [] if masks is None else [masks]
         return joined(model, streams, *given, *parts, **named)
 
-    monkeypatch.setattr(Translator, "joined", see)
+    monkeypatch.setattr(Translator, "build_inputs_embeds", see)
     return found
 
 

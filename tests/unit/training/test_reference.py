@@ -191,7 +191,9 @@ def test_both_streams_are_varied_alike(lab: Lab) -> None:
     text = build_text(recipe.model.tokenizer, lab.stores[True].records("train"), None)
     found = []
     for alike in (recipe.augmentation_pairs, None):
-        batch = TrainDataset(lab.stores[True], text, recipe.effective_batch, 1, alike=alike)[0]
+        batch = TrainDataset(
+            lab.stores[True], text, recipe.effective_batch, 1, augmentation_pairs=alike
+        )[0]
         found.append((batch.streams["pose"] - batch.streams["reference"]).abs().mean())
     assert found[0] < 0.75 * found[1], "frames of other moments"
 

@@ -25,7 +25,7 @@ from spaces import load, virtual
 
 def line(name: str, mean: float, tied: bool = True, **changes: Any) -> Rank:
     plain = {"low": mean - 2, "high": mean + 2, "scores": {1: mean - 1, 2: mean + 1}}
-    plain |= {"behind": 1.0, "gap_low": -1.0, "gap_high": 3.0, "p_value": 0.5}
+    plain |= {"gap_to_best": 1.0, "gap_low": -1.0, "gap_high": 3.0, "p_value": 0.5}
     return Rank(
         name, mean, **{**plain, "seed_error": 1.0, "sentence_error": 0.5, **changes}, tied=tied
     )
