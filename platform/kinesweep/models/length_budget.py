@@ -132,7 +132,8 @@ class LengthBudget:
         reserve: Positions reserved for the text.
         others: Vectors of each clip that are not frames.
         clips: Name of each clip, for error messages.
-        truncation_stats: Stream → running count of truncated clips and removed vectors; it is updated.
+        truncation_stats: Stream → running count of truncated clips and removed vectors; it is
+            updated.
     """
 
     limit: int

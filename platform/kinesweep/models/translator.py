@@ -58,8 +58,8 @@ class Translator(PreTrainedModel):
         backbone: Language model with its weights; None: one is built with random weights.
 
     Attributes:
-        truncation_stats: Stream → number of clips and vectors truncated so far to fit the backbone's positions,
-            in training and generation of this process.
+        truncation_stats: Stream → number of clips and vectors truncated so far to fit the
+            backbone's positions, in training and generation of this process.
     """
 
     config_class = KinesweepConfig
@@ -212,7 +212,8 @@ class Translator(PreTrainedModel):
     ) -> tuple[Tensor, Tensor]:
         """Build the language model's input: prompt, frames of each stream, text after them, end.
 
-        With `model.reserve_tokens`, streams that do not fit are truncated and counted in `truncation_stats`.
+        With `model.reserve_tokens`, streams that do not fit are truncated and counted in
+        `truncation_stats`.
 
         Returns:
             Vectors (B, N, E) and their mask, bool (B, N).
