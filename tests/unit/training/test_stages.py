@@ -116,9 +116,9 @@ def test_the_files_of_a_document_say_what_the_run_said(lab: Lab, tmp_path: Path)
         assert told.stdout.splitlines() == [
             f"{file}\t{said[clip.id]}" for file, clip in zip(files, mine, strict=True)
         ]
-        assert "without context" not in told.stderr
+        assert "without the context" not in told.stderr
         alone = CliRunner().invoke(app, ["translate", str(bundle), *files])
-        assert "without context" in alone.stderr and "--document" in alone.stderr
+        assert "without the context" in alone.stderr and "--document" in alone.stderr
         assert alone.stdout.splitlines()[0] == told.stdout.splitlines()[0]
         assert alone.stdout != told.stdout, "what it wrote before says nothing to this model"
     # Documents beside each other, as a table gives them: the same texts, in the list's order.
