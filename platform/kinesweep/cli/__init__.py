@@ -1,8 +1,8 @@
 """The command line: one function per command, one module per group of commands.
 
-Commands parse their arguments and print results; the work itself is done in `workflows` and the
-modules beside it. Recipes and search spaces are positional arguments, followed by overrides of the
-form `key.sub=value`.
+Commands parse their arguments and print results; the work itself is done in
+`kinesweep.pipelines`. Recipes and search spaces are positional arguments, followed by overrides of
+the form `key.sub=value`.
 """
 
 import sys
@@ -22,7 +22,7 @@ from kinesweep.cli import (
     services,
     sweeps,
 )
-from kinesweep.pipelines import ray_cluster
+from kinesweep.pipelines.cluster import ray_cluster
 
 app = typer.Typer(
     name="kinesweep",

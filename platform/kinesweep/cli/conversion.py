@@ -104,7 +104,7 @@ def _write_shards(place: Path, out: Path, overwrite: bool, json_line: bool) -> N
     """Write a store's features in Sign_LLaVA's layout and print a `source` that reads them."""
     import yaml
 
-    from kinesweep.pipelines.workflows import open_store_or_recipe
+    from kinesweep.pipelines.extraction import open_store_or_recipe
     from kinesweep.store.export.export_h5 import hand_over_shards
 
     store, _ = open_store_or_recipe(place)

@@ -107,11 +107,11 @@ def check(
 
     Example: kinesweep check jobs/recipes/sample.yaml
     """
-    from kinesweep.pipelines import workflows
+    from kinesweep.pipelines.recipes import load_recipe
     from kinesweep.sources import build_source
     from kinesweep.sources.splitting.split_overlap import overlaps
 
-    source = build_source(workflows.load_recipe(recipe, overrides).corpus)
+    source = build_source(load_recipe(recipe, overrides).corpus)
     problems = source.check()
     shared = overlaps(source)
     for problem in problems:
@@ -145,10 +145,10 @@ def split(
 
     Example: kinesweep split jobs/recipes/sample.yaml /tmp/kinesweep-folds --by signer --folds 3
     """
-    from kinesweep.pipelines import workflows
+    from kinesweep.pipelines.recipes import load_recipe
     from kinesweep.sources.splitting.cross_validation import folds_root, split_rows
 
-    source = workflows.load_recipe(recipe, overrides).corpus
+    source = load_recipe(recipe, overrides).corpus
     files = split_rows(source, by=by, folds=folds, seed=seed, out=out)
     for file in files:
         print_line(str(file))
@@ -170,9 +170,10 @@ def extract(
 
     Example: kinesweep extract jobs/recipes/sample.yaml
     """
-    from kinesweep.pipelines import workflows
+    from kinesweep.pipelines.extraction import extract_features, store_facts
+    from kinesweep.pipelines.recipes import load_recipe
 
-    settings = workflows.load_recipe(recipe, overrides)
+    settings = load_recipe(recipe, overrides)
     if dry_run:
         from kinesweep.pipelines.dry_run import dry_extract
 
@@ -180,8 +181,8 @@ def extract(
         print_line(expected.line())
         print_json_result({"expected_s": vars(expected)}, json_line)
         return
-    store = workflows.extract_features(settings)
-    print_json_result(workflows.store_facts(store), json_line)
+    store = extract_features(settings)
+    print_json_result(store_facts(store), json_line)
 
 
 @command
@@ -205,16 +206,16 @@ def show(
 
     Example: kinesweep show jobs/recipes/sample.yaml
     """
-    from kinesweep.pipelines import workflows
+    from kinesweep.pipelines.extraction import open_store_or_recipe, store_facts
     from kinesweep.store.inspect.show import describe
 
     if out is None and predictions is not None:
         raise InputError("`--predictions` requires a drawing; pass its file as `--out`")
     if out is not None and clip is None:
         raise InputError("`--out` draws a single clip; pass its id as `--clip`")
-    store, _ = workflows.open_store_or_recipe(folder)
+    store, _ = open_store_or_recipe(folder)
     console.print(describe(store, clip))
-    facts = workflows.store_facts(store)
+    facts = store_facts(store)
     if out is not None and clip is not None:
         # Imported late: matplotlib and plotly take a second.
         from kinesweep.pipelines.clip_rendering import draw_clip
@@ -249,10 +250,10 @@ def export_features(
 
     Example: kinesweep export-features jobs/recipes/sample.yaml /tmp/kinesweep-features --overwrite
     """
-    from kinesweep.pipelines import workflows
+    from kinesweep.pipelines.extraction import open_store_or_recipe
     from kinesweep.store.export.export_ssvp import hand_over, variation_of
 
-    store, recipe = workflows.open_store_or_recipe(place, overrides)
+    store, recipe = open_store_or_recipe(place, overrides)
     if augment is not None and recipe is None:
         raise InputError(
             "`--augment` requires a recipe with `batch.augmentation` instead of a feature store"

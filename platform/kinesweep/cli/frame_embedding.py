@@ -33,7 +33,9 @@ def embed(
     from kinesweep.config.loading import load
     from kinesweep.config.recipe.embedding import EmbeddingRecipe
     from kinesweep.core.paths import state_home
-    from kinesweep.pipelines import workflows
+    from kinesweep.pipelines.extraction import extract_features
+    from kinesweep.pipelines.tracking import LogOpener, create_tracker
+    from kinesweep.pipelines.training import log_evaluation, remove_run
 
     settings = load(EmbeddingRecipe, recipe, overrides or ()).resolved(Path.cwd())
     # After the recipe: these load PyTorch, which takes seconds.
@@ -41,15 +43,15 @@ def embed(
     from kinesweep.training.frame_embedding.training import EmbedderSpec, train_embedder
 
     corpus = settings.corpus_recipe
-    store = extract_locally(corpus) if no_ray else workflows.extract_features(corpus)
+    store = extract_locally(corpus) if no_ray else extract_features(corpus)
     name = f"{settings.name}-{settings.config_hash(store.fingerprint)}-s{settings.training.seed}"
     place = (folder or state_home() / "runs" / name).absolute()
     if overwrite:
-        workflows.remove_run(place)
-    logs = workflows.create_tracker(corpus, settings.name, place)
-    open_log = partial(workflows.LogOpener(logs, settings), place, name, "embed", {})
+        remove_run(place)
+    logs = create_tracker(corpus, settings.name, place)
+    open_log = partial(LogOpener(logs, settings), place, name, "embed", {})
     spec = EmbedderSpec(settings, store.folder, place, overwrite)
-    result = train_embedder(spec, open_log(), workflows.log_evaluation)
+    result = train_embedder(spec, open_log(), log_evaluation)
     shown = format_scores(result.scores, ["tau"])
     print_line(f"{result.status} after {result.step} steps, best at {result.best_step}: {shown}")
     for what, count in result.limited.items():

@@ -34,9 +34,10 @@ def run(
 
     Example: kinesweep run jobs/recipes/sample.yaml training.max_steps=200
     """
-    from kinesweep.pipelines import workflows
+    from kinesweep.pipelines.recipes import load_recipe
+    from kinesweep.pipelines.training import train_recipe
 
-    settings = workflows.load_recipe(recipe, overrides)
+    settings = load_recipe(recipe, overrides)
     if dry_run:
         from kinesweep.pipelines.dry_run import dry_evaluate, dry_train
 
@@ -45,7 +46,7 @@ def run(
         print_line(expected.line())
         print_json_result({"run": done.to_json(), "expected_s": vars(expected)}, json_line)
         return
-    result = workflows.train_recipe(settings, folder, overwrite=False, on_ray=True)
+    result = train_recipe(settings, folder, overwrite=False, on_ray=True)
     print_line(f"{result.status} after {result.step} steps: {result.folder}")
     from kinesweep.pipelines.evaluation import evaluate_model_dir
 

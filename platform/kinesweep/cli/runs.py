@@ -48,12 +48,13 @@ def train(
 
     Example: kinesweep train jobs/recipes/sample.yaml batch.clips=16 --folder .kinesweep/runs/my
     """
-    from kinesweep.pipelines import workflows
+    from kinesweep.pipelines.recipes import load_recipe
+    from kinesweep.pipelines.training import train_recipe, write_untrained_model
 
     # `--steps 0` is not an override: `max_steps` must be positive, and the untrained model that it
     # asks for has the recipe's own identity.
     length = [f"training.max_steps={steps}"] if steps else []
-    settings = workflows.load_recipe(recipe, [*(overrides or []), *length])
+    settings = load_recipe(recipe, [*(overrides or []), *length])
     if dry_run:
         from kinesweep.pipelines.dry_run import dry_train
 
@@ -62,11 +63,11 @@ def train(
         print_json_result({"run": short.to_json(), "expected_s": vars(expected)}, json_line)
         return
     if steps == 0:
-        first = workflows.write_untrained_model(settings, folder, on_ray=not no_ray)
+        first = write_untrained_model(settings, folder, on_ray=not no_ray)
         print_line(f"model   {first}, before the first training step")
         print_json_result({"folder": str(first), "step": 0}, json_line)
         return
-    result = workflows.train_recipe(settings, folder, overwrite=overwrite, on_ray=not no_ray)
+    result = train_recipe(settings, folder, overwrite=overwrite, on_ray=not no_ray)
     shown = format_scores(result.scores, [settings.training.metric_for_best_model])
     print_line(f"{result.status} after {result.step} steps: {shown}")
     for what, count in result.limited.items():
@@ -93,11 +94,11 @@ def repeat(
 
     Example: kinesweep repeat jobs/recipes/sample.yaml --overwrite training.max_steps=200
     """
-    from kinesweep.pipelines import workflows
+    from kinesweep.pipelines.recipes import load_recipe
 
     if warm and no_ray:
         raise InputError("`--warm` and `--no-ray` exclude each other; leave out one of them")
-    settings = workflows.load_recipe(recipe, overrides)
+    settings = load_recipe(recipe, overrides)
     # Imported after the recipe is checked, because Ray and PyTorch take seconds to import.
     from kinesweep.cli.tables import repeats_table
     from kinesweep.pipelines.reproducibility import ExecutionMode, repeat_recipe
@@ -144,9 +145,9 @@ def evaluate(
     Example: kinesweep evaluate .kinesweep/exports/sample --split validation --out /tmp/scored
     """
     from kinesweep.checkpoints.model_dir_files import check_model_folder
-    from kinesweep.pipelines import workflows
+    from kinesweep.pipelines.folders import model_folder
 
-    check_model_folder(workflows.model_folder(model))
+    check_model_folder(model_folder(model))
     # Imported after the folder is checked: PyTorch takes seconds.
     from kinesweep.pipelines.evaluation import evaluate_model_dir, resolve_output_paths
 
@@ -249,13 +250,13 @@ def attention(
     Example: kinesweep attention .kinesweep/exports/sample CLIP.pose --out /tmp/attention.html
     """
     from kinesweep.checkpoints.model_dir_files import check_model_folder
-    from kinesweep.pipelines import workflows
+    from kinesweep.pipelines.folders import model_folder
 
     if out.suffix.lower() not in {".html", ".htm"}:
         raise InputError(f"`--out` must end in `.html`, but `{out}` ends in `{out.suffix}`")
     if store is None and not Path(clip).exists():
         raise InputError(f"`{clip}` does not exist; if it is the id of a clip, pass its `--store`")
-    check_model_folder(workflows.model_folder(model))
+    check_model_folder(model_folder(model))
     from kinesweep.pipelines.attention_page import (
         write_attention_page,  # imports PyTorch, which takes seconds
     )
@@ -277,9 +278,9 @@ def export(
     Example: kinesweep export .kinesweep/runs/my .kinesweep/exports/my --overwrite
     """
     from kinesweep.export import export_bundle
-    from kinesweep.pipelines import workflows
+    from kinesweep.pipelines.extraction import find_training_store
 
-    store = workflows.find_training_store(run)
+    store = find_training_store(run)
     bundle = export_bundle(run, out, store, overwrite=overwrite)
     # The check runs in a fresh process, as somebody else would load the bundle.
     from kinesweep.export import verify_bundle
@@ -300,9 +301,9 @@ def diff(
     Example: kinesweep diff .kinesweep/exports/sample .kinesweep/exports/sample
     """
     from kinesweep.checkpoints.weight_diff import compare_checkpoints
-    from kinesweep.pipelines import workflows
+    from kinesweep.pipelines.folders import model_folder
 
-    rows = compare_checkpoints(workflows.model_folder(left), workflows.model_folder(right))
+    rows = compare_checkpoints(model_folder(left), model_folder(right))
     other = [row for row in rows if not row.equal]
     for row in other:
         print_line(f"{row.name}: largest difference {row.largest}  {row.note}")

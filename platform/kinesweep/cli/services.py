@@ -7,8 +7,8 @@ import typer
 
 from kinesweep.cli.console import JsonOption, command, console, print_json_result, print_line
 from kinesweep.core.paths import state_home
-from kinesweep.pipelines import ray_cluster
-from kinesweep.pipelines.job_submission import submit_job
+from kinesweep.pipelines.cluster import ray_cluster
+from kinesweep.pipelines.cluster.job_submission import submit_job
 
 
 @command

@@ -124,7 +124,7 @@ def plan(
 
     Example: kinesweep plan search_spaces/sample.yaml --cluster cpus=8
     """
-    from kinesweep.pipelines.cluster_size import parse_cluster
+    from kinesweep.pipelines.cluster.cluster_size import parse_cluster
     from kinesweep.sweeps.space.loading import load_space
 
     # Validate the arguments before importing Ray and PyTorch, which takes seconds.
@@ -199,8 +199,8 @@ def report(
 
     Example: kinesweep report sample
     """
+    from kinesweep.pipelines.folders import sweep_folder
     from kinesweep.pipelines.sweep_report import report_sweep
-    from kinesweep.pipelines.workflows import sweep_folder
 
     page = report_sweep(sweep_folder(name))
     print_line(f"report  {page}")
@@ -213,7 +213,7 @@ def _print_table(name: str | None, style: "Style", json_line: bool) -> None:
     Raises:
         InputError: If no sweep is named or if there is no sweep of this name.
     """
-    from kinesweep.pipelines.workflows import sweep_folder
+    from kinesweep.pipelines.folders import sweep_folder
     from kinesweep.sweeps.results.table import summarise
 
     if name is None:

@@ -28,10 +28,11 @@ from kinesweep.data.length_limits import filter_by_length, num_frames
 from kinesweep.evaluation.evaluate import EvalSet, evaluate_batches
 from kinesweep.evaluation.predictions import write_predictions
 from kinesweep.features import build_features
-from kinesweep.pipelines import ray_cluster
+from kinesweep.pipelines.cluster import ray_cluster
+from kinesweep.pipelines.extraction import extract_features, find_training_store
+from kinesweep.pipelines.folders import model_folder
 from kinesweep.pipelines.pose_estimation import remaining_estimation_seconds
 from kinesweep.pipelines.sweep import SweepRequest, SweepResult, execute_sweep
-from kinesweep.pipelines.workflows import extract_features, find_training_store, model_folder
 from kinesweep.sources import build_source
 from kinesweep.store import Store
 from kinesweep.store.extraction.plan import describe_plan

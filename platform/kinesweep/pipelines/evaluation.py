@@ -13,7 +13,8 @@ from kinesweep.evaluation.evaluate import Evaluation, evaluate_model, evaluate_t
 from kinesweep.evaluation.predictions import read_predictions, write_predictions
 from kinesweep.evaluation.scoring import sentence_chrf
 from kinesweep.evaluation.train_overlap import Part, apart, train_sentences
-from kinesweep.pipelines.workflows import find_training_store, model_folder
+from kinesweep.pipelines.extraction import find_training_store
+from kinesweep.pipelines.folders import model_folder
 from kinesweep.store import Store
 from kinesweep.store.format.test_set_ledger import note_test
 

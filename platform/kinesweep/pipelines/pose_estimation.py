@@ -10,7 +10,7 @@ from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.source import PoseTsvConfig
 from kinesweep.core.errors import InputError
 from kinesweep.features.estimators import EstimatorSpec, find_estimator
-from kinesweep.pipelines import ray_cluster
+from kinesweep.pipelines.cluster import ray_cluster
 from kinesweep.pipelines.progress import progress_bar
 from kinesweep.sources import build_source
 from kinesweep.store.pose_estimation.estimate import Estimated, estimate_videos

@@ -10,14 +10,9 @@ from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import InputError, ResourceError
 from kinesweep.core.paths import state_home
 from kinesweep.core.run_logger import RunLogger
-from kinesweep.pipelines.workflows import (
-    LogOpener,
-    create_tracker,
-    get_or_extract_features,
-    log_evaluation,
-    remove_run,
-    run_name,
-)
+from kinesweep.pipelines.extraction import get_or_extract_features
+from kinesweep.pipelines.tracking import LogOpener, create_tracker
+from kinesweep.pipelines.training import log_evaluation, remove_run, run_name
 from kinesweep.training.distributed.ray_train import train_on_ray
 from kinesweep.training.loop.run import train_run
 from kinesweep.training.run_records.result import RunResult, RunSpec, read_result

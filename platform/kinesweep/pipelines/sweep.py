@@ -23,10 +23,11 @@ from kinesweep.core.provenance import provenance
 from kinesweep.evaluation.evaluate import evaluate_model
 from kinesweep.evaluation.predictions import write_predictions
 from kinesweep.export import export_bundle, verify_bundle
+from kinesweep.pipelines.extraction import extract_features
 from kinesweep.pipelines.model_registry import register_winner
 from kinesweep.pipelines.progress import sweep_progress
 from kinesweep.pipelines.sweep_report import report_sweep
-from kinesweep.pipelines.workflows import LogOpener, create_tracker, extract_features
+from kinesweep.pipelines.tracking import LogOpener, create_tracker
 from kinesweep.store import Store
 from kinesweep.store.format.test_set_ledger import count_tests, note_test
 from kinesweep.sweeps.feature_stores import extract_all

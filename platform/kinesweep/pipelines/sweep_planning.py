@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kinesweep.core.paths import directory_size, state_home
-from kinesweep.pipelines.workflows import extract_features
+from kinesweep.pipelines.extraction import extract_features
 from kinesweep.store.format.reader import Store
 from kinesweep.sweeps.feature_stores import extract_all
 from kinesweep.sweeps.journal.journal import Journal

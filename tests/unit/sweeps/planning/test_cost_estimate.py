@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from kinesweep.core.errors import InputError, ResourceError
-from kinesweep.pipelines.cluster_size import parse_cluster
+from kinesweep.pipelines.cluster.cluster_size import parse_cluster
 from kinesweep.sweeps.planning.cost_estimate import CostInputs, make_plan
 from kinesweep.sweeps.planning.pilot_runs import Probe, StepTiming, _between, _pace
 from spaces import load

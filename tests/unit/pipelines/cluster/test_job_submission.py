@@ -9,7 +9,7 @@ import pytest
 from requests.exceptions import ConnectionError as Dropped
 
 from kinesweep.core.errors import ResourceError
-from kinesweep.pipelines import job_submission
+from kinesweep.pipelines.cluster import job_submission
 
 
 class Server:

@@ -18,7 +18,7 @@ from urllib.error import URLError
 
 from kinesweep.core.errors import KinesweepError, ResourceError
 from kinesweep.core.paths import state_home
-from kinesweep.pipelines.ray_messages import MESSAGES, native_log_off
+from kinesweep.pipelines.cluster.ray_messages import MESSAGES, native_log_off
 from kinesweep.tracking.background_process import (
     Service,
     recorded,

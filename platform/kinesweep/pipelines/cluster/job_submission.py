@@ -15,9 +15,9 @@ from typing import Any
 
 from kinesweep.core.errors import ResourceError
 from kinesweep.core.paths import state_home
+from kinesweep.pipelines.cluster.ray_cluster import HEAD, dashboard_of, environment, running_head
+from kinesweep.pipelines.cluster.ray_messages import job_client_log_off, job_lines
 from kinesweep.pipelines.progress import sweep_progress
-from kinesweep.pipelines.ray_cluster import HEAD, dashboard_of, environment, running_head
-from kinesweep.pipelines.ray_messages import job_client_log_off, job_lines
 
 # A head that has just started has no agent for jobs for some seconds.
 _AGENT_TIMEOUT_S = 60.0

@@ -7,7 +7,7 @@ import sys
 import textwrap
 from collections.abc import AsyncIterator
 
-from kinesweep.pipelines.ray_messages import job_lines
+from kinesweep.pipelines.cluster.ray_messages import job_lines
 
 MANY = "WARNING: 8 PYTHON worker processes have been started on node: 12 with address: 127.0.0.1"
 KILLED = "2 Workers (tasks / actors) killed due to memory pressure (OOM)"
@@ -19,7 +19,7 @@ def run(body: str, **more: str) -> subprocess.CompletedProcess[str]:
     """A process in which `core()` stands for Ray's C++: it reads its own environment and writes."""
     head = f"""
         import ctypes, os, subprocess, sys
-        from kinesweep.pipelines.ray_messages import native_log_off
+        from kinesweep.pipelines.cluster.ray_messages import native_log_off
         libc = ctypes.CDLL(None)
         libc.getenv.restype = ctypes.c_char_p
 

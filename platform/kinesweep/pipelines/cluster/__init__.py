@@ -1,0 +1,1 @@
+"""Clusters: the local Ray head, job submission, and what Ray prints."""
