@@ -55,7 +55,7 @@ def test_it_is_found_and_used(python: Path, tmp_path: Path) -> None:
     write_pictures(tmp_path / "in/frames", 12)
     env = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "PYTHONPATH"))}
     env |= {"KINESWEEP_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
-    words = ["estimate", "in", "--out", "out", "--fps", "10", "--json", "--estimator"]
+    words = ["estimate-poses", "in", "--out", "out", "--fps", "10", "--json", "--estimator"]
 
     def call(name: str) -> subprocess.CompletedProcess[str]:
         command = [str(python), "-m", "kinesweep", *words, name]

@@ -159,7 +159,7 @@ def told(home: Path, films: Path, filmed: dict[str, str]) -> list[dict[str, Any]
     """What `estimate`, `extract` twice, and `train` said."""
     return in_one_process(
         home,
-        ("estimate", films, "--out", home / "poses", "--json"),
+        ("estimate-poses", films, "--out", home / "poses", "--json"),
         ("extract", "filmed.yaml", "--json"),
         ("extract", "filmed.yaml", "--json"),
         ("train", "filmed.yaml", "--no-ray", "--json"),
@@ -186,7 +186,7 @@ def test_points_are_those_of_the_corpus(films: Path) -> None:
 
 @pytest.mark.proof
 def test_points_of_all_clips_are_those_of_the_corpus(kinesweep: Verb, home: Path) -> None:
-    done = kinesweep("estimate", CLIPS / "video", "--out", home / "all")
+    done = kinesweep("estimate-poses", CLIPS / "video", "--out", home / "all")
     assert (done["written"], done["failed"]) == (8, {})
     compare_points(clips(8), home / "all")
 
@@ -212,7 +212,7 @@ def test_a_second_call_does_nothing(kinesweep: Verb, films: Path) -> None:
         (films / "more" / name).unlink()
     before = {path: path.stat().st_mtime_ns for path in (films.parent / "poses").rglob("*.pose")}
     began = cpu_of_children()
-    again = kinesweep("estimate", films, "--out", films.parent / "poses")
+    again = kinesweep("estimate-poses", films, "--out", films.parent / "poses")
     core_seconds = cpu_of_children() - began
     assert (again["written"], again["kept"], again["failed"]) == (0, 4, {})
     assert {path: path.stat().st_mtime_ns for path in before} == before
@@ -246,7 +246,7 @@ def test_as_fast_as_the_command_of_pose_format(
     film = max(clips(8), key=lambda path: path.stat().st_size)
     rates: dict[str, list[float]] = {"kinesweep": [], "video_to_pose": []}
     for turn in range(2):
-        told = kinesweep("estimate", film, "--out", home / f"turn-{turn}")
+        told = kinesweep("estimate-poses", film, "--out", home / f"turn-{turn}")
         rates["kinesweep"].append(told["frames"] / told["core_seconds"])
         before = cpu_of_children()
         words = [str(command), "-i", str(film), "-o", str(home / "theirs.pose")]

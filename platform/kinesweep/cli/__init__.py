@@ -6,7 +6,7 @@ the form `key.sub=value`.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 import typer
@@ -16,16 +16,19 @@ from kinesweep.cli import (
     data,
     frame_embedding,
     info,
+    models,
     pose_estimation,
-    running,
-    runs,
     services,
     sweeps,
+    training,
+    translation,
 )
+from kinesweep.cli.panel_group import PanelGroup
 from kinesweep.pipelines.cluster import ray_cluster
 
 app = typer.Typer(
     name="kinesweep",
+    cls=PanelGroup,
     help="Find, train and export the best model that turns human motion into text."
     "\n\nExample: kinesweep sample .kinesweep/sample --keep",
     no_args_is_help=True,
@@ -34,19 +37,52 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-# The order here is the order in `kinesweep --help`; it follows the path from a corpus to a result.
-for verb in (
-    *(data.sample, data.prepare, data.check, data.split),
-    *(pose_estimation.estimate, data.extract, data.show, data.export_features),
-    *(running.run, runs.train, frame_embedding.embed, runs.repeat, runs.evaluate),
-    *(runs.translate, runs.attention, runs.export, runs.diff),
-    *(sweeps.plan, sweeps.sweep, sweeps.status, sweeps.report),
-    *(services.up, services.down, services.submit, services.ui),
-    *(conversion.convert, info.schema, info.doctor),
-):
-    app.command()(verb)
-# `import` is a Python keyword, so this function cannot have the name of its command.
-app.command(name="import")(pose_estimation.import_poses)
+# Panels and commands in the order of `kinesweep --help`: first what a newcomer needs, then the path
+# from a corpus to a result. A summary fits on one line of a terminal of 80 columns.
+_PANELS: Mapping[str, Sequence[tuple[str, Callable[..., None], str]]] = {
+    "Start here": (
+        ("sample", data.sample, "Write a sample corpus to try everything on."),
+        ("check", data.check, "Report invalid rows, unreadable files and leakage."),
+        ("train", training.train, "Train one run of a recipe, or resume it."),
+        ("sweep", sweeps.sweep, "Search, train finalists, rank, export the winner."),
+        ("translate", translation.translate, "Translate pose files, videos or tables to text."),
+    ),
+    "Data": (
+        ("prepare", data.prepare, "Convert published annotations to TSV files."),
+        ("split", data.split, "Make cross-validation folds by signer or document."),
+        ("estimate-poses", pose_estimation.estimate_poses, "Estimate poses of videos."),
+        ("import-poses", pose_estimation.import_poses, "Convert poses of other estimators."),
+        ("extract", data.extract, "Extract features with Ray Data."),
+        ("show", data.show, "Show a feature store or one clip; draw a skeleton."),
+        ("export-features", data.export_features, "Export features for other systems."),
+    ),
+    "Models": (
+        ("run", training.run, "Estimate poses, extract, train and evaluate a recipe."),
+        ("train-embedder", frame_embedding.train_embedder, "Train a frame embedder."),
+        ("repeat", training.repeat, "Train a recipe several times and compare the bits."),
+        ("evaluate", models.evaluate, "Score a model, or given texts, on a split."),
+        ("attention", translation.attention, "Write a page that shows a model's attention."),
+        ("diff", models.diff, "Compare two models tensor by tensor."),
+        ("export", models.export, "Export a run as a bundle and verify it."),
+        ("convert", conversion.convert, "Convert recipes, models, motions of other systems."),
+    ),
+    "Sweeps": (
+        ("plan", sweeps.plan, "Estimate the cost of a sweep before it is run."),
+        ("status", sweeps.status, "Show the progress and ranking of sweeps."),
+        ("report", sweeps.report, "Write the report of a finished sweep."),
+    ),
+    "Services": (
+        ("up", services.up, "Start MLflow and a local Ray."),
+        ("down", services.down, "Stop what `kinesweep up` started."),
+        ("submit", services.submit, "Run a sweep as a Ray job and follow its log."),
+        ("ui", services.ui, "Print links to runs, comparisons and reports."),
+        ("doctor", info.doctor, "Report versions, resources and what is missing."),
+        ("schema", info.schema, "Print the JSON schema of a recipe or search space."),
+    ),
+}
+for _panel, _commands in _PANELS.items():
+    for _name, _function, _summary in _commands:
+        app.command(_name, short_help=_summary, rich_help_panel=_panel)(_function)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -89,7 +89,8 @@ def prepare(
     if found.unestimated:
         print_line(
             f"{found.unestimated} of the missing clips exist as videos or frames; estimate their"
-            f" poses with `kinesweep estimate {poses} --out {poses}`, then run `prepare` again"
+            f" poses with `kinesweep estimate-poses {poses} --out {poses}`, then run `prepare`"
+            " again"
         )
     print_line(f"media paths in the TSVs are relative to source.root={poses.absolute()}")
     files = {name: str(file) for name, file in found.files.items()}

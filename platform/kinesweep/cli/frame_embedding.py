@@ -1,4 +1,4 @@
-"""The command `embed`: train frame embedders, with which clips are aligned to references."""
+"""The command `train-embedder`: train frame embedders, which align clips to references."""
 
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from kinesweep.core.scores import format_scores
 
 
 @command
-def embed(
+def train_embedder(
     recipe: RecipeArgument,
     overrides: Overrides = None,
     folder: Annotated[
@@ -28,7 +28,7 @@ def embed(
 ) -> None:
     """Train a frame embedder (TCC or CARL); after an interruption, the same command resumes it.
 
-    Example: kinesweep embed jobs/recipes/motion2text_align.yaml training.max_steps=500
+    Example: kinesweep train-embedder jobs/recipes/motion2text_align.yaml training.max_steps=500
     """
     from kinesweep.config.loading import load
     from kinesweep.config.recipe.embedding import EmbeddingRecipe
@@ -40,7 +40,8 @@ def embed(
     settings = load(EmbeddingRecipe, recipe, overrides or ()).resolved(Path.cwd())
     # After the recipe: these load PyTorch, which takes seconds.
     from kinesweep.store.extraction.build import extract_locally
-    from kinesweep.training.frame_embedding.training import EmbedderSpec, train_embedder
+    from kinesweep.training.frame_embedding.training import EmbedderSpec
+    from kinesweep.training.frame_embedding.training import train_embedder as train
 
     corpus = settings.corpus_recipe
     store = extract_locally(corpus) if no_ray else extract_features(corpus)
@@ -51,7 +52,7 @@ def embed(
     logs = create_tracker(corpus, settings.name, place)
     open_log = partial(LogOpener(logs, settings), place, name, "embed", {})
     spec = EmbedderSpec(settings, store.folder, place, overwrite)
-    result = train_embedder(spec, open_log(), log_evaluation)
+    result = train(spec, open_log(), log_evaluation)
     shown = format_scores(result.scores, ["tau"])
     print_line(f"{result.status} after {result.step} steps, best at {result.best_step}: {shown}")
     for what, count in result.limited.items():

@@ -11,7 +11,7 @@ from kinesweep.pipelines.progress import progress_bar
 
 
 @command
-def estimate(
+def estimate_poses(
     videos: Annotated[
         list[Path],
         typer.Argument(
@@ -35,7 +35,7 @@ def estimate(
     A `.pose.json` with size, frame rate and estimator is written beside each `.pose`. Videos that
     cannot be used are counted with their reasons. Exits with code 2 if none can be used.
 
-    Example: kinesweep estimate .kinesweep/sample/films --out /tmp/kinesweep-poses
+    Example: kinesweep estimate-poses .kinesweep/sample/films --out /tmp/kinesweep-poses
     """
     from kinesweep.features.estimators import find_estimator
     from kinesweep.store.pose_estimation.videos import find_videos
@@ -86,7 +86,7 @@ def import_poses(
 
     Files that cannot be used are counted with their reasons. Exits with code 2 if none can be used.
 
-    Example: kinesweep import openpose .kinesweep/sample/openpose /tmp/poses 640x480@12 --overwrite
+    Example: kinesweep import-poses openpose .kinesweep/sample/openpose /tmp/poses 640x480@12
     """
     from kinesweep.features.estimators.external_outputs import find_outputs, parse_film, read_output
 

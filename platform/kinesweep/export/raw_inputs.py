@@ -107,8 +107,8 @@ def _pose_beside(recipe: Recipe, video: Path) -> Path | None:
     if not path.is_file():
         raise InputError(
             f"the model uses crops ({', '.join(recipe.features.crops)}) of `{video}`, whose"
-            f" positions come from its poses, but `{path}` does not exist; run `kinesweep estimate"
-            f" {video.parent} --out {video.parent}` first"
+            f" positions come from its poses, but `{path}` does not exist; run"
+            f" `kinesweep estimate-poses {video.parent} --out {video.parent}` first"
         )
     return path
 

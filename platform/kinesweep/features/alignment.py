@@ -61,7 +61,7 @@ def match(x_TD: Frames, r_RD: Frames, config: AlignmentConfig) -> Match:
         if not (np.isfinite(x_TE).all() and np.isfinite(r_RE).all()):
             raise InputError(
                 f"the embedder `{config.embedder}` returns vectors with non-finite values; train"
-                " another one with `kinesweep embed`"
+                " another one with `kinesweep train-embedder`"
             )
     if config.method == "soft_dtw":
         return _weights(x_TE, r_RE, config.gamma or GAMMA)
@@ -139,7 +139,7 @@ def check_embedder(config: SkeletonFeaturesConfig) -> None:
             raise InputError(
                 f"the embedder `{config.reference.embedder}` was trained with `features.{key}:"
                 f" {trained[key]}`, but the recipe has `{wanted}`; use the same value, or train"
-                " another embedder with `kinesweep embed`"
+                " another embedder with `kinesweep train-embedder`"
             )
 
 
@@ -158,7 +158,7 @@ def check_points(config: AlignmentConfig, layout: PointLayout) -> None:
     if trained is not None and trained != layout:
         raise InputError(
             f"the embedder `{config.embedder}` was trained on {_points(trained)}, but the clip has"
-            f" {_points(layout)}; train another one on such clips with `kinesweep embed`"
+            f" {_points(layout)}; train another one on such clips with `kinesweep train-embedder`"
         )
 
 

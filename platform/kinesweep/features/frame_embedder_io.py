@@ -1,11 +1,11 @@
 """Frame embedders: trained networks that map the frames of a motion to unit vectors.
 
 Frames at the same phase of two motions get nearby vectors, so distances between embeddings align
-motions, whereas distances between joints would compare body shapes and positions. `kinesweep embed`
-writes the folder: `embedder.json` (inputs and outputs, the traced network, training details) and
-`embedder.safetensors` (weights). Only operations of the table in `features.program` are executed,
-so an untrusted folder can produce wrong vectors or allocate too much memory, but cannot run other
-code. A clip of 100 frames takes 3 ms on one core with a CNN encoder.
+motions, whereas distances between joints would compare body shapes and positions. `kinesweep
+train-embedder` writes the folder: `embedder.json` (inputs and outputs, the traced network, training
+details) and `embedder.safetensors` (weights). Only operations of the table in
+`features.traced_network` are executed, so an untrusted folder can produce wrong vectors or allocate
+too much memory, but cannot run other code. A clip of 100 frames takes 3 ms on one core with a CNN encoder.
 
 Shapes: T frames, D width of the stream, E width of an embedding.
 """
@@ -161,7 +161,7 @@ def _described(folder: Path) -> dict[str, Any]:
     if not path.is_file() or not weights.is_file():
         raise CheckpointError(
             f"`{folder}` does not contain an embedder (`{DESCRIPTION}` and `{WEIGHTS}`). Give the"
-            " `best` folder that `kinesweep embed RECIPE` writes."
+            " `best` folder that `kinesweep train-embedder RECIPE` writes."
         )
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
@@ -171,7 +171,7 @@ def _described(folder: Path) -> dict[str, Any]:
         got = plain.get("format") if isinstance(plain, dict) else None
         raise CheckpointError(
             f"`{path}` has format version {got}, but this version of Kinesweep reads {FORMAT}."
-            " Train the embedder again with `kinesweep embed`."
+            " Train the embedder again with `kinesweep train-embedder`."
         )
     found = weights.stat()
     if _sha256(weights, found.st_size, found.st_mtime_ns) != plain.get("weights_sha256"):
@@ -201,5 +201,5 @@ def _damaged(folder: Path, what: str) -> CheckpointError:
     """Create the error for a damaged embedder."""
     return CheckpointError(
         f"The embedder in `{folder}` is damaged: {what}. Copy the folder again, or train the"
-        " embedder again with `kinesweep embed`."
+        " embedder again with `kinesweep train-embedder`."
     )

@@ -108,7 +108,7 @@ class Program:
         if not steps:
             raise CheckpointError(
                 f"the program in `{where}` has no steps; train the embedder again with"
-                " `kinesweep embed`"
+                " `kinesweep train-embedder`"
             )
         # Everything is checked before the first call, so a faulty file runs no step at all.
         for number, step in enumerate(steps):
@@ -120,7 +120,7 @@ class Program:
                 raise CheckpointError(
                     f"step {number} of the program in `{where}` cannot be executed: {error}. It was"
                     " probably written by another version; train the embedder again with"
-                    " `kinesweep embed`"
+                    " `kinesweep train-embedder`"
                 ) from None
 
     def __call__(self, x: Tensor) -> Any:

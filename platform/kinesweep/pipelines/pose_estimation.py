@@ -1,4 +1,4 @@
-"""Pose estimation of videos, for `kinesweep estimate` and for recipes whose corpus is videos."""
+"""Pose estimation of videos: those of a folder, or those of a recipe's corpus."""
 
 import json
 import logging

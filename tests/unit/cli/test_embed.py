@@ -1,4 +1,4 @@
-"""`kinesweep embed`: a recipe in, a folder with an embedder out, in a place named by the recipe."""
+"""`kinesweep train-embedder`: a recipe in, a folder with an embedder out, named by the recipe."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def call(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> Any:
     with pytest.raises(SystemExit) as left:
-        main(["embed", "recipe.yaml", "--no-ray", "--json", *words])
+        main(["train-embedder", "recipe.yaml", "--no-ray", "--json", *words])
     said = capsys.readouterr()
     assert (left.value.code or 0) == code, said.err
     assert "Traceback" not in said.err

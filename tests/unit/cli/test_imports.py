@@ -100,7 +100,7 @@ REFUSED: list[tuple[str, ...]] = [
     ("train", "recipe.yaml", "training.seed=x", "--dry-run"),
     ("repeat", "recipe.yaml", "traning.seed=3"),
     ("run", "recipe.yaml", "traning.seed=3"),
-    ("embed", "recipe.yaml", "traning.seed=3"),
+    ("train-embedder", "recipe.yaml", "traning.seed=3"),
     ("extract", "recipe.yaml", "traning.seed=3"),
     ("check", "recipe.yaml", "traning.seed=3"),
     ("check", "broken.yaml"),
@@ -119,7 +119,7 @@ REFUSED: list[tuple[str, ...]] = [
     ("attention", "nowhere", "motions.tsv", "--out", "page.html"),
     ("export", "nowhere", "bundle"),
     ("diff", "nowhere", "nowhere"),
-    ("estimate", "nowhere", "--out", "poses"),
+    ("estimate-poses", "nowhere", "--out", "poses"),
     ("export-features", "nowhere", "features"),
 ]
 

@@ -42,7 +42,9 @@ def test_crops_need_the_poses_beside_a_video(tmp_path: Path) -> None:
     recipe = validate(Recipe, plain, "test").portable()
     assert str(tmp_path) not in recipe.model_dump_json()
     video, pose = tmp_path / "a.b.mp4", tmp_path / "a.b.pose"
-    with pytest.raises(InputError, match=r"a\.b\.pose` does not exist; run `kinesweep estimate"):
+    with pytest.raises(
+        InputError, match=r"a\.b\.pose` does not exist; run `kinesweep estimate-poses"
+    ):
         open_raw(recipe, video, Span())
     pose.touch()
     assert open_raw(recipe, video, Span()) == VideoSegment(video, pose=pose)

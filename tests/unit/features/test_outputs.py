@@ -137,7 +137,7 @@ def test_bad_outputs(name: str, content: str, tmp_path: Path) -> None:
 def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write("alphapose", tmp_path / "in/deep")
     (tmp_path / "in/bad.json").write_text("{}")
-    words = ["import", "alphapose", str(tmp_path / "in"), str(tmp_path / "out")]
+    words = ["import-poses", "alphapose", str(tmp_path / "in"), str(tmp_path / "out")]
     told = call([*words, "640x480@25", "--json"], capsys)
     assert (told["written"], list(told["failed"])) == (1, ["bad"])
     assert (tmp_path / "out/deep/clip.pose").is_file()

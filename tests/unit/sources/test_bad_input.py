@@ -206,7 +206,7 @@ TABLES = {
     "no path": BadTable(HEAD + "\t0\t0\tyes\n", ("train.tsv:2", "`signal` is empty")),
     "a video": BadTable(
         HEAD + "v/a.mp4\t0\t0\tyes\n",
-        ("train.tsv:2", "kinesweep estimate VIDEOS --out POSES"),
+        ("train.tsv:2", "kinesweep estimate-poses VIDEOS --out POSES"),
     ),
     "a video as a cut clip": BadTable(
         "input_clip\toutput_text\na.mp4\tyes\n", ("`input_clip` names `a.mp4`", "estimated")

@@ -115,7 +115,8 @@ def test_videos_and_frames_are_to_be_estimated_first(
     films = tmp_path / "films"
     write(films / f"train/{lost}/0001.png")
     with pytest.raises(
-        InputError, match=r"1 of the clips exist .* `kinesweep estimate .*films --out .*films`"
+        InputError,
+        match=r"1 of the clips exist .* `kinesweep estimate-poses .*films --out .*films`",
     ):
         prepare("how2sign", annotations, films, tmp_path / "more")
 

@@ -27,8 +27,8 @@ class AlignmentConfig(StrictConfig):
     embedder: str | None = Field(
         None,
         min_length=1,
-        description="Folder written by `kinesweep embed`, for `on: embeddings`; it must have been"
-        " trained on clips with the same normalization.",
+        description="Folder written by `kinesweep train-embedder`, for `on: embeddings`; it must"
+        " have been trained on clips with the same normalization.",
     )
     gamma: float | None = Field(
         None,

@@ -56,7 +56,7 @@ class VideoTsvConfig(TsvConfig):
     kind: Literal["video_tsv"] = Field(description="Format of the corpus.")
     poses: str | None = Field(
         None,
-        description="Folder of the videos' poses as written by `kinesweep estimate`, for"
+        description="Folder of the videos' poses as written by `kinesweep estimate-poses`, for"
         " `features.crops`; each has the path of its video with the suffix `.pose`.",
     )
 
@@ -164,7 +164,7 @@ class CorporaConfig(StrictConfig):
         if any(getattr(corpus, "videos", None) for corpus in self.corpora):
             raise ValueError(
                 "`videos` is not supported in a list of corpora; estimate the poses of each corpus"
-                " first (`kinesweep estimate`)"
+                " first (`kinesweep estimate-poses`)"
             )
         return self
 

@@ -6,7 +6,7 @@
         name = "mine"
         video = Path("a.mp4")   # a video in which the estimator detects something
 
-Requires pytest. The estimator runs as in `kinesweep estimate`, in its own environment.
+Requires pytest. The estimator runs as in `kinesweep estimate-poses`, in its own environment.
 """
 
 import json

@@ -124,7 +124,7 @@ def _no_poses(lost: list[str], filmed: int, poses: Path) -> InputError:
     if filmed:
         text += (
             f" {filmed} of the clips exist as videos or frames; estimate their poses first with"
-            f" `kinesweep estimate {poses} --out {poses}`"
+            f" `kinesweep estimate-poses {poses} --out {poses}`"
         )
     return InputError(text)
 

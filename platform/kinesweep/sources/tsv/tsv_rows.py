@@ -173,7 +173,7 @@ def _media_faults(media: str, column: str) -> Iterator[str]:
         yield (
             f"`{column}` names `{media}`, which is not a `{POSE_SUFFIX}` file; if it is a video,"
             " set `source.videos` to the folder of the videos to have its poses estimated first"
-            " (or run `kinesweep estimate VIDEOS --out POSES` and name the `.pose` file here)"
+            " (or run `kinesweep estimate-poses VIDEOS --out POSES` and name the `.pose` file here)"
         )
 
 

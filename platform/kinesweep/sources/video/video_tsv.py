@@ -78,7 +78,7 @@ class VideoTsvSource(TsvSource):
         if not path.is_file():
             raise ClipError(
                 f"{clip.row}: `{path}`, the poses of `{clip.media}`, does not exist; create it with"
-                " `kinesweep estimate VIDEOS --out POSES`",
+                " `kinesweep estimate-poses VIDEOS --out POSES`",
                 "missing_pose",
             )
         return (path,)

@@ -1,0 +1,10 @@
+"""The argument that names a trained model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ModelArgument = Annotated[
+    Path, typer.Argument(help="Run folder, its `best`, or a bundle.", show_default=False)
+]

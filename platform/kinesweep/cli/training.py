@@ -1,0 +1,157 @@
+"""Commands that train: run, train, repeat.
+
+Arguments are checked before PyTorch is imported, which takes seconds; hence the late imports.
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kinesweep.cli.console import (
+    DryRun,
+    JsonOption,
+    Overrides,
+    command,
+    console,
+    print_json_result,
+    print_line,
+)
+from kinesweep.cli.data import RecipeArgument
+from kinesweep.core.errors import InputError
+from kinesweep.core.scores import format_score, format_scores, order_scores
+
+
+@command
+def run(
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    split: Annotated[str, typer.Option(help="Split to score at the end.")] = "validation",
+    folder: Annotated[
+        Path | None, typer.Option(help="Run folder. Default: named after recipe, data and seed.")
+    ] = None,
+    dry_run: DryRun = False,
+    json_line: JsonOption = False,
+) -> None:
+    """Estimate poses (if the corpus consists of videos), extract, train and evaluate a recipe.
+
+    Finished stages are skipped, so the same command resumes after an interruption.
+
+    Example: kinesweep run jobs/recipes/sample.yaml training.max_steps=200
+    """
+    from kinesweep.pipelines.recipes import load_recipe
+    from kinesweep.pipelines.training import train_recipe
+
+    settings = load_recipe(recipe, overrides)
+    if dry_run:
+        from kinesweep.pipelines.dry_run import dry_evaluate, dry_train
+
+        done, expected = dry_train(recipe, overrides or [], on_ray=True)
+        dry_evaluate(done.folder, split, [])
+        print_line(expected.line())
+        print_json_result({"run": done.to_json(), "expected_s": vars(expected)}, json_line)
+        return
+    result = train_recipe(settings, folder, overwrite=False, on_ray=True)
+    print_line(f"{result.status} after {result.step} steps: {result.folder}")
+    from kinesweep.pipelines.evaluation import evaluate_model_dir
+
+    evaluation, _ = evaluate_model_dir(result.folder, split, [], None)
+    for metric in order_scores(evaluation.scores):
+        shown = format_score(metric, evaluation.scores[metric])
+        print_line(f"{split} {shown}  {evaluation.signatures.get(metric, '')}".rstrip())
+    print_json_result(
+        {"run": result.to_json(), "split": split, "scores": evaluation.scores}, json_line
+    )
+
+
+@command
+def train(
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Run folder. Default: named after recipe, data and seed.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run.")] = False,
+    no_ray: Annotated[bool, typer.Option("--no-ray", help="Train in this process.")] = False,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=0, help="Override training.max_steps; 0 writes the untrained model."),
+    ] = None,
+    dry_run: DryRun = False,
+    json_line: JsonOption = False,
+) -> None:
+    """Train one run of a recipe; after an interruption, the same command resumes it.
+
+    Example: kinesweep train jobs/recipes/sample.yaml batch.clips=16 --folder .kinesweep/runs/my
+    """
+    from kinesweep.pipelines.recipes import load_recipe
+    from kinesweep.pipelines.training import train_recipe, write_untrained_model
+
+    # `--steps 0` is not an override: `max_steps` must be positive, and the untrained model that it
+    # asks for has the recipe's own identity.
+    length = [f"training.max_steps={steps}"] if steps else []
+    settings = load_recipe(recipe, [*(overrides or []), *length])
+    if dry_run:
+        from kinesweep.pipelines.dry_run import dry_train
+
+        short, expected = dry_train(recipe, overrides or [], on_ray=not no_ray)
+        print_line(expected.line())
+        print_json_result({"run": short.to_json(), "expected_s": vars(expected)}, json_line)
+        return
+    if steps == 0:
+        first = write_untrained_model(settings, folder, on_ray=not no_ray)
+        print_line(f"model   {first}, before the first training step")
+        print_json_result({"folder": str(first), "step": 0}, json_line)
+        return
+    result = train_recipe(settings, folder, overwrite=overwrite, on_ray=not no_ray)
+    shown = format_scores(result.scores, [settings.training.metric_for_best_model])
+    print_line(f"{result.status} after {result.step} steps: {shown}")
+    for what, count in result.limited.items():
+        print_line(f"limits  {what} {count}")
+    print_line(f"run     {result.folder}")
+    print_line(f"weights {result.weights_sha256}")
+    print_json_result(result.to_json(), json_line)
+
+
+@command
+def repeat(
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    runs: Annotated[int, typer.Option(min=2, help="Number of runs.")] = 3,
+    warm: Annotated[bool, typer.Option("--warm", help="Reuse the same workers.")] = False,
+    no_ray: Annotated[bool, typer.Option("--no-ray", help="Train in this process.")] = False,
+    folder: Annotated[Path | None, typer.Option(help="Parent folder of the runs.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier runs.")] = False,
+    json_line: JsonOption = False,
+) -> None:
+    """Train a recipe several times with the same settings and compare the runs bit by bit.
+
+    Exits with code 1 if they differ and reports the first differing step and differing settings.
+
+    Example: kinesweep repeat jobs/recipes/sample.yaml --overwrite training.max_steps=200
+    """
+    from kinesweep.pipelines.recipes import load_recipe
+
+    if warm and no_ray:
+        raise InputError("`--warm` and `--no-ray` exclude each other; leave out one of them")
+    settings = load_recipe(recipe, overrides)
+    # Imported after the recipe is checked, because Ray and PyTorch take seconds to import.
+    from kinesweep.cli.tables import repeats_table
+    from kinesweep.pipelines.reproducibility import ExecutionMode, repeat_recipe
+    from kinesweep.training.reproducibility.repetition import compare_runs
+
+    place: ExecutionMode = "here" if no_ray else "warm" if warm else "cold"
+    results = repeat_recipe(settings, runs, place, folder, overwrite)
+    partings = compare_runs(results)
+    console.print(repeats_table(results, settings.training.metric_for_best_model))
+    for line in (line for parting in partings for line in parting.lines()):
+        print_line(line)
+    if not partings:
+        print_line(f"all {runs} runs are bit-identical")
+    plain = [asdict(parting) for parting in partings]
+    print_json_result(
+        {"runs": [result.to_json() for result in results], "partings": plain}, json_line
+    )
+    if partings:
+        raise typer.Exit(1)

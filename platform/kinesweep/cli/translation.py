@@ -1,0 +1,115 @@
+"""Commands that use a model on clips: translate, attention.
+
+Arguments are checked before PyTorch is imported, which takes seconds; hence the late imports.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kinesweep.cli.console import (
+    JsonOption,
+    command,
+    print_json_result,
+    print_line,
+)
+from kinesweep.cli.model_argument import ModelArgument
+from kinesweep.core.errors import InputError
+from kinesweep.pipelines.progress import progress_bar
+
+
+@command
+def translate(
+    bundle: Annotated[Path, typer.Argument(help="Exported bundle.", show_default=False)],
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Poses, videos or features (as in training), folders of them, or a TSV.",
+            show_default=False,
+        ),
+    ],
+    document: Annotated[
+        bool,
+        typer.Option(
+            "--document",
+            help="Treat the inputs as consecutive clips of one document: a model trained with"
+            " `context` reads its own translations of the previous clips.",
+        ),
+    ] = False,
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            help="Reference motion for all inputs, for a model that compares motions. Default: each"
+            " input is its own reference."
+        ),
+    ] = None,
+    json_line: JsonOption = False,
+) -> None:
+    """Translate raw files to text and print one line per clip: its name, a tab, the text.
+
+    Files have no context unless `--document` is given or a TSV has a column `document`.
+
+    Example: kinesweep translate .kinesweep/exports/sample .kinesweep/sample/poses/test
+    """
+    from kinesweep.export import find_inputs
+    from kinesweep.export.bundle import read_bundle_recipe
+
+    named = find_inputs(inputs, read_bundle_recipe(bundle), document)
+    from kinesweep.export import Bundle  # imports PyTorch, which takes seconds
+
+    loaded = Bundle.load(bundle, checked=True)
+    if document and not loaded.reads_context:
+        raise InputError("this model does not use context (see its recipe); omit `--document`")
+    if reference is not None and not loaded.compares:
+        raise InputError("this model does not use a reference motion; omit `--reference`")
+    if reference is not None and any(clip.media is not None for _, clip in named):
+        raise InputError("a TSV has its own column `reference`; omit `--reference`")
+    if reference is not None:
+        named = [(name, replace(clip, reference=reference)) for name, clip in named]
+    own = sum(clip.is_own_reference for _, clip in named)
+    if loaded.compares and own:
+        which = "each" if own == len(named) else str(own)
+        print_line(
+            f"{which} of {len(named)} clips is compared with itself, because no reference is given"
+        )
+        print_line("(by `--reference` or a TSV's column `reference`)")
+    if loaded.reads_context and not any(clip.document for _, clip in named):
+        print_line("each file is translated without the context that the model was trained with;")
+        print_line("pass `--document` if the files are consecutive clips of one document")
+    with progress_bar("translate") as update:
+        lines = loaded.translate([clip for _, clip in named], update)
+    # On stdout, unlike all other text: the translations are the result.
+    for (name, _), line in zip(named, lines, strict=True):
+        typer.echo(f"{name}\t{line}")
+    print_json_result({name: line for (name, _), line in zip(named, lines, strict=True)}, json_line)
+
+
+@command
+def attention(
+    model: ModelArgument,
+    clip: Annotated[str, typer.Argument(help="File for `translate`; with `--store` a clip id.")],
+    out: Annotated[Path, typer.Option(help="Output file (.html).", show_default=False)],
+    store: Annotated[
+        Path | None, typer.Option(help="Feature store that contains the clip, or its recipe.")
+    ] = None,
+    json_line: JsonOption = False,
+) -> None:
+    """Write a page that shows a model's attention in a clip, for each word over the frames.
+
+    Example: kinesweep attention .kinesweep/exports/sample CLIP.pose --out /tmp/attention.html
+    """
+    from kinesweep.checkpoints.model_dir_files import check_model_folder
+    from kinesweep.pipelines.folders import model_folder
+
+    if out.suffix.lower() not in {".html", ".htm"}:
+        raise InputError(f"`--out` must end in `.html`, but `{out}` ends in `{out.suffix}`")
+    if store is None and not Path(clip).exists():
+        raise InputError(f"`{clip}` does not exist; if it is the id of a clip, pass its `--store`")
+    check_model_folder(model_folder(model))
+    from kinesweep.pipelines.attention_page import (
+        write_attention_page,  # imports PyTorch, which takes seconds
+    )
+
+    print_json_result(write_attention_page(model, clip, out, store), json_line)
