@@ -23,7 +23,7 @@ def tiny_recipe(corpus: Path, root: Path, **changes: Any) -> Recipe:
         },
         "features": {"stride": 2},
         "store": {"root": str(root)},
-        "batch": {"clips": 8},
+        "batch": {"batch_size": 8},
         "model": {
             "encoder": {"kind": "linear", "dropout": 0.1},
             "backbone": {

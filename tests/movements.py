@@ -72,7 +72,7 @@ def movements_recipe(corpus: Path, root: Path, **changes: Any) -> EmbeddingRecip
         },
         "features": {"kind": "skeleton", "centre": "none"},
         "store": {"root": str(root), "dtype": "float32"},
-        "batch": {"clips": 16, "frames": 24},
+        "batch": {"batch_size": 16, "frames": 24},
         "encoder": {"kind": "mlp", "hidden": [64], "dropout": 0.0, "activation": "gelu"},
         "embedding": {"kind": "tcc", "hidden": 32, "width": 16},
         "training": {"learning_rate": 3e-3, "max_steps": 12, "eval_steps": 4, "seed": 5},

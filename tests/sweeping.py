@@ -89,7 +89,7 @@ class Lab:
             "question": "Which rate?",
             "recipe": "tiny.yaml",
             "search": {"kind": "random", "trials": 4, "seed": 0},
-            "scheduler": {"kind": "none"},
+            "pruner": {"kind": "none"},
             "parameters": {RATE: {"log": [1e-4, 1e-2]}},
             **changes,
         }

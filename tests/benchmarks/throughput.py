@@ -38,14 +38,14 @@ def recipe_for(corpus: Path, root: Path) -> Recipe:
         "name": "throughput",
         "source": {split: str(corpus / f"{split}.tsv") for split in SPLITS},
         "store": {"root": str(root / "stores")},
-        "batch": {"clips": 8},
+        "batch": {"batch_size": 8},
         "model": {
             "backbone": {"scratch": scratch},
             "tokenizer": {"kind": "train", "algorithm": "bpe", "size": 512},
         },
         "training": {"max_steps": STEPS, "eval_steps": STEPS // 2, "learning_rate": 5e-4},
         "generation": {"num_beams": 1, "max_new_tokens": 40},
-        "evaluation": {"search": {"max_clips": 64}},
+        "evaluation": {"during_training": {"max_clips": 64}},
         "resources": {"cpus": 2},
         "tracking": "none",
     }

@@ -43,7 +43,7 @@ def warm(lab: Lab, folder: Path, workers: int, trials: int) -> dict[str, list[fl
     """Our runner; about half of the trials are pruned."""
     space = lab.space(
         search={"kind": "random", "trials": trials},
-        scheduler={"kind": "median", "grace_evaluations": 1},
+        pruner={"kind": "median", "grace_period": 1},
         resources={"workers": workers, "cpus": _CPUS // workers},
     )
     journal = Journal(folder)

@@ -29,9 +29,9 @@ SPACE = {
     "question": "Which rate is best for a tiny model?",
     "recipe": "tiny.yaml",
     "search": {"kind": "random", "trials": TRIALS, "seed": 0},
-    "scheduler": {"kind": "none"},
+    "pruner": {"kind": "none"},
     "finalists": {"count": 2, "seeds": [1, 2]},
-    "sanity": ["constant", "nearest"],
+    "sanity_baselines": ["constant", "nearest"],
     "parameters": {
         "training.learning_rate": {"log": [1e-3, 1e-1]},
         "model.backbone.scratch.dropout": {"float": [0.0, 0.4]},

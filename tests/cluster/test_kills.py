@@ -38,7 +38,7 @@ PLAN: dict[str, Any] = {
     "search": {"kind": "random", "trials": TRIALS},
     "finalists": {"count": 2, "seeds": [1, 2]},
     "baseline": False,
-    "sanity": [],
+    "sanity_baselines": [],
 }
 
 

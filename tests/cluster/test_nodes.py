@@ -116,7 +116,7 @@ def test_a_sweep_uses_both(two_nodes: dict[str, str], tmp_path: Path) -> None:
         "search": {"kind": "random", "trials": 4},
         "finalists": {"count": 1, "seeds": [1, 2]},
         "baseline": False,
-        "sanity": [],
+        "sanity_baselines": [],
     }
     recipe.write_text(made.recipe.model_dump_json())
     space.write_text(made.space(**plan).model_dump_json(by_alias=True))

@@ -95,8 +95,8 @@ def pruned(
 ) -> tuple[Path, Journal]:
     """A search in two slots of one worker, most of whose trials were pruned."""
     folder = tmp_path_factory.mktemp("pruned")
-    scheduler = {"kind": "asha", "grace_evaluations": 1, "reduction": 4}
-    made = {"search": {"kind": "random", "trials": 40}, "scheduler": scheduler}
+    scheduler = {"kind": "asha", "grace_period": 1, "reduction_factor": 4}
+    made = {"search": {"kind": "random", "trials": 40}, "pruner": scheduler}
     before = registered(TARGETS["trial"])
     journal = search(lab, folder, **made)
     assert registered(TARGETS["trial"]) - before == 2, "trials took actors away from each other"
@@ -129,8 +129,8 @@ def test_a_used_worker_is_as_good_as_new(
 
 def test_two_used_workers_are_as_good_as_new(lab: Lab, tmp_path: Path) -> None:
     """So two workers repeat."""
-    scheduler = {"kind": "median", "grace_evaluations": 1}
-    made = {"search": {"kind": "random", "trials": 10}, "scheduler": scheduler}
+    scheduler = {"kind": "median", "grace_period": 1}
+    made = {"search": {"kind": "random", "trials": 10}, "pruner": scheduler}
     journal = search(lab, tmp_path / "warm", 2, **made)
     assert_as_good_as_new(lab, tmp_path / "warm", journal, tmp_path / "fresh", workers=2)
 

@@ -65,10 +65,10 @@ SPACE = {
     "question": "Does a tiny sweep end on SLURM?",
     "recipe": "tiny.yaml",
     "search": {"kind": "random", "trials": TRIALS, "seed": 0},
-    "scheduler": {"kind": "none"},
+    "pruner": {"kind": "none"},
     "finalists": {"count": 1, "seeds": [1, 2]},
     "baseline": False,
-    "sanity": [],
+    "sanity_baselines": [],
     "parameters": {"training.learning_rate": {"log": [1e-3, 1e-2]}},
 }
 Slurm = Callable[..., str]

@@ -41,10 +41,10 @@ SPACE = {
     "question": "Does a tiny sweep end?",
     "recipe": "tiny.yaml",
     "search": {"kind": "tpe", "trials": 2, "seed": 0},
-    "scheduler": {"kind": "asha", "grace_evaluations": 1},
+    "pruner": {"kind": "asha", "grace_period": 1},
     "finalists": {"count": 1, "seeds": [1, 2]},
     "baseline": False,
-    "sanity": ["constant", "nearest"],
+    "sanity_baselines": ["constant", "nearest"],
     "parameters": {"training.learning_rate": {"log": [1e-3, 1e-2]}},
 }
 
@@ -288,7 +288,7 @@ def test_more_trials_later(home: Home) -> None:
 
 @pytest.mark.proof  # `test_search.py` and `test_finals.py` are the short form, without Ray
 def test_a_sweep_that_its_budget_stops_ends_with_a_bundle(home: Home) -> None:
-    changes = ["search.trials=400", "budget.hours=0.025", "scheduler.kind=none"]
+    changes = ["search.trials=400", "budget.hours=0.025", "pruner.kind=none"]
     changes.append("recipe.training.max_steps=40")
     done = home.run("submit", "space.yaml", "--name", "cut", *changes)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -342,7 +342,7 @@ def test_a_plan_from_a_probe(home: Home) -> None:
     assert plan["here"]["slots"] == 4
     assert 0 < plan["here"]["hours"] < 0.2
     assert [row["devices"] for row in plan["rows"]][-1] == 512
-    assert plan["detectable"] > 0
+    assert plan["min_detectable_difference"] > 0
 
 
 @pytest.mark.slow

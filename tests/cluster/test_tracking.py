@@ -102,7 +102,7 @@ def test_a_run_arrives_whole(logs, tmp_path):
     sentences = tmp_path / "validation.tsv"
     sentences.write_text("id\thypothesis\n")
     log = logs.open(RunName("r", "first run", {"seed": "3"}, parent="sweep"), tmp_path)
-    log.params({"training.learning_rate": 1e-4, "model.name": "m2m", "batch.clips": None})
+    log.params({"training.learning_rate": 1e-4, "model.name": "m2m", "batch.batch_size": None})
     log.params({"model.name": "another"})
     record(log, range(10))
     log.dataset("sample", "f" * 64)
@@ -114,7 +114,7 @@ def test_a_run_arrives_whole(logs, tmp_path):
     assert run.data.params == {
         "training.learning_rate": "0.0001",
         "model.name": "m2m",
-        "batch.clips": "null",
+        "batch.batch_size": "null",
     }
     assert once(seen, "r", range(10))
     assert run.info.status == "FINISHED" and run.info.run_name == "first run"

@@ -125,7 +125,7 @@ RECIPE = """
 name: filmed
 source: {kind: pose_tsv, train: train.tsv, validation: validation.tsv, videos: films,
   root: by/mediapipe}
-batch: {clips: 8}
+batch: {batch_size: 8}
 model:
   encoder: {kind: linear}
   backbone:

@@ -65,7 +65,7 @@ def recipe_of(folder: Path, kind: str, films: int) -> Recipe:
     plain["training"] |= {"learning_rate": 3e-3, "label_smoothing_factor": 0.0}
     if films < 8:
         plain["training"] |= {"max_steps": 160, "eval_steps": 80}
-    plain["batch"] = {"clips": 8}
+    plain["batch"] = {"batch_size": 8}
     return Recipe.model_validate(plain)
 
 

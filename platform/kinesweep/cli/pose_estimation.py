@@ -88,9 +88,13 @@ def import_poses(
 
     Example: kinesweep import-poses openpose .kinesweep/sample/openpose /tmp/poses 640x480@12
     """
-    from kinesweep.features.estimators.external_outputs import find_outputs, parse_film, read_output
+    from kinesweep.features.estimators.external_outputs import (
+        find_outputs,
+        parse_video_properties,
+        read_output,
+    )
 
-    of, found = parse_film(film), find_outputs(estimator, [outputs])
+    of, found = parse_video_properties(film), find_outputs(estimator, [outputs])
     there = [clip for clip in found if (out / f"{clip}.pose").exists()]
     if there and not overwrite:
         raise InputError(

@@ -83,7 +83,7 @@ def train(
 ) -> None:
     """Train one run of a recipe; after an interruption, the same command resumes it.
 
-    Example: kinesweep train jobs/recipes/sample.yaml batch.clips=16 --folder .kinesweep/runs/my
+    Example: kinesweep train jobs/recipes/sample.yaml batch.batch_size=16 --folder /tmp/my-run
     """
     from kinesweep.pipelines.recipes import load_recipe
     from kinesweep.pipelines.training import train_recipe, write_untrained_model

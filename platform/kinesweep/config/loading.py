@@ -28,6 +28,27 @@ _OF_OTHERS = {
     " saved by DeepSpeed (`mp_rank_00_model_states.pt`) are imported by `kinesweep convert`"
 }
 """Keys that users bring from other tools → the alternative in Kinesweep."""
+_RENAMED = {
+    "clips": "batch_size",
+    "max_stream_frames": "truncate_frames",
+    "paraphrases": "reference_choice",
+    "complete": "required_splits",
+    "reserve_tokens": "reserved_text_tokens",
+    "end_token": "append_eos",
+    "learned": "neural_metrics",
+    "search": "during_training",
+    "prelude": "document_start",
+    "generation": "decoding_context",
+    "after": "suffix",
+    "times": "time_unit",
+    "weight": "sampling_weight",
+    "scheduler": "pruner",
+    "grace_evaluations": "grace_period",
+    "reduction": "reduction_factor",
+    "sanity": "sanity_baselines",
+    "why": "rationale",
+}
+"""Keys of earlier versions → their names today."""
 
 
 class StrictConfig(BaseModel):
@@ -164,6 +185,8 @@ def did_you_mean(word: str, known: Sequence[str]) -> str:
 def suggest_alternative(word: str, known: Sequence[str]) -> str:
     """Return a hint for an unknown key: its replacement, the closest known key, or nothing."""
     last = word.rpartition(".")[2]  # `word` may be a dotted path, as in search spaces
+    if (now := _RENAMED.get(last)) and any(one.rpartition(".")[2] == now for one in known):
+        return f"; it is now called `{now}`"
     return f"; {_OF_OTHERS[last]}" if last in _OF_OTHERS else did_you_mean(word, known)
 
 

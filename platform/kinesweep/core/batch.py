@@ -34,9 +34,9 @@ class Batch:
             (B, L).
         forced_ids_BF: The decoder prompt alone, int64 (B, F); F may be 0.
         forced_mask_BF: Mask of the decoder prompt, bool (B, F).
-        labels_BRL: Labels of all references of each clip for `batch.paraphrases: closest`; the
-            first reference equals `labels_BL`. Padded with `IGNORE`; the rows of missing references
-            consist of `IGNORE`. int64 (B, R, L), or None to train on `labels_BL` alone.
+        labels_BRL: Labels of all references of each clip for `batch.reference_choice: min_loss`;
+            the first reference equals `labels_BL`. Padded with `IGNORE`; the rows of missing
+            references consist of `IGNORE`. int64 (B, R, L), or None to train on `labels_BL` alone.
     """
 
     clip_ids: tuple[str, ...]

@@ -70,8 +70,8 @@ def cut(order: Sequence[int], lengths: Sequence[int], config: BatchConfig) -> li
 
     A clip that exceeds the budget forms its own batch.
     """
-    if config.clips is not None:
-        size = config.clips
+    if config.batch_size is not None:
+        size = config.batch_size
         return [tuple(order[i : i + size]) for i in range(0, len(order), size)]
     budget = config.max_frames or DEFAULT_MAX_FRAMES
     batches: list[tuple[int, ...]] = []
@@ -94,7 +94,7 @@ def _window(sizes: np.ndarray, config: BatchConfig) -> int:
 
     With a fixed batch size, windows are whole batches, so only the last batch can be smaller.
     """
-    if config.clips is not None:
-        return config.clips * _WINDOW_BATCHES
+    if config.batch_size is not None:
+        return config.batch_size * _WINDOW_BATCHES
     budget = config.max_frames or DEFAULT_MAX_FRAMES
     return max(1, int(budget / max(1.0, float(sizes.mean())))) * _WINDOW_BATCHES

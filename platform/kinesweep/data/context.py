@@ -47,7 +47,7 @@ class Context:
         place = self.place(record)
         clips = self._documents.get((record.clip.corpus, record.clip.document), [])[:place]
         # The first sentences and the window can overlap; no clip is taken twice.
-        first = min(self._config.prelude, place)
+        first = min(self._config.document_start, place)
         last = max(first, place - self._config.window)
         chosen = clips[:first] + (clips[last:] if self._config.window else [])
         return tuple(item.clip.id for item in chosen)

@@ -162,17 +162,17 @@ def eval_batches(  # noqa: PLR0913 (what is scored, how it is cut, for which ran
         raise StoreError(f"the store has no split `{split}`; it has {known}")
     listed = store.records(split)
     records, _ = filter_by_length(listed, limits, split)
-    mode = prompt_settings.context.generation if prompt_settings.context.is_used else "none"
-    own = mode == "on_the_fly"
+    mode = prompt_settings.context.decoding_context if prompt_settings.context.is_used else "none"
+    own = mode == "model"
     written = records  # the clips that an earlier run has scored: all within the limits
     if max_clips is not None and len(records) > max_clips:
         records = (_some_documents if own else _spread)(records, max_clips)
     # References are available for every clip of the split, predictions only for scored clips, and
     # own sentences only for the clips of this evaluation.
-    every: dict[str, list[ClipRecord]] = {"none": [], "gold": listed, "prepared": written}
+    every: dict[str, list[ClipRecord]] = {"none": [], "references": listed, "file": written}
     neighbours = every.get(mode, records)
     context = Context(neighbours, prompt_settings.context)
-    said = prompt_settings.prepared if mode == "prepared" else reference_texts(neighbours)
+    said = prompt_settings.prepared if mode == "file" else reference_texts(neighbours)
     clips = _Clips(store, text, PromptBuilder(text, prompt_settings), context, said, own, limits)
     waves: dict[int, list[ClipRecord]] = defaultdict(list)
     # Without own context there is a single wave.

@@ -1,7 +1,7 @@
 """Length limits: which clips of a split are used, and how many frames of each. All are counted.
 
 `batch.min_clip_frames` and `max_clip_frames` drop whole clips from train and validation.
-`batch.max_stream_frames` truncates long streams at their end, also in test, because it determines
+`batch.truncate_frames` truncates long streams at their end, also in test, because it determines
 what the model reads. Whether a clip is used depends on its length before truncation, so a search
 over truncation lengths scores the same sentences in all trials. Frame budgets and buckets count the
 frames that remain.
@@ -40,7 +40,7 @@ def _references_of(config: BatchConfig | None) -> tuple[str, ...]:
 
 def kept_frames(lengths: Mapping[str, int], config: BatchConfig | None) -> dict[str, int]:
     """Return stream → number of frames that are read, given stream → number of frames."""
-    caps = config.max_stream_frames if config is not None else {}
+    caps = config.truncate_frames if config is not None else {}
     return {name: min(frames, caps.get(name, frames)) for name, frames in lengths.items()}
 
 
@@ -58,9 +58,9 @@ def num_frames(record: ClipRecord, config: BatchConfig | None = None) -> int:
 
 
 def cut_frames(records: Sequence[ClipRecord], config: BatchConfig) -> dict[str, TruncationStats]:
-    """Return what `batch.max_stream_frames` removes, for each stream that loses frames."""
+    """Return what `batch.truncate_frames` removes, for each stream that loses frames."""
     found: dict[str, TruncationStats] = {}
-    for name, cap in config.max_stream_frames.items():
+    for name, cap in config.truncate_frames.items():
         lost = [more for r in records if (more := r.lengths.get(name, 0) - cap) > 0]
         if lost:
             found[name] = TruncationStats(len(lost), sum(lost))
@@ -105,10 +105,10 @@ def filter_by_length(
 
 def _check_streams(config: BatchConfig, streams: Mapping[str, int]) -> None:
     """Check that limited streams exist; a reference may be added in a later stage."""
-    for name in config.max_stream_frames:
+    for name in config.truncate_frames:
         if name not in streams and name not in _references_of(config):
             there = ", ".join(f"`{stream}`" for stream in streams)
             raise InputError(
-                f"`batch.max_stream_frames` limits `{name}`, but the clips have no such stream"
+                f"`batch.truncate_frames` limits `{name}`, but the clips have no such stream"
                 f"{did_you_mean(name, list(streams))}; available: {there}"
             )

@@ -134,8 +134,8 @@ class PairStream:
 
     def __call__(self, step: int) -> tuple[Side, Side]:
         """Return the two sides of a step's batch; steps count from 0."""
-        # A pair of different clips takes two of `batch.clips`, two views of a clip take one.
-        size = self._batch.clips if not self._kinds else max(1, self._batch.clips // 2)
+        # A pair of different clips takes two of `batch.batch_size`, two views of a clip take one.
+        size = self._batch.batch_size if not self._kinds else max(1, self._batch.batch_size // 2)
         per_epoch = -(-len(self._pairs(0)) // size)
         epoch, number = divmod(step, per_epoch)
         pairs = self._pairs(epoch)[number * size : (number + 1) * size]

@@ -74,7 +74,7 @@ class PromptBuilder:
         )
         return Tokens(
             prompt=prompt,
-            after=(*self._encode(self._prompt.after), *self._tail),
+            after=(*self._encode(self._prompt.suffix), *self._tail),
             forced=language,
             labels=first,
             others=tuple(others),

@@ -50,12 +50,13 @@ class Examples:
 
     Args:
         records: Clips of the split.
-        config: Tasks, paraphrases and ablation.
+        config: Tasks, choice of references, and ablation.
         prompt: Texts of questions and answers.
         seed: Random seed for tasks, references, words and the ablation.
 
     Attributes:
-        records: Clip of each example. With `paraphrases: each` a clip occurs once per reference.
+        records: Clip of each example. With `reference_choice: each` a clip occurs once per
+            reference.
 
     Raises:
         InputError: If a task needs words and the clips have too few.
@@ -69,7 +70,9 @@ class Examples:
         shuffled = config.ablation == "shuffled"
         self._shares = {"translation": 1.0} if shuffled else config.tasks.shares
         pairs = [
-            (record, text) for record in records for text in _texts(record.clip, config.paraphrases)
+            (record, text)
+            for record in records
+            for text in _texts(record.clip, config.reference_choice)
         ]
         self.records = [record for record, _ in pairs]
         self._targets = [text for _, text in pairs]
@@ -86,7 +89,7 @@ class Examples:
     @property
     def vary(self) -> bool:
         """Whether an example can differ between epochs."""
-        return len(self._shares) > 1 or self._config.paraphrases == "random"
+        return len(self._shares) > 1 or self._config.reference_choice == "random"
 
     def of(self, index: int, epoch: int) -> Example:
         """Return the example at this index in an epoch."""
@@ -111,7 +114,7 @@ class Examples:
         Other tasks are left out, because their answers are short.
         """
         texts = self.records[index].clip.texts
-        one = self._config.paraphrases != "random" or self._config.ablation == "shuffled"
+        one = self._config.reference_choice != "random" or self._config.ablation == "shuffled"
         answers = [self._targets[index]] if one else texts or ("",)
         return [Example(answer, others=self._others_of(index)) for answer in answers]
 
@@ -123,14 +126,16 @@ class Examples:
     def _translation(self, index: int, rng: np.random.Generator) -> str:
         """Return the target of a translation in this epoch."""
         texts = self.records[index].clip.texts
-        if self._config.paraphrases != "random" or self._config.ablation == "shuffled":
+        if self._config.reference_choice != "random" or self._config.ablation == "shuffled":
             return self._targets[index]
         return str(texts[rng.integers(len(texts))]) if texts else ""
 
     def _others_of(self, index: int) -> tuple[str, ...]:
         """Return the other references of a clip; none for a shuffled pair."""
         # The clip's own references would be correct answers, which the ablation must not show.
-        closest = self._config.paraphrases == "closest" and self._config.ablation != "shuffled"
+        closest = (
+            self._config.reference_choice == "min_loss" and self._config.ablation != "shuffled"
+        )
         return self.records[index].clip.texts[1:] if closest else ()
 
     def _about_words(self, task: str, own: Sequence[str], rng: np.random.Generator) -> Example:
@@ -164,11 +169,11 @@ class Examples:
         return self._prompt.yes if yes else self._prompt.no
 
 
-def words_spoken(
+def prompt_texts(
     prompt: PromptConfig, tasks: TasksConfig, records: Sequence[ClipRecord]
 ) -> list[str]:
     """Return the texts that a tokenizer sees in addition to the corpus's prompts and texts."""
-    found = [prompt.system, prompt.context, prompt.question, prompt.after]
+    found = [prompt.system, prompt.context, prompt.question, prompt.suffix]
     if {"word_present", "reversed"} & tasks.shares.keys():
         found += [prompt.yes, prompt.no]
     if "reversed" in tasks.shares:
@@ -195,9 +200,9 @@ def _all_words(records: Sequence[ClipRecord]) -> list[str]:
     return [found[key] for key in sorted(found)]
 
 
-def _texts(clip: Clip, paraphrases: str) -> tuple[str, ...]:
+def _texts(clip: Clip, reference_choice: str) -> tuple[str, ...]:
     """Return the texts that a clip is trained on in one epoch."""
-    if paraphrases == "each" and clip.texts:
+    if reference_choice == "each" and clip.texts:
         return clip.texts
     return (clip.texts[0] if clip.texts else "",)
 

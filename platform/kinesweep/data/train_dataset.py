@@ -201,7 +201,7 @@ class TrainDataset(Dataset[Batch]):
     def _check_budget(self) -> None:
         """Check that every clip fits in a batch by itself."""
         # With a fixed number of clips per batch there is no frame budget.
-        if self._config.clips is not None:
+        if self._config.batch_size is not None:
             return
         budget = self._config.max_frames or DEFAULT_MAX_FRAMES
         longest = max(range(len(self._records)), key=self._lengths.__getitem__)
@@ -209,7 +209,7 @@ class TrainDataset(Dataset[Batch]):
             raise InputError(
                 f"clip `{self._records[longest].clip.id}` has {self._lengths[longest]} frames, more"
                 f" than `batch.max_frames` ({budget}); raise it, drop such clips with"
-                " `batch.max_clip_frames`, or truncate them with `batch.max_stream_frames`"
+                " `batch.max_clip_frames`, or truncate them with `batch.truncate_frames`"
             )
 
 

@@ -102,7 +102,7 @@ def row_of(loaded: ModelFolder, store: Store, record: ClipRecord) -> Item:
     recipe, split = loaded.recipe, record.clip.split
     context = Context(store.records(split), recipe.context)
     lines: Sequence[str] = ()
-    if recipe.context.is_used and recipe.context.generation != "none":
+    if recipe.context.is_used and recipe.context.decoding_context != "none":
         said = prepared_sentences(recipe.context, split) or reference_texts(store.records(split))
         lines = context.lines(record, said)
     prompter = PromptBuilder(loaded.text, recipe.prompt_settings)

@@ -225,13 +225,13 @@ def prepared_sentences(context: ContextConfig, split: str) -> dict[str, str]:
     Raises:
         InputError: If the recipe names no predictions for this split.
     """
-    if context.generation != "prepared" or not context.is_used:
+    if context.decoding_context != "file" or not context.is_used:
         return {}
     path = {str(name): path for name, path in context.predictions.items()}.get(split)
     if path is None:
         raise InputError(
             f"`context.predictions` has no predictions for the split `{split}`; it has"
-            f" {', '.join(context.predictions)}. Add them, or change `context.generation`."
+            f" {', '.join(context.predictions)}. Add them, or change `context.decoding_context`."
         )
     return {line.clip_id: line.hypothesis for line in read_predictions(Path(path))}
 
@@ -248,7 +248,7 @@ def _with_learned(
     found: Evaluation, config: EvaluationConfig, device: torch.device | str
 ) -> Evaluation:
     """Add the scores of neural metrics if the recipe requests them; only rank 0 computes them."""
-    if config.learned == LearnedConfig():
+    if config.neural_metrics == LearnedConfig():
         return found
     said = {line.clip_id: line.hypothesis for line in found.predictions}
     wanted = {line.clip_id: line.references for line in found.predictions}

@@ -31,7 +31,7 @@ def learned_scores(
     config: EvaluationConfig,
     device: torch.device | str = "cpu",
 ) -> Scores:
-    """Compute the neural metrics selected in `evaluation.learned`; empty if none is selected.
+    """Compute the metrics selected in `evaluation.neural_metrics`; empty if none is selected.
 
     Args:
         hypotheses: Clip id → text.
@@ -42,7 +42,7 @@ def learned_scores(
     Raises:
         InputError: If a model cannot be read or is of the wrong kind.
     """
-    learned, protocol = config.learned, config.protocol_config
+    learned, protocol = config.neural_metrics, config.protocol_config
     pairs = {
         key: [
             (normalize(said, protocol), normalize(wanted, protocol)) for wanted in references[key]
@@ -91,8 +91,8 @@ def _bertscore(
     depth = int(model.config.num_hidden_layers)
     if config.layer is not None and config.layer > depth:
         raise InputError(
-            f"`evaluation.learned.bertscore.layer` is {config.layer}, but `{config.model}` has"
-            f" {depth} layers"
+            f"`evaluation.neural_metrics.bertscore.layer` is {config.layer}, but `{config.model}`"
+            f" has {depth} layers"
         )
     found: dict[Pair, float] = {}
     for chunk in _chunks(pairs):
@@ -123,7 +123,7 @@ def _bleurt(
     model, tokenizer = _load(AutoModelForSequenceClassification, name, "bleurt", device)
     if model.config.num_labels != 1:
         raise InputError(
-            f"`evaluation.learned.bleurt` is `{name}`, which gives {model.config.num_labels}"
+            f"`evaluation.neural_metrics.bleurt` is `{name}`, which gives {model.config.num_labels}"
             " numbers for each pair, but BLEURT gives one; use a BLEURT checkpoint"
         )
     found: dict[Pair, float] = {}
@@ -142,7 +142,7 @@ def _load(kind: Any, name: str, key: str, device: torch.device | str) -> tuple[A
     Args:
         kind: Model class of transformers.
         name: Local folder or hub id.
-        key: Name of the metric in `evaluation.learned`, for error messages.
+        key: Name of the metric in `evaluation.neural_metrics`, for error messages.
         device: Device for the model.
     """
     try:
@@ -159,13 +159,13 @@ def _load(kind: Any, name: str, key: str, device: torch.device | str) -> tuple[A
         # Messages of transformers span many lines; one line of 300 characters is enough.
         why = " ".join(str(error).split())[:300]
         raise InputError(
-            f"`evaluation.learned.{key}` is `{name}`, which cannot be read: {why}"
+            f"`evaluation.neural_metrics.{key}` is `{name}`, which cannot be read: {why}"
         ) from None
     # Missing weights would be random. A pooler may be missing, because BERTScore does not use it.
     missing = sorted(name for name in info["missing_keys"] if "pooler" not in name)
     if missing:
         raise InputError(
-            f"`evaluation.learned.{key}` is `{name}`, but its weights lack `{missing[0]}`; use a"
-            " model that was trained for this metric"
+            f"`evaluation.neural_metrics.{key}` is `{name}`, but its weights lack `{missing[0]}`;"
+            " use a model that was trained for this metric"
         )
     return model.to(device).eval(), tokenizer

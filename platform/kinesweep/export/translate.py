@@ -126,7 +126,7 @@ class Bundle:
     def reads_context(self) -> bool:
         """Whether the texts generated for earlier clips of a document are used as context."""
         context = self.loaded.recipe.context
-        return context.is_used and context.generation != "none"
+        return context.is_used and context.decoding_context != "none"
 
     @property
     def compares(self) -> bool:

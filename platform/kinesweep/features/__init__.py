@@ -30,7 +30,7 @@ def _video(config: Any) -> FeatureStep:
 _STEPS: Mapping[str, Callable[[Any], FeatureStep]] = {
     "pose": PoseFeatures,
     "video": _video,
-    "given": PrecomputedStep,
+    "precomputed": PrecomputedStep,
     "streams": StreamsStep,
     "skeleton": SkeletonFeatures,
 }

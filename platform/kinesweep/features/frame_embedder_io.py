@@ -5,7 +5,8 @@ motions, whereas distances between joints would compare body shapes and position
 train-embedder` writes the folder: `embedder.json` (inputs and outputs, the traced network, training
 details) and `embedder.safetensors` (weights). Only operations of the table in
 `features.traced_network` are executed, so an untrusted folder can produce wrong vectors or allocate
-too much memory, but cannot run other code. A clip of 100 frames takes 3 ms on one core with a CNN encoder.
+too much memory, but cannot run other code. A clip of 100 frames takes 3 ms on one core with a CNN
+encoder.
 
 Shapes: T frames, D width of the stream, E width of an embedding.
 """

@@ -94,7 +94,7 @@ def _source(data: Section, processor: Section) -> dict[str, Any]:
     }
     unit = str(processor.take("signal_start_end_unit", default="milliseconds")).lower()
     times = "frames" if "frame" in unit else "ms"
-    return {"kind": "pose_tsv", **{k: v for k, v in splits.items() if v}, "times": times}
+    return {"kind": "pose_tsv", **{k: v for k, v in splits.items() if v}, "time_unit": times}
 
 
 def _features(processor: Section) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def _batch(data: Section, training: Section) -> dict[str, Any]:
     """Convert the batch size and the limits of clip lengths."""
     return {
         # 8 is the default of Hugging Face's `TrainingArguments`.
-        "clips": training.take("per_device_train_batch_size", default=8),
+        "batch_size": training.take("per_device_train_batch_size", default=8),
         "min_clip_frames": data.take("min_frames") or 1,
         "max_clip_frames": data.take("max_frames"),
         "loader_workers": training.take("dataloader_num_workers", default=0),

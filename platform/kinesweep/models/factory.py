@@ -64,7 +64,7 @@ def build_translator(
     translator = Translator(plain, backbone)
     _begin_separators(translator, vocabulary)
     # The limit is known only now that the backbone exists.
-    translator.positions.check_reserve(config.reserve_tokens)
+    translator.positions.check_reserve(config.reserved_text_tokens)
     for name, (mean_D, deviation_D) in (statistics or {}).items():
         if name in translator.encoders:  # a reference shares the encoder of its stream
             encoder: Any = translator.encoders[name]

@@ -4,8 +4,8 @@ If prompt, frames and text share the positions, an input that is too long has to
 Truncating on the right, as tokenizers do, would remove the text: the model would be trained on
 clips without an answer. Here positions for the text are reserved first, the prompt is kept whole,
 and every stream loses the same share at its end, so the streams of a clip stop at the same moment.
-The reserve is one number (`model.reserve_tokens`) rather than each text's length: training and
-generation keep the same part of a clip, and the part does not depend on the batch.
+The reserve is one number (`model.reserved_text_tokens`) rather than each text's length: training
+and generation keep the same part of a clip, and the part does not depend on the batch.
 
 Shapes: B clips, N vectors of a stream.
 """
@@ -67,8 +67,8 @@ def _no_room(streams: int, others: int, reserve: int, limit: int, clip: str) -> 
     """Return the message for a clip that does not fit."""
     text, way = "", ""
     if reserve:
-        text = f", and {reserve} are reserved for the text (`model.reserve_tokens`)"
-        way = ", or lower `model.reserve_tokens`"
+        text = f", and {reserve} are reserved for the text (`model.reserved_text_tokens`)"
+        way = ", or lower `model.reserved_text_tokens`"
     return (
         f"The prompt of {clip} leaves no room for one vector of each of {streams} streams:"
         f" everything besides frames takes {others} of {limit} positions{text}. Shorten the prompt"
@@ -92,7 +92,7 @@ class Positions:
         """Check that a reserve is useful and leaves room for an input.
 
         Args:
-            reserve: `model.reserve_tokens`.
+            reserve: `model.reserved_text_tokens`.
 
         Raises:
             ConfigError: If the backbone has no limit, or the reserve takes all positions.
@@ -105,7 +105,7 @@ class Positions:
             problem = f"must be below the backbone's {self.limit} positions, but is {reserve}"
         else:
             return
-        raise ConfigError("the model", [("model.reserve_tokens", problem)])
+        raise ConfigError("the model", [("model.reserved_text_tokens", problem)])
 
     def check_text(self, reserve: int | None, num_tokens: int) -> None:
         """Check that a text is not longer than the reserve.
@@ -118,7 +118,7 @@ class Positions:
         """
         if reserve is not None and self.shared and num_tokens > reserve:
             raise InputError(
-                f"A text of {num_tokens} tokens does not fit into `model.reserve_tokens`"
+                f"A text of {num_tokens} tokens does not fit into `model.reserved_text_tokens`"
                 f" ({reserve}); set it to {num_tokens} or more."
             )
 

@@ -74,7 +74,7 @@ class Translator(PreTrainedModel):
         self._backbone_ops = BACKBONES[recipe.backbone.kind]
         self._vocabulary = config.words()
         self._end_token = recipe.ends_input
-        self._reserve = recipe.reserve_tokens
+        self._reserve = recipe.reserved_text_tokens
         self.truncation_stats: dict[str, TruncationStats] = {}
         if backbone is None:
             backbone = self._backbone_ops.rebuild(config.backbone or {})
@@ -212,7 +212,7 @@ class Translator(PreTrainedModel):
     ) -> tuple[Tensor, Tensor]:
         """Build the language model's input: prompt, frames of each stream, text after them, end.
 
-        With `model.reserve_tokens`, streams that do not fit are truncated and counted in
+        With `model.reserved_text_tokens`, streams that do not fit are truncated and counted in
         `truncation_stats`.
 
         Returns:

@@ -81,7 +81,7 @@ def page_of_record(loaded: ModelFolder, store: Store, record: ClipRecord, model:
     known = [name for name, stream in store.schema.streams.items() if stream.layout is not None]
     context = loaded.recipe.context
     # A single clip has no earlier hypotheses, so `row_of` uses the references as context.
-    own = context.is_used and context.generation == "on_the_fly"
+    own = context.is_used and context.decoding_context == "model"
     return Page(
         clip=record.clip.id,
         model=model,

@@ -235,9 +235,13 @@ def _expected(real: Recipe, small: Store, pace: StepTiming) -> RuntimeEstimate:
         small: Store of the dry run.
         pace: Times measured in the dry run.
     """
-    training, search, source = real.training, real.evaluation.search, build_source(real.corpus)
+    training, search, source = (
+        real.training,
+        real.evaluation.during_training,
+        build_source(real.corpus),
+    )
     clips, validation = (len(source.clips(split)) for split in ("train", "validation"))
-    batch = real.batch.clips or _clips_in(real.batch, small)
+    batch = real.batch.batch_size or _clips_in(real.batch, small)
     samples = min(batch, clips) * training.gradient_accumulation_steps * real.resources.workers
     # Decoding during training may be limited to a few clips; the final decoding is not.
     scored = min(search.max_clips or validation, validation)

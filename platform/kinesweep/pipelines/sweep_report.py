@@ -94,7 +94,7 @@ def _parameter(parameter: Parameter) -> dict[str, str]:
     distribution = parameter.distribution()
     return {
         "role": parameter.role,
-        "why": parameter.why,
+        "rationale": parameter.rationale,
         "range": shown[0] if shown else ", ".join(map(str, parameter.choices or ())),
         "distribution": optuna.distributions.distribution_to_json(distribution),
     }

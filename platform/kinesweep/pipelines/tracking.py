@@ -19,8 +19,9 @@ logger = logging.getLogger(__name__)
 
 
 _GOLD = (
-    "`context.generation` is gold: the model reads reference sentences as context, which are not"
-    " available in use, so scores are too optimistic; on_the_fly reads the model's own sentences"
+    "`context.decoding_context` is `references`: the model reads reference sentences as context,"
+    " which are not available in use, so scores are too optimistic; `model` reads the model's own"
+    " sentences"
 )
 
 

@@ -108,7 +108,7 @@ def test_windows_line_ends_are_fine(place: Path, capsys: pytest.CaptureFixture[s
     [
         (("check", "nowhere.yaml"), "cannot be read"),
         (("check", "corpus"), "cannot be read"),
-        (("check", "recipe.yaml", "batch.clip=3"), "did you mean `clips`?"),
+        (("check", "recipe.yaml", "batch.batch_sise=3"), "did you mean `batch_size`?"),
         (("check", "recipe.yaml", "training.max_steps=few"), "training.max_steps"),
         (("check", "recipe.yaml", "training.max_steps"), "key.sub=value"),
         (("check", "recipe.yaml", "source.kind=csv"), "source.kind"),

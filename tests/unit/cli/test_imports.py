@@ -52,7 +52,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(folder / "broken.yaml", {**plain, "source": {**plain["source"], "train": "broken.tsv"}})
     manifest = {"kind": "feature_manifest", "fps": 25.0, "root": str(folder)}
     manifest |= dict.fromkeys(("train", "validation"), str(folder / "nothing.tsv"))
-    given = {"kind": "given", "stream": "features"}
+    given = {"kind": "precomputed", "stream": "features"}
     write(folder / "given.yaml", {**plain, "source": manifest, "features": given})
     found = [{"coordinates": x, "labels": "Turn."} for x in motions(2)]
     (folder / "motions.pkl").write_bytes(pickle.dumps(found))

@@ -31,9 +31,9 @@ def problems(path: Path, *overrides: str) -> dict[str, str]:
 
 def test_defaults_and_overrides(tmp_path: Path) -> None:
     path = write(tmp_path, GOOD)
-    recipe = load(Recipe, path, ["training.learning_rate=1e-3", "batch.clips=4"])
+    recipe = load(Recipe, path, ["training.learning_rate=1e-3", "batch.batch_size=4"])
     assert recipe.training.learning_rate == 1e-3
-    assert recipe.batch.clips == 4
+    assert recipe.batch.batch_size == 4
     assert recipe.generation.num_beams == 5
 
 
@@ -54,7 +54,7 @@ def test_defaults_and_overrides(tmp_path: Path) -> None:
             "'pretrained', 'train', 'folder', but is 'none'",
         ),
         ("model.backbone.pretrained=x", "model.backbone", "either `pretrained` or `scratch`"),
-        ("batch={max_frames: 10, clips: 2}", "batch", "not both"),
+        ("batch={max_frames: 10, batch_size: 2}", "batch", "not both"),
         ("batch={max_frames: 10, max_clip_frames: 20}", "batch", "does not fit"),
         ("checkpoints.max_disk=lots", "checkpoints.max_disk", "50 GB"),
         ("training.metric_for_best_model=meteor", "training.metric_for_best_model", "'bleu'"),
@@ -62,7 +62,7 @@ def test_defaults_and_overrides(tmp_path: Path) -> None:
         ("training.deepspeed=null", "training.deepspeed", "by `training.fsdp: true`"),
         ("resources.deepspeed={stage: 3}", "resources.deepspeed", "by `kinesweep convert`"),
         ("name=a b", "name", "pattern"),
-        ("model.reserve_tokens=9", "(file)", "`generation.max_new_tokens` (100)"),
+        ("model.reserved_text_tokens=9", "(file)", "`generation.max_new_tokens` (100)"),
         ("model.fusion.kind=sum", "model.fusion.kind", "'time', 'channel', but is 'sum'"),
         ("model.fusion.resample=cubic", "model.fusion.resample", "unknown"),
         ("model.fusion={kind: channel, separators: true}", "model.fusion.separators", "unknown"),
@@ -75,6 +75,28 @@ def test_a_problem_is_named(tmp_path: Path, override: str, path: str, text: str)
     found = problems(write(tmp_path, GOOD), override)
     assert list(found) == [path]
     assert text in found[path]
+
+
+@pytest.mark.parametrize(
+    ("override", "path", "now"),
+    [
+        ("batch.clips=4", "batch.clips", "batch_size"),
+        ("batch.paraphrases=random", "batch.paraphrases", "reference_choice"),
+        ("batch.max_stream_frames={pose: 9}", "batch.max_stream_frames", "truncate_frames"),
+        ("store.complete=[]", "store.complete", "required_splits"),
+        ("model.reserve_tokens=9", "model.reserve_tokens", "reserved_text_tokens"),
+        ("evaluation.search.num_beams=1", "evaluation.search", "during_training"),
+        ("context.generation=gold", "context.generation", "decoding_context"),
+        ("prompt.after=Answer", "prompt.after", "suffix"),
+        ("source.times=ms", "source.times", "time_unit"),
+    ],
+)
+def test_a_key_of_an_earlier_version_names_the_new_one(
+    tmp_path: Path, override: str, path: str, now: str
+) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load(Recipe, write(tmp_path, GOOD), [override])
+    assert [*raised.value.problems] == [(path, f"unknown; it is now called `{now}`")]
 
 
 def test_a_source_without_splits(tmp_path: Path) -> None:
@@ -132,8 +154,8 @@ def test_a_recipe_without_context_is_the_one_that_it_was(tmp_path: Path) -> None
     def hash_of(*overrides: str) -> str:
         return load(Recipe, tmp_path / "recipe.yaml", overrides).config_hash("store")
 
-    assert hash_of() == hash_of("context.generation=gold")
-    before = ["context.window=1", "context.generation=gold"]
+    assert hash_of() == hash_of("context.decoding_context=references")
+    before = ["context.window=1", "context.decoding_context=references"]
     assert hash_of("context.window=1") != hash_of(*before)
 
 

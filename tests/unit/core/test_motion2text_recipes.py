@@ -24,7 +24,7 @@ def recipe_of(stage: str) -> Recipe:
 def test_published_values(stage: str, clips: int, epochs: int, between: int) -> None:
     recipe = recipe_of(stage)
     training = recipe.training
-    assert (recipe.batch.clips, training.gradient_accumulation_steps) == (clips, 1)
+    assert (recipe.batch.batch_size, training.gradient_accumulation_steps) == (clips, 1)
     epoch = -(-CLIPS[stage] // clips)
     assert (training.max_steps, training.eval_steps) == (epochs * epoch, between * epoch)
     assert (training.learning_rate, training.optim) == (1e-4, "adamw_torch_fused")
@@ -41,7 +41,7 @@ def test_stages_ask_differently_and_adapt_the_encoder_in_the_second() -> None:
     assert first.model.encoder.lora is None
     assert second.model.encoder.lora is not None and second.model.encoder.lora.rank == 32
     assert (first.model.init_from, second.model.init_from) == (None, ".kinesweep/stage1")
-    assert (first.batch.paraphrases, second.batch.paraphrases) == ("random", "closest")
+    assert (first.batch.reference_choice, second.batch.reference_choice) == ("random", "min_loss")
 
 
 def test_the_second_stage_has_the_model_of_the_first() -> None:

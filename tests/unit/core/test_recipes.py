@@ -35,7 +35,7 @@ def test_published_values(name: str, values: tuple[object, ...]) -> None:
         training.lr_scheduler_type,
         training.warmup_steps,
         training.eval_steps,
-        recipe.batch.clips,
+        recipe.batch.batch_size,
         training.gradient_accumulation_steps,
         training.label_smoothing_factor,
         training.adam_beta2,

@@ -50,13 +50,13 @@ def test_what_all_have_in_common(stage: str) -> None:
     assert (recipe.model.init_from is not None) == stage.startswith("finetune")
     assert recipe.context.is_used == stage.startswith("finetune")
     if recipe.context.is_used:
-        assert recipe.context.generation == "on_the_fly"
+        assert recipe.context.decoding_context == "model"
 
 
 @pytest.mark.parametrize("twin", ["", "_tiny"])
 def test_the_second_stage_has_the_model_of_the_first(twin: str) -> None:
     first, second = recipe_of(f"pretrain{twin}"), recipe_of(f"finetune{twin}")
-    for part in ("encoder", "fusion", "tokenizer", "reserve_tokens"):
+    for part in ("encoder", "fusion", "tokenizer", "reserved_text_tokens"):
         assert getattr(first.model, part) == getattr(second.model, part)
     changed = {"backbone", "init_from"}
     assert first.model.model_dump(exclude=changed) == second.model.model_dump(exclude=changed)

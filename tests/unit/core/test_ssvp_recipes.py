@@ -15,7 +15,7 @@ HOW2SIGN_CLIPS = 31_128
 
 def recipe_of(name: str) -> Recipe:
     recipe = load(Recipe, FOLDER / f"{name}.yaml")
-    assert (recipe.source.kind, recipe.features.kind) == ("feature_manifest", "given")
+    assert (recipe.source.kind, recipe.features.kind) == ("feature_manifest", "precomputed")
     assert recipe.source.splits == {
         split: f"data/how2sign/manifests/{word}_features.tsv"
         for split, word in (("train", "train"), ("validation", "val"), ("test", "test"))
@@ -42,12 +42,12 @@ def test_published_values(
     recipe = recipe_of(name)
     batch, training, evaluation = recipe.batch, recipe.training, recipe.evaluation
     accumulated = training.gradient_accumulation_steps
-    assert batch.clips is not None and batch.max_clip_frames is not None
+    assert batch.batch_size is not None and batch.max_clip_frames is not None
     validated = evaluation.max_frames / batch.max_clip_frames
-    assert (batch.clips, accumulated, validated) == clips
+    assert (batch.batch_size, accumulated, validated) == clips
     written = recipe.generation.max_new_tokens
     assert (batch.min_clip_frames, batch.max_clip_frames, written) == lengths
-    epoch = -(-HOW2SIGN_CLIPS // (batch.clips * accumulated))
+    epoch = -(-HOW2SIGN_CLIPS // (batch.batch_size * accumulated))
     assert training.eval_steps == epoch
     total, warm = training.max_steps / epoch, training.warmup_steps / epoch
     assert (total, warm, training.early_stopping_patience) == epochs
@@ -63,12 +63,12 @@ def test_what_all_have_in_common(name: str) -> None:
     smoothing, decay, clip = 0.2, 0.1, 1.0
     assert training.label_smoothing_factor == smoothing
     assert (training.weight_decay, training.max_grad_norm) == (decay, clip)
-    assert (recipe.generation.num_beams, recipe.evaluation.search.num_beams) == (5, 5)
-    assert recipe.evaluation.search.max_clips is None
+    assert (recipe.generation.num_beams, recipe.evaluation.during_training.num_beams) == (5, 5)
+    assert recipe.evaluation.during_training.max_clips is None
     assert training.metric_for_best_model == "bleu"
     wanted = {"bleu", "bleu1", "bleu2", "bleu3", "rouge1", "rouge2", "rouge", "meteor", "chrf"}
     assert wanted <= set(recipe.evaluation.metrics)
-    assert (encoder["kind"], encoder["gain"], recipe.model.end_token) == ("linear", True, False)
+    assert (encoder["kind"], encoder["gain"], recipe.model.append_eos) == ("linear", True, False)
     off = ("standardize", "norm_in", "norm_out", "velocity", "dropout")
     assert not any(encoder[key] for key in off) and encoder["activation"] == "none"
     check_model(recipe.model)

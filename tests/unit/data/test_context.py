@@ -63,11 +63,11 @@ def prompts(text: TextTokenizer, batches: Any) -> dict[str, str]:
     [
         ({}, []),
         ({"window": 2}, ["b3", "b4"]),
-        ({"prelude": 2}, ["b0", "b1"]),
-        ({"window": 2, "prelude": 1}, ["b0", "b3", "b4"]),
-        ({"window": 4, "prelude": 3}, ["b0", "b1", "b2", "b3", "b4"]),
+        ({"document_start": 2}, ["b0", "b1"]),
+        ({"window": 2, "document_start": 1}, ["b0", "b3", "b4"]),
+        ({"window": 4, "document_start": 3}, ["b0", "b1", "b2", "b3", "b4"]),
         ({"window": 100}, ["b0", "b1", "b2", "b3", "b4"]),
-        ({"prelude": 100}, ["b0", "b1", "b2", "b3", "b4"]),
+        ({"document_start": 100}, ["b0", "b1", "b2", "b3", "b4"]),
     ],
 )
 def test_what_precedes_a_clip(config: dict[str, int], wanted: list[str]) -> None:
@@ -97,7 +97,7 @@ def test_training_reads_the_references(text: TextTokenizer) -> None:
     stream = TrainDataset(
         memory_store(*document("a", 3, "train"), clip("", 0, "train")),
         text,
-        BatchConfig(clips=4),
+        BatchConfig(batch_size=4),
         seed=1,
         prompt_settings=prompt_settings("Before:", window=1),
     )
@@ -112,7 +112,7 @@ def test_training_reads_the_references(text: TextTokenizer) -> None:
 def test_a_clip_that_limits_leave_out_still_speaks_to_the_next(text: TextTokenizer) -> None:
     """Its reference is known, whatever its length."""
     records = document("a", 3, "train")
-    config = BatchConfig(clips=4, min_clip_frames=5)  # a0 and a1 have 3 and 4
+    config = BatchConfig(batch_size=4, min_clip_frames=5)  # a0 and a1 have 3 and 4
     stream = TrainDataset(
         memory_store(*records), text, config, 1, prompt_settings=prompt_settings(window=2)
     )
@@ -123,7 +123,7 @@ def test_a_clip_that_limits_leave_out_still_speaks_to_the_next(text: TextTokeniz
     ("room", "said"), [(None, "zero of a one of a two of a"), (7, "one of a two of a"), (2, "")]
 )
 def test_far_sentences_give_way(text: TextTokenizer, room: int | None, said: str) -> None:
-    ask = prompt_settings(window=3, max_tokens=room, generation="gold")
+    ask = prompt_settings(window=3, max_tokens=room, decoding_context="references")
     batches = eval_batches(
         memory_store(*document("a", 4)), "validation", text, 100, prompt_settings=ask
     )
@@ -139,19 +139,19 @@ def test_none_gold_and_prepared(text: TextTokenizer) -> None:
         return prompts(text, eval_batches(held, "validation", text, 100, prompt_settings=ask))
 
     assert read(context={"generation": "none"})["a1"] == ""
-    assert read(context={"generation": "gold"})["a1"] == "Before: zero of a"
-    given = {"generation": "prepared", "predictions": {"validation": "p.tsv"}}
+    assert read(context={"decoding_context": "references"})["a1"] == "Before: zero of a"
+    given = {"decoding_context": "file", "predictions": {"validation": "p.tsv"}}
     assert read(context=given, prepared={"a0": "seven of a"})["a1"] == "Before: seven of a"
     assert read(context=given, prepared={"a0": " "})["a1"] == ""
     with pytest.raises(InputError, match=r"`a1` has clip `a0` as context.*has no sentence"):
         read(context=given, prepared={"a1": "one of a"})
 
 
-@pytest.mark.parametrize("how", ["gold", "prepared"])
+@pytest.mark.parametrize("how", ["references", "file"])
 def test_a_few_clips_have_the_context_that_all_have(text: TextTokenizer, how: str) -> None:
     """A clip that is not scored during training still precedes the next."""
     held = memory_store(*document("a", 4))
-    given = {"predictions": {"validation": "p.tsv"}} if how == "prepared" else {}
+    given = {"predictions": {"validation": "p.tsv"}} if how == "file" else {}
     ask = prompt_settings("Before:", window=1, generation=how, **given)
     ask = PromptSettings(
         ask.prompt, ask.context, reference_texts(held.records("validation")) if given else {}
@@ -188,7 +188,7 @@ def test_a_models_own_sentences_come_in_waves(text: TextTokenizer) -> None:
 
 def test_waves_of_ranks_are_waves_of_the_whole(text: TextTokenizer) -> None:
     held = memory_store(*document("a", 4), *document("b", 3), *document("c", 1))
-    ask = prompt_settings(window=1, generation="on_the_fly")
+    ask = prompt_settings(window=1, decoding_context="model")
 
     def waves(rank: int, world: int) -> list[set[str]]:
         found = eval_batches(
@@ -207,17 +207,17 @@ def test_waves_of_ranks_are_waves_of_the_whole(text: TextTokenizer) -> None:
 
 def test_some_clips_are_whole_documents_when_they_read_their_own(text: TextTokenizer) -> None:
     held = memory_store(*[r for name in "abc" for r in document(name, 4)])
-    ask = prompt_settings(window=1, generation="on_the_fly")
+    ask = prompt_settings(window=1, decoding_context="model")
     batches = eval_batches(held, "validation", text, 1000, max_clips=4, prompt_settings=ask)
     ids = {i for batch in batches for i in batch.clip_ids}
     assert ids == {"a0", "a1", "a2", "a3"}
-    gold_ask = prompt_settings(window=1, generation="gold")
+    gold_ask = prompt_settings(window=1, decoding_context="references")
     spread = eval_batches(held, "validation", text, 1000, max_clips=4, prompt_settings=gold_ask)
     assert {i for batch in spread for i in batch.clip_ids} == {"a0", "a3", "b2", "c1"}
     assert prompts(text, spread)["c1"] == "zero of c"
 
 
 def test_prepared_and_its_tables_belong_together() -> None:
-    for wrong in ({"generation": "prepared"}, {"predictions": {"test": "p.tsv"}}):
+    for wrong in ({"decoding_context": "file"}, {"predictions": {"test": "p.tsv"}}):
         with pytest.raises(ValueError, match="belong together"):
             ContextConfig(**wrong)

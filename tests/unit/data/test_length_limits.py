@@ -45,7 +45,7 @@ def text(store: Store) -> TextTokenizer:
 
 
 def config(**keys: Any) -> BatchConfig:
-    return BatchConfig.model_validate({"max_stream_frames": {"pose": CAP}, **keys})
+    return BatchConfig.model_validate({"truncate_frames": {"pose": CAP}, **keys})
 
 
 def record(name: str, **lengths: int) -> ClipRecord:
@@ -57,7 +57,7 @@ CLIPS = [record("a", pose=9, dino=20), record("b", pose=30, dino=5), record("c",
 
 def test_each_stream_is_cut_by_itself_and_counted() -> None:
     limits = config(
-        max_stream_frames={
+        truncate_frames={
             "pose": 12,
             "dino": 30,
         }
@@ -77,7 +77,7 @@ def test_each_stream_is_cut_by_itself_and_counted() -> None:
 
 
 def test_who_takes_part_does_not_depend_on_cuts() -> None:
-    limits = config(max_clip_frames=35, max_stream_frames={"dino": 1, "pose": 1})
+    limits = config(max_clip_frames=35, truncate_frames={"dino": 1, "pose": 1})
     kept, dropped = filter_by_length(CLIPS, limits, "train")
     assert [clip.clip.id for clip in kept] == ["a", "b"] and dropped == {"too_long": 1}
     with pytest.raises(InputError, match="min_clip_frames"):
@@ -88,7 +88,7 @@ def test_who_takes_part_does_not_depend_on_cuts() -> None:
 def test_streams_that_are_not_there_are_named(
     store: Store, text: TextTokenizer, split: str
 ) -> None:
-    wrong = config(max_stream_frames={"pos": 3})
+    wrong = config(truncate_frames={"pos": 3})
     with pytest.raises(InputError, match=r"`pos`.*did you mean `pose`\?; available: `pose`"):
         eval_batches(store, split, text, 100, limits=wrong)
     with pytest.raises(InputError, match="`pos`"):
@@ -96,8 +96,8 @@ def test_streams_that_are_not_there_are_named(
 
 
 def test_a_limit_is_a_number_of_frames(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"batch\.max_stream_frames\.pose"):
-        tiny_recipe(tmp_path, tmp_path, batch={"max_stream_frames": {"pose": 0}})
+    with pytest.raises(ConfigError, match=r"batch\.truncate_frames\.pose"):
+        tiny_recipe(tmp_path, tmp_path, batch={"truncate_frames": {"pose": 0}})
 
 
 def test_training_reads_the_first_frames_and_counts_the_rest(
@@ -138,7 +138,7 @@ class Two:
 
 
 def test_a_stream_that_became_longer_is_cut_again(text: TextTokenizer) -> None:
-    limits = config(clips=1, augmentation={"speed": 0.4})
+    limits = config(batch_size=1, augmentation={"speed": 0.4})
     stream = TrainDataset(Two(), text, limits, seed=1)  # type: ignore[arg-type]
     frames = [
         (int(b.frame_masks["pose"].sum()), int(b.frame_masks["dino"].sum()))
@@ -164,7 +164,7 @@ def test_varied_clips_keep_to_the_plan(store: Store, text: TextTokenizer) -> Non
 
 def test_frames_of_references_are_none_of_the_clips(tmp_path: Path) -> None:
     """So the limits of a stage without references leave the same clips in one with them."""
-    recipe = tiny_recipe(tmp_path, tmp_path, batch={"clips": 8, "max_clip_frames": 13})
+    recipe = tiny_recipe(tmp_path, tmp_path, batch={"batch_size": 8, "max_clip_frames": 13})
     model = recipe.model.model_copy(update={"reference": ReferenceConfig()})
     held = recipe.model_copy(update={"model": model})
     plain = [record(clip.clip.id, pose=clip.lengths["pose"]) for clip in CLIPS]
@@ -200,4 +200,4 @@ def test_a_cut_of_a_batch_knows_what_it_counts(tmp_path: Path) -> None:
         isinstance(recipe.effective_batch, EffectiveBatch)
         and recipe.effective_batch.uncounted == ()
     )
-    assert recipe.effective_batch.max_stream_frames == recipe.batch.max_stream_frames
+    assert recipe.effective_batch.truncate_frames == recipe.batch.truncate_frames

@@ -33,7 +33,7 @@ def stream(found=None, layout: PointLayout | None = None, **changes) -> PairStre
     plain = {
         "name": "pairs",
         "source": {"kind": "pose_tsv", "train": "train.tsv"},
-        "batch": {"clips": 4, "frames": 5},
+        "batch": {"batch_size": 4, "frames": 5},
         "embedding": {"kind": "tcc"},
         **changes,
     }
@@ -105,7 +105,7 @@ def test_pairs_are_two_clips_of_a_kind() -> None:
 
 
 def test_views_are_of_one_clip_and_differ() -> None:
-    batches = stream(embedding={"kind": "carl"}, batch={"clips": 4, "frames": 30})
+    batches = stream(embedding={"kind": "carl"}, batch={"batch_size": 4, "frames": 30})
     assert batches.left_out == 0
     one, other = batches(0)
     assert torch.equal(one.x_BTD[:, 0, 0], other.x_BTD[:, 0, 0])
@@ -137,7 +137,7 @@ def test_a_batch_depends_on_its_step_alone() -> None:
 
 
 def test_points_vary_from_view_to_view() -> None:
-    noise = {"clips": 4, "frames": 5, "augmentation": {"noise": 0.1}}
+    noise = {"batch_size": 4, "frames": 5, "augmentation": {"noise": 0.1}}
     with pytest.raises(InputError, match="the stream `pose` holds none"):
         stream(embedding={"kind": "carl"}, batch=noise)
     layout = PointLayout((("BODY", ("elbow",)),))

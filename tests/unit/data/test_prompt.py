@@ -23,7 +23,7 @@ CHAT = (
 ROLES = ("[user]", "[system]", "[assistant]", "[end]")
 CLIP = Clip("a", "train", "", texts=("rain falls",), encoder_prompt="__asl__")
 WORDS = PromptConfig(
-    system="You translate.", context="Before:", question="What is signed?", after="Answer:"
+    system="You translate.", context="Before:", question="What is signed?", suffix="Answer:"
 )
 
 

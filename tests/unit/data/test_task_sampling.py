@@ -11,7 +11,7 @@ from kinesweep.config.recipe.prompt import PromptConfig, PromptSettings, TasksCo
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
 from kinesweep.data.prompt import PromptBuilder
-from kinesweep.data.task_sampling import Example, Examples, words_of, words_spoken
+from kinesweep.data.task_sampling import Example, Examples, prompt_texts, words_of
 from kinesweep.data.text_tokenizer import build_text
 from kinesweep.data.train_dataset import TrainDataset
 from kinesweep.store.format.index import ClipRecord
@@ -104,12 +104,12 @@ def test_references_are_first_random_or_each() -> None:
     records = [record(n, texts=1 + n) for n in range(3)]
     first = examples(records=records)
     assert [first.of(i, 0).answer for i in range(3)] == ["text 0 0", "text 1 0", "text 2 0"]
-    each = examples(records=records, paraphrases="each")
+    each = examples(records=records, reference_choice="each")
     assert [r.clip.id for r in each.records] == ["c0", "c1", "c1", "c2", "c2", "c2"]
     assert [each.of(i, 4).answer for i in range(6)] == [
         text for r in records for text in r.clip.texts
     ]
-    drawn = examples(records=records, paraphrases="random")
+    drawn = examples(records=records, reference_choice="random")
     seen = Counter(drawn.of(2, epoch).answer for epoch in range(300))
     assert set(seen) == set(records[2].clip.texts)
     assert min(seen.values()) > 70
@@ -120,13 +120,13 @@ def test_references_are_first_random_or_each() -> None:
 
 def test_all_references_come_where_the_closest_is_learnt() -> None:
     records = [record(n, texts=1 + n) for n in range(3)]
-    closest = examples(records=records, paraphrases="closest")
+    closest = examples(records=records, reference_choice="min_loss")
     for index, its in enumerate(records):
         example = closest.of(index, 7)
         assert (example.answer, *example.others) == its.clip.texts
     assert not closest.vary
     mixed = [record(n, WORDS[n], WORDS[n + 1], texts=3) for n in range(4)]
-    asked = examples(records=mixed, paraphrases="closest", tasks={"which_words": 1})
+    asked = examples(records=mixed, reference_choice="min_loss", tasks={"which_words": 1})
     drawn = [asked.of(index, epoch) for epoch in range(9) for index in range(4)]
     assert {kind(e): len(e.others) for e in drawn} == {"translation": 2, "which_words": 0}
 
@@ -136,7 +136,7 @@ def test_a_batch_has_the_labels_of_all_references() -> None:
     text = build_text(
         TrainedTokenizerConfig(algorithm="word", size=64), records, None, (), None, True
     )
-    config = BatchConfig.model_validate({"clips": 4, "paraphrases": "closest"})
+    config = BatchConfig.model_validate({"batch_size": 4, "reference_choice": "min_loss"})
     batch = TrainDataset(memory_store(*records), text, config, seed=3)[0]
     assert batch.labels_BRL is not None and batch.labels_BRL.shape[:2] == (4, 3)
     texts = {r.clip.id: r.clip.texts for r in records}
@@ -148,14 +148,14 @@ def test_a_batch_has_the_labels_of_all_references() -> None:
         assert text.decode(first_L[first_L >= 0]) == texts[clip_id][0]
     moved = batch.to("meta")
     assert moved.labels_BRL is not None and moved.labels_BRL.is_meta
-    plain = BatchConfig(clips=4)
+    plain = BatchConfig(batch_size=4)
     assert TrainDataset(memory_store(*records), text, plain, seed=3)[0].labels_BRL is None
 
 
 def test_wrong_pairs_stay_wrong_with_paraphrases() -> None:
     records = [record(n, texts=2) for n in range(6)]
-    for how in ("first", "random", "each", "closest"):
-        made = examples(records=records, ablation="shuffled", paraphrases=how)
+    for how in ("first", "random", "each", "min_loss"):
+        made = examples(records=records, ablation="shuffled", reference_choice=how)
         for index, its in enumerate(made.records):
             answers = {made.of(index, epoch).answer for epoch in range(5)}
             assert len(answers) == 1
@@ -174,9 +174,9 @@ def test_a_task_has_its_words_and_no_forced_language() -> None:
     clip = Clip(
         "a", "train", "", texts=("rain",), encoder_prompt="__asl__", decoder_prompt="__en__"
     )
-    prompt = PromptConfig(question="What is signed?", after="Answer:")
+    prompt = PromptConfig(question="What is signed?", suffix="Answer:")
     tasks = TasksConfig(reversed=1)
-    spoken = words_spoken(prompt, tasks, [])
+    spoken = prompt_texts(prompt, tasks, [])
     config = TrainedTokenizerConfig(algorithm="word", size=64)
     text = build_text(config, [ClipRecord(clip, {})], None, spoken)
     prompter = PromptBuilder(text, PromptSettings(prompt))
@@ -196,8 +196,8 @@ def test_frames_run_backwards_where_the_answer_says_so() -> None:
     records = [record(n) for n in range(8)]
     rising = np.arange(8, dtype=np.float32).reshape(4, 2)
     held = memory_store(*records, features=lambda _: {"pose": rising})
-    config = BatchConfig.model_validate({"clips": 8, "tasks": {"reversed": 1}})
-    spoken = words_spoken(PromptConfig(), config.tasks, records)
+    config = BatchConfig.model_validate({"batch_size": 8, "tasks": {"reversed": 1}})
+    spoken = prompt_texts(PromptConfig(), config.tasks, records)
     text = build_text(TrainedTokenizerConfig(algorithm="word", size=64), records, None, spoken)
     stream = TrainDataset(held, text, config, seed=3)
     seen = Counter[tuple[bool, str]]()

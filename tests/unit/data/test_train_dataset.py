@@ -35,7 +35,7 @@ def ids(stream: TrainDataset, count: int) -> list[tuple[str, ...]]:
 
 
 def test_every_clip_once_an_epoch(store: Store, text: TextTokenizer) -> None:
-    stream = TrainDataset(store, text, BatchConfig(clips=8), seed=1)
+    stream = TrainDataset(store, text, BatchConfig(batch_size=8), seed=1)
     per_epoch = -(-len(store.records("train")) // 8)
     seen = Counter(i for batch in ids(stream, 3 * per_epoch) for i in batch)
     assert set(seen) == {r.clip.id for r in store.records("train")}
@@ -43,7 +43,7 @@ def test_every_clip_once_an_epoch(store: Store, text: TextTokenizer) -> None:
 
 
 def test_order_follows_the_seed_and_nothing_else(store: Store, text: TextTokenizer) -> None:
-    config = BatchConfig(clips=8)
+    config = BatchConfig(batch_size=8)
     one = ids(TrainDataset(store, text, config, seed=1), 12)
     assert ids(TrainDataset(store, text, config, seed=1), 12) == one
     assert ids(TrainDataset(store, text, config, seed=2), 12) != one
@@ -53,8 +53,8 @@ def test_order_follows_the_seed_and_nothing_else(store: Store, text: TextTokeniz
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_loader_workers_change_nothing(store: Store, text: TextTokenizer, workers: int) -> None:
-    plain = TrainDataset(store, text, BatchConfig(clips=8), seed=1)
-    config = BatchConfig(clips=8, loader_workers=workers)
+    plain = TrainDataset(store, text, BatchConfig(batch_size=8), seed=1)
+    config = BatchConfig(batch_size=8, loader_workers=workers)
     loaded = list(TrainDataset(store, text, config, seed=1).loader(2, 7))
     assert [b.clip_ids for b in loaded] == [plain.clip_ids(p) for p in range(2, 7)]
     for batch, position in zip(loaded, range(2, 7), strict=True):
@@ -63,7 +63,7 @@ def test_loader_workers_change_nothing(store: Store, text: TextTokenizer, worker
 
 
 def test_ranks_share_one_stream(store: Store, text: TextTokenizer) -> None:
-    config = BatchConfig(clips=4)
+    config = BatchConfig(batch_size=4)
     whole = ids(TrainDataset(store, text, config, seed=1), 12)
     ranks = [TrainDataset(store, text, config, 1, rank=r, world=2) for r in range(2)]
     assert [s.clip_ids(p) for p in range(6) for s in ranks] == whole
@@ -82,14 +82,14 @@ def test_padding_is_under_five_percent(low: int, high: int) -> None:
 
 def test_steps_do_not_go_from_short_to_long() -> None:
     lengths = list(range(10, 1010))
-    plan = plan_epoch(lengths, BatchConfig(clips=10), seed=0, epoch=0)
+    plan = plan_epoch(lengths, BatchConfig(batch_size=10), seed=0, epoch=0)
     means = [float(np.mean([lengths[i] for i in batch])) for batch in plan]
     assert abs(float(np.corrcoef(means, range(len(means)))[0, 1])) < 0.3
 
 
 def test_limits_are_counted_and_spare_test(store: Store, text: TextTokenizer) -> None:
     lengths = sorted(r.lengths["pose"] for r in store.records("train"))
-    config = BatchConfig(clips=4, min_clip_frames=lengths[3] + 1, max_clip_frames=lengths[-3])
+    config = BatchConfig(batch_size=4, min_clip_frames=lengths[3] + 1, max_clip_frames=lengths[-3])
     stream = TrainDataset(store, text, config, seed=1)
     assert stream.dropped["too_short"] >= 3
     kept = len(store.records("train")) - sum(stream.dropped.values())
@@ -100,7 +100,7 @@ def test_limits_are_counted_and_spare_test(store: Store, text: TextTokenizer) ->
 
 def test_impossible_limits_are_refused(store: Store, text: TextTokenizer) -> None:
     with pytest.raises(InputError, match="min_clip_frames"):
-        TrainDataset(store, text, BatchConfig(clips=4, min_clip_frames=10_000), seed=1)
+        TrainDataset(store, text, BatchConfig(batch_size=4, min_clip_frames=10_000), seed=1)
     with pytest.raises(InputError, match="max_clip_frames"):
         TrainDataset(store, text, BatchConfig(max_frames=5), seed=1)
     with pytest.raises(StoreError, match="no split `dev`"):
@@ -108,11 +108,11 @@ def test_impossible_limits_are_refused(store: Store, text: TextTokenizer) -> Non
 
 
 def test_ablations(store: Store, text: TextTokenizer) -> None:
-    plain = TrainDataset(store, text, BatchConfig(clips=8), seed=1)
-    blank = TrainDataset(store, text, BatchConfig(clips=8, ablation="zeros"), seed=1)
+    plain = TrainDataset(store, text, BatchConfig(batch_size=8), seed=1)
+    blank = TrainDataset(store, text, BatchConfig(batch_size=8, ablation="zeros"), seed=1)
     assert float(blank[0].streams["pose"].abs().max()) == 0
     assert float(plain[0].streams["pose"].abs().max()) > 0
-    wrong = TrainDataset(store, text, BatchConfig(clips=8, ablation="shuffled"), seed=1)
+    wrong = TrainDataset(store, text, BatchConfig(batch_size=8, ablation="shuffled"), seed=1)
     pairs = [(plain[p], wrong[p]) for p in range(4)]
     assert all(a.clip_ids == b.clip_ids for a, b in pairs)
     rows = [
@@ -135,7 +135,7 @@ def test_evaluation_is_one_fixed_list(store: Store, text: TextTokenizer) -> None
 
 
 def test_labels_are_prompt_text_end(store: Store, text: TextTokenizer) -> None:
-    batch = TrainDataset(store, text, BatchConfig(clips=8), seed=1)[0]
+    batch = TrainDataset(store, text, BatchConfig(batch_size=8), seed=1)[0]
     by_id = {r.clip.id: r.clip for r in store.records("train")}
     for clip_id, row in zip(batch.clip_ids, batch.labels_BL.tolist(), strict=True):
         real = [i for i in row if i != IGNORE]
@@ -180,7 +180,7 @@ def test_augmented_batches_keep_the_budget_and_differ_by_epoch(
 
 
 def test_what_is_scored_is_never_varied(store: Store, text: TextTokenizer) -> None:
-    config = BatchConfig.model_validate({"clips": 8, "augmentation": VARIED})
+    config = BatchConfig.model_validate({"batch_size": 8, "augmentation": VARIED})
     plain = eval_batches(store, "validation", text, 4096)
     varied = eval_batches(store, "validation", text, 4096, limits=config)
     for one, other in zip(plain, varied, strict=True):
@@ -188,13 +188,15 @@ def test_what_is_scored_is_never_varied(store: Store, text: TextTokenizer) -> No
 
 
 def test_augmentation_is_the_same_in_any_loader(store: Store, text: TextTokenizer) -> None:
-    config = BatchConfig.model_validate({"clips": 8, "augmentation": VARIED, "loader_workers": 2})
+    config = BatchConfig.model_validate(
+        {"batch_size": 8, "augmentation": VARIED, "loader_workers": 2}
+    )
     stream = TrainDataset(store, text, config, seed=1)
     for position, batch in zip(range(3, 9), stream.loader(3, 9), strict=True):
         np.testing.assert_array_equal(batch.streams["pose"], stream[position].streams["pose"])
 
 
-@pytest.mark.parametrize("budget", [{"clips": 10}, {"max_frames": 600}])
+@pytest.mark.parametrize("budget", [{"batch_size": 10}, {"max_frames": 600}])
 def test_each_epoch_has_an_order_of_its_own(budget: dict[str, int]) -> None:
     lengths, config = [50 + n % 7 for n in range(60)], BatchConfig.model_validate(budget)
     first, second = (plan_epoch(lengths, config, seed=0, epoch=epoch) for epoch in (0, 1))

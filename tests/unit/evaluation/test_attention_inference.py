@@ -140,7 +140,7 @@ def test_frames_beyond_the_recipes_limit_are_not_there(
 ) -> None:
     loaded, store = made
     plain = yaml.safe_load(yaml.safe_dump(loaded.recipe.model_dump(mode="json")))
-    plain["batch"]["max_stream_frames"] = {"pose": 3}
+    plain["batch"]["truncate_frames"] = {"pose": 3}
     short = replace(loaded, recipe=Recipe.model_validate(plain))
     record = max(store.records("test"), key=lambda r: r.lengths["pose"])
     (stream,) = [

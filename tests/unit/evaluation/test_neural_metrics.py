@@ -38,7 +38,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def asked(models: Path, **learned: object) -> EvaluationConfig:
-    return EvaluationConfig.model_validate({"learned": learned})
+    return EvaluationConfig.model_validate({"neural_metrics": learned})
 
 
 SAID = {"a": "the sun shines", "b": "rain falls", "c": "", "d": "the north"}
@@ -93,8 +93,8 @@ def test_bleurt_by_hand(models: Path) -> None:
 def test_the_protocol_counts(models: Path) -> None:
     said, wanted = {"a": "The Sun."}, {"a": ("rain.",)}
     learned = {"bleurt": str(models / "bleurt")}
-    plain = EvaluationConfig.model_validate({"learned": learned})
-    treated = EvaluationConfig.model_validate({"learned": learned, "protocol": "phoenix"})
+    plain = EvaluationConfig.model_validate({"neural_metrics": learned})
+    treated = EvaluationConfig.model_validate({"neural_metrics": learned, "protocol": "phoenix"})
     first, second = (learned_scores(said, wanted, config) for config in (plain, treated))
     assert first.values != second.values
     assert second.signatures["bleurt"].startswith("protocol:phoenix|")
@@ -134,10 +134,10 @@ def test_folders_are_resolved_and_leave_no_trace(
     models: Path, corpus: Path, tmp_path: Path
 ) -> None:
     learned = {"bleurt": "bleurt", "bertscore": {"model": "bert"}}
-    recipe: Recipe = tiny_recipe(corpus, tmp_path, evaluation={"learned": learned})
+    recipe: Recipe = tiny_recipe(corpus, tmp_path, evaluation={"neural_metrics": learned})
     resolved = recipe.resolved(models)
-    assert resolved.evaluation.learned.bleurt == str(models / "bleurt")
-    assert resolved.evaluation.learned.bertscore is not None
-    assert resolved.evaluation.learned.bertscore.model == str(models / "bert")
+    assert resolved.evaluation.neural_metrics.bleurt == str(models / "bleurt")
+    assert resolved.evaluation.neural_metrics.bertscore is not None
+    assert resolved.evaluation.neural_metrics.bertscore.model == str(models / "bert")
     assert resolved.config_hash("x") == recipe.config_hash("x")
-    assert resolved.portable().evaluation.learned == recipe.evaluation.learned
+    assert resolved.portable().evaluation.neural_metrics == recipe.evaluation.neural_metrics

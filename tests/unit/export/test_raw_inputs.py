@@ -20,7 +20,7 @@ from vision import film_recipe
 def test_features_are_whole_or_an_error(tmp_path: Path) -> None:
     plain = tiny_recipe(tmp_path, tmp_path).model_dump(mode="json")
     plain["source"] = {"kind": "feature_manifest", "train": "train_features.tsv", "fps": 9.5}
-    recipe = validate(Recipe, {**plain, "features": {"kind": "given"}}, "test")
+    recipe = validate(Recipe, {**plain, "features": {"kind": "precomputed"}}, "test")
     file = tmp_path / "x.pt"
     torch.save(torch.ones(3, 4), file)
     for span in (Span(), Span.from_frames(0, 3)):

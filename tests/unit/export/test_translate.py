@@ -71,9 +71,9 @@ def test_a_model_trained_on_zeros_sees_zeros(bundle, expected):
 
 
 def test_streams_are_cut_as_in_the_evaluation(bundle, expected, store):
-    """What `batch.max_stream_frames` cuts in evaluation is cut in raw files too."""
+    """What `batch.truncate_frames` cuts in evaluation is cut in raw files too."""
     loaded = Bundle.load(bundle)
-    batch = loaded.loaded.recipe.batch.model_copy(update={"max_stream_frames": {"pose": 6}})
+    batch = loaded.loaded.recipe.batch.model_copy(update={"truncate_frames": {"pose": 6}})
     recipe = loaded.loaded.recipe.model_copy(update={"batch": batch})
     short = replace(loaded, loaded=replace(loaded.loaded, recipe=recipe))
     lines = short.translate(list(expected))

@@ -11,10 +11,15 @@ from kinesweep.cli import main
 from kinesweep.config.recipe.source import PoseFeaturesConfig
 from kinesweep.core.errors import ClipError, InputError
 from kinesweep.features import build_features
-from kinesweep.features.estimators.external_outputs import READERS, Film, find_outputs, read_output
+from kinesweep.features.estimators.external_outputs import (
+    READERS,
+    VideoProperties,
+    find_outputs,
+    read_output,
+)
 from kinesweep.sources.pose_format.pose_file import read_pose
 
-FILM = Film(25.0, 640, 480)
+FILM = VideoProperties(25.0, 640, 480)
 POINTS = {"openpose": 137, "openpose_135": 135, "alphapose": 136, "mmpose": 133, "openpifpaf": 133}
 WIDTHS = {"openpose": 274, "openpose_135": 270, "alphapose": 272, "mmpose": 266, "openpifpaf": 266}
 """As far as they are published, those of the predecessor."""

@@ -76,7 +76,7 @@ def test_the_published_phoenix_settings(tmp_path: Path) -> None:
     assert recipe.name == "phoenix"
     assert recipe.source.splits == {s: f"{s}.tsv" for s in ("train", "validation", "test")}
     assert (recipe.features.points, recipe.features.stride) == ("holistic_178", 1)
-    assert (recipe.batch.clips, recipe.batch.max_clip_frames) == (8, 300)
+    assert (recipe.batch.batch_size, recipe.batch.max_clip_frames) == (8, 300)
     assert recipe.batch.loader_workers == 4
     assert recipe.model.encoder == LinearEncoderConfig(
         standardize=False, norm_in=True, dropout=0.1, norm_out=False, activation="none"

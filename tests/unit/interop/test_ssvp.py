@@ -132,7 +132,7 @@ def recipe_of(layout: str, **encoder: Any) -> Recipe:
             "source": {"train": "train.tsv"},
             "model": {
                 "encoder": {"kind": "linear", "gain": True, "dropout": 0.0, **plain, **encoder},
-                "end_token": False,
+                "append_eos": False,
                 "backbone": {"scratch": {"architecture": architecture, **keys}},
                 "tokenizer": {"kind": "train"},
             },
@@ -210,7 +210,7 @@ def test_features_that_are_given_are_the_stream(tmp_path: Path) -> None:
     theirs = make_theirs(tmp_path / "theirs", "t5")
     plain = recipe_of("t5").model_dump(mode="json")
     plain["source"] = {"kind": "feature_manifest", "train": "manifests/train_features.tsv"}
-    plain["features"] = {"kind": "given", "stream": "hiera"}
+    plain["features"] = {"kind": "precomputed", "stream": "hiera"}
     path, words = tmp_path / "theirs/best_model.pth", str(tmp_path / "theirs/tokenizer")
     model = import_ssvp(path, Recipe.model_validate(plain), tmp_path / "ours", words)
     assert torch.equal(model.encoders["hiera"].linear.weight, theirs.linear.weight)

@@ -199,7 +199,7 @@ def test_streams_that_are_cut_to_fit_lose_their_ends(
     build: Callable[..., Translator], batch: Batch
 ) -> None:
     short = {**LLAMA, "max_position_embeddings": 16}
-    model = build("llama", backbone={"kind": "causal", "scratch": short}, reserve_tokens=6)
+    model = build("llama", backbone={"kind": "causal", "scratch": short}, reserved_text_tokens=6)
     (first, *_) = attention(model, batch)
     streams = {p.stream: p.stands for p in first.places if p.kind == "stream"}
     assert [one.first for one in streams["pose"]] == list(range(len(streams["pose"])))

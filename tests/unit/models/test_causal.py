@@ -136,7 +136,7 @@ def test_spare_rows_are_never_written(batch: Batch) -> None:
 
 @pytest.mark.parametrize("num_beams", [1, 3])
 def test_the_end_of_a_sentence_may_stand_in_for_padding(batch: Batch, num_beams: int) -> None:
-    model = build(words=Vocabulary(size=30, pad_id=2, bos_id=1, eos_id=2), end_token=True)
+    model = build(words=Vocabulary(size=30, pad_id=2, bos_id=1, eos_id=2), append_eos=True)
     with torch.no_grad():
         model.backbone.lm_head.weight[2] *= 2  # likely, so that rows end at different steps
     model(**batch.inputs()).loss.backward()
@@ -149,7 +149,7 @@ def test_the_end_of_a_sentence_may_stand_in_for_padding(batch: Batch, num_beams:
 def test_the_end_stands_behind_the_frames_only_where_asked(batch: Batch) -> None:
     lengths = {}
     for asked in (None, True, False):
-        model = build(end_token=asked)
+        model = build(append_eos=asked)
         lengths[asked] = int(model.build_inputs_embeds(**batch.generation_inputs())[1].sum())
     assert lengths[None] == lengths[False] == lengths[True] - 4
 

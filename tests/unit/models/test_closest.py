@@ -179,7 +179,7 @@ def test_the_longest_reference_must_have_room(
     recipe: Callable[..., ModelConfig], batch: Batch
 ) -> None:
     config = ModelConfig.model_validate(
-        {"backbone": {"kind": "causal", "scratch": LLAMA}, "reserve_tokens": 5}
+        {"backbone": {"kind": "causal", "scratch": LLAMA}, "reserved_text_tokens": 5}
     )
     words: Any = Vocabulary(size=30, pad_id=0, bos_id=1, eos_id=2)
     model = build_translator(config, {"pose": 5, "dino": 3}, words)

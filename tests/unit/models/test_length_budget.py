@@ -31,7 +31,7 @@ def limited(recipe: Callable[..., ModelConfig], words: Vocabulary) -> Make:
     def make(positions: int, reserve: int | None = 6, **fusion: Any) -> Translator:
         config = recipe("bart", max_position_embeddings=positions, dropout=0.0)
         plain = config.model_dump(mode="json")
-        plain |= {"fusion": fusion, "reserve_tokens": reserve}
+        plain |= {"fusion": fusion, "reserved_text_tokens": reserve}
         seed_everything(1)
         return build_translator(ModelConfig.model_validate(plain), WIDTHS, words)
 
@@ -159,7 +159,9 @@ def test_more_text_than_is_reserved_is_refused(limited: Make, batch: Batch) -> N
         lambda: model.token_sums(batch),
         lambda: model.generate(**batch.generation_inputs(), max_new_tokens=6),
     ):
-        with pytest.raises(InputError, match=r"of 6 tokens .*reserve_tokens` \(5\); set it to 6"):
+        with pytest.raises(
+            InputError, match=r"of 6 tokens .*reserved_text_tokens` \(5\); set it to 6"
+        ):
             call()
 
 
@@ -190,8 +192,8 @@ def test_without_a_reserve_nothing_is_cut(limited: Make, batch: Batch) -> None:
 def test_a_reserve_in_vain_is_refused(
     recipe: Callable[..., ModelConfig], words: Vocabulary, limited: Make, shared: None
 ) -> None:
-    plain = {**recipe("t5").model_dump(mode="json"), "reserve_tokens": 4}
-    with pytest.raises(ConfigError, match=r"model\.reserve_tokens .*no position limit"):
+    plain = {**recipe("t5").model_dump(mode="json"), "reserved_text_tokens": 4}
+    with pytest.raises(ConfigError, match=r"model\.reserved_text_tokens .*no position limit"):
         build_translator(ModelConfig.model_validate(plain), WIDTHS, words)
     with pytest.raises(ConfigError, match=r"below the backbone's 8 positions, but is 8"):
         limited(8, reserve=8)

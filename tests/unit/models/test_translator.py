@@ -89,7 +89,7 @@ def test_input_is_prompt_streams_in_order_and_end(translator: Make, batch: Batch
 def test_the_end_can_be_left_out(translator: Make, batch: Batch) -> None:
     model = translator().eval()
     with_end_BNE, with_end_BN = model.build_inputs_embeds(**batch.generation_inputs())
-    model.config.model = {**(model.config.model or {}), "end_token": False}
+    model.config.model = {**(model.config.model or {}), "append_eos": False}
     without = Translator(model.config, model.backbone).eval()
     without.encoders = model.encoders
     x_BNE, mask_BN = without.build_inputs_embeds(**batch.generation_inputs())

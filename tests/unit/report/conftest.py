@@ -31,11 +31,11 @@ def _sweep(folder: Path) -> None:
     lab = make_lab(folder, training={"max_steps": 12, "eval_steps": 4})
     space = lab.space(
         search={"kind": "tpe", "trials": 8, "seed": 0},
-        scheduler={"kind": "asha", "grace_evaluations": 1},
+        pruner={"kind": "asha", "grace_period": 1},
         finalists={"count": 1, "seeds": [1, 2]},
-        sanity=["constant", "nearest", "zeros"],
+        sanity_baselines=["constant", "nearest", "zeros"],
         parameters={
-            RATE: {"log": [1e-4, 1e-1], "why": "three decades"},
+            RATE: {"log": [1e-4, 1e-1], "rationale": "three decades"},
             SMOOTHING: {"choices": [0.0, 0.1], "role": "scientific"},
         },
     )
@@ -103,7 +103,9 @@ def made_up() -> Callable[..., Report]:
             sanity={"always “yes”": 1.5},
             test={"1": {"bleu": 18.0}},
             notes=["a note"],
-            parameters={RATE: {"role": "nuisance", "why": "", "range": "…", "distribution": plain}},
+            parameters={
+                RATE: {"role": "nuisance", "rationale": "", "range": "…", "distribution": plain}
+            },
             trials=own,
             curves=curves,
             samples=said,

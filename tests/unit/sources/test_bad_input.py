@@ -241,7 +241,7 @@ def test_bad_tables(tmp_path: Path, name: str) -> None:
     config = PoseTsvConfig.model_validate(
         {
             "train": str(tmp_path / "train.tsv"),
-            "times": table.times,
+            "time_unit": table.times,
             "ignore_columns": table.ignore,
         }
     )

@@ -39,7 +39,7 @@ def joined(corpora: Path, root: Path, **weights: float) -> Recipe:
     plain["source"] = [
         {
             "name": name,
-            "weight": weights.get(name, 1.0),
+            "sampling_weight": weights.get(name, 1.0),
             **{s: str(corpora / name / "corpus" / f"{s}.tsv") for s in splits},
         }
         for name, splits in (("one", ["train"]), ("two", ["train", "validation"]))
@@ -121,7 +121,7 @@ def test_a_run_draws_by_the_weights(
 def test_weights_are_kept_over_epochs() -> None:
     lengths = np.full(300, 10).tolist()
     weights = np.repeat([0.25, 1.0, 2.5], 100)
-    config = BatchConfig(clips=7)
+    config = BatchConfig(batch_size=7)
     seen: Counter[int] = Counter()
     for epoch in range(40):
         drawn = [i for batch in plan_epoch(lengths, config, 3, epoch, weights) for i in batch]
@@ -141,7 +141,7 @@ def test_weights_are_kept_over_epochs() -> None:
     [
         ({"name": None}, "`name` of its own"),
         ({"name": "two"}, "`name` of its own"),
-        ({"weight": 0}, "greater than 0"),
+        ({"sampling_weight": 0}, "greater than 0"),
         ({"kind": "video_tsv"}, "of one kind"),
         ({"videos": "films", "root": "poses"}, "estimate"),
     ],

@@ -37,7 +37,7 @@ def recipe_of(folder: Path, **changes: Any) -> Recipe:
     tables = {split: str(folder / f"manifests/{split}.tsv") for split in COUNTS}
     plain |= {
         "source": {"kind": "feature_manifest", **tables, "epochs": [0, 1]},
-        "features": {"kind": "given"},
+        "features": {"kind": "precomputed"},
     }
     return Recipe.model_validate(plain)
 
@@ -70,7 +70,7 @@ def test_validation_is_complete_or_nothing_is_extracted(tmp_path: Path, damage: 
     whatever = {"max_dropped_share": 1.0}
     with pytest.raises(StoreError, match=r"1 of validation[\s\S]*validation001\.pt"):
         extract_locally(recipe_of(tmp_path, store=whatever))
-    store = extract_locally(recipe_of(tmp_path, store={**whatever, "complete": []}))
+    store = extract_locally(recipe_of(tmp_path, store={**whatever, "required_splits": []}))
     assert [record.clip.id for record in store.records("validation")] == [
         "validation000",
         "validation002",

@@ -46,7 +46,7 @@ def space(**parameters: object) -> SearchSpace:
         "question": "Whose poses?",
         "recipe": "tiny.yaml",
         "search": {"kind": "grid"},
-        "scheduler": {"kind": "none"},
+        "pruner": {"kind": "none"},
         "finalists": {"count": 1, "seeds": [1, 2]},
         "baseline": False,
         "parameters": parameters

@@ -33,7 +33,7 @@ def test_ranking_and_baselines_are_under_the_protocol(
         search={"kind": "random", "trials": 1, "seed": 0},
         baseline=False,
         finalists={"count": 1, "seeds": [1, 2]},
-        sanity=["constant", "frequent", "nearest"],
+        sanity_baselines=["constant", "frequent", "nearest"],
         parameters={"training.learning_rate": {"log": [4e-3, 6e-3]}},
     )
     folder = tmp_path / "sweep"

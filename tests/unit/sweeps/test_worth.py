@@ -88,14 +88,14 @@ def test_tpe_asha_and_finals_beat_random_search_at_the_same_budget(
     tmp_path: Path, paces: tuple[float, float], times: int
 ) -> None:
     """Random search spends what theirs took on whole runs; both settle it in equal finals."""
-    plan = {"parameters": PARAMETERS, "baseline": False, "sanity": []}
+    plan = {"parameters": PARAMETERS, "baseline": False, "sanity_baselines": []}
     final = {"count": 3, "seeds": [101, 102, 103]}
     won = 0
     for seed in range(times):
         space, recipe = load(
             tmp_path,
             search={"kind": "tpe", "trials": 60, "seed": seed},
-            scheduler={"kind": "asha"},
+            pruner={"kind": "asha"},
             finalists=final,
             **plan,
         )
@@ -103,7 +103,7 @@ def test_tpe_asha_and_finals_beat_random_search_at_the_same_budget(
         space, recipe = load(
             tmp_path,
             search={"kind": "random", "trials": math.ceil(seconds / RUN_S), "seed": seed},
-            scheduler={"kind": "none"},
+            pruner={"kind": "none"},
             finalists=final,
             **plan,
         )
@@ -126,7 +126,7 @@ def test_every_arm_of_an_equal_question_reaches_the_finals(tmp_path: Path, times
         space, recipe = load(
             tmp_path,
             search={"kind": "tpe", "trials": 16, "seed": seed},
-            scheduler={"kind": "asha", "grace_evaluations": 1, "reduction": 3},
+            pruner={"kind": "asha", "grace_period": 1, "reduction_factor": 3},
             finalists={"count": 2, "seeds": [101, 102]},
             parameters=parameters,
         )

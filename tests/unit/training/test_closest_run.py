@@ -43,7 +43,7 @@ class Lab:
         self._drop_some(folder / "h5" / "annotation.train.json")
         self.store: Store = extract_locally(self.recipe(), root=folder / "stores")
 
-    def recipe(self, paraphrases: str = "closest", **more: Any) -> Recipe:
+    def recipe(self, reference_choice: str = "min_loss", **more: Any) -> Recipe:
         size = {"d_model": 16, "dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0}
         size |= {"encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "encoder_layers": 1}
         size |= {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "decoder_layers": 1}
@@ -52,7 +52,7 @@ class Lab:
         made = tiny_recipe(
             self.folder,
             self.folder / "stores",
-            batch={"clips": 2, "paraphrases": paraphrases, **more.pop("batch", {})},
+            batch={"batch_size": 2, "reference_choice": reference_choice, **more.pop("batch", {})},
             model={"encoder": {"kind": "linear", "dropout": 0.0}, "backbone": backbone},
             **more,
         )
@@ -73,7 +73,7 @@ class Lab:
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    return Lab(tmp_path_factory.mktemp("closest"))
+    return Lab(tmp_path_factory.mktemp("min_loss"))
 
 
 def test_it_repeats_and_resumes_to_the_bit_with_any_loader(lab: Lab) -> None:
@@ -88,10 +88,10 @@ def test_it_repeats_and_resumes_to_the_bit_with_any_loader(lab: Lab) -> None:
     assert first.weights_sha256 != whole.weights_sha256
 
 
-@pytest.mark.parametrize("paraphrases", ["random", "each", "closest"])
-def test_every_text_that_may_be_learnt_has_its_words(lab: Lab, paraphrases: str) -> None:
-    name = f"words_{paraphrases}"
-    lab.train(name, lab.recipe(paraphrases, training={"max_steps": 1, "eval_steps": 1}))
+@pytest.mark.parametrize("reference_choice", ["random", "each", "min_loss"])
+def test_every_text_that_may_be_learnt_has_its_words(lab: Lab, reference_choice: str) -> None:
+    name = f"words_{reference_choice}"
+    lab.train(name, lab.recipe(reference_choice, training={"max_steps": 1, "eval_steps": 1}))
     text = read_model_folder(lab.folder / name / "best").text
     said = {
         text.decode(text.encode_text(t)) for r in lab.store.records("train") for t in r.clip.texts
@@ -102,7 +102,7 @@ def test_every_text_that_may_be_learnt_has_its_words(lab: Lab, paraphrases: str)
 def test_where_no_clip_has_a_second_text_it_is_the_first(
     recipe: Recipe, store: Store, tmp_path: Path, whole: RunResult
 ) -> None:
-    batch = recipe.batch.model_copy(update={"paraphrases": "closest"})
+    batch = recipe.batch.model_copy(update={"reference_choice": "min_loss"})
     closest = recipe.model_copy(update={"batch": batch})
     found = train_run(RunSpec(closest, store.folder, tmp_path), NullRunLogger(), lambda _: True)
     assert found.weights_sha256 == whole.weights_sha256 != ""

@@ -39,7 +39,7 @@ def recipe_of(source: dict[str, object], window: int) -> Recipe:
         "name": "pronouns",
         "source": source,
         "features": {"kind": "streams"},
-        "batch": {"clips": 32},
+        "batch": {"batch_size": 32},
         "context": {"window": window},
         "model": {
             "encoder": {"kind": "linear", "dropout": 0.0},

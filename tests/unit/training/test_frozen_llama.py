@@ -58,7 +58,7 @@ def recipe_of(corpus: Path, llama: Path) -> Recipe:
             "validation": str(corpus / "validation.tsv"),
         },
         "features": {"kind": "pose", "stride": 2},
-        "batch": {"clips": 64},
+        "batch": {"batch_size": 64},
         "prompt": {"system": "<s>"},
         "model": {
             "encoder": {"kind": "linear", "dropout": 0.0},
@@ -79,7 +79,7 @@ def recipe_of(corpus: Path, llama: Path) -> Recipe:
             "label_smoothing_factor": 0.1,
         },
         "generation": {"num_beams": 4, "max_new_tokens": 24},
-        "evaluation": {"metrics": ["bleu"], "search": {"num_beams": 1, "max_clips": 200}},
+        "evaluation": {"metrics": ["bleu"], "during_training": {"num_beams": 1, "max_clips": 200}},
         "tracking": "none",
     }
     return validate(Recipe, plain, "frozen")

@@ -25,7 +25,7 @@ WORDS = [f"w{number}" for number in range(40)]
 GENERATION = GenerationConfig(num_beams=3, max_new_tokens=12)
 ASKING = PromptSettings(
     PromptConfig(context="w0", question="w1"),
-    ContextConfig(window=2, prelude=1, generation="on_the_fly"),
+    ContextConfig(window=2, document_start=1, decoding_context="model"),
 )
 
 

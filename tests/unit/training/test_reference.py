@@ -108,7 +108,7 @@ def test_true_references_tell_what_wrong_ones_do_not(
     monkeypatch.setattr(known, lambda *_: {"pose": SMPL_22})
     model = {"reference": {"mode": mode}, "encoder": encoder}
     name = f"{mode}_{encoder['kind']}"
-    result = lab.train(name, lab.recipe(model=model, training=LONG, batch={"clips": 24}))
+    result = lab.train(name, lab.recipe(model=model, training=LONG, batch={"batch_size": 24}))
     true, wrong = bleu(lab, name, False), bleu(lab, name, True)
     print(
         f"{name}: BLEU {true:.1f} with true references, {wrong:.1f} with wrong ones,"
@@ -157,7 +157,7 @@ def test_the_stream_of_references_is_new_where_they_are_meant_and_only_there(lab
 
 
 def test_a_clip_that_is_not_in_step_is_found_before_training(lab: Lab) -> None:
-    apart = {"max_stream_frames": {"pose": 4, "reference": 3}}
+    apart = {"truncate_frames": {"pose": 4, "reference": 3}}
     recipe = lab.recipe(model={"reference": {}}, batch=apart)
     with pytest.raises(InputError, match=r"has 4 frames of `pose`, but . of `reference`; \d+"):
         lab.train("apart", recipe)
@@ -167,8 +167,8 @@ def test_a_reference_is_cut_where_its_motion_is(lab: Lab) -> None:
     """In a stage of captions too, where there is none yet."""
     held = {"reference": {"mode": "both"}}
     for limits in ({"pose": 4}, {"pose": 4, "reference": 4}):
-        recipe = lab.recipe(model=held, batch={"max_stream_frames": limits})
-        assert recipe.effective_batch.max_stream_frames == {"pose": 4, "reference": 4}
+        recipe = lab.recipe(model=held, batch={"truncate_frames": limits})
+        assert recipe.effective_batch.truncate_frames == {"pose": 4, "reference": 4}
         assert lab.train(f"cut{len(limits)}", recipe).status == "finished"
         assert lab.train(f"early{len(limits)}", recipe, held=False).status == "finished"
 
@@ -186,7 +186,7 @@ def test_clips_without_references_are_said_to_be_their_own(
 def test_both_streams_are_varied_alike(lab: Lab) -> None:
     recipe = lab.recipe(
         model={"reference": {}},
-        batch={"augmentation": {"drop_frames": 0.4, "speed": 0.3}, "clips": 24},
+        batch={"augmentation": {"drop_frames": 0.4, "speed": 0.3}, "batch_size": 24},
     )
     text = build_text(recipe.model.tokenizer, lab.stores[True].records("train"), None)
     found = []

@@ -238,8 +238,8 @@ def test_a_score_on_the_references_context_says_so(lab: Lab) -> None:
         assert found.signatures.keys() == {"bleu", "chrf", "rouge"}
         return list(found.signatures.values())
 
-    assert all(how.endswith("|context:gold") for how in signed("gold"))
-    assert not any("context" in how for how in signed("on_the_fly"))
+    assert all(how.endswith("|context:gold") for how in signed("references"))
+    assert not any("context" in how for how in signed("model"))
 
 
 def test_a_run_is_named_by_the_weights_it_begins_with(lab: Lab, tmp_path: Path) -> None:

@@ -112,11 +112,11 @@ class Recipe(StrictConfig):
     @model_validator(mode="after")
     def _text_has_room(self) -> "Recipe":
         # Generation may write all of its tokens, which need the reserved positions.
-        reserve, written = self.model.reserve_tokens, self.generation.max_new_tokens
+        reserve, written = self.model.reserved_text_tokens, self.generation.max_new_tokens
         if reserve is not None and reserve < written:
             raise ValueError(
-                f"`model.reserve_tokens` ({reserve}) must be at least `generation.max_new_tokens`"
-                f" ({written})"
+                f"`model.reserved_text_tokens` ({reserve}) must be at least"
+                f" `generation.max_new_tokens` ({written})"
             )
         return self
 
@@ -215,13 +215,13 @@ class Recipe(StrictConfig):
         This allows one recipe to serve a search over streams. A reference, which is aligned with
         its motion frame by frame, is truncated like the motion unless it has its own limit.
         """
-        caps = _without(self.batch.max_stream_frames, self._left)
+        caps = _without(self.batch.truncate_frames, self._left)
         # The right operand of `|` wins, so a reference's own limit precedes that of its motion.
         caps = {
             other: caps[name] for other, name in self.augmentation_pairs.items() if name in caps
         } | caps
         own = {name: getattr(self.batch, name) for name in BatchConfig.model_fields}
-        own |= {"max_stream_frames": caps, "uncounted": tuple(self.augmentation_pairs)}
+        own |= {"truncate_frames": caps, "uncounted": tuple(self.augmentation_pairs)}
         # `own` holds validated values already, so validation is skipped.
         return EffectiveBatch.model_construct(**own)
 
@@ -256,10 +256,10 @@ class Recipe(StrictConfig):
         return self.source.corpora if isinstance(self.source, CorporaConfig) else (self.source,)
 
     @property
-    def complete(self) -> tuple[str, ...]:
+    def required_splits(self) -> tuple[str, ...]:
         """Return the splits of which no clip may be dropped."""
-        given = ("validation",) if self.features.kind in ("given", "streams") else ()
-        return given if self.store.complete is None else self.store.complete
+        given = ("validation",) if self.features.kind in ("precomputed", "streams") else ()
+        return given if self.store.required_splits is None else self.store.required_splits
 
     @property
     def streams(self) -> tuple[str, ...]:
@@ -271,7 +271,7 @@ class Recipe(StrictConfig):
         """Return corpus name → sampling weight; empty if there is only one corpus."""
         if not isinstance(self.source, CorporaConfig):
             return {}
-        return {str(corpus.name): corpus.weight for corpus in self.source.corpora}
+        return {str(corpus.name): corpus.sampling_weight for corpus in self.source.corpora}
 
     @property
     def corpus(self) -> SourceConfig:
@@ -303,14 +303,16 @@ class Recipe(StrictConfig):
         del plain["training"]["seed"]
         # Defaults are resolved and unused keys removed, so that recipes which do the same have the
         # same hash, and hashes from before a key was added stay valid.
-        plain["model"]["end_token"] = self.model.ends_input
+        plain["model"]["append_eos"] = self.model.ends_input
         for key in ("lora", "revision"):
             if plain["model"]["backbone"][key] is None:
                 del plain["model"]["backbone"][key]
         if self.model.reference is None:
             del plain["model"]["reference"]
-        if not self.context.is_used and self.context.generation == "on_the_fly":
-            plain["context"]["generation"] = "gold"  # the former default; unused without context
+        if not self.context.is_used and self.context.decoding_context == "model":
+            plain["context"]["decoding_context"] = (
+                "references"  # the former default; unused without context
+            )
         # Sampling weights are part of `source`, which was removed, but they change the training.
         if self.weights:
             plain["weights"] = self.weights

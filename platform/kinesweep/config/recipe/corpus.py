@@ -18,7 +18,7 @@ class CorpusConfig(StrictConfig):
     name: str | None = Field(
         None, pattern=r"^[\w.-]+$", description="Name of the corpus in a list of corpora."
     )
-    weight: float = Field(
+    sampling_weight: float = Field(
         1.0,
         gt=0,
         description="Sampling weight in a list of corpora: the number of times each clip occurs in"

@@ -21,7 +21,7 @@ class StoreConfig(StrictConfig):
     max_dropped_share: float = Field(
         0.01, ge=0, le=1, description="Largest share of dropped clips; above it, extraction fails."
     )
-    complete: tuple[Literal["train", "validation", "test"], ...] | None = Field(
+    required_splits: tuple[Literal["train", "validation", "test"], ...] | None = Field(
         None,
         description="Splits of which no listed clip may be dropped, whatever the share; default:"
         " validation for precomputed features (`feature_manifest`, `h5_shards`), otherwise none."
@@ -35,9 +35,9 @@ class BatchConfig(StrictConfig):
     max_frames: int | None = Field(
         None,
         ge=1,
-        description="Frames per batch, including padding; default: 4096 if `clips` is not set.",
+        description="Frames per batch, including padding; default: 4096 without `batch_size`.",
     )
-    clips: int | None = Field(
+    batch_size: int | None = Field(
         None, ge=1, description="Clips per batch; mutually exclusive with `max_frames`."
     )
     min_clip_frames: int = Field(
@@ -52,7 +52,7 @@ class BatchConfig(StrictConfig):
         description="Longer clips are excluded from train and validation, never from test, and"
         " reported.",
     )
-    max_stream_frames: dict[str, Annotated[int, Field(ge=1)]] = Field(
+    truncate_frames: dict[str, Annotated[int, Field(ge=1)]] = Field(
         {},
         description="Stream name → number of frames that are read, in all splits; the rest of"
         " longer streams is truncated and reported. `min_clip_frames` and `max_clip_frames` apply"
@@ -68,11 +68,11 @@ class BatchConfig(StrictConfig):
     tasks: TasksConfig = Field(
         TasksConfig(), description="Tasks of training clips, sampled anew in each epoch."
     )
-    paraphrases: Literal["first", "random", "each", "closest"] = Field(
+    reference_choice: Literal["first", "random", "each", "min_loss"] = Field(
         "first",
         description="Training target of a clip with several references: the `first`, a `random` one"
-        " per epoch, `each` of them once per epoch, or the `closest`, the one with the lowest loss"
-        " at the time. `closest` scores all references: it multiplies the work and memory of the"
+        " per epoch, `each` of them once per epoch, or the `min_loss`, the one with the lowest loss"
+        " at the time. `min_loss` scores all references: it multiplies the work and memory of the"
         " decoder, or of the whole model with a causal backbone, by their number. Metrics always"
         " use all references.",
     )
@@ -84,8 +84,8 @@ class BatchConfig(StrictConfig):
 
     @model_validator(mode="after")
     def _one_size(self) -> "BatchConfig":
-        if self.max_frames is not None and self.clips is not None:
-            raise ValueError("give `max_frames` or `clips`, not both")
+        if self.max_frames is not None and self.batch_size is not None:
+            raise ValueError("give `max_frames` or `batch_size`, not both")
         # The default of `max_frames` is applied later, so that None tells an unset value apart.
         longest = self.max_clip_frames
         if longest is not None and self.max_frames is not None and longest > self.max_frames:

@@ -79,7 +79,7 @@ class CarlConfig(_ObjectiveConfig):
 class EmbeddingBatchConfig(StrictConfig):
     """Batching of clips."""
 
-    clips: int = Field(32, ge=2, description="Clips per step, that is, twice the number of pairs.")
+    batch_size: int = Field(32, ge=2, description="Clips per step: twice the number of pairs.")
     frames: int = Field(
         32,
         ge=2,

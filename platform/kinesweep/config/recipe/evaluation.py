@@ -105,10 +105,10 @@ class EvaluationConfig(StrictConfig):
     max_frames: int = Field(
         16384, ge=1, description="Frames per evaluation batch, including padding."
     )
-    learned: LearnedConfig = Field(
+    neural_metrics: LearnedConfig = Field(
         LearnedConfig(), description="Neural metrics BERTScore and BLEURT, which need weights."
     )
-    search: SearchEvaluationConfig = Field(
+    during_training: SearchEvaluationConfig = Field(
         SearchEvaluationConfig(), description="Evaluation during training and search."
     )
 

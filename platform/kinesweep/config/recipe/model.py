@@ -206,7 +206,7 @@ class ModelConfig(StrictConfig):
     )
     backbone: BackboneConfig = Field(description="The language model.")
     tokenizer: TokenizerConfig = Field(TrainedTokenizerConfig(), description="The tokenizer.")
-    end_token: bool | None = Field(
+    append_eos: bool | None = Field(
         None,
         description="Append the end-of-sentence token to the frames; default: true for `seq2seq`,"
         " false for `causal`, where the text continues the input.",
@@ -221,7 +221,7 @@ class ModelConfig(StrictConfig):
         pattern=r"^[0-9a-f]{64}$",
         description="SHA-256 of the weights in `init_from`; recorded when a run starts.",
     )
-    reserve_tokens: int | None = Field(
+    reserved_text_tokens: int | None = Field(
         None,
         ge=1,
         description="Truncate streams that exceed the backbone's positions, and reserve this many"
@@ -303,7 +303,7 @@ class ModelConfig(StrictConfig):
     @property
     def ends_input(self) -> bool:
         """Return whether an end-of-sentence token follows the language model's input."""
-        return self.backbone.kind == "seq2seq" if self.end_token is None else self.end_token
+        return self.backbone.kind == "seq2seq" if self.append_eos is None else self.append_eos
 
     @property
     def keeps_base(self) -> bool:

@@ -97,7 +97,7 @@ def _corpora(plain: Plain) -> list[Plain]:
 def _models(plain: Plain) -> list[tuple[Plain, str]]:
     """Return the section and key of each model folder, hub id, prediction table and WordNet."""
     evaluation = plain["evaluation"]
-    learned = evaluation["learned"]
+    learned = evaluation["neural_metrics"]
     places = [(plain["model"]["backbone"], "pretrained"), (learned, "bleurt")]
     places.append((plain["model"], "init_from"))
     encoder, reference = _seeing(plain)

@@ -24,7 +24,7 @@ class PromptConfig(StrictConfig):
     system: str = Field("", description="Text at the start; with `chat`, the system turn.")
     context: str = Field("", description="Text before the context sentences, if there are any.")
     question: str = Field("", description="Question or instruction before the frames.")
-    after: str = Field("", description="Text between the frames and the generated text.")
+    suffix: str = Field("", description="Text between the frames and the generated text.")
     word_present: str = Field(
         'Is the sign for "{word}" in it? Answer yes or no.',
         description="Question of the task `word_present`; `{word}` is replaced by the word.",
@@ -60,7 +60,7 @@ class ContextConfig(StrictConfig):
     window: int = Field(
         0, ge=0, description="Number of sentences immediately before the clip to include."
     )
-    prelude: int = Field(
+    document_start: int = Field(
         0, ge=0, description="Number of sentences from the start of the document to include."
     )
     max_tokens: int | None = Field(
@@ -68,33 +68,33 @@ class ContextConfig(StrictConfig):
         ge=1,
         description="Token limit of the context; sentences far from the clip are dropped first.",
     )
-    generation: Literal["none", "gold", "prepared", "on_the_fly"] = Field(
-        "on_the_fly",
-        description="Source of the sentences during decoding: `none`; `gold`, the references, which"
-        " are unknown in real use, so scores are too optimistic; `prepared`, the table in"
-        " `predictions`; or `on_the_fly`, the model's own output in document order. Training always"
+    decoding_context: Literal["none", "references", "file", "model"] = Field(
+        "model",
+        description="Source of the sentences during decoding: `none`; `references`, which are"
+        " unknown in real use, so scores are too optimistic; `file`, the table in"
+        " `predictions`; or `model`, the model's own output in document order. Training always"
         " uses the references.",
     )
     predictions: dict[Literal["validation", "test"], str] = Field(
-        {}, description="Split → table of an earlier run's predictions, for `prepared`."
+        {}, description="Split → table of an earlier run's predictions, for `file`."
     )
 
     @model_validator(mode="after")
     def _prepared(self) -> "ContextConfig":
         # Predictions that are not used would be a mistake, so neither setting stands alone.
-        if (self.generation == "prepared") != bool(self.predictions):
-            raise ValueError("`generation: prepared` and `predictions` belong together")
+        if (self.decoding_context == "file") != bool(self.predictions):
+            raise ValueError("`decoding_context: file` and `predictions` belong together")
         return self
 
     @property
     def is_used(self) -> bool:
         """Return whether clips have any context."""
-        return bool(self.window or self.prelude)
+        return bool(self.window or self.document_start)
 
     @property
     def reads_references(self) -> bool:
         """Return whether decoding, and therefore the scores, depend on preceding references."""
-        return self.is_used and self.generation == "gold"
+        return self.is_used and self.decoding_context == "references"
 
 
 class TasksConfig(StrictConfig):
@@ -132,7 +132,7 @@ class PromptSettings:
     Attributes:
         prompt: Text around the frames.
         context: Settings of the preceding sentences.
-        prepared: Clip id → sentence, if `context.generation` is `prepared`; otherwise empty.
+        prepared: Clip id → sentence, if `context.decoding_context` is `file`; otherwise empty.
     """
 
     prompt: PromptConfig = field(default_factory=PromptConfig)

@@ -24,7 +24,7 @@ class TsvConfig(CorpusConfig):
     fps: float | None = Field(
         None, gt=0, description="Frames per second of videos that are stored as folders of images."
     )
-    times: Literal["ms", "frames"] = Field(
+    time_unit: Literal["ms", "frames"] = Field(
         "ms", description="Time unit of the columns with start and end."
     )
     ignore_columns: tuple[str, ...] = Field(
@@ -113,7 +113,9 @@ class PoseFeaturesConfig(StrictConfig):
 class GivenFeaturesConfig(StrictConfig):
     """Precomputed features of a corpus, used without further computation."""
 
-    kind: Literal["given"] = Field("given", description="Kind of features: precomputed.")
+    kind: Literal["precomputed"] = Field(
+        "precomputed", description="Kind of features: precomputed."
+    )
     stream: str = Field("video", pattern=r"^[a-z][a-z0-9_]*$", description="Name of the stream.")
 
 
@@ -205,7 +207,7 @@ AnySource = Annotated[
 AnyFeatures = Annotated[
     Annotated[PoseFeaturesConfig, Tag("pose")]
     | Annotated[VideoFeaturesConfig, Tag("video")]
-    | Annotated[GivenFeaturesConfig, Tag("given")]
+    | Annotated[GivenFeaturesConfig, Tag("precomputed")]
     | Annotated[StreamsFeaturesConfig, Tag("streams")]
     | Annotated[SkeletonFeaturesConfig, Tag("skeleton")],
     Discriminator(_kind("pose")),
@@ -213,7 +215,7 @@ AnyFeatures = Annotated[
 FEATURES_OF = {
     "pose_tsv": "pose",
     "video_tsv": "video",
-    "feature_manifest": "given",
+    "feature_manifest": "precomputed",
     "h5_shards": "streams",
     "skeletons": "skeleton",
 }

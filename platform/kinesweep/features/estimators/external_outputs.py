@@ -33,7 +33,7 @@ _OPENPOSE = "_keypoints.json"
 
 
 @dataclass(frozen=True)
-class Film:
+class VideoProperties:
     """The properties of a video that an estimator's output does not contain; size in pixels."""
 
     fps: float
@@ -41,7 +41,7 @@ class Film:
     height: int
 
 
-def parse_film(text: str) -> Film:
+def parse_video_properties(text: str) -> VideoProperties:
     """Parse width, height and frame rate from a text such as `1280x720@25`.
 
     Raises:
@@ -50,7 +50,7 @@ def parse_film(text: str) -> Film:
     found = re.fullmatch(r"(\d+)x(\d+)@(\d+(?:\.\d+)?)", text)
     if found is None or not all(float(part) > 0 for part in found.groups()):
         raise InputError(f"`{text}` must give width, height and frames per second: `1280x720@25`")
-    return Film(float(found[3]), int(found[1]), int(found[2]))
+    return VideoProperties(float(found[3]), int(found[1]), int(found[2]))
 
 
 def find_outputs(name: str, inputs: Sequence[Path]) -> dict[str, Path]:
@@ -87,7 +87,7 @@ def find_outputs(name: str, inputs: Sequence[Path]) -> dict[str, Path]:
     return found
 
 
-def read_output(name: str, path: Path, film: Film) -> Pose:
+def read_output(name: str, path: Path, film: VideoProperties) -> Pose:
     """Read the output for one clip as a pose.
 
     Raises:
@@ -110,16 +110,16 @@ def _outputs(name: str, root: Path) -> list[Path]:
     return [root] if root.is_file() else sorted(root.rglob("*.json"))
 
 
-def _openpose(load: Callable[..., Pose]) -> Callable[[Path, Film], Pose]:
+def _openpose(load: Callable[..., Pose]) -> Callable[[Path, VideoProperties], Pose]:
     """Adapt a loader of pose-format to the signature of a reader."""
 
-    def read(path: Path, film: Film) -> Pose:
+    def read(path: Path, film: VideoProperties) -> Pose:
         return load(str(path), fps=film.fps, width=film.width, height=film.height)
 
     return read
 
 
-def _alphapose(path: Path, film: Film) -> Pose:
+def _alphapose(path: Path, film: VideoProperties) -> Pose:
     """Read AlphaPose's list of people, each with the name of its image."""
     plain = json.loads(path.read_text(encoding="utf-8"))
     rows = plain["frames"] if isinstance(plain, dict) else plain
@@ -132,7 +132,7 @@ def _alphapose(path: Path, film: Film) -> Pose:
     return _pose(people, film, lambda points: layouts[points]())
 
 
-def _mmpose(path: Path, film: Film) -> Pose:
+def _mmpose(path: Path, film: VideoProperties) -> Pose:
     """Read MMPose's frames with their instances, as saved by its inferencer or its demos."""
     plain = json.loads(path.read_text(encoding="utf-8"))
     frames = plain["instance_info"] if isinstance(plain, dict) else plain
@@ -159,7 +159,7 @@ def _mmpose(path: Path, film: Film) -> Pose:
     return _pose(people, film, components)
 
 
-def _openpifpaf(path: Path, film: Film) -> Pose:
+def _openpifpaf(path: Path, film: VideoProperties) -> Pose:
     """Read OpenPifPaf's JSON lines, one per frame with its predictions."""
     people: dict[int, list[NDArray[np.float32]]] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
@@ -176,7 +176,7 @@ def _triples(flat: Sequence[float]) -> NDArray[np.float32]:
 
 
 def _pose(
-    people: People, film: Film, components: Callable[[int], list[PoseHeaderComponent]]
+    people: People, film: VideoProperties, components: Callable[[int], list[PoseHeaderComponent]]
 ) -> Pose:
     """Combine all frames and people into one pose; missing people have confidence 0."""
     counts = {len(points) for found in people.values() for points in found}
@@ -197,7 +197,7 @@ def _pose(
 
 
 # Name of the estimator → reader of the output for one clip.
-READERS: dict[str, Callable[[Path, Film], Any]] = {
+READERS: dict[str, Callable[[Path, VideoProperties], Any]] = {
     "openpose": _openpose(load_openpose_directory),
     "openpose_135": _openpose(load_openpose_135_directory),
     "alphapose": _alphapose,

@@ -49,4 +49,6 @@ class TsvSource(TableSource):
         """Read the table of one split."""
         config = self._common
         table = read_table(path, self.table_name(split))
-        return RowReader(table, split, config.times, config.ignore_columns, media=self.media).read()
+        return RowReader(
+            table, split, config.time_unit, config.ignore_columns, media=self.media
+        ).read()

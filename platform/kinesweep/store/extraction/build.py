@@ -96,7 +96,7 @@ def build_store(
     # Rows that are already known to be unusable fail here, before anything is computed; `finish`
     # checks again with the clips that failed during extraction.
     num_rows = survey.num_clips + len(survey.problems)
-    check_complete(survey.problems, extraction.complete)
+    check_complete(survey.problems, extraction.required_splits)
     check_dropped(survey.problems, num_rows, extraction.max_dropped_share)
     check_splits({split: len(clips) for split, clips in survey.clips.items()}, survey.problems)
     plan = make_plan(extraction, survey)
@@ -123,7 +123,7 @@ def _existing(extraction: Extraction, folder: Path) -> Store:
     dropped = [InvalidRow(**row) for row in store.manifest["dropped"]["rows"]]
     kept = sum(counts["clips"] for counts in store.manifest["splits"].values())
     # The fingerprint does not cover the limits, so a store built with looser limits is found here.
-    check_complete(dropped, extraction.complete)
+    check_complete(dropped, extraction.required_splits)
     check_dropped(dropped, kept + len(dropped), extraction.max_dropped_share)
     store.extraction = ExtractionCounts(0, kept, len(dropped))
     return store

@@ -38,7 +38,7 @@ class Extraction:
         root: Folder that contains all stores; clips found in any of them are not computed again.
         dtype: Stored dtype, `float16` or `float32`.
         max_dropped_share: Largest allowed share of dropped clips.
-        complete: Splits that may not lose any clip.
+        required_splits: Splits that may not lose any clip.
         reading: Read options that determine, beside the file, the media of a clip, for example the
             selected person.
     """
@@ -48,7 +48,7 @@ class Extraction:
     root: Path
     dtype: str = "float16"
     max_dropped_share: float = 0.01
-    complete: tuple[str, ...] = ()
+    required_splits: tuple[str, ...] = ()
     reading: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -67,7 +67,7 @@ class Extraction:
             root=Path(chosen).absolute(),
             dtype=recipe.store.dtype,
             max_dropped_share=recipe.store.max_dropped_share,
-            complete=recipe.complete,
+            required_splits=recipe.required_splits,
             reading=source.read_options(),
         )
 

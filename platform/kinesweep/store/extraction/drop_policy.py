@@ -1,8 +1,8 @@
 """Limits on dropped clips: counted by reason, listed by row, and fatal above a configured share.
 
-Splits that must be complete (`store.complete`) may not lose any clip, because a score over fewer
-clips is no longer the score of that split. Table rows without usable content belong to no split and
-count only towards the share.
+Splits that must be complete (`store.required_splits`) may not lose any clip, because a score over
+fewer clips is no longer the score of that split. Table rows without usable content belong to no
+split and count only towards the share.
 """
 
 import math
@@ -41,27 +41,27 @@ def check_dropped(problems: Sequence[InvalidRow], num_rows: int, max_share: floa
     )
 
 
-def check_complete(problems: Sequence[InvalidRow], complete: Collection[str]) -> None:
+def check_complete(problems: Sequence[InvalidRow], required_splits: Collection[str]) -> None:
     """Raise an error if a split that must be complete has unusable clips.
 
     Args:
         problems: Dropped rows.
-        complete: Names of the splits that must be complete (`store.complete`).
+        required_splits: Names of the splits that must be complete (`store.required_splits`).
 
     Raises:
         StoreError: If such a split lost clips; the message shows the first of them with the
             reasons.
     """
-    lost = [problem for problem in problems if problem.split in complete]
+    lost = [problem for problem in problems if problem.split in required_splits]
     if not lost:
         return
     splits = dict.fromkeys(problem.split for problem in lost)
     counts = ", ".join(f"{sum(p.split == split for p in lost)} of {split}" for split in splits)
     raise StoreError(
-        f"unusable clips: {counts}; `store.complete` ({', '.join(complete)}) does not allow these"
-        f" splits to lose any\n{list_problems(lost)}\n"
+        f"unusable clips: {counts}; `store.required_splits` ({', '.join(required_splits)}) does not"
+        f" allow these splits to lose any\n{list_problems(lost)}\n"
         "Fix the files (`kinesweep check` lists all), remove the rows from the table, or score"
-        " fewer clips with store.complete=[]."
+        " fewer clips with store.required_splits=[]."
     )
 
 

@@ -56,7 +56,7 @@ def finish(
     # Rows that the survey rejected count together with clips that failed during extraction.
     problems = [*plan.survey.problems, *_problems(outcomes)]
     kept = [outcome for outcome in outcomes if not outcome[2].reason]
-    check_complete(problems, extraction.complete)
+    check_complete(problems, extraction.required_splits)
     check_dropped(problems, len(kept) + len(problems), extraction.max_dropped_share)
     streams = extraction.step.streams
     records = [_record(*outcome) for outcome in kept]

@@ -90,7 +90,7 @@ class Plan:
     Attributes:
         here: Estimate for the given cluster.
         rows: Estimates for 1 to 512 devices.
-        detectable: Smallest difference that the finals detect with 80 % power.
+        min_detectable_difference: Smallest difference that the finals detect with 80 % power.
     """
 
     here: CostRow
@@ -212,7 +212,7 @@ def _courses(
 ) -> Callable[[RunRequest], SimulatedRun]:
     """Return a function that predicts the course of a run: measured durations, invented losses."""
     names: set[str] = {metric.name for metric in space.objectives}
-    names |= {space.scheduler.metric, "token_loss"}
+    names |= {space.pruner.metric, "token_loss"}
 
     def scores(loss: float) -> dict[str, float]:
         # Policies compare trials with each other, so the scale of a score is irrelevant.

@@ -190,8 +190,9 @@ def _rank_trials(
         for t in _finished(space, trials)
     )
     note = (
-        "Search scores of one seed each, decoded as set in `evaluation.search`: differences are not"
-        f" tested, and the best of {ended} trials is overestimated because it was selected."
+        "Search scores of one seed each, decoded as set in `evaluation.during_training`:"
+        f" differences are not tested, and the best of {ended} trials is overestimated because it"
+        " was selected."
     )
     if not standings:
         return None

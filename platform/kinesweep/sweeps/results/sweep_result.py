@@ -90,7 +90,7 @@ def summarize(
     winner = next(f for f in finalists if f.name == ranking[0].name)
     # The deciding objective is always a score (see `SearchSpace`), so higher is better.
     runs = sorted(results[winner.name], key=lambda r: (-r.scores[metric], str(r.folder)))
-    sanity = _sanity(space.sanity, measure, store, finalists, results)
+    sanity = _sanity(space.sanity_baselines, measure, store, finalists, results)
     counts: dict[str, int] = dict(Counter(trial.state for trial in journal.trials))
     objectives, ahead = _pareto(space, [line.name for line in ranking], results)
     return SweepOutcome(
@@ -152,7 +152,7 @@ def _borrowed(
         return []
     return [
         f"Scores of {', '.join(names)} are optimistic: the sentences before a clip were references"
-        " (`context.generation: gold`), not the model's own output."
+        " (`context.decoding_context: references`), not the model's own output."
     ]
 
 

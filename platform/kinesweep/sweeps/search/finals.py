@@ -64,7 +64,7 @@ def select_finalists(space: SearchSpace, recipe: Recipe, trials: Sequence[Trial]
     if space.baseline or not space.searched:
         finalists.append(Finalist(UNTUNED, fixed, seeds))
     for kind, name in (("zeros", "trained on zeros"), ("shuffled", "trained on shuffled pairs")):
-        if kind in space.sanity and finalists:
+        if kind in space.sanity_baselines and finalists:
             # Sanity runs train the best configuration on corrupted data. They are not ranked, so
             # one seed is enough.
             values = {**finalists[0].values, "batch.ablation": kind}

@@ -37,11 +37,11 @@ def build_pruner(scheduler: PrunerConfig, evaluation_samples: float) -> Pruner:
         scheduler: Pruner settings of the search space.
         evaluation_samples: Number of samples between two evaluations.
     """
-    grace = scheduler.grace_evaluations * evaluation_samples
+    grace = scheduler.grace_period * evaluation_samples
     if scheduler.kind == "asha":
-        return SuccessiveHalvingPruner(grace, scheduler.reduction)
+        return SuccessiveHalvingPruner(grace, scheduler.reduction_factor)
     if scheduler.kind == "hyperband":
-        return Hyperband(grace, scheduler.reduction, scheduler.brackets)
+        return Hyperband(grace, scheduler.reduction_factor, scheduler.brackets)
     if scheduler.kind == "median":
         return MedianPruner(grace)
     return NoPruner()

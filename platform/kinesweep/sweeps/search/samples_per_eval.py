@@ -18,7 +18,7 @@ def evaluation_samples(recipe: Recipe, store: Store, resources: ResourcesConfig)
         resources: Resources of one run.
     """
     batch, training = recipe.effective_batch, recipe.training
-    clips = batch.clips
+    clips = batch.batch_size
     if clips is None:
         # With a frame budget the batch size varies; the mean clip length gives its average.
         lengths = [total_frames(r.lengths, batch) for r in store.records("train")]

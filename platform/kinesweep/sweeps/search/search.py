@@ -116,7 +116,7 @@ class SearchPolicy:
     def report(self, key: str, evaluation: Mapping[str, float]) -> bool:
         """See `SweepPolicy`."""
         trial, step = self._running[key], evaluation["step"]
-        metric = self.space.scheduler.metric
+        metric = self.space.pruner.metric
         # Pruners minimize, so scores are negated.
         loss = evaluation[metric] if metric == "token_loss" else -evaluation[metric]
         if not math.isfinite(loss):
@@ -157,7 +157,7 @@ class SearchPolicy:
         """Build an arm from the journal, and replay the losses of its trials to its pruner."""
         trials = self._quota(num_arms) or 0
         sampler = build_proposer(self.space, levels, base, own, trials)
-        pruner = build_pruner(self.space.scheduler, self.facts.evaluation_samples)
+        pruner = build_pruner(self.space.pruner, self.facts.evaluation_samples)
         for trial in own:
             # Only the pruner's memory matters here; its answers were acted on at the time.
             for beyond, loss in sorted(trial.losses.items()):

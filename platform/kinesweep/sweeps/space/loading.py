@@ -75,8 +75,8 @@ def apply_overrides(recipe: Recipe, values: Values) -> Recipe:
 def _metric_problems(space: SearchSpace, recipe: Recipe) -> list[tuple[str, str]]:
     """Find objectives and pruning metrics that the recipe does not evaluate."""
     asked = {"metric.name": [m.name for m in space.objectives if m.name not in MINIMISED]}
-    if space.scheduler.metric != "token_loss":
-        asked["scheduler.metric"] = [space.scheduler.metric]
+    if space.pruner.metric != "token_loss":
+        asked["pruner.metric"] = [space.pruner.metric]
     return [
         (key, f"`{name}` is not in the recipe's `evaluation.metrics`")
         for key, names in asked.items()

@@ -43,7 +43,7 @@ class Parameter(StrictConfig):
         description="Condition: the parameter applies only where these parameters or recipe keys"
         " have this value (or one of these values).",
     )
-    why: str = Field("", description="Reason for this range, shown in the report.")
+    rationale: str = Field("", description="Reason for this range, shown in the report.")
 
     @model_validator(mode="after")
     def _one_kind(self) -> "Parameter":

@@ -78,14 +78,14 @@ class PrunerConfig(StrictConfig):
         "token_loss",
         description="Metric to compare. Early BLEU is near zero and uninformative.",
     )
-    grace_evaluations: int = Field(
+    grace_period: int = Field(
         2, ge=1, description="Number of evaluations before the first pruning decision."
     )
-    reduction: int = Field(
+    reduction_factor: int = Field(
         2, ge=2, description="Reduction factor: one in this many trials passes each rung."
     )
     brackets: int = Field(
-        3, ge=1, description="Brackets of `hyperband`; each starts `reduction` times later."
+        3, ge=1, description="Brackets of `hyperband`; each starts `reduction_factor` times later."
     )
 
 
@@ -136,11 +136,13 @@ class SearchSpace(StrictConfig):
         description="Objective or list of objectives; the first one picks the winner.",
     )
     search: SearchConfig = Field(SearchConfig(trials=8), description="Settings of the sampler.")
-    scheduler: PrunerConfig = Field(PrunerConfig(), description="Settings of the pruner.")
+    pruner: PrunerConfig = Field(PrunerConfig(), description="Settings of the pruner.")
     finalists: FinalsConfig = Field(FinalsConfig(), description="Settings of the finals.")
     budget: BudgetConfig = Field(BudgetConfig(), description="Limits of the sweep.")
     baseline: bool = Field(True, description="Train the unmodified recipe on all final seeds.")
-    sanity: tuple[Literal["constant", "frequent", "nearest", "zeros", "shuffled"], ...] = Field(
+    sanity_baselines: tuple[
+        Literal["constant", "frequent", "nearest", "zeros", "shuffled"], ...
+    ] = Field(
         ("constant", "nearest"),
         description="Baselines without knowledge of the input. `constant`: best constant sentence"
         " (by BLEU); `frequent`: most frequent training sentence; `nearest`: nearest neighbour;"
@@ -190,9 +192,9 @@ class SearchSpace(StrictConfig):
         if self.objectives[0].sign < 0:
             # The first objective picks the winner, and a cost would pick the cheapest model.
             raise ValueError(f"`metric` must begin with a score, not with `{names[0]}`")
-        if len(names) > 1 and self.scheduler.kind != "none":
+        if len(names) > 1 and self.pruner.kind != "none":
             raise ValueError(
-                "several objectives need `scheduler: {kind: none}`: pruners support only one"
+                "several objectives need `pruner: {kind: none}`: pruners support only one"
             )
         if len(names) > 1 and self.search.kind == "cmaes":
             raise ValueError("`cmaes` supports only one objective; use `nsga2` or `tpe`")

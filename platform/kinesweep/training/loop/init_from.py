@@ -72,7 +72,7 @@ def earlier_text(folder: Path, recipe: Recipe) -> TextTokenizer:
 
 def _unknown(text: TextTokenizer, prompt: PromptConfig) -> list[str]:
     """Return the words of the prompt for which the tokenizer has no pieces, ignoring tags."""
-    said = " ".join([prompt.system, prompt.context, prompt.question, prompt.after])
+    said = " ".join([prompt.system, prompt.context, prompt.question, prompt.suffix])
     # Tags are left out: an unknown tag raises its own error in `encode_prompt`.
     words = [word for word in dict.fromkeys(said.split()) if not is_tag(word)]
     return [word for word in words if text.tokenizer.unk_token_id in text.encode_prompt(word)]

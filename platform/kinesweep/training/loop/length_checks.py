@@ -1,11 +1,11 @@
 """Checks that all clips fit into the language model, before the first step of a run.
 
-A text with more tokens than `model.reserve_tokens`, or a prompt that leaves no room for frames,
-would end a run when its batch comes: hours after the start, or even after training, when test is
-scored. All splits are therefore tokenized first, in one pass (30,000 sentences of 17 words in 4 s
-on one core); training reuses these tokens for its batches. Backbones without a limit skip the
-check. Two cases cannot be checked in advance: frames without reserved text tokens, and sentences
-that the model itself generates as context.
+A text with more tokens than `model.reserved_text_tokens`, or a prompt that leaves no room for
+frames, would end a run when its batch comes: hours after the start, or even after training, when
+test is scored. All splits are therefore tokenized first, in one pass (30,000 sentences of 17 words
+in 4 s on one core); training reuses these tokens for its batches. Backbones without a limit skip
+the check. Two cases cannot be checked in advance: frames without reserved text tokens, and
+sentences that the model itself generates as context.
 """
 
 from collections import Counter
@@ -67,7 +67,7 @@ def check_fit(model: Translator, asked: Iterable[Asked]) -> None:
     """Raise an error for clips that do not fit into the positions of the language model.
 
     Args:
-        model: Translator with its position limits and `model.reserve_tokens`.
+        model: Translator with its position limits and `model.reserved_text_tokens`.
         asked: Clips to check; not consumed if the model has no limit.
 
     Raises:
@@ -92,8 +92,8 @@ def check_fit(model: Translator, asked: Iterable[Asked]) -> None:
         raise InputError(
             f"{wide.said} takes {wide.most} of the backbone's {limits.all} positions, even if only"
             f" one vector of each stream is kept{limits.kept}. Shorten the prompt or its context"
-            " (`context.max_tokens`), lower `model.reserve_tokens`, or use a backbone with more"
-            " positions."
+            " (`context.max_tokens`), lower `model.reserved_text_tokens`, or use a backbone with"
+            " more positions."
         )
 
 
@@ -104,7 +104,7 @@ class _Limits:
     Attributes:
         text: Maximum number of text tokens; None for no limit.
         all: Maximum number of positions counted by `least`; None for no limit.
-        reserve: Value of `model.reserve_tokens`.
+        reserve: Value of `model.reserved_text_tokens`.
         shared: Whether text and input share the same positions.
         end: Number of vectors after the frames.
         against: Stream of reference clips, which adds no vectors.
@@ -126,11 +126,11 @@ class _Limits:
         """Read the limits of a model."""
         recipe, positions = model.config.recipe_part(), model.positions
         # With separate positions, the text is limited by the backbone's output, not by the reserve.
-        reserved = recipe.reserve_tokens if positions.shared else None
+        reserved = recipe.reserved_text_tokens if positions.shared else None
         return cls(
             text=model.output_limit if reserved is None else reserved,
             all=positions.limit,
-            reserve=recipe.reserve_tokens,
+            reserve=recipe.reserved_text_tokens,
             shared=positions.shared,
             end=int(recipe.ends_input),
             against=None if recipe.reference is None else recipe.reference.against,
@@ -149,13 +149,17 @@ class _Limits:
 
     @property
     def _reserves(self) -> bool:
-        """Return whether `model.reserve_tokens` is what limits the text."""
+        """Return whether `model.reserved_text_tokens` is what limits the text."""
         return self.shared and self.reserve is not None
 
     @property
     def who(self) -> str:
         """Return the part of the message that names the limit of the text."""
-        return "`model.reserve_tokens` has room" if self._reserves else "the backbone has positions"
+        return (
+            "`model.reserved_text_tokens` has room"
+            if self._reserves
+            else "the backbone has positions"
+        )
 
     def way(self, most: int) -> str:
         """Return the remedy for a text of `most` tokens."""
@@ -173,7 +177,7 @@ class _Limits:
             return ""
         if self.reserve is None:
             return ", with its text"
-        return f", with {self.reserve} for the text (`model.reserve_tokens`)"
+        return f", with {self.reserve} for the text (`model.reserved_text_tokens`)"
 
 
 class _Misfits:

@@ -54,5 +54,5 @@ def check_pairs(recipe: Recipe, store: Store) -> None:
         raise InputError(
             f"{first}; {apart} of {total} clips have such differences. `model.reference` needs"
             " equal numbers of frames: align the references during feature extraction, and set"
-            " the same `batch.max_stream_frames` for both streams."
+            " the same `batch.truncate_frames` for both streams."
         )

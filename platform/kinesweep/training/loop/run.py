@@ -29,7 +29,7 @@ from kinesweep.core.collectives import is_rank_zero, rank_and_world, run_on_rank
 from kinesweep.core.paths import directory_size
 from kinesweep.core.run_logger import RunLogger
 from kinesweep.data.length_limits import cut_frames, filter_by_length
-from kinesweep.data.task_sampling import words_spoken
+from kinesweep.data.task_sampling import prompt_texts
 from kinesweep.data.text_tokenizer import TextTokenizer, build_text
 from kinesweep.data.train_dataset import TrainDataset
 from kinesweep.evaluation.evaluate import EvalSet, evaluate_batches
@@ -194,9 +194,9 @@ def _text(recipe: Recipe, store: Store) -> TextTokenizer:
     model, records = recipe.effective_model, store.records("train")
     if model.init_from is not None:
         return earlier_text(Path(model.init_from), recipe)
-    spoken = words_spoken(recipe.prompt, recipe.batch.tasks, records)
+    spoken = prompt_texts(recipe.prompt, recipe.batch.tasks, records)
     backbone = model.backbone
-    every_text = recipe.batch.paraphrases != "first"
+    every_text = recipe.batch.reference_choice != "first"
     return build_text(
         model.tokenizer, records, backbone.pretrained, spoken, backbone.revision, every_text
     )
@@ -273,8 +273,8 @@ def _stream(recipe: Recipe, parts: _Parts) -> TrainDataset:
 
 
 def _measure(recipe: Recipe, parts: _Parts) -> Callable[[Translator], dict[str, float]]:
-    """Return the validation function used during training, on the clips of `evaluation.search`."""
-    search, config = recipe.evaluation.search, recipe.evaluation
+    """Return the validation function for training, on the clips of `evaluation.during_training`."""
+    search, config = recipe.evaluation.during_training, recipe.evaluation
     data = EvalSet(
         parts.store,
         "validation",

@@ -21,7 +21,7 @@ class RunSpec:
         store: Folder of the feature store.
         folder: Run folder.
         full_decoding: Decode all of validation with `generation` at the end; otherwise the scores
-            are those of the best evaluation during training (`evaluation.search`).
+            are those of the best evaluation during training (`evaluation.during_training`).
         score_test: Score the test split too. Every such scoring is counted.
         overwrite: Remove the files of another run from the folder.
         trace: Record initial weights, settings and the loss of every step, so that another run can

@@ -97,7 +97,7 @@ def test_bounds_stand_on_their_own(
 def test_times_in_frames(tmp_path: Path, write_pose: Write) -> None:
     write_pose("a.pose")
     header = "signal\tsignal_start\tsignal_end\toutput"
-    source = source_of(tmp_path, f"{header}\na.pose\t1\t3\tHi.\n", times="frames")
+    source = source_of(tmp_path, f"{header}\na.pose\t1\t3\tHi.\n", time_unit="frames")
     (clip,) = source.clips("train")
     assert clip.span == Span(1, 3, "frames")
     assert len(source.read(clip).points_TPJC) == 2

@@ -414,7 +414,9 @@ def test_recipes_say_which_streams_are_taken(tmp_path: Path) -> None:
     plain = tiny_recipe(tmp_path, tmp_path).model_dump(mode="json")
     plain |= {"source": h5_corpus(tmp_path), "features": {"kind": "streams"}}
     recipe = validate(Recipe, plain, "test")
-    assert recipe.streams == ("pose", "dino", "sign2vec") and recipe.complete == ("validation",)
+    assert recipe.streams == ("pose", "dino", "sign2vec") and recipe.required_splits == (
+        "validation",
+    )
     plain["features"]["streams"] = "sign2vec+pose"
     chosen = validate(Recipe, plain, "test")
     assert chosen.streams == ("sign2vec", "pose")
@@ -428,7 +430,7 @@ def test_recipes_say_which_streams_are_taken(tmp_path: Path) -> None:
             {"features": {"kind": "streams", "streams": "pose+pose"}},
             "lists a stream twice: pose, pose",
         ),
-        ({"features": {"kind": "given"}}, "needs `features.kind: streams`"),
+        ({"features": {"kind": "precomputed"}}, "needs `features.kind: streams`"),
         ({"source": {**plain["source"], "train": "train.json"}}, r"annotation\.\{token\}\.json"),
         ({"source": {**plain["source"], "streams": []}}, r"streams"),
         (
@@ -446,13 +448,13 @@ def test_what_is_said_of_a_stream_counts_where_it_is_taken(tmp_path: Path) -> No
     plain = tiny_recipe(tmp_path, tmp_path).model_dump(mode="json")
     plain |= {"source": h5_corpus(tmp_path), "features": {"kind": "streams", "streams": "pose"}}
     caps = {"pose": 3, "dino": 4, "poes": 5}
-    plain["batch"]["max_stream_frames"] = caps
+    plain["batch"]["truncate_frames"] = caps
     plain["model"]["encoders"] = {name: {"kind": "linear", "gain": True} for name in caps}
     alone = validate(Recipe, plain, "test")
-    assert alone.effective_batch.max_stream_frames == {"pose": 3, "poes": 5}
+    assert alone.effective_batch.truncate_frames == {"pose": 3, "poes": 5}
     assert set(alone.effective_model.encoders) == {"pose", "poes"}
     both = alone.model_dump(mode="json") | {"features": {"kind": "streams"}}
-    assert validate(Recipe, both, "test").effective_batch.max_stream_frames == caps
+    assert validate(Recipe, both, "test").effective_batch.truncate_frames == caps
     assert set(validate(Recipe, both, "test").effective_model.encoders) == set(caps)
 
 

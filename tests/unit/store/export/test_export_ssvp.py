@@ -50,7 +50,7 @@ def recipe_of(folder: Path, root: Path, **source: Any) -> Recipe:
     splits = {"train": "train", "validation": "val", "test": "test"}
     paths = {s: str(folder / "manifests" / f"{n}_features.tsv") for s, n in splits.items()}
     plain["source"] = {"kind": "feature_manifest", "epochs": [0, 1], **paths, **source}
-    plain |= {"features": {"kind": "given"}, "store": {"dtype": "float32", "root": str(root)}}
+    plain |= {"features": {"kind": "precomputed"}, "store": {"dtype": "float32", "root": str(root)}}
     return validate(Recipe, plain, "test")
 
 

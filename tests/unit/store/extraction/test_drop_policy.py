@@ -87,12 +87,12 @@ def test_validation_is_complete_or_nothing_is_written(tmp_path):
     source = make_corpus(tmp_path, train=30, validation=8)
     for number in range(6):
         write_media(tmp_path, f"validation-{number}", "broken")
-    most = {"max_dropped_share": 1.0, "complete": ("validation",)}
+    most = {"max_dropped_share": 1.0, "required_splits": ("validation",)}
     with pytest.raises(StoreError) as raised:
         build_store(extraction(source, tmp_path / "stores", **most))
     assert str(raised.value) == (
-        "unusable clips: 6 of validation; `store.complete` (validation) does not allow these splits"
-        " to lose any\n"
+        "unusable clips: 6 of validation; `store.required_splits` (validation) does not allow these"
+        " splits to lose any\n"
         "  broken  6\n"
         "  validation.tsv:2: broken: `media/validation-0.txt` is broken\n"
         "  validation.tsv:3: broken: `media/validation-1.txt` is broken\n"
@@ -101,10 +101,10 @@ def test_validation_is_complete_or_nothing_is_written(tmp_path):
         "  validation.tsv:6: broken: `media/validation-4.txt` is broken\n"
         "  and 1 more\n"
         "Fix the files (`kinesweep check` lists all), remove the rows from the table, or score"
-        " fewer clips with store.complete=[]."
+        " fewer clips with store.required_splits=[]."
     )
     assert [path.name for path in (tmp_path / "stores").iterdir()] == [".lock"]
-    build_store(extraction(source, tmp_path / "stores", **{**most, "complete": ()}))
+    build_store(extraction(source, tmp_path / "stores", **{**most, "required_splits": ()}))
     with pytest.raises(StoreError, match="6 of validation"):  # the store that is there now, too
         build_store(extraction(source, tmp_path / "stores", **most))
 
@@ -116,7 +116,7 @@ def test_a_missing_file_of_validation_is_told_before_anything_is_computed(tmp_pa
     def fail(*_):
         raise AssertionError("computed")
 
-    whole = {"max_dropped_share": 1.0, "complete": ("validation",)}
+    whole = {"max_dropped_share": 1.0, "required_splits": ("validation",)}
     with pytest.raises(StoreError, match=r"1 of validation.*\n.*\n  validation\.tsv:3: missing_f"):
         build_store(extraction(source, tmp_path / "stores", **whole), fail)
 
@@ -129,9 +129,11 @@ def test_other_splits_and_rows_without_text_count_for_the_share_alone(tmp_path):
     wide = {"max_dropped_share": 0.5}
     store = build_store(extraction(source, tmp_path / "stores", **wide))
     assert store.manifest["dropped"]["reasons"] == {"broken": 1, "empty_text": 1}
-    with pytest.raises(StoreError, match=r"1 of test; `store\.complete` \(test, validation\)"):
+    with pytest.raises(
+        StoreError, match=r"1 of test; `store\.required_splits` \(test, validation\)"
+    ):
         both = ("test", "validation")
-        build_store(extraction(source, tmp_path / "stores", complete=both, **wide))
+        build_store(extraction(source, tmp_path / "stores", required_splits=both, **wide))
 
 
 def test_a_split_without_a_clip_is_an_error(tmp_path):

@@ -18,10 +18,10 @@ RUN_S = 1.0 + 12 * 0.5 + 3 * 2.0 + 3.0
 """The tiny recipe has 12 steps and 3 evaluations."""
 PLAIN: dict[str, Any] = {
     "search": {"kind": "random", "trials": 8},
-    "scheduler": {"kind": "none"},
+    "pruner": {"kind": "none"},
     "finalists": {"count": 2, "seeds": [1, 2]},
     "baseline": False,
-    "sanity": [],
+    "sanity_baselines": [],
 }
 
 
@@ -54,9 +54,9 @@ def test_more_devices_are_faster_until_there_are_no_more_runs(tmp_path: Path) ->
 
 
 def test_pruning_saves_device_hours(tmp_path: Path) -> None:
-    scheduler = {"kind": "asha", "grace_evaluations": 1, "reduction": 2}
+    scheduler = {"kind": "asha", "grace_period": 1, "reduction_factor": 2}
     whole = make_plan(facts(tmp_path), [{"CPU": 2.0}], 1.0, 0.5).here
-    pruned = make_plan(facts(tmp_path, scheduler=scheduler), [{"CPU": 2.0}], 1.0, 0.5).here
+    pruned = make_plan(facts(tmp_path, pruner=scheduler), [{"CPU": 2.0}], 1.0, 0.5).here
     assert pruned.pruned > 0
     assert pruned.finished + pruned.pruned == 8
     assert pruned.device_hours < whole.device_hours

@@ -96,7 +96,7 @@ class Sweeping:
         plain = {
             "search": {"kind": "random", "trials": 3, "seed": 0},
             "finalists": {"count": 2, "seeds": [1, 2, 3]},
-            "sanity": ["constant", "zeros"],
+            "sanity_baselines": ["constant", "zeros"],
         }
         self.space = lab.space(**{**plain, **changes})
 
@@ -290,7 +290,7 @@ def test_further_trials_outdate_it(lab: Lab, tmp_path: Path) -> None:
 
 def test_without_a_search_there_is_none_until_a_round_is_whole(lab: Lab, tmp_path: Path) -> None:
     noise = {"training.seed": {"role": "noise", "choices": [1, 2]}}
-    sweep = Sweeping(lab, tmp_path / "s", lambda _: 0.5, parameters=noise, sanity=[])
+    sweep = Sweeping(lab, tmp_path / "s", lambda _: 0.5, parameters=noise, sanity_baselines=[])
     sweep()
     assert [line.split(" (")[0] for line in sweep.heads] == [
         "Provisional ranking after 1 of 2 seeds",

@@ -88,7 +88,7 @@ def lines_score(lines: list[Prediction]) -> float:
 
 
 def test_the_winners_best_seed_comes_first_and_is_exported(tmp_path: Path) -> None:
-    space, _ = load(tmp_path, sanity=[])
+    space, _ = load(tmp_path, sanity_baselines=[])
     records = [
         ClipRecord(Clip(name, "validation", "", texts=(text,)), {"pose": 1})
         for name, text in WANTED.items()

@@ -24,7 +24,7 @@ def trial(number: int, bleu: float | None = None, **more: Any) -> Trial:
 
 
 def test_the_best_no_twins_and_the_sanity_runs(tmp_path: Path) -> None:
-    space, recipe = load(tmp_path, sanity=["zeros", "shuffled"])
+    space, recipe = load(tmp_path, sanity_baselines=["zeros", "shuffled"])
     trials = [trial(0, 5.0), trial(1, 5.0, duplicate_of=0), trial(2, 4.0), trial(3), trial(4, 3.0)]
     chosen = select_finalists(space, recipe, trials)
     names = ["trial 0", "trial 2", UNTUNED, "trained on zeros", "trained on shuffled pairs"]
@@ -39,7 +39,7 @@ def test_every_level_is_represented(tmp_path: Path) -> None:
         tmp_path,
         parameters={LAYERS: {"role": "scientific", "choices": [1, 2, 3]}, RATE: {"log": [1e-4, 1]}},
         baseline=False,
-        sanity=[],
+        sanity_baselines=[],
     )
     trials = [trial(n, 10.0 - n, values={LAYERS: 1 + n // 3, RATE: 1e-3}) for n in range(9)]
     chosen = select_finalists(space, recipe, trials)
@@ -49,7 +49,7 @@ def test_every_level_is_represented(tmp_path: Path) -> None:
 
 def test_the_front_goes_first(tmp_path: Path) -> None:
     space, recipe = load(
-        tmp_path, metric=[{"name": "bleu"}, {"name": "parameters"}], scheduler={"kind": "none"}
+        tmp_path, metric=[{"name": "bleu"}, {"name": "parameters"}], pruner={"kind": "none"}
     )
     sizes = [9.0, 9.5, 2.0, 8.0]
     trials = [trial(n, 10.0 - n, scores={"parameters": s}) for n, s in enumerate(sizes)]
@@ -71,7 +71,7 @@ def test_who_was_furthest_is_best_where_none_finished(tmp_path: Path) -> None:
 
 def test_five_seeds_of_one_recipe(tmp_path: Path) -> None:
     noise = {"training.seed": {"role": "noise", "choices": [1, 2, 3, 4, 5]}}
-    space, recipe = load(tmp_path, parameters=noise, sanity=[], baseline=False)
+    space, recipe = load(tmp_path, parameters=noise, sanity_baselines=[], baseline=False)
     assert [(f.name, f.seeds) for f in select_finalists(space, recipe, [])] == [
         (UNTUNED, (1, 2, 3, 4, 5))
     ]
@@ -79,7 +79,7 @@ def test_five_seeds_of_one_recipe(tmp_path: Path) -> None:
 
 def test_fixed_values_lie_over_the_recipe_everywhere(tmp_path: Path) -> None:
     parameters = {RATE: {"log": [1e-4, 1e-2]}, LAYERS: {"role": "fixed", "choices": [2]}}
-    space, recipe = load(tmp_path, parameters=parameters, sanity=["zeros"])
+    space, recipe = load(tmp_path, parameters=parameters, sanity_baselines=["zeros"])
     chosen = select_finalists(space, recipe, [trial(0, 5.0, values={RATE: 0.01})])
     assert all(finalist.values[LAYERS] == 2 for finalist in chosen)
 
@@ -90,7 +90,9 @@ def drive(policy: Finals, journal: Journal, clock: Any, course: SimulatedRun = D
 
 
 def test_seeds_go_round_and_a_used_up_budget_leaves_two(tmp_path: Path) -> None:
-    space, recipe = load(tmp_path, finalists={"count": 2, "seeds": [1, 2, 3, 4]}, sanity=["zeros"])
+    space, recipe = load(
+        tmp_path, finalists={"count": 2, "seeds": [1, 2, 3, 4]}, sanity_baselines=["zeros"]
+    )
     journal, clock = virtual()
     for t in (trial(0, 5.0), trial(1, 4.0)):
         journal.add("trial_created", trial=t.number, values=t.values, config=t.config)
@@ -117,7 +119,9 @@ def test_who_listens_is_told_of_each_end_but_not_of_deaths(
     tmp_path: Path, course: SimulatedRun
 ) -> None:
     space, recipe = load(
-        tmp_path, sanity=[], parameters={"training.seed": {"role": "noise", "choices": [1, 2]}}
+        tmp_path,
+        sanity_baselines=[],
+        parameters={"training.seed": {"role": "noise", "choices": [1, 2]}},
     )
     journal, clock = virtual()
     told: list[str] = []
@@ -132,7 +136,9 @@ def test_who_listens_is_told_of_each_end_but_not_of_deaths(
 
 def test_a_run_that_keeps_dying_fails(tmp_path: Path) -> None:
     space, recipe = load(
-        tmp_path, sanity=[], parameters={"training.seed": {"role": "noise", "choices": [1, 2]}}
+        tmp_path,
+        sanity_baselines=[],
+        parameters={"training.seed": {"role": "noise", "choices": [1, 2]}},
     )
     journal, clock = virtual()
     drive(

@@ -15,7 +15,7 @@ CLIPS = [ClipRecord(Clip(str(n), "train", ""), {"pose": 10 + n % 3}) for n in ra
 
 
 @pytest.mark.parametrize(
-    ("batch", "clips"), [({"clips": 8}, 8), ({"clips": None, "max_frames": 110}, 10)]
+    ("batch", "clips"), [({"batch_size": 8}, 8), ({"batch_size": None, "max_frames": 110}, 10)]
 )
 def test_all_clips_of_all_workers_count(
     tmp_path: Path, batch: dict[str, int | None], clips: int

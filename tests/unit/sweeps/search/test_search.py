@@ -31,7 +31,7 @@ def test_every_kind_ends_with_its_trials(tmp_path: Path, kind: str) -> None:
 def test_a_grid_is_tried_whole_and_once(tmp_path: Path) -> None:
     parameters = {RATE: {"choices": [0.1, 0.2]}, LAYERS: {"int": [1, 3]}}
     space, recipe = load(
-        tmp_path, search={"kind": "grid"}, parameters=parameters, scheduler={"kind": "none"}
+        tmp_path, search={"kind": "grid"}, parameters=parameters, pruner={"kind": "none"}
     )
     journal, clock = virtual()
     drive(search(space, recipe, journal), clock, lambda v: 1.0)
@@ -46,7 +46,7 @@ def test_tpe_learns(tmp_path: Path) -> None:
         space, recipe = load(
             tmp_path,
             search={"kind": kind, "trials": 30, "seed": seed},
-            scheduler={"kind": "none"},
+            pruner={"kind": "none"},
             finalists={"seeds": [91, 92]},
             parameters={RATE: {"log": [1e-6, 1.0]}},
         )
@@ -62,7 +62,7 @@ def test_twins_take_over_the_result(tmp_path: Path) -> None:
         tmp_path,
         search={"kind": "random", "trials": 9},
         parameters={LAYERS: {"int": [1, 3]}},
-        scheduler={"kind": "none"},
+        pruner={"kind": "none"},
     )
     journal, clock = virtual()
     done = drive(search(space, recipe, journal), clock, lambda v: float(v[LAYERS]))
@@ -149,7 +149,7 @@ def test_ends_are_told_as_they_were(tmp_path: Path, end: RunEnd, state: str, rea
 
 
 def test_a_loss_that_is_no_number_ends_the_trial(tmp_path: Path) -> None:
-    space, recipe = load(tmp_path, scheduler={"kind": "none"})
+    space, recipe = load(tmp_path, pruner={"kind": "none"})
     journal, _ = virtual()
     policy = search(space, recipe, journal)
     request = policy.propose()
@@ -175,7 +175,7 @@ def test_several_objectives_are_all_told(tmp_path: Path) -> None:
         tmp_path,
         metric=[{"name": "bleu"}, {"name": "parameters"}],
         search={"kind": "nsga2", "trials": 8},
-        scheduler={"kind": "none"},
+        pruner={"kind": "none"},
     )
     journal, clock = virtual()
     policy = search(space, recipe, journal)
@@ -190,7 +190,7 @@ def test_hours_leave_room_for_the_finals(tmp_path: Path) -> None:
     space, recipe = load(
         tmp_path,
         search={"kind": "random", "trials": 100},
-        scheduler={"kind": "none"},
+        pruner={"kind": "none"},
         budget={"hours": 0.1},
     )
     journal, clock = virtual()
@@ -207,7 +207,7 @@ def test_device_hours_count_all_runs(tmp_path: Path) -> None:
     space, recipe = load(
         tmp_path,
         search={"kind": "random", "trials": 100},
-        scheduler={"kind": "none"},
+        pruner={"kind": "none"},
         budget={"device_hours": 0.1},
         resources={"workers": 2},
     )
@@ -220,7 +220,7 @@ def test_device_hours_count_all_runs(tmp_path: Path) -> None:
 def test_a_budget_that_ends_within_the_first_trials_leaves_what_they_reported(
     tmp_path: Path,
 ) -> None:
-    space, recipe = load(tmp_path, scheduler={"kind": "none"}, budget={"hours": 0.001})
+    space, recipe = load(tmp_path, pruner={"kind": "none"}, budget={"hours": 0.001})
     journal, clock = virtual()
     drive(search(space, recipe, journal, final_runs=4), clock, lambda v: 1.0)
     assert {t.state for t in journal.trials} == {"pruned"}
@@ -228,7 +228,7 @@ def test_a_budget_that_ends_within_the_first_trials_leaves_what_they_reported(
 
 
 def test_a_score_is_compared_as_its_negative(tmp_path: Path) -> None:
-    space, recipe = load(tmp_path, scheduler={"kind": "median", "metric": "bleu"})
+    space, recipe = load(tmp_path, pruner={"kind": "median", "metric": "bleu"})
     journal, _ = virtual()
     policy = search(space, recipe, journal)
     request = policy.propose()
@@ -238,7 +238,7 @@ def test_a_score_is_compared_as_its_negative(tmp_path: Path) -> None:
 
 
 def test_a_resumed_search_compares_with_the_losses_before(tmp_path: Path) -> None:
-    space, recipe = load(tmp_path, scheduler={"kind": "asha", "grace_evaluations": 1})
+    space, recipe = load(tmp_path, pruner={"kind": "asha", "grace_period": 1})
     journal, _ = virtual()
     first = search(space, recipe, journal)
     good = first.propose()

@@ -67,7 +67,7 @@ def test_bad_parameters(tmp_path: Path, parameters: dict[str, object], key: str,
         ({"metric": [{"name": "bleu"}, {"name": "decode_ms"}]}, "pruners support only one"),
         ({"metric": [{"name": "parameters"}]}, "must begin with a score"),
         ({"metric": {"name": "bleu", "mode": "min"}}, "requires mode `max`"),
-        ({"scheduler": {"kind": "hyperbnd"}}, "scheduler.kind"),
+        ({"pruner": {"kind": "hyperbnd"}}, "pruner.kind"),
         ({"budget": {"hours": 0}}, "greater than 0"),
         ({"budget": {"disk": "much"}}, "amount of bytes"),
         (

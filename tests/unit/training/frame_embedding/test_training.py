@@ -27,7 +27,7 @@ pytestmark = pytest.mark.integration
 
 LEARNT = {
     "encoder": {"dropout": 0.2},
-    "batch": {"clips": 16, "augmentation": {"rotation_deg": 45, "noise": 0.1}},
+    "batch": {"batch_size": 16, "augmentation": {"rotation_deg": 45, "noise": 0.1}},
 }
 OBJECTIVES: dict[str, dict[str, Any]] = {
     "tcc": {

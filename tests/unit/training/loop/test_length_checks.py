@@ -74,7 +74,7 @@ def refused(
 ) -> str:
     """What is said of these clips of train; empty if they fit."""
     stream = TrainDataset(
-        memory_store(*records), text, BatchConfig(clips=1), 1, prompt_settings=prompt_settings
+        memory_store(*records), text, BatchConfig(batch_size=1), 1, prompt_settings=prompt_settings
     )
     try:
         check_fit(model, [("train", *pair) for pair in stream.asked()])
@@ -102,7 +102,7 @@ def fails(
 def test_it_refuses_what_would_fail_and_nothing_else(
     text: TextTokenizer, backbone: dict[str, Any], reserve: int | None, fusion: dict[str, Any]
 ) -> None:
-    model = model_of(text, backbone, 9, reserve_tokens=reserve, fusion=fusion)
+    model = model_of(text, backbone, 9, reserved_text_tokens=reserve, fusion=fusion)
     found = set()
     for num_asked in range(9):
         prompt_settings = PromptSettings(PromptConfig(question=" ".join(["what"] * num_asked)))
@@ -115,23 +115,23 @@ def test_it_refuses_what_would_fail_and_nothing_else(
 
 
 def test_the_worst_is_named_with_what_to_do(text: TextTokenizer) -> None:
-    model = model_of(text, LLAMA, 30, reserve_tokens=5)
+    model = model_of(text, LLAMA, 30, reserved_text_tokens=5)
     said = refused(model, text, PromptSettings(), *(record(str(n), n) for n in (2, 7, 9, 4)))
     assert said == (
         "Texts or prompts of clips do not fit (2 of train). Clip `9` (train, train.tsv:9) has a"
         " text of 10 tokens, including its decoder prompt and the end of the sentence, but"
-        " `model.reserve_tokens` has room for 5. Set it to 10 or more, or remove such clips from"
-        " the corpus."
+        " `model.reserved_text_tokens` has room for 5. Set it to 10 or more, or remove such clips"
+        " from the corpus."
     )
 
 
 def test_every_text_that_may_be_drawn_counts(text: TextTokenizer) -> None:
-    model = model_of(text, LLAMA, 30, reserve_tokens=5)
+    model = model_of(text, LLAMA, 30, reserved_text_tokens=5)
     both = record("1", 0, texts=("word", " ".join(["word"] * 6)))
-    for paraphrases in ("first", "random", "each", "closest"):
-        config = BatchConfig(clips=1, paraphrases=paraphrases)
+    for reference_choice in ("first", "random", "each", "min_loss"):
+        config = BatchConfig(batch_size=1, reference_choice=reference_choice)
         asked = [("train", *p) for p in TrainDataset(memory_store(both), text, config, 1).asked()]
-        if paraphrases != "first":
+        if reference_choice != "first":
             with pytest.raises(InputError, match="text of 7 tokens"):
                 check_fit(model, asked)
         else:
@@ -139,7 +139,7 @@ def test_every_text_that_may_be_drawn_counts(text: TextTokenizer) -> None:
 
 
 def test_context_counts(text: TextTokenizer) -> None:
-    model = model_of(text, LLAMA, 14, reserve_tokens=6)
+    model = model_of(text, LLAMA, 14, reserved_text_tokens=6)
     documents = [record(str(n), 4, document="a", order=n) for n in range(3)]
     assert refused(model, text, PromptSettings(context=ContextConfig(window=1)), *documents) == ""
     said = refused(model, text, PromptSettings(context=ContextConfig(window=2)), *documents)
@@ -184,19 +184,21 @@ def test_training_begins_only_if_all_fits(corpus: Path, store: Store, tmp_path: 
     assert max(longest(recipe, store).values()) > 12
     reported: list[dict[str, float]] = []
     spec = RunSpec(recipe, store.folder, tmp_path / "run")
-    with pytest.raises(InputError, match=r"`model\.reserve_tokens` has room for 12\. Set it to"):
+    with pytest.raises(
+        InputError, match=r"`model\.reserved_text_tokens` has room for 12\. Set it to"
+    ):
         train_run(spec, NullRunLogger(), lambda metrics: bool(reported.append(metrics)) or True)
     assert not reported and not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
 def causal(corpus: Path, store: Store, reserve: int) -> Recipe:
     backbone = {"kind": "causal", "scratch": {**LLAMA, "max_position_embeddings": 256}}
-    model = {"backbone": backbone, "reserve_tokens": reserve}
+    model = {"backbone": backbone, "reserved_text_tokens": reserve}
     return tiny_recipe(corpus, store.folder.parent, model=model)
 
 
 def causal_model(recipe: Recipe, store: Store, reserve: int) -> Translator:
-    config = recipe.model.model_copy(update={"reserve_tokens": reserve})
+    config = recipe.model.model_copy(update={"reserved_text_tokens": reserve})
     vocabulary = text_of(recipe, store).vocabulary
     return build_translator(config, store.schema.widths, vocabulary)
 

@@ -68,7 +68,7 @@ def test_a_stream_with_its_own_encoder_is_standardised(
 def test_what_limits_take_is_in_the_result(corpus: Path, store: Store, tmp_path: Path) -> None:
     lengths = sorted(clip.lengths["pose"] for clip in store.records("train"))
     longest, cap = lengths[-2], lengths[0]
-    batch = {"max_clip_frames": longest, "max_stream_frames": {"pose": cap}}
+    batch = {"max_clip_frames": longest, "truncate_frames": {"pose": cap}}
     recipe = tiny_recipe(corpus, store.folder.parent, batch=batch, training={"max_steps": 2})
     left = [frames for frames in lengths if frames <= longest]
     assert train(recipe, store, tmp_path / "run").limited == {
@@ -193,7 +193,7 @@ def test_accumulation_is_the_large_batch(corpus: Path, tmp_path: Path) -> None:
         recipe = tiny_recipe(
             corpus,
             corpus.parent / "stores",
-            batch={"clips": clips},
+            batch={"batch_size": clips},
             training={
                 "gradient_accumulation_steps": accumulation,
                 "max_steps": 3,
