@@ -37,7 +37,7 @@ def config(**changes: str) -> SkeletonsConfig:
 def extract(corpus: SkeletonsConfig, root: Path) -> Store:
     source = SkeletonsSource(corpus)
     step = build_features(FEATURES)
-    extraction = Extraction(source, step, root, dtype="float32", reading=source.reading())
+    extraction = Extraction(source, step, root, dtype="float32", reading=source.read_options())
     return build_store(extraction, compute_here)
 
 

@@ -82,7 +82,7 @@ import json, os, sys
 os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 from typer.testing import CliRunner
 from kinesweep.cli import app
-from kinesweep.pipelines import ray_cluster
+from kinesweep.pipelines.cluster import ray_cluster
 ray_cluster.set_ray_env()
 for words in json.loads(sys.argv[1]):
     done = CliRunner().invoke(app, words)

@@ -42,7 +42,7 @@ def learning_curves(curves: Sequence[Curve], metric: str) -> Figure:
                 # One legend entry per run, although it has a line in each column.
                 line.showlegend = column == 1 and curve.state not in _GREYED
                 drawn.add_trace(line, row=1, col=column)
-    drawn.update_layout(**LAYOUT, height=460, hovermode="min_loss")
+    drawn.update_layout(**LAYOUT, height=460, hovermode="closest")
     drawn.update_xaxes(title="clips seen")
     return Figure("curves", title, text, drawn)
 

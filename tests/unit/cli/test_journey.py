@@ -106,7 +106,11 @@ def test_what_evaluate_writes(shell: Shell) -> None:
     assert (results["split"], results["scored"]) == ("validation", run)
     assert results["clips"] == len(texts.splitlines()) - 1
     assert results["store"] == shell("show", "recipe.yaml")["fingerprint"]
-    assert results["generation"]["num_beams"] == results["evaluation"]["search"]["num_beams"] == 1
+    assert (
+        results["generation"]["num_beams"]
+        == results["evaluation"]["during_training"]["num_beams"]
+        == 1
+    )
     (scored / "validation_outputs.tsv").unlink()
     shell(*asked, "--out", "scored", code=2)  # the other file is there still
     shell(*asked, "--out", "scored", "--split", "test")

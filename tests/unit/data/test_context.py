@@ -138,7 +138,7 @@ def test_none_gold_and_prepared(text: TextTokenizer) -> None:
         ask = PromptSettings(ask.prompt, ask.context, more.get("prepared", {}))
         return prompts(text, eval_batches(held, "validation", text, 100, prompt_settings=ask))
 
-    assert read(context={"generation": "none"})["a1"] == ""
+    assert read(context={"decoding_context": "none"})["a1"] == ""
     assert read(context={"decoding_context": "references"})["a1"] == "Before: zero of a"
     given = {"decoding_context": "file", "predictions": {"validation": "p.tsv"}}
     assert read(context=given, prepared={"a0": "seven of a"})["a1"] == "Before: seven of a"
@@ -152,7 +152,7 @@ def test_a_few_clips_have_the_context_that_all_have(text: TextTokenizer, how: st
     """A clip that is not scored during training still precedes the next."""
     held = memory_store(*document("a", 4))
     given = {"predictions": {"validation": "p.tsv"}} if how == "file" else {}
-    ask = prompt_settings("Before:", window=1, generation=how, **given)
+    ask = prompt_settings("Before:", window=1, decoding_context=how, **given)
     ask = PromptSettings(
         ask.prompt, ask.context, reference_texts(held.records("validation")) if given else {}
     )

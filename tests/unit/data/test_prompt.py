@@ -29,7 +29,7 @@ WORDS = PromptConfig(
 
 def tokenizer(template: str | None = CHAT) -> TextTokenizer:
     config = TrainedTokenizerConfig(algorithm="word", size=64, new_tokens=ROLES)
-    spoken = [WORDS.system, WORDS.context, WORDS.question, WORDS.after, "sun shines"]
+    spoken = [WORDS.system, WORDS.context, WORDS.question, WORDS.suffix, "sun shines"]
     text = build_text(config, [ClipRecord(CLIP, {})], None, spoken)
     text.tokenizer.chat_template = template
     return text

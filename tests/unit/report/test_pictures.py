@@ -48,7 +48,7 @@ def test_three_clips_stand_in_the_page(finished: Path, said: list[Prediction]) -
         looked = (page.parent / one["attention"]).read_text()
         assert f'<a href="{one["attention"]}">' in text and one["clip"] in looked
         found = re.search(r'<h1 id="said" dir="auto">(.*?)</h1>', looked)
-        assert found and found[1].removeprefix("(nothing)") == one["hypothesis"]
+        assert found and found[1].removeprefix("(empty)") == one["hypothesis"]
     assert len({one["clip"] for one in data["pictures"]}) == 3
 
 

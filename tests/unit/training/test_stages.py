@@ -232,7 +232,7 @@ def test_a_score_on_the_references_context_says_so(lab: Lab) -> None:
     loaded = read_model_folder(lab.folder / "finetune" / "best")
 
     def signed(generation: str) -> list[str]:
-        context = loaded.recipe.context.model_copy(update={"generation": generation})
+        context = loaded.recipe.context.model_copy(update={"decoding_context": generation})
         recipe = loaded.recipe.model_copy(update={"context": context})
         found = evaluate_loaded(replace(loaded, recipe=recipe), lab.store, "validation")
         assert found.signatures.keys() == {"bleu", "chrf", "rouge"}

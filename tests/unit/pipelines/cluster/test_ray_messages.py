@@ -100,7 +100,7 @@ def test_colours_stay_on_a_terminal() -> None:
 def printed(message: str) -> subprocess.CompletedProcess[str]:
     """What Ray's own code prints of a message that a raylet publishes, under our variables."""
     body = f"""
-        from kinesweep.pipelines import ray_cluster
+        from kinesweep.pipelines.cluster import ray_cluster
         ray_cluster.set_ray_env()
         from ray._private.worker import print_to_stdstream
         print_to_stdstream({{"lines": [{message!r}], "pid": "raylet", "is_err": False}}, False)
