@@ -203,12 +203,12 @@ def _costs(
     kind = "GPU" if resources.gpus else "CPU"
     hours = devices * (searched + settled) / 3600
     return {
-        "by the clock": f"{worked_hours(events):.2f} h",
+        "wall-clock time": f"{worked_hours(events):.2f} h",
         "search": f"{searched / 3600:.2f} h of {len(trials)} runs",
         "finals": f"{settled / 3600:.2f} h of {len(finals)} runs",
-        "devices": f"{devices:g} {kind} a run, {hours:.2f} {kind} h",
+        "devices": f"{devices:g} {kind} per run, {hours:.2f} {kind} h",
         "features": f"{format_bytes(directory_size(store.folder))} in {store.folder.name}",
-        "kept of the runs": format_bytes(directory_size(folder)),
+        "run folders": format_bytes(directory_size(folder)),
     }
 
 

@@ -110,7 +110,7 @@ def made_up() -> Callable[..., Report]:
             curves=curves,
             samples=said,
             parts=[Scores("validation, sentences that occur in train", 30, {"bleu": 21.0})],
-            costs={"by the clock": "1 h"},
+            costs={"wall-clock time": "1 h"},
             failures=[],
             repeat={"seeds": "1, 2"},
             space="a: 1",
