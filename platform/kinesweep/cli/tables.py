@@ -43,7 +43,9 @@ def plan_table(plan: Plan) -> Table:
 
 def ranking_table(outcome: SweepOutcome) -> Table:
     """Return the ranking with each gap to the best, its interval and both parts of its error."""
-    table = Table("", outcome.metric, "95 %", "gap to best", "SE seeds", "SE sentences", "p", "seeds")
+    table = Table(
+        "", outcome.metric, "95 %", "gap to best", "SE seeds", "SE sentences", "p", "seeds"
+    )
     for line in outcome.ranking:
         # The best configuration has no gap to itself, so its cells stay empty.
         first = line is outcome.ranking[0]
