@@ -2,17 +2,64 @@
 
 Clips enter through `sources` and become features in a `store`, then batches, a trained model and
 finally a bundle. `sweeps` determines which configuration is best and how certain that result is.
-Importing this package loads no heavy library, but it does register a hook with which Hugging Face's
+The public API is `kinesweep.api`, whose functions are attributes of this package:
+`import kinesweep as ks`, then `ks.load_recipe`, `ks.train`, `ks.sweep` and so on. Importing this
+package loads no heavy library, but it does register a hook with which Hugging Face's
 Auto classes can load models that Kinesweep saved: the first `AutoConfig.from_pretrained` imports
 `kinesweep.models`, regardless of whether transformers is imported before or after this package.
 """
 
+from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import wrapt
 
-__version__ = "0.1.0"
+from kinesweep.version import __version__
+
+if TYPE_CHECKING:
+    from kinesweep.api import (
+        check,
+        evaluate,
+        extract,
+        load_bundle,
+        load_recipe,
+        load_space,
+        load_store,
+        load_sweep,
+        plan,
+        show_progress,
+        sweep,
+        train,
+    )
+
+__all__ = [
+    "__version__",
+    "check",
+    "evaluate",
+    "extract",
+    "load_bundle",
+    "load_recipe",
+    "load_space",
+    "load_store",
+    "load_sweep",
+    "plan",
+    "show_progress",
+    "sweep",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the public API on first use (PEP 562)."""
+    if name not in __all__ or name.startswith("_"):
+        raise AttributeError(f"module `{__name__}` has no attribute `{name}`")
+    return getattr(import_module("kinesweep.api"), name)
+
+
+def __dir__() -> list[str]:
+    """Return the public names, so that notebooks complete them."""
+    return sorted([*globals(), *__all__])
 
 
 # `when_imported` calls the hook at once if the module has been imported already.

@@ -10,7 +10,7 @@ from corpus import tiny_corpus, tiny_recipe
 from kinesweep.evaluation.predictions import read_predictions
 from kinesweep.pipelines.dry_run import dry_evaluate, dry_extract, dry_train
 from kinesweep.pipelines.extraction import extract_features
-from kinesweep.pipelines.recipes import load_recipe
+from kinesweep.pipelines.inputs import load_recipe
 from kinesweep.pipelines.training import train_recipe
 from kinesweep.store.format.test_set_ledger import count_tests
 

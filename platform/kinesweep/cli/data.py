@@ -108,20 +108,14 @@ def check(
 
     Example: kinesweep check jobs/recipes/sample.yaml
     """
-    from kinesweep.pipelines.recipes import load_recipe
-    from kinesweep.sources import build_source
-    from kinesweep.sources.splitting.split_overlap import overlaps
+    from kinesweep.pipelines.corpus_check import check_corpus
+    from kinesweep.pipelines.inputs import load_recipe
 
-    source = build_source(load_recipe(recipe, overrides).corpus)
-    problems = source.check()
-    shared = overlaps(source)
-    for problem in problems:
-        print_line(f"{problem.row}  {problem.reason}  {problem.message}")
-    for line in shared.lines():
+    found = check_corpus(load_recipe(recipe, overrides))
+    for line in found.lines():
         print_line(line)
-    print_json_result(
-        {"problems": [vars(p) for p in problems], "overlaps": shared.as_dict()}, json_line
-    )
+    problems = [vars(problem) for problem in found.problems]
+    print_json_result({"problems": problems, "overlaps": found.overlaps.as_dict()}, json_line)
     if problems:
         raise SourceError(
             f"{len(problems)} rows are invalid (listed above); `extract` would drop and count them"
@@ -146,7 +140,7 @@ def split(
 
     Example: kinesweep split jobs/recipes/sample.yaml /tmp/kinesweep-folds --by signer --folds 3
     """
-    from kinesweep.pipelines.recipes import load_recipe
+    from kinesweep.pipelines.inputs import load_recipe
     from kinesweep.sources.splitting.cross_validation import folds_root, split_rows
 
     source = load_recipe(recipe, overrides).corpus
@@ -172,7 +166,7 @@ def extract(
     Example: kinesweep extract jobs/recipes/sample.yaml
     """
     from kinesweep.pipelines.extraction import extract_features, store_facts
-    from kinesweep.pipelines.recipes import load_recipe
+    from kinesweep.pipelines.inputs import load_recipe
 
     settings = load_recipe(recipe, overrides)
     if dry_run:

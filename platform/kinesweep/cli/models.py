@@ -45,7 +45,7 @@ def evaluate(
     Example: kinesweep evaluate .kinesweep/exports/sample --split validation --out /tmp/scored
     """
     from kinesweep.checkpoints.model_dir_files import check_model_folder
-    from kinesweep.pipelines.folders import model_folder
+    from kinesweep.pipelines.inputs import model_folder
 
     check_model_folder(model_folder(model))
     # Imported after the folder is checked: PyTorch takes seconds.
@@ -106,7 +106,7 @@ def diff(
     Example: kinesweep diff .kinesweep/exports/sample .kinesweep/exports/sample
     """
     from kinesweep.checkpoints.weight_diff import compare_checkpoints
-    from kinesweep.pipelines.folders import model_folder
+    from kinesweep.pipelines.inputs import model_folder
 
     rows = compare_checkpoints(model_folder(left), model_folder(right))
     other = [row for row in rows if not row.equal]

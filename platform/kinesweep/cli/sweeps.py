@@ -199,7 +199,7 @@ def report(
 
     Example: kinesweep report sample
     """
-    from kinesweep.pipelines.folders import sweep_folder
+    from kinesweep.pipelines.inputs import sweep_folder
     from kinesweep.pipelines.sweep_report import report_sweep
 
     page = report_sweep(sweep_folder(name))
@@ -213,7 +213,7 @@ def _print_table(name: str | None, style: "Style", json_line: bool) -> None:
     Raises:
         InputError: If no sweep is named or if there is no sweep of this name.
     """
-    from kinesweep.pipelines.folders import sweep_folder
+    from kinesweep.pipelines.inputs import sweep_folder
     from kinesweep.sweeps.results.table import summarise
 
     if name is None:

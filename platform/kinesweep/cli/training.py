@@ -40,7 +40,7 @@ def run(
 
     Example: kinesweep run jobs/recipes/sample.yaml training.max_steps=200
     """
-    from kinesweep.pipelines.recipes import load_recipe
+    from kinesweep.pipelines.inputs import load_recipe
     from kinesweep.pipelines.training import train_recipe
 
     settings = load_recipe(recipe, overrides)
@@ -85,7 +85,7 @@ def train(
 
     Example: kinesweep train jobs/recipes/sample.yaml batch.batch_size=16 --folder /tmp/my-run
     """
-    from kinesweep.pipelines.recipes import load_recipe
+    from kinesweep.pipelines.inputs import load_recipe
     from kinesweep.pipelines.training import train_recipe, write_untrained_model
 
     # `--steps 0` is not an override: `max_steps` must be positive, and the untrained model that it
@@ -131,7 +131,7 @@ def repeat(
 
     Example: kinesweep repeat jobs/recipes/sample.yaml --overwrite training.max_steps=200
     """
-    from kinesweep.pipelines.recipes import load_recipe
+    from kinesweep.pipelines.inputs import load_recipe
 
     if warm and no_ray:
         raise InputError("`--warm` and `--no-ray` exclude each other; leave out one of them")

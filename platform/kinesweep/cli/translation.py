@@ -101,7 +101,7 @@ def attention(
     Example: kinesweep attention .kinesweep/exports/sample CLIP.pose --out /tmp/attention.html
     """
     from kinesweep.checkpoints.model_dir_files import check_model_folder
-    from kinesweep.pipelines.folders import model_folder
+    from kinesweep.pipelines.inputs import model_folder
 
     if out.suffix.lower() not in {".html", ".htm"}:
         raise InputError(f"`--out` must end in `.html`, but `{out}` ends in `{out.suffix}`")

@@ -10,8 +10,8 @@ from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
 
-from kinesweep import __version__
 from kinesweep.core.hashing import fingerprint
+from kinesweep.version import __version__
 
 # Versions that are recorded individually; all others only enter the hash `packages`.
 _NAMED = ("ray", "torch", "transformers", "optuna", "mlflow", "pose-format", "sacrebleu")

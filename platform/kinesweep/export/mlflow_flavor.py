@@ -5,8 +5,8 @@ from pathlib import Path
 
 import yaml
 
-from kinesweep import __version__
 from kinesweep.core.io import write_text
+from kinesweep.version import __version__
 
 MLMODEL = "MLmodel"
 REQUIREMENTS = "requirements.txt"

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from kinesweep import __version__
 from kinesweep.config.loading import load
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.evaluation import EvaluationConfig
@@ -12,6 +11,7 @@ from kinesweep.evaluation.text_normalization import protocol_name
 from kinesweep.store import Store
 from kinesweep.store.format.test_set_ledger import count_tests
 from kinesweep.training.run_records.result import RunResult
+from kinesweep.version import __version__
 
 CARD = "card.md"
 # Descriptions of metrics that have no signature.

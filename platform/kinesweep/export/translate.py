@@ -90,7 +90,7 @@ class Bundle:
 
     def translate(
         self,
-        inputs: Sequence[Input | Path],
+        inputs: Sequence[Input | Path | str],
         progress: Callable[[int, int], None] | None = None,
     ) -> list[str]:
         """Translate clips and return their texts in order.
@@ -104,7 +104,7 @@ class Bundle:
             InputError: If a prompt contains an unknown tag.
             BundleError: If the features of a file do not fit the model.
         """
-        clips = [item if isinstance(item, Input) else Input(item) for item in inputs]
+        clips = [item if isinstance(item, Input) else Input(Path(item)) for item in inputs]
         records = [ClipRecord(self._clip(item, n), {}) for n, item in enumerate(clips)]
         recipe = self.loaded.recipe
         context = Context(records, recipe.context)

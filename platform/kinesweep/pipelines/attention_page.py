@@ -18,7 +18,7 @@ from kinesweep.evaluation.attention_inference import Attended, attend, row_of
 from kinesweep.export import Bundle, find_inputs
 from kinesweep.export.bundle import MANIFEST, PROMPTS, common_prompts
 from kinesweep.pipelines.extraction import find_training_store, open_store_or_recipe
-from kinesweep.pipelines.folders import model_folder
+from kinesweep.pipelines.inputs import model_folder
 from kinesweep.report.attention import Page, write_attention
 from kinesweep.report.pose_scene import Scene, scene_of, scenes_of
 from kinesweep.store import Store

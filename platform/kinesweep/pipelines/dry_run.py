@@ -30,7 +30,7 @@ from kinesweep.evaluation.predictions import write_predictions
 from kinesweep.features import build_features
 from kinesweep.pipelines.cluster import ray_cluster
 from kinesweep.pipelines.extraction import extract_features, find_training_store
-from kinesweep.pipelines.folders import model_folder
+from kinesweep.pipelines.inputs import model_folder
 from kinesweep.pipelines.pose_estimation import remaining_estimation_seconds
 from kinesweep.pipelines.sweep import SweepRequest, SweepResult, execute_sweep
 from kinesweep.sources import build_source

@@ -14,7 +14,7 @@ from kinesweep.evaluation.predictions import read_predictions, write_predictions
 from kinesweep.evaluation.scoring import sentence_chrf
 from kinesweep.evaluation.train_overlap import Part, apart, train_sentences
 from kinesweep.pipelines.extraction import find_training_store
-from kinesweep.pipelines.folders import model_folder
+from kinesweep.pipelines.inputs import model_folder
 from kinesweep.store import Store
 from kinesweep.store.format.test_set_ledger import note_test
 

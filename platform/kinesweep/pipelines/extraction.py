@@ -11,9 +11,8 @@ from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import InputError, StoreError
 from kinesweep.core.paths import state_home
 from kinesweep.pipelines.cluster import ray_cluster
-from kinesweep.pipelines.folders import model_folder
+from kinesweep.pipelines.inputs import load_recipe, model_folder
 from kinesweep.pipelines.progress import progress_bar
-from kinesweep.pipelines.recipes import load_recipe
 from kinesweep.store import Store, open_store
 
 logger = logging.getLogger(__name__)

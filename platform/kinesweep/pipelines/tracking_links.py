@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from kinesweep.core.errors import CheckpointError, TrackingError
 from kinesweep.core.paths import state_home
-from kinesweep.pipelines.folders import sweep_folder
+from kinesweep.pipelines.inputs import sweep_folder
 from kinesweep.pipelines.sweep_report import REPORT
 from kinesweep.report import PAGE
 from kinesweep.sweeps.journal.sweep_metadata import read_record

@@ -22,7 +22,7 @@ _STATES = {
 
 def search_figures(report: Report) -> list[Figure]:
     """Draw history, parallel coordinates, importances, slices and, if there is one, the front."""
-    study, first = _study(report), next(iter(report.objectives))
+    study, first = build_study(report), next(iter(report.objectives))
     own, best = _targets(report)
     done = sum(trial.state == "finished" for trial in report.trials)
     # Plots of parameters need two finished trials and a parameter with more than one value. `repr`,
@@ -103,7 +103,7 @@ def _figure(key: str, title: str, text: str, draw: Callable[[], go.Figure], miss
     return Figure(key, title, text, drawn)
 
 
-def _study(report: Report) -> optuna.Study:
+def build_study(report: Report) -> optuna.Study:
     """Return an in-memory Optuna study with the trials of the report."""
     # Otherwise, Optuna logs the creation of the study.
     optuna.logging.set_verbosity(optuna.logging.ERROR)

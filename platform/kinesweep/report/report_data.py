@@ -124,7 +124,7 @@ class Report:
         sanity: Sanity baseline → score.
         test: Seed → test scores of the winner.
         notes: Caveats for the reader.
-        parameters: Name → `role`, `why`, `range` (text) and Optuna's `distribution` as JSON.
+        parameters: Name → `role`, `rationale`, `range` (text) and Optuna's `distribution` as JSON.
         trials: Trials of the search.
         curves: Learning curves of all runs.
         samples: Translations by the winner's exported seed.

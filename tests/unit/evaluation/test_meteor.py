@@ -15,7 +15,7 @@ from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.evaluation.evaluate import evaluate_texts
 from kinesweep.evaluation.scoring import Measure, score
 from kinesweep.evaluation.wordnet import open_wordnet
-from kinesweep.pipelines.recipes import load_recipe
+from kinesweep.pipelines.inputs import load_recipe
 from kinesweep.store import Store
 from kinesweep.training.loop.run import RunSpec, train_run
 from kinesweep.training.run_records.metrics import read_metrics

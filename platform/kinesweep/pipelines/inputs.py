@@ -1,9 +1,25 @@
-"""Folders of models and sweeps, by the names that people pass on the command line."""
+"""What people name on the command line: recipes, model folders, sweeps."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from kinesweep.config.loading import load
+from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import InputError
 from kinesweep.core.paths import state_home
+from kinesweep.evaluation.wordnet import check_metrics
+
+
+def load_recipe(path: Path, overrides: Sequence[str] | None) -> Recipe:
+    """Read a recipe and make its paths absolute, starting from the current folder.
+
+    Raises:
+        ConfigError: If the recipe is invalid; lists every problem.
+        InputError: If a metric needs WordNet and it is not where the recipe says.
+    """
+    recipe = load(Recipe, path, overrides or ()).resolved(Path.cwd())
+    check_metrics(recipe.evaluation)
+    return recipe
 
 
 def sweep_folder(name: str) -> Path:

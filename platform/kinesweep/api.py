@@ -1,0 +1,268 @@
+"""The public API: what the commands do, as functions that return results.
+
+`import kinesweep as ks` loads none of it; each function imports what it needs when it is called.
+Messages go to the logger `kinesweep`; `show_progress` prints them with progress bars, as the
+command line does. Paths may be strings. Errors are those of `kinesweep.core.errors`, all of which
+derive from `KinesweepError`.
+
+Example:
+    >>> import kinesweep as ks
+    >>> recipe = ks.load_recipe("recipe.yaml", ["training.max_steps=4"])
+    >>> ks.check(recipe).problems
+    []
+    >>> store = ks.extract(recipe, on_ray=False)
+    >>> result = ks.train(recipe, "run", on_ray=False)
+    >>> result.step
+    4
+    >>> sorted(ks.evaluate(result.folder, "test").scores)[0]
+    'bleu'
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kinesweep.config.recipe import Recipe
+    from kinesweep.evaluation.evaluate import Evaluation
+    from kinesweep.export import Bundle
+    from kinesweep.pipelines.corpus_check import CorpusCheck
+    from kinesweep.pipelines.sweep import SweepResult
+    from kinesweep.pipelines.sweep_data import SweepData
+    from kinesweep.store import Store
+    from kinesweep.sweeps.planning.cost_estimate import Plan
+    from kinesweep.sweeps.space.space import SearchSpace
+    from kinesweep.training.run_records.result import RunResult
+
+PathLike = str | Path
+
+
+def _set_ray_env() -> None:
+    """Set the variables that Ray reads when it is first imported: loopback, token, quiet logs."""
+    from kinesweep.pipelines.cluster import ray_cluster
+
+    ray_cluster.set_ray_env()
+
+
+def show_progress() -> None:
+    """Print messages and progress bars of all functions on stderr, as the command line does."""
+    from kinesweep.cli.console import show_messages
+
+    show_messages()
+
+
+def load_recipe(path: PathLike, overrides: Sequence[str] = ()) -> "Recipe":
+    """Read a recipe; relative paths in it start from the current folder.
+
+    Args:
+        path: YAML file.
+        overrides: Overrides such as `training.learning_rate=1e-4`.
+
+    Raises:
+        ConfigError: If the recipe is invalid; the message lists every problem.
+    """
+    from kinesweep.pipelines import inputs
+
+    return inputs.load_recipe(Path(path), overrides)
+
+
+def load_space(
+    path: PathLike, overrides: Sequence[str] = (), base: PathLike = "."
+) -> "tuple[SearchSpace, Recipe]":
+    """Read a search space and its recipe, and check them against each other.
+
+    Args:
+        path: YAML file.
+        overrides: Overrides of the space, such as `search.trials=4`; those that begin with
+            `recipe.` change its recipe.
+        base: Folder that relative paths in the recipe start from.
+
+    Raises:
+        ConfigError: If either is invalid; the message lists every problem.
+    """
+    from kinesweep.sweeps.space import loading
+
+    return loading.load_space(Path(path), tuple(overrides), Path(base))
+
+
+def check(recipe: "Recipe") -> "CorpusCheck":
+    """Check the corpus of a recipe: invalid rows, unreadable files, overlap between splits.
+
+    Raises:
+        SourceError: If a table as a whole cannot be read.
+    """
+    from kinesweep.pipelines.corpus_check import check_corpus
+
+    return check_corpus(recipe)
+
+
+def extract(recipe: "Recipe", on_ray: bool = True) -> "Store":
+    """Extract the features of a recipe's corpus; unchanged clips are not computed again.
+
+    Args:
+        recipe: Recipe of the corpus and its features.
+        on_ray: Whether Ray Data distributes the work; otherwise this process does it all.
+
+    Raises:
+        SourceError: If the corpus as a whole is invalid.
+        StoreError: If too many clips are dropped or if there is too little disk space.
+    """
+    if on_ray:
+        _set_ray_env()
+        from kinesweep.pipelines.extraction import extract_features
+
+        return extract_features(recipe)
+    from kinesweep.pipelines.progress import progress_bar
+    from kinesweep.store.extraction.build import extract_locally
+
+    with progress_bar("extract") as update:
+        return extract_locally(recipe, progress=update)
+
+
+def train(
+    recipe: "Recipe",
+    folder: PathLike | None = None,
+    overwrite: bool = False,
+    on_ray: bool = True,
+) -> "RunResult":
+    """Train one run; an interrupted run continues, a finished one returns its result.
+
+    Args:
+        recipe: Recipe of the run.
+        folder: Run folder. Default: a folder in the state folder, named after recipe, data, seed.
+        overwrite: Whether an existing run is removed first.
+        on_ray: Whether a `TorchTrainer` trains; otherwise this process does, with the same bits.
+
+    Raises:
+        InputError: If the run cannot be trained as configured.
+    """
+    _set_ray_env()
+    from kinesweep.pipelines.training import train_recipe
+
+    if not on_ray:
+        extract(recipe, on_ray=False)
+    return train_recipe(recipe, None if folder is None else Path(folder), overwrite, on_ray)
+
+
+def evaluate(
+    model: PathLike,
+    split: str = "validation",
+    overrides: Sequence[str] = (),
+    predictions: PathLike | None = None,
+) -> "Evaluation":
+    """Score a model on a split of its corpus; scorings of test are counted.
+
+    Args:
+        model: Folder of a run, a model or a bundle.
+        split: Name of the split.
+        overrides: Overrides of the model's recipe, such as `generation.num_beams=1`.
+        predictions: TSV of another system's texts, which are scored instead of the model's.
+
+    Raises:
+        StoreError: If the features that the model was trained on are missing.
+    """
+    from kinesweep.pipelines.evaluation import evaluate_model_dir
+
+    texts = None if predictions is None else Path(predictions)
+    found, _ = evaluate_model_dir(Path(model), split, overrides, None, texts)
+    return found
+
+
+def plan(
+    space: PathLike,
+    overrides: Sequence[str] = (),
+    base: PathLike = ".",
+    cluster: str = "",
+    seed_sd: float = 1.0,
+    sentence_sd: float = 0.8,
+) -> "Plan":
+    """Estimate the cost of a sweep from short pilot runs and a simulation.
+
+    Args:
+        space: Search space, YAML.
+        overrides: See `load_space`.
+        base: See `load_space`.
+        cluster: Cluster to plan for, such as `cpus=64,gpus=8`. Default: the running cluster.
+        seed_sd: Standard deviation of a final score between seeds.
+        sentence_sd: Standard error of a score difference from the choice of sentences.
+    """
+    _set_ray_env()
+    from kinesweep.pipelines.cluster.cluster_size import parse_cluster
+    from kinesweep.pipelines.sweep_planning import PlanRequest, plan_space
+
+    request = PlanRequest(Path(space), tuple(overrides), Path(base))
+    return plan_space(request, parse_cluster(cluster), seed_sd, sentence_sd)
+
+
+def sweep(
+    space: PathLike,
+    overrides: Sequence[str] = (),
+    name: str | None = None,
+    base: PathLike = ".",
+    resume: bool = False,
+    overwrite: bool = False,
+    extend: int = 0,
+) -> "SweepResult":
+    """Run a sweep: search, finals over several seeds, ranking, test score, bundle, report.
+
+    Args:
+        space: Search space, YAML.
+        overrides: See `load_space`.
+        name: Name of the sweep. Default: that of the file.
+        base: See `load_space`.
+        resume: Whether an existing sweep is continued; a finished one returns its result.
+        overwrite: Whether an existing sweep is removed first.
+        extend: Number of trials to add to an existing sweep.
+
+    Raises:
+        ConfigError: If space or recipe is invalid.
+        InputError: If the sweep exists and neither `resume` nor `overwrite` is set.
+    """
+    _set_ray_env()
+    from kinesweep.pipelines.sweep import SweepRequest, run_sweep_file
+
+    path = Path(space)
+    request = SweepRequest(path, tuple(overrides), name or path.stem, Path(base).absolute(), extend)
+    return run_sweep_file(request, resume=resume or extend > 0, overwrite=overwrite)
+
+
+def load_sweep(name: PathLike) -> "SweepData":
+    """Load a finished sweep: trials, ranking and curves as data frames, and the Optuna study.
+
+    Args:
+        name: Name of a sweep in the state folder, or a sweep folder.
+
+    Raises:
+        InputError: If there is no such sweep.
+    """
+    from kinesweep.pipelines.inputs import sweep_folder
+    from kinesweep.pipelines.sweep_data import SweepData
+
+    folder = Path(name)
+    return SweepData(folder if folder.is_dir() else sweep_folder(str(name)))
+
+
+def load_store(folder: PathLike) -> "Store":
+    """Open a feature store.
+
+    Raises:
+        StoreError: If there is no store or if it is damaged.
+    """
+    from kinesweep.store import open_store
+
+    return open_store(Path(folder))
+
+
+def load_bundle(folder: PathLike, device: str | None = None) -> "Bundle":
+    """Load a bundle; its method `translate` turns files into text.
+
+    Args:
+        folder: Folder written by `kinesweep export` or a sweep.
+        device: Device of the model, such as `cuda:0`. Default: a GPU if there is one.
+
+    Raises:
+        BundleError: If the folder is not a bundle or is damaged.
+    """
+    from kinesweep.export import Bundle
+
+    return Bundle.load(Path(folder), device)

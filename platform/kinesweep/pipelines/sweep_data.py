@@ -1,0 +1,99 @@
+"""A finished sweep as data frames and an Optuna study, for analysis in a notebook.
+
+Everything is read from the sweep's folder, its runs and its store, as the report does; MLflow and
+Ray are not needed.
+"""
+
+from functools import cached_property
+from html import escape
+from pathlib import Path
+
+import optuna
+import pandas as pd
+
+from kinesweep.pipelines.sweep_report import collect_report_data
+from kinesweep.report.optuna_figures import build_study
+from kinesweep.report.report_data import Report
+
+
+class SweepData:
+    """The data of a finished sweep.
+
+    Args:
+        folder: Sweep folder.
+
+    Raises:
+        CheckpointError: If the folder holds no finished sweep.
+        StoreError: If the features of the sweep are missing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._report = collect_report_data(folder)
+
+    @property
+    def report(self) -> Report:
+        """Return all data of the report."""
+        return self._report
+
+    @property
+    def question(self) -> str:
+        """Return the question of the search space."""
+        return self._report.question
+
+    @property
+    def answer(self) -> str:
+        """Return the conclusion in one sentence."""
+        return self._report.answer
+
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """Return one row per trial: number, state, seconds, swept parameters and objectives."""
+        rows = [
+            {
+                "number": trial.number,
+                "state": trial.state,
+                "seconds": trial.seconds,
+                **trial.values,
+                **trial.scores,
+            }
+            for trial in self._report.trials
+        ]
+        return pd.DataFrame(rows).set_index("number") if rows else pd.DataFrame()
+
+    @cached_property
+    def ranking(self) -> pd.DataFrame:
+        """Return one row per finalist, the best first: mean, 95 % interval, gap, p-value, tie."""
+        columns = ("name", "mean", "low", "high", "gap_to_best", "gap_low", "gap_high")
+        rows = [
+            {key: line[key] for key in (*columns, "p_value", "tied")}
+            for line in self._report.ranking
+        ]
+        return pd.DataFrame(rows).set_index("name")
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """Return the learning curves of all runs in long form.
+
+        Columns: `run`, `phase`, `state`, `samples` (clips seen), `metric`, `value`.
+        """
+        rows = [
+            (curve.name, curve.phase, curve.state, samples, metric, value)
+            for curve in self._report.curves
+            for metric, values in curve.measured.items()
+            for samples, value in zip(curve.samples, values, strict=True)
+        ]
+        return pd.DataFrame(rows, columns=["run", "phase", "state", "samples", "metric", "value"])
+
+    @cached_property
+    def study(self) -> optuna.Study:
+        """Return an in-memory Optuna study with the trials, for Optuna's own visualizations."""
+        return build_study(self._report)
+
+    def __repr__(self) -> str:
+        return f"SweepData({str(self.folder)!r}): {self.answer}"
+
+    def _repr_html_(self) -> str:
+        """Return question, answer and ranking as HTML, which notebooks show."""
+        table = self.ranking.to_html(float_format="{:.2f}".format)
+        return f"<p><b>{escape(self.question)}</b></p><p>{escape(self.answer)}</p>{table}"
