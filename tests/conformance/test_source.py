@@ -22,7 +22,7 @@ from kinesweep.core.pose import PoseSequence
 from kinesweep.core.video_files import VideoSegment
 from kinesweep.sources import Source, build_source
 from kinesweep.sources.base import GivenFeatures, Media, Motion
-from kinesweep.sources.synthetic.layout import NUM_POINTS, pose_bytes
+from kinesweep.sources.synthetic.layout import NUM_POINTS, encode_pose
 from kinesweep.sources.video.frame_reader import seconds
 from shards import write_shard
 from vision import follow_block
@@ -52,7 +52,7 @@ def pose_tsv(folder: Path) -> Source:
     rng = np.random.default_rng(0)
     for _, name, frames, _ in rows():
         points = rng.normal(size=(frames, NUM_POINTS, 3)).astype(np.float32)
-        content = pose_bytes(points, np.ones((frames, NUM_POINTS), np.float32))
+        content = encode_pose(points, np.ones((frames, NUM_POINTS), np.float32))
         (folder / f"{name}.pose").write_bytes(content)
     return build_source(PoseTsvConfig(**tables(folder, "signal\toutput", ".pose")))
 

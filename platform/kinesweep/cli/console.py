@@ -110,11 +110,11 @@ class _ConsoleHandler(logging.Handler):
 class TerminalDisplay(LogDisplay):
     """A progress display with bars on a terminal; elsewhere it logs lines."""
 
-    def bar(self, title: str) -> AbstractContextManager[ProgressCallback]:
+    def show_task(self, title: str) -> AbstractContextManager[ProgressCallback]:
         """Return a context that shows a progress bar, or logs a line at each tenth."""
-        return _terminal_bar(title) if console.is_terminal else super().bar(title)
+        return _terminal_bar(title) if console.is_terminal else super().show_task(title)
 
-    def sweep(self, folder: Path, since: float | None) -> AbstractContextManager[None]:
+    def show_sweep(self, folder: Path, since: float | None) -> AbstractContextManager[None]:
         """Return a context that shows a sweep at the bottom of the terminal."""
         # Imported here: only sweeps need the journal.
         from kinesweep.cli.display import sweep_display

@@ -20,7 +20,7 @@ _NAMED = ("ray", "torch", "transformers", "optuna", "mlflow", "pose-format", "sa
 @cache
 def provenance() -> dict[str, str]:
     """Return facts about this installation; `packages` is a hash of all installed versions."""
-    versions = {_plain(d.metadata["Name"]): d.version for d in distributions()}
+    versions = {_normalize_package_name(d.metadata["Name"]): d.version for d in distributions()}
     return {
         "kinesweep": __version__,
         "commit": _commit(Path(__file__).parent),
@@ -32,8 +32,8 @@ def provenance() -> dict[str, str]:
     }
 
 
-def _plain(name: str) -> str:
-    """Return a package name in the normalized spelling of package indexes."""
+def _normalize_package_name(name: str) -> str:
+    """Return a package name in lower case with `-` for `_`."""
     return name.lower().replace("_", "-")
 
 

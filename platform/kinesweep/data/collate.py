@@ -76,7 +76,7 @@ def collate(rows: Sequence[Item], pad_id: int, blank: bool = False) -> Batch:
         labels_BL=labels,
         forced_ids_BF=forced_ids,
         forced_mask_BF=forced_mask,
-        labels_BRL=_references([(row.tokens.labels, *row.tokens.others) for row in rows]),
+        labels_BRL=_pad_references([(row.tokens.labels, *row.tokens.others) for row in rows]),
     )
 
 
@@ -99,8 +99,8 @@ def _ids(rows: Sequence[Sequence[int]], fill: int) -> tuple[Tensor, Tensor]:
     return torch.tensor(padded, dtype=torch.int64).reshape(len(rows), longest), _mask(lengths)
 
 
-def _references(clips: Sequence[Sequence[Sequence[int]]]) -> Tensor | None:
-    """Return int64 (B, most references, longest); None if no clip has a second reference."""
+def _pad_references(clips: Sequence[Sequence[Sequence[int]]]) -> Tensor | None:
+    """Pad the labels of all references, int64 (B, R, L); None if no clip has a second one."""
     most = max(map(len, clips))
     if most == 1:
         return None

@@ -78,7 +78,7 @@ class _Clips:
         return collate([self._row(r, said) for r in group], self.text.vocabulary.pad_id, blank)
 
     def tokens(self, record: ClipRecord, said: Mapping[str, str]) -> Tokens:
-        """Return the tokens around a clip's frames, with these sentences as context."""
+        """Tokenize a clip's prompts and labels; `said`, clip id → sentence, is the context."""
         lines = self.context.lines(record, said)
         return self.prompter.tokens(record.clip, Example.translation(record.clip), lines)
 

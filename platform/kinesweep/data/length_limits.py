@@ -27,8 +27,13 @@ class TruncationStats(NamedTuple):
     frames: int
 
 
-def total_frames(lengths: Mapping[str, int], config: BatchConfig | None = None) -> int:
-    """Return the frames of all streams that are joined, which excludes references."""
+def count_frames(lengths: Mapping[str, int], config: BatchConfig | None = None) -> int:
+    """Return the number of frames of a clip, summed over its streams without reference motions.
+
+    Args:
+        lengths: Stream name → number of frames.
+        config: Batch settings, which list the reference streams; None: there are none.
+    """
     others = _references_of(config)
     return sum(frames for name, frames in lengths.items() if name not in others)
 
@@ -54,7 +59,7 @@ def truncate(
 
 def num_frames(record: ClipRecord, config: BatchConfig | None = None) -> int:
     """Return the total frames of a clip's joined streams; with `config`, after truncation."""
-    return total_frames(kept_frames(record.lengths, config), config)
+    return count_frames(kept_frames(record.lengths, config), config)
 
 
 def cut_frames(records: Sequence[ClipRecord], config: BatchConfig) -> dict[str, TruncationStats]:
@@ -86,7 +91,7 @@ def filter_by_length(
     reasons: list[str] = []
     kept = []
     for record in records:
-        frames = total_frames(record.lengths, config)
+        frames = count_frames(record.lengths, config)
         if frames < config.min_clip_frames:
             reasons.append("too_short")
         elif longest is not None and frames > longest:

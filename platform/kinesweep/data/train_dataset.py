@@ -21,11 +21,11 @@ from kinesweep.data.bucketing import DEFAULT_MAX_FRAMES, plan_epoch
 from kinesweep.data.collate import Item, Tokens, collate
 from kinesweep.data.context import Context, reference_texts
 from kinesweep.data.length_limits import (
+    count_frames,
     cut_frames,
     filter_by_length,
     kept_frames,
     num_frames,
-    total_frames,
     truncate,
 )
 from kinesweep.data.prompt import PromptBuilder
@@ -185,7 +185,7 @@ class TrainDataset(Dataset[Batch]):
         assert self._varied is not None
         lengths = kept_frames(record.lengths, self._config)
         varied = self._varied.lengths(lengths, record.clip.id, epoch)
-        return total_frames(kept_frames(varied, self._config), self._config)
+        return count_frames(kept_frames(varied, self._config), self._config)
 
     def _token(self, index: int, example: Example) -> Tokens:
         """Return an example's tokens, cached if examples are the same in every epoch."""

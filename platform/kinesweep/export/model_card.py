@@ -51,7 +51,7 @@ def write_card(
         *_facts(recipe, result, store),
         *(f"| {name} | {value} |" for name, value in (facts or {}).items()),
         "",
-        *_limits(store),
+        *_intended_use_and_limitations(store),
         "",
         *_usage(recipe.name),
     ]
@@ -108,8 +108,8 @@ def _facts(recipe: Recipe, result: RunResult, store: Store) -> list[str]:
     ]
 
 
-def _limits(store: Store) -> list[str]:
-    """Return intended use and limits, derived from the training data."""
+def _intended_use_and_limitations(store: Store) -> list[str]:
+    """Return the card's text on intended use and limitations, with figures of the training data."""
     train = store.records("train")
     signers = {record.clip.signer for record in train} - {""}
     frames = sorted(max(record.lengths.values()) for record in train)

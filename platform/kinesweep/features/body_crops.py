@@ -71,7 +71,7 @@ class CropBoxes:
         if not self.known_T[number]:
             return np.zeros((size, size, 3), np.uint8)
         left, top = map(int, self.corners_T2[number])
-        return _scaled(_square(picture_HW3, left, top, self.side), size)
+        return _scaled(_crop_square(picture_HW3, left, top, self.side), size)
 
 
 def find_crop_boxes(pose: PoseSequence, part: str, scale: tuple[float, float]) -> CropBoxes:
@@ -154,7 +154,7 @@ class CroppedFrames:
             return self._squares[part].cut(picture, place, self._size)
         height, width = picture.shape[:2]
         side = min(height, width)
-        middle = _square(picture, (width - side) // 2, (height - side) // 2, side)
+        middle = _crop_square(picture, (width - side) // 2, (height - side) // 2, side)
         return _scaled(middle, self._size)
 
     def _read(self, path: Path) -> tuple[int, PoseSequence]:
@@ -230,7 +230,9 @@ def _nearest(found_T: NDArray[np.bool_], most: int) -> tuple[NDArray[np.intp], N
     return nearest_T, np.minimum(gap_before_T, gap_after_T) <= most
 
 
-def _square(picture_HW3: NDArray[np.uint8], left: int, top: int, side: int) -> NDArray[np.uint8]:
+def _crop_square(
+    picture_HW3: NDArray[np.uint8], left: int, top: int, side: int
+) -> NDArray[np.uint8]:
     """Cut a square out of an image; pixels outside of the image are black."""
     height, width = picture_HW3.shape[:2]
     square = np.zeros((side, side, 3), np.uint8)

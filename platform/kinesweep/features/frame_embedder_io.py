@@ -103,7 +103,7 @@ def read_embedder(folder: Path) -> Embedder:
             width=int(plain["width"]),
             size=int(plain["size"]),
             layout=layout,
-            digest=_name(plain),
+            digest=_digest(plain),
             score={name: float(value) for name, value in plain["score"].items()},
             program=program,
             features=dict(plain.get("recipe", {}).get("features", {})),
@@ -120,7 +120,7 @@ def embedder_digest(folder: Path) -> str:
     Raises:
         CheckpointError: If there is no embedder, or if its weights file was replaced.
     """
-    return _name(_described(folder))
+    return _digest(_described(folder))
 
 
 def write_embedder(
@@ -150,8 +150,8 @@ def write_embedder(
     (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
 
 
-def _name(plain: dict[str, Any]) -> str:
-    """Hash the entries that determine the computed vectors; scores and history do not."""
+def _digest(plain: dict[str, Any]) -> str:
+    """Return the hash of the entries that determine the embeddings, without scores and history."""
     parts = ("stream", "width", "size", "layout", "program", "weights_sha256")
     return fingerprint({part: plain.get(part) for part in parts})
 

@@ -86,7 +86,7 @@ class PoseFeatures:
             ClipError: If the clip cannot be used; see `compute`.
         """
         chosen = select(pose.layout, self.config.points, self.config.hide_legs)
-        x_TJC, found_TJ = _take(pose, chosen)
+        x_TJC, found_TJ = _select_points(pose, chosen)
         # Masked before the check: a clip in which only legs are detected counts as `no_people`.
         found_TJ[:, chosen.legs] = False
         if not found_TJ.any():
@@ -105,8 +105,10 @@ class PoseFeatures:
         return features_TD
 
 
-def _take(pose: PoseSequence, chosen: Selection) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Copy the coordinates of the selected points, (T, J, C), and mark detected ones, (T, J)."""
+def _select_points(
+    pose: PoseSequence, chosen: Selection
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return a copy of the first person's selected points, (T, J, C), and which were detected."""
     x_TJC, confidence_TJ = pose.points_TPJC[:, 0], pose.confidence_TPJ[:, 0]
     if chosen.points is None:
         return x_TJC.copy(), confidence_TJ > 0

@@ -15,7 +15,7 @@ from kinesweep.config.recipe.training import TrainingConfig
 from kinesweep.core.errors import InputError
 from kinesweep.interop.config_reader import Section
 from kinesweep.interop.multimodalhugs_processor import flat_processor
-from kinesweep.interop.multimodalhugs_unsupported import reason
+from kinesweep.interop.multimodalhugs_unsupported import explain_unsupported_key
 
 # MultimodalHugs' mapper → kind of encoder; other names are left to the recipe's validation.
 _ENCODERS = {"linear": "linear", "cnn_adapter": "cnn", "adapter": "adapter"}
@@ -82,7 +82,7 @@ def convert_settings(path: Path) -> Converted:
     # Every section has been read by now; what remains in it has no equivalent.
     sections = (data, model, training, processor, rest)
     unread = {**{k: v for part in sections for k, v in part.left().items()}, **plain}
-    left = {key: f"{value!r}, {reason(key)}" for key, value in unread.items()}
+    left = {key: f"{value!r}, {explain_unsupported_key(key)}" for key, value in unread.items()}
     return Converted(validate(Recipe, values, f"the recipe of {path}"), left, tuple(notes))
 
 

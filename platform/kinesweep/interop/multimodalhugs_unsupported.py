@@ -41,6 +41,6 @@ _REASONS = {
 """Last component of a dotted key → reason."""
 
 
-def reason(key: str) -> str:
-    """Return the reason why a dotted key was not converted."""
+def explain_unsupported_key(key: str) -> str:
+    """Return why a key of MultimodalHugs was not converted; unknown keys get a general reason."""
     return _REASONS.get(key.rpartition(".")[2], "which is an unknown key")

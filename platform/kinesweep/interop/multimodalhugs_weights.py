@@ -20,7 +20,7 @@ from kinesweep.core.errors import CheckpointError, InputError
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.data.tokenizer import load_pretrained
-from kinesweep.interop.weight_import import load_tensors, placed, write_imported
+from kinesweep.interop.weight_import import load_tensors, rename_keys, write_imported
 from kinesweep.models.backbones import BACKBONES
 from kinesweep.models.backbones.architectures import seq2seq_ids
 from kinesweep.models.config import describe
@@ -71,7 +71,7 @@ def import_model(
     # The width comes from the saved configuration, because there is no feature store to ask.
     width = int(config["feat_dim"])
     model = _build(config, recipe.model, width, text.vocabulary)
-    load_tensors(model, placed(tensors, _PLACES, _COMPUTED), folder)
+    load_tensors(model, rename_keys(tensors, _PLACES, _COMPUTED), folder)
     write_imported(out, model, text, recipe)
     return model
 

@@ -24,7 +24,7 @@ from kinesweep.data.given import load_given
 from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.data.truecase import learn_truecaser
 from kinesweep.features import build_features
-from kinesweep.interop.weight_import import load_tensors, placed, read_tensors, write_imported
+from kinesweep.interop.weight_import import load_tensors, read_tensors, rename_keys, write_imported
 from kinesweep.models.backbones import BACKBONES
 from kinesweep.models.config import describe
 from kinesweep.models.translator import Translator
@@ -90,7 +90,7 @@ def import_ssvp(
     text = _text(recipe, tokenizer, texts)
     # SSVP-SLT has exactly one stream, that of the video features.
     (stream,) = build_features(recipe.features).streams
-    found = placed(tensors, _places(tensors, stream), _COMPUTED)
+    found = rename_keys(tensors, _places(tensors, stream), _COMPUTED)
     # The input width comes from the checkpoint, because there is no feature store to ask.
     width = _width(found, stream, path)
     model = _build(recipe, {stream: width}, text.vocabulary)

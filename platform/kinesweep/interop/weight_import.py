@@ -54,16 +54,16 @@ def write_imported(out: Path, model: Translator, text: TextTokenizer, recipe: Re
     write_folder(out, fill)
 
 
-def placed(
-    tensors: Mapping[str, Tensor], places: Sequence[tuple[str, str]], computed: Sequence[str]
+def rename_keys(
+    tensors: Mapping[str, Tensor], renames: Sequence[tuple[str, str]], dropped: Sequence[str]
 ) -> dict[str, Tensor]:
-    """Rename source tensors to the names of the model; a tensor without a match keeps its name.
+    """Rename the keys of a source state dict to those of the model; others keep their names.
 
     Args:
         tensors: Source name → tensor.
-        places: Pairs of a pattern for the start of a source name and its replacement; the first
+        renames: Pairs of a pattern for the start of a source name and its replacement; the first
             matching pair is used.
-        computed: Patterns of source names to drop, because the model computes their values.
+        dropped: Patterns of source names to drop, because the model computes their values.
 
     Returns:
         Name in the model → tensor.
@@ -73,9 +73,9 @@ def placed(
     """
     found: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        if any(re.match(pattern, name) for pattern in computed):
+        if any(re.match(pattern, name) for pattern in dropped):
             continue
-        ours = _placed(name, places)
+        ours = _renamed(name, renames)
         if ours in found:
             raise CheckpointError(f"two tensors stand for `{ours}`, one of them `{name}`")
         found[ours] = tensor
@@ -116,7 +116,7 @@ def read_tensors(path: Path, key: str) -> dict[str, Tensor]:
 
 def load_tensors(
     model: Translator,
-    placed: Mapping[str, Tensor],
+    tensors: Mapping[str, Tensor],
     origin: Path,
     state: Mapping[str, Tensor] | None = None,
 ) -> None:
@@ -124,7 +124,7 @@ def load_tensors(
 
     Args:
         model: Model to fill, in place.
-        placed: Name in the model → source tensor.
+        tensors: Name in the model → source tensor.
         origin: File or folder of the tensors, for error messages.
         state: Name → tensor of the part of the model to fill; default: the whole model.
 
@@ -134,48 +134,52 @@ def load_tensors(
     """
     own = model.state_dict(keep_vars=True) if state is None else state
     # Everything is checked before the first copy, so a failed import leaves the model unchanged.
-    problems = _misfits(own, placed)
+    problems = _mismatch_errors(own, tensors)
     if problems:
         shown = "; ".join(problems[:3]) + (f"; {len(problems) - 3} more" * (len(problems) > 3))
         raise CheckpointError(f"`{origin}` does not match the model of its settings: {shown}")
     with torch.no_grad():
-        for name, tensor in placed.items():
+        for name, tensor in tensors.items():
             own[name].copy_(tensor)
 
 
-def _misfits(own: Mapping[str, Tensor], placed: Mapping[str, Tensor]) -> list[str]:
+def _mismatch_errors(
+    model_weights: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
+) -> list[str]:
     """Return a message for each tensor that does not match.
 
     Args:
-        own: Name → tensor of the model.
-        placed: Name in the model → source tensor.
+        model_weights: Name → tensor of the model.
+        tensors: Name in the model → source tensor.
     """
     # Tied parameters share memory: if one of them is given, the others are not missing.
-    given = {own[name].data_ptr() for name in placed if name in own}
-    problems = [f"`{name}` is not part of the model" for name in placed if name not in own]
-    problems += [
-        f"`{name}` is missing"
-        for name, tensor in own.items()
-        if name not in placed and tensor.data_ptr() not in given
+    given = {model_weights[name].data_ptr() for name in tensors if name in model_weights}
+    problems = [
+        f"`{name}` is not part of the model" for name in tensors if name not in model_weights
     ]
     problems += [
-        f"`{name}` is {tuple(tensor.shape)}, not {tuple(own[name].shape)}"
-        for name, tensor in placed.items()
-        if name in own and tensor.shape != own[name].shape
+        f"`{name}` is missing"
+        for name, tensor in model_weights.items()
+        if name not in tensors and tensor.data_ptr() not in given
+    ]
+    problems += [
+        f"`{name}` is {tuple(tensor.shape)}, not {tuple(model_weights[name].shape)}"
+        for name, tensor in tensors.items()
+        if name in model_weights and tensor.shape != model_weights[name].shape
     ]
     # Several source tensors for one tied parameter must agree, or the last one would win silently.
     first: dict[int, str] = {}
-    for name in [name for name in placed if name in own]:
-        twin = first.setdefault(own[name].data_ptr(), name)
-        if twin != name and not torch.equal(placed[twin], placed[name]):
+    for name in [name for name in tensors if name in model_weights]:
+        twin = first.setdefault(model_weights[name].data_ptr(), name)
+        if twin != name and not torch.equal(tensors[twin], tensors[name]):
             problems.append(f"`{name}` differs from `{twin}`, which the model ties to it")
     return problems
 
 
-def _placed(name: str, places: Sequence[tuple[str, str]]) -> str:
+def _renamed(name: str, renames: Sequence[tuple[str, str]]) -> str:
     """Return the name in the model of a source tensor, or the source name if nothing matches."""
     # In order: specific patterns precede general ones that would match the same names.
-    for theirs, ours in places:
+    for theirs, ours in renames:
         if re.match(theirs, name):
             return re.sub(theirs, ours, name, count=1)
     return name

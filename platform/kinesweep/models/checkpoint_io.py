@@ -64,7 +64,7 @@ def load_strict(load: Callable[..., Any], folder: Any, *args: Any, **kwargs: Any
     return (model, info) if asked_for_info else model
 
 
-def saved_config(folder: Any, config: Any = None) -> KinesweepConfig | None:
+def load_config_or_none(folder: Any, config: Any = None) -> KinesweepConfig | None:
     """Return the configuration of a saved translator, or None if it cannot be read.
 
     Args:

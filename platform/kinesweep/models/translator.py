@@ -22,7 +22,7 @@ from kinesweep.core.batch import Batch
 from kinesweep.core.errors import InputError
 from kinesweep.core.hf_logging import quiet_transformers
 from kinesweep.models.backbones import BACKBONES
-from kinesweep.models.checkpoint_io import load_strict, non_base_state_dict, saved_config
+from kinesweep.models.checkpoint_io import load_config_or_none, load_strict, non_base_state_dict
 from kinesweep.models.config import KinesweepConfig
 from kinesweep.models.encoders import build_encoder
 from kinesweep.models.encoders.graph_encoder import GraphEncoder
@@ -332,7 +332,7 @@ class Translator(PreTrainedModel):
             CheckpointError: If the folder cannot be read, its weights are not exactly this model's
                 (the first such key is named), or its base model is missing or a different one.
         """
-        config = saved_config(folder, kwargs.get("config"))
+        config = load_config_or_none(folder, kwargs.get("config"))
         if config is None or config.base is None:
             loaded = load_strict(super().from_pretrained, folder, *args, **kwargs)
         else:

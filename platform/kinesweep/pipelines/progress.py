@@ -30,21 +30,21 @@ class ProgressCallback(Protocol):
 class ProgressDisplay(Protocol):
     """A display of progress, such as a terminal or a notebook."""
 
-    def bar(self, title: str) -> AbstractContextManager[ProgressCallback]:
+    def show_task(self, title: str) -> AbstractContextManager[ProgressCallback]:
         """Return a context in which one task is shown; it yields the callback of the task."""
 
-    def sweep(self, folder: Path, since: float | None) -> AbstractContextManager[None]:
+    def show_sweep(self, folder: Path, since: float | None) -> AbstractContextManager[None]:
         """Return a context in which the sweep in a folder is shown; see `sweep_progress`."""
 
 
 class LogDisplay:
     """A display that logs a line at each tenth of a task and nothing more for a sweep."""
 
-    def bar(self, title: str) -> AbstractContextManager[ProgressCallback]:
+    def show_task(self, title: str) -> AbstractContextManager[ProgressCallback]:
         """Return a context whose callback logs a line at each tenth of the task."""
         return _logged_tenths(title)
 
-    def sweep(self, folder: Path, since: float | None) -> AbstractContextManager[None]:
+    def show_sweep(self, folder: Path, since: float | None) -> AbstractContextManager[None]:
         """Return an empty context: a sweep logs its trials itself."""
         return nullcontext()
 
@@ -79,7 +79,7 @@ def progress_bar(title: str) -> AbstractContextManager[ProgressCallback]:
     Args:
         title: Name of the task, such as `extract`.
     """
-    return _display.bar(title)
+    return _display.show_task(title)
 
 
 def sweep_progress(folder: Path, since: float | None = None) -> AbstractContextManager[None]:
@@ -90,4 +90,4 @@ def sweep_progress(folder: Path, since: float | None = None) -> AbstractContextM
         since: Start in seconds since the epoch. A driver that started earlier is ignored, because
             it belongs to a previous run of the sweep.
     """
-    return _display.sweep(folder, since)
+    return _display.show_sweep(folder, since)

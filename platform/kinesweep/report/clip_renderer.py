@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from kinesweep.report.fonts import font
+from kinesweep.report.fonts import load_font
 from kinesweep.report.pose_scene import LEFT, MIDDLE, RIGHT, Scene
 
 COLORS = {LEFT: "#0072b2", MIDDLE: "#3c4450", RIGHT: "#d55e00"}
@@ -111,9 +111,9 @@ class ClipRenderer:
         pen, left = ImageDraw.Draw(picture), 0
         for view, width in zip(self.views, widths, strict=True):
             picture.paste(_panel(view, second, self.scale, (width, tall)), (left, _HEAD))
-            pen.text((left + 8, 6), view.title, _SOFT, font(view.title, 12))
+            pen.text((left + 8, 6), view.title, _SOFT, load_font(view.title, 12))
             left += width
-        pen.text((left - 8, 6), f"{second:.2f} s", _SOFT, font("0", 12), anchor="ra")
+        pen.text((left - 8, 6), f"{second:.2f} s", _SOFT, load_font("0", 12), anchor="ra")
         return picture
 
     def below(self, picture: Image.Image) -> Image.Image:
@@ -140,12 +140,12 @@ def _words(lines: tuple[Line, ...], width: int) -> Image.Image:
     pen = ImageDraw.Draw(words)
     pen.line((12, 2, width - 12, 2), _RULE)
     for place, (what, part, color) in enumerate(rows):
-        pen.text((12, 10 + 20 * place), what, _SOFT, font(what, 12))
-        pen.text((96, 9 + 20 * place), part, color, font(part, 14))
+        pen.text((12, 10 + 20 * place), what, _SOFT, load_font(what, 12))
+        pen.text((96, 9 + 20 * place), part, color, load_font(part, 14))
     left, top = 12, words.height - 22
     for side, name in ((LEFT, "left"), (RIGHT, "right")):
         pen.ellipse((left, top + 3, left + 8, top + 11), COLORS[side])
-        pen.text((left + 13, top), name, _SOFT, font(name, 12))
+        pen.text((left + 13, top), name, _SOFT, load_font(name, 12))
         left += 56
     return words
 
@@ -200,7 +200,7 @@ def _panel(view: View, second: float, scale: float, size: tuple[int, int]) -> Im
 
 def _wrapped(text: str, width: float) -> list[str]:
     """Wrap a text to a width in pixels, between words or inside words that are too wide."""
-    face, lines, line = font(text, 14), [], ""
+    face, lines, line = load_font(text, 14), [], ""
     for word in text.split():
         longer = f"{line} {word}" if line else word
         if line and face.getlength(longer) > width:

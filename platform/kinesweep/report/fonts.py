@@ -16,7 +16,7 @@ _OWN = "DejaVu Sans"
 _LAST = "Last Resort"
 
 
-def font(text: str, size: int) -> ImageFont.FreeTypeFont:
+def load_font(text: str, size: int) -> ImageFont.FreeTypeFont:
     """Return a font that contains all characters of a text, or DejaVu Sans if there is none.
 
     Args:
@@ -27,7 +27,7 @@ def font(text: str, size: int) -> ImageFont.FreeTypeFont:
 
 
 def missing(text: str) -> str:
-    """Return the characters that `font` cannot draw; empty if one font contains the whole text."""
+    """Return the characters that no single installed font can draw with the rest of the text."""
     if _path(frozenset(text)) is not None:
         return ""
     return "".join(sorted(c for c in set(text) if not c.isspace() and not _has(_paths()[0], c)))

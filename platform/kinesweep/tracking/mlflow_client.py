@@ -130,7 +130,7 @@ class Wire:
             began_ms: Start time of a new run in milliseconds since the epoch.
         """
         run_key = plain_run_key(run_key)
-        with _alone(lock):
+        with _exclusive_file_lock(lock):
             for found, its_life in self._find(experiment_id, run_key):
                 # A run without a life was created by `parent` as a placeholder and is adopted here.
                 if its_life in (life, None):
@@ -142,7 +142,7 @@ class Wire:
 
     def parent(self, experiment_id: str, run_key: str, lock: Path) -> str:
         """Return the id of a parent run; create it if missing, for its own log to adopt (`run`)."""
-        with _alone(lock):
+        with _exclusive_file_lock(lock):
             tags = {RUN_KEY: plain_run_key(run_key)}
             for found, _ in self._find(experiment_id, tags[RUN_KEY]):
                 return found
@@ -286,8 +286,8 @@ class Wire:
 
 
 @contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Hold an exclusive lock between processes; wait while another one has it."""
+def _exclusive_file_lock(lock: Path) -> Iterator[None]:
+    """Hold an exclusive file lock; wait while another process holds it."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -65,14 +65,14 @@ class Registry:
             raise self._away(error) from None
 
     def texts(self, version: Version, folder: Path) -> Path:
-        """Download the texts that the seeds of a version generated.
+        """Download the predictions of all seeds of a model version.
 
         Args:
             version: Version of a model.
             folder: Folder to download to.
 
         Returns:
-            Folder that contains the texts.
+            Folder that contains the predictions.
 
         Raises:
             TrackingError: If the server does not answer or refuses.

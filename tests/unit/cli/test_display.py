@@ -126,7 +126,7 @@ def test_lines_stand_above_it(
 ) -> None:
     file = on(monkeypatch, terminal=True)
     fill(journal)
-    with console.TerminalDisplay().sweep(tmp_path, NOW):
+    with console.TerminalDisplay().show_sweep(tmp_path, NOW):
         console.print_line("trial 4: learning_rate=0.01")
         print("from somewhere else")
     said = file.getvalue()
@@ -144,6 +144,6 @@ def test_there_is_none_in_a_file(
 ) -> None:
     file = on(monkeypatch, terminal=False)
     fill(journal)
-    with console.TerminalDisplay().sweep(tmp_path, NOW):
+    with console.TerminalDisplay().show_sweep(tmp_path, NOW):
         console.print_line("trial 4: learning_rate=0.01")
     assert file.getvalue() == "trial 4: learning_rate=0.01\n"

@@ -14,7 +14,7 @@ from kinesweep.config.recipe.source import PoseFeaturesConfig
 from kinesweep.core.errors import ClipError
 from kinesweep.core.pose import PointLayout, PoseSequence
 from kinesweep.features import FeatureStep, build_features
-from kinesweep.sources.synthetic.layout import NUM_POINTS, pose_bytes
+from kinesweep.sources.synthetic.layout import NUM_POINTS, encode_pose
 
 FIVE = PointLayout(
     (
@@ -57,7 +57,7 @@ def random_holistic(frames: int = 9, lost_share: float = 0.2) -> bytes:
     points = rng.normal(300, 90, (frames, NUM_POINTS, 3)).astype(np.float32)
     confidence = rng.random((frames, NUM_POINTS)).astype(np.float32)
     confidence[rng.random(confidence.shape) < lost_share] = 0
-    return pose_bytes(points, confidence)
+    return encode_pose(points, confidence)
 
 
 def test_numbers_by_hand() -> None:

@@ -13,7 +13,7 @@ from kinesweep.core.errors import InputError
 from kinesweep.core.pose import PointLayout
 from kinesweep.core.skeleton.skeleton import SMPL_22
 from kinesweep.report.clip_renderer import COLORS, ClipRenderer, Line, _wrapped
-from kinesweep.report.fonts import font, missing
+from kinesweep.report.fonts import load_font, missing
 from kinesweep.report.pose_scene import LEFT, MIDDLE, RIGHT, scene_of, scenes
 from kinesweep.report.video_writer import moments, sheet, write_clip
 
@@ -222,7 +222,7 @@ def test_long_words_are_cut_not_lost(text: str) -> None:
     """Beyond the right edge they would be."""
     lines = _wrapped(text, 200.0)
     assert "".join(lines).replace(" ", "") == text.replace(" ", "")
-    assert max(font(line, 14).getlength(line) for line in lines) <= 200
+    assert max(load_font(line, 14).getlength(line) for line in lines) <= 200
 
 
 def test_a_text_of_several_lines_is_drawn() -> None:

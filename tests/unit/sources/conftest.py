@@ -60,7 +60,7 @@ def pose_bytes(
 
 @pytest.fixture
 def write_pose(tmp_path: Path) -> Callable[..., Path]:
-    """Writes `tmp_path/NAME` with the arguments of `pose_bytes`."""
+    """Writes `tmp_path/NAME` with the arguments of `encode_pose`."""
 
     def write(name: str = "clip.pose", **arguments: object) -> Path:
         path = tmp_path / name

@@ -77,7 +77,7 @@ class Recipe(StrictConfig):
     # Runs before validation, so that the saved recipe lists the streams that were used.
     @model_validator(mode="before")
     @classmethod
-    def _all_streams_are_named(cls, plain: Any) -> Any:
+    def _name_all_streams(cls, plain: Any) -> Any:
         return with_streams(plain)
 
     @model_validator(mode="after")
@@ -97,7 +97,7 @@ class Recipe(StrictConfig):
         return self
 
     @model_validator(mode="after")
-    def _stage_has_its_parts(self) -> "Recipe":
+    def _check_stage_settings(self) -> "Recipe":
         # An `encoder` in `freeze` covers the projectors, the only part trained in their stage.
         stage, lora = self.training.stage, self.model.backbone.lora
         if stage == "lora" and lora is None:
@@ -110,7 +110,7 @@ class Recipe(StrictConfig):
         return self
 
     @model_validator(mode="after")
-    def _text_has_room(self) -> "Recipe":
+    def _check_text_length(self) -> "Recipe":
         # Generation may write all of its tokens, which need the reserved positions.
         reserve, written = self.model.reserved_text_tokens, self.generation.max_new_tokens
         if reserve is not None and reserve < written:
@@ -121,7 +121,7 @@ class Recipe(StrictConfig):
         return self
 
     @model_validator(mode="after")
-    def _shards_have_workers(self) -> "Recipe":
+    def _check_sharding_workers(self) -> "Recipe":
         if self.training.fsdp and self.resources.workers < 2:
             raise ValueError("`training.fsdp` needs `resources.workers` of 2 or more")
         lora = self.model.backbone.lora
@@ -133,7 +133,7 @@ class Recipe(StrictConfig):
         return self
 
     @model_validator(mode="after")
-    def _features_fit_the_corpus(self) -> "Recipe":
+    def _check_features_match_source(self) -> "Recipe":
         # All corpora of a list are of one kind (see `CorporaConfig`), so the first one decides.
         kind = self.corpora[0].kind
         wanted = FEATURES_OF[kind]
@@ -144,14 +144,14 @@ class Recipe(StrictConfig):
         return self
 
     @model_validator(mode="after")
-    def _streams_are_the_corpus_s(self) -> "Recipe":
+    def _check_streams_match_source(self) -> "Recipe":
         for corpus in self.corpora:
             if isinstance(corpus, H5ShardsConfig):
                 corpus.check(self.streams)
         return self
 
     @model_validator(mode="after")
-    def _poses_have_a_folder(self) -> "Recipe":
+    def _check_pose_folder(self) -> "Recipe":
         estimator = getattr(self.features, "estimator", None)
         for corpus in self.corpora:
             root = getattr(corpus, "root", None)
@@ -164,7 +164,7 @@ class Recipe(StrictConfig):
         return self
 
     @model_validator(mode="after")
-    def _crops_have_poses(self) -> "Recipe":
+    def _check_crop_poses(self) -> "Recipe":
         cropped = getattr(self.features, "cropped", False)
         for corpus in self.corpora:
             if (getattr(corpus, "poses", None) is not None) != cropped:
@@ -185,7 +185,7 @@ class Recipe(StrictConfig):
         return self
 
     @model_validator(mode="after")
-    def _points_have_a_centre(self) -> "Recipe":
+    def _check_points_have_root(self) -> "Recipe":
         # Mirroring and rotation assume that the origin lies between the shoulders or at the root.
         varied = self.batch.augmentation
         keys = {"pose": "normalize", "skeleton": "centre"}

@@ -83,7 +83,8 @@ class BatchConfig(StrictConfig):
     )
 
     @model_validator(mode="after")
-    def _one_size(self) -> "BatchConfig":
+    def _check_batch_limits(self) -> "BatchConfig":
+        """Check that one limit is given at most, and that the longest clip fits in a batch."""
         if self.max_frames is not None and self.batch_size is not None:
             raise ValueError("give `max_frames` or `batch_size`, not both")
         # The default of `max_frames` is applied later, so that None tells an unset value apart.

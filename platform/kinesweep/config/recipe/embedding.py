@@ -161,7 +161,7 @@ class EmbeddingRecipe(StrictConfig):
 
     @model_validator(mode="before")
     @classmethod
-    def _all_streams_are_named(cls, plain: Any) -> Any:
+    def _name_all_streams(cls, plain: Any) -> Any:
         return with_streams(plain)
 
     @model_validator(mode="after")

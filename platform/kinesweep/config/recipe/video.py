@@ -36,7 +36,8 @@ class WindowsConfig(StrictConfig):
     )
 
     @model_validator(mode="after")
-    def _windows_touch(self) -> "WindowsConfig":
+    def _check_windows(self) -> "WindowsConfig":
+        """Check that no frames lie between two windows, and what `compat: ssvp` requires."""
         # Equality is allowed: the windows then touch without an overlap.
         if self.step > self.span:
             raise ValueError(

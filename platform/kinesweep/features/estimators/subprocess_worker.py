@@ -55,7 +55,7 @@ class EstimatorProcess:
             fps: Frames per second of a folder of frames.
 
         Returns:
-            Dict with `fps`, `width`, `height`, `frames`, `points`, `pose_bytes`, `seconds` and
+            Dict with `fps`, `width`, `height`, `frames`, `points`, `encode_pose`, `seconds` and
             `core_seconds`.
 
         Raises:

@@ -10,7 +10,7 @@ completely, so names that occur in only one of them are reported.
 from pathlib import Path
 
 from kinesweep.core.errors import InputError
-from kinesweep.sources.prepare.rows import Annotation, PoseFile, find_file, rows_of
+from kinesweep.sources.prepare.rows import Annotation, PoseFile, find_single_file, rows_of
 from kinesweep.sources.tsv.tsv_reader import raise_table_errors
 
 _SPLITS = {"train": "train", "validation": "dev", "test": "test"}
@@ -25,7 +25,7 @@ def read_csl_daily(folder: Path, split: str) -> list[Annotation]:
         SourceError: If a list is malformed; names every line.
     """
     place = folder / "sentence_label" if (folder / "sentence_label").is_dir() else folder
-    sentences, names = find_file(place, _MAP), find_file(place, _LIST)
+    sentences, names = find_single_file(place, _MAP), find_single_file(place, _LIST)
     if sentences is None and names is None:
         return []
     if sentences is None or names is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kinesweep.config.recipe.source import PoseTsvConfig
 from kinesweep.sources.pose_format.pose_tsv import PoseTsvSource
-from kinesweep.sources.prepare.rows import Annotation, PoseFile, find_file
+from kinesweep.sources.prepare.rows import Annotation, PoseFile, find_single_file
 
 # Globs without their suffix. `[vd]*` matches `validation`, `val` and `dev`, but also any other name
 # that begins with one of these letters.
@@ -22,7 +22,7 @@ def read_generic(folder: Path, split: str) -> list[Annotation]:
         InputError: If several files match the split.
         SourceError: If the file is malformed; names every line.
     """
-    path = find_file(folder, f"{_FILES[split]}.tsv")
+    path = find_single_file(folder, f"{_FILES[split]}.tsv")
     if path is None:
         return []
     source = PoseTsvSource(PoseTsvConfig.model_validate({split: str(path)}))

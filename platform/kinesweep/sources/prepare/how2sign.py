@@ -9,7 +9,7 @@ the whole file `{SENTENCE_NAME}.pose` or, if the clips were not cut, its span of
 import re
 from pathlib import Path
 
-from kinesweep.sources.prepare.rows import Annotation, PoseFile, find_file, rows_of
+from kinesweep.sources.prepare.rows import Annotation, PoseFile, find_single_file, rows_of
 from kinesweep.sources.tsv.tsv_reader import raise_table_errors
 
 _FILES = {"train": "train", "validation": "val", "test": "test"}
@@ -24,7 +24,7 @@ def read_how2sign(folder: Path, split: str) -> list[Annotation]:
         InputError: If several files match the split.
         SourceError: If the file is malformed; names every line.
     """
-    path = find_file(folder, f"*{_FILES[split]}.csv")
+    path = find_single_file(folder, f"*{_FILES[split]}.csv")
     if path is None:
         return []
     rows, faults = rows_of(path, "\t", _NEEDED)

@@ -7,7 +7,7 @@ its span of `{yid}.pose`.
 
 from pathlib import Path
 
-from kinesweep.sources.prepare.rows import Annotation, PoseFile, find_file, rows_of
+from kinesweep.sources.prepare.rows import Annotation, PoseFile, find_single_file, rows_of
 from kinesweep.sources.prepare.times import milliseconds
 from kinesweep.sources.tsv.tsv_reader import raise_table_errors
 
@@ -22,7 +22,7 @@ def read_openasl(folder: Path, split: str) -> list[Annotation]:
         InputError: If several files match.
         SourceError: If the file is malformed; names every line.
     """
-    path = find_file(folder, "openasl*.tsv")
+    path = find_single_file(folder, "openasl*.tsv")
     if path is None:
         return []
     rows, faults = rows_of(path, "\t", _NEEDED)

@@ -7,7 +7,7 @@ The fields are separated by bars. The columns are `name`, `speaker`, `orth` (the
 
 from pathlib import Path
 
-from kinesweep.sources.prepare.rows import Annotation, PoseFile, find_file, rows_of
+from kinesweep.sources.prepare.rows import Annotation, PoseFile, find_single_file, rows_of
 from kinesweep.sources.tsv.tsv_reader import raise_table_errors
 
 _FILES = {"train": "train", "validation": "dev", "test": "test"}
@@ -22,7 +22,7 @@ def read_phoenix(folder: Path, split: str) -> list[Annotation]:
         SourceError: If the file is malformed; names every line.
     """
     name = _FILES[split]
-    path = find_file(folder, f"PHOENIX-2014-T.{name}.corpus.csv")
+    path = find_single_file(folder, f"PHOENIX-2014-T.{name}.corpus.csv")
     if path is None:
         return []
     rows, faults = rows_of(path, "|", _NEEDED)

@@ -66,8 +66,8 @@ class Annotation:
         return "\t".join(" ".join(str(values[column]).split()) for column in COLUMNS)
 
 
-def find_file(folder: Path, pattern: str) -> Path | None:
-    """Find the only file of a split, or return None if there is no such file.
+def find_single_file(folder: Path, pattern: str) -> Path | None:
+    """Return the only file in a folder that matches a pattern, or None if none does.
 
     Raises:
         InputError: If several files match the pattern.

@@ -14,7 +14,7 @@ from pathlib import Path
 import webvtt
 
 from kinesweep.core.errors import InputError
-from kinesweep.sources.prepare.rows import Annotation, PoseFile, find_file
+from kinesweep.sources.prepare.rows import Annotation, PoseFile, find_single_file
 from kinesweep.sources.prepare.times import milliseconds
 from kinesweep.sources.tsv.tsv_reader import TableError, raise_table_errors
 
@@ -29,7 +29,7 @@ def read_youtube_asl(folder: Path, split: str) -> list[Annotation]:
         InputError: If there are several lists of ids, or the list is not UTF-8.
         SourceError: If caption files cannot be read; names every file.
     """
-    path = find_file(folder, "*video_ids.txt")
+    path = find_single_file(folder, "*video_ids.txt")
     if path is None or split != "train":
         return []
     captions = _caption_files(folder)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from kinesweep.core.errors import InputError
 from kinesweep.sources.synthetic.body import render
-from kinesweep.sources.synthetic.layout import pose_bytes
+from kinesweep.sources.synthetic.layout import encode_pose
 from kinesweep.sources.synthetic.motion import Noise, Pace, sign_motion
 from kinesweep.sources.synthetic.plan import SPLITS, SampleClip, plan_clips
 from kinesweep.sources.synthetic.summary import SampleSummary, summarise
@@ -185,7 +185,7 @@ def _write_films(out: Path, plan: list[SampleClip], seed: int) -> None:
 def _clip_file(clip: SampleClip, seed: int) -> tuple[bytes, int]:
     """Return the `.pose` file of a clip and its number of frames."""
     points, confidence = _points(clip, seed)
-    return pose_bytes(points, confidence), len(points)
+    return encode_pose(points, confidence), len(points)
 
 
 def _points(clip: SampleClip, seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -66,7 +66,7 @@ _HAND_LINES = (
 )
 
 
-def pose_bytes(points_TPC: NDArray[np.float32], confidence_TP: NDArray[np.float32]) -> bytes:
+def encode_pose(points_TPC: NDArray[np.float32], confidence_TP: NDArray[np.float32]) -> bytes:
     """Encode the `.pose` v0.2 file of one person.
 
     Args:

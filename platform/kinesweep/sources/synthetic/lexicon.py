@@ -84,7 +84,9 @@ class Sign:
 def lexicon() -> dict[str, Sign]:
     """Return all signs by gloss, in a fixed order."""
     rows = [
-        _row(word_class, entry) for word_class, text in _ENTRIES.items() for entry in text.split()
+        _parse_entry(word_class, entry)
+        for word_class, text in _ENTRIES.items()
+        for entry in text.split()
     ]
     forms = distinct_forms(len(rows))
     return {row[0]: Sign(*row, form) for row, form in zip(rows, forms, strict=True)}
@@ -106,7 +108,7 @@ def of_class(word_class: WordClass, goes_with: str = "") -> tuple[str, ...]:
     )
 
 
-def _row(word_class: WordClass, entry: str) -> tuple[str, WordClass, str, str, str]:
+def _parse_entry(word_class: WordClass, entry: str) -> tuple[str, WordClass, str, str, str]:
     """Parse an entry; return gloss, class, word, `other` and `goes_with`."""
     word, other, goes_with = [*entry.split("/"), "", ""][:3]
     # Regular plurals are formed here; verbs and adjectives without a restriction go with any noun.

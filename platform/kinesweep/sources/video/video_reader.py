@@ -62,7 +62,7 @@ class VideoReader:
         self.source, self.read, self.declared, self.first = source, 0, 0, 0
         self._size, self._start_s = size, start_s
         self._seen: tuple[int, int] | None = None
-        self._frames = self._pictures() if source.is_dir() else self._decoded()
+        self._frames = self._decode_images() if source.is_dir() else self._decoded()
         self.fps = fps or 0.0
         # Both generators run up to their first frame here; that sets `declared` and `first`, and
         # a video replaces `fps` by its own.
@@ -152,8 +152,8 @@ class VideoReader:
         upright = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
         return np.ascontiguousarray(_middle(upright, self._size))
 
-    def _pictures(self) -> Iterator[Any]:
-        """Yield the pictures of a folder and set its declared length."""
+    def _decode_images(self) -> Iterator[Any]:
+        """Yield the images of a folder in natural order; set `declared` to their number."""
         paths = sorted(filter(is_picture, self.source.iterdir()), key=_numbered)
         self.declared = len(paths)
         for path in paths:

@@ -25,7 +25,7 @@ from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
 from kinesweep.sources.precomputed.annotation import ORDER
 from kinesweep.sources.precomputed.shard_index import metadata_name, shard_name
-from kinesweep.store.export.export_rows import safe_name
+from kinesweep.store.export.export_rows import sanitize_name
 from kinesweep.store.format.index import ClipRecord
 from kinesweep.store.format.reader import Store
 from kinesweep.store.format.writer import write_durably
@@ -150,7 +150,7 @@ def _names(clip: Clip) -> tuple[str, str]:
     own = clip.id.removeprefix(f"{clip.corpus}/") if clip.corpus else clip.id
     video = clip.document or own
     name = own.removeprefix(f"{clip.document}/") if clip.document else own
-    return safe_name(f"{clip.corpus}_{video}" if clip.corpus else video), safe_name(name)
+    return sanitize_name(f"{clip.corpus}_{video}" if clip.corpus else video), sanitize_name(name)
 
 
 def _annotated(clips: Mapping[str, ClipRecord]) -> dict[str, Any]:
@@ -233,8 +233,10 @@ def _prepare_output_dir(out: Path, overwrite: bool) -> None:
         return
     try:
         note = json.loads((out / NOTE).read_text(encoding="utf-8"))
-        # `safe_name` keeps an edited note from naming folders outside `out`.
-        streams = [safe_name(name) for name in note["streams"]] if note["layout"] == LAYOUT else []
+        # `sanitize_name` keeps an edited note from naming folders outside `out`.
+        streams = (
+            [sanitize_name(name) for name in note["streams"]] if note["layout"] == LAYOUT else []
+        )
     except (OSError, ValueError, KeyError, TypeError):
         streams = []
     if not streams:

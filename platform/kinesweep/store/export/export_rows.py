@@ -72,7 +72,7 @@ def rows_of(records: Sequence[ClipRecord], split: str, epoch: int) -> list[Row]:
             # The original comes first even if its copies were listed before it: the manifest has
             # its length.
             copies.setdefault(clip_id, []).insert(0, Copy(epoch, record))
-    return [Row(safe_name(name), texts[name], tuple(own)) for name, own in copies.items()]
+    return [Row(sanitize_name(name), texts[name], tuple(own)) for name, own in copies.items()]
 
 
 def _epochs(texts: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, int]]:
@@ -131,6 +131,6 @@ def check_rows(rows: Mapping[str, Sequence[Row]]) -> None:
             )
 
 
-def safe_name(clip_id: str) -> str:
-    """Return the name of a clip in manifests and file names."""
-    return _UNSAFE.sub("_", clip_id.strip())
+def sanitize_name(name: str) -> str:
+    """Replace path separators, control characters and a leading dot by `_`, for file names."""
+    return _UNSAFE.sub("_", name.strip())

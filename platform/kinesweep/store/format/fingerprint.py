@@ -32,11 +32,11 @@ def hash_media(paths: Iterable[Path]) -> dict[Path, MediaDigest | ClipError]:
     unique = list(dict.fromkeys(paths))
     threads = min(8, os.cpu_count() or 1)
     with ThreadPoolExecutor(threads) as pool:
-        return dict(zip(unique, pool.map(_hash_file, unique), strict=True))
+        return dict(zip(unique, pool.map(_hash_media_path, unique), strict=True))
 
 
-def _hash_file(path: Path) -> MediaDigest | ClipError:
-    """Return the content of one file, or the error under which its clips are counted."""
+def _hash_media_path(path: Path) -> MediaDigest | ClipError:
+    """Return the SHA-256 and size of a file or image folder, or a `ClipError` if unreadable."""
     if path.is_dir():
         return _hash_pictures(path)
     try:
@@ -50,9 +50,11 @@ def _hash_file(path: Path) -> MediaDigest | ClipError:
 
 
 def _hash_pictures(folder: Path) -> MediaDigest | ClipError:
-    """Return the content of a folder of images: a hash over their names and contents."""
+    """Return the size of a folder of images, and a hash over their names and contents."""
     # Sorted because the order of `iterdir` differs between file systems.
-    found = [(path.name, _hash_file(path)) for path in sorted(filter(is_picture, folder.iterdir()))]
+    found = [
+        (path.name, _hash_media_path(path)) for path in sorted(filter(is_picture, folder.iterdir()))
+    ]
     for _, media in found:
         if isinstance(media, ClipError):
             return media

@@ -106,7 +106,7 @@ def probe(
         decode_s=max(0.0, final.end_s - paces[_RECIPE].end_s),
         # What the runs themselves do not cover is spent on starting and closing the pool.
         open_s=seconds - (max(ends) - min(ends)),
-        between_s=_between(list(noted.values())),
+        between_s=_median_gap_s(list(noted.values())),
         model_bytes=max(models),
         seconds=seconds,
     )
@@ -242,8 +242,8 @@ def _pace(rows: Sequence[Mapping[str, Any]]) -> StepTiming:
     )
 
 
-def _between(runs: Sequence[Sequence[Mapping[str, Any]]]) -> float:
-    """Return the median gap between two runs of one worker; 0 if no run followed another."""
+def _median_gap_s(runs: Sequence[Sequence[Mapping[str, Any]]]) -> float:
+    """Return the median time in seconds between two runs of a worker process; 0 without any."""
     # A worker process is recognized by its pid; runs of one process follow each other in time.
     ordered = sorted(runs, key=lambda rows: (rows[0]["pid"], rows[0]["time"]))
     gaps = [

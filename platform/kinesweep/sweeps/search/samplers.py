@@ -16,7 +16,7 @@ from kinesweep.core.errors import InputError
 from kinesweep.core.seeds import derive_seed
 from kinesweep.sweeps.journal.journal import Trial
 from kinesweep.sweeps.space.arms import ordered
-from kinesweep.sweeps.space.fixed_designs import Point, build_points
+from kinesweep.sweeps.space.fixed_designs import Design, build_design
 from kinesweep.sweeps.space.parameter import Parameter, Values
 from kinesweep.sweeps.space.space import LISTED, SearchSpace
 
@@ -42,7 +42,7 @@ class Sampler(Protocol):
         """Record the end of a trial that was asked, restored, or read from the journal."""
 
 
-def build_proposer(
+def build_sampler(
     space: SearchSpace, arm: Values, base: Values, journal: list[Trial], trials: int
 ) -> Sampler:
     """Build the sampler of one arm and replay the journal to it.
@@ -56,7 +56,7 @@ def build_proposer(
     """
     sampler: Sampler
     if space.search.kind in LISTED:
-        sampler = FixedListSampler(build_points(space, arm, base), len(journal))
+        sampler = FixedListSampler(build_design(space, arm, base), len(journal))
     else:
         sampler = OptunaSampler(space, arm, base, trials, len(journal))
     for trial in journal:
@@ -70,7 +70,7 @@ def build_proposer(
 class FixedListSampler:
     """A sampler that reads a fixed list from a position on."""
 
-    def __init__(self, point: Point, place: int) -> None:
+    def __init__(self, point: Design, place: int) -> None:
         self._point, self._place = point, place
 
     def ask(self, number: int) -> Values | None:

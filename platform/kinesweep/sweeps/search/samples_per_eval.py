@@ -2,7 +2,7 @@
 
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.training import ResourcesConfig
-from kinesweep.data.length_limits import total_frames
+from kinesweep.data.length_limits import count_frames
 from kinesweep.store import Store
 
 _DEFAULT_FRAMES = 4096
@@ -21,7 +21,7 @@ def evaluation_samples(recipe: Recipe, store: Store, resources: ResourcesConfig)
     clips = batch.batch_size
     if clips is None:
         # With a frame budget the batch size varies; the mean clip length gives its average.
-        lengths = [total_frames(r.lengths, batch) for r in store.records("train")]
+        lengths = [count_frames(r.lengths, batch) for r in store.records("train")]
         frames = batch.max_frames or _DEFAULT_FRAMES
         clips = max(1, frames * len(lengths) // max(1, sum(lengths)))
     steps = training.eval_steps * training.gradient_accumulation_steps

@@ -15,7 +15,7 @@ from kinesweep.sweeps.journal.journal import Journal, Trial
 from kinesweep.sweeps.search.ask_tell import MAX_DEATHS, RunEnd, RunRequest
 from kinesweep.sweeps.search.budget import Budget, Spent
 from kinesweep.sweeps.search.pruners import Pruner, build_pruner
-from kinesweep.sweeps.search.samplers import Sampler, build_proposer
+from kinesweep.sweeps.search.samplers import Sampler, build_sampler
 from kinesweep.sweeps.space.arms import arm_of, find_arms, fixed_values
 from kinesweep.sweeps.space.loading import apply_overrides
 from kinesweep.sweeps.space.parameter import Values, format_values
@@ -156,7 +156,7 @@ class SearchPolicy:
     def _arm(self, levels: Values, base: Values, own: list[Trial], num_arms: int) -> _Arm:
         """Build an arm from the journal, and replay the losses of its trials to its pruner."""
         trials = self._quota(num_arms) or 0
-        sampler = build_proposer(self.space, levels, base, own, trials)
+        sampler = build_sampler(self.space, levels, base, own, trials)
         pruner = build_pruner(self.space.pruner, self.facts.evaluation_samples)
         for trial in own:
             # Only the pruner's memory matters here; its answers were acted on at the time.

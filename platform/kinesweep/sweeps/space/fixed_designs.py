@@ -14,12 +14,12 @@ from kinesweep.sweeps.space.arms import combinations, ordered
 from kinesweep.sweeps.space.parameter import Parameter, Values
 from kinesweep.sweeps.space.space import SearchSpace
 
-Point = Callable[[int], Values | None]
+Design = Callable[[int], Values | None]
 """Function k → configuration, or None past the end of the list."""
 
 
-def build_points(space: SearchSpace, arm: Values, base: Values) -> Point:
-    """Build the list of configurations of one arm.
+def build_design(space: SearchSpace, arm: Values, base: Values) -> Design:
+    """Return the fixed design of one arm: a function k → k-th configuration, None past the end.
 
     Args:
         space: Search space with one of the kinds in `space.LISTED`.
@@ -28,7 +28,7 @@ def build_points(space: SearchSpace, arm: Values, base: Values) -> Point:
     """
     free = {name: p for name, p in space.searched.items() if name not in arm}
     if space.search.kind == "grid":
-        return _grid(free, arm, base, space.search.seed)
+        return _build_grid_design(free, arm, base, space.search.seed)
     names = ordered(free)
     seed = derive_seed(space.search.seed, "points", *map(str, arm.values()))
 
@@ -59,8 +59,8 @@ def _filled(
     return values
 
 
-def _grid(free: dict[str, Parameter], arm: Values, base: Values, seed: int) -> Point:
-    """List all combinations in random order, so that a budget stop leaves an even coverage."""
+def _build_grid_design(free: dict[str, Parameter], arm: Values, base: Values, seed: int) -> Design:
+    """Return the grid in a seeded random order, so that a sweep that stops early covers it."""
     every = [{**arm, **values} for values in combinations(free, {**base, **arm})]
     order = generator(seed, "grid").permutation(len(every))
     return lambda k: every[order[k]] if k < len(every) else None

@@ -29,7 +29,7 @@ from kinesweep.models.embedder import FrameEmbedder
 from kinesweep.store.format.reader import Store, open_store
 from kinesweep.store.inspect.statistics import frame_statistics
 from kinesweep.training.frame_embedding.steps import OrderScore, Steps, write_best
-from kinesweep.training.reproducibility.determinism import pin
+from kinesweep.training.reproducibility.determinism import configure_determinism
 from kinesweep.training.run_records.metrics import MetricsFile, Recorder
 from kinesweep.training.run_records.result import RunResult, read_result
 from kinesweep.training.run_records.run_identity import (
@@ -102,7 +102,9 @@ def _train_locked(spec: EmbedderSpec, log: RunLogger, report: Report) -> RunResu
     (spec.folder / RESULT).unlink(missing_ok=True)
     stream = stream_of(recipe, store)
     # Seed before the network is built, because its initial weights come from this generator.
-    device = pin(recipe.training.seed, recipe.resources.cpus, recipe.resources.gpus)
+    device = configure_determinism(
+        recipe.training.seed, recipe.resources.cpus, recipe.resources.gpus
+    )
     batches = PairStream(store, recipe, stream)
     score = OrderScore(store, stream, recipe.training.eval_pairs)
     network = build_embedder(recipe, store, stream).to(device)

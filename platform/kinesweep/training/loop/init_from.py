@@ -111,9 +111,13 @@ def load_initial_weights(model: Translator, folder: Path, sha256: str | None = N
     held = non_base_state_dict(model) if over_base else model.state_dict(keep_vars=True)
     ours, theirs = _plain(held), _plain(_read(path))
     if not problems:
-        # Each check assumes that the ones before it passed; `_missing` looks up every name of
-        # `theirs`.
-        problems = _misfits(ours, theirs) or _missing(ours, theirs) or _other_ways(model.config, by)
+        # Each check assumes that the ones before it passed; `_missing_key_errors` looks up every
+        # name of `theirs`.
+        problems = (
+            _misfits(ours, theirs)
+            or _missing_key_errors(ours, theirs)
+            or _other_ways(model.config, by)
+        )
     if problems:
         more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
         raise CheckpointError(
@@ -199,8 +203,8 @@ def _misfits(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> list[str]:
     return found
 
 
-def _missing(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> list[str]:
-    """Describe the weights of this model that the earlier stage lacks.
+def _missing_key_errors(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> list[str]:
+    """Return a message for each weight of the model that the earlier stage's checkpoint lacks.
 
     Adapters may be missing, and so may a frozen language model: it was not saved with the earlier
     stage and has been loaded from its own folder.

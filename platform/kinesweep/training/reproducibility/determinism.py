@@ -30,11 +30,11 @@ def pin_process(recipe: Recipe) -> torch.device:
         raise ResourceError(
             "`training.precision: fp16` needs a GPU; on the CPU use `bf16` or `fp32`"
         )
-    return pin(recipe.training.seed, recipe.resources.cpus, recipe.resources.gpus)
+    return configure_determinism(recipe.training.seed, recipe.resources.cpus, recipe.resources.gpus)
 
 
-def pin(seed: int, cpus: int, gpus: float) -> torch.device:
-    """Set the seeds, threads and kernels of this process for any kind of training.
+def configure_determinism(seed: int, cpus: int, gpus: float) -> torch.device:
+    """Seed the random generators, set the threads, and enable deterministic algorithms.
 
     Args:
         seed: Random seed for Python, NumPy and PyTorch.

@@ -8,7 +8,7 @@ import pytest
 from kinesweep.core.errors import InputError, ResourceError
 from kinesweep.pipelines.cluster.cluster_size import parse_cluster
 from kinesweep.sweeps.planning.cost_estimate import CostInputs, make_plan
-from kinesweep.sweeps.planning.pilot_runs import Probe, StepTiming, _between, _pace
+from kinesweep.sweeps.planning.pilot_runs import Probe, StepTiming, _median_gap_s, _pace
 from spaces import load
 
 pytestmark = pytest.mark.integration
@@ -98,8 +98,8 @@ def test_paces_are_read_from_the_clock() -> None:
     slower = [{**row, "samples_per_s": 4.0} if "samples_per_s" in row else row for row in rows]
     assert _pace(slower).evaluation_s == 2.5
     later = [{"time": 119.5, "pid": 1}, {"time": 130.0, "pid": 1}]
-    assert _between([later, rows]) == pytest.approx(0.5)
-    assert _between([rows]) == 0.0
+    assert _median_gap_s([later, rows]) == pytest.approx(0.5)
+    assert _median_gap_s([rows]) == 0.0
 
 
 @pytest.mark.parametrize("text", ["cpu=4", "cpus", "gpus=many", "cpus=1;gpus=2"])
