@@ -125,7 +125,7 @@ def test_the_files_of_a_document_say_what_the_run_said(lab: Lab, tmp_path: Path)
     mixed = [Input(raw_file(lab, c), document=c.document, order=c.order) for c in clips[::-1]]
     loaded = Bundle.load(bundle)
     assert loaded.translate(mixed) == [said[clip.id] for clip in clips[::-1]]
-    context = loaded.loaded.recipe.context.model_copy(update={"generation": "none"})
+    context = loaded.loaded.recipe.context.model_copy(update={"decoding_context": "none"})
     recipe = loaded.loaded.recipe.model_copy(update={"context": context})
     deaf = replace(loaded, loaded=replace(loaded.loaded, recipe=recipe))
     assert deaf.translate(mixed) == loaded.translate([item.file for item in mixed])

@@ -30,19 +30,19 @@ class Pruner(Protocol):
         """
 
 
-def build_pruner(scheduler: PrunerConfig, evaluation_samples: float) -> Pruner:
+def build_pruner(config: PrunerConfig, evaluation_samples: float) -> Pruner:
     """Build the pruner of one arm.
 
     Args:
-        scheduler: Pruner settings of the search space.
+        config: Pruner settings of the search space.
         evaluation_samples: Number of samples between two evaluations.
     """
-    grace = scheduler.grace_period * evaluation_samples
-    if scheduler.kind == "asha":
-        return SuccessiveHalvingPruner(grace, scheduler.reduction_factor)
-    if scheduler.kind == "hyperband":
-        return Hyperband(grace, scheduler.reduction_factor, scheduler.brackets)
-    if scheduler.kind == "median":
+    grace = config.grace_period * evaluation_samples
+    if config.kind == "asha":
+        return SuccessiveHalvingPruner(grace, config.reduction_factor)
+    if config.kind == "hyperband":
+        return Hyperband(grace, config.reduction_factor, config.brackets)
+    if config.kind == "median":
         return MedianPruner(grace)
     return NoPruner()
 
