@@ -78,10 +78,12 @@ class Recipe(StrictConfig):
     @model_validator(mode="before")
     @classmethod
     def _name_all_streams(cls, plain: Any) -> Any:
+        """Fill in the names of all streams if the features select none."""
         return with_streams(plain)
 
     @model_validator(mode="after")
     def _check_best_metric_is_evaluated(self) -> "Recipe":
+        """Check that the metric of the best checkpoint is evaluated."""
         # Every evaluation computes `token_loss`; other metrics are computed only if listed.
         metric = self.training.metric_for_best_model
         if metric != "token_loss" and metric not in self.evaluation.metrics:
@@ -92,12 +94,14 @@ class Recipe(StrictConfig):
 
     @model_validator(mode="after")
     def _check_truecase_needs_lowercase(self) -> "Recipe":
+        """Check that truecasing follows lower-casing."""
         if self.generation.truecase and not self.model.tokenizer.lowercase:
             raise ValueError("`generation.truecase` needs `model.tokenizer.lowercase`")
         return self
 
     @model_validator(mode="after")
     def _check_stage_settings(self) -> "Recipe":
+        """Check that the training stage has the parts that it trains."""
         # An `encoder` in `freeze` covers the projectors, the only part trained in their stage.
         stage, lora = self.training.stage, self.model.backbone.lora
         if stage == "lora" and lora is None:
@@ -111,6 +115,7 @@ class Recipe(StrictConfig):
 
     @model_validator(mode="after")
     def _check_text_length(self) -> "Recipe":
+        """Check that the reserve has room for the generated text."""
         # Generation may write all of its tokens, which need the reserved positions.
         reserve, written = self.model.reserved_text_tokens, self.generation.max_new_tokens
         if reserve is not None and reserve < written:
@@ -122,6 +127,7 @@ class Recipe(StrictConfig):
 
     @model_validator(mode="after")
     def _check_sharding_workers(self) -> "Recipe":
+        """Check that sharded training has several workers."""
         if self.training.fsdp and self.resources.workers < 2:
             raise ValueError("`training.fsdp` needs `resources.workers` of 2 or more")
         lora = self.model.backbone.lora
@@ -134,6 +140,7 @@ class Recipe(StrictConfig):
 
     @model_validator(mode="after")
     def _check_features_match_source(self) -> "Recipe":
+        """Check that the features can be computed from the source."""
         # All corpora of a list are of one kind (see `CorporaConfig`), so the first one decides.
         kind = self.corpora[0].kind
         wanted = FEATURES_OF[kind]
@@ -145,6 +152,7 @@ class Recipe(StrictConfig):
 
     @model_validator(mode="after")
     def _check_streams_match_source(self) -> "Recipe":
+        """Check that the selected streams are those of the source."""
         for corpus in self.corpora:
             if isinstance(corpus, H5ShardsConfig):
                 corpus.check(self.streams)
@@ -152,6 +160,7 @@ class Recipe(StrictConfig):
 
     @model_validator(mode="after")
     def _check_pose_folder(self) -> "Recipe":
+        """Check that `features.estimator` and the folder of its poses are given together."""
         estimator = getattr(self.features, "estimator", None)
         for corpus in self.corpora:
             root = getattr(corpus, "root", None)
@@ -165,6 +174,7 @@ class Recipe(StrictConfig):
 
     @model_validator(mode="after")
     def _check_crop_poses(self) -> "Recipe":
+        """Check that crops and the poses that locate them are given together."""
         cropped = getattr(self.features, "cropped", False)
         for corpus in self.corpora:
             if (getattr(corpus, "poses", None) is not None) != cropped:
@@ -176,6 +186,7 @@ class Recipe(StrictConfig):
 
     @model_validator(mode="after")
     def _check_averaging_keeps_checkpoints(self) -> "Recipe":
+        """Check that checkpoints to average are kept."""
         # With `keep: best`, earlier checkpoints are deleted before the average is computed.
         if self.training.average_checkpoints > 1 and self.checkpoints.keep == "best":
             raise ValueError(
@@ -185,7 +196,8 @@ class Recipe(StrictConfig):
         return self
 
     @model_validator(mode="after")
-    def _check_points_have_root(self) -> "Recipe":
+    def _check_variation_needs_normalization(self) -> "Recipe":
+        """Check that clips are normalized if augmentation mirrors or rotates them."""
         # Mirroring and rotation assume that the origin lies between the shoulders or at the root.
         varied = self.batch.augmentation
         keys = {"pose": "normalize", "skeleton": "centre"}

@@ -38,7 +38,8 @@ class AlignmentConfig(StrictConfig):
     )
 
     @model_validator(mode="after")
-    def _parts_belong_together(self) -> "AlignmentConfig":
+    def _check_method_settings(self) -> "AlignmentConfig":
+        """Check that each setting belongs to the method."""
         # A setting without effect is an error, because a sweep over it would change nothing.
         if (self.embedder is not None) != (self.on == "embeddings"):
             raise ValueError("`embedder` and `on: embeddings` belong together")

@@ -32,7 +32,8 @@ class LoraConfig(StrictConfig):
 
     @field_validator("targets")
     @classmethod
-    def _some(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    def _check_not_empty(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        """Check that the list names layers."""
         if isinstance(value, tuple) and (not value or "" in value):
             raise ValueError("names no layers; leave it out, or list suffixes of layer names")
         return value
@@ -66,7 +67,8 @@ class _BackboneConfig(StrictConfig):
     )
 
     @model_validator(mode="after")
-    def _one_origin(self) -> "_BackboneConfig":
+    def _check_origin(self) -> "_BackboneConfig":
+        """Check that the model has one origin, and settings that belong to it."""
         # Exactly one origin of the weights: an empty `scratch` mapping counts as given.
         if (self.pretrained is None) == (self.scratch is None):
             raise ValueError("give either `pretrained` or `scratch`")

@@ -26,7 +26,8 @@ class CorpusConfig(StrictConfig):
     )
 
     @model_validator(mode="after")
-    def _some_split(self) -> "CorpusConfig":
+    def _check_any_split(self) -> "CorpusConfig":
+        """Check that the corpus has a split."""
         if not any(self.splits.values()):
             raise ValueError("names no split; give at least one of train, validation, test")
         return self

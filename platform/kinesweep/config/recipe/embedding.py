@@ -51,7 +51,8 @@ class TccConfig(_ObjectiveConfig):
     )
 
     @model_validator(mode="after")
-    def _lambda_is_of_regression(self) -> "TccConfig":
+    def _check_variance_weight(self) -> "TccConfig":
+        """Check that `variance_weight` is set for regression only."""
         if self.variance_weight is not None and self.cycle == "classification":
             raise ValueError("`variance_weight` is for `cycle: regression`; leave it out")
         return self
@@ -92,7 +93,8 @@ class EmbeddingBatchConfig(StrictConfig):
     )
 
     @model_validator(mode="after")
-    def _time_is_ours(self) -> "EmbeddingBatchConfig":
+    def _check_augmentation(self) -> "EmbeddingBatchConfig":
+        """Check that the augmentation does not change the time axis."""
         if self.augmentation.changes_length:
             raise ValueError(
                 "`augmentation` sets `drop_frames` or `speed`, but frames are sampled anew in each"
@@ -162,10 +164,12 @@ class EmbeddingRecipe(StrictConfig):
     @model_validator(mode="before")
     @classmethod
     def _name_all_streams(cls, plain: Any) -> Any:
+        """Fill in the names of all streams if the features select none."""
         return with_streams(plain)
 
     @model_validator(mode="after")
-    def _every_frame_is_kept(self) -> "EmbeddingRecipe":
+    def _check_frame_rate(self) -> "EmbeddingRecipe":
+        """Check that the encoder returns a vector for every frame."""
         # Not every kind of encoder has `strides`, `downsample` or `pooling`.
         strides = getattr(self.encoder, "strides", ())
         if getattr(self.encoder, "downsample", 1) != 1 or any(stride != 1 for stride in strides):
@@ -182,7 +186,8 @@ class EmbeddingRecipe(StrictConfig):
         return self
 
     @model_validator(mode="after")
-    def _everything_learns(self) -> "EmbeddingRecipe":
+    def _check_no_lora(self) -> "EmbeddingRecipe":
+        """Check that no part adapts the weights of an earlier run."""
         if getattr(self.encoder, "lora", None) is not None:
             raise ValueError(
                 "`encoder.lora` adapts the weights of an earlier run, but an embedder is trained"
@@ -191,7 +196,8 @@ class EmbeddingRecipe(StrictConfig):
         return self
 
     @model_validator(mode="after")
-    def _the_corpus_is_one(self) -> "EmbeddingRecipe":
+    def _check_corpus_recipe(self) -> "EmbeddingRecipe":
+        """Check the sections that describe the corpus as a recipe does."""
         # A run's recipe has the rules between source and features, so building one checks them.
         # Only the message is raised again, because a nested ValidationError spans several lines.
         try:

@@ -52,7 +52,8 @@ class GraphEncoderConfig(StrictConfig):
 
     @field_validator("kernel")
     @classmethod
-    def _odd(cls, value: int) -> int:
+    def _check_odd(cls, value: int) -> int:
+        """Check that the kernel is odd."""
         if value % 2 == 0:  # an odd kernel keeps the number of frames under symmetric padding
             raise ValueError("must be odd: 1, 3, 5 …")
         return value
@@ -102,7 +103,8 @@ class StagcnEncoderConfig(GraphEncoderConfig):
 
     @field_validator("features", "attention", "perception")
     @classmethod
-    def _positive(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+    def _check_positive(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        """Check that all widths are positive."""
         if min(value) < 1:
             raise ValueError("contains a width below 1")
         return value

@@ -61,7 +61,8 @@ class H5ShardsConfig(CorpusConfig):
     )
 
     @model_validator(mode="after")
-    def _streams_are_told_apart(self) -> "H5ShardsConfig":
+    def _check_streams_differ(self) -> "H5ShardsConfig":
+        """Check that no two streams share a name or a folder."""
         # Two streams in one folder would read the same shards.
         for what in ("name", "place"):
             found = [getattr(stream, what) for stream in self.streams]
@@ -70,7 +71,8 @@ class H5ShardsConfig(CorpusConfig):
         return self
 
     @model_validator(mode="after")
-    def _splits_have_a_token(self) -> "H5ShardsConfig":
+    def _check_split_tokens(self) -> "H5ShardsConfig":
+        """Check that the name of each annotation file contains a split."""
         for path in self.splits.values():
             token_of(path)  # raises a ValueError, which pydantic turns into a problem at `source`
         return self
@@ -135,7 +137,8 @@ class StreamsFeaturesConfig(StrictConfig):
     )
 
     @model_validator(mode="after")
-    def _each_once(self) -> "StreamsFeaturesConfig":
+    def _check_streams_once(self) -> "StreamsFeaturesConfig":
+        """Check that no stream is listed twice."""
         if len(set(self.streams)) < len(self.streams):
             raise ValueError(f"`streams` lists a stream twice: {', '.join(self.streams)}")
         return self

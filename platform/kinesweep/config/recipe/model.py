@@ -58,7 +58,8 @@ class MlpEncoderConfig(_FramewiseConfig):
 
     @field_validator("hidden")
     @classmethod
-    def _positive(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+    def _check_positive(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        """Check that all widths are positive."""
         if min(value) < 1:
             raise ValueError("contains a width below 1")
         return value
@@ -84,7 +85,8 @@ class CnnEncoderConfig(FrameEncoderConfig):
     )
 
     @model_validator(mode="after")
-    def _pairs(self) -> "CnnEncoderConfig":
+    def _check_kernels(self) -> "CnnEncoderConfig":
+        """Check that kernels are odd and that each has a stride it covers."""
         if len(self.kernels) != len(self.strides):
             raise ValueError("`kernels` and `strides` must have the same number of values")
         if any(kernel < 1 or kernel % 2 == 0 for kernel in self.kernels):
@@ -240,14 +242,16 @@ class ModelConfig(StrictConfig):
         return self.encoders.get(stream, self.encoder)
 
     @model_validator(mode="after")
-    def _something_learns(self) -> "ModelConfig":
+    def _check_trainable(self) -> "ModelConfig":
+        """Check that something is left to train."""
         # Every weight belongs to one of these two parts.
         if {"encoder", "backbone"} <= set(self.freeze):
             raise ValueError("`freeze` leaves nothing to train")
         return self
 
     @model_validator(mode="after")
-    def _parts_are_there(self) -> "ModelConfig":
+    def _check_frozen_parts(self) -> "ModelConfig":
+        """Check that the frozen parts exist and hold no adapters."""
         if self.backbone.lora is not None and "backbone" in self.freeze:
             raise ValueError(
                 "`freeze` has `backbone`, which would freeze the adapters of `backbone.lora` too;"
@@ -262,7 +266,8 @@ class ModelConfig(StrictConfig):
         return self
 
     @model_validator(mode="after")
-    def _adapters_have_something_to_adapt(self) -> "ModelConfig":
+    def _check_backbone_lora(self) -> "ModelConfig":
+        """Check that adapters of the backbone adapt trained weights."""
         # LoRA freezes the base weights, which are useful only if they were trained before.
         random = self.backbone.pretrained is None and self.init_from is None
         if random and self.backbone.lora is not None:
@@ -273,7 +278,8 @@ class ModelConfig(StrictConfig):
         return self
 
     @model_validator(mode="after")
-    def _encoders_adapters_have_weights(self) -> "ModelConfig":
+    def _check_encoder_lora(self) -> "ModelConfig":
+        """Check that adapters of encoders adapt trained weights."""
         # The keys are dotted paths for the error messages.
         encoders = {"encoder": self.encoder}
         encoders |= {f"encoders.{name}": one for name, one in self.encoders.items()}
@@ -292,7 +298,8 @@ class ModelConfig(StrictConfig):
         return self
 
     @model_validator(mode="after")
-    def _tokenizer_fits(self) -> "ModelConfig":
+    def _check_tokenizer(self) -> "ModelConfig":
+        """Check that the kind of tokenizer suits the backbone."""
         if self.tokenizer.kind == "pretrained" and self.backbone.pretrained is None:
             raise ValueError(
                 "tokenizer `pretrained` needs `backbone.pretrained`;"

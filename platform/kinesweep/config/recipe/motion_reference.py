@@ -25,7 +25,8 @@ class ReferenceConfig(StrictConfig):
     )
 
     @model_validator(mode="after")
-    def _two_streams(self) -> "ReferenceConfig":
+    def _check_streams_differ(self) -> "ReferenceConfig":
+        """Check that two different streams are named."""
         if self.stream == self.against:
             raise ValueError(f"`stream` and `against` are both `{self.stream}`; name two streams")
         return self

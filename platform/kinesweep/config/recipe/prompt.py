@@ -41,7 +41,8 @@ class PromptConfig(StrictConfig):
     no: str = Field("no", min_length=1, description="Negative answer in the tasks.")
 
     @model_validator(mode="after")
-    def _places_are_known(self) -> "PromptConfig":
+    def _check_placeholders(self) -> "PromptConfig":
+        """Check that each question contains its placeholder and no other."""
         wanted = {"word_present": {"word"}, "which_words": {"words"}}
         for key, places in wanted.items():
             try:
@@ -80,7 +81,8 @@ class ContextConfig(StrictConfig):
     )
 
     @model_validator(mode="after")
-    def _prepared(self) -> "ContextConfig":
+    def _check_predictions(self) -> "ContextConfig":
+        """Check that predictions are given exactly where they are used."""
         # Predictions that are not used would be a mistake, so neither setting stands alone.
         if (self.decoding_context == "file") != bool(self.predictions):
             raise ValueError("`decoding_context: file` and `predictions` belong together")
@@ -112,7 +114,8 @@ class TasksConfig(StrictConfig):
     )
 
     @model_validator(mode="after")
-    def _something_to_do(self) -> "TasksConfig":
+    def _check_translation(self) -> "TasksConfig":
+        """Check that translation has a weight."""
         if self.translation == 0:
             raise ValueError("`translation` must be above 0, because translations are scored")
         return self

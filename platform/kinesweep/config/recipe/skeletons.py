@@ -64,14 +64,16 @@ class SkeletonsConfig(CorpusConfig):
 
     @field_validator("motions")
     @classmethod
-    def _no_pickles(cls, motions: str | None) -> str | None:
+    def _check_no_pickle(cls, motions: str | None) -> str | None:
+        """Check that the motions are not a pickle."""
         if motions is not None and is_pickle(motions):
             raise ValueError(f"`{motions}` {refuse_pickle_message(motions)}")
         return motions
 
     @field_validator("signer_pattern")
     @classmethod
-    def _a_group(cls, pattern: str | None) -> str | None:
+    def _check_pattern(cls, pattern: str | None) -> str | None:
+        """Check that the regular expression is valid and has a group."""
         try:
             # `()` stands in for a missing pattern, which has the one group that is required.
             groups = re.compile(pattern or "()").groups
@@ -82,7 +84,8 @@ class SkeletonsConfig(CorpusConfig):
         return pattern
 
     @model_validator(mode="after")
-    def _columns_mean_something(self) -> "SkeletonsConfig":
+    def _check_columns(self) -> "SkeletonsConfig":
+        """Check that each column is named once and has a known meaning."""
         for meaning in self.columns:
             if meaning not in MEANINGS and not is_text(meaning):
                 known = [*MEANINGS, *TEXTS]

@@ -44,7 +44,8 @@ class PoseTsvConfig(TsvConfig):
     person: int = Field(0, ge=0, description="Index of the person used from a pose file.")
 
     @model_validator(mode="after")
-    def _poses_have_a_place(self) -> "PoseTsvConfig":
+    def _check_pose_root(self) -> "PoseTsvConfig":
+        """Check that estimated poses have a folder."""
         if self.videos is not None and self.root is None:
             raise ValueError("`videos` needs `root`, the folder that their poses are written to")
         return self
@@ -82,7 +83,8 @@ class FeatureManifestConfig(CorpusConfig):
     )
 
     @model_validator(mode="after")
-    def _each_epoch_once(self) -> "FeatureManifestConfig":
+    def _check_epochs_once(self) -> "FeatureManifestConfig":
+        """Check that no epoch is listed twice."""
         if len(set(self.epochs)) < len(self.epochs):
             raise ValueError(f"`epochs` lists an epoch twice: {', '.join(map(str, self.epochs))}")
         return self
@@ -154,7 +156,8 @@ class CorporaConfig(StrictConfig):
     corpora: tuple[OneSource, ...] = Field(min_length=1, description="The corpora.")
 
     @model_validator(mode="after")
-    def _told_apart(self) -> "CorporaConfig":
+    def _check_corpora(self) -> "CorporaConfig":
+        """Check that the corpora have different names and one kind."""
         # The name prefixes the ids of clips, which must stay unique over all corpora.
         names = [corpus.name for corpus in self.corpora]
         if None in names or len(set(names)) < len(names):

@@ -136,7 +136,8 @@ class TrainingConfig(StrictConfig):
     )
 
     @model_validator(mode="after")
-    def _schedule_takes_them(self) -> "TrainingConfig":
+    def _check_scheduler_kwargs(self) -> "TrainingConfig":
+        """Check that the schedule takes the given arguments."""
         # Checked here, because transformers would reject them only when training starts.
         allowed = _SCHEDULE_KEYS.get(self.lr_scheduler_type, frozenset())
         wrong = sorted(self.lr_scheduler_kwargs.keys() - allowed)
@@ -182,7 +183,8 @@ class CheckpointsConfig(StrictConfig):
 
     @field_validator("max_disk")
     @classmethod
-    def _is_bytes(cls, value: str) -> str:
+    def _check_bytes(cls, value: str) -> str:
+        """Check that the limit can be parsed as bytes."""
         parse_bytes(value)  # only to validate: the recipe keeps the text as it was written
         return value
 
@@ -204,7 +206,8 @@ class ResourcesConfig(StrictConfig):
     # Ray shares a GPU between processes, but cannot split several GPUs into fractions.
     @field_validator("gpus")
     @classmethod
-    def _whole_or_a_share(cls, value: float) -> float:
+    def _check_gpus(cls, value: float) -> float:
+        """Check that GPUs are a whole number or a fraction of one."""
         if value > 1 and value != int(value):
             raise ValueError("above 1, the number of GPUs must be a whole number")
         return value

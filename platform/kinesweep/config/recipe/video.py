@@ -114,7 +114,8 @@ class VideoFeaturesConfig(StrictConfig):
     )
 
     @model_validator(mode="after")
-    def _each_crop_once(self) -> "VideoFeaturesConfig":
+    def _check_crops_once(self) -> "VideoFeaturesConfig":
+        """Check that no crop is listed twice."""
         if len(set(self.crops)) < len(self.crops):
             raise ValueError(f"`crops` lists a crop twice: {', '.join(self.crops)}")
         return self

@@ -46,7 +46,7 @@ class Parameter(StrictConfig):
     rationale: str = Field("", description="Reason for this range, shown in the report.")
 
     @model_validator(mode="after")
-    def _one_kind(self) -> "Parameter":
+    def _check_range(self) -> "Parameter":
         """Check that exactly one kind of range is given and that it is valid."""
         given = [v for v in (self.log, self.float_, self.int_, self.choices) if v is not None]
         if len(given) != 1:
@@ -62,7 +62,7 @@ class Parameter(StrictConfig):
         return self
 
     @model_validator(mode="after")
-    def _role_fits(self) -> "Parameter":
+    def _check_role(self) -> "Parameter":
         """Check that the number of choices fits the role."""
         if self.role != "nuisance" and self.choices is None:
             raise ValueError(f"a {self.role} parameter needs `choices`")

@@ -29,7 +29,7 @@ class ObjectiveConfig(StrictConfig):
     )
 
     @model_validator(mode="after")
-    def _known_direction(self) -> "ObjectiveConfig":
+    def _check_direction(self) -> "ObjectiveConfig":
         """Check that the direction is that of the metric."""
         if self.mode is not None and (self.mode == "min") != (self.name in MINIMISED):
             right = "min" if self.name in MINIMISED else "max"
@@ -58,7 +58,7 @@ class SearchConfig(StrictConfig):
     )
 
     @model_validator(mode="after")
-    def _counted(self) -> "SearchConfig":
+    def _check_trials(self) -> "SearchConfig":
         """Check that a number of trials is given unless a grid defines it."""
         if self.trials is None and self.kind != "grid":
             raise ValueError(f"`{self.kind}` needs `trials`")
@@ -97,7 +97,7 @@ class FinalsConfig(StrictConfig):
 
     @field_validator("seeds")
     @classmethod
-    def _distinct(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+    def _check_seeds_once(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         """Check that no seed is listed twice."""
         if len(set(value)) != len(value):
             raise ValueError("lists a seed twice")
@@ -117,7 +117,7 @@ class BudgetConfig(StrictConfig):
 
     @field_validator("disk")
     @classmethod
-    def _is_bytes(cls, value: str | None) -> str | None:
+    def _check_bytes(cls, value: str | None) -> str | None:
         """Check that the limit can be parsed as bytes."""
         if value is not None:
             parse_bytes(value)
@@ -173,7 +173,7 @@ class SearchSpace(StrictConfig):
         return self.finalists.seeds
 
     @model_validator(mode="after")
-    def _search_seed_stays_out(self) -> "SearchSpace":
+    def _check_search_seed(self) -> "SearchSpace":
         """Check that the finals do not use the seed of the search."""
         if self.searched and self.search.seed in self.final_seeds:
             # Selection by one seed's scores favours configurations that were lucky on this seed.
@@ -184,7 +184,7 @@ class SearchSpace(StrictConfig):
         return self
 
     @model_validator(mode="after")
-    def _objectives_fit(self) -> "SearchSpace":
+    def _check_objectives(self) -> "SearchSpace":
         """Check that the objectives are compatible with each other, the pruner and the sampler."""
         names = [metric.name for metric in self.objectives]
         if not names or len(set(names)) < len(names):
@@ -201,7 +201,7 @@ class SearchSpace(StrictConfig):
         return self
 
     @model_validator(mode="after")
-    def _kind_fits(self) -> "SearchSpace":
+    def _check_sampler(self) -> "SearchSpace":
         """Check that the sampler supports all searched parameters."""
         for name, parameter in self.searched.items():
             if self.search.kind == "grid" and parameter.levels is None:
