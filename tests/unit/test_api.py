@@ -51,6 +51,21 @@ def test_errors_are_those_of_the_commands(place: Path) -> None:
         ks.tarin  # noqa: B018
 
 
+def test_paths_of_a_spaces_recipe_are_absolute(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray's workers have other working folders."""
+    plain = yaml.safe_load((place / "recipe.yaml").read_text())
+    plain["source"]["train"] = "corpus/train.tsv"
+    (place / "relative.yaml").write_text(yaml.safe_dump(plain))
+    asked = {"question": "?", "recipe": "relative.yaml", "search": {"kind": "random", "trials": 1}}
+    asked["parameters"] = {"training.learning_rate": {"log": [1e-4, 1e-3]}}
+    (place / "space.yaml").write_text(yaml.safe_dump(asked))
+    monkeypatch.chdir(place)
+    _, recipe = ks.load_space("space.yaml")
+    assert recipe.corpora[0].train == str(place / "corpus/train.tsv")
+
+
 def test_every_name_is_public_and_described() -> None:
     assert set(ks.__all__) - {"__version__"} == {
         name
