@@ -82,7 +82,7 @@ def load_space(
     """
     from kinesweep.sweeps.space import loading
 
-    return loading.load_space(Path(path), tuple(overrides), Path(base).absolute())
+    return loading.load_space(Path(path), tuple(overrides), Path(base))
 
 
 def check(recipe: "Recipe") -> "CorpusCheck":
@@ -190,7 +190,7 @@ def plan(
     from kinesweep.pipelines.cluster.cluster_size import parse_cluster
     from kinesweep.pipelines.sweep_planning import PlanRequest, plan_space
 
-    request = PlanRequest(Path(space), tuple(overrides), Path(base).absolute())
+    request = PlanRequest(Path(space), tuple(overrides), Path(base))
     return plan_space(request, parse_cluster(cluster), seed_sd, sentence_sd)
 
 
