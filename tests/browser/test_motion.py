@@ -102,7 +102,7 @@ def test_numbers_are_the_models(look: "Look", tmp_path: Path) -> None:
     np.testing.assert_allclose(told, 100 * np.array(wanted), atol=0.06)
     box = tab.locator("#map").bounding_box()
     assert box is not None
-    left, across = (tab.evaluate(f"box.{name}") for name in ("left", "across"))
+    left, across = (tab.evaluate(f"mapLayout.{name}") for name in ("left", "plotWidth"))
     tab.mouse.move(box["x"] + left + 0.5 * across, box["y"] + 6 + 20 * 3.4)  # frames 5 and 6
     said = tab.locator("#tip").inner_text().split("\n")
     assert said[0] == "“he runs”" and said[1].startswith("frames 5–6")
@@ -181,9 +181,9 @@ def test_a_moment_does_not_draw_all_cells_again(look: "Look", tmp_path: Path) ->
     """The line moves, and leaves the map as it was."""
     tab = open_page(look, tmp_path, made_up(PLACES))
     before = painted(tab, "map")
-    tab.evaluate("drawMap = () => { throw new Error('all cells'); }; show(5); drawMoment();")
+    tab.evaluate("drawMap = () => { throw new Error('all cells'); }; setFrame(5); drawFrame();")
     assert painted(tab, "map") != before
-    tab.evaluate("show(0); drawMoment();")
+    tab.evaluate("setFrame(0); drawFrame();")
     assert painted(tab, "map") == before
 
 

@@ -42,7 +42,7 @@ def test_clips_of_the_report_lead_to_what_was_looked_at(
     said = page.locator("figcaption b").first.inner_text()
     page.locator("figcaption a").first.click()
     page.wait_for_selector("#tokens button")
-    assert page.locator("#said").inner_text() == said
+    assert page.locator("#hypothesis").inner_text() == said
     page.locator("#tokens button").nth(1).click()
     look.keep("report-attention")
     assert look.errors == []
@@ -60,7 +60,7 @@ def test_leafing_through_translations(links: dict[str, str], look: "Look") -> No
     page.select_option("#signer", signers[0])
     assert set(page.locator("#samples td:nth-child(2)").all_inner_texts()) == {signers[0]}
     page.fill("#words", "no clip says this")
-    assert page.locator("#place").inner_text() == "no matches"
+    assert page.locator("#position").inner_text() == "no matches"
 
 
 def test_mlflow_compares_the_finalists(links: dict[str, str], look: "Look") -> None:

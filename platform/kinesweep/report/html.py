@@ -14,7 +14,6 @@ from kinesweep.core.scores import format_value, order_scores
 @cache
 def template(name: str) -> jinja2.Template:
     """Return a template of this package; it escapes all values and rejects undefined names."""
-    text = resources.files("kinesweep.report") / "templates" / name
     # StrictUndefined: a misspelt name in a template raises instead of rendering as nothing.
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -22,7 +21,19 @@ def template(name: str) -> jinja2.Template:
     environment.filters["shown"] = _shown
     environment.filters["score"] = format_value
     environment.filters["score_names"] = order_scores
-    return environment.from_string(text.read_text(encoding="utf-8"))
+    environment.globals["asset"] = _read_asset
+    return environment.from_string(_read_text(name))
+
+
+def _read_text(name: str) -> str:
+    """Return the text of a file of this package's `templates` folder."""
+    path = resources.files("kinesweep.report") / "templates" / name
+    return path.read_text(encoding="utf-8")
+
+
+def _read_asset(name: str) -> Markup:
+    """Return a script or style sheet to embed, so that a page is one file without a server."""
+    return Markup(_read_text(name))
 
 
 def for_script(value: object) -> Markup:
