@@ -4,27 +4,33 @@ import numpy as np
 import torch
 
 from kinesweep.core.skeleton.skeleton import SMPL_22
-from kinesweep.evaluation.attention_inference import Attended, Token
-from kinesweep.models.attention_maps import Attention, AttentionSpan
+from kinesweep.evaluation.attention_inference import GeneratedToken, TranslationWithAttention
+from kinesweep.models.attention_maps import AttentionMap, AttentionSpan
 from kinesweep.models.encoders.frame_encoder import SourceSpan
-from kinesweep.report.attention import Page
-from kinesweep.report.pose_scene import scene_of
+from kinesweep.report.attention import AttentionPage
+from kinesweep.report.pose_scene import build_scene
 
 LAYERS, HEADS, TOKENS = 2, 3, 4
 
 
-def made_up(places: list[AttentionSpan], joints: bool = False, text: str = "he runs") -> Page:
+def made_up(
+    places: list[AttentionSpan], joints: bool = False, text: str = "he runs"
+) -> AttentionPage:
     """A page over random weights, rows summing to 1."""
     torch.manual_seed(3)
     weights = torch.softmax(3 * torch.randn(LAYERS, HEADS, TOKENS, places[-1].end), dim=-1)
-    tokens = [Token(n, word, n == 0) for n, word in enumerate(("de", " he", " runs", text[:9]))]
+    tokens = [
+        GeneratedToken(n, word, n == 0) for n, word in enumerate(("de", " he", " runs", text[:9]))
+    ]
     nodes = {"skeleton": torch.rand(5, 22) * 3} if joints else {}
     x_TD = np.random.default_rng(0).random((10, 66), np.float32) - 0.5
     x_TD.reshape(10, 22, 3)[2, 7] = 0
-    scene = scene_of("skeleton", x_TD, SMPL_22.layout, 20.0)
-    attended = Attended(text, tuple(tokens), Attention(weights, tuple(places), nodes))
+    scene = build_scene("skeleton", x_TD, SMPL_22.layout, 20.0)
+    attended = TranslationWithAttention(
+        text, tuple(tokens), AttentionMap(weights, tuple(places), nodes)
+    )
     rates, lengths = {"skeleton": 20.0, "video": 5.0}, {"skeleton": 10, "video": 3}
-    return Page("clip 1", "a model", attended, rates, lengths, [scene], [text], [])
+    return AttentionPage("clip 1", "a model", attended, rates, lengths, [scene], [text], [])
 
 
 def frames(first: int, count: int, step: int, stream: str = "skeleton") -> AttentionSpan:

@@ -6,9 +6,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from kinesweep.config.loading import validate
+from kinesweep.config.loading import validate_config
 from kinesweep.config.recipe import Recipe
-from kinesweep.sources.synthetic import write_sample
+from kinesweep.sources.synthetic import write_sample_corpus
 from kinesweep.store import Store
 from kinesweep.store.extraction.build import extract_locally
 
@@ -60,7 +60,7 @@ def tiny_recipe(corpus: Path, root: Path, **changes: Any) -> Recipe:
         plain[section] = (
             {**plain.get(section, {}), **values} if isinstance(values, dict) else values
         )
-    return validate(Recipe, plain, "the tiny recipe")
+    return validate_config(Recipe, plain, "the tiny recipe")
 
 
 def tiny_corpus(folder: Path, clips: int = 48) -> Path:
@@ -72,7 +72,7 @@ def tiny_corpus(folder: Path, clips: int = 48) -> Path:
 def _made(clips: int) -> "tempfile.TemporaryDirectory[str]":
     """Writes a corpus to copy from; a copy takes a hundredth of the time. Gone with the process."""
     folder: tempfile.TemporaryDirectory[str] = tempfile.TemporaryDirectory()
-    write_sample(Path(folder.name, "corpus"), clips=clips, workers=1)
+    write_sample_corpus(Path(folder.name, "corpus"), clips=clips, workers=1)
     return folder
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from kinesweep.core.hashing import fingerprint
+from kinesweep.core.hashing import compute_fingerprint
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENTS = ROOT / "build" / "environments"
@@ -39,7 +39,7 @@ def cached_environment(
         works: Whether a folder can be used.
         root: Folder of all environments.
     """
-    folder = root / f"{name}-{fingerprint([wanted, sys.version_info[:2]])[:12]}"
+    folder = root / f"{name}-{compute_fingerprint([wanted, sys.version_info[:2]])[:12]}"
     with locked(folder.with_name(f"{folder.name}.lock")):
         if not works(folder):
             shutil.rmtree(folder, ignore_errors=True)

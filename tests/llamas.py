@@ -9,7 +9,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from kinesweep.config.recipe.model import TrainedTokenizerConfig
 from kinesweep.core.clip import Clip
-from kinesweep.data.text_tokenizer import TextTokenizer, build_text
+from kinesweep.data.text_tokenizer import TextTokenizer, build_tokenizer
 from kinesweep.store.format.index import ClipRecord
 
 
@@ -33,7 +33,7 @@ def tiny_llama(
     """
     clips = [Clip(str(n), "train", "", texts=(text,)) for n, text in enumerate(texts)]
     config = TrainedTokenizerConfig(algorithm="word", size=size)
-    text = build_text(config, [ClipRecord(clip, {}) for clip in clips], None)
+    text = build_tokenizer(config, [ClipRecord(clip, {}) for clip in clips], None)
     words = text.vocabulary
     torch.manual_seed(seed)
     sizes = {"hidden_size": width, "intermediate_size": 2 * width, "num_hidden_layers": 2}

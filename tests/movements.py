@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kinesweep.config.loading import validate
+from kinesweep.config.loading import validate_config
 from kinesweep.config.recipe.embedding import EmbeddingRecipe
 from kinesweep.store import Store
 from kinesweep.store.extraction.build import extract_locally
@@ -82,7 +82,7 @@ def movements_recipe(corpus: Path, root: Path, **changes: Any) -> EmbeddingRecip
         plain[section] = (
             {**plain.get(section, {}), **values} if isinstance(values, dict) else values
         )
-    return validate(EmbeddingRecipe, plain, "the recipe of movements")
+    return validate_config(EmbeddingRecipe, plain, "the recipe of movements")
 
 
 def movements_store(recipe: EmbeddingRecipe) -> Store:

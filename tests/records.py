@@ -27,6 +27,6 @@ def memory_store(*records: ClipRecord, features: Features = _orders) -> Any:
     return SimpleNamespace(
         splits=("train", "validation", "test"),
         schema=StoreSchema({name: StreamSchema(2, 25.0, "float32") for name in names}),
-        records=lambda split: [r for r in records if r.clip.split == split],
-        features=features,
+        get_records=lambda split: [r for r in records if r.clip.split == split],
+        get_features=features,
     )

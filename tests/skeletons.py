@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corpus import tiny_recipe
-from kinesweep.config.loading import validate
+from kinesweep.config.loading import validate_config
 from kinesweep.config.recipe import Recipe
 
 HEADER = "id index ref1 ref2 reference start"
@@ -48,4 +48,4 @@ def skeleton_recipe(folder: Path, **changes: Any) -> Recipe:
         "train": write_rows(folder / "train.tsv", HEADER, train),
         "validation": write_rows(folder / "validation.tsv", HEADER, VALIDATION),
     }
-    return validate(Recipe, {**plain, "features": {"kind": "skeleton"}, **changes}, "test")
+    return validate_config(Recipe, {**plain, "features": {"kind": "skeleton"}, **changes}, "test")

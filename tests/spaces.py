@@ -8,10 +8,10 @@ import yaml
 from corpus import tiny_recipe
 from kinesweep.config.recipe import Recipe
 from kinesweep.sweeps.journal.journal import Journal
-from kinesweep.sweeps.planning.simulation import Clock, SimulatedRun
+from kinesweep.sweeps.planning.simulation import SimulatedRun, VirtualClock
 from kinesweep.sweeps.search.ask_tell import RunEnd
 from kinesweep.sweeps.search.budget import Budget
-from kinesweep.sweeps.search.finals import Finals, final_runs, select_finalists
+from kinesweep.sweeps.search.finals import FinalsPolicy, list_final_runs, select_finalists
 from kinesweep.sweeps.search.search import SearchContext, SearchPolicy
 from kinesweep.sweeps.space.loading import load_space
 from kinesweep.sweeps.space.space import SearchSpace
@@ -51,24 +51,26 @@ def search(
     """The policy of a search, its configurations named by the recipe alone."""
     facts = SearchContext(
         recipe=recipe,
-        config_of=lambda changed: changed.config_hash("store"),
-        evaluation_samples=SAMPLES,
+        compute_config_hash=lambda changed: changed.compute_config_hash("store"),
+        samples_per_eval=SAMPLES,
         budget=Budget(space.budget, space.resources, slots, final_runs),
     )
     return SearchPolicy(space, facts, journal)
 
 
-def finals(space: SearchSpace, recipe: Recipe, journal: Journal, **kwargs: Any) -> Finals:
+def finals(space: SearchSpace, recipe: Recipe, journal: Journal, **kwargs: Any) -> FinalsPolicy:
     """The policy of its finals."""
     chosen = select_finalists(space, recipe, journal.trials)
-    return Finals(final_runs(chosen, lambda v, s: f"{sorted(v.items())}-s{s}"), journal, **kwargs)
+    return FinalsPolicy(
+        list_final_runs(chosen, lambda v, s: f"{sorted(v.items())}-s{s}"), journal, **kwargs
+    )
 
 
-def virtual() -> tuple[Journal, Clock]:
+def virtual() -> tuple[Journal, VirtualClock]:
     """A journal in memory with a clock that tests move."""
-    clock = Clock()
+    clock = VirtualClock()
     journal = Journal(None, clock)
-    journal.begin("one", "?")
+    journal.start_session("one", "?")
     return journal, clock
 
 

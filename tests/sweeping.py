@@ -13,19 +13,19 @@ from typing import Any
 import psutil
 
 from corpus import tiny_corpus, tiny_recipe, tiny_store
-from kinesweep.config.loading import validate
+from kinesweep.config.loading import validate_config
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.run_logger import NullRunLogger, RunLogger
 from kinesweep.store import Store
 from kinesweep.store.format.reader import open_store
-from kinesweep.sweeps.feature_stores import Stores
+from kinesweep.sweeps.feature_stores import FeatureStores
 from kinesweep.sweeps.journal.journal import Journal
-from kinesweep.sweeps.journal.sweep_metadata import write_outcome
+from kinesweep.sweeps.journal.sweep_metadata import write_sweep_outcome
 from kinesweep.sweeps.search.ask_tell import RunEnd, RunRequest, SweepPolicy
 from kinesweep.sweeps.search.budget import Budget
 from kinesweep.sweeps.search.search import SearchContext, SearchPolicy
 from kinesweep.sweeps.space.space import SearchSpace
-from kinesweep.sweeps.sweep import MakeJob, Sweep, run_sweep
+from kinesweep.sweeps.sweep import JobFactory, Sweep, run_sweep
 from kinesweep.training.loop.run import train_run
 
 RATE = "training.learning_rate"
@@ -37,7 +37,7 @@ class TimedLog(NullRunLogger):
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def metrics(self, values: Mapping[str, float], step: int) -> None:
+    def log_metrics(self, values: Mapping[str, float], step: int) -> None:
         """One line."""
         self._note({"step": step})
 
@@ -79,9 +79,9 @@ class Lab:
     store: Store
 
     @property
-    def stores(self) -> Stores:
+    def stores(self) -> FeatureStores:
         """The same as a sweep takes it."""
-        return Stores.one(self.recipe, self.store)
+        return FeatureStores.from_store(self.recipe, self.store)
 
     def space(self, **changes: Any) -> SearchSpace:
         """A space over the learning rate."""
@@ -93,21 +93,21 @@ class Lab:
             "parameters": {RATE: {"log": [1e-4, 1e-2]}},
             **changes,
         }
-        return validate(SearchSpace, plain, "the tiny space")
+        return validate_config(SearchSpace, plain, "the tiny space")
 
     def search(self, space: SearchSpace, journal: Journal) -> SearchPolicy:
         """The policy of its search."""
         facts = SearchContext(
             recipe=self.recipe,
-            config_of=lambda recipe: recipe.config_hash(self.store.fingerprint),
-            evaluation_samples=32.0,
+            compute_config_hash=lambda recipe: recipe.compute_config_hash(self.store.fingerprint),
+            samples_per_eval=32.0,
             budget=Budget(space.budget, space.resources, 2, 0),
         )
         return SearchPolicy(space, facts, journal)
 
-    def make_job(self, folder: Path) -> MakeJob:
+    def make_job(self, folder: Path) -> JobFactory:
         """How requests become runs in a folder."""
-        return MakeJob(self.recipe, self.stores, folder, OpenTimed(folder / "times"))
+        return JobFactory(self.recipe, self.stores, folder, OpenTimed(folder / "times"))
 
 
 def make_lab(folder: Path, **changes: Any) -> Lab:
@@ -120,7 +120,7 @@ def make_lab(folder: Path, **changes: Any) -> Lab:
 class Here:
     """Drives policies in this process, one run after the other; for `Sweep.open_runner`."""
 
-    slots = 1
+    num_slots = 1
 
     def __init__(self, *_: object) -> None:
         pass
@@ -131,20 +131,24 @@ class Here:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def drive(self, policy: SweepPolicy, make_job: MakeJob) -> None:
+    def run_policy(self, policy: SweepPolicy, build_job: JobFactory) -> None:
         """Runs one to its end."""
         while not policy.is_finished:
             request = policy.propose()
             if request is None:
                 assert policy.is_finished, "nothing runs, and nothing is proposed"
                 return
-            policy.tell(request.key, _train(policy, request, make_job))
+            policy.tell(request.key, _train(policy, request, build_job))
 
 
-def _train(policy: SweepPolicy, request: RunRequest, make_job: MakeJob) -> RunEnd:
+def _train(policy: SweepPolicy, request: RunRequest, make_job: JobFactory) -> RunEnd:
     """One run."""
-    task, began = make_job(request).task(), time.monotonic()
-    result = train_run(task.spec(), task.log(), lambda told: policy.report(request.key, told))
+    task, began = make_job(request).build_task(), time.monotonic()
+    result = train_run(
+        task.unpack_spec(),
+        task.open_run_logger(),
+        lambda told: policy.report_evaluation(request.key, told),
+    )
     seconds = time.monotonic() - began
     if result.status == "finished":
         return RunEnd("finished", result.objectives, seconds=seconds)
@@ -185,8 +189,9 @@ def run_whole(folder: Path, recipe: Path, space: Path) -> None:
     store = open_store(json.loads(space.with_suffix(".store").read_text()))
     asked = SearchSpace.model_validate_json(space.read_text())
     log = OpenTimed(folder / "times")
-    write_outcome(
-        folder, run_sweep(Sweep(asked, made, Stores.one(made, store), folder, log, print))
+    write_sweep_outcome(
+        folder,
+        run_sweep(Sweep(asked, made, FeatureStores.from_store(made, store), folder, log, print)),
     )
 
 

@@ -21,32 +21,42 @@ if TYPE_CHECKING:
     from kinesweep.api import (
         check,
         evaluate,
+        export,
         extract,
         load_bundle,
+        load_embedding_recipe,
         load_recipe,
         load_space,
         load_store,
         load_sweep,
         plan,
+        repeat,
         show_progress,
         sweep,
         train,
+        train_embedder,
+        write_sample,
     )
 
 __all__ = [
     "__version__",
     "check",
     "evaluate",
+    "export",
     "extract",
     "load_bundle",
+    "load_embedding_recipe",
     "load_recipe",
     "load_space",
     "load_store",
     "load_sweep",
     "plan",
+    "repeat",
     "show_progress",
     "sweep",
     "train",
+    "train_embedder",
+    "write_sample",
 ]
 
 
@@ -64,7 +74,7 @@ def __dir__() -> list[str]:
 
 # `when_imported` calls the hook at once if the module has been imported already.
 @wrapt.when_imported("transformers.models.auto.configuration_auto")
-def _know_our_models(module: ModuleType) -> None:
+def _patch_auto_config(module: ModuleType) -> None:
     """Make the first `AutoConfig.from_pretrained` import `kinesweep.models`."""
 
     # `kinesweep.models` is imported when the function is called, not here, because transformers may

@@ -24,13 +24,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kinesweep.config.recipe import Recipe
+    from kinesweep.config.recipe.embedding import EmbeddingRecipe
     from kinesweep.evaluation.evaluate import Evaluation
     from kinesweep.export import Bundle
+    from kinesweep.pipelines.bundle_export import ExportedBundle
     from kinesweep.pipelines.corpus_check import CorpusCheck
+    from kinesweep.pipelines.reproducibility import ExecutionMode, Repetition
     from kinesweep.pipelines.sweep import SweepResult
     from kinesweep.pipelines.sweep_data import SweepData
+    from kinesweep.sources.synthetic import SampleSummary
     from kinesweep.store import Store
-    from kinesweep.sweeps.planning.cost_estimate import Plan
+    from kinesweep.sweeps.planning.cost_estimate import SweepPlan
     from kinesweep.sweeps.space.space import SearchSpace
     from kinesweep.training.run_records.result import RunResult
 
@@ -45,25 +49,57 @@ def _set_ray_env() -> None:
 
 
 def show_progress() -> None:
-    """Print messages and progress bars of all functions on stderr, as the command line does."""
-    from kinesweep.cli.console import show_messages
+    """Show the messages and progress bars of all functions.
 
-    show_messages()
+    In a notebook they appear below the running cell, elsewhere on stderr, as in the command line.
+    """
+    from kinesweep.pipelines.notebook import is_notebook, show_notebook_progress
+
+    if is_notebook():
+        show_notebook_progress()
+        return
+    from kinesweep.cli.console import show_console_progress
+
+    show_console_progress()
 
 
-def load_recipe(path: PathLike, overrides: Sequence[str] = ()) -> "Recipe":
-    """Read a recipe; relative paths in it start from the current folder.
+def write_sample(folder: PathLike, clips: int | None = None, seed: int = 0) -> "SampleSummary":
+    """Write the sample corpus, a synthetic sign language; an identical corpus is kept.
+
+    Args:
+        folder: Output folder; `jobs/recipes/sample.yaml` expects `.kinesweep/sample`.
+        clips: Number of clips in all splits, at least 12. Default: 3,700.
+        seed: Random seed of sentences, signers and noise.
+    """
+    from kinesweep.sources.synthetic import DEFAULT_NUM_CLIPS, write_sample_corpus
+
+    return write_sample_corpus(Path(folder), clips or DEFAULT_NUM_CLIPS, seed, keep_existing=True)
+
+
+def load_recipe(path: PathLike, overrides: Sequence[str] = (), base: PathLike = ".") -> "Recipe":
+    """Read a recipe.
 
     Args:
         path: YAML file.
         overrides: Overrides such as `training.learning_rate=1e-4`.
+        base: Folder that relative paths in the recipe start from.
 
     Raises:
         ConfigError: If the recipe is invalid; the message lists every problem.
     """
     from kinesweep.pipelines import inputs
 
-    return inputs.load_recipe(Path(path), overrides)
+    return inputs.load_recipe(Path(path), overrides, Path(base))
+
+
+def load_embedding_recipe(
+    path: PathLike, overrides: Sequence[str] = (), base: PathLike = "."
+) -> "EmbeddingRecipe":
+    """Read the recipe of a frame embedder; see `load_recipe`."""
+    from kinesweep.config.loading import load_config
+    from kinesweep.config.recipe.embedding import EmbeddingRecipe
+
+    return load_config(EmbeddingRecipe, Path(path), overrides).resolve_paths(Path(base).absolute())
 
 
 def load_space(
@@ -107,16 +143,10 @@ def extract(recipe: "Recipe", on_ray: bool = True) -> "Store":
         SourceError: If the corpus as a whole is invalid.
         StoreError: If too many clips are dropped or if there is too little disk space.
     """
-    if on_ray:
-        _set_ray_env()
-        from kinesweep.pipelines.extraction import extract_features
+    _set_ray_env()
+    from kinesweep.pipelines.extraction import extract_features
 
-        return extract_features(recipe)
-    from kinesweep.pipelines.progress import progress_bar
-    from kinesweep.store.extraction.build import extract_locally
-
-    with progress_bar("extract") as update:
-        return extract_locally(recipe, progress=update)
+    return extract_features(recipe, on_ray)
 
 
 def train(
@@ -139,9 +169,65 @@ def train(
     _set_ray_env()
     from kinesweep.pipelines.training import train_recipe
 
-    if not on_ray:
-        extract(recipe, on_ray=False)
     return train_recipe(recipe, None if folder is None else Path(folder), overwrite, on_ray)
+
+
+def repeat(
+    recipe: "Recipe",
+    runs: int = 3,
+    mode: "ExecutionMode" = "cold",
+    folder: PathLike | None = None,
+    overwrite: bool = False,
+) -> "Repetition":
+    """Train a recipe several times with the same settings and compare the runs bit by bit.
+
+    Args:
+        recipe: Recipe of the run.
+        runs: Number of runs.
+        mode: `cold`: new workers for each run; `warm`: the same workers for all runs; `here`: this
+            process, without Ray.
+        folder: Parent folder of the runs. Default: a folder in the state folder.
+        overwrite: Whether existing runs are removed first.
+
+    Raises:
+        InputError: If the folder contains runs and `overwrite` is not set.
+    """
+    _set_ray_env()
+    from kinesweep.pipelines.reproducibility import repeat_training
+
+    parent = None if folder is None else Path(folder)
+    return repeat_training(recipe, runs, mode, parent, overwrite)
+
+
+def train_embedder(
+    recipe: "EmbeddingRecipe",
+    folder: PathLike | None = None,
+    overwrite: bool = False,
+    on_ray: bool = True,
+) -> "RunResult":
+    """Train a frame embedder, which aligns clips to references; see `train` for the arguments."""
+    _set_ray_env()
+    from kinesweep.pipelines.frame_embedding import train_embedding_recipe
+
+    run_dir = None if folder is None else Path(folder)
+    return train_embedding_recipe(recipe, run_dir, overwrite, on_ray)
+
+
+def export(model: PathLike, folder: PathLike, overwrite: bool = False) -> "ExportedBundle":
+    """Export a finished run as a bundle and verify the bundle's texts in a fresh process.
+
+    Args:
+        model: Folder of a run.
+        folder: Output folder.
+        overwrite: Whether an existing bundle is replaced.
+
+    Raises:
+        BundleError: If the bundle exists and may not be replaced, or if its texts differ.
+        StoreError: If the features that the model was trained on are missing.
+    """
+    from kinesweep.pipelines.bundle_export import export_model
+
+    return export_model(Path(model), Path(folder), overwrite)
 
 
 def evaluate(
@@ -163,9 +249,9 @@ def evaluate(
     """
     from kinesweep.pipelines.evaluation import evaluate_model_dir
 
-    texts = None if predictions is None else Path(predictions)
-    found, _ = evaluate_model_dir(Path(model), split, overrides, None, texts)
-    return found
+    predictions_path = None if predictions is None else Path(predictions)
+    evaluation, _ = evaluate_model_dir(Path(model), split, overrides, None, predictions_path)
+    return evaluation
 
 
 def plan(
@@ -175,7 +261,7 @@ def plan(
     cluster: str = "",
     seed_sd: float = 1.0,
     sentence_sd: float = 0.8,
-) -> "Plan":
+) -> "SweepPlan":
     """Estimate the cost of a sweep from short pilot runs and a simulation.
 
     Args:
@@ -187,11 +273,11 @@ def plan(
         sentence_sd: Standard error of a score difference from the choice of sentences.
     """
     _set_ray_env()
-    from kinesweep.pipelines.cluster.cluster_size import parse_cluster
-    from kinesweep.pipelines.sweep_planning import PlanRequest, plan_space
+    from kinesweep.pipelines.cluster.cluster_size import parse_cluster_size
+    from kinesweep.pipelines.sweep_planning import PlanRequest, plan_sweep
 
     request = PlanRequest(Path(space), tuple(overrides), Path(base))
-    return plan_space(request, parse_cluster(cluster), seed_sd, sentence_sd)
+    return plan_sweep(request, parse_cluster_size(cluster), seed_sd, sentence_sd)
 
 
 def sweep(
@@ -219,11 +305,11 @@ def sweep(
         InputError: If the sweep exists and neither `resume` nor `overwrite` is set.
     """
     _set_ray_env()
-    from kinesweep.pipelines.sweep import SweepRequest, run_sweep_file
+    from kinesweep.pipelines.sweep import SweepRequest, run_requested_sweep
 
     path = Path(space)
     request = SweepRequest(path, tuple(overrides), name or path.stem, Path(base).absolute(), extend)
-    return run_sweep_file(request, resume=resume or extend > 0, overwrite=overwrite)
+    return run_requested_sweep(request, resume=resume or extend > 0, overwrite=overwrite)
 
 
 def load_sweep(name: PathLike) -> "SweepData":
@@ -235,11 +321,11 @@ def load_sweep(name: PathLike) -> "SweepData":
     Raises:
         InputError: If there is no such sweep.
     """
-    from kinesweep.pipelines.inputs import sweep_folder
+    from kinesweep.pipelines.inputs import find_sweep_dir
     from kinesweep.pipelines.sweep_data import SweepData
 
     folder = Path(name)
-    return SweepData(folder if folder.is_dir() else sweep_folder(str(name)))
+    return SweepData(folder if folder.is_dir() else find_sweep_dir(str(name)))
 
 
 def load_store(folder: PathLike) -> "Store":

@@ -16,13 +16,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from kinesweep.checkpoints.model_dir_files import recipe_text
+from kinesweep.checkpoints.model_dir_files import format_recipe_yaml
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.clip import SPLITS
 from kinesweep.core.io import write_text
-from kinesweep.data.text_tokenizer import build_text
+from kinesweep.data.text_tokenizer import build_tokenizer
 from kinesweep.data.train_dataset import TrainDataset
-from kinesweep.sources.synthetic import write_sample
+from kinesweep.sources.synthetic import write_sample_corpus
 from kinesweep.store.extraction.build import extract_locally
 from kinesweep.store.format.reader import Store
 
@@ -58,12 +58,12 @@ def recipe_for(corpus: Path, root: Path) -> Recipe:
 
 def lengths_of(store: Store) -> list[int]:
     """Frames of the training clips, sorted."""
-    return sorted(record.lengths["pose"] for record in store.records("train"))
+    return sorted(record.lengths["pose"] for record in store.get_records("train"))
 
 
 def timed(recipe: Recipe, root: Path) -> tuple[float, dict[str, Any]]:
     """Seconds of the command, and its result."""
-    write_text(root / "recipe.yaml", recipe_text(recipe))
+    write_text(root / "recipe.yaml", format_recipe_yaml(recipe))
     env = {**os.environ, "OMP_NUM_THREADS": "2", "KINESWEEP_HOME": str(root)}
     command = [sys.executable, "-m", "kinesweep", "train", str(root / "recipe.yaml"), "--no-ray"]
     started = time.perf_counter()
@@ -79,16 +79,16 @@ def main() -> None:
         root = Path(folder)
         corpus = Path(sys.argv[1]).absolute() if len(sys.argv) > 1 else root / "corpus"
         if len(sys.argv) == 1:
-            write_sample(corpus, clips=600)
+            write_sample_corpus(corpus, clips=600)
         recipe = recipe_for(corpus, root)
         store = extract_locally(recipe)
-        text = build_text(recipe.model.tokenizer, store.records("train"), None)
+        text = build_tokenizer(recipe.model.tokenizer, store.get_records("train"), None)
         stream = TrainDataset(store, text, recipe.batch, recipe.training.seed)
         seconds, result = timed(recipe, root)
         lengths = lengths_of(store)
         said = {
             "samples_per_s": round(result["samples"] / seconds, 1),
-            "padding_share": round(stream.padding_share(STEPS), 4),
+            "padding_share": round(stream.compute_padding_share(STEPS), 4),
             "parameters": result["costs"]["parameters"],
             "samples": result["samples"],
             "seconds": round(seconds, 1),

@@ -20,9 +20,9 @@ from ray.train.torch import TorchTrainer
 
 from kinesweep.sweeps.journal.journal import Journal
 from kinesweep.sweeps.search.ask_tell import RunRequest
-from kinesweep.sweeps.sweep import MakeJob
-from kinesweep.sweeps.workers.tune_runner import Runner
-from kinesweep.training.distributed.ray_train import Task
+from kinesweep.sweeps.sweep import JobFactory
+from kinesweep.sweeps.workers.tune_runner import TuneRunner
+from kinesweep.training.distributed.ray_train import TrainingTask
 from kinesweep.training.loop.run import train_run
 from sweeping import Lab, make_lab, times
 
@@ -47,23 +47,23 @@ def warm(lab: Lab, folder: Path, workers: int, trials: int) -> dict[str, list[fl
         resources={"workers": workers, "cpus": _CPUS // workers},
     )
     journal = Journal(folder)
-    journal.begin("bench", "?")
-    with Runner(space.resources, folder / "tune") as running:
-        running.drive(lab.search(space, journal), lab.make_job(folder))
+    journal.start_session("bench", "?")
+    with TuneRunner(space.resources, folder / "tune") as running:
+        running.run_policy(lab.search(space, journal), lab.make_job(folder))
     return gaps(folder)
 
 
-def _train(task: Task) -> None:
+def _train(task: TrainingTask) -> None:
     """Body of each stock worker."""
-    train_run(task.spec(), task.log(), lambda _: True)
+    train_run(task.unpack_spec(), task.open_run_logger(), lambda _: True)
 
 
-def _fit(config: dict[str, Any], make_job: MakeJob, workers: int, storage: str) -> None:
+def _fit(config: dict[str, Any], make_job: JobFactory, workers: int, storage: str) -> None:
     """The stock trial."""
     job = make_job(RunRequest("", {"training.learning_rate": config["rate"]}, 0, "search"))
     TorchTrainer(
         _train,
-        train_loop_config=job.task(),
+        train_loop_config=job.build_task(),
         scaling_config=ray.train.ScalingConfig(num_workers=workers),
         run_config=ray.train.RunConfig(storage_path=storage),
     ).fit()

@@ -50,17 +50,17 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     recipe = tiny_recipe(tiny_corpus(folder), folder / "stores", tracking="mlflow")
     (folder / "tiny.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
     (folder / "space.yaml").write_text(yaml.safe_dump(SPACE))
-    server.start_server(folder)
+    server.start_mlflow_server(folder)
     try:
         with at_home(folder) as patch:
             patch.setattr(sweeps, "Sweep", partial(Sweep, open_runner=Here))
             patch.setattr(sweeps, "extract_features", extract_locally)
             # Reads the bundle in a new process; nobody looks at the bundle here.
             patch.setattr(sweeps, "verify_bundle", lambda *_: 0)
-            sweeps.run_sweep_file(SweepRequest(folder / "space.yaml", (), "space", folder))
+            sweeps.run_requested_sweep(SweepRequest(folder / "space.yaml", (), "space", folder))
         yield folder
     finally:
-        server.stop_server(folder)
+        server.stop_mlflow_server(folder)
 
 
 @contextmanager

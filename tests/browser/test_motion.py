@@ -11,10 +11,10 @@ from attended import TOKENS, frames, made_up
 from kinesweep.core.skeleton.skeleton import SMPL_22
 from kinesweep.models.attention_maps import AttentionSpan
 from kinesweep.models.encoders.frame_encoder import SourceSpan
-from kinesweep.report.attention import Page, write_attention
-from kinesweep.report.clip_renderer import ClipRenderer, Line
-from kinesweep.report.pose_scene import scene_of
-from kinesweep.report.video_writer import write_clip
+from kinesweep.report.attention import AttentionPage, write_attention_html
+from kinesweep.report.clip_renderer import CaptionLine, ClipRenderer
+from kinesweep.report.pose_scene import build_scene
+from kinesweep.report.video_writer import write_clip_drawing
 from needs import need
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 JOINTS = tuple(SourceSpan(0, 10, joint) for joint in range(22))
-BOTH = AttentionSpan("stream", 2, 29, "skeleton", (*frames(0, 5, 2).stands, *JOINTS))
+BOTH = AttentionSpan("stream", 2, 29, "skeleton", (*frames(0, 5, 2).source_spans, *JOINTS))
 PLACES = [
     AttentionSpan("prompt", 0, 2),
     BOTH,
@@ -38,9 +38,9 @@ def _chromium() -> None:
     need("chromium")
 
 
-def open_page(look: "Look", folder: Path, page: Page) -> "Tab":
+def open_page(look: "Look", folder: Path, page: AttentionPage) -> "Tab":
     """Opens a page; it must ask nobody for anything."""
-    tab = look.open(write_attention(folder / "attention.html", page).as_uri())
+    tab = look.open(write_attention_html(folder / "attention.html", page).as_uri())
     assert [url for url in look.requests if not url.startswith(("file:", "data:", "about:"))] == []
     return tab
 
@@ -142,7 +142,7 @@ def test_it_is_readable_in_light_and_dark(look: "Look", tmp_path: Path, scheme: 
 
 def test_a_clip_without_points(look: "Look", tmp_path: Path) -> None:
     page = made_up([frames(0, 3, 1, "video")])
-    bare = Page(page.clip, page.model, page.attended, page.rates_hz, page.lengths)
+    bare = AttentionPage(page.clip, page.model, page.attended, page.rates_hz, page.lengths)
     tab = open_page(look, tmp_path, bare)
     assert not tab.locator("#skeleton").is_visible() and painted(tab, "map")
     tab.locator("#tokens button").nth(1).click()
@@ -191,10 +191,12 @@ def test_films_and_pictures_open(look: "Look", tmp_path: Path) -> None:
     """The three kinds of files that `show` draws."""
     x_TJC = np.random.default_rng(0).random((1, 22, 3), np.float32) - 0.5
     x_TD = (x_TJC + np.linspace(0, 0.3, 30)[:, None, None]).reshape(30, 66)
-    scene = scene_of("skeleton", x_TD, SMPL_22.layout, 30.0)
-    stage = ClipRenderer([scene], [Line("text", "He runs."), Line("predicted", "She runs.")])
+    scene = build_scene("skeleton", x_TD, SMPL_22.layout, 30.0)
+    stage = ClipRenderer(
+        [scene], [CaptionLine("text", "He runs."), CaptionLine("predicted", "She runs.")]
+    )
     for suffix in ("png", "gif", "mp4"):
-        write_clip(tmp_path / f"clip.{suffix}", stage)
+        write_clip_drawing(tmp_path / f"clip.{suffix}", stage)
     (tmp_path / "all.html").write_text(
         "<style>img, video { width: 45% }</style>"  # what is out of sight does not play
         "<img src=clip.png><img src=clip.gif><video src=clip.mp4 muted autoplay></video>"

@@ -65,14 +65,14 @@ def test_leafing_through_translations(links: dict[str, str], look: "Look") -> No
 
 def test_mlflow_compares_the_finalists(links: dict[str, str], look: "Look") -> None:
     """Parameters and scores of every final run, and every trial in parallel coordinates."""
-    page = look.open(links["finalists"])
+    page = look.open(links["compare_finalists"])
     page.get_by_text("Comparing 6 Runs").first.wait_for()
     page.wait_for_selector(".js-plotly-plot")
     text = page.inner_text("body")
     look.keep("mlflow-finalists")
     for wanted in (RATE, "model.backbone.scratch.dropout", "training.seed", "bleu", "finals"):
         assert wanted in text, wanted
-    page = look.open(links["trials"])
+    page = look.open(links["compare_trials"])
     page.get_by_text(f"Comparing {TRIALS} Runs").first.wait_for()
     plot = page.wait_for_selector(".js-plotly-plot")
     assert plot is not None
@@ -93,3 +93,11 @@ def test_mlflow_lists_the_runs_and_shows_the_report(links: dict[str, str], look:
     answer.wait_for()
     assert "is best with bleu" in answer.inner_text()
     look.keep("mlflow-report")
+
+
+def test_mlflow_orders_the_runs_by_the_objective(links: dict[str, str], look: "Look") -> None:
+    page = look.open(links["finalists"])
+    page.get_by_text("Sort: bleu").first.wait_for()
+    page.get_by_text("6 matching runs").first.wait_for()
+    page.wait_for_selector(".js-plotly-plot")
+    look.keep("mlflow-finalists-charts")

@@ -6,9 +6,9 @@ import pytest
 
 from corpus import tiny_corpus, tiny_recipe
 from kinesweep.core.errors import StoreError
-from kinesweep.core.hashing import folder_sha256
+from kinesweep.core.hashing import compute_folder_sha256
 from kinesweep.store.extraction.build import extract_locally
-from kinesweep.store.extraction.extract import extract
+from kinesweep.store.extraction.extract import extract_on_ray
 
 
 @pytest.fixture
@@ -18,12 +18,12 @@ def corpus(tmp_path: Path) -> Path:
 
 def test_ray_gives_the_same_bytes(corpus: Path, tmp_path: Path, cluster: None) -> None:
     told: list[tuple[int, int]] = []
-    on_ray = extract(tiny_recipe(corpus, tmp_path / "a"), progress=lambda *x: told.append(x))
+    on_ray = extract_on_ray(tiny_recipe(corpus, tmp_path / "a"), progress=lambda *x: told.append(x))
     here = extract_locally(tiny_recipe(corpus, tmp_path / "b"))
-    assert folder_sha256(on_ray.folder) == folder_sha256(here.folder)
+    assert compute_folder_sha256(on_ray.folder) == compute_folder_sha256(here.folder)
     assert on_ray.fingerprint == here.fingerprint
     assert told[-1][0] == told[-1][1]
-    again = extract(tiny_recipe(corpus, tmp_path / "a"))
+    again = extract_on_ray(tiny_recipe(corpus, tmp_path / "a"))
     assert again.folder == on_ray.folder
     assert again.extraction is not None
     assert (again.extraction.computed, again.extraction.reused) == (0, 80)
@@ -33,9 +33,9 @@ def test_a_bad_clip_costs_itself_alone(corpus: Path, tmp_path: Path, cluster: No
     bad = sorted((corpus / "poses" / "train").glob("*.pose"))[2]
     bad.write_bytes(bad.read_bytes()[:-50])
     with pytest.raises(StoreError, match="truncated"):
-        extract(tiny_recipe(corpus, tmp_path / "a"))
+        extract_on_ray(tiny_recipe(corpus, tmp_path / "a"))
     assert not list((tmp_path / "a").glob("*/manifest.json"))
     lenient = tiny_recipe(corpus, tmp_path / "a", store={"max_dropped_share": 0.05})
-    store = extract(lenient)
+    store = extract_on_ray(lenient)
     assert store.manifest["dropped"]["reasons"] == {"truncated": 1}
-    assert sum(len(store.records(split)) for split in store.splits) == 79
+    assert sum(len(store.get_records(split)) for split in store.splits) == 79

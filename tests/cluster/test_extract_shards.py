@@ -6,9 +6,9 @@ import pytest
 
 from corpus import tiny_recipe
 from kinesweep.config.recipe import Recipe
-from kinesweep.core.hashing import folder_sha256
+from kinesweep.core.hashing import compute_folder_sha256
 from kinesweep.store.extraction.build import extract_locally
-from kinesweep.store.extraction.extract import extract
+from kinesweep.store.extraction.extract import extract_on_ray
 from shards import h5_corpus
 
 pytestmark = pytest.mark.slow
@@ -26,12 +26,12 @@ def recipe_of(corpus: Path, root: Path) -> Recipe:
 def test_ray_gives_the_same_bytes(tmp_path: Path, cluster: None) -> None:
     recipe = recipe_of(tmp_path / "h5", tmp_path / "a")
     told: list[tuple[int, int]] = []
-    on_ray = extract(recipe, progress=lambda *done: told.append(done))
+    on_ray = extract_on_ray(recipe, progress=lambda *done: told.append(done))
     assert len(told) > 1 and told[-1][0] == told[-1][1]
     here = extract_locally(recipe, root=tmp_path / "b")
-    assert sum(len(on_ray.records(split)) for split in on_ray.splits) == 63
-    assert folder_sha256(on_ray.folder) == folder_sha256(here.folder)
+    assert sum(len(on_ray.get_records(split)) for split in on_ray.splits) == 63
+    assert compute_folder_sha256(on_ray.folder) == compute_folder_sha256(here.folder)
     assert on_ray.fingerprint == here.fingerprint
-    again = extract(recipe)
+    again = extract_on_ray(recipe)
     assert again.extraction is not None
     assert (again.extraction.computed, again.extraction.reused) == (0, 63)

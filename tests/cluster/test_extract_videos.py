@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from ray.util.state import list_actors
 
-from kinesweep.core.hashing import fingerprint, folder_sha256
+from kinesweep.core.hashing import compute_fingerprint, compute_folder_sha256
 from kinesweep.store.extraction.build import extract_locally
-from kinesweep.store.extraction.extract import extract
+from kinesweep.store.extraction.extract import extract_on_ray
 from vision import film_corpus, film_recipe, follow_block, vision_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,7 +43,7 @@ def extracted(  # type: ignore[no-untyped-def]
         corpus, corpus / "videomae", root, features=features, store={"max_dropped_share": 0.05}
     )
     notes: list[str] = []
-    store = extract(recipe, progress=lambda done, total, note="": notes.append(note))
+    store = extract_on_ray(recipe, progress=lambda done, total, note="": notes.append(note))
     return store, notes
 
 
@@ -61,7 +61,7 @@ def test_any_number_of_actors_gives_the_bytes_of_one(  # type: ignore[no-untyped
     corpus: Path, tmp_path: Path, whole
 ) -> None:
     store, _ = extracted(corpus, tmp_path / "three", 3)
-    assert folder_sha256(store.folder) == folder_sha256(whole.folder)
+    assert compute_folder_sha256(store.folder) == compute_folder_sha256(whole.folder)
     here = extract_locally(
         film_recipe(
             corpus,
@@ -72,9 +72,9 @@ def test_any_number_of_actors_gives_the_bytes_of_one(  # type: ignore[no-untyped
         )
     )
     assert here.fingerprint == store.fingerprint
-    for record in here.records("train"):
-        wanted = here.features(record)["video"].astype(np.float32)
-        found = store.features(record)["video"].astype(np.float32)
+    for record in here.get_records("train"):
+        wanted = here.get_features(record)["video"].astype(np.float32)
+        found = store.get_features(record)["video"].astype(np.float32)
         # Windows shared their batches with others here: 1e-5, then rounding to float16.
         np.testing.assert_allclose(found, wanted, rtol=2e-3, atol=2e-3)
 
@@ -87,7 +87,7 @@ def test_dead_actors_change_nothing(  # type: ignore[no-untyped-def]
 
     def kill_one_of_each() -> None:
         # Each at its own first work: decoders may be gone before watchers have loaded their model.
-        for kind, began in (("_Decoder", "piece"), ("_Watcher", "batch")):
+        for kind, began in (("_VideoDecoder", "piece"), ("_WindowEncoder", "batch")):
             while kind not in killed and not over.wait(0.02):
                 if not any((tmp_path / "killed").glob(f".building-*/shards/.attempts-{began}*")):
                     continue
@@ -102,8 +102,8 @@ def test_dead_actors_change_nothing(  # type: ignore[no-untyped-def]
     store, _ = extracted(corpus, tmp_path / "killed", 2)
     over.set()
     thread.join()
-    assert killed == ["_Decoder", "_Watcher"]
-    assert folder_sha256(store.folder) == folder_sha256(whole.folder)
+    assert killed == ["_VideoDecoder", "_WindowEncoder"]
+    assert compute_folder_sha256(store.folder) == compute_folder_sha256(whole.folder)
 
 
 def test_each_actor_has_its_own_gpu(  # type: ignore[no-untyped-def]
@@ -134,7 +134,7 @@ def test_each_actor_has_its_own_gpu(  # type: ignore[no-untyped-def]
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "gpu 0 " in done.stdout and "gpu 1 " in done.stdout
-    assert done.stdout.split()[-1] == fingerprint(folder_sha256(whole.folder))
+    assert done.stdout.split()[-1] == compute_fingerprint(compute_folder_sha256(whole.folder))
     shutil.rmtree(tmp_path / "gpu")
 
 
@@ -148,9 +148,9 @@ def test_face_and_hands_are_as_alone(tmp_path: Path, cluster: None) -> None:
     poses = {"poses": str(corpus / "poses")}
     stores = [
         build(film_recipe(corpus, model, tmp_path / name, features=crops, source=poses))
-        for name, build in (("ray", extract), ("here", extract_locally))
+        for name, build in (("ray", extract_on_ray), ("here", extract_locally))
     ]
     assert stores[0].schema.widths == {"video": 48}
-    for record in stores[1].records("train"):
-        found, wanted = (store.features(record)["video"] for store in stores)
+    for record in stores[1].get_records("train"):
+        found, wanted = (store.get_features(record)["video"] for store in stores)
         np.testing.assert_allclose(found, wanted, atol=2e-3)

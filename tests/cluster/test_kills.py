@@ -20,7 +20,7 @@ from ray.util.state import list_actors
 import sweeping
 import worker_server
 from kinesweep.sweeps.journal.journal import read_journal
-from kinesweep.sweeps.journal.sweep_metadata import write_outcome
+from kinesweep.sweeps.journal.sweep_metadata import write_sweep_outcome
 from kinesweep.sweeps.sweep import Sweep, run_sweep
 from sweeping import assert_trained_once, make_lab, times
 
@@ -31,7 +31,7 @@ STEPS, EVAL_STEPS, TRIALS = 80, 20, 4
 ACTORS = (
     "RayTrainWorker",
     "with_resources.<locals>.ResourceTrainable",  # a trial, as Tune wraps it
-    "Slot",
+    "SlotActor",
 )
 """Classes of the actors that are killed one after the other."""
 PLAN: dict[str, Any] = {
@@ -81,7 +81,7 @@ def undisturbed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     sweep = Sweep(
         space, lab.made.recipe, lab.made.stores, folder, log, print, open_runner=sweeping.Here
     )
-    write_outcome(folder, run_sweep(sweep))
+    write_sweep_outcome(folder, run_sweep(sweep))
     assert_all_ended_once(folder)
     return dict(json.loads((folder / "result.json").read_text()))
 

@@ -16,7 +16,7 @@ from ray import tune
 
 from kinesweep.sweeps.journal.journal import Journal
 from kinesweep.sweeps.search.ask_tell import RunEnd
-from kinesweep.sweeps.workers.tune_runner import tune_agenda
+from kinesweep.sweeps.workers.tune_runner import run_on_tune
 from spaces import load, search
 
 pytestmark = [pytest.mark.proof, pytest.mark.usefixtures("cluster")]
@@ -75,12 +75,12 @@ def first_and_last(folder: Path, kind: str) -> tuple[list[float], list[float]]:
     parameters = {"training.learning_rate": {"log": [1e-6, 1.0]}}
     space, recipe = load(folder, search={"kind": kind, "trials": TRIALS}, parameters=parameters)
     journal = Journal(folder / "sweep")
-    journal.begin("overhead", "?")
+    journal.start_session("overhead", "?")
     watched = Watched(search(space, recipe, journal))
     (folder / "slots").mkdir()
     trial = tune.with_parameters(Short, folder=folder / "slots")
     started = (folder / "slots" / ALL).touch
-    tune_agenda(watched, trial, vars, SLOTS, folder / "tune", started)
+    run_on_tune(watched, trial, vars, SLOTS, folder / "tune", started)
     assert len(list((folder / "slots").iterdir())) == SLOTS + 1
     assert [trial.state for trial in journal.trials] == ["finished"] * TRIALS
     first, last = watched.ends[2:102], watched.ends[-100:]

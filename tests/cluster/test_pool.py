@@ -19,11 +19,11 @@ from kinesweep.checkpoints.model_dir import read_recipe
 from kinesweep.core.run_logger import NullRunLogger, RunLogger
 from kinesweep.sweeps.journal.journal import Journal, Trial
 from kinesweep.sweeps.search.ask_tell import RunRequest
-from kinesweep.sweeps.sweep import MakeJob
-from kinesweep.sweeps.workers.tune_runner import Job, Runner
+from kinesweep.sweeps.sweep import JobFactory
+from kinesweep.sweeps.workers.tune_runner import TrainingJob, TuneRunner
 from kinesweep.training.distributed.ray_train import train_on_ray
 from kinesweep.training.loop.run import train_run
-from kinesweep.training.run_records.result import RunResult, RunSpec, read_result
+from kinesweep.training.run_records.result import RunResult, RunSpec, read_run_result
 from sweeping import Lab, assert_trained_once, make_lab, times
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster")]
@@ -32,7 +32,7 @@ KILLS = int(os.environ.get("KINESWEEP_KILLS", "2"))
 TARGETS = {
     "trial": "with_resources.<locals>.ResourceTrainable",
     "worker": "RayTrainWorker",
-    "slot": "Slot",
+    "slot": "SlotActor",
 }
 OURS = (*TARGETS.values(), "TrainController")
 
@@ -47,20 +47,20 @@ def search(lab: Lab, folder: Path, workers: int = 1, **space: Any) -> Journal:
     """A search on the cluster."""
     made = lab.space(resources={"workers": workers}, **space)
     journal = Journal(folder)
-    journal.begin("lab", "?")
-    with Runner(made.resources, folder / "tune") as running:
-        running.drive(lab.search(made, journal), lab.make_job(folder))
+    journal.start_session("lab", "?")
+    with TuneRunner(made.resources, folder / "tune") as running:
+        running.run_policy(lab.search(made, journal), lab.make_job(folder))
     return journal
 
 
-def job_of(lab: Lab, folder: Path, trial: Trial) -> Job:
+def job_of(lab: Lab, folder: Path, trial: Trial) -> TrainingJob:
     """What a trial trained."""
     return lab.make_job(folder)(RunRequest("", trial.values, 0, "search"))
 
 
 def result_of(lab: Lab, folder: Path, trial: Trial) -> RunResult:
     """What came of it."""
-    result = read_result(job_of(lab, folder, trial).folder)
+    result = read_run_result(job_of(lab, folder, trial).folder)
     assert result is not None
     return result
 
@@ -172,7 +172,7 @@ class RaisingOnce:
     def __call__(
         self, folder: Path, title: str, phase: str, params: Mapping[str, Any]
     ) -> RunLogger:
-        """See `sweep.OpenRunLog`."""
+        """See `sweep.RunLoggerFactory`."""
         if not self.marker.exists():
             self.marker.touch()
             raise RuntimeError("no log today")
@@ -183,11 +183,11 @@ def test_what_a_run_raises_fails_it_at_once(lab: Lab, tmp_path: Path) -> None:
     """It would raise it again: no second try, and the next run finds new workers."""
     space = lab.space(search={"kind": "random", "trials": 2}, resources={"workers": 1, "cpus": 2})
     journal = Journal(tmp_path)
-    journal.begin("lab", "?")
-    make_job = MakeJob(lab.recipe, lab.stores, tmp_path, RaisingOnce(tmp_path / "raised"))
-    with Runner(space.resources, tmp_path / "tune") as running:
-        running.drive(lab.search(space, journal), make_job)
-    assert [(t.state, t.deaths) for t in journal.trials] == [("failed", 0), ("finished", 0)]
+    journal.start_session("lab", "?")
+    make_job = JobFactory(lab.recipe, lab.stores, tmp_path, RaisingOnce(tmp_path / "raised"))
+    with TuneRunner(space.resources, tmp_path / "tune") as running:
+        running.run_policy(lab.search(space, journal), make_job)
+    assert [(t.state, t.num_deaths) for t in journal.trials] == [("failed", 0), ("finished", 0)]
     assert journal.trials[0].reason == "RuntimeError: no log today"
     assert held() == []
 

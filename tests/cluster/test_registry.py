@@ -12,11 +12,11 @@ from kinesweep.core.io import write_json
 from kinesweep.evaluation.predictions import Prediction, write_predictions
 from kinesweep.pipelines.model_registry import register_winner
 from kinesweep.store import Store
-from kinesweep.sweeps.results.ranking import Rank
+from kinesweep.sweeps.results.ranking import RankedConfiguration
 from kinesweep.sweeps.results.sweep_result import SweepOutcome
 from kinesweep.tracking import server
-from kinesweep.tracking.backends import MlflowLogs
-from kinesweep.tracking.runlog import RunName
+from kinesweep.tracking.backends import MlflowTracker
+from kinesweep.tracking.runlog import RunIdentifiers
 from kinesweep.training.run_records.result import RunResult
 
 NAME = "tiny"
@@ -25,8 +25,8 @@ NAME = "tiny"
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     home = tmp_path_factory.mktemp("home")
-    yield server.start_server(home).address
-    server.stop_server(home)
+    yield server.start_mlflow_server(home).address
+    server.stop_mlflow_server(home)
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +46,9 @@ class Lab:
     def sweep(self, number: int, right: float, signature: str = "raw") -> str:
         """A sweep whose winner gets a share of the sentences right, and what became of it."""
         place = self.folder / f"sweep{number}"
-        logs = MlflowLogs(self.address, "q", self.folder / "lock")
-        log = logs.open(RunName(str(place), place.name), place)
-        log.metrics({"score": right}, 0)
+        logs = MlflowTracker(self.address, "q", self.folder / "lock")
+        log = logs.open_run_logger(RunIdentifiers(str(place), place.name), place)
+        log.log_metrics({"score": right}, 0)
         log.finish("finished")
         runs = [self._run(place / f"c-s{seed}", right, seed, signature) for seed in (1, 2, 3)]
         bundle = place / "bundle"
@@ -61,7 +61,7 @@ class Lab:
 
     def _run(self, run: Path, right: float, seed: int, signature: str) -> Path:
         """A run that was wrong elsewhere with each seed."""
-        records = sorted(self.store.records("validation"), key=lambda r: r.clip.id)
+        records = sorted(self.store.get_records("validation"), key=lambda r: r.clip.id)
         lines = [
             Prediction(
                 r.clip.id,
@@ -77,7 +77,7 @@ class Lab:
         return run
 
     def _outcome(self, runs: list[str]) -> SweepOutcome:
-        best = Rank("a", 1.0, 0.5, 1.5, {1: 1.0}, 0, 0, 0, 0, 0, 1, False)
+        best = RankedConfiguration("a", 1.0, 0.5, 1.5, {1: 1.0}, 0, 0, 0, 0, 0, 1, False)
         return SweepOutcome("q", "", "bleu", "a", {}, runs, [best], {}, {}, [], {}, {}, [])
 
     @property

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from corpus import tiny_corpus, tiny_recipe, tiny_store
-from kinesweep.pipelines.reproducibility import ExecutionMode, repeat_recipe
+from kinesweep.pipelines.reproducibility import ExecutionMode, repeat_training
 from kinesweep.training.reproducibility.repetition import compare_runs
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster")]
@@ -21,7 +21,7 @@ def test_runs_are_one(tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPa
     results = [
         result
         for place in places
-        for result in repeat_recipe(recipe, 2, place, tmp_path / place, False)
+        for result in repeat_training(recipe, 2, place, tmp_path / place, False)
     ]
     assert len({result.weights_sha256 for result in results}) == 1 and results[0].weights_sha256
     assert compare_runs(results) == []

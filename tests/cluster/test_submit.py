@@ -28,7 +28,7 @@ from mlflow import MlflowClient
 from commands import command, environment, kinesweep
 from corpus import tiny_corpus, tiny_recipe
 from kinesweep.tracking import server
-from kinesweep.tracking.mlflow_client import RUN_KEY
+from kinesweep.tracking.mlflow_client import RUN_KEY_TAG
 from needs import need
 from noise import assert_no_ray_lines
 from prometheus import board_queries, has_data, prometheus
@@ -155,14 +155,14 @@ class Watch:
 
     def take_server_away(self) -> None:
         """Kill the MLflow server once a point of a run has arrived, and start it again."""
-        service = server.running_server(self.home.folder)
+        service = server.find_running_mlflow_server(self.home.folder)
         assert service is not None
         while not any("loss" in run.data.metrics for run in recorded_runs(service.address)):
             if self._over.wait(0.5):
                 return
         os.killpg(service.pid, signal.SIGKILL)
         self._over.wait(AWAY_S)
-        assert server.start_server(self.home.folder).address == service.address
+        assert server.start_mlflow_server(self.home.folder).address == service.address
         self.was_away = not self._over.is_set()
 
 
@@ -224,7 +224,7 @@ def test_tracking_has_parent_and_children(home: Home, observed: Observed) -> Non
     """Each child with the swept key; no point is lost or repeated while the server is away."""
     assert observed.watch.errors == []
     assert observed.watch.was_away, "the sweep ended before the server was back"
-    service = server.running_server(home.folder)
+    service = server.find_running_mlflow_server(home.folder)
     assert service is not None
     found = recorded_runs(service.address)
     parents = [run for run in found if "mlflow.parentRunId" not in run.data.tags]
@@ -235,7 +235,7 @@ def test_tracking_has_parent_and_children(home: Home, observed: Observed) -> Non
     assert all("training.learning_rate" in run.data.params for run in children)
     assert {run.data.tags["phase"] for run in children} == {"search", "finals"}
     assert all(run.info.status in {"FINISHED", "KILLED"} for run in found)
-    by_key = {run.data.tags.get(RUN_KEY): run for run in found}
+    by_key = {run.data.tags.get(RUN_KEY_TAG): run for run in found}
     files = sorted((home.folder / "sweeps/space/runs").glob("*/metrics.jsonl"))
     assert len(files) == 4
     client = MlflowClient(service.address)

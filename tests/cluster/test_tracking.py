@@ -16,9 +16,9 @@ import pytest
 from mlflow import MlflowClient
 
 from kinesweep.tracking import server, system
-from kinesweep.tracking.backends import SPOOL, MlflowLogs
-from kinesweep.tracking.mlflow_client import RUN_KEY, Wire
-from kinesweep.tracking.runlog import RunName
+from kinesweep.tracking.backends import QUEUE_FILE, MlflowTracker
+from kinesweep.tracking.mlflow_client import RUN_KEY_TAG, MlflowServerClient
+from kinesweep.tracking.runlog import RunIdentifiers
 
 KEYS = ("loss", "bleu")
 
@@ -26,16 +26,16 @@ KEYS = ("loss", "bleu")
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
-    server.start_server(home)
+    server.start_mlflow_server(home)
     yield home
-    server.stop_server(home)
+    server.stop_mlflow_server(home)
 
 
 @pytest.fixture
 def logs(home, request):
     """An experiment of its own for each test."""
-    address = server.start_server(home).address
-    return MlflowLogs(address, request.node.name, home / "services" / "tracking.lock")
+    address = server.start_mlflow_server(home).address
+    return MlflowTracker(address, request.node.name, home / "services" / "tracking.lock")
 
 
 class Seen:
@@ -46,7 +46,7 @@ class Seen:
         self.experiment = self.client.get_experiment_by_name(logs.experiment).experiment_id
 
     def runs(self, key=None):
-        where = f"tags.`{RUN_KEY}` = '{key}'" if key else ""
+        where = f"tags.`{RUN_KEY_TAG}` = '{key}'" if key else ""
         return self.client.search_runs([self.experiment], where)
 
     def run(self, key):
@@ -60,7 +60,7 @@ class Seen:
 
 def record(log, steps):
     for step in steps:
-        log.metrics({"loss": 1 / (step + 1), "bleu": float(step)}, step)
+        log.log_metrics({"loss": 1 / (step + 1), "bleu": float(step)}, step)
 
 
 def once(seen, key, steps):
@@ -72,16 +72,16 @@ WRITER = textwrap.dedent(
     """
     import sys, time
     from pathlib import Path
-    from kinesweep.tracking.backends import MlflowLogs
-    from kinesweep.tracking.runlog import RunName
+    from kinesweep.tracking.backends import MlflowTracker
+    from kinesweep.tracking.runlog import RunIdentifiers
 
     uri, experiment, lock, folder, key, first, last, pause, parent = sys.argv[1:]
-    log = MlflowLogs(uri, experiment, Path(lock)).open(
-        RunName(key, key, {"phase": "test"}, parent or None), Path(folder)
+    log = MlflowTracker(uri, experiment, Path(lock)).open_run_logger(
+        RunIdentifiers(key, key, {"phase": "test"}, parent or None), Path(folder)
     )
-    log.params({"a": 1})
+    log.log_params({"a": 1})
     for step in range(int(first), int(last)):
-        log.metrics({"loss": 1 / (step + 1), "bleu": float(step)}, step)
+        log.log_metrics({"loss": 1 / (step + 1), "bleu": float(step)}, step)
         print(step, flush=True)
         time.sleep(float(pause))
     log.finish("finished")
@@ -91,7 +91,17 @@ WRITER = textwrap.dedent(
 
 def write_apart(logs, folder, key, first, last, pause_s=0.0, parent=""):
     """The same in a process of its own, which says each step."""
-    arguments = (logs.uri, logs.experiment, logs.lock, folder, key, first, last, pause_s, parent)
+    arguments = (
+        logs.uri,
+        logs.experiment,
+        logs.lock_path,
+        folder,
+        key,
+        first,
+        last,
+        pause_s,
+        parent,
+    )
     platform = Path(server.__file__).parents[2]
     env = {**os.environ, "PYTHONPATH": str(platform)}
     command = [sys.executable, "-c", WRITER, *map(str, arguments)]
@@ -101,12 +111,14 @@ def write_apart(logs, folder, key, first, last, pause_s=0.0, parent=""):
 def test_a_run_arrives_whole(logs, tmp_path):
     sentences = tmp_path / "validation.tsv"
     sentences.write_text("id\thypothesis\n")
-    log = logs.open(RunName("r", "first run", {"seed": "3"}, parent="sweep"), tmp_path)
-    log.params({"training.learning_rate": 1e-4, "model.name": "m2m", "batch.batch_size": None})
-    log.params({"model.name": "another"})
+    log = logs.open_run_logger(
+        RunIdentifiers("r", "first run", {"seed": "3"}, parent="sweep"), tmp_path
+    )
+    log.log_params({"training.learning_rate": 1e-4, "model.name": "m2m", "batch.batch_size": None})
+    log.log_params({"model.name": "another"})
     record(log, range(10))
-    log.dataset("sample", "f" * 64)
-    log.artifact(sentences)
+    log.log_dataset("sample", "f" * 64)
+    log.log_artifact(sentences)
     log.finish("finished")
 
     seen = Seen(logs)
@@ -128,7 +140,7 @@ def test_a_run_arrives_whole(logs, tmp_path):
 
 @pytest.mark.parametrize("status, shown", [("pruned", "KILLED"), ("failed", "FAILED")])
 def test_the_end_is_shown(logs, tmp_path, status, shown):
-    log = logs.open(RunName("r", "r"), tmp_path)
+    log = logs.open_run_logger(RunIdentifiers("r", "r"), tmp_path)
     record(log, range(2))
     log.finish(status)
     run = Seen(logs).run("r")
@@ -137,8 +149,8 @@ def test_the_end_is_shown(logs, tmp_path, status, shown):
 
 def test_a_stopped_run_goes_on_as_the_same_run(logs, tmp_path):
     for steps, status in ((range(5), "stopped"), (range(3, 9), "finished")):
-        log = logs.open(RunName("r", "r", {"phase": "search"}), tmp_path)
-        log.params({"a": 1})
+        log = logs.open_run_logger(RunIdentifiers("r", "r", {"phase": "search"}), tmp_path)
+        log.log_params({"a": 1})
         record(log, steps)
         log.finish(status)
     seen = Seen(logs)
@@ -148,14 +160,14 @@ def test_a_stopped_run_goes_on_as_the_same_run(logs, tmp_path):
 
 @pytest.mark.slow
 def test_points_are_kept_while_the_server_is_away(logs, home, tmp_path):
-    log = logs.open(RunName("r", "r"), tmp_path)
+    log = logs.open_run_logger(RunIdentifiers("r", "r"), tmp_path)
     record(log, range(5))
     _until(lambda: _has_run(logs, "r"))
-    assert server.stop_server(home)
+    assert server.stop_mlflow_server(home)
     began = time.monotonic()
     record(log, range(5, 200))
     assert time.monotonic() - began < 2.0
-    assert server.start_server(home).address == logs.uri
+    assert server.start_mlflow_server(home).address == logs.uri
     record(log, range(200, 205))
     log.finish("finished")
     if logs.flush_pending(
@@ -167,14 +179,16 @@ def test_points_are_kept_while_the_server_is_away(logs, home, tmp_path):
 
 @pytest.mark.slow
 def test_a_run_that_ends_without_the_server_is_replayed(logs, home, tmp_path):
-    server.stop_server(home)
-    log = logs.open(RunName("r", "r", {"phase": "search"}), tmp_path / "runs" / "r")
+    server.stop_mlflow_server(home)
+    log = logs.open_run_logger(
+        RunIdentifiers("r", "r", {"phase": "search"}), tmp_path / "runs" / "r"
+    )
     record(log, range(20))
     began = time.monotonic()
     log.finish("finished")
     assert time.monotonic() - began < 10.0
     assert logs.flush_pending(tmp_path) > 0
-    server.start_server(home)
+    server.start_mlflow_server(home)
     assert logs.flush_pending(tmp_path) == 0
     seen = Seen(logs)
     assert once(seen, "r", range(20)) and seen.run("r").info.status == "FINISHED"
@@ -199,13 +213,13 @@ def test_a_killed_writer_and_a_killed_server(logs, home, tmp_path):
     writer = write_apart(logs, tmp_path, "r", 0, 1000, pause_s=0.1)
     for line in writer.stdout:
         if int(line) == 15:
-            service = server.running_server(home)
+            service = server.find_running_mlflow_server(home)
             os.killpg(service.pid, signal.SIGKILL)
         if int(line) == 25:
             break
     writer.send_signal(signal.SIGKILL)
     writer.wait()
-    server.start_server(home)
+    server.start_mlflow_server(home)
     assert write_apart(logs, tmp_path, "r", 10, 40).wait(60) == 0
     assert once(Seen(logs), "r", range(40))
 
@@ -224,13 +238,13 @@ def test_writers_side_by_side_share_one_parent(logs, tmp_path):
 
 
 def test_processes_that_make_a_run_at_once_make_one(logs):
-    wires = [Wire(logs.uri) for _ in range(6)]
-    experiment = wires[0].experiment(logs.experiment)
+    wires = [MlflowServerClient(logs.uri) for _ in range(6)]
+    experiment = wires[0].get_or_create_experiment(logs.experiment)
     together = threading.Barrier(len(wires))
 
     def make(wire):
         together.wait()
-        return wire.parent(experiment, "sweep", logs.lock)
+        return wire.get_or_create_parent_run(experiment, "sweep", logs.lock_path)
 
     with ThreadPoolExecutor(len(wires)) as pool:
         assert len(set(pool.map(make, wires))) == 1
@@ -238,23 +252,25 @@ def test_processes_that_make_a_run_at_once_make_one(logs):
 
 
 def test_what_is_sent_twice_is_there_once(logs, tmp_path):
-    log = logs.open(RunName("r", "r"), tmp_path)
+    log = logs.open_run_logger(RunIdentifiers("r", "r"), tmp_path)
     record(log, range(20))
-    _until(lambda: not log._spool.pending())
-    spool = (tmp_path / SPOOL).read_text().splitlines(keepends=True)
+    _until(lambda: not log._queue.get_pending_records())
+    spool = (tmp_path / QUEUE_FILE).read_text().splitlines(keepends=True)
     log.finish("finished")
     # As if the process had died before it could note the answer.
-    (tmp_path / SPOOL).write_text("".join(line for line in spool if '"sent"' not in line))
+    (tmp_path / QUEUE_FILE).write_text("".join(line for line in spool if '"sent"' not in line))
     time.sleep(0.01)
     assert logs.flush_pending(tmp_path) == 0
     assert once(Seen(logs), "r", range(20))
 
 
 def test_a_sweeps_own_log_takes_over_what_its_runs_began(logs, tmp_path):
-    child = logs.open(RunName("r", "r", parent="sweep"), tmp_path / "r")
-    child.params({"a": 1})
+    child = logs.open_run_logger(RunIdentifiers("r", "r", parent="sweep"), tmp_path / "r")
+    child.log_params({"a": 1})
     child.finish("finished")
-    parent = logs.open(RunName("sweep", "The question?", {"phase": "sweep"}), tmp_path)
+    parent = logs.open_run_logger(
+        RunIdentifiers("sweep", "The question?", {"phase": "sweep"}), tmp_path
+    )
     parent.finish("finished")
     seen = Seen(logs)
     assert seen.run("sweep").info.run_name == "The question?"
@@ -263,11 +279,11 @@ def test_a_sweeps_own_log_takes_over_what_its_runs_began(logs, tmp_path):
 
 def test_what_is_overwritten_becomes_another_run(logs, tmp_path):
     for anew, steps in ((False, range(5)), (True, range(3))):
-        log = logs.open(RunName("r", "r"), tmp_path, anew=anew)
+        log = logs.open_run_logger(RunIdentifiers("r", "r"), tmp_path, overwrite=anew)
         record(log, steps)
         log.finish("finished")
-    (tmp_path / SPOOL).unlink()  # the folder was removed
-    log = logs.open(RunName("r", "r"), tmp_path)
+    (tmp_path / QUEUE_FILE).unlink()  # the folder was removed
+    log = logs.open_run_logger(RunIdentifiers("r", "r"), tmp_path)
     record(log, range(4))
     log.finish("finished")
     seen = Seen(logs)
@@ -275,14 +291,14 @@ def test_what_is_overwritten_becomes_another_run(logs, tmp_path):
 
 
 def test_a_run_that_was_deleted_is_made_again(logs, tmp_path):
-    log = logs.open(RunName("r", "r"), tmp_path)
+    log = logs.open_run_logger(RunIdentifiers("r", "r"), tmp_path)
     record(log, range(5))
     _until(lambda: _has_run(logs, "r"))
     seen = Seen(logs)
     seen.client.delete_run(seen.run("r").info.run_id)
     record(log, range(5, 10))
     log.finish("stopped")
-    log = logs.open(RunName("r", "r"), tmp_path)
+    log = logs.open_run_logger(RunIdentifiers("r", "r"), tmp_path)
     record(log, range(10, 12))
     log.finish("finished")
     steps = seen.steps("r", "loss")
@@ -290,11 +306,11 @@ def test_a_run_that_was_deleted_is_made_again(logs, tmp_path):
 
 
 def test_one_refused_value_does_not_hold_up_the_rest(logs, tmp_path, caplog):
-    log = logs.open(RunName("r", "r"), tmp_path)
-    log.params({"good": 1})
-    log._spool.append("params", {"": "no name", "fine": "1"})
-    log._spool.append("metrics", {"x" * 400: 1.0, "loss": 1.0}, 0)
-    log.metrics({"odd name/with: signs?": 2.0, "nan": float("nan")}, 1)
+    log = logs.open_run_logger(RunIdentifiers("r", "r"), tmp_path)
+    log.log_params({"good": 1})
+    log._queue.append("params", {"": "no name", "fine": "1"})
+    log._queue.append("metrics", {"x" * 400: 1.0, "loss": 1.0}, 0)
+    log.log_metrics({"odd name/with: signs?": 2.0, "nan": float("nan")}, 1)
     log.finish("finished")
     run = Seen(logs).run("r")
     assert run.data.params == {"good": "1", "fine": "1"}
@@ -304,9 +320,9 @@ def test_one_refused_value_does_not_hold_up_the_rest(logs, tmp_path, caplog):
 
 
 def test_more_than_a_call_can_carry(logs, tmp_path):
-    log = logs.open(RunName("r", "r"), tmp_path)
-    log.params({f"p{n}": n for n in range(250)})
-    log.metrics({f"m{n}": float(n) for n in range(1500)}, 1)
+    log = logs.open_run_logger(RunIdentifiers("r", "r"), tmp_path)
+    log.log_params({f"p{n}": n for n in range(250)})
+    log.log_metrics({f"m{n}": float(n) for n in range(1500)}, 1)
     log.finish("finished")
     run = Seen(logs).run("r")
     assert len(run.data.params) == 250 and len(run.data.metrics) == 1500
@@ -332,9 +348,9 @@ def test_predictions_are_a_table(logs, tmp_path):
     """As MLflow's interface shows tables; also when they are sent again."""
     path = tmp_path / "validation.tsv"
     path.write_text('id\thypothesis\treference\na\t"he said ""hi"""\tbye\n')
-    log = logs.open(RunName("t", "t"), tmp_path)
-    log.artifact(path)
-    log.artifact(path)
+    log = logs.open_run_logger(RunIdentifiers("t", "t"), tmp_path)
+    log.log_artifact(path)
+    log.log_artifact(path)
     log.finish("finished")
     run = Seen(logs).run("t")
     table = MlflowClient(logs.uri)
@@ -352,17 +368,17 @@ def test_the_machine_is_watched(logs, tmp_path):
     """Steps of the system's metrics go on over a resume."""
     for status in ("stopped", "finished"):
         noted = []
-        log = logs.open(RunName("w", "w"), tmp_path)
-        log.metrics({"loss": 1.0}, 1)
+        log = logs.open_run_logger(RunIdentifiers("w", "w"), tmp_path)
+        log.log_metrics({"loss": 1.0}, 1)
 
         def note(values, log=log, noted=noted):
-            log._system(values)
+            log._log_system_metrics(values)
             noted.append(values)
 
-        monitor = system.SystemMonitor(note, every_s=0.2)
+        monitor = system.SystemMonitor(note, interval_s=0.2)
         while len(noted) < 2:
             time.sleep(0.1)
-        monitor.end()
+        monitor.stop()
         log.finish(status)
     steps = Seen(logs).steps("w", "system/cpu_utilization_percentage")
     assert set(steps) == set(range(len(steps)))

@@ -19,8 +19,8 @@ from mlflow import MlflowClient
 
 from corpus import tiny_corpus, tiny_recipe, tiny_store
 from kinesweep.tracking import server
-from kinesweep.tracking.backends import MlflowLogs
-from kinesweep.tracking.runlog import RunName
+from kinesweep.tracking.backends import MlflowTracker
+from kinesweep.tracking.runlog import RunIdentifiers
 from kinesweep.training.loop.run import train_run
 from kinesweep.training.run_records.result import RunSpec
 from needs import need
@@ -31,13 +31,13 @@ WRITER = textwrap.dedent(
     """
     import sys
     from pathlib import Path
-    from kinesweep.tracking.backends import MlflowLogs
-    from kinesweep.tracking.runlog import RunName
+    from kinesweep.tracking.backends import MlflowTracker
+    from kinesweep.tracking.runlog import RunIdentifiers
 
-    uri, lock, folder, key, steps, metrics = sys.argv[1:]
-    log = MlflowLogs(uri, "load", Path(lock)).open(RunName(key, key, {}, "sweep"), Path(folder))
-    for step in range(int(steps)):
-        log.metrics({f"m{n}": step + n / 100 for n in range(int(metrics))}, step)
+    uri, lock, folder, key, steps, metrics = sys.argv[1:] log = MlflowTracker(uri, "load",
+    Path(lock)).open_run_logger(RunIdentifiers(key, key, {}, "sweep"), Path(folder)) for step in
+    range(int(steps)):
+        log.log_metrics({f"m{n}": step + n / 100 for n in range(int(metrics))}, step)
     log.finish("finished")
     """
 )
@@ -88,7 +88,7 @@ def test_writers_lose_nothing(
 ) -> None:
     """Every point of every metric of every writer, once."""
     store = request.getfixturevalue("postgres") if database == "postgres" else None
-    uri = server.start_server(tmp_path, backend_store=store).address
+    uri = server.start_mlflow_server(tmp_path, backend_store=store).address
     try:
         began = time.monotonic()
         running = [_writer(uri, tmp_path, number, steps) for number in range(writers)]
@@ -96,7 +96,7 @@ def test_writers_lose_nothing(
         print(f"{database}: {writers * steps * METRICS} points in {time.monotonic() - began:.0f} s")
         _check(uri, writers, steps)
     finally:
-        server.stop_server(tmp_path)
+        server.stop_mlflow_server(tmp_path)
 
 
 def _writer(uri: str, folder: Path, number: int, steps: int) -> subprocess.Popen[bytes]:
@@ -128,9 +128,9 @@ def test_it_takes_less_than_two_percent_of_a_run(tmp_path: Path, steps: int) -> 
     training = {"max_steps": steps, "eval_steps": steps // 2, "logging_steps": 10}
     recipe = tiny_recipe(tiny_corpus(tmp_path), tmp_path / "stores", training=training)
     store = tiny_store(recipe)
-    uri = server.start_server(tmp_path).address
+    uri = server.start_mlflow_server(tmp_path).address
     try:
-        log = Timed(MlflowLogs(uri, "share", tmp_path / "lock"), tmp_path / "spool")
+        log = Timed(MlflowTracker(uri, "share", tmp_path / "lock"), tmp_path / "spool")
         began = time.monotonic()
         train_run(RunSpec(recipe, store.folder, tmp_path / "run"), log, lambda _: True)
         took = time.monotonic() - began
@@ -138,26 +138,26 @@ def test_it_takes_less_than_two_percent_of_a_run(tmp_path: Path, steps: int) -> 
         assert log.points > steps / 10
         assert log.seconds + log.cpu_s < 0.02 * took
     finally:
-        server.stop_server(tmp_path)
+        server.stop_mlflow_server(tmp_path)
 
 
 class Timed:
     """A run's log with a clock beside it."""
 
-    def __init__(self, logs: MlflowLogs, folder: Path) -> None:
-        self._log = logs.open(RunName("t", "t"), folder)
-        self.params, self.artifact, self.dataset = (
-            self._log.params,
-            self._log.artifact,
-            self._log.dataset,
+    def __init__(self, logs: MlflowTracker, folder: Path) -> None:
+        self._log = logs.open_run_logger(RunIdentifiers("t", "t"), folder)
+        self.log_params, self.log_artifact, self.log_dataset = (
+            self._log.log_params,
+            self._log.log_artifact,
+            self._log.log_dataset,
         )
         self.seconds = self.cpu_s = 0.0
         self.points = 0
 
-    def metrics(self, values: dict[str, float], step: int) -> None:
+    def log_metrics(self, values: dict[str, float], step: int) -> None:
         """Passes it on."""
         began = time.perf_counter()
-        self._log.metrics(values, step)
+        self._log.log_metrics(values, step)
         self.seconds += time.perf_counter() - began
         self.points += 1
 

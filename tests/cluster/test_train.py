@@ -19,7 +19,7 @@ from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.store import Store
 from kinesweep.training.distributed.ray_train import train_on_ray
 from kinesweep.training.loop.run import train_run
-from kinesweep.training.run_records.result import RunSpec, read_result
+from kinesweep.training.run_records.result import RunSpec, read_run_result
 from ranks import run_ranks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,7 +82,7 @@ def test_two_sharded_workers_count_every_clip_once(
     sharded = train_on_ray(RunSpec(cut, store.folder, tmp_path / "ray"))
     assert (sharded.status, sharded.step) == ("finished", 12)
     lines = (tmp_path / "ray/predictions/validation.tsv").read_text().splitlines()[1:]
-    assert len(lines) == len(store.records("validation"))
+    assert len(lines) == len(store.get_records("validation"))
     ids = [line.split("\t")[0] for line in lines]
     assert len(set(ids)) == len(ids)
     words = [str(tmp_path / "cut.json"), str(store.folder), str(tmp_path / "ranks")]
@@ -129,7 +129,7 @@ def test_killed_and_resumed_is_uninterrupted(
     )
     hits = kill_and_go_on(recipe, store, tmp_path / "killed", kills, seed)
     assert hits == kills
-    again = read_result(tmp_path / "killed")
+    again = read_run_result(tmp_path / "killed")
     assert again is not None
     assert again.weights_sha256 == whole.weights_sha256
     assert (again.step, again.samples, again.scores) == (whole.step, whole.samples, whole.scores)

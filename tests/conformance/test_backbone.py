@@ -13,9 +13,9 @@ from kinesweep.config.recipe.backbone import CausalBackboneConfig, Seq2SeqBackbo
 from kinesweep.core.batch import IGNORE
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models.backbones import BACKBONES
-from kinesweep.models.backbones.causal import Causal
-from kinesweep.models.backbones.seq2seq import Seq2Seq
-from kinesweep.models.generation import Decoding
+from kinesweep.models.backbones.causal import CausalBackbone
+from kinesweep.models.backbones.seq2seq import Seq2SeqBackbone
+from kinesweep.models.generation import DecodingSettings
 from tolerances import assert_same, float64  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -76,7 +76,7 @@ STARTS = {"t5": 0, "mt5": 0, "pegasus": 0, "marian": 0}
 """The token that the decoder starts with; 2, the end of a sentence, for all others."""
 
 
-def kind_of(name: str) -> Seq2Seq | Causal:
+def kind_of(name: str) -> Seq2SeqBackbone | CausalBackbone:
     return BACKBONES["causal" if name in ALONE else "seq2seq"]
 
 
@@ -85,7 +85,7 @@ def backbone(name: str) -> PreTrainedModel:
     torch.manual_seed(3)
     config = CausalBackboneConfig if name in ALONE else Seq2SeqBackboneConfig
     scratch = {"architecture": name.split(",")[0], **{**SCRATCH, **ALONE}[name]}
-    return kind_of(name).create(config(scratch=scratch), WORDS, True).eval()
+    return kind_of(name).create_model(config(scratch=scratch), WORDS, True).eval()
 
 
 @pytest.fixture(params=[*SCRATCH, *ALONE])
@@ -105,9 +105,9 @@ def labels() -> torch.Tensor:
     return labels_BL
 
 
-def asked(**changes: object) -> Decoding:
+def asked(**changes: object) -> DecodingSettings:
     plain = {"num_beams": 1, "max_new_tokens": 12, "length_penalty": 1.0, "num_tokens": 40}
-    return Decoding(**{**plain, **changes})
+    return DecodingSettings(**{**plain, **changes})
 
 
 def test_special_tokens_are_the_tokenizers(name: str) -> None:
@@ -123,17 +123,17 @@ def test_embedded_tokens_are_those_the_model_would_use(name: str) -> None:
     ids_BP = torch.randint(3, 40, (2, 5))
     reader = model.get_encoder() if name in SCRATCH else model.get_decoder()
     by_ids = reader(input_ids=ids_BP).last_hidden_state
-    by_vectors = reader(inputs_embeds=kind_of(name).embed(model, ids_BP)).last_hidden_state
+    by_vectors = reader(inputs_embeds=kind_of(name).embed_tokens(model, ids_BP)).last_hidden_state
     assert_same(by_vectors, by_ids, 0.0 if name in ALONE else 1e-9)
 
 
 @torch.no_grad()
 def test_logits_see_earlier_labels_only(name: str) -> None:
     model = backbone(name)
-    before_BLV = kind_of(name).logits(model, *vectors(), labels())
+    before_BLV = kind_of(name).compute_logits(model, *vectors(), labels())
     changed_BL = labels()
     changed_BL[:, 2] = torch.where(changed_BL[:, 2] == 5, 6, 5)
-    after_BLV = kind_of(name).logits(model, *vectors(), changed_BL)
+    after_BLV = kind_of(name).compute_logits(model, *vectors(), changed_BL)
     moved_BL = (before_BLV - after_BLV).abs().amax(dim=2)
     assert (moved_BL[:, :3] == 0).all()
     assert (moved_BL[:, 3] > 1e-4).all()
@@ -142,10 +142,10 @@ def test_logits_see_earlier_labels_only(name: str) -> None:
 @torch.no_grad()
 def test_logits_do_not_depend_on_the_batch(name: str) -> None:
     model, (x_BNE, mask_BN) = backbone(name), vectors()
-    together_BLV = kind_of(name).logits(model, x_BNE, mask_BN, labels())
+    together_BLV = kind_of(name).compute_logits(model, x_BNE, mask_BN, labels())
     for row, length in enumerate(mask_BN.sum(dim=1)):
         num_labels = int((labels()[row] != IGNORE).sum())
-        alone_LV = kind_of(name).logits(
+        alone_LV = kind_of(name).compute_logits(
             model,
             x_BNE[row : row + 1, :length],
             mask_BN[row : row + 1, :length],
@@ -173,7 +173,7 @@ def test_greedy_decoding_follows_the_logits(name: str) -> None:
     """Generation and training share one path: each token is the best after those before it."""
     model, (x_BNE, mask_BN) = backbone(name), vectors()
     written_BL = kind_of(name).generate(model, x_BNE, mask_BN, asked())
-    logits_BLV = kind_of(name).logits(model, x_BNE, mask_BN, written_BL)
+    logits_BLV = kind_of(name).compute_logits(model, x_BNE, mask_BN, written_BL)
     ended_BL = (written_BL == WORDS.eos_id).cumsum(dim=1) - (written_BL == WORDS.eos_id).long()
     is_text_BL = ended_BL == 0
     assert torch.equal(logits_BLV.argmax(dim=2)[is_text_BL], written_BL[is_text_BL])
@@ -181,8 +181,8 @@ def test_greedy_decoding_follows_the_logits(name: str) -> None:
 
 def test_a_saved_configuration_rebuilds_it(name: str) -> None:
     model = backbone(name)
-    again = kind_of(name).rebuild(model.config.to_dict()).eval()
+    again = kind_of(name).create_from_saved_config(model.config.to_dict()).eval()
     again.load_state_dict(model.state_dict())
     with torch.no_grad():
-        logits = [kind_of(name).logits(m, *vectors(), labels()) for m in (model, again)]
+        logits = [kind_of(name).compute_logits(m, *vectors(), labels()) for m in (model, again)]
     assert torch.equal(*logits)

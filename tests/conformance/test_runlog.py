@@ -6,12 +6,14 @@ import pickle
 import pytest
 
 from kinesweep.core.run_logger import NullRunLogger, RunLogger
-from kinesweep.tracking.backends import MlflowLogs, NoLogs
-from kinesweep.tracking.runlog import RunName
+from kinesweep.tracking.backends import MlflowTracker, NullTracker
+from kinesweep.tracking.runlog import RunIdentifiers
 
 FACTORIES = {
-    "none": lambda folder: NoLogs(),
-    "mlflow, its server away": lambda folder: MlflowLogs("http://127.0.0.1:9", "q", folder / "l"),
+    "none": lambda folder: NullTracker(),
+    "mlflow, its server away": lambda folder: MlflowTracker(
+        "http://127.0.0.1:9", "q", folder / "l"
+    ),
 }
 
 
@@ -22,7 +24,7 @@ def logs(request, tmp_path):
 
 @pytest.fixture
 def log(logs, tmp_path):
-    return logs.open(RunName("r", "r", {"seed": "1"}, parent="p"), tmp_path)
+    return logs.open_run_logger(RunIdentifiers("r", "r", {"seed": "1"}, parent="p"), tmp_path)
 
 
 def test_factories_travel(logs):
@@ -31,34 +33,34 @@ def test_factories_travel(logs):
 
 @pytest.mark.parametrize("status", ["finished", "pruned", "failed", "stopped"])
 def test_a_whole_life_raises_nothing(log, tmp_path, status):
-    log.params({"a": 1, "b": None, "c": [1, 2], "d": {"e": 1}})
-    log.params({"a": 2})
-    log.metrics({"loss": 1.0}, 1)
-    log.metrics({"loss": float("inf"), "other": float("nan")}, 2)
-    log.metrics({}, 3)
-    log.artifact(tmp_path / "not there")
-    log.dataset("d", "0" * 64)
+    log.log_params({"a": 1, "b": None, "c": [1, 2], "d": {"e": 1}})
+    log.log_params({"a": 2})
+    log.log_metrics({"loss": 1.0}, 1)
+    log.log_metrics({"loss": float("inf"), "other": float("nan")}, 2)
+    log.log_metrics({}, 3)
+    log.log_artifact(tmp_path / "not there")
+    log.log_dataset("d", "0" * 64)
     log.finish(status)
 
 
 def test_a_run_may_be_opened_again_after_its_end(log, logs, tmp_path):
-    log.metrics({"loss": 1.0}, 1)
+    log.log_metrics({"loss": 1.0}, 1)
     log.finish("stopped")
-    again = logs.open(RunName("r", "r"), tmp_path)
-    before = again.num_pending()
-    again.metrics({"loss": 1.0}, 2)
+    again = logs.open_run_logger(RunIdentifiers("r", "r"), tmp_path)
+    before = again.count_pending_records()
+    again.log_metrics({"loss": 1.0}, 2)
     kept = not isinstance(log, NullRunLogger)  # its server is away
-    assert again.num_pending() == before + kept
+    assert again.count_pending_records() == before + kept
     assert bool(before) == kept, "what the first opening left waits on"
     again.finish("finished")
 
 
 def test_what_was_not_sent_waits(log):
-    before = log.num_pending()
+    before = log.count_pending_records()
     assert before >= 0
-    log.metrics({"loss": 1.0}, 1)
+    log.log_metrics({"loss": 1.0}, 1)
     kept = not isinstance(log, NullRunLogger)  # its server is away
-    assert log.num_pending() == before + kept
+    assert log.count_pending_records() == before + kept
 
 
 def test_every_method_of_the_protocol_is_there(log):
@@ -71,8 +73,8 @@ def test_every_method_of_the_protocol_is_there(log):
 
 
 def test_the_one_that_keeps_nothing_writes_nothing(tmp_path):
-    log = NoLogs().open(RunName("r", "r"), tmp_path)
+    log = NullTracker().open_run_logger(RunIdentifiers("r", "r"), tmp_path)
     assert isinstance(log, NullRunLogger)
-    log.metrics({"loss": 1.0}, 1)
+    log.log_metrics({"loss": 1.0}, 1)
     log.finish("finished")
     assert not list(tmp_path.iterdir())

@@ -21,9 +21,9 @@ from kinesweep.core.errors import ClipError, KinesweepError
 from kinesweep.core.pose import PoseSequence
 from kinesweep.core.video_files import VideoSegment
 from kinesweep.sources import Source, build_source
-from kinesweep.sources.base import GivenFeatures, Media, Motion
+from kinesweep.sources.base import Media, PrecomputedFeatures, SkeletonMotion
 from kinesweep.sources.synthetic.layout import NUM_POINTS, encode_pose
-from kinesweep.sources.video.frame_reader import seconds
+from kinesweep.sources.video.frame_reader import get_duration_s
 from shards import write_shard
 from vision import follow_block
 
@@ -144,11 +144,11 @@ def alike(first: Media, second: Media) -> bool:
     """Whether two readings are the same, to the bit."""
     if isinstance(first, PoseSequence) and isinstance(second, PoseSequence):
         return np.array_equal(first.points_TPJC, second.points_TPJC) and first.fps == second.fps
-    if isinstance(first, GivenFeatures) and isinstance(second, GivenFeatures):
+    if isinstance(first, PrecomputedFeatures) and isinstance(second, PrecomputedFeatures):
         return np.array_equal(first.x_TD, second.x_TD) and first.rate_hz == second.rate_hz
     if isinstance(first, dict) and isinstance(second, dict):
         return list(first) == list(second) and all(alike(first[n], second[n]) for n in first)
-    if isinstance(first, Motion) and isinstance(second, Motion):
+    if isinstance(first, SkeletonMotion) and isinstance(second, SkeletonMotion):
         pairs = [(first.pose, second.pose)]
         if first.reference is not None and second.reference is not None:
             pairs.append((first.reference, second.reference))
@@ -159,14 +159,14 @@ def alike(first: Media, second: Media) -> bool:
 def check_media(media: Media) -> int:
     """Checks shapes and types of what was read; frames."""
     if isinstance(media, VideoSegment):
-        return round(seconds(media) * 25)
+        return round(get_duration_s(media) * 25)
     if isinstance(media, dict):
         (frames,) = {check_media(stream) for stream in media.values()}
         return frames
-    if isinstance(media, GivenFeatures):
+    if isinstance(media, PrecomputedFeatures):
         assert media.x_TD.dtype == np.float32 and media.x_TD.ndim == 2 and media.rate_hz > 0
         return len(media.x_TD)
-    if isinstance(media, Motion):
+    if isinstance(media, SkeletonMotion):
         assert media.reference is None or check_media(media.reference) == 3
         return check_media(media.pose)
     assert media.points_TPJC.dtype == media.confidence_TPJ.dtype == np.float32
@@ -184,77 +184,77 @@ def source(request: pytest.FixtureRequest, tmp_path: Path) -> Source:
 
 class TestSourceContract:
     def test_splits_are_in_the_usual_order(self, source: Source) -> None:
-        assert source.splits() == ("train", "validation")
+        assert source.list_splits() == ("train", "validation")
 
     def test_the_same_order_twice(self, source: Source) -> None:
-        for split in source.splits():
-            assert source.clips(split) == source.clips(split)
+        for split in source.list_splits():
+            assert source.list_clips(split) == source.list_clips(split)
 
     def test_a_list_is_the_caller_s(self, source: Source) -> None:
-        source.clips("train").clear()
-        source.problems().clear()
-        assert source.clips("train") and source.problems()
+        source.list_clips("train").clear()
+        source.list_invalid_rows().clear()
+        assert source.list_clips("train") and source.list_invalid_rows()
 
     def test_a_pickle_is_the_same_source(self, source: Source) -> None:
         again = pickle.loads(pickle.dumps(source))
-        assert again.splits() == source.splits()
-        clips = source.clips("train")
-        assert again.clips("train") == clips
+        assert again.list_splits() == source.list_splits()
+        clips = source.list_clips("train")
+        assert again.list_clips("train") == clips
         assert all(alike(source.read(clip), again.read(clip)) for clip in clips)
         assert not alike(source.read(clips[0]), again.read(clips[1]))
 
     def test_clips_are_complete(self, source: Source) -> None:
-        clips = [clip for split in source.splits() for clip in source.clips(split)]
+        clips = [clip for split in source.list_splits() for clip in source.list_clips(split)]
         assert len({clip.id for clip in clips}) == len(clips) == 3
         for clip in clips:
-            assert clip.split in source.splits() and clip in source.clips(clip.split)
+            assert clip.split in source.list_splits() and clip in source.list_clips(clip.split)
             assert clip.texts and all(clip.texts) and clip.row and clip.media
 
     def test_listing_opens_no_media(self, source: Source) -> None:
-        for clip in pickle.loads(pickle.dumps(source)).clips("train"):
-            source.media_path(clip).unlink()
+        for clip in pickle.loads(pickle.dumps(source)).list_clips("train"):
+            source.resolve_media_path(clip).unlink()
         again = pickle.loads(pickle.dumps(source))
-        assert len(again.clips("train")) == 2 and len(again.problems()) == 1
+        assert len(again.list_clips("train")) == 2 and len(again.list_invalid_rows()) == 1
 
     def test_shapes(self, source: Source) -> None:
-        assert [check_media(source.read(clip)) for clip in source.clips("train")] == [4, 5]
+        assert [check_media(source.read(clip)) for clip in source.list_clips("train")] == [4, 5]
 
     def test_problems_are_rows_that_are_not_clips(self, source: Source) -> None:
-        (problem,) = source.problems()
+        (problem,) = source.list_invalid_rows()
         assert problem.reason == "empty_text"
         assert problem.row in ("train.tsv:3", "annotation.train.json:train1/0")
-        assert problem.clip_id not in {clip.id for clip in source.clips("train")}
+        assert problem.clip_id not in {clip.id for clip in source.list_clips("train")}
 
     def test_missing_media_are_an_error_and_found_by_check(self, source: Source) -> None:
-        assert source.check() == source.problems()
-        clip = source.clips("train")[1]
-        source.media_path(clip).unlink()
-        for call in (source.media_path, source.read):
+        assert source.check_clips() == source.list_invalid_rows()
+        clip = source.list_clips("train")[1]
+        source.resolve_media_path(clip).unlink()
+        for call in (source.resolve_media_path, source.read):
             with pytest.raises(ClipError) as caught:
                 call(clip)
             assert caught.value.reason == "missing_file"
-        assert [problem.clip_id for problem in source.check()] == [
-            *(problem.clip_id for problem in source.problems()),
+        assert [problem.clip_id for problem in source.check_clips()] == [
+            *(problem.clip_id for problem in source.list_invalid_rows()),
             clip.id,
         ]
 
     def test_contents_are_of_clips_that_share_their_file(self, source: Source) -> None:
-        clips = source.clips("train")
-        found = source.contents(clips)
-        assert found == source.contents(clips)
+        clips = source.list_clips("train")
+        found = source.compute_digests(clips)
+        assert found == source.compute_digests(clips)
         assert not found or found.keys() == set(clips)
         assert len({content.sha256 for content in found.values()}) == len(found)
 
     def test_companions_are_files_that_must_be_there(self, source: Source) -> None:
-        clip = source.clips("train")[1]
-        for path in source.auxiliary_files(clip):
+        clip = source.list_clips("train")[1]
+        for path in source.list_auxiliary_files(clip):
             path.unlink()
-            for call in (source.auxiliary_files, source.read):
+            for call in (source.list_auxiliary_files, source.read):
                 with pytest.raises(ClipError) as caught:
                     call(clip)
                 assert caught.value.reason.startswith("missing_")
-            assert clip.id in [problem.clip_id for problem in source.check()]
+            assert clip.id in [problem.clip_id for problem in source.check_clips()]
 
     def test_unknown_splits_are_an_error(self, source: Source) -> None:
         with pytest.raises(KinesweepError, match="test"):
-            source.clips("test")
+            source.list_clips("test")

@@ -10,10 +10,10 @@ from kinesweep.config.recipe.skeletons import SkeletonFeaturesConfig, SkeletonsC
 from kinesweep.core.skeleton.skeleton import SMPL_22
 from kinesweep.features import build_features
 from kinesweep.sources.skeletons.skeletons import SkeletonsSource
-from kinesweep.sources.splitting.cross_validation import folds_root, split_rows
+from kinesweep.sources.splitting.cross_validation import get_folds_root, write_folds
 from kinesweep.store import Store
-from kinesweep.store.extraction.build import build_store, compute_here
-from kinesweep.store.extraction.corpus_scan import Extraction
+from kinesweep.store.extraction.build import build_store, compute_chunks_locally
+from kinesweep.store.extraction.corpus_scan import ExtractionSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("KINESWEEP_REAL_DATA", ROOT.parent / "shared" / "data")).absolute()
@@ -37,14 +37,16 @@ def config(**changes: str) -> SkeletonsConfig:
 def extract(corpus: SkeletonsConfig, root: Path) -> Store:
     source = SkeletonsSource(corpus)
     step = build_features(FEATURES)
-    extraction = Extraction(source, step, root, dtype="float32", reading=source.read_options())
-    return build_store(extraction, compute_here)
+    extraction = ExtractionSpec(
+        source, step, root, dtype="float32", read_options=source.get_read_options()
+    )
+    return build_store(extraction, compute_chunks_locally)
 
 
 def test_163_clips_of_10_athletes_are_listed() -> None:
     source = SkeletonsSource(config())
-    clips = source.clips("train")
-    assert len(clips) == 163 and source.check() == []
+    clips = source.list_clips("train")
+    assert len(clips) == 163 and source.check_clips() == []
     assert {len(clip.texts) for clip in clips} == {3}
     assert {clip.gloss for clip in clips} == {"Jab", "Cross"}
     assert {clip.signer for clip in clips} == set("0123456789")
@@ -54,30 +56,30 @@ def test_163_clips_of_10_athletes_are_listed() -> None:
 
 def test_they_are_extracted_whole(tmp_path: Path) -> None:
     store = extract(config(), tmp_path)
-    records = store.records("train")
+    records = store.get_records("train")
     assert len(records) == 163 and store.manifest["dropped"]["total"] == 0
     stream = store.schema.streams["pose"]
     assert (stream.width, stream.rate_hz, stream.layout) == (66, 30, SMPL_22.layout)
-    x_TJC = store.features(records[0])["pose"].reshape(-1, 22, 3)
+    x_TJC = store.get_features(records[0])["pose"].reshape(-1, 22, 3)
     lengths = [np.linalg.norm(x_TJC[:, a] - x_TJC[:, b], axis=-1).mean() for a, b in SMPL_22.bones]
     assert np.mean(lengths) == pytest.approx(1, abs=1e-5) and (x_TJC[:, 0] == 0).all()
 
 
 def test_three_folds_share_no_athlete(tmp_path: Path) -> None:
-    files = split_rows(config(), by="signer", folds=3, seed=0, out=tmp_path / "folds")
-    whole = {clip.id: clip for clip in SkeletonsSource(config()).clips("train")}
+    files = write_folds(config(), by="signer", num_folds=3, seed=0, out=tmp_path / "folds")
+    whole = {clip.id: clip for clip in SkeletonsSource(config()).list_clips("train")}
     held: list[str] = []
     for fold in range(3):
         train, validation = (str(path) for path in files[2 * fold : 2 * fold + 2])
         changed = config(train=train, validation=validation, motions=str(BOXING / "bx_train.npz"))
         source = SkeletonsSource(changed)
-        assert folds_root(changed) == BOXING / "bx_train.npz"
-        kept, out = source.clips("train"), source.clips("validation")
+        assert get_folds_root(changed) == BOXING / "bx_train.npz"
+        kept, out = source.list_clips("train"), source.list_clips("validation")
         assert len(kept) + len(out) == 163
         assert {clip.signer for clip in kept}.isdisjoint(clip.signer for clip in out)
         assert 45 <= len(out) <= 65
         for clip in out:
             assert (clip.media, clip.texts) == (whole[clip.id].media, whole[clip.id].texts)
         held += [clip.id for clip in out]
-        assert source.check() == []
+        assert source.check_clips() == []
     assert sorted(held) == sorted(whole)

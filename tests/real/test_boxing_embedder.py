@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kinesweep.config.loading import load
+from kinesweep.config.loading import load_config
 from kinesweep.config.recipe.embedding import EmbeddingRecipe
 from kinesweep.core.run_logger import NullRunLogger
-from kinesweep.evaluation.kendall_tau import mean_order, scored_pairs
+from kinesweep.evaluation.kendall_tau import compute_mean_tau, select_clip_pairs
 from kinesweep.features.frame_embedder_io import read_embedder
-from kinesweep.sources.splitting.cross_validation import split_rows
+from kinesweep.sources.splitting.cross_validation import write_folds
 from kinesweep.store.extraction.build import extract_locally
 from kinesweep.training.frame_embedding.training import EmbedderSpec, train_embedder
 from real.test_boxing import BOXING, ROOT, config, pytestmark  # noqa: F401
@@ -40,23 +40,25 @@ def in_sight(x_TD: NDArray[np.float32]) -> NDArray[np.float32]:
 def test_embeddings_keep_the_order_of_a_punch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fold: int
 ) -> None:
-    split_rows(config(), by="signer", folds=3, seed=0, out=tmp_path / "folds")
+    write_folds(config(), by="signer", num_folds=3, seed=0, out=tmp_path / "folds")
     monkeypatch.setenv("KINESWEEP_BOXING", str(BOXING))
     monkeypatch.setenv("KINESWEEP_BOXING_FOLD", str(tmp_path / "folds" / f"fold-{fold}"))
     short = [f"training.max_steps={STEPS}", "training.eval_steps=20", f"store.root={tmp_path}/s"]
-    recipe = load(EmbeddingRecipe, ROOT / "jobs" / "recipes" / "motion2text_align.yaml", short)
+    recipe = load_config(
+        EmbeddingRecipe, ROOT / "jobs" / "recipes" / "motion2text_align.yaml", short
+    )
     store = extract_locally(recipe.corpus_recipe)
     spec = EmbedderSpec(recipe, store.folder, tmp_path / "run")
     result = train_embedder(spec, NullRunLogger(), lambda _: True)
     embed = read_embedder(tmp_path / "run" / "best")
-    records = store.records("validation")
-    clips = [np.array(store.features(record)["pose"], np.float32) for record in records]
-    pairs = scored_pairs(records, 200, "validation")
+    records = store.get_records("validation")
+    clips = [np.array(store.get_features(record)["pose"], np.float32) for record in records]
+    pairs = select_clip_pairs(records, 200, "validation")
     tau = {
-        "joints": mean_order(clips, pairs),
-        "joints, 25 frames": mean_order([in_sight(x_TD) for x_TD in clips], pairs),
-        "embedded": mean_order([embed(x_TD) for x_TD in clips], pairs),
-        "embedded, ends stretched": mean_order(
+        "joints": compute_mean_tau(clips, pairs),
+        "joints, 25 frames": compute_mean_tau([in_sight(x_TD) for x_TD in clips], pairs),
+        "embedded": compute_mean_tau([embed(x_TD) for x_TD in clips], pairs),
+        "embedded, ends stretched": compute_mean_tau(
             [embed(stretched(x_TD, 24))[24:-24] for x_TD in clips], pairs
         ),
     }

@@ -21,7 +21,7 @@ from kinesweep.cli import app
 from kinesweep.features.estimators import find_estimator
 from kinesweep.features.estimators.subprocess_worker import EstimatorProcess
 from kinesweep.features.estimators.testing import EstimatorContract
-from kinesweep.features.estimators.virtualenv import ALWAYS, environment_python
+from kinesweep.features.estimators.virtualenv import BASE_REQUIREMENTS, get_environment_python
 from kinesweep.sources.pose_format.pose_file import read_pose
 from noise import assert_no_ray_lines
 
@@ -53,13 +53,13 @@ def environment() -> Path:
     def python(folder: Path) -> Path:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("KINESWEEP_HOME", str(folder))
-            return environment_python(spec.name, spec.requirements)
+            return get_environment_python(spec.name, spec.requirements)
 
     def works(folder: Path) -> bool:
         made = [path.parent for path in folder.glob("environments/*/ready.json")]
         return bool(made) and imports(made[0] / "bin/python", ["mediapipe", "pose_format", "av"])
 
-    return cached_environment(spec.name, [*ALWAYS, *spec.requirements], python, works)
+    return cached_environment(spec.name, [*BASE_REQUIREMENTS, *spec.requirements], python, works)
 
 
 @pytest.fixture(scope="module")
@@ -225,7 +225,7 @@ def test_as_fast_as_pose_format(home: Path, monkeypatch: pytest.MonkeyPatch) -> 
     spec = find_estimator("mediapipe")
     with EstimatorProcess(spec) as estimate:
         ours = estimate(FILM, home / "ours.pose")["core_seconds"]
-    command = environment_python(spec.name, spec.requirements).with_name("video_to_pose")
+    command = get_environment_python(spec.name, spec.requirements).with_name("video_to_pose")
     took = []
     for words in (["--help"], ["-i", str(FILM), "-o", str(home / "theirs.pose")]):
         before = cpu_of_children()
@@ -242,7 +242,7 @@ def test_as_fast_as_the_command_of_pose_format(
     """The same file in turn, by the time of a core; figures are printed."""
     monkeypatch.setenv("KINESWEEP_HOME", str(home))
     spec = find_estimator("mediapipe")
-    command = environment_python(spec.name, spec.requirements).with_name("video_to_pose")
+    command = get_environment_python(spec.name, spec.requirements).with_name("video_to_pose")
     film = max(clips(8), key=lambda path: path.stat().st_size)
     rates: dict[str, list[float]] = {"kinesweep": [], "video_to_pose": []}
     for turn in range(2):

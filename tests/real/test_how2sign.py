@@ -10,7 +10,7 @@ import pytest
 from pose_format import Pose
 
 from fresh_process import run_fresh
-from kinesweep.config.loading import load, validate
+from kinesweep.config.loading import load_config, validate_config
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.source import PoseFeaturesConfig, PoseTsvConfig
 from kinesweep.core.errors import ClipError
@@ -21,7 +21,7 @@ from kinesweep.export import export_bundle
 from kinesweep.features import build_features
 from kinesweep.sources.pose_format.pose_file import read_pose
 from kinesweep.sources.pose_format.pose_tsv import PoseTsvSource
-from kinesweep.sources.prepare import prepare
+from kinesweep.sources.prepare import prepare_corpus
 from kinesweep.store.extraction.build import extract_locally
 from kinesweep.training.loop.run import RunSpec, train_run
 
@@ -35,25 +35,25 @@ pytestmark = pytest.mark.skipif(not CLIPS.is_dir(), reason=f"no real data in {DA
 def recipe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Recipe:
     monkeypatch.setenv("KINESWEEP_REAL_DATA", str(DATA))
     path = ROOT / "jobs" / "recipes" / "how2sign_tiny.yaml"
-    return load(Recipe, path, [f"store.root={tmp_path / 'stores'}"])
+    return load_config(Recipe, path, [f"store.root={tmp_path / 'stores'}"])
 
 
 def test_all_26_clips_are_extracted(recipe: Recipe) -> None:
     store = extract_locally(recipe)
-    assert [len(store.records(split)) for split in store.splits] == [21, 2, 3]
+    assert [len(store.get_records(split)) for split in store.splits] == [21, 2, 3]
     assert store.manifest["dropped"]["total"] == 0
     assert store.schema.widths == {"pose": 534}
 
 
 def test_its_published_table_gives_all_clips(tmp_path: Path) -> None:
     (tmp_path / "how2sign_train.csv").write_bytes((CLIPS / "how2sign_style.csv").read_bytes())
-    found = prepare("how2sign", tmp_path, CLIPS / "pose", tmp_path / "out")
+    found = prepare_corpus("how2sign", tmp_path, CLIPS / "pose", tmp_path / "out")
     assert (found.clips, found.missing) == ({"train": 26}, {})
     splits = {split: str(CLIPS / f"{split}.tsv") for split in ("train", "validation", "test")}
     ready = PoseTsvSource(PoseTsvConfig(**splits))
-    wanted = {c.media: c.texts for split in ready.splits() for c in ready.clips(split)}
+    wanted = {c.media: c.texts for split in ready.list_splits() for c in ready.list_clips(split)}
     train = {"train": str(tmp_path / "out/train.tsv"), "root": str(CLIPS / "pose")}
-    clips = PoseTsvSource(PoseTsvConfig(**train)).clips("train")
+    clips = PoseTsvSource(PoseTsvConfig(**train)).list_clips("train")
     assert {f"pose/{clip.media}": clip.texts for clip in clips} == wanted
 
 
@@ -95,7 +95,7 @@ def by_heart(recipe: Recipe, folder: Path) -> Recipe:
     splits = {split: str(folder / f"{split}.tsv") for split in ("train", "validation")}
     plain["source"] |= {**splits, "test": None, "root": str(CLIPS)}
     plain["training"] |= {"max_steps": 100, "eval_steps": 50, "warmup_steps": 10}
-    return validate(Recipe, plain, "by heart")
+    return validate_config(Recipe, plain, "by heart")
 
 
 @pytest.mark.slow
@@ -111,7 +111,7 @@ def test_learnt_by_heart_and_translated_from_a_raw_file(recipe: Recipe, tmp_path
         p.clip_id: p.hypothesis
         for p in read_predictions(result.folder / "predictions" / "validation.tsv")
     }
-    wanted = store.records("validation")[3].clip
+    wanted = store.get_records("validation")[3].clip
     verb = "import sys; from kinesweep.cli import main; main(sys.argv[1:])"
     words = ["translate", str(bundle), str(CLIPS / wanted.media)]
     done = run_fresh(verb, words, cwd=tmp_path)
@@ -123,7 +123,7 @@ def test_the_published_recipes_twin_runs(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setenv("KINESWEEP_HOW2SIGN", str(CLIPS))
     path = ROOT / "jobs" / "recipes" / "how2sign_m2m100_tiny.yaml"
     few = ["training.max_steps=30", "training.eval_steps=15", f"store.root={tmp_path / 'stores'}"]
-    recipe = load(Recipe, path, few)
+    recipe = load_config(Recipe, path, few)
     store = extract_locally(recipe)
     seen: list[float] = []
     spec = RunSpec(recipe, store.folder, tmp_path / "run")

@@ -15,7 +15,7 @@ from kinesweep.core.errors import ClipError
 from kinesweep.core.units import Span
 from kinesweep.features import build_features
 from kinesweep.sources import build_source, read_pose
-from kinesweep.sources.splitting.split_overlap import overlaps
+from kinesweep.sources.splitting.split_overlap import compute_overlaps
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / os.environ.get("KINESWEEP_REAL_DATA", "../shared/data")
@@ -136,10 +136,10 @@ def test_the_how2sign_clips_have_no_problem() -> None:
     folder = DATA / "how2sign-clips"
     paths = {split: str(folder / f"{split}.tsv") for split in ("train", "validation", "test")}
     source = build_source(PoseTsvConfig(**paths))
-    assert [len(source.clips(split)) for split in source.splits()] == [21, 2, 3]
-    assert source.check() == []
-    for split in source.splits():
-        for clip in source.clips(split):
+    assert [len(source.list_clips(split)) for split in source.list_splits()] == [21, 2, 3]
+    assert source.check_clips() == []
+    for split in source.list_splits():
+        for clip in source.list_clips(split):
             assert STEP(source.read(clip)).shape[1] == 534
 
 
@@ -151,7 +151,7 @@ def test_phoenix_has_25_validation_sentences_in_train(tmp_path: Path) -> None:
         lines += [f"{name}{n}\tx.pose\t{t}" for n, t in enumerate(texts.strip().split("\n"))]
         paths[split] = str(tmp_path / f"{split}.tsv")
         Path(paths[split]).write_text("\n".join(lines), encoding="utf-8")
-    sentences, _ = overlaps(build_source(PoseTsvConfig(**paths))).overlaps
+    sentences, _ = compute_overlaps(build_source(PoseTsvConfig(**paths))).overlaps
     assert (sentences.num_clips, sentences.of_clips) == (25, 519)
 
 

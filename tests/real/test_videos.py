@@ -12,7 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 from kinesweep.cli import app
-from kinesweep.config.loading import load
+from kinesweep.config.loading import load_config
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.evaluation.predictions import read_predictions
@@ -49,7 +49,9 @@ def film_table(folder: Path, count: int) -> dict[str, str]:
 
 def recipe_of(folder: Path, kind: str, films: int) -> Recipe:
     model = vision_model(folder / kind, kind, size=64, width=64)
-    plain = load(Recipe, ROOT / "jobs" / "recipes" / "ssvp_t5_tiny.yaml").model_dump(mode="json")
+    plain = load_config(Recipe, ROOT / "jobs" / "recipes" / "ssvp_t5_tiny.yaml").model_dump(
+        mode="json"
+    )
     windows = {"num_frames": 16, "target_fps": 24, "stride": 8 if kind == "videomae" else 16}
     plain |= {
         "source": {"kind": "video_tsv", **film_table(folder, films), "root": str(FILMS.parent)},
@@ -88,7 +90,7 @@ def test_learnt_by_heart_and_translated_from_the_film(
         p.clip_id: p.hypothesis
         for p in read_predictions(result.folder / "predictions" / "validation.tsv")
     }
-    clip = store.records("validation")[films - 1].clip
+    clip = store.get_records("validation")[films - 1].clip
     content = (FILMS.parent / clip.media).read_bytes()
     sent = pandas.DataFrame([{"video": content}])
     assert _load_pyfunc(str(bundle)).predict(sent) == [{"text": lines[clip.id]}]

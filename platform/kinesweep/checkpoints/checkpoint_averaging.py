@@ -18,23 +18,25 @@ from torch import Tensor
 from kinesweep.checkpoints.checkpoints import WEIGHTS
 
 
-def write_mean(checkpoints: Sequence[Path], out: Path) -> None:
+def write_averaged_weights(checkpoints: Sequence[Path], out_path: Path) -> None:
     """Write the mean weights of several checkpoints as a safetensors file.
 
     Args:
         checkpoints: Checkpoint folders with identical tensor names. Tensors that are not floating
             point (such as counters) are taken from the last one.
-        out: Output file.
+        out_path: Output file.
     """
     with ExitStack() as stack:
         files = [stack.enter_context(safe_open(folder / WEIGHTS, "pt")) for folder in checkpoints]
         # `safe_open` maps the files; a tensor is read only when `get_tensor` is called.
         names = files[-1].keys()
-        means = {name: _mean([file.get_tensor(name) for file in files]) for name in names}
-        save_file(means, out, metadata={"format": "pt"})
+        means = {
+            name: _average_tensors([file.get_tensor(name) for file in files]) for name in names
+        }
+        save_file(means, out_path, metadata={"format": "pt"})
 
 
-def _mean(tensors: Sequence[Tensor]) -> Tensor:
+def _average_tensors(tensors: Sequence[Tensor]) -> Tensor:
     """Return the mean of the tensors in the dtype of the last one."""
     last = tensors[-1]
     if not last.is_floating_point():

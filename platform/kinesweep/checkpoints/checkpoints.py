@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kinesweep.checkpoints.progress import Progress
+from kinesweep.checkpoints.progress import TrainingProgress
 from kinesweep.config.recipe.training import CheckpointsConfig, TrainingConfig
 from kinesweep.core.errors import ResourceError
-from kinesweep.core.hashing import folder_sha256
-from kinesweep.core.io import read_json, remove_folder, sync, sync_tree, write_json
+from kinesweep.core.hashing import compute_folder_sha256
+from kinesweep.core.io import fsync_path, fsync_tree, read_json, remove_folder, write_json
 from kinesweep.core.units import format_bytes
 
 MANIFEST = "manifest.json"
 PROGRESS = "progress.json"
 WEIGHTS = "model.safetensors"
 # Version of the checkpoint layout; a checkpoint of another version does not verify.
-_FORMAT = 1
+_FORMAT_VERSION = 1
 # Size of configuration, RNG states, scheduler and manifest (about 40 KB per worker), with a margin.
 _SMALL_FILES_BYTES = 200_000
 # AdamW keeps two float32 moments for each trained parameter.
@@ -42,11 +42,11 @@ class Checkpoint:
 
     folder: Path
     step: int
-    progress: Progress
+    progress: TrainingProgress
 
 
-def begin(root: Path, step: int) -> Path:
-    """Create an empty folder for a new checkpoint, which is ignored until `publish`.
+def create_checkpoint_folder(root: Path, step: int) -> Path:
+    """Create an empty folder for a new checkpoint, ignored until `publish_checkpoint`.
 
     Args:
         root: Checkpoint folder of the run.
@@ -59,35 +59,39 @@ def begin(root: Path, step: int) -> Path:
     return folder
 
 
-def publish(saving: Path, step: int, progress: Progress) -> Checkpoint:
-    """Turn the content of `saving` into the checkpoint of a step.
+def publish_checkpoint(temporary_dir: Path, step: int, progress: TrainingProgress) -> Checkpoint:
+    """Publish a temporary folder as the checkpoint of a step, by an atomic rename.
 
     Args:
-        saving: Folder from `begin`, with all files written.
+        temporary_dir: Folder from `create_checkpoint_folder`, with all files written.
         step: Number of optimizer steps done.
         progress: State of the run, saved with the checkpoint.
     """
-    write_json(saving / PROGRESS, progress.to_json())
+    write_json(temporary_dir / PROGRESS, progress.to_json())
     # The order matters: data reaches the disk before the manifest that vouches for it, and the
     # rename comes last. A kill in between leaves an unpublished folder.
-    sync_tree(saving)
-    manifest = {"format": _FORMAT, "step": step, "files": folder_sha256(saving)}
-    write_json(saving / MANIFEST, manifest)
-    final = step_folder(saving.parent, step)
+    fsync_tree(temporary_dir)
+    manifest = {
+        "format": _FORMAT_VERSION,
+        "step": step,
+        "files": compute_folder_sha256(temporary_dir),
+    }
+    write_json(temporary_dir / MANIFEST, manifest)
+    checkpoint_dir = get_checkpoint_folder(temporary_dir.parent, step)
     # A rename cannot replace a folder that is not empty.
-    remove_folder(final)
-    saving.rename(final)
+    remove_folder(checkpoint_dir)
+    temporary_dir.rename(checkpoint_dir)
     # Without this, the rename may be lost in a power failure.
-    sync(final.parent)
-    return Checkpoint(final, step, progress)
+    fsync_path(checkpoint_dir.parent)
+    return Checkpoint(checkpoint_dir, step, progress)
 
 
-def step_folder(root: Path, step: int) -> Path:
+def get_checkpoint_folder(root: Path, step: int) -> Path:
     """Return the folder of the checkpoint of a step."""
     return root / f"step-{step:08d}"
 
 
-def newest_verified(root: Path, needs_best: bool = True) -> Checkpoint | None:
+def find_newest_checkpoint(root: Path, needs_best: bool = True) -> Checkpoint | None:
     """Return the newest complete checkpoint and remove all that fail verification.
 
     Args:
@@ -97,9 +101,9 @@ def newest_verified(root: Path, needs_best: bool = True) -> Checkpoint | None:
     """
     verified: dict[int, Checkpoint] = {}
     for path in sorted(root.iterdir()) if root.is_dir() else []:
-        checkpoint = verify(path) if path.name.startswith("step-") else None
+        checkpoint = verify_checkpoint(path) if path.name.startswith("step-") else None
         if checkpoint is None:
-            _remove(path)
+            _remove_path(path)
         else:
             verified[checkpoint.step] = checkpoint
     # Verification is complete at this point, so a best step that is not in `verified` is lost.
@@ -111,31 +115,31 @@ def newest_verified(root: Path, needs_best: bool = True) -> Checkpoint | None:
     return None
 
 
-def verify(folder: Path) -> Checkpoint | None:
+def verify_checkpoint(folder: Path) -> Checkpoint | None:
     """Return the checkpoint in a folder, or None if any file differs from what was written."""
     try:
         manifest: dict[str, Any] = read_json(folder / MANIFEST)
-        found = folder_sha256(folder)
+        hashes = compute_folder_sha256(folder)
         # The manifest cannot contain its own hash.
-        found.pop(MANIFEST)
-        if manifest["format"] != _FORMAT or manifest["files"] != found:
+        hashes.pop(MANIFEST)
+        if manifest["format"] != _FORMAT_VERSION or manifest["files"] != hashes:
             return None
         step = int(manifest["step"])
         # Pruning reads the step from the folder name, so name and manifest must agree.
-        if step_folder(folder.parent, step) != folder:
+        if get_checkpoint_folder(folder.parent, step) != folder:
             return None
-        return Checkpoint(folder, step, Progress(**read_json(folder / PROGRESS)))
+        return Checkpoint(folder, step, TrainingProgress(**read_json(folder / PROGRESS)))
     except (OSError, ValueError, KeyError, TypeError):
         # Every kind of read error means the same: this is not a checkpoint.
         return None
 
 
-def is_kept(keep: str, is_best: bool) -> bool:
+def should_write_checkpoint(keep: str, is_best: bool) -> bool:
     """Return whether the policy `keep` requires a new checkpoint to be written."""
     return keep != "best" or is_best
 
 
-def prune(root: Path, keep: str, last: int, best: int | None, count: int = 1) -> None:
+def prune_checkpoints(root: Path, keep: str, last: int, best: int | None, count: int = 1) -> None:
     """Remove the checkpoints that the policy does not keep, after a new one was published.
 
     Args:
@@ -152,33 +156,41 @@ def prune(root: Path, keep: str, last: int, best: int | None, count: int = 1) ->
         "best": {best},
         "last": {last},
     }
-    steps = [_step_of(path) for path in root.glob("step-*")]
-    kept = {step for end in policies[keep] if end is not None for step in run_up(steps, end, count)}
+    steps = [_parse_step(path) for path in root.glob("step-*")]
+    kept_steps = {
+        step
+        for end in policies[keep]
+        if end is not None
+        for step in select_last_steps(steps, end, count)
+    }
     # Oldest first. A kill in between leaves extra checkpoints, which the next call removes.
-    for step in sorted(set(steps) - kept):
-        remove_folder(step_folder(root, step))
+    for step in sorted(set(steps) - kept_steps):
+        remove_folder(get_checkpoint_folder(root, step))
 
 
-def leading_to(root: Path, step: int, count: int) -> list[Path]:
+def find_last_checkpoints(root: Path, step: int, count: int) -> list[Path]:
     """Return the last `count` checkpoints up to and including a step, oldest first.
 
     Fewer are returned if there are fewer.
     """
-    steps = [_step_of(path) for path in root.glob("step-*")]
-    return [step_folder(root, found) for found in run_up(steps, step, count)]
+    steps = [_parse_step(path) for path in root.glob("step-*")]
+    return [
+        get_checkpoint_folder(root, kept_step)
+        for kept_step in select_last_steps(steps, step, count)
+    ]
 
 
-def run_up(steps: Sequence[int], end: int, count: int) -> list[int]:
+def select_last_steps(steps: Sequence[int], end: int, count: int) -> list[int]:
     """Return the last `count` steps up to and including `end`, in ascending order."""
     return sorted(step for step in steps if step <= end)[-count:]
 
 
-def _step_of(folder: Path) -> int:
+def _parse_step(folder: Path) -> int:
     """Parse the step from the name of a checkpoint folder."""
     return int(folder.name.removeprefix("step-"))
 
 
-def drop_checkpoints(folder: Path) -> None:
+def remove_checkpoints(folder: Path) -> None:
     """Remove all checkpoints of a run; best model, result and records stay.
 
     For finished runs, and for pruned ones that will not be resumed.
@@ -186,70 +198,79 @@ def drop_checkpoints(folder: Path) -> None:
     remove_folder(folder / "checkpoints")
 
 
-def checkpoint_bytes(weight_bytes: int, num_trained: int, workers: int = 1) -> int:
+def estimate_checkpoint_bytes(weight_bytes: int, num_trainable: int, num_workers: int = 1) -> int:
     """Estimate the size of one checkpoint in bytes.
 
     Args:
         weight_bytes: Size of all weights.
-        num_trained: Number of parameters with optimizer state.
-        workers: Number of workers; each saves its own RNG states.
+        num_trainable: Number of parameters with optimizer state.
+        num_workers: Number of workers; each saves its own RNG states.
     """
-    return weight_bytes + _ADAM_BYTES * num_trained + _SMALL_FILES_BYTES * workers
+    return weight_bytes + _ADAM_BYTES * num_trainable + _SMALL_FILES_BYTES * num_workers
 
 
-def run_bytes(
-    one: int, weight_bytes: int, checkpoints: CheckpointsConfig, training: TrainingConfig
+def estimate_run_bytes(
+    bytes_per_checkpoint: int,
+    weight_bytes: int,
+    checkpoints: CheckpointsConfig,
+    training: TrainingConfig,
 ) -> int:
     """Estimate the peak disk use of a run in bytes.
 
     The peak includes the kept checkpoints, the one being written, and the best model.
 
     Args:
-        one: Size of one checkpoint.
+        bytes_per_checkpoint: Size of one checkpoint.
         weight_bytes: Size of all weights.
         checkpoints: Retention policy.
         training: Numbers of steps, evaluations and averaged checkpoints.
     """
     # Ceiling division: the last step is always evaluated.
-    evaluations = -(-training.max_steps // training.eval_steps)
-    ends = {"best+last": 2, "best": 1, "last": 1, "all": evaluations}[checkpoints.keep]
-    kept = min(evaluations, ends * training.average_checkpoints)
+    num_evaluations = -(-training.max_steps // training.eval_steps)
+    num_kept_ends = {"best+last": 2, "best": 1, "last": 1, "all": num_evaluations}[checkpoints.keep]
+    num_kept = min(num_evaluations, num_kept_ends * training.average_checkpoints)
     # One more than are kept: a new checkpoint is published before old ones are pruned.
-    return min(kept + 1, evaluations) * one + weight_bytes
+    return min(num_kept + 1, num_evaluations) * bytes_per_checkpoint + weight_bytes
 
 
-def check_disk(
-    folder: Path, needed: int, one: int, checkpoints: CheckpointsConfig, already: int = 0
+def check_checkpoint_space(
+    folder: Path,
+    needed_bytes: int,
+    bytes_per_checkpoint: int,
+    checkpoints: CheckpointsConfig,
+    existing_bytes: int = 0,
 ) -> None:
-    """Refuse a run whose checkpoints would not fit on the disk.
+    """Check that the checkpoints of a run fit on the disk.
 
     Args:
         folder: Run folder; must exist.
-        needed: Peak disk use of the run in bytes.
-        one: Size of one checkpoint in bytes.
+        needed_bytes: Peak disk use of the run in bytes.
+        bytes_per_checkpoint: Size of one checkpoint in bytes.
         checkpoints: Retention policy and disk limit.
-        already: Bytes that an earlier part of the run occupies in `folder`.
+        existing_bytes: Bytes that an earlier part of the run occupies in `folder`.
 
     Raises:
-        ResourceError: If `needed` exceeds `checkpoints.max_disk` or the free space.
+        ResourceError: If `needed_bytes` exceeds `checkpoints.max_disk` or the free space.
     """
     # A resumed run replaces its own files, so their space counts as free.
-    free = shutil.disk_usage(folder).free + already
-    amount = f"checkpoints of this run need up to {format_bytes(needed)}"
-    amount += f" ({format_bytes(one)} each, `checkpoints.keep: {checkpoints.keep}`)"
-    if needed > checkpoints.max_disk_bytes:
+    free_bytes = shutil.disk_usage(folder).free + existing_bytes
+    amount = f"checkpoints of this run need up to {format_bytes(needed_bytes)}"
+    amount += (
+        f" ({format_bytes(bytes_per_checkpoint)} each, `checkpoints.keep: {checkpoints.keep}`)"
+    )
+    if needed_bytes > checkpoints.max_disk_bytes:
         raise ResourceError(
             f"{amount}, but `checkpoints.max_disk` allows {checkpoints.max_disk};"
             " raise it, or set `checkpoints.keep=last`"
         )
-    if needed > free:
+    if needed_bytes > free_bytes:
         raise ResourceError(
-            f"{amount}, but `{folder}` has {format_bytes(free)} left;"
+            f"{amount}, but `{folder}` has {format_bytes(free_bytes)} left;"
             " free up space, or move the run to another disk (`KINESWEEP_HOME`)"
         )
 
 
-def _remove(path: Path) -> None:
+def _remove_path(path: Path) -> None:
     """Remove a leftover file or folder."""
     if path.is_dir():
         shutil.rmtree(path)

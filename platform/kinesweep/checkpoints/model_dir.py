@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from kinesweep.checkpoints.checkpoint_averaging import write_mean
+from kinesweep.checkpoints.checkpoint_averaging import write_averaged_weights
 from kinesweep.checkpoints.checkpoints import MANIFEST, PROGRESS, WEIGHTS
 from kinesweep.checkpoints.model_dir_files import (
     FEATURES,
@@ -30,11 +30,11 @@ from kinesweep.models.translator import Translator
 from kinesweep.store.format.reader import Store
 
 # JSON files of a checkpoint that serve resumption only.
-_OF_TRAINING = frozenset({MANIFEST, PROGRESS, "trainer_state.json"})
+_TRAINING_FILES = frozenset({MANIFEST, PROGRESS, "trainer_state.json"})
 
 
 @dataclass(frozen=True)
-class ModelFolder:
+class LoadedModel:
     """A loaded model folder.
 
     Attributes:
@@ -65,40 +65,44 @@ def write_model_folder(
     """
     *others, checkpoint = checkpoints
 
-    def weights(beside: Path) -> None:
+    def copy_weights(temporary_dir: Path) -> None:
         for path in sorted(checkpoint.iterdir()):
-            if path.suffix in {".json", ".safetensors"} and path.name not in _OF_TRAINING:
-                shutil.copyfile(path, beside / path.name)
+            if path.suffix in {".json", ".safetensors"} and path.name not in _TRAINING_FILES:
+                shutil.copyfile(path, temporary_dir / path.name)
         if others:
             # Overwrites the copied weights of the last checkpoint.
-            write_mean(checkpoints, beside / WEIGHTS)
+            write_averaged_weights(checkpoints, temporary_dir / WEIGHTS)
 
-    write_folder_of(folder, weights, text, recipe, store)
+    write_model_folder_with_callback(folder, copy_weights, text, recipe, store)
 
 
-def write_folder_of(
-    folder: Path, weights: Callable[[Path], None], text: TextTokenizer, recipe: Recipe, store: Store
+def write_model_folder_with_callback(
+    folder: Path,
+    write_weights: Callable[[Path], None],
+    text: TextTokenizer,
+    recipe: Recipe,
+    store: Store,
 ) -> None:
     """Write a model folder atomically, with weights from a callback.
 
     Args:
         folder: Output folder.
-        weights: Function that writes Hugging Face's files into a folder.
+        write_weights: Function that writes Hugging Face's files into a folder.
         text: Tokenizer.
         recipe: Recipe of the run.
         store: Feature store of the run.
     """
 
-    def fill(beside: Path) -> None:
-        weights(beside)
-        text.save(beside)
-        write_recipe(beside, recipe)
-        write_json(beside / FEATURES, describe_features(recipe, store))
+    def write_files(temporary_dir: Path) -> None:
+        write_weights(temporary_dir)
+        text.save(temporary_dir)
+        write_recipe(temporary_dir, recipe)
+        write_json(temporary_dir / FEATURES, describe_features(recipe, store))
 
-    write_folder(folder, fill)
+    write_folder(folder, write_files)
 
 
-def read_model_folder(folder: Path, device: torch.device | str | None = None) -> ModelFolder:
+def read_model_folder(folder: Path, device: torch.device | str | None = None) -> LoadedModel:
     """Load a model folder.
 
     Args:
@@ -109,7 +113,7 @@ def read_model_folder(folder: Path, device: torch.device | str | None = None) ->
         CheckpointError: If a file is missing or the weights do not match the model exactly.
     """
     check_model_folder(folder)
-    return ModelFolder(
+    return LoadedModel(
         model=Translator.from_pretrained(folder, device=device, dtype=torch.float32).eval(),
         text=TextTokenizer.load(folder),
         recipe=read_recipe(folder),

@@ -2,7 +2,7 @@
 
 `recipe.yaml` holds the training recipe; `features.json` describes how the features of each clip
 were computed. This module imports neither PyTorch nor transformers, which take seconds to load: a
-command that only reads these files, or rejects a folder, responds immediately. `model_folder` reads
+command that only reads these files, or rejects a folder, responds immediately. `model_dir` reads
 and writes complete model folders.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from kinesweep.config.loading import load
+from kinesweep.config.loading import load_config
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError
 from kinesweep.core.io import read_json, write_text
@@ -22,25 +22,25 @@ FEATURES = "features.json"
 
 
 def write_recipe(folder: Path, recipe: Recipe) -> None:
-    """Write `recipe.yaml`."""
-    write_text(folder / RECIPE, recipe_text(recipe))
+    """Write a recipe to `recipe.yaml` in a model folder."""
+    write_text(folder / RECIPE, format_recipe_yaml(recipe))
 
 
-def recipe_text(recipe: Recipe) -> str:
-    """Return a recipe as YAML."""
-    plain = recipe.model_dump(mode="json")
-    return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+def format_recipe_yaml(recipe: Recipe) -> str:
+    """Format a recipe as YAML text."""
+    recipe_values = recipe.model_dump(mode="json")
+    return str(yaml.safe_dump(recipe_values, sort_keys=False, allow_unicode=True))
 
 
 def read_recipe(folder: Path) -> Recipe:
-    """Read `recipe.yaml`."""
-    return load(Recipe, folder / RECIPE)
+    """Read the recipe from `recipe.yaml` in a model folder."""
+    return load_config(Recipe, folder / RECIPE)
 
 
 def describe_features(recipe: Recipe, store: Store) -> dict[str, Any]:
     """Describe the features on which a model was trained, as plain values for `features.json`."""
     return {
-        "features": recipe.portable().features.model_dump(mode="json"),
+        "features": recipe.to_portable().features.model_dump(mode="json"),
         "person": getattr(recipe.corpora[0], "person", 0),
         "store_dtype": recipe.store.dtype,
         "store_fingerprint": store.fingerprint,
@@ -69,5 +69,5 @@ def read_features(folder: Path) -> dict[str, Any]:
         CheckpointError: If the folder is not a model folder.
     """
     check_model_folder(folder)
-    found: dict[str, Any] = read_json(folder / FEATURES)
-    return found
+    features: dict[str, Any] = read_json(folder / FEATURES)
+    return features

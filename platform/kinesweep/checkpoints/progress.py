@@ -16,7 +16,7 @@ LOWER_IS_BETTER = frozenset({"token_loss"})
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """The state of a run after its latest evaluation.
 
     Attributes:
@@ -42,7 +42,7 @@ class Progress:
         return asdict(self)
 
 
-def is_better(score: float, best: float, metric: str, threshold: float = 0.0) -> bool:
+def is_better_score(score: float, best: float, metric: str, threshold: float = 0.0) -> bool:
     """Return whether a score improves on another by more than a threshold.
 
     Args:
@@ -55,10 +55,14 @@ def is_better(score: float, best: float, metric: str, threshold: float = 0.0) ->
     return gain > threshold
 
 
-def advance(
-    progress: Progress, step: int, samples: int, scores: dict[str, float], config: TrainingConfig
-) -> Progress:
-    """Return the state after an evaluation.
+def update_progress(
+    progress: TrainingProgress,
+    step: int,
+    samples: int,
+    scores: dict[str, float],
+    config: TrainingConfig,
+) -> TrainingProgress:
+    """Return the state of the run after an evaluation, with the decision whether to stop.
 
     Of equal scores the earlier checkpoint stays the best one. An improvement below the threshold
     makes a new best checkpoint but does not reset patience. A score that is not finite ends the run
@@ -78,11 +82,11 @@ def advance(
     now = replace(now, scores=dict(scores))
     metric = config.metric_for_best_model
     best = progress.best_scores.get(metric)
-    enough = best is None or is_better(
+    is_improved = best is None or is_better_score(
         scores[metric], best, metric, config.early_stopping_threshold
     )
-    now = replace(now, waited=0 if enough else progress.waited + 1)
-    if best is None or is_better(scores[metric], best, metric):
+    now = replace(now, waited=0 if is_improved else progress.waited + 1)
+    if best is None or is_better_score(scores[metric], best, metric):
         now = replace(now, best_step=step, best_scores=dict(scores))
     # Patience takes precedence over `max_steps` as the reason where both apply.
     patience = config.early_stopping_patience

@@ -32,7 +32,7 @@ class TensorDifference:
     note: str = ""
 
 
-def compare_checkpoints(a: Path, b: Path) -> list[TensorDifference]:
+def compare_weights(a: Path, b: Path) -> list[TensorDifference]:
     """Compare the weights of two checkpoints, model folders or safetensors files.
 
     Args:
@@ -45,11 +45,13 @@ def compare_checkpoints(a: Path, b: Path) -> list[TensorDifference]:
     Raises:
         CheckpointError: If one of the paths holds no weights or cannot be read.
     """
-    left, right = _load(a), _load(b)
-    return [_difference(n, left.get(n), right.get(n)) for n in sorted(left.keys() | right.keys())]
+    left, right = _load_tensors(a), _load_tensors(b)
+    return [
+        _compare_tensor(n, left.get(n), right.get(n)) for n in sorted(left.keys() | right.keys())
+    ]
 
 
-def _difference(name: str, left: "Tensor | None", right: "Tensor | None") -> TensorDifference:
+def _compare_tensor(name: str, left: "Tensor | None", right: "Tensor | None") -> TensorDifference:
     """Compare one tensor; None means that it does not exist on that side."""
     import torch
 
@@ -62,17 +64,17 @@ def _difference(name: str, left: "Tensor | None", right: "Tensor | None") -> Ten
     # Compare bytes, not values: NaN then equals itself, and 0.0 differs from -0.0.
     bits = [x.contiguous().flatten().view(torch.uint8) for x in (left, right)]
     equal = not note and torch.equal(*bits)
-    gap = (left.double() - right.double()).abs()
-    largest = 0.0 if equal or not gap.numel() else float(gap.max())
+    difference = (left.double() - right.double()).abs()
+    largest = 0.0 if equal or not difference.numel() else float(difference.max())
     return TensorDifference(name, equal, largest, note)
 
 
-def _load(place: Path) -> "dict[str, Tensor]":
+def _load_tensors(path: Path) -> "dict[str, Tensor]":
     """Load all tensors of a file, or of all safetensors files of a folder."""
-    files = [place] if place.is_file() else sorted(place.glob("*.safetensors"))
+    files = [path] if path.is_file() else sorted(path.glob("*.safetensors"))
     if not files:
         raise CheckpointError(
-            f"`{place}` holds no weights (`*.safetensors`); give the `best` folder of a run, one of"
+            f"`{path}` holds no weights (`*.safetensors`); give the `best` folder of a run, one of"
             " its `checkpoints/step-…`, or a bundle"
         )
     # Importing PyTorch takes seconds; an invalid folder was already rejected above.
@@ -82,4 +84,4 @@ def _load(place: Path) -> "dict[str, Tensor]":
     try:
         return {name: tensor for file in files for name, tensor in load_file(file).items()}
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"the weights in `{place}` cannot be read: {error}") from None
+        raise CheckpointError(f"the weights in `{path}` cannot be read: {error}") from None

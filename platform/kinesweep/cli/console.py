@@ -34,22 +34,22 @@ JsonOption = Annotated[
 ]
 
 
-DryRun = Annotated[
+DryRunOption = Annotated[
     bool,
     typer.Option("--dry-run", help="Run every stage on a few clips in a separate folder."),
 ]
-Overrides = Annotated[
+OverridesArgument = Annotated[
     list[str] | None,
     typer.Argument(help="Overrides, such as training.learning_rate=1e-4.", show_default=False),
 ]
 
 
-def command(function: Callable[P, R]) -> Callable[P, R]:
-    """Turn expected errors of a command into a message and an exit code."""
+def wrap_command(function: Callable[P, R]) -> Callable[P, R]:
+    """Wrap a command so that expected errors become a message and an exit code."""
 
     @functools.wraps(function)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        show_messages()
+    def run_wrapped_command(*args: P.args, **kwargs: P.kwargs) -> R:
+        show_console_progress()
         try:
             return function(*args, **kwargs)
         except KeyboardInterrupt:
@@ -64,25 +64,25 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(code) from None
 
     # Click does not rewrap a paragraph that starts with \b, so examples stay one line to paste.
-    wrapped.__doc__ = (function.__doc__ or "").replace("Example:", "\b\n    Example:")
-    return wrapped
+    run_wrapped_command.__doc__ = (function.__doc__ or "").replace("Example:", "\b\n    Example:")
+    return run_wrapped_command
 
 
 def _format_error(error: BaseException) -> tuple[str | None, int]:
-    """Return the message and exit code of an expected error; no message for a bug.
+    """Format an expected error as a message with an exit code; return no message for a bug.
 
     The chain of causes is searched, because Ray wraps errors that cross process boundaries.
     """
-    seen: BaseException | None = error
-    while seen is not None:
+    current_error: BaseException | None = error
+    while current_error is not None:
         # Ray wraps the exception of a worker and keeps the original in `cause`.
-        cause = getattr(seen, "cause", None)
-        original = cause if isinstance(cause, BaseException) else seen
+        cause = getattr(current_error, "cause", None)
+        original = cause if isinstance(cause, BaseException) else current_error
         if isinstance(original, KinesweepError):
             return f"{type(original).__name__}: {original}", 2
         if isinstance(original, OSError):
             return f"{type(original).__name__}: {original}", 1
-        seen = original.__cause__ or seen.__cause__
+        current_error = original.__cause__ or current_error.__cause__
     return None, 1
 
 
@@ -112,17 +112,17 @@ class TerminalDisplay(LogDisplay):
 
     def show_task(self, title: str) -> AbstractContextManager[ProgressCallback]:
         """Return a context that shows a progress bar, or logs a line at each tenth."""
-        return _terminal_bar(title) if console.is_terminal else super().show_task(title)
+        return _show_terminal_bar(title) if console.is_terminal else super().show_task(title)
 
     def show_sweep(self, folder: Path, since: float | None) -> AbstractContextManager[None]:
         """Return a context that shows a sweep at the bottom of the terminal."""
         # Imported here: only sweeps need the journal.
-        from kinesweep.cli.display import sweep_display
+        from kinesweep.cli.display import show_sweep_display
 
-        return sweep_display(console, folder, since)
+        return show_sweep_display(console, folder, since)
 
 
-def show_messages() -> None:
+def show_console_progress() -> None:
     """Show the log messages and the progress of pipelines on the console; idempotent."""
     logger = logging.getLogger("kinesweep")
     if not any(isinstance(handler, _ConsoleHandler) for handler in logger.handlers):
@@ -132,8 +132,8 @@ def show_messages() -> None:
 
 
 @contextmanager
-def _terminal_bar(title: str) -> Iterator[ProgressCallback]:
-    """Show a progress bar with the time left; it disappears at the end."""
+def _show_terminal_bar(title: str) -> Iterator[ProgressCallback]:
+    """Show a progress bar with the remaining time; it disappears at the end."""
     note_column = TextColumn("{task.fields[note]}", markup=False)
     columns = (
         *(TextColumn(title), BarColumn(), MofNCompleteColumn()),

@@ -9,16 +9,16 @@ from typing import Annotated, Literal
 
 import typer
 
-from kinesweep.cli.console import JsonOption, command, print_json_result, print_line
+from kinesweep.cli.console import JsonOption, print_json_result, print_line, wrap_command
 from kinesweep.core.errors import InputError
-from kinesweep.core.pickle_policy import may_hold_pickle
-from kinesweep.pipelines.progress import progress_bar
+from kinesweep.core.pickle_policy import can_contain_pickle
+from kinesweep.pipelines.progress import show_progress_bar
 
-_CHECKPOINTS = (".pth", ".pt")
+_CHECKPOINT_SUFFIXES = (".pth", ".pt")
 
 
-@command
-def convert(  # noqa: PLR0913 (options of a verb)
+@wrap_command
+def convert(  # noqa: PLR0913 (options of a command)
     settings: Annotated[
         Path,
         typer.Argument(
@@ -69,75 +69,77 @@ def convert(  # noqa: PLR0913 (options of a verb)
     Pickled motions with texts are converted to a table and an .npz: convert MOTIONS.pkl TABLE.tsv;
     a source of the kind `skeletons` reads them. No code in a pickle is executed.
 
-    Example: kinesweep convert jobs/foreign/multimodalhugs.yaml /tmp/converted.yml --overwrite
+    Example: kinesweep convert jobs/interop/multimodalhugs.yaml /tmp/converted.yml --overwrite
     """
     # The first match wins. `--to` comes first, because its input is a store and has no suffix.
     if to is not None:
-        if any(given is not None for given in (model, tokenizer, into, texts)):
+        if any(option is not None for option in (model, tokenizer, into, texts)):
             raise InputError("`--to` writes features and can only be combined with `--overwrite`")
         _write_shards(settings, out, overwrite, json_line)
         return
-    if may_hold_pickle(settings):
+    if can_contain_pickle(settings):
         if any(given is not None for given in (model, tokenizer, into, texts)):
             raise InputError(
                 f"`{settings}` contains motions; the only option for them is `--overwrite`"
             )
         _convert_motions(settings, out, overwrite, json_line)
         return
-    if settings.suffix in _CHECKPOINTS:
+    if settings.suffix in _CHECKPOINT_SUFFIXES:
         if into is None or model is not None:
             raise InputError(
                 f"`{settings}` is a checkpoint; pass `--into FOLDER` and leave out `--model`"
             )
-        _check_free(overwrite, into)
+        _check_not_existing(overwrite, into)
         _import_checkpoint(settings, out, into, tokenizer, texts, json_line)
         return
     if texts is not None:
         raise InputError(f"`--texts` requires a checkpoint, but `{settings}` is not one")
     if (model is None) != (into is None):
         raise InputError("`--model` and `--into` must be given together")
-    _check_free(overwrite, out, into)
+    _check_not_existing(overwrite, out, into)
     _convert_settings(settings, out, model, into, tokenizer, json_line)
 
 
-def _write_shards(place: Path, out: Path, overwrite: bool, json_line: bool) -> None:
+def _write_shards(store_path: Path, out: Path, overwrite: bool, json_line: bool) -> None:
     """Write a store's features in Sign_LLaVA's layout and print a `source` that reads them."""
     import yaml
 
     from kinesweep.pipelines.extraction import open_store_or_recipe
-    from kinesweep.store.export.export_h5 import hand_over_shards
+    from kinesweep.store.export.export_h5 import export_h5_shards
 
-    store, _ = open_store_or_recipe(place)
-    with progress_bar("convert") as update:
-        done = hand_over_shards(store, out, overwrite, update)
-    print_line(f"{out}: " + ", ".join(f"{split} {clips}" for split, clips in done.clips.items()))
-    for name, count in done.left.items():
+    store, _ = open_store_or_recipe(store_path)
+    with show_progress_bar("convert") as update:
+        result = export_h5_shards(store, out, overwrite, update)
+    print_line(f"{out}: " + ", ".join(f"{split} {clips}" for split, clips in result.clips.items()))
+    for name, count in result.left.items():
         print_line(f"left out  {name} of {count} clips; the layout cannot store it")
-    for stream in done.source["streams"]:
+    for stream in result.source["streams"]:
         if "fps" not in stream:
             print_line(
                 f"note      clips of `{stream['name']}` differ in frame rate; set `fps` yourself"
             )
-    source = yaml.safe_dump({"source": done.source}, sort_keys=False, default_flow_style=None)
+    source = yaml.safe_dump({"source": result.source}, sort_keys=False, default_flow_style=None)
     print_line(f"to read the features from {out}:\n{source}".rstrip())
-    print_json_result({"folder": str(out), **vars(done)}, json_line)
+    print_json_result({"folder": str(out), **vars(result)}, json_line)
 
 
 def _convert_motions(path: Path, out: Path, overwrite: bool, json_line: bool) -> None:
     """Convert pickled motions to a table and an `.npz` beside it."""
-    from kinesweep.interop.motion_pickle import convert_motions
+    from kinesweep.interop.motion_pickle import convert_pickled_motions
 
-    _check_free(overwrite, out, out.with_suffix(".npz"))
-    done = convert_motions(path, out)
-    print_line(f"{done.table}: {done.clips} clips; {done.pack}: {done.points} points")
-    for key, count in done.left.items():
+    _check_not_existing(overwrite, out, out.with_suffix(".npz"))
+    result = convert_pickled_motions(path, out)
+    print_line(f"{result.table}: {result.clips} clips; {result.pack}: {result.points} points")
+    for key, count in result.left.items():
         print_line(f"left out  {key} of {count} records")
-    print_line(f"to read the motions: source.kind=skeletons source.train={done.table} source.fps=…")
-    plain = {**vars(done), "table": str(done.table), "pack": str(done.pack)}
-    print_json_result(plain, json_line)
+    print_line(
+        f"to read the motions: source.kind=skeletons source.train={result.table} source.fps=…"
+    )
+    values = {**vars(result), "table": str(result.table), "pack": str(result.pack)}
+    print_json_result(values, json_line)
 
 
-def _check_free(overwrite: bool, *paths: Path | None) -> None:
+def _check_not_existing(overwrite: bool, *paths: Path | None) -> None:
     """Check that none of the paths exists, unless they may be overwritten.
 
     Raises:
@@ -152,60 +154,64 @@ def _convert_settings(
     settings: Path,
     out: Path,
     model: Path | None,
-    into: Path | None,
+    model_dir: Path | None,
     tokenizer: str | None,
     json_line: bool,
 ) -> None:
     """Convert settings to a recipe and import the model that was trained with them, if given."""
-    from kinesweep.checkpoints.model_dir_files import recipe_text
+    from kinesweep.checkpoints.model_dir_files import format_recipe_yaml
     from kinesweep.interop import convert_settings
 
-    converted = convert_settings(settings)
-    for key, why in converted.left.items():
-        print_line(f"left out  {key}: {why}")
-    for note in converted.notes:
+    conversion = convert_settings(settings)
+    for key, reason in conversion.unconverted.items():
+        print_line(f"left out  {key}: {reason}")
+    for note in conversion.notes:
         print_line(f"note      {note}")
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(recipe_text(converted.recipe), encoding="utf-8")
+    out.write_text(format_recipe_yaml(conversion.recipe), encoding="utf-8")
     print_line(f"recipe    {out}")
-    if model is not None and into is not None:
+    if model is not None and model_dir is not None:
         from kinesweep.interop import import_model  # PyTorch: seconds
 
-        imported = import_model(model, converted.recipe, into, tokenizer)
-        _say_size(into, sum(parameter.numel() for parameter in imported.parameters()))
+        imported_model = import_model(model, conversion.recipe, model_dir, tokenizer)
+        _print_model_size(
+            model_dir, sum(parameter.numel() for parameter in imported_model.parameters())
+        )
     print_json_result(
-        {"recipe": str(out), "left": converted.left, "notes": converted.notes}, json_line
+        {"recipe": str(out), "left": conversion.unconverted, "notes": conversion.notes}, json_line
     )
 
 
 def _import_checkpoint(
     path: Path,
     recipe: Path,
-    into: Path,
+    model_dir: Path,
     tokenizer: str | None,
     texts: Path | None,
     json_line: bool,
 ) -> None:
-    """Import a checkpoint as the model of a recipe; the recipe's backbone decides whose it is."""
-    from kinesweep.config.loading import load
+    """Import a checkpoint as the model of a recipe; the kind of backbone selects its format."""
+    from kinesweep.config.loading import load_config
     from kinesweep.config.recipe import Recipe
     from kinesweep.interop import import_projectors, import_ssvp
 
-    read = load(Recipe, recipe)
+    loaded_recipe = load_config(Recipe, recipe)
     lines = () if texts is None else texts.read_text(encoding="utf-8").splitlines()
-    if read.model.backbone.kind == "causal":
+    if loaded_recipe.model.backbone.kind == "causal":
         if lines:
             raise InputError(
                 "`--texts` applies to SSVP-SLT's models only; projectors do not generate text"
             )
-        imported = import_projectors(path, read, into, tokenizer)
+        imported_model = import_projectors(path, loaded_recipe, model_dir, tokenizer)
     else:
-        imported = import_ssvp(path, read, into, tokenizer, lines)
-    count = sum(parameter.numel() for parameter in imported.parameters())
-    _say_size(into, count)
-    print_json_result({"model": str(into), "recipe": str(recipe), "parameters": count}, json_line)
+        imported_model = import_ssvp(path, loaded_recipe, model_dir, tokenizer, lines)
+    num_parameters = sum(parameter.numel() for parameter in imported_model.parameters())
+    _print_model_size(model_dir, num_parameters)
+    print_json_result(
+        {"model": str(model_dir), "recipe": str(recipe), "parameters": num_parameters}, json_line
+    )
 
 
-def _say_size(into: Path, count: int) -> None:
+def _print_model_size(model_dir: Path, num_parameters: int) -> None:
     """Print the folder of an imported model and its number of parameters."""
-    print_line(f"model     {into} ({count:,} parameters; every tensor was matched)")
+    print_line(f"model     {model_dir} ({num_parameters:,} parameters; every tensor was matched)")

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from kinesweep.cli.console import (
-    DryRun,
+    DryRunOption,
     JsonOption,
-    Overrides,
-    command,
+    OverridesArgument,
     console,
     print_json_result,
     print_line,
+    wrap_command,
 )
 from kinesweep.core.errors import InputError, SourceError
-from kinesweep.pipelines.progress import progress_bar
+from kinesweep.pipelines.progress import show_progress_bar
 
 if TYPE_CHECKING:
     pass
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 RecipeArgument = Annotated[Path, typer.Argument(help="Recipe file (YAML).", show_default=False)]
 
 
-@command
+@wrap_command
 def sample(
     folder: Annotated[Path, typer.Argument(help="Output folder.", show_default=False)],
     clips: Annotated[
@@ -43,18 +43,18 @@ def sample(
 
     Example: kinesweep sample /tmp/kinesweep-sample --clips 60 --seed 3 --keep
     """
-    from kinesweep.sources.synthetic import DEFAULT_CLIPS, write_sample
+    from kinesweep.sources.synthetic import DEFAULT_NUM_CLIPS, write_sample_corpus
 
-    summary = write_sample(folder, clips or DEFAULT_CLIPS, seed, keep=keep)
+    summary = write_sample_corpus(folder, clips or DEFAULT_NUM_CLIPS, seed, keep_existing=keep)
     print_line(
         f"{folder}: train {summary.train}, validation {summary.validation}, test {summary.test}"
     )
-    perfect = summary.perfect_recogniser_bleu
+    perfect = summary.perfect_recognition_bleu
     print_line(f"upper bound on validation with perfect sign recognition: {perfect:.1f} BLEU")
     print_json_result({"folder": str(folder), **summary.as_dict()}, json_line)
 
 
-@command
+@wrap_command
 def prepare(
     corpus: Annotated[
         Literal["how2sign", "phoenix", "csl_daily", "openasl", "youtube_asl", "generic"],
@@ -75,31 +75,31 @@ def prepare(
 
     Example: kinesweep prepare generic .kinesweep/sample .kinesweep/sample /tmp/tsv --overwrite
     """
-    from kinesweep.sources import prepare as prepared
+    from kinesweep.sources import prepare as prepare_module
 
-    found = prepared.prepare(corpus, annotations, poses, out, overwrite)
-    for name, file in found.files.items():
+    result = prepare_module.prepare_corpus(corpus, annotations, poses, out, overwrite)
+    for name, file in result.files.items():
         # A split without missing clips has no entry in `missing`.
-        lost = found.missing.get(name, 0)
-        print_line(f"{file}  {found.clips[name]} clips, {lost} without a pose file")
-    for name in sorted(found.missing.keys() - found.files.keys()):
+        num_missing = result.missing.get(name, 0)
+        print_line(f"{file}  {result.clips[name]} clips, {num_missing} without a pose file")
+    for name in sorted(result.missing.keys() - result.files.keys()):
         print_line(
-            f"{name}: none of {found.missing[name]} clips has a pose file; no TSV was written"
+            f"{name}: none of {result.missing[name]} clips has a pose file; no TSV was written"
         )
-    if found.unestimated:
+    if result.unestimated:
         print_line(
-            f"{found.unestimated} of the missing clips exist as videos or frames; estimate their"
+            f"{result.unestimated} of the missing clips exist as videos or frames; estimate their"
             f" poses with `kinesweep estimate-poses {poses} --out {poses}`, then run `prepare`"
             " again"
         )
     print_line(f"media paths in the TSVs are relative to source.root={poses.absolute()}")
-    files = {name: str(file) for name, file in found.files.items()}
-    print_json_result({**vars(found), "files": files, "root": str(poses.absolute())}, json_line)
+    files = {name: str(file) for name, file in result.files.items()}
+    print_json_result({**vars(result), "files": files, "root": str(poses.absolute())}, json_line)
 
 
-@command
+@wrap_command
 def check(
-    recipe: RecipeArgument, overrides: Overrides = None, json_line: JsonOption = False
+    recipe: RecipeArgument, overrides: OverridesArgument = None, json_line: JsonOption = False
 ) -> None:
     """Check a corpus for invalid rows, unreadable files and overlap between splits.
 
@@ -111,22 +111,22 @@ def check(
     from kinesweep.pipelines.corpus_check import check_corpus
     from kinesweep.pipelines.inputs import load_recipe
 
-    found = check_corpus(load_recipe(recipe, overrides))
-    for line in found.lines():
+    result = check_corpus(load_recipe(recipe, overrides))
+    for line in result.format_lines():
         print_line(line)
-    problems = [vars(problem) for problem in found.problems]
-    print_json_result({"problems": problems, "overlaps": found.overlaps.as_dict()}, json_line)
+    problems = [vars(problem) for problem in result.problems]
+    print_json_result({"problems": problems, "overlaps": result.overlaps.to_dicts()}, json_line)
     if problems:
         raise SourceError(
             f"{len(problems)} rows are invalid (listed above); `extract` would drop and count them"
         )
 
 
-@command
+@wrap_command
 def split(
     recipe: RecipeArgument,
     out: Annotated[Path, typer.Argument(help="Output folder for the TSVs.", show_default=False)],
-    overrides: Overrides = None,
+    overrides: OverridesArgument = None,
     by: Annotated[
         Literal["signer", "document"], typer.Option(help="Property that no two splits may share.")
     ] = "signer",
@@ -141,46 +141,46 @@ def split(
     Example: kinesweep split jobs/recipes/sample.yaml /tmp/kinesweep-folds --by signer --folds 3
     """
     from kinesweep.pipelines.inputs import load_recipe
-    from kinesweep.sources.splitting.cross_validation import folds_root, split_rows
+    from kinesweep.sources.splitting.cross_validation import get_folds_root, write_folds
 
-    source = load_recipe(recipe, overrides).corpus
-    files = split_rows(source, by=by, folds=folds, seed=seed, out=out)
+    source = load_recipe(recipe, overrides).effective_source
+    files = write_folds(source, by=by, num_folds=folds, seed=seed, out=out)
     for file in files:
         print_line(str(file))
     key = "motions" if source.kind == "skeletons" else "root"
-    print_line(f"media paths in the TSVs are relative to source.{key}={folds_root(source)}")
+    print_line(f"media paths in the TSVs are relative to source.{key}={get_folds_root(source)}")
     print_json_result(
-        {"files": [str(file) for file in files], "root": str(folds_root(source))}, json_line
+        {"files": [str(file) for file in files], "root": str(get_folds_root(source))}, json_line
     )
 
 
-@command
+@wrap_command
 def extract(
     recipe: RecipeArgument,
-    overrides: Overrides = None,
-    dry_run: DryRun = False,
+    overrides: OverridesArgument = None,
+    dry_run: DryRunOption = False,
     json_line: JsonOption = False,
 ) -> None:
     """Compute the features of a corpus on Ray Data; unchanged clips are reused.
 
     Example: kinesweep extract jobs/recipes/sample.yaml
     """
-    from kinesweep.pipelines.extraction import extract_features, store_facts
+    from kinesweep.pipelines.extraction import extract_features, summarize_store
     from kinesweep.pipelines.inputs import load_recipe
 
     settings = load_recipe(recipe, overrides)
     if dry_run:
-        from kinesweep.pipelines.dry_run import dry_extract
+        from kinesweep.pipelines.dry_run import dry_run_extraction
 
-        expected = dry_extract(recipe, overrides or [])
-        print_line(expected.line())
-        print_json_result({"expected_s": vars(expected)}, json_line)
+        estimate = dry_run_extraction(recipe, overrides or [])
+        print_line(estimate.format_summary())
+        print_json_result({"expected_s": vars(estimate)}, json_line)
         return
     store = extract_features(settings)
-    print_json_result(store_facts(store), json_line)
+    print_json_result(summarize_store(store), json_line)
 
 
-@command
+@wrap_command
 def show(
     folder: Annotated[Path, typer.Argument(help="Feature store, or a recipe whose store is used.")],
     clip: Annotated[str | None, typer.Option(help="Id of a single clip to show.")] = None,
@@ -201,29 +201,29 @@ def show(
 
     Example: kinesweep show jobs/recipes/sample.yaml
     """
-    from kinesweep.pipelines.extraction import open_store_or_recipe, store_facts
-    from kinesweep.store.inspect.show import describe
+    from kinesweep.pipelines.extraction import open_store_or_recipe, summarize_store
+    from kinesweep.store.inspect.show import describe_store
 
     if out is None and predictions is not None:
         raise InputError("`--predictions` requires a drawing; pass its file as `--out`")
     if out is not None and clip is None:
         raise InputError("`--out` draws a single clip; pass its id as `--clip`")
     store, _ = open_store_or_recipe(folder)
-    console.print(describe(store, clip))
-    facts = store_facts(store)
+    console.print(describe_store(store, clip))
+    summary = summarize_store(store)
     if out is not None and clip is not None:
         # Imported late: matplotlib and plotly take a second.
         from kinesweep.pipelines.clip_rendering import draw_clip
 
-        facts |= draw_clip(store, clip, out, predictions)
-    print_json_result(facts, json_line)
+        summary |= draw_clip(store, clip, out, predictions)
+    print_json_result(summary, json_line)
 
 
-@command
+@wrap_command
 def export_features(
     place: Annotated[Path, typer.Argument(help="Feature store, or a recipe whose store is used.")],
     out: Annotated[Path, typer.Argument(help="New output folder.", show_default=False)],
-    overrides: Overrides = None,
+    overrides: OverridesArgument = None,
     stream: Annotated[
         str | None, typer.Option(help="Stream to export, if the store has several.")
     ] = None,
@@ -246,24 +246,28 @@ def export_features(
     Example: kinesweep export-features jobs/recipes/sample.yaml /tmp/kinesweep-features --overwrite
     """
     from kinesweep.pipelines.extraction import open_store_or_recipe
-    from kinesweep.store.export.export_ssvp import hand_over, variation_of
+    from kinesweep.store.export.export_ssvp import build_augmented_copies, export_ssvp_features
 
     store, recipe = open_store_or_recipe(place, overrides)
     if augment is not None and recipe is None:
         raise InputError(
             "`--augment` requires a recipe with `batch.augmentation` instead of a feature store"
         )
-    variation = variation_of(recipe, store, augment) if recipe and augment else None
-    with progress_bar("export") as update:
-        done = hand_over(store, out, stream, epoch, variation, overwrite, update)
-    counts = ", ".join(f"{split} {clips}" for split, clips in done.clips.items())
-    print_line(f"{out}: `{done.stream}`, {done.width} values per frame; {counts}")
-    if done.rate_hz is not None:
+    variation = build_augmented_copies(recipe, store, augment) if recipe and augment else None
+    with show_progress_bar("export") as update:
+        result = export_ssvp_features(store, out, stream, epoch, variation, overwrite, update)
+    counts = ", ".join(f"{split} {clips}" for split, clips in result.clips.items())
+    print_line(f"{out}: `{result.stream}`, {result.width} values per frame; {counts}")
+    if result.rate_hz is not None:
         # The layout does not store the frame rate, so whoever reads the features must pass it.
-        print_line(f"{done.rate_hz:g} frames per second; to read them: source.fps={done.rate_hz:g}")
-    for number, files in sorted(done.epochs.items()):
-        print_line(f"epoch {number}: {files} of {done.clips['train']} clips of train")
-    if done.references_left:
+        print_line(
+            f"{result.rate_hz:g} frames per second; to read them: source.fps={result.rate_hz:g}"
+        )
+    for number, files in sorted(result.epochs.items()):
+        print_line(f"epoch {number}: {files} of {result.clips['train']} clips of train")
+    if result.references_left:
         # SSVP-SLT's manifests have one text per clip.
-        print_line(f"left out: {done.references_left} references after the first one of their clip")
-    print_json_result({"folder": str(out), **vars(done)}, json_line)
+        print_line(
+            f"left out: {result.references_left} references after the first one of their clip"
+        )
+    print_json_result({"folder": str(out), **vars(result)}, json_line)

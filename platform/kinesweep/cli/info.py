@@ -12,18 +12,18 @@ from typing import Annotated, Literal
 import typer
 from rich.table import Table
 
-from kinesweep.cli.console import JsonOption, command, console, print_json_result
+from kinesweep.cli.console import JsonOption, console, print_json_result, wrap_command
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import ResourceError
-from kinesweep.core.paths import state_home
+from kinesweep.core.paths import get_state_dir
 from kinesweep.core.units import format_bytes
 
 _PACKAGES = ("ray", "torch", "transformers", "optuna", "mlflow", "pose-format", "sacrebleu")
 # Minimum free disk space for a first sweep: the sample corpus, its store and its runs take 1.5 GB.
-_ROOM_BYTES = 2 * 10**9
+_MIN_FREE_BYTES = 2 * 10**9
 
 
-@command
+@wrap_command
 def schema(
     what: Annotated[Literal["recipe", "space"], typer.Argument(help="Kind of file.")] = "recipe",
     out: Annotated[Path | None, typer.Option(help="Output file. Default: stdout.")] = None,
@@ -42,7 +42,7 @@ def schema(
         out.write_text(text, encoding="utf-8")
 
 
-@command
+@wrap_command
 def doctor(json_line: JsonOption = False) -> None:
     """Report versions and resources of this machine and what is missing for a sweep.
 
@@ -50,18 +50,18 @@ def doctor(json_line: JsonOption = False) -> None:
     """
     import torch
 
-    home = state_home()
+    home = get_state_dir()
     # The state folder may not exist yet; its nearest existing parent is on the same disk.
-    free = shutil.disk_usage(next(p for p in (home, *home.parents) if p.exists())).free
+    free_bytes = shutil.disk_usage(next(p for p in (home, *home.parents) if p.exists())).free
     facts = {
         "python": machine.python_version(),
-        **{name: _installed(name) for name in _PACKAGES},
+        **{name: _get_installed_version(name) for name in _PACKAGES},
         # The affinity mask, because `os.cpu_count()` ignores limits such as those of taskset.
         "cores": len(os.sched_getaffinity(0)),
         "gpus": torch.cuda.device_count(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "state": str(home),
-        "free_disk": format_bytes(free),
+        "free_disk": format_bytes(free_bytes),
     }
     table = Table(show_header=False, box=None)
     for name, value in facts.items():
@@ -70,15 +70,16 @@ def doctor(json_line: JsonOption = False) -> None:
     # Results come before the check, so that a program gets the facts even if something is missing.
     print_json_result(facts, json_line)
     problems = [f"`{name}` is not installed" for name in _PACKAGES if facts[name] == "missing"]
-    if free < _ROOM_BYTES:
+    if free_bytes < _MIN_FREE_BYTES:
         problems.append(
-            f"only {format_bytes(free)} of disk space is free for `{home}`; a sweep needs 2 GB"
+            f"only {format_bytes(free_bytes)} of disk space is free for `{home}`; a sweep needs 2"
+            " GB"
         )
     if problems:
         raise ResourceError("; ".join(problems))
 
 
-def _installed(package: str) -> str:
+def _get_installed_version(package: str) -> str:
     """Return the version of a package, or `missing`."""
     try:
         return version(package)

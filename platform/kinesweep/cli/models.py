@@ -9,22 +9,22 @@ from typing import Annotated
 import typer
 
 from kinesweep.cli.console import (
-    DryRun,
+    DryRunOption,
     JsonOption,
-    Overrides,
-    command,
+    OverridesArgument,
     print_json_result,
     print_line,
+    wrap_command,
 )
 from kinesweep.cli.model_argument import ModelArgument
 from kinesweep.core.scores import format_score, format_scores, order_scores
 
 
-@command
+@wrap_command
 def evaluate(
     model: ModelArgument,
     split: Annotated[str, typer.Option(help="Split: train, validation or test.")] = "validation",
-    overrides: Overrides = None,
+    overrides: OverridesArgument = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -37,7 +37,7 @@ def evaluate(
         Path | None,
         typer.Option(help="Score another system's texts instead: a TSV with `id`, `hypothesis`."),
     ] = None,
-    dry_run: DryRun = False,
+    dry_run: DryRunOption = False,
     json_line: JsonOption = False,
 ) -> None:
     """Score a model, or another system's texts, on a split of the model's corpus.
@@ -45,31 +45,31 @@ def evaluate(
     Example: kinesweep evaluate .kinesweep/exports/sample --split validation --out /tmp/scored
     """
     from kinesweep.checkpoints.model_dir_files import check_model_folder
-    from kinesweep.pipelines.inputs import model_folder
+    from kinesweep.pipelines.inputs import resolve_model_dir
 
-    check_model_folder(model_folder(model))
+    check_model_folder(resolve_model_dir(model))
     # Imported after the folder is checked: PyTorch takes seconds.
     from kinesweep.pipelines.evaluation import evaluate_model_dir, resolve_output_paths
 
-    places = None if out is None else resolve_output_paths(out, split, overwrite)
+    output_paths = None if out is None else resolve_output_paths(out, split, overwrite)
     if dry_run:
-        from kinesweep.pipelines.dry_run import dry_evaluate
+        from kinesweep.pipelines.dry_run import dry_run_evaluation
 
-        expected = dry_evaluate(model, split, overrides or [])
-        print_line(expected.line())
-        print_json_result({"expected_s": vars(expected)}, json_line)
+        estimate = dry_run_evaluation(model, split, overrides or [])
+        print_line(estimate.format_summary())
+        print_json_result({"expected_s": vars(estimate)}, json_line)
         return
-    evaluation, parts = evaluate_model_dir(model, split, overrides or [], places, predictions)
+    evaluation, parts = evaluate_model_dir(model, split, overrides or [], output_paths, predictions)
     for metric in order_scores(evaluation.scores):
-        shown = format_score(metric, evaluation.scores[metric])
-        print_line(f"{shown}  {evaluation.signatures.get(metric, '')}".rstrip())
+        score_text = format_score(metric, evaluation.scores[metric])
+        print_line(f"{score_text}  {evaluation.signatures.get(metric, '')}".rstrip())
     for part in parts:
         print_line(f"{part.clips} {part.what}: {format_scores(part.scores)}")
-    found = {"scores": evaluation.scores, "signatures": evaluation.signatures}
-    print_json_result({**found, "parts": [vars(part) for part in parts]}, json_line)
+    result = {"scores": evaluation.scores, "signatures": evaluation.signatures}
+    print_json_result({**result, "parts": [vars(part) for part in parts]}, json_line)
 
 
-@command
+@wrap_command
 def export(
     run: ModelArgument,
     out: Annotated[Path, typer.Argument(help="Output folder for the bundle.", show_default=False)],
@@ -82,20 +82,14 @@ def export(
 
     Example: kinesweep export .kinesweep/runs/my .kinesweep/exports/my --overwrite
     """
-    from kinesweep.export import export_bundle
-    from kinesweep.pipelines.extraction import find_training_store
+    from kinesweep.pipelines.bundle_export import export_model
 
-    store = find_training_store(run)
-    bundle = export_bundle(run, out, store, overwrite=overwrite)
-    # The check runs in a fresh process, as somebody else would load the bundle.
-    from kinesweep.export import verify_bundle
-
-    checked = verify_bundle(bundle, store.folder, run)
-    print_line(f"bundle  {bundle} ({checked} texts are identical after loading)")
-    print_json_result({"bundle": str(bundle), "verified": checked}, json_line)
+    bundle = export_model(run, out, overwrite)
+    print_line(f"bundle  {bundle.folder} ({bundle.num_verified} texts are identical after loading)")
+    print_json_result({"bundle": str(bundle.folder), "verified": bundle.num_verified}, json_line)
 
 
-@command
+@wrap_command
 def diff(
     left: ModelArgument,
     right: ModelArgument,
@@ -105,14 +99,16 @@ def diff(
 
     Example: kinesweep diff .kinesweep/exports/sample .kinesweep/exports/sample
     """
-    from kinesweep.checkpoints.weight_diff import compare_checkpoints
-    from kinesweep.pipelines.inputs import model_folder
+    from kinesweep.checkpoints.weight_diff import compare_weights
+    from kinesweep.pipelines.inputs import resolve_model_dir
 
-    rows = compare_checkpoints(model_folder(left), model_folder(right))
-    other = [row for row in rows if not row.equal]
-    for row in other:
+    rows = compare_weights(resolve_model_dir(left), resolve_model_dir(right))
+    different_rows = [row for row in rows if not row.equal]
+    for row in different_rows:
         print_line(f"{row.name}: largest difference {row.largest}  {row.note}")
-    print_line(f"{len(rows) - len(other)} of {len(rows)} tensors are equal")
-    print_json_result({"tensors": len(rows), "different": [row.name for row in other]}, json_line)
-    if other:
+    print_line(f"{len(rows) - len(different_rows)} of {len(rows)} tensors are equal")
+    print_json_result(
+        {"tensors": len(rows), "different": [row.name for row in different_rows]}, json_line
+    )
+    if different_rows:
         raise typer.Exit(1)

@@ -1,16 +1,19 @@
-"""The commands `estimate` and `import`: pose files from videos or from other tools' output."""
+"""The commands `estimate-poses` and `import-poses`: write `.pose` files.
+
+The poses are estimated from videos or converted from the output of other tools.
+"""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kinesweep.cli.console import JsonOption, command, print_json_result, print_line
+from kinesweep.cli.console import JsonOption, print_json_result, print_line, wrap_command
 from kinesweep.core.errors import ClipError, InputError
-from kinesweep.pipelines.progress import progress_bar
+from kinesweep.pipelines.progress import show_progress_bar
 
 
-@command
+@wrap_command
 def estimate_poses(
     videos: Annotated[
         list[Path],
@@ -43,19 +46,23 @@ def estimate_poses(
     if fps is not None and not fps > 0:
         raise InputError(f"`--fps` must be above 0, but is {fps:g}")
     # Before the import below, so that a wrong name or folder is reported at once.
-    spec, found = find_estimator(estimator), find_videos(videos, out)
+    spec, input_videos = find_estimator(estimator), find_videos(videos, out)
     from kinesweep.pipelines.pose_estimation import (
-        estimate_all,  # imports Ray, which takes a second
+        estimate_missing_poses,  # imports Ray, which takes a second
     )
 
-    done = estimate_all(found, spec, fps)
-    print_json_result({**vars(done), "reasons": done.reasons, "folder": str(out)}, json_line)
+    result = estimate_missing_poses(input_videos, spec, fps)
+    print_json_result(
+        {**vars(result), "reasons": result.failure_counts, "folder": str(out)}, json_line
+    )
     # A part of the videos may fail; the command fails only if it has nothing to show.
-    if done.failed and not done.written and not done.kept:
-        raise InputError(f"none of the {len(found)} videos could be used; see the reasons above")
+    if result.failed and not result.written and not result.kept:
+        raise InputError(
+            f"none of the {len(input_videos)} videos could be used; see the reasons above"
+        )
 
 
-@command
+@wrap_command
 def import_poses(
     estimator: Annotated[
         str,
@@ -89,22 +96,25 @@ def import_poses(
     Example: kinesweep import-poses openpose .kinesweep/sample/openpose /tmp/poses 640x480@12
     """
     from kinesweep.features.estimators.external_outputs import (
-        find_outputs,
+        find_estimator_outputs,
         parse_video_properties,
-        read_output,
+        read_estimator_output,
     )
 
-    of, found = parse_video_properties(film), find_outputs(estimator, [outputs])
-    there = [clip for clip in found if (out / f"{clip}.pose").exists()]
-    if there and not overwrite:
+    video_properties, output_files = (
+        parse_video_properties(film),
+        find_estimator_outputs(estimator, [outputs]),
+    )
+    existing = [clip for clip in output_files if (out / f"{clip}.pose").exists()]
+    if existing and not overwrite:
         raise InputError(
-            f"`{out}` already contains `{there[0]}.pose`; pass `--overwrite` or another folder"
+            f"`{out}` already contains `{existing[0]}.pose`; pass `--overwrite` or another folder"
         )
     failed: dict[str, str] = {}
-    with progress_bar("import") as update:
-        for number, (clip, path) in enumerate(found.items(), 1):
+    with show_progress_bar("import") as update:
+        for number, (clip, path) in enumerate(output_files.items(), 1):
             try:
-                pose = read_output(estimator, path, of)
+                pose = read_estimator_output(estimator, path, video_properties)
             except ClipError as error:
                 failed[clip] = str(error)
                 print_line(f"{error.reason}  {error}")
@@ -113,10 +123,13 @@ def import_poses(
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("wb") as file:
                 pose.write(file)
-            update(number, len(found))
-    print_line(f"{len(found) - len(failed)} written, {len(failed)} failed")
+            update(number, len(output_files))
+    print_line(f"{len(output_files) - len(failed)} written, {len(failed)} failed")
     print_json_result(
-        {"written": len(found) - len(failed), "failed": failed, "folder": str(out)}, json_line
+        {"written": len(output_files) - len(failed), "failed": failed, "folder": str(out)},
+        json_line,
     )
-    if len(failed) == len(found):
-        raise InputError(f"none of the {len(found)} files could be used; see the reasons above")
+    if len(failed) == len(output_files):
+        raise InputError(
+            f"none of the {len(output_files)} files could be used; see the reasons above"
+        )

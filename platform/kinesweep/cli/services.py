@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
-from kinesweep.cli.console import JsonOption, command, console, print_json_result, print_line
-from kinesweep.core.paths import state_home
+from kinesweep.cli.console import JsonOption, console, print_json_result, print_line, wrap_command
+from kinesweep.core.paths import get_state_dir
 from kinesweep.pipelines.cluster import ray_cluster
 from kinesweep.pipelines.cluster.job_submission import submit_job
 
 
-@command
+@wrap_command
 def up(
     cores: Annotated[
         int | None, typer.Option(min=1, help="Number of cores for Ray. Default: all.")
@@ -28,26 +28,26 @@ def up(
 
     Example: kinesweep up --cores 2
     """
-    mlflow, head = ray_cluster.up(cores, backend_store)
+    mlflow, head = ray_cluster.start_services(cores, backend_store)
     print_line(f"MLflow  {mlflow.address}")
-    ray, metrics = ray_cluster.dashboard_of(head), ray_cluster.metrics_of(head)
+    ray, metrics = ray_cluster.get_dashboard_address(head), ray_cluster.get_metrics_address(head)
     print_line(f"Ray     {ray}")
     print_line(f"metrics {metrics}")
     print_json_result({"mlflow": mlflow.address, "ray": ray, "metrics": metrics}, json_line)
 
 
-@command
+@wrap_command
 def down(json_line: JsonOption = False) -> None:
     """Stop the services that `kinesweep up` started.
 
     Example: kinesweep down
     """
-    stopped = ray_cluster.down()
+    stopped = ray_cluster.stop_services()
     print_line(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
     print_json_result({"stopped": stopped}, json_line)
 
 
-@command
+@wrap_command
 def submit(
     space: Annotated[Path, typer.Argument(help="Search space file (YAML).", show_default=False)],
     arguments: Annotated[
@@ -81,13 +81,13 @@ def submit(
     options = ["--resume"] * resume + ["--overwrite"] * overwrite
     options += ["--dry-run"] * dry_run + [f"--extend={extend}"] * (extend > 0)
     options += [f"--name={name}"] if name else []
-    command = ["sweep", str(space.absolute()), *(arguments or []), *options, base]
+    job_command = ["sweep", str(space.absolute()), *(arguments or []), *options, base]
     # A dry run uses a separate folder and ends before there is any progress to show.
-    folder = None if dry_run else state_home() / "sweeps" / (name or space.stem)
-    raise typer.Exit(submit_job(command, address, folder, colors=console.is_terminal))
+    folder = None if dry_run else get_state_dir() / "sweeps" / (name or space.stem)
+    raise typer.Exit(submit_job(job_command, address, folder, colors=console.is_terminal))
 
 
-@command
+@wrap_command
 def ui(
     name: Annotated[
         str | None, typer.Argument(help="Name of a sweep. Default: all sweeps.")
@@ -98,12 +98,12 @@ def ui(
 
     Example: kinesweep ui sample
     """
-    from kinesweep.pipelines.tracking_links import sweep_links
+    from kinesweep.pipelines.tracking_links import find_sweep_links
 
-    address, links = sweep_links(name)
+    address, links = find_sweep_links(name)
     print_line(f"MLflow  {address}")
-    for sweep, found in links.items():
+    for sweep, page_links in links.items():
         print_line(f"\n{sweep}")
-        for what, link in found.items():
-            print_line(f"  {what:<10} {link or '(too few runs)'}")
+        for page, link in page_links.items():
+            print_line(f"  {page:<10} {link or '(too few runs)'}")
     print_json_result({"mlflow": address, "sweeps": links}, json_line)

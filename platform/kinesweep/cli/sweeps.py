@@ -9,31 +9,31 @@ import typer
 from rich.table import Table
 
 from kinesweep.cli.console import (
-    DryRun,
+    DryRunOption,
     JsonOption,
-    Overrides,
-    command,
+    OverridesArgument,
     console,
     print_json_result,
     print_line,
+    wrap_command,
 )
 from kinesweep.core.errors import InputError
-from kinesweep.core.paths import state_home
+from kinesweep.core.paths import get_state_dir
 from kinesweep.core.scores import format_scores
 
 if TYPE_CHECKING:
-    from kinesweep.sweeps.journal.status import Status
-    from kinesweep.sweeps.results.table import Style
+    from kinesweep.sweeps.journal.status import SweepStatus
+    from kinesweep.sweeps.results.table import TableStyle
 
 SpaceArgument = Annotated[
     Path, typer.Argument(help="Search space file (YAML).", show_default=False)
 ]
 
 
-@command
-def sweep(  # noqa: PLR0913 (options of a verb)
+@wrap_command
+def sweep(  # noqa: PLR0913 (options of a command)
     space: SpaceArgument,
-    overrides: Overrides = None,
+    overrides: OverridesArgument = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume the sweep, or show its result.")
     ] = False,
@@ -43,7 +43,7 @@ def sweep(  # noqa: PLR0913 (options of a verb)
     extend: Annotated[
         int, typer.Option(min=0, help="Resume with this number of additional trials.")
     ] = 0,
-    dry_run: DryRun = False,
+    dry_run: DryRunOption = False,
     name: Annotated[
         str | None, typer.Option(help="Name of the sweep folder. Default: that of the file.")
     ] = None,
@@ -63,42 +63,48 @@ def sweep(  # noqa: PLR0913 (options of a verb)
 
     # Validate the space before importing Ray and PyTorch, which takes seconds.
     load_space(space, tuple(overrides or ()), base or Path.cwd())
-    from kinesweep.cli.tables import objectives_table, ranking_table, sanity_lines
+    from kinesweep.cli.tables import (
+        build_objectives_table,
+        build_ranking_table,
+        format_sanity_scores,
+    )
     from kinesweep.pipelines import sweep
 
-    order = sweep.SweepRequest(
+    request = sweep.SweepRequest(
         space, tuple(overrides or ()), name or space.stem, base or Path.cwd(), extend
     )
-    expected = ""
+    estimate = ""
     if dry_run:
-        from kinesweep.pipelines.dry_run import dry_sweep
+        from kinesweep.pipelines.dry_run import dry_run_sweep
 
-        done, expected = dry_sweep(order)
+        result, estimate = dry_run_sweep(request)
     else:
         # `--extend` implies `--resume`.
-        done = sweep.run_sweep_file(order, resume=resume or extend > 0, overwrite=overwrite)
-    outcome = done.outcome
-    console.print(ranking_table(outcome))
+        result = sweep.run_requested_sweep(
+            request, resume=resume or extend > 0, overwrite=overwrite
+        )
+    outcome = result.outcome
+    console.print(build_ranking_table(outcome))
     if outcome.objectives:
-        console.print(objectives_table(outcome))
-    for line in (*sanity_lines(outcome), outcome.answer, *outcome.notes):
+        console.print(build_objectives_table(outcome))
+    for line in (*format_sanity_scores(outcome), outcome.answer, *outcome.notes):
         print_line(line)
     for seed, scores in outcome.test.items():
         print_line(
             f"test, {outcome.winner}, seed {seed}: {format_scores(scores, [outcome.metric])}"
         )
-    print_line(f"bundle  {done.bundle}")
-    print_line(f"report  {done.report}")
-    print_line(f"MLflow  {done.tracking or 'not recorded: no server (kinesweep up)'}")
-    if expected:
-        print_line(expected)
-    print_json_result(done.as_dict(), json_line)
+    print_line(f"bundle  {result.bundle}")
+    print_line(f"report  {result.report}")
+    print_line(f"MLflow  {result.tracking or 'not recorded: no server (kinesweep up)'}")
+    if estimate:
+        print_line(estimate)
+    print_json_result(result.as_dict(), json_line)
 
 
-@command
+@wrap_command
 def plan(
     space: SpaceArgument,
-    overrides: Overrides = None,
+    overrides: OverridesArgument = None,
     cluster: Annotated[
         str,
         typer.Option(
@@ -124,27 +130,28 @@ def plan(
 
     Example: kinesweep plan search_spaces/sample.yaml --cluster cpus=8
     """
-    from kinesweep.pipelines.cluster.cluster_size import parse_cluster
+    from kinesweep.pipelines.cluster.cluster_size import parse_cluster_size
     from kinesweep.sweeps.space.loading import load_space
 
     # Validate the arguments before importing Ray and PyTorch, which takes seconds.
-    wanted = parse_cluster(cluster)
+    cluster_resources = parse_cluster_size(cluster)
     load_space(space, tuple(overrides or ()), base or Path.cwd())
-    from kinesweep.cli.tables import plan_table
+    from kinesweep.cli.tables import build_plan_table
     from kinesweep.pipelines import sweep_planning
 
-    order = sweep_planning.PlanRequest(space, tuple(overrides or ()), base or Path.cwd())
-    made = sweep_planning.plan_space(order, wanted, seed_sd, sentence_sd)
-    console.print(plan_table(made))
+    request = sweep_planning.PlanRequest(space, tuple(overrides or ()), base or Path.cwd())
+    sweep_plan = sweep_planning.plan_sweep(request, cluster_resources, seed_sd, sentence_sd)
+    console.print(build_plan_table(sweep_plan))
     print_line(
-        f"the finals detect a difference of {made.min_detectable_difference:.1f} in 80 % of cases,"
+        f"the finals detect a difference of {sweep_plan.min_detectable_difference:.1f} in 80 % of"
+        " cases,"
         f" with a standard deviation of {seed_sd:g} between seeds and a standard error of"
         f" {sentence_sd:g} from sentences"
     )
-    print_json_result(asdict(made), json_line)
+    print_json_result(asdict(sweep_plan), json_line)
 
 
-@command
+@wrap_command
 def status(
     name: Annotated[
         str | None, typer.Argument(help="Name of a sweep. Default: all sweeps.")
@@ -169,26 +176,28 @@ def status(
     from rich.live import Live
 
     if table is not None:
-        _print_table(name, table, json_line)
+        _print_sweep_table(name, table, json_line)
         return
     # Journals are read without a lock and without Ray, so this works while a driver is running.
-    rows = _statuses(name)
+    rows = _read_statuses(name)
     if watch:
-        with Live(_status_table(rows), console=console, auto_refresh=False) as live:
+        with Live(_build_status_table(rows), console=console, auto_refresh=False) as live:
             # A sweep whose journal has been silent for 15 minutes is `silent` and ends the loop.
             while any(row.state in ("search", "finals") for row in rows):
                 time.sleep(2)
-                rows = _statuses(name)
-                live.update(_status_table(rows), refresh=True)
+                rows = _read_statuses(name)
+                live.update(_build_status_table(rows), refresh=True)
     else:
-        console.print(_status_table(rows) if rows else f"no sweeps in {state_home() / 'sweeps'}")
-        shown = rows[0].provisional if name and len(rows) == 1 else None
-        for line in shown.lines() if shown is not None else []:
+        console.print(
+            _build_status_table(rows) if rows else f"no sweeps in {get_state_dir() / 'sweeps'}"
+        )
+        provisional_ranking = rows[0].provisional if name and len(rows) == 1 else None
+        for line in provisional_ranking.format_lines() if provisional_ranking is not None else []:
             print_line(line)
     print_json_result({"sweeps": [asdict(row) for row in rows]}, json_line)
 
 
-@command
+@wrap_command
 def report(
     name: Annotated[str, typer.Argument(help="Name of a finished sweep.", show_default=False)],
     json_line: JsonOption = False,
@@ -199,57 +208,59 @@ def report(
 
     Example: kinesweep report sample
     """
-    from kinesweep.pipelines.inputs import sweep_folder
-    from kinesweep.pipelines.sweep_report import report_sweep
+    from kinesweep.pipelines.inputs import find_sweep_dir
+    from kinesweep.pipelines.sweep_report import write_sweep_report
 
-    page = report_sweep(sweep_folder(name))
+    page = write_sweep_report(find_sweep_dir(name))
     print_line(f"report  {page}")
     print_json_result({"report": str(page)}, json_line)
 
 
-def _print_table(name: str | None, style: "Style", json_line: bool) -> None:
+def _print_sweep_table(name: str | None, style: "TableStyle", json_line: bool) -> None:
     """Print the table of one sweep on stdout.
 
     Raises:
         InputError: If no sweep is named or if there is no sweep of this name.
     """
-    from kinesweep.pipelines.inputs import sweep_folder
-    from kinesweep.sweeps.results.table import summarise
+    from kinesweep.pipelines.inputs import find_sweep_dir
+    from kinesweep.sweeps.results.table import build_sweep_table
 
     if name is None:
         raise InputError("`--table` prints one sweep; pass its name as well")
-    made = summarise(sweep_folder(name))
+    results_table = build_sweep_table(find_sweep_dir(name))
     if not json_line:
-        typer.echo(made.render(style))
-    print_json_result(asdict(made), json_line)
+        typer.echo(results_table.render(style))
+    print_json_result(asdict(results_table), json_line)
 
 
-def _statuses(name: str | None) -> "list[Status]":
-    """Return the status of all sweeps or of one.
+def _read_statuses(name: str | None) -> "list[SweepStatus]":
+    """Read the status of all sweeps or of one from their journals.
 
     Raises:
         InputError: If there is no sweep of this name.
     """
-    from kinesweep.sweeps.journal.status import read_status
+    from kinesweep.sweeps.journal.status import read_sweep_status
 
-    folders = sorted((state_home() / "sweeps").glob(name or "*"))
-    found = [read_status(folder) for folder in folders if (folder / "journal.jsonl").exists()]
-    if name and not found:
-        raise InputError(f"there is no sweep `{name}` in `{state_home() / 'sweeps'}`")
-    return found
+    folders = sorted((get_state_dir() / "sweeps").glob(name or "*"))
+    statuses = [
+        read_sweep_status(folder) for folder in folders if (folder / "journal.jsonl").exists()
+    ]
+    if name and not statuses:
+        raise InputError(f"there is no sweep `{name}` in `{get_state_dir() / 'sweeps'}`")
+    return statuses
 
 
-def _status_table(rows: "Sequence[Status]") -> Table:
-    """Return a table with one row per sweep."""
+def _build_status_table(rows: "Sequence[SweepStatus]") -> Table:
+    """Build a status table with one row per sweep."""
     table = Table("sweep", "state", "trials", "running", "pruned", "failed")
     for heading in ("rung", "best", "final runs", "hours", "time left"):
         table.add_column(heading)
     for row in rows:
-        of = "" if row.of is None else f" of {row.of}"
+        total_text = "" if row.of is None else f" of {row.of}"
         table.add_row(
             row.sweep,
             row.state,
-            f"{row.finished + row.pruned + row.failed}{of}",
+            f"{row.finished + row.pruned + row.failed}{total_text}",
             str(row.running),
             str(row.pruned),
             str(row.failed),

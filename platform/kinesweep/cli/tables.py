@@ -4,25 +4,25 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from kinesweep.core.scores import format_value
+from kinesweep.core.scores import format_score_value
 from kinesweep.core.units import format_bytes
-from kinesweep.sweeps.planning.cost_estimate import Plan
+from kinesweep.sweeps.planning.cost_estimate import SweepPlan
 from kinesweep.sweeps.results.sweep_result import SweepOutcome
 from kinesweep.training.run_records.result import RunResult
 
 
-def objectives_table(outcome: SweepOutcome) -> Table:
-    """Return the means of several objectives, with a mark for the Pareto front."""
+def build_objectives_table(outcome: SweepOutcome) -> Table:
+    """Build a table of the mean objectives, with a mark for configurations on the Pareto front."""
     names = list(next(iter(outcome.objectives.values())))
     table = Table("", *names, "front")
     for name, means in outcome.objectives.items():
-        shown = [format_value(objective, means[objective]) for objective in names]
-        table.add_row(name, *shown, "✓" if name in outcome.front else "")
+        cells = [format_score_value(objective, means[objective]) for objective in names]
+        table.add_row(name, *cells, "✓" if name in outcome.front else "")
     return table
 
 
-def plan_table(plan: Plan) -> Table:
-    """Return the expected costs of a sweep on the requested cluster (first row) and on others."""
+def build_plan_table(plan: SweepPlan) -> Table:
+    """Build a table of a sweep's expected costs on the requested cluster (first row) and others."""
     table = Table("devices", "parallel runs", "hours", "10–90 %", "device hours", "finished")
     for heading in ("pruned", "disk"):
         table.add_column(heading)
@@ -41,30 +41,30 @@ def plan_table(plan: Plan) -> Table:
     return table
 
 
-def ranking_table(outcome: SweepOutcome) -> Table:
-    """Return the ranking with each gap to the best, its interval and both parts of its error."""
+def build_ranking_table(outcome: SweepOutcome) -> Table:
+    """Build a table of the ranking: gap to the best, its interval and both standard errors."""
     table = Table(
         "", outcome.metric, "95 %", "gap to best", "SE seeds", "SE sentences", "p", "seeds"
     )
     for line in outcome.ranking:
         # The best configuration has no gap to itself, so its cells stay empty.
-        first = line is outcome.ranking[0]
-        behind = f"{line.gap_to_best:.2f} [{line.gap_low:.2f}, {line.gap_high:.2f}]"
+        is_best = line is outcome.ranking[0]
+        gap = f"{line.gap_to_best:.2f} [{line.gap_low:.2f}, {line.gap_high:.2f}]"
         table.add_row(
-            _named(outcome, line.name),
+            _format_config_name(outcome, line.name),
             f"{line.mean:.2f}",
             f"{line.low:.1f}–{line.high:.1f}",
-            "" if first else behind,
-            "" if first else f"{line.seed_error:.2f}",
-            "" if first else f"{line.sentence_error:.2f}",
-            "" if first else ("tie" if line.tied else f"{line.p_value:.2g}"),
+            "" if is_best else gap,
+            "" if is_best else f"{line.seed_error:.2f}",
+            "" if is_best else f"{line.sentence_error:.2f}",
+            "" if is_best else ("tie" if line.tied else f"{line.p_value:.2g}"),
             " ".join(f"{score:.1f}" for score in line.scores.values()),
         )
     return table
 
 
-def repeats_table(results: Sequence[RunResult], metric: str) -> Table:
-    """Return the results of runs with the same identity, one row each."""
+def build_repeats_table(results: Sequence[RunResult], metric: str) -> Table:
+    """Build a table of the results of runs with the same configuration and seed, one row each."""
     table = Table("", "status", metric, "steps", "epochs", "best step", "weights")
     for result in results:
         table.add_row(
@@ -79,14 +79,14 @@ def repeats_table(results: Sequence[RunResult], metric: str) -> Table:
     return table
 
 
-def sanity_lines(outcome: SweepOutcome) -> list[str]:
-    """Return one line per sanity baseline, with its score."""
+def format_sanity_scores(outcome: SweepOutcome) -> list[str]:
+    """Format the scores of the sanity baselines, one line each."""
     return [
         f"sanity  {outcome.metric} {value:.2f}  {name}" for name, value in outcome.sanity.items()
     ]
 
 
-def _named(outcome: SweepOutcome, name: str) -> str:
-    """Return the name of a configuration, with its scientific levels if there are any."""
+def _format_config_name(outcome: SweepOutcome, name: str) -> str:
+    """Format the name of a configuration, with the levels of its scientific parameters if any."""
     level = outcome.levels.get(name)
     return f"{name} ({level})" if level else name

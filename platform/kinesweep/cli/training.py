@@ -3,35 +3,34 @@
 Arguments are checked before PyTorch is imported, which takes seconds; hence the late imports.
 """
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from kinesweep.cli.console import (
-    DryRun,
+    DryRunOption,
     JsonOption,
-    Overrides,
-    command,
+    OverridesArgument,
     console,
     print_json_result,
     print_line,
+    wrap_command,
 )
 from kinesweep.cli.data import RecipeArgument
 from kinesweep.core.errors import InputError
 from kinesweep.core.scores import format_score, format_scores, order_scores
 
 
-@command
+@wrap_command
 def run(
     recipe: RecipeArgument,
-    overrides: Overrides = None,
+    overrides: OverridesArgument = None,
     split: Annotated[str, typer.Option(help="Split to score at the end.")] = "validation",
     folder: Annotated[
         Path | None, typer.Option(help="Run folder. Default: named after recipe, data and seed.")
     ] = None,
-    dry_run: DryRun = False,
+    dry_run: DryRunOption = False,
     json_line: JsonOption = False,
 ) -> None:
     """Estimate poses (if the corpus consists of videos), extract, train and evaluate a recipe.
@@ -45,12 +44,14 @@ def run(
 
     settings = load_recipe(recipe, overrides)
     if dry_run:
-        from kinesweep.pipelines.dry_run import dry_evaluate, dry_train
+        from kinesweep.pipelines.dry_run import dry_run_evaluation, dry_run_training
 
-        done, expected = dry_train(recipe, overrides or [], on_ray=True)
-        dry_evaluate(done.folder, split, [])
-        print_line(expected.line())
-        print_json_result({"run": done.to_json(), "expected_s": vars(expected)}, json_line)
+        dry_run_result, estimate = dry_run_training(recipe, overrides or [], on_ray=True)
+        dry_run_evaluation(dry_run_result.folder, split, [])
+        print_line(estimate.format_summary())
+        print_json_result(
+            {"run": dry_run_result.to_json(), "expected_s": vars(estimate)}, json_line
+        )
         return
     result = train_recipe(settings, folder, overwrite=False, on_ray=True)
     print_line(f"{result.status} after {result.step} steps: {result.folder}")
@@ -58,17 +59,17 @@ def run(
 
     evaluation, _ = evaluate_model_dir(result.folder, split, [], None)
     for metric in order_scores(evaluation.scores):
-        shown = format_score(metric, evaluation.scores[metric])
-        print_line(f"{split} {shown}  {evaluation.signatures.get(metric, '')}".rstrip())
+        score_text = format_score(metric, evaluation.scores[metric])
+        print_line(f"{split} {score_text}  {evaluation.signatures.get(metric, '')}".rstrip())
     print_json_result(
         {"run": result.to_json(), "split": split, "scores": evaluation.scores}, json_line
     )
 
 
-@command
+@wrap_command
 def train(
     recipe: RecipeArgument,
-    overrides: Overrides = None,
+    overrides: OverridesArgument = None,
     folder: Annotated[
         Path | None, typer.Option(help="Run folder. Default: named after recipe, data and seed.")
     ] = None,
@@ -78,7 +79,7 @@ def train(
         int | None,
         typer.Option(min=0, help="Override training.max_steps; 0 writes the untrained model."),
     ] = None,
-    dry_run: DryRun = False,
+    dry_run: DryRunOption = False,
     json_line: JsonOption = False,
 ) -> None:
     """Train one run of a recipe; after an interruption, the same command resumes it.
@@ -90,34 +91,36 @@ def train(
 
     # `--steps 0` is not an override: `max_steps` must be positive, and the untrained model that it
     # asks for has the recipe's own identity.
-    length = [f"training.max_steps={steps}"] if steps else []
-    settings = load_recipe(recipe, [*(overrides or []), *length])
+    step_overrides = [f"training.max_steps={steps}"] if steps else []
+    settings = load_recipe(recipe, [*(overrides or []), *step_overrides])
     if dry_run:
-        from kinesweep.pipelines.dry_run import dry_train
+        from kinesweep.pipelines.dry_run import dry_run_training
 
-        short, expected = dry_train(recipe, overrides or [], on_ray=not no_ray)
-        print_line(expected.line())
-        print_json_result({"run": short.to_json(), "expected_s": vars(expected)}, json_line)
+        dry_run_result, estimate = dry_run_training(recipe, overrides or [], on_ray=not no_ray)
+        print_line(estimate.format_summary())
+        print_json_result(
+            {"run": dry_run_result.to_json(), "expected_s": vars(estimate)}, json_line
+        )
         return
     if steps == 0:
-        first = write_untrained_model(settings, folder, on_ray=not no_ray)
-        print_line(f"model   {first}, before the first training step")
-        print_json_result({"folder": str(first), "step": 0}, json_line)
+        model_dir = write_untrained_model(settings, folder, on_ray=not no_ray)
+        print_line(f"model   {model_dir}, before the first training step")
+        print_json_result({"folder": str(model_dir), "step": 0}, json_line)
         return
     result = train_recipe(settings, folder, overwrite=overwrite, on_ray=not no_ray)
-    shown = format_scores(result.scores, [settings.training.metric_for_best_model])
-    print_line(f"{result.status} after {result.step} steps: {shown}")
-    for what, count in result.limited.items():
-        print_line(f"limits  {what} {count}")
+    scores_text = format_scores(result.scores, [settings.training.metric_for_best_model])
+    print_line(f"{result.status} after {result.step} steps: {scores_text}")
+    for limit, count in result.limited.items():
+        print_line(f"limits  {limit} {count}")
     print_line(f"run     {result.folder}")
     print_line(f"weights {result.weights_sha256}")
     print_json_result(result.to_json(), json_line)
 
 
-@command
+@wrap_command
 def repeat(
     recipe: RecipeArgument,
-    overrides: Overrides = None,
+    overrides: OverridesArgument = None,
     runs: Annotated[int, typer.Option(min=2, help="Number of runs.")] = 3,
     warm: Annotated[bool, typer.Option("--warm", help="Reuse the same workers.")] = False,
     no_ray: Annotated[bool, typer.Option("--no-ray", help="Train in this process.")] = False,
@@ -137,21 +140,14 @@ def repeat(
         raise InputError("`--warm` and `--no-ray` exclude each other; leave out one of them")
     settings = load_recipe(recipe, overrides)
     # Imported after the recipe is checked, because Ray and PyTorch take seconds to import.
-    from kinesweep.cli.tables import repeats_table
-    from kinesweep.pipelines.reproducibility import ExecutionMode, repeat_recipe
-    from kinesweep.training.reproducibility.repetition import compare_runs
+    from kinesweep.cli.tables import build_repeats_table
+    from kinesweep.pipelines.reproducibility import ExecutionMode, repeat_training
 
-    place: ExecutionMode = "here" if no_ray else "warm" if warm else "cold"
-    results = repeat_recipe(settings, runs, place, folder, overwrite)
-    partings = compare_runs(results)
-    console.print(repeats_table(results, settings.training.metric_for_best_model))
-    for line in (line for parting in partings for line in parting.lines()):
+    mode: ExecutionMode = "here" if no_ray else "warm" if warm else "cold"
+    repetition = repeat_training(settings, runs, mode, folder, overwrite)
+    console.print(build_repeats_table(repetition.results, settings.training.metric_for_best_model))
+    for line in repetition.format_lines():
         print_line(line)
-    if not partings:
-        print_line(f"all {runs} runs are bit-identical")
-    plain = [asdict(parting) for parting in partings]
-    print_json_result(
-        {"runs": [result.to_json() for result in results], "partings": plain}, json_line
-    )
-    if partings:
+    print_json_result(repetition.to_json(), json_line)
+    if not repetition.is_identical:
         raise typer.Exit(1)

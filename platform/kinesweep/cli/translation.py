@@ -11,16 +11,16 @@ import typer
 
 from kinesweep.cli.console import (
     JsonOption,
-    command,
     print_json_result,
     print_line,
+    wrap_command,
 )
 from kinesweep.cli.model_argument import ModelArgument
 from kinesweep.core.errors import InputError
-from kinesweep.pipelines.progress import progress_bar
+from kinesweep.pipelines.progress import show_progress_bar
 
 
-@command
+@wrap_command
 def translate(
     bundle: Annotated[Path, typer.Argument(help="Exported bundle.", show_default=False)],
     inputs: Annotated[
@@ -56,37 +56,40 @@ def translate(
     from kinesweep.export import find_inputs
     from kinesweep.export.bundle import read_bundle_recipe
 
-    named = find_inputs(inputs, read_bundle_recipe(bundle), document)
+    named_clips = find_inputs(inputs, read_bundle_recipe(bundle), document)
     from kinesweep.export import Bundle  # imports PyTorch, which takes seconds
 
-    loaded = Bundle.load(bundle, checked=True)
-    if document and not loaded.reads_context:
+    loaded_bundle = Bundle.load(bundle, skip_file_check=True)
+    if document and not loaded_bundle.uses_context:
         raise InputError("this model does not use context (see its recipe); omit `--document`")
-    if reference is not None and not loaded.compares:
+    if reference is not None and not loaded_bundle.uses_reference:
         raise InputError("this model does not use a reference motion; omit `--reference`")
-    if reference is not None and any(clip.media is not None for _, clip in named):
+    if reference is not None and any(clip.read_media is not None for _, clip in named_clips):
         raise InputError("a TSV has its own column `reference`; omit `--reference`")
     if reference is not None:
-        named = [(name, replace(clip, reference=reference)) for name, clip in named]
-    own = sum(clip.is_own_reference for _, clip in named)
-    if loaded.compares and own:
-        which = "each" if own == len(named) else str(own)
+        named_clips = [(name, replace(clip, reference=reference)) for name, clip in named_clips]
+    num_own_references = sum(clip.is_own_reference for _, clip in named_clips)
+    if loaded_bundle.uses_reference and num_own_references:
+        which_clips = "each" if num_own_references == len(named_clips) else str(num_own_references)
         print_line(
-            f"{which} of {len(named)} clips is compared with itself, because no reference is given"
+            f"{which_clips} of {len(named_clips)} clips is compared with itself, because no"
+            " reference is given"
         )
         print_line("(by `--reference` or a TSV's column `reference`)")
-    if loaded.reads_context and not any(clip.document for _, clip in named):
+    if loaded_bundle.uses_context and not any(clip.document for _, clip in named_clips):
         print_line("each file is translated without the context that the model was trained with;")
         print_line("pass `--document` if the files are consecutive clips of one document")
-    with progress_bar("translate") as update:
-        lines = loaded.translate([clip for _, clip in named], update)
+    with show_progress_bar("translate") as update:
+        translations = loaded_bundle.translate([clip for _, clip in named_clips], update)
     # On stdout, unlike all other text: the translations are the result.
-    for (name, _), line in zip(named, lines, strict=True):
-        typer.echo(f"{name}\t{line}")
-    print_json_result({name: line for (name, _), line in zip(named, lines, strict=True)}, json_line)
+    for (name, _), translation in zip(named_clips, translations, strict=True):
+        typer.echo(f"{name}\t{translation}")
+    print_json_result(
+        {name: line for (name, _), line in zip(named_clips, translations, strict=True)}, json_line
+    )
 
 
-@command
+@wrap_command
 def attention(
     model: ModelArgument,
     clip: Annotated[str, typer.Argument(help="File for `translate`; with `--store` a clip id.")],
@@ -101,13 +104,13 @@ def attention(
     Example: kinesweep attention .kinesweep/exports/sample CLIP.pose --out /tmp/attention.html
     """
     from kinesweep.checkpoints.model_dir_files import check_model_folder
-    from kinesweep.pipelines.inputs import model_folder
+    from kinesweep.pipelines.inputs import resolve_model_dir
 
     if out.suffix.lower() not in {".html", ".htm"}:
         raise InputError(f"`--out` must end in `.html`, but `{out}` ends in `{out.suffix}`")
     if store is None and not Path(clip).exists():
         raise InputError(f"`{clip}` does not exist; if it is the id of a clip, pass its `--store`")
-    check_model_folder(model_folder(model))
+    check_model_folder(resolve_model_dir(model))
     from kinesweep.pipelines.attention_page import (
         write_attention_page,  # imports PyTorch, which takes seconds
     )

@@ -1,4 +1,4 @@
-"""The padded batch, the only type that passes between `batches` and `models`.
+"""The padded batch, the only type that passes between `data` and `models`.
 
 All sequences are padded on the right; masks are True at real positions. Labels are already aligned
 with the decoder's logits: position l of the logits predicts `labels_BL[:, l]`.
@@ -28,8 +28,8 @@ class Batch:
         prompt_ids_BP: Tokens that precede the frames in the encoder input, int64 (B, P); P may
             be 0.
         prompt_mask_BP: Mask of the prompt tokens, bool (B, P).
-        after_ids_BA: Tokens that follow the frames, int64 (B, A); A may be 0.
-        after_mask_BA: Mask of the tokens after the frames, bool (B, A).
+        suffix_ids_BA: Tokens that follow the frames, int64 (B, A); A may be 0.
+        suffix_mask_BA: Mask of the tokens after the frames, bool (B, A).
         labels_BL: Decoder prompt, text and end-of-sentence token; padded with `IGNORE`. int64
             (B, L).
         forced_ids_BF: The decoder prompt alone, int64 (B, F); F may be 0.
@@ -44,8 +44,8 @@ class Batch:
     frame_masks: dict[str, Tensor]
     prompt_ids_BP: Tensor
     prompt_mask_BP: Tensor
-    after_ids_BA: Tensor
-    after_mask_BA: Tensor
+    suffix_ids_BA: Tensor
+    suffix_mask_BA: Tensor
     labels_BL: Tensor
     forced_ids_BF: Tensor
     forced_mask_BF: Tensor
@@ -76,21 +76,21 @@ class Batch:
         """Return the share of frames that are padding, over all streams."""
         return 1 - self.num_frames / self.num_padded_frames
 
-    def inputs(self) -> dict[str, Any]:
-        """Return the keyword arguments of `Translator.forward`."""
+    def get_forward_kwargs(self) -> dict[str, Any]:
+        """Return the batch as keyword arguments of `Translator.forward`."""
         # The decoder prompt is not passed separately: in training, the labels start with it.
-        several = {} if self.labels_BRL is None else {"all_labels": self.labels_BRL}
-        return {**self.generation_inputs(), "labels": self.labels_BL, **several}
+        reference_labels = {} if self.labels_BRL is None else {"all_labels": self.labels_BRL}
+        return {**self.get_generate_kwargs(), "labels": self.labels_BL, **reference_labels}
 
-    def generation_inputs(self) -> dict[str, Any]:
-        """Return the encoder-side keyword arguments of `Translator.generate`."""
+    def get_generate_kwargs(self) -> dict[str, Any]:
+        """Return the encoder inputs as keyword arguments of `Translator.generate`."""
         return {
             "streams": self.streams,
             "frame_masks": self.frame_masks,
             "prompt_ids": self.prompt_ids_BP,
             "prompt_mask": self.prompt_mask_BP,
-            "suffix_ids": self.after_ids_BA,
-            "after_mask": self.after_mask_BA,
+            "suffix_ids": self.suffix_ids_BA,
+            "suffix_mask": self.suffix_mask_BA,
             "clip_ids": self.clip_ids,
         }
 
@@ -102,8 +102,8 @@ class Batch:
             frame_masks={name: mask.to(device) for name, mask in self.frame_masks.items()},
             prompt_ids_BP=self.prompt_ids_BP.to(device),
             prompt_mask_BP=self.prompt_mask_BP.to(device),
-            after_ids_BA=self.after_ids_BA.to(device),
-            after_mask_BA=self.after_mask_BA.to(device),
+            suffix_ids_BA=self.suffix_ids_BA.to(device),
+            suffix_mask_BA=self.suffix_mask_BA.to(device),
             labels_BL=self.labels_BL.to(device),
             forced_ids_BF=self.forced_ids_BF.to(device),
             forced_mask_BF=self.forced_mask_BF.to(device),

@@ -4,10 +4,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from kinesweep.core.errors import CheckpointError
-from kinesweep.core.hashing import file_sha256
+from kinesweep.core.hashing import compute_file_sha256
 
-WEIGHTS = "model.safetensors"
-_BEST = "best"
+WEIGHTS_FILENAME = "model.safetensors"
+_BEST_DIR = "best"
 
 
 def find_weights(folder: Path) -> Path:
@@ -19,28 +19,30 @@ def find_weights(folder: Path) -> Path:
     Raises:
         CheckpointError: If the folder is neither a model folder nor a run folder.
     """
-    for place in (folder, folder / _BEST):
-        if (place / WEIGHTS).is_file() and (place / "config.json").is_file():
-            return place / WEIGHTS
+    for candidate_dir in (folder, folder / _BEST_DIR):
+        if (candidate_dir / WEIGHTS_FILENAME).is_file() and (
+            candidate_dir / "config.json"
+        ).is_file():
+            return candidate_dir / WEIGHTS_FILENAME
     raise CheckpointError(
         f"`model.init_from` is `{folder}`, which is not a model folder. Give the `best` folder of a"
         " finished run, or an exported bundle."
     )
 
 
-def weights_digest(folder: Path) -> str:
-    """Return the SHA-256 of a model folder's weights.
+def compute_weights_digest(folder: Path) -> str:
+    """Compute the SHA-256 of a model folder's weights.
 
     Raises:
         CheckpointError: If the folder is neither a model folder nor a run folder.
     """
     path = find_weights(folder)
-    found = path.stat()
-    return _digest(path, found.st_size, found.st_mtime_ns)
+    file_stat = path.stat()
+    return _compute_cached_digest(path, file_stat.st_size, file_stat.st_mtime_ns)
 
 
 @lru_cache(maxsize=16)
-def _digest(path: Path, num_bytes: int, changed_ns: int) -> str:
-    """Hash a file once per process; the size and modification time are part of the cache key."""
-    del num_bytes, changed_ns  # only part of the cache key
-    return file_sha256(path)
+def _compute_cached_digest(path: Path, num_bytes: int, mtime_ns: int) -> str:
+    """Return the SHA-256 of a file, cached by path, size and modification time."""
+    del num_bytes, mtime_ns  # only part of the cache key
+    return compute_file_sha256(path)

@@ -1,8 +1,8 @@
 """Collective communication between the processes of one run.
 
 A single process skips all communication. Several processes use torch's process group, which the
-caller (Ray Train) has initialized. `gather`, `run_on_rank_zero` and `barrier` are collectives: all
-ranks must call them in the same order.
+caller (Ray Train) has initialized. `all_gather`, `run_on_rank_zero` and `barrier` are collectives:
+all ranks must call them in the same order.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ import torch.distributed as dist
 V = TypeVar("V")
 
 
-def rank_and_world() -> tuple[int, int]:
+def get_rank_and_world_size() -> tuple[int, int]:
     """Return the rank of this process and the number of processes of the run."""
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank(), dist.get_world_size()
@@ -22,41 +22,41 @@ def rank_and_world() -> tuple[int, int]:
 
 def is_rank_zero() -> bool:
     """Return whether this process is rank 0, which writes the run's files."""
-    return rank_and_world()[0] == 0
+    return get_rank_and_world_size()[0] == 0
 
 
-def gather(value: V) -> list[V]:
+def all_gather(value: V) -> list[V]:
     """Return the values of all ranks in rank order, on every rank."""
-    _, world = rank_and_world()
-    if world == 1:
+    _, world_size = get_rank_and_world_size()
+    if world_size == 1:
         return [value]
-    values: list[Any] = [None] * world
+    values: list[Any] = [None] * world_size
     dist.all_gather_object(values, value)
     return values
 
 
-def run_on_rank_zero(act: Callable[[], V]) -> V:
-    """Call `act` on rank 0 only; return its value, or raise its exception, on all ranks.
+def run_on_rank_zero(function: Callable[[], V]) -> V:
+    """Call a function on rank 0 only; return its value, or raise its exception, on all ranks.
 
     Without the exception, the other ranks would wait forever for a process that has ended.
     """
-    rank, world = rank_and_world()
-    if world == 1:
-        return act()
+    rank, world_size = get_rank_and_world_size()
+    if world_size == 1:
+        return function()
     # Value and exception; both are pickled for the broadcast.
-    said: list[Any] = [None, None]
+    result_and_error: list[Any] = [None, None]
     if rank == 0:
         try:
-            said[0] = act()
+            result_and_error[0] = function()
         except Exception as error:
-            said[1] = error
-    dist.broadcast_object_list(said, src=0)
-    if said[1] is not None:
-        raise said[1]
-    return said[0]
+            result_and_error[1] = error
+    dist.broadcast_object_list(result_and_error, src=0)
+    if result_and_error[1] is not None:
+        raise result_and_error[1]
+    return result_and_error[0]
 
 
 def barrier() -> None:
     """Wait until every rank has reached this call."""
-    if rank_and_world()[1] > 1:
+    if get_rank_and_world_size()[1] > 1:
         dist.barrier()

@@ -10,7 +10,10 @@ from collections.abc import Sequence
 
 
 class KinesweepError(ValueError):
-    """Base class; the message says what is wrong, what was given, what is allowed and what next."""
+    """Base class of all errors that a user can fix.
+
+    The message states the problem, the value, the allowed values and the next step.
+    """
 
 
 class InputError(KinesweepError):
@@ -63,18 +66,18 @@ class ConfigError(KinesweepError):
     """All problems of a configuration, reported together.
 
     Args:
-        where: File or other origin of the configuration.
+        origin: File or other origin of the configuration.
         problems: Pairs of a dotted path and a message.
     """
 
-    def __init__(self, where: str, problems: Sequence[tuple[str, str]]) -> None:
+    def __init__(self, origin: str, problems: Sequence[tuple[str, str]]) -> None:
         # Not the finished message: unpickling calls the class with `args` in another process.
-        super().__init__(where, tuple(problems))
-        self.where = where
+        super().__init__(origin, tuple(problems))
+        self.origin = origin
         self.problems = tuple(problems)
 
     def __str__(self) -> str:
         count = len(self.problems)
-        head = f"{count} problem{'s' if count != 1 else ''} in {self.where}"
+        head = f"{count} problem{'s' if count != 1 else ''} in {self.origin}"
         width = max((len(path) for path, _ in self.problems), default=0)
         return "\n".join([head, *(f"  {path:<{width}}  {text}" for path, text in self.problems)])

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 
-def canonical_json(value: object) -> str:
+def to_canonical_json(value: object) -> str:
     """Serialize mappings, sequences and plain values as JSON with sorted keys and no spaces."""
     # NaN and infinity have no JSON form, so `allow_nan=False` raises a ValueError for them.
     return json.dumps(
@@ -17,19 +17,19 @@ def canonical_json(value: object) -> str:
     )
 
 
-def fingerprint(value: object) -> str:
-    """Return the SHA-256 of a plain value's canonical JSON, as 64 hexadecimal digits."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+def compute_fingerprint(value: object) -> str:
+    """Compute the SHA-256 of a plain value's canonical JSON, as 64 hexadecimal digits."""
+    return hashlib.sha256(to_canonical_json(value).encode()).hexdigest()
 
 
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's content, as 64 hexadecimal digits."""
+def compute_file_sha256(path: Path) -> str:
+    """Compute the SHA-256 of a file's content, as 64 hexadecimal digits."""
     with path.open("rb") as file:  # `file_digest` reads in blocks, so large files are no problem
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def folder_sha256(folder: Path, names: tuple[str, ...] | None = None) -> dict[str, str]:
-    """Hash the files below a folder.
+def compute_folder_sha256(folder: Path, names: tuple[str, ...] | None = None) -> dict[str, str]:
+    """Compute the SHA-256 of each file below a folder.
 
     Args:
         folder: Folder to hash.
@@ -39,17 +39,17 @@ def folder_sha256(folder: Path, names: tuple[str, ...] | None = None) -> dict[st
         Relative path → SHA-256, sorted by path.
     """
     files = [folder / n for n in names] if names else [p for p in folder.rglob("*") if p.is_file()]
-    return {p.relative_to(folder).as_posix(): file_sha256(p) for p in sorted(files)}
+    return {p.relative_to(folder).as_posix(): compute_file_sha256(p) for p in sorted(files)}
 
 
-def flatten(value: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+def flatten_mapping(value: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     """Flatten nested mappings into one with dotted keys; lists and empty mappings stay values."""
     flat: dict[str, object] = {}
     for key, item in value.items():
         path = f"{prefix}.{key}" if prefix else key
         # An empty mapping has no keys to flatten and would disappear.
         if isinstance(item, Mapping) and item:
-            flat |= flatten(item, path)
+            flat |= flatten_mapping(item, path)
         else:
             flat[path] = item
     return flat

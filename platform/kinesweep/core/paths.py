@@ -8,34 +8,34 @@ import psutil
 
 from kinesweep.core.errors import ClipError
 
-_NETWORK = (
+_NETWORK_FILESYSTEMS = (
     *("nfs", "cifs", "smb", "lustre", "gpfs", "beegfs", "glusterfs", "fuse.glusterfs", "ceph"),
     *("afs", "9p", "panfs", "wekafs", "fuse.sshfs", "fuse.ceph", "pvfs", "orangefs"),
 )
 """Prefixes of the file system types that are network file systems."""
 
 
-def state_home() -> Path:
+def get_state_dir() -> Path:
     """Return the absolute state folder: `$KINESWEEP_HOME` or `.kinesweep` in the current folder."""
     return Path(os.environ.get("KINESWEEP_HOME", ".kinesweep")).expanduser().absolute()
 
 
-def directory_size(folder: Path) -> int:
-    """Return the total size in bytes of all files below a folder, or 0 if it does not exist.
+def compute_directory_size(folder: Path) -> int:
+    """Compute the total size in bytes of all files below a folder, or 0 if it does not exist.
 
     Other processes may remove files and folders at the same time. `os.walk` tolerates that;
     `Path.rglob` would raise.
     """
-    total = 0
-    for place, _, names in os.walk(folder):
+    num_bytes = 0
+    for directory, _, names in os.walk(folder):
         for name in names:
             # The file may have been removed since its folder was listed.
             with suppress(FileNotFoundError):
-                total += os.stat(os.path.join(place, name)).st_size
-    return total
+                num_bytes += os.stat(os.path.join(directory, name)).st_size
+    return num_bytes
 
 
-def network_filesystem(path: Path) -> str:
+def get_network_filesystem(path: Path) -> str:
     """Return the type of the network file system that holds a path, or "" for a local disk.
 
     Args:
@@ -43,13 +43,15 @@ def network_filesystem(path: Path) -> str:
     """
     # `all=True` includes network mounts, which psutil omits by default.
     mounts = {disk.mountpoint: disk.fstype for disk in psutil.disk_partitions(all=True)}
-    place = Path(os.path.realpath(path))
+    real_path = Path(os.path.realpath(path))
     # The innermost mount point decides, so the search goes from the path upwards.
-    own = next((mounts[str(p)] for p in (place, *place.parents) if str(p) in mounts), "")
-    return own if own.lower().startswith(_NETWORK) else ""
+    filesystem_type = next(
+        (mounts[str(p)] for p in (real_path, *real_path.parents) if str(p) in mounts), ""
+    )
+    return filesystem_type if filesystem_type.lower().startswith(_NETWORK_FILESYSTEMS) else ""
 
 
-def resolve_inside(root: Path, relative: str) -> Path:
+def resolve_path_inside(root: Path, relative: str) -> Path:
     """Return `root / relative` after checking that it stays below the root.
 
     Args:

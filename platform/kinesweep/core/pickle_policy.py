@@ -1,36 +1,39 @@
 """Policy for pickle files, which can run arbitrary code when loaded and are therefore never loaded.
 
-This module recognizes them by name and words the error message. `kinesweep convert` turns pickled
-motions into a table and an `.npz`, with an unpickler that only constructs plain values.
+This module recognizes them by their suffix and formats the error message. `kinesweep convert` turns
+pickled motions into a table and an `.npz`, with an unpickler that only constructs plain values.
 """
 
 from pathlib import PurePath
 
-PICKLES = (".pkl", ".pickle", ".pk", ".p")
+PICKLE_SUFFIXES = (".pkl", ".pickle", ".pk", ".p")
 """File suffixes of pickles."""
-_ARRAYS = (".npy", ".npz")
+_NUMPY_SUFFIXES = (".npy", ".npz")
 """NumPy's file suffixes; arrays of objects inside them are stored as pickles."""
 
 
 def is_pickle(name: str | PurePath) -> bool:
     """Return whether the file name has the suffix of a pickle."""
-    return PurePath(name).suffix.lower() in PICKLES
+    return PurePath(name).suffix.lower() in PICKLE_SUFFIXES
 
 
-def may_hold_pickle(path: PurePath) -> bool:
-    """Return whether `kinesweep convert` treats the file as motions, judging by its name."""
-    return is_pickle(path) or path.suffix.lower() in _ARRAYS
+def can_contain_pickle(path: PurePath) -> bool:
+    """Return whether a file can contain a pickle, judging by its suffix.
+
+    `kinesweep convert` reads such files as motions.
+    """
+    return is_pickle(path) or path.suffix.lower() in _NUMPY_SUFFIXES
 
 
-def refuse_pickle_message(path: str | PurePath) -> str:
+def format_pickle_error(path: str | PurePath) -> str:
     """Return the error text for a pickle and the command to convert it.
 
     The text continues a sentence that starts with the file name.
     """
     path = PurePath(path)
     # A new name, so that the command does not overwrite a table next to the pickle.
-    out = path.with_name(f"{path.stem}_converted.tsv")
+    output_path = path.with_name(f"{path.stem}_converted.tsv")
     return (
         "is a pickle, which can run arbitrary code when it is loaded; convert it safely first:"
-        f" `kinesweep convert {path} {out}`"
+        f" `kinesweep convert {path} {output_path}`"
     )

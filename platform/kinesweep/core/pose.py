@@ -30,9 +30,9 @@ class PointLayout:
         return [[component, list(points)] for component, points in self.components]
 
     @classmethod
-    def from_json(cls, plain: Sequence[Sequence[Any]]) -> "PointLayout":
+    def from_json(cls, pairs: Sequence[Sequence[Any]]) -> "PointLayout":
         """Build a layout from the output of `to_json`."""
-        return cls(tuple((component, tuple(points)) for component, points in plain))
+        return cls(tuple((component, tuple(points)) for component, points in pairs))
 
 
 @dataclass(frozen=True)

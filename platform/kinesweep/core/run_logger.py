@@ -16,19 +16,19 @@ class RunLogger(Protocol):
     Each run has exactly one writer. No method may raise because a server is unavailable.
     """
 
-    def params(self, values: Mapping[str, object]) -> None:
+    def log_params(self, values: Mapping[str, object]) -> None:
         """Log flat parameters; a key that was logged before keeps its first value."""
 
-    def metrics(self, values: Mapping[str, float], step: int) -> None:
+    def log_metrics(self, values: Mapping[str, float], step: int) -> None:
         """Log the metrics of an optimizer step."""
 
-    def artifact(self, path: Path) -> None:
+    def log_artifact(self, path: Path) -> None:
         """Log a file as an artifact."""
 
-    def dataset(self, name: str, digest: str) -> None:
+    def log_dataset(self, name: str, digest: str) -> None:
         """Log the name and fingerprint of the data that the run uses."""
 
-    def num_pending(self) -> int:
+    def count_pending_records(self) -> int:
         """Return the number of records that have not reached the server yet."""
 
     def finish(self, status: RunStatus) -> None:
@@ -38,19 +38,19 @@ class RunLogger(Protocol):
 class NullRunLogger:
     """A run logger that discards everything (`tracking: none`)."""
 
-    def params(self, values: Mapping[str, object]) -> None:
+    def log_params(self, values: Mapping[str, object]) -> None:
         """Discard the parameters."""
 
-    def metrics(self, values: Mapping[str, float], step: int) -> None:
+    def log_metrics(self, values: Mapping[str, float], step: int) -> None:
         """Discard the metrics."""
 
-    def artifact(self, path: Path) -> None:
+    def log_artifact(self, path: Path) -> None:
         """Ignore the file."""
 
-    def dataset(self, name: str, digest: str) -> None:
+    def log_dataset(self, name: str, digest: str) -> None:
         """Discard the dataset."""
 
-    def num_pending(self) -> int:
+    def count_pending_records(self) -> int:
         """Return 0, because no record is ever pending."""
         return 0
 

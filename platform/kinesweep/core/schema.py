@@ -32,10 +32,10 @@ class StreamSchema:
         return {**vars(self), "layout": self.layout.to_json() if self.layout else None}
 
     @classmethod
-    def from_json(cls, plain: Mapping[str, Any]) -> "StreamSchema":
+    def from_json(cls, values: Mapping[str, Any]) -> "StreamSchema":
         """Build a schema from the output of `to_json`, or of earlier versions without a layout."""
-        layout = plain.get("layout")
-        return cls(**{**plain, "layout": PointLayout.from_json(layout) if layout else None})
+        layout = values.get("layout")
+        return cls(**{**values, "layout": PointLayout.from_json(layout) if layout else None})
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,16 @@ GOLD_CONTEXT = "context:gold"
 
 COSTS = ("parameters", "decode_ms")
 """Costs of a model, where less is better; shown after the scores."""
-_ORDER = ("bleu", "chrf", "rouge", "cider")
+_DEFAULT_SCORE_ORDER = ("bleu", "chrf", "rouge", "cider")
 """Scores that are shown first if no objective is named."""
-_BEHIND = ("token_loss", "token_accuracy", *COSTS)
-_FINE = frozenset({"token_loss", "loss", "tau", "tau_frames"})
+_LAST_SCORES = ("token_loss", "token_accuracy", *COSTS)
+_FOUR_DECIMAL_SCORES = frozenset({"token_loss", "loss", "tau", "tau_frames"})
 """Values shown with four decimals, because they range from 0 to a few units instead of 100."""
 _SEPARATOR = " · "
 
 
 def format_scores(scores: Mapping[str, float], objectives: Sequence[str] = ()) -> str:
-    """Return scores in one line: `bleu 80.68 · 641 k parameters · 3.8 ms a clip`.
+    """Format scores in one line: `bleu 80.68 · 641 k parameters · 3.8 ms a clip`.
 
     Args:
         scores: Score name → value.
@@ -29,35 +29,35 @@ def format_scores(scores: Mapping[str, float], objectives: Sequence[str] = ()) -
 
 
 def format_score(name: str, value: float) -> str:
-    """Return one score with its name or unit."""
-    shown = format_value(name, value)
+    """Format one score with its name or unit."""
+    text = format_score_value(name, value)
     if name == "parameters":
-        return f"{shown} parameters"
-    return f"{shown} a clip" if name == "decode_ms" else f"{name} {shown}"
+        return f"{text} parameters"
+    return f"{text} a clip" if name == "decode_ms" else f"{name} {text}"
 
 
-def format_value(name: str, value: float) -> str:
-    """Return the value without its name, for the cell of a table."""
+def format_score_value(name: str, value: float) -> str:
+    """Format the value of a score without its name, for the cell of a table."""
     if name == "parameters":
-        return _count(value)
+        return _format_count(value)
     if name == "decode_ms":
         return f"{value:.1f} ms"
     if name == "token_accuracy":
         return f"{value:.2f} %"
-    return f"{value:.4f}" if name in _FINE else f"{value:.2f}"
+    return f"{value:.4f}" if name in _FOUR_DECIMAL_SCORES else f"{value:.2f}"
 
 
 def order_scores(scores: Mapping[str, float], objectives: Sequence[str] = ()) -> list[str]:
     """Return the names of scores in the order in which they are shown."""
-    first = [name for name in (*objectives, *_ORDER) if name in scores]
-    last = [name for name in _BEHIND if name in scores]
+    first = [name for name in (*objectives, *_DEFAULT_SCORE_ORDER) if name in scores]
+    last = [name for name in _LAST_SCORES if name in scores]
     between = [name for name in scores if name not in first and name not in last]
     # An objective that is a cost is shown first; `dict.fromkeys` drops its second occurrence.
     return list(dict.fromkeys([*first, *between, *last]))
 
 
-def _count(number: float) -> str:
-    """Return a large count with three significant digits: `641 k`, `1.25 M`, `7.62 B`."""
+def _format_count(number: float) -> str:
+    """Format a large count with three significant digits: `641 k`, `1.25 M`, `7.62 B`."""
     for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
         # 999,950 must not round to `1000 k`, so each unit starts 0.05 % below its size.
         if number >= size * 0.9995:

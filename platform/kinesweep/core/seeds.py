@@ -18,7 +18,7 @@ def derive_seed(*parts: object) -> int:
     return int.from_bytes(digest, "big") >> 1
 
 
-def generator(*parts: object) -> np.random.Generator:
+def create_generator(*parts: object) -> np.random.Generator:
     """Create a NumPy generator seeded with these parts."""
     return np.random.default_rng(derive_seed(*parts))
 

@@ -8,8 +8,8 @@ from typing import Literal
 from kinesweep.core.errors import InputError
 
 # Decimal and binary units, in upper case; input may be in any case.
-_BYTES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-_BYTES |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+_BYTES_PER_UNIT = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_BYTES_PER_UNIT |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Span:
         """Return whether the span covers the whole file."""
         return self.start is None and self.end is None
 
-    def frames(self, fps: float, num_frames: int) -> tuple[int, int]:
-        """Return the first frame and the frame after the last, clamped to the file.
+    def to_frame_range(self, fps: float, num_frames: int) -> tuple[int, int]:
+        """Convert the span to its first frame and the frame after its last, clamped to the file.
 
         The rounding follows MultimodalHugs and pose-format: floor(ms / 1000 · fps) for the start
         and ceil(ms / 1000 · fps) for the end.
@@ -80,26 +80,26 @@ def parse_bytes(text: str) -> int:
         InputError: If the text is not a byte size.
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(text))
-    if match is None or match[2].upper() not in _BYTES:
+    if match is None or match[2].upper() not in _BYTES_PER_UNIT:
         raise InputError(
             f"`{text}` is not an amount of bytes; write for example `50 GB` or `512 MiB`"
         )
-    return int(float(match[1]) * _BYTES[match[2].upper()])
+    return int(float(match[1]) * _BYTES_PER_UNIT[match[2].upper()])
 
 
-def format_seconds(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Format a duration for people: `3.2 min`."""
-    # Each unit is used for up to 100 of it; `most / 100` is its length in seconds (1 and 60).
-    for unit, most in (("s", 100.0), ("min", 100 * 60.0)):
-        if seconds < most:
-            return f"{seconds / (most / 100):.2g} {unit}"
+    # Each unit is used for up to 100 of it; `limit_s / 100` is its length in seconds (1 and 60).
+    for unit, limit_s in (("s", 100.0), ("min", 100 * 60.0)):
+        if seconds < limit_s:
+            return f"{seconds / (limit_s / 100):.2g} {unit}"
     return f"{seconds / 3600:.3g} h"
 
 
-def format_bytes(count: float) -> str:
+def format_bytes(num_bytes: float) -> str:
     """Format a byte size for people: `1.2 GB`."""
     for unit in ("B", "KB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
+        if num_bytes < 1000 or unit == "GB":
+            return f"{num_bytes:.0f} {unit}" if unit == "B" else f"{num_bytes:.1f} {unit}"
+        num_bytes /= 1000
     raise AssertionError("unreachable")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.config.recipe.data import BatchConfig
-from kinesweep.core.seeds import generator
+from kinesweep.core.seeds import create_generator
 
 DEFAULT_MAX_FRAMES = 4096
 # Larger windows leave less padding, but make the composition of batches less random.
@@ -26,7 +26,9 @@ def plan_epoch(
     epoch: int,
     weights: NDArray[np.float64] | None = None,
 ) -> list[tuple[int, ...]]:
-    """Return the clip indices of each batch; a pure function of the arguments.
+    """Plan the batches of an epoch: return the clip indices of each batch.
+
+    The result is a pure function of the arguments.
 
     Args:
         lengths: Number of frames of each clip.
@@ -35,38 +37,40 @@ def plan_epoch(
         epoch: Number of the epoch.
         weights: Average number of times each clip occurs per epoch; None: once.
     """
-    rng = generator(seed, "order", epoch)
+    rng = create_generator(seed, "order", epoch)
     order = rng.permutation(len(lengths))
     if weights is not None:
-        order = _drawn(order, weights, rng)
+        order = _sample_by_weight(order, weights, rng)
     sizes = np.asarray(lengths)
-    window = _window(sizes, config)
+    window = _compute_window_size(sizes, config)
     batches: list[tuple[int, ...]] = []
     for start in range(0, len(order), window):
         part = order[start : start + window]
         by_length = part[np.argsort(sizes[part], kind="stable")]
-        batches += cut(by_length.tolist(), lengths, config)
+        batches += split_into_batches(by_length.tolist(), lengths, config)
     # Without this shuffle, training would go from short to long clips within each window.
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def _drawn(
+def _sample_by_weight(
     order: NDArray[np.intp], weights: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.intp]:
-    """Return the clips as often as their weights say.
+    """Sample clips by their weights, which are average numbers of occurrences.
 
     For the fractional part of a weight, a different random share of the clips occurs each epoch.
     """
-    whole = np.floor(weights).astype(int)
-    more = rng.random(len(weights)) < weights - whole
-    often = np.repeat(order, (whole + more)[order])
+    num_copies = np.floor(weights).astype(int)
+    extra = rng.random(len(weights)) < weights - num_copies
+    repeated = np.repeat(order, (num_copies + extra)[order])
     # At least one clip, so that every epoch has a batch.
-    drawn = often if len(often) else order[:1]
-    return drawn[rng.permutation(len(drawn))]
+    sampled = repeated if len(repeated) else order[:1]
+    return sampled[rng.permutation(len(sampled))]
 
 
-def cut(order: Sequence[int], lengths: Sequence[int], config: BatchConfig) -> list[tuple[int, ...]]:
-    """Split clips into consecutive batches under the frame budget.
+def split_into_batches(
+    order: Sequence[int], lengths: Sequence[int], config: BatchConfig
+) -> list[tuple[int, ...]]:
+    """Split clips into consecutive batches within the frame budget.
 
     A clip that exceeds the budget forms its own batch.
     """
@@ -75,22 +79,22 @@ def cut(order: Sequence[int], lengths: Sequence[int], config: BatchConfig) -> li
         return [tuple(order[i : i + size]) for i in range(0, len(order), size)]
     budget = config.max_frames or DEFAULT_MAX_FRAMES
     batches: list[tuple[int, ...]] = []
-    now: list[int] = []
+    current: list[int] = []
     longest = 0
     for index in order:
         longest = max(longest, lengths[index])
         # The cost includes padding: the number of clips times the longest.
-        if now and longest * (len(now) + 1) > budget:
-            batches.append(tuple(now))
-            now, longest = [], lengths[index]
-        now.append(index)
-    if now:
-        batches.append(tuple(now))
+        if current and longest * (len(current) + 1) > budget:
+            batches.append(tuple(current))
+            current, longest = [], lengths[index]
+        current.append(index)
+    if current:
+        batches.append(tuple(current))
     return batches
 
 
-def _window(sizes: np.ndarray, config: BatchConfig) -> int:
-    """Return how many clips are sorted together.
+def _compute_window_size(sizes: np.ndarray, config: BatchConfig) -> int:
+    """Compute the number of clips that are sorted by length together.
 
     With a fixed batch size, windows are whole batches, so only the last batch can be smaller.
     """

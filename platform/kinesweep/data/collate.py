@@ -16,99 +16,106 @@ from kinesweep.core.batch import IGNORE, Batch
 
 
 @dataclass(frozen=True)
-class Tokens:
+class ClipTokens:
     """The tokens of a clip.
 
     Attributes:
         prompt: Tokens before the frames.
         forced: Decoder prompt only.
         labels: Decoder prompt, text and end of sentence.
-        after: Tokens after the frames.
-        others: Labels of further references; the model learns the closest reference.
+        suffix: Tokens after the frames.
+        alternative_labels: Labels of further references; the reference with the lowest loss is
+            learned.
     """
 
     prompt: tuple[int, ...]
     forced: tuple[int, ...]
     labels: tuple[int, ...]
-    after: tuple[int, ...] = ()
-    others: tuple[tuple[int, ...], ...] = ()
+    suffix: tuple[int, ...] = ()
+    alternative_labels: tuple[tuple[int, ...], ...] = ()
 
     @property
-    def most_labels(self) -> int:
+    def max_num_labels(self) -> int:
         """Number of labels of the longest reference."""
-        return max(map(len, (self.labels, *self.others)))
+        return max(map(len, (self.labels, *self.alternative_labels)))
 
 
 @dataclass(frozen=True)
-class Item:
+class BatchItem:
     """A clip ready for collation: its id, stream → features (T, D), and its tokens."""
 
     clip_id: str
     streams: Mapping[str, NDArray[np.floating]]
-    tokens: Tokens
+    tokens: ClipTokens
 
 
-def collate(rows: Sequence[Item], pad_id: int, blank: bool = False) -> Batch:
-    """Pad rows on the right and stack them.
+def collate(items: Sequence[BatchItem], pad_id: int, zero_features: bool = False) -> Batch:
+    """Collate clips into a batch: pad them on the right and stack them.
 
     Args:
-        rows: At least one row; all have the same streams.
+        items: At least one clip; all have the same streams.
         pad_id: Token for padding prompts. Labels are padded with `IGNORE`.
-        blank: Set all features to zero (a sanity baseline).
+        zero_features: Set all features to zero (a sanity baseline).
     """
     streams, masks = {}, {}
-    for name in rows[0].streams:
-        streams[name], masks[name] = _frames([row.streams[name] for row in rows])
-        if blank:
+    for name in items[0].streams:
+        streams[name], masks[name] = _pad_frames([row.streams[name] for row in items])
+        if zero_features:
             streams[name].zero_()
-    prompt_ids, prompt_mask = _ids([row.tokens.prompt for row in rows], pad_id)
-    suffix_ids, after_mask = _ids([row.tokens.after for row in rows], pad_id)
-    forced_ids, forced_mask = _ids([row.tokens.forced for row in rows], pad_id)
-    labels, _ = _ids([row.tokens.labels for row in rows], IGNORE)
+    prompt_ids, prompt_mask = _pad_ids([row.tokens.prompt for row in items], pad_id)
+    suffix_ids, suffix_mask = _pad_ids([row.tokens.suffix for row in items], pad_id)
+    forced_ids, forced_mask = _pad_ids([row.tokens.forced for row in items], pad_id)
+    labels, _ = _pad_ids([row.tokens.labels for row in items], IGNORE)
     return Batch(
-        clip_ids=tuple(row.clip_id for row in rows),
+        clip_ids=tuple(row.clip_id for row in items),
         streams=streams,
         frame_masks=masks,
         prompt_ids_BP=prompt_ids,
         prompt_mask_BP=prompt_mask,
-        after_ids_BA=suffix_ids,
-        after_mask_BA=after_mask,
+        suffix_ids_BA=suffix_ids,
+        suffix_mask_BA=suffix_mask,
         labels_BL=labels,
         forced_ids_BF=forced_ids,
         forced_mask_BF=forced_mask,
-        labels_BRL=_pad_references([(row.tokens.labels, *row.tokens.others) for row in rows]),
+        labels_BRL=_pad_references(
+            [(row.tokens.labels, *row.tokens.alternative_labels) for row in items]
+        ),
     )
 
 
-def _frames(clips: Sequence[NDArray[np.floating]]) -> tuple[Tensor, Tensor]:
-    """Return features, float32 (B, T, D), and mask, bool (B, T)."""
+def _pad_frames(clips: Sequence[NDArray[np.floating]]) -> tuple[Tensor, Tensor]:
+    """Pad features to float32 (B, T, D); also return the mask, bool (B, T)."""
     lengths = [len(x_TD) for x_TD in clips]
     # Stores may hold half precision; the copy into this array converts to float32.
     x_BTD = np.zeros((len(clips), max(lengths), clips[0].shape[1]), np.float32)
     for x_TD, row_TD in zip(clips, x_BTD, strict=True):
         row_TD[: len(x_TD)] = x_TD
-    return torch.from_numpy(x_BTD), _mask(lengths)
+    return torch.from_numpy(x_BTD), _make_mask(lengths)
 
 
-def _ids(rows: Sequence[Sequence[int]], fill: int) -> tuple[Tensor, Tensor]:
-    """Return ids, int64 (B, longest), and mask, bool of the same shape."""
+def _pad_ids(rows: Sequence[Sequence[int]], fill_id: int) -> tuple[Tensor, Tensor]:
+    """Pad token ids to int64 (B, longest); also return the mask, bool of the same shape."""
     lengths = [len(row) for row in rows]
     longest = max(lengths)
-    padded = [[*row, *[fill] * (longest - len(row))] for row in rows]
+    padded = [[*row, *[fill_id] * (longest - len(row))] for row in rows]
     # Without the reshape, rows that are all empty would give a tensor of shape (B,).
-    return torch.tensor(padded, dtype=torch.int64).reshape(len(rows), longest), _mask(lengths)
+    return torch.tensor(padded, dtype=torch.int64).reshape(len(rows), longest), _make_mask(lengths)
 
 
 def _pad_references(clips: Sequence[Sequence[Sequence[int]]]) -> Tensor | None:
     """Pad the labels of all references, int64 (B, R, L); None if no clip has a second one."""
-    most = max(map(len, clips))
-    if most == 1:
+    max_references = max(map(len, clips))
+    if max_references == 1:
         return None
     # Clips with fewer references get empty rows, which consist of `IGNORE` only.
-    flat = [labels for of_clip in clips for labels in (*of_clip, *[()] * (most - len(of_clip)))]
-    return _ids(flat, IGNORE)[0].unflatten(0, (len(clips), most))
+    flat = [
+        labels
+        for references in clips
+        for labels in (*references, *[()] * (max_references - len(references)))
+    ]
+    return _pad_ids(flat, IGNORE)[0].unflatten(0, (len(clips), max_references))
 
 
-def _mask(lengths: Sequence[int]) -> Tensor:
-    """Return a mask, bool (B, longest), that is True for the first `lengths` entries."""
+def _make_mask(lengths: Sequence[int]) -> Tensor:
+    """Make a mask, bool (B, longest), that is True for the first `lengths` entries."""
     return torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]

@@ -14,8 +14,8 @@ from kinesweep.core.errors import InputError
 from kinesweep.store.format.index import ClipRecord
 
 
-class Context:
-    """The preceding sentences of each clip.
+class DocumentContext:
+    """The document context of clips: preceding sentences of the same document.
 
     Args:
         records: Clips of one split whose sentences may be used as context.
@@ -32,28 +32,28 @@ class Context:
             # The id breaks ties, so the order does not depend on the store.
             clips.sort(key=lambda record: (record.clip.order, record.clip.id))
         self._documents = documents
-        self._place = {
-            record.clip.id: place
+        self._positions = {
+            record.clip.id: position
             for clips in documents.values()
-            for place, record in enumerate(clips)
+            for position, record in enumerate(clips)
         }
 
-    def place(self, record: ClipRecord) -> int:
-        """Return the number of clips before this one in its document; 0 without a document."""
-        return self._place.get(record.clip.id, 0)
+    def get_position(self, record: ClipRecord) -> int:
+        """Return the position of a clip in its document, from 0; 0 without a document."""
+        return self._positions.get(record.clip.id, 0)
 
-    def before(self, record: ClipRecord) -> tuple[str, ...]:
-        """Return the ids of the clips whose sentences are this clip's context, in order."""
-        place = self.place(record)
-        clips = self._documents.get((record.clip.corpus, record.clip.document), [])[:place]
-        # The first sentences and the window can overlap; no clip is taken twice.
-        first = min(self._config.document_start, place)
-        last = max(first, place - self._config.window)
-        chosen = clips[:first] + (clips[last:] if self._config.window else [])
-        return tuple(item.clip.id for item in chosen)
+    def get_context_ids(self, record: ClipRecord) -> tuple[str, ...]:
+        """Return the ids of the clips whose sentences are the context of this clip, in order."""
+        position = self.get_position(record)
+        clips = self._documents.get((record.clip.corpus, record.clip.document), [])[:position]
+        # The first sentences and the window can overlap; no clip occurs twice.
+        first = min(self._config.document_start, position)
+        last = max(first, position - self._config.window)
+        selected = clips[:first] + (clips[last:] if self._config.window else [])
+        return tuple(item.clip.id for item in selected)
 
-    def lines(self, record: ClipRecord, texts: Mapping[str, str]) -> tuple[str, ...]:
-        """Return the context sentences; empty ones are left out.
+    def get_sentences(self, record: ClipRecord, texts: Mapping[str, str]) -> tuple[str, ...]:
+        """Return the context sentences of a clip, without empty ones.
 
         Args:
             record: Clip that needs context.
@@ -62,16 +62,16 @@ class Context:
         Raises:
             InputError: If a sentence is missing.
         """
-        wanted = self.before(record)
-        missing = next((clip_id for clip_id in wanted if clip_id not in texts), None)
+        context_ids = self.get_context_ids(record)
+        missing = next((clip_id for clip_id in context_ids if clip_id not in texts), None)
         if missing is not None:
             raise InputError(
                 f"clip `{record.clip.id}` has clip `{missing}` as context, but"
                 " `context.predictions` has no sentence for it; provide predictions for all clips"
             )
-        return tuple(texts[clip_id] for clip_id in wanted if texts[clip_id].strip())
+        return tuple(texts[clip_id] for clip_id in context_ids if texts[clip_id].strip())
 
 
-def reference_texts(records: Sequence[ClipRecord]) -> dict[str, str]:
-    """Return clip id → first reference; an empty text for a clip without references."""
+def get_first_references(records: Sequence[ClipRecord]) -> dict[str, str]:
+    """Return clip id → first reference text; empty for a clip without references."""
     return {r.clip.id: r.clip.texts[0] if r.clip.texts else "" for r in records}

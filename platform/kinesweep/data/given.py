@@ -16,7 +16,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from transformers import PreTrainedTokenizerFast
 
 from kinesweep.core.errors import InputError
-from kinesweep.data.tokenizer import add_tokens, load_pretrained, tags_in
+from kinesweep.data.tokenizer import add_tokens, find_tags, load_pretrained_tokenizer
 
 # Files by which a tokenizer saved by Hugging Face is recognized.
 _HUGGING_FACE = ("tokenizer_config.json", "tokenizer.json")
@@ -26,7 +26,7 @@ _FAIRSEQ = ("<s>", "<pad>", "</s>", "<unk>")
 _UNIGRAM = 1
 
 
-def load_given(name: str, new_tokens: Sequence[str], prompts: Sequence[str]) -> Any:
+def load_external_tokenizer(name: str, new_tokens: Sequence[str], prompts: Sequence[str]) -> Any:
     """Load an external tokenizer and add `new_tokens` and the tags of the prompts.
 
     Args:
@@ -38,55 +38,60 @@ def load_given(name: str, new_tokens: Sequence[str], prompts: Sequence[str]) -> 
         InputError: If no tokenizer can be loaded.
     """
     folder = Path(name)
-    saved = any((folder / file).is_file() for file in _HUGGING_FACE)
-    if saved or not folder.is_dir() or not list(folder.glob("*.model")):
-        return load_pretrained(name, new_tokens, prompts)
-    tokenizer = _read_sentencepiece(folder)
-    add_tokens(tokenizer, [*new_tokens, *tags_in(prompts)], prompts)
+    is_hugging_face = any((folder / file).is_file() for file in _HUGGING_FACE)
+    if is_hugging_face or not folder.is_dir() or not list(folder.glob("*.model")):
+        return load_pretrained_tokenizer(name, new_tokens, prompts)
+    tokenizer = _load_sentencepiece_tokenizer(folder)
+    add_tokens(tokenizer, [*new_tokens, *find_tags(prompts)], prompts)
     return tokenizer
 
 
-def _read_sentencepiece(folder: Path) -> Any:
-    """Return the tokenizer of a folder with a single SentencePiece model."""
-    model = _parse(_only(folder, "*.model"))
+def _load_sentencepiece_tokenizer(folder: Path) -> Any:
+    """Load a folder's single SentencePiece model as a Hugging Face tokenizer."""
+    model = _read_sentencepiece_model(_find_single_file(folder, "*.model"))
     pieces = {piece.piece: float(piece.score) for piece in model.pieces}
-    names = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    special_tokens = {
+        "pad_token": "<pad>",
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+    }
     if list(folder.glob("dict*.txt")):
-        vocabulary = _numbered(pieces, _only(folder, "dict*.txt"))
+        vocabulary = _read_fairseq_vocabulary(pieces, _find_single_file(folder, "dict*.txt"))
     else:
         # The model may name its special tokens differently; names without a piece keep the default
         # and are added by `PreTrainedTokenizerFast`.
-        trained = model.trainer_spec
-        own = {"eos_token": trained.eos_piece, "bos_token": trained.bos_piece}
-        own |= {"unk_token": trained.unk_piece, "pad_token": trained.pad_piece}
-        names |= {key: piece for key, piece in own.items() if piece in pieces}
+        trainer_spec = model.trainer_spec
+        model_tokens = {"eos_token": trainer_spec.eos_piece, "bos_token": trainer_spec.bos_piece}
+        model_tokens |= {"unk_token": trainer_spec.unk_piece, "pad_token": trainer_spec.pad_piece}
+        special_tokens |= {key: piece for key, piece in model_tokens.items() if piece in pieces}
         vocabulary = pieces
-    unknown = list(vocabulary).index(names["unk_token"])
-    tokenizer = Tokenizer(models.Unigram(list(vocabulary.items()), unk_id=unknown))
-    _cut_like(tokenizer, model)
+    unk_id = list(vocabulary).index(special_tokens["unk_token"])
+    tokenizer = Tokenizer(models.Unigram(list(vocabulary.items()), unk_id=unk_id))
+    _configure_like_model(tokenizer, model)
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, **names, clean_up_tokenization_spaces=False
+        tokenizer_object=tokenizer, **special_tokens, clean_up_tokenization_spaces=False
     )
 
 
-def _only(folder: Path, pattern: str) -> Path:
-    """Return the only file that matches a pattern."""
-    found = sorted(folder.glob(pattern))
-    if len(found) != 1:
-        names = ", ".join(f"`{path.name}`" for path in found)
+def _find_single_file(folder: Path, pattern: str) -> Path:
+    """Find the only file in a folder that matches a pattern."""
+    matches = sorted(folder.glob(pattern))
+    if len(matches) != 1:
+        names = ", ".join(f"`{path.name}`" for path in matches)
         raise InputError(f"`{folder}` contains {names}; keep only the `{pattern}` to be used")
-    return found[0]
+    return matches[0]
 
 
-def _parse(path: Path) -> Any:
+def _read_sentencepiece_model(path: Path) -> Any:
     """Read a SentencePiece model's pieces, scores and settings."""
     model = sentencepiece_model_pb2.ModelProto()
     # The processor validates the file; parsing alone would accept arbitrary bytes.
     try:
-        checked = SentencePieceProcessor(model_proto=path.read_bytes())
+        processor = SentencePieceProcessor(model_proto=path.read_bytes())
     except RuntimeError:
         raise InputError(f"`{path}` is not a SentencePiece model") from None
-    model.ParseFromString(checked.serialized_model_proto())
+    model.ParseFromString(processor.serialized_model_proto())
     if model.trainer_spec.model_type != _UNIGRAM or model.trainer_spec.byte_fallback:
         raise InputError(
             f"`{path}` is not a plain unigram model; convert it to a Hugging Face tokenizer"
@@ -94,26 +99,27 @@ def _parse(path: Path) -> Any:
     return model
 
 
-def _numbered(pieces: Mapping[str, float], path: Path) -> dict[str, float]:
-    """Return the pieces in the order of fairseq's dictionary, which has lines `piece count`."""
+def _read_fairseq_vocabulary(pieces: Mapping[str, float], path: Path) -> dict[str, float]:
+    """Read fairseq's dictionary (lines `piece count`); return piece → score in its order."""
     lines = path.read_text(encoding="utf-8").splitlines()
     words = [line.rpartition(" ")[0] for line in lines if line.strip()]
     # A piece that the model does not have gets the lowest score, so it is never preferred.
-    least = min(pieces.values())
-    vocabulary = {piece: pieces.get(piece, least) for piece in [*_FAIRSEQ, *words]}
+    min_score = min(pieces.values())
+    vocabulary = {piece: pieces.get(piece, min_score) for piece in [*_FAIRSEQ, *words]}
     if len(vocabulary) != len(_FAIRSEQ) + len(words):
         raise InputError(f"`{path}` lists a piece twice, or one of {', '.join(_FAIRSEQ)}")
-    lost = [piece for piece in pieces if piece not in vocabulary]
-    if lost:
+    missing = [piece for piece in pieces if piece not in vocabulary]
+    if missing:
         raise InputError(
-            f"`{path}` lacks {len(lost)} pieces of the model beside it, for example `{lost[0]}`;"
+            f"`{path}` lacks {len(missing)} pieces of the model beside it, for example"
+            f" `{missing[0]}`;"
             " are both files from the same training?"
         )
     return vocabulary
 
 
-def _cut_like(tokenizer: Tokenizer, model: Any) -> None:
-    """Configure normalization and whitespace splitting as the model was trained with."""
+def _configure_like_model(tokenizer: Tokenizer, model: Any) -> None:
+    """Configure normalization and whitespace splitting as in a SentencePiece model."""
     steps: list[Any] = []
     if model.normalizer_spec.precompiled_charsmap:
         steps.append(normalizers.Precompiled(model.normalizer_spec.precompiled_charsmap))

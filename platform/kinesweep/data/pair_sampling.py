@@ -20,7 +20,7 @@ from kinesweep.config.recipe.embedding import CarlConfig, EmbeddingRecipe
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
 from kinesweep.core.schema import StoreSchema
-from kinesweep.core.seeds import generator
+from kinesweep.core.seeds import create_generator
 from kinesweep.features.augmentation import build_augmentation
 from kinesweep.store.format.index import ClipRecord
 from kinesweep.store.format.reader import Store
@@ -29,7 +29,7 @@ Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Side:
+class PaddedClips:
     """One of the two clips of each pair, padded.
 
     Attributes:
@@ -42,35 +42,40 @@ class Side:
     mask_BT: Tensor
     time_BT: Tensor
 
-    def to(self, device: torch.device) -> "Side":
-        """Return a copy on another device."""
-        return Side(self.x_BTD.to(device), self.mask_BT.to(device), self.time_BT.to(device))
+    def to(self, device: torch.device) -> "PaddedClips":
+        """Return a copy of the tensors on another device."""
+        return PaddedClips(self.x_BTD.to(device), self.mask_BT.to(device), self.time_BT.to(device))
 
 
-def pair_label(clip: Clip) -> str:
-    """Return the motion that a clip shows: its gloss, else its reference, else its own id."""
+def get_motion_label(clip: Clip) -> str:
+    """Return the label of a clip's motion: its gloss, else its reference, else its own id."""
     # A clip's id is the fallback because references point to clips by id: a clip that serves as
     # reference is paired with those compared with it.
     return clip.gloss or clip.reference or clip.id
 
 
-def by_kind(records: Sequence[ClipRecord]) -> list[list[int]]:
-    """Return the indices of the clips of each kind with at least two clips, in order."""
-    found: dict[str, list[int]] = {}
-    for place, record in enumerate(records):
-        found.setdefault(pair_label(record.clip), []).append(place)
-    return [places for places in found.values() if len(places) > 1]
+def group_by_motion(records: Sequence[ClipRecord]) -> list[list[int]]:
+    """Group clip indices by motion label; motions with a single clip are left out."""
+    indices_by_motion: dict[str, list[int]] = {}
+    for index, record in enumerate(records):
+        indices_by_motion.setdefault(get_motion_label(record.clip), []).append(index)
+    return [indices for indices in indices_by_motion.values() if len(indices) > 1]
 
 
-def plan_pairs(kinds: Sequence[Sequence[int]], seed: int, epoch: int) -> list[Pair]:
-    """Pair every clip with another of its kind, once per epoch.
+def plan_pairs(groups: Sequence[Sequence[int]], seed: int, epoch: int) -> list[Pair]:
+    """Plan the pairs of an epoch: every clip with another one of the same motion.
 
-    If a kind has an odd number of clips, one clip occurs in two pairs.
+    If a motion has an odd number of clips, one clip occurs in two pairs.
+
+    Args:
+        groups: Indices of the clips of each motion.
+        seed: Random seed of the run.
+        epoch: Number of the epoch.
     """
-    rng = generator(seed, "pairs", epoch)
+    rng = create_generator(seed, "pairs", epoch)
     pairs: list[Pair] = []
-    for places in kinds:
-        order = [places[i] for i in rng.permutation(len(places))]
+    for indices in groups:
+        order = [indices[i] for i in rng.permutation(len(indices))]
         if len(order) % 2:
             order.append(order[0])
         # Every second neighboring pair: (0, 1), (2, 3), …
@@ -78,29 +83,29 @@ def plan_pairs(kinds: Sequence[Sequence[int]], seed: int, epoch: int) -> list[Pa
     return [pairs[i] for i in rng.permutation(len(pairs))]
 
 
-def draw_frames(
-    num_frames: int, most: int, least_share: float, rng: np.random.Generator
+def draw_frame_indices(
+    num_frames: int, max_frames: int, min_fraction: float, rng: np.random.Generator
 ) -> NDArray[np.intp]:
-    """Draw frames from a random part of a clip: all of them, or a random subset, in order.
+    """Draw frame indices from a random part of a clip: all of them, or a random subset.
 
     Args:
         num_frames: Number of frames of the clip.
-        most: Maximum number of frames to draw; a shorter part is returned whole.
-        least_share: Minimum length of the part, as a share of the clip.
+        max_frames: Maximum number of frames to draw; a shorter part is returned whole.
+        min_fraction: Minimum length of the part, as a share of the clip.
         rng: Random number generator.
 
     Returns:
         Indices of the frames, ascending.
     """
-    part = max(min(2, num_frames), round(num_frames * rng.uniform(least_share, 1)))
+    part = max(min(2, num_frames), round(num_frames * rng.uniform(min_fraction, 1)))
     first = int(rng.integers(0, num_frames - part + 1))
-    if part <= most:
+    if part <= max_frames:
         return np.arange(first, first + part)
-    return first + np.sort(rng.choice(part, most, replace=False))
+    return first + np.sort(rng.choice(part, max_frames, replace=False))
 
 
-class PairStream:
-    """The training batches of a run, by step.
+class PairBatches:
+    """The training batches of a frame embedder; calling it with a step returns two padded sides.
 
     Args:
         store: Store of the features.
@@ -113,67 +118,71 @@ class PairStream:
 
     def __init__(self, store: Store, recipe: EmbeddingRecipe, stream: str) -> None:
         self._store, self._stream, self._batch = store, stream, recipe.batch
-        self._records = store.records("train")
+        self._records = store.get_records("train")
         self._seed = recipe.training.seed
         self._objective = recipe.embedding
-        kinds = by_kind(self._records)
-        self._kinds = [] if isinstance(self._objective, CarlConfig) else kinds
-        if not isinstance(self._objective, CarlConfig) and not kinds:
-            raise InputError(no_pairs("train", len(self._records)))
+        groups = group_by_motion(self._records)
+        self._groups = [] if isinstance(self._objective, CarlConfig) else groups
+        if not isinstance(self._objective, CarlConfig) and not groups:
+            raise InputError(format_no_pairs_error("train", len(self._records)))
         schema = StoreSchema({stream: store.schema.streams[stream]})
-        varied = recipe.batch.augmentation
-        # `longest` has no effect: the recipe rejects augmentation that changes the length of clips.
-        self._vary = build_augmentation(varied, schema, self._seed, longest=1)
-        self._planned: tuple[int, list[Pair]] | None = None
+        augmentation_config = recipe.batch.augmentation
+        # `max_frames` has no effect: the recipe rejects augmentation that changes clip lengths.
+        self._augmentation = build_augmentation(
+            augmentation_config, schema, self._seed, max_frames=1
+        )
+        self._cached_pairs: tuple[int, list[Pair]] | None = None
 
     @property
-    def left_out(self) -> int:
-        """Number of training clips without a pair, because no other clip is of their kind."""
-        taken = sum(map(len, self._kinds))
-        return 0 if isinstance(self._objective, CarlConfig) else len(self._records) - taken
+    def num_unpaired(self) -> int:
+        """Number of training clips without a pair, because no other clip shows their motion."""
+        num_paired = sum(map(len, self._groups))
+        return 0 if isinstance(self._objective, CarlConfig) else len(self._records) - num_paired
 
-    def __call__(self, step: int) -> tuple[Side, Side]:
+    def __call__(self, step: int) -> tuple[PaddedClips, PaddedClips]:
         """Return the two sides of a step's batch; steps count from 0."""
         # A pair of different clips takes two of `batch.batch_size`, two views of a clip take one.
-        size = self._batch.batch_size if not self._kinds else max(1, self._batch.batch_size // 2)
-        per_epoch = -(-len(self._pairs(0)) // size)
+        size = self._batch.batch_size if not self._groups else max(1, self._batch.batch_size // 2)
+        per_epoch = -(-len(self._get_pairs(0)) // size)
         epoch, number = divmod(step, per_epoch)
-        pairs = self._pairs(epoch)[number * size : (number + 1) * size]
-        return self._side(pairs, 0, epoch), self._side(pairs, 1, epoch)
+        pairs = self._get_pairs(epoch)[number * size : (number + 1) * size]
+        return self._build_side(pairs, 0, epoch), self._build_side(pairs, 1, epoch)
 
-    def _pairs(self, epoch: int) -> list[Pair]:
+    def _get_pairs(self, epoch: int) -> list[Pair]:
         """Return the pairs of an epoch; the last epoch is cached."""
-        if self._planned is None or self._planned[0] != epoch:
-            self._planned = epoch, self._plan(epoch)
-        return self._planned[1]
+        if self._cached_pairs is None or self._cached_pairs[0] != epoch:
+            self._cached_pairs = epoch, self._draw_pairs(epoch)
+        return self._cached_pairs[1]
 
-    def _plan(self, epoch: int) -> list[Pair]:
+    def _draw_pairs(self, epoch: int) -> list[Pair]:
         """Draw the pairs of an epoch; for CARL, each clip with itself, in random order."""
-        if self._kinds:
-            return plan_pairs(self._kinds, self._seed, epoch)
-        rng = generator(self._seed, "order", epoch)
+        if self._groups:
+            return plan_pairs(self._groups, self._seed, epoch)
+        rng = create_generator(self._seed, "order", epoch)
         return [(int(i), int(i)) for i in rng.permutation(len(self._records))]
 
-    def _side(self, pairs: Sequence[Pair], side: int, epoch: int) -> Side:
-        """Return the first or second clip of each pair as a padded batch."""
+    def _build_side(self, pairs: Sequence[Pair], side: int, epoch: int) -> PaddedClips:
+        """Build one side of a batch: the first or second clip of each pair, padded."""
         clips, times = [], []
-        share = self._objective.crop if isinstance(self._objective, CarlConfig) else 1.0
+        min_fraction = self._objective.crop if isinstance(self._objective, CarlConfig) else 1.0
         for pair in pairs:
             record = self._records[pair[side]]
             # The side is part of the key, so two views of one clip differ.
             view = f"{record.clip.id}/{side}"
-            x_TD = np.asarray(self._store.features(record)[self._stream], np.float32)
-            rng = generator(self._seed, "view", epoch, view)
-            frames = draw_frames(len(x_TD), self._batch.frames, share, rng)
+            x_TD = np.asarray(self._store.get_features(record)[self._stream], np.float32)
+            rng = create_generator(self._seed, "view", epoch, view)
+            frames = draw_frame_indices(len(x_TD), self._batch.frames, min_fraction, rng)
             x_TD = x_TD[frames]
-            if self._vary is not None:
-                x_TD = self._vary({self._stream: x_TD}, view, epoch)[self._stream]
+            if self._augmentation is not None:
+                x_TD = self._augmentation({self._stream: x_TD}, view, epoch)[self._stream]
             clips.append(x_TD)
             times.append(frames)
-        return pad_pairs(clips, times)
+        return pad_clips(clips, times)
 
 
-def pad_pairs(clips: Sequence[NDArray[np.float32]], times: Sequence[NDArray[np.intp]]) -> Side:
+def pad_clips(
+    clips: Sequence[NDArray[np.float32]], times: Sequence[NDArray[np.intp]]
+) -> PaddedClips:
     """Pad clips (T, D) and the timestamps of their frames (T,) on the right."""
     longest = max(map(len, clips))
     x_BTD = np.zeros((len(clips), longest, clips[0].shape[1]), np.float32)
@@ -183,13 +192,15 @@ def pad_pairs(clips: Sequence[NDArray[np.float32]], times: Sequence[NDArray[np.i
         x_BTD[row, : len(x_TD)] = x_TD
         mask_BT[row, : len(x_TD)] = True
         time_BT[row, : len(x_TD)] = time_T
-    return Side(torch.from_numpy(x_BTD), torch.from_numpy(mask_BT), torch.from_numpy(time_BT))
+    return PaddedClips(
+        torch.from_numpy(x_BTD), torch.from_numpy(mask_BT), torch.from_numpy(time_BT)
+    )
 
 
-def no_pairs(split: str, clips: int) -> str:
-    """Return the error message for a split without two clips of the same motion."""
+def format_no_pairs_error(split: str, num_clips: int) -> str:
+    """Format the error message for a split without two clips of the same motion."""
     return (
-        f"No two of the {clips} clips of {split} show the same motion. Name the motion in the"
+        f"No two of the {num_clips} clips of {split} show the same motion. Name the motion in the"
         " corpus's column `gloss` (or map a column: `source.columns.gloss`), or set references. For"
         " train, `embedding.kind: carl` needs neither."
     )

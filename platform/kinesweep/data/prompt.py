@@ -13,23 +13,23 @@ from jinja2 import TemplateError
 from kinesweep.config.recipe.prompt import PromptSettings
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
-from kinesweep.data.collate import Tokens
+from kinesweep.data.collate import ClipTokens
 from kinesweep.data.task_sampling import Example
 from kinesweep.data.text_tokenizer import TextTokenizer
 
 # Placeholder for the user turn while the template is rendered.
-_TURN = "@@turn@@"
+_TURN_PLACEHOLDER = "@@turn@@"
 # Prepended to a template. The template of Llama 3.2 inserts the current date, so a run resumed the
 # next day, or an exported bundle, would read another prompt. This is the date it uses if it knows
 # none.
-_ONE_DAY = "{%- macro strftime_now(format) -%}26 Jul 2024{%- endmacro -%}"
+_FIXED_DATE_MACRO = "{%- macro strftime_now(format) -%}26 Jul 2024{%- endmacro -%}"
 
 
 class PromptBuilder:
-    """A builder of a clip's tokens.
+    """A builder of the prompt and label tokens of clips.
 
     Args:
-        text: Tokenizer.
+        tokenizer: Tokenizer.
         prompt_settings: Prompt and context settings.
 
     Raises:
@@ -37,21 +37,26 @@ class PromptBuilder:
     """
 
     def __init__(
-        self, text: TextTokenizer, prompt_settings: PromptSettings = PromptSettings()
+        self, tokenizer: TextTokenizer, prompt_settings: PromptSettings = PromptSettings()
     ) -> None:
-        self._prompt, self._end = prompt_settings.prompt, text.vocabulary.eos_id
-        self._max_context, self._space = prompt_settings.context.max_tokens, text.space
+        self._prompt, self._eos_id = prompt_settings.prompt, tokenizer.vocabulary.eos_id
+        self._max_context, self._space = prompt_settings.context.max_tokens, tokenizer.space
         if self._prompt.chat:
-            head, tail = _turns(text, self._prompt.system)
-            self._head, self._tail = text.encode_prompt(head), text.encode_prompt(tail)
+            head, tail = _render_chat_template(tokenizer, self._prompt.system)
+            self._prefix_ids, self._suffix_ids = (
+                tokenizer.encode_prompt(head),
+                tokenizer.encode_prompt(tail),
+            )
         else:
-            self._head, self._tail = text.encode_prompt(self._prompt.system), []
-        self._encode = lru_cache(maxsize=4096)(lambda words: tuple(text.encode_prompt(words)))
+            self._prefix_ids, self._suffix_ids = tokenizer.encode_prompt(self._prompt.system), []
+        self._encode_prompt = lru_cache(maxsize=4096)(
+            lambda words: tuple(tokenizer.encode_prompt(words))
+        )
         # A sentence is used as a clip's label and then as context of the clips that follow.
-        self._said = lru_cache(maxsize=4096)(lambda line: tuple(text.encode_text(line)))
+        self._encode_text = lru_cache(maxsize=4096)(lambda line: tuple(tokenizer.encode_text(line)))
 
-    def tokens(self, clip: Clip, example: Example, context: Sequence[str] = ()) -> Tokens:
-        """Return a clip's tokens.
+    def build_tokens(self, clip: Clip, example: Example, context: Sequence[str] = ()) -> ClipTokens:
+        """Build the prompt and label tokens of a clip.
 
         Args:
             clip: Clip with its encoder and decoder prompts.
@@ -62,61 +67,66 @@ class PromptBuilder:
             InputError: If a prompt contains an unknown tag.
         """
         question = self._prompt.question if example.question is None else example.question
-        start = self._encode(clip.encoder_prompt)
-        start = (*start, *self._context(context, start))
-        prompt = (*self._head, *start, *self._behind(start, question))
+        start = self._encode_prompt(clip.encoder_prompt)
+        start = (*start, *self._encode_context(context, start))
+        prompt = (*self._prefix_ids, *start, *self._encode_following(start, question))
         # The decoder prompt, usually a language, applies to translations and not to other tasks.
         forced = clip.decoder_prompt if example.question is None else ""
-        language = self._encode(forced)
+        language = self._encode_prompt(forced)
         first, *others = (
-            (*language, *self._said(answer), self._end)
-            for answer in (example.answer, *example.others)
+            (*language, *self._encode_text(answer), self._eos_id)
+            for answer in (example.answer, *example.other_answers)
         )
-        return Tokens(
+        return ClipTokens(
             prompt=prompt,
-            after=(*self._encode(self._prompt.suffix), *self._tail),
+            suffix=(*self._encode_prompt(self._prompt.suffix), *self._suffix_ids),
             forced=language,
             labels=first,
-            others=tuple(others),
+            alternative_labels=tuple(others),
         )
 
-    def _behind(self, before: Sequence[int], words: str) -> tuple[int, ...]:
-        """Return the tokens of words that follow other tokens, separated from them."""
-        return self._encode(self._space + words if before and words else words)
+    def _encode_following(self, preceding_ids: Sequence[int], words: str) -> tuple[int, ...]:
+        """Encode words that follow other tokens, separated from them."""
+        return self._encode_prompt(self._space + words if preceding_ids and words else words)
 
-    def _context(self, lines: Sequence[str], before: Sequence[int]) -> tuple[int, ...]:
-        """Return the tokens of the context; sentences closest to the clip are kept first."""
+    def _encode_context(
+        self, sentences: Sequence[str], preceding_ids: Sequence[int]
+    ) -> tuple[int, ...]:
+        """Encode the context; the earliest sentences are left out beyond the token limit."""
         # From the last sentence backwards, until the token limit is reached.
-        kept: list[tuple[int, ...]] = []
-        room = self._max_context
-        for line in reversed(lines):
-            ids = self._said(self._space + line)
-            if room is not None:
-                room -= len(ids)
-                if room < 0:
+        sentence_ids: list[tuple[int, ...]] = []
+        remaining_tokens = self._max_context
+        for line in reversed(sentences):
+            ids = self._encode_text(self._space + line)
+            if remaining_tokens is not None:
+                remaining_tokens -= len(ids)
+                if remaining_tokens < 0:
                     break
-            kept.insert(0, ids)
-        if not kept:
+            sentence_ids.insert(0, ids)
+        if not sentence_ids:
             return ()
-        return (*self._behind(before, self._prompt.context), *(i for ids in kept for i in ids))
+        return (
+            *self._encode_following(preceding_ids, self._prompt.context),
+            *(i for ids in sentence_ids for i in ids),
+        )
 
 
-def _turns(text: TextTokenizer, system: str) -> tuple[str, str]:
-    """Return what a chat template writes before and after a user turn.
+def _render_chat_template(tokenizer: TextTokenizer, system: str) -> tuple[str, str]:
+    """Render the chat template; return its text before and after the user turn.
 
     Raises:
         InputError: If there is no template, or it cannot represent these turns.
     """
     messages = [{"role": "system", "content": system}] if system else []
-    messages.append({"role": "user", "content": _TURN})
-    if getattr(text.tokenizer, "chat_template", None) is None:
+    messages.append({"role": "user", "content": _TURN_PLACEHOLDER})
+    if getattr(tokenizer.tokenizer, "chat_template", None) is None:
         raise InputError(
             "`prompt.chat` is on, but the tokenizer has no chat template. Use a chat-tuned model,"
-            " or use `prompt.system`, `question` and `after` instead."
+            " or use `prompt.system`, `question` and `suffix` instead."
         )
-    template = _ONE_DAY + text.tokenizer.get_chat_template()
+    template = _FIXED_DATE_MACRO + tokenizer.tokenizer.get_chat_template()
     try:
-        written = text.tokenizer.apply_chat_template(
+        rendered = tokenizer.tokenizer.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=True, chat_template=template
         )
     except TemplateError as error:
@@ -125,7 +135,7 @@ def _turns(text: TextTokenizer, system: str) -> tuple[str, str]:
             " system turn, leave `prompt.system` empty and use `prompt.question`."
         ) from None
     # Split at the placeholder; it must occur exactly once, or frames would have no clear position.
-    head, found, tail = str(written).partition(_TURN)
-    if not found or _TURN in tail:
+    head, separator, tail = str(rendered).partition(_TURN_PLACEHOLDER)
+    if not separator or _TURN_PLACEHOLDER in tail:
         raise InputError("the tokenizer's chat template must contain the user turn exactly once")
     return head, tail

@@ -3,7 +3,7 @@
 Usually the question asks for the text and the answer is the first reference. With a mixture of
 tasks, other questions ask whether a word is signed, which words are signed, or whether the clip
 runs backwards. A clip with several references can be trained on the first, on a random one, on
-each, or on the one the model currently finds likeliest. Everything is a pure function of seed,
+each, or on the one with the lowest loss. Everything is a pure function of seed,
 epoch and clip. Words are compared case-insensitively: the keyword "Hello" matches "hello".
 """
 
@@ -16,11 +16,11 @@ from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.config.recipe.prompt import PromptConfig, TasksConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
-from kinesweep.core.seeds import generator
+from kinesweep.core.seeds import create_generator
 from kinesweep.store.format.index import ClipRecord
 
 # Number of words in a `which_words` question, and maximum number of them that are signed.
-_SHOWN, _MOST_RIGHT = 4, 2
+_NUM_CHOICES, _MAX_CORRECT = 4, 2
 
 
 @dataclass(frozen=True)
@@ -30,23 +30,23 @@ class Example:
     Attributes:
         answer: Correct answer.
         question: Question that replaces the recipe's own; None: translation.
-        backwards: Whether the frames are reversed.
-        others: Further correct answers; the model learns the closest one.
+        is_reversed: Whether the frames are reversed.
+        other_answers: Further correct answers; the one with the lowest loss is learned.
     """
 
     answer: str
     question: str | None = None
-    backwards: bool = False
-    others: tuple[str, ...] = ()
+    is_reversed: bool = False
+    other_answers: tuple[str, ...] = ()
 
     @classmethod
-    def translation(cls, clip: Clip) -> "Example":
-        """Return the example of translating a clip, with its first reference."""
+    def from_clip(cls, clip: Clip) -> "Example":
+        """Create the translation example of a clip, with its first reference."""
         return cls(clip.texts[0] if clip.texts else "")
 
 
-class Examples:
-    """The examples of a split.
+class ExampleSampler:
+    """A sampler of the examples of a split.
 
     Args:
         records: Clips of the split.
@@ -68,150 +68,168 @@ class Examples:
         self._config, self._prompt, self._seed = config, prompt, seed
         # Answers to other questions would remain correct and reveal the words of the clip.
         shuffled = config.ablation == "shuffled"
-        self._shares = {"translation": 1.0} if shuffled else config.tasks.shares
+        self._shares = {"translation": 1.0} if shuffled else config.tasks.sampling_probabilities
         pairs = [
             (record, text)
             for record in records
-            for text in _texts(record.clip, config.reference_choice)
+            for text in _get_target_texts(record.clip, config.reference_choice)
         ]
         self.records = [record for record, _ in pairs]
         self._targets = [text for _, text in pairs]
         if shuffled:
-            self._targets = _wrong_pairs(self._targets, seed)
-        self._words = _all_words(self.records) if self._asks_for_words else []
-        if self._asks_for_words and len(self._words) < _SHOWN:
+            self._targets = _shuffle_targets(self._targets, seed)
+        self._words = _collect_signed_words(self.records) if self._needs_words else []
+        if self._needs_words and len(self._words) < _NUM_CHOICES:
             raise InputError(
                 "`batch.tasks` needs words, but the training clips have only"
-                f" {len(self._words)} (at least {_SHOWN} are needed). Words come from the keywords"
+                f" {len(self._words)} (at least {_NUM_CHOICES} are needed). Words come from the"
+                " keywords"
                 " or glosses of the corpus. Set `word_present` and `which_words` to 0."
             )
 
     @property
-    def vary(self) -> bool:
-        """Whether an example can differ between epochs."""
+    def varies_by_epoch(self) -> bool:
+        """Return whether an example can differ between epochs."""
         return len(self._shares) > 1 or self._config.reference_choice == "random"
 
-    def of(self, index: int, epoch: int) -> Example:
+    def get_example(self, index: int, epoch: int) -> Example:
         """Return the example at this index in an epoch."""
         record = self.records[index]
-        if not self.vary:
-            return Example(self._targets[index], others=self._others_of(index))
+        if not self.varies_by_epoch:
+            return Example(self._targets[index], other_answers=self._get_other_references(index))
         # The target is part of the key: with `each`, examples of one clip draw independently.
-        rng = generator(self._seed, "example", epoch, record.clip.id, self._targets[index])
+        rng = create_generator(self._seed, "example", epoch, record.clip.id, self._targets[index])
         task = str(rng.choice(list(self._shares), p=list(self._shares.values())))
         if task == "reversed":
-            backwards = bool(rng.integers(2))
-            return Example(self._said(backwards), self._prompt.reversed, backwards)
-        own = words_of(record.clip)
+            is_reversed = bool(rng.integers(2))
+            return Example(self._format_yes_no(is_reversed), self._prompt.reversed, is_reversed)
+        signed_words = get_signed_words(record.clip)
         # A clip without words falls back to translation.
-        if task != "translation" and own:
-            return self._about_words(task, own, rng)
-        return Example(self._translation(index, rng), others=self._others_of(index))
+        if task != "translation" and signed_words:
+            return self._build_word_example(task, signed_words, rng)
+        return Example(
+            self._choose_target(index, rng), other_answers=self._get_other_references(index)
+        )
 
-    def translations(self, index: int) -> list[Example]:
+    def get_translations(self, index: int) -> list[Example]:
         """Return the translation examples at this index, one per reference that may be drawn.
 
         Other tasks are left out, because their answers are short.
         """
         texts = self.records[index].clip.texts
-        one = self._config.reference_choice != "random" or self._config.ablation == "shuffled"
-        answers = [self._targets[index]] if one else texts or ("",)
-        return [Example(answer, others=self._others_of(index)) for answer in answers]
+        has_fixed_target = (
+            self._config.reference_choice != "random" or self._config.ablation == "shuffled"
+        )
+        answers = [self._targets[index]] if has_fixed_target else texts or ("",)
+        return [
+            Example(answer, other_answers=self._get_other_references(index)) for answer in answers
+        ]
 
     @property
-    def _asks_for_words(self) -> bool:
-        """Whether one of the tasks needs words."""
+    def _needs_words(self) -> bool:
+        """Return whether one of the tasks needs words."""
         return bool({"word_present", "which_words"} & self._shares.keys())
 
-    def _translation(self, index: int, rng: np.random.Generator) -> str:
-        """Return the target of a translation in this epoch."""
+    def _choose_target(self, index: int, rng: np.random.Generator) -> str:
+        """Choose the target text of a translation in this epoch."""
         texts = self.records[index].clip.texts
         if self._config.reference_choice != "random" or self._config.ablation == "shuffled":
             return self._targets[index]
         return str(texts[rng.integers(len(texts))]) if texts else ""
 
-    def _others_of(self, index: int) -> tuple[str, ...]:
-        """Return the other references of a clip; none for a shuffled pair."""
+    def _get_other_references(self, index: int) -> tuple[str, ...]:
+        """Return the other references of a clip for `min_loss`; none for a shuffled pair."""
         # The clip's own references would be correct answers, which the ablation must not show.
-        closest = (
+        uses_min_loss = (
             self._config.reference_choice == "min_loss" and self._config.ablation != "shuffled"
         )
-        return self.records[index].clip.texts[1:] if closest else ()
+        return self.records[index].clip.texts[1:] if uses_min_loss else ()
 
-    def _about_words(self, task: str, own: Sequence[str], rng: np.random.Generator) -> Example:
-        """Return an example of task `word_present` or `which_words`."""
+    def _build_word_example(
+        self, task: str, signed_words: Sequence[str], rng: np.random.Generator
+    ) -> Example:
+        """Build an example of the task `word_present` or `which_words`."""
         if task == "word_present":
-            others = self._others(own, 1, rng)
+            other_words = self._draw_other_words(signed_words, 1, rng)
             # The answer is yes in half of the cases, and always if no other word exists.
-            there = bool(rng.integers(2)) or not others
-            word = str(rng.choice(own)) if there else others[0]
-            return Example(self._said(there), self._prompt.word_present.format(word=word))
-        right = list(rng.choice(own, min(len(own), _MOST_RIGHT), replace=False))
-        shown = [*right, *self._others(own, _SHOWN - len(right), rng)]
-        words = [str(shown[i]) for i in rng.permutation(len(shown))]
-        answer = ", ".join(word for word in words if word in right)
+            is_present = bool(rng.integers(2)) or not other_words
+            word = str(rng.choice(signed_words)) if is_present else other_words[0]
+            return Example(
+                self._format_yes_no(is_present), self._prompt.word_present.format(word=word)
+            )
+        correct = list(
+            rng.choice(signed_words, min(len(signed_words), _MAX_CORRECT), replace=False)
+        )
+        choices = [
+            *correct,
+            *self._draw_other_words(signed_words, _NUM_CHOICES - len(correct), rng),
+        ]
+        words = [str(choices[i]) for i in rng.permutation(len(choices))]
+        answer = ", ".join(word for word in words if word in correct)
         return Example(answer, self._prompt.which_words.format(words=", ".join(words)))
 
-    def _others(self, own: Sequence[str], count: int, rng: np.random.Generator) -> list[str]:
-        """Return up to `count` different words that the clip does not contain."""
-        found: list[str] = []
-        mine = {word.casefold() for word in own}
-        for place in rng.permutation(len(self._words)):
-            word = self._words[place]
-            if word.casefold() not in mine:
-                found.append(word)
-                if len(found) == count:
+    def _draw_other_words(
+        self, signed_words: Sequence[str], count: int, rng: np.random.Generator
+    ) -> list[str]:
+        """Draw up to `count` different words that the clip does not contain."""
+        other_words: list[str] = []
+        excluded = {word.casefold() for word in signed_words}
+        for index in rng.permutation(len(self._words)):
+            word = self._words[index]
+            if word.casefold() not in excluded:
+                other_words.append(word)
+                if len(other_words) == count:
                     break
-        return found
+        return other_words
 
-    def _said(self, yes: bool) -> str:
-        """Return the text of the answer yes or no."""
+    def _format_yes_no(self, yes: bool) -> str:
+        """Return the configured text of the answer yes or no."""
         return self._prompt.yes if yes else self._prompt.no
 
 
-def prompt_texts(
+def collect_prompt_texts(
     prompt: PromptConfig, tasks: TasksConfig, records: Sequence[ClipRecord]
 ) -> list[str]:
-    """Return the texts that a tokenizer sees in addition to the corpus's prompts and texts."""
-    found = [prompt.system, prompt.context, prompt.question, prompt.suffix]
-    if {"word_present", "reversed"} & tasks.shares.keys():
-        found += [prompt.yes, prompt.no]
-    if "reversed" in tasks.shares:
-        found.append(prompt.reversed)
-    words = _all_words(records)
-    if "word_present" in tasks.shares:
-        found += [prompt.word_present.format(word=word) for word in words]
-    if "which_words" in tasks.shares:
-        found += [prompt.which_words.format(words=", ".join(words))]
-    return found
+    """Collect the prompt texts of a recipe that a tokenizer must cover besides the corpus."""
+    texts = [prompt.system, prompt.context, prompt.question, prompt.suffix]
+    if {"word_present", "reversed"} & tasks.sampling_probabilities.keys():
+        texts += [prompt.yes, prompt.no]
+    if "reversed" in tasks.sampling_probabilities:
+        texts.append(prompt.reversed)
+    words = _collect_signed_words(records)
+    if "word_present" in tasks.sampling_probabilities:
+        texts += [prompt.word_present.format(word=word) for word in words]
+    if "which_words" in tasks.sampling_probabilities:
+        texts += [prompt.which_words.format(words=", ".join(words))]
+    return texts
 
 
-def words_of(clip: Clip) -> tuple[str, ...]:
+def get_signed_words(clip: Clip) -> tuple[str, ...]:
     """Return the words that a clip signs, without case duplicates: keywords, or else glosses."""
-    found: dict[str, str] = {}
+    words: dict[str, str] = {}
     for word in clip.keywords or clip.gloss.split():
-        found.setdefault(word.casefold(), word)
-    return tuple(found.values())
+        words.setdefault(word.casefold(), word)
+    return tuple(words.values())
 
 
-def _all_words(records: Sequence[ClipRecord]) -> list[str]:
-    """Return all words signed in these clips, without case duplicates, sorted."""
-    found = {word.casefold(): word for record in records for word in words_of(record.clip)}
-    return [found[key] for key in sorted(found)]
+def _collect_signed_words(records: Sequence[ClipRecord]) -> list[str]:
+    """Collect all words signed in these clips, without case duplicates, sorted."""
+    words = {word.casefold(): word for record in records for word in get_signed_words(record.clip)}
+    return [words[key] for key in sorted(words)]
 
 
-def _texts(clip: Clip, reference_choice: str) -> tuple[str, ...]:
+def _get_target_texts(clip: Clip, reference_choice: str) -> tuple[str, ...]:
     """Return the texts that a clip is trained on in one epoch."""
     if reference_choice == "each" and clip.texts:
         return clip.texts
     return (clip.texts[0] if clip.texts else "",)
 
 
-def _wrong_pairs(texts: Sequence[str], seed: int) -> list[str]:
-    """Return the texts in another order, in which no text keeps its place."""
-    # Passing texts around one cycle through all clips leaves none in its place.
-    order = generator(seed, "wrong pairs").permutation(len(texts))
-    wrong = list(texts)
-    for here, there in zip(order, [*order[1:], order[0]], strict=True):
-        wrong[here] = texts[there]
-    return wrong
+def _shuffle_targets(texts: Sequence[str], seed: int) -> list[str]:
+    """Shuffle texts so that no text keeps its position."""
+    # Passing texts around one cycle through all clips leaves none at its position.
+    order = create_generator(seed, "wrong pairs").permutation(len(texts))
+    shuffled = list(texts)
+    for position, source in zip(order, [*order[1:], order[0]], strict=True):
+        shuffled[position] = texts[source]
+    return shuffled

@@ -15,16 +15,21 @@ from typing import Any
 from kinesweep.config.recipe.model import TokenizerConfig
 from kinesweep.core.errors import InputError
 from kinesweep.core.vocabulary import Vocabulary
-from kinesweep.data.given import load_given
-from kinesweep.data.tokenizer import is_tag, load_pretrained, read_tokenizer, train_tokenizer
+from kinesweep.data.given import load_external_tokenizer
+from kinesweep.data.tokenizer import (
+    is_tag,
+    load_pretrained_tokenizer,
+    read_tokenizer,
+    train_tokenizer,
+)
 from kinesweep.data.truecase import Truecaser, learn_truecaser
 from kinesweep.store.format.index import ClipRecord
 
-CASING = "casing.json"
+CASING_FILE = "casing.json"
 
 
 class TextTokenizer:
-    """A tokenizer with the conventions of this package.
+    """A wrapper of a Hugging Face tokenizer that adds no special tokens implicitly.
 
     Attributes:
         tokenizer: Hugging Face tokenizer.
@@ -52,12 +57,12 @@ class TextTokenizer:
         Without a padding token (Llama) the end of sentence replaces it, and masks distinguish the
         two; without a beginning of sentence (T5) padding replaces it.
         """
-        known = self.tokenizer.get_vocab()
+        vocab = self.tokenizer.get_vocab()
         bos, eos = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
         pad = eos if self.tokenizer.pad_token_id is None else self.tokenizer.pad_token_id
         # Ids can have gaps, so the size is not the number of tokens.
         return Vocabulary(
-            size=max(known.values()) + 1,
+            size=max(vocab.values()) + 1,
             pad_id=pad,
             bos_id=pad if bos is None else bos,
             eos_id=eos,
@@ -70,17 +75,17 @@ class TextTokenizer:
         It is empty if the tokenizer marks word beginnings itself (T5, Llama 2), otherwise a space
         (Llama 3).
         """
-        apart = [*self._encode("a"), *self._encode("b")]
-        return "" if self._encode("a b") == apart else " "
+        separate_ids = [*self._encode("a"), *self._encode("b")]
+        return "" if self._encode("a b") == separate_ids else " "
 
     def encode_prompt(self, prompt: str) -> list[int]:
-        """Return the tokens of a prompt, without special tokens around it.
+        """Encode a prompt to tokens, without special tokens around it.
 
         Raises:
             InputError: If a tag such as `__asl__` is not in the vocabulary.
         """
         # An unknown tag would be split into pieces without an error.
-        unknown = [word for word in prompt.split() if is_tag(word) and word not in self._known]
+        unknown = [word for word in prompt.split() if is_tag(word) and word not in self._vocab]
         if unknown:
             raise InputError(
                 f"the prompt `{prompt}` contains `{unknown[0]}`, which the tokenizer does not know."
@@ -90,7 +95,7 @@ class TextTokenizer:
         return self._encode(prompt)
 
     def encode_target(self, prompt: str, text: str) -> list[int]:
-        """Return the tokens of the decoder prompt, the text and the end of sentence.
+        """Encode a target to tokens: decoder prompt, text and end of sentence.
 
         Raises:
             InputError: If a tag of the prompt is not in the vocabulary.
@@ -98,11 +103,11 @@ class TextTokenizer:
         return [*self.encode_prompt(prompt), *self.encode_text(text), self.vocabulary.eos_id]
 
     def encode_text(self, text: str) -> list[int]:
-        """Return the tokens of a text from the corpus, lowercased if texts are."""
+        """Encode a text of the corpus to tokens; it is lowercased first if `lowercase` is set."""
         return self._encode(text.lower() if self.lowercase else text)
 
     def decode(self, ids: Sequence[int], forced: Sequence[int] = (), truecase: bool = False) -> str:
-        """Return the text of generated tokens, without special tokens.
+        """Decode generated tokens to text, without special tokens.
 
         Args:
             ids: Generated tokens; tokens after the end of sentence must be padding.
@@ -118,37 +123,39 @@ class TextTokenizer:
                 "`generation.truecase` is on, but the model has no truecaser: it was trained"
                 " without `model.tokenizer.lowercase`, or imported without texts"
             )
-        kept = [int(i) for i in ids if int(i) not in self._special_ids]
-        prompt = [int(i) for i in forced if int(i) not in self._special_ids]
-        if prompt and kept[: len(prompt)] == prompt:
-            kept = kept[len(prompt) :]
-        text = str(self.tokenizer.decode(kept, clean_up_tokenization_spaces=False))
-        return self.truecaser.apply(text) if truecase and self.truecaser is not None else text
+        token_ids = [int(i) for i in ids if int(i) not in self._special_ids]
+        prompt_ids = [int(i) for i in forced if int(i) not in self._special_ids]
+        if prompt_ids and token_ids[: len(prompt_ids)] == prompt_ids:
+            token_ids = token_ids[len(prompt_ids) :]
+        text = str(self.tokenizer.decode(token_ids, clean_up_tokenization_spaces=False))
+        return (
+            self.truecaser.restore_case(text) if truecase and self.truecaser is not None else text
+        )
 
     def save(self, folder: Path) -> None:
-        """Write the tokenizer's files; equal tokenizers give equal files."""
+        """Save the tokenizer's files to a folder; equal tokenizers give equal files."""
         self.tokenizer.save_pretrained(str(folder))
         if self.lowercase:
             forms = None if self.truecaser is None else self.truecaser.forms
-            plain = json.dumps({"forms": forms}, indent=1, ensure_ascii=False, sort_keys=True)
-            (folder / CASING).write_text(plain + "\n", encoding="utf-8")
+            content = json.dumps({"forms": forms}, indent=1, ensure_ascii=False, sort_keys=True)
+            (folder / CASING_FILE).write_text(content + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> "TextTokenizer":
-        """Load what `save` wrote.
+        """Load a tokenizer from a folder that `save` wrote.
 
         Raises:
             InputError: If there is no tokenizer.
         """
         tokenizer = read_tokenizer(str(folder))
         # The file exists only for tokenizers that lowercase texts.
-        if not (folder / CASING).is_file():
+        if not (folder / CASING_FILE).is_file():
             return cls(tokenizer)
-        forms = json.loads((folder / CASING).read_text(encoding="utf-8"))["forms"]
+        forms = json.loads((folder / CASING_FILE).read_text(encoding="utf-8"))["forms"]
         return cls(tokenizer, lowercase=True, truecaser=None if forms is None else Truecaser(forms))
 
     @cached_property
-    def _known(self) -> dict[str, int]:
+    def _vocab(self) -> dict[str, int]:
         """Token → id for the whole vocabulary."""
         return dict(self.tokenizer.get_vocab())
 
@@ -159,17 +166,17 @@ class TextTokenizer:
         return {*self.tokenizer.all_special_ids, *(i for i, token in added if token.special)}
 
     def _encode(self, text: str) -> list[int]:
-        """Return the tokens of a text, without the special tokens of the tokenizer."""
+        """Encode a text to tokens, without the special tokens of the tokenizer."""
         return list(self.tokenizer.encode(text, add_special_tokens=False, verbose=False))
 
 
-def build_text(
+def build_tokenizer(
     config: TokenizerConfig,
     records: Sequence[ClipRecord],
     pretrained: str | None,
-    spoken: Sequence[str] = (),
+    extra_texts: Sequence[str] = (),
     revision: str | None = None,
-    every_text: bool = False,
+    use_all_references: bool = False,
 ) -> TextTokenizer:
     """Build the tokenizer of a run.
 
@@ -180,9 +187,9 @@ def build_text(
         config: Tokenizer config: trained, from a folder, or that of the pretrained model.
         records: Clips of the training split.
         pretrained: Folder or hub id of the pretrained model, if there is one.
-        spoken: Further texts to be tokenized, such as the recipe's own prompts.
+        extra_texts: Further texts to be tokenized, such as the recipe's own prompts.
         revision: Revision of the pretrained model's hub id; None: the latest.
-        every_text: Train on all references of a clip instead of the first one.
+        use_all_references: Train on all references of a clip instead of the first one.
 
     Raises:
         InputError: If there are no texts to train on, the size is too small, or the folder has no
@@ -190,19 +197,21 @@ def build_text(
     """
     clips = [record.clip for record in records]
     prompts = [p for clip in clips for p in (clip.encoder_prompt, clip.decoder_prompt) if p]
-    prompts += [words for words in spoken if words]
-    texts = [text for clip in clips for text in (clip.texts if every_text else clip.texts[:1])]
+    prompts += [words for words in extra_texts if words]
+    texts = [
+        text for clip in clips for text in (clip.texts if use_all_references else clip.texts[:1])
+    ]
     # The truecaser needs the texts in their original case.
     truecaser = learn_truecaser(texts) if config.lowercase else None
     if config.kind == "pretrained":
         if pretrained is None:
             raise InputError("tokenizer `pretrained` needs `model.backbone.pretrained`")
-        tokenizer = load_pretrained(pretrained, config.new_tokens, prompts, revision)
+        tokenizer = load_pretrained_tokenizer(pretrained, config.new_tokens, prompts, revision)
     elif config.kind == "folder":
-        tokenizer = load_given(config.path, config.new_tokens, prompts)
+        tokenizer = load_external_tokenizer(config.path, config.new_tokens, prompts)
     elif not texts:
         raise InputError("the training split has no texts; a tokenizer cannot be trained on it")
     else:
-        said = [text.lower() for text in texts] if config.lowercase else texts
-        tokenizer = train_tokenizer(config, said, prompts)
+        training_texts = [text.lower() for text in texts] if config.lowercase else texts
+        tokenizer = train_tokenizer(config, training_texts, prompts)
     return TextTokenizer(tokenizer, config.lowercase, truecaser)

@@ -18,18 +18,18 @@ from kinesweep.config.recipe.prompt import PromptSettings
 from kinesweep.core.batch import Batch
 from kinesweep.core.errors import InputError
 from kinesweep.data.bucketing import DEFAULT_MAX_FRAMES, plan_epoch
-from kinesweep.data.collate import Item, Tokens, collate
-from kinesweep.data.context import Context, reference_texts
+from kinesweep.data.collate import BatchItem, ClipTokens, collate
+from kinesweep.data.context import DocumentContext, get_first_references
 from kinesweep.data.length_limits import (
+    compute_truncation_stats,
+    count_clip_frames,
     count_frames,
-    cut_frames,
-    filter_by_length,
-    kept_frames,
-    num_frames,
-    truncate,
+    filter_clips_by_length,
+    truncate_lengths,
+    truncate_streams,
 )
 from kinesweep.data.prompt import PromptBuilder
-from kinesweep.data.task_sampling import Example, Examples
+from kinesweep.data.task_sampling import Example, ExampleSampler
 from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.features.augmentation import build_augmentation
 from kinesweep.store.format.index import ClipRecord
@@ -37,8 +37,8 @@ from kinesweep.store.format.reader import Store
 
 
 @dataclass(frozen=True)
-class _Epoch:
-    """The number of an epoch, the frames of each clip in it, and the clips of its batches."""
+class _EpochPlan:
+    """The plan of an epoch: its number, the frames of each clip and the clips of each batch."""
 
     number: int
     lengths: Sequence[int]
@@ -50,74 +50,74 @@ class TrainDataset(Dataset[Batch]):
 
     Args:
         store: Store of the features.
-        text: Tokenizer.
+        tokenizer: Tokenizer.
         config: Batch config: budget, limits, tasks, augmentation and ablation.
         seed: Random seed for order, augmentation, tasks and the wrong pairs of the ablation.
         rank: Rank of this process; rank r of w gets every w-th batch.
-        world: Number of ranks.
+        world_size: Number of ranks.
         weights: Corpus name → average number of times its clips occur per epoch.
         prompt_settings: Prompt and context settings.
         augmentation_pairs: Stream → stream whose random augmentation it shares.
 
     Attributes:
         dropped: Reason → number of clips dropped by the limits.
-        cut: Stream → number of truncated clips and removed frames.
+        truncation_stats: Stream → number of truncated clips and removed frames.
 
     Raises:
         InputError: If no clip is left, a clip does not fit in `batch.max_frames`, or clips cannot
             be augmented as `augmentation` or used as `tasks` requires.
     """
 
-    def __init__(  # noqa: PLR0913 (what a recipe says of batches, part by part)
+    def __init__(  # noqa: PLR0913 (the recipe's settings of batches)
         self,
         store: Store,
-        text: TextTokenizer,
+        tokenizer: TextTokenizer,
         config: BatchConfig,
         seed: int,
         rank: int = 0,
-        world: int = 1,
+        world_size: int = 1,
         weights: Mapping[str, float] | None = None,
         prompt_settings: PromptSettings = PromptSettings(),
         augmentation_pairs: Mapping[str, str] | None = None,
     ) -> None:
-        self._store, self._text, self._config = store, text, config
-        self._seed, self._rank, self._world = seed, rank, world
-        listed = store.records("train")
-        kept, self.dropped = filter_by_length(listed, config, "train")
-        self._examples = Examples(kept, config, prompt_settings.prompt, seed)
+        self._store, self._tokenizer, self._config = store, tokenizer, config
+        self._seed, self._rank, self._world_size = seed, rank, world_size
+        all_records = store.get_records("train")
+        records, self.dropped = filter_clips_by_length(all_records, config, "train")
+        self._examples = ExampleSampler(records, config, prompt_settings.prompt, seed)
         self._records = self._examples.records
-        self._prompter = PromptBuilder(text, prompt_settings)
+        self._prompt_builder = PromptBuilder(tokenizer, prompt_settings)
         # Context comes from all clips of the split, also from those dropped by the limits.
-        self._context, self._said = (
-            Context(listed, prompt_settings.context),
-            reference_texts(listed),
+        self._context, self._reference_texts = (
+            DocumentContext(all_records, prompt_settings.context),
+            get_first_references(all_records),
         )
-        self.cut = cut_frames(kept, config)
-        self._lengths = [num_frames(record, config) for record in self._records]
-        self._weights = _weights(self._records, weights or {})
+        self.truncation_stats = compute_truncation_stats(records, config)
+        self._lengths = [count_clip_frames(record, config) for record in self._records]
+        self._weights = _compute_clip_weights(self._records, weights or {})
         self._check_budget()
-        self._varied = build_augmentation(
+        self._augmentation = build_augmentation(
             config.augmentation, store.schema, seed, max(self._lengths), augmentation_pairs
         )
         # Tokens by example, if they do not change between epochs.
-        self._tokens: dict[int, Tokens] = {}
-        # First batch of each epoch that is known so far, over all ranks.
-        self._epochs: list[int] = [0]
-        self._planned = _Epoch(-1, [], [])
+        self._tokens: dict[int, ClipTokens] = {}
+        # Index of the first batch of each epoch planned so far, over all ranks.
+        self._epoch_starts: list[int] = [0]
+        self._cached_plan = _EpochPlan(-1, [], [])
 
     def __getitem__(self, position: int) -> Batch:
         """Return the batch at this position of the rank's stream."""
-        epoch, indices = self._place(position)
-        rows = [self._row(i, epoch) for i in indices]
+        epoch, indices = self._locate_batch(position)
+        rows = [self._build_item(i, epoch) for i in indices]
         blank = self._config.ablation == "zeros"
-        return collate(rows, self._text.vocabulary.pad_id, blank)
+        return collate(rows, self._tokenizer.vocabulary.pad_id, blank)
 
-    def clip_ids(self, position: int) -> tuple[str, ...]:
+    def get_clip_ids(self, position: int) -> tuple[str, ...]:
         """Return the ids of the clips in a batch."""
-        return tuple(self._records[i].clip.id for i in self._place(position)[1])
+        return tuple(self._records[i].clip.id for i in self._locate_batch(position)[1])
 
-    def loader(self, start: int, stop: int) -> DataLoader[Batch]:
-        """Return a loader of the batches from `start` up to, but not including, `stop`."""
+    def build_loader(self, start: int, stop: int) -> DataLoader[Batch]:
+        """Build a data loader of the batches from `start` up to, but not including, `stop`."""
         return DataLoader(
             self,
             batch_size=None,
@@ -127,74 +127,86 @@ class TrainDataset(Dataset[Batch]):
             generator=torch.Generator().manual_seed(0),
         )
 
-    def asked(self) -> Iterator[tuple[ClipRecord, Tokens]]:
-        """Yield each clip with the tokens of every text that it may be trained on."""
+    def iter_tokens(self) -> Iterator[tuple[ClipRecord, ClipTokens]]:
+        """Iterate over the clips with the tokens of each text that they may be trained on."""
         for index, record in enumerate(self._records):
-            for example in self._examples.translations(index):
-                yield record, self._token(index, example)
+            for example in self._examples.get_translations(index):
+                yield record, self._get_tokens(index, example)
 
-    def padding_share(self, num_batches: int) -> float:
-        """Return the share of padding in the first batches of this rank."""
+    def compute_padding_share(self, num_batches: int) -> float:
+        """Compute the share of padding frames in the first batches of this rank."""
         real = padded = 0
         for position in range(num_batches):
-            epoch, indices = self._place(position)
-            lengths = [self._plan(epoch).lengths[i] for i in indices]
+            epoch, indices = self._locate_batch(position)
+            lengths = [self._get_epoch_plan(epoch).lengths[i] for i in indices]
             real += sum(lengths)
             padded += len(lengths) * max(lengths)
         return 1 - real / padded
 
-    def _place(self, position: int) -> tuple[int, tuple[int, ...]]:
-        """Return the epoch and the clips of a batch; epochs can have different lengths."""
+    def _locate_batch(self, position: int) -> tuple[int, tuple[int, ...]]:
+        """Locate a batch: return its epoch and the indices of its clips."""
         # Ranks take turns in one stream, so an epoch can end on any rank.
-        place = position * self._world + self._rank
-        # Epochs are planned in order, because their numbers of batches differ.
-        while self._epochs[-1] <= place:
-            self._epochs.append(self._epochs[-1] + len(self._plan(len(self._epochs) - 1).batches))
-        epoch = next(e for e in range(len(self._epochs) - 2, -1, -1) if self._epochs[e] <= place)
-        return epoch, self._plan(epoch).batches[place - self._epochs[epoch]]
+        global_position = position * self._world_size + self._rank
+        # Epochs are planned in order, because their numbers of batches can differ.
+        while self._epoch_starts[-1] <= global_position:
+            self._epoch_starts.append(
+                self._epoch_starts[-1]
+                + len(self._get_epoch_plan(len(self._epoch_starts) - 1).batches)
+            )
+        epoch = next(
+            e
+            for e in range(len(self._epoch_starts) - 2, -1, -1)
+            if self._epoch_starts[e] <= global_position
+        )
+        return epoch, self._get_epoch_plan(epoch).batches[
+            global_position - self._epoch_starts[epoch]
+        ]
 
-    def _plan(self, epoch: int) -> "_Epoch":
+    def _get_epoch_plan(self, epoch: int) -> "_EpochPlan":
         """Return the plan of an epoch; only the last one is cached."""
-        if self._planned.number != epoch:
+        if self._cached_plan.number != epoch:
             lengths: Sequence[int] = self._lengths
             # Batches must fit the budget after augmentation has changed the lengths.
-            if self._varied is not None and self._config.augmentation.changes_length:
-                lengths = [self._varied_frames(record, epoch) for record in self._records]
+            if (
+                self._augmentation is not None
+                and self._config.augmentation.has_temporal_augmentation
+            ):
+                lengths = [self._count_augmented_frames(record, epoch) for record in self._records]
             batches = plan_epoch(lengths, self._config, self._seed, epoch, self._weights)
-            self._planned = _Epoch(epoch, lengths, batches)
-        return self._planned
+            self._cached_plan = _EpochPlan(epoch, lengths, batches)
+        return self._cached_plan
 
-    def _row(self, index: int, epoch: int) -> Item:
-        """Return a clip's features and tokens in an epoch."""
-        record, example = self._records[index], self._examples.of(index, epoch)
-        streams = self._features(record, epoch)
-        if example.backwards:
+    def _build_item(self, index: int, epoch: int) -> BatchItem:
+        """Build the item of a clip in an epoch: its features and tokens."""
+        record, example = self._records[index], self._examples.get_example(index, epoch)
+        streams = self._load_features(record, epoch)
+        if example.is_reversed:
             streams = {name: x_TD[::-1] for name, x_TD in streams.items()}
-        return Item(record.clip.id, streams, self._token(index, example))
+        return BatchItem(record.clip.id, streams, self._get_tokens(index, example))
 
-    def _features(self, record: ClipRecord, epoch: int) -> Mapping[str, NDArray[np.floating]]:
-        """Return the features that are read, after augmentation."""
-        streams = truncate(self._store.features(record), self._config)
-        if self._varied is None:
+    def _load_features(self, record: ClipRecord, epoch: int) -> Mapping[str, NDArray[np.floating]]:
+        """Load the features of a clip and apply truncation and augmentation."""
+        streams = truncate_streams(self._store.get_features(record), self._config)
+        if self._augmentation is None:
             return streams
         # Slowing a clip down lengthens it; truncate again so that the model reads no more frames.
-        return truncate(self._varied(streams, record.clip.id, epoch), self._config)
+        return truncate_streams(self._augmentation(streams, record.clip.id, epoch), self._config)
 
-    def _varied_frames(self, record: ClipRecord, epoch: int) -> int:
-        """Return the number of frames that `_features` will return, without reading them."""
-        assert self._varied is not None
-        lengths = kept_frames(record.lengths, self._config)
-        varied = self._varied.lengths(lengths, record.clip.id, epoch)
-        return count_frames(kept_frames(varied, self._config), self._config)
+    def _count_augmented_frames(self, record: ClipRecord, epoch: int) -> int:
+        """Count the frames that `_load_features` will return, without reading them."""
+        assert self._augmentation is not None
+        lengths = truncate_lengths(record.lengths, self._config)
+        augmented_lengths = self._augmentation.compute_lengths(lengths, record.clip.id, epoch)
+        return count_frames(truncate_lengths(augmented_lengths, self._config), self._config)
 
-    def _token(self, index: int, example: Example) -> Tokens:
+    def _get_tokens(self, index: int, example: Example) -> ClipTokens:
         """Return an example's tokens, cached if examples are the same in every epoch."""
         if index in self._tokens:
             return self._tokens[index]
         record = self._records[index]
-        lines = self._context.lines(record, self._said)
-        tokens = self._prompter.tokens(record.clip, example, lines)
-        if not self._examples.vary:
+        sentences = self._context.get_sentences(record, self._reference_texts)
+        tokens = self._prompt_builder.build_tokens(record.clip, example, sentences)
+        if not self._examples.varies_by_epoch:
             self._tokens[index] = tokens
         return tokens
 
@@ -213,9 +225,9 @@ class TrainDataset(Dataset[Batch]):
             )
 
 
-def _weights(
+def _compute_clip_weights(
     records: Sequence[ClipRecord], weights: Mapping[str, float]
 ) -> NDArray[np.float64] | None:
-    """Return how often each clip occurs per epoch; None if every clip occurs once."""
-    found = np.array([weights.get(record.clip.corpus, 1.0) for record in records])
-    return None if (found == 1).all() else found
+    """Compute how often each clip occurs per epoch; None if every clip occurs once."""
+    clip_weights = np.array([weights.get(record.clip.corpus, 1.0) for record in records])
+    return None if (clip_weights == 1).all() else clip_weights

@@ -10,25 +10,25 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from kinesweep.checkpoints.model_dir import ModelFolder
+from kinesweep.checkpoints.model_dir import LoadedModel
 from kinesweep.core.batch import Batch
-from kinesweep.data.collate import Item, collate
-from kinesweep.data.context import Context, reference_texts
-from kinesweep.data.length_limits import truncate
+from kinesweep.data.collate import BatchItem, collate
+from kinesweep.data.context import DocumentContext, get_first_references
+from kinesweep.data.length_limits import truncate_streams
 from kinesweep.data.prompt import PromptBuilder
 from kinesweep.data.task_sampling import Example
 from kinesweep.data.text_tokenizer import TextTokenizer
-from kinesweep.evaluation.evaluate import prepared_sentences
-from kinesweep.models.attention_maps import Attention, attention
+from kinesweep.evaluation.evaluate import load_context_sentences
+from kinesweep.models.attention_maps import AttentionMap, compute_attention_maps
 from kinesweep.store.format.index import ClipRecord
 from kinesweep.store.format.reader import Store
 
 # Prefixes of pieces that follow a space, in SentencePiece and in byte-level BPE.
-_BEGINS = ("▁", "Ġ")
+_WORD_START_PREFIXES = ("▁", "Ġ")
 
 
 @dataclass(frozen=True)
-class Token:
+class GeneratedToken:
     """One generated token.
 
     Attributes:
@@ -43,7 +43,7 @@ class Token:
 
 
 @dataclass(frozen=True)
-class Attended:
+class TranslationWithAttention:
     """The translation of a clip with its attention weights.
 
     Attributes:
@@ -53,45 +53,51 @@ class Attended:
     """
 
     text: str
-    tokens: tuple[Token, ...]
-    attention: Attention
+    tokens: tuple[GeneratedToken, ...]
+    attention: AttentionMap
 
 
-def attend(loaded: ModelFolder, row: Item) -> Attended:
-    """Translate a clip and return the attention of each generated token.
+def translate_with_attention(
+    model_folder: LoadedModel, item: BatchItem
+) -> TranslationWithAttention:
+    """Translate a clip and compute the attention of each generated token.
 
     Args:
-        loaded: Model folder, including its decoding settings.
-        row: Features, prompts and decoder prompt of the clip; labels are ignored.
+        model_folder: Model folder, including its decoding settings.
+        item: Features, prompts and decoder prompt of the clip; labels are ignored.
 
     Raises:
         InputError: If the language model does not return its attention or the clip does not fit.
     """
-    recipe, text = loaded.recipe, loaded.text
+    recipe, tokenizer = model_folder.recipe, model_folder.text
     # Apply the recipe's truncation and ablation, so that the model sees what it sees in evaluation.
-    row = replace(row, streams=truncate(row.streams, recipe.effective_batch))
-    blank = recipe.batch.ablation == "zeros"
-    batch = collate([row], text.vocabulary.pad_id, blank).to(loaded.model.device)
+    item = replace(item, streams=truncate_streams(item.streams, recipe.effective_batch))
+    zero_features = recipe.batch.ablation == "zeros"
+    batch = collate([item], tokenizer.vocabulary.pad_id, zero_features).to(
+        model_folder.model.device
+    )
     generation = recipe.generation
-    ids = loaded.model.generate(
-        **batch.generation_inputs(),
+    ids = model_folder.model.generate(
+        **batch.get_generate_kwargs(),
         forced_ids=batch.forced_ids_BF,
         forced_mask=batch.forced_mask_BF,
         num_beams=generation.num_beams,
         max_new_tokens=generation.max_new_tokens,
         length_penalty=generation.length_penalty,
     )[0].tolist()
-    forced = row.tokens.forced
-    said = text.decode(ids, forced, generation.truecase)
+    forced = item.tokens.forced
+    translation = tokenizer.decode(ids, forced, generation.truecase)
     # Trim only after `text.decode`, which reads the untrimmed ids as `evaluate` does.
-    ids = _until_the_end(ids, len(forced), text.vocabulary.eos_id)
+    ids = _trim_after_end(ids, len(forced), tokenizer.vocabulary.eos_id)
     # Teacher forcing on the generated ids gives the attention of every token in one forward pass.
-    (found,) = attention(loaded.model, _teaching(batch, ids))
-    return Attended(said, tuple(_tokens(text, ids, len(forced))), found)
+    (attention_weights,) = compute_attention_maps(model_folder.model, _set_labels(batch, ids))
+    return TranslationWithAttention(
+        translation, tuple(_build_tokens(tokenizer, ids, len(forced))), attention_weights
+    )
 
 
-def row_of(loaded: ModelFolder, store: Store, record: ClipRecord) -> Item:
-    """Return a clip of the store in the form in which evaluation feeds it to the model.
+def build_item(model_folder: LoadedModel, store: Store, record: ClipRecord) -> BatchItem:
+    """Build the model input of a clip of the store, as evaluation does.
 
     If the model normally reads its own sentences as context, the references of the preceding clips
     are used instead, as in teacher forcing.
@@ -99,43 +105,51 @@ def row_of(loaded: ModelFolder, store: Store, record: ClipRecord) -> Item:
     Raises:
         InputError: If a prompt cannot be built or the recipe's prepared sentences lack one.
     """
-    recipe, split = loaded.recipe, record.clip.split
-    context = Context(store.records(split), recipe.context)
-    lines: Sequence[str] = ()
-    if recipe.context.is_used and recipe.context.decoding_context != "none":
-        said = prepared_sentences(recipe.context, split) or reference_texts(store.records(split))
-        lines = context.lines(record, said)
-    prompter = PromptBuilder(loaded.text, recipe.prompt_settings)
-    tokens = prompter.tokens(record.clip, Example.translation(record.clip), lines)
-    return Item(record.clip.id, store.features(record), tokens)
+    recipe, split = model_folder.recipe, record.clip.split
+    context = DocumentContext(store.get_records(split), recipe.context)
+    context_sentences: Sequence[str] = ()
+    if recipe.context.is_enabled and recipe.context.decoding_context != "none":
+        sentences = load_context_sentences(recipe.context, split) or get_first_references(
+            store.get_records(split)
+        )
+        context_sentences = context.get_sentences(record, sentences)
+    prompt_builder = PromptBuilder(model_folder.text, recipe.prompt_settings)
+    tokens = prompt_builder.build_tokens(
+        record.clip, Example.from_clip(record.clip), context_sentences
+    )
+    return BatchItem(record.clip.id, store.get_features(record), tokens)
 
 
-def _until_the_end(ids: Sequence[int], forced: int, end: int) -> list[int]:
-    """Return `ids` without the padding after the end token; a decoder prompt is kept whole.
+def _trim_after_end(ids: Sequence[int], num_forced: int, eos_id: int) -> list[int]:
+    """Trim the padding after the end token from `ids`; a decoder prompt is kept completely.
 
     The padding token may be the same as the end token (Llama), so the first one ends the sentence.
     """
     # Search only after the decoder prompt, which may itself contain the end token.
-    stop = next((place for place in range(forced, len(ids)) if ids[place] == end), len(ids) - 1)
+    stop = next(
+        (index for index in range(num_forced, len(ids)) if ids[index] == eos_id), len(ids) - 1
+    )
     return list(ids[: stop + 1])
 
 
-def _teaching(batch: Batch, ids: Sequence[int]) -> Batch:
-    """Return the batch with the generated tokens as labels."""
+def _set_labels(batch: Batch, ids: Sequence[int]) -> Batch:
+    """Return the batch with the generated token ids as labels, for teacher forcing."""
     return replace(batch, labels_BL=torch.tensor([ids], device=batch.labels_BL.device))
 
 
-def _tokens(text: TextTokenizer, ids: Sequence[int], forced: int) -> list[Token]:
-    """Convert token ids to `Token` objects; the first `forced` ids belong to the decoder prompt."""
-    pieces = text.tokenizer.convert_ids_to_tokens(list(ids))
+def _build_tokens(
+    tokenizer: TextTokenizer, ids: Sequence[int], num_forced: int
+) -> list[GeneratedToken]:
+    """Build `GeneratedToken` objects; the first `num_forced` ids belong to the decoder prompt."""
+    pieces = tokenizer.tokenizer.convert_ids_to_tokens(list(ids))
     return [
-        Token(number, _shown(text, piece), place < forced)
-        for place, (number, piece) in enumerate(zip(ids, pieces, strict=True))
+        GeneratedToken(token_id, _format_piece(tokenizer, piece), index < num_forced)
+        for index, (token_id, piece) in enumerate(zip(ids, pieces, strict=True))
     ]
 
 
-def _shown(text: TextTokenizer, piece: str) -> str:
-    """Return a tokenizer piece in readable form."""
+def _format_piece(tokenizer: TextTokenizer, piece: str) -> str:
+    """Format a tokenizer piece as readable text."""
     # A piece that is only whitespace decodes to an empty text; show the raw piece instead.
-    words = str(text.tokenizer.convert_tokens_to_string([piece])).strip() or piece
-    return f" {words}" if piece.startswith(_BEGINS) else words
+    words = str(tokenizer.tokenizer.convert_tokens_to_string([piece])).strip() or piece
+    return f" {words}" if piece.startswith(_WORD_START_PREFIXES) else words

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from sacrebleu.metrics import BLEU
 
 from kinesweep.config.recipe.evaluation import ScoringProtocol
-from kinesweep.evaluation.scoring import RAW, score
-from kinesweep.evaluation.text_normalization import normalize
+from kinesweep.evaluation.scoring import RAW_PROTOCOL, compute_scores
+from kinesweep.evaluation.text_normalization import normalize_text
 from kinesweep.store.format.index import ClipRecord
 from kinesweep.store.format.reader import Store
 
@@ -29,46 +29,51 @@ _ORDER = 4
 Ngram = tuple[str, ...]
 
 
-def constant_sentence(
+def find_best_constant_sentence(
     candidates: Sequence[str],
     references: Mapping[str, Sequence[str]],
-    protocol: ScoringProtocol = RAW,
+    protocol: ScoringProtocol = RAW_PROTOCOL,
 ) -> tuple[str, float]:
-    """Return the sentence with the highest BLEU as the answer to every clip, and its score.
+    """Find the sentence with the highest BLEU as the hypothesis for every clip.
 
     Args:
         candidates: Candidate sentences, usually those of train; duplicates cost nothing.
         references: Clip id → reference sentences.
         protocol: Scoring protocol.
+
+    Returns:
+        The sentence and its BLEU score.
     """
     bleu = BLEU(force=True, tokenize=protocol.tokenize)
 
-    def words(text: str) -> list[str]:
+    def tokenize(text: str) -> list[str]:
+        """Normalize a text and split it into words."""
         # This private method applies exactly the tokenization of `corpus_score`.
-        return str(bleu._preprocess_segment(normalize(text, protocol))).split()
+        return str(bleu._preprocess_segment(normalize_text(text, protocol))).split()
 
-    table = _ClippedMatches([[words(r) for r in refs] for refs in references.values()])
+    matches = _ClippedNgramIndex([[tokenize(r) for r in refs] for refs in references.values()])
     best, best_score = "", -1.0
     # Sorted, so that ties do not depend on the order of the set.
     for candidate in sorted(set(candidates)):
-        value = table.bleu(bleu, words(candidate))
+        value = matches.compute_bleu(bleu, tokenize(candidate))
         if value > best_score:
             best, best_score = candidate, value
-    # Score the winner once more with `score`, so that the value equals a reported one exactly.
-    exact = score(dict.fromkeys(references, best), references, ["bleu"], protocol)
+    # Score the winner once more with `compute_scores`, so that the value equals a reported one
+    # exactly.
+    exact = compute_scores(dict.fromkeys(references, best), references, ["bleu"], protocol)
     return best, exact.values["bleu"]
 
 
-def most_frequent(texts: Iterable[str]) -> str:
-    """Return the most frequent sentence; ties go to the first in alphabetical order."""
+def find_most_frequent_sentence(texts: Iterable[str]) -> str:
+    """Find the most frequent sentence; ties go to the first in alphabetical order."""
     counts = Counter(texts)
     return min(counts, key=lambda text: (-counts[text], text))
 
 
-def nearest_neighbours(
-    store: Store, train: Sequence[ClipRecord], wanted: Sequence[ClipRecord]
+def predict_nearest_neighbors(
+    store: Store, train: Sequence[ClipRecord], queries: Sequence[ClipRecord]
 ) -> dict[str, str]:
-    """Return, for each clip, the first text of the training clip with the most similar features.
+    """Predict for each clip the first text of the training clip with the most similar features.
 
     Features are averaged over time and centered on the mean of train, because otherwise all poses
     resemble each other. They are compared by cosine similarity; ties go to the first clip in train.
@@ -76,20 +81,20 @@ def nearest_neighbours(
     Args:
         store: Feature store of both sets of clips.
         train: Clips whose texts are copied.
-        wanted: Clips that need a text.
+        queries: Clips for which a text is predicted.
 
     Returns:
         Clip id → text.
     """
-    train_ND, wanted_MD = _pooled(store, train), _pooled(store, wanted)
+    train_ND, query_MD = _average_over_time(store, train), _average_over_time(store, queries)
     mean_D = train_ND.mean(axis=0)
-    alike_MN = _unit(wanted_MD - mean_D) @ _unit(train_ND - mean_D).T
-    nearest_M = alike_MN.argmax(axis=1)
-    pairs = zip(wanted, nearest_M, strict=True)
+    similarity_MN = _normalize_rows(query_MD - mean_D) @ _normalize_rows(train_ND - mean_D).T
+    nearest_M = similarity_MN.argmax(axis=1)
+    pairs = zip(queries, nearest_M, strict=True)
     return {record.clip.id: train[index].clip.texts[0] for record, index in pairs}
 
 
-class _ClippedMatches:
+class _ClippedNgramIndex:
     """An index of clipped n-gram matches against all clips, as BLEU counts them.
 
     Args:
@@ -99,53 +104,55 @@ class _ClippedMatches:
     def __init__(self, references: Sequence[Sequence[Sequence[str]]]) -> None:
         # n-gram → highest count in the references of one clip → number of clips with that count. A
         # candidate's n-gram is looked up once here, not once for each clip.
-        self._clips: dict[Ngram, Counter[int]] = defaultdict(Counter)
+        self._num_clips_by_count: dict[Ngram, Counter[int]] = defaultdict(Counter)
         self._lengths = [[len(words) for words in refs] for refs in references]
-        self._closest: dict[int, int] = {}
+        self._reference_length_cache: dict[int, int] = {}
         for refs in references:
-            most: Counter[Ngram] = Counter()
+            max_counts: Counter[Ngram] = Counter()
             for words in refs:
                 # Union of counters: the maximum over the references, as BLEU clips.
-                most |= _ngrams(words)
-            for ngram, count in most.items():
-                self._clips[ngram][count] += 1
+                max_counts |= _count_ngrams(words)
+            for ngram, count in max_counts.items():
+                self._num_clips_by_count[ngram][count] += 1
 
-    def bleu(self, metric: BLEU, words: Sequence[str]) -> float:
-        """Return the corpus BLEU of one sentence as the answer to every clip."""
+    def compute_bleu(self, metric: BLEU, words: Sequence[str]) -> float:
+        """Compute the corpus BLEU of one sentence as the hypothesis for every clip."""
         num_clips = len(self._lengths)
         correct = [0] * _ORDER
         total = [max(0, len(words) - n) * num_clips for n in range(_ORDER)]
-        for ngram, count in _ngrams(words).items():
-            found: Mapping[int, int] = self._clips.get(ngram, {})
-            correct[len(ngram) - 1] += sum(min(count, there) * n for there, n in found.items())
-        sizes = [len(words) * num_clips, self._reference_length(metric, len(words))]
+        for ngram, count in _count_ngrams(words).items():
+            clips_by_count: Mapping[int, int] = self._num_clips_by_count.get(ngram, {})
+            correct[len(ngram) - 1] += sum(
+                min(count, reference_count) * n for reference_count, n in clips_by_count.items()
+            )
+        sizes = [len(words) * num_clips, self._get_reference_length(metric, len(words))]
         return float(metric._compute_score_from_stats([*sizes, *correct, *total]).score)
 
-    def _reference_length(self, metric: BLEU, length: int) -> int:
+    def _get_reference_length(self, metric: BLEU, length: int) -> int:
         """Return the sum over clips of the reference length closest to the hypothesis length."""
-        if length not in self._closest:
+        if length not in self._reference_length_cache:
             closest = (metric._get_closest_ref_len(length, sizes) for sizes in self._lengths)
-            self._closest[length] = sum(closest)
-        return self._closest[length]
+            self._reference_length_cache[length] = sum(closest)
+        return self._reference_length_cache[length]
 
 
-def _ngrams(words: Sequence[str]) -> Counter[Ngram]:
+def _count_ngrams(words: Sequence[str]) -> Counter[Ngram]:
     """Count all n-grams up to BLEU's maximum order."""
     return Counter(
         tuple(words[i : i + n]) for n in range(1, _ORDER + 1) for i in range(len(words) - n + 1)
     )
 
 
-def _pooled(store: Store, records: Sequence[ClipRecord]) -> NDArray[np.float32]:
-    """Return the time-averaged features of each clip, streams concatenated; (clips, values)."""
+def _average_over_time(store: Store, records: Sequence[ClipRecord]) -> NDArray[np.float32]:
+    """Average the features of each clip over time and concatenate its streams; (clips, values)."""
     rows = [
         np.concatenate([x_TD.mean(axis=0, dtype=np.float32) for x_TD in streams.values()])
-        for streams in map(store.features, records)
+        for streams in map(store.get_features, records)
     ]
     return np.stack(rows)
 
 
-def _unit(x_ND: NDArray[np.float32]) -> NDArray[np.float32]:
+def _normalize_rows(x_ND: NDArray[np.float32]) -> NDArray[np.float32]:
     """Normalize each row to length 1; a row of zeros stays zero."""
     norms_N1 = np.linalg.norm(x_ND, axis=1, keepdims=True)
     return x_ND / np.maximum(norms_N1, np.float32(1e-12))

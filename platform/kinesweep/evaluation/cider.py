@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from sacrebleu.metrics.base import Signature
 
-from kinesweep.evaluation.segment_metric import ClipMean
+from kinesweep.evaluation.segment_metric import SegmentMeanMetric
 
 # Order, sigma and scale are the values of the paper.
 _ORDER = 4
@@ -46,7 +46,7 @@ class _CiderSignature(Signature):
         }
 
 
-class _Vector(NamedTuple):
+class _TfidfVector(NamedTuple):
     """The TF-IDF vectors of one text.
 
     Attributes:
@@ -60,7 +60,7 @@ class _Vector(NamedTuple):
     num_words: int
 
 
-class Cider(ClipMean):
+class Cider(SegmentMeanMetric):
     """The CIDEr-D metric.
 
     Args:
@@ -75,50 +75,60 @@ class Cider(ClipMean):
     def __init__(self, tokenize: str) -> None:
         super().__init__("cider", tokenize)
         self.num_clips = 0
-        self._clips_with: Counter[Ngram] = Counter()
+        self._document_frequencies: Counter[Ngram] = Counter()
 
-    def of_clip(self, hypothesis: str, references: Sequence[str]) -> float:
-        """Return the mean score over the references, 0 to 10; an empty hypothesis scores 0."""
-        said = self._vector(hypothesis)
-        return _SCALE * sum(_alike(said, self._vector(r)) for r in references) / len(references)
+    def compute_clip_score(self, hypothesis: str, references: Sequence[str]) -> float:
+        """Compute the mean CIDEr-D over the references, 0 to 10; an empty hypothesis scores 0."""
+        hypothesis_vector = self._build_vector(hypothesis)
+        return (
+            _SCALE
+            * sum(_compute_similarity(hypothesis_vector, self._build_vector(r)) for r in references)
+            / len(references)
+        )
 
     def _cache_references(self, references: Sequence[Sequence[str]]) -> list[Any]:
         """Preprocess the references and compute the document frequencies from them."""
         cache = super()._cache_references(references)
         self.num_clips = len(cache)
-        self._clips_with = Counter()
+        self._document_frequencies = Counter()
         for clip in cache:
             # A set for each clip: an n-gram counts once per clip, in whichever reference it occurs.
-            self._clips_with.update({g for text in clip["references"] for g in _ngrams(text)})
+            self._document_frequencies.update(
+                {g for text in clip["references"] for g in _count_ngrams(text)}
+            )
         return cache
 
-    def _vector(self, text: str) -> _Vector:
-        """Return the TF-IDF vectors of a tokenized text."""
+    def _build_vector(self, text: str) -> _TfidfVector:
+        """Build the TF-IDF vectors of a tokenized text."""
         weights: list[dict[Ngram, float]] = [{} for _ in range(_ORDER)]
-        for ngram, count in _ngrams(text).items():
+        for ngram, count in _count_ngrams(text).items():
             # The maximum with 1 covers n-grams that occur in no reference.
-            rare = math.log(self.num_clips) - math.log(max(1, self._clips_with[ngram]))
-            weights[len(ngram) - 1][ngram] = count * rare
-        norms = [math.sqrt(sum(w * w for w in own.values())) for own in weights]
-        return _Vector(weights, norms, len(text.split()))
+            idf = math.log(self.num_clips) - math.log(max(1, self._document_frequencies[ngram]))
+            weights[len(ngram) - 1][ngram] = count * idf
+        norms = [math.sqrt(sum(w * w for w in ngram_weights.values())) for ngram_weights in weights]
+        return _TfidfVector(weights, norms, len(text.split()))
 
 
-def _alike(said: _Vector, wanted: _Vector) -> float:
-    """Return the clipped cosine similarity averaged over n, times the length penalty; 0 to 1."""
+def _compute_similarity(hypothesis: _TfidfVector, reference: _TfidfVector) -> float:
+    """Compute the clipped cosine similarity averaged over n, times the length penalty; 0 to 1."""
     total = 0.0
     for n in range(_ORDER):
-        norm = said.norms[n] * wanted.norms[n]
-        theirs = wanted.weights[n]
+        norm = hypothesis.norms[n] * reference.norms[n]
+        reference_weights = reference.weights[n]
         # Iterate over the dict, never over a set: the last bits of a floating-point sum depend on
         # the order, and the order of a set changes between processes.
-        common = (min(w, theirs[g]) * theirs[g] for g, w in said.weights[n].items() if g in theirs)
+        common = (
+            min(w, reference_weights[g]) * reference_weights[g]
+            for g, w in hypothesis.weights[n].items()
+            if g in reference_weights
+        )
         total += sum(common) / norm if norm else 0.0
-    apart = said.num_words - wanted.num_words
-    return total / _ORDER * math.exp(-(apart**2) / (2 * _SIGMA**2))
+    length_difference = hypothesis.num_words - reference.num_words
+    return total / _ORDER * math.exp(-(length_difference**2) / (2 * _SIGMA**2))
 
 
-def _ngrams(text: str) -> Counter[Ngram]:
-    """Count all n-grams of a tokenized text."""
+def _count_ngrams(text: str) -> Counter[Ngram]:
+    """Count all n-grams of a tokenized text up to the maximum order."""
     words = text.split()
     return Counter(
         tuple(words[i : i + n]) for n in range(1, _ORDER + 1) for i in range(len(words) - n + 1)

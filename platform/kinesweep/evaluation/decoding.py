@@ -10,25 +10,25 @@ import torch
 
 from kinesweep.config.recipe.training import GenerationConfig
 from kinesweep.core.batch import Batch
-from kinesweep.core.collectives import gather, rank_and_world
+from kinesweep.core.collectives import all_gather, get_rank_and_world_size
 from kinesweep.data.evaluation import FixedBatches
 from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.models.translator import Translator
 
 
 @torch.no_grad()
-def decode(
+def decode_batches(
     model: Translator,
-    text: TextTokenizer,
+    tokenizer: TextTokenizer,
     batches: FixedBatches,
     num_beams: int,
     generation: GenerationConfig,
 ) -> dict[str, str]:
-    """Decode the batches of all ranks, one wave after another.
+    """Decode the batches of all ranks into sentences, one wave after another.
 
     Args:
         model: Translator in evaluation mode.
-        text: Tokenizer.
+        tokenizer: Tokenizer.
         batches: Batches of this rank.
         num_beams: Number of beams; overrides `generation.num_beams`.
         generation: Remaining generation settings.
@@ -36,42 +36,50 @@ def decode(
     Returns:
         Clip id → text of all ranks, on every rank.
     """
-    said: dict[str, str] = {}
+    hypotheses: dict[str, str] = {}
     for wave in batches.waves:
-        own: dict[str, str] = {}
+        rank_hypotheses: dict[str, str] = {}
         for index in wave:
-            own |= _sentences(model, text, batches.after(index, said), num_beams, generation)
+            rank_hypotheses |= _decode_batch(
+                model,
+                tokenizer,
+                batches.get_batch_with_context(index, hypotheses),
+                num_beams,
+                generation,
+            )
         # Every rank needs the sentences of all ranks: the next wave may use them as context.
-        said |= {clip_id: line for part in gather(own) for clip_id, line in part.items()}
-    return said
+        hypotheses |= {
+            clip_id: line for part in all_gather(rank_hypotheses) for clip_id, line in part.items()
+        }
+    return hypotheses
 
 
-def _sentences(
+def _decode_batch(
     model: Translator,
-    text: TextTokenizer,
+    tokenizer: TextTokenizer,
     batch: Batch,
     num_beams: int,
     generation: GenerationConfig,
 ) -> dict[str, str]:
-    """Decode one batch; clip id → text."""
-    here = batch.to(model.device)
+    """Decode one batch into sentences; return clip id → text."""
+    device_batch = batch.to(model.device)
     ids_BL = model.generate(
-        **here.generation_inputs(),
-        forced_ids=here.forced_ids_BF,
-        forced_mask=here.forced_mask_BF,
+        **device_batch.get_generate_kwargs(),
+        forced_ids=device_batch.forced_ids_BF,
+        forced_mask=device_batch.forced_mask_BF,
         num_beams=num_beams,
         max_new_tokens=generation.max_new_tokens,
         length_penalty=generation.length_penalty,
     ).tolist()
-    found = {}
+    hypotheses = {}
     for row, clip_id in enumerate(batch.clip_ids):
         forced = batch.forced_ids_BF[row][batch.forced_mask_BF[row]].tolist()
-        found[clip_id] = text.decode(ids_BL[row], forced, generation.truecase)
-    return found
+        hypotheses[clip_id] = tokenizer.decode(ids_BL[row], forced, generation.truecase)
+    return hypotheses
 
 
 @torch.no_grad()
-def token_scores(model: Translator, batches: Sequence[Batch]) -> dict[str, float]:
+def compute_token_scores(model: Translator, batches: Sequence[Batch]) -> dict[str, float]:
     """Compute the loss and accuracy of next-token prediction with teacher forcing.
 
     Returns:
@@ -79,16 +87,16 @@ def token_scores(model: Translator, batches: Sequence[Batch]) -> dict[str, float
         entropy per token in nats; `token_accuracy`, percentage of tokens that the model ranks
         first.
     """
-    rank, world = rank_and_world()
-    own = [
+    rank, world = get_rank_and_world_size()
+    rank_sums = [
         # Batches are dealt out round-robin, so this is the position in the full list.
-        (index * world + rank, model.token_sums(batch.to(model.device)))
+        (index * world + rank, model.compute_token_sums(batch.to(model.device)))
         for index, batch in enumerate(batches)
     ]
     # Floating-point addition depends on the order. Sort by position, so that the sums do not depend
     # on the number of workers.
-    parts = sorted(part for parts in gather(own) for part in parts)
-    num = max(1, sum(sums.num for _, sums in parts))
-    loss = sum(sums.loss for _, sums in parts)
-    right = sum(sums.right for _, sums in parts)
-    return {"token_loss": loss / num, "token_accuracy": 100 * right / num}
+    ordered_sums = sorted(part for parts in all_gather(rank_sums) for part in parts)
+    num_tokens = max(1, sum(sums.num_tokens for _, sums in ordered_sums))
+    loss = sum(sums.loss for _, sums in ordered_sums)
+    num_correct = sum(sums.num_correct for _, sums in ordered_sums)
+    return {"token_loss": loss / num_tokens, "token_accuracy": 100 * num_correct / num_tokens}

@@ -11,22 +11,23 @@ from pathlib import Path
 
 import torch
 
-from kinesweep.checkpoints.model_dir import ModelFolder, read_model_folder
+from kinesweep.checkpoints.model_dir import LoadedModel, read_model_folder
 from kinesweep.config.recipe.data import BatchConfig
-from kinesweep.config.recipe.evaluation import EvaluationConfig, LearnedConfig
+from kinesweep.config.recipe.evaluation import EvaluationConfig, NeuralMetricsConfig
 from kinesweep.config.recipe.prompt import ContextConfig, PromptSettings
 from kinesweep.config.recipe.training import GenerationConfig
-from kinesweep.core.collectives import gather, rank_and_world, run_on_rank_zero
+from kinesweep.core.collectives import all_gather, get_rank_and_world_size, run_on_rank_zero
 from kinesweep.core.errors import InputError, StoreError
-from kinesweep.core.scores import GOLD_CONTEXT
-from kinesweep.data.evaluation import FixedBatches, eval_batches, references
-from kinesweep.data.length_limits import filter_by_length
+from kinesweep.core.html_table import format_html_table
+from kinesweep.core.scores import GOLD_CONTEXT, format_score_value, order_scores
+from kinesweep.data.evaluation import FixedBatches, build_eval_batches, get_references
+from kinesweep.data.length_limits import filter_clips_by_length
 from kinesweep.data.text_tokenizer import TextTokenizer
-from kinesweep.evaluation.decoding import decode, token_scores
-from kinesweep.evaluation.neural_metrics import learned_scores
+from kinesweep.evaluation.decoding import compute_token_scores, decode_batches
+from kinesweep.evaluation.neural_metrics import compute_neural_scores
 from kinesweep.evaluation.predictions import Prediction, read_predictions
-from kinesweep.evaluation.scoring import score
-from kinesweep.evaluation.wordnet import check_metrics
+from kinesweep.evaluation.scoring import compute_scores
+from kinesweep.evaluation.wordnet import check_metric_files
 from kinesweep.models.translator import Translator
 from kinesweep.store.format.reader import Store
 
@@ -40,14 +41,24 @@ class Evaluation:
             metrics.
         signatures: Metric → signature of its computation.
         predictions: Predictions in the order of sorted clip ids.
-        cut: Truncation of streams that did not fit into the language model's positions: number of
-            clips (`fit_clips.<stream>`) and of vectors removed (`fit_vectors.<stream>`).
+        truncation_counts: Truncation of streams that did not fit into the language model's
+            positions: number of clips (`fit_clips.<stream>`) and of vectors removed
+            (`fit_vectors.<stream>`).
     """
 
     scores: dict[str, float]
     signatures: dict[str, str]
     predictions: tuple[Prediction, ...]
-    cut: dict[str, int] = field(default_factory=dict)
+    truncation_counts: dict[str, int] = field(default_factory=dict)
+
+    def _repr_html_(self) -> str:
+        """Return the scores and their signatures as HTML, which notebooks show."""
+        names = order_scores(self.scores)
+        rows = [
+            (name, format_score_value(name, self.scores[name]), self.signatures.get(name, ""))
+            for name in names
+        ]
+        return format_html_table(("metric", "score", "signature"), rows)
 
 
 class EvalSet:
@@ -56,7 +67,7 @@ class EvalSet:
     Args:
         store: Feature store.
         split: Name of the split.
-        text: Tokenizer.
+        tokenizer: Tokenizer.
         config: Frames per batch, scoring protocol and metrics.
         limits: Length limits that exclude clips of validation (never of test).
         max_clips: Maximum number of clips over all ranks; None for all.
@@ -70,70 +81,77 @@ class EvalSet:
         self,
         store: Store,
         split: str,
-        text: TextTokenizer,
+        tokenizer: TextTokenizer,
         config: EvaluationConfig,
         limits: BatchConfig | None = None,
         max_clips: int | None = None,
         prompt_settings: PromptSettings = PromptSettings(),
     ) -> None:
-        check_metrics(config)
-        rank, world = rank_and_world()
-        self.batches: FixedBatches = eval_batches(
+        check_metric_files(config)
+        rank, world = get_rank_and_world_size()
+        self.batches: FixedBatches = build_eval_batches(
             store,
             split,
-            text,
+            tokenizer,
             config.max_frames,
             max_clips,
             limits,
             rank,
             world,
-            replace(prompt_settings, prepared=prepared_sentences(prompt_settings.context, split)),
+            replace(
+                prompt_settings, prepared=load_context_sentences(prompt_settings.context, split)
+            ),
         )
-        self.text = text
+        self.tokenizer = tokenizer
         self.config = config
         self._store, self._split = store, split
 
-    def references(self, clip_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
-        """Return the reference sentences of each clip."""
-        return references(self._store, self._split, clip_ids)
+    def get_references(self, clip_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """Return clip id → reference sentences."""
+        return get_references(self._store, self._split, clip_ids)
 
 
 def evaluate_batches(
-    model: Translator, data: EvalSet, generation: GenerationConfig, num_beams: int | None = None
+    model: Translator, eval_set: EvalSet, generation: GenerationConfig, num_beams: int | None = None
 ) -> Evaluation:
-    """Evaluate a model; a collective call that returns the complete result on all ranks.
+    """Evaluate a model on prepared batches; a collective call with the same result on all ranks.
 
     Args:
         model: Translator; left in evaluation mode.
-        data: Batches to evaluate.
+        eval_set: Batches to evaluate.
         generation: Decoding settings.
         num_beams: Number of beams, if not `generation.num_beams`.
     """
     model.eval()
-    tokens = token_scores(model, data.batches)
+    token_scores = compute_token_scores(model, eval_set.batches)
     beams = generation.num_beams if num_beams is None else num_beams
-    # `token_scores` truncates the same clips; reset the statistics to count each of them once.
+    # `compute_token_scores` truncates the same clips; reset the statistics to count each clip
+    # once.
     model.truncation_stats = {}
-    lines = decode(model, data.text, data.batches, beams, generation)
-    wanted = data.references(sorted(lines))
-    config = data.config
-    scores = score(lines, wanted, config.metrics, config.protocol_config, config.wordnet)
+    hypotheses = decode_batches(model, eval_set.tokenizer, eval_set.batches, beams, generation)
+    references_by_id = eval_set.get_references(sorted(hypotheses))
+    config = eval_set.config
+    scores = compute_scores(
+        hypotheses, references_by_id, config.metrics, config.protocol_config, config.wordnet
+    )
     return Evaluation(
-        scores={**tokens, **scores.values},
+        scores={**token_scores, **scores.values},
         signatures=scores.signatures,
-        predictions=tuple(Prediction(i, lines[i], wanted[i]) for i in sorted(lines)),
-        cut=_cut(model),
+        predictions=tuple(
+            Prediction(i, hypotheses[i], references_by_id[i]) for i in sorted(hypotheses)
+        ),
+        truncation_counts=_sum_truncation_stats(model),
     )
 
 
-def _cut(model: Translator) -> dict[str, int]:
-    """Sum the truncation statistics over all ranks, by stream; a collective call."""
-    found: dict[str, int] = {}
-    for part in gather(model.truncation_stats):
-        for name, cut in part.items():
-            for key, count in (("fit_clips", cut.clips), ("fit_vectors", cut.vectors)):
-                found[f"{key}.{name}"] = found.get(f"{key}.{name}", 0) + count
-    return found
+def _sum_truncation_stats(model: Translator) -> dict[str, int]:
+    """Sum the truncation statistics of a model over all ranks, by stream; a collective call."""
+    counts: dict[str, int] = {}
+    for rank_stats in all_gather(model.truncation_stats):
+        for name, stats in rank_stats.items():
+            for key, count in (("fit_clips", stats.clips), ("fit_vectors", stats.vectors)):
+                counts[f"{key}.{name}"] = counts.get(f"{key}.{name}", 0) + count
+    return counts
 
 
 def evaluate_model(
@@ -159,30 +177,32 @@ def evaluate_model(
         InputError: If the WordNet folder named in the recipe is missing.
         StoreError: If the store has no such split.
     """
-    loaded = read_model_folder(folder, device)
-    return evaluate_loaded(loaded, store, split, generation, evaluation)
+    model_folder = read_model_folder(folder, device)
+    return evaluate_loaded_model(model_folder, store, split, generation, evaluation)
 
 
-def evaluate_loaded(
-    loaded: ModelFolder,
+def evaluate_loaded_model(
+    model_folder: LoadedModel,
     store: Store,
     split: str,
     generation: GenerationConfig | None = None,
     evaluation: EvaluationConfig | None = None,
 ) -> Evaluation:
-    """Evaluate a model folder that is already loaded; see `evaluate_model`."""
-    recipe = loaded.recipe
+    """Evaluate a loaded model folder on a whole split; see `evaluate_model`."""
+    recipe = model_folder.recipe
     config = evaluation or recipe.evaluation
-    data = EvalSet(
+    eval_set = EvalSet(
         store,
         split,
-        loaded.text,
+        model_folder.text,
         config,
         recipe.effective_batch,
         prompt_settings=recipe.prompt_settings,
     )
-    found = evaluate_batches(loaded.model, data, generation or recipe.generation)
-    return _told(_with_learned(found, config, loaded.model.device), recipe.context)
+    result = evaluate_batches(model_folder.model, eval_set, generation or recipe.generation)
+    return _mark_reference_context(
+        _add_neural_scores(result, config, model_folder.model.device), recipe.context
+    )
 
 
 def evaluate_texts(
@@ -208,16 +228,18 @@ def evaluate_texts(
     if split not in store.splits:
         raise StoreError(f"the store has no split `{split}`; it has {', '.join(store.splits)}")
     # Apply the same limits as for a model, so that both are scored on the same clips.
-    records, _ = filter_by_length(store.records(split), limits, split)
-    wanted = {record.clip.id: record.clip.texts for record in records}
+    records, _ = filter_clips_by_length(store.get_records(split), limits, split)
+    references_by_id = {record.clip.id: record.clip.texts for record in records}
     protocol_config, wordnet = evaluation.protocol_config, evaluation.wordnet
-    scores = score(texts, wanted, evaluation.metrics, protocol_config, wordnet)
-    lines = tuple(Prediction(i, texts[i], wanted[i]) for i in sorted(texts))
-    return _with_learned(Evaluation(scores.values, scores.signatures, lines), evaluation, "cpu")
+    scores = compute_scores(texts, references_by_id, evaluation.metrics, protocol_config, wordnet)
+    predictions = tuple(Prediction(i, texts[i], references_by_id[i]) for i in sorted(texts))
+    return _add_neural_scores(
+        Evaluation(scores.values, scores.signatures, predictions), evaluation, "cpu"
+    )
 
 
-def prepared_sentences(context: ContextConfig, split: str) -> dict[str, str]:
-    """Return the prepared context sentences of an earlier run; empty if the recipe uses none.
+def load_context_sentences(context: ContextConfig, split: str) -> dict[str, str]:
+    """Load the context sentences of a split from `context.predictions`; empty if it is not used.
 
     Returns:
         Clip id → sentence.
@@ -225,7 +247,7 @@ def prepared_sentences(context: ContextConfig, split: str) -> dict[str, str]:
     Raises:
         InputError: If the recipe names no predictions for this split.
     """
-    if context.decoding_context != "file" or not context.is_used:
+    if context.decoding_context != "file" or not context.is_enabled:
         return {}
     path = {str(name): path for name, path in context.predictions.items()}.get(split)
     if path is None:
@@ -236,26 +258,30 @@ def prepared_sentences(context: ContextConfig, split: str) -> dict[str, str]:
     return {line.clip_id: line.hypothesis for line in read_predictions(Path(path))}
 
 
-def _told(found: Evaluation, context: ContextConfig) -> Evaluation:
-    """Mark the signatures if references served as context, which inflates the scores."""
-    if not context.reads_references:
-        return found
-    told = {metric: f"{how}|{GOLD_CONTEXT}" for metric, how in found.signatures.items()}
-    return replace(found, signatures=told)
+def _mark_reference_context(evaluation: Evaluation, context: ContextConfig) -> Evaluation:
+    """Mark the signatures if references served as decoding context, which inflates the scores."""
+    if not context.uses_reference_context:
+        return evaluation
+    signatures = {
+        metric: f"{signature}|{GOLD_CONTEXT}" for metric, signature in evaluation.signatures.items()
+    }
+    return replace(evaluation, signatures=signatures)
 
 
-def _with_learned(
-    found: Evaluation, config: EvaluationConfig, device: torch.device | str
+def _add_neural_scores(
+    evaluation: Evaluation, config: EvaluationConfig, device: torch.device | str
 ) -> Evaluation:
     """Add the scores of neural metrics if the recipe requests them; only rank 0 computes them."""
-    if config.neural_metrics == LearnedConfig():
-        return found
-    said = {line.clip_id: line.hypothesis for line in found.predictions}
-    wanted = {line.clip_id: line.references for line in found.predictions}
+    if config.neural_metrics == NeuralMetricsConfig():
+        return evaluation
+    hypotheses = {line.clip_id: line.hypothesis for line in evaluation.predictions}
+    references_by_id = {line.clip_id: line.references for line in evaluation.predictions}
     # One copy of the metric's model is enough; the other ranks wait and receive the scores.
-    more = run_on_rank_zero(lambda: learned_scores(said, wanted, config, device))
+    neural_scores = run_on_rank_zero(
+        lambda: compute_neural_scores(hypotheses, references_by_id, config, device)
+    )
     return replace(
-        found,
-        scores={**found.scores, **more.values},
-        signatures={**found.signatures, **more.signatures},
+        evaluation,
+        scores={**evaluation.scores, **neural_scores.values},
+        signatures={**evaluation.signatures, **neural_scores.signatures},
     )

@@ -17,47 +17,56 @@ from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
 from kinesweep.core.errors import InputError
-from kinesweep.data.pair_sampling import by_kind, no_pairs
+from kinesweep.data.pair_sampling import format_no_pairs_error, group_by_motion
 from kinesweep.store.format.index import ClipRecord
 
 
-def nearest_frames(a_TD: NDArray[np.floating], b_SD: NDArray[np.floating]) -> NDArray[np.intp]:
-    """Return, for each frame of `a`, the index of the nearest frame of `b` (Euclidean); (T,)."""
+def find_nearest_frames(a_TD: NDArray[np.floating], b_SD: NDArray[np.floating]) -> NDArray[np.intp]:
+    """Find for each frame of `a` the index of the nearest frame of `b` (Euclidean); (T,)."""
     a_TD, b_SD = a_TD.astype(np.float64), b_SD.astype(np.float64)
     # Squared distances without the term |a|², which does not change the argmin.
     squares_TS = (b_SD**2).sum(axis=1)[None] - 2 * a_TD @ b_SD.T
     return squares_TS.argmin(axis=1)
 
 
-def order_kept(a_TD: NDArray[np.floating], b_SD: NDArray[np.floating]) -> float:
-    """Return tau between the frames of `a` and their nearest neighbors in `b`, -1 to 1.
+def compute_tau(a_TD: NDArray[np.floating], b_SD: NDArray[np.floating]) -> float:
+    """Compute Kendall's tau between the frames of `a` and their nearest neighbors in `b`, -1 to 1.
 
     Returns 0 if all frames have the same nearest neighbor, where tau is undefined.
     """
-    near_T = nearest_frames(a_TD, b_SD)
-    if len(near_T) < 2 or (near_T == near_T[0]).all():
+    nearest_T = find_nearest_frames(a_TD, b_SD)
+    if len(nearest_T) < 2 or (nearest_T == nearest_T[0]).all():
         return 0.0
-    return float(kendalltau(np.arange(len(near_T)), near_T).statistic)
+    return float(kendalltau(np.arange(len(nearest_T)), nearest_T).statistic)
 
 
-def mean_order(clips: Sequence[NDArray[np.floating]], pairs: Sequence[tuple[int, int]]) -> float:
-    """Return the mean tau over ordered pairs of clips."""
-    return float(np.mean([order_kept(clips[a], clips[b]) for a, b in pairs]))
+def compute_mean_tau(
+    clips: Sequence[NDArray[np.floating]], pairs: Sequence[tuple[int, int]]
+) -> float:
+    """Compute the mean of Kendall's tau over ordered pairs of clips, given by their indices."""
+    return float(np.mean([compute_tau(clips[a], clips[b]) for a, b in pairs]))
 
 
-def scored_pairs(records: Sequence[ClipRecord], most: int, split: str) -> list[tuple[int, int]]:
-    """Return up to `most` ordered pairs of clips of one kind, spread evenly over all such pairs.
+def select_clip_pairs(
+    records: Sequence[ClipRecord], max_pairs: int, split: str
+) -> list[tuple[int, int]]:
+    """Select up to `max_pairs` ordered pairs of clips of one kind, spread evenly over all of them.
 
     Args:
         records: Clips of the split.
-        most: Maximum number of pairs.
+        max_pairs: Maximum number of pairs.
         split: Name of the split, for the error message.
+
+    Returns:
+        Pairs of indices into `records`.
 
     Raises:
         InputError: If no two clips are of the same kind.
     """
-    every = [pair for places in by_kind(records) for pair in permutations(places, 2)]
-    if not every:
-        raise InputError(no_pairs(split, len(records)))
-    count = min(most, len(every))
-    return [every[i * len(every) // count] for i in range(count)]
+    all_pairs = [
+        pair for clip_indices in group_by_motion(records) for pair in permutations(clip_indices, 2)
+    ]
+    if not all_pairs:
+        raise InputError(format_no_pairs_error(split, len(records)))
+    count = min(max_pairs, len(all_pairs))
+    return [all_pairs[i * len(all_pairs) // count] for i in range(count)]

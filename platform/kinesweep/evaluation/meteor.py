@@ -16,7 +16,7 @@ from typing import Any
 
 from sacrebleu.metrics.base import Signature
 
-from kinesweep.evaluation.segment_metric import ClipMean
+from kinesweep.evaluation.segment_metric import SegmentMeanMetric
 from kinesweep.evaluation.wordnet import NO_SYNONYMS, open_wordnet
 
 
@@ -30,13 +30,13 @@ class _MeteorSignature(Signature):
         self.info |= {"nltk": args["nltk"], "match": args["match"]}
 
     def format(self, short: bool = False) -> str:
-        """Return the standard fields, with the matching stages at the end."""
+        """Format the standard signature, with the matching stages at the end."""
         # The base class always puts `version` last; move `match` behind it.
         *parts, match, version = super().format(short).split("|")
         return "|".join([*parts, version, match])
 
 
-class Meteor(ClipMean):
+class Meteor(SegmentMeanMetric):
     """The METEOR metric.
 
     Args:
@@ -55,12 +55,12 @@ class Meteor(ClipMean):
         import nltk
         from nltk.translate.meteor_score import meteor_score
 
-        known = NO_SYNONYMS if wordnet is None else open_wordnet(wordnet)
-        self._synonyms, self._meteor = known.reader, meteor_score
+        source = NO_SYNONYMS if wordnet is None else open_wordnet(wordnet)
+        self._synonyms, self._meteor = source.reader, meteor_score
         self.nltk = nltk.__version__
-        self.match = f"exact+stem+wordnet:{known.version}" if known.version else "exact+stem"
+        self.match = f"exact+stem+wordnet:{source.version}" if source.version else "exact+stem"
 
-    def of_clip(self, hypothesis: str, references: Sequence[str]) -> float:
-        """Return the score of the best reference; an empty hypothesis scores 0."""
+    def compute_clip_score(self, hypothesis: str, references: Sequence[str]) -> float:
+        """Compute METEOR against the best reference; an empty hypothesis scores 0."""
         words = [reference.split() for reference in references]
         return float(self._meteor(words, hypothesis.split(), wordnet=self._synonyms))

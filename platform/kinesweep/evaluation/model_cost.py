@@ -2,22 +2,22 @@
 
 import time
 
-from kinesweep.checkpoints.model_dir import ModelFolder
-from kinesweep.evaluation.decoding import decode
+from kinesweep.checkpoints.model_dir import LoadedModel
+from kinesweep.evaluation.decoding import decode_batches
 from kinesweep.evaluation.evaluate import EvalSet
 from kinesweep.models.translator import Translator
 from kinesweep.store.format.reader import Store
 
-# Number of clips decoded for the time measurement.
-_CLIPS = 32
+# Maximum number of clips decoded for the time measurement.
+_MAX_TIMED_CLIPS = 32
 
 
-def num_trained(model: Translator) -> int:
-    """Return the number of trainable parameters."""
+def count_trainable_parameters(model: Translator) -> int:
+    """Count the trainable parameters of a model."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
-def decode_ms(loaded: ModelFolder, store: Store) -> float:
+def measure_decode_ms(model_folder: LoadedModel, store: Store) -> float:
     """Measure the decoding time in milliseconds per sentence on one worker.
 
     Decodes in batches with the recipe's generation settings. This is a collective call.
@@ -25,20 +25,26 @@ def decode_ms(loaded: ModelFolder, store: Store) -> float:
     Returns:
         Milliseconds per sentence; 0 if this rank has no clips.
     """
-    recipe = loaded.recipe
-    data = EvalSet(
+    recipe = model_folder.recipe
+    eval_set = EvalSet(
         store,
         "validation",
-        loaded.text,
+        model_folder.text,
         recipe.evaluation,
         recipe.effective_batch,
-        _CLIPS,
+        _MAX_TIMED_CLIPS,
         recipe.prompt_settings,
     )
-    num_clips = sum(len(batch.clip_ids) for batch in data.batches)
-    loaded.model.eval()
-    # `decode` builds each batch again, so the time includes reading the features.
-    started = time.perf_counter()
-    decode(loaded.model, data.text, data.batches, recipe.generation.num_beams, recipe.generation)
-    seconds = time.perf_counter() - started
+    num_clips = sum(len(batch.clip_ids) for batch in eval_set.batches)
+    model_folder.model.eval()
+    # `decode_batches` builds each batch again, so the time includes reading the features.
+    start_time = time.perf_counter()
+    decode_batches(
+        model_folder.model,
+        eval_set.tokenizer,
+        eval_set.batches,
+        recipe.generation.num_beams,
+        recipe.generation,
+    )
+    seconds = time.perf_counter() - start_time
     return 1000 * seconds / num_clips if num_clips else 0.0

@@ -15,23 +15,23 @@ from transformers import AutoModel, AutoModelForSequenceClassification, AutoToke
 
 from kinesweep.config.recipe.evaluation import BertScoreConfig, EvaluationConfig
 from kinesweep.core.errors import InputError
-from kinesweep.core.hf_logging import quiet_transformers
-from kinesweep.evaluation.scoring import Scores
-from kinesweep.evaluation.text_normalization import normalize, protocol_name
+from kinesweep.core.hf_logging import silence_transformers
+from kinesweep.evaluation.scoring import MetricScores
+from kinesweep.evaluation.text_normalization import format_protocol, normalize_text
 
 # Sentence pairs per batch; the vectors of a large model then take 25 MB.
-_AT_ONCE = 64
-Pair = tuple[str, str]
+_BATCH_SIZE = 64
+SentencePair = tuple[str, str]
 """Hypothesis and reference."""
 
 
-def learned_scores(
+def compute_neural_scores(
     hypotheses: Mapping[str, str],
     references: Mapping[str, Sequence[str]],
     config: EvaluationConfig,
     device: torch.device | str = "cpu",
-) -> Scores:
-    """Compute the metrics selected in `evaluation.neural_metrics`; empty if none is selected.
+) -> MetricScores:
+    """Compute BERTScore and BLEURT as selected in `evaluation.neural_metrics`.
 
     Args:
         hypotheses: Clip id → text.
@@ -39,116 +39,136 @@ def learned_scores(
         config: Models and scoring protocol.
         device: Device for the metric models.
 
+    Returns:
+        Scores and signatures; empty if no metric is selected.
+
     Raises:
         InputError: If a model cannot be read or is of the wrong kind.
     """
-    learned, protocol = config.neural_metrics, config.protocol_config
+    neural_config, protocol = config.neural_metrics, config.protocol_config
     pairs = {
         key: [
-            (normalize(said, protocol), normalize(wanted, protocol)) for wanted in references[key]
+            (normalize_text(hypothesis, protocol), normalize_text(reference, protocol))
+            for reference in references[key]
         ]
-        for key, said in sorted(hypotheses.items())
+        for key, hypothesis in sorted(hypotheses.items())
     }
     values, signatures = {}, {}
-    if learned.bertscore is not None:
-        asked = learned.bertscore
-        values["bertscore"] = _mean_of_best(pairs, _bertscore(pairs, asked, device))
-        layer = "last" if asked.layer is None else asked.layer
-        signatures["bertscore"] = f"f1|idf:no|layer:{layer}|model:{Path(asked.model).name}"
-    if learned.bleurt is not None:
-        values["bleurt"] = _mean_of_best(pairs, _bleurt(pairs, learned.bleurt, device))
-        signatures["bleurt"] = f"model:{Path(learned.bleurt).name}"
-    head = f"protocol:{protocol_name(protocol)}"
-    named = {name: f"{head}|{name}|{rest}" for name, rest in signatures.items()}
-    return Scores(values, named)
+    if neural_config.bertscore is not None:
+        bertscore_config = neural_config.bertscore
+        values["bertscore"] = _average_best_scores(
+            pairs, _compute_bertscore(pairs, bertscore_config, device)
+        )
+        layer = "last" if bertscore_config.layer is None else bertscore_config.layer
+        signatures["bertscore"] = (
+            f"f1|idf:no|layer:{layer}|model:{Path(bertscore_config.model).name}"
+        )
+    if neural_config.bleurt is not None:
+        values["bleurt"] = _average_best_scores(
+            pairs, _compute_bleurt(pairs, neural_config.bleurt, device)
+        )
+        signatures["bleurt"] = f"model:{Path(neural_config.bleurt).name}"
+    prefix = f"protocol:{format_protocol(protocol)}"
+    prefixed_signatures = {
+        name: f"{prefix}|{name}|{signature}" for name, signature in signatures.items()
+    }
+    return MetricScores(values, prefixed_signatures)
 
 
-def _mean_of_best(pairs: Mapping[str, Sequence[Pair]], scores: Mapping[Pair, float]) -> float:
-    """Return the mean over clips of the best reference's score, times 100."""
+def _average_best_scores(
+    pairs: Mapping[str, Sequence[SentencePair]], scores: Mapping[SentencePair, float]
+) -> float:
+    """Average the score of each clip's best reference over all clips, times 100."""
     best = [
-        max((scores[pair] if pair[0].strip() else 0.0) for pair in of_clip)
-        for of_clip in pairs.values()
+        max((scores[pair] if pair[0].strip() else 0.0) for pair in clip_pairs)
+        for clip_pairs in pairs.values()
     ]
     return 100 * sum(best) / len(best)
 
 
-def _chunks(pairs: Mapping[str, Sequence[Pair]]) -> list[list[Pair]]:
-    """Return batches of distinct pairs with non-empty hypotheses, sorted by length."""
-    distinct = {pair for of_clip in pairs.values() for pair in of_clip if pair[0].strip()}
+def _split_into_batches(pairs: Mapping[str, Sequence[SentencePair]]) -> list[list[SentencePair]]:
+    """Split the distinct pairs with non-empty hypotheses into batches, sorted by length."""
+    distinct = {pair for clip_pairs in pairs.values() for pair in clip_pairs if pair[0].strip()}
     # Similar lengths keep padding low. The pair itself breaks ties, because the order of a set is
     # not reproducible.
     ordered = sorted(distinct, key=lambda pair: (len(pair[0]) + len(pair[1]), pair))
-    return [ordered[i : i + _AT_ONCE] for i in range(0, len(ordered), _AT_ONCE)]
+    return [ordered[i : i + _BATCH_SIZE] for i in range(0, len(ordered), _BATCH_SIZE)]
 
 
-def _bertscore(
-    pairs: Mapping[str, Sequence[Pair]], config: BertScoreConfig, device: torch.device | str
-) -> dict[Pair, float]:
-    """Compute the BERTScore F1 of each distinct pair."""
+def _compute_bertscore(
+    pairs: Mapping[str, Sequence[SentencePair]], config: BertScoreConfig, device: torch.device | str
+) -> dict[SentencePair, float]:
+    """Compute the BERTScore F1 of each distinct sentence pair."""
     from torchmetrics.functional.text.bert import bert_score
 
-    model, tokenizer = _load(AutoModel, config.model, "bertscore", device)
+    model, tokenizer = _load_metric_model(AutoModel, config.model, "bertscore", device)
     depth = int(model.config.num_hidden_layers)
     if config.layer is not None and config.layer > depth:
         raise InputError(
             f"`evaluation.neural_metrics.bertscore.layer` is {config.layer}, but `{config.model}`"
             f" has {depth} layers"
         )
-    found: dict[Pair, float] = {}
-    for chunk in _chunks(pairs):
-        said, wanted = map(list, zip(*chunk, strict=True))
+    scores_by_pair: dict[SentencePair, float] = {}
+    for batch in _split_into_batches(pairs):
+        hypotheses, references = map(list, zip(*batch, strict=True))
         # torchmetrics pads every text to `max_length`; the longest one of the batch is enough.
-        longest = max(len(ids) for ids in tokenizer([*said, *wanted])["input_ids"])
+        max_length = max(len(ids) for ids in tokenizer([*hypotheses, *references])["input_ids"])
         scores = bert_score(
-            said,
-            wanted,
+            hypotheses,
+            references,
             model=model,
             user_tokenizer=tokenizer,
             num_layers=config.layer,
-            max_length=longest,
-            batch_size=_AT_ONCE,
+            max_length=max_length,
+            batch_size=_BATCH_SIZE,
             device=device,
         )
         # torchmetrics returns a scalar for a single pair.
         values: Any = torch.as_tensor(scores["f1"]).reshape(-1).tolist()
-        found |= zip(chunk, values, strict=True)
-    return found
+        scores_by_pair |= zip(batch, values, strict=True)
+    return scores_by_pair
 
 
 @torch.no_grad()
-def _bleurt(
-    pairs: Mapping[str, Sequence[Pair]], name: str, device: torch.device | str
-) -> dict[Pair, float]:
-    """Compute the BLEURT score of each distinct pair."""
-    model, tokenizer = _load(AutoModelForSequenceClassification, name, "bleurt", device)
+def _compute_bleurt(
+    pairs: Mapping[str, Sequence[SentencePair]], name: str, device: torch.device | str
+) -> dict[SentencePair, float]:
+    """Compute the BLEURT score of each distinct sentence pair."""
+    model, tokenizer = _load_metric_model(
+        AutoModelForSequenceClassification, name, "bleurt", device
+    )
     if model.config.num_labels != 1:
         raise InputError(
             f"`evaluation.neural_metrics.bleurt` is `{name}`, which gives {model.config.num_labels}"
             " numbers for each pair, but BLEURT gives one; use a BLEURT checkpoint"
         )
-    found: dict[Pair, float] = {}
-    for chunk in _chunks(pairs):
-        said, wanted = map(list, zip(*chunk, strict=True))
+    scores_by_pair: dict[SentencePair, float] = {}
+    for batch in _split_into_batches(pairs):
+        hypotheses, references = map(list, zip(*batch, strict=True))
         # BLEURT expects the reference first.
-        tokens = tokenizer(wanted, said, padding=True, truncation=True, return_tensors="pt")
+        tokens = tokenizer(
+            references, hypotheses, padding=True, truncation=True, return_tensors="pt"
+        )
         values = model(**tokens.to(device)).logits.reshape(-1).tolist()
-        found |= zip(chunk, values, strict=True)
-    return found
+        scores_by_pair |= zip(batch, values, strict=True)
+    return scores_by_pair
 
 
-def _load(kind: Any, name: str, key: str, device: torch.device | str) -> tuple[Any, Any]:
+def _load_metric_model(
+    model_class: Any, name: str, metric: str, device: torch.device | str
+) -> tuple[Any, Any]:
     """Load a metric model in evaluation mode and its tokenizer; all weights must be present.
 
     Args:
-        kind: Model class of transformers.
+        model_class: Model class of transformers.
         name: Local folder or hub id.
-        key: Name of the metric in `evaluation.neural_metrics`, for error messages.
+        metric: Name of the metric in `evaluation.neural_metrics`, for error messages.
         device: Device for the model.
     """
     try:
-        with quiet_transformers():
+        with silence_transformers():
             tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-            model, info = kind.from_pretrained(
+            model, info = model_class.from_pretrained(
                 name,
                 dtype=torch.float32,
                 use_safetensors=True,
@@ -157,15 +177,16 @@ def _load(kind: Any, name: str, key: str, device: torch.device | str) -> tuple[A
             )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         # Messages of transformers span many lines; one line of 300 characters is enough.
-        why = " ".join(str(error).split())[:300]
+        reason = " ".join(str(error).split())[:300]
         raise InputError(
-            f"`evaluation.neural_metrics.{key}` is `{name}`, which cannot be read: {why}"
+            f"`evaluation.neural_metrics.{metric}` is `{name}`, which cannot be read: {reason}"
         ) from None
     # Missing weights would be random. A pooler may be missing, because BERTScore does not use it.
     missing = sorted(name for name in info["missing_keys"] if "pooler" not in name)
     if missing:
         raise InputError(
-            f"`evaluation.neural_metrics.{key}` is `{name}`, but its weights lack `{missing[0]}`;"
+            f"`evaluation.neural_metrics.{metric}` is `{name}`, but its weights lack"
+            f" `{missing[0]}`;"
             " use a model that was trained for this metric"
         )
     return model.to(device).eval(), tokenizer

@@ -35,18 +35,18 @@ def write_predictions(
         predictions: Predictions, one for each line.
         chrf: Clip id → chrF of the sentence; None omits the column.
     """
-    most = max((len(p.references) for p in predictions), default=1)
-    heading = ["reference", *(f"reference_{n}" for n in range(2, most + 1))]
-    written = io.StringIO()
-    table = csv.writer(written, delimiter="\t", lineterminator="\n")
-    table.writerow(["id", "hypothesis", *heading, *(["chrf"] if chrf else [])])
+    max_references = max((len(p.references) for p in predictions), default=1)
+    reference_columns = ["reference", *(f"reference_{n}" for n in range(2, max_references + 1))]
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, delimiter="\t", lineterminator="\n")
+    writer.writerow(["id", "hypothesis", *reference_columns, *(["chrf"] if chrf else [])])
     for item in predictions:
         # Fill up the row: clips may have different numbers of references.
-        empty = [""] * (most - len(item.references))
-        own = [f"{chrf[item.clip_id]:.2f}"] if chrf else []
-        table.writerow([item.clip_id, item.hypothesis, *item.references, *empty, *own])
+        padding = [""] * (max_references - len(item.references))
+        chrf_column = [f"{chrf[item.clip_id]:.2f}"] if chrf else []
+        writer.writerow([item.clip_id, item.hypothesis, *item.references, *padding, *chrf_column])
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, written.getvalue())
+    write_text(path, buffer.getvalue())
 
 
 def read_predictions(path: Path) -> list[Prediction]:
@@ -59,11 +59,11 @@ def read_predictions(path: Path) -> list[Prediction]:
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            table = csv.DictReader(file, delimiter="\t")
-            rows, heading = list(table), list(table.fieldnames or [])
+            reader = csv.DictReader(file, delimiter="\t")
+            rows, columns = list(reader), list(reader.fieldnames or [])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"`{path}` cannot be read as a table of predictions: {error}") from None
-    missing = [f"`{name}`" for name in ("id", "hypothesis") if name not in heading]
+    missing = [f"`{name}`" for name in ("id", "hypothesis") if name not in columns]
     if missing:
         raise InputError(
             f"`{path}` has no column {' and '.join(missing)}; a predictions file is tab-separated"
@@ -73,8 +73,8 @@ def read_predictions(path: Path) -> list[Prediction]:
     if repeated:
         raise InputError(f"`{path}` contains the id `{repeated[0]}` more than once")
     # Covers `reference` and `reference_2`, ….
-    wanted = [name for name in heading if name.startswith("reference")]
+    reference_columns = [name for name in columns if name.startswith("reference")]
     return [
-        Prediction(r["id"], r["hypothesis"] or "", tuple(r[n] for n in wanted if r[n]))
+        Prediction(r["id"], r["hypothesis"] or "", tuple(r[n] for n in reference_columns if r[n]))
         for r in rows
     ]

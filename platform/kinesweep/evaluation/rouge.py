@@ -11,7 +11,7 @@ from typing import Any
 
 from sacrebleu.metrics.base import Signature
 
-from kinesweep.evaluation.segment_metric import ClipMean
+from kinesweep.evaluation.segment_metric import SegmentMeanMetric
 
 
 class _RougeSignature(Signature):
@@ -23,7 +23,7 @@ class _RougeSignature(Signature):
         self.info |= {"f": 1, "tok": args["tokenizer_signature"]}
 
 
-class Rouge(ClipMean):
+class Rouge(SegmentMeanMetric):
     """The ROUGE-1, ROUGE-2 or ROUGE-L metric.
 
     Args:
@@ -40,9 +40,9 @@ class Rouge(ClipMean):
 
         self._key, self._rouge = key, rouge_score
 
-    def of_clip(self, hypothesis: str, references: Sequence[str]) -> float:
-        """Return the F1 against the best reference."""
-        found = self._rouge(
+    def compute_clip_score(self, hypothesis: str, references: Sequence[str]) -> float:
+        """Compute the ROUGE F1 against the best reference."""
+        scores = self._rouge(
             [hypothesis],
             [list(references)],
             accumulate="best",
@@ -51,4 +51,4 @@ class Rouge(ClipMean):
             tokenizer=str.split,
             rouge_keys=self._key,
         )
-        return float(found[f"{self._key}_fmeasure"])
+        return float(scores[f"{self._key}_fmeasure"])

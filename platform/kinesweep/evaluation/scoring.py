@@ -1,9 +1,9 @@
 """Translation scores under a stated protocol: BLEU, chrF, TER, ROUGE, METEOR and CIDEr.
 
 BLEU, chrF and TER come from sacreBLEU. Scores without signatures are not comparable, so each score
-has a signature, which starts with the protocol. `Measure.rows` returns the statistics for bootstrap
-resampling: the corpus score follows from their sum, so a resample costs additions only, without
-tokenizing again.
+has a signature, which starts with the protocol. `CorpusMetric.compute_clip_statistics` returns the
+statistics for bootstrap resampling: the corpus score follows from their sum, so a resample costs
+additions only, without tokenizing again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,18 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 from sacrebleu.metrics import BLEU, CHRF, TER
 
-from kinesweep.config.recipe.evaluation import PROTOCOLS, ScoringProtocol
+from kinesweep.config.recipe.evaluation import SCORING_PROTOCOLS, ScoringProtocol
 from kinesweep.core.errors import InputError
 from kinesweep.evaluation.cider import Cider
 from kinesweep.evaluation.meteor import Meteor
 from kinesweep.evaluation.rouge import Rouge
-from kinesweep.evaluation.text_normalization import normalize, protocol_name
+from kinesweep.evaluation.text_normalization import format_protocol, normalize_text
 
 # The default: texts are scored as they are, with sacreBLEU's tokenizer 13a.
-RAW = PROTOCOLS["raw"]
+RAW_PROTOCOL = SCORING_PROTOCOLS["raw"]
 # Name → constructor, given the name of a sacreBLEU tokenizer and the WordNet folder. `force`
 # silences BLEU's warning about tokenized texts, which some corpora contain on purpose.
-_METRICS: dict[str, Callable[[str, str | None], Any]] = {
+_METRIC_FACTORIES: dict[str, Callable[[str, str | None], Any]] = {
     "bleu": lambda tokenize, _: BLEU(force=True, tokenize=tokenize),
     "bleu1": lambda tokenize, _: BLEU(force=True, tokenize=tokenize, max_ngram_order=1),
     "bleu2": lambda tokenize, _: BLEU(force=True, tokenize=tokenize, max_ngram_order=2),
@@ -42,7 +42,7 @@ _METRICS: dict[str, Callable[[str, str | None], Any]] = {
 
 
 @dataclass(frozen=True)
-class Scores:
+class MetricScores:
     """Corpus scores with their signatures.
 
     Attributes:
@@ -54,14 +54,14 @@ class Scores:
     signatures: dict[str, str]
 
 
-def score(
+def compute_scores(
     hypotheses: Mapping[str, str],
     references: Mapping[str, Sequence[str]],
     metrics: Sequence[str],
-    protocol: ScoringProtocol = RAW,
+    protocol: ScoringProtocol = RAW_PROTOCOL,
     wordnet: str | None = None,
-) -> Scores:
-    """Score hypotheses against one or more references each.
+) -> MetricScores:
+    """Compute corpus scores of hypotheses against one or more references each.
 
     Args:
         hypotheses: Clip id → text.
@@ -77,24 +77,24 @@ def score(
         InputError: If there are no clips, ids differ between hypotheses and references, or the
             folder contains no WordNet.
     """
-    lines, streams = _aligned(hypotheses, references, protocol)
+    lines, streams = _align_texts(hypotheses, references, protocol)
     values, signatures = {}, {}
     for name in metrics:
         # A new object for each call, because signatures depend on the data that was scored last.
-        metric = _METRICS[name](protocol.tokenize, wordnet)
+        metric = _METRIC_FACTORIES[name](protocol.tokenize, wordnet)
         values[name] = float(metric.corpus_score(lines, streams).score)
         signatures[name] = (
-            f"protocol:{protocol_name(protocol)}|{name}|{metric.get_signature().format()}"
+            f"protocol:{format_protocol(protocol)}|{name}|{metric.get_signature().format()}"
         )
-    return Scores(values, signatures)
+    return MetricScores(values, signatures)
 
 
-def sentence_chrf(
+def compute_sentence_chrf(
     hypotheses: Mapping[str, str],
     references: Mapping[str, Sequence[str]],
-    protocol: ScoringProtocol = RAW,
+    protocol: ScoringProtocol = RAW_PROTOCOL,
 ) -> dict[str, float]:
-    """Return the chrF of each sentence, for inspection; a corpus score is not their mean.
+    """Compute the chrF of each sentence, for inspection; a corpus score is not their mean.
 
     Args:
         hypotheses: Clip id → text.
@@ -102,16 +102,20 @@ def sentence_chrf(
         protocol: Normalization of hypotheses and references.
     """
     metric = CHRF()
-    found = {}
-    for key, said in hypotheses.items():
-        wanted = [normalize(reference, protocol) for reference in references[key]]
-        found[key] = float(metric.sentence_score(normalize(said, protocol), wanted).score)
-    return found
+    scores = {}
+    for key, hypothesis in hypotheses.items():
+        normalized_references = [
+            normalize_text(reference, protocol) for reference in references[key]
+        ]
+        scores[key] = float(
+            metric.sentence_score(normalize_text(hypothesis, protocol), normalized_references).score
+        )
+    return scores
 
 
 @dataclass(frozen=True)
-class Measure:
-    """A metric under a protocol, for the comparison of two systems.
+class CorpusMetric:
+    """A corpus-level metric under a scoring protocol, for the comparison of two systems.
 
     Attributes:
         metric: Name of the metric, as in `evaluation.metrics`.
@@ -120,57 +124,65 @@ class Measure:
     """
 
     metric: str
-    protocol: ScoringProtocol = RAW
+    protocol: ScoringProtocol = RAW_PROTOCOL
     wordnet: str | None = None
 
     def __call__(
         self, hypotheses: Mapping[str, str], references: Mapping[str, Sequence[str]]
     ) -> float:
-        """Return the corpus score."""
-        found = score(hypotheses, references, [self.metric], self.protocol, self.wordnet)
-        return found.values[self.metric]
+        """Compute the corpus score of hypotheses."""
+        scores = compute_scores(hypotheses, references, [self.metric], self.protocol, self.wordnet)
+        return scores.values[self.metric]
 
-    def rows(
+    def compute_clip_statistics(
         self, hypotheses: Mapping[str, str], references: Mapping[str, Sequence[str]]
     ) -> NDArray[np.float64]:
-        """Return the sufficient statistics of each clip, sorted by id; (clips, numbers)."""
-        lines, streams = _aligned(hypotheses, references, self.protocol)
+        """Compute the sufficient statistics of each clip, sorted by id; (clips, statistics)."""
+        lines, streams = _align_texts(hypotheses, references, self.protocol)
         # Private, but sacreBLEU's own significance tests use the same function.
-        statistics = self._made()._extract_corpus_statistics(lines, streams)
+        statistics = self._create_metric()._extract_corpus_statistics(lines, streams)
         return np.asarray(statistics, dtype=np.float64)
 
-    def of_sums(self, total: NDArray[np.float64]) -> float:
-        """Return the corpus score for a sum of rows."""
+    def compute_score_from_sum(self, total: NDArray[np.float64]) -> float:
+        """Compute the corpus score from the sum of the statistics of clips."""
         # BLEU computes with integer counts.
-        counted = self.metric.startswith("bleu")
-        plain = [int(value) for value in total] if counted else total.tolist()
-        return float(self._made()._compute_score_from_stats(plain).score)
+        needs_integers = self.metric.startswith("bleu")
+        statistics = [int(value) for value in total] if needs_integers else total.tolist()
+        return float(self._create_metric()._compute_score_from_stats(statistics).score)
 
-    def _made(self) -> Any:
-        """Return a new metric object."""
-        return _METRICS[self.metric](self.protocol.tokenize, self.wordnet)
+    def _create_metric(self) -> Any:
+        """Create a new sacreBLEU metric object."""
+        return _METRIC_FACTORIES[self.metric](self.protocol.tokenize, self.wordnet)
 
 
-def _aligned(
+def _align_texts(
     hypotheses: Mapping[str, str],
     references: Mapping[str, Sequence[str]],
     protocol: ScoringProtocol,
 ) -> tuple[list[str], list[list[str | None]]]:
-    """Return normalized hypotheses in the order of ids, and reference streams for sacreBLEU.
+    """Normalize hypotheses and references and arrange them for sacreBLEU, in the order of ids.
 
-    If a clip has fewer references than another, its remaining streams are None.
+    Returns:
+        Hypotheses, and reference streams: one list for each reference number. A clip with fewer
+        references than another has None in the remaining streams.
+
+    Raises:
+        InputError: If there are no clips or the ids of hypotheses and references differ.
     """
     if not hypotheses or set(hypotheses) != set(references):
-        missing = sorted(set(hypotheses) ^ set(references))[:3]
+        unmatched_ids = sorted(set(hypotheses) ^ set(references))[:3]
         raise InputError(
             f"the ids of {len(hypotheses)} hypotheses and {len(references)} references differ;"
-            f" not in both: {', '.join(missing) or 'none, there are no clips'}"
+            f" not in both: {', '.join(unmatched_ids) or 'none, there are no clips'}"
         )
     ids = sorted(hypotheses)
-    most = max(len(references[i]) for i in ids)
+    max_references = max(len(references[i]) for i in ids)
     # sacreBLEU expects one list for each reference number, not one for each clip.
     streams = [
-        [normalize(references[i][n], protocol) if n < len(references[i]) else None for i in ids]
-        for n in range(most)
+        [
+            normalize_text(references[i][n], protocol) if n < len(references[i]) else None
+            for i in ids
+        ]
+        for n in range(max_references)
     ]
-    return [normalize(hypotheses[i], protocol) for i in ids], streams
+    return [normalize_text(hypotheses[i], protocol) for i in ids], streams

@@ -13,7 +13,7 @@ from sacrebleu.metrics.base import Metric, Score
 from sacrebleu.metrics.bleu import BLEU
 
 
-class ClipMean(Metric):
+class SegmentMeanMetric(Metric):
     """A metric that averages per-clip scores, times 100, over words of a sacreBLEU tokenizer.
 
     Args:
@@ -29,25 +29,30 @@ class ClipMean(Metric):
         self.tokenizer_signature = self._tokenizer.signature()
 
     @abstractmethod
-    def of_clip(self, hypothesis: str, references: Sequence[str]) -> float:
-        """Return the score of one clip; the words of all texts are separated by spaces."""
+    def compute_clip_score(self, hypothesis: str, references: Sequence[str]) -> float:
+        """Compute the score of one clip; the words of all texts are separated by spaces."""
 
     def _preprocess_segment(self, sent: str) -> str:
+        """Tokenize a sentence, with words separated by spaces."""
         return str(self._tokenizer(sent.rstrip()))
 
     def _extract_reference_info(self, refs: Sequence[str]) -> dict[str, Any]:
+        """Return the references of a clip as the information that `sacrebleu` caches."""
         return {"references": list(refs)}
 
     def _compute_segment_statistics(
         self, hypothesis: str, ref_kwargs: dict[str, Any]
     ) -> list[float]:
+        """Return the score of a clip and the count 1."""
         # sacreBLEU calls these rows sufficient statistics and sums them over a corpus or a
         # resample.
-        return [self.of_clip(hypothesis, ref_kwargs["references"]), 1.0]
+        return [self.compute_clip_score(hypothesis, ref_kwargs["references"]), 1.0]
 
     def _compute_score_from_stats(self, stats: Sequence[float]) -> Score:
+        """Return the mean score from summed statistics."""
         total, clips = stats
         return Score(self._name, 100 * total / clips)
 
     def _aggregate_and_compute(self, stats: Sequence[Sequence[float]]) -> Score:
+        """Return the mean score from the statistics of each clip."""
         return self._compute_score_from_stats([sum(column) for column in zip(*stats, strict=True)])

@@ -8,13 +8,13 @@ or its settings, therefore comes first in every signature.
 import re
 import unicodedata
 
-from kinesweep.config.recipe.evaluation import PROTOCOLS, ScoringProtocol
+from kinesweep.config.recipe.evaluation import SCORING_PROTOCOLS, ScoringProtocol
 
 # Full stops of Latin, Chinese and Japanese (full and half width) and Devanagari script.
 _FINAL_PERIOD = re.compile(r"\s*[.。．।]\s*$")
 
 
-def normalize(text: str, protocol: ScoringProtocol) -> str:
+def normalize_text(text: str, protocol: ScoringProtocol) -> str:
     """Normalize a text under a protocol; the metric itself tokenizes it."""
     if protocol.case == "lower":
         text = text.lower()
@@ -22,15 +22,17 @@ def normalize(text: str, protocol: ScoringProtocol) -> str:
         text = _FINAL_PERIOD.sub("", text)
     if protocol.punctuation == "drop":
         # Punctuation becomes a space, so that words around a dash or slash are not joined.
-        bare = "".join(" " if unicodedata.category(c).startswith("P") else c for c in text)
-        text = " ".join(bare.split())
+        without_punctuation = "".join(
+            " " if unicodedata.category(c).startswith("P") else c for c in text
+        )
+        text = " ".join(without_punctuation.split())
     return text
 
 
-def protocol_name(protocol: ScoringProtocol) -> str:
-    """Return the name of a protocol, or its settings that differ from `raw`."""
-    for name, known in PROTOCOLS.items():
-        if known == protocol:
+def format_protocol(protocol: ScoringProtocol) -> str:
+    """Format a protocol as its name, or as its settings that differ from `raw`."""
+    for name, preset in SCORING_PROTOCOLS.items():
+        if preset == protocol:
             return name
-    own = protocol.model_dump(exclude_defaults=True)
-    return ",".join(f"{part}={value}" for part, value in own.items())
+    changed_settings = protocol.model_dump(exclude_defaults=True)
+    return ",".join(f"{part}={value}" for part, value in changed_settings.items())

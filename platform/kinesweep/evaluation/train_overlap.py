@@ -14,15 +14,15 @@ import numpy as np
 
 from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.evaluation.predictions import Prediction
-from kinesweep.evaluation.scoring import Measure
+from kinesweep.evaluation.scoring import CorpusMetric
 from kinesweep.store.format.reader import Store
 
-_WORDS = {True: "that occur in train", False: "that do not occur in train"}
+_GROUP_NAMES = {True: "that occur in train", False: "that do not occur in train"}
 
 
 @dataclass(frozen=True)
-class Part:
-    """The scores of one group of clips of a split.
+class TrainOverlapScores:
+    """The scores of the clips of a split whose sentences occur in train, or do not.
 
     Attributes:
         what: Name of the group, such as `sentences that occur in train`.
@@ -35,40 +35,50 @@ class Part:
     scores: dict[str, float]
 
 
-def train_sentences(store: Store) -> set[str]:
-    """Return all reference texts of the training split."""
-    return {text for record in store.records("train") for text in record.clip.texts}
+def get_train_sentences(store: Store) -> set[str]:
+    """Return the set of all reference texts of the training split."""
+    return {text for record in store.get_records("train") for text in record.clip.texts}
 
 
-def apart(
-    predictions: Sequence[Prediction], seen: set[str], config: EvaluationConfig
-) -> list[Part]:
-    """Score the clips with and without a reference in train separately.
+def score_by_train_overlap(
+    predictions: Sequence[Prediction], train_texts: set[str], config: EvaluationConfig
+) -> list[TrainOverlapScores]:
+    """Score the clips that have a reference in train and those that have none separately.
 
     Args:
         predictions: Predictions with their references.
-        seen: Texts of the training split, from `train_sentences`.
+        train_texts: Texts of the training split, from `get_train_sentences`.
         config: Metrics and scoring protocol.
 
     Returns:
         The two groups, sentences that occur in train first. A group without clips is omitted.
     """
-    # `Measure.rows` returns its rows in the order of sorted ids; `known` below indexes those rows.
+    # `compute_clip_statistics` returns its rows in the order of sorted ids; `is_in_train` below
+    # indexes those rows.
     lines = sorted(predictions, key=lambda line: line.clip_id)
     if not lines:
         return []
-    said = {line.clip_id: line.hypothesis for line in lines}
-    wanted = {line.clip_id: line.references for line in lines}
-    measures = [Measure(name, config.protocol_config, config.wordnet) for name in config.metrics]
+    hypotheses = {line.clip_id: line.hypothesis for line in lines}
+    references = {line.clip_id: line.references for line in lines}
+    metrics = [
+        CorpusMetric(name, config.protocol_config, config.wordnet) for name in config.metrics
+    ]
     # Compute the rows once on the whole split: the groups then share corpus-level estimates such as
     # CIDEr's document frequencies.
-    rows = {measure.metric: measure.rows(said, wanted) for measure in measures}
+    rows = {
+        metric.metric: metric.compute_clip_statistics(hypotheses, references) for metric in metrics
+    }
     # One known reference is enough: reciting it already scores well.
-    known = np.array([any(text in seen for text in line.references) for line in lines])
-    parts = []
-    for which, words in _WORDS.items():
-        own = known == which
-        if own.any():
-            scores = {m.metric: m.of_sums(rows[m.metric][own].sum(0)) for m in measures}
-            parts.append(Part(f"sentences {words}", int(own.sum()), scores))
-    return parts
+    is_in_train = np.array([any(text in train_texts for text in line.references) for line in lines])
+    groups = []
+    for in_train, group_name in _GROUP_NAMES.items():
+        group_mask = is_in_train == in_train
+        if group_mask.any():
+            scores = {
+                m.metric: m.compute_score_from_sum(rows[m.metric][group_mask].sum(0))
+                for m in metrics
+            }
+            groups.append(
+                TrainOverlapScores(f"sentences {group_name}", int(group_mask.sum()), scores)
+            )
+    return groups

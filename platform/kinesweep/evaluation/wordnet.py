@@ -14,24 +14,28 @@ from typing import Any, Protocol
 from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.core.errors import InputError
 
-_PARTS = ("noun", "verb", "adj", "adv")
+_PARTS_OF_SPEECH = ("noun", "verb", "adj", "adv")
 # The files that nltk's reader opens; `index.sense` and `cntlist.rev` are not needed.
-_FILES = ("lexnames", *(n.format(p) for n in ("index.{}", "data.{}", "{}.exc") for p in _PARTS))
+_FILES = (
+    "lexnames",
+    *(n.format(p) for n in ("index.{}", "data.{}", "{}.exc") for p in _PARTS_OF_SPEECH),
+)
 # Location of WordNet relative to its own folder, to nltk's data folder and to the `corpora` folder.
-_INSIDE = ("", "corpora/wordnet", "wordnet")
+_SUBFOLDERS = ("", "corpora/wordnet", "wordnet")
 
 
-class Synonyms(Protocol):
+class SynonymLookup(Protocol):
     """The WordNet interface that METEOR uses."""
 
     def synsets(self, word: str) -> Sequence[Any]:
         """Return the synonym sets that contain a word or its base form."""
 
 
-class _Nothing:
-    """A `Synonyms` implementation without synonyms."""
+class _EmptySynonymLookup:
+    """A `SynonymLookup` implementation without synonyms."""
 
     def synsets(self, word: str) -> Sequence[Any]:
+        """Return no synonym sets."""
         return ()
 
 
@@ -44,27 +48,27 @@ class Wordnet:
         version: Version of WordNet; None for no synonyms.
     """
 
-    reader: Synonyms
+    reader: SynonymLookup
     version: str | None
 
 
-NO_SYNONYMS = Wordnet(_Nothing(), None)
+NO_SYNONYMS = Wordnet(_EmptySynonymLookup(), None)
 
 
-def open_wordnet(place: str) -> Wordnet:
+def open_wordnet(path: str) -> Wordnet:
     """Open WordNet in its own folder or in nltk's data folder.
 
     Args:
-        place: Folder that contains the WordNet files directly or in `corpora/wordnet`.
+        path: Folder that contains the WordNet files directly or in `corpora/wordnet`.
 
     Raises:
         InputError: If there is no WordNet or it cannot be read.
     """
-    return _read(_find(place), place)
+    return _read_wordnet(_find_wordnet_folder(path), path)
 
 
-def check_metrics(config: EvaluationConfig) -> None:
-    """Check, before hours of training, that the files which the metrics need exist.
+def check_metric_files(config: EvaluationConfig) -> None:
+    """Check, before hours of training, that the files needed by the metrics exist.
 
     Raises:
         InputError: If the recipe names a folder without WordNet.
@@ -73,17 +77,17 @@ def check_metrics(config: EvaluationConfig) -> None:
         open_wordnet(config.wordnet)
 
 
-def _find(place: str) -> Path:
-    """Return the folder with the WordNet files."""
-    folders = [Path(place, inside) for inside in _INSIDE]
+def _find_wordnet_folder(path: str) -> Path:
+    """Find the folder with the WordNet files in `path` or below it."""
+    folders = [Path(path, subfolder) for subfolder in _SUBFOLDERS]
     folder = next((f for f in folders if (f / "index.noun").is_file()), folders[0])
     missing = [name for name in _FILES if not (folder / name).is_file()]
     if missing:
-        packed = [zipped for f in folders if Path(zipped := f"{f}.zip").is_file()]
-        advice = f"unpack `{packed[0]}`, or " if packed else ""
+        archives = [archive for f in folders if Path(archive := f"{f}.zip").is_file()]
+        advice = f"unpack `{archives[0]}`, or " if archives else ""
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise InputError(
-            f"`evaluation.wordnet` is `{place}`, which holds no WordNet:"
+            f"`evaluation.wordnet` is `{path}`, which holds no WordNet:"
             f" {', '.join(f'`{name}`' for name in missing[:3])}{more} missing; {advice}give the"
             " folder of nltk's `corpora/wordnet`, or `null` to use METEOR without synonyms"
         )
@@ -91,18 +95,21 @@ def _find(place: str) -> Path:
 
 
 @cache
-def _read(folder: Path, place: str) -> Wordnet:
-    """Read WordNet; cached, because reading takes seconds.
+def _read_wordnet(folder: Path, user_path: str) -> Wordnet:
+    """Read WordNet from a folder; cached, because reading takes seconds.
 
     Args:
         folder: Folder with the WordNet files.
-        place: Folder as given by the user, for error messages.
+        user_path: Folder as given by the user, for error messages.
     """
     import nltk
     from nltk.corpus.reader.wordnet import WordNetCorpusReader, WordNetError
 
-    class Reader(WordNetCorpusReader):
+    class EnglishWordNetReader(WordNetCorpusReader):
+        """A reader of the English WordNet."""
+
         def map_wn(self, version: str = "wordnet") -> None:
+            """Skip the mapping between versions of WordNet."""
             # Needed for other languages only; it would look for a second WordNet in nltk's own
             # data.
             return None
@@ -113,17 +120,17 @@ def _read(folder: Path, place: str) -> Wordnet:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The multilingual functions")
-            reader = Reader(str(folder), None)
+            reader = EnglishWordNetReader(str(folder), None)
         version = reader.get_version()
     # Truncated lines exhaust the iterators of nltk's parser, hence StopIteration.
     except (OSError, ValueError, AssertionError, StopIteration, IndexError, WordNetError) as error:
-        why = str(error) or type(error).__name__
+        reason = str(error) or type(error).__name__
         raise InputError(
-            f"`evaluation.wordnet` is `{place}`, which cannot be read: {why}"
+            f"`evaluation.wordnet` is `{user_path}`, which cannot be read: {reason}"
         ) from None
     if version is None:
         raise InputError(
-            f"`evaluation.wordnet` is `{place}`, whose `data.adj` does not say which version of"
+            f"`evaluation.wordnet` is `{user_path}`, whose `data.adj` does not say which version of"
             " WordNet it belongs to; Princeton's files state it in their license header"
         )
     return Wordnet(reader, version)

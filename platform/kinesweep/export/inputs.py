@@ -1,4 +1,4 @@
-"""Inputs of `kinesweep translate`: expand files, folders and tables to clips in a stable order."""
+"""Inputs of `kinesweep translate`: files, folders and tables, expanded to clips in order."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,16 +9,16 @@ from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.skeletons import SkeletonsConfig
 from kinesweep.core.clip import SPLITS, Clip, InvalidRow
 from kinesweep.core.errors import InputError
-from kinesweep.core.paths import resolve_inside
-from kinesweep.export.raw_inputs import Input, is_raw, kind_of_raw
+from kinesweep.core.paths import resolve_path_inside
+from kinesweep.export.raw_inputs import Input, describe_raw_files, get_raw_file_filter
 from kinesweep.sources.skeletons.motion_file import PACK_SUFFIX
 from kinesweep.sources.skeletons.skeletons import SkeletonsSource
 from kinesweep.sources.tsv.tsv_reader import raise_table_errors, read_table
 from kinesweep.sources.tsv.tsv_rows import MediaKind, RowReader
 
-_TABLE = ".tsv"
-# Name of the document that `--document` makes of all clips.
-_ALL = "all"
+_TABLE_SUFFIX = ".tsv"
+# Name of the document that contains all clips if `--document` is given.
+_SINGLE_DOCUMENT_NAME = "all"
 
 
 def find_inputs(
@@ -45,34 +45,37 @@ def find_inputs(
         SourceError: If a table has errors.
         ClipError: If the motion of a row does not exist.
     """
-    found: list[tuple[str, Input]] = []
+    inputs: list[tuple[str, Input]] = []
     for path in paths:
-        own = _inside(path, recipe)
-        if not own:
-            raise InputError(f"`{path}` contains no {kind_of_raw(recipe)}")
-        found += own
+        path_inputs = _expand_path(path, recipe)
+        if not path_inputs:
+            raise InputError(f"`{path}` contains no {describe_raw_files(recipe)}")
+        inputs += path_inputs
     if not document:
-        return found
-    return [(n, replace(item, document=_ALL, order=i)) for i, (n, item) in enumerate(found)]
+        return inputs
+    return [
+        (n, replace(item, document=_SINGLE_DOCUMENT_NAME, order=i))
+        for i, (n, item) in enumerate(inputs)
+    ]
 
 
-def _inside(path: Path, recipe: Recipe) -> list[tuple[str, Input]]:
+def _expand_path(path: Path, recipe: Recipe) -> list[tuple[str, Input]]:
     """Expand one path to its clips; see `find_inputs`."""
-    meant = is_raw(recipe)
-    # A folder of images passes `meant` for video models and is then a single clip.
-    if path.is_dir() and not meant(path):
-        return [(str(file), Input(file)) for file in sorted(path.rglob("*")) if meant(file)]
+    is_accepted = get_raw_file_filter(recipe)
+    # A folder of images passes `is_accepted` for video models and is then a single clip.
+    if path.is_dir() and not is_accepted(path):
+        return [(str(file), Input(file)) for file in sorted(path.rglob("*")) if is_accepted(file)]
     if not path.exists():
         raise InputError(f"`{path}` does not exist")
-    if path.suffix.lower() == _TABLE:
+    if path.suffix.lower() == _TABLE_SUFFIX:
         source = recipe.corpora[0]
         if isinstance(source, SkeletonsConfig):
-            return _motions(path, source)
-        return [(clip.id, _input(path, clip)) for clip in _rows(path, recipe)]
+            return _read_motion_table(path, source)
+        return [(clip.id, _make_input(path, clip)) for clip in _read_table_clips(path, recipe)]
     return [(str(path), Input(path))]
 
 
-def _rows(path: Path, recipe: Recipe) -> list[Clip]:
+def _read_table_clips(path: Path, recipe: Recipe) -> list[Clip]:
     """Read the clips of a table.
 
     Raises:
@@ -82,18 +85,19 @@ def _rows(path: Path, recipe: Recipe) -> list[Clip]:
     kind = recipe.corpora[0].kind
     if kind in ("feature_manifest", "h5_shards"):
         raise InputError(
-            f"`{path}` is a table, but this model translates {kind_of_raw(recipe)} and folders of"
+            f"`{path}` is a table, but this model translates {describe_raw_files(recipe)} and"
+            " folders of"
             " them"
         )
     media: MediaKind = "poses" if kind == "pose_tsv" else "videos"
     table = read_table(path, path.name)
-    rows = RowReader(table, "test", "ms", needs_text=False, media=media).read()
-    raise_table_errors(rows.faults)
-    _refuse(rows.problems)
+    rows = RowReader(table, "test", "ms", needs_text=False, media_kind=media).read()
+    raise_table_errors(rows.errors)
+    _reject_invalid_rows(rows.problems)
     return rows.clips
 
 
-def _motions(table: Path, config: SkeletonsConfig) -> list[tuple[str, Input]]:
+def _read_motion_table(table: Path, config: SkeletonsConfig) -> list[tuple[str, Input]]:
     """Read the rows of a motion table, each with its reference, in the same way as extraction.
 
     Raises:
@@ -103,31 +107,36 @@ def _motions(table: Path, config: SkeletonsConfig) -> list[tuple[str, Input]]:
     """
     # Motions are either in one pack next to the table, by index or name, or separate files in the
     # folder of the table.
-    numbered = config.columns.get("index", "index") in read_table(table, table.name).header
-    folder = None if numbered or table.with_suffix(PACK_SUFFIX).is_file() else str(table.parent)
+    has_index = config.columns.get("index", "index") in read_table(table, table.name).header
+    folder = None if has_index or table.with_suffix(PACK_SUFFIX).is_file() else str(table.parent)
     # The source of the recipe, restricted to this table as its test split.
-    alone = {**dict.fromkeys(SPLITS), "test": str(table), "motions": folder, "max_clips": None}
-    source = SkeletonsSource(config.model_copy(update=alone), needs_text=False)
-    clips = source.clips("test")
-    _refuse(source.problems())
+    table_settings = {
+        **dict.fromkeys(SPLITS),
+        "test": str(table),
+        "motions": folder,
+        "max_clips": None,
+    }
+    source = SkeletonsSource(config.model_copy(update=table_settings), needs_text=False)
+    clips = source.list_clips("test")
+    _reject_invalid_rows(source.list_invalid_rows())
     return [
         (
             clip.id,
             Input(
-                source.media_path(clip),
+                source.resolve_media_path(clip),
                 clip.span,
                 document=f"{table}: {clip.document}" if clip.document else "",
                 order=clip.order,
-                media=partial(source.read, clip),
-                compared=bool(clip.reference),
+                read_media=partial(source.read, clip),
+                includes_reference=bool(clip.reference),
             ),
         )
         for clip in clips
     ]
 
 
-def _refuse(problems: Sequence[InvalidRow]) -> None:
-    """Reject invalid rows.
+def _reject_invalid_rows(problems: Sequence[InvalidRow]) -> None:
+    """Raise an error if there are invalid rows.
 
     Raises:
         InputError: If there are any; the message names the first three.
@@ -136,9 +145,9 @@ def _refuse(problems: Sequence[InvalidRow]) -> None:
         raise InputError("; ".join(f"{p.row}: {p.message}" for p in problems[:3]))
 
 
-def _input(table: Path, clip: Clip) -> Input:
-    """Convert a row of a table; prompts that it does not give come from the bundle."""
-    file = resolve_inside(table.parent.absolute(), clip.media)
+def _make_input(table: Path, clip: Clip) -> Input:
+    """Convert a clip of a table to an input; missing prompts come from the bundle."""
+    file = resolve_path_inside(table.parent.absolute(), clip.media)
     prompts = clip.encoder_prompt or None, clip.decoder_prompt or None
     # Prefixed by the table, because another table may use the same document name.
     document = f"{table}: {clip.document}" if clip.document else ""

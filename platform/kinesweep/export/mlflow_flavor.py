@@ -1,4 +1,4 @@
-"""The MLflow flavor of a bundle: makes its folder an MLflow model that `export.served` loads."""
+"""The MLflow flavor of a bundle, whose folder is a model that `export.pyfunc_model` loads."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,24 +10,24 @@ from kinesweep.version import __version__
 
 MLMODEL = "MLmodel"
 REQUIREMENTS = "requirements.txt"
-_LOADER = "kinesweep.export.pyfunc_model"
+_LOADER_MODULE = "kinesweep.export.pyfunc_model"
 # Fields that would make two exports of one run differ.
-_OF_THE_DAY = ("utc_time_created", "model_size_bytes")
+_VOLATILE_FIELDS = ("utc_time_created", "model_size_bytes")
 
 
-def write_flavor(
+def write_mlflow_flavor(
     folder: Path,
     weights_sha256: str,
-    files: Iterable[str] = ("pose",),
-    features: Iterable[str] = ("features",),
+    file_columns: Iterable[str] = ("pose",),
+    feature_columns: Iterable[str] = ("features",),
 ) -> None:
     """Write the MLflow files of a bundle; equal bundles get equal files.
 
     Args:
         folder: Folder of the bundle.
         weights_sha256: Hash of the weights, from which the model's UUID is derived.
-        files: Names of the columns for bytes of raw files.
-        features: Names of the columns for features.
+        file_columns: Names of the columns for bytes of raw files.
+        feature_columns: Names of the columns for features.
     """
     # Slow to import, and needed only here.
     import mlflow.pyfunc
@@ -39,13 +39,13 @@ def write_flavor(
     frames = Array(Array(DataType.double))
     inputs = Schema(
         [
-            *(ColSpec(DataType.binary, file, required=False) for file in files),
-            *(ColSpec(frames, column, required=False) for column in features),
+            *(ColSpec(DataType.binary, file, required=False) for file in file_columns),
+            *(ColSpec(frames, column, required=False) for column in feature_columns),
         ]
     )
     signature = ModelSignature(inputs, Schema([ColSpec(DataType.string, "text")]))
     model = Model(model_uuid=weights_sha256[:32], signature=signature)
-    mlflow.pyfunc.add_to_model(model, loader_module=_LOADER)
-    plain = {key: value for key, value in model.to_dict().items() if key not in _OF_THE_DAY}
-    write_text(folder / MLMODEL, yaml.safe_dump(plain))
+    mlflow.pyfunc.add_to_model(model, loader_module=_LOADER_MODULE)
+    content = {key: value for key, value in model.to_dict().items() if key not in _VOLATILE_FIELDS}
+    write_text(folder / MLMODEL, yaml.safe_dump(content))
     (folder / REQUIREMENTS).write_text(f"kinesweep=={__version__}\n", encoding="utf-8")

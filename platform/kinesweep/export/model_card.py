@@ -3,25 +3,25 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from kinesweep.config.loading import load
+from kinesweep.config.loading import load_config
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.core.io import write_text
-from kinesweep.evaluation.text_normalization import protocol_name
+from kinesweep.evaluation.text_normalization import format_protocol
 from kinesweep.store import Store
-from kinesweep.store.format.test_set_ledger import count_tests
+from kinesweep.store.format.test_set_ledger import count_test_evaluations
 from kinesweep.training.run_records.result import RunResult
 from kinesweep.version import __version__
 
 CARD = "card.md"
 # Descriptions of metrics that have no signature.
-_OF_TOKENS = {
+_TOKEN_METRIC_DESCRIPTIONS = {
     "token_loss": "nats per token, without label smoothing",
     "token_accuracy": "% of tokens, predicted with teacher forcing",
 }
 
 
-def write_card(
+def write_model_card(
     folder: Path,
     result: RunResult,
     store: Store,
@@ -29,7 +29,7 @@ def write_card(
     test: Mapping[str, float] | None = None,
     facts: Mapping[str, str] | None = None,
 ) -> None:
-    """Write `card.md`.
+    """Write the model card of a bundle, `card.md`.
 
     Args:
         folder: Folder of the bundle; it must already contain `recipe.yaml`.
@@ -39,44 +39,46 @@ def write_card(
         test: Test scores by metric; those of the result by default.
         facts: Additional table rows, name → value.
     """
-    recipe = load(Recipe, folder / "recipe.yaml")
+    recipe = load_config(Recipe, folder / "recipe.yaml")
     scores = {"validation": result.scores, "test": test or result.test or {}}
     lines = [
         f"# {title or recipe.name}",
         "",
         f"Motion in, text out. Trained by Kinesweep {__version__}.",
         "",
-        *_scores(scores, result.signatures, recipe.evaluation),
+        *_format_scores(scores, result.signatures, recipe.evaluation),
         "",
-        *_facts(recipe, result, store),
+        *_format_training_facts(recipe, result, store),
         *(f"| {name} | {value} |" for name, value in (facts or {}).items()),
         "",
-        *_intended_use_and_limitations(store),
+        *_format_intended_use_and_limits(store),
         "",
-        *_usage(recipe.name),
+        *_format_usage_examples(recipe.name),
     ]
     write_text(folder / CARD, "\n".join(lines) + "\n")
 
 
-def _scores(
+def _format_scores(
     scores: Mapping[str, Mapping[str, float]],
     signatures: Mapping[str, str],
     config: EvaluationConfig,
 ) -> list[str]:
-    """Return the table of scores and a note on how they were obtained."""
+    """Format the table of scores and a note on how they were obtained, as lines of Markdown."""
     lines = ["| split | metric | score | signature |", "|---|---|---|---|"]
-    bar = "\\|"  # an unescaped one would end the table cell
+    escaped_bar = "\\|"  # an unescaped one would end the table cell
     for split, values in scores.items():
         for metric, value in values.items():
-            signature = signatures.get(metric) or _OF_TOKENS.get(metric, "")
-            lines.append(f"| {split} | {metric} | {value:.3f} | `{signature.replace('|', bar)}` |")
+            signature = signatures.get(metric) or _TOKEN_METRIC_DESCRIPTIONS.get(metric, "")
+            lines.append(
+                f"| {split} | {metric} | {value:.3f} | `{signature.replace('|', escaped_bar)}` |"
+            )
     lines += [
         "",
         "The checkpoint was selected on the validation split, so validation scores are optimistic.",
     ]
     if not scores["test"]:
         lines[-1] += " The test split was not scored."
-    protocol = protocol_name(config.protocol_config)
+    protocol = format_protocol(config.protocol_config)
     if protocol == "raw":
         lines[-1] += " Texts were scored unchanged, including case and punctuation."
     else:
@@ -86,16 +88,16 @@ def _scores(
     return lines
 
 
-def _facts(recipe: Recipe, result: RunResult, store: Store) -> list[str]:
-    """Return the table of training facts."""
-    counts = ", ".join(f"{split} {len(store.records(split))}" for split in store.splits)
+def _format_training_facts(recipe: Recipe, result: RunResult, store: Store) -> list[str]:
+    """Format the table of training data, settings and cost, as lines of Markdown."""
+    counts = ", ".join(f"{split} {len(store.get_records(split))}" for split in store.splits)
     generation = recipe.generation
     return [
         "| | |",
         "|---|---|",
         f"| clips | {counts} |",
         f"| feature store | `{store.fingerprint}`, stored as {recipe.store.dtype} |",
-        f"| configuration | `{recipe.config_hash(store.fingerprint)}` |",
+        f"| configuration | `{recipe.compute_config_hash(store.fingerprint)}` |",
         f"| seed | {recipe.training.seed} |",
         f"| training time | {result.seconds / 60:.1f} minutes of wall-clock time |",
         f"| training | {result.step} steps, {result.samples} clips in total, best checkpoint at"
@@ -103,21 +105,23 @@ def _facts(recipe: Recipe, result: RunResult, store: Store) -> list[str]:
         f"| decoding | {generation.num_beams} beams, at most {generation.max_new_tokens} tokens,"
         f" length penalty {generation.length_penalty:g} |",
         f"| weights | `{result.weights_sha256}` |",
-        f"| test evaluations | {count_tests(store)} so far with these features |",
+        f"| test evaluations | {count_test_evaluations(store)} so far with these features |",
         "| license | not stated; ask the owner of the corpus before you distribute the model |",
     ]
 
 
-def _intended_use_and_limitations(store: Store) -> list[str]:
-    """Return the card's text on intended use and limitations, with figures of the training data."""
-    train = store.records("train")
+def _format_intended_use_and_limits(store: Store) -> list[str]:
+    """Format the sections on intended use and limits, with statistics of the training data."""
+    train = store.get_records("train")
     signers = {record.clip.signer for record in train} - {""}
     frames = sorted(max(record.lengths.values()) for record in train)
     words = {word for record in train for text in record.clip.texts for word in text.split()}
-    seen = {text for record in train for text in record.clip.texts}
-    others = [r.clip for split in store.splits if split != "train" for r in store.records(split)]
+    train_texts = {text for record in train for text in record.clip.texts}
+    other_clips = [
+        r.clip for split in store.splits if split != "train" for r in store.get_records(split)
+    ]
     # Test sentences that also occur in train inflate scores, so their number is reported.
-    known = sum(any(text in seen for text in clip.texts) for clip in others)
+    num_known = sum(any(text in train_texts for text in clip.texts) for clip in other_clips)
     return [
         "## Intended use",
         "",
@@ -128,17 +132,18 @@ def _intended_use_and_limitations(store: Store) -> list[str]:
         "## Limits",
         "",
         f"- Trained on {len(train)} clips of {len(signers) or 'unnamed'} signers:"
-        f" {len(seen)} distinct sentences, {len(words)} distinct words. The model can hardly"
+        f" {len(train_texts)} distinct sentences, {len(words)} distinct words. The model can hardly"
         " produce words that do not occur there.",
         f"- Training clips have {frames[0]} to {frames[-1]} frames, with a median of"
         f" {frames[len(frames) // 2]}.",
-        f"- {known} of {len(others)} clips of the other splits have a text that also occurs in"
+        f"- {num_known} of {len(other_clips)} clips of the other splits have a text that also"
+        " occurs in"
         " train, word for word.",
     ]
 
 
-def _usage(name: str) -> list[str]:
-    """Return examples for the command line and for Python."""
+def _format_usage_examples(name: str) -> list[str]:
+    """Format usage examples for the command line and for Python, as lines of Markdown."""
     return [
         "```sh",
         f"kinesweep translate {name} clip.pose",

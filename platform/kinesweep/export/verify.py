@@ -24,7 +24,7 @@ from kinesweep.config.recipe.video import VideoFeaturesConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import BundleError, KinesweepError
 from kinesweep.core.units import Span
-from kinesweep.evaluation.evaluate import evaluate_loaded
+from kinesweep.evaluation.evaluate import evaluate_loaded_model
 from kinesweep.evaluation.predictions import read_predictions
 from kinesweep.export.bundle import PREDICTIONS, check_files
 from kinesweep.export.translate import Bundle
@@ -34,17 +34,17 @@ from kinesweep.sources.precomputed.h5_shards import write_streams
 from kinesweep.sources.precomputed.shard_index import SHARD_SUFFIX
 from kinesweep.sources.tsv.tsv_rows import POSE_SUFFIX
 from kinesweep.store import Store, open_store
-from kinesweep.training.reproducibility.determinism import pin_process
+from kinesweep.training.reproducibility.determinism import configure_process
 
 _TIMEOUT_S = 3600
-_RAW_FILES = 8
+_MAX_RAW_FILES = 8
 # Tolerance relative to the largest value: the difference of bfloat16 on a GPU to float32 on a CPU.
-_DEVICES = 0.02
+_DEVICE_TOLERANCE = 0.02
 _COMMAND = "import sys; from kinesweep.export.verify import main; main(*sys.argv[1:])"
 
 
 def verify_bundle(folder: Path, store: Path, run: Path) -> int:
-    """Load a bundle in another process and compare it with its run.
+    """Verify a bundle: load it in another process and compare it with its run.
 
     Args:
         folder: Folder of the bundle.
@@ -65,109 +65,118 @@ def verify_bundle(folder: Path, store: Path, run: Path) -> int:
     command = [sys.executable, "-c", _COMMAND, str(folder), str(store), str(run)]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, env=env)
+        process = subprocess.run(
+            command, capture_output=True, text=True, timeout=_TIMEOUT_S, env=env
+        )
     except subprocess.TimeoutExpired:
         raise BundleError(
             f"verification of `{folder}` did not finish within {_TIMEOUT_S} s"
         ) from None
-    if done.returncode != 0:
-        raise BundleError(f"`{folder}` could not be verified: {done.stderr.strip()[-2000:]}")
-    # Libraries may print too; the answer is the last line.
-    answer = json.loads(done.stdout.splitlines()[-1])
-    if "error" in answer:
-        raise BundleError(answer["error"])
-    return int(answer["texts"])
+    if process.returncode != 0:
+        raise BundleError(f"`{folder}` could not be verified: {process.stderr.strip()[-2000:]}")
+    # Libraries may print too; the result is the last line.
+    result = json.loads(process.stdout.splitlines()[-1])
+    if "error" in result:
+        raise BundleError(result["error"])
+    return int(result["texts"])
 
 
-def compare(folder: Path, store: Store, run: Path) -> int:
-    """Compare a bundle with its run in this process; returns the number of texts.
+def compare_bundle_with_run(folder: Path, store: Store, run: Path) -> int:
+    """Compare a bundle with its run in this process; return the number of compared texts.
 
     Raises:
         BundleError: If a text or the features of a file differ.
     """
-    # `pin_process` sets deterministic kernels, so it must run before the model is loaded.
-    bundle = Bundle.load(folder, pin_process(read_recipe(folder)))
-    _compare_features(bundle, store, build_source(read_recipe(run / "best").corpus))
-    wanted = {p.clip_id: p.hypothesis for p in read_predictions(folder / PREDICTIONS)}
-    found = evaluate_loaded(bundle.loaded, store, "validation").predictions
-    again = {p.clip_id: p.hypothesis for p in found}
+    # `configure_process` sets deterministic kernels, so it must run before the model is loaded.
+    bundle = Bundle.load(folder, configure_process(read_recipe(folder)))
+    _check_raw_file_features(
+        bundle, store, build_source(read_recipe(run / "best").effective_source)
+    )
+    expected_texts = {p.clip_id: p.hypothesis for p in read_predictions(folder / PREDICTIONS)}
+    predictions = evaluate_loaded_model(bundle.loaded, store, "validation").predictions
+    actual_texts = {p.clip_id: p.hypothesis for p in predictions}
     # The union also finds clips that only one side has; their other text is None.
-    for clip_id in sorted(wanted.keys() | again.keys()):
-        if wanted.get(clip_id) != again.get(clip_id):
+    for clip_id in sorted(expected_texts.keys() | actual_texts.keys()):
+        if expected_texts.get(clip_id) != actual_texts.get(clip_id):
             raise BundleError(
-                f"the bundle `{folder}` translates `{clip_id}` as {again.get(clip_id)!r}, but its"
-                f" run wrote {wanted.get(clip_id)!r}"
+                f"the bundle `{folder}` translates `{clip_id}` as {actual_texts.get(clip_id)!r},"
+                " but its"
+                f" run wrote {expected_texts.get(clip_id)!r}"
             )
-    return len(again)
+    return len(actual_texts)
 
 
 def main(folder: str, store: str, run: str) -> None:
-    """Run `compare` as the main function of a process and print the answer as a line of JSON."""
+    """Run `compare_bundle_with_run` in a process of its own and print the result as JSON."""
     try:
-        answer: dict[str, object] = {
-            "texts": compare(Path(folder), open_store(Path(store)), Path(run))
+        result: dict[str, object] = {
+            "texts": compare_bundle_with_run(Path(folder), open_store(Path(store)), Path(run))
         }
     except KinesweepError as error:
-        answer = {"error": str(error)}
-    sys.stdout.write(json.dumps(answer) + "\n")
+        result = {"error": str(error)}
+    sys.stdout.write(json.dumps(result) + "\n")
 
 
-def _compare_features(bundle: Bundle, store: Store, source: Source) -> None:
-    """Compare the features of raw files with the store, as far as the files still exist."""
-    for record in store.records("validation")[:_RAW_FILES]:
-        with tempfile.TemporaryDirectory() as own:
+def _check_raw_file_features(bundle: Bundle, store: Store, source: Source) -> None:
+    """Check that raw files give the features of the store; skip files that no longer exist."""
+    for record in store.get_records("validation")[:_MAX_RAW_FILES]:
+        with tempfile.TemporaryDirectory() as temp_dir:
             try:
-                path, *beside = _raw_files(bundle, source, record.clip, Path(own))
+                path, *auxiliary_files = _get_raw_files(bundle, source, record.clip, Path(temp_dir))
             except KinesweepError:
                 continue  # the corpus is not on this machine; the stored features must suffice
-            found = bundle.features(path, record.clip.span, *beside)
-        wanted = store.features(record)
-        if record.clip.reference and not beside:
+            actual = bundle.compute_features(path, record.clip.span, *auxiliary_files)
+        expected = store.get_features(record)
+        if record.clip.reference and not auxiliary_files:
             # A reference inside a `.pose` file cannot be passed as a file; compare the rest.
-            for streams in (found, wanted):
+            for streams in (actual, expected):
                 streams.pop("reference", None)
         # Only video encoders are compared with a tolerance; they may have run on another device.
-        same = found.keys() == wanted.keys()
+        same_streams = actual.keys() == expected.keys()
         exact = not isinstance(bundle.loaded.recipe.features, VideoFeaturesConfig)
-        if not same or not all(_alike(found[name], wanted[name], exact) for name in wanted):
+        if not same_streams or not all(
+            _are_features_equal(actual[name], expected[name], exact) for name in expected
+        ):
             raise BundleError(
                 f"the bundle `{bundle.loaded.recipe.name}` computes other features of"
                 f" `{record.clip.id}` than those its run was trained on; extract and train again"
             )
 
 
-def _raw_files(bundle: Bundle, source: Source, clip: Clip, own: Path) -> list[Path]:
+def _get_raw_files(bundle: Bundle, source: Source, clip: Clip, temp_dir: Path) -> list[Path]:
     """Return the raw files of a clip; clips from a file with many are written to separate files.
 
     Args:
         bundle: Bundle that translates the files.
         source: Source that contains the clip.
         clip: Clip of the corpus.
-        own: Empty folder for the written files.
+        temp_dir: Empty folder for the written files.
 
     Raises:
         ClipError: If the media of the clip do not exist.
     """
     if bundle.loaded.recipe.corpora[0].kind == "h5_shards":
         streams: Any = source.read(clip)
-        return [write_streams(own / f"clip{SHARD_SUFFIX}", streams)]
-    path = source.media_path(clip)
+        return [write_streams(temp_dir / f"clip{SHARD_SUFFIX}", streams)]
+    path = source.resolve_media_path(clip)
     if bundle.loaded.recipe.corpora[0].kind != "skeletons":
-        return [path, *source.auxiliary_files(clip)]
+        return [path, *source.list_auxiliary_files(clip)]
     if path.suffix == POSE_SUFFIX:
         return [path]
     # The whole motion is written, because the caller applies the span of the clip.
-    whole: Any = source.read(replace(clip, span=Span()))
-    files = {"clip.npy": whole.pose, "reference.npy": whole.reference}
-    there = {own / name: pose for name, pose in files.items() if pose is not None}
-    for name, pose in there.items():
+    motion: Any = source.read(replace(clip, span=Span()))
+    poses = {"clip.npy": motion.pose, "reference.npy": motion.reference}
+    poses_by_path = {temp_dir / name: pose for name, pose in poses.items() if pose is not None}
+    for name, pose in poses_by_path.items():
         np.save(name, pose.points_TPJC[:, 0])
-    return list(there)
+    return list(poses_by_path)
 
 
-def _alike(found: NDArray[np.floating], wanted: NDArray[np.floating], exact: bool) -> bool:
-    """Whether features are equal, exactly or within the tolerance for different devices."""
-    if exact or found.shape != wanted.shape:
-        return np.array_equal(found, wanted)
-    largest = float(np.abs(wanted).max())
-    return bool(np.abs(found.astype(np.float32) - wanted).max() <= _DEVICES * largest)
+def _are_features_equal(
+    actual: NDArray[np.floating], expected: NDArray[np.floating], exact: bool
+) -> bool:
+    """Return whether features are equal, exactly or within the tolerance between devices."""
+    if exact or actual.shape != expected.shape:
+        return np.array_equal(actual, expected)
+    largest = float(np.abs(expected).max())
+    return bool(np.abs(actual.astype(np.float32) - expected).max() <= _DEVICE_TOLERANCE * largest)

@@ -9,7 +9,7 @@ from typing import Any
 from kinesweep.config.recipe.source import FeaturesConfig
 from kinesweep.features.contract import Features, FeatureStep
 from kinesweep.features.pose import PoseFeatures
-from kinesweep.features.precomputed import PrecomputedStep, StreamsStep
+from kinesweep.features.precomputed import PrecomputedStep, PrecomputedStreamsStep
 from kinesweep.features.skeleton import SkeletonFeatures
 
 __all__ = ["FeatureStep", "Features", "build_features"]
@@ -20,7 +20,8 @@ def build_features(config: FeaturesConfig) -> FeatureStep:
     return _STEPS[config.kind](config)
 
 
-def _video(config: Any) -> FeatureStep:
+def _build_video_features(config: Any) -> FeatureStep:
+    """Build the feature step for videos."""
     # Imports torch, which takes seconds; the other kinds do not need it.
     from kinesweep.features.video import VideoFeatures
 
@@ -29,8 +30,8 @@ def _video(config: Any) -> FeatureStep:
 
 _STEPS: Mapping[str, Callable[[Any], FeatureStep]] = {
     "pose": PoseFeatures,
-    "video": _video,
+    "video": _build_video_features,
     "precomputed": PrecomputedStep,
-    "streams": StreamsStep,
+    "streams": PrecomputedStreamsStep,
     "skeleton": SkeletonFeatures,
 }

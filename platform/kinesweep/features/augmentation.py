@@ -21,8 +21,8 @@ from kinesweep.config.recipe.augmentation import AugmentationConfig
 from kinesweep.core.errors import InputError
 from kinesweep.core.pose import PointLayout
 from kinesweep.core.schema import StoreSchema
-from kinesweep.core.seeds import derive_seed, generator
-from kinesweep.features.mirror import mirror_order
+from kinesweep.core.seeds import create_generator, derive_seed
+from kinesweep.features.mirror import compute_mirror_permutation
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Augmentation:
         config: Kinds and strengths of the augmentation.
         schema: Schema of the feature store, which gives the point layout of each stream.
         seed: Random seed of the run.
-        longest: Maximum number of frames of a clip after augmentation, references not counted.
+        max_frames: Maximum number of frames of a clip after augmentation, references not counted.
         augmentation_pairs: Stream → stream whose random numbers it reuses; other streams draw
             their own.
     """
@@ -41,19 +41,24 @@ class Augmentation:
     config: AugmentationConfig
     schema: StoreSchema
     seed: int
-    longest: int
+    max_frames: int
     augmentation_pairs: Mapping[str, str] = field(default_factory=dict)
 
-    def lengths(self, lengths: Mapping[str, int], clip_id: str, epoch: int) -> dict[str, int]:
-        """Return the number of frames of each stream after augmentation.
+    def compute_lengths(
+        self, lengths: Mapping[str, int], clip_id: str, epoch: int
+    ) -> dict[str, int]:
+        """Compute the number of frames of each stream after augmentation.
 
         Args:
             lengths: Stream → current number of frames.
             clip_id: ID of the clip.
             epoch: Number of the epoch.
         """
-        pace = self._duration(lengths, clip_id, epoch)
-        return {name: self._kept(_scaled(frames, pace)) for name, frames in lengths.items()}
+        length_factor = self._draw_length_factor(lengths, clip_id, epoch)
+        return {
+            name: self._count_kept_frames(_scale_num_frames(frames, length_factor))
+            for name, frames in lengths.items()
+        }
 
     def __call__(
         self, streams: Mapping[str, NDArray[np.floating]], clip_id: str, epoch: int
@@ -69,24 +74,30 @@ class Augmentation:
             InputError: If points are to be transformed but a stream holds none, or if streams that
                 share random numbers differ in length.
         """
-        self._check_in_step(streams, clip_id)
+        self._check_equal_lengths(streams, clip_id)
         lengths = {name: len(x_TD) for name, x_TD in streams.items()}
-        pace = self._duration(lengths, clip_id, epoch)
-        varied = {}
+        length_factor = self._draw_length_factor(lengths, clip_id, epoch)
+        augmented = {}
         for name, x_TD in streams.items():
-            drawn = self.augmentation_pairs.get(name, name)
-            rng = generator(self.seed, "augmentation", epoch, clip_id, drawn)
-            # Indexing by an array copies; `_moved` relies on this and works in place.
-            x_TD = np.asarray(x_TD, np.float32)[self._frames(len(x_TD), pace, rng)]
-            if self.config.moves_points:
+            seed_stream = self.augmentation_pairs.get(name, name)
+            rng = create_generator(self.seed, "augmentation", epoch, clip_id, seed_stream)
+            # Indexing by an array copies; `_transform_points` relies on this and works in place.
+            x_TD = np.asarray(x_TD, np.float32)[
+                self._draw_frame_indices(len(x_TD), length_factor, rng)
+            ]
+            if self.config.has_spatial_augmentation:
                 # `rng` is consumed in a fixed order: frames, mirror, rotation. A reference draws
                 # the same values, and only its noise comes from a generator of its own.
-                own = rng if drawn == name else generator(self.seed, "noise", epoch, clip_id, name)
-                x_TD = self._moved(x_TD, name, rng, own)
-            varied[name] = x_TD
-        return varied
+                noise_rng = (
+                    rng
+                    if seed_stream == name
+                    else create_generator(self.seed, "noise", epoch, clip_id, name)
+                )
+                x_TD = self._transform_points(x_TD, name, rng, noise_rng)
+            augmented[name] = x_TD
+        return augmented
 
-    def _check_in_step(self, streams: Mapping[str, Sized], clip_id: str) -> None:
+    def _check_equal_lengths(self, streams: Mapping[str, Sized], clip_id: str) -> None:
         """Check that streams with shared random numbers have equal lengths."""
         for name, other in self.augmentation_pairs.items():
             if name in streams and len(streams[name]) != len(streams[other]):
@@ -96,60 +107,66 @@ class Augmentation:
                     " same number of frames: align the reference during feature extraction"
                 )
 
-    def _duration(self, lengths: Mapping[str, int], clip_id: str, epoch: int) -> float:
-        """Return the factor by which the length of a clip changes, the same for all its streams."""
+    def _draw_length_factor(self, lengths: Mapping[str, int], clip_id: str, epoch: int) -> float:
+        """Draw the factor by which the length of a clip changes, the same for all its streams."""
         if not self.config.speed:
             return 1.0
-        frames = sum(
+        total_frames = sum(
             frames for name, frames in lengths.items() if name not in self.augmentation_pairs
         )
         # A derived seed is an integer below 2**63, so this is a uniform number in [0, 1).
-        share = derive_seed(self.seed, "speed", epoch, clip_id) / 2**63
-        tempo = 1 + self.config.speed * (2 * share - 1)
-        return min(1 / tempo, self.longest / frames)
+        uniform = derive_seed(self.seed, "speed", epoch, clip_id) / 2**63
+        tempo = 1 + self.config.speed * (2 * uniform - 1)
+        return min(1 / tempo, self.max_frames / total_frames)
 
-    def _kept(self, frames: int) -> int:
-        """Return the number of frames that remain after random frames are dropped."""
-        return max(1, round(frames * (1 - self.config.drop_frames)))
+    def _count_kept_frames(self, num_frames: int) -> int:
+        """Count the frames that remain after random frames are dropped."""
+        return max(1, round(num_frames * (1 - self.config.drop_frames)))
 
-    def _frames(self, frames: int, pace: float, rng: np.random.Generator) -> NDArray[np.intp]:
-        """Return the indices of the frames to keep, ascending; slowed clips repeat frames."""
-        length = _scaled(frames, pace)
+    def _draw_frame_indices(
+        self, num_frames: int, length_factor: float, rng: np.random.Generator
+    ) -> NDArray[np.intp]:
+        """Draw the indices of the frames to keep, ascending; slowed clips repeat frames."""
+        length = _scale_num_frames(num_frames, length_factor)
         # Each new frame takes the old frame at its center in time (nearest-neighbor resampling).
-        taken = ((np.arange(length) + 0.5) * frames / length).astype(np.intp)
-        kept = self._kept(length)
-        return taken if kept == length else taken[np.sort(rng.permutation(length)[:kept])]
+        indices = ((np.arange(length) + 0.5) * num_frames / length).astype(np.intp)
+        num_kept = self._count_kept_frames(length)
+        return (
+            indices if num_kept == length else indices[np.sort(rng.permutation(length)[:num_kept])]
+        )
 
-    def _moved(
+    def _transform_points(
         self,
         x_TD: NDArray[np.float32],
         stream: str,
         rng: np.random.Generator,
-        noise: np.random.Generator,
+        noise_rng: np.random.Generator,
     ) -> NDArray[np.float32]:
         """Mirror and rotate the points and add noise to the detected ones."""
-        config, layout = self.config, self._layout(stream)
+        config, layout = self.config, self._get_layout(stream)
         # Stored features do not say which points were detected; undetected ones are all zeros.
         x_TJC = x_TD.reshape(len(x_TD), layout.num_points, -1)
-        found_TJ1 = (x_TJC != 0).max(axis=2, keepdims=True)
+        detected_TJ1 = (x_TJC != 0).max(axis=2, keepdims=True)
         # Drawn even if `mirror` is 0, so the angle below does not depend on that setting.
         if rng.random() < config.mirror:
             # Swapping left and right and negating x are both needed; either alone would produce
             # a body with exchanged sides. Negation keeps the zeros of undetected points.
-            order_J = self._mirror_orders[stream]
-            x_TJC, found_TJ1 = x_TJC[:, order_J], found_TJ1[:, order_J]
+            order_J = self._mirror_permutations[stream]
+            x_TJC, detected_TJ1 = x_TJC[:, order_J], detected_TJ1[:, order_J]
             x_TJC[..., 0] *= -1
         angle = np.deg2rad(rng.uniform(-config.rotation_deg, config.rotation_deg))
         if angle:
             # Rotation about the origin in the image plane; z and undetected points do not change.
-            turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-            x_TJC[..., :2] = x_TJC[..., :2] @ turn.astype(np.float32)
+            rotation = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+            x_TJC[..., :2] = x_TJC[..., :2] @ rotation.astype(np.float32)
         if config.noise:
-            noise_TJC = noise.standard_normal(x_TJC.shape, np.float32) * np.float32(config.noise)
-            x_TJC += noise_TJC * found_TJ1
+            noise_TJC = noise_rng.standard_normal(x_TJC.shape, np.float32) * np.float32(
+                config.noise
+            )
+            x_TJC += noise_TJC * detected_TJ1
         return x_TJC.reshape(x_TD.shape)
 
-    def _layout(self, stream: str) -> PointLayout:
+    def _get_layout(self, stream: str) -> PointLayout:
         """Return the point layout of a stream, or raise `InputError` if it holds no points."""
         layout = self.schema.streams[stream].layout
         if layout is None:
@@ -161,15 +178,18 @@ class Augmentation:
 
     # Writes to the instance's `__dict__`, which also works on a frozen dataclass.
     @cached_property
-    def _mirror_orders(self) -> dict[str, NDArray[np.intp]]:
-        return {name: mirror_order(self._layout(name)) for name in self.schema.streams}
+    def _mirror_permutations(self) -> dict[str, NDArray[np.intp]]:
+        """Stream → index of the mirror image of each point, (J,)."""
+        return {
+            name: compute_mirror_permutation(self._get_layout(name)) for name in self.schema.streams
+        }
 
 
 def build_augmentation(
     config: AugmentationConfig,
     schema: StoreSchema,
     seed: int,
-    longest: int,
+    max_frames: int,
     augmentation_pairs: Mapping[str, str] | None = None,
 ) -> Augmentation | None:
     """Build an augmentation and check that it is applicable; None if it would change nothing.
@@ -178,23 +198,23 @@ def build_augmentation(
         config: Kinds and strengths of the augmentation.
         schema: Schema of the feature store.
         seed: Random seed of the run.
-        longest: Maximum number of frames of a clip after augmentation.
+        max_frames: Maximum number of frames of a clip after augmentation.
         augmentation_pairs: Stream → stream whose random numbers it reuses.
 
     Raises:
         InputError: If a stream holds no points, or points with unknown mirror images.
     """
-    if not (config.moves_points or config.changes_length):
+    if not (config.has_spatial_augmentation or config.has_temporal_augmentation):
         return None
-    built = Augmentation(config, schema, seed, longest, augmentation_pairs or {})
+    augmentation = Augmentation(config, schema, seed, max_frames, augmentation_pairs or {})
     # Both accesses exist for the errors that they raise now instead of during training.
-    for stream in schema.streams if config.moves_points else ():
-        built._layout(stream)
+    for stream in schema.streams if config.has_spatial_augmentation else ():
+        augmentation._get_layout(stream)
     if config.mirror:
-        _ = built._mirror_orders
-    return built
+        _ = augmentation._mirror_permutations
+    return augmentation
 
 
-def _scaled(frames: int, pace: float) -> int:
+def _scale_num_frames(num_frames: int, length_factor: float) -> int:
     """Scale a number of frames, rounded down, to at least 1."""
-    return max(1, int(frames * pace))
+    return max(1, int(num_frames * length_factor))

@@ -31,11 +31,11 @@ from kinesweep.sources.video.frame_reader import FrameReader
 CROPS_VERSION = 1
 # Side of a square relative to the extent of its points: MediaPipe's hand points end at the finger
 # tips and its face points at the hair line, so a margin is needed.
-MARGIN = 1.4
+CROP_MARGIN = 1.4
 # Seconds up to which a neighboring detection, or a missing end of the poses, is bridged.
-NEAR_S = 0.5
+MAX_GAP_S = 0.5
 # Pixels; a part with a single detected point has no extent.
-LEAST_SIDE = 8
+MIN_SIDE_PX = 8
 # Rates that differ by less count as equal, because `.pose` v0.1 stores whole frames per second.
 _SAME_RATE_HZ = 1.0
 # Body part → its component names for MediaPipe and OpenPose in pose-format's layouts.
@@ -53,29 +53,31 @@ class CropBoxes:
     Attributes:
         corners_T2: Left and top edge in pixels; they may lie outside of the image.
         side: Side length of all boxes in pixels.
-        known_T: Whether the position of the part is known.
+        valid_T: Whether the position of the part is known.
     """
 
     corners_T2: NDArray[np.intp]
     side: int
-    known_T: NDArray[np.bool_]
+    valid_T: NDArray[np.bool_]
 
-    def cut(self, picture_HW3: NDArray[np.uint8], number: int, size: int) -> NDArray[np.uint8]:
-        """Cut the part out of an image, (size, size, 3); black outside of the image.
+    def crop_image(
+        self, image_HW3: NDArray[np.uint8], frame_index: int, size: int
+    ) -> NDArray[np.uint8]:
+        """Crop the part from an image, (size, size, 3); pixels outside of the image are black.
 
         Args:
-            picture_HW3: Image, uint8 RGB.
-            number: Index of the frame in the poses.
+            image_HW3: Image, uint8 RGB.
+            frame_index: Index of the frame in the poses.
             size: Height and width of the result in pixels.
         """
-        if not self.known_T[number]:
+        if not self.valid_T[frame_index]:
             return np.zeros((size, size, 3), np.uint8)
-        left, top = map(int, self.corners_T2[number])
-        return _scaled(_crop_square(picture_HW3, left, top, self.side), size)
+        left, top = map(int, self.corners_T2[frame_index])
+        return _resize_square(_crop_square(image_HW3, left, top, self.side), size)
 
 
 def find_crop_boxes(pose: PoseSequence, part: str, scale: tuple[float, float]) -> CropBoxes:
-    """Find the crop boxes of a body part.
+    """Find the crop box of a body part in each frame.
 
     Args:
         pose: Pose sequence; the first person is used.
@@ -85,31 +87,31 @@ def find_crop_boxes(pose: PoseSequence, part: str, scale: tuple[float, float]) -
     Raises:
         ClipError: If the layout does not contain the part; reason `unknown_layout`.
     """
-    chosen = _points_of(pose.layout, part)
-    points_TJ2 = pose.points_TPJC[:, 0, chosen, :2] * np.array(scale)
-    found_TJ = pose.confidence_TPJ[:, 0, chosen] > 0
-    found_T: NDArray[np.bool_] = np.asarray(found_TJ.any(1))
+    point_indices = _find_part_points(pose.layout, part)
+    points_TJ2 = pose.points_TPJC[:, 0, point_indices, :2] * np.array(scale)
+    detected_TJ = pose.confidence_TPJ[:, 0, point_indices] > 0
+    detected_T: NDArray[np.bool_] = np.asarray(detected_TJ.any(1))
     # Undetected points are at infinity, so that they never win the minimum or maximum. Frames
     # without any detection stay infinite and are not used below.
-    least_T2 = np.where(found_TJ[..., None], points_TJ2, np.inf).min(1)
-    most_T2 = np.where(found_TJ[..., None], points_TJ2, -np.inf).max(1)
-    if not found_T.any():
-        return CropBoxes(np.zeros((len(found_T), 2), np.intp), LEAST_SIDE, found_T)
-    extent = float(np.median((most_T2 - least_T2)[found_T].max(1)))
+    min_T2 = np.where(detected_TJ[..., None], points_TJ2, np.inf).min(1)
+    max_T2 = np.where(detected_TJ[..., None], points_TJ2, -np.inf).max(1)
+    if not detected_T.any():
+        return CropBoxes(np.zeros((len(detected_T), 2), np.intp), MIN_SIDE_PX, detected_T)
+    extent = float(np.median((max_T2 - min_T2)[detected_T].max(1)))
     # Rounding by floor(x + 0.5) here and below avoids banker's rounding, which would make equal
     # movements end on different pixels.
-    side = max(LEAST_SIDE, int(MARGIN * extent + 0.5))
-    nearest_T, known_T = _nearest(found_T, int(NEAR_S * pose.fps))
-    centres_T2 = (least_T2[nearest_T] + most_T2[nearest_T]) / 2
-    corners_T2 = np.floor(centres_T2 - side / 2 + 0.5).astype(np.intp)
-    return CropBoxes(corners_T2, side, known_T)
+    side = max(MIN_SIDE_PX, int(CROP_MARGIN * extent + 0.5))
+    nearest_T, valid_T = _find_nearest_detections(detected_T, int(MAX_GAP_S * pose.fps))
+    centers_T2 = (min_T2[nearest_T] + max_T2[nearest_T]) / 2
+    corners_T2 = np.floor(centers_T2 - side / 2 + 0.5).astype(np.intp)
+    return CropBoxes(corners_T2, side, valid_T)
 
 
 class CroppedFrames:
     """An iterable over the cropped frames of a part of a video.
 
     Args:
-        footage: Video file, time span and pose file.
+        segment: Video file, time span and pose file.
         crops: Names of the body parts, from left to right.
         size: Height of the result and width of each part in pixels.
 
@@ -121,18 +123,22 @@ class CroppedFrames:
             layout of the poses lacks a part; with its reason.
     """
 
-    def __init__(self, footage: VideoSegment, crops: Sequence[CropName], size: int) -> None:
-        assert footage.pose is not None, "a recipe with crops has a source with poses"
-        self._frames = FrameReader(footage, None)
+    def __init__(self, segment: VideoSegment, crops: Sequence[CropName], size: int) -> None:
+        assert segment.pose_path is not None, "a recipe with crops has a source with poses"
+        self._frames = FrameReader(segment, None)
         self.fps = self._frames.fps
-        self._pose_path, self._size, self._crops = footage.pose, size, tuple(crops)
-        first, pose = self._read(footage.pose)
-        self._first, self._pose_fps, self._known = first, pose.fps, len(pose.points_TPJC)
+        self._pose_path, self._size, self._crops = segment.pose_path, size, tuple(crops)
+        first, pose = self._read_poses(segment.pose_path)
+        self._first_pose_frame, self._pose_fps, self._num_pose_frames = (
+            first,
+            pose.fps,
+            len(pose.points_TPJC),
+        )
         # Poses may have been estimated on a scaled copy of the video; the pose file records the
         # size of the frames that its coordinates refer to.
-        width, height = read_frame_size(footage.pose)
+        width, height = read_frame_size(segment.pose_path)
         scale = self._frames.width / width, self._frames.height / height
-        self._squares: dict[str, CropBoxes] = {
+        self._crop_boxes: dict[str, CropBoxes] = {
             part: find_crop_boxes(pose, part, scale) for part in crops if part != "whole"
         }
 
@@ -143,56 +149,59 @@ class CroppedFrames:
             ClipError: If the video cannot be decoded to the end of the span, or its poses end too
                 early; reason `pose_too_short`.
         """
-        for number, picture in enumerate(self._frames, self._frames.start):
-            place = self._place(number)
-            parts = [self._part(part, picture, place) for part in self._crops]
+        for frame_index, image in enumerate(self._frames, self._frames.start):
+            pose_index = self._get_pose_index(frame_index)
+            parts = [self._crop_part(part, image, pose_index) for part in self._crops]
             yield np.concatenate(parts, axis=1)
 
-    def _part(self, part: str, picture: NDArray[np.uint8], place: int) -> NDArray[np.uint8]:
-        """Cut out one part; `whole` is the center square of the image."""
+    def _crop_part(self, part: str, image: NDArray[np.uint8], pose_index: int) -> NDArray[np.uint8]:
+        """Crop one part from an image; `whole` is the center square."""
         if part != "whole":
-            return self._squares[part].cut(picture, place, self._size)
-        height, width = picture.shape[:2]
+            return self._crop_boxes[part].crop_image(image, pose_index, self._size)
+        height, width = image.shape[:2]
         side = min(height, width)
-        middle = _crop_square(picture, (width - side) // 2, (height - side) // 2, side)
-        return _scaled(middle, self._size)
+        center_square = _crop_square(image, (width - side) // 2, (height - side) // 2, side)
+        return _resize_square(center_square, self._size)
 
-    def _read(self, path: Path) -> tuple[int, PoseSequence]:
+    def _read_poses(self, path: Path) -> tuple[int, PoseSequence]:
         """Read the poses of the span; also return the index of their first frame in the file."""
         # The rate of the poses is needed to convert the span, so one frame is read first.
-        rate = read_pose(path, Span.from_frames(0, 1)).fps
-        first = self._numbered(self._frames.start, rate)
-        last = self._numbered(self._frames.end - 1, rate)
+        pose_fps = read_pose(path, Span.from_frames(0, 1)).fps
+        first = self._find_nearest_pose_frame(self._frames.start, pose_fps)
+        last = self._find_nearest_pose_frame(self._frames.end - 1, pose_fps)
         return first, read_pose(path, Span.from_frames(first, last + 1))
 
-    def _place(self, number: int) -> int:
-        """Return the index of the pose frame, counted from the start of the span.
+    def _get_pose_index(self, frame_index: int) -> int:
+        """Return the index of the pose for a video frame, counted from the start of the span.
 
         If less than half a second is missing at the end, the last pose frame is used.
 
         Raises:
             ClipError: If more is missing; reason `pose_too_short`.
         """
-        place = self._numbered(number, self._pose_fps) - self._first
-        if place - self._known >= NEAR_S * self._pose_fps:
+        pose_index = (
+            self._find_nearest_pose_frame(frame_index, self._pose_fps) - self._first_pose_frame
+        )
+        if pose_index - self._num_pose_frames >= MAX_GAP_S * self._pose_fps:
             raise ClipError(
-                f"`{self._pose_path}` ends after {self._first + self._known} frames at"
-                f" {self._pose_fps:g} fps, but frame {number} of its video at {self.fps:g} fps"
+                f"`{self._pose_path}` ends after {self._first_pose_frame + self._num_pose_frames}"
+                " frames at"
+                f" {self._pose_fps:g} fps, but frame {frame_index} of its video at {self.fps:g} fps"
                 " needs more; the file belongs to another video or is truncated: estimate the"
                 " poses again",
                 "pose_too_short",
             )
-        return min(place, self._known - 1)
+        return min(pose_index, self._num_pose_frames - 1)
 
-    def _numbered(self, number: int, pose_fps: float) -> int:
-        """Return the pose frame that is nearest in time to a frame of the video."""
+    def _find_nearest_pose_frame(self, frame_index: int, pose_fps: float) -> int:
+        """Find the pose frame that is nearest in time to a frame of the video."""
         if abs(pose_fps - self.fps) < _SAME_RATE_HZ:
-            return number
-        return int(number * pose_fps / self.fps + 0.5)
+            return frame_index
+        return int(frame_index * pose_fps / self.fps + 0.5)
 
 
-def _points_of(layout: PointLayout, part: str) -> NDArray[np.intp]:
-    """Return the indices of a part's points in a layout.
+def _find_part_points(layout: PointLayout, part: str) -> NDArray[np.intp]:
+    """Find the indices of a part's points in a layout.
 
     Raises:
         ClipError: If the layout does not contain the part; reason `unknown_layout`.
@@ -202,54 +211,59 @@ def _points_of(layout: PointLayout, part: str) -> NDArray[np.intp]:
         if name in _COMPONENTS[part] and points:
             return np.arange(start, start + len(points))
         start += len(points)
-    held = ", ".join(f"{name} ({len(points)})" for name, points in layout.components)
+    components = ", ".join(f"{name} ({len(points)})" for name, points in layout.components)
     raise ClipError(
-        f"the file has the point components {held}: `features.crops` has `{part}`, which needs"
+        f"the file has the point components {components}: `features.crops` has `{part}`, which"
+        " needs"
         f" {' or '.join(f'`{name}`' for name in _COMPONENTS[part])}",
         "unknown_layout",
     )
 
 
-def _nearest(found_T: NDArray[np.bool_], most: int) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """Find the nearest frame with a detection.
+def _find_nearest_detections(
+    detected_T: NDArray[np.bool_], max_distance: int
+) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Find for each frame the nearest frame with a detection.
 
     Args:
-        found_T: Whether the part is detected in each frame; at least one must be True.
-        most: Largest accepted distance in frames.
+        detected_T: Whether the part is detected in each frame; at least one must be True.
+        max_distance: Largest accepted distance in frames.
 
     Returns:
         Index of the nearest frame for each frame, and whether it is close enough.
     """
-    places = np.flatnonzero(found_T)
-    frames_T = np.arange(len(found_T))
-    after_T = np.searchsorted(places, frames_T).clip(max=len(places) - 1)
-    before_T = (np.searchsorted(places, frames_T, side="right") - 1).clip(min=0)
-    gap_after_T, gap_before_T = (abs(places[which] - frames_T) for which in (after_T, before_T))
+    detected_frames = np.flatnonzero(detected_T)
+    frames_T = np.arange(len(detected_T))
+    after_T = np.searchsorted(detected_frames, frames_T).clip(max=len(detected_frames) - 1)
+    before_T = (np.searchsorted(detected_frames, frames_T, side="right") - 1).clip(min=0)
+    gap_after_T, gap_before_T = (
+        abs(detected_frames[indices] - frames_T) for indices in (after_T, before_T)
+    )
     # `<=` prefers the earlier one of two equally near frames.
-    nearest_T = np.where(gap_before_T <= gap_after_T, places[before_T], places[after_T])
-    return nearest_T, np.minimum(gap_before_T, gap_after_T) <= most
+    nearest_T = np.where(
+        gap_before_T <= gap_after_T, detected_frames[before_T], detected_frames[after_T]
+    )
+    return nearest_T, np.minimum(gap_before_T, gap_after_T) <= max_distance
 
 
-def _crop_square(
-    picture_HW3: NDArray[np.uint8], left: int, top: int, side: int
-) -> NDArray[np.uint8]:
-    """Cut a square out of an image; pixels outside of the image are black."""
-    height, width = picture_HW3.shape[:2]
+def _crop_square(image_HW3: NDArray[np.uint8], left: int, top: int, side: int) -> NDArray[np.uint8]:
+    """Crop a square from an image; pixels outside of the image are black."""
+    height, width = image_HW3.shape[:2]
     square = np.zeros((side, side, 3), np.uint8)
     # Both ends are clamped, so a square entirely outside of the image gives an empty slice.
     rows = slice(min(max(top, 0), height), max(min(top + side, height), 0))
     columns = slice(min(max(left, 0), width), max(min(left + side, width), 0))
-    inner = picture_HW3[rows, columns]
+    inner = image_HW3[rows, columns]
     if inner.size:
         y, x = rows.start - top, columns.start - left
         square[y : y + inner.shape[0], x : x + inner.shape[1]] = inner
     return square
 
 
-def _scaled(square: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+def _resize_square(square: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """Resize a square with the same filter (bicubic) that is used for whole frames."""
     if len(square) == size:
         return square
     frame = av.VideoFrame.from_ndarray(square, format="rgb24")
-    scaled = frame.reformat(size, size, "rgb24", interpolation="BICUBIC").to_ndarray()
-    return scaled.astype(np.uint8, copy=False)
+    resized = frame.reformat(size, size, "rgb24", interpolation="BICUBIC").to_ndarray()
+    return resized.astype(np.uint8, copy=False)

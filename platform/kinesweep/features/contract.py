@@ -16,7 +16,7 @@ from kinesweep.core.pose import PointLayout
 
 @dataclass(frozen=True)
 class Features:
-    """One stream of a clip.
+    """The features of one stream of a clip.
 
     Attributes:
         x_TD: Features, float32 (T, D); all values are finite.
@@ -40,7 +40,7 @@ class FeatureStep(Protocol):
     def fingerprint(self) -> str:
         """Hash of the configuration and of the version of the code that computes the features."""
 
-    def compute(self, media: Any) -> dict[str, Features]:
+    def compute_features(self, media: Any) -> dict[str, Features]:
         """Compute the features of one clip.
 
         Args:
@@ -54,14 +54,14 @@ class FeatureStep(Protocol):
                 dropped clip is counted.
         """
 
-    def shape(self, media: Any) -> dict[str, tuple[int, int]]:
+    def estimate_shapes(self, media: Any) -> dict[str, tuple[int, int]]:
         """Estimate the shape of each stream without computing it.
 
         Plans call this for many clips, so it must be cheap.
 
         Returns:
-            Stream name → approximate (T, D) of the result of `compute`.
+            Stream name → approximate (T, D) of the result of `compute_features`.
 
         Raises:
-            ClipError: If it is already clear that `compute` will fail.
+            ClipError: If it is already clear that `compute_features` will fail.
         """

@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 Frames = NDArray[np.floating]
 
 
-def squared_distances(x_TD: Frames, r_RD: Frames) -> Floats:
+def compute_squared_distances(x_TD: Frames, r_RD: Frames) -> Floats:
     """Compute the squared Euclidean distance between all pairs of frames, (T, R).
 
     Uses squared differences instead of `x² - 2xy + y²`, so that equal frames have distance 0.
@@ -29,7 +29,7 @@ def squared_distances(x_TD: Frames, r_RD: Frames) -> Floats:
     return np.asarray(cdist(x_TD, r_RD, "sqeuclidean"))
 
 
-def best_window(x_TD: Frames, r_RD: Frames) -> int:
+def find_best_window(x_TD: Frames, r_RD: Frames) -> int:
     """Find the position in the longer motion at which the shorter one fits best.
 
     Returns:
@@ -37,7 +37,7 @@ def best_window(x_TD: Frames, r_RD: Frames) -> int:
         good ones; 0 if both motions have the same length.
     """
     shorter, longer = sorted((x_TD, r_RD), key=len)
-    cost_SL = np.ascontiguousarray(squared_distances(shorter, longer))
+    cost_SL = np.ascontiguousarray(compute_squared_distances(shorter, longer))
     down, right = cost_SL.strides
     # The window at an offset is a diagonal of the matrix. Stepping by one row and one column at
     # once turns the diagonals into columns of a view, without a copy. `ascontiguousarray` makes
@@ -47,8 +47,8 @@ def best_window(x_TD: Frames, r_RD: Frames) -> int:
     return int(windows_SO.sum(axis=0).argmin())
 
 
-def dtw(x_TD: Frames, r_RD: Frames) -> tuple[NDArray[np.intp], float]:
-    """Compute the cheapest warping path (Sakoe and Chiba 1978).
+def compute_dtw_path(x_TD: Frames, r_RD: Frames) -> tuple[NDArray[np.intp], float]:
+    """Compute the DTW path with the lowest cost (Sakoe and Chiba 1978).
 
     Both first frames and both last frames are matched, and each step advances by one frame in the
     clip, the reference or both.
@@ -58,7 +58,7 @@ def dtw(x_TD: Frames, r_RD: Frames) -> tuple[NDArray[np.intp], float]:
             end of the path: a step in both comes first, then a step in the clip.
         cost: Sum of the squared distances along the path.
     """
-    total_TR = _filled(squared_distances(x_TD, r_RD)[None], np.minimum, np.inf)[0]
+    total_TR = _accumulate_costs(compute_squared_distances(x_TD, r_RD)[None], np.minimum, np.inf)[0]
     t, r = (size - 1 for size in total_TR.shape)
     cost = float(total_TR[t, r])
     path = [(t, r)]
@@ -78,8 +78,8 @@ def dtw(x_TD: Frames, r_RD: Frames) -> tuple[NDArray[np.intp], float]:
     return np.array(path[::-1], np.intp), cost
 
 
-def soft_dtw(x_TD: Frames, r_RD: Frames, gamma: float) -> tuple[float, Floats]:
-    """Compute soft-DTW (Cuturi and Blondel 2017, arXiv:1703.01541) over all warping paths.
+def compute_soft_dtw(x_TD: Frames, r_RD: Frames, gamma: float) -> tuple[float, Floats]:
+    """Compute the soft-DTW value and weights (Cuturi and Blondel 2017, arXiv:1703.01541).
 
     A path with cost c has the weight exp(-c / gamma); all sums are computed in log space. The
     total weight of the paths through a cell is the product of the forward sum and the backward sum.
@@ -89,59 +89,61 @@ def soft_dtw(x_TD: Frames, r_RD: Frames, gamma: float) -> tuple[float, Floats]:
     Args:
         x_TD: Frames of the clip.
         r_RD: Frames of the reference.
-        gamma: Smoothing in units of a squared distance, above 0; the limit 0 gives `dtw`.
+        gamma: Smoothing in units of a squared distance, above 0; the limit 0 gives DTW.
 
     Returns:
         value: -gamma times the logarithm of the sum of the weights.
         weights_TR: Gradient of `value` with respect to the squared distances, each row divided by
             its sum: the weight of each reference frame for each frame of the clip.
     """
-    log_TR = squared_distances(x_TD, r_RD) / -gamma
-    ways_KTR = _filled(np.stack([log_TR, log_TR[::-1, ::-1]]), np.logaddexp, -np.inf)
-    value = ways_KTR[0, -1, -1]
+    log_TR = compute_squared_distances(x_TD, r_RD) / -gamma
+    log_sums_KTR = _accumulate_costs(np.stack([log_TR, log_TR[::-1, ::-1]]), np.logaddexp, -np.inf)
+    value = log_sums_KTR[0, -1, -1]
     # Both sums contain the cell's own cost, so it is subtracted once. Dividing by the total weight
     # (subtracting `value`) gives the probability that a path passes through the cell.
-    expected_TR = np.exp(ways_KTR[0] + ways_KTR[1, ::-1, ::-1] - log_TR - value)
+    expected_TR = np.exp(log_sums_KTR[0] + log_sums_KTR[1, ::-1, ::-1] - log_TR - value)
     return float(-gamma * value), expected_TR / expected_TR.sum(axis=1, keepdims=True)
 
 
-def _filled(cost_KTR: Floats, merged: np.ufunc, wall: float) -> Floats:
-    """Fill DTW matrices: cell cost plus the merged values of the three preceding cells.
+def _accumulate_costs(cost_KTR: Floats, combine: np.ufunc, outside_value: float) -> Floats:
+    """Accumulate DTW costs: cell cost plus the combined values of the three preceding cells.
 
     Args:
         cost_KTR: Cost matrices of equal shape, processed together.
-        merged: Function that combines two arrays, for example the minimum.
-        wall: Value of the cells outside of the matrices, the identity element of `merged`.
+        combine: Function that combines two arrays, for example the minimum.
+        outside_value: Value of the cells outside of the matrices, the identity of `combine`.
 
     Returns:
         Accumulated values, (K, T, R).
     """
-    _, frames, others = cost_KTR.shape
-    cost_NKT = _skewed(cost_KTR, wall)
+    _, num_clip_frames, num_reference_frames = cost_KTR.shape
+    cost_NKT = _skew_antidiagonals(cost_KTR, outside_value)
     # One extra column in front of the first frame and two extra rows in front of the first diagonal
     # spare the loop all border cases. Therefore diagonal n is row n + 2, and frame t column t + 1.
-    total_NKT = np.full((len(cost_NKT) + 2, len(cost_KTR), frames + 1), wall)
-    # The first cell has no predecessor; three walls would make it infinite.
+    total_NKT = np.full((len(cost_NKT) + 2, len(cost_KTR), num_clip_frames + 1), outside_value)
+    # The first cell has no predecessor; combining three outside values would make it infinite.
     total_NKT[2, :, 1] = cost_NKT[0, :, 0]
     for n in range(1, len(cost_NKT)):
-        first, end = max(0, n - others + 1), min(n + 1, frames)
+        first, end = max(0, n - num_reference_frames + 1), min(n + 1, num_clip_frames)
         # Row n holds diagonal n - 2, with (t - 1, r - 1); row n + 1 holds diagonal n - 1, with
         # (t - 1, r) and (t, r - 1).
         both, clip = total_NKT[n, :, first:end], total_NKT[n + 1, :, first:end]
-        best = merged(merged(both, clip), total_NKT[n + 1, :, first + 1 : end + 1])
+        best = combine(combine(both, clip), total_NKT[n + 1, :, first + 1 : end + 1])
         np.add(cost_NKT[n, :, first:end], best, out=total_NKT[n + 2, :, first + 1 : end + 1])
     # Undo the skew: cell (t, r) lies on diagonal t + r.
-    rows = np.arange(frames)[:, None]
-    return np.moveaxis(total_NKT[rows + np.arange(others) + 2, :, rows + 1], 2, 0)
+    rows = np.arange(num_clip_frames)[:, None]
+    return np.moveaxis(total_NKT[rows + np.arange(num_reference_frames) + 2, :, rows + 1], 2, 0)
 
 
-def _skewed(cost_KTR: Floats, wall: float) -> Floats:
-    """Turn anti-diagonals into rows: [n, k, t] is [k, t, n - t], or the wall outside of it."""
-    num, frames, others = cost_KTR.shape
-    width = frames + others
-    wide = np.full((num, frames, width), wall)
-    wide[:, :, :others] = cost_KTR
-    # Each row is filled with T + R values but read with T + R - 1, which shifts every row one place
-    # further to the right than the row above it.
-    flat = wide.reshape(num, -1)[:, : frames * (width - 1)]
-    return np.ascontiguousarray(flat.reshape(num, frames, width - 1).transpose(2, 0, 1))
+def _skew_antidiagonals(cost_KTR: Floats, outside_value: float) -> Floats:
+    """Turn anti-diagonals into rows: [n, k, t] is [k, t, n - t], or the outside value."""
+    num_matrices, num_clip_frames, num_reference_frames = cost_KTR.shape
+    width = num_clip_frames + num_reference_frames
+    padded = np.full((num_matrices, num_clip_frames, width), outside_value)
+    padded[:, :, :num_reference_frames] = cost_KTR
+    # Each row is filled with T + R values but read with T + R - 1, which shifts every row one
+    # column further to the right than the row above it.
+    flat = padded.reshape(num_matrices, -1)[:, : num_clip_frames * (width - 1)]
+    return np.ascontiguousarray(
+        flat.reshape(num_matrices, num_clip_frames, width - 1).transpose(2, 0, 1)
+    )

@@ -26,13 +26,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from kinesweep.core.errors import CheckpointError, InputError
-from kinesweep.core.hashing import file_sha256, fingerprint
+from kinesweep.core.hashing import compute_file_sha256, compute_fingerprint
 from kinesweep.core.pose import PointLayout
-from kinesweep.features.traced_network import Program
+from kinesweep.features.traced_network import TracedNetwork
 
-DESCRIPTION = "embedder.json"
-WEIGHTS = "embedder.safetensors"
-FORMAT = 1
+DESCRIPTION_FILE = "embedder.json"
+WEIGHTS_FILE = "embedder.safetensors"
+FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Embedder:
     layout: PointLayout | None
     digest: str
     score: dict[str, float]
-    program: Program
+    program: TracedNetwork
     features: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, x_TD: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -90,117 +90,129 @@ def read_embedder(folder: Path) -> Embedder:
         CheckpointError: If there is none, or if it is damaged, has another format version or is
             inconsistent, for example in its widths.
     """
-    plain = _described(folder)
+    description = _read_description(folder)
     try:
-        weights = load_file(folder / WEIGHTS)
+        weights = load_file(folder / WEIGHTS_FILE)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"`{folder / WEIGHTS}` cannot be read: {error}") from None
+        raise CheckpointError(f"`{folder / WEIGHTS_FILE}` cannot be read: {error}") from None
     try:
-        layout = None if plain["layout"] is None else PointLayout.from_json(plain["layout"])
-        program = Program(plain["program"], weights, str(folder / DESCRIPTION))
-        found = Embedder(
-            stream=str(plain["stream"]),
-            width=int(plain["width"]),
-            size=int(plain["size"]),
+        layout = (
+            None if description["layout"] is None else PointLayout.from_json(description["layout"])
+        )
+        program = TracedNetwork(description["program"], weights, str(folder / DESCRIPTION_FILE))
+        embedder = Embedder(
+            stream=str(description["stream"]),
+            width=int(description["width"]),
+            size=int(description["size"]),
             layout=layout,
-            digest=_digest(plain),
-            score={name: float(value) for name, value in plain["score"].items()},
+            digest=_hash_description(description),
+            score={name: float(value) for name, value in description["score"].items()},
             program=program,
-            features=dict(plain.get("recipe", {}).get("features", {})),
+            features=dict(description.get("recipe", {}).get("features", {})),
         )
     except (KeyError, TypeError, AttributeError) as error:
-        raise _damaged(folder, f"an entry is missing or invalid: {error}") from None
-    _try(found, folder)
-    return found
+        raise _make_damaged_error(folder, f"an entry is missing or invalid: {error}") from None
+    _check_output_shape(embedder, folder)
+    return embedder
 
 
-def embedder_digest(folder: Path) -> str:
-    """Hash the operations and weights of the embedder in a folder, 64 hexadecimal digits.
+def compute_embedder_digest(folder: Path) -> str:
+    """Compute a hash of the embedder in a folder (operations and weights), 64 hexadecimal digits.
 
     Raises:
         CheckpointError: If there is no embedder, or if its weights file was replaced.
     """
-    return _digest(_described(folder))
+    return _hash_description(_read_description(folder))
 
 
 def write_embedder(
-    folder: Path, described: Mapping[str, Any], steps: list[list[Any]], weights: dict[str, Tensor]
+    folder: Path, description: Mapping[str, Any], steps: list[list[Any]], weights: dict[str, Tensor]
 ) -> None:
     """Write an embedder that `read_embedder` can read.
 
     Args:
         folder: Output folder. It is created if needed, and an embedder in it is replaced.
-        described: Values of `stream`, `width`, `size`, `layout` (as JSON values, or None) and
+        description: Values of `stream`, `width`, `size`, `layout` (as JSON values, or None) and
             `score`, and further JSON values that document the training.
         steps: Steps of the program.
         weights: Tensors of the program by name.
     """
     folder.mkdir(parents=True, exist_ok=True)
     # The description is removed first and written last. A folder from an interrupted call
-    # therefore has no description and is not taken for an embedder.
-    (folder / DESCRIPTION).unlink(missing_ok=True)
-    save_file(weights, folder / WEIGHTS)
-    plain = {
-        "format": FORMAT,
-        **described,
-        "weights_sha256": file_sha256(folder / WEIGHTS),
+    # therefore has no description and is not read as an embedder.
+    (folder / DESCRIPTION_FILE).unlink(missing_ok=True)
+    save_file(weights, folder / WEIGHTS_FILE)
+    content = {
+        "format": FORMAT_VERSION,
+        **description,
+        "weights_sha256": compute_file_sha256(folder / WEIGHTS_FILE),
         "program": steps,
     }
-    text = json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False)
-    (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    (folder / DESCRIPTION_FILE).write_text(text + "\n", encoding="utf-8")
 
 
-def _digest(plain: dict[str, Any]) -> str:
-    """Return the hash of the entries that determine the embeddings, without scores and history."""
+def _hash_description(description: dict[str, Any]) -> str:
+    """Hash the entries that determine the embeddings, without scores and training details."""
     parts = ("stream", "width", "size", "layout", "program", "weights_sha256")
-    return fingerprint({part: plain.get(part) for part in parts})
+    return compute_fingerprint({part: description.get(part) for part in parts})
 
 
-def _described(folder: Path) -> dict[str, Any]:
+def _read_description(folder: Path) -> dict[str, Any]:
     """Read `embedder.json` and check that the weights file has the hash that it states."""
-    path, weights = folder / DESCRIPTION, folder / WEIGHTS
+    path, weights = folder / DESCRIPTION_FILE, folder / WEIGHTS_FILE
     if not path.is_file() or not weights.is_file():
         raise CheckpointError(
-            f"`{folder}` does not contain an embedder (`{DESCRIPTION}` and `{WEIGHTS}`). Give the"
+            f"`{folder}` does not contain an embedder (`{DESCRIPTION_FILE}` and `{WEIGHTS_FILE}`)."
+            " Give the"
             " `best` folder that `kinesweep train-embedder RECIPE` writes."
         )
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
+        description = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise _damaged(folder, f"`{DESCRIPTION}` is not valid JSON ({error})") from None
-    if not isinstance(plain, dict) or plain.get("format") != FORMAT:
-        got = plain.get("format") if isinstance(plain, dict) else None
+        raise _make_damaged_error(
+            folder, f"`{DESCRIPTION_FILE}` is not valid JSON ({error})"
+        ) from None
+    if not isinstance(description, dict) or description.get("format") != FORMAT_VERSION:
+        version = description.get("format") if isinstance(description, dict) else None
         raise CheckpointError(
-            f"`{path}` has format version {got}, but this version of Kinesweep reads {FORMAT}."
+            f"`{path}` has format version {version}, but this version of Kinesweep reads"
+            f" {FORMAT_VERSION}."
             " Train the embedder again with `kinesweep train-embedder`."
         )
-    found = weights.stat()
-    if _sha256(weights, found.st_size, found.st_mtime_ns) != plain.get("weights_sha256"):
-        raise _damaged(folder, f"the SHA-256 of `{WEIGHTS}` differs from `weights_sha256`")
-    return plain
+    stat = weights.stat()
+    if _hash_cached_file(weights, stat.st_size, stat.st_mtime_ns) != description.get(
+        "weights_sha256"
+    ):
+        raise _make_damaged_error(
+            folder, f"the SHA-256 of `{WEIGHTS_FILE}` differs from `weights_sha256`"
+        )
+    return description
 
 
 @lru_cache(maxsize=16)
-def _sha256(path: Path, num_bytes: int, changed_ns: int) -> str:
+def _hash_cached_file(path: Path, num_bytes: int, modified_ns: int) -> str:
     """Hash a file; the result is cached until its size or modification time changes."""
-    del num_bytes, changed_ns
-    return file_sha256(path)
+    del num_bytes, modified_ns
+    return compute_file_sha256(path)
 
 
-def _try(embedder: Embedder, folder: Path) -> None:
-    """Run two frames through the network, so that inconsistencies show when it is loaded."""
+def _check_output_shape(embedder: Embedder, folder: Path) -> None:
+    """Check the output shape for two frames, so that errors are found when loading."""
     try:
-        got = embedder(np.zeros((2, embedder.width), np.float32)).shape
+        output_shape = embedder(np.zeros((2, embedder.width), np.float32)).shape
     except (RuntimeError, TypeError, AttributeError, IndexError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise _damaged(folder, f"its network cannot be run: {reason}") from None
-    if got != (2, embedder.size):
-        raise _damaged(folder, f"two frames give the shape {got} instead of (2, {embedder.size})")
+        raise _make_damaged_error(folder, f"its network cannot be run: {reason}") from None
+    if output_shape != (2, embedder.size):
+        raise _make_damaged_error(
+            folder, f"two frames give the shape {output_shape} instead of (2, {embedder.size})"
+        )
 
 
-def _damaged(folder: Path, what: str) -> CheckpointError:
-    """Create the error for a damaged embedder."""
+def _make_damaged_error(folder: Path, problem: str) -> CheckpointError:
+    """Make the error for a damaged embedder."""
     return CheckpointError(
-        f"The embedder in `{folder}` is damaged: {what}. Copy the folder again, or train the"
+        f"The embedder in `{folder}` is damaged: {problem}. Copy the folder again, or train the"
         " embedder again with `kinesweep train-embedder`."
     )

@@ -3,8 +3,8 @@
 A layout is recognized by the names of its components and points, never by the number of points, so
 a file that lacks points is rejected instead of misread. The names are those that estimators write
 through pose-format: MediaPipe Holistic (with or without refined face and world landmarks), OpenPose
-(137 and 135 points), AlphaPose (133, 136) and COCO WholeBody 133. `select` caches its result per
-layout, because one lookup takes about 0.3 ms.
+(137 and 135 points), AlphaPose (133, 136) and COCO WholeBody 133. `select_keypoints` caches its
+result per layout, because one lookup takes about 0.3 ms.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ HAND_SIZE = len(HAND_21)
 
 # Component and names of the two points whose distance is the unit of length of a pose. The first
 # entry that a layout contains is used.
-_SHOULDERS = (
+_SHOULDER_POINTS = (
     ("POSE_LANDMARKS", "RIGHT_SHOULDER", "LEFT_SHOULDER"),
     ("pose_keypoints_2d", "RShoulder", "LShoulder"),
     ("BODY_135", "RShoulder", "LShoulder"),
@@ -32,11 +32,13 @@ _SHOULDERS = (
 )
 
 _LEG_WORDS = ("hip", "knee", "ankle", "heel", "toe", "foot_index")
-_BODIES = frozenset({component for component, _, _ in _SHOULDERS} | {"POSE_WORLD_LANDMARKS"})
+_BODY_COMPONENTS = frozenset(
+    {component for component, _, _ in _SHOULDER_POINTS} | {"POSE_WORLD_LANDMARKS"}
+)
 
 
 @dataclass(frozen=True)
-class Selection:
+class KeypointSelection:
     """The selected points of a layout.
 
     Attributes:
@@ -54,7 +56,7 @@ class Selection:
 
 
 @lru_cache(maxsize=64)
-def select(layout: PointLayout, points: str, hide_legs: bool) -> Selection:
+def select_keypoints(layout: PointLayout, points: str, hide_legs: bool) -> KeypointSelection:
     """Select points of a layout by name.
 
     Args:
@@ -67,67 +69,85 @@ def select(layout: PointLayout, points: str, hide_legs: bool) -> Selection:
     """
     # Dicts keep insertion order, so the keys of `index` are also the points in file order.
     index = {
-        (component, point): place
-        for place, (component, point) in enumerate(
+        (component, point): position
+        for position, (component, point) in enumerate(
             (component, point) for component, names in layout.components for point in names
         )
     }
-    chosen = _holistic_178(layout, index) if points == "holistic_178" else list(index.values())
+    indices = (
+        _find_holistic_178_points(layout, index)
+        if points == "holistic_178"
+        else list(index.values())
+    )
     names = list(index)
-    kept = [names[place] for place in chosen]
+    selected = [names[place] for place in indices]
     # Without this check the legs of an unknown body would silently stay in the features.
-    if hide_legs and not any(_is_known(component) for component, _ in layout.components):
-        raise _unknown(layout, "its leg points are unknown; set `features.hide_legs: false`")
-    legs = [place for place, name in enumerate(kept) if hide_legs and _is_leg(*name)]
-    where = np.array(chosen, np.intp) if points == "holistic_178" else None
-    return Selection(where, np.array(legs, np.intp), _shoulders(kept), _grouped(kept))
+    if hide_legs and not any(_is_known_component(component) for component, _ in layout.components):
+        raise _make_unknown_layout_error(
+            layout, "its leg points are unknown; set `features.hide_legs: false`"
+        )
+    legs = [place for place, name in enumerate(selected) if hide_legs and _is_leg_point(*name)]
+    point_indices = np.array(indices, np.intp) if points == "holistic_178" else None
+    return KeypointSelection(
+        point_indices,
+        np.array(legs, np.intp),
+        _find_shoulders(selected),
+        _group_by_component(selected),
+    )
 
 
-def no_shoulders(layout: PointLayout) -> ClipError:
-    """Create the error for a layout that cannot be normalized because it has no shoulders."""
-    return _unknown(layout, "its shoulder points are unknown; set `features.normalize: none`")
+def make_no_shoulders_error(layout: PointLayout) -> ClipError:
+    """Make the error for a layout that cannot be normalized because it has no shoulders."""
+    return _make_unknown_layout_error(
+        layout, "its shoulder points are unknown; set `features.normalize: none`"
+    )
 
 
-def _holistic_178(layout: PointLayout, index: dict[tuple[str, str], int]) -> list[int]:
-    """Return the file indices of the 178 points: 8 body, 128 face, 21 per hand."""
-    wanted = [("POSE_LANDMARKS", name) for name in BODY_8]
-    wanted += [("FACE_LANDMARKS", str(number)) for number in FACE_128]
+def _find_holistic_178_points(layout: PointLayout, index: dict[tuple[str, str], int]) -> list[int]:
+    """Find the file indices of the 178 points: 8 body, 128 face, 21 per hand."""
+    required = [("POSE_LANDMARKS", name) for name in BODY_8]
+    required += [("FACE_LANDMARKS", str(number)) for number in FACE_128]
     for component in ("LEFT_HAND_LANDMARKS", "RIGHT_HAND_LANDMARKS"):
         points = dict(layout.components).get(component, ())
         if len(points) != HAND_SIZE:
-            raise _unknown(layout, f"`holistic_178` needs {HAND_SIZE} points of `{component}`")
-        wanted += [(component, point) for point in points]
-    missing = [name for name in wanted if name not in index]
+            raise _make_unknown_layout_error(
+                layout, f"`holistic_178` needs {HAND_SIZE} points of `{component}`"
+            )
+        required += [(component, point) for point in points]
+    missing = [name for name in required if name not in index]
     if missing:
         component, point = missing[0]
-        raise _unknown(layout, f"`holistic_178` needs point `{point}` of `{component}`")
-    return [index[name] for name in wanted]
+        raise _make_unknown_layout_error(
+            layout, f"`holistic_178` needs point `{point}` of `{component}`"
+        )
+    return [index[name] for name in required]
 
 
-def _grouped(names: list[tuple[str, str]]) -> PointLayout:
+def _group_by_component(names: list[tuple[str, str]]) -> PointLayout:
     """Group consecutive points of the same component; their order does not change."""
     groups = groupby(names, key=lambda name: name[0])
     return PointLayout(tuple((part, tuple(point for _, point in group)) for part, group in groups))
 
 
-def _shoulders(names: list[tuple[str, str]]) -> tuple[int, int] | None:
-    """Return the positions of the right and left shoulder, or None."""
-    for component, right, left in _SHOULDERS:
+def _find_shoulders(names: list[tuple[str, str]]) -> tuple[int, int] | None:
+    """Find the positions of the right and left shoulder, or None if they are unknown."""
+    for component, right, left in _SHOULDER_POINTS:
         if (component, right) in names and (component, left) in names:
             return names.index((component, right)), names.index((component, left))
     return None
 
 
-def _is_leg(component: str, point: str) -> bool:
-    """Whether a point belongs to a leg or hip; substrings cover `LEFT_HIP`, `RHip`, `LBigToe`."""
-    return component in _BODIES and any(word in point.lower() for word in _LEG_WORDS)
+def _is_leg_point(component: str, point: str) -> bool:
+    """Return whether a point belongs to a leg or hip, such as `LEFT_HIP`, `RHip` or `LBigToe`."""
+    return component in _BODY_COMPONENTS and any(word in point.lower() for word in _LEG_WORDS)
 
 
-def _is_known(component: str) -> bool:
-    """Whether a component is a known body, or a hand or face of MediaPipe or OpenPose."""
-    return component in _BODIES or component.endswith(("_LANDMARKS", "_keypoints_2d"))
+def _is_known_component(component: str) -> bool:
+    """Return whether a component is a known body, or a hand or face of MediaPipe or OpenPose."""
+    return component in _BODY_COMPONENTS or component.endswith(("_LANDMARKS", "_keypoints_2d"))
 
 
-def _unknown(layout: PointLayout, text: str) -> ClipError:
-    held = ", ".join(f"{name} ({len(points)})" for name, points in layout.components)
-    return ClipError(f"the file has the point components {held}: {text}", "unknown_layout")
+def _make_unknown_layout_error(layout: PointLayout, problem: str) -> ClipError:
+    """Make the error for an unsupported point layout; `problem` says what is missing."""
+    components = ", ".join(f"{name} ({len(points)})" for name, points in layout.components)
+    return ClipError(f"the file has the point components {components}: {problem}", "unknown_layout")

@@ -1,7 +1,7 @@
 """Point permutations for horizontal mirroring.
 
-`core.mirror` knows which left point belongs to which right point. A layout with a point that has no
-counterpart is rejected here, because that point would otherwise stay on the wrong side.
+`core.skeleton.symmetry` knows which left point belongs to which right point. A layout with a point
+that has no counterpart is rejected here, because that point would otherwise stay on the wrong side.
 """
 
 import numpy as np
@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from kinesweep.core.errors import InputError
 from kinesweep.core.pose import PointLayout
-from kinesweep.core.skeleton.symmetry import mirror_indices
+from kinesweep.core.skeleton.symmetry import find_mirror_indices
 
 
-def mirror_order(layout: PointLayout) -> NDArray[np.intp]:
-    """Return for each point the index of its mirror image, (J,).
+def compute_mirror_permutation(layout: PointLayout) -> NDArray[np.intp]:
+    """Compute for each point the index of its mirror image, (J,).
 
     The permutation is its own inverse.
 
@@ -22,7 +22,7 @@ def mirror_order(layout: PointLayout) -> NDArray[np.intp]:
     """
     order = []
     points = [(component, name) for component, names in layout.components for name in names]
-    for (component, name), partner in zip(points, mirror_indices(layout), strict=True):
+    for (component, name), partner in zip(points, find_mirror_indices(layout), strict=True):
         if partner is None:
             raise InputError(
                 f"`batch.augmentation.mirror` is set, but the mirror image of the point `{name}`"

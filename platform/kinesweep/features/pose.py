@@ -19,10 +19,14 @@ from numpy.typing import NDArray
 
 from kinesweep.config.recipe.source import PoseFeaturesConfig
 from kinesweep.core.errors import ClipError
-from kinesweep.core.hashing import fingerprint
+from kinesweep.core.hashing import compute_fingerprint
 from kinesweep.core.pose import PointLayout, PoseSequence
 from kinesweep.features.contract import Features
-from kinesweep.features.keypoint_selection import Selection, no_shoulders, select
+from kinesweep.features.keypoint_selection import (
+    KeypointSelection,
+    make_no_shoulders_error,
+    select_keypoints,
+)
 
 # Increase this when the values for an unchanged configuration change.
 CODE_VERSION = 1
@@ -44,60 +48,62 @@ class PoseFeatures:
         """Hash of the configuration and of the version of this code."""
         # The choice of the estimator already shows in the poses, which are part of the media.
         config = self.config.model_dump(mode="json", exclude={"estimator"})
-        return fingerprint({"config": config, "code": CODE_VERSION})
+        return compute_fingerprint({"config": config, "code": CODE_VERSION})
 
-    def compute(self, media: PoseSequence) -> dict[str, Features]:
-        """Compute the features of the first person, (ceil(T / stride), D).
+    def compute_features(self, media: PoseSequence) -> dict[str, Features]:
+        """Compute the pose features of the first person, (ceil(T / stride), D).
 
         Raises:
             ClipError: If the clip cannot be used; reason `no_people` (no point is detected in any
                 frame), `unknown_layout`, `no_shoulders` (never both detected in one frame, or
                 always at the same position) or `nan_frames`.
         """
-        found = Features(self(media), self.rate_hz(media.fps), self.layout(media.layout))
-        return dict.fromkeys(self.streams, found)
+        features = Features(
+            self(media), self.compute_rate_hz(media.fps), self.select_layout(media.layout)
+        )
+        return dict.fromkeys(self.streams, features)
 
-    def shape(self, media: PoseSequence) -> dict[str, tuple[int, int]]:
-        """Return the number of kept frames and the number of coordinates per frame.
+    def estimate_shapes(self, media: PoseSequence) -> dict[str, tuple[int, int]]:
+        """Estimate the shape of `pose`: kept frames and coordinates per frame; the result is exact.
 
         Raises:
             ClipError: If the layout lacks required points; reason `unknown_layout`.
         """
         frames, _, _, coordinates = media.points_TPJC.shape
-        width = self.layout(media.layout).num_points * coordinates
+        width = self.select_layout(media.layout).num_points * coordinates
         return dict.fromkeys(self.streams, (-(-frames // self.config.stride), width))
 
-    def layout(self, layout: PointLayout) -> PointLayout:
-        """Return the layout of the selected points.
+    def select_layout(self, layout: PointLayout) -> PointLayout:
+        """Select points of a layout by the configuration and return their layout.
 
         Raises:
             ClipError: If the layout lacks required points; reason `unknown_layout`.
         """
-        return select(layout, self.config.points, self.config.hide_legs).layout
+        return select_keypoints(layout, self.config.points, self.config.hide_legs).layout
 
-    def rate_hz(self, fps: float) -> float:
-        """Return the number of kept frames per second."""
+    def compute_rate_hz(self, fps: float) -> float:
+        """Compute the number of kept frames per second for a pose file's frame rate."""
         return fps / self.config.stride
 
     def __call__(self, pose: PoseSequence) -> NDArray[np.float32]:
-        """Return only the feature array of `compute`.
+        """Compute only the feature array, without its rate and layout.
 
         Raises:
-            ClipError: If the clip cannot be used; see `compute`.
+            ClipError: If the clip cannot be used; see `compute_features`.
         """
-        chosen = select(pose.layout, self.config.points, self.config.hide_legs)
-        x_TJC, found_TJ = _select_points(pose, chosen)
+        selection = select_keypoints(pose.layout, self.config.points, self.config.hide_legs)
+        x_TJC, detected_TJ = _select_points(pose, selection)
         # Masked before the check: a clip in which only legs are detected counts as `no_people`.
-        found_TJ[:, chosen.legs] = False
-        if not found_TJ.any():
+        detected_TJ[:, selection.legs] = False
+        if not detected_TJ.any():
             raise ClipError("no point of a person is detected in any frame", "no_people")
         if self.config.normalize == "shoulders":
-            if chosen.shoulders is None:
-                raise no_shoulders(pose.layout)
-            _normalize(x_TJC, found_TJ, chosen.shoulders)
+            if selection.shoulders is None:
+                raise make_no_shoulders_error(pose.layout)
+            _normalize_by_shoulders(x_TJC, detected_TJ, selection.shoulders)
         # After normalization, which would move the zeros of undetected points.
-        if not found_TJ.all():
-            x_TJC[~found_TJ] = 0
+        if not detected_TJ.all():
+            x_TJC[~detected_TJ] = 0
         # The stride comes last, so that center and scale are means over all frames.
         features_TD = x_TJC.reshape(len(x_TJC), -1)[:: self.config.stride]
         if not np.isfinite(features_TD).all():
@@ -106,19 +112,19 @@ class PoseFeatures:
 
 
 def _select_points(
-    pose: PoseSequence, chosen: Selection
+    pose: PoseSequence, selection: KeypointSelection
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return a copy of the first person's selected points, (T, J, C), and which were detected."""
+    """Select points of the first person; return a copy (T, J, C) and the mask of detected ones."""
     x_TJC, confidence_TJ = pose.points_TPJC[:, 0], pose.confidence_TPJ[:, 0]
-    if chosen.points is None:
+    if selection.points is None:
         return x_TJC.copy(), confidence_TJ > 0
-    return x_TJC.take(chosen.points, axis=1), confidence_TJ.take(chosen.points, axis=1) > 0
+    return x_TJC.take(selection.points, axis=1), confidence_TJ.take(selection.points, axis=1) > 0
 
 
-def _normalize(
-    x_TJC: NDArray[np.float32], found_TJ: NDArray[np.bool_], shoulders: tuple[int, int]
+def _normalize_by_shoulders(
+    x_TJC: NDArray[np.float32], detected_TJ: NDArray[np.bool_], shoulders: tuple[int, int]
 ) -> None:
-    """Move the mean shoulder midpoint to 0 and scale the mean shoulder distance to 1, in place.
+    """Normalize in place: mean shoulder midpoint to 0 and mean shoulder distance to 1.
 
     Means are taken over the frames in which both shoulders are detected.
 
@@ -126,7 +132,7 @@ def _normalize(
         ClipError: If there is no such frame or the distance is 0; reason `no_shoulders`.
     """
     right, left = shoulders
-    both_T = found_TJ[:, right] & found_TJ[:, left]
+    both_T = detected_TJ[:, right] & detected_TJ[:, left]
     right_TC, left_TC = x_TJC[both_T, right], x_TJC[both_T, left]
     if not len(right_TC):
         raise ClipError("no frame shows both shoulders", "no_shoulders")

@@ -6,10 +6,10 @@ Shapes: T frames, D width.
 from dataclasses import dataclass
 
 from kinesweep.config.recipe.h5_shards import StreamsFeaturesConfig
-from kinesweep.config.recipe.source import GivenFeaturesConfig
-from kinesweep.core.hashing import fingerprint
+from kinesweep.config.recipe.source import PrecomputedFeaturesConfig
+from kinesweep.core.hashing import compute_fingerprint
 from kinesweep.features.contract import Features
-from kinesweep.sources.base import GivenFeatures, GivenStreams
+from kinesweep.sources.base import PrecomputedFeatures, PrecomputedStreams
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class PrecomputedStep:
         config: Feature configuration, which names the stream.
     """
 
-    config: GivenFeaturesConfig
+    config: PrecomputedFeaturesConfig
 
     @property
     def streams(self) -> tuple[str, ...]:
@@ -30,19 +30,19 @@ class PrecomputedStep:
     @property
     def fingerprint(self) -> str:
         """Constant fingerprint; the feature files themselves are part of the media's digest."""
-        return fingerprint({"given": 1})
+        return compute_fingerprint({"given": 1})
 
-    def compute(self, media: GivenFeatures) -> dict[str, Features]:
+    def compute_features(self, media: PrecomputedFeatures) -> dict[str, Features]:
         """Return the features unchanged; the store rejects values that are not finite."""
         return {self.config.stream: Features(media.x_TD, media.rate_hz)}
 
-    def shape(self, media: GivenFeatures) -> dict[str, tuple[int, int]]:
-        """Return (T, D) of the stream."""
-        return {self.config.stream: _shape(media)}
+    def estimate_shapes(self, media: PrecomputedFeatures) -> dict[str, tuple[int, int]]:
+        """Return the shape (T, D) of the stream, which is known exactly."""
+        return {self.config.stream: _get_shape(media)}
 
 
 @dataclass(frozen=True)
-class StreamsStep:
+class PrecomputedStreamsStep:
     """A feature step that passes several precomputed streams through.
 
     Attributes:
@@ -59,10 +59,10 @@ class StreamsStep:
 
     @property
     def fingerprint(self) -> str:
-        """The same constant as `PrecomputedStep.fingerprint`."""
-        return fingerprint({"given": 1})
+        """Constant fingerprint, equal to `PrecomputedStep.fingerprint`."""
+        return compute_fingerprint({"given": 1})
 
-    def compute(self, media: GivenStreams) -> dict[str, Features]:
+    def compute_features(self, media: PrecomputedStreams) -> dict[str, Features]:
         """Return the features unchanged; the store rejects missing and non-finite ones."""
         # A stream that the clip lacks is left out here, not refused, so that the store can count
         # the clip under the reason `missing_stream`.
@@ -72,12 +72,12 @@ class StreamsStep:
             if name in media
         }
 
-    def shape(self, media: GivenStreams) -> dict[str, tuple[int, int]]:
-        """Return stream name → (T, D)."""
-        return {name: _shape(media[name]) for name in self.streams if name in media}
+    def estimate_shapes(self, media: PrecomputedStreams) -> dict[str, tuple[int, int]]:
+        """Return stream name → shape (T, D), which is known exactly."""
+        return {name: _get_shape(media[name]) for name in self.streams if name in media}
 
 
-def _shape(given: GivenFeatures) -> tuple[int, int]:
-    """Return (T, D)."""
-    frames, width = given.x_TD.shape
+def _get_shape(features: PrecomputedFeatures) -> tuple[int, int]:
+    """Return the shape (T, D) of precomputed features."""
+    frames, width = features.x_TD.shape
     return frames, width

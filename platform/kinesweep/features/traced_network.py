@@ -23,7 +23,7 @@ from kinesweep.core.errors import CheckpointError
 
 # Operators that torch calls `aten.…`. This table is the security boundary: every entry must be a
 # pure function of its arguments and must not access files, the network or Python code.
-_TENSORS = (
+_TENSOR_OPERATIONS = (
     *("add.Tensor", "sub.Tensor", "mul.Tensor", "div.Tensor", "neg.default", "rsub.Scalar"),
     *("add.Scalar", "sub.Scalar", "mul.Scalar", "div.Scalar", "pow.Tensor_Scalar"),
     *("reciprocal.default", "sqrt.default", "rsqrt.default", "exp.default", "log.default"),
@@ -70,7 +70,7 @@ _TENSORS = (
 )
 
 # Arithmetic on sizes; `getitem` selects one of several results of a step.
-_NUMBERS: Mapping[str, Callable[..., Any]] = {
+_NUMBER_OPERATIONS: Mapping[str, Callable[..., Any]] = {
     "getitem": operator.getitem,
     "add": operator.add,
     "sub": operator.sub,
@@ -81,18 +81,18 @@ _NUMBERS: Mapping[str, Callable[..., Any]] = {
 }
 
 # All operations that a program may use.
-OPERATIONS = frozenset({f"aten.{name}" for name in _TENSORS} | set(_NUMBERS))
+OPERATIONS = frozenset({f"aten.{name}" for name in _TENSOR_OPERATIONS} | set(_NUMBER_OPERATIONS))
 
 DTYPES = ("float32", "float64", "int64", "int32", "bool")
 
 
-class Program:
+class TracedNetwork:
     """A traced network, checked when it is created and then callable.
 
     Args:
         steps: Steps in the format of the module's docstring.
         weights: Tensors by name.
-        where: Path of the file, for error messages.
+        path: Path of the file, for error messages.
 
     Raises:
         CheckpointError: If there are no steps, or if a step names an unknown operation, a missing
@@ -100,25 +100,25 @@ class Program:
     """
 
     def __init__(
-        self, steps: Sequence[Sequence[Any]], weights: Mapping[str, Tensor], where: str
+        self, steps: Sequence[Sequence[Any]], weights: Mapping[str, Tensor], path: str
     ) -> None:
         self._weights = dict(weights)
-        self._where = where
+        self._path = path
         self._steps: list[tuple[Callable[..., Any], Any, Any]] = []
         if not steps:
             raise CheckpointError(
-                f"the program in `{where}` has no steps; train the embedder again with"
+                f"the program in `{path}` has no steps; train the embedder again with"
                 " `kinesweep train-embedder`"
             )
         # Everything is checked before the first call, so a faulty file runs no step at all.
         for number, step in enumerate(steps):
             try:
                 name, args, kwargs = step
-                self._check([args, list(dict(kwargs).values())], number)
-                self._steps.append((_function(name), args, dict(kwargs)))
+                self._check_argument([args, list(dict(kwargs).values())], number)
+                self._steps.append((_get_operation(name), args, dict(kwargs)))
             except (LookupError, TypeError, ValueError) as error:
                 raise CheckpointError(
-                    f"step {number} of the program in `{where}` cannot be executed: {error}. It was"
+                    f"step {number} of the program in `{path}` cannot be executed: {error}. It was"
                     " probably written by another version; train the embedder again with"
                     " `kinesweep train-embedder`"
                 ) from None
@@ -126,56 +126,58 @@ class Program:
     def __call__(self, x: Tensor) -> Any:
         """Run all steps on an input and return the result of the last one."""
         # Results are addressed by step number, so all of them are kept until the end.
-        done: list[Any] = []
+        results: list[Any] = []
         with torch.inference_mode():
             for function, args, kwargs in self._steps:
-                given = [self._value(arg, x, done) for arg in args]
-                named = {key: self._value(arg, x, done) for key, arg in kwargs.items()}
-                done.append(function(*given, **named))
-        return done[-1]
+                positional = [self._resolve_argument(arg, x, results) for arg in args]
+                keywords = {
+                    key: self._resolve_argument(arg, x, results) for key, arg in kwargs.items()
+                }
+                results.append(function(*positional, **keywords))
+        return results[-1]
 
-    def _value(self, arg: Any, x: Tensor, done: list[Any]) -> Any:
+    def _resolve_argument(self, arg: Any, x: Tensor, results: list[Any]) -> Any:
         """Resolve an argument to the value that is passed to the operation."""
         if isinstance(arg, list):
-            return [self._value(one, x, done) for one in arg]
+            return [self._resolve_argument(item, x, results) for item in arg]
         if not isinstance(arg, dict):
             return arg
-        ((kind, what),) = arg.items()
+        ((kind, value),) = arg.items()
         if kind == "step":
-            return done[what]
+            return results[value]
         if kind == "dtype":
-            return getattr(torch, what)
+            return getattr(torch, value)
         if kind == "number":
-            return float(what)
-        return x if kind == "input" else self._weights[what]
+            return float(value)
+        return x if kind == "input" else self._weights[value]
 
-    def _check(self, arg: Any, number: int) -> None:
-        """Check that `_value` can resolve an argument of step `number`."""
+    def _check_argument(self, arg: Any, number: int) -> None:
+        """Check that `_resolve_argument` can resolve an argument of step `number`."""
         if isinstance(arg, list):
-            for one in arg:
-                self._check(one, number)
+            for item in arg:
+                self._check_argument(item, number)
         elif isinstance(arg, dict):
-            ((kind, what),) = arg.items()
-            # `dtype` is restricted to a list because `_value` passes it to `getattr(torch, …)`.
-            known = {
-                "input": what == 0,
-                "step": isinstance(what, int) and 0 <= what < number,
-                "weight": what in self._weights,
-                "dtype": what in DTYPES,
-                "number": what in ("inf", "-inf"),
+            ((kind, value),) = arg.items()
+            # `dtype` is restricted to a list because it is passed to `getattr(torch, …)`.
+            is_valid = {
+                "input": value == 0,
+                "step": isinstance(value, int) and 0 <= value < number,
+                "weight": value in self._weights,
+                "dtype": value in DTYPES,
+                "number": value in ("inf", "-inf"),
             }
-            if not known.get(kind, False):
-                raise LookupError(f"there is no {kind} `{what}`")
+            if not is_valid.get(kind, False):
+                raise LookupError(f"there is no {kind} `{value}`")
         elif not isinstance(arg, str | int | float | None):
             raise TypeError(f"`{arg}` is not a valid argument")
 
 
-def _function(name: str) -> Callable[..., Any]:
-    """Look up an operation by its name."""
+def _get_operation(name: str) -> Callable[..., Any]:
+    """Return the function of an operation, looked up by its name."""
     # Must come before `getattr`: other names in `torch.ops.aten` may have side effects.
     if name not in OPERATIONS:
         raise LookupError(f"the operation `{name}` is not supported")
-    if name in _NUMBERS:
-        return _NUMBERS[name]
+    if name in _NUMBER_OPERATIONS:
+        return _NUMBER_OPERATIONS[name]
     packet, overload = name.removeprefix("aten.").split(".")
     return getattr(getattr(torch.ops.aten, packet), overload)

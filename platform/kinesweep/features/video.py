@@ -2,13 +2,13 @@
 
 Windows go through the model in batches of constant size: a smaller batch is filled with copies of
 its last window, so that the numerical results never depend on the number of windows. On Ray the
-same functions run separately, decoders on CPUs and models on GPUs (`store.extract_videos`); there a
-batch may contain windows of different clips.
+same functions run separately, decoders on CPUs and models on GPUs
+(`store.extraction.extract_videos`); there a batch may contain windows of different clips.
 
 With crops, the parts of a frame lie side by side in the pixels of a window. The model encodes each
 part separately, and their features are concatenated.
 
-Shapes: B windows, F frames, H pixels high, W = H a crop, K moments, T features, D width.
+Shapes: B windows, F frames, H pixels high, W = H a crop, K time steps, T features, D width.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,18 +21,28 @@ import torch
 from numpy.typing import NDArray
 
 from kinesweep.config.recipe.video import VideoFeaturesConfig
-from kinesweep.core.hashing import fingerprint
+from kinesweep.core.hashing import compute_fingerprint
 from kinesweep.core.video_files import VideoSegment
 from kinesweep.features.body_crops import CROPS_VERSION, CroppedFrames
 from kinesweep.features.contract import Features
-from kinesweep.features.encoders import VideoEncoder, build_encoder, encoder_fingerprint
-from kinesweep.features.video_windows import Window, WindowStitcher, count, iter_windows, windows_of
-from kinesweep.sources.video.frame_reader import FrameReader, seconds
+from kinesweep.features.encoders import (
+    VideoEncoder,
+    build_video_encoder,
+    compute_encoder_fingerprint,
+)
+from kinesweep.features.video_windows import (
+    Window,
+    WindowStitcher,
+    build_window_positions,
+    count_windows,
+    iter_windows,
+)
+from kinesweep.sources.video.frame_reader import FrameReader, get_duration_s
 
 # Increase this when the values for an unchanged configuration change.
 CODE_VERSION = 1
 # Settings that do not change feature values; `encoder` has a fingerprint of its own.
-_NOT_NUMBERS = {"stream", "gpus", "actors", "encoder"}
+_IRRELEVANT_SETTINGS = {"stream", "gpus", "actors", "encoder"}
 T = TypeVar("T")
 
 
@@ -58,34 +68,36 @@ class VideoFeatures:
         Raises:
             InputError: If the model's file does not exist.
         """
-        own = self.config.model_dump(mode="json", exclude=_NOT_NUMBERS)
-        if self.config.cropped:
-            own["crops_code"] = CROPS_VERSION
+        settings = self.config.model_dump(mode="json", exclude=_IRRELEVANT_SETTINGS)
+        if self.config.has_body_crops:
+            settings["crops_code"] = CROPS_VERSION
         else:
             # Features without crops stay valid when the crop code changes.
-            del own["crops"]
-        encoder = encoder_fingerprint(self.config.encoder)
-        return fingerprint({"config": own, "encoder": encoder, "code": CODE_VERSION})
+            del settings["crops"]
+        encoder = compute_encoder_fingerprint(self.config.encoder)
+        return compute_fingerprint({"config": settings, "encoder": encoder, "code": CODE_VERSION})
 
-    def encoder(self) -> VideoEncoder:
-        """Return the video encoder on the device of this process; it is loaded once.
+    def load_encoder(self) -> VideoEncoder:
+        """Load the video encoder on the device of this process; a loaded one is reused.
 
         Raises:
             InputError: If the model cannot be read or does not accept such windows.
             CheckpointError: If the weights do not fit the model.
         """
         device = "cuda" if self.config.gpus and torch.cuda.is_available() else "cpu"
-        return build_encoder(self.config.encoder, self.config.precision, device)
+        return build_video_encoder(self.config.encoder, self.config.precision, device)
 
-    def seam(self, encoder: VideoEncoder) -> WindowStitcher:
-        """Create the window stitcher for an encoder."""
-        return WindowStitcher(self.config.windows, encoder.moments(self.config.windows.num_frames))
+    def build_stitcher(self, encoder: VideoEncoder) -> WindowStitcher:
+        """Build the window stitcher for an encoder."""
+        return WindowStitcher(
+            self.config.windows, encoder.count_time_steps(self.config.windows.num_frames)
+        )
 
-    def windows(self, footage: VideoSegment, size: int) -> tuple[float, Iterator[Window]]:
-        """Open a part of a video.
+    def open_windows(self, segment: VideoSegment, size: int) -> tuple[float, Iterator[Window]]:
+        """Open a part of a video as windows.
 
         Args:
-            footage: Video file and time span.
+            segment: Video file and time span.
             size: Height and width of the frames in pixels.
 
         Returns:
@@ -95,65 +107,76 @@ class VideoFeatures:
             ClipError: If the video cannot be opened. Iterating over the windows raises it too.
         """
         frames: FrameReader | CroppedFrames
-        if self.config.cropped:
-            frames = CroppedFrames(footage, self.config.crops, size)
+        if self.config.has_body_crops:
+            frames = CroppedFrames(segment, self.config.crops, size)
         else:
-            frames = FrameReader(footage, size)
-        return frames.fps, iter_windows(frames, windows_of(self.config.windows, frames.fps))
+            frames = FrameReader(segment, size)
+        return frames.fps, iter_windows(
+            frames, build_window_positions(self.config.windows, frames.fps)
+        )
 
-    def compute(self, media: VideoSegment) -> dict[str, Features]:
-        """Compute the features of a part of a video.
+    def compute_features(self, media: VideoSegment) -> dict[str, Features]:
+        """Compute the video features of a part of a video.
 
         Raises:
             ClipError: If it cannot be decoded; with its reason.
         """
-        encoder = self.encoder()
-        seam = self.seam(encoder)
-        fps, windows = self.windows(media, encoder.size)
-        seen: list[NDArray[np.float32]] = []
-        kept = 0
-        for some in groups(windows, self.config.batch):
+        encoder = self.load_encoder()
+        stitcher = self.build_stitcher(encoder)
+        fps, windows = self.open_windows(media, encoder.size)
+        window_features: list[NDArray[np.float32]] = []
+        num_real_frames = 0
+        for batch in iter_batches(windows, self.config.batch):
             # The list holds features only; pixels of earlier windows are released.
-            seen += list(encode_windows(encoder, some, self.config.batch))
-            kept = some[-1].kept
-        return {self.config.stream: Features(seam.join(seen, kept), seam.rate_hz(fps))}
+            window_features += list(encode_windows(encoder, batch, self.config.batch))
+            num_real_frames = batch[-1].num_real_frames
+        return {
+            self.config.stream: Features(
+                stitcher.stitch_windows(window_features, num_real_frames),
+                stitcher.compute_rate_hz(fps),
+            )
+        }
 
-    def shape(self, media: VideoSegment) -> dict[str, tuple[int, int]]:
-        """Estimate T from the duration in the file's header, and return D.
+    def estimate_shapes(self, media: VideoSegment) -> dict[str, tuple[int, int]]:
+        """Estimate the shape (T, D) from the duration in the file's header.
 
         Raises:
             ClipError: If the video cannot be opened.
         """
-        encoder = self.encoder()
+        encoder = self.load_encoder()
         # Estimated at the target rate. The rate of `compat: ssvp` differs, but not by much.
         rate = self.config.windows.target_fps
-        frames = max(1, round(seconds(media) * rate))
-        length = self.seam(encoder).length(*count(windows_of(self.config.windows, rate), frames))
+        frames = max(1, round(get_duration_s(media) * rate))
+        length = self.build_stitcher(encoder).compute_length(
+            *count_windows(build_window_positions(self.config.windows, rate), frames)
+        )
         return {self.config.stream: (length, encoder.width * len(self.config.crops))}
 
 
-def groups(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Yield lists of `size` items in order; the last one may be shorter."""
+def iter_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Iterate over the items in batches (lists) of `size`; the last one may be smaller."""
     iterator = iter(items)
-    while some := list(islice(iterator, size)):
-        yield some
+    while batch := list(islice(iterator, size)):
+        yield batch
 
 
 def encode_windows(
-    encoder: VideoEncoder, windows: Sequence[Window], batch: int
+    encoder: VideoEncoder, windows: Sequence[Window], batch_size: int
 ) -> NDArray[np.float32]:
-    """Encode windows, (len(windows), K, D).
+    """Encode windows of a video to features, (len(windows), K, D).
 
     Args:
         encoder: Video encoder.
-        windows: At most `batch` windows. With n crops side by side, D is n times the width of the
-            encoder.
-        batch: Constant batch size of the model; a smaller number of windows is padded.
+        windows: At most `batch_size` windows. With n crops side by side, D is n times the width of
+            the encoder.
+        batch_size: Constant batch size of the model; a smaller number of windows is padded.
     """
-    full = [*windows, *[windows[-1]] * (batch - len(windows))]
-    pixels_BFHWC = torch.from_numpy(np.stack([window.pixels_FHWC for window in full]))
-    kept_B = [window.kept for window in full]
+    padded = [*windows, *[windows[-1]] * (batch_size - len(windows))]
+    pixels_BFHWC = torch.from_numpy(np.stack([window.pixels_FHWC for window in padded]))
+    num_real_frames_B = [window.num_real_frames for window in padded]
     # Crops lie side by side along W; each one is a square of the model's size.
     crops = pixels_BFHWC.split(encoder.size, dim=3)
-    seen_BKD = torch.cat([encoder(crop.contiguous(), kept_B) for crop in crops], dim=2)
-    return seen_BKD[: len(windows)].numpy()
+    features_BKD = torch.cat(
+        [encoder(crop.contiguous(), num_real_frames_B) for crop in crops], dim=2
+    )
+    return features_BKD[: len(windows)].numpy()

@@ -1,10 +1,10 @@
-"""A section of another system's settings that tracks which keys have been read."""
+"""A section of another system's settings, which tracks the keys that have been read."""
 
 from collections.abc import Mapping
 from typing import Any
 
 
-class Section:
+class SettingsSection:
     """A mapping whose keys are removed when they are read, so that unread keys can be reported.
 
     Args:
@@ -14,25 +14,25 @@ class Section:
 
     def __init__(self, name: str, values: object) -> None:
         self.name = name
-        self._left: dict[str, Any] = dict(values) if isinstance(values, Mapping) else {}
+        self._unread: dict[str, Any] = dict(values) if isinstance(values, Mapping) else {}
 
-    def take(self, *names: str, default: Any = None) -> Any:
-        """Remove several names and return the first value among them that is not None.
+    def pop_setting(self, *names: str, default: Any = None) -> Any:
+        """Remove a setting by all of its names and return its first value that is not None.
 
         Args:
             *names: Alternative names of one setting, such as current and former ones.
             default: Value if none of the names has a value.
         """
         # All of them are removed, so that no alternative name is reported as unread.
-        found = [self._left.pop(name) for name in names if name in self._left]
+        values = [self._unread.pop(name) for name in names if name in self._unread]
         # A null in YAML counts as missing, so that an alternative name or the default applies.
-        given = [value for value in found if value is not None]
-        return given[0] if given else default
+        non_null_values = [value for value in values if value is not None]
+        return non_null_values[0] if non_null_values else default
 
-    def part(self, name: str) -> "Section":
-        """Remove a nested mapping and return it as a section."""
-        return Section(f"{self.name}.{name}", self._left.pop(name, None))
+    def pop_section(self, name: str) -> "SettingsSection":
+        """Remove a nested section and return it."""
+        return SettingsSection(f"{self.name}.{name}", self._unread.pop(name, None))
 
-    def left(self) -> dict[str, Any]:
-        """Return dotted key → value of everything that was not read."""
-        return {f"{self.name}.{key}": value for key, value in self._left.items()}
+    def get_unread_settings(self) -> dict[str, Any]:
+        """Return dotted key → value of all settings that were not read."""
+        return {f"{self.name}.{key}": value for key, value in self._unread.items()}

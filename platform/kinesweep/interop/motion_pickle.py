@@ -18,24 +18,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.core.errors import InputError, SourceError
-from kinesweep.interop.safe_unpickler import read_plain
-from kinesweep.sources.skeletons.motion_file import HYBRIK, PACK_SUFFIX
+from kinesweep.interop.safe_unpickler import read_plain_values
+from kinesweep.sources.skeletons.motion_file import HYBRIK_JOINTS, PACK_SUFFIX
 
 # Keys of each field in the known formats; the first one that a record has is used.
-_MOTION = ("coordinates", "keypoints", "features", *HYBRIK)
-_TEXTS = ("labels", "captions", "texts")
-_NAME = ("video_name", "name", "id")
-_LENGTH = ("seq_len",)
-_START = ("start_frame", "start")
-_END = ("end_frame", "end")
-_KIND = ("motion_type",)
-_MOST_SHOWN = 20
-_SMPL = 22  # of HybrIK's 24 or 29 joints, the first 22 are SMPL's body; the rest is dropped
+_MOTION_KEYS = ("coordinates", "keypoints", "features", *HYBRIK_JOINTS)
+_TEXT_KEYS = ("labels", "captions", "texts")
+_NAME_KEYS = ("video_name", "name", "id")
+_LENGTH_KEYS = ("seq_len",)
+_START_KEYS = ("start_frame", "start")
+_END_KEYS = ("end_frame", "end")
+_KIND_KEYS = ("motion_type",)
+_MAX_SHOWN_ERRORS = 20
+_NUM_SMPL_JOINTS = (
+    22  # of HybrIK's 24 or 29 joints, the first 22 are SMPL's body; the rest is dropped
+)
 
 
 @dataclass(frozen=True)
 class ConvertedMotions:
-    """The result of a conversion.
+    """The result of converting pickled motions.
 
     Attributes:
         table: Path of the TSV.
@@ -53,7 +55,7 @@ class ConvertedMotions:
 
 
 @dataclass(frozen=True)
-class _Record:
+class _MotionRecord:
     """One motion with its name, texts, segment in frames, and type."""
 
     x_TJC: NDArray[np.float32]
@@ -64,8 +66,8 @@ class _Record:
     kind: str
 
 
-def convert_motions(path: Path, table: Path) -> ConvertedMotions:
-    """Convert a file of motions into a table and an `.npz` with the same name next to it.
+def convert_pickled_motions(path: Path, table: Path) -> ConvertedMotions:
+    """Convert a file of pickled motions into a table and an `.npz` of the same name next to it.
 
     Args:
         path: A pickle, or an `.npy` or `.npz` with objects; no code in it is run.
@@ -84,100 +86,125 @@ def convert_motions(path: Path, table: Path) -> ConvertedMotions:
     if pack.absolute() == path.absolute():
         raise InputError(f"`{pack}` would overwrite the input; give the table another name")
     # Records are converted one by one, so that one error lists all invalid ones.
-    found = _records(read_plain(path))
-    left = Counter(key for plain in found for key in _left(plain))
-    records: list[_Record] = []
-    faults: list[str] = []
-    for number, plain in enumerate(found):
+    raw_records = _extract_records(read_plain_values(path))
+    unconverted = Counter(key for plain in raw_records for key in _find_unconverted_keys(plain))
+    records: list[_MotionRecord] = []
+    errors: list[str] = []
+    for number, plain in enumerate(raw_records):
         try:
-            records.append(_record(plain, number))
+            records.append(_convert_record(plain, number))
         except (SourceError, ValueError, TypeError, IndexError) as error:
-            faults.append(f"  record {number}: {error}")
+            errors.append(f"  record {number}: {error}")
     # All motions share one array of the pack, so their points and coordinates must agree.
     shapes = sorted({record.x_TJC.shape[1:] for record in records})
     if len(shapes) > 1:
-        faults.append(f"  records differ in their points and coordinates: {shapes}")
-    if faults or not records:
-        more = [f"  … and {len(faults) - _MOST_SHOWN} more"] * (len(faults) > _MOST_SHOWN)
-        head = f"`{path}` has {len(found)} records, of which {len(faults)} cannot be converted"
-        raise SourceError("\n".join([head, *faults[:_MOST_SHOWN], *more]))
+        errors.append(f"  records differ in their points and coordinates: {shapes}")
+    if errors or not records:
+        more_line = [f"  … and {len(errors) - _MAX_SHOWN_ERRORS} more"] * (
+            len(errors) > _MAX_SHOWN_ERRORS
+        )
+        heading = (
+            f"`{path}` has {len(raw_records)} records, of which {len(errors)} cannot be converted"
+        )
+        raise SourceError("\n".join([heading, *errors[:_MAX_SHOWN_ERRORS], *more_line]))
     table.parent.mkdir(parents=True, exist_ok=True)
     # N + 1 offsets: motion i consists of the frames from offset i up to offset i + 1.
     offsets = np.cumsum([0, *(len(record.x_TJC) for record in records)])
     data = np.concatenate([record.x_TJC for record in records])
     np.savez_compressed(pack, data=data, offsets=offsets)
-    table.write_text(_table(_told_apart(records)), encoding="utf-8", newline="\n")
-    return ConvertedMotions(table, pack, len(records), shapes[0][0], dict(left))
+    table.write_text(_format_table(_make_names_unique(records)), encoding="utf-8", newline="\n")
+    return ConvertedMotions(table, pack, len(records), shapes[0][0], dict(unconverted))
 
 
-def _records(found: Any) -> list[Any]:
-    """Return the records of a file: a list, a mapping from names to records, or a single record.
+def _extract_records(content: Any) -> list[Any]:
+    """Extract the records of a file: a list, a mapping from names to records, or one record.
 
     Args:
-        found: Plain values of the file.
+        content: Plain values of the file.
 
     Raises:
         SourceError: If the values have another form.
     """
-    if isinstance(found, list):
-        return found
-    if isinstance(found, Mapping) and any(key in found for key in _MOTION):
-        return [found]
-    if isinstance(found, Mapping) and found:
-        values = list(found.values())
+    if isinstance(content, list):
+        return content
+    if isinstance(content, Mapping) and any(key in content for key in _MOTION_KEYS):
+        return [content]
+    if isinstance(content, Mapping) and content:
+        values = list(content.values())
         # An `.npz` with a single array, or a wrapper such as {"data": [...]}.
         if len(values) == 1 and isinstance(values[0], list | Mapping):
-            return _records(values[0])
+            return _extract_records(values[0])
         # The key becomes the name of the motion, unless the record has its own `video_name`.
         if all(isinstance(one, Mapping) for one in values):
-            return [{_NAME[0]: name, **one} for name, one in found.items()]
-    raise SourceError(f"expected a list of records, but found {_kind_of(found)}")
+            return [{_NAME_KEYS[0]: name, **one} for name, one in content.items()]
+    raise SourceError(f"expected a list of records, but found {_describe_type(content)}")
 
 
-def _left(plain: Any) -> list[str]:
+def _find_unconverted_keys(raw_record: Any) -> list[str]:
     """Return the keys of a record that are not converted."""
-    if not isinstance(plain, Mapping):
+    if not isinstance(raw_record, Mapping):
         return []
-    taken = [_key(plain, keys) for keys in (_MOTION, _TEXTS, _NAME, _LENGTH, _START, _END, _KIND)]
-    return [str(key) for key in plain if key not in taken]
+    converted_keys = [
+        _find_key(raw_record, keys)
+        for keys in (
+            _MOTION_KEYS,
+            _TEXT_KEYS,
+            _NAME_KEYS,
+            _LENGTH_KEYS,
+            _START_KEYS,
+            _END_KEYS,
+            _KIND_KEYS,
+        )
+    ]
+    return [str(key) for key in raw_record if key not in converted_keys]
 
 
-def _record(plain: Any, number: int) -> _Record:
-    """Convert one record.
+def _convert_record(raw_record: Any, number: int) -> _MotionRecord:
+    """Convert one record of the file and check it.
 
     Args:
-        plain: The record as read from the file.
+        raw_record: The record as read from the file.
         number: Index of the record, which names a motion without a name.
 
     Raises:
         SourceError: If the record is invalid.
     """
-    if not isinstance(plain, Mapping):
-        raise SourceError(f"must be a mapping, but is {_kind_of(plain)}")
-    key = _key(plain, _MOTION)
+    if not isinstance(raw_record, Mapping):
+        raise SourceError(f"must be a mapping, but is {_describe_type(raw_record)}")
+    key = _find_key(raw_record, _MOTION_KEYS)
     if key is None:
-        keys = ", ".join(map(str, plain))
-        raise SourceError(f"has no {' or '.join(_MOTION[:3])}; its keys are {keys}")
-    x_TJC = _joints(plain[key], key)
-    length = _number(plain, _LENGTH, len(x_TJC))
-    start, end = _number(plain, _START, 0), _number(plain, _END, 0)
+        keys = ", ".join(map(str, raw_record))
+        raise SourceError(f"has no {' or '.join(_MOTION_KEYS[:3])}; its keys are {keys}")
+    x_TJC = _parse_joints(raw_record[key], key)
+    length = _parse_integer(raw_record, _LENGTH_KEYS, len(x_TJC))
+    start, end = (
+        _parse_integer(raw_record, _START_KEYS, 0),
+        _parse_integer(raw_record, _END_KEYS, 0),
+    )
     if not 0 < length <= len(x_TJC):
         raise SourceError(f"`seq_len` is {length}, but `{key}` has {len(x_TJC)} frames")
     if start < 0 or end < 0 or start >= (end or length):  # an end of 0 means the whole motion
         raise SourceError(f"has an invalid segment: it starts at frame {start} and ends at {end}")
     # The empty key stands for "none of the keys", since no record has it.
-    said = plain.get(_key(plain, _TEXTS) or "", [])
-    texts = [said] if isinstance(said, str) else said
+    raw_texts = raw_record.get(_find_key(raw_record, _TEXT_KEYS) or "", [])
+    texts = [raw_texts] if isinstance(raw_texts, str) else raw_texts
     if not all(isinstance(text, str) for text in texts):
-        raise SourceError(f"has texts that are not strings: {_kind_of(said)}")
-    name = plain.get(_key(plain, _NAME) or "", f"motion_{number}")
-    kind = plain.get(_key(plain, _KIND) or "", "")
+        raise SourceError(f"has texts that are not strings: {_describe_type(raw_texts)}")
+    name = raw_record.get(_find_key(raw_record, _NAME_KEYS) or "", f"motion_{number}")
+    kind = raw_record.get(_find_key(raw_record, _KIND_KEYS) or "", "")
     # Frames after `length` are padding.
-    return _Record(x_TJC[:length], _line(name), tuple(map(_line, texts)), start, end, _line(kind))
+    return _MotionRecord(
+        x_TJC[:length],
+        _collapse_whitespace(name),
+        tuple(map(_collapse_whitespace, texts)),
+        start,
+        end,
+        _collapse_whitespace(kind),
+    )
 
 
-def _joints(value: Any, key: str) -> NDArray[np.float32]:
-    """Return coordinates as float32 (T, J, 3).
+def _parse_joints(value: Any, key: str) -> NDArray[np.float32]:
+    """Parse the coordinates of a record; return float32 (T, J, 3).
 
     Args:
         value: Coordinates (T, J, 3) or (T, J · 3).
@@ -192,68 +219,68 @@ def _joints(value: Any, key: str) -> NDArray[np.float32]:
         x = x.reshape(len(x), -1, 3)
     if x.ndim != 3 or x.shape[2] != 3 or 0 in x.shape:
         raise SourceError(f"`{key}` is {x.shape}, not (frames, points, 3) or (frames, points · 3)")
-    return x[:, :_SMPL] if key in HYBRIK else x
+    return x[:, :_NUM_SMPL_JOINTS] if key in HYBRIK_JOINTS else x
 
 
-def _number(plain: Mapping[str, Any], keys: Sequence[str], default: int) -> int:
-    """Return an integer of a record, which may be stored as an array with one element.
+def _parse_integer(raw_record: Mapping[str, Any], keys: Sequence[str], default: int) -> int:
+    """Parse an integer of a record, which may be stored as an array with one element.
 
     Args:
-        plain: The record.
+        raw_record: The record.
         keys: Possible keys; the first one in the record is used.
         default: Value if the record has none of the keys.
 
     Raises:
         SourceError: If the value is not a whole number.
     """
-    key = _key(plain, keys)
-    if key is None or plain[key] is None:
+    key = _find_key(raw_record, keys)
+    if key is None or raw_record[key] is None:
         return default
-    value = np.asarray(plain[key]).reshape(-1)
+    value = np.asarray(raw_record[key]).reshape(-1)
     if value.size != 1 or value[0] != int(value[0]):
-        raise SourceError(f"`{key}` must be a whole number, but is {plain[key]!r:.60}")
+        raise SourceError(f"`{key}` must be a whole number, but is {raw_record[key]!r:.60}")
     return int(value[0])
 
 
-def _key(plain: Mapping[str, Any], keys: Sequence[str]) -> str | None:
-    """Return the first of several keys that a record has, or None."""
-    return next((key for key in keys if key in plain), None)
+def _find_key(raw_record: Mapping[str, Any], keys: Sequence[str]) -> str | None:
+    """Find the first of several keys that a record has; return None if it has none."""
+    return next((key for key in keys if key in raw_record), None)
 
 
-def _told_apart(records: Sequence[_Record]) -> list[tuple[str, _Record]]:
-    """Return pairs of a unique id and a record; a repeated name gets a number appended."""
+def _make_names_unique(records: Sequence[_MotionRecord]) -> list[tuple[str, _MotionRecord]]:
+    """Make the names of records unique by appended numbers; return (name, record) pairs."""
     # The first motion of a name keeps it unchanged; the second becomes `name#2`.
-    seen: Counter[str] = Counter()
-    named = []
+    name_counts: Counter[str] = Counter()
+    named_records = []
     for record in records:
-        seen[record.name] += 1
-        again = seen[record.name]
-        named.append((record.name if again == 1 else f"{record.name}#{again}", record))
-    return named
+        name_counts[record.name] += 1
+        count = name_counts[record.name]
+        named_records.append((record.name if count == 1 else f"{record.name}#{count}", record))
+    return named_records
 
 
-def _table(named: Sequence[tuple[str, _Record]]) -> str:
-    """Return the text of the table; optional columns that are empty for all records are omitted."""
+def _format_table(named_records: Sequence[tuple[str, _MotionRecord]]) -> str:
+    """Format the records as TSV; optional columns that are empty for all records are omitted."""
     # The reader requires a text column, even if no motion has a text.
-    most = max(1, *(len(record.texts) for _, record in named))
-    columns = ["id", "index", *(f"text{number}" for number in range(1, most + 1))]
+    max_texts = max(1, *(len(record.texts) for _, record in named_records))
+    columns = ["id", "index", *(f"text{number}" for number in range(1, max_texts + 1))]
     rows = []
-    for number, (name, record) in enumerate(named):
-        texts = [*record.texts, *[""] * (most - len(record.texts))]
+    for number, (name, record) in enumerate(named_records):
+        texts = [*record.texts, *[""] * (max_texts - len(record.texts))]
         rows.append([name, str(number), *texts])
     for column, field in (("start", "start"), ("end", "end"), ("gloss", "kind")):
-        values = [getattr(record, field) for _, record in named]
+        values = [getattr(record, field) for _, record in named_records]
         if any(values):
             columns.append(column)
             rows = [[*row, str(value)] for row, value in zip(rows, values, strict=True)]
     return "\n".join("\t".join(row) for row in [columns, *rows]) + "\n"
 
 
-def _line(text: object) -> str:
-    """Replace tabs and line breaks, which would break the table, by spaces."""
+def _collapse_whitespace(text: object) -> str:
+    """Replace each run of whitespace by a space; tabs and line breaks would break the table."""
     return " ".join(str(text).split())
 
 
-def _kind_of(value: object) -> str:
+def _describe_type(value: object) -> str:
     """Describe a value by its type, for error messages."""
     return f"a value of type `{type(value).__name__}`"

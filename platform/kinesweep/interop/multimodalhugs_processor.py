@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from kinesweep.core.errors import InputError
-from kinesweep.interop.config_reader import Section
-from kinesweep.sources.tsv.tsv_columns import NEWEST
+from kinesweep.interop.config_reader import SettingsSection
+from kinesweep.sources.tsv.tsv_columns import MEANING_BY_NAME
 
-_POSE, _TEXT = "PoseModalityProcessor", "TextModalityProcessor"
+_POSE_PROCESSOR, _TEXT_PROCESSOR = "PoseModalityProcessor", "TextModalityProcessor"
 
 
-def flat_processor(values: object) -> Section:
-    """Return all keys of the section at one level.
+def flatten_processor(values: object) -> SettingsSection:
+    """Flatten the `processor` section: return all of its keys at one level.
 
     Args:
         values: The `processor` section in any of its forms; anything but a mapping is empty.
@@ -23,31 +23,37 @@ def flat_processor(values: object) -> Section:
     Raises:
         InputError: If the processor is not a pose-to-text processor.
     """
-    plain: dict[str, Any] = dict(values) if isinstance(values, Mapping) else {}
-    # Settings without a pipeline are judged by the classes of their slots, below.
-    pipeline = plain.pop("pipeline", "pose2text")
+    settings: dict[str, Any] = dict(values) if isinstance(values, Mapping) else {}
+    # Settings without a pipeline are checked by the classes of their slots, below.
+    pipeline = settings.pop("pipeline", "pose2text")
     if pipeline != "pose2text":
-        raise _not_poses(f"its processor is `{pipeline}`")
-    flat: dict[str, Any] = {}
-    for slot in [*plain.pop("slots", []), *_overrides(plain)]:
-        kind = slot.get("processor_class", _POSE)
-        if kind not in (_POSE, _TEXT):
-            raise _not_poses(f"it contains a `{kind}`")
-        flat |= slot.get("processor_kwargs") or {}
+        raise _make_unsupported_task_error(f"its processor is `{pipeline}`")
+    flat_settings: dict[str, Any] = {}
+    for slot in [*settings.pop("slots", []), *_pop_slot_overrides(settings)]:
+        kind = slot.get("processor_class", _POSE_PROCESSOR)
+        if kind not in (_POSE_PROCESSOR, _TEXT_PROCESSOR):
+            raise _make_unsupported_task_error(f"it contains a `{kind}`")
+        flat_settings |= slot.get("processor_kwargs") or {}
         # Columns with standard names need no mapping; renamed ones are reported as not converted.
-        renamed = {name for name in slot.get("column_map") or {} if name not in NEWEST}
-        if renamed:
-            flat["column_map"] = sorted(renamed)
-    flat.pop("role", None)  # the role of a slot (input, target) has no meaning in a flat section
+        renamed_columns = {
+            name for name in slot.get("column_map") or {} if name not in MEANING_BY_NAME
+        }
+        if renamed_columns:
+            flat_settings["column_map"] = sorted(renamed_columns)
+    flat_settings.pop(
+        "role", None
+    )  # the role of a slot (input, target) has no meaning in a flat section
     # Keys at the outer level take precedence over those of slots and of the shorthand.
-    return Section("processor", {**flat, **plain.pop("modality_kwargs", {}), **plain})
+    return SettingsSection(
+        "processor", {**flat_settings, **settings.pop("modality_kwargs", {}), **settings}
+    )
 
 
-def _overrides(plain: dict[str, Any]) -> list[dict[str, Any]]:
+def _pop_slot_overrides(settings: dict[str, Any]) -> list[dict[str, Any]]:
     """Remove the overrides of the shorthand from the section and return them as slots."""
-    return list((plain.pop("slot_overrides", None) or {}).values())
+    return list((settings.pop("slot_overrides", None) or {}).values())
 
 
-def _not_poses(why: str) -> InputError:
+def _make_unsupported_task_error(reason: str) -> InputError:
     """Return the error for settings of other tasks."""
-    return InputError(f"only settings of pose-to-text models can be converted, but {why}")
+    return InputError(f"only settings of pose-to-text models can be converted, but {reason}")

@@ -1,13 +1,13 @@
 """Reasons why keys of MultimodalHugs' settings have no equivalent in a recipe."""
 
 # Each reason continues the line `KEY: VALUE, REASON` that `kinesweep convert` prints.
-_FROM_CORPUS = "which follows from the corpus or the tokenizer"
-_DECIDED = "which needs no setting in a recipe"
+_DERIVED_FROM_CORPUS = "which follows from the corpus or the tokenizer"
+_NO_SETTING_NEEDED = "which needs no setting in a recipe"
 _REASONS = {
     **dict.fromkeys(("type", "model_type"), "the only type that can be converted"),
-    **dict.fromkeys(("feat_dim", "d_model", "backbone_used_vocab_size"), _FROM_CORPUS),
-    **dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"), _FROM_CORPUS),
-    "decoder_start_token_id": _FROM_CORPUS,
+    **dict.fromkeys(("feat_dim", "d_model", "backbone_used_vocab_size"), _DERIVED_FROM_CORPUS),
+    **dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"), _DERIVED_FROM_CORPUS),
+    "decoder_start_token_id": _DERIVED_FROM_CORPUS,
     "init_lang_abbr": "new token embeddings are sampled around the mean of the existing ones",
     "max_seq_length": "texts are never truncated; `generation.max_new_tokens` limits the output",
     "shuffle": "training data is always shuffled",
@@ -35,12 +35,12 @@ _REASONS = {
             *("wandb_project", "do_dataset", "do_processor", "do_model", "update_config"),
             *("dataset_dir", "model_name_or_path", "processor_name_or_path"),
         ),
-        _DECIDED,
+        _NO_SETTING_NEEDED,
     ),
 }
 """Last component of a dotted key → reason."""
 
 
 def explain_unsupported_key(key: str) -> str:
-    """Return why a key of MultimodalHugs was not converted; unknown keys get a general reason."""
+    """Explain why a key of MultimodalHugs is not converted; unknown keys get a general reason."""
     return _REASONS.get(key.rpartition(".")[2], "which is an unknown key")

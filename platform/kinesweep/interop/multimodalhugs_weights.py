@@ -19,15 +19,19 @@ from kinesweep.config.recipe.model import CnnEncoderConfig, ModelConfig
 from kinesweep.core.errors import CheckpointError, InputError
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.data.text_tokenizer import TextTokenizer
-from kinesweep.data.tokenizer import load_pretrained
-from kinesweep.interop.weight_import import load_tensors, rename_keys, write_imported
+from kinesweep.data.tokenizer import load_pretrained_tokenizer
+from kinesweep.interop.weight_import import (
+    copy_tensors_into_model,
+    rename_state_dict_keys,
+    write_imported_model,
+)
 from kinesweep.models.backbones import BACKBONES
-from kinesweep.models.backbones.architectures import seq2seq_ids
-from kinesweep.models.config import describe
+from kinesweep.models.backbones.architectures import get_seq2seq_special_ids
+from kinesweep.models.config import build_kinesweep_config
 from kinesweep.models.translator import Translator
 
 _STREAM = "pose"
-_PLACES = (
+_KEY_RENAMES = (
     (r"(?:multimodal|vl)_mapper\.layer_norm_before\.", f"encoders.{_STREAM}.norm_in."),
     (r"(?:multimodal|vl)_mapper\.layer_norm\.", f"encoders.{_STREAM}.norm_out."),
     (
@@ -42,14 +46,14 @@ _PLACES = (
     (r"backbone\.", "backbone."),
 )
 """Patterns for the start of a source name and their replacements; the first match is used."""
-_COMPUTED = (r"backbone\..*embed_positions\.weights$",)
+_COMPUTED_KEYS = (r"backbone\..*embed_positions\.weights$",)
 """Sinusoidal positions that older versions of transformers saved; the model computes them."""
 
 
 def import_model(
     folder: Path, recipe: Recipe, out: Path, tokenizer: str | None = None
 ) -> Translator:
-    """Import a model and write a model folder for `kinesweep evaluate`.
+    """Import a MultimodalHugs model and write a model folder for `kinesweep evaluate`.
 
     Args:
         folder: MultimodalHugs' model folder with `config.json` and `model.safetensors`.
@@ -65,18 +69,20 @@ def import_model(
             shape.
         InputError: If the mapper has no equivalent, or the tokenizer does not match the model.
     """
-    config, tensors = _read(folder)
+    config, tensors = _read_model_folder(folder)
     new_tokens = recipe.model.tokenizer.new_tokens
-    text = TextTokenizer(load_pretrained(tokenizer or str(folder), new_tokens, []))
+    text = TextTokenizer(load_pretrained_tokenizer(tokenizer or str(folder), new_tokens, []))
     # The width comes from the saved configuration, because there is no feature store to ask.
     width = int(config["feat_dim"])
-    model = _build(config, recipe.model, width, text.vocabulary)
-    load_tensors(model, rename_keys(tensors, _PLACES, _COMPUTED), folder)
-    write_imported(out, model, text, recipe)
+    model = _build_model(config, recipe.model, width, text.vocabulary)
+    copy_tensors_into_model(
+        model, rename_state_dict_keys(tensors, _KEY_RENAMES, _COMPUTED_KEYS), folder
+    )
+    write_imported_model(out, model, text, recipe)
     return model
 
 
-def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _read_model_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Read the configuration and the tensors of a model folder.
 
     Raises:
@@ -91,10 +97,10 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             " pickled weights are not read"
         )
     config = json.loads(paths[0].read_text(encoding="utf-8"))
-    wanted = ("feat_dim", "backbone_config")
-    absent = [key for key in wanted if not config.get(key)]
-    if absent:
-        raise CheckpointError(f"`{paths[0]}` has no `{absent[0]}`")
+    required_keys = ("feat_dim", "backbone_config")
+    missing_keys = [key for key in required_keys if not config.get(key)]
+    if missing_keys:
+        raise CheckpointError(f"`{paths[0]}` has no `{missing_keys[0]}`")
     if config.get("multimodal_mapper_type", config.get("vl_mapper_type")) == "adapter":
         raise InputError(
             f"`{folder}` has the mapper `adapter`, which MultimodalHugs saved without weights;"
@@ -103,45 +109,46 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return config, load_file(paths[1])
 
 
-def _build(
-    config: Mapping[str, Any], model: ModelConfig, width: int, words: Vocabulary
+def _build_model(
+    config: Mapping[str, Any], model: ModelConfig, width: int, vocabulary: Vocabulary
 ) -> Translator:
-    """Build the model with weights that are still to be loaded.
+    """Build the model without loading its weights.
 
     Args:
         config: MultimodalHugs' `config.json`.
         model: The `model` section of the recipe.
         width: Values per frame of the pose stream.
-        words: Size and special tokens of the tokenizer.
+        vocabulary: Size and special tokens of the tokenizer.
 
     Raises:
         InputError: If the tokenizer is larger than the model's embeddings, or the mapper has no
             equivalent.
     """
-    plain = dict(config["backbone_config"])
+    backbone_config = dict(config["backbone_config"])
     # The type of the backbone may be stored next to its configuration instead of inside.
-    plain.setdefault("model_type", config.get("backbone_type", "m2m_100"))
-    backbone = BACKBONES[model.backbone.kind].rebuild(plain)
-    rows = backbone.get_input_embeddings().num_embeddings
-    if words.size > rows:
+    backbone_config.setdefault("model_type", config.get("backbone_type", "m2m_100"))
+    backbone = BACKBONES[model.backbone.kind].create_from_saved_config(backbone_config)
+    num_embeddings = backbone.get_input_embeddings().num_embeddings
+    if vocabulary.size > num_embeddings:
         raise InputError(
-            f"the tokenizer has {words.size} tokens, but the model has embeddings for {rows}"
+            f"the tokenizer has {vocabulary.size} tokens, but the model has embeddings for"
+            f" {num_embeddings}"
         )
     # The tokenizer may have added tokens, so its ids replace those of the saved configuration.
-    for key, value in seq2seq_ids(backbone.config, words).items():
+    for key, value in get_seq2seq_special_ids(backbone.config, vocabulary).items():
         setattr(backbone.config, key, value)
-    _check_mapper(config, model, backbone.get_input_embeddings().embedding_dim)
-    described = describe(model, {_STREAM: width}, words, 0.0, backbone)
-    return Translator(described, backbone).eval()
+    _check_cnn_mapper(config, model, backbone.get_input_embeddings().embedding_dim)
+    model_config = build_kinesweep_config(model, {_STREAM: width}, vocabulary, 0.0, backbone)
+    return Translator(model_config, backbone).eval()
 
 
-def _check_mapper(config: Mapping[str, Any], model: ModelConfig, out: int) -> None:
+def _check_cnn_mapper(config: Mapping[str, Any], model: ModelConfig, backbone_width: int) -> None:
     """Check that the convolutions can be built as an encoder of kind `cnn`.
 
     Args:
         config: MultimodalHugs' `config.json`.
         model: The `model` section of the recipe.
-        out: Width of the backbone.
+        backbone_width: Width of the backbone.
 
     Raises:
         InputError: If they have a norm or an activation after them, or another width.
@@ -149,13 +156,14 @@ def _check_mapper(config: Mapping[str, Any], model: ModelConfig, out: int) -> No
     if not isinstance(model.encoder, CnnEncoderConfig):
         return
     # An encoder of kind `cnn` has no layers after its last convolution block.
-    further = [
+    trailing_layers = [
         key for key in ("layer_norm", "activation") if config.get(f"multimodal_mapper_{key}")
     ]
-    if further:
-        raise InputError(f"a `cnn_adapter` followed by `{further[0]}` has no equivalent")
-    if model.encoder.channels != out:
+    if trailing_layers:
+        raise InputError(f"a `cnn_adapter` followed by `{trailing_layers[0]}` has no equivalent")
+    if model.encoder.channels != backbone_width:
         raise InputError(
-            f"the convolutions of the model are {out} wide, but `model.encoder.channels` is"
-            f" {model.encoder.channels}; set it to {out}"
+            f"the convolutions of the model are {backbone_width} wide, but `model.encoder.channels`"
+            " is"
+            f" {model.encoder.channels}; set it to {backbone_width}"
         )

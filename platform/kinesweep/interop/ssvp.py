@@ -20,39 +20,48 @@ from torch import Tensor
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError, InputError
 from kinesweep.core.vocabulary import Vocabulary
-from kinesweep.data.given import load_given
+from kinesweep.data.given import load_external_tokenizer
 from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.data.truecase import learn_truecaser
 from kinesweep.features import build_features
-from kinesweep.interop.weight_import import load_tensors, read_tensors, rename_keys, write_imported
+from kinesweep.interop.weight_import import (
+    copy_tensors_into_model,
+    read_checkpoint_tensors,
+    rename_state_dict_keys,
+    write_imported_model,
+)
 from kinesweep.models.backbones import BACKBONES
-from kinesweep.models.config import describe
+from kinesweep.models.config import build_kinesweep_config
 from kinesweep.models.translator import Translator
 
-_LINEAR = (
+_LINEAR_PATTERN = (
     r"(?:encoder\.)?"
     r"(?:feature_projection\.feature_proj|feature_projection|feature_proj|feat_proj)"
 )
-_SCALE = r"(?:encoder\.)?(?:feature_projection\.scale|(?:feature_projection\.)?feature_proj_scale)$"
-# Prefixes of modules that wrap the language model, in any number and order.
-_WRAPPERS = r"(?:(?:model|backbone|transformer)\.)*"
-_Places = tuple[tuple[str, str], ...]
-_T5: _Places = ((rf"{_WRAPPERS}(?=(?:shared|encoder|decoder|lm_head)\.)", "backbone."),)
-_BART: _Places = (
-    (rf"{_WRAPPERS}(?=(?:lm_head\.|final_logits_bias$))", "backbone."),
-    (rf"{_WRAPPERS}(?=(?:shared|encoder|decoder)\.)", "backbone.model."),
+_SCALE_PATTERN = (
+    r"(?:encoder\.)?(?:feature_projection\.scale|(?:feature_projection\.)?feature_proj_scale)$"
 )
-_TARRES: _Places = (
-    (rf"{_WRAPPERS}decoder\.output_projection\.", "backbone.lm_head."),
-    (rf"{_WRAPPERS}encoder\.transformer_layers\.", "backbone.model.encoder.layers."),
-    (rf"{_WRAPPERS}decoder\.(?=layernorm_embedding\.)", "backbone.model.decoder.layers.0."),
-    (rf"{_WRAPPERS}(?=(?:encoder|decoder)\.)", "backbone.model."),
+# Prefixes of modules that wrap the language model, in any number and order.
+_WRAPPER_PATTERN = r"(?:(?:model|backbone|transformer)\.)*"
+_KeyRenames = tuple[tuple[str, str], ...]
+_T5_RENAMES: _KeyRenames = (
+    (rf"{_WRAPPER_PATTERN}(?=(?:shared|encoder|decoder|lm_head)\.)", "backbone."),
+)
+_BART_RENAMES: _KeyRenames = (
+    (rf"{_WRAPPER_PATTERN}(?=(?:lm_head\.|final_logits_bias$))", "backbone."),
+    (rf"{_WRAPPER_PATTERN}(?=(?:shared|encoder|decoder)\.)", "backbone.model."),
+)
+_TARRES_RENAMES: _KeyRenames = (
+    (rf"{_WRAPPER_PATTERN}decoder\.output_projection\.", "backbone.lm_head."),
+    (rf"{_WRAPPER_PATTERN}encoder\.transformer_layers\.", "backbone.model.encoder.layers."),
+    (rf"{_WRAPPER_PATTERN}decoder\.(?=layernorm_embedding\.)", "backbone.model.decoder.layers.0."),
+    (rf"{_WRAPPER_PATTERN}(?=(?:encoder|decoder)\.)", "backbone.model."),
 )
 """Patterns for the start of a source name and their replacements; the first match is used.
 
 The lookaheads keep the matched part of the name and replace only the wrappers before it.
 """
-_COMPUTED = (
+_COMPUTED_KEYS = (
     r".*(?:encoder|decoder)\.version$",
     r".*embed_positions\.(?:_float_tensor|weights)$",
 )
@@ -66,7 +75,7 @@ def import_ssvp(
     tokenizer: str | None = None,
     texts: Sequence[str] = (),
 ) -> Translator:
-    """Import a checkpoint and write a model folder for `kinesweep evaluate`.
+    """Import an SSVP-SLT checkpoint and write a model folder for `kinesweep evaluate`.
 
     Args:
         path: SSVP-SLT's `best_model.pth`: a dictionary with `model`, or the tensors alone.
@@ -86,33 +95,37 @@ def import_ssvp(
         InputError: If there is no tokenizer, if it does not match the model, or if texts are needed
             to learn the case.
     """
-    tensors = read_tensors(path, "model")
-    text = _text(recipe, tokenizer, texts)
+    tensors = read_checkpoint_tensors(path, "model")
+    text = _load_text_tokenizer(recipe, tokenizer, texts)
     # SSVP-SLT has exactly one stream, that of the video features.
     (stream,) = build_features(recipe.features).streams
-    found = rename_keys(tensors, _places(tensors, stream), _COMPUTED)
+    renamed_tensors = rename_state_dict_keys(
+        tensors, _get_key_renames(tensors, stream), _COMPUTED_KEYS
+    )
     # The input width comes from the checkpoint, because there is no feature store to ask.
-    width = _width(found, stream, path)
-    model = _build(recipe, {stream: width}, text.vocabulary)
-    if _is_fairseq(tensors):
+    width = _get_input_width(renamed_tensors, stream, path)
+    model = _build_model(recipe, {stream: width}, text.vocabulary)
+    if _has_fairseq_names(tensors):
         # Fixed in Tarrés' model and therefore not saved; a checkpoint with its own scale keeps it.
-        out_width = len(found[f"encoders.{stream}.linear.weight"])
-        by = math.sqrt(out_width) if model.backbone.config.scale_embedding else 1.0
-        found.setdefault(f"encoders.{stream}.gain", torch.full((out_width,), by))
-    load_tensors(model, found, path)
-    write_imported(out, model, text, recipe)
+        out_width = len(renamed_tensors[f"encoders.{stream}.linear.weight"])
+        gain = math.sqrt(out_width) if model.backbone.config.scale_embedding else 1.0
+        renamed_tensors.setdefault(f"encoders.{stream}.gain", torch.full((out_width,), gain))
+    copy_tensors_into_model(model, renamed_tensors, path)
+    write_imported_model(out, model, text, recipe)
     return model
 
 
-def _text(recipe: Recipe, tokenizer: str | None, texts: Sequence[str]) -> TextTokenizer:
+def _load_text_tokenizer(
+    recipe: Recipe, tokenizer: str | None, texts: Sequence[str]
+) -> TextTokenizer:
     """Load the tokenizer and learn the truecaser if the recipe lowercases texts.
 
     Raises:
         InputError: If no tokenizer is known, or texts are needed to learn the case.
     """
     config = recipe.model.tokenizer
-    own = config.path if config.kind == "folder" else recipe.model.backbone.pretrained
-    name = tokenizer or own
+    default_name = config.path if config.kind == "folder" else recipe.model.backbone.pretrained
+    name = tokenizer or default_name
     if name is None:
         raise InputError(
             "the recipe's backbone is from scratch, so it has no tokenizer; say where its tokenizer"
@@ -125,34 +138,39 @@ def _text(recipe: Recipe, tokenizer: str | None, texts: Sequence[str]) -> TextTo
         )
     # Learned even if `generation.truecase` is off, so that it can be turned on for evaluation.
     truecaser = learn_truecaser(texts) if config.lowercase and texts else None
-    return TextTokenizer(load_given(name, config.new_tokens, []), config.lowercase, truecaser)
+    return TextTokenizer(
+        load_external_tokenizer(name, config.new_tokens, []), config.lowercase, truecaser
+    )
 
 
-def _is_fairseq(tensors: Mapping[str, Tensor]) -> bool:
-    """Return whether tensors have fairseq's names, as in the Tarrés model."""
-    marks = ("transformer_layers.", "decoder.output_projection.", "feat_proj.")
-    return any(mark in name for name in tensors for mark in marks)
+def _has_fairseq_names(tensors: Mapping[str, Tensor]) -> bool:
+    """Return whether the tensors have fairseq's names, as in the Tarrés model."""
+    markers = ("transformer_layers.", "decoder.output_projection.", "feat_proj.")
+    return any(marker in name for name in tensors for marker in markers)
 
 
-def _places(tensors: Mapping[str, Tensor], stream: str) -> list[tuple[str, str]]:
+def _get_key_renames(tensors: Mapping[str, Tensor], stream: str) -> list[tuple[str, str]]:
     """Return the patterns and replacements for the kind of backbone in the checkpoint."""
-    backbone = _BART
-    if _is_fairseq(tensors):
-        backbone = _TARRES
+    backbone_renames = _BART_RENAMES
+    if _has_fairseq_names(tensors):
+        backbone_renames = _TARRES_RENAMES
     # Of the supported models, only T5 calls its layers `block`.
     elif any(".block." in name for name in tensors):
-        backbone = _T5
-    ours = f"encoders.{stream}"
+        backbone_renames = _T5_RENAMES
+    encoder_prefix = f"encoders.{stream}"
     return [
-        (rf"{_WRAPPERS}{_SCALE}", f"{ours}.gain"),
-        (rf"{_WRAPPERS}{_LINEAR}\.(?=(?:weight|bias)$)", f"{ours}.linear."),
-        *backbone,
+        (rf"{_WRAPPER_PATTERN}{_SCALE_PATTERN}", f"{encoder_prefix}.gain"),
+        (
+            rf"{_WRAPPER_PATTERN}{_LINEAR_PATTERN}\.(?=(?:weight|bias)$)",
+            f"{encoder_prefix}.linear.",
+        ),
+        *backbone_renames,
     ]
 
 
-def _width(found: Mapping[str, Tensor], stream: str, path: Path) -> int:
+def _get_input_width(renamed_tensors: Mapping[str, Tensor], stream: str, path: Path) -> int:
     """Return the input width of the feature projection, in values per frame."""
-    weight = found.get(f"encoders.{stream}.linear.weight")
+    weight = renamed_tensors.get(f"encoders.{stream}.linear.weight")
     if weight is None or weight.dim() != 2:
         raise CheckpointError(
             f"`{path}` has no projection of features; it must be a checkpoint of SSVP-SLT"
@@ -160,25 +178,26 @@ def _width(found: Mapping[str, Tensor], stream: str, path: Path) -> int:
     return int(weight.shape[1])
 
 
-def _build(recipe: Recipe, widths: dict[str, int], words: Vocabulary) -> Translator:
-    """Build the model of the recipe, with weights that are still to be loaded.
+def _build_model(recipe: Recipe, widths: dict[str, int], vocabulary: Vocabulary) -> Translator:
+    """Build the model of the recipe without loading its weights.
 
     Args:
         recipe: Recipe of the model.
         widths: Stream name → values per frame.
-        words: Size and special tokens of the tokenizer.
+        vocabulary: Size and special tokens of the tokenizer.
 
     Raises:
         InputError: If the tokenizer has more tokens than the model has embeddings.
     """
     config = recipe.model
-    backbone = BACKBONES[config.backbone.kind].empty(config.backbone, words)
+    backbone = BACKBONES[config.backbone.kind].create_without_weights(config.backbone, vocabulary)
     # The embeddings may have more rows than the tokenizer has tokens (padding of the vocabulary).
-    rows = backbone.get_input_embeddings().num_embeddings
-    if words.size > rows:
+    num_embeddings = backbone.get_input_embeddings().num_embeddings
+    if vocabulary.size > num_embeddings:
         raise InputError(
-            f"the tokenizer has {words.size} tokens, but the model has embeddings for {rows}"
+            f"the tokenizer has {vocabulary.size} tokens, but the model has embeddings for"
+            f" {num_embeddings}"
         )
     smoothing = recipe.training.label_smoothing_factor
-    described: Any = describe(config, widths, words, smoothing, backbone)
-    return Translator(described, backbone).eval()
+    model_config: Any = build_kinesweep_config(config, widths, vocabulary, smoothing, backbone)
+    return Translator(model_config, backbone).eval()

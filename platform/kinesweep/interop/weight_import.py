@@ -23,7 +23,7 @@ from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.models.translator import Translator
 
 
-def write_imported(out: Path, model: Translator, text: TextTokenizer, recipe: Recipe) -> None:
+def write_imported_model(out: Path, model: Translator, text: TextTokenizer, recipe: Recipe) -> None:
     """Write the model folder of an imported model, whose feature store is not known yet.
 
     Args:
@@ -33,28 +33,28 @@ def write_imported(out: Path, model: Translator, text: TextTokenizer, recipe: Re
         recipe: Recipe that the model was trained with.
     """
 
-    def fill(beside: Path) -> None:
+    def write_model_files(model_dir: Path) -> None:
         # The empty fingerprint and the missing rates stand for the unknown store.
-        model.save_pretrained(beside)
-        text.save(beside)
-        write_recipe(beside, recipe)
+        model.save_pretrained(model_dir)
+        text.save(model_dir)
+        write_recipe(model_dir, recipe)
         streams = {
             name: StreamSchema(width, None, recipe.store.dtype).to_json()
-            for name, width in model.config.widths().items()
+            for name, width in model.config.get_stream_widths().items()
         }
         facts = {
-            "features": recipe.portable().features.model_dump(mode="json"),
+            "features": recipe.to_portable().features.model_dump(mode="json"),
             "person": getattr(recipe.corpora[0], "person", 0),
             "store_dtype": recipe.store.dtype,
             "store_fingerprint": "",
             "streams": streams,
         }
-        write_json(beside / FEATURES, facts)
+        write_json(model_dir / FEATURES, facts)
 
-    write_folder(out, fill)
+    write_folder(out, write_model_files)
 
 
-def rename_keys(
+def rename_state_dict_keys(
     tensors: Mapping[str, Tensor], renames: Sequence[tuple[str, str]], dropped: Sequence[str]
 ) -> dict[str, Tensor]:
     """Rename the keys of a source state dict to those of the model; others keep their names.
@@ -71,18 +71,18 @@ def rename_keys(
     Raises:
         CheckpointError: If two source tensors get the same name.
     """
-    found: dict[str, Tensor] = {}
+    renamed_tensors: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         if any(re.match(pattern, name) for pattern in dropped):
             continue
-        ours = _renamed(name, renames)
-        if ours in found:
-            raise CheckpointError(f"two tensors stand for `{ours}`, one of them `{name}`")
-        found[ours] = tensor
-    return found
+        target_name = _rename_key(name, renames)
+        if target_name in renamed_tensors:
+            raise CheckpointError(f"two tensors stand for `{target_name}`, one of them `{name}`")
+        renamed_tensors[target_name] = tensor
+    return renamed_tensors
 
 
-def read_tensors(path: Path, key: str) -> dict[str, Tensor]:
+def read_checkpoint_tensors(path: Path, key: str) -> dict[str, Tensor]:
     """Read named tensors from a file and remove the prefix of data-parallel training.
 
     Args:
@@ -98,23 +98,23 @@ def read_tensors(path: Path, key: str) -> dict[str, Tensor]:
     """
     try:
         # `weights_only` restricts the unpickler to tensors and plain values.
-        held = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         raise CheckpointError(
             f"`{path}` cannot be read as tensors: {' '.join(str(error).split())[:200]}. Other"
             f" objects are never built; if the file contains some, save its `{key}` alone"
         ) from None
     # Training checkpoints hold the tensors under `key`, beside optimizer state and settings.
-    state = held.get(key, held) if isinstance(held, Mapping) else None
+    state = checkpoint.get(key, checkpoint) if isinstance(checkpoint, Mapping) else None
     if not isinstance(state, Mapping) or not state:
         raise CheckpointError(f"`{path}` contains neither `{key}` nor named tensors")
-    odd = [name for name, value in state.items() if not isinstance(value, Tensor)]
-    if odd:
-        raise CheckpointError(f"`{path}` contains `{odd[0]}`, which is not a tensor")
+    non_tensor_keys = [name for name, value in state.items() if not isinstance(value, Tensor)]
+    if non_tensor_keys:
+        raise CheckpointError(f"`{path}` contains `{non_tensor_keys[0]}`, which is not a tensor")
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}
 
 
-def load_tensors(
+def copy_tensors_into_model(
     model: Translator,
     tensors: Mapping[str, Tensor],
     origin: Path,
@@ -132,35 +132,35 @@ def load_tensors(
         CheckpointError: If tensors are missing, superfluous or of the wrong shape, or if tied ones
             differ; the message names the first three problems.
     """
-    own = model.state_dict(keep_vars=True) if state is None else state
+    target_tensors = model.state_dict(keep_vars=True) if state is None else state
     # Everything is checked before the first copy, so a failed import leaves the model unchanged.
-    problems = _mismatch_errors(own, tensors)
+    problems = _find_mismatches(target_tensors, tensors)
     if problems:
         shown = "; ".join(problems[:3]) + (f"; {len(problems) - 3} more" * (len(problems) > 3))
         raise CheckpointError(f"`{origin}` does not match the model of its settings: {shown}")
     with torch.no_grad():
         for name, tensor in tensors.items():
-            own[name].copy_(tensor)
+            target_tensors[name].copy_(tensor)
 
 
-def _mismatch_errors(
+def _find_mismatches(
     model_weights: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
 ) -> list[str]:
-    """Return a message for each tensor that does not match.
+    """Find all tensors that do not match; return a message for each.
 
     Args:
         model_weights: Name → tensor of the model.
         tensors: Name in the model → source tensor.
     """
     # Tied parameters share memory: if one of them is given, the others are not missing.
-    given = {model_weights[name].data_ptr() for name in tensors if name in model_weights}
+    given_pointers = {model_weights[name].data_ptr() for name in tensors if name in model_weights}
     problems = [
         f"`{name}` is not part of the model" for name in tensors if name not in model_weights
     ]
     problems += [
         f"`{name}` is missing"
         for name, tensor in model_weights.items()
-        if name not in tensors and tensor.data_ptr() not in given
+        if name not in tensors and tensor.data_ptr() not in given_pointers
     ]
     problems += [
         f"`{name}` is {tuple(tensor.shape)}, not {tuple(model_weights[name].shape)}"
@@ -168,18 +168,18 @@ def _mismatch_errors(
         if name in model_weights and tensor.shape != model_weights[name].shape
     ]
     # Several source tensors for one tied parameter must agree, or the last one would win silently.
-    first: dict[int, str] = {}
+    first_names: dict[int, str] = {}
     for name in [name for name in tensors if name in model_weights]:
-        twin = first.setdefault(model_weights[name].data_ptr(), name)
-        if twin != name and not torch.equal(tensors[twin], tensors[name]):
-            problems.append(f"`{name}` differs from `{twin}`, which the model ties to it")
+        tied_name = first_names.setdefault(model_weights[name].data_ptr(), name)
+        if tied_name != name and not torch.equal(tensors[tied_name], tensors[name]):
+            problems.append(f"`{name}` differs from `{tied_name}`, which the model ties to it")
     return problems
 
 
-def _renamed(name: str, renames: Sequence[tuple[str, str]]) -> str:
-    """Return the name in the model of a source tensor, or the source name if nothing matches."""
+def _rename_key(name: str, renames: Sequence[tuple[str, str]]) -> str:
+    """Return the name that a source tensor has in the model; unmatched names stay unchanged."""
     # In order: specific patterns precede general ones that would match the same names.
-    for theirs, ours in renames:
-        if re.match(theirs, name):
-            return re.sub(theirs, ours, name, count=1)
+    for pattern, replacement in renames:
+        if re.match(pattern, name):
+            return re.sub(pattern, replacement, name, count=1)
     return name

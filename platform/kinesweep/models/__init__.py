@@ -1,4 +1,4 @@
-"""Models: one encoder per stream, a fusion module and a Hugging Face backbone that writes the text.
+"""Models: one encoder per stream, a fusion module and a Hugging Face backbone that generates text.
 
 Importing this package registers model type `kinesweep` with Hugging Face's `AutoConfig` and
 `AutoModel`, so a saved model can be loaded from its folder alone.
@@ -7,10 +7,16 @@ Importing this package registers model type `kinesweep` with Hugging Face's `Aut
 from transformers import AutoConfig, AutoModel
 
 from kinesweep.models.config import KinesweepConfig
-from kinesweep.models.factory import build_translator, check_model
+from kinesweep.models.factory import build_translator, check_model_config
 from kinesweep.models.translator import Translator, TranslatorOutput
 
-__all__ = ["KinesweepConfig", "Translator", "TranslatorOutput", "build_translator", "check_model"]
+__all__ = [
+    "KinesweepConfig",
+    "Translator",
+    "TranslatorOutput",
+    "build_translator",
+    "check_model_config",
+]
 
 AutoConfig.register(KinesweepConfig.model_type, KinesweepConfig, exist_ok=True)
 AutoModel.register(KinesweepConfig, Translator, exist_ok=True)

@@ -19,96 +19,99 @@ from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cache
 
 from kinesweep.config.recipe.backbone import AnyBackbone
 from kinesweep.core.errors import CheckpointError
-from kinesweep.models.backbones.pretrained import looks_local
+from kinesweep.models.backbones.pretrained import is_local_path
 
-BASES = "KINESWEEP_BASE_MODELS"
+BASE_MODELS_ENV = "KINESWEEP_BASE_MODELS"
 """Environment variable: folder in which base models are found by the last part of their name."""
 # A safetensors file begins with the length of its JSON header, a little-endian integer.
 _LENGTH_BYTES = 8
 
 
-def describe_base(config: AnyBackbone, rows: int) -> dict[str, Any]:
-    """Return the base model's entry in a checkpoint: name, revision, hash and number of tokens.
+def build_base_model_entry(config: AnyBackbone, vocab_size: int) -> dict[str, Any]:
+    """Build the base model's entry in a checkpoint: name, revision, hash and vocabulary size.
 
     Args:
         config: Config of the backbone, which must have `pretrained`.
-        rows: Vocabulary size of the saved base model, before tokens were added.
+        vocab_size: Vocabulary size of the saved base model, before tokens were added.
     """
     name = config.pretrained or ""
     return {
         "name": name,
         "revision": config.revision,
-        "sha256": base_sha256(name, config.revision),
-        "rows": rows,
+        "sha256": compute_base_model_sha256(name, config.revision),
+        "rows": vocab_size,
     }
 
 
-def find_base(name: str, bases: str | Path | None = None) -> str:
-    """Return the path or hub id from which a base model can be loaded.
+def find_base_model(name: str, base_models_dir: str | Path | None = None) -> str:
+    """Find the path or hub id from which a base model can be loaded.
 
-    The name itself is tried first, then the folder of that name in `bases`, then the hub.
+    The name itself is tried first, then the folder of that name in `base_models_dir`, then the hub.
 
     Args:
         name: Folder or hub id, as in the recipe.
-        bases: Folder to search; None uses the environment variable `KINESWEEP_BASE_MODELS`.
+        base_models_dir: Folder to search; None uses the environment variable
+            `KINESWEEP_BASE_MODELS`.
 
     Raises:
-        CheckpointError: If the base model is in none of these places.
+        CheckpointError: If the base model is in none of these locations.
     """
     if Path(name).is_dir():
         return name
-    place = bases or os.environ.get(BASES)
-    last = Path(name).name
-    if place and (Path(place) / last).is_dir():
-        return str(Path(place) / last)
+    search_dir = base_models_dir or os.environ.get(BASE_MODELS_ENV)
+    folder_name = Path(name).name
+    if search_dir and (Path(search_dir) / folder_name).is_dir():
+        return str(Path(search_dir) / folder_name)
     # Only a name that can be a hub id is left to the hub; a path that does not exist is an error.
-    if not looks_local(name):
+    if not is_local_path(name):
         return name
-    looked = f", and `{place}` contains no folder `{last}`" if place else ""
+    searched = f", and `{search_dir}` contains no folder `{folder_name}`" if search_dir else ""
     raise CheckpointError(
         f"the model was trained on the base model `{name}`, but there is no such folder"
-        f"{looked}. Put the base model into a folder named `{last}` and set {BASES} to the folder"
+        f"{searched}. Put the base model into a folder named `{folder_name}` and set"
+        f" {BASE_MODELS_ENV} to the folder"
         " that contains it (in Python: `from_pretrained(…, base_models=folder)`)"
     )
 
 
-def check_base(base: dict[str, Any], place: str) -> None:
+def check_base_model(base: dict[str, Any], path_or_id: str) -> None:
     """Check that a base model is the one a checkpoint was trained on.
 
     Args:
-        base: Entry of the checkpoint, as written by `describe_base`.
-        place: Folder or hub id of the base model that was found.
+        base: Entry of the checkpoint, as written by `build_base_model_entry`.
+        path_or_id: Folder or hub id of the base model that was found.
 
     Raises:
         CheckpointError: If the content hash differs; the message gives both hashes.
     """
-    found = base_sha256(place, base["revision"])
-    if found != base["sha256"]:
+    actual_sha256 = compute_base_model_sha256(path_or_id, base["revision"])
+    if actual_sha256 != base["sha256"]:
         raise CheckpointError(
             f"the model was trained on the base model `{base['name']}` with content"
-            f" {base['sha256']}, but `{place}` has content {found}. Use the same base model in the"
-            f" same revision, and set {BASES} to the folder that contains it"
+            f" {base['sha256']}, but `{path_or_id}` has content {actual_sha256}. Use the same base"
+            " model in the"
+            f" same revision, and set {BASE_MODELS_ENV} to the folder that contains it"
         )
 
 
-def base_sha256(name: str, revision: str | None = None) -> str:
-    """Return the SHA-256 hash of a saved model's tensors, as 64 hexadecimal digits.
+def compute_base_model_sha256(name: str, revision: str | None = None) -> str:
+    """Compute the SHA-256 hash of a saved model's tensors, as 64 hexadecimal digits.
 
     Raises:
         CheckpointError: If there are no safetensors files or they are damaged.
     """
-    files = _files(name, revision)
+    files = _find_safetensors_files(name, revision)
     # Part of the cache key, so a file that was replaced is hashed again.
     stamps = tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files)
-    return _sha256(stamps)
+    return _compute_tensors_sha256(stamps)
 
 
 @lru_cache(maxsize=16)
-def _sha256(stamps: tuple[tuple[str, int, int], ...]) -> str:
-    """Return the hash of these files, cached by path, modification time and size."""
+def _compute_tensors_sha256(stamps: tuple[tuple[str, int, int], ...]) -> str:
+    """Compute the hash of all tensors of the files, cached by path, time and size."""
     tensors: dict[str, tuple[Path, str, list[int], int, int]] = {}
     for path, *_ in stamps:
-        tensors |= _tensors(Path(path))
+        tensors |= _read_tensor_locations(Path(path))
     digest = hashlib.sha256()
     # Sorting by name makes the hash independent of how tensors are distributed over shards.
     for name in sorted(tensors):
@@ -125,8 +128,12 @@ def _sha256(stamps: tuple[tuple[str, int, int], ...]) -> str:
     return digest.hexdigest()
 
 
-def _tensors(path: Path) -> dict[str, tuple[Path, str, list[int], int, int]]:
-    """Return name → (file, dtype, shape, first byte, byte after the last) from the header."""
+def _read_tensor_locations(path: Path) -> dict[str, tuple[Path, str, list[int], int, int]]:
+    """Read the header of a safetensors file.
+
+    Returns:
+        Tensor name → (file, dtype, shape, first byte, byte after the last).
+    """
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
@@ -134,41 +141,46 @@ def _tensors(path: Path) -> dict[str, tuple[Path, str, list[int], int, int]]:
         start = _LENGTH_BYTES + length
         header.pop("__metadata__", None)
         return {
-            name: (path, of["dtype"], of["shape"], *(start + at for at in of["data_offsets"]))
-            for name, of in header.items()
+            name: (
+                path,
+                entry["dtype"],
+                entry["shape"],
+                *(start + offset for offset in entry["data_offsets"]),
+            )
+            for name, entry in header.items()
         }
     except (OSError, ValueError, KeyError, TypeError, MemoryError, OverflowError) as error:
         raise CheckpointError(f"`{path}` cannot be read as a safetensors file: {error}") from None
 
 
-def _files(name: str, revision: str | None) -> list[Path]:
-    """Return the safetensors files of a folder or hub id that Hugging Face would load."""
-    whole = _file(name, SAFE_WEIGHTS_NAME, revision)
-    if whole is not None:
-        return [whole]
-    index = _file(name, SAFE_WEIGHTS_INDEX_NAME, revision)
+def _find_safetensors_files(name: str, revision: str | None) -> list[Path]:
+    """Find the safetensors files of a folder or hub id that Hugging Face would load."""
+    single_path = _find_model_file(name, SAFE_WEIGHTS_NAME, revision)
+    if single_path is not None:
+        return [single_path]
+    index = _find_model_file(name, SAFE_WEIGHTS_INDEX_NAME, revision)
     if index is None:
         raise CheckpointError(
             f"the base model `{name}` has no safetensors file (`{SAFE_WEIGHTS_NAME}`); save it with"
             " `save_pretrained`"
         )
-    parts = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    found = [_file(name, part, revision) for part in parts]
-    missing = [part for part, path in zip(parts, found, strict=True) if path is None]
+    shard_names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    shard_paths = [_find_model_file(name, shard_name, revision) for shard_name in shard_names]
+    missing = [part for part, path in zip(shard_names, shard_paths, strict=True) if path is None]
     if missing:
         raise CheckpointError(
             f"the base model `{name}` lacks `{missing[0]}`, which its index lists"
         )
-    return [path for path in found if path is not None]
+    return [path for path in shard_paths if path is not None]
 
 
-def _file(name: str, file: str, revision: str | None) -> Path | None:
-    """Return a file of a folder or of the hub's cache, or None if it does not exist."""
+def _find_model_file(name: str, file: str, revision: str | None) -> Path | None:
+    """Find a file in a folder or in the hub's cache; None if it does not exist."""
     if Path(name).is_dir():
         path = Path(name) / file
         return path if path.is_file() else None
     try:
-        found = cached_file(
+        cached_path = cached_file(
             name,
             file,
             revision=revision or "main",
@@ -177,4 +189,4 @@ def _file(name: str, file: str, revision: str | None) -> Path | None:
     except OSError as error:
         text = " ".join(str(error).split())[:300]
         raise CheckpointError(f"the base model `{name}` cannot be read: {text}") from None
-    return None if found is None else Path(found)
+    return None if cached_path is None else Path(cached_path)

@@ -19,7 +19,7 @@ class KinesweepConfig(PreTrainedConfig):
 
     Attributes:
         model: The recipe's `model` section, as plain values.
-        streams: Pairs of stream name and width, in the order in which streams are joined. A list,
+        streams: Pairs of stream name and width, in the order in which streams are fused. A list,
             because the keys of a JSON object are sorted when it is saved.
         vocabulary: `Vocabulary`, as plain values.
         backbone: Hugging Face configuration of the backbone, as plain values.
@@ -40,31 +40,31 @@ class KinesweepConfig(PreTrainedConfig):
     skeletons: dict[str, Any] | None = None
     is_encoder_decoder: bool = True
 
-    def recipe_part(self) -> ModelConfig:
+    def get_model_config(self) -> ModelConfig:
         """Return the recipe's `model` section."""
         return ModelConfig.model_validate(self.model)
 
-    def widths(self) -> dict[str, int]:
+    def get_stream_widths(self) -> dict[str, int]:
         """Return the width of each stream, in order."""
         return dict(self.streams or [])
 
-    def encoded(self) -> dict[str, int]:
-        """Return the width of each stream with an encoder; a reference shares its stream's one."""
-        reference = self.recipe_part().reference
+    def get_encoder_widths(self) -> dict[str, int]:
+        """Return the width of each stream with an encoder; a reference shares another's encoder."""
+        reference = self.get_model_config().reference
         against = None if reference is None else reference.against
-        return {name: width for name, width in self.widths().items() if name != against}
+        return {name: width for name, width in self.get_stream_widths().items() if name != against}
 
-    def skeleton(self, stream: str) -> Skeleton | None:
+    def get_skeleton(self, stream: str) -> Skeleton | None:
         """Return the skeleton of a stream, or None if no graph encoder reads it."""
-        plain = (self.skeletons or {}).get(stream)
-        return None if plain is None else Skeleton.from_json(plain)
+        values = (self.skeletons or {}).get(stream)
+        return None if values is None else Skeleton.from_json(values)
 
-    def words(self) -> Vocabulary:
+    def get_vocabulary(self) -> Vocabulary:
         """Return the vocabulary."""
         return Vocabulary(**(self.vocabulary or {}))
 
 
-def describe(
+def build_kinesweep_config(
     model: ModelConfig,
     widths: dict[str, int],
     vocabulary: Vocabulary,
@@ -73,15 +73,16 @@ def describe(
     base: dict[str, Any] | None = None,
     skeletons: Mapping[str, Skeleton] | None = None,
 ) -> KinesweepConfig:
-    """Return the configuration of a new model; the arguments are the attributes of the result."""
+    """Build the configuration of a new model; the arguments are the attributes of the result."""
     return KinesweepConfig(
         model=model.model_dump(mode="json"),
         streams=[[name, width] for name, width in widths.items()],
         vocabulary=dataclasses.asdict(vocabulary),
-        backbone=_plain(backbone),
+        backbone=_get_portable_config(backbone),
         label_smoothing=label_smoothing,
         base=base,
-        skeletons={name: one.to_json() for name, one in (skeletons or {}).items()} or None,
+        skeletons={name: skeleton.to_json() for name, skeleton in (skeletons or {}).items()}
+        or None,
         # Hugging Face reads the special tokens from the top level.
         pad_token_id=vocabulary.pad_id,
         bos_token_id=vocabulary.bos_id,
@@ -89,12 +90,12 @@ def describe(
     )
 
 
-def _plain(backbone: PreTrainedModel) -> dict[str, Any]:
+def _get_portable_config(backbone: PreTrainedModel) -> dict[str, Any]:
     """Return the backbone's configuration without entries that belong to its original folder.
 
     For example, its path would reveal the machine on which the model was trained.
     """
-    plain: dict[str, Any] = backbone.config.to_dict()
+    values: dict[str, Any] = backbone.config.to_dict()
     for key in (
         "_name_or_path",
         "architectures",
@@ -102,5 +103,5 @@ def _plain(backbone: PreTrainedModel) -> dict[str, Any]:
         "quantization_config",
         "transformers_version",
     ):
-        plain.pop(key, None)
-    return plain
+        values.pop(key, None)
+    return values

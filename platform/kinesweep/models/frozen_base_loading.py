@@ -1,8 +1,8 @@
 """Loading a saved translator together with its base model.
 
 The base model is located, its content hash is compared with the checkpoint's, and its weights are
-loaded as they were for training, or in float32 if they were held in 4 bits and 4 bits are not
-available here. The saved weights are loaded on top. The state of the random number generator is
+loaded as for training, or in float32 if they were quantized to 4 bits and 4 bits are not available
+here. The saved weights are loaded on top. The state of the random number generator is
 restored afterwards, because loading with Hugging Face draws no random numbers either.
 """
 
@@ -14,72 +14,76 @@ from safetensors import SafetensorError
 from transformers.utils import SAFE_WEIGHTS_NAME, cached_file
 
 from kinesweep.core.errors import CheckpointError
-from kinesweep.core.hf_logging import quiet_transformers
+from kinesweep.core.hf_logging import silence_transformers
 from kinesweep.models.backbones import BACKBONES
-from kinesweep.models.base import check_base, find_base
-from kinesweep.models.checkpoint_io import load_own
+from kinesweep.models.base import check_base_model, find_base_model
+from kinesweep.models.checkpoint_io import load_non_base_weights
 from kinesweep.models.config import KinesweepConfig
-from kinesweep.models.lora import device_of, readable
+from kinesweep.models.lora import drop_unsupported_quantization, get_default_device
 
 
-def load_over_base(
-    made: Any,
+def load_with_base_model(
+    model_class: Any,
     config: KinesweepConfig,
     folder: Any,
-    bases: str | None = None,
+    base_models_dir: str | None = None,
     device: torch.device | None = None,
     dtype: torch.dtype | str | None = None,
     output_loading_info: bool = False,
-    **hub: Any,
+    **hub_kwargs: Any,
 ) -> Any:
-    """Return a translator made of its base model and the weights that were saved over it.
+    """Load a translator from its base model and the weights that were saved without the base.
 
     Args:
-        made: Class to instantiate, called as `made(config, backbone)`.
+        model_class: Class to instantiate, called as `model_class(config, backbone)`.
         config: Configuration of the saved model.
         folder: Folder or hub id of the saved model.
-        bases: Folder in which to look for the base model.
-        device: Device the model will run on; None: see `lora.device_of`.
+        base_models_dir: Folder in which to look for the base model.
+        device: Device the model will run on; None: see `lora.get_default_device`.
         dtype: Data type of all weights; None and "auto" mean float32.
         output_loading_info: Return a pair of the model and Hugging Face's loading report.
-        **hub: Hugging Face's arguments for fetching from the hub (`revision`, `token`, …).
+        **hub_kwargs: Hugging Face's arguments for fetching from the hub (`revision`, `token`, …).
 
     Raises:
         CheckpointError: If the base model is missing or a different one, or if the saved weights
             are not exactly those of the model.
     """
     # Read the small file first: hashing the base model takes about 2 s per GB.
-    weights = _read(folder, hub)
-    recipe, base = config.recipe_part(), config.base or {}
-    place = find_base(base["name"], bases)
-    check_base(base, place)
-    kind = BACKBONES[recipe.backbone.kind]
-    device = device or device_of(recipe.backbone.lora)
-    lora = readable(recipe.backbone.lora, device, folder)
+    weights = _read_saved_weights(folder, hub_kwargs)
+    model_config, base = config.get_model_config(), config.base or {}
+    base_path = find_base_model(base["name"], base_models_dir)
+    check_base_model(base, base_path)
+    backbone_ops = BACKBONES[model_config.backbone.kind]
+    device = device or get_default_device(model_config.backbone.lora)
+    lora = drop_unsupported_quantization(model_config.backbone.lora, device, folder)
     # The recipe names the base model as it was known in training; load the copy that was found.
-    found = recipe.backbone.model_copy(update={"pretrained": place, "lora": lora})
-    exact_size = recipe.tokenizer.kind != "pretrained"
+    backbone_config = model_config.backbone.model_copy(
+        update={"pretrained": base_path, "lora": lora}
+    )
+    exact_size = model_config.tokenizer.kind != "pretrained"
     # Building draws projectors and adapters at random although they are overwritten below, so the
     # state of the CPU's generator is restored afterwards (`devices=[]` leaves the GPUs' alone).
-    with quiet_transformers(), torch.random.fork_rng(devices=[]):
-        backbone = kind.create(found, config.words(), exact_size, device)
-        model = made(config, backbone)
-    load_own(model, weights, folder)
+    with silence_transformers(), torch.random.fork_rng(devices=[]):
+        backbone = backbone_ops.create_model(
+            backbone_config, config.get_vocabulary(), exact_size, device
+        )
+        model = model_class(config, backbone)
+    load_non_base_weights(model, weights, folder)
     if isinstance(dtype, torch.dtype) and dtype != torch.float32:
         model.to(dtype)
     # As Hugging Face's `from_pretrained` does.
     model.eval()
-    # `load_own` raises on any mismatch, so the report of a loaded model is always empty.
-    perfect: dict[str, list[str]] = {
+    # `load_non_base_weights` raises on any mismatch, so the report of a loaded model is empty.
+    loading_info: dict[str, list[str]] = {
         key: [] for key in ("missing_keys", "unexpected_keys", "mismatched_keys")
     }
-    return (model, perfect) if output_loading_info else model
+    return (model, loading_info) if output_loading_info else model
 
 
-def _read(folder: Any, hub: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """Return the tensors that were saved, by name."""
+def _read_saved_weights(folder: Any, hub_kwargs: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Read the saved tensors, by name."""
     try:
-        path = cached_file(folder, SAFE_WEIGHTS_NAME, **hub)
+        path = cached_file(folder, SAFE_WEIGHTS_NAME, **hub_kwargs)
         return safetensors.torch.load_file(path)
     except (OSError, SafetensorError) as error:
         text = " ".join(str(error).split())[:400]

@@ -1,8 +1,8 @@
 """Fusion: combines the encoder outputs of all streams into one input for the language model.
 
 `time` concatenates streams in time, optionally with a learned separator before each. Every stream
-keeps its own rate, and the backbone's attention finds what belongs together; its cost grows with
-the square of the total length. `channel` resamples all streams to the length of one of them,
+keeps its own rate, and the backbone's attention learns to align them; its cost grows with the
+square of the total length. `channel` resamples all streams to the length of one of them,
 concatenates their channels and projects them: S streams need S times fewer vectors, but they have
 to be synchronous.
 
@@ -11,7 +11,7 @@ whole batch, the real vectors of each row move together and padding goes to the 
 is off by one when prompts differ in length would train on padding and make results depend on the
 batch; here a row in a batch equals the row alone.
 
-Shapes: B clips, S streams, N vectors side by side, M longest row, E width.
+Shapes: B clips, S streams, N concatenated vectors, M longest row, E width.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,17 +21,17 @@ import torch
 from torch import Tensor, nn
 
 from kinesweep.config.recipe.fusion import ChannelFusionConfig, FusionConfig, TimeFusionConfig
-from kinesweep.models.resampling import resample
+from kinesweep.models.resampling import resample_vectors
 
-Part = tuple[Tensor, Tensor]
+MaskedVectors = tuple[Tensor, Tensor]
 """Vectors (B, N, E) and their mask, bool (B, N), True for real vectors."""
 
-Fit = Callable[[Mapping[str, Tensor], int], Mapping[str, Tensor]]
+TruncateMasks = Callable[[Mapping[str, Tensor], int], Mapping[str, Tensor]]
 """Function (stream → mask, vectors that fusion adds to each clip) → masks after truncation."""
 
 # Standard deviation of separators that are not redrawn by `init_from_embeddings`; the default of
 # Hugging Face.
-_DEVIATION = 0.02
+_INITIAL_STD = 0.02
 
 
 class TimeFusion(nn.Module):
@@ -47,44 +47,48 @@ class TimeFusion(nn.Module):
         super().__init__()
         self.stream_dropout = config.stream_dropout
         self.streams = tuple(streams)
-        named = streams if config.separators else ()
+        separator_streams = streams if config.separators else ()
         self.separators = nn.ParameterDict(
-            {name: nn.Parameter(_DEVIATION * torch.randn(out)) for name in named}
+            {name: nn.Parameter(_INITIAL_STD * torch.randn(out)) for name in separator_streams}
         )
 
     @property
     def order(self) -> list[tuple[str, bool]]:
         """Return the stream of each part of `forward`, and whether the part is its separator."""
         kinds = (True, False) if self.separators else (False,)
-        return [(name, separates) for name in self.streams for separates in kinds]
+        return [(name, is_separator) for name in self.streams for is_separator in kinds]
 
     @torch.no_grad()
-    def init_from_embeddings(self, words_WE: Tensor) -> None:
+    def init_from_embeddings(self, embeddings_WE: Tensor) -> None:
         """Draw the separators from the mean and standard deviation of token embeddings (W, E)."""
         # Statistics are taken in float32, also of half-precision embeddings.
-        words_WE = words_WE.float()
-        mean_E, deviation_E = words_WE.mean(dim=0), words_WE.std(dim=0)
+        embeddings_WE = embeddings_WE.float()
+        mean_E, deviation_E = embeddings_WE.mean(dim=0), embeddings_WE.std(dim=0)
         for separator_E in self.separators.values():
             separator_E.copy_(mean_E + deviation_E * torch.randn_like(mean_E))
 
-    def forward(self, frames: Mapping[str, Part], fit: Fit) -> list[Part]:
-        """Return the parts to splice: each stream, preceded by its separator if there is one."""
+    def forward(
+        self, frames: Mapping[str, MaskedVectors], truncate_masks: TruncateMasks
+    ) -> list[MaskedVectors]:
+        """Return the parts to concatenate: each stream, preceded by its separator if any."""
         # Truncate before dropping streams, so that training keeps what generation keeps.
-        masks = fit({name: mask for name, (_, mask) in frames.items()}, len(self.separators))
-        kept_BS = self._kept(masks)
-        parts: list[Part] = []
+        masks = truncate_masks(
+            {name: mask for name, (_, mask) in frames.items()}, len(self.separators)
+        )
+        is_kept_BS = self._draw_kept_streams(masks)
+        parts: list[MaskedVectors] = []
         # Streams are dropped per clip, so a dropped one stays in the list and is masked.
-        for place, (name, (x_BNE, _)) in enumerate(frames.items()):
-            kept_B1 = kept_BS[:, place, None]
+        for index, (name, (x_BNE, _)) in enumerate(frames.items()):
+            is_kept_B1 = is_kept_BS[:, index, None]
             if name in self.separators:
                 separator_BE = self.separators[name].to(x_BNE.dtype).expand(len(x_BNE), -1)
-                parts.append((separator_BE[:, None], kept_B1))
-            parts.append((x_BNE, masks[name] & kept_B1))
+                parts.append((separator_BE[:, None], is_kept_B1))
+            parts.append((x_BNE, masks[name] & is_kept_B1))
         return parts
 
-    def _kept(self, masks: Mapping[str, Tensor]) -> Tensor:
-        """Return the streams that are kept, bool (B, S); all of them in evaluation mode."""
-        return kept_streams(masks, self.stream_dropout if self.training else 0.0)
+    def _draw_kept_streams(self, masks: Mapping[str, Tensor]) -> Tensor:
+        """Draw which streams are kept, bool (B, S); all of them in evaluation mode."""
+        return draw_kept_streams(masks, self.stream_dropout if self.training else 0.0)
 
 
 class ChannelFusion(nn.Module):
@@ -112,19 +116,21 @@ class ChannelFusion(nn.Module):
         """Return the single part in the form of `TimeFusion.order`."""
         return [(self.length_of, False)]
 
-    def forward(self, frames: Mapping[str, Part], fit: Fit) -> list[Part]:
-        """Return one part, truncated after joining so that streams stay synchronous."""
+    def forward(
+        self, frames: Mapping[str, MaskedVectors], truncate_masks: TruncateMasks
+    ) -> list[MaskedVectors]:
+        """Return one part, truncated after concatenation so that streams stay synchronous."""
         masks = {name: mask for name, (_, mask) in frames.items()}
         mask_BN = masks[self.length_of]
-        kept_BS = kept_streams(masks, self.stream_dropout if self.training else 0.0)
-        same = [
-            resample(x_BNE, masks[name], mask_BN, self.resample).masked_fill(
-                ~kept_BS[:, place, None, None], 0
+        is_kept_BS = draw_kept_streams(masks, self.stream_dropout if self.training else 0.0)
+        resampled = [
+            resample_vectors(x_BNE, masks[name], mask_BN, self.resample).masked_fill(
+                ~is_kept_BS[:, index, None, None], 0
             )
-            for place, (name, (x_BNE, _)) in enumerate(frames.items())
+            for index, (name, (x_BNE, _)) in enumerate(frames.items())
         ]
-        x_BNE = self.project(torch.cat(same, dim=2))
-        return [(x_BNE, fit({self.length_of: mask_BN}, 0)[self.length_of])]
+        x_BNE = self.project(torch.cat(resampled, dim=2))
+        return [(x_BNE, truncate_masks({self.length_of: mask_BN}, 0)[self.length_of])]
 
 
 FUSIONS: dict[str, Callable[[Any, Sequence[str], int], nn.Module]] = {
@@ -134,7 +140,7 @@ FUSIONS: dict[str, Callable[[Any, Sequence[str], int], nn.Module]] = {
 
 
 def build_fusion(config: FusionConfig, streams: Sequence[str], out: int) -> nn.Module:
-    """Return the fusion module, called as `(frames, fit) -> parts`.
+    """Build the fusion module, called as `(frames, truncate_masks) -> parts`.
 
     Args:
         config: The recipe's `model.fusion` section.
@@ -144,7 +150,7 @@ def build_fusion(config: FusionConfig, streams: Sequence[str], out: int) -> nn.M
     return FUSIONS[config.kind](config, streams, out)
 
 
-def kept_streams(masks: Mapping[str, Tensor], dropout: float) -> Tensor:
+def draw_kept_streams(masks: Mapping[str, Tensor], dropout: float) -> Tensor:
     """Draw which streams of each clip are kept, bool (B, S), from torch's generator.
 
     Each stream is dropped with probability `dropout`. If all of a clip's streams would be dropped,
@@ -160,7 +166,7 @@ def kept_streams(masks: Mapping[str, Tensor], dropout: float) -> Tensor:
     return (drawn_BS >= dropout).scatter(1, drawn_BS.argmax(dim=1, keepdim=True), True)
 
 
-def concat_unpadded(parts: Sequence[Part]) -> Part:
+def concat_unpadded(parts: Sequence[MaskedVectors]) -> MaskedVectors:
     """Concatenate parts in order and move their padding to the right.
 
     Args:

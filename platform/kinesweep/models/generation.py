@@ -23,7 +23,7 @@ from transformers import (
 
 
 @dataclass(frozen=True)
-class Decoding:
+class DecodingSettings:
     """The settings of decoding.
 
     Attributes:
@@ -44,7 +44,7 @@ class Decoding:
     forced_mask_BF: Tensor | None = None
 
 
-class ForcedPrompt(LogitsProcessor):
+class ForcedPromptLogitsProcessor(LogitsProcessor):
     """A logits processor that forces the tokens of each row's prompt.
 
     The beams of one clip are adjacent rows, so row r belongs to clip r // K.
@@ -75,7 +75,7 @@ class ForcedPrompt(LogitsProcessor):
         return torch.where(is_forced_R[:, None], forced_RV, scores)
 
 
-class OnlyTokens(LogitsProcessor):
+class UnusedTokenLogitsProcessor(LogitsProcessor):
     """A logits processor that forbids ids without a token.
 
     Args:
@@ -103,20 +103,22 @@ class BeamCache(EncoderDecoderCache):
         self.self_attention_cache.reorder_cache(beam_idx)
 
 
-def decode(model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, decoding: Decoding) -> Tensor:
+def decode_seq2seq(
+    model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, decoding: DecodingSettings
+) -> Tensor:
     """Generate with an encoder-decoder.
 
     Args:
         model: Hugging Face encoder-decoder.
         x_BNE: Input vectors of the encoder.
         mask_BN: True for real vectors.
-        decoding: Settings.
+        decoding: Decoding settings.
 
     Returns:
         Token ids (B, L) without the start token, padded after the end of sentence.
     """
     config = model.config
-    ids_BL = _generate(
+    ids_BL = _run_generation(
         model,
         x_BNE,
         mask_BN,
@@ -124,11 +126,11 @@ def decode(model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, decoding: Dec
         num_before=1,
         past_key_values=BeamCache(DynamicCache(config=config), DynamicCache(config=config)),
     )
-    return _padded_after_end(ids_BL[:, 1:], config.eos_token_id, config.pad_token_id)
+    return _pad_after_eos(ids_BL[:, 1:], config.eos_token_id, config.pad_token_id)
 
 
-def continue_text(
-    model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, decoding: Decoding
+def decode_causal(
+    model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, decoding: DecodingSettings
 ) -> Tensor:
     """Generate the continuation of the input vectors with a causal language model.
 
@@ -136,57 +138,61 @@ def continue_text(
         model: Hugging Face causal language model.
         x_BNE: Input vectors, padded on the left.
         mask_BN: True for real vectors.
-        decoding: Settings.
+        decoding: Decoding settings.
 
     Returns:
         Token ids (B, L) that follow the vectors, padded after the end of sentence.
     """
     # With `inputs_embeds` alone Hugging Face returns the new tokens only, so none precede them.
-    ids_BL = _generate(model, x_BNE, mask_BN, decoding, num_before=0)
-    return _padded_after_end(ids_BL, model.config.eos_token_id, _pad_id(model))
+    ids_BL = _run_generation(model, x_BNE, mask_BN, decoding, num_before=0)
+    return _pad_after_eos(ids_BL, model.config.eos_token_id, _get_pad_id(model))
 
 
-def _generate(
+def _run_generation(
     model: PreTrainedModel,
     x_BNE: Tensor,
     mask_BN: Tensor,
-    decoding: Decoding,
+    decoding: DecodingSettings,
     num_before: int,
     **cache: EncoderDecoderCache,
 ) -> Tensor:
-    """Run Hugging Face's search with these settings and no others."""
+    """Run Hugging Face's `generate` with exactly these settings."""
     processors = LogitsProcessorList()
     # Embedding tables can have more rows than the tokenizer has tokens.
     if decoding.num_tokens < model.config.vocab_size:
-        processors.append(OnlyTokens(decoding.num_tokens))
+        processors.append(UnusedTokenLogitsProcessor(decoding.num_tokens))
     if decoding.forced_ids_BF is not None and decoding.forced_mask_BF is not None:
-        processors.append(ForcedPrompt(decoding.forced_ids_BF, decoding.forced_mask_BF, num_before))
+        processors.append(
+            ForcedPromptLogitsProcessor(decoding.forced_ids_BF, decoding.forced_mask_BF, num_before)
+        )
     # Hugging Face merges the model's own generation config into ours, so empty it first.
     model.generation_config = GenerationConfig()
     return model.generate(
         inputs_embeds=x_BNE,
         attention_mask=mask_BN.long(),
-        generation_config=_generation_config(model, decoding),
+        generation_config=_build_generation_config(model, decoding),
         logits_processor=processors,
         **cache,
     )
 
 
-def _pad_id(model: PreTrainedModel) -> int:
+def _get_pad_id(model: PreTrainedModel) -> int:
     """Return the padding id, or the end of sentence if the model has no padding token."""
     pad, end = model.config.pad_token_id, model.config.eos_token_id
     return int(end if pad is None else pad)
 
 
-def _generation_config(model: PreTrainedModel, decoding: Decoding) -> GenerationConfig:
-    """Return the settings as a Hugging Face generation config."""
+def _build_generation_config(
+    model: PreTrainedModel, decoding: DecodingSettings
+) -> GenerationConfig:
+    """Build Hugging Face's generation config from the settings."""
     # Hugging Face warns about beam settings in greedy decoding.
     beam_keys = {"length_penalty": decoding.length_penalty} if decoding.num_beams > 1 else {}
     return GenerationConfig(
         num_beams=decoding.num_beams,
         max_new_tokens=decoding.max_new_tokens,
         do_sample=False,
-        pad_token_id=_pad_id(model),
+        pad_token_id=_get_pad_id(model),
         bos_token_id=model.config.bos_token_id,
         eos_token_id=model.config.eos_token_id,
         decoder_start_token_id=getattr(model.config, "decoder_start_token_id", None),
@@ -194,11 +200,11 @@ def _generation_config(model: PreTrainedModel, decoding: Decoding) -> Generation
     )
 
 
-def _padded_after_end(ids_BL: Tensor, eos_id: int, pad_id: int) -> Tensor:
+def _pad_after_eos(ids_BL: Tensor, eos_id: int, pad_id: int) -> Tensor:
     """Replace everything after the first end of sentence with padding.
 
     Beam search fills finished rows with other ids if the padding id is 0.
     """
-    ended_BL = (ids_BL == eos_id).cumsum(dim=1)
+    eos_count_BL = (ids_BL == eos_id).cumsum(dim=1)
     # Subtracting its own flag keeps the first end of sentence.
-    return ids_BL.masked_fill((ended_BL - (ids_BL == eos_id).long()) > 0, pad_id)
+    return ids_BL.masked_fill((eos_count_BL - (ids_BL == eos_id).long()) > 0, pad_id)

@@ -18,20 +18,20 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from kinesweep.config.loading import did_you_mean
+from kinesweep.config.loading import suggest_closest_word
 from kinesweep.config.recipe.backbone import LoraConfig
 from kinesweep.config.recipe.graph import EncoderLoraConfig
 from kinesweep.core.errors import ConfigError, ResourceError
 
 _LOG = logging.getLogger(__name__)
-_PATH = "model.backbone.lora"
+_CONFIG_PATH = "model.backbone.lora"
 # Device types that store weights in 4 bits. bitsandbytes also supports CPUs, but there 4 bits are
 # slower than float32.
-_HOLD_4_BITS = ("cuda",)
+_FOUR_BIT_DEVICE_TYPES = ("cuda",)
 
 
-def is_of_adapter(key: str) -> bool:
-    """Return whether a weight's name is that of an adapter."""
+def is_adapter_weight(key: str) -> bool:
+    """Return whether a weight belongs to an adapter, judging by its key in the state dict."""
     # PEFT's keys look like `…q_proj.lora_A.default.weight`.
     return not {"lora_A", "lora_B"}.isdisjoint(key.split("."))
 
@@ -42,16 +42,18 @@ def add_lora(model: PreTrainedModel, config: LoraConfig) -> None:
     Raises:
         ConfigError: If the model lacks a target layer; all such targets are named.
     """
-    _inject(model, config, _targets(model, config))
+    _inject_adapters(model, config, _find_target_layers(model, config))
 
 
-def adapt_layers(network: nn.Module, config: EncoderLoraConfig) -> None:
+def add_lora_to_linear_layers(network: nn.Module, config: EncoderLoraConfig) -> None:
     """Add adapters to all linear layers of a network in place and freeze all other weights."""
-    layers = [name for name, one in network.named_modules() if isinstance(one, nn.Linear)]
-    _inject(network, config, layers)
+    layers = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+    _inject_adapters(network, config, layers)
 
 
-def _inject(model: nn.Module, config: LoraConfig | EncoderLoraConfig, targets: list[str]) -> None:
+def _inject_adapters(
+    model: nn.Module, config: LoraConfig | EncoderLoraConfig, targets: list[str]
+) -> None:
     """Add adapters to the target layers, in float32."""
     # Imported here, because most models have no adapters.
     import peft
@@ -67,14 +69,14 @@ def _inject(model: nn.Module, config: LoraConfig | EncoderLoraConfig, targets: l
         warnings.filterwarnings("ignore", message="fan_in_fan_out", category=UserWarning)
         peft.inject_adapter_in_model(lora, model)
     for name, parameter in model.named_parameters():
-        if is_of_adapter(name):
+        if is_adapter_weight(name):
             # Over 4-bit weights PEFT creates adapters in bfloat16, where a step of 2e-5 is lost
             # to rounding.
             parameter.data = parameter.data.float()
 
 
-def quantization(config: LoraConfig | None, device: torch.device) -> Any:
-    """Return Hugging Face's configuration for 4-bit weights, or None if they are not requested.
+def build_quantization_config(config: LoraConfig | None, device: torch.device) -> Any:
+    """Build Hugging Face's configuration for 4-bit weights; None if they are not requested.
 
     Args:
         config: Config of the adapters.
@@ -85,12 +87,12 @@ def quantization(config: LoraConfig | None, device: torch.device) -> Any:
     """
     if config is None or config.quantize == "none":
         return None
-    missing = _lacking(device)
+    missing = _find_missing_requirements(device)
     if missing:
         raise ResourceError(
-            f"`{_PATH}.quantize` is nf4, but this {' and '.join(missing)}."
+            f"`{_CONFIG_PATH}.quantize` is nf4, but this {' and '.join(missing)}."
             " Run on a CUDA GPU with bitsandbytes installed and `resources.gpus=1`, or set"
-            f" `{_PATH}.quantize=none`."
+            f" `{_CONFIG_PATH}.quantize=none`."
         )
     from transformers import BitsAndBytesConfig
 
@@ -102,8 +104,10 @@ def quantization(config: LoraConfig | None, device: torch.device) -> Any:
     )
 
 
-def readable(config: LoraConfig | None, device: torch.device, folder: Any) -> LoraConfig | None:
-    """Return the adapter config for loading a trained model; without 4 bits if unavailable here.
+def drop_unsupported_quantization(
+    config: LoraConfig | None, device: torch.device, folder: Any
+) -> LoraConfig | None:
+    """Return the LoRA config for loading a trained model, without 4 bits if unavailable here.
 
     Args:
         config: Config of the adapters.
@@ -112,7 +116,7 @@ def readable(config: LoraConfig | None, device: torch.device, folder: Any) -> Lo
     """
     if config is None or config.quantize == "none":
         return config
-    missing = _lacking(device)
+    missing = _find_missing_requirements(device)
     if not missing:
         return config
     text = (
@@ -123,16 +127,16 @@ def readable(config: LoraConfig | None, device: torch.device, folder: Any) -> Lo
     return config.model_copy(update={"quantize": "none"})
 
 
-def device_of(config: LoraConfig | None) -> torch.device:
+def get_default_device(config: LoraConfig | None) -> torch.device:
     """Return the default device: the GPU for 4-bit weights if there is one, else the CPU."""
-    is_small = config is not None and config.quantize != "none"
-    return torch.device("cuda" if is_small and torch.cuda.is_available() else "cpu")
+    is_quantized = config is not None and config.quantize != "none"
+    return torch.device("cuda" if is_quantized and torch.cuda.is_available() else "cpu")
 
 
-def _lacking(device: torch.device) -> list[str]:
-    """Return what is missing for 4-bit weights; each text continues a sentence after `this`."""
+def _find_missing_requirements(device: torch.device) -> list[str]:
+    """List what is missing for 4-bit weights; each text continues a sentence after `this`."""
     missing = []
-    if device.type not in _HOLD_4_BITS:
+    if device.type not in _FOUR_BIT_DEVICE_TYPES:
         has_gpu = torch.cuda.is_available()
         missing.append("process runs on the CPU" if has_gpu else "machine lacks a CUDA GPU")
     if importlib.util.find_spec("bitsandbytes") is None:
@@ -140,8 +144,8 @@ def _lacking(device: torch.device) -> list[str]:
     return missing
 
 
-def _targets(model: PreTrainedModel, config: LoraConfig) -> list[str]:
-    """Return the full names of the layers that get an adapter; the head is never among them."""
+def _find_target_layers(model: PreTrainedModel, config: LoraConfig) -> list[str]:
+    """Find the full names of the layers that get an adapter; the head is never among them."""
     head = model.get_output_embeddings()
     # The 4-bit layers of bitsandbytes are subclasses of `nn.Linear`; GPT-2 uses `Conv1D`.
     layers = [
@@ -151,23 +155,28 @@ def _targets(model: PreTrainedModel, config: LoraConfig) -> list[str]:
     ]
     if config.targets == "all-linear":
         return layers
-    ends = list(dict.fromkeys(name.rpartition(".")[2] for name in layers))
+    layer_names = list(dict.fromkeys(name.rpartition(".")[2] for name in layers))
     problems = [
-        (f"{_PATH}.targets", _unknown(target, ends))
+        (f"{_CONFIG_PATH}.targets", _format_unknown_target(target, layer_names))
         for target in config.targets
-        if not any(_ends(name, target) for name in layers)
+        if not any(_is_target_layer(name, target) for name in layers)
     ]
     if problems:
         raise ConfigError("the model", problems)
-    return [name for name in layers if any(_ends(name, target) for target in config.targets)]
+    return [
+        name for name in layers if any(_is_target_layer(name, target) for target in config.targets)
+    ]
 
 
-def _ends(name: str, target: str) -> bool:
-    """Return whether a target equals the last one or more parts of a layer's name."""
+def _is_target_layer(name: str, target: str) -> bool:
+    """Return whether a layer is a target: its name ends with the parts of the target."""
     return name == target or name.endswith(f".{target}")
 
 
-def _unknown(target: str, ends: list[str]) -> str:
-    """Return the problem of a target that matches no layer, with a suggestion."""
-    hint = did_you_mean(target, ends) or f"; it has {', '.join(f'`{end}`' for end in ends)}"
+def _format_unknown_target(target: str, layer_names: list[str]) -> str:
+    """Format the problem of a target that matches no layer, with a suggestion."""
+    hint = (
+        suggest_closest_word(target, layer_names)
+        or f"; it has {', '.join(f'`{layer_name}`' for layer_name in layer_names)}"
+    )
     return f"the language model has no linear layer `{target}`{hint}"

@@ -2,10 +2,10 @@
 
 Clip and reference pass through the encoder as one batch with twice the rows. They share weights
 and batch norm statistics, and dropout drops the same values of both, so equal inputs differ by zero
-in training as well as in generation. With independent dropout of 0.5 the difference would be buried
-under noise that generation does not have. The price is a second pass through the encoder; the
-language model reads no additional vectors. A clip without a reference serves as its own: it passes
-once, and the difference is zero.
+in training as well as in generation. With independent dropout of 0.5 the difference would be
+dominated by noise that generation does not have. The price is a second pass through the encoder;
+the language model reads no additional vectors. A clip without a reference is its own reference: it
+passes once, and the difference is zero.
 
 In modes `concat` and `both`, training starts close to the model without a reference: the output is
 x plus a small contribution of the second input.
@@ -21,13 +21,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kinesweep.config.recipe.motion_reference import ReferenceConfig
+from kinesweep.config.recipe.motion_reference import MotionReferenceConfig
 from kinesweep.core.errors import InputError
-from kinesweep.models.fusion import Part
+from kinesweep.models.fusion import MaskedVectors
 
 # Standard deviation of the initial weights of the second input, r or x - r. At a width of 512 it
 # contributes 0.02 * sqrt(512) = 0.45 of its magnitude.
-_DEVIATION = 0.02
+_INITIAL_STD = 0.02
 
 
 class MotionDifference(nn.Module):
@@ -38,7 +38,7 @@ class MotionDifference(nn.Module):
         out: Width E of the encoder's output.
     """
 
-    def __init__(self, config: ReferenceConfig, out: int) -> None:
+    def __init__(self, config: MotionReferenceConfig, out: int) -> None:
         super().__init__()
         self.config = config
         self.join: nn.Linear | None = None
@@ -46,14 +46,14 @@ class MotionDifference(nn.Module):
             self.join = nn.Linear(2 * out, out)
             # x starts with the identity, the second input with small random weights.
             with torch.no_grad():
-                self.join.weight.normal_(std=_DEVIATION)[:, :out] = torch.eye(out)
+                self.join.weight.normal_(std=_INITIAL_STD)[:, :out] = torch.eye(out)
                 self.join.bias.zero_()
             # Keep Hugging Face from initializing the layer again.
             self.join._is_hf_initialized = True  # type: ignore[assignment]
 
     def forward(
         self, encoder: nn.Module, streams: Mapping[str, Tensor], masks: Mapping[str, Tensor]
-    ) -> Part:
+    ) -> MaskedVectors:
         """Return vectors (B, N, E) that describe how the clip differs, and their mask.
 
         Args:
@@ -68,9 +68,9 @@ class MotionDifference(nn.Module):
         if against not in streams:
             # A batch without references: one pass, and x is compared with itself.
             x_BNE, mask_BN = encoder(streams[name], masks[name])
-            return self.joined(x_BNE, x_BNE), mask_BN
-        check_in_step(self.config, masks[name].sum(dim=1), masks[against].sum(dim=1))
-        with _dropped_alike(encoder):
+            return self.combine(x_BNE, x_BNE), mask_BN
+        check_equal_lengths(self.config, masks[name].sum(dim=1), masks[against].sum(dim=1))
+        with _share_dropout_masks(encoder):
             x_2BNE, mask_2BN = encoder(
                 torch.cat([streams[name], streams[against]]),
                 torch.cat([masks[name], masks[against]]),
@@ -80,23 +80,23 @@ class MotionDifference(nn.Module):
         # vectors so that the difference is exactly zero.
         same_B = (streams[name] == streams[against]).flatten(1).all(dim=1)
         r_BNE = torch.where(same_B[:, None, None], x_BNE, r_BNE)
-        return self.joined(x_BNE, r_BNE), mask_2BN.chunk(2)[0]
+        return self.combine(x_BNE, r_BNE), mask_2BN.chunk(2)[0]
 
-    def joined(self, x_BNE: Tensor, r_BNE: Tensor) -> Tensor:
+    def combine(self, x_BNE: Tensor, r_BNE: Tensor) -> Tensor:
         """Combine x and r into one vector per position; (B, N, E)."""
         if self.join is None:
             return x_BNE - r_BNE
         other_BNE = r_BNE if self.config.mode == "concat" else x_BNE - r_BNE
-        joined_BNE: Tensor = self.join(torch.cat([x_BNE, other_BNE], dim=2))
-        return joined_BNE
+        combined_BNE: Tensor = self.join(torch.cat([x_BNE, other_BNE], dim=2))
+        return combined_BNE
 
 
-def encode(
+def encode_streams(
     encoders: nn.ModuleDict,
     reference: MotionDifference | None,
     streams: Mapping[str, Tensor],
     masks: Mapping[str, Tensor],
-) -> dict[str, Part]:
+) -> dict[str, MaskedVectors]:
     """Encode all streams; training and generation both call this function.
 
     Args:
@@ -111,41 +111,44 @@ def encode(
     Raises:
         InputError: If a clip and its reference differ in length.
     """
-    differs = None if reference is None else reference.config.stream
+    compared_stream = None if reference is None else reference.config.stream
     return {
         name: reference(encoder, streams, masks)
-        if reference is not None and name == differs
+        if reference is not None and name == compared_stream
         else encoder(streams[name], masks[name])
         for name, encoder in encoders.items()
     }
 
 
-def check_in_step(config: ReferenceConfig, lengths_B: Tensor, against_B: Tensor) -> None:
+def check_equal_lengths(
+    config: MotionReferenceConfig, lengths_B: Tensor, reference_lengths_B: Tensor
+) -> None:
     """Check that every clip is as long as its reference.
 
     Args:
         config: Names of the two streams, for the message.
         lengths_B: Frames of each clip.
-        against_B: Frames of each reference.
+        reference_lengths_B: Frames of each reference.
 
     Raises:
         InputError: If lengths differ; the message names the first such row.
     """
-    if torch.equal(lengths_B, against_B):
+    if torch.equal(lengths_B, reference_lengths_B):
         return
-    row = int((lengths_B != against_B).nonzero()[0])
+    row = int((lengths_B != reference_lengths_B).nonzero()[0])
     raise InputError(
         f"row {row} of a batch has {int(lengths_B[row])} frames of `{config.stream}`, but"
-        f" {int(against_B[row])} of `{config.against}`. `model.reference` compares them frame by"
+        f" {int(reference_lengths_B[row])} of `{config.against}`. `model.reference` compares them"
+        " frame by"
         " frame, so both need the same number. Align the references when features are extracted."
     )
 
 
 @contextmanager
-def _dropped_alike(encoder: nn.Module) -> Iterator[None]:
-    """Make dropout drop the same values in both halves of its input."""
-    found = [one for one in encoder.modules() if isinstance(one, nn.Dropout)]
-    handles = [one.register_forward_hook(_alike) for one in found]
+def _share_dropout_masks(encoder: nn.Module) -> Iterator[None]:
+    """Apply the same dropout mask to both halves of a batch while the context is active."""
+    dropout_layers = [layer for layer in encoder.modules() if isinstance(layer, nn.Dropout)]
+    handles = [one.register_forward_hook(_apply_shared_dropout) for one in dropout_layers]
     try:
         yield
     finally:
@@ -153,13 +156,13 @@ def _dropped_alike(encoder: nn.Module) -> Iterator[None]:
             handle.remove()
 
 
-def _alike(dropout: Any, given: tuple[Tensor], out: Tensor) -> Tensor:
+def _apply_shared_dropout(dropout: Any, inputs: tuple[Tensor], out: Tensor) -> Tensor:
     """Replace the output of a dropout layer with one that has the same mask in both halves."""
-    x = given[0]
+    x = inputs[0]
     # Below three dimensions the input is a weight matrix, which serves both halves anyway.
     if not dropout.training or not dropout.p or x.dim() < 3:
         return out
     # The halves correspond row by row, also for graph encoders, which pack real frames into
-    # (N, V, C): `check_in_step` has made sure that both halves have equally many.
-    kept = functional.dropout(torch.ones_like(x[: len(x) // 2]), dropout.p)
-    return x * torch.cat([kept, kept])
+    # (N, V, C): `check_equal_lengths` ensures that both halves have equally many frames.
+    mask = functional.dropout(torch.ones_like(x[: len(x) // 2]), dropout.p)
+    return x * torch.cat([mask, mask])

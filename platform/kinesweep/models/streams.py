@@ -7,17 +7,17 @@ encoder that no stream uses, and a sweep over it would vary nothing.
 
 from collections.abc import Mapping, Sequence
 
-from kinesweep.config.loading import did_you_mean
+from kinesweep.config.loading import suggest_closest_word
 from kinesweep.config.recipe.fusion import ChannelFusionConfig
 from kinesweep.config.recipe.graph import GraphEncoderConfig
 from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.core.errors import ConfigError, InputError
 from kinesweep.core.pose import PointLayout
 from kinesweep.core.schema import StoreSchema
-from kinesweep.core.skeleton.skeleton import SKELETONS, Skeleton, skeleton_of
+from kinesweep.core.skeleton.skeleton import SKELETONS, Skeleton, find_skeleton
 
 
-def check_streams(config: ModelConfig, widths: Mapping[str, int]) -> None:
+def check_stream_names(config: ModelConfig, widths: Mapping[str, int]) -> None:
     """Check the stream names in a recipe, and that stream dropout has streams to drop.
 
     Args:
@@ -27,31 +27,39 @@ def check_streams(config: ModelConfig, widths: Mapping[str, int]) -> None:
     Raises:
         ConfigError: If there are problems; all are listed.
     """
-    named = [(f"model.encoders.{name}", name) for name in config.encoders]
+    configured = [(f"model.encoders.{name}", name) for name in config.encoders]
     fusion = config.fusion
     if isinstance(fusion, ChannelFusionConfig) and fusion.length_of is not None:
-        named.append(("model.fusion.length_of", fusion.length_of))
+        configured.append(("model.fusion.length_of", fusion.length_of))
     reference = config.reference
     if reference is not None:
-        named.append(("model.reference.stream", reference.stream))
+        configured.append(("model.reference.stream", reference.stream))
     streams = list(widths)
-    there = ", ".join(f"`{name}`" for name in streams)
+    available = ", ".join(f"`{name}`" for name in streams)
     problems = [
-        (path, f"no stream is called `{name}`{did_you_mean(name, streams)}; available: {there}")
-        for path, name in named
+        (
+            path,
+            f"no stream is called `{name}`{suggest_closest_word(name, streams)}; available:"
+            f" {available}",
+        )
+        for path, name in configured
         if name not in streams
     ]
-    problems += _reference_problems(config, widths)
-    joined = [f"`{one}`" for one in streams if reference is None or one != reference.against]
-    if fusion.stream_dropout and len(joined) == 1:
-        text = f"needs at least two streams, but there is only {joined[0]}; set it to 0"
+    problems += _find_reference_problems(config, widths)
+    input_streams = [
+        f"`{stream}`" for stream in streams if reference is None or stream != reference.against
+    ]
+    if fusion.stream_dropout and len(input_streams) == 1:
+        text = f"needs at least two streams, but there is only {input_streams[0]}; set it to 0"
         problems.append(("model.fusion.stream_dropout", text))
     if problems:
         raise ConfigError("the model", problems)
 
 
-def _reference_problems(config: ModelConfig, widths: Mapping[str, int]) -> list[tuple[str, str]]:
-    """Return the problems of `model.reference` as pairs of path and text."""
+def _find_reference_problems(
+    config: ModelConfig, widths: Mapping[str, int]
+) -> list[tuple[str, str]]:
+    """Find the problems of `model.reference`, as pairs of path and text."""
     reference = config.reference
     if reference is None:
         return []
@@ -67,9 +75,9 @@ def _reference_problems(config: ModelConfig, widths: Mapping[str, int]) -> list[
     if against not in widths:
         # A missing reference can be intended: an earlier training stage may have none. Then each
         # clip is its own reference, which only `subtract` cannot use.
-        near = did_you_mean(against, [name for name in widths if name != stream])
-        if near:
-            problems.append((path, f"no stream is called `{against}`{near}"))
+        suggestion = suggest_closest_word(against, [name for name in widths if name != stream])
+        if suggestion:
+            problems.append((path, f"no stream is called `{against}`{suggestion}"))
         elif reference.mode == "subtract":
             text = (
                 f"there is no stream `{against}`, and `subtract` of a clip from itself is zero;"
@@ -85,8 +93,8 @@ def _reference_problems(config: ModelConfig, widths: Mapping[str, int]) -> list[
     return problems
 
 
-def skeletons_of(config: ModelConfig, schema: StoreSchema) -> dict[str, Skeleton]:
-    """Return the skeleton of each stream of a store that a graph encoder reads.
+def find_skeletons(config: ModelConfig, schema: StoreSchema) -> dict[str, Skeleton]:
+    """Find the skeleton of each stream of a store that a graph encoder reads.
 
     Args:
         config: The recipe's `model` section.
@@ -99,12 +107,12 @@ def skeletons_of(config: ModelConfig, schema: StoreSchema) -> dict[str, Skeleton
     # Equal widths do not imply equal points, and one encoder reads both streams.
     if config.reference is not None:
         name, against = config.reference.stream, config.reference.against
-        ours, theirs = layouts.get(name), layouts.get(against)
-        if ours is not None and theirs is not None and ours != theirs:
+        layout, reference_layout = layouts.get(name), layouts.get(against)
+        if layout is not None and reference_layout is not None and layout != reference_layout:
             text = f"`{against}` has other points than `{name}`; one encoder reads both"
             raise ConfigError("the model", [("model.reference.against", text)])
-    known = {name: skeleton_of(layout) for name, layout in layouts.items()}
-    return check_skeletons(config, schema.widths, known, layouts)
+    skeletons = {name: find_skeleton(layout) for name, layout in layouts.items()}
+    return check_skeletons(config, schema.widths, skeletons, layouts)
 
 
 def check_skeletons(
@@ -128,73 +136,76 @@ def check_skeletons(
         ConfigError: If there are problems; all are listed.
     """
     against = None if config.reference is None else config.reference.against
-    read = [
+    graph_streams = [
         name
         for name in widths
-        if name != against and isinstance(config.encoder_of(name), GraphEncoderConfig)
+        if name != against and isinstance(config.get_encoder_config(name), GraphEncoderConfig)
     ]
     problems = []
-    for name in read:
+    for name in graph_streams:
         path = f"model.encoders.{name}.kind" if name in config.encoders else "model.encoder.kind"
         layout = (layouts or {}).get(name)
-        kind, stream = config.encoder_of(name).kind, f"stream `{name}`"
-        problem = skeleton_problem(kind, stream, widths[name], skeletons.get(name), layout)
+        kind, stream = config.get_encoder_config(name).kind, f"stream `{name}`"
+        problem = find_skeleton_problem(kind, stream, widths[name], skeletons.get(name), layout)
         problems += [(path, problem)] if problem else []
     if problems:
         raise ConfigError("the model", problems)
-    return {name: found for name in read if (found := skeletons[name]) is not None}
+    return {name: skeleton for name in graph_streams if (skeleton := skeletons[name]) is not None}
 
 
-def skeleton_problem(
+def find_skeleton_problem(
     kind: str,
     stream: str,
     width: int,
     skeleton: Skeleton | None,
     layout: PointLayout | None = None,
 ) -> str | None:
-    """Return why a graph encoder cannot read a stream, as a sentence; None if it can."""
+    """Find why a graph encoder cannot read a stream, as a sentence; None if it can."""
     if skeleton is not None:
-        points = skeleton.num_points
-        if width % points == 0:
+        num_points = skeleton.num_points
+        if width % num_points == 0:
             return None
         return (
-            f"`{kind}` reads coordinates of the {points} points of `{skeleton.name}`, but {stream}"
+            f"`{kind}` reads coordinates of the {num_points} points of `{skeleton.name}`, but"
+            f" {stream}"
             f" has {width} values per frame, which is not a multiple of that"
         )
-    held = "no named points"
+    available = "no named points"
     if layout is not None:
-        parts = (f"`{part}` ({_few(points)})" for part, points in layout.components)
-        held = f"the points {', '.join(parts)}"
-    known = ", ".join(f"`{one.name}` ({one.num_points})" for one in SKELETONS.values())
+        parts = (f"`{part}` ({_format_points(points)})" for part, points in layout.components)
+        available = f"the points {', '.join(parts)}"
+    known_skeletons = ", ".join(f"`{one.name}` ({one.num_points})" for one in SKELETONS.values())
     return (
         f"`{kind}` needs to know which points are joined by bones, but {stream} ({width} values"
-        f" per frame) has {held}. Known skeletons: {known}. Use another encoder, or features"
+        f" per frame) has {available}. Known skeletons: {known_skeletons}. Use another encoder, or"
+        " features"
         " with such points"
     )
 
 
-def _few(points: Sequence[str]) -> str:
-    """Return the number of points and the names of the first three."""
+def _format_points(points: Sequence[str]) -> str:
+    """Format the number of points and the names of the first three."""
     return f"{len(points)}: {', '.join(points[:3])}{' …' if len(points) > 3 else ''}"
 
 
-def check_widths(got: Mapping[str, int], wanted: Mapping[str, int]) -> None:
+def check_stream_widths(actual: Mapping[str, int], expected: Mapping[str, int]) -> None:
     """Check that a batch has the streams and widths that the model was built for.
 
     Args:
-        got: Stream → width D of the batch.
-        wanted: Stream → width D of the model.
+        actual: Stream → width D of the batch.
+        expected: Stream → width D of the model.
 
     Raises:
         InputError: If they differ; the message lists both.
     """
-    if got != wanted:
+    if actual != expected:
         raise InputError(
-            f"The model reads streams {_listed(wanted)}, but got {_listed(got)}. Use a feature"
+            f"The model reads streams {_format_widths(expected)}, but got {_format_widths(actual)}."
+            " Use a feature"
             " store with the features that the model was trained on."
         )
 
 
-def _listed(widths: Mapping[str, int]) -> str:
+def _format_widths(widths: Mapping[str, int]) -> str:
     """Format streams for a message, such as "`pose` (534)"."""
     return ", ".join(f"`{name}` ({width})" for name, width in widths.items()) or "none"

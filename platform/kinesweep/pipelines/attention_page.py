@@ -10,64 +10,78 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kinesweep.checkpoints.model_dir import ModelFolder, read_model_folder
+from kinesweep.checkpoints.model_dir import LoadedModel, read_model_folder
 from kinesweep.core.errors import InputError, StoreError
 from kinesweep.core.schema import StreamSchema
-from kinesweep.data.collate import Item
-from kinesweep.evaluation.attention_inference import Attended, attend, row_of
+from kinesweep.data.collate import BatchItem
+from kinesweep.evaluation.attention_inference import (
+    TranslationWithAttention,
+    build_item,
+    translate_with_attention,
+)
 from kinesweep.export import Bundle, find_inputs
-from kinesweep.export.bundle import MANIFEST, PROMPTS, common_prompts
+from kinesweep.export.bundle import MANIFEST, PROMPT_FIELDS, find_common_prompts
 from kinesweep.pipelines.extraction import find_training_store, open_store_or_recipe
-from kinesweep.pipelines.inputs import model_folder
-from kinesweep.report.attention import Page, write_attention
-from kinesweep.report.pose_scene import Scene, scene_of, scenes_of
+from kinesweep.pipelines.inputs import resolve_model_dir
+from kinesweep.report.attention import AttentionPage, write_attention_html
+from kinesweep.report.pose_scene import PoseScene, build_scene, load_clip_scenes
 from kinesweep.store import Store
 from kinesweep.store.format.index import ClipRecord
-from kinesweep.store.inspect.show import find_clip
+from kinesweep.store.inspect.show import find_clip_record
 
 logger = logging.getLogger(__name__)
 
-_ALONE = (
+_NO_CONTEXT_NOTE = (
     "The model normally reads the sentences that precede a clip; here the clip is a single file"
     " without context."
 )
-_OTHERS = (
+_OTHER_FEATURES_NOTE = (
     "These are not the features that the model was trained on, so its text may differ from the one"
     " for its own features."
 )
-_OWN = "The model compares a motion with a reference; here the motion is compared with itself."
-_TRUE = (
+_OWN_REFERENCE_NOTE = (
+    "The model compares a motion with a reference; here the motion is compared with itself."
+)
+_REFERENCE_CONTEXT_NOTE = (
     "The model normally reads its own earlier sentences as context; here it read the reference"
     " sentences, as in training."
 )
 
 
-def write_attention_page(place: Path, clip: str, out: Path, store: Path | None) -> dict[str, Any]:
+def write_attention_page(
+    model_dir: Path, clip: str, out: Path, store: Path | None
+) -> dict[str, Any]:
     """Translate a clip, write its attention page and print the text.
 
     Args:
-        place: Folder of a bundle, a run, or the `best` folder of a run.
+        model_dir: Folder of a bundle, a run, or the `best` folder of a run.
         clip: Path of a file that `translate` accepts; with `store`, the id of a clip.
         out: Path of the page.
         store: Feature store, or recipe whose store is used. None: `clip` is a file.
 
     Returns:
-        The page's path, the text, and the shares of attention (see `attention_shares`).
+        The page's path, the text, and the shares of attention (see `compute_attention_shares`).
 
     Raises:
         InputError: If `clip` is not exactly one clip, or if the model does not expose attention.
     """
-    page = _of_file(place, Path(clip)) if store is None else _of_store(place, clip, store)
-    write_attention(out, page)
-    shares = attention_shares(page.attended)
+    page = (
+        _build_page_from_file(model_dir, Path(clip))
+        if store is None
+        else _build_page_from_store(model_dir, clip, store)
+    )
+    write_attention_html(out, page)
+    shares = compute_attention_shares(page.attended)
     logger.info(f"{clip}\t{page.attended.text}")
     logger.info("attention " + ", ".join(f"{what} {share:.1%}" for what, share in shares.items()))
     logger.info(f"page    {out}")
     return {"page": str(out), "text": page.attended.text, "shares": shares}
 
 
-def page_of_record(loaded: ModelFolder, store: Store, record: ClipRecord, model: str) -> Page:
-    """Return the page of a clip of a store.
+def build_attention_page(
+    loaded: LoadedModel, store: Store, record: ClipRecord, model: str
+) -> AttentionPage:
+    """Build the attention page of a clip of a store.
 
     Args:
         loaded: Model with its recipe.
@@ -76,115 +90,119 @@ def page_of_record(loaded: ModelFolder, store: Store, record: ClipRecord, model:
         model: Display name of the model.
 
     Raises:
-        InputError: If `attend` or `row_of` rejects the clip or the model.
+        InputError: If `translate_with_attention` or `build_item` rejects the clip or the model.
     """
-    known = [name for name, stream in store.schema.streams.items() if stream.layout is not None]
+    layout_streams = [
+        name for name, stream in store.schema.streams.items() if stream.layout is not None
+    ]
     context = loaded.recipe.context
-    # A single clip has no earlier hypotheses, so `row_of` uses the references as context.
-    own = context.is_used and context.decoding_context == "model"
-    return Page(
+    # A single clip has no earlier hypotheses, so `build_item` uses the references as context.
+    uses_own_context = context.is_enabled and context.decoding_context == "model"
+    return AttentionPage(
         clip=record.clip.id,
         model=model,
-        attended=attend(loaded, row_of(loaded, store, record)),
+        attended=translate_with_attention(loaded, build_item(loaded, store, record)),
         rates_hz=record.rates_hz,
         lengths=record.lengths,
-        scenes=scenes_of(store, record) if known else [],
+        scenes=load_clip_scenes(store, record) if layout_streams else [],
         references=record.clip.texts,
-        notes=[_TRUE] if own else [],
+        notes=[_REFERENCE_CONTEXT_NOTE] if uses_own_context else [],
     )
 
 
-def attention_shares(attended: Attended) -> dict[str, float]:
-    """Return the share of attention for each kind of input, the mean over layers, heads and tokens.
+def compute_attention_shares(attended: TranslationWithAttention) -> dict[str, float]:
+    """Compute the share of attention on each input, the mean over layers, heads and tokens.
 
     Returns:
         Name of a stream, or kind of input (`prompt`, `separator`, …) → share; they sum to 1.
     """
-    found: dict[str, float] = {}
+    shares: dict[str, float] = {}
     weights_AHLM = attended.attention.weights_AHLM
-    for places in attended.attention.places:
+    for span in attended.attention.spans:
         # Kinds that the input lacks (no prompt, no separators) have empty ranges and no entry.
-        if places.end > places.first:
-            name = places.stream if places.kind == "stream" else places.kind
-            part = weights_AHLM[..., places.first : places.end].sum(-1).mean()
-            found[name] = found.get(name, 0.0) + round(float(part), 6)
-    return found
+        if span.end > span.first:
+            name = span.stream if span.kind == "stream" else span.kind
+            share = weights_AHLM[..., span.first : span.end].sum(-1).mean()
+            shares[name] = shares.get(name, 0.0) + round(float(share), 6)
+    return shares
 
 
-def model_display_name(place: Path) -> str:
+def get_model_display_name(model_dir: Path) -> str:
     """Return the display name of a model: the name of its bundle or run folder.
 
     Pages are passed on to other people, so they must not contain local paths.
     """
-    folder = place.resolve()
+    folder = model_dir.resolve()
     return folder.parent.name if folder.name == "best" else folder.name
 
 
-def _of_store(place: Path, clip: str, store: Path) -> Page:
-    """Return the page of a clip of a store; add a note if the model has other features."""
-    opened, _ = open_store_or_recipe(store)
-    record = find_clip(opened, clip)
-    loaded = read_model_folder(model_folder(place))
-    page = page_of_record(loaded, opened, record, model_display_name(place))
+def _build_page_from_store(model_dir: Path, clip: str, store: Path) -> AttentionPage:
+    """Build the page of a clip of a store; add a note if the model has other features."""
+    feature_store, _ = open_store_or_recipe(store)
+    record = find_clip_record(feature_store, clip)
+    loaded = read_model_folder(resolve_model_dir(model_dir))
+    page = build_attention_page(loaded, feature_store, record, get_model_display_name(model_dir))
     # An empty fingerprint belongs to a model imported from another system, which had no store.
-    if loaded.features["store_fingerprint"] in {"", opened.fingerprint}:
+    if loaded.features["store_fingerprint"] in {"", feature_store.fingerprint}:
         return page
-    logger.info(f"`{store}`: {_OTHERS}")
-    return replace(page, notes=[*page.notes, _OTHERS])
+    logger.info(f"`{store}`: {_OTHER_FEATURES_NOTE}")
+    return replace(page, notes=[*page.notes, _OTHER_FEATURES_NOTE])
 
 
-def _of_file(place: Path, file: Path) -> Page:
-    """Return the page of a raw file.
+def _build_page_from_file(model_dir: Path, file: Path) -> AttentionPage:
+    """Build the attention page of a raw file.
 
     Raises:
         InputError: If the file does not hold exactly one clip.
     """
-    bundle = _bundle(place)
+    bundle = _load_bundle(model_dir)
     recipe = bundle.loaded.recipe
     inputs = find_inputs([file], recipe)
     if len(inputs) != 1:
         raise InputError(f"`{file}` holds {len(inputs)} clips; an attention page shows one clip")
     name, item = inputs[0]
-    found = bundle.computed(item)
-    streams = {stream: one.x_TD for stream, one in found.items()}
-    return Page(
+    features = bundle.compute_input_features(item)
+    streams = {stream: feature.x_TD for stream, feature in features.items()}
+    return AttentionPage(
         clip=name,
-        model=model_display_name(place),
-        attended=attend(bundle.loaded, Item(name, streams, bundle.tokens(item))),
-        rates_hz={stream: one.rate_hz for stream, one in found.items()},
+        model=get_model_display_name(model_dir),
+        attended=translate_with_attention(
+            bundle.loaded, BatchItem(name, streams, bundle.build_prompt_tokens(item))
+        ),
+        rates_hz={stream: one.rate_hz for stream, one in features.items()},
         lengths={stream: len(x_TD) for stream, x_TD in streams.items()},
-        scenes=_scenes(bundle, found),
-        notes=[_ALONE] * bundle.reads_context
-        + [_OWN] * (bundle.compares and item.is_own_reference),
+        scenes=_build_scenes(bundle, features),
+        notes=[_NO_CONTEXT_NOTE] * bundle.uses_context
+        + [_OWN_REFERENCE_NOTE] * (bundle.uses_reference and item.is_own_reference),
     )
 
 
-def _scenes(bundle: Bundle, found: dict[str, Any]) -> Sequence[Scene]:
-    """Return scenes of those streams whose layout of points is known."""
-    known = bundle.loaded.features["streams"].items()
-    layouts = {name: StreamSchema.from_json(stream).layout for name, stream in known}
+def _build_scenes(bundle: Bundle, features: dict[str, Any]) -> Sequence[PoseScene]:
+    """Build scenes of those streams whose layout of points is known."""
+    stream_schemas = bundle.loaded.features["streams"].items()
+    layouts = {name: StreamSchema.from_json(stream).layout for name, stream in stream_schemas}
     return [
-        scene_of(name, one.x_TD, layout, one.rate_hz)
-        for name, one in found.items()
+        build_scene(name, feature.x_TD, layout, feature.rate_hz)
+        for name, feature in features.items()
         if (layout := layouts[name]) is not None
     ]
 
 
-def _bundle(place: Path) -> Bundle:
-    """Return a bundle, or a run's model with the prompts that its bundle would have.
+def _load_bundle(model_dir: Path) -> Bundle:
+    """Load a bundle, or a run's model with the prompts that its bundle would have.
 
     Raises:
-        InputError: If `place` is a run whose features are missing, so that its prompts are unknown.
+        InputError: If `model_dir` is a run whose features, and so its prompts, are missing.
     """
-    folder = model_folder(place)
+    folder = resolve_model_dir(model_dir)
     if (folder / MANIFEST).is_file():
         return Bundle.load(folder)
     loaded = read_model_folder(folder)
     try:
-        prompts = common_prompts(find_training_store(place))
+        prompts = find_common_prompts(find_training_store(model_dir))
     except StoreError as error:
         raise InputError(
-            f"`{place}` is not a bundle, so its prompts must be read from its features, which"
-            f" failed: {error}; or export it first (`kinesweep export {place} BUNDLE`)"
+            f"`{model_dir}` is not a bundle, so its prompts must be read from its features, which"
+            f" failed: {error}; or export it first (`kinesweep export {model_dir} BUNDLE`)"
         ) from None
-    return Bundle(loaded, *(prompts[name] for name in PROMPTS))
+    return Bundle(loaded, *(prompts[name] for name in PROMPT_FIELDS))

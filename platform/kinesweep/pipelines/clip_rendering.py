@@ -6,13 +6,13 @@ from typing import Any
 
 from kinesweep.core.errors import InputError
 from kinesweep.evaluation.predictions import read_predictions
-from kinesweep.report.clip_renderer import ClipRenderer, Line
-from kinesweep.report.fonts import missing
-from kinesweep.report.pose_scene import scenes_of
-from kinesweep.report.video_writer import check_suffix, write_clip
+from kinesweep.report.clip_renderer import CaptionLine, ClipRenderer
+from kinesweep.report.fonts import find_missing_characters
+from kinesweep.report.pose_scene import load_clip_scenes
+from kinesweep.report.video_writer import check_output_suffix, write_clip_drawing
 from kinesweep.store import Store
 from kinesweep.store.format.index import ClipRecord
-from kinesweep.store.inspect.show import find_clip
+from kinesweep.store.inspect.show import find_clip_record
 
 logger = logging.getLogger(__name__)
 
@@ -31,35 +31,41 @@ def draw_clip(store: Store, clip_id: str, out: Path, predictions: Path | None) -
             or if the predictions cannot be read or lack this clip.
     """
     # Checked first, so that a wrong suffix is reported before any features are read.
-    check_suffix(out)
-    record = find_clip(store, clip_id)
-    said = None if predictions is None else prediction_of(predictions, clip_id)
-    stage = stage_of(store, record, said)
-    frames = write_clip(out, stage)
+    check_output_suffix(out)
+    record = find_clip_record(store, clip_id)
+    prediction = None if predictions is None else find_prediction(predictions, clip_id)
+    renderer = build_clip_renderer(store, record, prediction)
+    frames = write_clip_drawing(out, renderer)
     logger.info(f"picture {out} ({frames} frames)")
-    without = "".join(sorted({sign for line in stage.lines for sign in missing(line.text)}))
-    if without:
-        logger.info(f"no installed font contains {without}; these characters are drawn as boxes")
+    missing_characters = "".join(
+        sorted({sign for line in renderer.lines for sign in find_missing_characters(line.text)})
+    )
+    if missing_characters:
+        logger.info(
+            f"no installed font contains {missing_characters}; these characters are drawn as boxes"
+        )
     return {"picture": str(out), "frames": frames}
 
 
-def stage_of(store: Store, record: ClipRecord, said: str | None = None) -> ClipRenderer:
-    """Return the drawing of a clip: all its streams of points, its texts, and a prediction.
+def build_clip_renderer(
+    store: Store, record: ClipRecord, prediction: str | None = None
+) -> ClipRenderer:
+    """Build a renderer of a clip: all its streams of points, its texts, and a prediction.
 
     Raises:
         InputError: If none of its streams consists of points.
     """
     texts = record.clip.texts
     lines = [
-        Line("text" if number == 1 else f"text {number}", text)
+        CaptionLine("text" if number == 1 else f"text {number}", text)
         for number, text in enumerate(texts, start=1)
     ]
-    lines += [] if said is None else [Line("predicted", said)]
-    return ClipRenderer(scenes_of(store, record), lines)
+    lines += [] if prediction is None else [CaptionLine("predicted", prediction)]
+    return ClipRenderer(load_clip_scenes(store, record), lines)
 
 
-def prediction_of(path: Path, clip_id: str) -> str:
-    """Return the hypothesis for a clip from a TSV of predictions.
+def find_prediction(path: Path, clip_id: str) -> str:
+    """Find the hypothesis for a clip in a TSV of predictions.
 
     Raises:
         InputError: If the file cannot be read or has no row for the clip.

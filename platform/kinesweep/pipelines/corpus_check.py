@@ -1,4 +1,4 @@
-"""A check of a corpus before anything is computed: invalid rows, and what its splits share.
+"""A check of a corpus before extraction: invalid rows and overlap between splits.
 
 Every file is opened; nothing is extracted and neither PyTorch nor Ray is loaded.
 """
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.clip import InvalidRow
+from kinesweep.core.html_table import format_html_table
 from kinesweep.sources import build_source
-from kinesweep.sources.splitting.split_overlap import OverlapReport, overlaps
+from kinesweep.sources.splitting.split_overlap import OverlapReport, compute_overlaps
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,20 @@ class CorpusCheck:
     problems: list[InvalidRow]
     overlaps: OverlapReport
 
-    def lines(self) -> list[str]:
-        """Return the findings as text, one line each; empty if there are none."""
-        rows = [f"{one.row}  {one.reason}  {one.message}" for one in self.problems]
-        return [*rows, *self.overlaps.lines()]
+    def format_lines(self) -> list[str]:
+        """Format the findings as lines of text; return an empty list if there are none."""
+        rows = [f"{problem.row}  {problem.reason}  {problem.message}" for problem in self.problems]
+        return [*rows, *self.overlaps.format_lines()]
+
+    def _repr_html_(self) -> str:
+        """Return the findings as HTML, which notebooks show."""
+        rows = [(problem.row, problem.reason, problem.message) for problem in self.problems]
+        header, *overlaps = self.overlaps.build_table_rows()
+        return (
+            f"<p><b>{len(rows)} invalid rows</b></p>"
+            f"{format_html_table(('row', 'reason', 'message'), rows) if rows else ''}"
+            f"<p><b>Overlap between splits</b></p>{format_html_table(header, overlaps)}"
+        )
 
 
 def check_corpus(recipe: Recipe) -> CorpusCheck:
@@ -35,5 +46,5 @@ def check_corpus(recipe: Recipe) -> CorpusCheck:
     Raises:
         SourceError: If a table as a whole cannot be read.
     """
-    source = build_source(recipe.corpus)
-    return CorpusCheck(source.check(), overlaps(source))
+    source = build_source(recipe.effective_source)
+    return CorpusCheck(source.check_clips(), compute_overlaps(source))

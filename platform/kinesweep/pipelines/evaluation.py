@@ -5,37 +5,42 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from kinesweep.config.loading import load
+from kinesweep.config.loading import load_config
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import InputError
 from kinesweep.core.io import write_json
 from kinesweep.evaluation.evaluate import Evaluation, evaluate_model, evaluate_texts
 from kinesweep.evaluation.predictions import read_predictions, write_predictions
-from kinesweep.evaluation.scoring import sentence_chrf
-from kinesweep.evaluation.train_overlap import Part, apart, train_sentences
+from kinesweep.evaluation.scoring import compute_sentence_chrf
+from kinesweep.evaluation.train_overlap import (
+    TrainOverlapScores,
+    get_train_sentences,
+    score_by_train_overlap,
+)
 from kinesweep.pipelines.extraction import find_training_store
-from kinesweep.pipelines.inputs import model_folder
+from kinesweep.pipelines.inputs import resolve_model_dir
 from kinesweep.store import Store
-from kinesweep.store.format.test_set_ledger import note_test
+from kinesweep.store.format.test_set_ledger import log_test_evaluation
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Outputs:
+class EvaluationPaths:
     """The output files of an evaluation.
 
     Attributes:
-        texts: TSV of the hypotheses, each with its chrF score.
-        results: JSON file of the scores, their signatures and the decoding settings; None: no file.
+        predictions_path: TSV of the hypotheses, each with its chrF score.
+        results_path: JSON file of the scores, their signatures and the decoding settings; None: no
+            file.
     """
 
-    texts: Path
-    results: Path | None
+    predictions_path: Path
+    results_path: Path | None
 
 
-def resolve_output_paths(out: Path, split: str, overwrite: bool) -> Outputs:
-    """Return the output files for a split and check that they can be written.
+def resolve_output_paths(out: Path, split: str, overwrite: bool) -> EvaluationPaths:
+    """Resolve the paths of the output files for a split and check that they can be written.
 
     Args:
         out: Output folder, or a `.tsv` file for the texts alone.
@@ -46,28 +51,28 @@ def resolve_output_paths(out: Path, split: str, overwrite: bool) -> Outputs:
         InputError: If a file exists and `overwrite` is not set, or if `out` is another file.
     """
     if out.suffix == ".tsv":
-        places = Outputs(out, None)
+        output_paths = EvaluationPaths(out, None)
     elif out.is_file():
         raise InputError(f"`{out}` is a file; pass a folder or a name that ends in `.tsv`")
     else:
-        places = Outputs(out / f"{split}_outputs.tsv", out / f"{split}_results.json")
-    for path in (places.texts, places.results):
+        output_paths = EvaluationPaths(out / f"{split}_outputs.tsv", out / f"{split}_results.json")
+    for path in (output_paths.predictions_path, output_paths.results_path):
         if path is not None and path.exists() and not overwrite:
             raise InputError(f"`{path}` already exists; choose another path or pass `--overwrite`")
-    return places
+    return output_paths
 
 
 def evaluate_model_dir(
-    place: Path,
+    model_dir: Path,
     split: str,
     overrides: Sequence[str],
-    out: Outputs | None,
+    out: EvaluationPaths | None,
     predictions: Path | None = None,
-) -> tuple[Evaluation, list[Part]]:
+) -> tuple[Evaluation, list[TrainOverlapScores]]:
     """Score a model on a split; scorings of test are noted in the store's ledger.
 
     Args:
-        place: Folder of a run, a model or a bundle.
+        model_dir: Folder of a run, a model or a bundle.
         split: Split of the model's corpus.
         overrides: Overrides of the model's recipe.
         out: Output files; None: nothing is written.
@@ -81,51 +86,55 @@ def evaluate_model_dir(
         ConfigError: If an override is invalid.
         InputError: If the predictions belong to other clips.
     """
-    folder = model_folder(place)
-    store = find_training_store(place, overrides)
-    recipe = load(Recipe, folder / "recipe.yaml", overrides)
+    folder = resolve_model_dir(model_dir)
+    store = find_training_store(model_dir, overrides)
+    recipe = load_config(Recipe, folder / "recipe.yaml", overrides)
     if predictions is not None:
-        texts = {line.clip_id: line.hypothesis for line in read_predictions(predictions)}
-        found = evaluate_texts(texts, store, split, recipe.evaluation, recipe.effective_batch)
+        hypotheses = {line.clip_id: line.hypothesis for line in read_predictions(predictions)}
+        evaluation = evaluate_texts(
+            hypotheses, store, split, recipe.evaluation, recipe.effective_batch
+        )
     else:
-        found = evaluate_model(folder, store, split, recipe.generation, recipe.evaluation)
-    scored = str(predictions or place)
-    # Noted whether or not anything is written: the ledger counts every look at test.
+        evaluation = evaluate_model(folder, store, split, recipe.generation, recipe.evaluation)
+    system_name = str(predictions or model_dir)
+    # Counted even if nothing is written: the ledger records every scoring of test.
     if split == "test":
-        note_test(store, scored, found.scores)
-    parts = apart(found.predictions, train_sentences(store), recipe.evaluation)
+        log_test_evaluation(store, system_name, evaluation.scores)
+    parts = score_by_train_overlap(
+        evaluation.predictions, get_train_sentences(store), recipe.evaluation
+    )
     if out is not None:
         # Another system's decoding settings are unknown; the recipe's must not be reported for it.
         generation = None if predictions is not None else recipe.generation.model_dump(mode="json")
-        facts = {"split": split, "scored": scored, "generation": generation}
-        _write(out, found, parts, store, recipe, facts)
-    return found, parts
+        metadata = {"split": split, "scored": system_name, "generation": generation}
+        _write_outputs(out, evaluation, parts, store, recipe, metadata)
+    return evaluation, parts
 
 
-def _write(
-    out: Outputs,
-    found: Evaluation,
-    parts: Sequence[Part],
+def _write_outputs(
+    out: EvaluationPaths,
+    evaluation: Evaluation,
+    parts: Sequence[TrainOverlapScores],
     store: Store,
     recipe: Recipe,
-    facts: Mapping[str, object],
+    metadata: Mapping[str, object],
 ) -> None:
-    """Write the texts and then the results, in which the facts come before the scores."""
-    said = {line.clip_id: line.hypothesis for line in found.predictions}
-    wanted = {line.clip_id: line.references for line in found.predictions}
-    chrf = sentence_chrf(said, wanted, recipe.evaluation.protocol_config)
-    write_predictions(out.texts, found.predictions, chrf)
-    logger.info(f"predictions {out.texts}")
-    if out.results is None:
+    """Write the predictions and then the results, whose metadata come before the scores."""
+    hypotheses = {line.clip_id: line.hypothesis for line in evaluation.predictions}
+    references = {line.clip_id: line.references for line in evaluation.predictions}
+    chrf = compute_sentence_chrf(hypotheses, references, recipe.evaluation.protocol_config)
+    write_predictions(out.predictions_path, evaluation.predictions, chrf)
+    logger.info(f"predictions {out.predictions_path}")
+    if out.results_path is None:
         return
-    plain = {
-        **facts,
-        "clips": len(found.predictions),
+    results = {
+        **metadata,
+        "clips": len(evaluation.predictions),
         "store": store.fingerprint,
         "evaluation": recipe.evaluation.model_dump(mode="json"),
-        "scores": found.scores,
-        "signatures": found.signatures,
+        "scores": evaluation.scores,
+        "signatures": evaluation.signatures,
         "parts": [asdict(part) for part in parts],
     }
-    write_json(out.results, plain)
-    logger.info(f"results     {out.results}")
+    write_json(out.results_path, results)
+    logger.info(f"results     {out.results_path}")

@@ -11,45 +11,49 @@ from kinesweep.config.recipe.source import PoseTsvConfig
 from kinesweep.core.errors import InputError
 from kinesweep.features.estimators import EstimatorSpec, find_estimator
 from kinesweep.pipelines.cluster import ray_cluster
-from kinesweep.pipelines.progress import progress_bar
+from kinesweep.pipelines.progress import show_progress_bar
 from kinesweep.sources import build_source
-from kinesweep.store.pose_estimation.estimate import Estimated, estimate_videos
-from kinesweep.store.pose_estimation.videos import Video, find_videos, is_done
+from kinesweep.store.pose_estimation.estimate import PoseEstimationResult, estimate_poses_on_ray
+from kinesweep.store.pose_estimation.videos import PoseEstimationTask, find_videos, has_valid_poses
 
 logger = logging.getLogger(__name__)
 
-DEFAULT = "mediapipe"
+DEFAULT_ESTIMATOR = "mediapipe"
 
 
-def estimate_all(videos: Sequence[Video], spec: EstimatorSpec, fps: float | None) -> Estimated:
-    """Estimate the poses of those videos that have none yet, and print a summary.
+def estimate_missing_poses(
+    videos: Sequence[PoseEstimationTask], spec: EstimatorSpec, fps: float | None
+) -> PoseEstimationResult:
+    """Estimate the poses of all videos that have none yet, and log a summary.
 
     Args:
         videos: Videos and their output files.
         spec: Pose estimator.
         fps: Frames per second of folders of images; None: there are none.
     """
-    todo = sum(not is_done(video, spec, fps) for video in videos)
-    logger.info(f"{len(videos)} videos: {todo} to estimate with {spec.name} {spec.version}")
+    num_missing = sum(not has_valid_poses(video, spec, fps) for video in videos)
+    logger.info(f"{len(videos)} videos: {num_missing} to estimate with {spec.name} {spec.version}")
     # Ray is started only if there is work to do.
-    if todo:
-        ray_cluster.connect()
-    with progress_bar("estimate") as update:
-        done = estimate_videos(videos, spec, fps, update)
-    for name, (reason, message) in done.failed.items():
+    if num_missing:
+        ray_cluster.connect_to_ray()
+    with show_progress_bar("estimate") as update:
+        result = estimate_poses_on_ray(videos, spec, fps, update)
+    for name, (reason, message) in result.failed.items():
         logger.info(f"{reason}  {name}: {message}")
-    if done.written:
+    if result.written:
         logger.info(
-            f"{done.frames} frames: {done.frames / done.seconds:.1f} per second and worker,"
-            f" {done.frames / done.core_seconds:.1f} per core second"
+            f"{result.frames} frames: {result.frames / result.seconds:.1f} per second and worker,"
+            f" {result.frames / result.core_seconds:.1f} per core second"
         )
-    counted = ", ".join(f"{count} {reason}" for reason, count in done.reasons.items())
-    failed = f"{len(done.failed)} failed" + (f" ({counted})" if counted else "")
-    logger.info(f"{done.written} written, {done.kept} kept, {failed}")
-    return done
+    reason_counts = ", ".join(
+        f"{count} {reason}" for reason, count in result.failure_counts.items()
+    )
+    failed = f"{len(result.failed)} failed" + (f" ({reason_counts})" if reason_counts else "")
+    logger.info(f"{result.written} written, {result.kept} kept, {failed}")
+    return result
 
 
-def estimate_corpus(recipe: Recipe) -> None:
+def estimate_corpus_poses(recipe: Recipe) -> None:
     """Estimate the poses of the videos in a recipe's corpus; do nothing if it consists of poses.
 
     A clip whose video is missing or unusable is skipped here; extraction drops and counts it.
@@ -58,41 +62,51 @@ def estimate_corpus(recipe: Recipe) -> None:
         InputError: If the estimator does not exist or if no video is found.
     """
     if recipe.video_source is not None:
-        estimate_all(_videos(recipe), _spec(recipe), recipe.video_source.fps)
+        estimate_missing_poses(
+            _find_corpus_videos(recipe), _find_recipe_estimator(recipe), recipe.video_source.fps
+        )
 
 
-def remaining_estimation_seconds(recipe: Recipe) -> float:
-    """Estimate the seconds for the remaining videos, from the mean of those already done."""
+def estimate_remaining_pose_seconds(recipe: Recipe) -> float:
+    """Estimate the seconds of pose estimation for videos without poses, from finished videos."""
     if recipe.video_source is None:
         return 0.0
-    spec, fps = _spec(recipe), recipe.video_source.fps
-    videos = _videos(recipe)
-    done = [video for video in videos if is_done(video, spec, fps)]
-    took = [float(json.loads(video.note.read_text())["seconds"]) for video in done]
+    spec, fps = _find_recipe_estimator(recipe), recipe.video_source.fps
+    videos = _find_corpus_videos(recipe)
+    finished_videos = [video for video in videos if has_valid_poses(video, spec, fps)]
+    durations_s = [
+        float(json.loads(video.note_path.read_text())["seconds"]) for video in finished_videos
+    ]
     # Without any finished video there is no measurement, and the estimate is 0.
-    return (len(videos) - len(done)) * fmean(took or [0.0]) / ray_cluster.cores()
+    return (
+        (len(videos) - len(finished_videos))
+        * fmean(durations_s or [0.0])
+        / ray_cluster.get_num_cluster_cores()
+    )
 
 
-def _spec(recipe: Recipe) -> EstimatorSpec:
-    """Return the estimator of a recipe's features, or the default one."""
-    return find_estimator(getattr(recipe.features, "estimator", None) or DEFAULT)
+def _find_recipe_estimator(recipe: Recipe) -> EstimatorSpec:
+    """Find the pose estimator of a recipe's features, or the default one."""
+    return find_estimator(getattr(recipe.features, "estimator", None) or DEFAULT_ESTIMATOR)
 
 
-def _videos(recipe: Recipe) -> list[Video]:
-    """Return the videos that belong to clips of a recipe's corpus.
+def _find_corpus_videos(recipe: Recipe) -> list[PoseEstimationTask]:
+    """Find the videos that belong to clips of a recipe's corpus.
 
     Raises:
         InputError: If there is none.
     """
-    corpus = recipe.corpus
+    corpus = recipe.effective_source
     assert isinstance(corpus, PoseTsvConfig)
     root, source = Path(corpus.root or "").absolute(), build_source(corpus)
-    wanted = {root / clip.media for split in source.splits() for clip in source.clips(split)}
+    pose_paths = {
+        root / clip.media for split in source.list_splits() for clip in source.list_clips(split)
+    }
     # A video belongs to a clip if its pose file would be the clip's media file.
-    films = find_videos([Path(corpus.videos or "")], root)
-    found = [video for video in films if video.out in wanted]
-    if not found:
+    videos = find_videos([Path(corpus.videos or "")], root)
+    corpus_videos = [video for video in videos if video.out in pose_paths]
+    if not corpus_videos:
         raise InputError(
             f"`source.videos` is `{corpus.videos}`, which contains no video of any clip"
         )
-    return found
+    return corpus_videos

@@ -34,7 +34,7 @@ class ProgressDisplay(Protocol):
         """Return a context in which one task is shown; it yields the callback of the task."""
 
     def show_sweep(self, folder: Path, since: float | None) -> AbstractContextManager[None]:
-        """Return a context in which the sweep in a folder is shown; see `sweep_progress`."""
+        """Return a context in which the sweep in a folder is shown; see `show_sweep_progress`."""
 
 
 class LogDisplay:
@@ -42,7 +42,7 @@ class LogDisplay:
 
     def show_task(self, title: str) -> AbstractContextManager[ProgressCallback]:
         """Return a context whose callback logs a line at each tenth of the task."""
-        return _logged_tenths(title)
+        return _log_each_tenth(title)
 
     def show_sweep(self, folder: Path, since: float | None) -> AbstractContextManager[None]:
         """Return an empty context: a sweep logs its trials itself."""
@@ -50,15 +50,15 @@ class LogDisplay:
 
 
 @contextmanager
-def _logged_tenths(title: str) -> Iterator[ProgressCallback]:
-    """Yield a callback that logs at most ten lines; every line stays in a job's log."""
-    shown = -1
+def _log_each_tenth(title: str) -> Iterator[ProgressCallback]:
+    """Yield a callback that logs a line at each tenth of the task, at most eleven lines."""
+    last_tenth = -1
 
     def update(done: int, total: int, note: str = "", /) -> None:
-        nonlocal shown
+        nonlocal last_tenth
         tenth = 10 * done // max(total, 1)
-        if tenth > shown:
-            shown = tenth
+        if tenth > last_tenth:
+            last_tenth = tenth
             logger.info(f"{title}: {done} of {total}{note and f'  {note}'}")
 
     yield update
@@ -73,7 +73,7 @@ def install_display(display: ProgressDisplay) -> None:
     _display = display
 
 
-def progress_bar(title: str) -> AbstractContextManager[ProgressCallback]:
+def show_progress_bar(title: str) -> AbstractContextManager[ProgressCallback]:
     """Return a context in which the progress of one task is shown.
 
     Args:
@@ -82,7 +82,7 @@ def progress_bar(title: str) -> AbstractContextManager[ProgressCallback]:
     return _display.show_task(title)
 
 
-def sweep_progress(folder: Path, since: float | None = None) -> AbstractContextManager[None]:
+def show_sweep_progress(folder: Path, since: float | None = None) -> AbstractContextManager[None]:
     """Return a context in which the progress of a sweep is shown.
 
     Args:

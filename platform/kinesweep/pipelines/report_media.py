@@ -8,37 +8,39 @@ with the command that produces it by hand.
 from collections.abc import Sequence
 from pathlib import Path
 
-from kinesweep.checkpoints.model_dir import ModelFolder, read_model_folder
+from kinesweep.checkpoints.model_dir import LoadedModel, read_model_folder
 from kinesweep.checkpoints.model_dir_files import FEATURES
 from kinesweep.core.errors import KinesweepError, StoreError
 from kinesweep.core.io import read_json
-from kinesweep.core.paths import directory_size
+from kinesweep.core.paths import compute_directory_size
 from kinesweep.evaluation.predictions import Prediction
-from kinesweep.pipelines.attention_page import page_of_record
-from kinesweep.report import Picture
-from kinesweep.report.attention import write_attention
+from kinesweep.pipelines.attention_page import build_attention_page
+from kinesweep.report import ClipImage
+from kinesweep.report.attention import write_attention_html
 from kinesweep.report.clip_renderer import ClipRenderer
-from kinesweep.report.pose_scene import scenes_of
-from kinesweep.report.video_writer import write_clip
+from kinesweep.report.pose_scene import load_clip_scenes
+from kinesweep.report.video_writer import write_clip_drawing
 from kinesweep.store import Store, open_store
 from kinesweep.store.format.index import ClipRecord
 
-_CLIPS = 3
-_MOST_BYTES = 2 * 2**30
+_NUM_CLIPS = 3
+_MAX_MODEL_BYTES = 2 * 2**30
 # Errors in features and models that a report tolerates. `torch.OutOfMemoryError` is a RuntimeError.
-_SOFT = (KinesweepError, OSError, RuntimeError, MemoryError)
+_TOLERATED_ERRORS = (KinesweepError, OSError, RuntimeError, MemoryError)
 
 
 def render_winner_samples(
-    folder: Path, run: Path, said: Sequence[Prediction], base: Store
-) -> tuple[list[Picture], list[str]]:
-    """Write images and attention pages into a report's folder, replacing earlier ones.
+    folder: Path, run: Path, predictions: Sequence[Prediction], base_store: Store
+) -> tuple[list[ClipImage], list[str]]:
+    """Render a few of the winner's samples as images and attention pages in a report's folder.
+
+    Images and pages of an earlier report are removed.
 
     Args:
         folder: Folder of the report.
         run: Run folder of the winner's exported seed.
-        said: Predictions of that run on validation.
-        base: Store of the sweep's recipe; the winner may have been trained on another store.
+        predictions: Predictions of that run on validation.
+        base_store: Store of the sweep's recipe; the winner may have been trained on another store.
 
     Returns:
         The clips, and the reasons why parts of them are not shown.
@@ -48,39 +50,44 @@ def render_winner_samples(
     for old in (*folder.glob("clip-*.png"), *folder.glob("attention-*.html")):
         old.unlink()
     # The middle clip of each third; short splits give fewer than three clips.
-    chosen = [said[(2 * n + 1) * len(said) // (2 * _CLIPS)] for n in range(min(_CLIPS, len(said)))]
+    selected = [
+        predictions[(2 * n + 1) * len(predictions) // (2 * _NUM_CLIPS)]
+        for n in range(min(_NUM_CLIPS, len(predictions)))
+    ]
     try:
-        store = _own_store(run, base)
-        records = {record.clip.id: record for record in store.records("validation")}
-    except _SOFT as error:
+        store = _find_winner_store(run, base_store)
+        records = {record.clip.id: record for record in store.get_records("validation")}
+    except _TOLERATED_ERRORS as error:
         return [], [f"the winner's features cannot be opened ({error})"]
     reasons: list[str] = []
-    own = [records[line.clip_id] for line in chosen]
-    images = _images(folder, store, own, reasons)
-    pages = _pages(folder, run, store, own, reasons)
+    clip_records = [records[line.clip_id] for line in selected]
+    images = _draw_clip_images(folder, store, clip_records, reasons)
+    pages = _write_attention_pages(folder, run, store, clip_records, reasons)
     pictures = [
-        Picture(line.clip_id, line.references, line.hypothesis, image, page)
-        for line, image, page in zip(chosen, images, pages, strict=True)
+        ClipImage(line.clip_id, line.references, line.hypothesis, image, page)
+        for line, image, page in zip(selected, images, pages, strict=True)
     ]
     return pictures, reasons
 
 
-def _own_store(run: Path, base: Store) -> Store:
-    """Return the store that the winner was trained on: the sweep's or one beside it.
+def _find_winner_store(run: Path, base_store: Store) -> Store:
+    """Find the store that the winner was trained on: the sweep's or one beside it.
 
     Raises:
         StoreError: If it does not exist any more.
     """
-    wanted = read_json(run / "best" / FEATURES)["store_fingerprint"]
-    if base.fingerprint == wanted:
-        return base
-    for manifest in sorted(base.folder.parent.glob("*/manifest.json")):
-        if read_json(manifest).get("fingerprint") == wanted:
+    fingerprint = read_json(run / "best" / FEATURES)["store_fingerprint"]
+    if base_store.fingerprint == fingerprint:
+        return base_store
+    for manifest in sorted(base_store.folder.parent.glob("*/manifest.json")):
+        if read_json(manifest).get("fingerprint") == fingerprint:
             return open_store(manifest.parent)
-    raise StoreError(f"no store in `{base.folder.parent}` has the fingerprint {wanted[:12]}…")
+    raise StoreError(
+        f"no store in `{base_store.folder.parent}` has the fingerprint {fingerprint[:12]}…"
+    )
 
 
-def _images(
+def _draw_clip_images(
     folder: Path, store: Store, records: Sequence[ClipRecord], reasons: list[str]
 ) -> list[str]:
     """Draw an image of each clip.
@@ -91,15 +98,15 @@ def _images(
     names = [f"clip-{number}.png" for number, _ in enumerate(records, start=1)]
     try:
         for name, record in zip(names, records, strict=True):
-            write_clip(folder / name, ClipRenderer(scenes_of(store, record)))
-    except _SOFT as error:
+            write_clip_drawing(folder / name, ClipRenderer(load_clip_scenes(store, record)))
+    except _TOLERATED_ERRORS as error:
         # If one clip fails, all images are dropped and the report states a single reason.
         reasons.append(f"images of clips ({error})")
         return [""] * len(records)
     return names
 
 
-def _pages(
+def _write_attention_pages(
     folder: Path, run: Path, store: Store, records: Sequence[ClipRecord], reasons: list[str]
 ) -> list[str]:
     """Write an attention page of each clip.
@@ -110,25 +117,29 @@ def _pages(
     if not records:
         return []
     names = [f"attention-{number}.html" for number, _ in enumerate(records, start=1)]
-    by_hand = (
+    manual_command = (
         f"`kinesweep attention {run} {records[0].clip.id} --store {store.folder} --out FILE.html`"
         " writes a page"
     )
-    if _is_heavy(run):
-        reasons.append(f"the winner's attention (its model is not loaded for a report; {by_hand})")
+    if _is_slow_to_load(run):
+        reasons.append(
+            f"the winner's attention (its model is not loaded for a report; {manual_command})"
+        )
         return [""] * len(records)
     try:
         # Loaded on the CPU, so that a report never needs a free GPU.
-        loaded: ModelFolder = read_model_folder(run / "best", device="cpu")
+        loaded: LoadedModel = read_model_folder(run / "best", device="cpu")
         for name, record in zip(names, records, strict=True):
-            write_attention(folder / name, page_of_record(loaded, store, record, run.name))
-    except _SOFT as error:
-        reasons.append(f"the winner's attention ({error}; once that is solved, {by_hand})")
+            write_attention_html(
+                folder / name, build_attention_page(loaded, store, record, run.name)
+            )
+    except _TOLERATED_ERRORS as error:
+        reasons.append(f"the winner's attention ({error}; once that is solved, {manual_command})")
         return [""] * len(records)
     return names
 
 
-def _is_heavy(run: Path) -> bool:
-    """Return whether the model is slow to load: it has a base model, or is larger than 2 GB."""
+def _is_slow_to_load(run: Path) -> bool:
+    """Return whether a run's model is slow to load: with a base model, or larger than 2 GB."""
     config = read_json(run / "best" / "config.json")
-    return config.get("base") is not None or directory_size(run / "best") > _MOST_BYTES
+    return config.get("base") is not None or compute_directory_size(run / "best") > _MAX_MODEL_BYTES

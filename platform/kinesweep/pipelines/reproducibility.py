@@ -2,98 +2,136 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from functools import partial
+from html import escape
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import InputError, ResourceError
-from kinesweep.core.paths import state_home
+from kinesweep.core.html_table import format_html_table
+from kinesweep.core.paths import get_state_dir
 from kinesweep.core.run_logger import RunLogger
-from kinesweep.pipelines.extraction import get_or_extract_features
-from kinesweep.pipelines.tracking import LogOpener, create_tracker
-from kinesweep.pipelines.training import log_evaluation, remove_run, run_name
+from kinesweep.pipelines.extraction import extract_features
+from kinesweep.pipelines.tracking import RunLogOpener, create_tracker
+from kinesweep.pipelines.training import log_evaluation, make_run_name, remove_run
 from kinesweep.training.distributed.ray_train import train_on_ray
 from kinesweep.training.loop.run import train_run
-from kinesweep.training.run_records.result import RunResult, RunSpec, read_result
+from kinesweep.training.reproducibility.repetition import Divergence, compare_runs
+from kinesweep.training.run_records.result import RunResult, RunSpec, read_run_result
 
 # New workers for each run, the same workers for all runs, or no workers but this process.
 ExecutionMode = Literal["cold", "warm", "here"]
-_Train = Callable[[RunSpec, Callable[[], RunLogger]], RunResult]
+_TrainFunction = Callable[[RunSpec, Callable[[], RunLogger]], RunResult]
 
 
-def repeat_recipe(
-    recipe: Recipe, runs: int, place: ExecutionMode, folder: Path | None, overwrite: bool
-) -> list[RunResult]:
+@dataclass(frozen=True)
+class Repetition:
+    """Runs with the same settings and where they differ.
+
+    Attributes:
+        results: Results in the order of the runs.
+        divergences: First difference of each run that differs from the first run.
+    """
+
+    results: list[RunResult]
+    divergences: list[Divergence]
+
+    @property
+    def is_identical(self) -> bool:
+        """Return whether all runs are equal bit by bit."""
+        return not self.divergences
+
+    def format_lines(self) -> list[str]:
+        """Return the differences as lines of text, or one line that there are none."""
+        if self.is_identical:
+            return [f"all {len(self.results)} runs are bit-identical"]
+        return [line for divergence in self.divergences for line in divergence.format_lines()]
+
+    def _repr_html_(self) -> str:
+        """Return the runs and their differences as HTML, which notebooks show."""
+        rows = [(r.folder.name, r.step, r.weights_sha256[:16]) for r in self.results]
+        lines = "<br>".join(escape(line) for line in self.format_lines())
+        return f"{format_html_table(('run', 'steps', 'weights'), rows)}<p>{lines}</p>"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return results and differences as plain values."""
+        divergences = [asdict(divergence) for divergence in self.divergences]
+        return {"runs": [result.to_json() for result in self.results], "partings": divergences}
+
+
+def repeat_training(
+    recipe: Recipe, num_runs: int, mode: ExecutionMode, folder: Path | None, overwrite: bool
+) -> Repetition:
     """Train a recipe several times from scratch, without reusing anything of an earlier call.
 
     Args:
         recipe: Recipe with one configuration and one seed.
-        runs: Number of runs.
-        place: Kind of process that trains the runs.
+        num_runs: Number of runs.
+        mode: Kind of process that trains the runs.
         folder: Parent of the run folders; None: a folder named after recipe, data and seed.
         overwrite: Whether to remove existing runs.
-
-    Returns:
-        The results, in the order of the runs.
 
     Raises:
         InputError: If the folder is not empty and `overwrite` is not set.
     """
-    store = get_or_extract_features(recipe, on_ray=place != "here")
-    name = run_name(recipe, store)
-    root = (folder or state_home() / "repeats" / name).absolute()
+    store = extract_features(recipe, on_ray=mode != "here")
+    name = make_run_name(recipe, store)
+    root = (folder or get_state_dir() / "repeats" / name).absolute()
     if root.exists() and any(root.iterdir()) and not overwrite:
         raise InputError(
             f"`{root}` already contains runs, and a repetition starts from scratch; pass another"
             " `--folder` or `--overwrite`"
         )
-    for earlier in root.glob("run-*"):
-        remove_run(earlier)
-    logs = create_tracker(recipe, recipe.name, root)
-    opener = LogOpener(logs, recipe)
+    for old_run_dir in root.glob("run-*"):
+        remove_run(old_run_dir)
+    tracker = create_tracker(recipe, recipe.name, root)
+    opener = RunLogOpener(tracker, recipe)
     results = []
-    with _trainer(recipe, place, root) as train:
-        for number in range(1, runs + 1):
-            own = root / f"run-{number}"
-            title = f"{name} {own.name}"
+    with _provide_train_function(recipe, mode, root) as train:
+        for number in range(1, num_runs + 1):
+            run_dir = root / f"run-{number}"
+            title = f"{name} {run_dir.name}"
             # The trace records the initial weights, the settings and the loss of every step, from
             # which the first differing step is found.
-            spec = RunSpec(recipe, store.folder, own, trace=True)
-            results.append(train(spec, partial(opener, own, title, "repeat", {})))
-    return results
+            spec = RunSpec(recipe, store.folder, run_dir, trace=True)
+            results.append(train(spec, partial(opener, run_dir, title, "repeat", {})))
+    return Repetition(results, compare_runs(results))
 
 
 @contextmanager
-def _trainer(recipe: Recipe, place: ExecutionMode, root: Path) -> Iterator[_Train]:
-    """Yield the function that trains a run in the requested kind of process."""
-    if place == "here":
+def _provide_train_function(
+    recipe: Recipe, mode: ExecutionMode, root: Path
+) -> Iterator[_TrainFunction]:
+    """Provide the function that trains a run in the requested execution mode."""
+    if mode == "here":
         yield lambda spec, open_log: train_run(spec, open_log(), log_evaluation)
-    elif place == "cold":
+    elif mode == "cold":
         yield train_on_ray
     else:
-        with _warm(recipe, root) as train:
+        with _open_warm_worker(recipe, root) as train:
             yield train
 
 
 @contextmanager
-def _warm(recipe: Recipe, root: Path) -> Iterator[_Train]:
-    """Yield a function that trains runs one after the other in the workers of one warm slot."""
-    from kinesweep.sweeps.workers.worker_pool import Pool, pack_task
+def _open_warm_worker(recipe: Recipe, root: Path) -> Iterator[_TrainFunction]:
+    """Open a warm worker and yield a function that trains runs in it one after the other."""
+    from kinesweep.sweeps.workers.worker_pool import WorkerPool, pack_task
     from kinesweep.sweeps.workers.worker_slot import RequestResult
-    from kinesweep.training.run_records.task import Task
+    from kinesweep.training.run_records.task import TrainingTask
 
-    pool = Pool(recipe.resources, 1, root / ".ray")
+    pool = WorkerPool(recipe.resources, 1, root / ".ray")
 
     def train(spec: RunSpec, open_log: Callable[[], RunLogger]) -> RunResult:
-        lease = pool.client.lease(pack_task(Task.of(spec, open_log)))
+        lease = pool.client.lease_slot(pack_task(TrainingTask.from_spec(spec, open_log)))
         # Everything before the outcome is an evaluation report; there is no pruner to inform.
-        said = lease.next()
-        while not isinstance(said, RequestResult):
-            said = lease.next()
-        result = read_result(spec.folder)
-        if said.kind != "result" or result is None:
-            raise ResourceError(f"`{spec.folder.name}` did not finish: {said.reason}")
+        message = lease.wait_for_next_report()
+        while not isinstance(message, RequestResult):
+            message = lease.wait_for_next_report()
+        result = read_run_result(spec.folder)
+        if message.kind != "result" or result is None:
+            raise ResourceError(f"`{spec.folder.name}` did not finish: {message.reason}")
         return result
 
     try:

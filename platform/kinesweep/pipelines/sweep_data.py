@@ -13,7 +13,7 @@ import pandas as pd
 
 from kinesweep.pipelines.sweep_report import collect_report_data
 from kinesweep.report.optuna_figures import build_study
-from kinesweep.report.report_data import Report
+from kinesweep.report.report_data import SweepReport
 
 
 class SweepData:
@@ -32,7 +32,7 @@ class SweepData:
         self._report = collect_report_data(folder)
 
     @property
-    def report(self) -> Report:
+    def report(self) -> SweepReport:
         """Return all data of the report."""
         return self._report
 

@@ -8,17 +8,17 @@ from typing import Any
 
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.embedding import EmbeddingRecipe
-from kinesweep.core.hashing import flatten
-from kinesweep.core.paths import state_home
-from kinesweep.core.provenance import provenance
+from kinesweep.core.hashing import flatten_mapping
+from kinesweep.core.paths import get_state_dir
+from kinesweep.core.provenance import collect_provenance
 from kinesweep.core.run_logger import RunLogger
-from kinesweep.tracking.backends import Tracker, resolve_tracking
-from kinesweep.tracking.runlog import RunName
+from kinesweep.tracking.backends import Tracker, resolve_tracker
+from kinesweep.tracking.runlog import RunIdentifiers
 
 logger = logging.getLogger(__name__)
 
 
-_GOLD = (
+_REFERENCE_CONTEXT_WARNING = (
     "`context.decoding_context` is `references`: the model reads reference sentences as context,"
     " which are not available in use, so scores are too optimistic; `model` reads the model's own"
     " sentences"
@@ -26,35 +26,35 @@ _GOLD = (
 
 
 def create_tracker(recipe: Recipe, experiment: str, folder: Path) -> Tracker:
-    """Return the tracker of runs, after sending the records that earlier commands left in a folder.
+    """Create the tracker of runs and send the records that earlier commands could not send.
 
     Args:
         recipe: Recipe with the `tracking` setting.
         experiment: Name of the MLflow experiment.
-        folder: Folder below which unsent records are looked for.
+        folder: Folder that is searched for unsent records.
     """
-    logs = resolve_tracking(recipe.tracking, state_home(), experiment)
-    if logs.notice:
-        logger.info(logs.notice)
-    if recipe.context.reads_references:
-        logger.info(_GOLD)
-    waiting = logs.flush_pending(folder)
-    if waiting:
-        logger.info(f"{waiting} records in {folder} are waiting for the MLflow server")
-    return logs
+    tracker = resolve_tracker(recipe.tracking, get_state_dir(), experiment)
+    if tracker.notice:
+        logger.info(tracker.notice)
+    if recipe.context.uses_reference_context:
+        logger.info(_REFERENCE_CONTEXT_WARNING)
+    num_pending = tracker.flush_pending(folder)
+    if num_pending:
+        logger.info(f"{num_pending} records in {folder} are waiting for the MLflow server")
+    return tracker
 
 
 @dataclass(frozen=True)
-class LogOpener:
+class RunLogOpener:
     """A picklable function that opens the log of a run; it is sent to workers.
 
     Attributes:
-        logs: Tracker that records the runs.
+        tracker: Tracker that records the runs.
         recipe: Recipe whose parameters are logged for every run.
         parent: Key of the sweep's own run, or None for a single run.
     """
 
-    logs: Tracker
+    tracker: Tracker
     recipe: Recipe | EmbeddingRecipe
     parent: str | None = None
 
@@ -70,12 +70,19 @@ class LogOpener:
             params: Swept parameters, which override those of the recipe.
         """
         config, _, seed = folder.name.rpartition("-s")
-        plain = flatten(self.recipe.model_dump(mode="json"))
+        recipe_params = flatten_mapping(self.recipe.model_dump(mode="json"))
         # Paths and corpus settings differ between machines and are not hyperparameters.
-        kept = {k: v for k, v in plain.items() if not k.startswith(("source.", "store."))}
-        values = {**kept, **params, "training.seed": seed, "phase": phase}
-        own = {"config_hash": config, "seed": seed, "phase": phase}
-        tags = {**own, **{f"made_with.{name}": value for name, value in provenance().items()}}
-        log = self.logs.open(RunName(str(folder), title, tags, self.parent), folder)
-        log.params(values)
+        logged_params = {
+            k: v for k, v in recipe_params.items() if not k.startswith(("source.", "store."))
+        }
+        values = {**logged_params, **params, "training.seed": seed, "phase": phase}
+        run_tags = {"config_hash": config, "seed": seed, "phase": phase}
+        tags = {
+            **run_tags,
+            **{f"made_with.{name}": value for name, value in collect_provenance().items()},
+        }
+        log = self.tracker.open_run_logger(
+            RunIdentifiers(str(folder), title, tags, self.parent), folder
+        )
+        log.log_params(values)
         return log

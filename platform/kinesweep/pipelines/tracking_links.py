@@ -4,20 +4,20 @@ import logging
 from dataclasses import asdict
 
 from kinesweep.core.errors import CheckpointError, TrackingError
-from kinesweep.core.paths import state_home
-from kinesweep.pipelines.inputs import sweep_folder
-from kinesweep.pipelines.sweep_report import REPORT
-from kinesweep.report import PAGE
-from kinesweep.sweeps.journal.sweep_metadata import read_record
-from kinesweep.tracking.backends import known_server
-from kinesweep.tracking.links import find_links
-from kinesweep.tracking.server import start_server
+from kinesweep.core.paths import get_state_dir
+from kinesweep.pipelines.inputs import find_sweep_dir
+from kinesweep.pipelines.sweep_report import REPORT_DIR
+from kinesweep.report import PAGE_FILE
+from kinesweep.sweeps.journal.sweep_metadata import read_sweep_metadata
+from kinesweep.tracking.backends import find_server_uri
+from kinesweep.tracking.links import RunOrdering, find_mlflow_links
+from kinesweep.tracking.server import start_mlflow_server
 
 logger = logging.getLogger(__name__)
 
 
-def sweep_links(name: str | None) -> tuple[str, dict[str, dict[str, str]]]:
-    """Return the address of the MLflow server and the links of one sweep or of all sweeps.
+def find_sweep_links(name: str | None) -> tuple[str, dict[str, dict[str, str]]]:
+    """Find the address of the MLflow server and the links of one sweep or of all sweeps.
 
     The server is started if none is known.
 
@@ -31,15 +31,19 @@ def sweep_links(name: str | None) -> tuple[str, dict[str, dict[str, str]]]:
         InputError: If there is no sweep of this name.
         TrackingError: If the server does not start or does not know the named sweep.
     """
-    home = state_home()
-    there = (home / "sweeps").glob("*")
-    folders = [sweep_folder(name)] if name else sorted(path for path in there if path.is_dir())
-    uri = known_server(home) or start_server(home).address
+    state_dir = get_state_dir()
+    sweep_dirs = (state_dir / "sweeps").glob("*")
+    folders = (
+        [find_sweep_dir(name)] if name else sorted(path for path in sweep_dirs if path.is_dir())
+    )
+    uri = find_server_uri(state_dir) or start_mlflow_server(state_dir).address
     links = {}
     for folder in folders:
         try:
-            question = read_record(folder).space.question
-            found = asdict(find_links(uri, question, str(folder)))
+            space = read_sweep_metadata(folder).space
+            objective = space.objectives[0]
+            ordering = RunOrdering(objective.name, ascending=objective.direction_sign < 0)
+            links_by_page = asdict(find_mlflow_links(uri, space.question, str(folder), ordering))
         except (CheckpointError, TrackingError) as error:
             # An error is fatal for a named sweep; in the list of all, the others are still shown.
             if name:
@@ -47,6 +51,6 @@ def sweep_links(name: str | None) -> tuple[str, dict[str, dict[str, str]]]:
             logger.info(f"{folder.name}: {error}")
             continue
         # The report's file exists only once the sweep has finished.
-        page = folder / REPORT / PAGE
-        links[folder.name] = {**found, **({"file": page.as_uri()} if page.exists() else {})}
+        page = folder / REPORT_DIR / PAGE_FILE
+        links[folder.name] = {**links_by_page, **({"file": page.as_uri()} if page.exists() else {})}
     return uri, links

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import InputError
-from kinesweep.core.paths import state_home
+from kinesweep.core.paths import get_state_dir
 from kinesweep.core.scores import format_scores
-from kinesweep.pipelines.extraction import get_or_extract_features
-from kinesweep.pipelines.tracking import LogOpener, create_tracker
+from kinesweep.pipelines.extraction import extract_features
+from kinesweep.pipelines.tracking import RunLogOpener, create_tracker
 from kinesweep.store import Store
 from kinesweep.training.run_records.result import RunResult, RunSpec
 
@@ -29,15 +29,15 @@ def train_recipe(recipe: Recipe, folder: Path | None, overwrite: bool, on_ray: b
     from kinesweep.training.distributed.ray_train import train_on_ray
     from kinesweep.training.loop.run import train_run
 
-    store = get_or_extract_features(recipe, on_ray)
-    name = run_name(recipe, store)
-    place = (folder or state_home() / "runs" / name).absolute()
+    store = extract_features(recipe, on_ray)
+    name = make_run_name(recipe, store)
+    run_dir = (folder or get_state_dir() / "runs" / name).absolute()
     if overwrite:
-        remove_run(place)
-    spec = RunSpec(recipe, store.folder, place)
-    logs = create_tracker(recipe, recipe.name, place)
+        remove_run(run_dir)
+    spec = RunSpec(recipe, store.folder, run_dir)
+    tracker = create_tracker(recipe, recipe.name, run_dir)
     # A function that opens the log, not the log: on Ray, it is opened in the worker's process.
-    open_log = partial(LogOpener(logs, recipe), place, name, "train", {})
+    open_log = partial(RunLogOpener(tracker, recipe), run_dir, name, "train", {})
     if on_ray:
         return train_on_ray(spec, open_log)
     return train_run(spec, open_log(), log_evaluation)
@@ -54,19 +54,19 @@ def write_untrained_model(recipe: Recipe, folder: Path | None, on_ray: bool) -> 
     Raises:
         InputError: If the folder already exists.
     """
-    from kinesweep.training.loop.run import write_first_model
+    from kinesweep.training.loop.run import write_initial_model
 
-    store = get_or_extract_features(recipe, on_ray)
-    place = (folder or state_home() / "first" / run_name(recipe, store)).absolute()
-    if place.exists():
-        raise InputError(f"`{place}` already exists; pass another `--folder`")
-    write_first_model(recipe, store, place)
-    return place
+    store = extract_features(recipe, on_ray)
+    output_dir = (folder or get_state_dir() / "first" / make_run_name(recipe, store)).absolute()
+    if output_dir.exists():
+        raise InputError(f"`{output_dir}` already exists; pass another `--folder`")
+    write_initial_model(recipe, store, output_dir)
+    return output_dir
 
 
-def run_name(recipe: Recipe, store: Store) -> str:
-    """Return the name of a run: recipe, configuration hash and seed."""
-    return f"{recipe.name}-{recipe.config_hash(store.fingerprint)}-s{recipe.training.seed}"
+def make_run_name(recipe: Recipe, store: Store) -> str:
+    """Make the name of a run from its recipe, configuration hash and seed."""
+    return f"{recipe.name}-{recipe.compute_config_hash(store.fingerprint)}-s{recipe.training.seed}"
 
 
 def remove_run(folder: Path) -> None:
@@ -82,8 +82,8 @@ def remove_run(folder: Path) -> None:
 
 
 def log_evaluation(metrics: dict[str, float]) -> bool:
-    """Print an evaluation of a run in this process; return True, so that the run continues."""
-    at = [f"{name} {metrics[name]:,.0f}" for name in ("step", "samples") if name in metrics]
+    """Log an evaluation of a run in this process; return True, so that the run continues."""
+    position = [f"{name} {metrics[name]:,.0f}" for name in ("step", "samples") if name in metrics]
     scores = {name: value for name, value in metrics.items() if name not in ("step", "samples")}
-    logger.info(f"{', '.join(at)}: {format_scores(scores)}")
+    logger.info(f"{', '.join(position)}: {format_scores(scores)}")
     return True

@@ -1,11 +1,27 @@
 """The report of a sweep: a self-contained HTML page, its data as `report.json`, and an image.
 
-`report_data.Report` contains everything that a page shows, as plain values. `ranking`, `search` and
-`curves` draw it with Plotly and Optuna, and `page` writes the files. This package does not read
-sweep folders; `cli.reporting` does and fills a `Report`.
+`report_data.SweepReport` contains everything that a page shows, as plain values. `ranking`,
+`optuna_figures` and `curves` draw it with Plotly and Optuna, and `page` writes the files. This
+package does not read sweep folders; `pipelines.sweep_report` does and fills a `SweepReport`.
 """
 
-from kinesweep.report.page import PAGE, write_report
-from kinesweep.report.report_data import Curve, Picture, Report, Sample, Scores, Trial
+from kinesweep.report.page import PAGE_FILE, write_report
+from kinesweep.report.report_data import (
+    ClipImage,
+    LearningCurve,
+    SubsetScores,
+    SweepReport,
+    TranslationSample,
+    TrialSummary,
+)
 
-__all__ = ["PAGE", "Curve", "Picture", "Report", "Sample", "Scores", "Trial", "write_report"]
+__all__ = [
+    "PAGE_FILE",
+    "ClipImage",
+    "LearningCurve",
+    "SubsetScores",
+    "SweepReport",
+    "TranslationSample",
+    "TrialSummary",
+    "write_report",
+]

@@ -2,7 +2,7 @@
 
 Weights are stored as 16-bit fixed point (step 0.000015) and points as integers, both in base64, so
 that all layers and heads fit: 12 layers × 12 heads, 30 tokens and 100 frames take 1.2 MB. For long
-clips, neighbouring vectors are summed and frames of skeletons are left out, and the page says so.
+clips, neighboring vectors are summed and frames of skeletons are left out, and the page says so.
 This keeps a page below 20 MB; without it, 3,000 frames would take 59 MB and a browser 18 s to open.
 The page makes no network requests and computes means over layers and heads itself.
 
@@ -20,23 +20,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kinesweep.evaluation.attention_inference import Attended
-from kinesweep.models.attention_maps import Attention, AttentionSpan
-from kinesweep.report.html import for_script, replace_text, template
-from kinesweep.report.pose_scene import Scene
+from kinesweep.evaluation.attention_inference import TranslationWithAttention
+from kinesweep.models.attention_maps import AttentionMap, AttentionSpan
+from kinesweep.report.html import encode_script_json, load_template, write_text_atomically
+from kinesweep.report.pose_scene import PoseScene
 
 # Weights from 0 to 1 are scaled to the range of an unsigned 16-bit integer.
-_STEPS = 65535
-# Coordinates are scaled to -_REACH … _REACH and stored as signed 16-bit integers.
-_REACH = 8000
+_MAX_FIXED_POINT = 65535
+# Coordinates are scaled to -_MAX_COORDINATE … _MAX_COORDINATE and stored as signed 16-bit integers.
+_MAX_COORDINATE = 8000
 # Marks a point that was not found; outside the range of coordinates.
-_LOST = -32768
+_MISSING_POINT = -32768
 # Maximum number of weights, and of coordinates, in a page: 8 MB each in base64.
-_MOST_NUMBERS = 3_000_000
+_MAX_NUMBERS = 3_000_000
 # Maximum number of vectors side by side, about the number of pixels of a screen's width.
-_MOST_VECTORS = 1000
+_MAX_VECTORS = 1000
 # Kind of input that is not a frame → label in the page.
-_GROUPS = {
+_GROUP_LABELS = {
     "prompt": "prompt",
     "separator": "separators",
     "after": "words after the frames",
@@ -46,8 +46,8 @@ _GROUPS = {
 
 
 @dataclass(frozen=True)
-class Page:
-    """The content of a page.
+class AttentionPage:
+    """The content of an attention page.
 
     Attributes:
         clip: Display name of the clip.
@@ -62,97 +62,103 @@ class Page:
 
     clip: str
     model: str
-    attended: Attended
+    attended: TranslationWithAttention
     rates_hz: Mapping[str, float]
     lengths: Mapping[str, int]
-    scenes: Sequence[Scene] = ()
+    scenes: Sequence[PoseScene] = ()
     references: Sequence[str] = ()
     notes: Sequence[str] = ()
 
 
-def write_attention(path: Path, page: Page) -> Path:
-    """Write the page and return its path."""
+def write_attention_html(path: Path, page: AttentionPage) -> Path:
+    """Write an attention page as one HTML file and return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    data = page_data(page)
-    notes = [*page.notes, *_left_out(data)]
-    rendered = template("attention.html.j2").render(page=page, notes=notes, data=for_script(data))
-    replace_text(path, rendered)
+    data = build_attention_data(page)
+    notes = [*page.notes, *_format_truncation_notes(data)]
+    rendered = load_template("attention.html.j2").render(
+        page=page, notes=notes, data=encode_script_json(data)
+    )
+    write_text_atomically(path, rendered)
     return path
 
 
-def page_data(page: Page) -> dict[str, Any]:
-    """Return the data of the page, which its script reads as JSON."""
+def build_attention_data(page: AttentionPage) -> dict[str, Any]:
+    """Return the data of an attention page, which the script in the page reads as JSON."""
     attended = page.attended
     layers, heads, _, _ = attended.attention.weights_AHLM.shape
     # One factor for all streams, so that their skeletons stay synchronous.
-    every = ceil(sum(scene.points_TJC.size for scene in page.scenes) / _MOST_NUMBERS)
+    frame_stride = ceil(sum(scene.points_TJC.size for scene in page.scenes) / _MAX_NUMBERS)
     return {
         "layers": layers,
         "heads": heads,
         "tokens": [{"text": token.text, "forced": token.forced} for token in attended.tokens],
-        "groups": _groups(attended.attention),
+        "groups": _sum_group_weights(attended.attention),
         "tracks": [
-            _track(page, attended.attention, places, first, end)
-            for places in attended.attention.places
-            for first, end in _runs(places)
+            _build_track(page, attended.attention, places, first, end)
+            for places in attended.attention.spans
+            for first, end in _split_by_source_kind(places)
         ],
-        "scenes": [_scene(scene, attended.attention, max(1, every)) for scene in page.scenes],
+        "scenes": [
+            _encode_scene(scene, attended.attention, max(1, frame_stride)) for scene in page.scenes
+        ],
     }
 
 
-def _groups(attention: Attention) -> list[dict[str, str]]:
+def _sum_group_weights(attention: AttentionMap) -> list[dict[str, str]]:
     """Return the summed weights (A, H, L) of each kind of input that is not a frame."""
-    found = []
-    for kind, name in _GROUPS.items():
-        own = [places for places in attention.places if places.kind == kind]
-        if sum(places.end - places.first for places in own):
-            parts = [attention.weights_AHLM[..., p.first : p.end].sum(-1) for p in own]
-            found.append({"name": name, "weights": _packed(sum(parts).cpu().numpy())})  # type: ignore[union-attr]
-    return found
+    groups = []
+    for kind, name in _GROUP_LABELS.items():
+        spans = [places for places in attention.spans if places.kind == kind]
+        if sum(places.end - places.first for places in spans):
+            parts = [attention.weights_AHLM[..., p.first : p.end].sum(-1) for p in spans]
+            groups.append({"name": name, "weights": _encode_fixed_point(sum(parts).cpu().numpy())})  # type: ignore[union-attr]
+    return groups
 
 
-def _runs(places: AttentionSpan) -> list[tuple[int, int]]:
+def _split_by_source_kind(span: AttentionSpan) -> list[tuple[int, int]]:
     """Split the vectors of a stream into runs that represent either frames or joints.
 
     Returns:
         Half-open ranges of vectors. An encoder may emit vectors of both kinds.
     """
-    found, start = [], 0
-    for _, group in groupby(places.stands, key=lambda stands: stands.joint is None):
+    ranges, start = [], 0
+    for _, group in groupby(span.source_spans, key=lambda stands: stands.joint is None):
         count = len(list(group))
-        found.append((start, start + count))
+        ranges.append((start, start + count))
         start += count
-    return found
+    return ranges
 
 
-def _track(
-    page: Page, attention: Attention, places: AttentionSpan, first: int, end: int
+def _build_track(
+    page: AttentionPage, attention: AttentionMap, span: AttentionSpan, first: int, end: int
 ) -> dict[str, Any]:
-    """Return one track of the page: neighbouring vectors, their weights, their frames or joints."""
-    stands = places.stands[first:end]
-    weights_AHLN = attention.weights_AHLM[..., places.first + first : places.first + end]
-    kind = "frames" if stands[0].joint is None else "joints"
-    # Only neighbouring frames may be summed; a sum over different joints would have no meaning.
-    summed = 1
+    """Return one track of the page: adjacent vectors, their weights, their frames or joints."""
+    sources = span.source_spans[first:end]
+    weights_AHLN = attention.weights_AHLM[..., span.first + first : span.first + end]
+    kind = "frames" if sources[0].joint is None else "joints"
+    # Only neighboring frames may be summed; a sum over different joints would have no meaning.
+    block_size = 1
     if kind == "frames":
         # The larger factor wins: that for the size of the file or that for the screen's width.
-        large = ceil(attention.weights_AHLM.numel() / _MOST_NUMBERS)
-        summed = max(large, ceil(len(stands) / _MOST_VECTORS))
-    starts = range(0, len(stands), summed)
+        min_block_size = ceil(attention.weights_AHLM.numel() / _MAX_NUMBERS)
+        block_size = max(min_block_size, ceil(len(sources) / _MAX_VECTORS))
+    starts = range(0, len(sources), block_size)
     return {
-        "stream": places.stream,
+        "stream": span.stream,
         "kind": kind,
-        "summed": summed,
-        "spans": [[stands[n].first, stands[n : n + summed][-1].end] for n in starts],
-        "joints": [one.joint for one in stands] if kind == "joints" else None,
-        "frames": page.lengths[places.stream],
-        "rate": page.rates_hz[places.stream],
-        # `reduceat` sums each block of `summed` vectors; sums of attention stay at most 1.
-        "weights": _packed(np.add.reduceat(weights_AHLN.cpu().numpy(), starts, axis=-1)),
+        "summed": block_size,
+        "spans": [[sources[n].first, sources[n : n + block_size][-1].end] for n in starts],
+        "joints": [one.joint for one in sources] if kind == "joints" else None,
+        "frames": page.lengths[span.stream],
+        "rate": page.rates_hz[span.stream],
+        # `reduceat` sums each block of `block_size` vectors; sums of attention stay at most 1.
+        "weights": _encode_fixed_point(
+            np.add.reduceat(weights_AHLN.cpu().numpy(), starts, axis=-1)
+        ),
     }
 
 
-def _left_out(data: Mapping[str, Any]) -> list[str]:
+def _format_truncation_notes(data: Mapping[str, Any]) -> list[str]:
     """Return notes for a clip that is too long to be shown in full."""
     return [
         f"The clip is long: each bar of `{track['stream']}` is the sum of {track['summed']}"
@@ -166,46 +172,48 @@ def _left_out(data: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _scene(scene: Scene, attention: Attention, every: int) -> dict[str, Any]:
+def _encode_scene(scene: PoseScene, attention: AttentionMap, frame_stride: int) -> dict[str, Any]:
     """Return the points over time, with the encoder's weight of each point if it exposes one."""
-    sizes_N = np.abs(scene.points_TJC[scene.found_TJ]).ravel()
+    magnitudes_N = np.abs(scene.points_TJC[scene.detected_TJ]).ravel()
     # A single outlier far outside would leave too few integer steps for all other points.
-    usual = 4 * float(np.quantile(sizes_N, 0.98)) if len(sizes_N) else 0.0
-    largest = max(1e-9, min(usual, float(sizes_N.max(initial=0))))
-    whole_TJC = np.rint(scene.points_TJC[::every] * (_REACH / largest)).clip(-_REACH, _REACH)
-    whole_TJC = np.where(scene.found_TJ[::every, :, None], whole_TJC, _LOST)
+    upper_limit = 4 * float(np.quantile(magnitudes_N, 0.98)) if len(magnitudes_N) else 0.0
+    largest = max(1e-9, min(upper_limit, float(magnitudes_N.max(initial=0))))
+    scaled_TJC = np.rint(scene.points_TJC[::frame_stride] * (_MAX_COORDINATE / largest)).clip(
+        -_MAX_COORDINATE, _MAX_COORDINATE
+    )
+    scaled_TJC = np.where(scene.detected_TJ[::frame_stride, :, None], scaled_TJC, _MISSING_POINT)
     frames, points, coordinates = scene.points_TJC.shape
-    joints = attention.joints.get(scene.stream)
+    joints = attention.joint_weights.get(scene.stream)
     return {
         "stream": scene.stream,
         "rate": scene.rate_hz,
         "shape": [frames, points, coordinates],
-        "every": every,
-        "flat": scene.flat,
-        "points": _base64(whole_TJC.astype("<i2")),
+        "every": frame_stride,
+        "flat": scene.is_flat,
+        "points": _encode_base64(scaled_TJC.astype("<i2")),
         "names": scene.names,
         "bones": scene.bones,
         "sides": scene.sides,
-        "attention": None if joints is None else _relative(joints.cpu().numpy()),
+        "attention": None if joints is None else _encode_relative_values(joints.cpu().numpy()),
     }
 
 
-def _relative(values_TV: NDArray[np.float32]) -> dict[str, Any]:
+def _encode_relative_values(values_TV: NDArray[np.float32]) -> dict[str, Any]:
     """Return values relative to the largest one, together with that value."""
     # Attention over many points is small; relative values use the whole range of 16 bits.
     largest = float(values_TV.max(initial=0)) or 1.0
     return {
         "largest": float(f"{largest:.4g}"),
         "joints": values_TV.shape[1],
-        "values": _packed(values_TV / largest),
+        "values": _encode_fixed_point(values_TV / largest),
     }
 
 
-def _packed(values: NDArray[np.float32]) -> str:
+def _encode_fixed_point(values: NDArray[np.float32]) -> str:
     """Return values between 0 and 1 as base64 of little-endian unsigned 16-bit integers."""
-    return _base64(np.rint(values.clip(0, 1) * _STEPS).astype("<u2"))
+    return _encode_base64(np.rint(values.clip(0, 1) * _MAX_FIXED_POINT).astype("<u2"))
 
 
-def _base64(values: NDArray[Any]) -> str:
+def _encode_base64(values: NDArray[Any]) -> str:
     """Return the bytes of an array in C order as base64."""
     return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode("ascii")

@@ -4,7 +4,7 @@ Frames are drawn with Pillow, a dependency of matplotlib: a frame takes about 10
 matplotlib's time, and texts are laid out once per clip. The visible area is fixed for the whole
 clip, so that only the person moves. Three-dimensional points are shown from the front and from the
 side in orthographic projection. Left is blue and right is orange, a pair of Okabe and Ito's palette
-that is distinguishable with all common kinds of colour blindness.
+that is distinguishable with all common kinds of color blindness.
 
 Shapes: T frames, J points, C coordinates, V views.
 """
@@ -19,33 +19,38 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from kinesweep.report.fonts import load_font
-from kinesweep.report.pose_scene import LEFT, MIDDLE, RIGHT, Scene
+from kinesweep.report.pose_scene import LEFT, MIDDLE, RIGHT, PoseScene
 
 COLORS = {LEFT: "#0072b2", MIDDLE: "#3c4450", RIGHT: "#d55e00"}
-_PAPER, _INK, _SOFT, _RULE = "#ffffff", "#1d2430", "#5b6472", "#d7dbe0"
-_PREDICTED = "#00795a"
+_BACKGROUND_COLOR, _TEXT_COLOR, _LABEL_COLOR, _SEPARATOR_COLOR = (
+    "#ffffff",
+    "#1d2430",
+    "#5b6472",
+    "#d7dbe0",
+)
+_PREDICTION_COLOR = "#00795a"
 # Views as (name, index of the coordinate on the horizontal axis).
-_IN_A_PLANE, _IN_SPACE = (("", 0),), (("front", 0), ("side", 2))
+_FLAT_VIEWS, _DEPTH_VIEWS = (("", 0),), (("front", 0), ("side", 2))
 # Supersampling factor: Pillow draws lines without anti-aliasing.
-_FINE = 2
+_SUPERSAMPLING = 2
 # Height in pixels above the panels, for titles and the time.
-_HEAD = 26
+_HEADER_HEIGHT = 26
 # Minimum width in pixels of the texts; a panel with a standing person is only 90 pixels wide.
-_READABLE = 360
+_MIN_TEXT_WIDTH = 360
 # Minimum number of points from which points and bones are drawn smaller.
-_MANY = 60
+_MIN_POINTS_DRAWN_SMALL = 60
 
 
 @dataclass(frozen=True)
-class Line:
+class CaptionLine:
     """A text below the drawing with its label, such as `text` or `predicted`."""
 
-    what: str
+    label: str
     text: str
 
 
 @dataclass(frozen=True)
-class View:
+class PanelView:
     """One panel: a scene seen from one side.
 
     Attributes:
@@ -56,20 +61,20 @@ class View:
         size: Width and height of the panel in the scene's units.
     """
 
-    scene: Scene
+    scene: PoseScene
     axis: int
     title: str
     low: tuple[float, float]
     size: tuple[float, float]
 
-    def places(self, frame: int) -> NDArray[np.float32]:
-        """Return the points of a frame relative to the panel's upper left corner, (J, 2)."""
+    def project_points(self, frame: int) -> NDArray[np.float32]:
+        """Project a frame's points onto the panel, relative to its upper left corner, (J, 2)."""
         return self.scene.points_TJC[frame][:, [self.axis, 1]] - np.array(self.low, np.float32)
 
 
 @dataclass(frozen=True)
 class ClipRenderer:
-    """A renderer for the frames of a clip.
+    """A renderer of the frames of a clip.
 
     Attributes:
         scenes: Scenes, from left to right.
@@ -77,140 +82,162 @@ class ClipRenderer:
         height: Maximum height of a panel in pixels.
     """
 
-    scenes: Sequence[Scene]
-    lines: Sequence[Line] = ()
+    scenes: Sequence[PoseScene]
+    lines: Sequence[CaptionLine] = ()
     height: int = 380
 
     @property
-    def seconds(self) -> float:
+    def duration_s(self) -> float:
         """Return the duration of the longest scene in seconds."""
-        return max(scene.seconds for scene in self.scenes)
+        return max(scene.duration_s for scene in self.scenes)
 
     @cached_property
-    def views(self) -> list[View]:
+    def views(self) -> list[PanelView]:
         """Return the panels from left to right."""
-        return [view for scene in self.scenes for view in _views(scene, len(self.scenes) > 1)]
+        return [view for scene in self.scenes for view in _build_views(scene, len(self.scenes) > 1)]
 
     @cached_property
     def scale(self) -> float:
         """Return the pixels per unit, the same in all panels so that sizes are comparable."""
-        high = max(view.size[1] for view in self.views)
-        wide = sum(view.size[0] for view in self.views)
+        max_height = max(view.size[1] for view in self.views)
+        total_width = sum(view.size[0] for view in self.views)
         # Several panels side by side are limited in total width as well.
-        return min(self.height / high, 2.6 * self.height / wide)
+        return min(self.height / max_height, 2.6 * self.height / total_width)
 
-    def picture(self, second: float) -> Image.Image:
+    def render_panels(self, time_s: float) -> Image.Image:
         """Draw the panels at a point in time, without the texts below.
 
         Args:
-            second: Time in seconds from the start of the clip.
+            time_s: Time in seconds from the start of the clip.
         """
         widths = [max(90, round(view.size[0] * self.scale)) for view in self.views]
-        tall = round(max(view.size[1] for view in self.views) * self.scale)
-        picture = Image.new("RGB", (sum(widths), _HEAD + tall), _PAPER)
-        pen, left = ImageDraw.Draw(picture), 0
+        panel_height = round(max(view.size[1] for view in self.views) * self.scale)
+        image = Image.new("RGB", (sum(widths), _HEADER_HEIGHT + panel_height), _BACKGROUND_COLOR)
+        draw, left = ImageDraw.Draw(image), 0
         for view, width in zip(self.views, widths, strict=True):
-            picture.paste(_panel(view, second, self.scale, (width, tall)), (left, _HEAD))
-            pen.text((left + 8, 6), view.title, _SOFT, load_font(view.title, 12))
+            image.paste(
+                _render_panel(view, time_s, self.scale, (width, panel_height)),
+                (left, _HEADER_HEIGHT),
+            )
+            draw.text((left + 8, 6), view.title, _LABEL_COLOR, load_font(view.title, 12))
             left += width
-        pen.text((left - 8, 6), f"{second:.2f} s", _SOFT, load_font("0", 12), anchor="ra")
-        return picture
+        draw.text((left - 8, 6), f"{time_s:.2f} s", _LABEL_COLOR, load_font("0", 12), anchor="ra")
+        return image
 
-    def below(self, picture: Image.Image) -> Image.Image:
-        """Return an image with the clip's texts and the legend of the colours added below it.
+    def add_captions(self, image: Image.Image) -> Image.Image:
+        """Return an image with the clip's texts and the legend of the colors added below it.
 
         The result is as wide as the image, but at least wide enough for the texts to be legible.
         """
-        words = _words(tuple(self.lines), max(picture.width, _READABLE))
-        whole = Image.new("RGB", (words.width, picture.height + words.height), _PAPER)
-        whole.paste(picture, ((words.width - picture.width) // 2, 0))
-        whole.paste(words, (0, picture.height))
-        return whole
+        captions = _render_captions(tuple(self.lines), max(image.width, _MIN_TEXT_WIDTH))
+        canvas = Image.new(
+            "RGB", (captions.width, image.height + captions.height), _BACKGROUND_COLOR
+        )
+        canvas.paste(image, ((captions.width - image.width) // 2, 0))
+        canvas.paste(captions, (0, image.height))
+        return canvas
 
 
 @lru_cache(maxsize=4)
-def _words(lines: tuple[Line, ...], width: int) -> Image.Image:
+def _render_captions(lines: tuple[CaptionLine, ...], width: int) -> Image.Image:
     """Draw the wrapped texts and the legend; the cache makes this happen once per clip."""
     rows = [
-        ("" if number else line.what, part, _PREDICTED if line.what == "predicted" else _INK)
+        (
+            "" if number else line.label,
+            part,
+            _PREDICTION_COLOR if line.label == "predicted" else _TEXT_COLOR,
+        )
         for line in lines
-        for number, part in enumerate(_wrapped(line.text, width - 108.0))
+        for number, part in enumerate(_wrap_text(line.text, width - 108.0))
     ]
-    words = Image.new("RGB", (width, 20 * len(rows) + 36), _PAPER)
-    pen = ImageDraw.Draw(words)
-    pen.line((12, 2, width - 12, 2), _RULE)
-    for place, (what, part, color) in enumerate(rows):
-        pen.text((12, 10 + 20 * place), what, _SOFT, load_font(what, 12))
-        pen.text((96, 9 + 20 * place), part, color, load_font(part, 14))
-    left, top = 12, words.height - 22
+    image = Image.new("RGB", (width, 20 * len(rows) + 36), _BACKGROUND_COLOR)
+    draw = ImageDraw.Draw(image)
+    draw.line((12, 2, width - 12, 2), _SEPARATOR_COLOR)
+    for row_index, (what, part, color) in enumerate(rows):
+        draw.text((12, 10 + 20 * row_index), what, _LABEL_COLOR, load_font(what, 12))
+        draw.text((96, 9 + 20 * row_index), part, color, load_font(part, 14))
+    left, top = 12, image.height - 22
     for side, name in ((LEFT, "left"), (RIGHT, "right")):
-        pen.ellipse((left, top + 3, left + 8, top + 11), COLORS[side])
-        pen.text((left + 13, top), name, _SOFT, load_font(name, 12))
+        draw.ellipse((left, top + 3, left + 8, top + 11), COLORS[side])
+        draw.text((left + 13, top), name, _LABEL_COLOR, load_font(name, 12))
         left += 56
-    return words
+    return image
 
 
-def _views(scene: Scene, named: bool) -> list[View]:
+def _build_views(scene: PoseScene, show_stream: bool) -> list[PanelView]:
     """Return a scene's panels: one for flat points, front and side for points with depth."""
-    found = []
-    for name, axis in _IN_A_PLANE if scene.flat else _IN_SPACE:
+    views = []
+    for name, axis in _FLAT_VIEWS if scene.is_flat else _DEPTH_VIEWS:
         # The bounds of the whole clip, not of one frame: the view does not move.
-        at = scene.points_TJC[scene.found_TJ][:, [axis, 1]]
-        low_2, high_2 = _bounds(at) if len(at) else (np.zeros(2), np.ones(2))
+        points_N2 = scene.points_TJC[scene.detected_TJ][:, [axis, 1]]
+        low_2, high_2 = _compute_bounds(points_N2) if len(points_N2) else (np.zeros(2), np.ones(2))
         # A lower bound avoids division by zero if all points coincide.
         size_2 = np.maximum(high_2 - low_2, 1e-6)
         margin = 0.06 * float(size_2.max())
-        title = f"{scene.stream}  {name}".strip() if named else name
+        title = f"{scene.stream}  {name}".strip() if show_stream else name
         low = (float(low_2[0]) - margin, float(low_2[1]) - margin)
         size = (float(size_2[0]) + 2 * margin, float(size_2[1]) + 2 * margin)
-        found.append(View(scene, axis, title, low, size))
-    return found
+        views.append(PanelView(scene, axis, title, low, size))
+    return views
 
 
-def _bounds(at_N2: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _compute_bounds(
+    points_N2: NDArray[np.float32],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return minimum and maximum, limited so that a far outlier does not shrink everything else."""
-    first, last = np.quantile(at_N2, (0.02, 0.98), axis=0)
+    first, last = np.quantile(points_N2, (0.02, 0.98), axis=0)
     # Half the central range is left on each side for fast but real movements.
-    spare = (last - first) / 2
-    return np.maximum(at_N2.min(0), first - spare), np.minimum(at_N2.max(0), last + spare)
+    margin = (last - first) / 2
+    return np.maximum(points_N2.min(0), first - margin), np.minimum(points_N2.max(0), last + margin)
 
 
-def _panel(view: View, second: float, scale: float, size: tuple[int, int]) -> Image.Image:
+def _render_panel(
+    view: PanelView, time_s: float, scale: float, size: tuple[int, int]
+) -> Image.Image:
     """Draw bones and points at a point in time; after the end, the last frame is shown."""
-    scene, fine = view.scene, scale * _FINE
-    panel = Image.new("RGB", (size[0] * _FINE, size[1] * _FINE), _PAPER)
-    pen = ImageDraw.Draw(panel)
+    scene, supersampled_scale = view.scene, scale * _SUPERSAMPLING
+    panel = Image.new(
+        "RGB", (size[0] * _SUPERSAMPLING, size[1] * _SUPERSAMPLING), _BACKGROUND_COLOR
+    )
+    draw = ImageDraw.Draw(panel)
     # The small addend keeps rounding errors from selecting the previous frame.
-    frame = min(int(second * scene.rate_hz + 1e-6), len(scene.points_TJC) - 1)
-    spare = (size[0] - view.size[0] * scale) / 2 * _FINE
-    places_J2: NDArray[np.float32] = view.places(frame) * fine + np.array([spare, 0], np.float32)
-    found_J = scene.found_TJ[frame]
-    small = len(scene.names) >= _MANY
-    width, radius = (2 if small else 4) * _FINE, (1.3 if small else 3.4) * _FINE
+    frame = min(int(time_s * scene.rate_hz + 1e-6), len(scene.points_TJC) - 1)
+    margin_x = (size[0] - view.size[0] * scale) / 2 * _SUPERSAMPLING
+    pixels_J2: NDArray[np.float32] = view.project_points(frame) * supersampled_scale + np.array(
+        [margin_x, 0], np.float32
+    )
+    detected_J = scene.detected_TJ[frame]
+    is_small = len(scene.names) >= _MIN_POINTS_DRAWN_SMALL
+    width, radius = (
+        (2 if is_small else 4) * _SUPERSAMPLING,
+        (1.3 if is_small else 3.4) * _SUPERSAMPLING,
+    )
     # Bones are drawn before points, so that points cover their ends.
     for child, parent in scene.bones:
-        if found_J[child] and found_J[parent]:
-            line = [tuple(places_J2[child].tolist()), tuple(places_J2[parent].tolist())]
-            pen.line(line, COLORS[scene.sides[child]], width)
-    for (x, y), found, side in zip(places_J2.tolist(), found_J, scene.sides, strict=True):
-        if found:
-            pen.ellipse((x - radius, y - radius, x + radius, y + radius), COLORS[side])
+        if detected_J[child] and detected_J[parent]:
+            line = [tuple(pixels_J2[child].tolist()), tuple(pixels_J2[parent].tolist())]
+            draw.line(line, COLORS[scene.sides[child]], width)
+    for (x, y), is_detected, side in zip(pixels_J2.tolist(), detected_J, scene.sides, strict=True):
+        if is_detected:
+            draw.ellipse((x - radius, y - radius, x + radius, y + radius), COLORS[side])
     return panel.resize(size, Image.Resampling.BOX)
 
 
-def _wrapped(text: str, width: float) -> list[str]:
+def _wrap_text(text: str, width: float) -> list[str]:
     """Wrap a text to a width in pixels, between words or inside words that are too wide."""
-    face, lines, line = load_font(text, 14), [], ""
+    font, lines, line = load_font(text, 14), [], ""
     for word in text.split():
-        longer = f"{line} {word}" if line else word
-        if line and face.getlength(longer) > width:
+        candidate = f"{line} {word}" if line else word
+        if line and font.getlength(candidate) > width:
             lines.append(line)
-            longer = word
-        line = longer
-        while face.getlength(line) > width and len(line) > 1:
+            candidate = word
+        line = candidate
+        while font.getlength(line) > width and len(line) > 1:
             # Binary search for the longest prefix that fits; at least one character per line.
             ends = range(1, len(line) + 1)
-            fit = max(1, bisect_right(ends, width, key=lambda end: face.getlength(line[:end])))
-            lines.append(line[:fit])
-            line = line[fit:]
+            prefix_length = max(
+                1, bisect_right(ends, width, key=lambda end: font.getlength(line[:end]))
+            )
+            lines.append(line[:prefix_length])
+            line = line[prefix_length:]
     return [*lines, line]

@@ -8,18 +8,18 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from kinesweep.core.scores import format_value, order_scores
+from kinesweep.core.scores import format_score_value, order_scores
 
 
 @cache
-def template(name: str) -> jinja2.Template:
-    """Return a template of this package; it escapes all values and rejects undefined names."""
+def load_template(name: str) -> jinja2.Template:
+    """Load a Jinja template of this package that escapes values and rejects undefined names."""
     # StrictUndefined: a misspelt name in a template raises instead of rendering as nothing.
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["shown"] = _shown
-    environment.filters["score"] = format_value
+    environment.filters["shown"] = _format_cell
+    environment.filters["score"] = format_score_value
     environment.filters["score_names"] = order_scores
     environment.globals["asset"] = _read_asset
     return environment.from_string(_read_text(name))
@@ -36,26 +36,26 @@ def _read_asset(name: str) -> Markup:
     return Markup(_read_text(name))
 
 
-def for_script(value: object) -> Markup:
+def encode_script_json(value: object) -> Markup:
     """Return a value as JSON that is safe inside a `<script>` element."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     # A corpus text such as `</script>` would end the element. Inside JSON strings, the only place
     # where these characters occur, \u escapes mean the same.
-    for sign in "<>&":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(text)
 
 
-def replace_text(path: Path, text: str) -> None:
+def write_text_atomically(path: Path, text: str) -> None:
     """Write a file atomically: under another name in the same folder, then renamed."""
-    beside = path.with_name(f".{path.name}.new")
+    temporary_path = path.with_name(f".{path.name}.new")
     try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
+        temporary_path.write_text(text, encoding="utf-8")
+        temporary_path.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary_path.unlink(missing_ok=True)
 
 
-def _shown(value: object) -> str:
+def _format_cell(value: object) -> str:
     """Format a value for a table cell."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

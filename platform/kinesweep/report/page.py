@@ -14,18 +14,18 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from kinesweep.report.curves import learning_curves
-from kinesweep.report.html import for_script, replace_text, template
-from kinesweep.report.optuna_figures import search_figures
-from kinesweep.report.picture import write_picture
-from kinesweep.report.ranking import ranking
-from kinesweep.report.report_data import Report
+from kinesweep.report.curves import draw_learning_curves
+from kinesweep.report.html import encode_script_json, load_template, write_text_atomically
+from kinesweep.report.optuna_figures import draw_search_figures
+from kinesweep.report.picture import write_ranking_image
+from kinesweep.report.ranking import draw_ranking
+from kinesweep.report.report_data import SweepReport
 
-PAGE, DATA, PICTURE = "index.html", "report.json", "ranking.png"
+PAGE_FILE, DATA_FILE, IMAGE_FILE = "index.html", "report.json", "ranking.png"
 _CONFIG = {"displaylogo": False, "responsive": True}
 
 
-def write_report(folder: Path, report: Report) -> Path:
+def write_report(folder: Path, report: SweepReport) -> Path:
     """Write the three files of a report, replacing earlier ones, and return the page's path.
 
     Args:
@@ -34,33 +34,37 @@ def write_report(folder: Path, report: Report) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     # `allow_nan=False`: NaN is not valid JSON, and `report.json` is read by other programs.
-    plain = json.dumps(asdict(report), ensure_ascii=False, allow_nan=False, indent=1)
-    replace_text(folder / DATA, plain + "\n")
+    report_json = json.dumps(asdict(report), ensure_ascii=False, allow_nan=False, indent=1)
+    write_text_atomically(folder / DATA_FILE, report_json + "\n")
     # Renamed like the other files; matplotlib needs a name that ends in .png.
-    beside = folder / f".{PICTURE}"
-    write_picture(beside.with_suffix(".new.png"), report)
-    beside.with_suffix(".new.png").replace(folder / PICTURE)
-    replace_text(folder / PAGE, render(report, folder))
-    return folder / PAGE
+    temporary_path = folder / f".{IMAGE_FILE}"
+    write_ranking_image(temporary_path.with_suffix(".new.png"), report)
+    temporary_path.with_suffix(".new.png").replace(folder / IMAGE_FILE)
+    write_text_atomically(folder / PAGE_FILE, render_report_page(report, folder))
+    return folder / PAGE_FILE
 
 
-def render(report: Report, folder: Path) -> str:
-    """Return the HTML of the page, with the images in `folder` embedded."""
-    curves = learning_curves(report.curves, report.metric)
-    figures = [ranking(report), *search_figures(report), curves]
-    return template("report.html.j2").render(
+def render_report_page(report: SweepReport, folder: Path) -> str:
+    """Render the HTML page of a report, with the images in `folder` embedded."""
+    curves = draw_learning_curves(report.curves, report.metric)
+    figures = [draw_ranking(report), *draw_search_figures(report), curves]
+    return load_template("report.html.j2").render(
         report=report,
         figures={figure.key: figure for figure in figures},
         later=[figure.key for figure in figures if figure.key != "ranking"],
-        drawn={figure.key: _html(figure.drawn) for figure in figures if figure.drawn is not None},
+        drawn={
+            figure.key: _render_figure_html(figure.plot)
+            for figure in figures
+            if figure.plot is not None
+        },
         script=Markup(get_plotlyjs()),
-        images={p.image: _embedded(folder / p.image) for p in report.pictures if p.image},
-        samples=for_script([asdict(sample) for sample in report.samples]),
-        states=_counts(report),
+        images={p.image: _encode_data_url(folder / p.image) for p in report.pictures if p.image},
+        samples=encode_script_json([asdict(sample) for sample in report.samples]),
+        states=_count_trials_by_state(report),
     )
 
 
-def _counts(report: Report) -> Mapping[str, int]:
+def _count_trials_by_state(report: SweepReport) -> Mapping[str, int]:
     """Return state → number of trials."""
     counts: dict[str, int] = {}
     for trial in report.trials:
@@ -68,11 +72,11 @@ def _counts(report: Report) -> Mapping[str, int]:
     return counts
 
 
-def _embedded(path: Path) -> str:
+def _encode_data_url(path: Path) -> str:
     """Return a PNG as a data URL."""
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
 
 
-def _html(figure: go.Figure) -> Markup:
+def _render_figure_html(figure: go.Figure) -> Markup:
     """Return a figure as an HTML fragment without Plotly's script, which the page has once."""
     return Markup(figure.to_html(full_html=False, include_plotlyjs=False, config=_CONFIG))

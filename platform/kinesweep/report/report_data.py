@@ -9,7 +9,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Trial:
+class TrialSummary:
     """One configuration of the search.
 
     Attributes:
@@ -30,7 +30,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Curve:
+class LearningCurve:
     """The learning curve of a run.
 
     Attributes:
@@ -49,7 +49,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Sample:
+class TranslationSample:
     """A validation clip with the winner's translation.
 
     Attributes:
@@ -72,7 +72,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Picture:
+class ClipImage:
     """A validation clip that the report shows as an image.
 
     Attributes:
@@ -91,7 +91,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Scores:
+class SubsetScores:
     """The scores of a part of a split, as means over the winner's seeds.
 
     Attributes:
@@ -106,7 +106,7 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class Report:
+class SweepReport:
     """The data of a sweep's report.
 
     Attributes:
@@ -117,7 +117,7 @@ class Report:
         objectives: Metric → `max` or `min`, the deciding one first.
         winner: Name of the best configuration.
         winner_values: Swept parameters of the winner.
-        ranking: Lines with the fields of `sweeps.ranking.Rank`, from best to worst.
+        ranking: Lines with the fields of `RankedConfiguration`, from best to worst.
         levels: Configuration → its scientific levels as text.
         means: Configuration → objective → mean over seeds; empty with a single objective.
         front: Configurations on the Pareto front.
@@ -153,14 +153,14 @@ class Report:
     test: Mapping[str, Mapping[str, float]]
     notes: Sequence[str]
     parameters: Mapping[str, Mapping[str, str]]
-    trials: Sequence[Trial]
-    curves: Sequence[Curve]
-    samples: Sequence[Sample]
-    parts: Sequence[Scores]
+    trials: Sequence[TrialSummary]
+    curves: Sequence[LearningCurve]
+    samples: Sequence[TranslationSample]
+    parts: Sequence[SubsetScores]
     costs: Mapping[str, str]
     failures: Sequence[str]
     repeat: Mapping[str, str]
     space: str
     recipe: str
-    pictures: Sequence[Picture] = ()
+    pictures: Sequence[ClipImage] = ()
     not_drawn: Sequence[str] = ()

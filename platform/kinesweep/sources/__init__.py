@@ -25,10 +25,10 @@ def build_source(config: SourceConfig) -> Source:
     """
     if isinstance(config, CorporaConfig):
         return CombinedSource({str(corpus.name): build_source(corpus) for corpus in config.corpora})
-    return _SOURCES[config.kind](config)
+    return _SOURCE_BUILDERS[config.kind](config)
 
 
-def _manifest(config: Any) -> Source:
+def _build_manifest_source(config: Any) -> Source:
     """Build a `feature_manifest` source, importing its module only now."""
     # Imported on first use: only corpora of precomputed features need it.
     from kinesweep.sources.precomputed.feature_manifest import FeatureManifestSource
@@ -36,7 +36,7 @@ def _manifest(config: Any) -> Source:
     return FeatureManifestSource(config)
 
 
-def _shards(config: Any) -> Source:
+def _build_shards_source(config: Any) -> Source:
     """Build an `h5_shards` source, importing its module only now."""
     # Imported on first use: other sources must not load HDF5.
     from kinesweep.sources.precomputed.h5_shards import H5ShardsSource
@@ -44,10 +44,10 @@ def _shards(config: Any) -> Source:
     return H5ShardsSource(config)
 
 
-_SOURCES: Mapping[str, Callable[..., Source]] = {
+_SOURCE_BUILDERS: Mapping[str, Callable[..., Source]] = {
     "pose_tsv": PoseTsvSource,
     "video_tsv": VideoTsvSource,
-    "feature_manifest": _manifest,
-    "h5_shards": _shards,
+    "feature_manifest": _build_manifest_source,
+    "h5_shards": _build_shards_source,
     "skeletons": SkeletonsSource,
 }

@@ -20,7 +20,7 @@ from kinesweep.core.video_files import VideoSegment
 
 
 @dataclass(frozen=True)
-class GivenFeatures:
+class PrecomputedFeatures:
     """Precomputed features, float32 (T, D), and their rate in features per second."""
 
     x_TD: NDArray[np.float32]
@@ -28,7 +28,7 @@ class GivenFeatures:
 
 
 @dataclass(frozen=True)
-class Motion:
+class SkeletonMotion:
     """The skeleton of a clip over time, with an optional reference motion to compare it with.
 
     Attributes:
@@ -40,9 +40,9 @@ class Motion:
     reference: PoseSequence | None = None
 
 
-GivenStreams = dict[str, GivenFeatures]
+PrecomputedStreams = dict[str, PrecomputedFeatures]
 """Stream name → features, for corpora with several streams; lengths and rates may differ."""
-Media = PoseSequence | VideoSegment | GivenFeatures | GivenStreams | Motion
+Media = PoseSequence | VideoSegment | PrecomputedFeatures | PrecomputedStreams | SkeletonMotion
 """Type that `Source.read` returns; the feature step of the same recipe takes it as input."""
 
 
@@ -55,15 +55,15 @@ class MediaDigest:
 
 
 class Source(Protocol):
-    """A corpus.
+    """The protocol of a corpus reader, which lists clips and reads their media.
 
     Implementations must pickle and must return the same lists in the same order on every call.
     """
 
-    def splits(self) -> tuple[str, ...]:
+    def list_splits(self) -> tuple[str, ...]:
         """Return the splits of the corpus in the order train, validation, test."""
 
-    def clips(self, split: str) -> list[Clip]:
+    def list_clips(self, split: str) -> list[Clip]:
         """Return the usable clips of a split in a fixed order, without opening media.
 
         Raises:
@@ -71,29 +71,29 @@ class Source(Protocol):
                 or the corpus has no such split.
         """
 
-    def problems(self) -> list[InvalidRow]:
-        """Return the rows that are well formed but unusable; they are counted and not in `clips`.
+    def list_invalid_rows(self) -> list[InvalidRow]:
+        """Return the well-formed but unusable rows, which are counted and not in `list_clips`.
 
         Raises:
-            SourceError: See `clips`.
+            SourceError: See `list_clips`.
         """
 
-    def media_path(self, clip: Clip) -> Path:
-        """Return the absolute path of the clip's file or picture folder.
+    def resolve_media_path(self, clip: Clip) -> Path:
+        """Return the absolute path of the clip's media file or folder of images.
 
         Raises:
             ClipError: With reason `outside_root`, `missing_file` or `not_a_file`.
         """
 
-    def auxiliary_files(self, clip: Clip) -> tuple[Path, ...]:
+    def list_auxiliary_files(self, clip: Clip) -> tuple[Path, ...]:
         """Return the auxiliary files of a clip, whose content its features depend on as well.
 
         Raises:
             ClipError: With reason `outside_root`, or a reason that begins with `missing_`.
         """
 
-    def contents(self, clips: Sequence[Clip]) -> dict[Clip, MediaDigest | ClipError]:
-        """Return the content digest of clips that share a file, or the error of unusable clips.
+    def compute_digests(self, clips: Sequence[Clip]) -> dict[Clip, MediaDigest | ClipError]:
+        """Compute the content digest of each clip that shares a file, or its error if unusable.
 
         A clip that is missing from the result is identified by its whole file and its auxiliary
         files, which the store hashes.
@@ -102,11 +102,11 @@ class Source(Protocol):
             clips: Clips from any split.
         """
 
-    def read_options(self) -> dict[str, Any]:
+    def get_read_options(self) -> dict[str, Any]:
         """Return the options, as plain values, that determine how the content of a file is read."""
 
     def read(self, clip: Clip) -> Media:
-        """Read the clip's span of its file; of poses, the selected person only (P = 1).
+        """Read the clip's span of its file; for poses, only the selected person (P = 1).
 
         A video is not opened: the returned `VideoSegment` states its path and span.
 
@@ -114,12 +114,14 @@ class Source(Protocol):
             ClipError: If the clip is unusable, with the reason under which it is counted.
         """
 
-    def check(self, progress: Callable[[int, int], None] | None = None) -> list[InvalidRow]:
-        """Open every file; return `problems()` and the problems found, in the order of the rows.
+    def check_clips(self, progress: Callable[[int, int], None] | None = None) -> list[InvalidRow]:
+        """Open the media of every clip and return all invalid rows, in the order of the rows.
+
+        The result contains `list_invalid_rows()` and the clips whose media cannot be read.
 
         Args:
             progress: Called after each clip with the number of clips done and in total.
 
         Raises:
-            SourceError: See `clips`.
+            SourceError: See `list_clips`.
         """

@@ -25,65 +25,67 @@ class CombinedSource:
     def __init__(self, corpora: Mapping[str, Source]) -> None:
         self._corpora = dict(corpora)
 
-    def splits(self) -> tuple[str, ...]:
+    def list_splits(self) -> tuple[str, ...]:
         """Return the splits that at least one corpus has."""
-        have = {split for corpus in self._corpora.values() for split in corpus.splits()}
-        return tuple(split for split in SPLITS if split in have)
+        available = {split for corpus in self._corpora.values() for split in corpus.list_splits()}
+        return tuple(split for split in SPLITS if split in available)
 
-    def clips(self, split: str) -> list[Clip]:
+    def list_clips(self, split: str) -> list[Clip]:
         """Return the usable clips of a split, one corpus after the other.
 
         Raises:
             SourceError: If a corpus is malformed.
             InputError: If no corpus has this split.
         """
-        if split not in self.splits():
-            have = ", ".join(self.splits())
-            raise InputError(f"no corpus has a split `{split}`; they have {have}")
+        if split not in self.list_splits():
+            available = ", ".join(self.list_splits())
+            raise InputError(f"no corpus has a split `{split}`; they have {available}")
         return [
             replace(clip, id=f"{name}/{clip.id}", row=f"{name}/{clip.row}", corpus=name)
             for name, corpus in self._corpora.items()
-            if split in corpus.splits()
-            for clip in corpus.clips(split)
+            if split in corpus.list_splits()
+            for clip in corpus.list_clips(split)
         ]
 
-    def problems(self) -> list[InvalidRow]:
-        """Return the unusable rows of all corpora.
+    def list_invalid_rows(self) -> list[InvalidRow]:
+        """Return the well-formed but unusable rows of all corpora.
 
         Raises:
             SourceError: If a corpus is malformed.
         """
-        return self._named(lambda corpus: corpus.problems())
+        return self._collect_invalid_rows(lambda corpus: corpus.list_invalid_rows())
 
-    def media_path(self, clip: Clip) -> Path:
+    def resolve_media_path(self, clip: Clip) -> Path:
         """Return the path of the clip's file.
 
         Raises:
             ClipError: See the source of the clip's corpus.
         """
         # The clip keeps its prefixed id and row: sources print them, or use the id's last part.
-        return self._corpora[clip.corpus].media_path(clip)
+        return self._corpora[clip.corpus].resolve_media_path(clip)
 
-    def auxiliary_files(self, clip: Clip) -> tuple[Path, ...]:
+    def list_auxiliary_files(self, clip: Clip) -> tuple[Path, ...]:
         """Return the auxiliary files of a clip.
 
         Raises:
             ClipError: See the source of the clip's corpus.
         """
-        return self._corpora[clip.corpus].auxiliary_files(clip)
+        return self._corpora[clip.corpus].list_auxiliary_files(clip)
 
-    def contents(self, clips: Sequence[Clip]) -> dict[Clip, MediaDigest | ClipError]:
-        """Return the content digest of clips that share a file with other clips."""
-        found: dict[Clip, MediaDigest | ClipError] = {}
+    def compute_digests(self, clips: Sequence[Clip]) -> dict[Clip, MediaDigest | ClipError]:
+        """Compute the content digest of each clip that shares a file with other clips."""
+        digests: dict[Clip, MediaDigest | ClipError] = {}
         for name, corpus in self._corpora.items():
-            found |= corpus.contents([clip for clip in clips if clip.corpus == name])
-        return found
+            digests |= corpus.compute_digests([clip for clip in clips if clip.corpus == name])
+        return digests
 
-    def read_options(self) -> dict[str, Any]:
+    def get_read_options(self) -> dict[str, Any]:
         """Return the common read options, or those of each corpus if they differ."""
-        own = {name: corpus.read_options() for name, corpus in self._corpora.items()}
-        first, *others = own.values()
-        return first if all(other == first for other in others) else {"corpora": own}
+        options_by_corpus = {
+            name: corpus.get_read_options() for name, corpus in self._corpora.items()
+        }
+        first, *others = options_by_corpus.values()
+        return first if all(other == first for other in others) else {"corpora": options_by_corpus}
 
     def read(self, clip: Clip) -> Media:
         """Read the clip's span of its file.
@@ -93,36 +95,38 @@ class CombinedSource:
         """
         return self._corpora[clip.corpus].read(clip)
 
-    def check(self, progress: Callable[[int, int], None] | None = None) -> list[InvalidRow]:
-        """Open every file; return `problems()` and the problems found.
+    def check_clips(self, progress: Callable[[int, int], None] | None = None) -> list[InvalidRow]:
+        """Open the media of every clip and return the invalid rows of all corpora.
 
         Raises:
             SourceError: If a corpus is malformed.
         """
         sizes = [
-            sum(len(corpus.clips(split)) for split in corpus.splits())
+            sum(len(corpus.list_clips(split)) for split in corpus.list_splits())
             for corpus in self._corpora.values()
         ]
         # A list, because the nested functions below must update the count.
-        done = [0]
+        num_done = [0]
 
-        def checked(corpus: Source) -> list[InvalidRow]:
+        def check_corpus(corpus: Source) -> list[InvalidRow]:
             # Each corpus counts from 0; the total goes on from the corpora before it.
-            before = done[0]
+            num_before = num_done[0]
 
-            def told(number: int, total: int) -> None:
-                done[0] = before + number
+            def report_progress(number: int, total: int) -> None:
+                num_done[0] = num_before + number
                 if progress is not None:
-                    progress(done[0], sum(sizes))
+                    progress(num_done[0], sum(sizes))
 
-            return corpus.check(told)
+            return corpus.check_clips(report_progress)
 
-        return self._named(checked)
+        return self._collect_invalid_rows(check_corpus)
 
-    def _named(self, ask: Callable[[Source], list[InvalidRow]]) -> list[InvalidRow]:
-        """Collect problems from all corpora, with rows and ids prefixed by the corpus name."""
+    def _collect_invalid_rows(
+        self, get_invalid_rows: Callable[[Source], list[InvalidRow]]
+    ) -> list[InvalidRow]:
+        """Collect the invalid rows of all corpora; rows and ids get the corpus name as prefix."""
         return [
             replace(problem, row=f"{name}/{problem.row}", clip_id=f"{name}/{problem.clip_id}")
             for name, corpus in self._corpora.items()
-            for problem in ask(corpus)
+            for problem in get_invalid_rows(corpus)
         ]

@@ -10,24 +10,24 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from kinesweep.sources.tsv.tsv_reader import TableError, how_to_convert
+from kinesweep.sources.tsv.tsv_reader import TableError, format_conversion_command
 
 
-class Object(dict[str, Any]):
+class JsonObject(dict[str, Any]):
     """A JSON object that records repeated keys.
 
     Attributes:
-        repeated: Keys that appear more than once.
+        repeated_keys: Keys that appear more than once.
     """
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
         # A dictionary keeps the last value of a repeated key; if it lost none, counting is skipped.
         counts = Counter(key for key, _ in pairs) if len(self) < len(pairs) else {}
-        self.repeated = tuple(key for key, count in counts.items() if count > 1)
+        self.repeated_keys = tuple(key for key, count in counts.items() if count > 1)
 
 
-def read_object(path: Path, name: str) -> tuple[Object, list[TableError]]:
+def read_json_object(path: Path, name: str) -> tuple[JsonObject, list[TableError]]:
     """Read a JSON object; if that fails, return an empty object and the error.
 
     Args:
@@ -35,43 +35,49 @@ def read_object(path: Path, name: str) -> tuple[Object, list[TableError]]:
         name: Name of the file in error messages.
     """
     try:
-        return _parse(path, name)
+        return _parse_json_object(path, name)
     except FileNotFoundError:
-        fault = f"`{path}` does not exist"
+        message = f"`{path}` does not exist"
     except IsADirectoryError:
-        fault = f"`{path}` is a folder, not a file"
+        message = f"`{path}` is a folder, not a file"
     except (OSError, RecursionError) as error:  # RecursionError: JSON nested too deeply
-        fault = f"`{path}` cannot be read: {error}"
-    return Object([]), [(name, fault)]
+        message = f"`{path}` cannot be read: {error}"
+    return JsonObject([]), [(name, message)]
 
 
-def _parse(path: Path, name: str) -> tuple[Object, list[TableError]]:
-    """Parse a file; encoding and syntax errors are returned with their line."""
+def _parse_json_object(path: Path, name: str) -> tuple[JsonObject, list[TableError]]:
+    """Parse a JSON object; return encoding and syntax errors with their line."""
     content = path.read_bytes()
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return Object([]), [(name, f"is UTF-16, not UTF-8; {how_to_convert(path, 'utf-16')}")]
+        return JsonObject([]), [
+            (name, f"is UTF-16, not UTF-8; {format_conversion_command(path, 'utf-16')}")
+        ]
     try:
         text = content.removeprefix(b"\xef\xbb\xbf").decode("utf-8")
         # Only this hook sees all pairs; a plain dictionary has already lost repeated keys.
-        found = json.loads(text, object_pairs_hook=_object)
+        value = json.loads(text, object_pairs_hook=_build_json_object)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        why = f"byte {error.start + 1} of the file (0x{content[error.start]:02x}) is not UTF-8"
-        return Object([]), [(f"{name}:{line}", f"{why}; {how_to_convert(path, 'latin1')}")]
+        message = f"byte {error.start + 1} of the file (0x{content[error.start]:02x}) is not UTF-8"
+        return JsonObject([]), [
+            (f"{name}:{line}", f"{message}; {format_conversion_command(path, 'latin1')}")
+        ]
     except json.JSONDecodeError as error:
-        why = f"is not valid JSON at column {error.colno}: {error.msg}"
-        return Object([]), [(f"{name}:{error.lineno}", why)]
-    if not isinstance(found, Object):
-        return Object([]), [(name, f"holds {kind_of(found)}, but must hold an object")]
-    return found, []
+        message = f"is not valid JSON at column {error.colno}: {error.msg}"
+        return JsonObject([]), [(f"{name}:{error.lineno}", message)]
+    if not isinstance(value, JsonObject):
+        return JsonObject([]), [
+            (name, f"holds {describe_json_type(value)}, but must hold an object")
+        ]
+    return value, []
 
 
-def _object(pairs: list[tuple[str, Any]]) -> Object:
+def _build_json_object(pairs: list[tuple[str, Any]]) -> JsonObject:
     """Build an object from the pairs that the JSON parser found."""
-    return Object(pairs)
+    return JsonObject(pairs)
 
 
-def kind_of(value: object) -> str:
-    """Return the type of a JSON value, for error messages."""
-    kinds = {str: "a string", list: "a list", Object: "an object", bool: "a boolean"}
+def describe_json_type(value: object) -> str:
+    """Describe the type of a JSON value for error messages."""
+    kinds = {str: "a string", list: "a list", JsonObject: "an object", bool: "a boolean"}
     return "null" if value is None else kinds.get(type(value), "a number")

@@ -13,14 +13,14 @@ from typing import Literal, Protocol
 
 from kinesweep.core.errors import TrackingError
 from kinesweep.core.run_logger import NullRunLogger, RunLogger
-from kinesweep.tracking.offline_queue import Spool
-from kinesweep.tracking.runlog import MlflowRunLog, RunName
-from kinesweep.tracking.server import answers, running_server
-from kinesweep.tracking.uploader import Sender
+from kinesweep.tracking.offline_queue import OfflineQueue
+from kinesweep.tracking.runlog import MlflowRunLogger, RunIdentifiers
+from kinesweep.tracking.server import find_running_mlflow_server, is_mlflow_server_healthy
+from kinesweep.tracking.uploader import RunUploader
 
-SPOOL = "tracking.jsonl"
-_VARIABLE = "MLFLOW_TRACKING_URI"
-_HOLD_WAIT_S = 60.0
+QUEUE_FILE = "tracking.jsonl"
+_URI_VARIABLE = "MLFLOW_TRACKING_URI"
+_LOCK_TIMEOUT_S = 60.0
 """Wait for a spool's lock: the process of a killed run may take a moment to exit.
 
 Training waits equally long for the folder of the run.
@@ -37,13 +37,15 @@ class Tracker(Protocol):
     @property
     def notice(self) -> str: ...  # noqa: D102
 
-    def open(self, name: RunName, folder: Path, anew: bool = False) -> RunLogger:
+    def open_run_logger(
+        self, identity: RunIdentifiers, folder: Path, overwrite: bool = False
+    ) -> RunLogger:
         """Open the log of a run, whose spool is in `folder`.
 
         Args:
-            name: Key, title and tags of the run.
+            identity: Key, title and tags of the run.
             folder: Folder of the run.
-            anew: Begin another run instead of continuing the recorded one.
+            overwrite: Begin another run instead of continuing the recorded one.
         """
 
     def flush_pending(self, root: Path) -> int:
@@ -58,7 +60,7 @@ class Tracker(Protocol):
 
 
 @dataclass(frozen=True)
-class NoLogs:
+class NullTracker:
     """A backend that records nothing.
 
     Attributes:
@@ -67,7 +69,9 @@ class NoLogs:
 
     notice: str = ""
 
-    def open(self, name: RunName, folder: Path, anew: bool = False) -> RunLogger:
+    def open_run_logger(
+        self, identity: RunIdentifiers, folder: Path, overwrite: bool = False
+    ) -> RunLogger:
         """Return a log that discards everything."""
         return NullRunLogger()
 
@@ -77,42 +81,44 @@ class NoLogs:
 
 
 @dataclass(frozen=True)
-class MlflowLogs:
+class MlflowTracker:
     """A backend that records runs in one experiment of an MLflow server.
 
     Attributes:
         uri: Address of the server.
         experiment: Name of the experiment.
-        lock: Lock file visible to all processes of the experiment; runs are created under it, one
-            at a time.
+        lock_path: Lock file visible to all processes of the experiment; runs are created under it,
+            one at a time.
         notice: Warning about the server, or empty.
     """
 
     uri: str
     experiment: str
-    lock: Path
+    lock_path: Path
     notice: str = field(default="", compare=False)
 
-    def open(self, name: RunName, folder: Path, anew: bool = False) -> RunLogger:
+    def open_run_logger(
+        self, identity: RunIdentifiers, folder: Path, overwrite: bool = False
+    ) -> RunLogger:
         """Open the log of a run; it is the same MLflow run as long as its spool is in `folder`.
 
         Args:
-            name: Key, title and tags of the run.
+            identity: Key, title and tags of the run.
             folder: Folder of the run.
-            anew: Begin another MLflow run because the run is overwritten; the earlier MLflow run
-                remains but loses the key.
+            overwrite: Begin another MLflow run because the run is overwritten; the earlier MLflow
+                run remains but loses the key.
 
         Raises:
             TrackingError: If another process is recording this run.
         """
         # Tags may change between processes of a run and are recorded below; the head of a spool is
         # fixed.
-        plain = {key: value for key, value in asdict(name).items() if key != "tags"}
-        head = {**plain, "experiment": self.experiment}
-        spool = Spool(folder / SPOOL, head, _HOLD_WAIT_S, anew)
-        log = MlflowRunLog(Sender(self.uri, spool, self.lock))
-        log.tags({key: str(value) for key, value in name.tags.items()})
-        return log
+        fixed_fields = {key: value for key, value in asdict(identity).items() if key != "tags"}
+        header = {**fixed_fields, "experiment": self.experiment}
+        queue = OfflineQueue(folder / QUEUE_FILE, header, _LOCK_TIMEOUT_S, overwrite)
+        run_logger = MlflowRunLogger(RunUploader(self.uri, queue, self.lock_path))
+        run_logger.set_tags({key: str(value) for key, value in identity.tags.items()})
+        return run_logger
 
     def flush_pending(self, root: Path) -> int:
         """Send the records that finished runs below a folder could not send before they ended.
@@ -125,76 +131,79 @@ class MlflowLogs:
         Returns:
             Number of records that are still queued.
         """
-        waiting = 0
-        found = (Path(place) / SPOOL for place, _, names in os.walk(root) if SPOOL in names)
-        for path in sorted(found):
+        num_pending = 0
+        queue_paths = (
+            Path(parent) / QUEUE_FILE for parent, _, names in os.walk(root) if QUEUE_FILE in names
+        )
+        for path in sorted(queue_paths):
             try:
                 # No waiting: a held lock means that the run's own process is alive.
-                spool = Spool(path, None, 0.0)
+                queue = OfflineQueue(path, None, 0.0)
             except TrackingError:
                 continue
-            if spool.head and spool.pending():
-                Sender(self.uri, spool, self.lock).send()
-                waiting += len(spool.pending())
-            spool.close()
-        return waiting
+            if queue.header and queue.get_pending_records():
+                RunUploader(self.uri, queue, self.lock_path).send_pending()
+                num_pending += len(queue.get_pending_records())
+            queue.close()
+        return num_pending
 
 
-def resolve_tracking(
-    wanted: Literal["auto", "mlflow", "none"], home: Path, experiment: str
-) -> NoLogs | MlflowLogs:
+def resolve_tracker(
+    mode: Literal["auto", "mlflow", "none"], state_dir: Path, experiment: str
+) -> NullTracker | MlflowTracker:
     """Choose the backend: `$MLFLOW_TRACKING_URI`, otherwise the server that `kinesweep up` started.
 
     With `auto`, a known server that does not answer is used all the same: records are queued until
     it answers.
 
     Args:
-        wanted: Value of `Recipe.tracking`.
-        home: State folder, absolute.
+        mode: Value of `Recipe.tracking`.
+        state_dir: State folder, absolute.
         experiment: Name of the MLflow experiment; one per question.
 
     Raises:
         TrackingError: If `mlflow` is wanted but no server is known or it does not answer, or if the
             variable does not contain the address of a server.
     """
-    if wanted == "none":
-        return NoLogs()
-    uri, origin = _server(home)
+    if mode == "none":
+        return NullTracker()
+    uri, origin = _find_server(state_dir)
     if not uri:
-        why = f"no MLflow server is running for `{home}`; start one with `kinesweep up`"
-        if wanted == "mlflow":
+        reason = f"no MLflow server is running for `{state_dir}`; start one with `kinesweep up`"
+        if mode == "mlflow":
             raise TrackingError(
-                f"the recipe sets `tracking: mlflow`, but {why}. Or set `{_VARIABLE}` to the"
+                f"the recipe sets `tracking: mlflow`, but {reason}. Or set `{_URI_VARIABLE}` to the"
                 " address of another server, or set `tracking=none`"
             )
-        return NoLogs(f"nothing is recorded in MLflow: {why}")
+        return NullTracker(f"nothing is recorded in MLflow: {reason}")
     notice = ""
-    if not answers(uri):
+    if not is_mlflow_server_healthy(uri):
         notice = f"the MLflow server at {uri} ({origin}) does not answer"
-        if wanted == "mlflow":
+        if mode == "mlflow":
             raise TrackingError(f"{notice}; start it, or set `tracking=auto` or `tracking=none`")
         notice += "; records are stored on disk and sent once it does"
-    return MlflowLogs(uri, experiment, home / "services" / "tracking.lock", notice)
+    return MlflowTracker(uri, experiment, state_dir / "services" / "tracking.lock", notice)
 
 
-def known_server(home: Path) -> str:
+def find_server_uri(state_dir: Path) -> str:
     """Return the address of the server that would be used, or an empty string."""
-    return _server(home)[0]
+    return _find_server(state_dir)[0]
 
 
-def _server(home: Path) -> tuple[str, str]:
+def _find_server(state_dir: Path) -> tuple[str, str]:
     """Return the address of the server that would be used, and where it is configured.
 
     Raises:
         TrackingError: If the variable does not contain the address of a server.
     """
-    uri = os.environ.get(_VARIABLE, "").strip().rstrip("/")
+    uri = os.environ.get(_URI_VARIABLE, "").strip().rstrip("/")
     if not uri:
-        running = running_server(home)
+        running = find_running_mlflow_server(state_dir)
         return (running.address if running else ""), "`kinesweep up`"
     if not re.match(r"https?://", uri):
         raise TrackingError(
-            f"`{_VARIABLE}` is `{uri}`, which is not the address of a server (http://…); unset it"
+            f"`{_URI_VARIABLE}` is `{uri}`, which is not the address of a server (http://…); unset"
+            " it"
             " to use the server of `kinesweep up`, or set `tracking=none`"
         )
-    return uri, _VARIABLE
+    return uri, _URI_VARIABLE

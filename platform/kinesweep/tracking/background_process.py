@@ -28,7 +28,7 @@ _TAIL_LINES = 15
 
 
 @dataclass(frozen=True)
-class Service:
+class BackgroundService:
     """A recorded background process.
 
     Attributes:
@@ -46,69 +46,71 @@ class Service:
     log: str
 
     @property
-    def alive(self) -> bool:
-        """Return whether this very process is running."""
-        return _is_ours(self.pid, self.started)
+    def is_alive(self) -> bool:
+        """Return whether the recorded process is running; a reused pid does not count."""
+        return _is_same_process(self.pid, self.started)
 
 
-def record_path(home: Path, name: str) -> Path:
+def get_service_record_path(state_dir: Path, name: str) -> Path:
     """Return the path of the record of a service."""
-    return home / "services" / f"{name}.json"
+    return state_dir / "services" / f"{name}.json"
 
 
-def recorded(home: Path, name: str) -> Service | None:
+def read_service_record(state_dir: Path, name: str) -> BackgroundService | None:
     """Return the service that was started last, running or not; None if there is none."""
     try:
-        return Service(**json.loads(record_path(home, name).read_text(encoding="utf-8")))
+        return BackgroundService(
+            **json.loads(get_service_record_path(state_dir, name).read_text(encoding="utf-8"))
+        )
     except (OSError, ValueError, TypeError):
         return None
 
 
-def record(home: Path, service: Service) -> None:
+def write_service_record(state_dir: Path, service: BackgroundService) -> None:
     """Write the record of a service atomically."""
-    path = record_path(home, service.name)
+    path = get_service_record_path(state_dir, service.name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".new")
-    beside.write_text(json.dumps(asdict(service), indent=1) + "\n", encoding="utf-8")
-    beside.replace(path)
+    temporary_path = path.with_suffix(".new")
+    temporary_path.write_text(json.dumps(asdict(service), indent=1) + "\n", encoding="utf-8")
+    temporary_path.replace(path)
 
 
 @contextmanager
-def starting(home: Path, name: str) -> Iterator[None]:
+def lock_service_start(state_dir: Path, name: str) -> Iterator[None]:
     """Hold the lock under which a service is started; a second command waits for it."""
-    path = record_path(home, name).with_suffix(".lock")
+    path = get_service_record_path(state_dir, name).with_suffix(".lock")
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def start(
-    home: Path,
+def start_service(
+    state_dir: Path,
     name: str,
     command: Sequence[str],
     address: str,
     env: Mapping[str, str] | None = None,
-) -> Service:
-    """Start and record a process that outlives this one; the caller must hold `starting`.
+) -> BackgroundService:
+    """Start and record a process that outlives this one; the caller holds its service's lock.
 
     Args:
-        home: State folder; also the working directory of the process.
+        state_dir: State folder; also the working directory of the process.
         name: Name of the service.
         command: Program and arguments.
         address: Address at which the service will answer.
         env: Variables added to the environment of this process.
 
     Returns:
-        The service; it may not answer yet (`wait_until`).
+        The service; it may not answer yet (`wait_until_ready`).
     """
-    log = home / "logs" / f"{name}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
+    log_path = state_dir / "logs" / f"{name}.log"
+    log_path.parent.mkdir(parents=True, exist_ok=True)
     # Append, because the log of the previous start shows why that one ended.
-    with log.open("ab") as output:
+    with log_path.open("ab") as output:
         process = subprocess.Popen(
             list(command),
-            cwd=home,
+            cwd=state_dir,
             env={**os.environ, **(env or {})},
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -117,37 +119,43 @@ def start(
             # becomes the id of its process group.
             start_new_session=True,
         )
-    service = Service(name, process.pid, _began(process.pid), address, str(log))
-    record(home, service)
+    service = BackgroundService(
+        name, process.pid, _get_start_time(process.pid), address, str(log_path)
+    )
+    write_service_record(state_dir, service)
     return service
 
 
-def wait_until(service: Service, ready: Callable[[], bool], timeout_s: float) -> None:
+def wait_until_ready(
+    service: BackgroundService, is_ready: Callable[[], bool], timeout_s: float
+) -> None:
     """Wait until a started service is ready; stop it if it does not become ready.
 
     Args:
         service: Service just started by this process.
-        ready: Function that returns whether the service answers.
+        is_ready: Function that returns whether the service answers.
         timeout_s: Longest wait in seconds.
 
     Raises:
         TrackingError: If the service exits or does not answer in time; the message shows the end of
             its log.
     """
-    give_up = time.monotonic() + timeout_s
-    while not ready():
-        ended = not service.alive
-        if ended or time.monotonic() > give_up:
-            stop(service)
-            why = "exited while starting" if ended else f"did not answer within {timeout_s:g} s"
+    deadline = time.monotonic() + timeout_s
+    while not is_ready():
+        has_exited = not service.is_alive
+        if has_exited or time.monotonic() > deadline:
+            stop_service(service)
+            reason = (
+                "exited while starting" if has_exited else f"did not answer within {timeout_s:g} s"
+            )
             raise TrackingError(
-                f"the {service.name} server {why}. The last lines of `{service.log}`:\n"
-                f"{tail(Path(service.log))}"
+                f"the {service.name} server {reason}. The last lines of `{service.log}`:\n"
+                f"{read_log_tail(Path(service.log))}"
             )
         time.sleep(_POLL_S)
 
 
-def stop(service: Service, timeout_s: float = 10.0) -> bool:
+def stop_service(service: BackgroundService, timeout_s: float = 10.0) -> bool:
     """Stop a service and its children: SIGTERM first, SIGKILL after `timeout_s`.
 
     Args:
@@ -157,26 +165,26 @@ def stop(service: Service, timeout_s: float = 10.0) -> bool:
     Returns:
         Whether any of its processes was running.
     """
-    ours = _members(service)
-    for number, patience_s in ((signal.SIGTERM, timeout_s), (signal.SIGKILL, timeout_s)):
+    processes = _list_group_processes(service)
+    for signal_number, patience_s in ((signal.SIGTERM, timeout_s), (signal.SIGKILL, timeout_s)):
         # Listed again for each signal: some processes may have exited, others may have started.
-        for process in _members(service):
-            _signal(process, number)
-        if not _wait(service, patience_s):
+        for process in _list_group_processes(service):
+            _send_signal(process, signal_number)
+        if not _wait_for_exit(service, patience_s):
             break
-    return bool(ours)
+    return bool(processes)
 
 
-def tail(log: Path) -> str:
+def read_log_tail(log_path: Path) -> str:
     """Return the last lines of a log, indented."""
     try:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = log_path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return "  (no log)"
     return "\n".join(f"  {line}" for line in lines[-_TAIL_LINES:])
 
 
-def _members(service: Service) -> list[psutil.Process]:
+def _list_group_processes(service: BackgroundService) -> list[psutil.Process]:
     """Return the running processes of a service's group.
 
     The id of the group is the pid of its leader, which the kernel assigns to no other process while
@@ -184,52 +192,52 @@ def _members(service: Service) -> list[psutil.Process]:
     this service's.
     """
     # A dead leader (zombie) with live children is still this service's group.
-    if psutil.pid_exists(service.pid) and not service.alive and not _is_dead(service.pid):
+    if psutil.pid_exists(service.pid) and not service.is_alive and not _has_exited(service.pid):
         return []
-    found = []
+    processes = []
     for process in psutil.process_iter():
         try:
             same_group = os.getpgid(process.pid) == service.pid
             # Members start after their leader; an older process means that the id was reused.
-            later = process.create_time() >= service.started - _CLOCK_SLACK_S
-            if same_group and later and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
+            started_after_leader = process.create_time() >= service.started - _CLOCK_SLACK_S
+            if same_group and started_after_leader and process.status() != psutil.STATUS_ZOMBIE:
+                processes.append(process)
         # Processes may exit during the scan, and those of other users may not be inspected.
         except (psutil.Error, ProcessLookupError, PermissionError):
             continue
-    return found
+    return processes
 
 
-def _signal(process: psutil.Process, number: int) -> None:
+def _send_signal(process: psutil.Process, signal_number: int) -> None:
     """Send a signal to a process that may have exited meanwhile."""
     with suppress(psutil.NoSuchProcess):
-        process.send_signal(number)
+        process.send_signal(signal_number)
 
 
-def _wait(service: Service, timeout_s: float) -> bool:
-    """Wait until a service has exited; return whether anything of it is left."""
-    give_up = time.monotonic() + timeout_s
-    while left := bool(_members(service)):
-        if time.monotonic() > give_up:
+def _wait_for_exit(service: BackgroundService, timeout_s: float) -> bool:
+    """Wait until a service has exited; return whether one of its processes is still running."""
+    deadline = time.monotonic() + timeout_s
+    while is_running := bool(_list_group_processes(service)):
+        if time.monotonic() > deadline:
             break
         time.sleep(_POLL_S)
-    return left
+    return is_running
 
 
-def _began(pid: int) -> float:
+def _get_start_time(pid: int) -> float:
     """Return the start time of a process in seconds since the epoch."""
     return float(psutil.Process(pid).create_time())
 
 
-def _is_ours(pid: int, started: float) -> bool:
+def _is_same_process(pid: int, started: float) -> bool:
     """Return whether a running process has this pid and start time."""
     try:
-        return abs(_began(pid) - started) <= _CLOCK_SLACK_S and not _is_dead(pid)
+        return abs(_get_start_time(pid) - started) <= _CLOCK_SLACK_S and not _has_exited(pid)
     except psutil.Error:
         return False
 
 
-def _is_dead(pid: int) -> bool:
+def _has_exited(pid: int) -> bool:
     """Return whether a process has exited, possibly as a zombie that was not waited for."""
     try:
         return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)

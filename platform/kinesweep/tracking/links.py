@@ -10,84 +10,131 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from kinesweep.core.errors import TrackingError
-from kinesweep.tracking.mlflow_client import ServerUnavailableError, Wire
+from kinesweep.tracking.mlflow_client import MlflowServerClient, ServerUnavailableError
 
-_MOST_COMPARED = 500
+_MAX_COMPARED_RUNS = 500
 """Runs per link; at 36 characters each, the address stays below the limits of browsers."""
 
 
 @dataclass(frozen=True)
-class Links:
+class SweepLinks:
     """Links to the pages of a sweep.
 
     Attributes:
-        runs: Table of all runs of the sweep.
-        finalists: Comparison of the runs of the finals; empty if there are fewer than two.
-        trials: Comparison of the runs of the search, with parallel coordinates; empty if there are
+        runs: Table of all runs of the sweep, ordered by the objective.
+        finalists: Charts of the runs of the finals, ordered by the objective; empty if there are
             fewer than two.
+        trials: Charts of the runs of the search, in the same way.
+        compare_finalists: Comparison of the runs of the finals side by side, with parallel
+            coordinates of a metric that is chosen on the page; empty if there are fewer than two.
+        compare_trials: Comparison of the runs of the search, in the same way.
         report: Report page among the artifacts of the sweep.
     """
 
     runs: str
     finalists: str
     trials: str
+    compare_finalists: str
+    compare_trials: str
     report: str
 
 
-def find_links(uri: str, experiment: str, sweep_key: str) -> Links:
-    """Return links to a sweep that is recorded at a server.
+@dataclass(frozen=True)
+class RunOrdering:
+    """The metric that orders the runs of a page.
+
+    Attributes:
+        metric: Name of the metric.
+        ascending: Whether the smallest value comes first.
+    """
+
+    metric: str
+    ascending: bool = False
+
+
+def find_mlflow_links(
+    uri: str, experiment: str, sweep_key: str, ordering: RunOrdering
+) -> SweepLinks:
+    """Find the links to the pages of a sweep that is recorded at an MLflow server.
 
     Args:
         uri: Address of the server.
         experiment: Name of the experiment, that is, the question of the sweep.
-        sweep_key: `RunName.key` of the sweep's own run.
+        sweep_key: `RunIdentifiers.key` of the sweep's own run.
+        ordering: Metric that orders the runs.
 
     Raises:
         TrackingError: If the server does not answer or has no such sweep.
     """
-    number, parent, children = _ask(uri, experiment, sweep_key)
-    phases = _by_phase(children)
-    filtered = quote(f"tags.mlflow.parentRunId = '{parent}'", safe="")
-    return Links(
-        runs=f"{uri}/#/experiments/{number}/runs?searchFilter={filtered}",
-        finalists=_compare(uri, number, phases.get("finals", [])),
-        trials=_compare(uri, number, phases.get("search", [])),
-        report=f"{uri}/#/experiments/{number}/runs/{parent}/artifacts/report/index.html",
+    experiment_id, parent, children = _query_sweep_runs(uri, experiment, sweep_key)
+    phases = _group_runs_by_phase(children)
+    children_filter = f"tags.mlflow.parentRunId = '{parent}'"
+
+    def build_charts_link(phase: str) -> str:
+        if len(phases.get(phase, [])) < 2:
+            return ""
+        # The page that compares a list of runs cannot be told a metric; this one is ordered by it.
+        phase_filter = f"{children_filter} AND tags.phase = '{phase}'"
+        return (
+            _build_runs_page_link(uri, experiment_id, phase_filter, ordering)
+            + "&compareRunsMode=CHART"
+        )
+
+    return SweepLinks(
+        runs=_build_runs_page_link(uri, experiment_id, children_filter, ordering),
+        finalists=build_charts_link("finals"),
+        trials=build_charts_link("search"),
+        compare_finalists=_build_comparison_link(uri, experiment_id, phases.get("finals", [])),
+        compare_trials=_build_comparison_link(uri, experiment_id, phases.get("search", [])),
+        report=f"{uri}/#/experiments/{experiment_id}/runs/{parent}/artifacts/report/index.html",
     )
 
 
-def find_run(uri: str, experiment: str, sweep_key: str) -> str:
+def _build_runs_page_link(
+    uri: str, experiment_id: str, search_filter: str, ordering: RunOrdering
+) -> str:
+    """Return the link to the runs that a filter selects, the best one first."""
+    fields = {
+        "searchFilter": search_filter,
+        "orderByKey": f"metrics.`{ordering.metric}`",
+        "orderByAsc": str(ordering.ascending).lower(),
+    }
+    query = "&".join(f"{key}={quote(value, safe='')}" for key, value in fields.items())
+    return f"{uri}/#/experiments/{experiment_id}/runs?{query}"
+
+
+def find_sweep_run_id(uri: str, experiment: str, sweep_key: str) -> str:
     """Return the MLflow id of a sweep's own run.
 
     Args:
         uri: Address of the server.
         experiment: Name of the experiment, that is, the question of the sweep.
-        sweep_key: `RunName.key` of the sweep's own run.
+        sweep_key: `RunIdentifiers.key` of the sweep's own run.
 
     Raises:
         TrackingError: If the server does not answer or has no such sweep.
     """
-    return _ask(uri, experiment, sweep_key)[1]
+    return _query_sweep_runs(uri, experiment, sweep_key)[1]
 
 
-def _ask(uri: str, experiment: str, sweep_key: str) -> tuple[str, str, dict[str, str]]:
+def _query_sweep_runs(uri: str, experiment: str, sweep_key: str) -> tuple[str, str, dict[str, str]]:
     """Return the ids of experiment and run, and the child runs → their phase."""
     try:
-        wire = Wire(uri)
-        # `experiment_id` and `run_id` only look things up; a link must not create a run.
-        number = wire.experiment_id(experiment)
-        run = wire.run_id(number, sweep_key) if number else None
-        if number is None or run is None:
+        client = MlflowServerClient(uri)
+        # `find_experiment_id` and `find_run_id` create nothing; a link must not create a run.
+        experiment_id = client.find_experiment_id(experiment)
+        run_id = client.find_run_id(experiment_id, sweep_key) if experiment_id else None
+        if experiment_id is None or run_id is None:
             raise TrackingError(
                 f"the MLflow server at {uri} has no run of this sweep; the sweep may have used"
                 " another server or `tracking=none`"
             )
-        return number, run, wire.children(number, run)
+        return experiment_id, run_id, client.find_child_runs(experiment_id, run_id)
     except ServerUnavailableError as error:
         raise TrackingError(f"the MLflow server at {uri} does not answer: {error}") from None
 
 
-def _by_phase(children: Mapping[str, str]) -> dict[str, list[str]]:
+def _group_runs_by_phase(children: Mapping[str, str]) -> dict[str, list[str]]:
     """Group runs by phase, in order."""
     phases: dict[str, list[str]] = {}
     for run, phase in children.items():
@@ -95,9 +142,13 @@ def _by_phase(children: Mapping[str, str]) -> dict[str, list[str]]:
     return phases
 
 
-def _compare(uri: str, experiment: str, runs: Sequence[str]) -> str:
+def _build_comparison_link(uri: str, experiment_id: str, runs: Sequence[str]) -> str:
     """Return the link that compares some runs; empty if there are fewer than two."""
     if len(runs) < 2:
         return ""
-    listed = quote(json.dumps(list(runs[:_MOST_COMPARED]), separators=(",", ":")), safe="")
-    return f"{uri}/#/compare-runs?runs={listed}&experiments={quote(json.dumps([experiment]))}"
+    encoded_runs = quote(
+        json.dumps(list(runs[:_MAX_COMPARED_RUNS]), separators=(",", ":")), safe=""
+    )
+    return (
+        f"{uri}/#/compare-runs?runs={encoded_runs}&experiments={quote(json.dumps([experiment_id]))}"
+    )

@@ -15,23 +15,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kinesweep.core.hashing import fingerprint
-from kinesweep.tracking.offline_queue import Record
+from kinesweep.core.hashing import compute_fingerprint
+from kinesweep.tracking.offline_queue import QueuedRecord
 
-RUN_KEY = "kinesweep.run_key"
-STATUS = "kinesweep.status"
-PARENT = "mlflow.parentRunId"
-_LIFE = "kinesweep.life"
-_TABLES = "mlflow.loggedArtifacts"
-_PAGE = 1000
-MAX_METRICS, MAX_NAMES = 1000, 100
+RUN_KEY_TAG = "kinesweep.run_key"
+STATUS_TAG = "kinesweep.status"
+PARENT_TAG = "mlflow.parentRunId"
+_RECORDING_ID_TAG = "kinesweep.life"
+_TABLES_TAG = "mlflow.loggedArtifacts"
+_PAGE_SIZE = 1000
+MAX_METRICS, MAX_PARAMS_OR_TAGS = 1000, 100
 """Entries allowed per call: metrics (and all kinds together); parameters, or tags."""
 # Longest key, tag value and parameter value, in characters.
 _MAX_KEY, _MAX_TAG, _MAX_PARAM = 250, 8000, 6000
 _MAX_DIGEST = 36
 # MLflow has no status for pruned or stopped runs; the exact one is kept in the tag `STATUS`.
-_STATUS = {"finished": "FINISHED", "pruned": "KILLED", "stopped": "KILLED", "failed": "FAILED"}
-_ENV = {
+_MLFLOW_STATUSES = {
+    "finished": "FINISHED",
+    "pruned": "KILLED",
+    "stopped": "KILLED",
+    "failed": "FAILED",
+}
+_MLFLOW_ENV = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -39,7 +44,7 @@ _ENV = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 # Errors that a repetition of the same call would meet again.
-_PERMANENT = frozenset({"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST"})
+_PERMANENT_ERRORS = frozenset({"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST"})
 
 
 class RequestRejectedError(Exception):
@@ -47,19 +52,19 @@ class RequestRejectedError(Exception):
 
     Args:
         message: Reason given by the server.
-        gone: Whether the run does not exist.
+        is_run_missing: Whether the run does not exist.
     """
 
-    def __init__(self, message: str, gone: bool = False) -> None:
+    def __init__(self, message: str, is_run_missing: bool = False) -> None:
         super().__init__(message)
-        self.gone = gone
+        self.is_run_missing = is_run_missing
 
 
 class ServerUnavailableError(Exception):
     """An error for a server that is unavailable or unhealthy; a later attempt may succeed."""
 
 
-def value_text(value: object) -> str:
+def format_param_value(value: object) -> str:
     """Return a parameter as stored in MLflow: text unchanged, everything else as JSON."""
     text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
     # The note on the original length takes up to 40 characters.
@@ -68,19 +73,19 @@ def value_text(value: object) -> str:
     )
 
 
-def plain_key(name: str) -> str:
+def sanitize_key(name: str) -> str:
     """Return the name of a metric or parameter, reduced to the characters that MLflow allows."""
     allowed = "".join(c if c.isascii() and (c.isalnum() or c in "_-./ ") else "_" for c in name)
     return allowed.strip("/. ")[:_MAX_KEY] or "_"
 
 
-def plain_run_key(key: str) -> str:
+def sanitize_run_key(key: str) -> str:
     """Return a run's key without quotes, which MLflow's filters cannot express; still unique."""
-    plain = re.sub(r"['\"\\`]", "_", key)
-    return key if plain == key else f"{plain} {fingerprint(key)[:12]}"
+    sanitized = re.sub(r"['\"\\`]", "_", key)
+    return key if sanitized == key else f"{sanitized} {compute_fingerprint(key)[:12]}"
 
 
-class Wire:
+class MlflowServerClient:
     """A client for one MLflow server.
 
     Args:
@@ -89,101 +94,105 @@ class Wire:
 
     def __init__(self, uri: str) -> None:
         # Set before the import: MLflow reads some of these variables when it is imported.
-        for name, value in _ENV.items():
+        for name, value in _MLFLOW_ENV.items():
             os.environ.setdefault(name, value)
         from mlflow import MlflowClient
 
         self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
 
-    def experiment(self, name: str) -> str:
+    def get_or_create_experiment(self, name: str) -> str:
         """Return the id of an experiment; create it if missing, restore it if deleted."""
-        found = self.call("get_experiment_by_name", name)
+        found = self.call_client("get_experiment_by_name", name)
         if found is None:
             try:
-                return str(self.call("create_experiment", name))
+                return str(self.call_client("create_experiment", name))
             except RequestRejectedError:  # another process has just created it
-                found = self.call("get_experiment_by_name", name)
+                found = self.call_client("get_experiment_by_name", name)
         if found.lifecycle_stage == "deleted":
-            self.call("restore_experiment", found.experiment_id)
+            self.call_client("restore_experiment", found.experiment_id)
         return str(found.experiment_id)
 
-    def run(
+    def get_or_create_run(
         self,
         experiment_id: str,
         run_key: str,
-        life: str,
+        recording_id: str,
         tags: Mapping[str, str],
-        lock: Path,
-        began_ms: int,
+        lock_path: Path,
+        start_time_ms: int,
     ) -> str:
         """Return the id of the run with a key; create the run if it is missing.
 
-        A run that recorded another life of this key (whose folder has been removed since) remains,
-        but loses the key. Processes that share `lock` create only one run.
+        A run from an earlier recording with this key (whose folder has been removed since) remains,
+        but loses the key. Processes that share `lock_path` create only one run.
 
         Args:
             experiment_id: Id of the experiment.
             run_key: Key of the run.
-            life: Identifier of this recording, from the head of the spool.
+            recording_id: Identifier of this recording, from the head of the spool.
             tags: Tags of a new run.
-            lock: Lock file under which runs are created.
-            began_ms: Start time of a new run in milliseconds since the epoch.
+            lock_path: Lock file under which runs are created.
+            start_time_ms: Start time of a new run in milliseconds since the epoch.
         """
-        run_key = plain_run_key(run_key)
-        with _exclusive_file_lock(lock):
-            for found, its_life in self._find(experiment_id, run_key):
-                # A run without a life was created by `parent` as a placeholder and is adopted here.
-                if its_life in (life, None):
-                    self.call("set_tag", found, _LIFE, life)
-                    return found
-                self.call("set_tag", found, RUN_KEY, f"{run_key} (until {found})")
-            tags = {**tags, RUN_KEY: run_key, _LIFE: life}
-            return str(self.call("create_run", experiment_id, began_ms, tags).info.run_id)
+        run_key = sanitize_run_key(run_key)
+        with _hold_file_lock(lock_path):
+            for run_id, found_recording_id in self._find_runs(experiment_id, run_key):
+                # `get_or_create_parent_run` creates runs without a recording id; adopt them.
+                if found_recording_id in (recording_id, None):
+                    self.call_client("set_tag", run_id, _RECORDING_ID_TAG, recording_id)
+                    return run_id
+                self.call_client("set_tag", run_id, RUN_KEY_TAG, f"{run_key} (until {run_id})")
+            tags = {**tags, RUN_KEY_TAG: run_key, _RECORDING_ID_TAG: recording_id}
+            return str(
+                self.call_client("create_run", experiment_id, start_time_ms, tags).info.run_id
+            )
 
-    def parent(self, experiment_id: str, run_key: str, lock: Path) -> str:
+    def get_or_create_parent_run(self, experiment_id: str, run_key: str, lock_path: Path) -> str:
         """Return the id of a parent run; create it if missing, for its own log to adopt (`run`)."""
-        with _exclusive_file_lock(lock):
-            tags = {RUN_KEY: plain_run_key(run_key)}
-            for found, _ in self._find(experiment_id, tags[RUN_KEY]):
-                return found
+        with _hold_file_lock(lock_path):
+            tags = {RUN_KEY_TAG: sanitize_run_key(run_key)}
+            for run_id, _ in self._find_runs(experiment_id, tags[RUN_KEY_TAG]):
+                return run_id
             name = run_key.rstrip("/").rsplit("/", 1)[-1]
-            made = self.call("create_run", experiment_id, tags=tags, run_name=name)
-            return str(made.info.run_id)
+            created = self.call_client("create_run", experiment_id, tags=tags, run_name=name)
+            return str(created.info.run_id)
 
-    def experiment_id(self, name: str) -> str | None:
+    def find_experiment_id(self, name: str) -> str | None:
         """Return the id of an existing experiment, or None."""
-        found = self.call("get_experiment_by_name", name)
+        found = self.call_client("get_experiment_by_name", name)
         return None if found is None else str(found.experiment_id)
 
-    def run_id(self, experiment_id: str, run_key: str) -> str | None:
+    def find_run_id(self, experiment_id: str, run_key: str) -> str | None:
         """Return the id of the run with a key, or None."""
-        return next((run for run, _ in self._find(experiment_id, plain_run_key(run_key))), None)
+        return next(
+            (run for run, _ in self._find_runs(experiment_id, sanitize_run_key(run_key))), None
+        )
 
-    def children(self, experiment_id: str, parent: str) -> dict[str, str]:
+    def find_child_runs(self, experiment_id: str, parent_id: str) -> dict[str, str]:
         """Return the child runs of a run → their phase, oldest first."""
-        asked = f"tags.`{PARENT}` = '{parent}'"
-        found: dict[str, str] = {}
-        page = None
+        filter_string = f"tags.`{PARENT_TAG}` = '{parent_id}'"
+        phases: dict[str, str] = {}
+        page_token = None
         while True:
-            runs = self.call(
+            runs = self.call_client(
                 "search_runs",
                 [experiment_id],
-                asked,
-                max_results=_PAGE,
+                filter_string,
+                max_results=_PAGE_SIZE,
                 order_by=["attributes.start_time ASC"],
-                page_token=page,
+                page_token=page_token,
             )
-            found |= {run.info.run_id: run.data.tags.get("phase", "") for run in runs}
-            page = runs.token
-            if not page:
-                return found
+            phases |= {run.info.run_id: run.data.tags.get("phase", "") for run in runs}
+            page_token = runs.token
+            if not page_token:
+                return phases
 
-    def show(self, run_id: str, title: str, running: bool) -> None:
+    def update_run(self, run_id: str, title: str, running: bool) -> None:
         """Set the title of a run; mark it as running or leave its status unchanged."""
         status = "RUNNING" if running else None
-        self.call("update_run", run_id, status=status, name=title[:_MAX_KEY])
+        self.call_client("update_run", run_id, status=status, name=title[:_MAX_KEY])
 
-    def log_batch(self, run_id: str, records: Sequence[Record]) -> None:
+    def log_batch(self, run_id: str, records: Sequence[QueuedRecord]) -> None:
         """Send tags, parameters and metrics in one call."""
         from mlflow.entities import Metric, Param, RunTag
 
@@ -196,60 +205,62 @@ class Wire:
                 params += [Param(k, v) for k, v in items]
             else:
                 tags += [RunTag(k, v[:_MAX_TAG]) for k, v in items]
-        self.call("log_batch", run_id, metrics=metrics, params=params, tags=tags)
+        self.call_client("log_batch", run_id, metrics=metrics, params=params, tags=tags)
 
-    def log_single(self, run_id: str, record: Record) -> None:
+    def log_record(self, run_id: str, record: QueuedRecord) -> None:
         """Send an artifact, a dataset or the final status."""
         if record.kind == "artifact":
-            self._artifact(run_id, Path(record.value["path"]))
+            self._log_artifact(run_id, Path(record.value["path"]))
         elif record.kind == "dataset":
-            self._dataset(run_id, **record.value)
+            self._log_dataset(run_id, **record.value)
         else:
             status = record.value["status"]
             # Before the end, so that a run that MLflow shows as terminated always has the exact
             # status.
-            self.call("set_tag", run_id, STATUS, status)
-            self.call("set_terminated", run_id, _STATUS[status], record.time_ms)
+            self.call_client("set_tag", run_id, STATUS_TAG, status)
+            self.call_client("set_terminated", run_id, _MLFLOW_STATUSES[status], record.time_ms)
 
-    def _find(self, experiment_id: str, run_key: str) -> list[tuple[str, str | None]]:
+    def _find_runs(self, experiment_id: str, run_key: str) -> list[tuple[str, str | None]]:
         """Return the runs with a key and the life that each recorded, oldest first."""
-        found = self.call("search_runs", [experiment_id], f"tags.`{RUN_KEY}` = '{run_key}'")
+        runs = self.call_client(
+            "search_runs", [experiment_id], f"tags.`{RUN_KEY_TAG}` = '{run_key}'"
+        )
         # The run id breaks ties, so that all processes agree on the oldest run.
-        found = sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
-        return [(run.info.run_id, run.data.tags.get(_LIFE)) for run in found]
+        runs = sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
+        return [(run.info.run_id, run.data.tags.get(_RECORDING_ID_TAG)) for run in runs]
 
-    def _artifact(self, run_id: str, path: Path) -> None:
+    def _log_artifact(self, run_id: str, path: Path) -> None:
         """Upload a file or folder; a table is also logged in MLflow's own format.
 
         Raises:
-            RefusedError: If the file no longer exists.
+            RequestRejectedError: If the file no longer exists.
         """
         if not path.exists():
             raise RequestRejectedError(f"`{path}` no longer exists")
         if path.is_dir():
-            self.call("log_artifacts", run_id, str(path), path.name)
+            self.call_client("log_artifacts", run_id, str(path), path.name)
         else:
-            self.call("log_artifact", run_id, str(path))
+            self.call_client("log_artifact", run_id, str(path))
         if path.suffix == ".tsv":
-            self._table(run_id, path)
+            self._log_table(run_id, path)
 
-    def _table(self, run_id: str, path: Path) -> None:
+    def _log_table(self, run_id: str, path: Path) -> None:
         """Log a TSV file as an MLflow table, which the UI can display and compare between runs."""
         with path.open(encoding="utf-8", newline="") as file:
             lines = list(csv.reader(file, delimiter="\t"))
         if not lines:
             return
-        heading, *rows = lines
+        columns, *rows = lines
         name = f"{path.stem}.json"
         # Not `log_table`, which appends: a repeated call would duplicate the rows.
-        self.call("log_dict", run_id, {"columns": heading, "data": rows}, name)
+        self.call_client("log_dict", run_id, {"columns": columns, "data": rows}, name)
         # The UI finds tables through this tag.
-        tags = self.call("get_run", run_id).data.tags
-        listed = json.loads(tags.get(_TABLES, "[]"))
-        if (entry := {"path": name, "type": "table"}) not in listed:
-            self.call("set_tag", run_id, _TABLES, json.dumps([*listed, entry]))
+        tags = self.call_client("get_run", run_id).data.tags
+        logged_tables = json.loads(tags.get(_TABLES_TAG, "[]"))
+        if (entry := {"path": name, "type": "table"}) not in logged_tables:
+            self.call_client("set_tag", run_id, _TABLES_TAG, json.dumps([*logged_tables, entry]))
 
-    def _dataset(self, run_id: str, name: str, digest: str) -> None:
+    def _log_dataset(self, run_id: str, name: str, digest: str) -> None:
         """Log a dataset as an input of the run."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
@@ -257,14 +268,14 @@ class Wire:
         source = json.dumps({"fingerprint": digest})
         data = Dataset(name, digest[:_MAX_DIGEST], "kinesweep_store", source)
         tags = [InputTag("mlflow.data.context", "training")]
-        self.call("log_inputs", run_id, datasets=[DatasetInput(data, tags)])
+        self.call_client("log_inputs", run_id, datasets=[DatasetInput(data, tags)])
 
-    def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
+    def call_client(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Call a method of MLflow's client.
 
         Raises:
-            RefusedError: If the server rejects the call permanently.
-            AwayError: If the call fails in any other way.
+            RequestRejectedError: If the server rejects the call permanently.
+            ServerUnavailableError: If the call fails in any other way.
         """
         from mlflow.exceptions import MlflowException, RestException
 
@@ -274,7 +285,7 @@ class Wire:
             # Only a `RestException` carries the server's answer; other codes are set by the client.
             code = str(error.error_code)
             if isinstance(error, RestException) and code in {
-                *_PERMANENT,
+                *_PERMANENT_ERRORS,
                 "RESOURCE_ALREADY_EXISTS",
             }:
                 raise RequestRejectedError(
@@ -286,9 +297,9 @@ class Wire:
 
 
 @contextmanager
-def _exclusive_file_lock(lock: Path) -> Iterator[None]:
+def _hold_file_lock(lock_path: Path) -> Iterator[None]:
     """Hold an exclusive file lock; wait while another process holds it."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
+    lock_path.parent.mkdir(parents=True, exist_ok=True)
+    with lock_path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -20,13 +20,13 @@ from typing import Any, Literal, get_args
 
 from kinesweep.core.errors import TrackingError
 
-Kind = Literal["tags", "params", "metrics", "artifact", "dataset", "finish"]
-_CONTENT: frozenset[Kind] = frozenset(get_args(Kind))
+RecordKind = Literal["tags", "params", "metrics", "artifact", "dataset", "finish"]
+_CONTENT_KINDS: frozenset[RecordKind] = frozenset(get_args(RecordKind))
 _RETRY_S = 0.1
 
 
 @dataclass(frozen=True)
-class Record:
+class QueuedRecord:
     """A line with content to send.
 
     Attributes:
@@ -34,31 +34,31 @@ class Record:
         value: Plain values.
         time_ms: Time of recording in milliseconds since the epoch.
         step: Step of metrics; 0 for other kinds.
-        end: Byte offset in the file after this line.
+        end_offset: Byte offset in the file after this line.
     """
 
-    kind: Kind
+    kind: RecordKind
     value: dict[str, Any]
     time_ms: int
     step: int
-    end: int
+    end_offset: int
 
 
-class Spool:
+class OfflineQueue:
     """The offline queue of one run, a file held by one process at a time.
 
     Args:
         path: File; created if missing.
-        head: Identity of the run, written with a random `life` when the file is new; an existing
+        header: Identity of the run, written with a random `life` when the file is new; an existing
             head is kept. None writes no head.
-        wait_s: Longest wait for another process to release the file, in seconds (a killed process
-            releases it at once).
-        anew: Discard the content that an earlier run left in the file.
+        timeout_s: Longest wait for another process to release the file, in seconds (a killed
+            process releases it at once).
+        overwrite: Discard the content that an earlier run left in the file.
 
     Attributes:
-        head: Identity of the run, as in the file.
+        header: Identity of the run, as in the file.
         run_id: Id of the MLflow run; None until it is known.
-        marks: Metric → highest recorded step.
+        last_steps: Metric → highest recorded step.
         params: Names of the parameters that have a value.
         tags: Tags as last recorded.
         status: Status as last recorded; None while the run is active.
@@ -68,36 +68,40 @@ class Spool:
     """
 
     def __init__(
-        self, path: Path, head: Mapping[str, Any] | None, wait_s: float, anew: bool = False
+        self,
+        path: Path,
+        header: Mapping[str, Any] | None,
+        timeout_s: float,
+        overwrite: bool = False,
     ) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = _hold(path, wait_s)
-        if anew:
-            # Truncated under the lock, not deleted: the lock belongs to this inode (see `_hold`).
+        self._file = _open_locked(path, timeout_s)
+        if overwrite:
+            # Truncated, not deleted: the lock belongs to this inode (see `_open_locked`).
             self._file.truncate(0)
         # Training appends records while the sending thread acknowledges them.
         self._lock = threading.Lock()
-        self.head: dict[str, Any] = {}
+        self.header: dict[str, Any] = {}
         self.run_id: str | None = None
-        self.marks: dict[str, int] = {}
+        self.last_steps: dict[str, int] = {}
         self.params: set[str] = set()
         self.tags: dict[str, str] = {}
         self.status: str | None = None
         # Byte offset up to which the server has confirmed all records.
-        self._sent = 0
+        self._confirmed_offset = 0
         # Whether the last write may have been cut short.
-        self._torn = False
-        self._records: list[Record] = []
-        self._size = self._read()
-        if not self.head and head is not None:
+        self._has_incomplete_line = False
+        self._records: list[QueuedRecord] = []
+        self._size_bytes = self._restore_state()
+        if not self.header and header is not None:
             # `life` tells this recording from an earlier one with the same key whose folder was
             # removed.
-            self.head = {**head, "life": uuid.uuid4().hex}
-            self._write({"run": self.head})
+            self.header = {**header, "life": uuid.uuid4().hex}
+            self._write_line({"run": self.header})
 
-    def append(self, kind: Kind, value: Mapping[str, Any], step: int = 0) -> Record:
-        """Record something now.
+    def append(self, kind: RecordKind, value: Mapping[str, Any], step: int = 0) -> QueuedRecord:
+        """Append a record with the current time to the queue.
 
         Args:
             kind: Kind of the record.
@@ -111,158 +115,162 @@ class Spool:
         if kind == "metrics":
             line["step"] = step
         with self._lock:
-            record = self._record(line, self._write(line))
+            record = self._apply_line(line, self._write_line(line))
             self._records.append(record)
         return record
 
-    def pending(self) -> list[Record]:
+    def get_pending_records(self) -> list[QueuedRecord]:
         """Return the records that the server has not confirmed, in order."""
         with self._lock:
-            return [record for record in self._records if record.end > self._sent]
+            return [
+                record for record in self._records if record.end_offset > self._confirmed_offset
+            ]
 
-    def acknowledge(self, record: Record) -> None:
+    def acknowledge(self, record: QueuedRecord) -> None:
         """Mark all records up to and including `record` as confirmed by the server."""
         with self._lock:
-            self._sent = record.end
-            self._records = [r for r in self._records if r.end > self._sent]
-            self._write({"sent": self._sent})
+            self._confirmed_offset = record.end_offset
+            self._records = [r for r in self._records if r.end_offset > self._confirmed_offset]
+            self._write_line({"sent": self._confirmed_offset})
 
-    def attach(self, run_id: str) -> None:
+    def attach_run(self, run_id: str) -> None:
         """Store the id of the MLflow run."""
         with self._lock:
             self.run_id = run_id
-            self._write({"attached": run_id})
+            self._write_line({"attached": run_id})
 
-    def detach(self) -> None:
+    def detach_run(self) -> None:
         """Forget the MLflow run, which was deleted; queue everything in the file for a new one."""
         with self._lock:
-            self.run_id, self._sent = None, 0
-            self._write({"attached": None, "sent": 0})
+            self.run_id, self._confirmed_offset = None, 0
+            self._write_line({"attached": None, "sent": 0})
             # Confirmed records are no longer in memory, so all are read from the file again.
             self._records = []
-            for line, end in self._lines():
-                if _CONTENT & line.keys():
-                    self._records.append(self._record(line, end))
+            for line, end in self._read_lines():
+                if _CONTENT_KINDS & line.keys():
+                    self._records.append(self._apply_line(line, end))
 
     def close(self) -> None:
         """Release the file; compact it if all records are sent."""
         with self._lock:
             if self._file.closed:
                 return
-            if self._sent and not any(r.end > self._sent for r in self._records):
+            if self._confirmed_offset and not any(
+                r.end_offset > self._confirmed_offset for r in self._records
+            ):
                 # The file lock is still held, so no other process can append meanwhile.
-                self._compact()
+                self._compact_file()
             self._file.close()
 
-    def _compact(self) -> None:
+    def _compact_file(self) -> None:
         """Replace the records by the state that later processes need."""
-        known = {
-            "marks": self.marks,
+        state = {
+            "marks": self.last_steps,
             "params": sorted(self.params),
             "tags": self.tags,
             "status": self.status,
         }
         lines: list[dict[str, Any]] = [
-            {"run": self.head},
+            {"run": self.header},
             {"attached": self.run_id},
-            {"known": known},
+            {"known": state},
         ]
-        beside = self.path.with_suffix(".new")
-        beside.write_text("".join(_text(line) for line in lines), encoding="utf-8")
-        # The new inode is not locked; `_hold` notices the change. A kill before this line loses
-        # nothing.
-        beside.replace(self.path)
+        temporary_path = self.path.with_suffix(".new")
+        temporary_path.write_text("".join(_format_line(line) for line in lines), encoding="utf-8")
+        # The new inode is not locked; `_open_locked` notices the change. A kill before this line
+        # loses nothing.
+        temporary_path.replace(self.path)
 
-    def _read(self) -> int:
+    def _restore_state(self) -> int:
         """Restore the state from earlier processes; return the size in bytes."""
-        size = 0
-        for line, size in self._lines():
+        size_bytes = 0
+        for line, size_bytes in self._read_lines():
             if "run" in line:
-                self.head = line["run"]
+                self.header = line["run"]
             elif "known" in line:
-                known = line["known"]
-                self.marks, self.params = known["marks"], set(known["params"])
-                self.tags, self.status = known["tags"], known["status"]
-            elif _CONTENT & line.keys():
-                self._records.append(self._record(line, size))
+                state = line["known"]
+                self.last_steps, self.params = state["marks"], set(state["params"])
+                self.tags, self.status = state["tags"], state["status"]
+            elif _CONTENT_KINDS & line.keys():
+                self._records.append(self._apply_line(line, size_bytes))
             if "attached" in line:
                 self.run_id = line["attached"]
-            # The last `sent` line is valid. After a `detach` it is 0 and everything is queued
+            # The last `sent` line is valid. After a `detach_run` it is 0 and everything is queued
             # again.
-            self._sent = line.get("sent", self._sent)
-        return size
+            self._confirmed_offset = line.get("sent", self._confirmed_offset)
+        return size_bytes
 
-    def _lines(self) -> list[tuple[dict[str, Any], int]]:
+    def _read_lines(self) -> list[tuple[dict[str, Any], int]]:
         """Return the lines with the byte offsets of their ends.
 
         A line that a kill or a full disk cut short becomes an empty entry.
         """
-        found: list[tuple[dict[str, Any], int]] = []
+        lines: list[tuple[dict[str, Any], int]] = []
         content = self.path.read_bytes()
         if content and not content.endswith(b"\n"):
             # End the incomplete line, so that the next record starts on a line of its own.
             self._file.write(b"\n")
             content += b"\n"
-        end = 0
+        end_offset = 0
         for text in content.splitlines(keepends=True):
-            end += len(text)
+            end_offset += len(text)
             try:
-                found.append((dict(json.loads(text)), end))
+                lines.append((dict(json.loads(text)), end_offset))
             except ValueError:
                 # Kept as an empty entry, because the last offset must be the size of the file.
-                found.append(({}, end))
-        return found
+                lines.append(({}, end_offset))
+        return lines
 
-    def _record(self, line: dict[str, Any], end: int) -> Record:
+    def _apply_line(self, line: dict[str, Any], end_offset: int) -> QueuedRecord:
         """Convert a line to a record and update marks, parameters, tags and status."""
-        kind: Kind = next(key for key in _CONTENT if key in line)
-        record = Record(kind, line[kind], line["time"], line.get("step", 0), end)
+        kind: RecordKind = next(key for key in _CONTENT_KINDS if key in line)
+        record = QueuedRecord(kind, line[kind], line["time"], line.get("step", 0), end_offset)
         if kind == "metrics":
             for key in record.value:
-                self.marks[key] = max(record.step, self.marks.get(key, record.step))
+                self.last_steps[key] = max(record.step, self.last_steps.get(key, record.step))
         elif kind == "params":
             self.params |= record.value.keys()
         elif kind == "tags":
             self.tags |= record.value
-        self.status = record.value["status"] if kind == "finish" else self._status_after(kind)
+        self.status = record.value["status"] if kind == "finish" else self._get_status_after(kind)
         return record
 
-    def _status_after(self, kind: Kind) -> str | None:
+    def _get_status_after(self, kind: RecordKind) -> str | None:
         """Return the status after a record: metrics mean that a finished run continues."""
         return None if kind == "metrics" else self.status
 
-    def _write(self, line: Mapping[str, Any]) -> int:
+    def _write_line(self, line: Mapping[str, Any]) -> int:
         """Append a line; return the byte offset of its end."""
-        content = _text(line).encode()
-        if self._torn:  # a full disk cut the previous line short
+        content = _format_line(line).encode()
+        if self._has_incomplete_line:  # a full disk cut the previous line short
             content = b"\n" + content
-        self._torn = True
-        left = memoryview(content)
-        while left:
+        self._has_incomplete_line = True
+        remaining = memoryview(content)
+        while remaining:
             # An unbuffered file may write only a part; the size stays right if the next part fails.
-            written = self._file.write(left)
-            self._size += written
-            left = left[written:]
-        self._torn = False
-        return self._size
+            num_written = self._file.write(remaining)
+            self._size_bytes += num_written
+            remaining = remaining[num_written:]
+        self._has_incomplete_line = False
+        return self._size_bytes
 
 
-def _text(line: Mapping[str, Any]) -> str:
-    """Return a line as JSON text."""
+def _format_line(line: Mapping[str, Any]) -> str:
+    """Format a line of the queue as JSON text."""
     return json.dumps(line, ensure_ascii=False) + "\n"
 
 
-def _hold(path: Path, wait_s: float) -> Any:
+def _open_locked(path: Path, timeout_s: float) -> Any:
     """Return the file, opened for appending (unbuffered) and locked.
 
     Args:
         path: Path of the spool.
-        wait_s: Longest wait for the lock in seconds.
+        timeout_s: Longest wait for the lock in seconds.
 
     Raises:
         TrackingError: If another process holds the lock for longer.
     """
-    give_up = time.monotonic() + wait_s
+    deadline = time.monotonic() + timeout_s
     while True:
         file = path.open("ab", buffering=0)
         try:
@@ -274,7 +282,7 @@ def _hold(path: Path, wait_s: float) -> Any:
         except BlockingIOError:
             pass
         file.close()  # locked by another process, or replaced by its previous holder
-        if time.monotonic() > give_up:
+        if time.monotonic() > deadline:
             raise TrackingError(
                 f"another process is recording the run of `{path}`; only one process may record a"
                 " run, so stop the other one or wait for it to finish"

@@ -12,16 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from kinesweep.core.errors import TrackingError
-from kinesweep.tracking.mlflow_client import RequestRejectedError, ServerUnavailableError, Wire
+from kinesweep.tracking.mlflow_client import (
+    MlflowServerClient,
+    RequestRejectedError,
+    ServerUnavailableError,
+)
 
-CHAMPION = "champion"
-BUNDLE, TEXTS = "bundle", "winner"
-_MOST_LINES = 30
+CHAMPION_ALIAS = "champion"
+BUNDLE_DIR, PREDICTIONS_DIR = "bundle", "winner"
+_MAX_DECISIONS = 30
 """Decisions shown on the page of a model; older ones are dropped."""
 
 
 @dataclass(frozen=True)
-class Version:
+class ModelVersion:
     """A version of a registered model.
 
     Attributes:
@@ -35,12 +39,12 @@ class Version:
     tags: Mapping[str, str]
 
 
-def model_name(text: str) -> str:
+def sanitize_model_name(text: str) -> str:
     """Return a valid model name; characters that MLflow does not allow become `-`."""
     return re.sub(r"[^\w. -]", "-", text).strip() or "model"
 
 
-class Registry:
+class ModelRegistry:
     """A client for the registered models of one MLflow server.
 
     Args:
@@ -49,22 +53,24 @@ class Registry:
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
-        self._wire = Wire(uri)
+        self._client = MlflowServerClient(uri)
 
-    def champion(self, name: str) -> Version | None:
+    def get_champion(self, name: str) -> ModelVersion | None:
         """Return the version with the alias `champion`, or None.
 
         Raises:
             TrackingError: If the server does not answer.
         """
         try:
-            return self._version(self._wire.call("get_model_version_by_alias", name, CHAMPION))
+            return self._convert_version(
+                self._client.call_client("get_model_version_by_alias", name, CHAMPION_ALIAS)
+            )
         except RequestRejectedError:
             return None
         except ServerUnavailableError as error:
-            raise self._away(error) from None
+            raise self._make_request_error(error) from None
 
-    def texts(self, version: Version, folder: Path) -> Path:
+    def download_predictions(self, version: ModelVersion, folder: Path) -> Path:
         """Download the predictions of all seeds of a model version.
 
         Args:
@@ -77,9 +83,11 @@ class Registry:
         Raises:
             TrackingError: If the server does not answer or refuses.
         """
-        return Path(self._say("download_artifacts", version.run_id, TEXTS, str(folder)))
+        return Path(
+            self._call_client("download_artifacts", version.run_id, PREDICTIONS_DIR, str(folder))
+        )
 
-    def find(self, name: str, tag: str, value: str) -> Version | None:
+    def find_version_by_tag(self, name: str, tag: str, value: str) -> ModelVersion | None:
         """Return the version whose tag has a given value, or None.
 
         Args:
@@ -90,11 +98,13 @@ class Registry:
         Raises:
             TrackingError: If the server does not answer or refuses.
         """
-        found = self._say("search_model_versions", f"name = '{name}'")
-        versions = [self._version(version) for version in found]
+        mlflow_versions = self._call_client("search_model_versions", f"name = '{name}'")
+        versions = [self._convert_version(version) for version in mlflow_versions]
         return next((v for v in versions if v.tags.get(tag) == value), None)
 
-    def register(self, name: str, run_id: str, bundle: Path, tags: Mapping[str, str]) -> Version:
+    def register_version(
+        self, name: str, run_id: str, bundle: Path, tags: Mapping[str, str]
+    ) -> ModelVersion:
         """Store a bundle among a run's artifacts and register it as the newest version of a model.
 
         Args:
@@ -107,55 +117,63 @@ class Registry:
             TrackingError: If the server does not answer or refuses.
         """
         try:
-            self._wire.call("create_registered_model", name)
+            self._client.call_client("create_registered_model", name)
         except RequestRejectedError:
             pass  # the model exists already
         except ServerUnavailableError as error:
-            raise self._away(error) from None
-        self._say("log_artifacts", run_id, str(bundle), BUNDLE)
+            raise self._make_request_error(error) from None
+        self._call_client("log_artifacts", run_id, str(bundle), BUNDLE_DIR)
         # The upload precedes the version, so no version refers to missing files.
-        source = f"{self._say('get_run', run_id).info.artifact_uri}/{BUNDLE}"
-        return self._version(
-            self._say(
+        source = f"{self._call_client('get_run', run_id).info.artifact_uri}/{BUNDLE_DIR}"
+        return self._convert_version(
+            self._call_client(
                 "create_model_version", name, source, run_id, dict(tags), await_creation_for=0
             )
         )
 
-    def keep_texts(self, run_id: str, folder: Path) -> None:
-        """Store a folder of texts among a run's artifacts."""
-        self._say("log_artifacts", run_id, str(folder), TEXTS)
+    def upload_predictions(self, run_id: str, folder: Path) -> None:
+        """Upload a folder of predictions to a run's artifacts."""
+        self._call_client("log_artifacts", run_id, str(folder), PREDICTIONS_DIR)
 
-    def decide(self, name: str, version: Version, wins: bool, why: str) -> None:
+    def record_decision(
+        self, name: str, version: ModelVersion, is_champion: bool, reason: str
+    ) -> None:
         """Record a decision: set the alias if the version wins, and describe it on both pages.
 
         Args:
             name: Name of the model.
             version: Version that was compared with the champion.
-            wins: Whether the version becomes the champion.
-            why: Reason, shown on the pages of the version and of the model.
+            is_champion: Whether the version becomes the champion.
+            reason: Reason, shown on the pages of the version and of the model.
 
         Raises:
             TrackingError: If the server does not answer or refuses.
         """
-        if wins:
-            self._say("set_registered_model_alias", name, CHAMPION, version.number)
-        self._say("update_model_version", name, version.number, why)
-        before = (self._say("get_registered_model", name).description or "").split("\n")
-        line = f"- **Version {version.number}** {'is' if wins else 'is not'} champion: {why}"
-        lines = [line, *(old for old in before if old)][:_MOST_LINES]
-        self._say("update_registered_model", name, "\n".join(lines))
+        if is_champion:
+            self._call_client("set_registered_model_alias", name, CHAMPION_ALIAS, version.number)
+        self._call_client("update_model_version", name, version.number, reason)
+        previous_lines = (self._call_client("get_registered_model", name).description or "").split(
+            "\n"
+        )
+        line = (
+            f"- **Version {version.number}** {'is' if is_champion else 'is not'} champion: {reason}"
+        )
+        lines = [line, *(old for old in previous_lines if old)][:_MAX_DECISIONS]
+        self._call_client("update_registered_model", name, "\n".join(lines))
 
-    def _say(self, method: str, *args: Any, **kwargs: Any) -> Any:
+    def _call_client(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Call the client; report every failure as a `TrackingError`."""
         try:
-            return self._wire.call(method, *args, **kwargs)
+            return self._client.call_client(method, *args, **kwargs)
         except (ServerUnavailableError, RequestRejectedError) as error:
-            raise self._away(error) from None
+            raise self._make_request_error(error) from None
 
-    def _away(self, error: Exception) -> TrackingError:
+    def _make_request_error(self, error: Exception) -> TrackingError:
         """Return the error for a failed request."""
         return TrackingError(f"the request to the registry at {self._uri} failed: {error}")
 
-    def _version(self, found: Any) -> Version:
-        """Convert a version of MLflow's client."""
-        return Version(str(found.version), str(found.run_id), dict(found.tags))
+    def _convert_version(self, mlflow_version: Any) -> ModelVersion:
+        """Convert MLflow's model version to a `ModelVersion`."""
+        return ModelVersion(
+            str(mlflow_version.version), str(mlflow_version.run_id), dict(mlflow_version.tags)
+        )

@@ -1,12 +1,12 @@
 """The log of one run in MLflow: records are stored on disk at once and sent in the background.
 
-Everything a run records goes into its offline queue (`spool`), from which a thread sends it in
-batches, about once per second and for at most 2 % of the time (MLflow takes 480 ms for 20 metrics
-in single calls and 35 ms in one batch). While the server is unavailable the queue grows. The thread
-tries again, then the next process of the run does, and for runs that are over
-`factory.MlflowLogs.replay` does. Each point arrives exactly once: its timestamp is fixed when it is
-recorded, and steps that were recorded before a run was killed are not recorded again when they are
-trained again. The steps of each metric must therefore increase.
+Everything a run records goes into its offline queue (`offline_queue`), from which a thread sends it
+in batches, about once per second and for at most 2 % of the time (MLflow takes 480 ms for 20
+metrics in single calls and 35 ms in one batch). While the server is unavailable the queue grows.
+The thread tries again, then the next process of the run does, and for runs that have ended
+`backends.MlflowTracker.flush_pending` does. Each point arrives exactly once: its timestamp is fixed
+when it is recorded, and steps that were recorded before a run was killed are not recorded again
+when they are trained again. The steps of each metric must therefore increase.
 """
 
 import itertools
@@ -19,17 +19,22 @@ from pathlib import Path
 from typing import Any
 
 from kinesweep.core.run_logger import RunStatus
-from kinesweep.tracking.mlflow_client import MAX_METRICS, MAX_NAMES, plain_key, value_text
+from kinesweep.tracking.mlflow_client import (
+    MAX_METRICS,
+    MAX_PARAMS_OR_TAGS,
+    format_param_value,
+    sanitize_key,
+)
 from kinesweep.tracking.system import SystemMonitor
-from kinesweep.tracking.uploader import Sender
+from kinesweep.tracking.uploader import RunUploader
 
 _log = logging.getLogger(__name__)
 # Pause between batches, largest share of time spent sending, longest pause.
-_FLUSH_S, _SHARE, _LONGEST_S = 1.0, 0.02, 30.0
+_MIN_PAUSE_S, _MAX_SENDING_SHARE, _MAX_PAUSE_S = 1.0, 0.02, 30.0
 
 
 @dataclass(frozen=True)
-class RunName:
+class RunIdentifiers:
     """The identity of a run in MLflow.
 
     Attributes:
@@ -46,75 +51,81 @@ class RunName:
     parent: str | None = None
 
 
-class MlflowRunLog:
-    """A `core.runlog.RunLog` in MLflow, opened by `factory.MlflowLogs.open`.
+class MlflowRunLogger:
+    """A `RunLogger` for MLflow, opened by `backends.MlflowTracker.open_run_logger`.
 
     Args:
-        sender: Sender for the run's offline queue.
+        uploader: Sender for the run's offline queue.
     """
 
-    def __init__(self, sender: Sender) -> None:
-        self._sender = sender
-        self._spool = sender.spool
+    def __init__(self, uploader: RunUploader) -> None:
+        self._uploader = uploader
+        self._queue = uploader.queue
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
         self._monitor: SystemMonitor | None = None
         # An earlier process of this run may have left records that it could not send.
-        if self._spool.pending():
-            self._start()
+        if self._queue.get_pending_records():
+            self._start_thread()
 
-    def params(self, values: Mapping[str, object]) -> None:
+    def log_params(self, values: Mapping[str, object]) -> None:
         """Record flat parameters; a key keeps its first value."""
-        plain = {plain_key(key): value_text(value) for key, value in values.items()}
+        sanitized = {sanitize_key(key): format_param_value(value) for key, value in values.items()}
         # MLflow refuses to change the value of a parameter.
-        new = {key: value for key, value in plain.items() if key not in self._spool.params}
-        for part in _parts(new, MAX_NAMES):
-            self._append("params", part)
+        new_params = {
+            key: value for key, value in sanitized.items() if key not in self._queue.params
+        }
+        for part in _split_entries(new_params, MAX_PARAMS_OR_TAGS):
+            self._append_record("params", part)
 
-    def metrics(self, values: Mapping[str, float], step: int) -> None:
+    def log_metrics(self, values: Mapping[str, float], step: int) -> None:
         """Record the measurements of a step, except metrics already recorded at this step or later.
 
         Args:
             values: Metric → value.
             step: Step of the measurements.
         """
-        plain = {plain_key(key): float(value) for key, value in values.items()}
-        marks = self._spool.marks
+        sanitized = {sanitize_key(key): float(value) for key, value in values.items()}
+        last_steps = self._queue.last_steps
         # A metric without a mark is new: the default `step - 1` is always below `step`.
-        new = {key: value for key, value in plain.items() if step > marks.get(key, step - 1)}
-        for part in _parts(new, MAX_METRICS):
-            self._append("metrics", part, step)
+        new_metrics = {
+            key: value for key, value in sanitized.items() if step > last_steps.get(key, step - 1)
+        }
+        for part in _split_entries(new_metrics, MAX_METRICS):
+            self._append_record("metrics", part, step)
         # Started with the first metric, so runs that never train start no monitor.
         if self._monitor is None:
-            self._monitor = SystemMonitor(self._system)
+            self._monitor = SystemMonitor(self._log_system_metrics)
 
-    def artifact(self, path: Path) -> None:
+    def log_artifact(self, path: Path) -> None:
         """Upload a file or folder.
 
         Args:
             path: File or folder; it must not be moved until the server has it.
         """
-        self._append("artifact", {"path": str(Path(path).absolute())})
+        self._append_record("artifact", {"path": str(Path(path).absolute())})
 
-    def dataset(self, name: str, digest: str) -> None:
+    def log_dataset(self, name: str, digest: str) -> None:
         """Record the dataset of the run.
 
         Args:
             name: Name of the dataset.
             digest: Fingerprint of the store.
         """
-        self._append("dataset", {"name": name, "digest": digest})
+        self._append_record("dataset", {"name": name, "digest": digest})
 
-    def tags(self, values: Mapping[str, str]) -> None:
+    def set_tags(self, values: Mapping[str, str]) -> None:
         """Record tags, whose values may change; not part of `RunLogger`."""
-        known = self._spool.tags
-        new = {key: value for key, value in values.items() if known.get(key) != value}
-        for part in _parts(new, MAX_NAMES):
-            self._append("tags", part)
+        current_tags = self._queue.tags
+        changed_tags = {
+            key: value for key, value in values.items() if current_tags.get(key) != value
+        }
+        for part in _split_entries(changed_tags, MAX_PARAMS_OR_TAGS):
+            self._append_record("tags", part)
 
-    def num_pending(self) -> int:
+    def count_pending_records(self) -> int:
         """Return the number of records that have not reached the server."""
-        return len(self._spool.pending())
+        return len(self._queue.get_pending_records())
 
     def finish(self, status: RunStatus) -> None:
         """Close the log; wait until the server has all records, unless it is unavailable.
@@ -124,42 +135,42 @@ class MlflowRunLog:
         """
         if self._monitor is not None:
             # The monitor appends records from its own thread, so it stops before the final status.
-            self._monitor.end()
-        if self._spool.status != status:
-            self._append("finish", {"status": status})
+            self._monitor.stop()
+        if self._queue.status != status:
+            self._append_record("finish", {"status": status})
         self._closing.set()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
-        waiting = len(self._spool.pending())
-        if waiting:
+        num_pending = len(self._queue.get_pending_records())
+        if num_pending:
             _log.warning(
                 "MLflow at %s is unavailable; %d records are queued in %s and will be sent by the"
                 " next command",
-                *(self._sender.uri, waiting, self._spool.path),
+                *(self._uploader.uri, num_pending, self._queue.path),
             )
-        self._spool.close()
+        self._queue.close()
 
-    def _system(self, values: Mapping[str, float]) -> None:
+    def _log_system_metrics(self, values: Mapping[str, float]) -> None:
         """Record system metrics; their steps continue after a resume."""
-        step = max((self._spool.marks.get(key, -1) for key in values), default=-1) + 1
-        self._append("metrics", dict(values), step)
+        step = max((self._queue.last_steps.get(key, -1) for key in values), default=-1) + 1
+        self._append_record("metrics", dict(values), step)
 
-    def _append(self, kind: Any, value: Mapping[str, Any], step: int = 0) -> None:
+    def _append_record(self, kind: Any, value: Mapping[str, Any], step: int = 0) -> None:
         """Queue a record and make sure that the thread runs."""
-        self._spool.append(kind, value, step)
-        self._start()
+        self._queue.append(kind, value, step)
+        self._start_thread()
 
-    def _start(self) -> None:
+    def _start_thread(self) -> None:
         """Start the thread if it is not running."""
         if self._thread is None:
             # A daemon, so that an unavailable server cannot keep the process from exiting.
             self._thread = threading.Thread(
-                target=self._send_on, name="kinesweep-tracking", daemon=True
+                target=self._send_until_closed, name="kinesweep-tracking", daemon=True
             )
             self._thread.start()
 
-    def _send_on(self) -> None:
+    def _send_until_closed(self) -> None:
         """Send until the run has ended and the queue is empty or the server unavailable."""
         pause_s = 0.0
         while True:
@@ -167,21 +178,21 @@ class MlflowRunLog:
             # Read before sending: records appended before `_closing` was set are then part of this
             # pass.
             closing = self._closing.is_set()
-            began = time.monotonic()
-            away = not self._sender.send()
-            if closing and (away or not self._spool.pending()):
+            start_time = time.monotonic()
+            is_unavailable = not self._uploader.send_pending()
+            if closing and (is_unavailable or not self._queue.get_pending_records()):
                 return
-            took_s = time.monotonic() - began
+            elapsed_s = time.monotonic() - start_time
             # Double the pause while the server is unavailable; otherwise make the pause long enough
             # for sending to take at most `_SHARE` of the time.
-            if away:
-                pause_s = min(_LONGEST_S, max(_FLUSH_S, 2 * pause_s))
+            if is_unavailable:
+                pause_s = min(_MAX_PAUSE_S, max(_MIN_PAUSE_S, 2 * pause_s))
             else:
-                pause_s = min(_LONGEST_S, max(_FLUSH_S, took_s / _SHARE))
+                pause_s = min(_MAX_PAUSE_S, max(_MIN_PAUSE_S, elapsed_s / _MAX_SENDING_SHARE))
 
 
-def _parts(values: Mapping[str, Any], most: int) -> Iterator[dict[str, Any]]:
-    """Yield the entries in parts of at most `most`, which one call can carry."""
+def _split_entries(values: Mapping[str, Any], max_entries: int) -> Iterator[dict[str, Any]]:
+    """Yield the entries in parts of at most `max_entries`, which one call can carry."""
     items = iter(values.items())
-    while part := dict(itertools.islice(items, most)):
+    while part := dict(itertools.islice(items, max_entries)):
         yield part

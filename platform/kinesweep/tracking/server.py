@@ -16,42 +16,42 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from kinesweep.core.errors import TrackingError
-from kinesweep.core.paths import network_filesystem
+from kinesweep.core.paths import get_network_filesystem
 from kinesweep.tracking.background_process import (
-    Service,
-    recorded,
-    start,
-    starting,
-    stop,
-    wait_until,
+    BackgroundService,
+    lock_service_start,
+    read_service_record,
+    start_service,
+    stop_service,
+    wait_until_ready,
 )
 
-NAME = "mlflow"
+SERVICE_NAME = "mlflow"
 _HOST = "127.0.0.1"
-_WORKERS = 1
+_NUM_WORKERS = 1
 _HEALTH_TIMEOUT_S = 2.0
 _PORTS = range(20_000, 32_000)
 """Below the kernel's ephemeral range, from which Ray, started at the same time, takes its ports."""
 _START_TIMEOUT_S = 180.0
 """The first start creates the database: 9 s on four idle cores, a minute on busy ones."""
 _STORE_VARIABLE, _STORE_FILE = "MLFLOW_BACKEND_STORE_URI", "backend_store"
-_QUIET = {
+_SERVER_ENV = {
     # Jobs serve MLflow's assistants and judges, and would take five more processes.
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
 
 
-def start_server(
-    home: Path,
+def start_mlflow_server(
+    state_dir: Path,
     port: int | None = None,
     timeout_s: float = _START_TIMEOUT_S,
     backend_store: str | None = None,
-) -> Service:
+) -> BackgroundService:
     """Start the server of a state folder unless it is running, and wait until it answers.
 
     Args:
-        home: State folder, absolute.
+        state_dir: State folder, absolute.
         port: Port of the server. Default: that of the last start if it is free, so that addresses
             stay valid; otherwise any free port.
         timeout_s: Longest wait for an answer in seconds.
@@ -64,109 +64,120 @@ def start_server(
         TrackingError: If the port is taken, a server with another port or database is running, a
             package for the database is missing, or the server does not start.
     """
-    service = launch_server(home, port, backend_store)
-    wait_for_server(service, timeout_s)
+    service = launch_mlflow_server(state_dir, port, backend_store)
+    wait_for_mlflow_server(service, timeout_s)
     return service
 
 
-def launch_server(home: Path, port: int | None = None, backend_store: str | None = None) -> Service:
+def launch_mlflow_server(
+    state_dir: Path, port: int | None = None, backend_store: str | None = None
+) -> BackgroundService:
     """Start the server of a state folder unless it is running, without waiting until it answers.
 
-    Other services can start in the meantime; call `wait_for_server` afterwards.
+    Other services can start in the meantime; call `wait_for_mlflow_server` afterwards.
 
     Args:
-        home: the state folder, absolute.
-        port: See `start_server`.
-        backend_store: See `start_server`.
+        state_dir: State folder, absolute.
+        port: See `start_mlflow_server`.
+        backend_store: See `start_mlflow_server`.
 
     Raises:
         TrackingError: If the port is taken, the running server uses another port or database, or
             a package for the database is missing.
     """
-    with starting(home, NAME):
-        last = recorded(home, NAME)
+    with lock_service_start(state_dir, SERVICE_NAME):
+        previous = read_service_record(state_dir, SERVICE_NAME)
         # Raises if a running server uses another database than requested.
-        store = _choose_store(home, backend_store, running=last is not None and last.alive)
-        _check_place(store)
-        if last is not None and last.alive:
-            if port is not None and last.address != _address(port):
+        store = _resolve_backend_store(
+            state_dir, backend_store, running=previous is not None and previous.is_alive
+        )
+        _check_store_filesystem(store)
+        if previous is not None and previous.is_alive:
+            if port is not None and previous.address != _format_address(port):
                 raise TrackingError(
-                    f"an MLflow server of `{home}` is already running at {last.address}, not at"
+                    f"an MLflow server of `{state_dir}` is already running at {previous.address},"
+                    " not at"
                     f" port {port}; stop it first (`kinesweep down`)"
                 )
-            return last
-        if last is not None:
+            return previous
+        if previous is not None:
             # Children that outlived the server would still hold the port and the database.
-            stop(last)
-        address = _address(_choose_port(port, last))
+            stop_service(previous)
+        address = _format_address(_choose_port(port, previous))
         # The database address is passed in the environment, not on the command line, which every
         # user of the machine can read.
-        return start(
-            home, NAME, _command(home, address), address, {**_QUIET, _STORE_VARIABLE: store}
+        return start_service(
+            state_dir,
+            SERVICE_NAME,
+            _build_command(state_dir, address),
+            address,
+            {**_SERVER_ENV, _STORE_VARIABLE: store},
         )
 
 
-def wait_for_server(service: Service, timeout_s: float = _START_TIMEOUT_S) -> None:
+def wait_for_mlflow_server(service: BackgroundService, timeout_s: float = _START_TIMEOUT_S) -> None:
     """Wait until a launched server answers.
 
     Raises:
         TrackingError: If it ends or does not answer within `timeout_s`; it is then stopped.
     """
-    wait_until(service, lambda: answers(service.address), timeout_s)
+    wait_until_ready(service, lambda: is_mlflow_server_healthy(service.address), timeout_s)
 
 
-def stop_server(home: Path) -> bool:
+def stop_mlflow_server(state_dir: Path) -> bool:
     """Stop the server of a state folder; return whether there was one."""
-    with starting(home, NAME):
-        last = recorded(home, NAME)
-        return last is not None and stop(last)
+    with lock_service_start(state_dir, SERVICE_NAME):
+        previous = read_service_record(state_dir, SERVICE_NAME)
+        return previous is not None and stop_service(previous)
 
 
-def running_server(home: Path) -> Service | None:
+def find_running_mlflow_server(state_dir: Path) -> BackgroundService | None:
     """Return the server of a state folder, or None if its process is not running."""
-    last = recorded(home, NAME)
-    return last if last is not None and last.alive else None
+    previous = read_service_record(state_dir, SERVICE_NAME)
+    return previous if previous is not None and previous.is_alive else None
 
 
-def answers(address: str) -> bool:
+def is_mlflow_server_healthy(address: str) -> bool:
     """Return whether an MLflow server at this address is healthy."""
     try:
-        with urllib.request.urlopen(f"{address}/health", timeout=_HEALTH_TIMEOUT_S) as reply:
-            return bool(reply.status == 200)
+        with urllib.request.urlopen(f"{address}/health", timeout=_HEALTH_TIMEOUT_S) as response:
+            return bool(response.status == 200)
     except (OSError, ValueError, urllib.error.URLError):
         return False
 
 
-def _command(home: Path, address: str) -> list[str]:
+def _build_command(state_dir: Path, address: str) -> list[str]:
     """Return the command line; the server creates and upgrades its tables before it serves."""
     host, port = address.removeprefix("http://").split(":")
     return [
         *(sys.executable, "-m", "mlflow", "server"),
         # Clients upload artifacts through the server, so they need no access to this folder.
-        *("--artifacts-destination", str(home / "mlflow-artifacts")),
-        *("--host", host, "--port", port, "--workers", str(_WORKERS)),
+        *("--artifacts-destination", str(state_dir / "mlflow-artifacts")),
+        *("--host", host, "--port", port, "--workers", str(_NUM_WORKERS)),
         *("--uvicorn-opts", "--log-level warning"),
     ]
 
 
-def _choose_store(home: Path, wanted: str | None, running: bool) -> str:
+def _resolve_backend_store(state_dir: Path, requested: str | None, running: bool) -> str:
     """Return the address of the database and record it for the next start.
 
     Args:
-        home: State folder.
-        wanted: Requested address, `sqlite`, or None for that of the last start.
+        state_dir: State folder.
+        requested: Requested address, `sqlite`, or None for that of the last start.
         running: Whether a server is running.
 
     Raises:
         TrackingError: If the running server uses another database, or a package is missing.
     """
-    own = f"sqlite:///{home / 'mlflow.db'}"
-    noted = home / "services" / _STORE_FILE
-    last = noted.read_text(encoding="utf-8") if noted.exists() else own
-    if wanted is None:
-        return last
-    store = own if wanted == "sqlite" else wanted
-    if running and store != last:
+    default_store = f"sqlite:///{state_dir / 'mlflow.db'}"
+    store_path = state_dir / "services" / _STORE_FILE
+    previous_store = (
+        store_path.read_text(encoding="utf-8") if store_path.exists() else default_store
+    )
+    if requested is None:
+        return previous_store
+    store = default_store if requested == "sqlite" else requested
+    if running and store != previous_store:
         raise TrackingError(
             "the running MLflow server uses another database; stop it first (`kinesweep down`)"
         )
@@ -176,13 +187,13 @@ def _choose_store(home: Path, wanted: str | None, running: bool) -> str:
         )
     # A new file gets mode 0600 before the address is written; an old one could be readable by
     # others.
-    noted.unlink(missing_ok=True)
-    noted.touch(mode=0o600)
-    noted.write_text(store, encoding="utf-8")
+    store_path.unlink(missing_ok=True)
+    store_path.touch(mode=0o600)
+    store_path.write_text(store, encoding="utf-8")
     return store
 
 
-def _check_place(store: str) -> None:
+def _check_store_filesystem(store: str) -> None:
     """Raise an error for a SQLite file on a file system without reliable locks.
 
     Raises:
@@ -191,7 +202,7 @@ def _check_place(store: str) -> None:
     if not store.startswith("sqlite:///"):
         return
     path = Path(store.removeprefix("sqlite:///"))
-    kind = network_filesystem(path)
+    kind = get_network_filesystem(path)
     if kind:
         raise TrackingError(
             f"MLflow's database `{path}` would be on a network file system ({kind}), where SQLite"
@@ -200,32 +211,32 @@ def _check_place(store: str) -> None:
         )
 
 
-def _address(port: int) -> str:
+def _format_address(port: int) -> str:
     """Return the server's address for a port."""
     return f"http://{_HOST}:{port}"
 
 
-def _choose_port(port: int | None, last: Service | None) -> int:
+def _choose_port(port: int | None, previous: BackgroundService | None) -> int:
     """Return the requested port, that of the last start, or a free one.
 
     Raises:
         TrackingError: If the requested port is taken.
     """
     if port is not None:
-        if not _is_free(port):
+        if not _is_port_free(port):
             raise TrackingError(
                 f"port {port} of {_HOST} is taken by another program; choose another port or none"
             )
         return port
-    before = int(last.address.rsplit(":", 1)[1]) if last is not None else 0
-    if before and _is_free(before):
-        return before
+    previous_port = int(previous.address.rsplit(":", 1)[1]) if previous is not None else 0
+    if previous_port and _is_port_free(previous_port):
+        return previous_port
     # The port is random, so that servers of two state folders that start at the same time get
     # different ones. `SystemRandom`, because a run's seed sets the global generator.
-    return next(p for p in random.SystemRandom().sample(_PORTS, len(_PORTS)) if _is_free(p))
+    return next(p for p in random.SystemRandom().sample(_PORTS, len(_PORTS)) if _is_port_free(p))
 
 
-def _is_free(port: int) -> bool:
+def _is_port_free(port: int) -> bool:
     """Return whether a server could listen on a port."""
     with socket.socket() as probe:
         # Same option as the server: a port in TIME_WAIT then counts as free.

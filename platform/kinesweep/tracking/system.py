@@ -9,61 +9,65 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-_EVERY_S = 10.0
-_SAMPLES = 2
+_DEFAULT_INTERVAL_S = 10.0
+_NUM_SAMPLES = 2
 _PREFIX = "system/"
 
-Note = Callable[[Mapping[str, float]], None]
+MetricsCallback = Callable[[Mapping[str, float]], None]
 
 
 class SystemMonitor:
     """A thread that samples CPU, memory, disk, network and NVIDIA GPUs.
 
     Args:
-        note: Callback that receives the mean of two samples.
-        every_s: Interval between two calls of `note` in seconds.
+        on_metrics: Callback that receives the mean of two samples.
+        interval_s: Interval between two calls of `on_metrics` in seconds.
     """
 
-    def __init__(self, note: Note, every_s: float = _EVERY_S) -> None:
-        self._note = note
-        self._pause_s = every_s / _SAMPLES
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True, name="system monitor")
+    def __init__(
+        self, on_metrics: MetricsCallback, interval_s: float = _DEFAULT_INTERVAL_S
+    ) -> None:
+        self._on_metrics = on_metrics
+        self._pause_s = interval_s / _NUM_SAMPLES
+        self._stop_event = threading.Event()
+        self._thread = threading.Thread(
+            target=self._sample_until_stopped, daemon=True, name="system monitor"
+        )
         self._thread.start()
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """Stop sampling; samples that were not reported are dropped."""
-        self._ended.set()
+        self._stop_event.set()
         self._thread.join()
 
-    def _watch(self) -> None:
-        """Sample until `end` is called."""
-        if self._ended.wait(self._pause_s):
+    def _sample_until_stopped(self) -> None:
+        """Sample until `stop` is called."""
+        if self._stop_event.wait(self._pause_s):
             return  # runs that end this soon never import the monitors
-        monitors = _monitors()
+        monitors = _create_monitors()
         while True:
-            for _ in range(_SAMPLES):
+            for _ in range(_NUM_SAMPLES):
                 for monitor in monitors:
                     monitor.collect_metrics()
-                if self._ended.wait(self._pause_s):
+                if self._stop_event.wait(self._pause_s):
                     return
             values: dict[str, float] = {}
             for monitor in monitors:
                 values |= {f"{_PREFIX}{k}": v for k, v in monitor.aggregate_metrics().items()}
                 monitor.clear_metrics()
-            self._note(values)
+            self._on_metrics(values)
 
 
-def _monitors() -> list[Any]:
-    """Return MLflow's monitors, including the GPU monitor if there is a GPU."""
+def _create_monitors() -> list[Any]:
+    """Create MLflow's monitors, including the GPU monitor if there is a GPU."""
     from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
     from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
     from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
     from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
 
-    found: list[Any] = [CPUMonitor(), DiskMonitor(), NetworkMonitor()]
+    monitors: list[Any] = [CPUMonitor(), DiskMonitor(), NetworkMonitor()]
     try:
-        found.append(GPUMonitor())
+        monitors.append(GPUMonitor())
     except Exception:  # no NVIDIA library or no GPU; the exceptions have no common base class
-        return found
-    return found
+        return monitors
+    return monitors

@@ -13,39 +13,39 @@ from pathlib import Path
 
 from kinesweep.tracking.mlflow_client import (
     MAX_METRICS,
-    MAX_NAMES,
-    PARENT,
+    MAX_PARAMS_OR_TAGS,
+    PARENT_TAG,
+    MlflowServerClient,
     RequestRejectedError,
     ServerUnavailableError,
-    Wire,
 )
-from kinesweep.tracking.offline_queue import Record, Spool
+from kinesweep.tracking.offline_queue import OfflineQueue, QueuedRecord
 
 _log = logging.getLogger(__name__)
-_BATCHED = ("metrics", "params", "tags")
+_BATCHED_KINDS = ("metrics", "params", "tags")
 
 
-class Sender:
+class RunUploader:
     """An uploader for one run's records.
 
     Args:
         uri: Address of the server.
-        spool: Offline queue of the run, held by this process.
-        lock: Lock file visible to all processes of the experiment; runs are created under it.
+        queue: Offline queue of the run, held by this process.
+        lock_path: Lock file visible to all processes of the experiment; runs are created under it.
     """
 
-    def __init__(self, uri: str, spool: Spool, lock: Path) -> None:
+    def __init__(self, uri: str, queue: OfflineQueue, lock_path: Path) -> None:
         self.uri = uri
-        self.spool = spool
-        self._lock = lock
-        self._wire: Wire | None = None
+        self.queue = queue
+        self._lock_path = lock_path
+        self._client: MlflowServerClient | None = None
         self._run_id: str | None = None
         # Whether this process has set the run's title, and marked the run as running.
-        self._named = self._running = False
+        self._is_title_set = self._is_marked_running = False
         # Whether the current failure has been logged.
-        self._told = False
+        self._has_warned = False
 
-    def send(self) -> bool:
+    def send_pending(self) -> bool:
         """Send all queued records.
 
         Returns:
@@ -53,103 +53,107 @@ class Sender:
         """
         try:
             # A loop, because training appends records while earlier ones are sent.
-            while pending := self.spool.pending():
-                self._send_all(pending)
+            while pending := self.queue.get_pending_records():
+                self._send_records(pending)
         except ServerUnavailableError as error:
-            self._tell("MLflow at %s is unavailable (%s); records are queued in %s", error)
+            self._warn_once("MLflow at %s is unavailable (%s); records are queued in %s", error)
             return False
         except Exception as error:
             # No failure of tracking may stop training.
-            self._tell("tracking at %s failed (%r); records are queued in %s", error)
+            self._warn_once("tracking at %s failed (%r); records are queued in %s", error)
             return False
-        self._told = False
+        self._has_warned = False
         return True
 
-    def _send_all(self, pending: Sequence[Record]) -> None:
+    def _send_records(self, pending: Sequence[QueuedRecord]) -> None:
         """Send records in groups; acknowledge each group after the server has it."""
         try:
-            self._attach()
-            for group in _groups(pending):
-                self._send(group)
+            self._ensure_run()
+            for group in _group_records(pending):
+                self._send_group(group)
                 # A crash before this line sends the group again, which is safe: timestamps are
                 # fixed.
-                self.spool.acknowledge(group[-1])
-        except _RunGoneError:
+                self.queue.acknowledge(group[-1])
+        except _RunDeletedError:
             self._run_id = None
-            # The next pass of `send` creates another run and sends everything that is still there.
-            self.spool.detach()
+            # The next pass of `send_pending` creates another run and sends what is still queued.
+            self.queue.detach_run()
 
-    def _attach(self) -> None:
-        """Make sure that there is a run, with its title and status.
+    def _ensure_run(self) -> None:
+        """Find or create the MLflow run, and set its title and status.
 
         Raises:
             _RunGoneError: If the run was deleted at the server.
         """
-        if self._wire is None:
+        if self._client is None:
             # Created in the sending thread: importing MLflow takes a second.
-            self._wire = Wire(self.uri)
+            self._client = MlflowServerClient(self.uri)
         if self._run_id is None:
-            self._run_id = self.spool.run_id or self._find_or_create(self._wire)
-            self._named = self._running = False
-        running = self.spool.status is None
+            self._run_id = self.queue.run_id or self._find_or_create_run(self._client)
+            self._is_title_set = self._is_marked_running = False
+        running = self.queue.status is None
         # A resumed run may be marked as finished at the server; it must show as running again.
-        if not self._named or (running and not self._running):
+        if not self._is_title_set or (running and not self._is_marked_running):
             try:
-                self._wire.show(self._run_id, self.spool.head["title"], running)
+                self._client.update_run(self._run_id, self.queue.header["title"], running)
             except RequestRejectedError:  # also a run that was moved to the trash
-                raise _RunGoneError from None
-            self._named, self._running = True, running
+                raise _RunDeletedError from None
+            self._is_title_set, self._is_marked_running = True, running
 
-    def _find_or_create(self, wire: Wire) -> str:
+    def _find_or_create_run(self, client: MlflowServerClient) -> str:
         """Return the id of the run with the spool's key, under its parent run."""
-        head = self.spool.head
-        experiment = wire.experiment(head["experiment"])
-        tags = dict(self.spool.tags)
-        if head["parent"] is not None:
-            tags[PARENT] = wire.parent(experiment, head["parent"], self._lock)
-        # Never empty: `send` attaches only if records are pending.
-        began_ms = self.spool.pending()[0].time_ms
-        run_id = wire.run(experiment, head["key"], head["life"], tags, self._lock, began_ms)
-        self.spool.attach(run_id)
+        header = self.queue.header
+        experiment = client.get_or_create_experiment(header["experiment"])
+        tags = dict(self.queue.tags)
+        if header["parent"] is not None:
+            tags[PARENT_TAG] = client.get_or_create_parent_run(
+                experiment, header["parent"], self._lock_path
+            )
+        # Never empty: `send_pending` finds a run only if records are pending.
+        start_time_ms = self.queue.get_pending_records()[0].time_ms
+        run_id = client.get_or_create_run(
+            experiment, header["key"], header["life"], tags, self._lock_path, start_time_ms
+        )
+        self.queue.attach_run(run_id)
         return run_id
 
-    def _send(self, records: Sequence[Record]) -> None:
+    def _send_group(self, records: Sequence[QueuedRecord]) -> None:
         """Send records that fit into one call; skip entries that the server refuses.
 
         Raises:
             _RunGoneError: If the run was deleted at the server.
         """
-        assert self._wire is not None and self._run_id is not None
+        assert self._client is not None and self._run_id is not None
         try:
-            if records[0].kind in _BATCHED:
-                self._wire.log_batch(self._run_id, records)
+            if records[0].kind in _BATCHED_KINDS:
+                self._client.log_batch(self._run_id, records)
             else:
-                self._wire.log_single(self._run_id, records[0])
+                self._client.log_record(self._run_id, records[0])
         except RequestRejectedError as error:
-            if error.gone:
-                raise _RunGoneError from None
-            halves = _halves(records)
+            if error.is_run_missing:
+                raise _RunDeletedError from None
+            halves = _split_call(records)
             if not halves:
                 _log.warning("MLflow refused %s: %s", records[0].value, error)
             for half in halves:
-                self._send(half)
+                self._send_group(half)
 
-    def _tell(self, text: str, error: Exception) -> None:
+    def _warn_once(self, text: str, error: Exception) -> None:
         """Log a warning once per outage."""
-        if not self._told:
-            _log.warning(text, self.uri, error, self.spool.path)
-        self._told = True
+        if not self._has_warned:
+            _log.warning(text, self.uri, error, self.queue.path)
+        self._has_warned = True
 
 
-class _RunGoneError(Exception):
+class _RunDeletedError(Exception):
     """The run was deleted at the server."""
 
 
-def _groups(records: Sequence[Record]) -> Iterator[list[Record]]:
+def _group_records(records: Sequence[QueuedRecord]) -> Iterator[list[QueuedRecord]]:
     """Yield records in order, in groups that one call can carry."""
-    group: list[Record] = []
+    group: list[QueuedRecord] = []
     for record in records:
-        if group and not _fits([*group, record]):
+        if group and not _is_within_call_limits([*group, record]):
             yield group
             group = []
         group.append(record)
@@ -157,23 +161,25 @@ def _groups(records: Sequence[Record]) -> Iterator[list[Record]]:
         yield group
 
 
-def _fits(records: Sequence[Record]) -> bool:
+def _is_within_call_limits(records: Sequence[QueuedRecord]) -> bool:
     """Return whether records can be sent in one call."""
-    counts = {kind: sum(len(r.value) for r in records if r.kind == kind) for kind in _BATCHED}
+    counts = {kind: sum(len(r.value) for r in records if r.kind == kind) for kind in _BATCHED_KINDS}
     # Artifacts, datasets and the final status need calls of their own.
-    all_batched = all(record.kind in _BATCHED for record in records)
-    within = counts["params"] <= MAX_NAMES and counts["tags"] <= MAX_NAMES
-    return all_batched and within and sum(counts.values()) <= MAX_METRICS
+    all_batched = all(record.kind in _BATCHED_KINDS for record in records)
+    is_within_name_limits = (
+        counts["params"] <= MAX_PARAMS_OR_TAGS and counts["tags"] <= MAX_PARAMS_OR_TAGS
+    )
+    return all_batched and is_within_name_limits and sum(counts.values()) <= MAX_METRICS
 
 
-def _halves(records: Sequence[Record]) -> list[list[Record]]:
+def _split_call(records: Sequence[QueuedRecord]) -> list[list[QueuedRecord]]:
     """Split a refused call in two, by records and then by entries; empty for a single entry."""
     if len(records) > 1:
         middle = len(records) // 2
         return [list(records[:middle]), list(records[middle:])]
     record = records[0]
     items = list(record.value.items())
-    if record.kind not in _BATCHED or len(items) == 1:
+    if record.kind not in _BATCHED_KINDS or len(items) == 1:
         return []
     middle = len(items) // 2
     return [[replace(record, value=dict(part))] for part in (items[:middle], items[middle:])]

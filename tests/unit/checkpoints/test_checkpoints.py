@@ -4,12 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from kinesweep.checkpoints.checkpoints import leading_to, prune, step_folder
+from kinesweep.checkpoints.checkpoints import (
+    find_last_checkpoints,
+    get_checkpoint_folder,
+    prune_checkpoints,
+)
 
 
 def made(root: Path, *steps: int) -> Path:
     for step in steps:
-        step_folder(root, step).mkdir(parents=True)
+        get_checkpoint_folder(root, step).mkdir(parents=True)
     return root
 
 
@@ -32,11 +36,15 @@ def test_a_policy_keeps_ends_and_those_before_them(
     tmp_path: Path, keep: str, count: int, left: list[int]
 ) -> None:
     root = made(tmp_path, 2, 4, 6, 8, 10)
-    prune(root, keep, last=10, best=4, count=count)
+    prune_checkpoints(root, keep, last=10, best=4, count=count)
     assert kept(root) == left
 
 
 def test_a_mean_is_of_the_checkpoints_that_lead_to_a_step(tmp_path: Path) -> None:
     root = made(tmp_path, 2, 4, 6, 8, 10)
-    assert leading_to(root, 8, 3) == [step_folder(root, step) for step in (4, 6, 8)]
-    assert leading_to(root, 4, 3) == [step_folder(root, step) for step in (2, 4)]
+    assert find_last_checkpoints(root, 8, 3) == [
+        get_checkpoint_folder(root, step) for step in (4, 6, 8)
+    ]
+    assert find_last_checkpoints(root, 4, 3) == [
+        get_checkpoint_folder(root, step) for step in (2, 4)
+    ]

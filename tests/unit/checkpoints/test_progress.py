@@ -5,17 +5,17 @@ from typing import Any
 
 import pytest
 
-from kinesweep.checkpoints.progress import Progress, advance
+from kinesweep.checkpoints.progress import TrainingProgress, update_progress
 from kinesweep.config.recipe.training import TrainingConfig
 
 
-def after(metric: str, values: list[float], **changes: Any) -> Progress:
+def after(metric: str, values: list[float], **changes: Any) -> TrainingProgress:
     """The state after these scores of one metric, an evaluation each step of ten."""
     plain = {"max_steps": 100, "eval_steps": 10, "learning_rate": 1e-3, **changes}
     config = TrainingConfig.model_validate({**plain, "metric_for_best_model": metric})
-    progress = Progress()
+    progress = TrainingProgress()
     for number, value in enumerate(values, 1):
-        progress = advance(progress, 10 * number, 80 * number, {metric: value}, config)
+        progress = update_progress(progress, 10 * number, 80 * number, {metric: value}, config)
     return progress
 
 

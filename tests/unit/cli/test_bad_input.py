@@ -141,11 +141,11 @@ def test_wrong_arguments(
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     if "--no-ray" in words:
-        from kinesweep.config.loading import load
+        from kinesweep.config.loading import load_config
         from kinesweep.config.recipe import Recipe
         from kinesweep.store.extraction.build import extract_locally
 
-        extract_locally(load(Recipe, Path("recipe.yaml")))
+        extract_locally(load_config(Recipe, Path("recipe.yaml")))
     code, text = ends(capsys, *words)
     assert code == 2
     assert said in text

@@ -31,15 +31,15 @@ def journal(tmp_path: Path) -> Iterator[Told]:
 
 def fill(journal: Told) -> None:
     """Writes a search with an end of every kind, and finals that are under way."""
-    journal.begin("id", "A question?")
-    journal.add("search_started", trials=5)
+    journal.start_session("id", "A question?")
+    journal.append_event("search_started", trials=5)
     ends = ["finished", "pruned", "failed", "finished", ""]
     for number, state in enumerate(ends):
-        journal.add("trial_created", trial=number, values={}, config=str(number))
+        journal.append_event("trial_created", trial=number, values={}, config=str(number))
         scores = {"bleu": 70.0 + number, "decode_ms": 3.84} if state == "finished" else {}
         journal.now += 10
         if state:
-            journal.add(
+            journal.append_event(
                 "trial_ended", trial=number, state=state, scores=scores, reason="", seconds=1.0
             )
 
@@ -63,11 +63,11 @@ def test_trials_by_state_and_the_best(tmp_path: Path, journal: Told) -> None:
 
 def test_finals_have_a_line_of_their_own(tmp_path: Path, journal: Told) -> None:
     fill(journal)
-    journal.add("finals_started", runs=9, missing=8)
+    journal.append_event("finals_started", runs=9, missing=8)
     for run in "ab":
-        journal.add("run_started", run=run, finalist="x")
+        journal.append_event("run_started", run=run, finalist="x")
     journal.now += 30
-    journal.add("run_finished", run="a", finalist="x", seconds=30.0, scores={"bleu": 1.0})
+    journal.append_event("run_finished", run="a", finalist="x", seconds=30.0, scores={"bleu": 1.0})
     _, finals, summary = drawn(tmp_path, journal.now).splitlines()
     assert finals.startswith("finals") and "2 of 9 runs" in finals
     assert finals.rstrip().endswith("1 running · 2 finished")
@@ -77,10 +77,10 @@ def test_finals_have_a_line_of_their_own(tmp_path: Path, journal: Told) -> None:
 def test_it_follows_the_journal(tmp_path: Path, journal: Told) -> None:
     shown, console = SweepDisplay(tmp_path, NOW, lambda: NOW), Console(file=io.StringIO())
     assert not list(console.render(shown))
-    journal.begin("id", "A question?")
-    journal.add("search_started", trials=5)
+    journal.start_session("id", "A question?")
+    journal.append_event("search_started", trials=5)
     for number in range(3):
-        journal.add("trial_created", trial=number, values={}, config=str(number))
+        journal.append_event("trial_created", trial=number, values={}, config=str(number))
         with console.capture() as said:
             console.print(shown)
         assert f"{number + 1} running" in said.get()
@@ -91,7 +91,7 @@ def test_nothing_before_the_driver_and_after_the_ranking(tmp_path: Path, journal
     assert drawn(tmp_path, NOW) == ""
     fill(journal)
     assert drawn(tmp_path, NOW, since=NOW + 1) == "", "a session before this one"
-    journal.add("ranked", winner="x")
+    journal.append_event("ranked", winner="x")
     assert drawn(tmp_path, NOW) == ""
 
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from kinesweep.cli import main
-from kinesweep.features.frame_embedder_io import embedder_digest, read_embedder
+from kinesweep.features.frame_embedder_io import compute_embedder_digest, read_embedder
 from movements import movements_recipe, write_movements
 
 pytestmark = pytest.mark.integration
@@ -38,13 +38,13 @@ def test_a_recipe_becomes_an_embedder(place: Path, capsys: pytest.CaptureFixture
     folder = Path(result["folder"])
     assert (result["status"], result["step"]) == ("finished", 12)
     assert folder.parent == place / "home" / "runs" and folder.name.startswith("movements-")
-    digest = embedder_digest(folder / "best")
+    digest = compute_embedder_digest(folder / "best")
     assert read_embedder(folder / "best").score == result["scores"]
     # Nothing of this machine goes along.
     assert str(place) not in (folder / "best" / "embedder.json").read_text()
     assert call(capsys) == result, "a finished run is handed back"
     moved = call(capsys, "--folder", "mine", "training.seed=9")
-    assert embedder_digest(place / "mine" / "best") != digest
+    assert compute_embedder_digest(place / "mine" / "best") != digest
     assert Path(moved["folder"]) == place / "mine"
     assert "belongs to another run" in call(capsys, "--folder", "mine", code=2)
     again = call(capsys, "--folder", "mine", "--overwrite")

@@ -90,7 +90,7 @@ WORKING: list[tuple[str, ...]] = [
     ("show", "recipe.yaml", "--clip", "validation_00000"),
     ("prepare", "generic", "corpus", "corpus", "prepared"),
     ("convert", "motions.pkl", "motions.tsv"),
-    ("convert", str(ROOT / "jobs/foreign/multimodalhugs.yaml"), "converted.yaml"),
+    ("convert", str(ROOT / "jobs/interop/multimodalhugs.yaml"), "converted.yaml"),
     ("sample", "sample", "--clips", "12"),
     ("status",),
 ]

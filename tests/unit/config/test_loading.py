@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kinesweep.config.loading import did_you_mean, load, read_yaml, set_by_path
+from kinesweep.config.loading import load_config, read_yaml, set_by_path, suggest_closest_word
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import ConfigError, InputError
 
@@ -25,13 +25,13 @@ def write(folder: Path, text: str) -> Path:
 
 def problems(path: Path, *overrides: str) -> dict[str, str]:
     with pytest.raises(ConfigError) as caught:
-        load(Recipe, path, overrides)
+        load_config(Recipe, path, overrides)
     return dict(caught.value.problems)
 
 
 def test_defaults_and_overrides(tmp_path: Path) -> None:
     path = write(tmp_path, GOOD)
-    recipe = load(Recipe, path, ["training.learning_rate=1e-3", "batch.batch_size=4"])
+    recipe = load_config(Recipe, path, ["training.learning_rate=1e-3", "batch.batch_size=4"])
     assert recipe.training.learning_rate == 1e-3
     assert recipe.batch.batch_size == 4
     assert recipe.generation.num_beams == 5
@@ -95,7 +95,7 @@ def test_a_key_of_an_earlier_version_names_the_new_one(
     tmp_path: Path, override: str, path: str, now: str
 ) -> None:
     with pytest.raises(ConfigError) as raised:
-        load(Recipe, write(tmp_path, GOOD), [override])
+        load_config(Recipe, write(tmp_path, GOOD), [override])
     assert [*raised.value.problems] == [(path, f"unknown; it is now called `{now}`")]
 
 
@@ -108,7 +108,9 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
     found = problems(write(tmp_path, GOOD), "training.max_steps=0", "batch.max_frame=3", "name=")
     assert set(found) >= {"training.max_steps", "batch.max_frame"}
     with pytest.raises(ConfigError, match=r"3 problems in .*recipe\.yaml"):
-        load(Recipe, tmp_path / "recipe.yaml", ["training.max_steps=0", "batch.a=3", "batch.b=1"])
+        load_config(
+            Recipe, tmp_path / "recipe.yaml", ["training.max_steps=0", "batch.a=3", "batch.b=1"]
+        )
 
 
 @pytest.mark.parametrize("text", ["", "- 1\n- 2\n", "a: [1\n", "a: ${nowhere}\n", "7"])
@@ -133,17 +135,17 @@ def test_put_and_near_miss() -> None:
     assert values == {"a": {"b": 1, "c": {"d": 2}}}
     with pytest.raises(InputError, match="holds 1"):
         set_by_path(values, "a.b.c", 3)
-    assert did_you_mean("lerning", ["learning", "other"]) == "; did you mean `learning`?"
-    assert did_you_mean("zzz", ["learning"]) == ""
+    assert suggest_closest_word("lerning", ["learning", "other"]) == "; did you mean `learning`?"
+    assert suggest_closest_word("zzz", ["learning"]) == ""
 
 
 def test_identity_ignores_paths_and_seed_only(tmp_path: Path) -> None:
-    recipe = load(Recipe, write(tmp_path, GOOD))
-    same = recipe.resolved(tmp_path).with_seed(7)
-    assert same.config_hash("store") == recipe.config_hash("store")
-    assert recipe.config_hash("other") != recipe.config_hash("store")
-    other = load(Recipe, tmp_path / "recipe.yaml", ["model.encoder.dropout=0.2"])
-    assert other.config_hash("store") != recipe.config_hash("store")
+    recipe = load_config(Recipe, write(tmp_path, GOOD))
+    same = recipe.resolve_paths(tmp_path).with_seed(7)
+    assert same.compute_config_hash("store") == recipe.compute_config_hash("store")
+    assert recipe.compute_config_hash("other") != recipe.compute_config_hash("store")
+    other = load_config(Recipe, tmp_path / "recipe.yaml", ["model.encoder.dropout=0.2"])
+    assert other.compute_config_hash("store") != recipe.compute_config_hash("store")
     assert same.source.train == str(tmp_path / "train.tsv")
 
 
@@ -152,7 +154,7 @@ def test_a_recipe_without_context_is_the_one_that_it_was(tmp_path: Path) -> None
     write(tmp_path, GOOD)
 
     def hash_of(*overrides: str) -> str:
-        return load(Recipe, tmp_path / "recipe.yaml", overrides).config_hash("store")
+        return load_config(Recipe, tmp_path / "recipe.yaml", overrides).compute_config_hash("store")
 
     assert hash_of() == hash_of("context.decoding_context=references")
     before = ["context.window=1", "context.decoding_context=references"]

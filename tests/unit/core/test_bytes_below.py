@@ -4,15 +4,15 @@ import shutil
 import threading
 from pathlib import Path
 
-from kinesweep.core.paths import directory_size
+from kinesweep.core.paths import compute_directory_size
 
 
 def test_files_and_folders(tmp_path: Path) -> None:
     (tmp_path / "a/b").mkdir(parents=True)
     (tmp_path / "a/b/file").write_bytes(b"12345")
     (tmp_path / "file").write_bytes(b"123")
-    assert directory_size(tmp_path) == 8
-    assert directory_size(tmp_path / "nowhere") == 0
+    assert compute_directory_size(tmp_path) == 8
+    assert compute_directory_size(tmp_path / "nowhere") == 0
 
 
 def test_folders_that_go_meanwhile(tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_folders_that_go_meanwhile(tmp_path: Path) -> None:
     thread.start()
     try:
         for _ in range(3000):
-            assert directory_size(tmp_path) <= 7
+            assert compute_directory_size(tmp_path) <= 7
     finally:
         ended.set()
         thread.join()

@@ -35,7 +35,7 @@ def test_any_number_of_ranks_scores_alike(model: Path, store: Store) -> None:
     arguments = [str(model), str(store.folder)]
     (alone,) = run_ranks(EVALUATE, arguments, 1)
     ids = [clip_id for clip_id, _ in alone["lines"]]
-    assert sorted(ids) == sorted(record.clip.id for record in store.records("validation"))
+    assert sorted(ids) == sorted(record.clip.id for record in store.get_records("validation"))
     assert 0 < alone["scores"]["token_accuracy"] < 100
     for world in (2, 3):
         assert run_ranks(EVALUATE, arguments, world) == [alone] * world

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from kinesweep.config.loading import load
+from kinesweep.config.loading import load_config
 from kinesweep.config.recipe import Recipe
-from kinesweep.models.factory import check_model
+from kinesweep.models.factory import check_model_config
 
 FOLDER = Path(__file__).parents[3] / "jobs" / "recipes"
 STAGES = ["pretrain", "boxing"]
@@ -15,7 +15,7 @@ CLIPS = {"pretrain": 23_384, "boxing": 109}
 
 
 def recipe_of(stage: str) -> Recipe:
-    return load(Recipe, FOLDER / f"motion2text_{stage}.yaml")
+    return load_config(Recipe, FOLDER / f"motion2text_{stage}.yaml")
 
 
 @pytest.mark.parametrize(
@@ -74,4 +74,4 @@ def test_what_all_have_in_common(stage: str) -> None:
     assert recipe.training.metric_for_best_model == "cider"
     protocol_config = recipe.evaluation.protocol_config
     assert (protocol_config.case, protocol_config.punctuation) == ("lower", "drop")
-    check_model(recipe.model)
+    check_model_config(recipe.model)

@@ -7,8 +7,8 @@ import psutil
 import pytest
 
 from kinesweep.core.errors import TrackingError
-from kinesweep.core.paths import network_filesystem
-from kinesweep.tracking.server import start_server
+from kinesweep.core.paths import get_network_filesystem
+from kinesweep.tracking.server import start_mlflow_server
 
 Disk = namedtuple("Disk", "mountpoint fstype")
 
@@ -23,12 +23,12 @@ def mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_nearest_mount_decides(mounts: Path) -> None:
-    assert network_filesystem(mounts / "not/there/yet") == "nfs4"
-    assert network_filesystem(mounts / "local/deep") == ""
-    assert network_filesystem(Path("/etc")) == ""
+    assert get_network_filesystem(mounts / "not/there/yet") == "nfs4"
+    assert get_network_filesystem(mounts / "local/deep") == ""
+    assert get_network_filesystem(Path("/etc")) == ""
 
 
 def test_a_server_on_sqlite_there_is_refused(mounts: Path) -> None:
     for store in (None, "sqlite", f"sqlite:///{mounts / 'x.db'}"):
         with pytest.raises(TrackingError, match=r"network file system \(nfs4\).*postgresql"):
-            start_server(mounts / "home", backend_store=store)
+            start_mlflow_server(mounts / "home", backend_store=store)

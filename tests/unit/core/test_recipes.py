@@ -6,7 +6,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from corpus import tiny_recipe
-from kinesweep.config.loading import load
+from kinesweep.config.loading import load_config
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.embedding import EmbeddingRecipe
 from kinesweep.config.recipe.model import TokenizerConfig
@@ -17,7 +17,7 @@ FOLDER = Path(__file__).parents[3] / "jobs" / "recipes"
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_recipe_is_one_and_has_its_files_name(path: Path) -> None:
     kind = EmbeddingRecipe if path.stem.endswith("_align") else Recipe
-    assert load(kind, path).name == path.stem
+    assert load_config(kind, path).name == path.stem
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_every_recipe_is_one_and_has_its_files_name(path: Path) -> None:
     ],
 )
 def test_published_values(name: str, values: tuple[object, ...]) -> None:
-    recipe = load(Recipe, FOLDER / f"{name}.yaml")
+    recipe = load_config(Recipe, FOLDER / f"{name}.yaml")
     training = recipe.training
     assert values == (
         training.learning_rate,
@@ -48,7 +48,7 @@ def test_published_values(name: str, values: tuple[object, ...]) -> None:
 
 @pytest.mark.parametrize("name", ["how2sign_m2m100", "phoenix_m2m100"])
 def test_twins_differ_in_size_alone(name: str) -> None:
-    large, tiny = (load(Recipe, FOLDER / f"{name}{end}.yaml") for end in ("", "_tiny"))
+    large, tiny = (load_config(Recipe, FOLDER / f"{name}{end}.yaml") for end in ("", "_tiny"))
     assert tiny.source.splits == large.source.splits
     assert (tiny.features, tiny.batch) == (large.features, large.batch)
     assert tiny.model.encoder == large.model.encoder
@@ -61,7 +61,7 @@ def test_twins_differ_in_size_alone(name: str) -> None:
 
 def test_the_backbones_place_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KINESWEEP_M2M100", "models/mine")
-    recipe = load(Recipe, FOLDER / "phoenix_m2m100.yaml")
+    recipe = load_config(Recipe, FOLDER / "phoenix_m2m100.yaml")
     assert recipe.model.backbone.pretrained == "models/mine"
 
 
@@ -72,7 +72,9 @@ def test_what_is_handed_on_names_no_folder(
     monkeypatch: pytest.MonkeyPatch, place: str, kept: str
 ) -> None:
     monkeypatch.setenv("KINESWEEP_M2M100", place)
-    recipe = load(Recipe, FOLDER / "phoenix_m2m100.yaml", ["store.root=/big/stores"]).portable()
+    recipe = load_config(
+        Recipe, FOLDER / "phoenix_m2m100.yaml", ["store.root=/big/stores"]
+    ).to_portable()
     assert recipe.source.splits == {s: f"{s}.tsv" for s in ("train", "validation", "test")}
     assert (recipe.source.root, recipe.store.root) == (None, None)
     assert recipe.model.backbone.pretrained == kept
@@ -114,5 +116,5 @@ def test_crops_and_poses_belong_together(
         with pytest.raises(ValidationError, match=text):
             Recipe.model_validate(plain)
         return
-    resolved = Recipe.model_validate(plain).resolved(tmp_path)
+    resolved = Recipe.model_validate(plain).resolve_paths(tmp_path)
     assert resolved.corpora[0].poses == str(tmp_path / "poses")  # type: ignore[union-attr]

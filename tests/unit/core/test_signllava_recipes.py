@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from kinesweep.config.loading import load
+from kinesweep.config.loading import load_config
 from kinesweep.config.recipe import Recipe
-from kinesweep.models import check_model
+from kinesweep.models import check_model_config
 
 FOLDER = Path(__file__).parents[3] / "jobs" / "recipes"
 STAGES = ["pretrain", "finetune", "pretrain_tiny", "finetune_tiny"]
 
 
 def recipe_of(stage: str) -> Recipe:
-    return load(Recipe, FOLDER / f"signllava_{stage}.yaml")
+    return load_config(Recipe, FOLDER / f"signllava_{stage}.yaml")
 
 
 @pytest.mark.parametrize(("stage", "rate"), [("pretrain", 2e-3), ("finetune", 2e-5)])
@@ -42,14 +42,14 @@ def test_published_adapters() -> None:
 @pytest.mark.parametrize("stage", STAGES)
 def test_what_all_have_in_common(stage: str) -> None:
     recipe = recipe_of(stage)
-    check_model(recipe.effective_model)
+    check_model_config(recipe.effective_model)
     assert recipe.source.splits.keys() == {"train", "validation"}
     encoder = recipe.model.encoder
     assert (encoder.kind, encoder.activation, len(encoder.hidden)) == ("mlp", "gelu", 1)
     assert recipe.model.fusion.separators
     assert (recipe.model.init_from is not None) == stage.startswith("finetune")
-    assert recipe.context.is_used == stage.startswith("finetune")
-    if recipe.context.is_used:
+    assert recipe.context.is_enabled == stage.startswith("finetune")
+    if recipe.context.is_enabled:
         assert recipe.context.decoding_context == "model"
 
 

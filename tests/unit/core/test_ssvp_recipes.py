@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from kinesweep.config.loading import load
+from kinesweep.config.loading import load_config
 from kinesweep.config.recipe import Recipe
-from kinesweep.models.factory import check_model
+from kinesweep.models.factory import check_model_config
 
 FOLDER = Path(__file__).parents[3] / "jobs" / "recipes"
 NAMES = ["ssvp_t5", "ssvp_bart", "ssvp_tarres"]
@@ -14,7 +14,7 @@ HOW2SIGN_CLIPS = 31_128
 
 
 def recipe_of(name: str) -> Recipe:
-    recipe = load(Recipe, FOLDER / f"{name}.yaml")
+    recipe = load_config(Recipe, FOLDER / f"{name}.yaml")
     assert (recipe.source.kind, recipe.features.kind) == ("feature_manifest", "precomputed")
     assert recipe.source.splits == {
         split: f"data/how2sign/manifests/{word}_features.tsv"
@@ -71,7 +71,7 @@ def test_what_all_have_in_common(name: str) -> None:
     assert (encoder["kind"], encoder["gain"], recipe.model.append_eos) == ("linear", True, False)
     off = ("standardize", "norm_in", "norm_out", "velocity", "dropout")
     assert not any(encoder[key] for key in off) and encoder["activation"] == "none"
-    check_model(recipe.model)
+    check_model_config(recipe.model)
 
 
 def test_backbones() -> None:

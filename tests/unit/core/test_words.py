@@ -10,29 +10,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kinesweep.core import errors
-from kinesweep.core.hashing import fingerprint, flatten, folder_sha256
-from kinesweep.core.paths import resolve_inside
-from kinesweep.core.seeds import derive_seed, generator
+from kinesweep.core.hashing import compute_fingerprint, compute_folder_sha256, flatten_mapping
+from kinesweep.core.paths import resolve_path_inside
+from kinesweep.core.seeds import create_generator, derive_seed
 from kinesweep.core.units import Span, format_bytes, parse_bytes
 
 
 def test_span_rule() -> None:
-    assert Span().frames(25, 10) == (0, 10)
+    assert Span().to_frame_range(25, 10) == (0, 10)
     assert Span.from_ms(0, 0).is_full
-    assert Span.from_ms(100, 0).frames(25, 10) == (2, 10)
-    assert Span.from_ms(0, 101).frames(25, 10) == (0, 3)
-    assert Span.from_ms(0, 280).frames(25, 10) == (0, 8)  # 280 / 1000 * 25 is above 7
-    assert Span.from_ms(4100, 0).frames(30, 200) == (122, 200)  # 4100 / 1000 * 30 is below 123
-    assert Span.from_frames(3, 99).frames(25, 10) == (3, 10)
+    assert Span.from_ms(100, 0).to_frame_range(25, 10) == (2, 10)
+    assert Span.from_ms(0, 101).to_frame_range(25, 10) == (0, 3)
+    assert Span.from_ms(0, 280).to_frame_range(25, 10) == (0, 8)  # 280 / 1000 * 25 is above 7
+    assert Span.from_ms(4100, 0).to_frame_range(30, 200) == (
+        122,
+        200,
+    )  # 4100 / 1000 * 30 is below 123
+    assert Span.from_frames(3, 99).to_frame_range(25, 10) == (3, 10)
     with pytest.raises(errors.InputError, match="10 frames"):
-        Span.from_ms(400, 0).frames(25, 10)
+        Span.from_ms(400, 0).to_frame_range(25, 10)
     with pytest.raises(errors.InputError, match="empty"):
-        Span.from_ms(300, 200).frames(25, 10)
+        Span.from_ms(300, 200).to_frame_range(25, 10)
 
 
 @given(st.floats(1, 1e5), st.floats(1, 1e5), st.floats(1, 120))
 def test_span_is_floor_and_ceiling(start: float, length: float, fps: float) -> None:
-    first, last = Span.from_ms(start, start + length).frames(fps, 10**9)
+    first, last = Span.from_ms(start, start + length).to_frame_range(fps, 10**9)
     assert first == math.floor(start / 1000 * fps)
     assert last == math.ceil((start + length) / 1000 * fps)
 
@@ -70,38 +73,42 @@ def test_errors_cross_processes(error: errors.KinesweepError) -> None:
 
 
 def test_hashes(tmp_path: Path) -> None:
-    assert fingerprint({"b": 1, "a": [1, 2]}) == fingerprint({"a": [1, 2], "b": 1})
-    assert fingerprint({"a": 1}) != fingerprint({"a": 2})
+    assert compute_fingerprint({"b": 1, "a": [1, 2]}) == compute_fingerprint({"a": [1, 2], "b": 1})
+    assert compute_fingerprint({"a": 1}) != compute_fingerprint({"a": 2})
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "f").write_bytes(b"1")
-    before = folder_sha256(tmp_path)
+    before = compute_folder_sha256(tmp_path)
     assert list(before) == ["x/f"]
     (tmp_path / "x" / "f").write_bytes(b"2")
-    assert folder_sha256(tmp_path) != before
-    assert flatten({"a": {"b": 1, "c": {"d": [2]}}, "e": {}}) == {"a.b": 1, "a.c.d": [2], "e": {}}
+    assert compute_folder_sha256(tmp_path) != before
+    assert flatten_mapping({"a": {"b": 1, "c": {"d": [2]}}, "e": {}}) == {
+        "a.b": 1,
+        "a.c.d": [2],
+        "e": {},
+    }
 
 
 def test_seeds_depend_on_their_parts_alone() -> None:
     assert derive_seed(1, "x", 2) == derive_seed(1, "x", 2)
     assert len({derive_seed(s, w) for s in range(50) for w in ("a", "b")}) == 100
     assert derive_seed("1", "12") != derive_seed("11", "2")
-    np.testing.assert_array_equal(generator(3).random(4), generator(3).random(4))
+    np.testing.assert_array_equal(create_generator(3).random(4), create_generator(3).random(4))
 
 
 @pytest.mark.parametrize("path", ["../x", "a/../../x", "/etc/passwd"])
 def test_paths_stay_inside(tmp_path: Path, path: str) -> None:
     with pytest.raises(errors.ClipError, match="outside") as caught:
-        resolve_inside(tmp_path, path)
+        resolve_path_inside(tmp_path, path)
     assert caught.value.reason == "outside_root"
 
 
 def test_paths_stay_inside_a_relative_root() -> None:
     with pytest.raises(errors.ClipError, match="outside"):
-        resolve_inside(Path("."), "../elsewhere.pose")
-    assert resolve_inside(Path("."), "a.pose") == Path("a.pose")
-    assert resolve_inside(Path("../data"), "a.pose") == Path("../data/a.pose")
+        resolve_path_inside(Path("."), "../elsewhere.pose")
+    assert resolve_path_inside(Path("."), "a.pose") == Path("a.pose")
+    assert resolve_path_inside(Path("../data"), "a.pose") == Path("../data/a.pose")
 
 
 def test_paths_inside(tmp_path: Path) -> None:
-    assert resolve_inside(tmp_path, "a/../b") == tmp_path / "b"
-    assert resolve_inside(tmp_path, str(tmp_path / "c")) == tmp_path / "c"
+    assert resolve_path_inside(tmp_path, "a/../b") == tmp_path / "b"
+    assert resolve_path_inside(tmp_path, str(tmp_path / "c")) == tmp_path / "c"

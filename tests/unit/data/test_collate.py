@@ -4,17 +4,19 @@ import numpy as np
 import pytest
 
 from kinesweep.core.batch import IGNORE, Batch
-from kinesweep.data.collate import Item, Tokens, collate
+from kinesweep.data.collate import BatchItem, ClipTokens, collate
 
 PAD = 9
 
 
-def rows() -> list[Item]:
-    long = Tokens(prompt=(1, 2), forced=(3,), labels=(3, 4, 5), after=(6,))
-    short = Tokens(prompt=(), forced=(), labels=(7,), after=(), others=((8, 8), ()))
+def rows() -> list[BatchItem]:
+    long = ClipTokens(prompt=(1, 2), forced=(3,), labels=(3, 4, 5), suffix=(6,))
+    short = ClipTokens(
+        prompt=(), forced=(), labels=(7,), suffix=(), alternative_labels=((8, 8), ())
+    )
     frames = {"pose": np.full((3, 2), 5.0), "dino": np.full((1, 1), 6.0)}
     fewer = {"pose": np.full((1, 2), 7.0), "dino": np.full((2, 1), 8.0)}
-    return [Item("a", frames, long), Item("b", fewer, short)]
+    return [BatchItem("a", frames, long), BatchItem("b", fewer, short)]
 
 
 @pytest.fixture
@@ -34,8 +36,8 @@ def test_frames_are_padded_on_the_right(batch: Batch) -> None:
 def test_tokens_are_padded_on_the_right(batch: Batch) -> None:
     assert batch.prompt_ids_BP.tolist() == [[1, 2], [PAD, PAD]]
     assert batch.prompt_mask_BP.tolist() == [[True, True], [False, False]]
-    assert batch.after_ids_BA.tolist() == [[6], [PAD]]
-    assert batch.after_mask_BA.tolist() == [[True], [False]]
+    assert batch.suffix_ids_BA.tolist() == [[6], [PAD]]
+    assert batch.suffix_mask_BA.tolist() == [[True], [False]]
     assert batch.forced_ids_BF.tolist() == [[3], [PAD]]
     assert batch.forced_mask_BF.tolist() == [[True], [False]]
     assert batch.labels_BL.tolist() == [[3, 4, 5], [7, IGNORE, IGNORE]]
@@ -52,6 +54,6 @@ def test_further_references_stand_behind_the_first(batch: Batch) -> None:
 
 
 def test_a_blank_batch_keeps_its_masks(batch: Batch) -> None:
-    blank = collate(rows(), PAD, blank=True)
+    blank = collate(rows(), PAD, zero_features=True)
     assert all(not x.any() for x in blank.streams.values())
     assert all((blank.frame_masks[n] == batch.frame_masks[n]).all() for n in batch.frame_masks)

@@ -10,9 +10,9 @@ from kinesweep.config.recipe.model import TrainedTokenizerConfig
 from kinesweep.config.recipe.prompt import ContextConfig, PromptConfig, PromptSettings
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
-from kinesweep.data.context import Context, reference_texts
-from kinesweep.data.evaluation import eval_batches
-from kinesweep.data.text_tokenizer import TextTokenizer, build_text
+from kinesweep.data.context import DocumentContext, get_first_references
+from kinesweep.data.evaluation import build_eval_batches
+from kinesweep.data.text_tokenizer import TextTokenizer, build_tokenizer
 from kinesweep.data.train_dataset import TrainDataset
 from kinesweep.store.format.index import ClipRecord
 from records import memory_store
@@ -41,7 +41,9 @@ def document(name: str, count: int, split: str = "validation") -> list[ClipRecor
 @pytest.fixture(scope="module")
 def text() -> TextTokenizer:
     every = [r for name in "abc" for r in document(name, 8, "train")] + [clip("", 0)]
-    return build_text(TrainedTokenizerConfig(algorithm="word", size=64), every, None, ["Before:"])
+    return build_tokenizer(
+        TrainedTokenizerConfig(algorithm="word", size=64), every, None, ["Before:"]
+    )
 
 
 def prompt_settings(prompt: str = "", **context: Any) -> PromptSettings:
@@ -72,25 +74,25 @@ def prompts(text: TextTokenizer, batches: Any) -> dict[str, str]:
 )
 def test_what_precedes_a_clip(config: dict[str, int], wanted: list[str]) -> None:
     mixed = document("b", 8)[::-1] + document("a", 8)
-    context = Context(mixed, ContextConfig(**config))
-    assert list(context.before(clip("b", 5))) == wanted
-    assert context.before(clip("b", 0)) == ()
+    context = DocumentContext(mixed, ContextConfig(**config))
+    assert list(context.get_context_ids(clip("b", 5))) == wanted
+    assert context.get_context_ids(clip("b", 0)) == ()
 
 
 def test_documents_end_where_they_end() -> None:
     """Not across documents, nor across corpora that name documents alike, nor without one."""
     records = [*document("a", 3), clip("a", 0, corpus="x"), clip("a", 1, corpus="x")]
-    context = Context([*records, clip("", 0), clip("", 1)], ContextConfig(window=9))
-    assert context.before(records[2]) == ("a0", "a1")
-    assert context.before(records[4]) == ("xa0",)
-    assert context.before(clip("", 1)) == ()
+    context = DocumentContext([*records, clip("", 0), clip("", 1)], ContextConfig(window=9))
+    assert context.get_context_ids(records[2]) == ("a0", "a1")
+    assert context.get_context_ids(records[4]) == ("xa0",)
+    assert context.get_context_ids(clip("", 1)) == ()
 
 
 def test_places_follow_the_order_and_not_the_list() -> None:
     gaps = [clip("a", order) for order in (6, 1, 4)]
-    context = Context(gaps, ContextConfig(window=1))
-    assert [context.place(record) for record in gaps] == [2, 0, 1]
-    assert context.lines(gaps[0], reference_texts(gaps)) == ("four of a",)
+    context = DocumentContext(gaps, ContextConfig(window=1))
+    assert [context.get_position(record) for record in gaps] == [2, 0, 1]
+    assert context.get_sentences(gaps[0], get_first_references(gaps)) == ("four of a",)
 
 
 def test_training_reads_the_references(text: TextTokenizer) -> None:
@@ -124,7 +126,7 @@ def test_a_clip_that_limits_leave_out_still_speaks_to_the_next(text: TextTokeniz
 )
 def test_far_sentences_give_way(text: TextTokenizer, room: int | None, said: str) -> None:
     ask = prompt_settings(window=3, max_tokens=room, decoding_context="references")
-    batches = eval_batches(
+    batches = build_eval_batches(
         memory_store(*document("a", 4)), "validation", text, 100, prompt_settings=ask
     )
     assert prompts(text, batches)["a3"] == said
@@ -136,7 +138,7 @@ def test_none_gold_and_prepared(text: TextTokenizer) -> None:
     def read(**more: Any) -> dict[str, str]:
         ask = prompt_settings("Before:", window=1, **more.pop("context", {}))
         ask = PromptSettings(ask.prompt, ask.context, more.get("prepared", {}))
-        return prompts(text, eval_batches(held, "validation", text, 100, prompt_settings=ask))
+        return prompts(text, build_eval_batches(held, "validation", text, 100, prompt_settings=ask))
 
     assert read(context={"decoding_context": "none"})["a1"] == ""
     assert read(context={"decoding_context": "references"})["a1"] == "Before: zero of a"
@@ -154,10 +156,12 @@ def test_a_few_clips_have_the_context_that_all_have(text: TextTokenizer, how: st
     given = {"predictions": {"validation": "p.tsv"}} if how == "file" else {}
     ask = prompt_settings("Before:", window=1, decoding_context=how, **given)
     ask = PromptSettings(
-        ask.prompt, ask.context, reference_texts(held.records("validation")) if given else {}
+        ask.prompt,
+        ask.context,
+        get_first_references(held.get_records("validation")) if given else {},
     )
-    every = prompts(text, eval_batches(held, "validation", text, 100, prompt_settings=ask))
-    few = prompts(text, eval_batches(held, "validation", text, 100, 2, prompt_settings=ask))
+    every = prompts(text, build_eval_batches(held, "validation", text, 100, prompt_settings=ask))
+    few = prompts(text, build_eval_batches(held, "validation", text, 100, 2, prompt_settings=ask))
     assert few == {name: every[name] for name in ("a0", "a2")} and every["a2"] == "Before: one of a"
 
 
@@ -167,7 +171,7 @@ def spoken(
     """Each wave's prompts, when every clip is answered by its id's last letter in words."""
     waves = []
     for wave in batches.waves:
-        here = prompts(text, [batches.after(index, said) for index in wave])
+        here = prompts(text, [batches.get_batch_with_context(index, said) for index in wave])
         said |= {clip_id: WORDS[7 - int(clip_id[-1])] for clip_id in here}
         waves.append(here)
     return waves
@@ -176,7 +180,7 @@ def spoken(
 def test_a_models_own_sentences_come_in_waves(text: TextTokenizer) -> None:
     held = memory_store(*document("a", 3), *document("b", 2), clip("", 0))
     ask = prompt_settings(window=2)  # unasked: it is what a model has in use
-    batches = eval_batches(held, "validation", text, 1000, prompt_settings=ask)
+    batches = build_eval_batches(held, "validation", text, 1000, prompt_settings=ask)
     assert spoken(text, batches, {}) == [
         {"a0": "", "b0": "", "-0": ""},
         {"a1": "seven", "b1": "seven"},
@@ -191,8 +195,8 @@ def test_waves_of_ranks_are_waves_of_the_whole(text: TextTokenizer) -> None:
     ask = prompt_settings(window=1, decoding_context="model")
 
     def waves(rank: int, world: int) -> list[set[str]]:
-        found = eval_batches(
-            held, "validation", text, 4, rank=rank, world=world, prompt_settings=ask
+        found = build_eval_batches(
+            held, "validation", text, 4, rank=rank, world_size=world, prompt_settings=ask
         )
         return [
             set(wave)
@@ -208,11 +212,13 @@ def test_waves_of_ranks_are_waves_of_the_whole(text: TextTokenizer) -> None:
 def test_some_clips_are_whole_documents_when_they_read_their_own(text: TextTokenizer) -> None:
     held = memory_store(*[r for name in "abc" for r in document(name, 4)])
     ask = prompt_settings(window=1, decoding_context="model")
-    batches = eval_batches(held, "validation", text, 1000, max_clips=4, prompt_settings=ask)
+    batches = build_eval_batches(held, "validation", text, 1000, max_clips=4, prompt_settings=ask)
     ids = {i for batch in batches for i in batch.clip_ids}
     assert ids == {"a0", "a1", "a2", "a3"}
     gold_ask = prompt_settings(window=1, decoding_context="references")
-    spread = eval_batches(held, "validation", text, 1000, max_clips=4, prompt_settings=gold_ask)
+    spread = build_eval_batches(
+        held, "validation", text, 1000, max_clips=4, prompt_settings=gold_ask
+    )
     assert {i for batch in spread for i in batch.clip_ids} == {"a0", "a3", "b2", "c1"}
     assert prompts(text, spread)["c1"] == "zero of c"
 

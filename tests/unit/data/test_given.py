@@ -9,8 +9,8 @@ import sentencepiece
 
 from kinesweep.config.recipe.model import FolderTokenizerConfig, ModelConfig, TrainedTokenizerConfig
 from kinesweep.core.errors import InputError
-from kinesweep.data.given import load_given
-from kinesweep.data.text_tokenizer import TextTokenizer, build_text
+from kinesweep.data.given import load_external_tokenizer
+from kinesweep.data.text_tokenizer import TextTokenizer, build_tokenizer
 from kinesweep.data.tokenizer import train_tokenizer
 
 PARTS = (
@@ -50,7 +50,7 @@ def write_dictionary(folder: Path, pieces: list[str]) -> None:
 @pytest.mark.parametrize("rule", ["nmt_nfkc", "nmt_nfkc_cf", "identity"])
 def test_a_model_alone_cuts_and_numbers_as_sentencepiece(tmp_path: Path, rule: str) -> None:
     theirs = train(tmp_path / "spm", normalization_rule_name=rule)
-    text = TextTokenizer(load_given(str(tmp_path / "spm"), [], []))
+    text = TextTokenizer(load_external_tokenizer(str(tmp_path / "spm"), [], []))
     for said in SAID:
         ids = text.encode_target("", said)[:-1]
         assert ids == theirs.encode(said), said
@@ -65,7 +65,7 @@ def test_a_dictionary_numbers_as_fairseq(tmp_path: Path) -> None:
     theirs = train(tmp_path / "spm")
     pieces = [theirs.id_to_piece(i) for i in range(3, len(theirs))][::-1]
     write_dictionary(tmp_path / "spm", [*pieces, "madeupword0000"])
-    text = TextTokenizer(load_given(str(tmp_path / "spm"), [], []))
+    text = TextTokenizer(load_external_tokenizer(str(tmp_path / "spm"), [], []))
     numbers = {piece: 4 + n for n, piece in enumerate(pieces)}
     for said in SAID:
         wanted = [numbers.get(piece, 3) for piece in theirs.encode(said, out_type=str)]
@@ -78,10 +78,10 @@ def test_a_dictionary_numbers_as_fairseq(tmp_path: Path) -> None:
 def test_a_recipe_takes_it_adds_tags_and_saves_it(tmp_path: Path) -> None:
     train(tmp_path / "spm")
     config = FolderTokenizerConfig(path=str(tmp_path / "spm"), new_tokens=("__asl__",))
-    text = build_text(config, [], None)
+    text = build_tokenizer(config, [], None)
     assert len(text.encode_prompt("__asl__")) == 1
     text.save(tmp_path / "saved")
-    again = build_text(FolderTokenizerConfig(path=str(tmp_path / "saved")), [], None)
+    again = build_tokenizer(FolderTokenizerConfig(path=str(tmp_path / "saved")), [], None)
     for said in SAID:
         assert again.encode_target("__asl__", said) == text.encode_target("__asl__", said)
     assert again.vocabulary == text.vocabulary
@@ -92,7 +92,7 @@ def test_a_folder_of_hugging_faces(tmp_path: Path) -> None:
         train_tokenizer(TrainedTokenizerConfig(algorithm="word", size=64), TEXTS, [])
     )
     made.save(tmp_path / "saved")
-    text = build_text(FolderTokenizerConfig(path=str(tmp_path / "saved")), [], None)
+    text = build_tokenizer(FolderTokenizerConfig(path=str(tmp_path / "saved")), [], None)
     assert text.encode_target("", TEXTS[0]) == made.encode_target("", TEXTS[0])
     scratch = {"architecture": "m2m_100"}
     plain = {"backbone": {"scratch": scratch}, "tokenizer": {"kind": "folder", "path": "there"}}
@@ -115,4 +115,4 @@ def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
     cases["has no tokenizer"] = tmp_path / "none"
     for said, folder in cases.items():
         with pytest.raises(InputError, match=said):
-            load_given(str(folder), [], [])
+            load_external_tokenizer(str(folder), [], [])

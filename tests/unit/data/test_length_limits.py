@@ -8,21 +8,21 @@ import pytest
 
 from corpus import tiny_corpus, tiny_recipe, tiny_store
 from kinesweep.config.recipe.augmentation import AugmentationConfig
-from kinesweep.config.recipe.data import BatchConfig, EffectiveBatch
+from kinesweep.config.recipe.data import BatchConfig, EffectiveBatchConfig
 from kinesweep.config.recipe.model import TrainedTokenizerConfig
-from kinesweep.config.recipe.motion_reference import ReferenceConfig
+from kinesweep.config.recipe.motion_reference import MotionReferenceConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ConfigError, InputError
 from kinesweep.core.schema import StoreSchema, StreamSchema
-from kinesweep.data.evaluation import eval_batches
+from kinesweep.data.evaluation import build_eval_batches
 from kinesweep.data.length_limits import (
-    TruncationStats,
-    cut_frames,
-    filter_by_length,
-    num_frames,
-    truncate,
+    StreamTruncationStats,
+    compute_truncation_stats,
+    count_clip_frames,
+    filter_clips_by_length,
+    truncate_streams,
 )
-from kinesweep.data.text_tokenizer import TextTokenizer, build_text
+from kinesweep.data.text_tokenizer import TextTokenizer, build_tokenizer
 from kinesweep.data.train_dataset import TrainDataset
 from kinesweep.features.augmentation import build_augmentation
 from kinesweep.store import Store
@@ -41,7 +41,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 @pytest.fixture(scope="module")
 def text(store: Store) -> TextTokenizer:
     config = TrainedTokenizerConfig(algorithm="word", size=256)
-    return build_text(config, store.records("train"), None)
+    return build_tokenizer(config, store.get_records("train"), None)
 
 
 def config(**keys: Any) -> BatchConfig:
@@ -62,26 +62,26 @@ def test_each_stream_is_cut_by_itself_and_counted() -> None:
             "dino": 30,
         }
     )
-    assert [num_frames(clip) for clip in CLIPS] == [29, 35, 53]
-    assert [num_frames(clip, limits) for clip in CLIPS] == [29, 12 + 5, 12 + 30]
-    assert cut_frames(CLIPS, limits) == {
-        "pose": TruncationStats(2, 18 + 1),
-        "dino": TruncationStats(1, 10),
+    assert [count_clip_frames(clip) for clip in CLIPS] == [29, 35, 53]
+    assert [count_clip_frames(clip, limits) for clip in CLIPS] == [29, 12 + 5, 12 + 30]
+    assert compute_truncation_stats(CLIPS, limits) == {
+        "pose": StreamTruncationStats(2, 18 + 1),
+        "dino": StreamTruncationStats(1, 10),
     }
-    assert cut_frames(CLIPS[:1], limits) == {}
+    assert compute_truncation_stats(CLIPS[:1], limits) == {}
     streams = {"pose": np.arange(30.0)[:, None], "dino": np.ones((5, 2))}
-    cut = truncate(streams, limits)
+    cut = truncate_streams(streams, limits)
     assert cut["pose"][:, 0].tolist() == list(range(12)) and len(cut["dino"]) == 5
-    assert all(truncate(streams, None)[name] is not None for name in streams)
-    assert len(truncate(streams, None)["pose"]) == 30
+    assert all(truncate_streams(streams, None)[name] is not None for name in streams)
+    assert len(truncate_streams(streams, None)["pose"]) == 30
 
 
 def test_who_takes_part_does_not_depend_on_cuts() -> None:
     limits = config(max_clip_frames=35, truncate_frames={"dino": 1, "pose": 1})
-    kept, dropped = filter_by_length(CLIPS, limits, "train")
+    kept, dropped = filter_clips_by_length(CLIPS, limits, "train")
     assert [clip.clip.id for clip in kept] == ["a", "b"] and dropped == {"too_long": 1}
     with pytest.raises(InputError, match="min_clip_frames"):
-        filter_by_length(CLIPS, config(min_clip_frames=60), "train")
+        filter_clips_by_length(CLIPS, config(min_clip_frames=60), "train")
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
@@ -90,7 +90,7 @@ def test_streams_that_are_not_there_are_named(
 ) -> None:
     wrong = config(truncate_frames={"pos": 3})
     with pytest.raises(InputError, match=r"`pos`.*did you mean `pose`\?; available: `pose`"):
-        eval_batches(store, split, text, 100, limits=wrong)
+        build_eval_batches(store, split, text, 100, limits=wrong)
     with pytest.raises(InputError, match="`pos`"):
         TrainDataset(store, text, wrong, seed=1)
 
@@ -103,22 +103,22 @@ def test_a_limit_is_a_number_of_frames(tmp_path: Path) -> None:
 def test_training_reads_the_first_frames_and_counts_the_rest(
     store: Store, text: TextTokenizer
 ) -> None:
-    by_id = {clip.clip.id: clip for clip in store.records("train")}
+    by_id = {clip.clip.id: clip for clip in store.get_records("train")}
     longer = [clip.lengths["pose"] - CAP for clip in by_id.values() if clip.lengths["pose"] > CAP]
     assert longer, "no clip is cut in this test"
     # A budget that no whole clip of the corpus fits into.
     stream = TrainDataset(store, text, config(max_frames=CAP), seed=1)
-    assert stream.cut == {"pose": TruncationStats(len(longer), sum(longer))}
+    assert stream.truncation_stats == {"pose": StreamTruncationStats(len(longer), sum(longer))}
     batch = stream[0]
-    whole = store.features(by_id[batch.clip_ids[0]])["pose"]
+    whole = store.get_features(by_id[batch.clip_ids[0]])["pose"]
     assert batch.num_frames == min(CAP, len(whole))
     np.testing.assert_array_equal(batch.streams["pose"][0], whole[:CAP].astype(np.float32))
 
 
 def test_what_is_scored_is_cut_too_test_included(store: Store, text: TextTokenizer) -> None:
     for split in store.splits:
-        whole = [clip.lengths["pose"] for clip in store.records(split)]
-        batches = eval_batches(store, split, text, 4 * CAP, limits=config())
+        whole = [clip.lengths["pose"] for clip in store.get_records(split)]
+        batches = build_eval_batches(store, split, text, 4 * CAP, limits=config())
         assert sum(b.num_clips for b in batches) == len(whole)
         assert sum(b.num_frames for b in batches) == sum(min(CAP, frames) for frames in whole)
         assert all(b.num_padded_frames <= 4 * CAP for b in batches)
@@ -130,10 +130,10 @@ class Two:
 
     schema = StoreSchema({name: StreamSchema(2, 25, "float32") for name in ("pose", "dino")})
 
-    def records(self, split: str) -> list[ClipRecord]:
+    def get_records(self, split: str) -> list[ClipRecord]:
         return [record("a", pose=CAP, dino=4), record("b", pose=6, dino=40)]
 
-    def features(self, clip: ClipRecord) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+    def get_features(self, clip: ClipRecord) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
         return {name: np.ones((frames, 2), np.float32) for name, frames in clip.lengths.items()}
 
 
@@ -159,23 +159,23 @@ def test_varied_clips_keep_to_the_plan(store: Store, text: TextTokenizer) -> Non
     real = sum(stream[p].num_frames for p in range(10)) / sum(
         stream[p].num_padded_frames for p in range(10)
     )
-    assert stream.padding_share(10) == pytest.approx(1 - real), "the plan knows the lengths"
+    assert stream.compute_padding_share(10) == pytest.approx(1 - real), "the plan knows the lengths"
 
 
 def test_frames_of_references_are_none_of_the_clips(tmp_path: Path) -> None:
     """So the limits of a stage without references leave the same clips in one with them."""
     recipe = tiny_recipe(tmp_path, tmp_path, batch={"batch_size": 8, "max_clip_frames": 13})
-    model = recipe.model.model_copy(update={"reference": ReferenceConfig()})
+    model = recipe.model.model_copy(update={"reference": MotionReferenceConfig()})
     held = recipe.model_copy(update={"model": model})
     plain = [record(clip.clip.id, pose=clip.lengths["pose"]) for clip in CLIPS]
     pairs = [record(one.clip.id, **one.lengths, reference=one.lengths["pose"]) for one in plain]
-    alone, dropped = filter_by_length(plain, recipe.effective_batch, "train")
-    beside, also_dropped = filter_by_length(pairs, held.effective_batch, "train")
+    alone, dropped = filter_clips_by_length(plain, recipe.effective_batch, "train")
+    beside, also_dropped = filter_clips_by_length(pairs, held.effective_batch, "train")
     assert [one.clip.id for one in alone] == [one.clip.id for one in beside] == ["a", "c"]
     assert dropped == also_dropped == {"too_long": 1}
-    assert [num_frames(one, held.effective_batch) for one in pairs] == [9, 30, 13]
+    assert [count_clip_frames(one, held.effective_batch) for one in pairs] == [9, 30, 13]
     with pytest.raises(InputError, match="'too_long': 3"):
-        filter_by_length(
+        filter_clips_by_length(
             pairs, recipe.effective_batch, "train"
         )  # where it is a stream as others are
 
@@ -197,7 +197,7 @@ def test_a_clip_with_a_reference_may_become_as_slow_as_without() -> None:
 def test_a_cut_of_a_batch_knows_what_it_counts(tmp_path: Path) -> None:
     recipe = tiny_recipe(tmp_path, tmp_path)
     assert (
-        isinstance(recipe.effective_batch, EffectiveBatch)
+        isinstance(recipe.effective_batch, EffectiveBatchConfig)
         and recipe.effective_batch.uncounted == ()
     )
     assert recipe.effective_batch.truncate_frames == recipe.batch.truncate_frames

@@ -6,14 +6,20 @@ import numpy as np
 import pytest
 import torch
 
-from kinesweep.config.loading import validate
+from kinesweep.config.loading import validate_config
 from kinesweep.config.recipe.embedding import EmbeddingRecipe
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
 from kinesweep.core.pose import PointLayout
 from kinesweep.core.schema import StoreSchema, StreamSchema
-from kinesweep.core.seeds import generator
-from kinesweep.data.pair_sampling import PairStream, by_kind, draw_frames, pair_label, plan_pairs
+from kinesweep.core.seeds import create_generator
+from kinesweep.data.pair_sampling import (
+    PairBatches,
+    draw_frame_indices,
+    get_motion_label,
+    group_by_motion,
+    plan_pairs,
+)
 from kinesweep.store.format.index import ClipRecord
 from records import memory_store
 
@@ -27,7 +33,7 @@ def records(glosses=GLOSSES, frames: int = 9) -> list[ClipRecord]:
     ]
 
 
-def stream(found=None, layout: PointLayout | None = None, **changes) -> PairStream:
+def stream(found=None, layout: PointLayout | None = None, **changes) -> PairBatches:
     """Frames are `(clip's number, frame's number)`."""
     found = records() if found is None else found
     plain = {
@@ -50,15 +56,15 @@ def stream(found=None, layout: PointLayout | None = None, **changes) -> PairStre
         },
     )
     store.schema = StoreSchema({"pose": StreamSchema(2, 25.0, "float16", layout)})
-    return PairStream(store, validate(EmbeddingRecipe, plain, "the recipe"), "pose")
+    return PairBatches(store, validate_config(EmbeddingRecipe, plain, "the recipe"), "pose")
 
 
 def test_kinds() -> None:
     alone = Clip("a", "train", "")
     learner = Clip("b", "train", "", reference="a")
-    assert pair_label(alone) == pair_label(learner) == "a"
-    assert pair_label(Clip("c", "train", "", gloss="jab", reference="a")) == "jab"
-    assert by_kind(records()) == [[0, 1, 3], [2, 5]]
+    assert get_motion_label(alone) == get_motion_label(learner) == "a"
+    assert get_motion_label(Clip("c", "train", "", gloss="jab", reference="a")) == "jab"
+    assert group_by_motion(records()) == [[0, 1, 3], [2, 5]]
 
 
 def test_every_clip_meets_one_of_its_kind() -> None:
@@ -77,20 +83,20 @@ def test_every_clip_meets_one_of_its_kind() -> None:
 
 
 def test_frames_are_drawn_in_order() -> None:
-    rng = generator(0)
+    rng = create_generator(0)
     for frames in (1, 2, 5, 40):
         for _ in range(50):
-            drawn = draw_frames(frames, 8, 0.6, rng)
+            drawn = draw_frame_indices(frames, 8, 0.6, rng)
             assert (np.diff(drawn) > 0).all()
             assert drawn[0] >= 0 and drawn[-1] < frames
             assert len(drawn) <= 8
             assert len(drawn) >= min(8, round(0.6 * frames))
-    assert list(draw_frames(5, 8, 1.0, rng)) == [0, 1, 2, 3, 4]
+    assert list(draw_frame_indices(5, 8, 1.0, rng)) == [0, 1, 2, 3, 4]
 
 
 def test_pairs_are_two_clips_of_a_kind() -> None:
     batches = stream()
-    assert batches.left_out == 1  # the only hook
+    assert batches.num_unpaired == 1  # the only hook
     seen = set()
     for step in range(8):
         one, other = batches(step)
@@ -106,7 +112,7 @@ def test_pairs_are_two_clips_of_a_kind() -> None:
 
 def test_views_are_of_one_clip_and_differ() -> None:
     batches = stream(embedding={"kind": "carl"}, batch={"batch_size": 4, "frames": 30})
-    assert batches.left_out == 0
+    assert batches.num_unpaired == 0
     one, other = batches(0)
     assert torch.equal(one.x_BTD[:, 0, 0], other.x_BTD[:, 0, 0])
     assert not torch.equal(one.mask_BT.sum(1), other.mask_BT.sum(1))

@@ -12,7 +12,7 @@ from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
 from kinesweep.data.prompt import PromptBuilder
 from kinesweep.data.task_sampling import Example
-from kinesweep.data.text_tokenizer import TextTokenizer, build_text
+from kinesweep.data.text_tokenizer import TextTokenizer, build_tokenizer
 from kinesweep.store.format.index import ClipRecord
 
 CHAT = (
@@ -30,18 +30,18 @@ WORDS = PromptConfig(
 def tokenizer(template: str | None = CHAT) -> TextTokenizer:
     config = TrainedTokenizerConfig(algorithm="word", size=64, new_tokens=ROLES)
     spoken = [WORDS.system, WORDS.context, WORDS.question, WORDS.suffix, "sun shines"]
-    text = build_text(config, [ClipRecord(CLIP, {})], None, spoken)
+    text = build_tokenizer(config, [ClipRecord(CLIP, {})], None, spoken)
     text.tokenizer.chat_template = template
     return text
 
 
 def pieces(text: TextTokenizer, prompt: PromptConfig, *context: str) -> tuple[str, str]:
     """What stands before and behind the frames."""
-    tokens = PromptBuilder(text, PromptSettings(prompt)).tokens(
-        CLIP, Example.translation(CLIP), context
+    tokens = PromptBuilder(text, PromptSettings(prompt)).build_tokens(
+        CLIP, Example.from_clip(CLIP), context
     )
     read: Any = text.tokenizer.convert_ids_to_tokens
-    before, after = (" ".join(read(ids)) for ids in (tokens.prompt, tokens.after))
+    before, after = (" ".join(read(ids)) for ids in (tokens.prompt, tokens.suffix))
     return before.replace("▁", ""), after.replace("▁", "")
 
 
@@ -65,10 +65,10 @@ def test_words_of_bytes_stand_apart() -> None:
     words = PromptConfig(context="Before:", question="Translate:")
     prompter = PromptBuilder(text, PromptSettings(words, ContextConfig(window=2)))
     example = Example("No.")
-    said = prompter.tokens(Clip("a", "train", ""), example, ["She left.", "He came."])
+    said = prompter.build_tokens(Clip("a", "train", ""), example, ["She left.", "He came."])
     assert text.decode(said.prompt) == "Before: She left. He came. Translate:"
     assert text.decode(said.labels[:-1]) == "No."
-    alone = prompter.tokens(Clip("a", "train", ""), example)
+    alone = prompter.build_tokens(Clip("a", "train", ""), example)
     assert text.decode(alone.prompt) == "Translate:"
 
 
@@ -86,7 +86,7 @@ def test_a_chat_is_the_same_on_each_day() -> None:
     dated = tokenizer("{{ strftime_now('%d %b %Y') }} {{ messages[-1].content }}")
     prompt = (
         PromptBuilder(dated, PromptSettings(PromptConfig(chat=True)))
-        .tokens(CLIP, Example(""))
+        .build_tokens(CLIP, Example(""))
         .prompt
     )
     assert list(prompt[:-1]) == dated.encode_prompt("26 Jul 2024 ")

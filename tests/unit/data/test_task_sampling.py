@@ -11,8 +11,13 @@ from kinesweep.config.recipe.prompt import PromptConfig, PromptSettings, TasksCo
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
 from kinesweep.data.prompt import PromptBuilder
-from kinesweep.data.task_sampling import Example, Examples, prompt_texts, words_of
-from kinesweep.data.text_tokenizer import build_text
+from kinesweep.data.task_sampling import (
+    Example,
+    ExampleSampler,
+    collect_prompt_texts,
+    get_signed_words,
+)
+from kinesweep.data.text_tokenizer import build_tokenizer
 from kinesweep.data.train_dataset import TrainDataset
 from kinesweep.store.format.index import ClipRecord
 from records import memory_store
@@ -31,9 +36,9 @@ def record(number: int, *keywords: str, gloss: str = "", texts: int = 1) -> Clip
 CLIPS = [record(n, WORDS[n % 8], WORDS[(n + 3) % 8].upper()) for n in range(16)]
 
 
-def examples(seed: int = 1, records: list[ClipRecord] = CLIPS, **config: object) -> Examples:
+def examples(seed: int = 1, records: list[ClipRecord] = CLIPS, **config: object) -> ExampleSampler:
     plain = {"tasks": config.pop("tasks", {}), **config}
-    return Examples(records, BatchConfig.model_validate(plain), PromptConfig(), seed)
+    return ExampleSampler(records, BatchConfig.model_validate(plain), PromptConfig(), seed)
 
 
 def kind(example: Example) -> str:
@@ -48,14 +53,14 @@ MIXED = {"translation": 5, "word_present": 2, "which_words": 2, "reversed": 1}
 
 def test_tasks_come_in_their_shares_and_follow_the_seed() -> None:
     made = examples(tasks=MIXED)
-    drawn = [made.of(index, epoch) for epoch in range(250) for index in range(16)]
+    drawn = [made.get_example(index, epoch) for epoch in range(250) for index in range(16)]
     shares = Counter(map(kind, drawn))
     for task, weight in MIXED.items():
         assert abs(shares[task] / len(drawn) - weight / 10) < 0.02, task
     again = examples(tasks=MIXED)
-    assert [again.of(i, e) for e in range(3) for i in range(16)] == drawn[:48]
+    assert [again.get_example(i, e) for e in range(3) for i in range(16)] == drawn[:48]
     other = examples(seed=2, tasks=MIXED)
-    assert [other.of(i, e) for e in range(3) for i in range(16)] != drawn[:48]
+    assert [other.get_example(i, e) for e in range(3) for i in range(16)] != drawn[:48]
 
 
 def test_answers_are_right_whatever_the_case() -> None:
@@ -64,7 +69,7 @@ def test_answers_are_right_whatever_the_case() -> None:
     yes = Counter[str]()
     for epoch in range(60):
         for index, record_ in enumerate(CLIPS):
-            example = made.of(index, epoch)
+            example = made.get_example(index, epoch)
             own = {word.lower() for word in record_.clip.keywords}
             task = kind(example)
             if task == "word_present":
@@ -75,9 +80,9 @@ def test_answers_are_right_whatever_the_case() -> None:
                 assert len(shown) == 4 == len({word.lower() for word in shown})
                 assert example.answer.split(", ") == [w for w in shown if w.lower() in own]
             if task == "reversed":
-                assert example.backwards == (example.answer == "yes")
+                assert example.is_reversed == (example.answer == "yes")
             else:
-                assert not example.backwards
+                assert not example.is_reversed
             yes[f"{task} {example.answer}"] += task in ("word_present", "reversed")
     for task in ("word_present", "reversed"):
         both = yes[f"{task} yes"] + yes[f"{task} no"]
@@ -85,11 +90,11 @@ def test_answers_are_right_whatever_the_case() -> None:
 
 
 def test_words_are_keywords_or_else_glosses_once() -> None:
-    assert words_of(record(0, "Rain", "rain", "snow").clip) == ("Rain", "snow")
-    assert words_of(record(0, gloss="REGEN NORD regen").clip) == ("REGEN", "NORD")
+    assert get_signed_words(record(0, "Rain", "rain", "snow").clip) == ("Rain", "snow")
+    assert get_signed_words(record(0, gloss="REGEN NORD regen").clip) == ("REGEN", "NORD")
     with pytest.raises(InputError, match=r"have only 0 \(at least 4 are needed\)"):
         examples(records=[record(0)], tasks={"word_present": 1})
-    assert kind(examples(records=[record(0)], tasks={"reversed": 1}).of(0, 0)) in (
+    assert kind(examples(records=[record(0)], tasks={"reversed": 1}).get_example(0, 0)) in (
         "reversed",
         "translation",
     )
@@ -97,43 +102,47 @@ def test_words_are_keywords_or_else_glosses_once() -> None:
 
 def test_a_clip_without_words_is_translated() -> None:
     made = examples(records=[*CLIPS, record(99)], tasks={"translation": 1, "which_words": 99})
-    assert {kind(made.of(16, epoch)) for epoch in range(20)} == {"translation"}
+    assert {kind(made.get_example(16, epoch)) for epoch in range(20)} == {"translation"}
 
 
 def test_references_are_first_random_or_each() -> None:
     records = [record(n, texts=1 + n) for n in range(3)]
     first = examples(records=records)
-    assert [first.of(i, 0).answer for i in range(3)] == ["text 0 0", "text 1 0", "text 2 0"]
+    assert [first.get_example(i, 0).answer for i in range(3)] == [
+        "text 0 0",
+        "text 1 0",
+        "text 2 0",
+    ]
     each = examples(records=records, reference_choice="each")
     assert [r.clip.id for r in each.records] == ["c0", "c1", "c1", "c2", "c2", "c2"]
-    assert [each.of(i, 4).answer for i in range(6)] == [
+    assert [each.get_example(i, 4).answer for i in range(6)] == [
         text for r in records for text in r.clip.texts
     ]
     drawn = examples(records=records, reference_choice="random")
-    seen = Counter(drawn.of(2, epoch).answer for epoch in range(300))
+    seen = Counter(drawn.get_example(2, epoch).answer for epoch in range(300))
     assert set(seen) == set(records[2].clip.texts)
     assert min(seen.values()) > 70
-    assert not first.vary
-    assert not each.vary
-    assert drawn.vary
+    assert not first.varies_by_epoch
+    assert not each.varies_by_epoch
+    assert drawn.varies_by_epoch
 
 
 def test_all_references_come_where_the_closest_is_learnt() -> None:
     records = [record(n, texts=1 + n) for n in range(3)]
     closest = examples(records=records, reference_choice="min_loss")
     for index, its in enumerate(records):
-        example = closest.of(index, 7)
-        assert (example.answer, *example.others) == its.clip.texts
-    assert not closest.vary
+        example = closest.get_example(index, 7)
+        assert (example.answer, *example.other_answers) == its.clip.texts
+    assert not closest.varies_by_epoch
     mixed = [record(n, WORDS[n], WORDS[n + 1], texts=3) for n in range(4)]
     asked = examples(records=mixed, reference_choice="min_loss", tasks={"which_words": 1})
-    drawn = [asked.of(index, epoch) for epoch in range(9) for index in range(4)]
-    assert {kind(e): len(e.others) for e in drawn} == {"translation": 2, "which_words": 0}
+    drawn = [asked.get_example(index, epoch) for epoch in range(9) for index in range(4)]
+    assert {kind(e): len(e.other_answers) for e in drawn} == {"translation": 2, "which_words": 0}
 
 
 def test_a_batch_has_the_labels_of_all_references() -> None:
     records = [record(n, texts=1 + 2 * (n % 2)) for n in range(4)]
-    text = build_text(
+    text = build_tokenizer(
         TrainedTokenizerConfig(algorithm="word", size=64), records, None, (), None, True
     )
     config = BatchConfig.model_validate({"batch_size": 4, "reference_choice": "min_loss"})
@@ -157,15 +166,15 @@ def test_wrong_pairs_stay_wrong_with_paraphrases() -> None:
     for how in ("first", "random", "each", "min_loss"):
         made = examples(records=records, ablation="shuffled", reference_choice=how)
         for index, its in enumerate(made.records):
-            answers = {made.of(index, epoch).answer for epoch in range(5)}
+            answers = {made.get_example(index, epoch).answer for epoch in range(5)}
             assert len(answers) == 1
-            assert not made.of(index, 0).others
+            assert not made.get_example(index, 0).other_answers
             assert how == "each" or not answers & set(its.clip.texts)
 
 
 def test_wrong_pairs_are_asked_for_nothing_that_is_right() -> None:
     made = examples(tasks=MIXED, ablation="shuffled")
-    assert {kind(made.of(index, epoch)) for index in range(16) for epoch in range(9)} == {
+    assert {kind(made.get_example(index, epoch)) for index in range(16) for epoch in range(9)} == {
         "translation"
     }
 
@@ -176,20 +185,20 @@ def test_a_task_has_its_words_and_no_forced_language() -> None:
     )
     prompt = PromptConfig(question="What is signed?", suffix="Answer:")
     tasks = TasksConfig(reversed=1)
-    spoken = prompt_texts(prompt, tasks, [])
+    spoken = collect_prompt_texts(prompt, tasks, [])
     config = TrainedTokenizerConfig(algorithm="word", size=64)
-    text = build_text(config, [ClipRecord(clip, {})], None, spoken)
+    text = build_tokenizer(config, [ClipRecord(clip, {})], None, spoken)
     prompter = PromptBuilder(text, PromptSettings(prompt))
-    translation = prompter.tokens(clip, Example.translation(clip))
+    translation = prompter.build_tokens(clip, Example.from_clip(clip))
     assert text.decode(translation.prompt) == "What is signed?"
     assert text.tokenizer.convert_ids_to_tokens(translation.prompt)[0] == "__asl__"
-    assert text.decode(translation.after) == "Answer:"
+    assert text.decode(translation.suffix) == "Answer:"
     assert len(translation.forced) == 1
-    asked = prompter.tokens(clip, Example("yes", prompt.reversed, backwards=True))
+    asked = prompter.build_tokens(clip, Example("yes", prompt.reversed, is_reversed=True))
     assert text.decode(asked.prompt) == prompt.reversed
     assert asked.forced == ()
     assert text.decode(asked.labels) == "yes"
-    assert text.tokenizer.unk_token_id not in {*asked.prompt, *asked.labels, *translation.after}
+    assert text.tokenizer.unk_token_id not in {*asked.prompt, *asked.labels, *translation.suffix}
 
 
 def test_frames_run_backwards_where_the_answer_says_so() -> None:
@@ -197,8 +206,8 @@ def test_frames_run_backwards_where_the_answer_says_so() -> None:
     rising = np.arange(8, dtype=np.float32).reshape(4, 2)
     held = memory_store(*records, features=lambda _: {"pose": rising})
     config = BatchConfig.model_validate({"batch_size": 8, "tasks": {"reversed": 1}})
-    spoken = prompt_texts(PromptConfig(), config.tasks, records)
-    text = build_text(TrainedTokenizerConfig(algorithm="word", size=64), records, None, spoken)
+    spoken = collect_prompt_texts(PromptConfig(), config.tasks, records)
+    text = build_tokenizer(TrainedTokenizerConfig(algorithm="word", size=64), records, None, spoken)
     stream = TrainDataset(held, text, config, seed=3)
     seen = Counter[tuple[bool, str]]()
     for position in range(6):

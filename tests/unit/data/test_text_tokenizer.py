@@ -13,7 +13,7 @@ import transformers
 from kinesweep.config.recipe.model import PretrainedTokenizerConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
-from kinesweep.data.text_tokenizer import TextTokenizer, build_text
+from kinesweep.data.text_tokenizer import TextTokenizer, build_tokenizer
 from kinesweep.store.format.index import ClipRecord
 
 TEXT = "rain in the north"
@@ -55,7 +55,7 @@ def text(family: str, tmp_path: Path) -> TextTokenizer:
         id="c", split="train", media="c.pose", encoder_prompt="__dgs__", decoder_prompt=code
     )
     record = ClipRecord(clip, {"pose": 1}, {"pose": 25.0}, "s", 0, "k", "d")
-    return build_text(PretrainedTokenizerConfig(), [record], str(tmp_path / "saved"))
+    return build_tokenizer(PretrainedTokenizerConfig(), [record], str(tmp_path / "saved"))
 
 
 def test_prompts_are_one_token_each(family: str, text: TextTokenizer) -> None:

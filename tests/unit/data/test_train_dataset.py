@@ -12,8 +12,8 @@ from kinesweep.config.recipe.model import TrainedTokenizerConfig
 from kinesweep.core.batch import IGNORE
 from kinesweep.core.errors import InputError, StoreError
 from kinesweep.data.bucketing import plan_epoch
-from kinesweep.data.evaluation import eval_batches, references
-from kinesweep.data.text_tokenizer import TextTokenizer, build_text
+from kinesweep.data.evaluation import build_eval_batches, get_references
+from kinesweep.data.text_tokenizer import TextTokenizer, build_tokenizer
 from kinesweep.data.train_dataset import TrainDataset
 from kinesweep.store import Store
 
@@ -27,18 +27,18 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 @pytest.fixture(scope="module")
 def text(store: Store) -> TextTokenizer:
     config = TrainedTokenizerConfig(algorithm="word", size=256)
-    return build_text(config, store.records("train"), None)
+    return build_tokenizer(config, store.get_records("train"), None)
 
 
 def ids(stream: TrainDataset, count: int) -> list[tuple[str, ...]]:
-    return [stream.clip_ids(position) for position in range(count)]
+    return [stream.get_clip_ids(position) for position in range(count)]
 
 
 def test_every_clip_once_an_epoch(store: Store, text: TextTokenizer) -> None:
     stream = TrainDataset(store, text, BatchConfig(batch_size=8), seed=1)
-    per_epoch = -(-len(store.records("train")) // 8)
+    per_epoch = -(-len(store.get_records("train")) // 8)
     seen = Counter(i for batch in ids(stream, 3 * per_epoch) for i in batch)
-    assert set(seen) == {r.clip.id for r in store.records("train")}
+    assert set(seen) == {r.clip.id for r in store.get_records("train")}
     assert set(seen.values()) == {3}
 
 
@@ -48,15 +48,15 @@ def test_order_follows_the_seed_and_nothing_else(store: Store, text: TextTokeniz
     assert ids(TrainDataset(store, text, config, seed=1), 12) == one
     assert ids(TrainDataset(store, text, config, seed=2), 12) != one
     late = TrainDataset(store, text, config, seed=1)
-    assert late.clip_ids(11) == one[11]
+    assert late.get_clip_ids(11) == one[11]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_loader_workers_change_nothing(store: Store, text: TextTokenizer, workers: int) -> None:
     plain = TrainDataset(store, text, BatchConfig(batch_size=8), seed=1)
     config = BatchConfig(batch_size=8, loader_workers=workers)
-    loaded = list(TrainDataset(store, text, config, seed=1).loader(2, 7))
-    assert [b.clip_ids for b in loaded] == [plain.clip_ids(p) for p in range(2, 7)]
+    loaded = list(TrainDataset(store, text, config, seed=1).build_loader(2, 7))
+    assert [b.clip_ids for b in loaded] == [plain.get_clip_ids(p) for p in range(2, 7)]
     for batch, position in zip(loaded, range(2, 7), strict=True):
         np.testing.assert_array_equal(batch.labels_BL, plain[position].labels_BL)
         np.testing.assert_array_equal(batch.streams["pose"], plain[position].streams["pose"])
@@ -65,8 +65,8 @@ def test_loader_workers_change_nothing(store: Store, text: TextTokenizer, worker
 def test_ranks_share_one_stream(store: Store, text: TextTokenizer) -> None:
     config = BatchConfig(batch_size=4)
     whole = ids(TrainDataset(store, text, config, seed=1), 12)
-    ranks = [TrainDataset(store, text, config, 1, rank=r, world=2) for r in range(2)]
-    assert [s.clip_ids(p) for p in range(6) for s in ranks] == whole
+    ranks = [TrainDataset(store, text, config, 1, rank=r, world_size=2) for r in range(2)]
+    assert [s.get_clip_ids(p) for p in range(6) for s in ranks] == whole
 
 
 @pytest.mark.parametrize(("low", "high"), [(50, 200), (25, 60)])
@@ -88,14 +88,14 @@ def test_steps_do_not_go_from_short_to_long() -> None:
 
 
 def test_limits_are_counted_and_spare_test(store: Store, text: TextTokenizer) -> None:
-    lengths = sorted(r.lengths["pose"] for r in store.records("train"))
+    lengths = sorted(r.lengths["pose"] for r in store.get_records("train"))
     config = BatchConfig(batch_size=4, min_clip_frames=lengths[3] + 1, max_clip_frames=lengths[-3])
     stream = TrainDataset(store, text, config, seed=1)
     assert stream.dropped["too_short"] >= 3
-    kept = len(store.records("train")) - sum(stream.dropped.values())
+    kept = len(store.get_records("train")) - sum(stream.dropped.values())
     assert len({i for batch in ids(stream, -(-kept // 4)) for i in batch}) == kept
-    all_test = eval_batches(store, "test", text, 10_000, limits=config)
-    assert sum(b.num_clips for b in all_test) == len(store.records("test"))
+    all_test = build_eval_batches(store, "test", text, 10_000, limits=config)
+    assert sum(b.num_clips for b in all_test) == len(store.get_records("test"))
 
 
 def test_impossible_limits_are_refused(store: Store, text: TextTokenizer) -> None:
@@ -104,7 +104,7 @@ def test_impossible_limits_are_refused(store: Store, text: TextTokenizer) -> Non
     with pytest.raises(InputError, match="max_clip_frames"):
         TrainDataset(store, text, BatchConfig(max_frames=5), seed=1)
     with pytest.raises(StoreError, match="no split `dev`"):
-        eval_batches(store, "dev", text, 100)
+        build_eval_batches(store, "dev", text, 100)
 
 
 def test_ablations(store: Store, text: TextTokenizer) -> None:
@@ -125,18 +125,18 @@ def test_ablations(store: Store, text: TextTokenizer) -> None:
 
 
 def test_evaluation_is_one_fixed_list(store: Store, text: TextTokenizer) -> None:
-    whole = [b.clip_ids for b in eval_batches(store, "train", text, 200)]
-    parts = [eval_batches(store, "train", text, 200, rank=r, world=3) for r in range(3)]
+    whole = [b.clip_ids for b in build_eval_batches(store, "train", text, 200)]
+    parts = [build_eval_batches(store, "train", text, 200, rank=r, world_size=3) for r in range(3)]
     assert [parts[i % 3][i // 3].clip_ids for i in range(len(whole))] == whole
-    some = eval_batches(store, "train", text, 200, max_clips=5)
+    some = build_eval_batches(store, "train", text, 200, max_clips=5)
     assert sum(b.num_clips for b in some) == 5
-    clip = store.records("train")[0].clip
-    assert references(store, "train", [clip.id]) == {clip.id: clip.texts}
+    clip = store.get_records("train")[0].clip
+    assert get_references(store, "train", [clip.id]) == {clip.id: clip.texts}
 
 
 def test_labels_are_prompt_text_end(store: Store, text: TextTokenizer) -> None:
     batch = TrainDataset(store, text, BatchConfig(batch_size=8), seed=1)[0]
-    by_id = {r.clip.id: r.clip for r in store.records("train")}
+    by_id = {r.clip.id: r.clip for r in store.get_records("train")}
     for clip_id, row in zip(batch.clip_ids, batch.labels_BL.tolist(), strict=True):
         real = [i for i in row if i != IGNORE]
         assert real[-1] == text.vocabulary.eos_id
@@ -147,13 +147,15 @@ def test_tokenizers_are_equal_to_the_byte(store: Store, tmp_path: Path) -> None:
     for algorithm in ("unigram", "bpe", "word"):
         config = TrainedTokenizerConfig(algorithm=algorithm, size=200)  # type: ignore[arg-type]
         for name in ("a", "b"):
-            build_text(config, store.records("train"), None).save(tmp_path / algorithm / name)
+            build_tokenizer(config, store.get_records("train"), None).save(
+                tmp_path / algorithm / name
+            )
         files = sorted((tmp_path / algorithm / "a").iterdir())
         assert files
         for file in files:
             assert file.read_bytes() == (tmp_path / algorithm / "b" / file.name).read_bytes()
         said = TextTokenizer.load(tmp_path / algorithm / "a")
-        sentence = store.records("train")[0].clip.texts[0]
+        sentence = store.get_records("train")[0].clip.texts[0]
         assert said.decode(said.encode_target("", sentence)) == sentence
 
 
@@ -163,7 +165,7 @@ VARIED = {"drop_frames": 0.1, "speed": 0.3, "mirror": 0.5, "rotation_deg": 8, "n
 def test_augmented_batches_keep_the_budget_and_differ_by_epoch(
     store: Store, text: TextTokenizer
 ) -> None:
-    longest = max(record.lengths["pose"] for record in store.records("train"))
+    longest = max(record.lengths["pose"] for record in store.get_records("train"))
     config = BatchConfig.model_validate({"max_frames": 3 * longest, "augmentation": VARIED})
     stream = TrainDataset(store, text, config, seed=1)
     again = TrainDataset(store, text, config, seed=1)
@@ -176,13 +178,13 @@ def test_augmented_batches_keep_the_budget_and_differ_by_epoch(
             seen.setdefault(clip_id, []).append(float(batch.streams["pose"][n, 0].sum()))
     assert min(len(sums) for sums in seen.values()) >= 3, "several epochs"
     assert all(len(set(sums)) == len(sums) for sums in seen.values())
-    assert stream.padding_share(40) < 0.1
+    assert stream.compute_padding_share(40) < 0.1
 
 
 def test_what_is_scored_is_never_varied(store: Store, text: TextTokenizer) -> None:
     config = BatchConfig.model_validate({"batch_size": 8, "augmentation": VARIED})
-    plain = eval_batches(store, "validation", text, 4096)
-    varied = eval_batches(store, "validation", text, 4096, limits=config)
+    plain = build_eval_batches(store, "validation", text, 4096)
+    varied = build_eval_batches(store, "validation", text, 4096, limits=config)
     for one, other in zip(plain, varied, strict=True):
         np.testing.assert_array_equal(one.streams["pose"], other.streams["pose"])
 
@@ -192,7 +194,7 @@ def test_augmentation_is_the_same_in_any_loader(store: Store, text: TextTokenize
         {"batch_size": 8, "augmentation": VARIED, "loader_workers": 2}
     )
     stream = TrainDataset(store, text, config, seed=1)
-    for position, batch in zip(range(3, 9), stream.loader(3, 9), strict=True):
+    for position, batch in zip(range(3, 9), stream.build_loader(3, 9), strict=True):
         np.testing.assert_array_equal(batch.streams["pose"], stream[position].streams["pose"])
 
 

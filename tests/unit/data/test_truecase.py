@@ -9,7 +9,7 @@ from corpus import tiny_recipe
 from kinesweep.config.recipe.model import TrainedTokenizerConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ConfigError, InputError
-from kinesweep.data.text_tokenizer import CASING, TextTokenizer, build_text
+from kinesweep.data.text_tokenizer import CASING_FILE, TextTokenizer, build_tokenizer
 from kinesweep.data.truecase import learn_truecaser
 from kinesweep.store.format.index import ClipRecord
 
@@ -35,7 +35,7 @@ TEXTS = [
     ],
 )
 def test_words_get_their_form_and_sentences_a_capital(lower: str, cased: str) -> None:
-    assert learn_truecaser(TEXTS).apply(lower) == cased
+    assert learn_truecaser(TEXTS).restore_case(lower) == cased
 
 
 def test_beginnings_of_sentences_teach_nothing_and_ties_go_to_lower() -> None:
@@ -53,7 +53,7 @@ def record(text: str, number: int) -> ClipRecord:
 
 def lowered() -> TextTokenizer:
     config = TrainedTokenizerConfig(algorithm="word", size=64, lowercase=True)
-    return build_text(config, [record(text, n) for n, text in enumerate(TEXTS)], None)
+    return build_tokenizer(config, [record(text, n) for n, text in enumerate(TEXTS)], None)
 
 
 def test_labels_are_lower_case_and_prompts_are_not(tmp_path: Path) -> None:
@@ -68,20 +68,22 @@ def test_labels_are_lower_case_and_prompts_are_not(tmp_path: Path) -> None:
 def test_what_is_saved_gives_the_same_case(tmp_path: Path) -> None:
     for name in ("a", "b"):
         lowered().save(tmp_path / name)
-    assert (tmp_path / "a" / CASING).read_bytes() == (tmp_path / "b" / CASING).read_bytes()
+    assert (tmp_path / "a" / CASING_FILE).read_bytes() == (
+        tmp_path / "b" / CASING_FILE
+    ).read_bytes()
     again = TextTokenizer.load(tmp_path / "a")
     assert again.truecaser == lowered().truecaser and again.lowercase
     ids = again.encode_target("", "NASA falls")
     assert ids == lowered().encode_target("", "nasa falls")
     assert again.decode(ids, truecase=True) == "NASA falls"
-    assert json.loads((tmp_path / "a" / CASING).read_text())["forms"]["nasa"] == "NASA"
+    assert json.loads((tmp_path / "a" / CASING_FILE).read_text())["forms"]["nasa"] == "NASA"
 
 
 def test_a_cased_tokenizer_writes_no_file_of_it_and_knows_no_case(tmp_path: Path) -> None:
     config = TrainedTokenizerConfig(algorithm="word", size=64)
-    text = build_text(config, [record(text, n) for n, text in enumerate(TEXTS)], None)
+    text = build_tokenizer(config, [record(text, n) for n, text in enumerate(TEXTS)], None)
     text.save(tmp_path)
-    assert not (tmp_path / CASING).exists()
+    assert not (tmp_path / CASING_FILE).exists()
     ids = text.encode_target("", "NASA falls")
     assert text.decode(ids) == "NASA falls"
     with pytest.raises(InputError, match="has no truecaser"):

@@ -9,13 +9,17 @@ import torch
 import yaml
 
 from corpus import tiny_corpus, tiny_recipe, tiny_store
-from kinesweep.checkpoints.model_dir import ModelFolder, read_model_folder
+from kinesweep.checkpoints.model_dir import LoadedModel, read_model_folder
 from kinesweep.config.recipe import Recipe
-from kinesweep.data.collate import Item, collate
-from kinesweep.evaluation.attention_inference import Attended, attend, row_of
-from kinesweep.evaluation.evaluate import evaluate_loaded
+from kinesweep.data.collate import BatchItem, collate
+from kinesweep.evaluation.attention_inference import (
+    TranslationWithAttention,
+    build_item,
+    translate_with_attention,
+)
+from kinesweep.evaluation.evaluate import evaluate_loaded_model
 from kinesweep.store import Store
-from kinesweep.training.loop.run import write_first_model
+from kinesweep.training.loop.run import write_initial_model
 from tolerances import rounding
 
 pytestmark = pytest.mark.integration
@@ -37,7 +41,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=list(MODELS))
 def made(
     request: pytest.FixtureRequest, corpus: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[ModelFolder, Store]:
+) -> tuple[LoadedModel, Store]:
     """An untrained model: it writes nonsense, but always the same."""
     folder = tmp_path_factory.mktemp(request.param)
     model = {
@@ -46,16 +50,16 @@ def made(
     }
     recipe: Recipe = tiny_recipe(corpus, corpus.parent / "stores", model=model)
     store = tiny_store(recipe)
-    write_first_model(recipe, store, folder / "first")
+    write_initial_model(recipe, store, folder / "first")
     return read_model_folder(folder / "first"), store
 
 
-def ids_of(loaded: ModelFolder, row: Item) -> list[int]:
+def ids_of(loaded: LoadedModel, row: BatchItem) -> list[int]:
     """What the model generates, by itself."""
     batch = collate([row], loaded.text.vocabulary.pad_id)
     generation = loaded.recipe.generation
     return loaded.model.generate(
-        **batch.generation_inputs(),
+        **batch.get_generate_kwargs(),
         forced_ids=batch.forced_ids_BF,
         forced_mask=batch.forced_mask_BF,
         num_beams=generation.num_beams,
@@ -63,7 +67,7 @@ def ids_of(loaded: ModelFolder, row: Item) -> list[int]:
     )[0].tolist()
 
 
-def check(found: Attended) -> None:
+def check(found: TranslationWithAttention) -> None:
     weights = found.attention.weights_AHLM
     assert weights.shape[2] == len(found.tokens)
     # The softmax's own sum and this one, each of as many terms as there are places.
@@ -71,22 +75,23 @@ def check(found: Attended) -> None:
     torch.testing.assert_close(weights.sum(-1), torch.ones(weights.shape[:3]), atol=bound, rtol=0)
 
 
-def test_the_text_is_that_of_an_evaluation(made: tuple[ModelFolder, Store]) -> None:
+def test_the_text_is_that_of_an_evaluation(made: tuple[LoadedModel, Store]) -> None:
     loaded, store = made
     said = {
-        p.clip_id: p.hypothesis for p in evaluate_loaded(loaded, store, "validation").predictions
+        p.clip_id: p.hypothesis
+        for p in evaluate_loaded_model(loaded, store, "validation").predictions
     }
-    for record in store.records("validation"):
-        found = attend(loaded, row_of(loaded, store, record))
+    for record in store.get_records("validation"):
+        found = translate_with_attention(loaded, build_item(loaded, store, record))
         assert found.text == said[record.clip.id]
         check(found)
 
 
-def test_tokens_are_those_that_were_generated(made: tuple[ModelFolder, Store]) -> None:
+def test_tokens_are_those_that_were_generated(made: tuple[LoadedModel, Store]) -> None:
     loaded, store = made
-    row = row_of(loaded, store, store.records("test")[0])
+    row = build_item(loaded, store, store.get_records("test")[0])
     ids = ids_of(loaded, row)
-    found = attend(loaded, row)
+    found = translate_with_attention(loaded, row)
     count = len(found.tokens)
     assert [token.id for token in found.tokens] == ids[:count]
     end = loaded.text.vocabulary.eos_id
@@ -98,54 +103,61 @@ def test_tokens_are_those_that_were_generated(made: tuple[ModelFolder, Store]) -
     assert not any(token.forced for token in found.tokens)
 
 
-def test_a_forced_prompt_is_marked_and_comes_first(made: tuple[ModelFolder, Store]) -> None:
+def test_a_forced_prompt_is_marked_and_comes_first(made: tuple[LoadedModel, Store]) -> None:
     loaded, store = made
-    row = row_of(loaded, store, store.records("test")[0])
+    row = build_item(loaded, store, store.get_records("test")[0])
     some = tuple(loaded.text.encode_prompt("the cat"))
     forced = replace(row, tokens=replace(row.tokens, forced=some, prompt=some))
-    found = attend(loaded, forced)
+    found = translate_with_attention(loaded, forced)
     assert tuple(token.id for token in found.tokens[: len(some)]) == some
     assert [token.forced for token in found.tokens].count(True) == len(some)
-    assert found.attention.places[0].kind == "prompt"
-    assert found.attention.places[0].end == len(some)
+    assert found.attention.spans[0].kind == "prompt"
+    assert found.attention.spans[0].end == len(some)
     check(found)
 
 
 def test_padding_behind_the_end_is_no_token(
-    made: tuple[ModelFolder, Store], monkeypatch: pytest.MonkeyPatch
+    made: tuple[LoadedModel, Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the end stands in for padding, too; a prompt that holds an end is kept whole."""
     loaded, store = made
-    row = row_of(loaded, store, store.records("test")[0])
+    row = build_item(loaded, store, store.get_records("test")[0])
     end = loaded.text.vocabulary.eos_id
     written = torch.tensor([[end, 7, 8, end, end, end]])
     monkeypatch.setattr(loaded.model, "generate", lambda **_: written)
     forced = replace(row, tokens=replace(row.tokens, forced=(end, 7)))
-    assert [token.id for token in attend(loaded, forced).tokens] == [end, 7, 8, end]
-    assert [token.id for token in attend(loaded, row).tokens] == [end]
+    assert [token.id for token in translate_with_attention(loaded, forced).tokens] == [
+        end,
+        7,
+        8,
+        end,
+    ]
+    assert [token.id for token in translate_with_attention(loaded, row).tokens] == [end]
 
 
-def test_labels_of_the_clip_do_not_count(made: tuple[ModelFolder, Store]) -> None:
+def test_labels_of_the_clip_do_not_count(made: tuple[LoadedModel, Store]) -> None:
     """What is shown is of the model's own words, not of the reference."""
     loaded, store = made
-    row = row_of(loaded, store, store.records("test")[0])
+    row = build_item(loaded, store, store.get_records("test")[0])
     other = replace(row, tokens=replace(row.tokens, labels=(5, 6, 7)))
-    one, two = attend(loaded, row), attend(loaded, other)
+    one, two = translate_with_attention(loaded, row), translate_with_attention(loaded, other)
     assert one.tokens == two.tokens
     assert torch.equal(one.attention.weights_AHLM, two.attention.weights_AHLM)
 
 
 def test_frames_beyond_the_recipes_limit_are_not_there(
-    made: tuple[ModelFolder, Store], tmp_path: Path
+    made: tuple[LoadedModel, Store], tmp_path: Path
 ) -> None:
     loaded, store = made
     plain = yaml.safe_load(yaml.safe_dump(loaded.recipe.model_dump(mode="json")))
     plain["batch"]["truncate_frames"] = {"pose": 3}
     short = replace(loaded, recipe=Recipe.model_validate(plain))
-    record = max(store.records("test"), key=lambda r: r.lengths["pose"])
+    record = max(store.get_records("test"), key=lambda r: r.lengths["pose"])
     (stream,) = [
         place
-        for place in attend(short, row_of(short, store, record)).attention.places
+        for place in translate_with_attention(
+            short, build_item(short, store, record)
+        ).attention.spans
         if place.kind == "stream"
     ]
-    assert [one.end for one in stream.stands] == [1, 2, 3]
+    assert [one.end for one in stream.source_spans] == [1, 2, 3]

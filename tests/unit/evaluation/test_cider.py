@@ -9,11 +9,11 @@ import pytest
 from kinesweep.config.recipe.evaluation import EvaluationConfig, ScoringProtocol
 from kinesweep.evaluation.evaluate import evaluate_texts
 from kinesweep.evaluation.predictions import Prediction
-from kinesweep.evaluation.scoring import Measure, score
-from kinesweep.evaluation.train_overlap import apart
+from kinesweep.evaluation.scoring import CorpusMetric, compute_scores
+from kinesweep.evaluation.train_overlap import score_by_train_overlap
 from kinesweep.store import Store
 
-CIDER = Measure("cider", ScoringProtocol(tokenize="none"))
+CIDER = CorpusMetric("cider", ScoringProtocol(tokenize="none"))
 Texts = tuple[dict[str, str], dict[str, list[str]]]
 
 
@@ -49,7 +49,7 @@ def corpus(seed: int, clips: int = 30) -> Texts:
     ],
 )
 def test_one_clip_by_hand(said: str, references: list[str], by_hand: float) -> None:
-    rows_N2 = CIDER.rows({"a": said, "b": ""}, {"a": references, "b": ["x z"]})
+    rows_N2 = CIDER.compute_clip_statistics({"a": said, "b": ""}, {"a": references, "b": ["x z"]})
     assert rows_N2 == pytest.approx(np.array([[10 * by_hand, 1], [0, 1]]))
 
 
@@ -64,38 +64,40 @@ def test_the_figures_of_the_coco_caption_evaluation(seed: int, theirs: float) ->
 
 def test_a_resample_keeps_the_weights_of_the_whole() -> None:
     said, wanted = corpus(4)
-    rows_N2, value = CIDER.rows(said, wanted), CIDER(said, wanted)
-    assert CIDER.of_sums(rows_N2.sum(0)) == pytest.approx(value)
+    rows_N2, value = CIDER.compute_clip_statistics(said, wanted), CIDER(said, wanted)
+    assert CIDER.compute_score_from_sum(rows_N2.sum(0)) == pytest.approx(value)
     assert 0 < value < 1000
     drawn = random.Random(0).choices(range(30), k=30)
-    assert CIDER.of_sums(rows_N2[drawn].sum(0)) == pytest.approx(100 * rows_N2[drawn, 0].mean())
+    assert CIDER.compute_score_from_sum(rows_N2[drawn].sum(0)) == pytest.approx(
+        100 * rows_N2[drawn, 0].mean()
+    )
 
 
 def test_the_scale_and_the_signature() -> None:
     said = {"a": "one two three four", "b": "five six seven eight"}
-    found = score(said, {clip: [text] for clip, text in said.items()}, ["cider"])
+    found = compute_scores(said, {clip: [text] for clip, text in said.items()}, ["cider"])
     assert found.values["cider"] == pytest.approx(1000)
     start = "protocol:raw|cider|nrefs:1|d:yes|n:4|sigma:6|idf:refs-of-2-clips|tok:13a|version:"
     assert found.signatures["cider"].startswith(start)
-    treated = Measure("cider", ScoringProtocol(case="lower", punctuation="drop"))
+    treated = CorpusMetric("cider", ScoringProtocol(case="lower", punctuation="drop"))
     shouted = {clip: f"{text.upper()}!" for clip, text in said.items()}
     wanted = {clip: [text] for clip, text in said.items()}
     assert treated(shouted, wanted) == pytest.approx(1000)
-    assert Measure("cider")(shouted, wanted) == 0
+    assert CorpusMetric("cider")(shouted, wanted) == 0
 
 
 def test_parts_of_a_split_are_weighed_by_the_whole() -> None:
     """Of one clip alone every word would be common, and the score 0."""
     lines = [Prediction("a", "x y", ("x y",)), Prediction("b", "z z", ("u v", "z z"))]
     config = EvaluationConfig(metrics=("cider", "bleu", "ter", "chrf"))
-    parts = {part.what: part.scores for part in apart(lines, {"u v"}, config)}
+    parts = {part.what: part.scores for part in score_by_train_overlap(lines, {"u v"}, config)}
     assert parts["sentences that occur in train"]["cider"] == pytest.approx(250)
     others = parts["sentences that do not occur in train"]
     assert others == pytest.approx({"cider": 500, "bleu": 0, "ter": 0, "chrf": 100})
 
 
 def test_texts_of_another_system_are_scored(store: Store) -> None:
-    records = store.records("validation")
+    records = store.get_records("validation")
     texts = {record.clip.id: record.clip.texts[0] for record in records}
     found = evaluate_texts(texts, store, "validation", EvaluationConfig(metrics=("cider",)))
     assert f"idf:refs-of-{len(texts)}-clips" in found.signatures["cider"]

@@ -7,7 +7,7 @@ import pytest
 
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
-from kinesweep.evaluation.kendall_tau import nearest_frames, order_kept, scored_pairs
+from kinesweep.evaluation.kendall_tau import compute_tau, find_nearest_frames, select_clip_pairs
 from kinesweep.store.format.index import ClipRecord
 
 RNG = np.random.default_rng(0)
@@ -16,7 +16,7 @@ RNG = np.random.default_rng(0)
 def test_nearest_is_the_nearest() -> None:
     a, b = RNG.normal(size=(7, 3)), RNG.normal(size=(9, 3))
     wanted = [min(range(9), key=lambda j, x=x: ((x - b[j]) ** 2).sum()) for x in a]
-    assert list(nearest_frames(a, b)) == wanted
+    assert list(find_nearest_frames(a, b)) == wanted
 
 
 def test_tau_counts_pairs_in_and_out_of_order() -> None:
@@ -24,14 +24,14 @@ def test_tau_counts_pairs_in_and_out_of_order() -> None:
     a = np.array([[0.1], [4.2], [2.9], [5.0], [8.3]])  # nearest: 0, 4, 3, 5, 8
     near = [0, 4, 3, 5, 8]
     signs = [np.sign(near[j] - near[i]) for i, j in combinations(range(5), 2)]
-    assert order_kept(a, b) == pytest.approx(np.mean(signs))
-    assert order_kept(b, b) == pytest.approx(1)
-    assert order_kept(b[::-1], b) == pytest.approx(-1)
+    assert compute_tau(a, b) == pytest.approx(np.mean(signs))
+    assert compute_tau(b, b) == pytest.approx(1)
+    assert compute_tau(b[::-1], b) == pytest.approx(-1)
 
 
 def test_one_nearest_for_all_has_no_order() -> None:
-    assert order_kept(np.zeros((4, 2)), RNG.normal(size=(5, 2))) == 0
-    assert order_kept(np.zeros((1, 2)), RNG.normal(size=(5, 2))) == 0
+    assert compute_tau(np.zeros((4, 2)), RNG.normal(size=(5, 2))) == 0
+    assert compute_tau(np.zeros((1, 2)), RNG.normal(size=(5, 2))) == 0
 
 
 def test_pairs_are_of_a_kind_and_spread_evenly() -> None:
@@ -41,7 +41,7 @@ def test_pairs_are_of_a_kind_and_spread_evenly() -> None:
         for n, gloss in enumerate(glosses)
     ]
     jabs = [(0, 2), (0, 3), (2, 0), (2, 3), (3, 0), (3, 2)]
-    assert scored_pairs(records, 99, "validation") == [*jabs, (1, 5), (5, 1)]
-    assert scored_pairs(records, 4, "validation") == [(0, 2), (2, 0), (3, 0), (1, 5)]
+    assert select_clip_pairs(records, 99, "validation") == [*jabs, (1, 5), (5, 1)]
+    assert select_clip_pairs(records, 4, "validation") == [(0, 2), (2, 0), (3, 0), (1, 5)]
     with pytest.raises(InputError, match="No two of the 1 clips of validation"):
-        scored_pairs(records[:1], 4, "validation")
+        select_clip_pairs(records[:1], 4, "validation")

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from corpus import tiny_recipe
-from kinesweep.checkpoints.model_dir_files import recipe_text
+from kinesweep.checkpoints.model_dir_files import format_recipe_yaml
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.evaluation import EvaluationConfig, ScoringProtocol
 from kinesweep.core.errors import InputError
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.evaluation.evaluate import evaluate_texts
-from kinesweep.evaluation.scoring import Measure, score
+from kinesweep.evaluation.scoring import CorpusMetric, compute_scores
 from kinesweep.evaluation.wordnet import open_wordnet
 from kinesweep.pipelines.inputs import load_recipe
 from kinesweep.store import Store
@@ -52,9 +52,9 @@ def test_words_stems_and_synonyms(
     wordnet: str, said: str, wanted: str, matches: int, chunks: int, with_synonyms: tuple[int, int]
 ) -> None:
     sizes = (len(said.split()), len(wanted.split()))
-    bare = score({"a": said}, {"a": [wanted]}, METEOR).values["meteor"]
+    bare = compute_scores({"a": said}, {"a": [wanted]}, METEOR).values["meteor"]
     assert bare == pytest.approx(by_hand(matches, chunks, *sizes))
-    rich = score({"a": said}, {"a": [wanted]}, METEOR, wordnet=wordnet).values["meteor"]
+    rich = compute_scores({"a": said}, {"a": [wanted]}, METEOR, wordnet=wordnet).values["meteor"]
     assert rich == pytest.approx(by_hand(*with_synonyms, *sizes))
 
 
@@ -66,7 +66,7 @@ def test_the_figure_that_nltk_prints() -> None:
     wanted = (
         "It is a guide to action that ensures that the military will forever heed Party commands"
     )
-    found = score({"a": said}, {"a": [wanted]}, METEOR, ScoringProtocol(tokenize="none"))
+    found = compute_scores({"a": said}, {"a": [wanted]}, METEOR, ScoringProtocol(tokenize="none"))
     assert found.values["meteor"] == pytest.approx(69.44, abs=0.005)
 
 
@@ -74,8 +74,8 @@ def test_the_mean_over_clips_of_the_best_reference() -> None:
     said = {"a": "the dog sleeps", "b": "", "c": "nothing alike"}
     wanted = {"a": ["a cat", "the dog sleeps"], "b": ["the dog"], "c": ["a cat"]}
     best = by_hand(3, 1, 3, 3)
-    assert score(said, wanted, METEOR).values["meteor"] == pytest.approx(best / 3)
-    rows_N2 = Measure("meteor").rows(said, wanted)
+    assert compute_scores(said, wanted, METEOR).values["meteor"] == pytest.approx(best / 3)
+    rows_N2 = CorpusMetric("meteor").compute_clip_statistics(said, wanted)
     assert rows_N2 == pytest.approx(np.array([[best / 100, 1], [0, 1], [0, 1]]))
 
 
@@ -84,19 +84,21 @@ def test_a_resample_is_a_sum_of_rows(wordnet: str) -> None:
     words = ["dog", "hounds", "walks", "strolled", "home", "house", "the", "."]
     said = {f"{n:02}": " ".join(rng.choices(words, k=5)) for n in range(20)}
     wanted = {clip: [" ".join(rng.choices(words, k=6))] for clip in said}
-    measure = Measure("meteor", wordnet=wordnet)
-    rows_N2, drawn = measure.rows(said, wanted), rng.choices(range(20), k=20)
+    measure = CorpusMetric("meteor", wordnet=wordnet)
+    rows_N2, drawn = measure.compute_clip_statistics(said, wanted), rng.choices(range(20), k=20)
     again = {f"{n:02}": sorted(said)[place] for n, place in enumerate(drawn)}
     whole = measure(
         {n: said[i] for n, i in again.items()}, {n: wanted[i] for n, i in again.items()}
     )
-    assert measure.of_sums(rows_N2[drawn].sum(0)) == pytest.approx(whole)
-    assert measure(said, wanted) > Measure("meteor")(said, wanted)
+    assert measure.compute_score_from_sum(rows_N2[drawn].sum(0)) == pytest.approx(whole)
+    assert measure(said, wanted) > CorpusMetric("meteor")(said, wanted)
 
 
 def test_the_signature_says_what_was_matched(wordnet: str, tmp_path: Path) -> None:
     def signature(folder: str | None) -> str:
-        found = score({"a": "x"}, {"a": ["x"]}, METEOR, ScoringProtocol(case="lower"), folder)
+        found = compute_scores(
+            {"a": "x"}, {"a": ["x"]}, METEOR, ScoringProtocol(case="lower"), folder
+        )
         return found.signatures["meteor"]
 
     assert signature(None).startswith("protocol:case=lower|meteor|nrefs:1|case:lc|tok:13a|nltk:3")
@@ -138,7 +140,7 @@ def test_a_missing_wordnet_is_said_before_training(
     asked = {"metrics": ["bleu", "chrf", "meteor"], "wordnet": str(tmp_path)}
     recipe = tiny_recipe(corpus, store.folder.parent, evaluation=asked)
     file = tmp_path / "recipe.yaml"
-    file.write_text(recipe_text(recipe))
+    file.write_text(format_recipe_yaml(recipe))
     with pytest.raises(InputError, match="holds no WordNet"):
         load_recipe(file, None)
     with pytest.raises(InputError, match="holds no WordNet"):
@@ -159,7 +161,7 @@ def test_a_run_is_scored_with_synonyms_to_its_end(
 
 
 def test_texts_are_scored_with_the_recipes_synonyms(wordnet: str, store: Store) -> None:
-    records = store.records("validation")
+    records = store.get_records("validation")
     texts = {record.clip.id: record.clip.texts[0] for record in records}
     config = EvaluationConfig(metrics=("meteor",), wordnet=wordnet)
     found = evaluate_texts(texts, store, "validation", config)
@@ -171,9 +173,9 @@ def test_the_folder_is_resolved_and_leaves_no_trace(
     wordnet: str, corpus: Path, tmp_path: Path
 ) -> None:
     recipe: Recipe = tiny_recipe(corpus, tmp_path, evaluation={"wordnet": "wordnet"})
-    resolved = recipe.resolved(Path(wordnet).parent)
+    resolved = recipe.resolve_paths(Path(wordnet).parent)
     assert resolved.evaluation.wordnet == wordnet
-    assert resolved.config_hash("x") == recipe.config_hash("x")
-    assert resolved.portable().evaluation == recipe.evaluation
+    assert resolved.compute_config_hash("x") == recipe.compute_config_hash("x")
+    assert resolved.to_portable().evaluation == recipe.evaluation
     without = tiny_recipe(corpus, tmp_path)
-    assert without.config_hash("x") != recipe.config_hash("x")
+    assert without.compute_config_hash("x") != recipe.compute_config_hash("x")

@@ -11,7 +11,7 @@ from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.evaluation import EvaluationConfig
 from kinesweep.core.errors import InputError
 from kinesweep.evaluation.evaluate import evaluate_texts
-from kinesweep.evaluation.neural_metrics import learned_scores
+from kinesweep.evaluation.neural_metrics import compute_neural_scores
 from kinesweep.store import Store
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "sun", "shines", "rain", "falls", "north"]
@@ -53,7 +53,7 @@ WANTED = {
 @pytest.mark.parametrize("layer", [None, 1])
 def test_bertscore_by_hand(models: Path, layer: int | None) -> None:
     config = asked(models, bertscore={"model": str(models / "bert"), "layer": layer})
-    found = learned_scores(SAID, WANTED, config)
+    found = compute_neural_scores(SAID, WANTED, config)
     model = BertModel.from_pretrained(models / "bert").eval()
     tokenizer = BertTokenizer.from_pretrained(models / "bert")
 
@@ -77,7 +77,7 @@ def test_bertscore_by_hand(models: Path, layer: int | None) -> None:
 
 
 def test_bleurt_by_hand(models: Path) -> None:
-    found = learned_scores(SAID, WANTED, asked(models, bleurt=str(models / "bleurt")))
+    found = compute_neural_scores(SAID, WANTED, asked(models, bleurt=str(models / "bleurt")))
     model = BertForSequenceClassification.from_pretrained(models / "bleurt").eval()
     tokenizer = BertTokenizer.from_pretrained(models / "bleurt")
 
@@ -95,7 +95,7 @@ def test_the_protocol_counts(models: Path) -> None:
     learned = {"bleurt": str(models / "bleurt")}
     plain = EvaluationConfig.model_validate({"neural_metrics": learned})
     treated = EvaluationConfig.model_validate({"neural_metrics": learned, "protocol": "phoenix"})
-    first, second = (learned_scores(said, wanted, config) for config in (plain, treated))
+    first, second = (compute_neural_scores(said, wanted, config) for config in (plain, treated))
     assert first.values != second.values
     assert second.signatures["bleurt"].startswith("protocol:phoenix|")
 
@@ -118,11 +118,11 @@ def test_models_that_do_not_fit(models: Path, learned: dict[str, object], said: 
 
     config = asked(models, **{key: placed(value) for key, value in learned.items()})
     with pytest.raises(InputError, match=said):
-        learned_scores(SAID, WANTED, config)
+        compute_neural_scores(SAID, WANTED, config)
 
 
 def test_results_have_them_and_nothing_else_loads_them(models: Path, store: Store) -> None:
-    records = store.records("validation")
+    records = store.get_records("validation")
     texts = {record.clip.id: record.clip.texts[0] for record in records}
     found = evaluate_texts(texts, store, "validation", asked(models, bleurt=str(models / "bleurt")))
     assert {"bleu", "chrf", "bleurt"} == set(found.scores) == set(found.signatures)
@@ -135,9 +135,9 @@ def test_folders_are_resolved_and_leave_no_trace(
 ) -> None:
     learned = {"bleurt": "bleurt", "bertscore": {"model": "bert"}}
     recipe: Recipe = tiny_recipe(corpus, tmp_path, evaluation={"neural_metrics": learned})
-    resolved = recipe.resolved(models)
+    resolved = recipe.resolve_paths(models)
     assert resolved.evaluation.neural_metrics.bleurt == str(models / "bleurt")
     assert resolved.evaluation.neural_metrics.bertscore is not None
     assert resolved.evaluation.neural_metrics.bertscore.model == str(models / "bert")
-    assert resolved.config_hash("x") == recipe.config_hash("x")
-    assert resolved.portable().evaluation.neural_metrics == recipe.evaluation.neural_metrics
+    assert resolved.compute_config_hash("x") == recipe.compute_config_hash("x")
+    assert resolved.to_portable().evaluation.neural_metrics == recipe.evaluation.neural_metrics

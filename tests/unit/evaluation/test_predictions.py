@@ -47,7 +47,7 @@ def test_what_is_no_table_is_refused(tmp_path: Path, content: bytes | None, said
 
 
 def test_texts_are_scored_on_exactly_the_clips_of_the_split(recipe: Recipe, store: Store) -> None:
-    texts = {r.clip.id: r.clip.texts[0] for r in store.records("validation")}
+    texts = {r.clip.id: r.clip.texts[0] for r in store.get_records("validation")}
     found = evaluate_texts(texts, store, "validation", recipe.evaluation, recipe.batch)
     assert found.scores == pytest.approx({"bleu": 100, "chrf": 100})
     assert found.signatures["bleu"].startswith("protocol:raw|bleu|")
@@ -61,7 +61,7 @@ def test_texts_are_scored_on_exactly_the_clips_of_the_split(recipe: Recipe, stor
 
 
 def test_clips_that_the_limits_leave_out_are_not_asked_for(recipe: Recipe, store: Store) -> None:
-    records = store.records("validation")
+    records = store.get_records("validation")
     longest = max(max(r.lengths.values()) for r in records)
     limits = recipe.batch.model_copy(update={"max_clip_frames": longest - 1})
     short = {r.clip.id: "x" for r in records if max(r.lengths.values()) < longest}

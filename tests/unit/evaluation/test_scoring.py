@@ -10,11 +10,11 @@ import torch
 from safetensors.torch import save_file
 
 from corpus import tiny_corpus, tiny_recipe, tiny_store
-from kinesweep.checkpoints.weight_diff import compare_checkpoints
+from kinesweep.checkpoints.weight_diff import compare_weights
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import CheckpointError, InputError
-from kinesweep.evaluation.baselines import constant_sentence, nearest_neighbours
-from kinesweep.evaluation.scoring import Measure, score
+from kinesweep.evaluation.baselines import find_best_constant_sentence, predict_nearest_neighbors
+from kinesweep.evaluation.scoring import CorpusMetric, compute_scores
 from kinesweep.store.format.index import ClipRecord
 from records import memory_store
 
@@ -75,12 +75,12 @@ def test_scores_are_sacrebleus(seed: int, metric: str) -> None:
         for k in range(2)
     ]
     wanted = THEIRS[metric].corpus_score([said[i] for i in ids], streams).score
-    found = score(said, references, [metric])
+    found = compute_scores(said, references, [metric])
     assert found.values[metric] == pytest.approx(wanted)
     assert found.signatures[metric].startswith(f"protocol:raw|{metric}|")
-    rows_NK = Measure(metric).rows(said, references)
+    rows_NK = CorpusMetric(metric).compute_clip_statistics(said, references)
     assert len(rows_NK) == len(ids)
-    assert Measure(metric).of_sums(rows_NK.sum(0)) == pytest.approx(wanted)
+    assert CorpusMetric(metric).compute_score_from_sum(rows_NK.sum(0)) == pytest.approx(wanted)
 
 
 def test_a_resample_is_a_sum_of_rows() -> None:
@@ -88,29 +88,31 @@ def test_a_resample_is_a_sum_of_rows() -> None:
     ids = sorted(said)
     drawn = random.Random(0).choices(range(len(ids)), k=len(ids))
     again = {f"{n:03}": ids[place] for n, place in enumerate(drawn)}
-    whole = score(
+    whole = compute_scores(
         {n: said[i] for n, i in again.items()},
         {n: references[i] for n, i in again.items()},
         ["bleu"],
     )
-    rows_NK = Measure("bleu").rows(said, references)
-    assert Measure("bleu").of_sums(rows_NK[drawn].sum(0)) == pytest.approx(whole.values["bleu"])
+    rows_NK = CorpusMetric("bleu").compute_clip_statistics(said, references)
+    assert CorpusMetric("bleu").compute_score_from_sum(rows_NK[drawn].sum(0)) == pytest.approx(
+        whole.values["bleu"]
+    )
 
 
 def test_clips_that_do_not_belong_together_are_refused() -> None:
     with pytest.raises(InputError, match="not in both: b"):
-        score({"a": "x"}, {"a": ["x"], "b": ["y"]}, ["bleu"])
+        compute_scores({"a": "x"}, {"a": ["x"], "b": ["y"]}, ["bleu"])
     with pytest.raises(InputError, match="there are no clips"):
-        score({}, {}, ["bleu"])
+        compute_scores({}, {}, ["bleu"])
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_the_best_constant_is_the_one_that_trying_all_would_find(seed: int) -> None:
     _, references = corpus(seed)
     candidates = [refs[0] for refs in corpus(seed + 10)[1].values()]
-    best, value = constant_sentence(candidates, references)
+    best, value = find_best_constant_sentence(candidates, references)
     tried = {
-        c: score(dict.fromkeys(references, c), references, ["bleu"]).values["bleu"]
+        c: compute_scores(dict.fromkeys(references, c), references, ["bleu"]).values["bleu"]
         for c in candidates
     }
     assert value == pytest.approx(max(tried.values()))
@@ -119,10 +121,10 @@ def test_the_best_constant_is_the_one_that_trying_all_would_find(seed: int) -> N
 
 def test_the_nearest_neighbour_of_a_train_clip_is_itself(tmp_path: Path) -> None:
     store = tiny_store(tiny_recipe(tiny_corpus(tmp_path, clips=24), tmp_path / "stores"))
-    train = store.records("train")
-    found = nearest_neighbours(store, train, train)
+    train = store.get_records("train")
+    found = predict_nearest_neighbors(store, train, train)
     assert found == {record.clip.id: record.clip.texts[0] for record in train}
-    others = nearest_neighbours(store, train, store.records("validation"))
+    others = predict_nearest_neighbors(store, train, store.get_records("validation"))
     assert set(others.values()) <= {record.clip.texts[0] for record in train}
 
 
@@ -134,15 +136,14 @@ def test_checkpoints_are_compared_tensor_by_tensor(tmp_path: Path) -> None:
     save_file(one, tmp_path / "one.safetensors")
     save_file(two, tmp_path / "two.safetensors")
     rows = {
-        r.name: r
-        for r in compare_checkpoints(*(tmp_path / f"{n}.safetensors" for n in ("one", "two")))
+        r.name: r for r in compare_weights(*(tmp_path / f"{n}.safetensors" for n in ("one", "two")))
     }
     assert {name for name, row in rows.items() if row.equal} == {"same", "nan"}
     assert rows["moved"].largest == 2.0
     assert (rows["gone"].note, rows["new"].note) == ("only in the first", "only in the second")
     assert (rows["cut"].largest, rows["cast"].largest) == (None, 0.0)
     with pytest.raises(CheckpointError):
-        compare_checkpoints(tmp_path / "one.safetensors", tmp_path / "none.safetensors")
+        compare_weights(tmp_path / "one.safetensors", tmp_path / "none.safetensors")
 
 
 def test_neighbours_are_compared_beside_the_mean_of_train() -> None:
@@ -155,4 +156,4 @@ def test_neighbours_are_compared_beside_the_mean_of_train() -> None:
         features=lambda record: {"pose": np.tile(np.float32(places[record.clip.id]), (3, 1))},
     )
     train = [records["a"], records["b"]]
-    assert nearest_neighbours(store, train, [records["wanted"]]) == {"wanted": "said of b"}
+    assert predict_nearest_neighbors(store, train, [records["wanted"]]) == {"wanted": "said of b"}

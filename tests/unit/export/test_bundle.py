@@ -14,13 +14,13 @@ from corpus import tiny_store
 from kinesweep.checkpoints.model_dir import read_model_folder
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import BundleError, CheckpointError
-from kinesweep.core.hashing import file_sha256, folder_sha256
+from kinesweep.core.hashing import compute_file_sha256, compute_folder_sha256
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.export import Bundle, check_files, export_bundle
 from kinesweep.export import bundle as module
 from kinesweep.store.format.index import ClipRecord
 from kinesweep.training.loop.run import RunSpec, train_run
-from kinesweep.training.run_records.result import read_result
+from kinesweep.training.run_records.result import read_run_result
 
 pytestmark = pytest.mark.integration
 
@@ -30,9 +30,9 @@ def test_it_holds_everything(bundle, run, store):
     assert names >= {"config.json", "model.safetensors", "tokenizer.json", "generation_config.json"}
     assert names >= {"recipe.yaml", "features.json", "card.md", "predictions.tsv", "manifest.json"}
     for name in names - {"manifest.json"}:
-        assert check_files(bundle)[name] == file_sha256(bundle / name)
+        assert check_files(bundle)[name] == compute_file_sha256(bundle / name)
     card = (bundle / "card.md").read_text()
-    result = read_result(run)
+    result = read_run_result(run)
     for fact in (store.fingerprint, result.weights_sha256, f"{result.scores['bleu']:.3f}"):
         assert fact in card
     assert result.signatures["bleu"].replace("|", "\\|") in card
@@ -53,7 +53,7 @@ def test_it_tells_nothing_of_the_machine(bundle, recipe, run):
 
 def test_equal_runs_give_equal_bundles(bundle, run, store, tmp_path):
     again = export_bundle(run, tmp_path / "again", store)
-    assert folder_sha256(again) == folder_sha256(bundle)
+    assert compute_folder_sha256(again) == compute_folder_sha256(bundle)
 
 
 def test_test_scores_and_title_stand_on_the_card(run, store, tmp_path):
@@ -75,15 +75,15 @@ def test_what_is_there_is_not_replaced_unasked(bundle, run, store, tmp_path):
 
 
 def test_an_export_that_fails_leaves_the_old_bundle(bundle, run, store, monkeypatch):
-    before = folder_sha256(bundle)
-    monkeypatch.setattr(module, "write_card", lambda *_: 1 / 0)
+    before = compute_folder_sha256(bundle)
+    monkeypatch.setattr(module, "write_model_card", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         export_bundle(run, bundle, store, overwrite=True)
-    assert folder_sha256(bundle) == before
+    assert compute_folder_sha256(bundle) == before
     monkeypatch.undo()
     (bundle / "card.md").write_text("old")
     export_bundle(run, bundle, store, overwrite=True)
-    assert folder_sha256(bundle) == before
+    assert compute_folder_sha256(bundle) == before
 
 
 def test_only_whole_runs_are_exported(recipe, store, run, tmp_path):
@@ -215,18 +215,18 @@ print(len(tokenizer), generation.num_beams, generation.max_new_tokens)
 
 def test_the_commonest_prompts_of_train_are_kept(run):
     class Few:
-        def records(self, split):
+        def get_records(self, split):
             prompts = ["__asl__", "__gsl__", "__asl__"] if split == "train" else ["__x__"] * 5
             return [
                 ClipRecord(Clip("c", split, "m", encoder_prompt=p, decoder_prompt="__en__"), {})
                 for p in prompts
             ]
 
-    reading = module._reading(read_model_folder(run / "best"), Few())
+    reading = module._get_feature_metadata(read_model_folder(run / "best"), Few())
     assert (reading["encoder_prompt"], reading["decoder_prompt"]) == ("__asl__", "__en__")
 
 
 def renew_manifest(bundle):
     (bundle / "manifest.json").unlink()
-    files = folder_sha256(bundle)
+    files = compute_folder_sha256(bundle)
     (bundle / "manifest.json").write_text(json.dumps({"format": 1, "files": files}))

@@ -5,12 +5,12 @@ import pytest
 from corpus import tiny_corpus, tiny_recipe, tiny_store
 from kinesweep.core.errors import BundleError
 from kinesweep.core.run_logger import NullRunLogger
-from kinesweep.data.text_tokenizer import CASING
+from kinesweep.data.text_tokenizer import CASING_FILE
 from kinesweep.data.truecase import learn_truecaser
 from kinesweep.evaluation.evaluate import evaluate_model
 from kinesweep.evaluation.predictions import read_predictions
 from kinesweep.export import export_bundle
-from kinesweep.export.verify import compare
+from kinesweep.export.verify import compare_bundle_with_run
 from kinesweep.training.loop.run import RunSpec, train_run
 
 pytestmark = pytest.mark.integration
@@ -30,16 +30,16 @@ def test_predictions_scores_and_bundle_have_it(tmp_path, recipe):
     result = train_run(RunSpec(own, store.folder, run), NullRunLogger(), lambda _: True)
     assert result.status == "finished"
     said = [line.hypothesis for line in read_predictions(run / "predictions/validation.tsv")]
-    truecaser = learn_truecaser(record.clip.texts[0] for record in store.records("train"))
-    assert all(text == truecaser.apply(text.lower()) for text in said)
+    truecaser = learn_truecaser(record.clip.texts[0] for record in store.get_records("train"))
+    assert all(text == truecaser.restore_case(text.lower()) for text in said)
     assert any(text != text.lower() for text in said)
 
     bundle = export_bundle(run, tmp_path / "bundle", store)
-    assert compare(bundle, store, run) == len(said)
+    assert compare_bundle_with_run(bundle, store, run) == len(said)
     without = own.generation.model_copy(update={"truecase": False})
     lower = evaluate_model(run / "best", store, "validation", without, own.evaluation)
     assert [line.hypothesis for line in lower.predictions] == [text.lower() for text in said]
 
-    (bundle / CASING).write_text('{"forms": null}')
-    with pytest.raises(BundleError, match=rf"`{CASING}` was changed"):
-        compare(bundle, store, run)
+    (bundle / CASING_FILE).write_text('{"forms": null}')
+    with pytest.raises(BundleError, match=rf"`{CASING_FILE}` was changed"):
+        compare_bundle_with_run(bundle, store, run)

@@ -10,7 +10,7 @@ from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.core.units import Span
 from kinesweep.evaluation.predictions import read_predictions
 from kinesweep.export import Bundle, Input, export_bundle, find_inputs
-from kinesweep.export.verify import compare
+from kinesweep.export.verify import compare_bundle_with_run
 from kinesweep.store.extraction.build import extract_locally
 from kinesweep.training.loop.run import RunSpec, train_run
 from skeletons import HEADER, VALIDATION, motions, skeleton_recipe, write_pack, write_rows
@@ -25,7 +25,7 @@ def test_one_motion_is_translated_as_in_its_pack(tmp_path: Path) -> None:
     store, run = extract_locally(recipe), tmp_path / "run"
     train_run(RunSpec(recipe, store.folder, run), NullRunLogger(), lambda _: True)
     folder = export_bundle(run, tmp_path / "bundle", store)
-    assert compare(folder, store, run) == 2
+    assert compare_bundle_with_run(folder, store, run) == 2
     np.save(tmp_path / "v1.npy", stored[7])
     bundle = Bundle.load(folder)
     wanted = {p.clip_id: p.hypothesis for p in read_predictions(run / "predictions/validation.tsv")}
@@ -39,4 +39,4 @@ def test_one_motion_is_translated_as_in_its_pack(tmp_path: Path) -> None:
     stored[6][0, 5, 0] += 1
     write_pack(tmp_path / "all.npz", stored)
     with pytest.raises(BundleError, match="computes other features of `v0`"):
-        compare(folder, store, run)
+        compare_bundle_with_run(folder, store, run)

@@ -84,7 +84,7 @@ def given_and_wanted(
     files = [next(root.rglob(f"{line.clip_id}.pose")) for line in lines]
     poses = [{"pose": file.read_bytes()} for file in files]
     bundle = Bundle.load(served)
-    features = [{"features": bundle.features(file)["pose"].tolist()} for file in files]
+    features = [{"features": bundle.compute_features(file)["pose"].tolist()} for file in files]
     return poses, features, [line.hypothesis for line in lines]
 
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from corpus import tiny_recipe
-from kinesweep.config.loading import validate
+from kinesweep.config.loading import validate_config
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import ClipError, InputError
 from kinesweep.core.units import Span
 from kinesweep.core.video_files import VideoSegment
-from kinesweep.export.raw_inputs import open_raw
+from kinesweep.export.raw_inputs import read_raw_file
 from skeletons import motions, write_pack
 from vision import film_recipe
 
@@ -20,18 +20,18 @@ from vision import film_recipe
 def test_features_are_whole_or_an_error(tmp_path: Path) -> None:
     plain = tiny_recipe(tmp_path, tmp_path).model_dump(mode="json")
     plain["source"] = {"kind": "feature_manifest", "train": "train_features.tsv", "fps": 9.5}
-    recipe = validate(Recipe, {**plain, "features": {"kind": "precomputed"}}, "test")
+    recipe = validate_config(Recipe, {**plain, "features": {"kind": "precomputed"}}, "test")
     file = tmp_path / "x.pt"
     torch.save(torch.ones(3, 4), file)
     for span in (Span(), Span.from_frames(0, 3)):
-        found = open_raw(recipe, file, span)
+        found = read_raw_file(recipe, file, span)
         np.testing.assert_array_equal(found.x_TD, np.ones((3, 4)))
         assert found.rate_hz == 9.5
     with pytest.raises(ClipError, match="holds 3 features, but its manifest says 2"):
-        open_raw(recipe, file, Span.from_frames(0, 2))
+        read_raw_file(recipe, file, Span.from_frames(0, 2))
     for span in (Span.from_frames(1, 3), Span.from_ms(0, 100)):
         with pytest.raises(InputError, match="translated only as a whole"):
-            open_raw(recipe, file, span)
+            read_raw_file(recipe, file, span)
 
 
 def test_crops_need_the_poses_beside_a_video(tmp_path: Path) -> None:
@@ -39,40 +39,42 @@ def test_crops_need_the_poses_beside_a_video(tmp_path: Path) -> None:
     plain["source"] = {"kind": "video_tsv", "train": "train.tsv", "poses": str(tmp_path / "far")}
     encoder = {"kind": "hf_vision", "pretrained": "any"}
     plain["features"] = {"kind": "video", "encoder": encoder, "crops": ["face"]}
-    recipe = validate(Recipe, plain, "test").portable()
+    recipe = validate_config(Recipe, plain, "test").to_portable()
     assert str(tmp_path) not in recipe.model_dump_json()
     video, pose = tmp_path / "a.b.mp4", tmp_path / "a.b.pose"
     with pytest.raises(
         InputError, match=r"a\.b\.pose` does not exist; run `kinesweep estimate-poses"
     ):
-        open_raw(recipe, video, Span())
+        read_raw_file(recipe, video, Span())
     pose.touch()
-    assert open_raw(recipe, video, Span()) == VideoSegment(video, pose=pose)
+    assert read_raw_file(recipe, video, Span()) == VideoSegment(video, pose_path=pose)
     other = tmp_path / "other.pose"
-    assert open_raw(recipe, video, Span(), other) == VideoSegment(video, pose=other)
+    assert read_raw_file(recipe, video, Span(), other) == VideoSegment(video, pose_path=other)
 
 
 def test_a_film_has_its_span_and_a_folder_the_recipes_rate(tmp_path: Path) -> None:
     plain = film_recipe(tmp_path, tmp_path / "dinov2", tmp_path).model_dump(mode="json")
     plain["source"]["fps"] = 12.5
-    recipe = validate(Recipe, plain, "test")
+    recipe = validate_config(Recipe, plain, "test")
     span, film, folder = Span.from_ms(400, 800), tmp_path / "a.mp4", tmp_path / "pictures"
     folder.mkdir()
-    assert open_raw(recipe, film, span) == VideoSegment(film, span, None)
-    assert open_raw(recipe, folder, span) == VideoSegment(folder, span, 12.5)
+    assert read_raw_file(recipe, film, span) == VideoSegment(film, span, None)
+    assert read_raw_file(recipe, folder, span) == VideoSegment(folder, span, 12.5)
 
 
 def test_a_motion_is_a_file_of_its_own(tmp_path: Path) -> None:
     plain = tiny_recipe(tmp_path, tmp_path).model_dump(mode="json")
     plain["source"] = {"kind": "skeletons", "train": "train.tsv", "fps": 20, "motions": "all.npz"}
-    recipe = validate(Recipe, {**plain, "features": {"kind": "skeleton"}}, "test").portable()
+    recipe = validate_config(
+        Recipe, {**plain, "features": {"kind": "skeleton"}}, "test"
+    ).to_portable()
     (x_TJC,) = motions(1)
     np.save(tmp_path / "a.npy", x_TJC)
-    found = open_raw(recipe, tmp_path / "a.npy", Span.from_frames(1, 3))
+    found = read_raw_file(recipe, tmp_path / "a.npy", Span.from_frames(1, 3))
     np.testing.assert_array_equal(found.pose.points_TPJC[:, 0], x_TJC[1:3])
     assert found.pose.fps == 20 and found.reference is None
     with pytest.raises(InputError, match=r"files with one motion \(\.npy"):
-        open_raw(recipe, tmp_path / "a.pt", Span())
+        read_raw_file(recipe, tmp_path / "a.pt", Span())
     write_pack(tmp_path / "all.npz", [x_TJC])
     with pytest.raises(ClipError, match=r"all\.npz#0"):
-        open_raw(recipe, tmp_path / "all.npz", Span())
+        read_raw_file(recipe, tmp_path / "all.npz", Span())

@@ -16,7 +16,7 @@ from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.core.units import Span
 from kinesweep.export import Bundle, Input, export_bundle, find_inputs
 from kinesweep.export.pyfunc_model import BundleModel
-from kinesweep.export.verify import compare
+from kinesweep.export.verify import compare_bundle_with_run
 from kinesweep.features.frame_embedder_io import write_embedder
 from kinesweep.store.extraction.build import extract_locally
 from kinesweep.training.loop.run import RunSpec, train_run
@@ -43,7 +43,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     store, run = extract_locally(recipe), folder / "run"
     train_run(RunSpec(recipe, store.folder, run), NullRunLogger(), lambda _: True)
     bundle = export_bundle(run, folder / "bundle", store)
-    assert compare(bundle, store, run) == 2
+    assert compare_bundle_with_run(bundle, store, run) == 2
     shutil.rmtree(folder / "embedder")
     for number, x_TJC in enumerate(motions(8)):
         np.save(folder / f"{number}.npy", x_TJC)
@@ -54,16 +54,16 @@ def test_the_embedder_goes_with_the_bundle(made: tuple[Path, Path], tmp_path: Pa
     folder, path = made
     assert str(folder) not in (path / "recipe.yaml").read_text()
     bundle = Bundle.load(path)
-    found = bundle.features(folder / "6.npy", Span.from_frames(1, 0), folder / "1.npy")
+    found = bundle.compute_features(folder / "6.npy", Span.from_frames(1, 0), folder / "1.npy")
     assert found["pose"].shape == found["reference"].shape
     assert not np.array_equal(found["pose"], found["reference"])
-    alone = bundle.features(folder / "6.npy")
+    alone = bundle.compute_features(folder / "6.npy")
     np.testing.assert_array_equal(alone["pose"], alone["reference"])
     texts = bundle.translate([Input(folder / "6.npy", reference=folder / "1.npy")])
     assert len(texts) == 1
     np.save(tmp_path / "flat.npy", motions(1)[0][..., :2])
     with pytest.raises(InputError, match=r"flat\.npy` does not have the same points"):
-        bundle.features(folder / "6.npy", Span(), tmp_path / "flat.npy")
+        bundle.compute_features(folder / "6.npy", Span(), tmp_path / "flat.npy")
     copy = shutil.copytree(path, tmp_path / "copy")
     (copy / "embedder" / "embedder.safetensors").unlink()
     with pytest.raises(BundleError, match=r"embedder/embedder\.safetensors` is missing"):
@@ -80,7 +80,7 @@ def test_a_store_of_other_references_is_found_out(made: tuple[Path, Path], tmp_p
     reference = {"on": "embeddings", "embedder": str(path / "embedder")}
     recipe = skeleton_recipe(corpus, features={"kind": "skeleton", "reference": reference})
     with pytest.raises(BundleError, match="computes other features of `v0`"):
-        compare(path, extract_locally(recipe), folder / "run")
+        compare_bundle_with_run(path, extract_locally(recipe), folder / "run")
 
 
 def test_translate_says_what_is_compared_with_itself(made: tuple[Path, Path]) -> None:
@@ -95,7 +95,7 @@ def test_translate_says_what_is_compared_with_itself(made: tuple[Path, Path]) ->
 
 
 def streams(bundle: Bundle, item: Input) -> dict[str, np.ndarray]:
-    return {name: one.x_TD for name, one in bundle.computed(item).items()}
+    return {name: one.x_TD for name, one in bundle.compute_input_features(item).items()}
 
 
 def test_rows_are_read_as_the_corpus_was(made: tuple[Path, Path], tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_rows_are_read_as_the_corpus_was(made: tuple[Path, Path], tmp_path: Path
         "c": (7, folder / "2.npy"),
         "d": (3, None),
     }.items():
-        wanted = bundle.features(folder / f"{number}.npy", beside=other)
+        wanted = bundle.compute_features(folder / f"{number}.npy", auxiliary_file=other)
         found = streams(bundle, named[item])
         for stream, x_TD in wanted.items():
             np.testing.assert_array_equal(found[stream], x_TD)
@@ -127,7 +127,7 @@ def test_rows_name_files_beside_the_table(made: tuple[Path, Path]) -> None:
     write_rows(folder / "files.tsv", "id reference", ("6 1", "7 -"))
     (_, first), (_, second) = find_inputs([folder / "files.tsv"], bundle.loaded.recipe)
     found = streams(bundle, first)
-    wanted = bundle.features(folder / "6.npy", beside=folder / "1.npy")
+    wanted = bundle.compute_features(folder / "6.npy", auxiliary_file=folder / "1.npy")
     np.testing.assert_array_equal(found["reference"], wanted["reference"])
     assert not first.is_own_reference and second.is_own_reference
 
@@ -166,14 +166,14 @@ def test_references_are_sent_beside_motions(
     bundle = Bundle.load(path)
     read: list[dict[str, np.ndarray]] = []
     monkeypatch.setattr(
-        Bundle, "decode", lambda self, clips: read.extend(clips) or [""] * len(read)
+        Bundle, "decode_features", lambda self, clips: read.extend(clips) or [""] * len(read)
     )
     own, other = ((folder / f"{number}.npy").read_bytes() for number in (6, 1))
     served = BundleModel(bundle)
     with caplog.at_level(logging.WARNING, "kinesweep"):
         served.predict(pd.DataFrame([{"motion": own, "reference": other}]))
     assert not caplog.records
-    wanted = bundle.features(folder / "6.npy", beside=folder / "1.npy")
+    wanted = bundle.compute_features(folder / "6.npy", auxiliary_file=folder / "1.npy")
     np.testing.assert_array_equal(read[0]["reference"], wanted["reference"])
     with caplog.at_level(logging.WARNING, "kinesweep"):
         served.predict(pd.DataFrame([{"motion": own, "reference": other}, {"motion": own}]))

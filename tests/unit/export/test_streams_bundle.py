@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from corpus import tiny_recipe
-from kinesweep.config.loading import validate
+from kinesweep.config.loading import validate_config
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import BundleError, ClipError, InputError
 from kinesweep.core.run_logger import NullRunLogger
@@ -18,7 +18,7 @@ from kinesweep.core.units import Span
 from kinesweep.evaluation.predictions import read_predictions
 from kinesweep.export import Bundle, Input, export_bundle, find_inputs
 from kinesweep.export.pyfunc_model import _load_pyfunc
-from kinesweep.export.verify import compare
+from kinesweep.export.verify import compare_bundle_with_run
 from kinesweep.store import Store
 from kinesweep.store.extraction.build import extract_locally
 from kinesweep.training.loop.run import RunSpec, train_run
@@ -48,13 +48,15 @@ def recipe_of(folder: Path) -> Recipe:
     plain = tiny_recipe(folder, folder / "stores", training=training).model_dump(mode="json")
     plain["source"] = h5_corpus(folder)
     plain["features"] = {"kind": "streams", "streams": list(STREAMS)}
-    return validate(Recipe, plain, "test")
+    return validate_config(Recipe, plain, "test")
 
 
 def test_a_bundle_is_compared_with_the_clips_of_the_shards(store: Store, bundle: Path) -> None:
     """One stream beside the first, and two: what lies beside a clip's shard are no poses."""
     folder = store.folder.parents[1]
-    assert compare(bundle, store, folder / "run") == len(store.records("validation"))
+    assert compare_bundle_with_run(bundle, store, folder / "run") == len(
+        store.get_records("validation")
+    )
 
 
 def test_other_features_in_the_shards_are_seen(store: Store, bundle: Path, tmp_path: Path) -> None:
@@ -65,13 +67,13 @@ def test_other_features_in_the_shards_are_seen(store: Store, bundle: Path, tmp_p
     plain["source"] |= {split: other[split] for split in ("train", "validation")}
     (run / "best" / "recipe.yaml").write_text(yaml.safe_dump(plain))
     with pytest.raises(BundleError, match="computes other features of `dev_video0/clip_00`"):
-        compare(bundle, store, run)
+        compare_bundle_with_run(bundle, store, run)
 
 
 def write_clip(store: Store, number: int, path: Path) -> Path:
     """A clip of validation as a file of its own."""
     with h5py.File(path, "w") as file:
-        for name, x_TD in store.features(store.records("validation")[number]).items():
+        for name, x_TD in store.get_features(store.get_records("validation")[number]).items():
             file[name] = x_TD
     return path
 
@@ -85,9 +87,9 @@ def test_files_of_clips_give_the_text_of_the_evaluation(
     found = [item for _, item in find_inputs([tmp_path], loaded.loaded.recipe)]
     assert [item.file for item in found] == files
     assert loaded.translate(found) == wanted and len(set(wanted)) > 1
-    for record, file in zip(store.records("validation"), files, strict=True):
-        for name, x_TD in loaded.features(file).items():
-            np.testing.assert_array_equal(x_TD, store.features(record)[name])
+    for record, file in zip(store.get_records("validation"), files, strict=True):
+        for name, x_TD in loaded.compute_features(file).items():
+            np.testing.assert_array_equal(x_TD, store.get_features(record)[name])
 
 
 def test_what_is_wrong_with_a_file_is_named(store: Store, bundle: Path, tmp_path: Path) -> None:
@@ -117,7 +119,7 @@ def test_it_is_served_from_files_and_from_numbers(
     wanted = [line.hypothesis for line in read_predictions(bundle / "predictions.tsv")][:2]
     assert all(name in (bundle / "MLmodel").read_text() for name in ("shard", "features_dino"))
     content = write_clip(store, 0, tmp_path / "clip.h5").read_bytes()
-    numbers = store.features(store.records("validation")[1])
+    numbers = store.get_features(store.get_records("validation")[1])
     row = {f"features_{name}": numbers[name].tolist() for name in STREAMS}
     answers = served.predict(pd.DataFrame([{"shard": content}, row]))
     assert [answer["text"] for answer in answers] == wanted

@@ -8,12 +8,12 @@ import pytest
 
 from fresh_process import run_fresh
 from kinesweep.core.errors import BundleError, ClipError, InputError
-from kinesweep.core.hashing import folder_sha256
+from kinesweep.core.hashing import compute_folder_sha256
 from kinesweep.core.units import Span
-from kinesweep.evaluation.evaluate import evaluate_loaded
+from kinesweep.evaluation.evaluate import evaluate_loaded_model
 from kinesweep.evaluation.predictions import read_predictions
 from kinesweep.export import Bundle, Input, find_inputs, translate, verify_bundle
-from kinesweep.export.verify import compare
+from kinesweep.export.verify import compare_bundle_with_run
 from kinesweep.features import pose
 from kinesweep.sources import build_source
 
@@ -26,7 +26,9 @@ def expected(recipe, bundle):
     source = build_source(recipe.source)
     texts = {p.clip_id: p.hypothesis for p in read_predictions(bundle / "predictions.tsv")}
     assert len(set(texts.values())) > 2, "the run has learnt too little for this test"
-    return {source.media_path(clip): texts[clip.id] for clip in source.clips("validation")}
+    return {
+        source.resolve_media_path(clip): texts[clip.id] for clip in source.list_clips("validation")
+    }
 
 
 def test_raw_files_get_the_texts_of_the_evaluation(bundle, expected):
@@ -44,7 +46,7 @@ def test_also_in_a_fresh_process(bundle, expected):
 
 
 def test_order_and_number_at_once_do_not_matter(bundle, expected, monkeypatch):
-    monkeypatch.setattr(translate, "_AT_ONCE", 2)
+    monkeypatch.setattr(translate, "_MAX_FILES_IN_MEMORY", 2)
     files = [*reversed(expected), next(iter(expected))]
     told = []
     lines = Bundle.load(bundle).translate(files, progress=lambda *done: told.append(done))
@@ -55,11 +57,13 @@ def test_order_and_number_at_once_do_not_matter(bundle, expected, monkeypatch):
 
 def test_features_of_a_span_are_those_of_extraction(bundle, recipe, store):
     loaded = Bundle.load(bundle)
-    record = store.records("validation")[0]
-    file = build_source(recipe.source).media_path(record.clip)
-    whole = loaded.features(file)["pose"]
-    assert (whole == store.features(record)["pose"]).all() and whole.dtype == "float16"
-    assert len(loaded.features(file, Span.from_frames(4, 14))["pose"]) == 5  # every other frame
+    record = store.get_records("validation")[0]
+    file = build_source(recipe.source).resolve_media_path(record.clip)
+    whole = loaded.compute_features(file)["pose"]
+    assert (whole == store.get_features(record)["pose"]).all() and whole.dtype == "float16"
+    assert (
+        len(loaded.compute_features(file, Span.from_frames(4, 14))["pose"]) == 5
+    )  # every other frame
 
 
 def test_a_model_trained_on_zeros_sees_zeros(bundle, expected):
@@ -80,9 +84,9 @@ def test_streams_are_cut_as_in_the_evaluation(bundle, expected, store):
     assert lines != list(expected.values()), "six frames say as much as all"
     scored = {
         p.clip_id: p.hypothesis
-        for p in evaluate_loaded(short.loaded, store, "validation").predictions
+        for p in evaluate_loaded_model(short.loaded, store, "validation").predictions
     }
-    assert lines == [scored[record.clip.id] for record in store.records("validation")]
+    assert lines == [scored[record.clip.id] for record in store.get_records("validation")]
 
 
 def test_what_cannot_be_translated_is_named(bundle, expected, tmp_path):
@@ -155,7 +159,7 @@ def test_a_text_too_few_or_too_many_is_found(bundle, store, run):
         (bundle / "predictions.tsv").write_text(whole)
         change_predictions(bundle, change)
         with pytest.raises(BundleError, match="None"):
-            compare(bundle, store, run)
+            compare_bundle_with_run(bundle, store, run)
 
 
 def test_raw_files_that_give_other_features_are_found(bundle, store, run, expected):
@@ -164,9 +168,9 @@ def test_raw_files_that_give_other_features_are_found(bundle, store, run, expect
     try:
         first.write_bytes(second.read_bytes())
         with pytest.raises(BundleError, match="other features of `validation_00000`"):
-            compare(bundle, store, run)
+            compare_bundle_with_run(bundle, store, run)
         first.unlink()  # the store alone decides then
-        assert compare(bundle, store, run) == len(expected)
+        assert compare_bundle_with_run(bundle, store, run) == len(expected)
     finally:
         first.write_bytes(content)
 
@@ -175,5 +179,5 @@ def change_predictions(bundle, change):
     path = bundle / "predictions.tsv"
     path.write_text("".join(change(path.read_text().splitlines(keepends=True))))
     (bundle / "manifest.json").unlink()
-    manifest = {"format": 1, "files": folder_sha256(bundle)}
+    manifest = {"format": 1, "files": compute_folder_sha256(bundle)}
     (bundle / "manifest.json").write_text(json.dumps(manifest))

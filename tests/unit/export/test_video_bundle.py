@@ -34,8 +34,8 @@ def test_a_film_is_translated_by_the_bundle_alone(
     bundle = Bundle.load(folder)
     path = run.folder / "predictions" / "validation.tsv"
     lines = {p.clip_id: p.hypothesis for p in read_predictions(path)}
-    films = [corpus / record.clip.media for record in store.records("validation")]
-    wanted = [lines[record.clip.id] for record in store.records("validation")]
+    films = [corpus / record.clip.media for record in store.get_records("validation")]
+    wanted = [lines[record.clip.id] for record in store.get_records("validation")]
     assert bundle.translate([Input(film) for film in films]) == wanted
     listed = find_inputs([corpus / "films"], bundle.loaded.recipe)
     assert len(listed) == 9 and all(item.file.suffix == ".mp4" for _, item in listed)

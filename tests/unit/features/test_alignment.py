@@ -15,9 +15,13 @@ from kinesweep.core.errors import CheckpointError, ClipError, InputError
 from kinesweep.core.pose import PoseSequence
 from kinesweep.core.skeleton.skeleton import SKELETONS, SMPL_22
 from kinesweep.features import build_features
-from kinesweep.features.alignment import alignment_fingerprint, apply_alignment, match
+from kinesweep.features.alignment import (
+    apply_alignment,
+    compute_alignment,
+    compute_alignment_fingerprint,
+)
 from kinesweep.features.frame_embedder_io import write_embedder
-from kinesweep.sources.base import Motion
+from kinesweep.sources.base import SkeletonMotion
 
 Frames = NDArray[np.float32]
 METHODS = ("window", "dtw", "soft_dtw", "none")
@@ -31,7 +35,9 @@ STEPS = [
 
 def align(x_TD: Frames, r_RD: Frames, config: AlignmentConfig) -> Frames:
     """The reference at the clip's frames, all of it found."""
-    return apply_alignment(match(x_TD, r_RD, config), r_RD, np.ones(r_RD.shape, np.bool_))[0]
+    return apply_alignment(
+        compute_alignment(x_TD, r_RD, config), r_RD, np.ones(r_RD.shape, np.bool_)
+    )[0]
 
 
 def config(method: str, **more: object) -> AlignmentConfig:
@@ -149,17 +155,17 @@ def test_fingerprints_name_networks_not_places(tmp_path: Path) -> None:
     one, moved = (embedder(tmp_path / name, [0, 1]) for name in ("one", "moved"))
     other = embedder(tmp_path / "other", [0, 2])
     found = [
-        alignment_fingerprint(config("dtw", on="embeddings", embedder=folder))
+        compute_alignment_fingerprint(config("dtw", on="embeddings", embedder=folder))
         for folder in (one, moved, other)
     ]
     assert found[0] == found[1] != found[2]
-    methods = {alignment_fingerprint(config(method)) for method in METHODS}
+    methods = {compute_alignment_fingerprint(config(method)) for method in METHODS}
     assert len({*methods, *found}) == 6
     soft = [config("soft_dtw", gamma=gamma) for gamma in (None, 0.01, 0.02)]
-    found = [alignment_fingerprint(one) for one in soft]
+    found = [compute_alignment_fingerprint(one) for one in soft]
     assert found[0] == found[1] != found[2]
     with pytest.raises(CheckpointError, match="does not contain an embedder"):
-        alignment_fingerprint(config("dtw", on="embeddings", embedder=str(tmp_path)))
+        compute_alignment_fingerprint(config("dtw", on="embeddings", embedder=str(tmp_path)))
 
 
 def test_an_embedder_of_other_frames_is_refused(tmp_path: Path) -> None:
@@ -172,19 +178,19 @@ def test_an_embedder_of_other_frames_is_refused(tmp_path: Path) -> None:
     narrow = embedder(tmp_path / "narrow", [0, 1], width=3)
     step = build_features(features(reference={**reference, "embedder": narrow}))
     with pytest.raises(InputError, match=r"expects \(T, 3\) frames"):
-        step.compute(Motion(motion(body(4)), motion(body(5))))
+        step.compute_features(SkeletonMotion(motion(body(4)), motion(body(5))))
 
 
 def test_an_embedder_of_other_points_of_the_same_width_is_refused(tmp_path: Path) -> None:
-    pair = Motion(motion(body(4)), motion(body(5)))
+    pair = SkeletonMotion(motion(body(4)), motion(body(5)))
     reference = {"method": "dtw", "on": "embeddings", "embedder": str(tmp_path)}
     step = build_features(features(reference=reference))
     embedder(tmp_path, [5, 9], layout=SMPL_22.layout.to_json())
-    assert "reference" in step.compute(pair)
+    assert "reference" in step.compute_features(pair)
     other = SKELETONS["holistic_33"].layout
     embedder(tmp_path, [5, 9], layout=other.to_json())
     with pytest.raises(InputError, match=r"trained on points of `POSE_LANDMARKS` \(33\), but the"):
-        step.compute(pair)
+        step.compute_features(pair)
 
 
 def test_vectors_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
@@ -192,42 +198,46 @@ def test_vectors_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     reference = {"method": "dtw", "on": "embeddings", "embedder": embedder(tmp_path, [0, 1])}
     step = build_features(features(reference=reference))  # the root begins at 0
     with pytest.raises(InputError, match="returns vectors with non-finite values"):
-        step.compute(Motion(motion(body(4)), motion(body(5))))
+        step.compute_features(SkeletonMotion(motion(body(4)), motion(body(5))))
 
 
 def test_a_reference_is_a_stream_beside_the_clip_normalised_alike() -> None:
     clip, reference = body(7), body(11, seed=1)
     step = build_features(features(scale="bone", reference={"method": "none"}))
-    found = step.compute(Motion(motion(clip), motion(reference)))
+    found = step.compute_features(SkeletonMotion(motion(clip), motion(reference)))
     alone = build_features(features(scale="bone"))
-    r_RD = alone.compute(Motion(motion(reference)))["pose"].x_TD
+    r_RD = alone.compute_features(SkeletonMotion(motion(reference)))["pose"].x_TD
     assert step.streams == tuple(found) == ("pose", "reference")
     np.testing.assert_array_equal(
-        found["pose"].x_TD, alone.compute(Motion(motion(clip)))["pose"].x_TD
+        found["pose"].x_TD, alone.compute_features(SkeletonMotion(motion(clip)))["pose"].x_TD
     )
     np.testing.assert_array_equal(
         found["reference"].x_TD, align(found["pose"].x_TD, r_RD, config("none"))
     )
-    assert {name: one.x_TD.shape for name, one in found.items()} == step.shape(Motion(motion(clip)))
+    assert {name: one.x_TD.shape for name, one in found.items()} == step.estimate_shapes(
+        SkeletonMotion(motion(clip))
+    )
     assert found["reference"].layout == SMPL_22.layout and found["reference"].rate_hz == 20
 
 
 def test_a_clip_without_a_reference_is_its_own() -> None:
     step = build_features(features(stride=2, reference={}))
-    found = step.compute(Motion(motion(body(7))))
+    found = step.compute_features(SkeletonMotion(motion(body(7))))
     np.testing.assert_array_equal(found["pose"].x_TD, found["reference"].x_TD)
 
 
 def test_reasons_of_references() -> None:
     step = build_features(features(scale="bone", reference={"method": "window"}))
     with pytest.raises(ClipError, match="its reference: no bone has a length") as caught:
-        step.compute(Motion(motion(body(4)), motion(np.ones((4, 22, 3), np.float32))))
+        step.compute_features(
+            SkeletonMotion(motion(body(4)), motion(np.ones((4, 22, 3), np.float32)))
+        )
     assert caught.value.reason == "reference_no_bones"
     with pytest.raises(ClipError, match="20 frames per second, its reference 30") as caught:
-        step.compute(Motion(motion(body(4)), motion(body(4), fps=30)))
+        step.compute_features(SkeletonMotion(motion(body(4)), motion(body(4), fps=30)))
     assert caught.value.reason == "reference_rate"
     warped = build_features(features(reference={"method": "dtw"}))
-    warped.compute(Motion(motion(body(4)), motion(body(4), fps=30)))
+    warped.compute_features(SkeletonMotion(motion(body(4)), motion(body(4), fps=30)))
 
 
 @pytest.mark.parametrize(

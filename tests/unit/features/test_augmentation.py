@@ -56,7 +56,7 @@ def test_nothing_to_do_is_nothing() -> None:
 @pytest.mark.parametrize("config", [{"drop_frames": 0.3}, {"speed": 0.5}, ALL])
 def test_lengths_are_known_beforehand(config: dict[str, float]) -> None:
     varied = build(**config)
-    lengths = [varied.lengths({"pose": 20}, f"clip {n}", 3)["pose"] for n in range(40)]
+    lengths = [varied.compute_lengths({"pose": 20}, f"clip {n}", 3)["pose"] for n in range(40)]
     assert [len(vary(varied, f"clip {n}", 3)) for n in range(40)] == lengths
     assert min(lengths) < 20
     if "speed" in config:
@@ -130,7 +130,9 @@ def test_streams_of_one_clip_stay_in_step() -> None:
         found = varied(streams, f"clip {n}", 0)
         assert abs(len(found["a"]) - 2 * len(found["b"])) <= 1
         lengths = {name: len(x_TD) for name, x_TD in streams.items()}
-        assert varied.lengths(lengths, f"clip {n}", 0) == {k: len(x) for k, x in found.items()}
+        assert varied.compute_lengths(lengths, f"clip {n}", 0) == {
+            k: len(x) for k, x in found.items()
+        }
 
 
 def test_a_stream_without_points_cannot_be_moved() -> None:

@@ -11,7 +11,7 @@ from kinesweep.core.errors import ClipError
 from kinesweep.core.pose import PointLayout, PoseSequence
 from kinesweep.core.units import Span
 from kinesweep.core.video_files import VideoSegment
-from kinesweep.features.body_crops import MARGIN, CroppedFrames, find_crop_boxes
+from kinesweep.features.body_crops import CROP_MARGIN, CroppedFrames, find_crop_boxes
 from vision import follow_block
 
 FPS = 10.0
@@ -37,7 +37,7 @@ def hand(middles: list[float | None], extents: list[float]) -> PoseSequence:
 
 def test_one_side_a_clip_and_the_middle_of_each_frame() -> None:
     found = find_crop_boxes(hand([100, 110, 120], [20, 40, 20]), "left_hand", (1, 1))
-    assert found.side == MARGIN * 20 == 28
+    assert found.side == CROP_MARGIN * 20 == 28
     np.testing.assert_array_equal(found.corners_T2, [[86, 36], [96, 36], [106, 36]])
 
 
@@ -51,7 +51,7 @@ def test_the_nearest_frame_within_half_a_second_stands_in() -> None:
     middles: list[float | None] = [None] * 20
     middles[6], middles[10] = 30, 80
     found = find_crop_boxes(hand(middles, [20] * 20), "left_hand", (1, 1))
-    assert list(np.flatnonzero(found.known_T)) == list(range(1, 16))
+    assert list(np.flatnonzero(found.valid_T)) == list(range(1, 16))
     at = found.corners_T2[1:16, 0] + 14
     np.testing.assert_array_equal(at, [30] * 8 + [80] * 7)  # frame 8 is as far from both
 
@@ -59,11 +59,11 @@ def test_the_nearest_frame_within_half_a_second_stands_in() -> None:
 def test_beyond_the_edge_and_unknown_is_black() -> None:
     picture = np.full((60, 100, 3), 200, np.uint8)
     found = find_crop_boxes(hand([0, *[None] * 9, 500], [20] * 11), "left_hand", (1, 1))
-    edge, unknown, outside = (found.cut(picture, number, 28) for number in (0, 10, 10))
+    edge, unknown, outside = (found.crop_image(picture, number, 28) for number in (0, 10, 10))
     assert not edge[:, :14].any() and (edge[:24, 14:] == 200).all() and not edge[24:].any()
     assert not unknown.any() and not outside.any()
     nobody = find_crop_boxes(hand([None, None], [20, 20]), "left_hand", (1, 1))
-    assert not nobody.cut(picture, 1, 16).any()
+    assert not nobody.crop_image(picture, 1, 16).any()
 
 
 def test_other_layouts_are_refused() -> None:
@@ -80,14 +80,14 @@ def test_parts_stand_side_by_side(tmp_path: Path) -> None:
     """Pictures have no losses, and a square of the model's size is not scaled."""
     folder = write_pictures(tmp_path / "a", 12)
     pose = follow_block(tmp_path / "a.pose", 12)
-    found = crops_of(VideoSegment(folder, fps=25, pose=pose))
+    found = crops_of(VideoSegment(folder, fps=25, pose_path=pose))
     wide = [np.pad(picture, ((16, 16), (16, 16), (0, 0))) for picture in pictures(12)]
     for number, picture in enumerate(wide):
         corners = [(20, 12 + 2 * number), (20, 22 + 2 * number), (30, 12 + 2 * number)]
         parts = [picture[top : top + 16, left : left + 16] for top, left in corners]
         np.testing.assert_array_equal(found[number], np.concatenate(parts, axis=1))
     assert len({part.tobytes() for part in found[5].reshape(16, 3, 16, 3).swapaxes(0, 1)}) == 3
-    scaled = crops_of(VideoSegment(folder, fps=25, pose=pose), 8)
+    scaled = crops_of(VideoSegment(folder, fps=25, pose_path=pose), 8)
     assert scaled.shape == (12, 8, 24, 3)
     assert abs(float(scaled.mean()) - float(found.mean())) < 10
 
@@ -96,7 +96,7 @@ def test_parts_stand_side_by_side(tmp_path: Path) -> None:
 def test_a_span_has_the_poses_of_its_own_frames(tmp_path: Path, span: Span) -> None:
     folder = write_pictures(tmp_path / "a", 12)
     pose = follow_block(tmp_path / "a.pose", 12)
-    whole = crops_of(VideoSegment(folder, fps=25, pose=pose))
+    whole = crops_of(VideoSegment(folder, fps=25, pose_path=pose))
     part = crops_of(VideoSegment(folder, span, 25, pose))
     np.testing.assert_array_equal(part, whole[4:9])
 
@@ -104,27 +104,27 @@ def test_a_span_has_the_poses_of_its_own_frames(tmp_path: Path, span: Span) -> N
 def test_whole_frames_may_stand_beside_parts(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "a", 12)
     pose = follow_block(tmp_path / "a.pose", 12)
-    (first, *_) = CroppedFrames(VideoSegment(folder, fps=25, pose=pose), ("whole", "face"), 48)
+    (first, *_) = CroppedFrames(VideoSegment(folder, fps=25, pose_path=pose), ("whole", "face"), 48)
     np.testing.assert_array_equal(first[:, :48], pictures(1)[0][:, 8:56])
     assert first.shape == (48, 96, 3)
 
 
 def test_poses_at_half_the_rate_are_met_in_time(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "a", 12)
-    every = crops_of(VideoSegment(folder, fps=25, pose=follow_block(tmp_path / "a.pose", 12)))
+    every = crops_of(VideoSegment(folder, fps=25, pose_path=follow_block(tmp_path / "a.pose", 12)))
     half = follow_block(tmp_path / "b.pose", 12, step=2)
     np.testing.assert_array_equal(
-        crops_of(VideoSegment(folder, fps=25, pose=half))[::2], every[::2]
+        crops_of(VideoSegment(folder, fps=25, pose_path=half))[::2], every[::2]
     )
 
 
 def test_poses_of_another_video_are_refused(tmp_path: Path) -> None:
     film = write_video(tmp_path / "a.mp4", 40)
     near = follow_block(tmp_path / "near.pose", 30)
-    assert len(crops_of(VideoSegment(film, pose=near))) == 40
+    assert len(crops_of(VideoSegment(film, pose_path=near))) == 40
     far = follow_block(tmp_path / "far.pose", 20)
     with pytest.raises(ClipError, match="ends after 20 frames at 25 fps, but frame 33") as caught:
-        crops_of(VideoSegment(film, pose=far))
+        crops_of(VideoSegment(film, pose_path=far))
     assert caught.value.reason == "pose_too_short"
 
 
@@ -132,5 +132,5 @@ def test_poses_without_a_picture_s_size_are_refused(tmp_path: Path) -> None:
     film = write_video(tmp_path / "a.mp4", 4)
     pose = follow_block(tmp_path / "a.pose", 4, size=(0, 0))
     with pytest.raises(ClipError, match="frame size of 0 × 0") as caught:
-        crops_of(VideoSegment(film, pose=pose))
+        crops_of(VideoSegment(film, pose_path=pose))
     assert caught.value.reason == "no_picture_size"

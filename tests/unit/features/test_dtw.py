@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kinesweep.features.dtw import best_window, dtw, soft_dtw, squared_distances
+from kinesweep.features.dtw import (
+    compute_dtw_path,
+    compute_soft_dtw,
+    compute_squared_distances,
+    find_best_window,
+)
 
 Floats = NDArray[np.float64]
 Path = list[tuple[int, int]]
@@ -91,14 +96,14 @@ def softly(cost_TR: Floats, gamma: float) -> float:
 @pytest.mark.parametrize("whole", [True, False])
 def test_the_window_is_that_of_brute_force(whole: bool) -> None:
     for x_TD, r_RD in pairs(20, whole):
-        assert best_window(x_TD, r_RD) == best_window(r_RD, x_TD) == slid(x_TD, r_RD)
+        assert find_best_window(x_TD, r_RD) == find_best_window(r_RD, x_TD) == slid(x_TD, r_RD)
 
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_the_path_is_that_of_brute_force(whole: bool) -> None:
     equal = []
     for x_TD, r_RD in pairs(6, whole):
-        path_L2, cost = dtw(x_TD, r_RD)
+        path_L2, cost = compute_dtw_path(x_TD, r_RD)
         path, least, num = cheapest(x_TD, r_RD)
         assert [tuple(step) for step in path_L2.tolist()] == path
         assert cost == pytest.approx(least, abs=1e-12)
@@ -108,8 +113,8 @@ def test_the_path_is_that_of_brute_force(whole: bool) -> None:
 
 def test_longer_ones_cost_what_the_double_loop_finds() -> None:
     for x_TD, r_RD in pairs(30, whole=False):
-        cost = squared_distances(x_TD, r_RD)
-        path_L2, least = dtw(x_TD, r_RD)
+        cost = compute_squared_distances(x_TD, r_RD)
+        path_L2, least = compute_dtw_path(x_TD, r_RD)
         assert least == total(cost.tolist())[-1][-1]
         steps = np.diff(path_L2, axis=0)
         assert set(map(tuple, steps.tolist())) <= {(1, 1), (1, 0), (0, 1)}
@@ -123,8 +128,8 @@ def test_soft_dtw_is_the_recursion_and_its_weights_the_gradient(gamma: float) ->
     rng = np.random.default_rng(3)
     for t, r in [(1, 1), (1, 4), (5, 1), (6, 9), (8, 3)]:
         x_TD, r_RD = rng.normal(size=(t, 2)), rng.normal(size=(r, 2))
-        cost_TR = squared_distances(x_TD, r_RD)
-        value, weights_TR = soft_dtw(x_TD, r_RD, gamma)
+        cost_TR = compute_squared_distances(x_TD, r_RD)
+        value, weights_TR = compute_soft_dtw(x_TD, r_RD, gamma)
         assert value == pytest.approx(softly(cost_TR, gamma), rel=1e-9)
         step = 1e-5
         slope_TR = np.empty((t, r))
@@ -140,8 +145,8 @@ def test_soft_dtw_is_the_recursion_and_its_weights_the_gradient(gamma: float) ->
 
 def test_a_hard_soft_dtw_is_dtw() -> None:
     for x_TD, r_RD in list(pairs(25, whole=False))[:40]:
-        path_L2, cost = dtw(x_TD, r_RD)
-        value, weights_TR = soft_dtw(x_TD, r_RD, 1e-6)
+        path_L2, cost = compute_dtw_path(x_TD, r_RD)
+        value, weights_TR = compute_soft_dtw(x_TD, r_RD, 1e-6)
         assert value == pytest.approx(cost, rel=1e-6)
         matched_TR = np.zeros(weights_TR.shape)
         matched_TR[tuple(path_L2.T)] = 1

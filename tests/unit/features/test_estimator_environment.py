@@ -26,13 +26,13 @@ def test_pip_installs_into_it(
     monkeypatch.setenv("KINESWEEP_HOME", str(tmp_path))
     monkeypatch.setattr(virtualenv.subprocess, "run", run)
     monkeypatch.setattr(virtualenv.importlib.util, "find_spec", lambda _: has_pip or None)
-    python = str(virtualenv.environment_python("toy", ("toy==1",)))
-    assert virtualenv.environment_python("toy", ("toy==1",)) == Path(python)
+    python = str(virtualenv.get_environment_python("toy", ("toy==1",)))
+    assert virtualenv.get_environment_python("toy", ("toy==1",)) == Path(python)
     made, installed = commands  # once for two calls
     assert ("--without-pip" in made) == has_pip
     pip = [sys.executable, "-m", "pip", f"--python={python}"] if has_pip else [python, "-m", "pip"]
     assert installed[: len(pip)] == pip
-    assert "toy==1" in installed and set(virtualenv.ALWAYS) <= set(installed)
+    assert "toy==1" in installed and set(virtualenv.BASE_REQUIREMENTS) <= set(installed)
 
 
 def test_what_pip_says_last_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,5 +43,5 @@ def test_what_pip_says_last_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("KINESWEEP_HOME", str(tmp_path))
     monkeypatch.setattr(virtualenv.subprocess, "run", run)
     with pytest.raises(ResourceError, match=r"toy==9.*no such version"):
-        virtualenv.environment_python("toy", ("toy==9",))
+        virtualenv.get_environment_python("toy", ("toy==9",))
     assert not list((tmp_path / "environments").glob("*/ready.json"))

@@ -10,13 +10,13 @@ import torch
 from kinesweep.core.errors import CheckpointError, InputError
 from kinesweep.core.skeleton.skeleton import SMPL_22
 from kinesweep.features.frame_embedder_io import (
-    DESCRIPTION,
-    WEIGHTS,
-    embedder_digest,
+    DESCRIPTION_FILE,
+    WEIGHTS_FILE,
+    compute_embedder_digest,
     read_embedder,
     write_embedder,
 )
-from kinesweep.features.traced_network import OPERATIONS, Program
+from kinesweep.features.traced_network import OPERATIONS, TracedNetwork
 
 STEPS = [
     ["aten.linear.default", [{"input": 0}, {"weight": "matrix"}], {}],
@@ -36,8 +36,8 @@ def write(folder: Path, steps: list = STEPS, size: int = 2, offset: float = 1.0)
 
 def change(folder: Path, **parts: object) -> Path:
     """Other words in the description."""
-    plain = json.loads((folder / DESCRIPTION).read_text())
-    (folder / DESCRIPTION).write_text(json.dumps(plain | parts))
+    plain = json.loads((folder / DESCRIPTION_FILE).read_text())
+    (folder / DESCRIPTION_FILE).write_text(json.dumps(plain | parts))
     return folder
 
 
@@ -54,12 +54,12 @@ def test_what_is_written_is_read(tmp_path):
 
 
 def test_the_digest_names_operations_and_weights_alone(tmp_path):
-    digest = embedder_digest(write(tmp_path / "one"))
+    digest = compute_embedder_digest(write(tmp_path / "one"))
     assert len(digest) == 64
     assert digest == read_embedder(tmp_path / "one").digest
-    assert embedder_digest(change(write(tmp_path / "score"), score={"tau": 0.1})) == digest
-    assert embedder_digest(write(tmp_path / "weights", offset=2.0)) != digest
-    assert embedder_digest(write(tmp_path / "steps", STEPS[:1])) != digest
+    assert compute_embedder_digest(change(write(tmp_path / "score"), score={"tau": 0.1})) == digest
+    assert compute_embedder_digest(write(tmp_path / "weights", offset=2.0)) != digest
+    assert compute_embedder_digest(write(tmp_path / "steps", STEPS[:1])) != digest
 
 
 def test_other_frames_are_refused(tmp_path):
@@ -71,10 +71,10 @@ def test_other_frames_are_refused(tmp_path):
         embedder(np.full((4, 3), np.nan, np.float32))
 
 
-@pytest.mark.parametrize("missing", [DESCRIPTION, WEIGHTS])
+@pytest.mark.parametrize("missing", [DESCRIPTION_FILE, WEIGHTS_FILE])
 def test_a_folder_without_one_of_both_is_refused(tmp_path, missing):
     (write(tmp_path / "e") / missing).unlink()
-    for reader in (read_embedder, embedder_digest):
+    for reader in (read_embedder, compute_embedder_digest):
         with pytest.raises(CheckpointError, match="does not contain an embedder"):
             reader(tmp_path / "e")
 
@@ -82,8 +82,8 @@ def test_a_folder_without_one_of_both_is_refused(tmp_path, missing):
 def test_other_weights_are_refused(tmp_path):
     write(tmp_path / "e")
     write(tmp_path / "other", offset=3.0)
-    (tmp_path / "other" / WEIGHTS).rename(tmp_path / "e" / WEIGHTS)
-    for reader in (read_embedder, embedder_digest):
+    (tmp_path / "other" / WEIGHTS_FILE).rename(tmp_path / "e" / WEIGHTS_FILE)
+    for reader in (read_embedder, compute_embedder_digest):
         with pytest.raises(CheckpointError, match="differs from `weights_sha256`"):
             reader(tmp_path / "e")
 
@@ -113,11 +113,11 @@ def test_what_does_not_hold_together_is_refused(tmp_path, parts, says):
 
 
 def test_a_description_that_is_no_json_is_refused(tmp_path):
-    (write(tmp_path / "e") / DESCRIPTION).write_text("{")
+    (write(tmp_path / "e") / DESCRIPTION_FILE).write_text("{")
     with pytest.raises(CheckpointError, match="is not valid JSON"):
         read_embedder(tmp_path / "e")
 
 
 def test_every_operation_is_there():
     for name in sorted(OPERATIONS):
-        Program([[name, [], {}]], {}, "x")
+        TracedNetwork([[name, [], {}]], {}, "x")

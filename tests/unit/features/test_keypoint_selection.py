@@ -9,7 +9,12 @@ from pose_format.utils.generic import (
 
 from kinesweep.core.errors import ClipError
 from kinesweep.core.pose import PointLayout
-from kinesweep.features.keypoint_selection import FACE_128, Selection, no_shoulders, select
+from kinesweep.features.keypoint_selection import (
+    FACE_128,
+    KeypointSelection,
+    make_no_shoulders_error,
+    select_keypoints,
+)
 from kinesweep.sources.synthetic.layout import (
     BODY_NAMES,
     FACE_OVAL,
@@ -33,13 +38,13 @@ def names_of(layout: PointLayout) -> list[tuple[str, str]]:
     return [(part, point) for part, points in layout.components for point in points]
 
 
-def chosen_names(layout: PointLayout, chosen: Selection) -> list[tuple[str, str]]:
+def chosen_names(layout: PointLayout, chosen: KeypointSelection) -> list[tuple[str, str]]:
     names = names_of(layout)
     return names if chosen.points is None else [names[place] for place in chosen.points]
 
 
 def test_the_178_points() -> None:
-    chosen = select(HOLISTIC, "holistic_178", True)
+    chosen = select_keypoints(HOLISTIC, "holistic_178", True)
     names = chosen_names(HOLISTIC, chosen)
     assert len(names) == 178
     assert [point for part, point in names if part == "POSE_LANDMARKS"] == [
@@ -59,19 +64,19 @@ def test_the_128_face_points_lie_on_the_contour_lines() -> None:
 
 def test_places_do_not_depend_on_the_order_of_components() -> None:
     turned = PointLayout(HOLISTIC.components[::-1])
-    ours, theirs = (select(layout, "holistic_178", True) for layout in (HOLISTIC, turned))
+    ours, theirs = (select_keypoints(layout, "holistic_178", True) for layout in (HOLISTIC, turned))
     assert chosen_names(HOLISTIC, ours) == chosen_names(turned, theirs)
 
 
 def test_legs_of_all_points() -> None:
-    chosen = select(HOLISTIC, "all", True)
+    chosen = select_keypoints(HOLISTIC, "all", True)
     names = chosen_names(HOLISTIC, chosen)
     joints = ("HIP", "KNEE", "ANKLE", "HEEL", "FOOT_INDEX")
     expected = {f"{side}_{joint}" for joint in joints for side in ("LEFT", "RIGHT")}
     for part in ("POSE_LANDMARKS", "POSE_WORLD_LANDMARKS"):
         assert {names[place][1] for place in chosen.legs if names[place][0] == part} == expected
     assert len(chosen.legs) == 20
-    assert not len(select(HOLISTIC, "all", False).legs)
+    assert not len(select_keypoints(HOLISTIC, "all", False).legs)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +86,7 @@ def test_layouts_of_other_estimators(known: str) -> None:
     parts = get_standard_components_for_known_format(known)
     layout = PointLayout(tuple((part.name, tuple(part.points)) for part in parts))
     header = PoseHeader(0.2, PoseHeaderDimensions(1, 1), parts)
-    chosen = select(layout, "all", True)
+    chosen = select_keypoints(layout, "all", True)
     names = names_of(layout)
     assert chosen.shoulders is not None
     assert tuple(names[place] for place in chosen.shoulders) == pose_shoulders(header)
@@ -111,12 +116,12 @@ def without(layout: PointLayout, part: str, point: str) -> PointLayout:
 )
 def test_unknown_layouts(layout: PointLayout, points: str, words: str) -> None:
     with pytest.raises(ClipError) as caught:
-        select(layout, points, True)
+        select_keypoints(layout, points, True)
     assert caught.value.reason == "unknown_layout"
     assert words in str(caught.value)
 
 
 def test_hands_alone_have_no_shoulders_and_no_legs() -> None:
-    chosen = select(PointLayout(HANDS), "all", True)
+    chosen = select_keypoints(PointLayout(HANDS), "all", True)
     assert chosen.shoulders is None and not len(chosen.legs)
-    assert "features.normalize: none" in str(no_shoulders(PointLayout(HANDS)))
+    assert "features.normalize: none" in str(make_no_shoulders_error(PointLayout(HANDS)))

@@ -6,8 +6,8 @@ from pose_format.utils.generic import get_standard_components_for_known_format
 
 from kinesweep.core.errors import InputError
 from kinesweep.core.pose import PointLayout
-from kinesweep.features.keypoint_selection import FACE_128, select
-from kinesweep.features.mirror import mirror_order
+from kinesweep.features.keypoint_selection import FACE_128, select_keypoints
+from kinesweep.features.mirror import compute_mirror_permutation
 from kinesweep.sources.synthetic.layout import BODY_NAMES, HAND_NAMES, NUM_FACE
 
 HANDS = tuple((f"{side}_HAND_LANDMARKS", HAND_NAMES) for side in ("LEFT", "RIGHT"))
@@ -22,7 +22,7 @@ HOLISTIC = PointLayout(
 
 def known(name: str) -> PointLayout:
     if name == "holistic_178":
-        return select(HOLISTIC, "holistic_178", True).layout
+        return select_keypoints(HOLISTIC, "holistic_178", True).layout
     parts = get_standard_components_for_known_format(name)
     return PointLayout(tuple((part.name, tuple(part.points)) for part in parts))
 
@@ -32,7 +32,7 @@ def known(name: str) -> PointLayout:
 )
 def test_twice_is_nothing_and_sides_change(name: str) -> None:
     layout = known(name)
-    order = mirror_order(layout)
+    order = compute_mirror_permutation(layout)
     np.testing.assert_array_equal(order[order], np.arange(layout.num_points))
     names = [f"{part}/{point}" for part, points in layout.components for point in points]
     sided = [n for n, at in enumerate(names) if "left" in at.lower() or "/LS" in at]
@@ -44,8 +44,8 @@ def test_twice_is_nothing_and_sides_change(name: str) -> None:
 
 def test_the_mesh_is_mirrored_where_it_is() -> None:
     """Lips' corners, eyes' outer and inner corners, the oval's chin and ears."""
-    layout = select(HOLISTIC, "holistic_178", True).layout
-    order = mirror_order(layout)
+    layout = select_keypoints(HOLISTIC, "holistic_178", True).layout
+    order = compute_mirror_permutation(layout)
     faces = [int(point) for point in dict(layout.components)["FACE_LANDMARKS"]]
     first = [part for part, points in layout.components for _ in points].index("FACE_LANDMARKS")
     partner = {faces[n]: faces[order[first + n] - first] for n in range(len(FACE_128))}
@@ -56,7 +56,7 @@ def test_the_mesh_is_mirrored_where_it_is() -> None:
 
 def test_faces_of_68_points() -> None:
     layout = known("alphapose_136")
-    order = mirror_order(layout)
+    order = compute_mirror_permutation(layout)
     first = [part for part, points in layout.components for _ in points].index("FACE_136")
     partner = order[first : first + 68] - first
     middle = {8, 27, 28, 29, 30, 33, 51, 57, 62, 66}  # chin, bridge of the nose, lips' middles
@@ -75,4 +75,4 @@ def test_faces_of_68_points() -> None:
 )
 def test_points_without_a_partner_are_refused(layout: PointLayout, words: str) -> None:
     with pytest.raises(InputError, match=words):
-        mirror_order(layout)
+        compute_mirror_permutation(layout)

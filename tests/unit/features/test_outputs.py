@@ -12,10 +12,10 @@ from kinesweep.config.recipe.source import PoseFeaturesConfig
 from kinesweep.core.errors import ClipError, InputError
 from kinesweep.features import build_features
 from kinesweep.features.estimators.external_outputs import (
-    READERS,
+    OUTPUT_READERS,
     VideoProperties,
-    find_outputs,
-    read_output,
+    find_estimator_outputs,
+    read_estimator_output,
 )
 from kinesweep.sources.pose_format.pose_file import read_pose
 
@@ -88,13 +88,13 @@ def write(name: str, folder: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("name", OUTPUT_READERS)
 def test_frames_persons_and_widths(name: str, tmp_path: Path) -> None:
     output = write(name, tmp_path / "in")
-    assert find_outputs(name, [tmp_path / "in"]) == {"clip": output}
-    assert find_outputs(name, [output]) == {"clip": output}
+    assert find_estimator_outputs(name, [tmp_path / "in"]) == {"clip": output}
+    assert find_estimator_outputs(name, [output]) == {"clip": output}
     with (tmp_path / "a.pose").open("wb") as file:
-        read_output(name, output, FILM).write(file)
+        read_estimator_output(name, output, FILM).write(file)
     pose = read_pose(tmp_path / "a.pose")
     assert pose.points_TPJC.shape == (4, 1, POINTS[name], 2) and pose.fps == 25
     assert (pose.confidence_TPJ[2] == 0).all(), "frame 2 is there, with nobody in it"
@@ -122,12 +122,12 @@ def test_names_of_other_layouts_come_from_the_output(tmp_path: Path) -> None:
         ],
     }
     (tmp_path / "a.json").write_text(json.dumps(plain))
-    pose = read_output("mmpose", tmp_path / "a.json", FILM)
+    pose = read_estimator_output("mmpose", tmp_path / "a.json", FILM)
     assert pose.header.components[0].points == names
     del plain["meta_info"]
     (tmp_path / "a.json").write_text(json.dumps(plain))
     with pytest.raises(ClipError, match="is not an output of mmpose"):
-        read_output("mmpose", tmp_path / "a.json", FILM)
+        read_estimator_output("mmpose", tmp_path / "a.json", FILM)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "7", '{"frames": []}', '[{"image_id": 3}]'])
@@ -135,7 +135,7 @@ def test_names_of_other_layouts_come_from_the_output(tmp_path: Path) -> None:
 def test_bad_outputs(name: str, content: str, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(content)
     with pytest.raises(ClipError) as caught:
-        read_output(name, tmp_path / "a.json", FILM)
+        read_estimator_output(name, tmp_path / "a.json", FILM)
     assert caught.value.reason == "bad_output"
 
 
@@ -150,7 +150,7 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         call([*words, wrong], capsys, code=2)
     call([*words, "640x480@25", "--overwrite"], capsys)
     with pytest.raises(InputError, match="are not supported"):
-        find_outputs("posenet", [tmp_path])
+        find_estimator_outputs("posenet", [tmp_path])
 
 
 def call(words: list[str], capsys: pytest.CaptureFixture[str], code: int = 0) -> Any:

@@ -72,7 +72,7 @@ def test_settings() -> None:
     assert step_of(hide_legs=False)(pose)[0, 6:8].tolist() == [1, 1]
     assert step_of(normalize="none")(pose)[0].tolist() == [8, 4, 6, 0, 2, 0, 0, 0, 8, 4]
     assert len(step_of(stride=2)(pose)) == 3
-    assert step_of(stride=2).rate_hz(24) == 12
+    assert step_of(stride=2).compute_rate_hz(24) == 12
 
 
 def test_the_stride_comes_after_normalising() -> None:

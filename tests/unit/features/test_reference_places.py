@@ -8,7 +8,7 @@ from kinesweep.config.recipe.skeletons import SkeletonFeaturesConfig
 from kinesweep.core.pose import PoseSequence
 from kinesweep.core.skeleton.skeleton import SMPL_22
 from kinesweep.features import build_features
-from kinesweep.sources.base import Motion
+from kinesweep.sources.base import SkeletonMotion
 
 Frames = NDArray[np.float32]
 FIRST = 8
@@ -31,7 +31,7 @@ def dance(frames: int, seed: int = 0) -> Frames:
 def streams(clip: PoseSequence, coach: PoseSequence, **features: object) -> tuple[Frames, Frames]:
     """Clip and reference as (T, 22, 3)."""
     config = SkeletonFeaturesConfig.model_validate({"kind": "skeleton", **features})
-    found = build_features(config).compute(Motion(clip, coach))
+    found = build_features(config).compute_features(SkeletonMotion(clip, coach))
     x_TD, r_TD = found["pose"].x_TD, found["reference"].x_TD
     assert x_TD.shape == r_TD.shape
     return x_TD.reshape(-1, 22, 3), r_TD.reshape(-1, 22, 3)

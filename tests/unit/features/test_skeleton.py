@@ -10,29 +10,29 @@ from kinesweep.core.pose import PointLayout, PoseSequence
 from kinesweep.core.skeleton.keypoints import BODY_33
 from kinesweep.core.skeleton.skeleton import SKELETONS, SMPL_22
 from kinesweep.features import build_features
-from kinesweep.sources.base import Motion
+from kinesweep.sources.base import SkeletonMotion
 
 
 def motion(
     x_TJC: NDArray[np.float32],
     layout: PointLayout = SMPL_22.layout,
     lost: tuple[int, int] | None = None,
-) -> Motion:
+) -> SkeletonMotion:
     """Coordinates as a source reads them; `lost`: frame and point that were not found."""
     found_TPJ = np.ones((len(x_TJC), 1, x_TJC.shape[1]), np.float32)
     points_TPJC = x_TJC[:, None].astype(np.float32)
     if lost is not None:
         found_TPJ[lost[0], 0, lost[1]], points_TPJC[lost[0], 0, lost[1]] = 0, np.nan
-    return Motion(PoseSequence(points_TPJC, found_TPJ, 20.0, layout))
+    return SkeletonMotion(PoseSequence(points_TPJC, found_TPJ, 20.0, layout))
 
 
 def walk(frames: int = 6, points: int = 22) -> NDArray[np.float32]:
     return np.random.default_rng(0).normal(size=(frames, points, 3)).astype(np.float32)
 
 
-def features(media: Motion, **config: object) -> NDArray[np.float32]:
+def features(media: SkeletonMotion, **config: object) -> NDArray[np.float32]:
     made = SkeletonFeaturesConfig.model_validate({"kind": "skeleton", **config})
-    found = build_features(made).compute(media)["pose"]
+    found = build_features(made).compute_features(media)["pose"]
     assert found.layout is not None and found.x_TD.dtype == np.float32
     return found.x_TD.reshape(len(found.x_TD), found.layout.num_points, -1)
 
@@ -65,8 +65,8 @@ def test_bones_are_1_long_on_average_whoever_moves() -> None:
 def test_a_stride_takes_frames_and_slows_the_rate() -> None:
     step = build_features(SkeletonFeaturesConfig(kind="skeleton", centre="none", stride=4))
     media = motion(walk())
-    found = step.compute(media)["pose"]
-    assert step.shape(media) == {"pose": found.x_TD.shape} == {"pose": (2, 66)}
+    found = step.compute_features(media)["pose"]
+    assert step.estimate_shapes(media) == {"pose": found.x_TD.shape} == {"pose": (2, 66)}
     assert found.rate_hz == 5
     np.testing.assert_array_equal(found.x_TD[1], media.pose.points_TPJC[4].ravel())
 
@@ -93,8 +93,8 @@ def test_world_landmarks_are_left_out() -> None:
     np.testing.assert_array_equal(features(motion(x_TJC, both), centre="none"), x_TJC[:, 33:])
     media = motion(x_TJC, both)
     step = build_features(SkeletonFeaturesConfig(kind="skeleton"))
-    assert step.compute(media)["pose"].layout == body
-    assert step.shape(media) == {"pose": (6, 99)}
+    assert step.compute_features(media)["pose"].layout == body
+    assert step.estimate_shapes(media) == {"pose": (6, 99)}
 
 
 def test_reasons() -> None:
@@ -129,4 +129,4 @@ def test_a_point_alone_has_no_bones() -> None:
     pose = PoseSequence(ones, ones[..., 0], 20.0, nose)
     features = build_features(SkeletonFeaturesConfig(kind="skeleton", scale="bone"))
     with pytest.raises(ClipError, match="no bone has a length"):
-        features.compute(Motion(pose))
+        features.compute_features(SkeletonMotion(pose))

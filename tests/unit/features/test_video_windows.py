@@ -3,18 +3,18 @@
 import numpy as np
 import pytest
 
-from kinesweep.config.recipe.video import WindowsConfig
+from kinesweep.config.recipe.video import VideoWindowsConfig
 from kinesweep.core.errors import ClipError, InputError
 from kinesweep.features.video_windows import (
-    PublishedWindows,
-    TimedWindows,
+    ResampledWindowPositions,
+    SsvpWindowPositions,
     WindowStitcher,
-    count,
+    build_window_positions,
+    count_windows,
     iter_windows,
-    windows_of,
 )
 
-SSVP = WindowsConfig(
+SSVP = VideoWindowsConfig(
     num_frames=128, sampling_rate=2, target_fps=25, stride=128, overlap="concat", compat="ssvp"
 )
 MOMENTS = 64
@@ -41,12 +41,12 @@ def numbers(window: object) -> list[int]:
 )
 def test_published_counts(seconds: float, fps: int, tokens: int, windows: int) -> None:
     frames = round(seconds * fps)
-    found = list(iter_windows(film(frames), PublishedWindows(SSVP, fps)))
-    assert len(found) == windows == count(PublishedWindows(SSVP, fps), frames)[0]
+    found = list(iter_windows(film(frames), SsvpWindowPositions(SSVP, fps)))
+    assert len(found) == windows == count_windows(SsvpWindowPositions(SSVP, fps), frames)[0]
     seam = WindowStitcher(SSVP, MOMENTS)
-    assert seam.length(len(found), found[-1].kept) == tokens
+    assert seam.compute_length(len(found), found[-1].num_real_frames) == tokens
     pieces = [np.zeros((MOMENTS, 1), np.float32)] * windows
-    assert len(seam.join(pieces, found[-1].kept)) == tokens
+    assert len(seam.stitch_windows(pieces, found[-1].num_real_frames)) == tokens
 
 
 @pytest.mark.parametrize("fps", [25, 30, 60])
@@ -61,24 +61,24 @@ def test_published_indices(seconds: float, fps: int) -> None:
         if start + size - 1 >= num_frames:
             break
         start += 128
-    found = list(iter_windows(film(num_frames), windows_of(SSVP, fps)))
+    found = list(iter_windows(film(num_frames), build_window_positions(SSVP, fps)))
     assert [numbers(window) for window in found] == expected
     repeated = expected[-1].count(num_frames - 1) - 1
-    assert found[-1].kept == 128 - max(0, repeated)
-    assert all(window.kept == 128 for window in found[:-1])
+    assert found[-1].num_real_frames == 128 - max(0, repeated)
+    assert all(window.num_real_frames == 128 for window in found[:-1])
 
 
 @pytest.mark.parametrize("overlap", ["concat", "average", "crop"])
 def test_features_a_second_do_not_depend_on_the_film_s_rate(overlap: str) -> None:
-    config = WindowsConfig.model_validate(
+    config = VideoWindowsConfig.model_validate(
         {"num_frames": 16, "sampling_rate": 2, "stride": 16, "overlap": overlap}
     )
     seam, seconds = WindowStitcher(config, 8), 60
     rates = []
     for fps in (24, 25, 30, 50, 60):
-        found = list(iter_windows(film(seconds * fps), TimedWindows(config, fps)))
-        rates.append(seam.length(len(found), found[-1].kept) / seconds)
-        assert rates[-1] == pytest.approx(seam.rate_hz(fps), rel=0.02)
+        found = list(iter_windows(film(seconds * fps), ResampledWindowPositions(config, fps)))
+        rates.append(seam.compute_length(len(found), found[-1].num_real_frames) / seconds)
+        assert rates[-1] == pytest.approx(seam.compute_rate_hz(fps), rel=0.02)
     assert max(rates) / min(rates) < 1.02
 
 
@@ -86,45 +86,45 @@ def test_published_rates_do_depend_on_it() -> None:
     seam = WindowStitcher(SSVP, MOMENTS)
     lengths = []
     for fps in (25, 60):
-        windows, kept = count(PublishedWindows(SSVP, fps), 600 * fps)
-        lengths.append(seam.length(windows, kept) / 600)
-        assert lengths[-1] == pytest.approx(seam.rate_hz(fps), rel=0.02)
+        windows, kept = count_windows(SsvpWindowPositions(SSVP, fps), 600 * fps)
+        lengths.append(seam.compute_length(windows, kept) / 600)
+        assert lengths[-1] == pytest.approx(seam.compute_rate_hz(fps), rel=0.02)
     assert lengths[1] / lengths[0] > 2
 
 
 @pytest.mark.parametrize(("fps", "expected"), [(25, [0, 1, 2, 3]), (50, [0, 2, 4, 6])])
 def test_frames_are_taken_at_the_target_s_times(fps: int, expected: list[int]) -> None:
-    config = WindowsConfig(num_frames=4, target_fps=25)
-    (window,) = iter_windows(film(4 * fps // 25), TimedWindows(config, fps))
-    assert (numbers(window), window.kept) == (expected, 4)
+    config = VideoWindowsConfig(num_frames=4, target_fps=25)
+    (window,) = iter_windows(film(4 * fps // 25), ResampledWindowPositions(config, fps))
+    assert (numbers(window), window.num_real_frames) == (expected, 4)
 
 
 def test_slow_films_show_frames_again() -> None:
-    config = WindowsConfig(num_frames=8, target_fps=20)
-    (window,) = iter_windows(film(4), TimedWindows(config, 10))
+    config = VideoWindowsConfig(num_frames=8, target_fps=20)
+    (window,) = iter_windows(film(4), ResampledWindowPositions(config, 10))
     assert numbers(window) == [0, 1, 1, 2, 2, 3, 3, 3]
-    assert window.kept == 7
+    assert window.num_real_frames == 7
 
 
 def test_the_end_is_filled_with_the_last_frame() -> None:
-    config = WindowsConfig(num_frames=4, stride=2)
-    found = list(iter_windows(film(7), TimedWindows(config, 25)))
+    config = VideoWindowsConfig(num_frames=4, stride=2)
+    found = list(iter_windows(film(7), ResampledWindowPositions(config, 25)))
     assert [numbers(window) for window in found] == [[0, 1, 2, 3], [2, 3, 4, 5], [4, 5, 6, 6]]
-    assert [window.kept for window in found] == [4, 4, 3]
+    assert [window.num_real_frames for window in found] == [4, 4, 3]
 
 
 @pytest.mark.parametrize("num_frames", [1, 3, 4, 5, 8, 9, 31, 32, 33])
 @pytest.mark.parametrize("fps", [12.5, 24, 25, 59.94])
 def test_counting_is_cutting(num_frames: int, fps: float) -> None:
-    config = WindowsConfig(num_frames=4, stride=3, compat="none")
-    published = WindowsConfig(num_frames=4, sampling_rate=2, stride=4, compat="ssvp")
-    windows = PublishedWindows(published, fps)
+    config = VideoWindowsConfig(num_frames=4, stride=3, compat="none")
+    published = VideoWindowsConfig(num_frames=4, sampling_rate=2, stride=4, compat="ssvp")
+    windows = SsvpWindowPositions(published, fps)
     found = list(iter_windows(film(num_frames), windows))
-    assert (len(found), found[-1].kept) == count(windows, num_frames)
-    timed = TimedWindows(config, fps)
-    resampled = len(list(timed.resampled(film(num_frames))))
+    assert (len(found), found[-1].num_real_frames) == count_windows(windows, num_frames)
+    timed = ResampledWindowPositions(config, fps)
+    resampled = len(list(timed.resample(film(num_frames))))
     found = list(iter_windows(film(num_frames), timed))
-    assert (len(found), found[-1].kept) == count(timed, resampled)
+    assert (len(found), found[-1].num_real_frames) == count_windows(timed, resampled)
     assert resampled >= 1 and abs(resampled - num_frames * 25 / fps) <= 1.01
 
 
@@ -142,30 +142,44 @@ def moments(*starts: int) -> list[np.ndarray]:  # type: ignore[type-arg]
     ],
 )
 def test_moments_that_two_windows_see(overlap: str, expected: list[int]) -> None:
-    config = WindowsConfig.model_validate({"num_frames": 8, "stride": 4, "overlap": overlap})
-    found = WindowStitcher(config, 4).join(moments(0, 2, 4), 6)
+    config = VideoWindowsConfig.model_validate({"num_frames": 8, "stride": 4, "overlap": overlap})
+    found = WindowStitcher(config, 4).stitch_windows(moments(0, 2, 4), 6)
     assert found[:, 0].tolist() == expected
-    assert WindowStitcher(config, 4).length(3, 6) == len(expected)
+    assert WindowStitcher(config, 4).compute_length(3, 6) == len(expected)
 
 
 def test_averages_and_crops_take_the_right_window() -> None:
     windows = [np.full((4, 1), value, np.float32) for value in (0, 10)]
     half = {"num_frames": 4, "stride": 2}
-    average = WindowsConfig.model_validate({**half, "overlap": "average"})
-    assert WindowStitcher(average, 4).join(windows, 4)[:, 0].tolist() == [0, 0, 5, 5, 10, 10]
-    crop = WindowsConfig.model_validate({**half, "overlap": "crop"})
-    assert WindowStitcher(crop, 4).join(windows, 4)[:, 0].tolist() == [0, 0, 0, 10, 10, 10]
+    average = VideoWindowsConfig.model_validate({**half, "overlap": "average"})
+    assert WindowStitcher(average, 4).stitch_windows(windows, 4)[:, 0].tolist() == [
+        0,
+        0,
+        5,
+        5,
+        10,
+        10,
+    ]
+    crop = VideoWindowsConfig.model_validate({**half, "overlap": "crop"})
+    assert WindowStitcher(crop, 4).stitch_windows(windows, 4)[:, 0].tolist() == [
+        0,
+        0,
+        0,
+        10,
+        10,
+        10,
+    ]
 
 
 def test_windows_that_overlap_by_parts_of_a_moment() -> None:
-    config = WindowsConfig(num_frames=8, stride=3, overlap="average")
+    config = VideoWindowsConfig(num_frames=8, stride=3, overlap="average")
     with pytest.raises(InputError, match="multiple of 2 frames, not 3"):
         WindowStitcher(config, 4)
 
 
 def test_no_frames() -> None:
     with pytest.raises(ClipError, match="no frames"):
-        list(iter_windows([], TimedWindows(WindowsConfig(), 25)))
+        list(iter_windows([], ResampledWindowPositions(VideoWindowsConfig(), 25)))
 
 
 @pytest.mark.parametrize(
@@ -177,4 +191,4 @@ def test_no_frames() -> None:
 )
 def test_impossible_windows(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        WindowsConfig.model_validate(settings)
+        VideoWindowsConfig.model_validate(settings)

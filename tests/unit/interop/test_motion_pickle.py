@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from kinesweep.cli import app
 from kinesweep.config.recipe.skeletons import SkeletonsConfig
 from kinesweep.core.errors import InputError, SourceError
-from kinesweep.interop.motion_pickle import convert_motions
-from kinesweep.interop.safe_unpickler import read_plain
+from kinesweep.interop.motion_pickle import convert_pickled_motions
+from kinesweep.interop.safe_unpickler import read_plain_values
 from kinesweep.sources.skeletons.skeletons import SkeletonsSource
 from skeletons import motions
 
@@ -48,16 +48,16 @@ def write(folder: Path, value: Any, protocol: int = 4) -> Path:
 
 
 def test_what_was_kept_is_read(tmp_path: Path) -> None:
-    done = convert_motions(write(tmp_path, records()), tmp_path / "new" / "train.tsv")
+    done = convert_pickled_motions(write(tmp_path, records()), tmp_path / "new" / "train.tsv")
     assert (done.clips, done.points, done.left) == (3, 22, {"camera": 1})
     config = {"kind": "skeletons", "fps": 20, "train": str(done.table)}
     source = SkeletonsSource(SkeletonsConfig.model_validate(config))
-    clips = source.clips("train")
+    clips = source.list_clips("train")
     assert [(c.id, c.texts) for c in clips] == [
         ("0_front", ("Lift it.", "Up now.")),
         ("0_front#2", ("Turn.",)),
     ]
-    assert [problem.reason for problem in source.problems()] == ["empty_text"]
+    assert [problem.reason for problem in source.list_invalid_rows()] == ["empty_text"]
     one, two, three = motions(3)
     for clip, x_TJC in zip(clips, (one, two[1:3]), strict=True):
         np.testing.assert_array_equal(source.read(clip).pose.points_TPJC[:, 0], x_TJC)
@@ -92,7 +92,9 @@ def test_plain_values_of_every_protocol(tmp_path: Path, protocol: int) -> None:
         "scalar": [np.float32(1.5), np.int64(7)],
         "objects": objects,
     }
-    found = read_plain(write(tmp_path, {**value, "arrays": arrays, "tensors": tensors}, protocol))
+    found = read_plain_values(
+        write(tmp_path, {**value, "arrays": arrays, "tensors": tensors}, protocol)
+    )
     for made, wanted in zip(found["arrays"], arrays, strict=True):
         assert made.dtype == wanted.dtype
         np.testing.assert_array_equal(made, wanted)
@@ -128,7 +130,7 @@ def test_nothing_is_run(tmp_path: Path, protocol: int, kind: type[Payload]) -> N
     mark = tmp_path / "mark"
     path = write(tmp_path, [*records(), {"coordinates": kind(mark)}], protocol)
     with pytest.raises(SourceError, match=r"system|eval"):
-        convert_motions(path, tmp_path / "out.tsv")
+        convert_pickled_motions(path, tmp_path / "out.tsv")
     assert not mark.exists() and not (tmp_path / "out.tsv").exists()
     pickle.loads(path.read_bytes())
     assert mark.exists()  # it would have run
@@ -153,7 +155,7 @@ def test_nothing_is_run_that_hides(tmp_path: Path) -> None:
     (tmp_path / "g.pkl").write_bytes(b"Pabc\n.")
     for path in sorted(tmp_path.glob("[a-g].*")):
         with pytest.raises(SourceError):
-            read_plain(path)
+            read_plain_values(path)
     assert not mark.exists()
 
 
@@ -166,7 +168,7 @@ def test_a_tensor_beyond_its_storage_is_refused(tmp_path: Path) -> None:
     forged = content[: where + 1] + b"\x63" + content[where + 2 :]  # 99 long
     (tmp_path / "a.pkl").write_bytes(forged)
     with pytest.raises(SourceError, match="beyond"):
-        read_plain(tmp_path / "a.pkl")
+        read_plain_values(tmp_path / "a.pkl")
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x04", b"no pickle", b"\x80\x04]\x94(K\x01"])
@@ -174,15 +176,15 @@ def test_damaged_files(tmp_path: Path, content: bytes) -> None:
     for name in ("a.pkl", "a.npy", "a.npz"):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(SourceError, match="not a pickle of plain values"):
-            read_plain(tmp_path / name)
+            read_plain_values(tmp_path / name)
     with pytest.raises(InputError, match="cannot be read"):
-        read_plain(tmp_path / "nowhere.pkl")
+        read_plain_values(tmp_path / "nowhere.pkl")
 
 
 def test_hybrik_s_output(tmp_path: Path) -> None:
     (x_TJC,) = motions(1, points=29)
     path = write(tmp_path, {"pred_xyz_29": list(x_TJC), "bbox": [[0, 0, 1, 1]]})
-    done = convert_motions(path, tmp_path / "video.tsv")
+    done = convert_pickled_motions(path, tmp_path / "video.tsv")
     assert (done.clips, done.points, done.left) == (1, 22, {"bbox": 1})
     with np.load(done.pack, allow_pickle=False) as pack:
         np.testing.assert_array_equal(pack["data"], x_TJC[:, :22])
@@ -195,11 +197,11 @@ def test_records_by_name_and_in_numpy_s_file(tmp_path: Path) -> None:
         "ben": {"keypoints": one, "labels": "B."},
     }
     np.save(tmp_path / "a.npy", np.array(named, object), allow_pickle=True)
-    done = convert_motions(tmp_path / "a.npy", tmp_path / "table.tsv")
+    done = convert_pickled_motions(tmp_path / "a.npy", tmp_path / "table.tsv")
     rows = [line.split("\t") for line in done.table.read_text().splitlines()]
     assert rows == [["id", "index", "text1"], ["anna", "0", "A."], ["ben", "1", "B."]]
     np.savez(tmp_path / "b.npz", annotations=np.array(records(), object))
-    assert convert_motions(tmp_path / "b.npz", tmp_path / "more.tsv").clips == 3
+    assert convert_pickled_motions(tmp_path / "b.npz", tmp_path / "more.tsv").clips == 3
 
 
 def test_all_records_that_do_not_fit_are_named(tmp_path: Path) -> None:
@@ -214,7 +216,7 @@ def test_all_records_that_do_not_fit_are_named(tmp_path: Path) -> None:
         7,
     ]
     with pytest.raises(SourceError) as caught:
-        convert_motions(write(tmp_path, bad), tmp_path / "a.tsv")
+        convert_pickled_motions(write(tmp_path, bad), tmp_path / "a.tsv")
     text = str(caught.value)
     assert "7 records, of which 6" in text
     for number, word in enumerate(
@@ -222,11 +224,11 @@ def test_all_records_that_do_not_fit_are_named(tmp_path: Path) -> None:
     ):
         assert any(f"record {number}:" in line and word in line for line in text.splitlines()), word
     with pytest.raises(SourceError, match="differ"):
-        convert_motions(
+        convert_pickled_motions(
             write(tmp_path, [{"keypoints": one}, {"keypoints": one[:, :5]}]), tmp_path / "a.tsv"
         )
     with pytest.raises(SourceError, match="a value of type `int`"):
-        convert_motions(write(tmp_path, 3), tmp_path / "a.tsv")
+        convert_pickled_motions(write(tmp_path, 3), tmp_path / "a.tsv")
 
 
 def test_the_verb(tmp_path: Path) -> None:
@@ -243,4 +245,4 @@ def test_the_verb(tmp_path: Path) -> None:
         assert wrong.exit_code == 2
     np.savez(tmp_path / "x.npz", a=np.array(records(), object))
     with pytest.raises(InputError, match="another name"):
-        convert_motions(tmp_path / "x.npz", tmp_path / "x.tsv")
+        convert_pickled_motions(tmp_path / "x.npz", tmp_path / "x.tsv")

@@ -92,7 +92,7 @@ def test_the_published_phoenix_settings(tmp_path: Path) -> None:
 
 
 def test_what_is_left_out_has_a_reason(tmp_path: Path) -> None:
-    left = convert(tmp_path, {**NOW, "wandb": {"key": 1}}).left
+    left = convert(tmp_path, {**NOW, "wandb": {"key": 1}}).unconverted
     assert set(left) == {
         *("model.type", "model.feat_dim", "training.eval_strategy", "training.save_steps"),
         *("training.save_total_limit", "training.push_to_hub", "data.shuffle", "wandb"),
@@ -129,7 +129,7 @@ def test_the_oldest_names(tmp_path: Path) -> None:
         standardize=False, dropout=0.2, norm_in=True, norm_out=True, activation="relu"
     )
     assert found.recipe.model.tokenizer.new_tokens == ("__asl__",)
-    assert set(found.left) == {
+    assert set(found.unconverted) == {
         *("model.init_lang_abbr", "common.wandb_name", "training.evaluation_strategy"),
     }
 
@@ -176,12 +176,12 @@ def test_three_ways_to_write_a_processor(tmp_path: Path, processor: dict[str, An
     found = convert(tmp_path, {**NOW, "processor": processor})
     assert (found.recipe.features.points, found.recipe.features.stride) == ("all", 2)
     assert found.recipe.model.tokenizer.new_tokens == ("__asl__",)
-    assert not [key for key in found.left if key.startswith("processor")]
+    assert not [key for key in found.unconverted if key.startswith("processor")]
 
 
 def test_renamed_columns_are_reported(tmp_path: Path) -> None:
     slot = {"processor_class": "PoseModalityProcessor", "column_map": {"my_pose": "signal"}}
-    left = convert(tmp_path, {**NOW, "processor": {"slots": [slot]}}).left
+    left = convert(tmp_path, {**NOW, "processor": {"slots": [slot]}}).unconverted
     assert "my_pose" in left["processor.column_map"]
 
 
@@ -239,6 +239,6 @@ def test_impossible_values_are_named_in_the_recipes_words(tmp_path: Path) -> Non
 
 
 def test_the_example_converts() -> None:
-    found = convert_settings(ROOT / "jobs/foreign/multimodalhugs.yaml")
+    found = convert_settings(ROOT / "jobs/interop/multimodalhugs.yaml")
     assert found.recipe.model.backbone.scratch is not None
     assert found.recipe.training.max_steps == 400

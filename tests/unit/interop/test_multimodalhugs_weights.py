@@ -253,5 +253,5 @@ def test_an_imported_model_is_evaluated(tmp_path: Path, monkeypatch: pytest.Monk
         evaluate_model_dir(tmp_path / "ours", "validation", [], None)
     store = extract_locally(recipe)
     found, _ = evaluate_model_dir(tmp_path / "ours", "validation", [], None)
-    assert len(found.predictions) == len(store.records("validation"))
+    assert len(found.predictions) == len(store.get_records("validation"))
     assert found.scores["token_loss"] > 0

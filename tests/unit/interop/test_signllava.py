@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from kinesweep.checkpoints.model_dir import read_model_folder
 from kinesweep.cli import main
-from kinesweep.config.loading import load
+from kinesweep.config.loading import load_config
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError, InputError
 from kinesweep.core.run_logger import NullRunLogger
@@ -41,7 +41,7 @@ LINEAR |= dict.fromkeys(("standardize", "norm_in", "norm_out"), False)
 def recipe_of(corpus: Path, stage: str, *overrides: str, **model: Any) -> Recipe:
     """A twin's recipe over a saved Llama, without separators."""
     overrides = ("tracking=none", *overrides)
-    plain = load(Recipe, RECIPES / f"signllava_{stage}_tiny.yaml", overrides).model_dump()
+    plain = load_config(Recipe, RECIPES / f"signllava_{stage}_tiny.yaml", overrides).model_dump()
     backbone = {**plain["model"]["backbone"], "pretrained": str(corpus / "llama"), "scratch": None}
     given = {"backbone": backbone, "tokenizer": {"kind": "pretrained"}, "fusion": {"kind": "time"}}
     return Recipe.model_validate({**plain, "model": {**plain["model"], **given, **model}})

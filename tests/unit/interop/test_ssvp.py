@@ -16,12 +16,12 @@ from transformers import CONFIG_MAPPING, AutoModelForSeq2SeqLM, PreTrainedModel
 
 from corpus import tiny_corpus, tiny_recipe
 from kinesweep.checkpoints.model_dir import read_model_folder
-from kinesweep.checkpoints.model_dir_files import recipe_text
+from kinesweep.checkpoints.model_dir_files import format_recipe_yaml
 from kinesweep.cli import main
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.model import TrainedTokenizerConfig
 from kinesweep.core.errors import CheckpointError, InputError
-from kinesweep.data.given import load_given
+from kinesweep.data.given import load_external_tokenizer
 from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.data.tokenizer import train_tokenizer
 from kinesweep.interop import import_ssvp
@@ -380,7 +380,7 @@ def test_fairseqs_tokenizer_and_case_from_texts(tmp_path: Path) -> None:
     theirs = sentencepiece.SentencePieceProcessor(str(folder / "sentencepiece.model"))
     lines = [f"{theirs.id_to_piece(i)} 1\n" for i in range(3, len(theirs))]
     (folder / "dictionary.txt").write_text("".join(lines), encoding="utf-8")
-    text = TextTokenizer(load_given(str(folder), [], []))
+    text = TextTokenizer(load_external_tokenizer(str(folder), [], []))
     assert text.vocabulary.pad_id == 1
     model = make_theirs(tmp_path / "theirs", "tarres", text=text)
     plain = recipe_of("tarres").model_dump(mode="json")
@@ -407,7 +407,7 @@ def test_the_verb_imports_and_the_model_is_evaluated(
     corpus = tiny_corpus(tmp_path, clips=24)
     recipe = tiny_recipe(corpus, tmp_path / "stores", generation={"max_new_tokens": 8})
     recipe = Recipe.model_validate({**recipe.model_dump(mode="json"), "model": model})
-    (tmp_path / "recipe.yaml").write_text(recipe_text(recipe))
+    (tmp_path / "recipe.yaml").write_text(format_recipe_yaml(recipe))
     words = [str(tmp_path / "theirs/best_model.pth"), str(tmp_path / "recipe.yaml")]
     into = ["--into", str(tmp_path / "ours"), "--tokenizer", str(tmp_path / "theirs/tokenizer")]
 
@@ -424,5 +424,5 @@ def test_the_verb_imports_and_the_model_is_evaluated(
     assert called(*words, *into) == 2  # never over another one unasked
     store = extract_locally(recipe)
     found, _ = evaluate_model_dir(tmp_path / "ours", "validation", [], None)
-    assert len(found.predictions) == len(store.records("validation"))
+    assert len(found.predictions) == len(store.get_records("validation"))
     assert found.scores["token_loss"] > 0

@@ -13,7 +13,7 @@ from kinesweep.core.seeds import seed_everything
 from kinesweep.core.skeleton.skeleton import SMPL_22
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import Translator, build_translator
-from kinesweep.models.attention_maps import Attention, attention
+from kinesweep.models.attention_maps import AttentionMap, compute_attention_maps
 from kinesweep.models.encoders.cnn import CnnEncoder
 from kinesweep.models.encoders.frame_encoder import SourceSpan
 from tolerances import assert_same
@@ -55,11 +55,11 @@ def build(recipe: Callable[..., ModelConfig], words: Vocabulary) -> Callable[...
     return make
 
 
-def shares(found: Attention) -> dict[str, Tensor]:
+def shares(found: AttentionMap) -> dict[str, Tensor]:
     """Kind and stream → what all its places get, (A, H, L)."""
     return {
         f"{p.kind} {p.stream}".strip(): found.weights_AHLM[..., p.first : p.end].sum(-1)
-        for p in found.places
+        for p in found.spans
     }
 
 
@@ -67,7 +67,7 @@ def called(module: nn.Module, model: Translator, batch: Batch) -> tuple[dict[str
     """What a part of a model is given, and gives, while the model scores a batch."""
     given: list[Any] = []
     hook = module.register_forward_hook(lambda *all_: given.append(all_), with_kwargs=True)
-    model(**batch.inputs())
+    model(**batch.get_forward_kwargs())
     hook.remove()
     _, _, kwargs, output = given[0]
     return kwargs, output
@@ -79,15 +79,15 @@ def test_rows_sum_to_1_over_all_that_is_read(
 ) -> None:
     """Prompt, frames, end and, of a causal model, earlier text; none of it padding."""
     fusion = {"kind": "time", "separators": True}
-    found = attention(build(architecture, fusion=fusion), batch)
+    found = compute_attention_maps(build(architecture, fusion=fusion), batch)
     for row, own in enumerate(found):
         layers, heads, labels, places = own.weights_AHLM.shape
         assert (layers, heads) == (LAYERS[architecture], 2)
         assert labels == int((batch.labels_BL[row] != IGNORE).sum())
         assert_same(own.weights_AHLM.sum(-1), torch.ones(layers, heads, labels))
-        ends = [place.end for place in own.places]
-        assert [place.first for place in own.places] == [0, *ends[:-1]] and ends[-1] == places
-        counts = {f"{p.kind} {p.stream}".strip(): p.end - p.first for p in own.places}
+        ends = [place.end for place in own.spans]
+        assert [place.first for place in own.spans] == [0, *ends[:-1]] and ends[-1] == places
+        counts = {f"{p.kind} {p.stream}".strip(): p.end - p.first for p in own.spans}
         causal = {"end": 0, "text": labels - 1}
         assert counts == {
             "prompt": int(batch.prompt_mask_BP[row].sum()),
@@ -106,9 +106,9 @@ def test_a_row_in_a_batch_looks_as_if_alone(
 ) -> None:
     """So no padding of frames, prompts or labels is ever among what is looked at."""
     model = build(architecture)
-    for row, own in enumerate(attention(model, batch)):
-        (single,) = attention(model, alone(batch, row))
-        assert single.places == own.places
+    for row, own in enumerate(compute_attention_maps(model, batch)):
+        (single,) = compute_attention_maps(model, alone(batch, row))
+        assert single.spans == own.spans
         assert_same(single.weights_AHLM, own.weights_AHLM)
 
 
@@ -118,7 +118,7 @@ def test_t5_computes_with_these_weights(
     """With the fast kernel: weights × values, put out, is what its cross-attention gives."""
     model, clip = build("t5"), alone(batch, 1)
     assert model.backbone.config._attn_implementation == "sdpa"
-    (found,) = attention(model, clip)
+    (found,) = compute_attention_maps(model, clip)
     for layer, block in enumerate(model.backbone.decoder.block):
         module = block.layer[1].EncDecAttention
         kwargs, output = called(module, model, clip)
@@ -132,7 +132,7 @@ def test_a_llama_computes_with_these_weights(
 ) -> None:
     """Row l is of the place that writes token l: the last vector, then each token but the last."""
     model, clip = build("llama"), alone(batch, 1)
-    (found,) = attention(model, clip)
+    (found,) = compute_attention_maps(model, clip)
     labels = int(clip.labels_BL.shape[1])
     for layer, block in enumerate(model.backbone.model.layers):
         module = block.self_attn
@@ -146,15 +146,18 @@ def test_a_llama_computes_with_these_weights(
 def test_the_model_is_left_as_it_was(build: Callable[..., Translator], batch: Batch) -> None:
     for architecture in ("t5", "llama"):
         model = build(architecture)
-        before = model.backbone.config._attn_implementation, model(**batch.inputs()).logits
-        attention(model, batch)
+        before = (
+            model.backbone.config._attn_implementation,
+            model(**batch.get_forward_kwargs()).logits,
+        )
+        compute_attention_maps(model, batch)
         assert model.backbone.config._attn_implementation == before[0]
-        assert torch.equal(model(**batch.inputs()).logits, before[1])
+        assert torch.equal(model(**batch.get_forward_kwargs()).logits, before[1])
 
 
 def test_text_to_come_is_never_looked_at(build: Callable[..., Translator], batch: Batch) -> None:
-    for own in attention(build("llama"), batch):
-        text = own.places[-1]
+    for own in compute_attention_maps(build("llama"), batch):
+        text = own.spans[-1]
         written_AHLL = own.weights_AHLM[..., text.first :]
         assert torch.equal(written_AHLL.triu(), torch.zeros_like(written_AHLL))
 
@@ -168,15 +171,17 @@ def test_vectors_stand_for_frames(build: Callable[..., Translator], batch: Batch
             "dino": {"kind": "linear", "downsample": 3},
         },
     )
-    found = attention(model, batch)
-    by_stream = [{p.stream: p.stands for p in own.places if p.kind == "stream"} for own in found]
+    found = compute_attention_maps(model, batch)
+    by_stream = [
+        {p.stream: p.source_spans for p in own.spans if p.kind == "stream"} for own in found
+    ]
     assert by_stream[0]["pose"] == (SourceSpan(0, 2), SourceSpan(2, 7))  # middles at frames 0 and 4
     assert by_stream[1]["dino"] == (SourceSpan(0, 3), SourceSpan(3, 4))
     for row, own in enumerate(found):
-        for place in own.places:
+        for place in own.spans:
             if place.kind == "stream":
                 frames = int(batch.frame_masks[place.stream][row].sum())
-                bounds = [(one.first, one.end) for one in place.stands]
+                bounds = [(one.first, one.end) for one in place.source_spans]
                 assert len(bounds) == place.end - place.first
                 assert [0, *(end for _, end in bounds)] == [*(first for first, _ in bounds), frames]
 
@@ -191,7 +196,7 @@ def test_a_cnn_gives_as_many_vectors_as_it_names(frames: int) -> None:
     ).encoder
     encoder = CnnEncoder(config, 2, 4).eval()  # type: ignore[arg-type]
     x_BTE, _ = encoder(torch.randn(1, frames, 2), torch.ones(1, frames, dtype=torch.bool))
-    named = encoder.stands_for(frames)
+    named = encoder.get_source_spans(frames)
     assert len(named) == x_BTE.shape[1] and named[-1].end == frames
 
 
@@ -200,20 +205,20 @@ def test_streams_that_are_cut_to_fit_lose_their_ends(
 ) -> None:
     short = {**LLAMA, "max_position_embeddings": 16}
     model = build("llama", backbone={"kind": "causal", "scratch": short}, reserved_text_tokens=6)
-    (first, *_) = attention(model, batch)
-    streams = {p.stream: p.stands for p in first.places if p.kind == "stream"}
+    (first, *_) = compute_attention_maps(model, batch)
+    streams = {p.stream: p.source_spans for p in first.spans if p.kind == "stream"}
     assert [one.first for one in streams["pose"]] == list(range(len(streams["pose"])))
-    assert first.places[-1].first <= 10
+    assert first.spans[-1].first <= 10
 
 
 def test_side_by_side_streams_are_those_of_the_leading_one(
     build: Callable[..., Translator], batch: Batch
 ) -> None:
     model = build("t5", fusion={"kind": "channel", "length_of": "dino"})
-    for row, own in enumerate(attention(model, batch)):
-        (stream,) = [place for place in own.places if place.kind == "stream"]
+    for row, own in enumerate(compute_attention_maps(model, batch)):
+        (stream,) = [place for place in own.spans if place.kind == "stream"]
         assert stream.stream == "dino"
-        assert len(stream.stands) == int(batch.frame_masks["dino"][row].sum())
+        assert len(stream.source_spans) == int(batch.frame_masks["dino"][row].sum())
     assert set(shares(own)) == {"prompt", "stream dino", "after", "end"}
 
 
@@ -238,24 +243,24 @@ def test_graph_encoders_give_joints_or_frames(words: Vocabulary, kind: str, pool
         frame_masks={"s": mask_BT},
         prompt_ids_BP=none_B0,
         prompt_mask_BP=none_B0.bool(),
-        after_ids_BA=none_B0,
-        after_mask_BA=none_B0.bool(),
+        suffix_ids_BA=none_B0,
+        suffix_mask_BA=none_B0.bool(),
         labels_BL=torch.tensor([[5, 6, 2], [7, 2, IGNORE]]),
         forced_ids_BF=none_B0,
         forced_mask_BF=none_B0.bool(),
     )
     encoder: Any = model.encoders["s"]
     for row, (own, length) in enumerate(
-        zip(attention(model, batch), lengths.tolist(), strict=True)
+        zip(compute_attention_maps(model, batch), lengths.tolist(), strict=True)
     ):
-        (stream,) = [place for place in own.places if place.kind == "stream"]
+        (stream,) = [place for place in own.spans if place.kind == "stream"]
         joints = [SourceSpan(0, length, joint) for joint in range(22)]
         single = [SourceSpan(frame, frame + 1) for frame in range(length)]
         wanted = {"skeleton": single, "time": joints, "both": [*joints, *single]}[pooling]
-        assert list(stream.stands) == wanted and stream.end - stream.first == len(wanted)
+        assert list(stream.source_spans) == wanted and stream.end - stream.first == len(wanted)
         assert_same(own.weights_AHLM.sum(-1), torch.ones(own.weights_AHLM.shape[:3]))
         if kind == "stagcn":
-            nodes_BTV = encoder.attend(batch.streams["s"], mask_BT).nodes_BTV
-            assert_same(own.joints["s"], nodes_BTV[row, :length])
+            nodes_BTV = encoder.compute_joint_attention(batch.streams["s"], mask_BT).nodes_BTV
+            assert_same(own.joint_weights["s"], nodes_BTV[row, :length])
         else:
-            assert own.joints == {}
+            assert own.joint_weights == {}

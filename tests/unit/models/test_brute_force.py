@@ -89,7 +89,7 @@ def together(samples: list[Sample]) -> dict[str, Any]:
         "prompt_ids": prompt_ids,
         "prompt_mask": prompt_mask,
         "suffix_ids": suffix_ids,
-        "after_mask": after_mask,
+        "suffix_mask": after_mask,
         "labels": padded([s["text"] for s in samples], -100)[0],
     }
 

@@ -44,15 +44,15 @@ def test_reload_is_exact_in_a_fresh_process(
     torch.set_num_threads(1)
     model = translator(architecture, smoothing=0.1).eval()
     model.save_pretrained(tmp_path / "model")
-    torch.save(batch.inputs(), tmp_path / "inputs.pt")
+    torch.save(batch.get_forward_kwargs(), tmp_path / "inputs.pt")
     paths = [str(tmp_path / name) for name in ("model", "inputs.pt", "outputs.pt")]
     done = run_fresh(FRESH, paths)
     assert done.returncode == 0, done.stderr
     assert done.stdout + done.stderr == "", "reading a model is quiet"
     outputs = torch.load(paths[2], weights_only=True)
     with torch.no_grad():
-        assert torch.equal(outputs["logits"], model(**batch.inputs()).logits)
-    assert torch.equal(outputs["ids"], model.generate(**batch.generation_inputs(), num_beams=3))
+        assert torch.equal(outputs["logits"], model(**batch.get_forward_kwargs()).logits)
+    assert torch.equal(outputs["ids"], model.generate(**batch.get_generate_kwargs(), num_beams=3))
 
 
 @pytest.mark.parametrize("architecture", ["m2m_100", "bart", "t5"])
@@ -89,9 +89,9 @@ def test_equal_models_save_equal_bytes(translator: Make, tmp_path: Path) -> None
 def test_configuration_keeps_streams_in_order(saved: tuple[Translator, Path]) -> None:
     config = AutoConfig.from_pretrained(saved[1])
     assert isinstance(config, KinesweepConfig)
-    assert list(config.widths().items()) == [("pose", 5), ("dino", 3)]
+    assert list(config.get_stream_widths().items()) == [("pose", 5), ("dino", 3)]
     assert config.label_smoothing == 0.1
-    assert config.recipe_part() == saved[0].config.recipe_part()
+    assert config.get_model_config() == saved[0].config.get_model_config()
     assert list(AutoModel.from_pretrained(saved[1]).encoders) == ["pose", "dino"]
 
 

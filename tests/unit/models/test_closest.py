@@ -14,7 +14,7 @@ from kinesweep.core.errors import InputError
 from kinesweep.core.seeds import seed_everything
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import Translator, build_translator
-from kinesweep.models.losses.closest_reference import Choices, closest
+from kinesweep.models.losses.closest_reference import ReferenceLabels, find_closest_references
 
 SEVERAL = [
     [[5, 9, 3, 2], [7, 2], [8, 8, 4, 2]],
@@ -60,8 +60,8 @@ def model(request: pytest.FixtureRequest, recipe: Callable[..., ModelConfig]) ->
 
 def token_loss(model: Translator, clip: Batch, text: list[int]) -> float:
     """Mean over a text's tokens, unsmoothed, of a clip by itself."""
-    sums = model.token_sums(replace(clip, labels_BL=torch.tensor([text]), labels_BRL=None))
-    return sums.loss / sums.num
+    sums = model.compute_token_sums(replace(clip, labels_BL=torch.tensor([text]), labels_BRL=None))
+    return sums.loss / sums.num_tokens
 
 
 def brute_force(model: Translator, clips: list[Batch]) -> tuple[list[int], torch.Tensor]:
@@ -71,7 +71,7 @@ def brute_force(model: Translator, clips: list[Batch]) -> tuple[list[int], torch
         losses = [token_loss(model, clip, text) for text in texts]
         places.append(losses.index(min(losses)))
         own = replace(clip, labels_BL=torch.tensor([texts[places[-1]]]), labels_BRL=None)
-        total = total + model(**own.inputs()).loss * len(texts[0])
+        total = total + model(**own.get_forward_kwargs()).loss * len(texts[0])
         items += len(texts[0])
     return places, total / items
 
@@ -84,7 +84,7 @@ def test_a_mixed_batch_equals_each_clip_and_text_by_itself(
     other = copy.deepcopy(model)
     places, wanted = brute_force(other, clips)
     assert len(set(places)) > 1 and places != [0, 0, 0, 0]
-    loss = model(**together.inputs()).loss
+    loss = model(**together.get_forward_kwargs()).loss
     torch.testing.assert_close(loss, wanted, rtol=1e-9, atol=1e-9)
     loss.backward()
     wanted.backward()
@@ -100,7 +100,7 @@ def test_with_one_reference_it_is_the_first(model: Translator, batch: Batch) -> 
     plain = replace(first, labels_BRL=None)
     of_step = torch.tensor(40)
     for more in ({}, {"num_items_in_batch": of_step}):
-        found, wanted = (model(**one.inputs(), **more) for one in (first, plain))
+        found, wanted = (model(**one.get_forward_kwargs(), **more) for one in (first, plain))
         torch.testing.assert_close(found.loss, wanted.loss, rtol=1e-12, atol=0)
         torch.testing.assert_close(found.logits, wanted.logits, rtol=1e-12, atol=1e-12)
 
@@ -112,12 +112,16 @@ def test_accumulated_batches_equal_one(
     together = with_texts(batch, SEVERAL)
     items = together.num_tokens
     assert items == sum(len(texts[0]) for texts in SEVERAL)
-    whole = model(**together.inputs(), num_items_in_batch=items).loss
+    whole = model(**together.get_forward_kwargs(), num_items_in_batch=items).loss
     parts = [with_texts(alone(batch, row), [SEVERAL[row]]) for row in range(4)]
     parts[1] = replace(parts[1], labels_BRL=None)
-    summed = sum(model(**part.inputs(), num_items_in_batch=items).loss for part in parts)
+    summed = sum(
+        model(**part.get_forward_kwargs(), num_items_in_batch=items).loss for part in parts
+    )
     torch.testing.assert_close(whole, summed, rtol=1e-9, atol=1e-9)
-    torch.testing.assert_close(whole, model(**together.inputs()).loss, rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        whole, model(**together.get_forward_kwargs()).loss, rtol=1e-12, atol=0
+    )
 
 
 def test_the_planted_one_is_picked_in_every_clip(
@@ -129,7 +133,7 @@ def test_the_planted_one_is_picked_in_every_clip(
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     for _ in range(40):
         optimizer.zero_grad()
-        model(**plain.inputs()).loss.backward()
+        model(**plain.get_forward_kwargs()).loss.backward()
         optimizer.step()
     for places in ([0, 0, 1, 3], [2, 0, 0, 1]):
         texts = [
@@ -139,15 +143,15 @@ def test_the_planted_one_is_picked_in_every_clip(
         for own, right, place in zip(texts, taught, places, strict=True):
             own.insert(place, right)
         given = with_texts(batch, texts)
-        choices = Choices.of(given.labels_BRL)  # type: ignore[arg-type]
-        output = model(**given.inputs())
-        logits_MLV = model._backbone_ops.logits(
+        choices = ReferenceLabels.from_padded_labels(given.labels_BRL)  # type: ignore[arg-type]
+        output = model(**given.get_forward_kwargs())
+        logits_MLV = model._backbone_ops.compute_logits(
             model.backbone,
-            *model.build_inputs_embeds(**given.generation_inputs()),
+            *model.build_inputs_embeds(**given.get_generate_kwargs()),
             choices.labels_ML,
             choices.clip_M,
         )
-        row_B = closest(logits_MLV, choices)
+        row_B = find_closest_references(logits_MLV, choices)
         assert choices.clip_M[row_B].tolist() == [0, 1, 2, 3]
         for row, right in zip(row_B, taught, strict=True):
             assert choices.labels_ML[row][: len(right)].tolist() == right
@@ -156,23 +160,23 @@ def test_the_planted_one_is_picked_in_every_clip(
 
 def test_the_choice_knows_no_smoothing() -> None:
     """With 0.1 the second would pay for what it holds impossible, and the first be nearer."""
-    choices = Choices.of(torch.tensor([[[0], [1]]]))
+    choices = ReferenceLabels.from_padded_labels(torch.tensor([[[0], [1]]]))
     chances_MLV = torch.tensor([[[0.6, 0.2, 0.2]], [[0.39, 0.61, 1e-9]]])
-    assert closest(chances_MLV.log(), choices).tolist() == [1]
+    assert find_closest_references(chances_MLV.log(), choices).tolist() == [1]
 
 
 def test_an_encoder_reads_a_clip_once(translator: Make, batch: Batch) -> None:
     model = translator("m2m_100").eval()
     read = []
     model.backbone.get_encoder().register_forward_hook(lambda *a: read.append(a[2][0].shape[0]))
-    model(**with_texts(batch, SEVERAL).inputs())
+    model(**with_texts(batch, SEVERAL).get_forward_kwargs())
     assert read == [4]
 
 
 def test_a_loss_that_is_no_number_is_one_for_the_trainer(translator: Make, batch: Batch) -> None:
     model = translator("t5")
     torch.nn.init.constant_(next(model.backbone.get_decoder().parameters()), torch.nan)
-    assert model(**with_texts(batch, SEVERAL).inputs()).loss.isnan()
+    assert model(**with_texts(batch, SEVERAL).get_forward_kwargs()).loss.isnan()
 
 
 def test_the_longest_reference_must_have_room(
@@ -184,4 +188,4 @@ def test_the_longest_reference_must_have_room(
     words: Any = Vocabulary(size=30, pad_id=0, bos_id=1, eos_id=2)
     model = build_translator(config, {"pose": 5, "dino": 3}, words)
     with pytest.raises(InputError, match="A text of 6 tokens does not fit"):
-        model(**with_texts(batch, SEVERAL).inputs())
+        model(**with_texts(batch, SEVERAL).get_forward_kwargs())

@@ -2,7 +2,11 @@ import pytest
 import torch
 
 from kinesweep.core.batch import IGNORE
-from kinesweep.models.losses.cross_entropy import cross_entropy, shifted_right, token_sums
+from kinesweep.models.losses.cross_entropy import (
+    compute_cross_entropy,
+    compute_token_sums,
+    shift_labels_right,
+)
 from tolerances import assert_same
 
 
@@ -29,14 +33,14 @@ LABELS_BL = torch.tensor([[4, 0, 2], [1, IGNORE, IGNORE]])
 
 def test_labels_shift_once() -> None:
     given = LABELS_BL.clone()
-    assert shifted_right(given, 7, 9).tolist() == [[7, 4, 0], [7, 1, 9]]
+    assert shift_labels_right(given, 7, 9).tolist() == [[7, 4, 0], [7, 1, 9]]
     assert torch.equal(given, LABELS_BL)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_mean_over_scored_labels(logits_BLV: torch.Tensor, smoothing: float) -> None:
     losses = by_hand(logits_BLV, LABELS_BL, smoothing)
-    got = cross_entropy(logits_BLV, LABELS_BL, smoothing)
+    got = compute_cross_entropy(logits_BLV, LABELS_BL, smoothing)
     assert_same(got, sum(losses) / 4)
 
 
@@ -45,13 +49,13 @@ def test_sum_over_the_whole_steps_labels(
     logits_BLV: torch.Tensor, num_items: torch.Tensor | int
 ) -> None:
     expected = sum(by_hand(logits_BLV, LABELS_BL, 0.1)) / 8
-    assert_same(cross_entropy(logits_BLV, LABELS_BL, 0.1, num_items), expected)
+    assert_same(compute_cross_entropy(logits_BLV, LABELS_BL, 0.1, num_items), expected)
 
 
 def test_token_loss_is_unsmoothed(logits_BLV: torch.Tensor) -> None:
-    sums = token_sums(logits_BLV, LABELS_BL)
+    sums = compute_token_sums(logits_BLV, LABELS_BL)
     assert_same(sums.loss, sum(by_hand(logits_BLV, LABELS_BL, 0.0)))
-    assert sums.num == 4
+    assert sums.num_tokens == 4
 
 
 @pytest.mark.parametrize("right", range(5))
@@ -61,12 +65,12 @@ def test_right_tokens_are_counted_and_padding_is_not(logits_BLV: torch.Tensor, r
     logits_BLV[1, 1:, 0] = 9.0
     for number, (row, column) in enumerate(places):
         logits_BLV[row, column, LABELS_BL[row, column]] = 9.0 if number < right else -9.0
-    assert token_sums(logits_BLV, LABELS_BL)[1:] == (right, 4)
+    assert compute_token_sums(logits_BLV, LABELS_BL)[1:] == (right, 4)
 
 
 def test_half_precision_is_summed_in_full(logits_BLV: torch.Tensor) -> None:
-    assert cross_entropy(logits_BLV.bfloat16(), LABELS_BL).dtype == torch.float32
+    assert compute_cross_entropy(logits_BLV.bfloat16(), LABELS_BL).dtype == torch.float32
 
 
 def test_a_batch_without_labels_is_zero_not_nan(logits_BLV: torch.Tensor) -> None:
-    assert float(cross_entropy(logits_BLV, torch.full((2, 3), IGNORE))) == 0
+    assert float(compute_cross_entropy(logits_BLV, torch.full((2, 3), IGNORE))) == 0

@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional
 
 from kinesweep.models.losses.cycle_consistency import (
-    cycle_back_classification,
-    cycle_back_regression,
+    compute_cycle_classification_loss,
+    compute_cycle_regression_loss,
 )
 
 TAU, LAMBDA = 0.3, 0.01
@@ -56,20 +56,20 @@ def test_regression_is_the_paper_s():
             variance = sum(weight * (k / len(u) - mu) ** 2 for k, weight in enumerate(beta))
             variance += 1 / 12 / len(u) ** 2
             each.append((i / len(u) - mu) ** 2 / variance + LAMBDA * math.log(variance**0.5))
-    found = cycle_back_regression(*padded, TAU, LAMBDA)
+    found = compute_cycle_regression_loss(*padded, TAU, LAMBDA)
     assert float(found) == pytest.approx(sum(each) / len(each), abs=1e-12)
 
 
 def test_classification_is_the_paper_s():
     clips, padded = pairs()
     each = [-math.log(beta[i]) for u, v in clips for i, beta in enumerate(ways_back(u, v))]
-    found = cycle_back_classification(*padded, TAU)
+    found = compute_cycle_classification_loss(*padded, TAU)
     assert float(found) == pytest.approx(sum(each) / len(each), abs=1e-12)
 
 
 @pytest.mark.parametrize(
     ("objective", "extra"),
-    [(cycle_back_regression, (TAU, LAMBDA)), (cycle_back_classification, (TAU,))],
+    [(compute_cycle_regression_loss, (TAU, LAMBDA)), (compute_cycle_classification_loss, (TAU,))],
 )
 def test_padding_changes_nothing_and_gets_no_gradient(objective, extra):
     _, tight = pairs()
@@ -86,7 +86,7 @@ def test_padding_changes_nothing_and_gets_no_gradient(objective, extra):
 
 @pytest.mark.parametrize(
     ("objective", "extra"),
-    [(cycle_back_regression, (0.05, LAMBDA)), (cycle_back_classification, (0.05,))],
+    [(compute_cycle_regression_loss, (0.05, LAMBDA)), (compute_cycle_classification_loss, (0.05,))],
 )
 def test_clips_in_step_lose_less_than_clips_out_of_it(objective, extra):
     angle = torch.linspace(0, math.pi, 12)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from kinesweep.config.recipe.model import ModelConfig
-from kinesweep.config.recipe.motion_reference import ReferenceConfig
+from kinesweep.config.recipe.motion_reference import MotionReferenceConfig
 from kinesweep.core.batch import Batch
 from kinesweep.core.errors import ConfigError, InputError
 from kinesweep.core.pose import PointLayout
@@ -18,10 +18,10 @@ from kinesweep.core.seeds import seed_everything
 from kinesweep.core.skeleton.skeleton import ROOT
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import Translator, build_translator
-from kinesweep.models.attention_maps import attention
+from kinesweep.models.attention_maps import compute_attention_maps
 from kinesweep.models.encoders.batch_norm import BatchNorm
 from kinesweep.models.motion_difference import MotionDifference
-from kinesweep.models.streams import skeletons_of
+from kinesweep.models.streams import find_skeletons
 from tolerances import assert_same
 from trees import made
 
@@ -94,14 +94,14 @@ class Seen:
     def __init__(self, model: Translator) -> None:
         self.made: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
         assert model.reference is not None
-        joined = model.reference.joined
+        joined = model.reference.combine
 
         def see(x_BNE: torch.Tensor, r_BNE: torch.Tensor) -> torch.Tensor:
             out_BNE = joined(x_BNE, r_BNE)
             self.made.append((x_BNE.detach(), r_BNE.detach(), out_BNE.detach()))
             return out_BNE
 
-        model.reference.joined = see  # type: ignore[method-assign]
+        model.reference.combine = see  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -111,9 +111,9 @@ def test_it_is_real_in_training_and_equal_in_generation(
     """The predecessor's was zero in training and real in generation."""
     model = build(mode)
     seen = Seen(model)
-    model.train()(**pairs.inputs())
-    model.eval().generate(**pairs.generation_inputs(), max_new_tokens=2)
-    model.token_sums(pairs)
+    model.train()(**pairs.get_forward_kwargs())
+    model.eval().generate(**pairs.get_generate_kwargs(), max_new_tokens=2)
+    model.compute_token_sums(pairs)
     first, *others = seen.made
     mask_BT = pairs.frame_masks["pose"]
     assert ((first[0] - first[1])[mask_BT].abs().amax(dim=1) > 0.1).all()
@@ -129,7 +129,7 @@ def test_it_is_the_clip_less_the_reference(
 ) -> None:
     model = build(mode).eval()
     seen = Seen(model)
-    model(**pairs.inputs())
+    model(**pairs.get_forward_kwargs())
     x_BTD, mask_BT = (
         [held["pose"], held["reference"]] for held in (pairs.streams, pairs.frame_masks)
     )
@@ -150,8 +150,8 @@ def test_a_clip_differs_from_itself_by_exactly_nothing(
     model = build("subtract", kind, dropout=dropout).train(training)
     seen = Seen(model)
     with torch.no_grad():
-        model(**own(pairs).inputs())
-        model(**pairs.inputs())
+        model(**own(pairs).get_forward_kwargs())
+        model(**pairs.get_forward_kwargs())
     (x, r, out), (_, _, other) = seen.made
     assert not out.any() and torch.equal(x, r) and x.any() and other.any()
 
@@ -163,7 +163,7 @@ def test_what_is_equal_differs_by_nothing_however_rows_are_rounded() -> None:
         def forward(self, x_BTD: torch.Tensor, mask_BT: torch.Tensor) -> Any:
             return x_BTD + 1e-6 * torch.arange(len(x_BTD))[:, None, None], mask_BT
 
-    difference = MotionDifference(ReferenceConfig(mode="subtract"), 3)
+    difference = MotionDifference(MotionReferenceConfig(mode="subtract"), 3)
     x_BTD, mask_BT = torch.randn(2, 4, 3), torch.ones(2, 4, dtype=torch.bool)
     other_BTD = torch.cat([x_BTD[:1], torch.randn(1, 4, 3)])  # the first is its own
     streams, masks = (
@@ -181,8 +181,8 @@ def test_dropout_drops_the_same_of_both(build: Callable[..., Translator], pairs:
     model = build("subtract", "bare", dropout=0.5).train()
     del KINDS["bare"]
     seen = Seen(model)
-    model(**pairs.inputs())
-    model(**pairs.inputs())
+    model(**pairs.get_forward_kwargs())
+    model(**pairs.get_forward_kwargs())
     (x, r, _), (again, _, _) = seen.made
     assert torch.equal(x == 0, r == 0) and 0.3 < (x == 0).float().mean() < 0.7
     assert not torch.equal(x == 0, again == 0)
@@ -201,7 +201,7 @@ def test_weights_that_adapters_meet_have_no_halves(
     skeletons = {"pose": made([ROOT, 0, 1, 2, 3])}
     widths = {"pose": 5, "reference": 5}
     model = build_translator(config, widths, words, skeletons=skeletons)
-    assert model.train()(**pairs.inputs()).loss.isfinite()
+    assert model.train()(**pairs.get_forward_kwargs()).loss.isfinite()
 
 
 @pytest.mark.parametrize("kind", ["linear", "stagcn"])
@@ -212,8 +212,8 @@ def test_without_references_each_clip_is_its_own(
     without, held = build("both", kind, streams=("pose",)), build("both", kind)
     held.load_state_dict(without.state_dict())
     for training in (False, True):
-        one = without.train(training)(**alone(pairs).inputs()).loss
-        two = held.train(training)(**own(pairs).inputs()).loss
+        one = without.train(training)(**alone(pairs).get_forward_kwargs()).loss
+        two = held.train(training)(**own(pairs).get_forward_kwargs()).loss
         assert_same(one, two)
 
 
@@ -221,7 +221,7 @@ def test_norms_see_clips_and_references_as_one_batch(
     build: Callable[..., Translator], pairs: Batch
 ) -> None:
     model, both = build("subtract", "stgcn").train(), build("subtract", "stgcn").train()
-    model(**pairs.inputs())
+    model(**pairs.get_forward_kwargs())
     x_2BTD = torch.cat(list(pairs.streams.values()))
     with torch.no_grad():
         both.encoders["pose"](x_2BTD, torch.cat(list(pairs.frame_masks.values())))
@@ -239,7 +239,9 @@ def test_it_is_saved_and_read(
     model = build(mode).eval()
     model.save_pretrained(tmp_path)
     again = Translator.from_pretrained(tmp_path).eval()
-    assert torch.equal(model(**pairs.inputs()).logits, again(**pairs.inputs()).logits)
+    assert torch.equal(
+        model(**pairs.get_forward_kwargs()).logits, again(**pairs.get_forward_kwargs()).logits
+    )
     assert [name for name in model.state_dict() if name.startswith("reference")] == (
         [] if mode == "subtract" else ["reference.join.weight", "reference.join.bias"]
     )
@@ -251,7 +253,7 @@ def test_it_begins_as_the_clip_with_a_little_of_the_rest(
 ) -> None:
     model = build(mode).eval()
     seen = Seen(model)
-    model(**pairs.inputs())
+    model(**pairs.get_forward_kwargs())
     x, r, out = seen.made[0]
     little = (out - x).norm() / (r if mode == "concat" else x - r).norm()
     assert 0.02 < little < 0.3
@@ -264,16 +266,16 @@ def test_a_reference_has_no_vectors_and_freezes_with_the_encoder(
     assert list(model.encoders) == ["pose"] == list(model.fusion.separators)
     frozen = {name for name, one in model.named_parameters() if not one.requires_grad}
     assert {"reference.join.weight", "reference.join.bias"} <= frozen
-    assert [one.stream for one in attention(model, pairs)[0].places if one.kind == "stream"] == [
-        "pose"
-    ]
+    assert [
+        one.stream for one in compute_attention_maps(model, pairs)[0].spans if one.kind == "stream"
+    ] == ["pose"]
 
 
 def test_lengths_that_differ_are_refused(build: Callable[..., Translator], pairs: Batch) -> None:
     pairs.frame_masks["reference"][2, -3:] = False
     pairs.frame_masks["reference"][2, 3] = False
     with pytest.raises(InputError, match="row 2 of a batch has 5 frames of `pose`, but 3 of `ref"):
-        build()(**pairs.inputs())
+        build()(**pairs.get_forward_kwargs())
 
 
 def problems(act: Callable[[], Any]) -> dict[str, str]:
@@ -301,7 +303,7 @@ def test_what_cannot_be_is_refused(build: Callable[..., Translator]) -> None:
         "model.fusion.stream_dropout",
     }
     with pytest.raises(ValueError, match="are both `pose`"):
-        ReferenceConfig(stream="pose", against="pose")
+        MotionReferenceConfig(stream="pose", against="pose")
 
 
 def test_other_widths_and_points_are_refused(recipe: Make, words: Vocabulary) -> None:
@@ -311,5 +313,5 @@ def test_other_widths_and_points_are_refused(recipe: Make, words: Vocabulary) ->
     points = [PointLayout((("BODY", names),)) for names in (("a", "b"), ("b", "a"))]
     streams = [StreamSchema(4, 20.0, "float32", layout) for layout in points]
     schema = StoreSchema(dict(zip(("pose", "reference"), streams, strict=True)))
-    found = problems(lambda: skeletons_of(config, schema))
+    found = problems(lambda: find_skeletons(config, schema))
     assert "has other points than `pose`" in found["model.reference.against"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from kinesweep.config.loading import validate
+from kinesweep.config.loading import validate_config
 from kinesweep.config.recipe.embedding import EmbeddingRecipe
 from kinesweep.config.recipe.graph import StagcnEncoderConfig, StgcnEncoderConfig
 from kinesweep.config.recipe.model import (
@@ -20,7 +20,7 @@ from kinesweep.core.errors import ConfigError, InputError
 from kinesweep.core.skeleton.skeleton import ROOT
 from kinesweep.features.frame_embedder_io import read_embedder, write_embedder
 from kinesweep.models import embedder
-from kinesweep.models.embedder import FrameEmbedder, program_of
+from kinesweep.models.embedder import FrameEmbedder, export_program
 from trees import made as chain
 
 pytestmark = pytest.mark.integration
@@ -60,7 +60,7 @@ def test_unit_vectors_and_padding(network: FrameEmbedder) -> None:
 
 @pytest.mark.slow
 def test_the_program_is_the_network(network: FrameEmbedder, tmp_path) -> None:
-    steps, weights = program_of(network, WIDTH)
+    steps, weights = export_program(network, WIDTH)
     described = {"stream": "pose", "width": WIDTH, "size": 4, "layout": None, "score": {}}
     write_embedder(tmp_path, described, json.loads(json.dumps(steps)), weights)
     read = read_embedder(tmp_path)
@@ -75,7 +75,7 @@ def test_an_operation_that_is_in_no_table(monkeypatch: pytest.MonkeyPatch) -> No
     known = embedder.OPERATIONS - {"aten.layer_norm.default"}
     monkeypatch.setattr(embedder, "OPERATIONS", known)
     with pytest.raises(InputError, match=r"uses `aten.layer_norm.default`"):
-        program_of(made(LinearEncoderConfig()), WIDTH)
+        export_program(made(LinearEncoderConfig()), WIDTH)
 
 
 def test_a_graph_encoder_needs_a_skeleton() -> None:
@@ -113,6 +113,6 @@ def test_a_recipe_that_says_what_cannot_be(part: dict, says: str) -> None:
         "source": {"kind": "pose_tsv", "train": "train.tsv"},
         "embedding": {"kind": "tcc"},
     }
-    assert validate(EmbeddingRecipe, plain, "it").corpus_recipe.name == "e"
+    assert validate_config(EmbeddingRecipe, plain, "it").corpus_recipe.name == "e"
     with pytest.raises(ConfigError, match=says):
-        validate(EmbeddingRecipe, plain | part, "it")
+        validate_config(EmbeddingRecipe, plain | part, "it")

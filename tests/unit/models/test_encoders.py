@@ -12,7 +12,7 @@ from kinesweep.config.recipe.model import (
     MlpEncoderConfig,
 )
 from kinesweep.models.encoders import build_encoder
-from kinesweep.models.encoders.frame_encoder import FrameEncoder, mean_of_frames
+from kinesweep.models.encoders.frame_encoder import FrameEncoder, average_frames
 from tolerances import assert_same
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -34,7 +34,7 @@ def test_velocities_are_in_deviations_when_standardised() -> None:
 
 def test_the_mean_of_frames_leaves_padding_out() -> None:
     x_BTE = torch.tensor([[1.0, 3.0, 5.0, 7.0, 9.0], [1.0, 3.0, 5.0, 99.0, 99.0]])[:, :, None]
-    means_BTE, mask_BT = mean_of_frames(x_BTE, MASK_BT, 2)
+    means_BTE, mask_BT = average_frames(x_BTE, MASK_BT, 2)
     assert means_BTE[:, :, 0].tolist() == [[2, 6, 9], [2, 5, 0]]
     assert mask_BT.tolist() == [[True, True, True], [True, True, False]]
 

@@ -17,8 +17,8 @@ from kinesweep.core.errors import CheckpointError
 from kinesweep.core.seeds import seed_everything
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import Translator, build_translator
-from kinesweep.models.base import BASES, base_sha256
-from kinesweep.models.checkpoint_io import load_weights, saved_bytes
+from kinesweep.models.base import BASE_MODELS_ENV, compute_base_model_sha256
+from kinesweep.models.checkpoint_io import estimate_saved_bytes, load_checkpoint_weights
 from kinesweep.models.config import KinesweepConfig
 
 WIDTHS = {"pose": 5, "dino": 3}
@@ -73,7 +73,7 @@ def build(
 
 def assert_equal(first: Translator, second: Translator, batch: Batch) -> None:
     with torch.no_grad():
-        logits = [model(**batch.inputs()).logits for model in (first, second)]
+        logits = [model(**batch.get_forward_kwargs()).logits for model in (first, second)]
     assert torch.equal(*logits)
     states = first.state_dict(), second.state_dict()
     assert states[0].keys() == states[1].keys()
@@ -116,7 +116,7 @@ def test_a_checkpoint_holds_what_was_trained(
     buffers = sum(b.numel() * b.element_size() for b in model.encoders.buffers())
     size = (tmp_path / "model.safetensors").stat().st_size
     assert abs(size - trained - buffers) <= 0.01 * trained
-    assert saved_bytes(model) == trained + buffers
+    assert estimate_saved_bytes(model) == trained + buffers
     assert not any(name.startswith("backbone.") and ".lora_" not in name for name in held)
     assert {name for name in held if "mean" in name} == {f"encoders.{n}.mean" for n in WIDTHS}
 
@@ -132,34 +132,38 @@ def test_without_a_base_everything_is_held(base: Callable[..., Path], tmp_path: 
 def test_another_base_is_refused_by_both_hashes(base: Callable[..., Path], tmp_path: Path) -> None:
     folder, other = base(), base(seed=4)
     build(folder).save_pretrained(tmp_path / "out")
-    wanted = base_sha256(str(folder))
+    wanted = compute_base_model_sha256(str(folder))
     shutil.rmtree(folder)
     shutil.copytree(other, folder)
     with pytest.raises(CheckpointError) as caught:
         Translator.from_pretrained(tmp_path / "out")
     text = str(caught.value)
-    assert wanted in text and base_sha256(str(other)) in text and str(folder) in text
+    assert wanted in text and compute_base_model_sha256(str(other)) in text and str(folder) in text
 
 
 def test_a_base_cut_into_files_is_the_same(base: Callable[..., Path]) -> None:
     whole, cut = base(), base(max_shard_size="20KB")
     assert len(list(cut.glob("*.safetensors"))) > 2
-    assert base_sha256(str(whole)) == base_sha256(str(cut)) != base_sha256(str(base(seed=4)))
+    assert (
+        compute_base_model_sha256(str(whole))
+        == compute_base_model_sha256(str(cut))
+        != compute_base_model_sha256(str(base(seed=4)))
+    )
 
 
 def test_one_byte_is_another_base(base: Callable[..., Path]) -> None:
     folder = base()
-    before = base_sha256(str(folder))
+    before = compute_base_model_sha256(str(folder))
     weights = load_file(folder / "model.safetensors")
     weights["model.norm.weight"][3] += 1e-3
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    assert base_sha256(str(folder)) != before
+    assert compute_base_model_sha256(str(folder)) != before
     weights["model.norm.weights"] = weights.pop("model.norm.weight")
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    renamed = base_sha256(str(folder))
+    renamed = compute_base_model_sha256(str(folder))
     weights["model.norm.weights"] = weights["model.norm.weights"].view(8, 8)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    assert base_sha256(str(folder)) != renamed
+    assert compute_base_model_sha256(str(folder)) != renamed
 
 
 def test_a_moved_base_is_found_where_the_variable_says(
@@ -169,14 +173,16 @@ def test_a_moved_base_is_found_where_the_variable_says(
     model = build(folder)
     model.save_pretrained(tmp_path / "out")
     folder.parent.rename(tmp_path / "elsewhere")
-    with pytest.raises(CheckpointError, match=rf"set {BASES} .*base_models=folder") as caught:
+    with pytest.raises(
+        CheckpointError, match=rf"set {BASE_MODELS_ENV} .*base_models=folder"
+    ) as caught:
         Translator.from_pretrained(tmp_path / "out")
     assert f"`{folder.name}`" in str(caught.value)
     given = Translator.from_pretrained(tmp_path / "out", base_models=str(tmp_path / "elsewhere"))
     assert_equal(model, given, batch)
-    monkeypatch.setenv(BASES, str(tmp_path / "elsewhere"))
+    monkeypatch.setenv(BASE_MODELS_ENV, str(tmp_path / "elsewhere"))
     assert_equal(model, Translator.from_pretrained(tmp_path / "out"), batch)
-    monkeypatch.setenv(BASES, str(tmp_path))
+    monkeypatch.setenv(BASE_MODELS_ENV, str(tmp_path))
     with pytest.raises(CheckpointError, match=f"`{tmp_path}` contains no folder `{folder.name}`"):
         Translator.from_pretrained(tmp_path / "out")
 
@@ -229,7 +235,7 @@ def test_a_projector_of_another_kind_is_refused(base: Callable[..., Path], tmp_p
     other = build(folder, encoder={"kind": "mlp", "hidden": [8]})
     before = {name: value.clone() for name, value in other.state_dict().items()}
     with pytest.raises(CheckpointError, match=r"missing `encoders\.dino.*mismatched `encoders\.d"):
-        load_weights(other, tmp_path)
+        load_checkpoint_weights(other, tmp_path)
     assert all(value.equal(before[name]) for name, value in other.state_dict().items())
 
 
@@ -243,10 +249,10 @@ def test_weights_go_into_a_model_over_the_same_base_only(
     with torch.no_grad():
         for weight in fresh.encoders.parameters():
             weight.zero_()
-    load_weights(fresh, tmp_path)
+    load_checkpoint_weights(fresh, tmp_path)
     assert_equal(model, fresh, batch)
     with pytest.raises(CheckpointError, match="but this model uses"):
-        load_weights(build(base(seed=4)), tmp_path)
+        load_checkpoint_weights(build(base(seed=4)), tmp_path)
 
 
 def test_a_damaged_checkpoint_is_an_error(base: Callable[..., Path], tmp_path: Path) -> None:
@@ -279,8 +285,8 @@ def test_what_learnt_over_4_bits_is_read_over_whole_weights(
     assert "was held in 4 bits (nf4) in training, but this machine lacks a CUDA GPU" in caplog.text
     assert_equal(model, loaded, batch)
     assert (
-        loaded.config.recipe_part().backbone.lora
-        == KinesweepConfig(**held).recipe_part().backbone.lora
+        loaded.config.get_model_config().backbone.lora
+        == KinesweepConfig(**held).get_model_config().backbone.lora
     ), "on a GPU it is in 4 bits again"
 
 

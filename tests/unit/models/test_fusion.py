@@ -14,7 +14,7 @@ from kinesweep.core.errors import CheckpointError
 from kinesweep.core.seeds import seed_everything
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import Translator, build_translator
-from kinesweep.models.fusion import concat_unpadded, kept_streams
+from kinesweep.models.fusion import concat_unpadded, draw_kept_streams
 from tolerances import assert_same
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -91,9 +91,9 @@ def test_a_row_in_a_batch_equals_the_row_alone(
     fused: Make, batch: Batch, alone: Callable[[Batch, int], Batch], way: str
 ) -> None:
     model = fused(**WAYS[way]).eval()
-    x_BNE, mask_BN = model.build_inputs_embeds(**batch.generation_inputs())
+    x_BNE, mask_BN = model.build_inputs_embeds(**batch.get_generate_kwargs())
     for row in range(4):
-        one, mask_1N = model.build_inputs_embeds(**alone(batch, row).generation_inputs())
+        one, mask_1N = model.build_inputs_embeds(**alone(batch, row).get_generate_kwargs())
         assert mask_1N.all() and int(mask_BN[row].sum()) == one.shape[1]
         assert_same(x_BNE[row, : one.shape[1]], one[0])
 
@@ -105,7 +105,9 @@ def test_what_is_saved_is_what_is_loaded(
     model = fused(**WAYS[way]).eval()
     model.save_pretrained(tmp_path)
     again = Translator.from_pretrained(tmp_path).eval()
-    assert torch.equal(again(**batch.inputs()).logits, model(**batch.inputs()).logits)
+    assert torch.equal(
+        again(**batch.get_forward_kwargs()).logits, model(**batch.get_forward_kwargs()).logits
+    )
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -113,14 +115,14 @@ def test_every_weight_learns_also_where_streams_are_left_out(
     fused: Make, batch: Batch, way: str
 ) -> None:
     model = fused(**WAYS[way], stream_dropout=0.5).train()
-    model(**batch.inputs()).loss.backward()
+    model(**batch.get_forward_kwargs()).loss.backward()
     ours = {**dict(model.encoders.named_parameters()), **dict(model.fusion.named_parameters())}
     assert all(p.grad is not None and p.grad.isfinite().all() for p in ours.values())
 
 
 def test_separators_stand_before_their_streams(fused: Make, batch: Batch) -> None:
     model = fused(separators=True).eval()
-    x_BNE, mask_BN = model.build_inputs_embeds(**batch.generation_inputs())
+    x_BNE, mask_BN = model.build_inputs_embeds(**batch.get_generate_kwargs())
     assert mask_BN.sum(1).tolist() == [0 + 8 + 3 + 1, 3 + 4 + 5 + 1, 1 + 6 + 4 + 1, 2 + 2 + 2 + 1]
     assert torch.equal(x_BNE[1, 3], model.fusion.separators["pose"])
     assert torch.equal(x_BNE[1, 3 + 1 + 3], model.fusion.separators["dino"])
@@ -129,7 +131,7 @@ def test_separators_stand_before_their_streams(fused: Make, batch: Batch) -> Non
 def test_separators_begin_as_large_as_tokens(fused: Make) -> None:
     for architecture in ("m2m_100", "t5"):
         model = fused(architecture, separators=True)
-        words_WE = model._backbone_ops.embed(model.backbone, torch.arange(30)[None])[0]
+        words_WE = model._backbone_ops.embed_tokens(model.backbone, torch.arange(30)[None])[0]
         ours = torch.stack(list(model.fusion.separators.values()))
         assert 0.5 < float(ours.std() / words_WE.std()) < 2
         assert not torch.equal(ours[0], ours[1])
@@ -151,7 +153,7 @@ def test_a_renamed_stream_is_a_missing_key(fused: Make, tmp_path: Path) -> None:
 
 def test_channels_are_projected_at_the_moments_of_one_stream(fused: Make, batch: Batch) -> None:
     model = fused(kind="channel", length_of="dino", resample="nearest").eval()
-    x_BNE, mask_BN = model.build_inputs_embeds(**batch.generation_inputs())
+    x_BNE, mask_BN = model.build_inputs_embeds(**batch.get_generate_kwargs())
     assert mask_BN.sum(1).tolist() == [0 + 2 + 1, 3 + 4 + 1, 1 + 3 + 1, 2 + 1 + 1]
     frames = {
         name: encoder(batch.streams[name], batch.frame_masks[name])[0]
@@ -168,7 +170,7 @@ def test_nothing_is_left_out_in_evaluation(fused: Make, batch: Batch) -> None:
         plain = fused(**way).eval()
         state = torch.get_rng_state()
         a, b = (
-            model.build_inputs_embeds(**batch.generation_inputs()) for model in (dropping, plain)
+            model.build_inputs_embeds(**batch.get_generate_kwargs()) for model in (dropping, plain)
         )
         assert torch.equal(a[0], b[0]) and torch.equal(a[1], b[1])
         assert torch.equal(torch.get_rng_state(), state), "nothing is drawn"
@@ -180,7 +182,7 @@ def test_a_stream_that_is_left_out_goes_with_its_separator(fused: Make, batch: B
         encoder.eval()
     seen = set()
     for _ in range(40):
-        _, mask_BN = model.build_inputs_embeds(**batch.generation_inputs())
+        _, mask_BN = model.build_inputs_embeds(**batch.get_generate_kwargs())
         seen.add(int(mask_BN[0].sum()))
     assert seen == {8 + 3 + 1, 8 + 1, 3 + 1}
 
@@ -192,16 +194,16 @@ def test_a_channel_that_is_left_out_is_zero(fused: Make, batch: Batch) -> None:
     pose_BTE = model.encoders["pose"](batch.streams["pose"], batch.frame_masks["pose"])[0]
     alone = torch.nn.functional.pad(pose_BTE[0], (0, 16))
     wanted = model.fusion.project(alone)
-    rows = [model.build_inputs_embeds(**batch.generation_inputs())[0][0, :7] for _ in range(20)]
+    rows = [model.build_inputs_embeds(**batch.get_generate_kwargs())[0][0, :7] for _ in range(20)]
     assert any(torch.allclose(row, wanted, rtol=1e-9, atol=1e-12) for row in rows)
 
 
 def test_dropout_is_even_seeded_and_never_of_all() -> None:
     masks = dict.fromkeys("abc", torch.ones(4000, 2, dtype=torch.bool))
     torch.manual_seed(3)
-    kept_BS = kept_streams(masks, 0.5)
+    kept_BS = draw_kept_streams(masks, 0.5)
     torch.manual_seed(3)
-    assert torch.equal(kept_streams(masks, 0.5), kept_BS)
+    assert torch.equal(draw_kept_streams(masks, 0.5), kept_BS)
     assert kept_BS.any(dim=1).all()
     # A third of the eighth that would lose all keeps this one: 1/2 + 1/24.
     assert kept_BS.float().mean(0).tolist() == pytest.approx([0.5 + 1 / 24] * 3, abs=0.03)

@@ -5,7 +5,7 @@ import torch
 
 from kinesweep.core.batch import Batch
 from kinesweep.models import Translator
-from kinesweep.models.generation import BeamCache, ForcedPrompt
+from kinesweep.models.generation import BeamCache, ForcedPromptLogitsProcessor
 
 Make = Callable[..., Translator]
 
@@ -30,7 +30,7 @@ def test_beams_asked_for_are_beams_used_and_the_encoder_runs_once(
     counted: tuple[Translator, dict[str, list[int]]], batch: Batch, num_beams: int
 ) -> None:
     model, rows = counted
-    model.generate(**batch.generation_inputs(), num_beams=num_beams, max_new_tokens=6)
+    model.generate(**batch.get_generate_kwargs(), num_beams=num_beams, max_new_tokens=6)
     assert rows["encoder"] == [4]
     assert set(rows["decoder"]) == {4 * num_beams}
 
@@ -41,7 +41,7 @@ def test_decoding_reads_one_token_a_step(translator: Make, batch: Batch) -> None
     model.backbone.get_decoder().register_forward_hook(
         lambda _, __, output: lengths.append(output.last_hidden_state.shape[1])
     )
-    model.generate(**batch.generation_inputs(), num_beams=3, max_new_tokens=6)
+    model.generate(**batch.get_generate_kwargs(), num_beams=3, max_new_tokens=6)
     assert set(lengths) == {1}
 
 
@@ -53,10 +53,10 @@ def test_more_beams_find_texts_at_least_as_likely(translator: Make, batch: Batch
         scores = []
         for num_beams in (1, 8):
             ids_BL = model.generate(
-                **batch.generation_inputs(), num_beams=num_beams, max_new_tokens=5
+                **batch.get_generate_kwargs(), num_beams=num_beams, max_new_tokens=5
             )
             labels_BL = ids_BL.masked_fill(ids_BL == 0, -100)
-            logits_BLV = model(**batch.generation_inputs(), labels=labels_BL).logits.detach()
+            logits_BLV = model(**batch.get_generate_kwargs(), labels=labels_BL).logits.detach()
             log_p_BL = logits_BLV.log_softmax(2).gather(2, ids_BL[:, :, None])[:, :, 0]
             real_BL = labels_BL != -100
             scores.append((log_p_BL * real_BL).sum(1) / real_BL.sum(1))
@@ -70,15 +70,15 @@ def test_moving_only_the_decoders_cache_changes_no_text(
 ) -> None:
     model = translator().eval()
     asked = {"num_beams": 4, "max_new_tokens": 8}
-    fast = model.generate(**batch.generation_inputs(), **asked)
+    fast = model.generate(**batch.get_generate_kwargs(), **asked)
     monkeypatch.delattr(BeamCache, "reorder_cache")
-    assert torch.equal(model.generate(**batch.generation_inputs(), **asked), fast)
+    assert torch.equal(model.generate(**batch.get_generate_kwargs(), **asked), fast)
 
 
 def test_forced_prompts_of_different_lengths_with_beams() -> None:
     ids = torch.tensor([[7, 8], [9, 0], [0, 0]])
     mask = torch.tensor([[True, True], [True, False], [False, False]])
-    force = ForcedPrompt(ids, mask)
+    force = ForcedPromptLogitsProcessor(ids, mask)
     scores = torch.randn(6, 10)  # three clips, two beams
     first = force(torch.zeros(6, 1, dtype=torch.long), scores)
     assert first[:4].argmax(dim=1).tolist() == [7, 7, 9, 9]
@@ -93,7 +93,9 @@ def test_forced_prompts_of_different_lengths_with_beams() -> None:
 def test_no_prompt_at_all_forces_nothing() -> None:
     scores = torch.randn(2, 5)
     none = torch.zeros(2, 0)
-    assert ForcedPrompt(none.long(), none.bool())(torch.zeros(2, 1), scores) is scores
+    assert (
+        ForcedPromptLogitsProcessor(none.long(), none.bool())(torch.zeros(2, 1), scores) is scores
+    )
 
 
 @pytest.mark.parametrize("num_beams", [1, 4])
@@ -102,7 +104,7 @@ def test_text_ends_once_and_padding_follows(translator: Make, batch: Batch, num_
     # The end of a sentence made likely, so that rows end at different steps.
     with torch.no_grad():
         model.get_input_embeddings().weight[2] *= 3
-    ids_BL = model.generate(**batch.generation_inputs(), num_beams=num_beams, max_new_tokens=12)
+    ids_BL = model.generate(**batch.get_generate_kwargs(), num_beams=num_beams, max_new_tokens=12)
     ended_BL = (ids_BL == 2).cumsum(dim=1) > 0
     assert ended_BL.any()
     after_BL = ended_BL & (ids_BL != 2)
@@ -115,7 +117,7 @@ def test_length_is_bounded_prompt_included(translator: Make, batch: Batch) -> No
         translator()
         .eval()
         .generate(
-            **batch.generation_inputs(),
+            **batch.get_generate_kwargs(),
             forced_ids=batch.forced_ids_BF,
             forced_mask=batch.forced_mask_BF,
             num_beams=2,
@@ -133,7 +135,7 @@ def test_a_length_penalty_decides_between_short_and_long(translator: Make, batch
     lengths = {}
     for penalty in (-5.0, 5.0):
         ids_BL = model.generate(
-            **batch.generation_inputs(), num_beams=4, max_new_tokens=12, length_penalty=penalty
+            **batch.get_generate_kwargs(), num_beams=4, max_new_tokens=12, length_penalty=penalty
         )
         lengths[penalty] = int((ids_BL != 0).sum())
     assert lengths[-5.0] < lengths[5.0]

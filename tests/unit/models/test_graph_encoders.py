@@ -16,11 +16,11 @@ from kinesweep.config.recipe.graph import (
 )
 from kinesweep.core.skeleton.skeleton import SMPL_22
 from kinesweep.models.encoders import build_encoder
-from kinesweep.models.encoders.graph_blocks import Block
+from kinesweep.models.encoders.graph_blocks import GraphBlock
 from kinesweep.models.encoders.graph_encoder import GraphEncoder
-from kinesweep.models.encoders.packed_frames import Reel
+from kinesweep.models.encoders.packed_frames import FramePacker
 from kinesweep.models.encoders.stagcn import StagcnEncoder
-from kinesweep.models.lora import is_of_adapter
+from kinesweep.models.lora import is_adapter_weight
 from tolerances import assert_same
 from trees import BODY_AND_HANDS
 
@@ -87,8 +87,8 @@ def test_published_sizes() -> None:
     assert count == 7_114_442 and abs(count / 7.15e6 - 1) < 0.01
     x_BTD, mask_BT = torch.randn(2, 3, 66), torch.ones(2, 3, dtype=torch.bool)
     with torch.no_grad():
-        assert encoder.point_features(x_BTD, mask_BT).shape == (2, 3, 22, 512)
-        attention = encoder.attend(x_BTD, mask_BT)
+        assert encoder.compute_point_features(x_BTD, mask_BT).shape == (2, 3, 22, 512)
+        attention = encoder.compute_joint_attention(x_BTD, mask_BT)
     assert attention.nodes_BTV.shape == (2, 3, 22)
     assert attention.graphs_BKVV.shape == (2, 4, 22, 22)
 
@@ -126,7 +126,7 @@ def test_a_clip_alone_equals_the_clip_in_a_batch(name: str, pooling: str) -> Non
 def test_vectors_are_means_of_points_and_frames(name: str) -> None:
     encoder = warmed(name, pooling="both")
     x_BTD, mask_BT = clips(6, 2, 9)
-    x_BTVW = encoder.point_features(x_BTD, mask_BT)
+    x_BTVW = encoder.compute_point_features(x_BTD, mask_BT)
     over_time_BVW = x_BTVW.sum(dim=1) / mask_BT.sum(dim=1)[:, None, None]
     wanted_BME = encoder.project(torch.cat([over_time_BVW, x_BTVW.mean(dim=2)], dim=1))
     out_BME, left_BM = encoder(x_BTD, mask_BT)
@@ -135,7 +135,7 @@ def test_vectors_are_means_of_points_and_frames(name: str) -> None:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_the_first_block_drops_nothing_and_adds_nothing(name: str) -> None:
-    blocks = [one for one in make(name, dropout=0.5).modules() if isinstance(one, Block)]
+    blocks = [one for one in make(name, dropout=0.5).modules() if isinstance(one, GraphBlock)]
     others = len(blocks) - 1
     assert [block.dropout.p for block in blocks] == [0, *[0.5] * others]
     assert [block.residual is None for block in blocks] == [True, *[False] * others]
@@ -192,12 +192,15 @@ def test_swapped_sides_have_swapped_attention(name: str, training: bool) -> None
     encoder.set_statistics(mean_D, deviation_D)
     x_BTD, mask_BT = clips(6, 2, 9)
     swapped_BTD = x_BTD.unflatten(2, (V, C))[:, :, mirror].flatten(2)
-    one, two = encoder.attend(x_BTD, mask_BT), encoder.attend(swapped_BTD, mask_BT)
+    one, two = (
+        encoder.compute_joint_attention(x_BTD, mask_BT),
+        encoder.compute_joint_attention(swapped_BTD, mask_BT),
+    )
     assert_same(two.nodes_BTV, one.nodes_BTV[:, :, mirror])
     assert_same(two.graphs_BKVV, one.graphs_BKVV[:, :, mirror][..., mirror])
     assert (one.nodes_BTV - one.nodes_BTV[:, :, mirror]).abs().max() > 1e-3
     assert (one.graphs_BKVV - one.graphs_BKVV[:, :, mirror][..., mirror]).abs().max() > 1e-3
-    features, other = (encoder.point_features(x, mask_BT) for x in (x_BTD, swapped_BTD))
+    features, other = (encoder.compute_point_features(x, mask_BT) for x in (x_BTD, swapped_BTD))
     assert_same(other, features[:, :, mirror])
 
 
@@ -206,13 +209,13 @@ def test_attention_is_what_perception_works_with() -> None:
     encoder = warmed("stagcn")
     assert isinstance(encoder, StagcnEncoder)
     x_BTD, mask_BT = clips(6, 2, 9)
-    found = encoder.attend(x_BTD, mask_BT)
+    found = encoder.compute_joint_attention(x_BTD, mask_BT)
     assert ((found.nodes_BTV > 0) == mask_BT[:, :, None]).all() and found.nodes_BTV.max() < 1
     assert found.graphs_BKVV.min() == 0 and 0 < found.graphs_BKVV.max() < 1
-    before = encoder.point_features(x_BTD, mask_BT)
+    before = encoder.compute_point_features(x_BTD, mask_BT)
     encoder.network.head.norm_node.bias.fill_(-20.0)  # no point counts: nothing comes through
-    after = encoder.point_features(x_BTD, mask_BT)
-    assert encoder.attend(x_BTD, mask_BT).nodes_BTV.max() < 1e-6
+    after = encoder.compute_point_features(x_BTD, mask_BT)
+    assert encoder.compute_joint_attention(x_BTD, mask_BT).nodes_BTV.max() < 1e-6
     assert not torch.allclose(before[..., :5], after[..., :5])
     assert torch.equal(before[..., 5:], after[..., 5:])
 
@@ -225,7 +228,7 @@ def test_graphs_say_who_takes_of_whom() -> None:
     norm = encoder.network.head.norm_graphs
     norm.weight.zero_()
     norm.bias.fill_(-5.0)[3] = 5.0
-    graphs_BKVV = encoder.attend(*clips(6, 2)).graphs_BKVV
+    graphs_BKVV = encoder.compute_joint_attention(*clips(6, 2)).graphs_BKVV
     assert (graphs_BKVV[:, 0, :, 3] > 0.99).all() and graphs_BKVV.count_nonzero() == 2 * V
 
 
@@ -234,7 +237,7 @@ def test_bones_and_velocities_stand_beside_coordinates() -> None:
     x_BTD = torch.zeros(1, 2, V * C)
     x_BTD[0, 1, 1 * C] = 3.0  # of point 1, whose parent is 0
     x_BTD[0, 1, 3 * C + 1] = 2.0  # of point 3, a root with the child 5
-    begun = encoder.preprocess(x_BTD, Reel(torch.ones(1, 2, dtype=torch.bool)))
+    begun = encoder.preprocess(x_BTD, FramePacker(torch.ones(1, 2, dtype=torch.bool)))
     assert begun.shape == (2, V, 4 * C) and not begun[0].any()
     assert begun[1, 1].tolist() == [3, 0, 3, 0, 3, 0, 3, 0]
     assert begun[1, 3].tolist() == [0, 2, 0, 0, 0, 2, 0, 0]
@@ -250,7 +253,7 @@ def test_statistics_are_shared_by_both_sides() -> None:
     assert encoder.scale.view(V, C)[:3, 0].tolist() == pytest.approx([10, 0.2, 0.2])
     x_BTD = torch.zeros(1, 1, V * C)
     x_BTD[0, 0, 1 * C] = 12.0  # 10 from its mean, and its bone from the neck as well
-    begun = encoder.preprocess(x_BTD, Reel(torch.ones(1, 1, dtype=torch.bool)))
+    begun = encoder.preprocess(x_BTD, FramePacker(torch.ones(1, 1, dtype=torch.bool)))
     assert begun[0, 1].tolist() == pytest.approx([2, -0.4, 2, -0.4])
     assert begun[0, 2].tolist() == pytest.approx([-0.4] * 4)
 
@@ -261,7 +264,7 @@ def test_a_wide_stencil_sees_further_and_trees_stay_apart() -> None:
         encoder = make("stgcn", blocks=1, hops=hops, bones=False).eval()
         x_BTD, mask_BT = clips(3)
         x_BTD.requires_grad_()
-        encoder.point_features(x_BTD, mask_BT)[0, :, 1].square().sum().backward()
+        encoder.compute_point_features(x_BTD, mask_BT)[0, :, 1].square().sum().backward()
         assert x_BTD.grad is not None
         depends = x_BTD.grad.view(3, V, C).abs().amax(dim=(0, 2)) > 0
         assert set(depends.nonzero().flatten().tolist()) == seen
@@ -271,7 +274,7 @@ def test_a_wide_stencil_sees_further_and_trees_stay_apart() -> None:
 def test_adapters_begin_as_nothing_and_learn_alone(name: str) -> None:
     plain, adapted = warmed(name), make(name, lora=EncoderLoraConfig(rank=2, dropout=0.0))
     state = {key.replace(".base_layer.", "."): one for key, one in adapted.state_dict().items()}
-    assert {key for key in state if not is_of_adapter(key)} == set(plain.state_dict())
+    assert {key for key in state if not is_adapter_weight(key)} == set(plain.state_dict())
     with torch.no_grad():
         for key, value in plain.state_dict().items():
             state[key].copy_(value)
@@ -284,7 +287,7 @@ def test_adapters_begin_as_nothing_and_learn_alone(name: str) -> None:
         adapted.train()(x_BTD, mask_BT)[0].square().sum().backward()
         optimizer.step()
     moved = {key for key, value in adapted.state_dict().items() if not value.equal(before[key])}
-    of_adapters = {key for key in moved if is_of_adapter(key)}
+    of_adapters = {key for key in moved if is_adapter_weight(key)}
     assert moved - of_adapters == {"project.weight", "project.bias"}
     linears = sum(isinstance(one, torch.nn.Linear) for one in plain.network.modules())
     assert len(of_adapters) == 2 * linears

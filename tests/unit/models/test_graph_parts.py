@@ -6,9 +6,9 @@ from torch import nn
 
 from kinesweep.core.skeleton.skeleton import ROOT, SMPL_22
 from kinesweep.models.encoders.batch_norm import BatchNorm
-from kinesweep.models.encoders.graph_blocks import Block, mix
-from kinesweep.models.encoders.packed_frames import Reel
-from kinesweep.models.encoders.partition import distances, partition
+from kinesweep.models.encoders.graph_blocks import GraphBlock, mix_points
+from kinesweep.models.encoders.packed_frames import FramePacker
+from kinesweep.models.encoders.partition import build_graph_partition, compute_bone_distances
 from ranks import run_ranks
 from tolerances import assert_same
 from trees import BODY_AND_HANDS, made
@@ -18,7 +18,7 @@ MASK_BT = torch.arange(5) < torch.tensor([2, 5, 1])[:, None]
 
 def test_a_chain_in_graphs_by_distance_and_direction() -> None:
     """0 - 1 - 2 and 1 - 3: of each point's neighbours those nearer to the root are apart."""
-    graphs_KVV = partition(made((ROOT, 0, 1, 1)), hops=2)
+    graphs_KVV = build_graph_partition(made((ROOT, 0, 1, 1)), hops=2)
     places = [[tuple(at) for at in (graph > 0).nonzero()] for graph in torch.tensor(graphs_KVV)]
     self, out1, in1, out2, in2 = [[(int(a), int(b)) for a, b in graph] for graph in places]
     assert self == [(0, 0), (1, 1), (2, 2), (3, 3)]
@@ -28,27 +28,27 @@ def test_a_chain_in_graphs_by_distance_and_direction() -> None:
 
 
 def test_the_body_in_seven_graphs_of_which_all_weigh_one() -> None:
-    graphs_KVV = partition(SMPL_22, hops=3)
+    graphs_KVV = build_graph_partition(SMPL_22, hops=3)
     assert graphs_KVV.shape == (7, 22, 22)
     assert torch.tensor(graphs_KVV.sum(axis=(0, 2))) == pytest.approx(torch.ones(22))
     assert ((graphs_KVV > 0).sum(axis=0) <= 1).all()
 
 
 def test_trees_of_a_skeleton_do_not_touch() -> None:
-    graphs_KVV = partition(BODY_AND_HANDS, hops=6)
+    graphs_KVV = build_graph_partition(BODY_AND_HANDS, hops=6)
     reached = (graphs_KVV.sum(axis=0) > 0).sum(axis=1)
     assert reached.tolist() == [3, 3, 3, 2, 2, 2, 2]
-    hops_VV = distances(BODY_AND_HANDS)
+    hops_VV = compute_bone_distances(BODY_AND_HANDS)
     assert hops_VV[1, 2] == 2 and hops_VV[3, 5] == 1 and hops_VV[0, 3] > 1e9
 
 
 def test_frames_go_onto_the_reel_and_back() -> None:
     x_BTVC = torch.arange(3 * 5 * 2.0).view(3, 5, 2, 1)
-    reel = Reel(MASK_BT)
+    reel = FramePacker(MASK_BT)
     packed = reel.pack(x_BTVC)
     assert packed[:, 0, 0].tolist() == [0, 2, 10, 12, 14, 16, 18, 20]
-    assert torch.equal(reel.spread(packed), x_BTVC * MASK_BT[:, :, None, None])
-    assert reel.mean(packed)[:, 0, 0].tolist() == [1, 14, 20]
+    assert torch.equal(reel.unpack(packed), x_BTVC * MASK_BT[:, :, None, None])
+    assert reel.average_per_clip(packed)[:, 0, 0].tolist() == [1, 14, 20]
 
 
 @pytest.mark.usefixtures("float64")
@@ -56,8 +56,8 @@ def test_a_convolution_sees_its_own_clip_and_zeros() -> None:
     torch.manual_seed(0)
     convolution = nn.Conv2d(2, 3, (5, 1), padding=(2, 0))
     x_BTVC = torch.randn(3, 5, 4, 2)
-    reel = Reel(MASK_BT)
-    together = reel.spread(reel.convolve(reel.pack(x_BTVC), convolution))
+    reel = FramePacker(MASK_BT)
+    together = reel.unpack(reel.convolve_frames(reel.pack(x_BTVC), convolution))
     for clip, length in enumerate(reel.lengths):
         alone = convolution(x_BTVC[clip : clip + 1, :length].permute(0, 3, 1, 2))
         assert_same(together[clip, :length], alone[0].permute(1, 2, 0))
@@ -70,8 +70,8 @@ def test_mixing_is_a_sum_over_points_and_has_its_gradients() -> None:
     graphs_KVV = torch.randn(3, 4, 4, dtype=torch.double, requires_grad=True)
     x_NVC = torch.randn(5, 4, 2, dtype=torch.double, requires_grad=True)
     wanted = torch.einsum("kpq,nqc->npkc", graphs_KVV, x_NVC).flatten(2)
-    assert_same(mix(graphs_KVV, x_NVC), wanted)
-    assert torch.autograd.gradcheck(mix, (graphs_KVV, x_NVC))
+    assert_same(mix_points(graphs_KVV, x_NVC), wanted)
+    assert torch.autograd.gradcheck(mix_points, (graphs_KVV, x_NVC))
 
 
 @pytest.mark.usefixtures("float64")
@@ -79,7 +79,7 @@ def test_mixing_is_a_sum_over_points_and_has_its_gradients() -> None:
 def test_a_block_by_hand(out: int, residual: bool) -> None:
     """One clip, in training; norms begin without weights of their own."""
     torch.manual_seed(0)
-    block = Block((2, out), (2, 0), points=3, kernel=3, dropout=0.0, residual=residual)
+    block = GraphBlock((2, out), (2, 0), points=3, kernel=3, dropout=0.0, residual=residual)
     x_NVC, skeleton_KVV = torch.randn(5, 3, 2), torch.rand(2, 3, 3)
 
     def normed(x_NVC: torch.Tensor) -> torch.Tensor:
@@ -93,14 +93,14 @@ def test_a_block_by_hand(out: int, residual: bool) -> None:
     if residual:
         assert isinstance(block.residual, nn.Module)
         wanted = wanted + (x_NVC if out == 2 else normed(block.residual[0](x_NVC)))
-    found = block(x_NVC, Reel(torch.ones(1, 5, dtype=torch.bool)), skeleton_KVV)
+    found = block(x_NVC, FramePacker(torch.ones(1, 5, dtype=torch.bool)), skeleton_KVV)
     assert_same(found, wanted)
 
 
 def test_a_block_drops_in_training_alone() -> None:
     torch.manual_seed(0)
-    block = Block((2, 40), graphs=(1, 0), points=3, kernel=3, dropout=0.9, residual=False)
-    given = torch.randn(8, 3, 2), Reel(MASK_BT), torch.rand(1, 3, 3)
+    block = GraphBlock((2, 40), graphs=(1, 0), points=3, kernel=3, dropout=0.9, residual=False)
+    given = torch.randn(8, 3, 2), FramePacker(MASK_BT), torch.rand(1, 3, 3)
     assert (block.train()(*given) == 0).float().mean() > 0.85
     assert (block.eval()(*given) == 0).float().mean() < 0.7
 
@@ -109,8 +109,8 @@ def test_a_block_drops_in_training_alone() -> None:
 @torch.no_grad()
 def test_a_block_weighs_the_edges_that_there_are() -> None:
     torch.manual_seed(0)
-    block = Block((2, 4), graphs=(2, 0), points=3, kernel=3, dropout=0.0).eval()
-    x_NVC, reel = torch.randn(8, 3, 2), Reel(MASK_BT)
+    block = GraphBlock((2, 4), graphs=(2, 0), points=3, kernel=3, dropout=0.0).eval()
+    x_NVC, reel = torch.randn(8, 3, 2), FramePacker(MASK_BT)
     skeleton_KVV, edges_KVV = torch.rand(2, 3, 3).round(), torch.rand(2, 3, 3)
     plain = block(x_NVC, reel, skeleton_KVV)
     wanted = block(x_NVC, reel, skeleton_KVV * edges_KVV)
@@ -120,8 +120,8 @@ def test_a_block_weighs_the_edges_that_there_are() -> None:
 
 
 def test_a_block_works_in_half_precision() -> None:
-    block = Block((2, 4), graphs=(1, 1), points=3, kernel=3, dropout=0.0)
-    reel = Reel(MASK_BT)
+    block = GraphBlock((2, 4), graphs=(1, 1), points=3, kernel=3, dropout=0.0)
+    reel = FramePacker(MASK_BT)
     with torch.autocast("cpu", torch.bfloat16):
         out_NVC = block(torch.randn(8, 3, 2), reel, torch.rand(1, 3, 3), torch.rand(3, 1, 3, 3))
     out_NVC.float().square().sum().backward()
@@ -134,7 +134,7 @@ def test_a_gradient_over_thousands_of_frames_keeps_its_digits_in_half_precision(
     found = []
     for half in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            total = mix(graphs_KVV, x_NVC).float().sum()
+            total = mix_points(graphs_KVV, x_NVC).float().sum()
         found += torch.autograd.grad(total, graphs_KVV)
     torch.testing.assert_close(*found, rtol=0.02, atol=0)
 

@@ -15,7 +15,7 @@ from kinesweep.core.errors import ConfigError, ResourceError
 from kinesweep.core.seeds import seed_everything
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import Translator, build_translator
-from kinesweep.models.lora import is_of_adapter
+from kinesweep.models.lora import is_adapter_weight
 
 WORDS = Vocabulary(size=30, pad_id=0, bos_id=1, eos_id=2)
 WIDTHS = {"pose": 5, "dino": 3}
@@ -61,7 +61,7 @@ def test_first_output_is_the_base_models(build: Build, batch: Batch, architectur
     plain, adapted = build(architecture), build(architecture, lora={"rank": 4})
     assert type(adapted.backbone) is type(plain.backbone)
     with torch.no_grad():
-        logits = [model.eval()(**batch.inputs()).logits for model in (plain, adapted)]
+        logits = [model.eval()(**batch.get_forward_kwargs()).logits for model in (plain, adapted)]
     assert torch.equal(*logits)
 
 
@@ -73,13 +73,13 @@ def test_only_adapters_and_encoders_learn(build: Build, batch: Batch, architectu
     optimizer = torch.optim.Adam(trained, lr=0.1)
     for _ in range(2):  # the first step moves B alone, for A's gradient passes through it
         optimizer.zero_grad()
-        model(**batch.inputs()).loss.backward()
+        model(**batch.get_forward_kwargs()).loss.backward()
         optimizer.step()
     moved = {name for name, value in model.state_dict().items() if not value.equal(before[name])}
     learns = {name for name, value in model.named_parameters() if value.requires_grad}
     assert moved == learns
     of_backbone = {name for name in learns if name.startswith("backbone.")}
-    assert of_backbone and all(is_of_adapter(name) for name in of_backbone)
+    assert of_backbone and all(is_adapter_weight(name) for name in of_backbone)
     assert not any("lm_head" in name for name in of_backbone)
     assert {name for name in learns if name.startswith("encoders.")} == learns - of_backbone
 
@@ -102,7 +102,7 @@ def test_adapters_are_seeded(build: Build) -> None:
 
 def test_targets_by_name(build: Build) -> None:
     model = build(lora={"rank": 4, "targets": ["q_proj", "mlp.up_proj"]})
-    layers = {name.split(".lora_")[0] for name in model.state_dict() if is_of_adapter(name)}
+    layers = {name.split(".lora_")[0] for name in model.state_dict() if is_adapter_weight(name)}
     assert {name.rpartition(".")[2] for name in layers} == {"q_proj", "up_proj"}
     assert len(layers) == 4
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from kinesweep.models.resampling import resample
+from kinesweep.models.resampling import resample_vectors
 
 
 def masks(*lengths: int) -> torch.Tensor:
@@ -12,7 +12,7 @@ def read(values: list[float], wanted: int, how: str) -> list[float]:
     x_BME = torch.tensor(values, dtype=torch.float32)[None, :, None]
     given = torch.ones(1, len(values), dtype=torch.bool)
     asked = torch.ones(1, wanted, dtype=torch.bool)
-    return resample(x_BME, given, asked, how)[0, :, 0].tolist()  # type: ignore[arg-type]
+    return resample_vectors(x_BME, given, asked, how)[0, :, 0].tolist()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_vectors_lie_in_the_middle_of_their_share(
 def test_equal_lengths_change_nothing(how: str) -> None:
     x_BME = torch.randn(2, 9, 3)
     mask_BM = masks(9, 5)
-    found = resample(x_BME, mask_BM, mask_BM, how)  # type: ignore[arg-type]
+    found = resample_vectors(x_BME, mask_BM, mask_BM, how)  # type: ignore[arg-type]
     assert torch.equal(found[mask_BM], x_BME[mask_BM])
 
 
@@ -46,8 +46,8 @@ def test_each_clip_has_its_own_lengths_and_padding_never_enters(how: str) -> Non
     torch.manual_seed(0)
     given, wanted = [7, 3, 1, 5], [2, 6, 4, 5]
     x_BME = torch.randn(4, 7, 3).masked_fill(~masks(*given)[:, :, None], torch.nan)
-    found = resample(x_BME, masks(*given), masks(*wanted), how)  # type: ignore[arg-type]
+    found = resample_vectors(x_BME, masks(*given), masks(*wanted), how)  # type: ignore[arg-type]
     for row, (m, n) in enumerate(zip(given, wanted, strict=True)):
-        one = resample(x_BME[row : row + 1, :m], masks(m), masks(n), how)  # type: ignore[arg-type]
+        one = resample_vectors(x_BME[row : row + 1, :m], masks(m), masks(n), how)  # type: ignore[arg-type]
         assert one.isfinite().all()
         assert torch.equal(found[row, :n], one[0])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from kinesweep.models.losses.sequence_contrastive import sequence_contrastive
+from kinesweep.models.losses.sequence_contrastive import compute_sequence_contrastive_loss
 
 TAU, SIGMA = 0.2, 3.0
 LENGTHS = ((4, 6), (5, 3))
@@ -56,17 +56,17 @@ def one_way(first, second) -> list[float]:
 def test_it_is_the_paper_s():
     clips, padded = views()
     each = [loss for a, b in clips for loss in (*one_way(a, b), *one_way(b, a))]
-    found = sequence_contrastive(*padded, TAU, SIGMA)
+    found = compute_sequence_contrastive_loss(*padded, TAU, SIGMA)
     assert float(found) == pytest.approx(sum(each) / len(each), abs=1e-12)
 
 
 def test_padding_changes_nothing_and_gets_no_gradient():
     _, tight = views()
     _, loose = views(more=7)
-    found = sequence_contrastive(*loose, TAU, SIGMA)
-    torch.testing.assert_close(found, sequence_contrastive(*tight, TAU, SIGMA))
+    found = compute_sequence_contrastive_loss(*loose, TAU, SIGMA)
+    torch.testing.assert_close(found, compute_sequence_contrastive_loss(*tight, TAU, SIGMA))
     u, v = loose[0].requires_grad_(), loose[3].requires_grad_()
-    sequence_contrastive(u, *loose[1:3], v, *loose[4:], TAU, SIGMA).backward()
+    compute_sequence_contrastive_loss(u, *loose[1:3], v, *loose[4:], TAU, SIGMA).backward()
     for x, mask in ((u, loose[1]), (v, loose[4])):
         assert x.grad is not None
         assert x.grad.isfinite().all()
@@ -77,13 +77,13 @@ def test_padding_changes_nothing_and_gets_no_gradient():
 def test_views_far_apart_in_time_stay_finite():
     _, padded = views()
     padded[5] = padded[5] + 1e4
-    assert sequence_contrastive(*padded, TAU, SIGMA).isfinite()
+    assert compute_sequence_contrastive_loss(*padded, TAU, SIGMA).isfinite()
 
 
 def test_frames_of_the_same_time_should_be_alike():
     angle = torch.linspace(0, math.pi, 12)
     z = torch.stack([angle.cos(), angle.sin()], dim=1)[None]
     mask, time = torch.ones(1, 12, dtype=torch.bool), torch.arange(12.0)[None]
-    straight = sequence_contrastive(z, mask, time, z, mask, time, TAU, 1.0)
-    turned = sequence_contrastive(z, mask, time, z, mask, time.flip(1), TAU, 1.0)
+    straight = compute_sequence_contrastive_loss(z, mask, time, z, mask, time, TAU, 1.0)
+    turned = compute_sequence_contrastive_loss(z, mask, time, z, mask, time.flip(1), TAU, 1.0)
     assert straight < turned

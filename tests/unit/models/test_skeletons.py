@@ -14,7 +14,7 @@ from kinesweep.core.skeleton.skeleton import SMPL_22
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import Translator, build_translator
 from kinesweep.models.encoders import build_encoder
-from kinesweep.models.streams import skeletons_of
+from kinesweep.models.streams import find_skeletons
 from trees import BODY_AND_HANDS, made
 
 Recipe = Callable[..., ModelConfig]
@@ -36,11 +36,11 @@ FRAMES = StreamSchema(12, None, "float32")
 
 def test_only_streams_of_graph_encoders_need_a_skeleton(recipe: Recipe) -> None:
     both = schema(pose=BODY, dino=FRAMES)
-    assert skeletons_of(with_encoders(recipe), both) == {}
+    assert find_skeletons(with_encoders(recipe), both) == {}
     some = with_encoders(recipe, encoders={"pose": SMALL})
-    assert skeletons_of(some, both) == {"pose": SMPL_22}
+    assert find_skeletons(some, both) == {"pose": SMPL_22}
     with pytest.raises(ConfigError) as caught:
-        skeletons_of(with_encoders(recipe, encoder=SMALL), both)
+        find_skeletons(with_encoders(recipe, encoder=SMALL), both)
     said = str(caught.value)
     assert "model.encoder.kind" in said and "stream `dino` (12 values per frame)" in said
     assert "has no named points" in said and "`pose`" not in said
@@ -50,7 +50,7 @@ def test_a_width_that_does_not_fit_is_refused(recipe: Recipe) -> None:
     odd = schema(pose=StreamSchema(67, None, "float32", SMPL_22.layout), dino=FRAMES)
     config = with_encoders(recipe, encoders={"pose": SMALL, "dino": SMALL})
     with pytest.raises(ConfigError) as caught:
-        skeletons_of(config, odd)
+        find_skeletons(config, odd)
     said = str(caught.value)
     assert "model.encoders.pose.kind" in said and "model.encoders.dino.kind" in said
     assert "the 22 points of `smpl_22`, but stream `pose` has 67 values" in said
@@ -71,8 +71,8 @@ def test_a_saved_model_has_its_skeletons(recipe: Recipe, words: Vocabulary, tmp_
     model = build_translator(config, {"pose": 5, "hand": 14}, words, skeletons=skeletons)
     model.save_pretrained(tmp_path)
     again = Translator.from_pretrained(tmp_path)
-    assert again.config.skeleton("hand") == BODY_AND_HANDS
-    assert again.config.skeleton("pose") is None, "its encoder does not ask"
+    assert again.config.get_skeleton("hand") == BODY_AND_HANDS
+    assert again.config.get_skeleton("pose") is None, "its encoder does not ask"
     for key, value in model.state_dict().items():
         assert torch.equal(again.state_dict()[key], value), key
 

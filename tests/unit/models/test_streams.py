@@ -40,7 +40,7 @@ def test_each_stream_has_its_own_encoder(recipe: Recipe, words: Vocabulary, tmp_
     assert not hasattr(model.encoders["pose"], "hidden"), "the others have `encoder`"
     model.save_pretrained(tmp_path)
     again = Translator.from_pretrained(tmp_path)
-    assert again.config.recipe_part().encoder_of("dino").kind == "mlp"
+    assert again.config.get_model_config().get_encoder_config("dino").kind == "mlp"
 
 
 def test_an_encoder_named_for_all_streams_is_that_of_all(recipe: Recipe, words: Vocabulary) -> None:

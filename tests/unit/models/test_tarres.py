@@ -26,11 +26,11 @@ def test_it_is_m2m_100_with_one_norm_more(translator: Make, batch: Batch) -> Non
     model.load_state_dict(weights)
     own = {name: tensor for name, tensor in weights.items() if not name.startswith(NORM)}
     plain.load_state_dict(own)
-    wrong = plain(**batch.inputs()).logits
+    wrong = plain(**batch.get_forward_kwargs()).logits
     first = plain.backbone.model.decoder.layers[0]
     first.register_forward_pre_hook(lambda _, args: (norm(args[0]), *args[1:]))
-    found = model(**batch.inputs()).logits
-    assert torch.equal(found, plain(**batch.inputs()).logits)
+    found = model(**batch.get_forward_kwargs()).logits
+    assert torch.equal(found, plain(**batch.get_forward_kwargs()).logits)
     assert not torch.allclose(found, wrong)
 
 
@@ -41,7 +41,7 @@ def test_it_drops_behind_the_norm(translator: Make, batch: Batch) -> None:
     seen: dict[str, Tensor] = {}
     layer.layernorm_embedding.register_forward_pre_hook(lambda _, args: seen.update(before=args[0]))
     layer.self_attn_layer_norm.register_forward_pre_hook(lambda _, args: seen.update(after=args[0]))
-    model(**batch.inputs())
+    model(**batch.get_forward_kwargs())
     real_BL = seen["before"].abs().sum(dim=2) > 0  # padding is all zeros
     assert float((seen["before"][real_BL] == 0).float().mean()) == 0
     assert 0.4 < float((seen["after"][real_BL] == 0).float().mean()) < 0.6
@@ -56,7 +56,7 @@ def test_it_is_saved_and_writes_as_before(
     model.save_pretrained(tmp_path)
     again = Translator.from_pretrained(tmp_path).eval()
     ids = [
-        m.generate(**batch.generation_inputs(), num_beams=num_beams, max_new_tokens=9)
+        m.generate(**batch.get_generate_kwargs(), num_beams=num_beams, max_new_tokens=9)
         for m in (model, again)
     ]
     assert torch.equal(*ids)

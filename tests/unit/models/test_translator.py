@@ -32,9 +32,9 @@ def test_logits_of_a_clip_do_not_depend_on_its_neighbours(
     encoder: str,
 ) -> None:
     model = translator(architecture, encoder=encoder).eval()
-    together_BLV = model(**batch.inputs()).logits
+    together_BLV = model(**batch.get_forward_kwargs()).logits
     for row in range(batch.num_clips):
-        alone_LV = model(**alone(batch, row).inputs()).logits[0]
+        alone_LV = model(**alone(batch, row).get_forward_kwargs()).logits[0]
         assert_same(together_BLV[row, : len(alone_LV)], alone_LV)
 
 
@@ -51,7 +51,7 @@ def test_text_of_a_clip_does_not_depend_on_its_neighbours(
 
     def texts(given: Batch) -> list[list[int]]:
         ids_BL = model.generate(
-            **given.generation_inputs(),
+            **given.get_generate_kwargs(),
             forced_ids=given.forced_ids_BF,
             forced_mask=given.forced_mask_BF,
             num_beams=num_beams,
@@ -70,7 +70,7 @@ def test_text_of_a_clip_does_not_depend_on_its_neighbours(
 @pytest.mark.usefixtures("float64")
 def test_input_is_prompt_streams_in_order_and_end(translator: Make, batch: Batch) -> None:
     model = translator().eval()
-    x_BNE, mask_BN = model.build_inputs_embeds(**batch.generation_inputs())
+    x_BNE, mask_BN = model.build_inputs_embeds(**batch.get_generate_kwargs())
     assert mask_BN.sum(dim=1).tolist() == [
         0 + 7 + 2 + 1,
         3 + 3 + 4 + 1,
@@ -88,11 +88,11 @@ def test_input_is_prompt_streams_in_order_and_end(translator: Make, batch: Batch
 
 def test_the_end_can_be_left_out(translator: Make, batch: Batch) -> None:
     model = translator().eval()
-    with_end_BNE, with_end_BN = model.build_inputs_embeds(**batch.generation_inputs())
+    with_end_BNE, with_end_BN = model.build_inputs_embeds(**batch.get_generate_kwargs())
     model.config.model = {**(model.config.model or {}), "append_eos": False}
     without = Translator(model.config, model.backbone).eval()
     without.encoders = model.encoders
-    x_BNE, mask_BN = without.build_inputs_embeds(**batch.generation_inputs())
+    x_BNE, mask_BN = without.build_inputs_embeds(**batch.get_generate_kwargs())
     assert torch.equal(mask_BN.sum(dim=1), with_end_BN.sum(dim=1) - 1)
     for row, length in enumerate(mask_BN.sum(dim=1).tolist()):
         assert torch.equal(x_BNE[row, :length], with_end_BNE[row, :length])
@@ -104,12 +104,12 @@ def test_each_row_is_scored_against_its_own_labels(
 ) -> None:
     """The defect this is for: true starts 151 and 91 in one batch both became 139."""
     model = translator(architecture).eval()
-    sums = [model.token_sums(alone(batch, row)) for row in range(batch.num_clips)]
-    total, right, num = model.token_sums(batch)
-    assert num == sum(own.num for own in sums) == batch.num_tokens
-    assert right == sum(own.right for own in sums)
+    sums = [model.compute_token_sums(alone(batch, row)) for row in range(batch.num_clips)]
+    total, right, num = model.compute_token_sums(batch)
+    assert num == sum(own.num_tokens for own in sums) == batch.num_tokens
+    assert right == sum(own.num_correct for own in sums)
     assert_same(total, sum(own.loss for own in sums))
-    mean = model(**batch.inputs()).loss
+    mean = model(**batch.get_forward_kwargs()).loss
     assert_same(mean, total / num)
 
 
@@ -120,18 +120,18 @@ def test_a_model_learns_which_text_belongs_to_which_clip(translator: Make, batch
     labels_BL = torch.where(batch.labels_BL == IGNORE, IGNORE, batch.labels_BL.clone())
     last_B = (labels_BL != IGNORE).sum(dim=1) - 1
     labels_BL[torch.arange(4), last_B] = 2
-    inputs = {**batch.generation_inputs(), "labels": labels_BL}
+    inputs = {**batch.get_generate_kwargs(), "labels": labels_BL}
     model.train()
     for _ in range(150):
         optimizer.zero_grad()
         model(**inputs).loss.backward()
         optimizer.step()
     model.eval()
-    sums = model.token_sums(replace(batch, labels_BL=labels_BL))
-    assert sums.right == sums.num
+    sums = model.compute_token_sums(replace(batch, labels_BL=labels_BL))
+    assert sums.num_correct == sums.num_tokens
     for num_beams in (1, 3):
         written_BL = model.generate(
-            **batch.generation_inputs(), num_beams=num_beams, max_new_tokens=8
+            **batch.get_generate_kwargs(), num_beams=num_beams, max_new_tokens=8
         )
         for row in range(4):
             expected = labels_BL[row][labels_BL[row] != IGNORE].tolist()
@@ -151,10 +151,12 @@ def test_accumulated_batches_equal_one(
     for encoder in model.encoders.values():
         encoder.dropout.p = 0.0
     at_once = copy.deepcopy(model)
-    at_once(**batch.inputs(), num_items_in_batch=torch.tensor(batch.num_tokens)).loss.backward()
+    at_once(
+        **batch.get_forward_kwargs(), num_items_in_batch=torch.tensor(batch.num_tokens)
+    ).loss.backward()
     for row in range(batch.num_clips):
         part = alone(batch, row)
-        model(**part.inputs(), num_items_in_batch=batch.num_tokens).loss.backward()
+        model(**part.get_forward_kwargs(), num_items_in_batch=batch.num_tokens).loss.backward()
     for (name, whole), (_, parts) in zip(
         at_once.named_parameters(), model.named_parameters(), strict=True
     ):
@@ -164,8 +166,8 @@ def test_accumulated_batches_equal_one(
 
 def test_smoothing_is_in_the_loss_and_not_in_the_token_loss(translator: Make, batch: Batch) -> None:
     plain, smoothed = translator().eval(), translator(smoothing=0.3).eval()
-    assert plain.token_sums(batch) == smoothed.token_sums(batch)
-    losses = [model(**batch.inputs()).loss.item() for model in (plain, smoothed)]
+    assert plain.compute_token_sums(batch) == smoothed.compute_token_sums(batch)
+    losses = [model(**batch.get_forward_kwargs()).loss.item() for model in (plain, smoothed)]
     assert losses[1] != losses[0]
 
 
@@ -177,7 +179,7 @@ def test_equal_seeds_give_equal_models(translator: Make, architecture: str) -> N
 def test_bf16_autocast(translator: Make, batch: Batch, architecture: str) -> None:
     model = translator(architecture)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        output = model(**batch.inputs())
+        output = model(**batch.get_forward_kwargs())
     output.loss.backward()
     assert output.loss.dtype == torch.float32
     grads = [p.grad for p in model.parameters()]
@@ -195,7 +197,7 @@ def test_gradient_checkpointing_reaches_the_backbone(translator: Make, batch: Ba
     runs = []
     layer.register_forward_hook(lambda *_: runs.append(1))
     for each in (model, again):
-        each(**batch.inputs()).loss.backward()
+        each(**batch.get_forward_kwargs()).loss.backward()
     pairs = zip(model.parameters(), again.parameters(), strict=True)
     assert all(torch.equal(a.grad, b.grad) for a, b in pairs)  # type: ignore[arg-type]
 
@@ -204,10 +206,10 @@ def test_inputs_beyond_the_positions_name_the_key(translator: Make, batch: Batch
     model = translator("bart", max_position_embeddings=10)
     assert (model.input_limit, model.output_limit) == (10, 10)
     with pytest.raises(InputError, match=r"of 11 .*scratch\.max_position_embeddings` to 11"):
-        model(**batch.inputs())
+        model(**batch.get_forward_kwargs())
     with pytest.raises(InputError, match="output tokens of 12"):
         translator("bart", max_position_embeddings=11).generate(
-            **batch.generation_inputs(), max_new_tokens=12
+            **batch.get_generate_kwargs(), max_new_tokens=12
         )
 
 
@@ -232,7 +234,7 @@ def test_streams_must_be_those_of_the_model(translator: Make, streams: dict[str,
 
 def test_forward_without_labels_says_so(translator: Make, batch: Batch) -> None:
     with pytest.raises(InputError, match="labels"):
-        translator()(**batch.generation_inputs())
+        translator()(**batch.get_generate_kwargs())
 
 
 def test_an_adapter_begins_as_its_matrix_alone(translator: Make) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kinesweep.core.errors import InputError
-from kinesweep.pipelines.sweep import SweepRequest, run_sweep_file
+from kinesweep.pipelines.sweep import SweepRequest, run_requested_sweep
 
 SPACE = Path(__file__).resolve().parents[3] / "search_spaces" / "sample.yaml"
 
@@ -16,4 +16,4 @@ def test_only_a_sweep_that_began_is_extended(
     monkeypatch.setenv("KINESWEEP_HOME", str(tmp_path))
     (tmp_path / "sweeps" / "failed").mkdir(parents=True)
     with pytest.raises(InputError, match="there is no sweep `failed` to extend"):
-        run_sweep_file(SweepRequest(SPACE, (), "failed", tmp_path, extend=3), resume=True)
+        run_requested_sweep(SweepRequest(SPACE, (), "failed", tmp_path, extend=3), resume=True)

@@ -9,9 +9,15 @@ from typing import Any
 import optuna
 import pytest
 
-from kinesweep.pipelines.sweep import with_test
-from kinesweep.report import Curve, Report, Sample, Scores, Trial
-from kinesweep.sweeps.journal.sweep_metadata import write_outcome
+from kinesweep.pipelines.sweep import add_test_scores
+from kinesweep.report import (
+    LearningCurve,
+    SubsetScores,
+    SweepReport,
+    TranslationSample,
+    TrialSummary,
+)
+from kinesweep.sweeps.journal.sweep_metadata import write_sweep_outcome
 from kinesweep.sweeps.sweep import Sweep, run_sweep
 from once import made_once
 from sweeping import RATE, Here, OpenTimed, make_lab
@@ -41,7 +47,7 @@ def _sweep(folder: Path) -> None:
     )
     log = OpenTimed(folder / "times")
     sweep = Sweep(space, lab.recipe, lab.stores, folder / "sweep", log, print, Here)
-    write_outcome(sweep.folder, with_test(run_sweep(sweep), lab.store))
+    write_sweep_outcome(sweep.folder, add_test_scores(run_sweep(sweep), lab.store))
 
 
 def line(name: str, mean: float, tied: bool = False) -> dict[str, Any]:
@@ -54,14 +60,14 @@ def line(name: str, mean: float, tied: bool = False) -> dict[str, Any]:
 
 
 @pytest.fixture
-def made_up() -> Callable[..., Report]:
+def made_up() -> Callable[..., SweepReport]:
     """A report of as many trials as wanted, in which some things may be replaced."""
 
-    def make(trials: int = 12, **changes: Any) -> Report:
+    def make(trials: int = 12, **changes: Any) -> SweepReport:
         distribution = optuna.distributions.FloatDistribution(1e-5, 1e-1, log=True)
         plain = optuna.distributions.distribution_to_json(distribution)
         own = [
-            Trial(
+            TrialSummary(
                 n,
                 {RATE: 1e-5 * 1.02**n},
                 "pruned" if n % 3 == 2 else "finished",
@@ -73,7 +79,7 @@ def made_up() -> Callable[..., Report]:
         ]
         samples = list(range(12345, 12345 * 201, 12345))
         curves = [
-            Curve(
+            LearningCurve(
                 f"trial {t.number}",
                 "search",
                 t.state,
@@ -83,12 +89,12 @@ def made_up() -> Callable[..., Report]:
             for t in own
         ]
         said = [
-            Sample(
+            TranslationSample(
                 f"clip{n}", f"signer{n % 3}", 40 + n, f"sentence {n}", "said", n % 100, n % 2 == 0
             )
             for n in range(60)
         ]
-        report = Report(
+        report = SweepReport(
             sweep="made up",
             question="Which rate?",
             answer="trial 3 is best with bleu 20.0 [19.0, 21.0].",
@@ -109,7 +115,7 @@ def made_up() -> Callable[..., Report]:
             trials=own,
             curves=curves,
             samples=said,
-            parts=[Scores("validation, sentences that occur in train", 30, {"bleu": 21.0})],
+            parts=[SubsetScores("validation, sentences that occur in train", 30, {"bleu": 21.0})],
             costs={"wall-clock time": "1 h"},
             failures=[],
             repeat={"seeds": "1, 2"},

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from attended import HEADS, LAYERS, TOKENS, frames, made_up
 from kinesweep.core.pose import PointLayout
 from kinesweep.core.skeleton.skeleton import SMPL_22
-from kinesweep.evaluation.attention_inference import Attended, Token
-from kinesweep.models.attention_maps import Attention, AttentionSpan
+from kinesweep.evaluation.attention_inference import GeneratedToken, TranslationWithAttention
+from kinesweep.models.attention_maps import AttentionMap, AttentionSpan
 from kinesweep.models.encoders.frame_encoder import SourceSpan
-from kinesweep.report.attention import Page, page_data, write_attention
-from kinesweep.report.pose_scene import scene_of
+from kinesweep.report.attention import AttentionPage, build_attention_data, write_attention_html
+from kinesweep.report.pose_scene import build_scene
 
 EVIL = "</script><script>alert(1)</script>&amp;"
 
@@ -41,7 +41,10 @@ def test_weights_and_shares_are_those_of_the_model() -> None:
         AttentionSpan("text", 13, 16),
     ]
     page = made_up(places)
-    data, weights = page_data(page), page.attended.attention.weights_AHLM.double().numpy()
+    data, weights = (
+        build_attention_data(page),
+        page.attended.attention.weights_AHLM.double().numpy(),
+    )
     one, other = data["tracks"]
     own = numbers(one["weights"], LAYERS, HEADS, TOKENS, 5)
     np.testing.assert_allclose(own, weights[..., 3:8], atol=1e-5)
@@ -61,15 +64,18 @@ def test_weights_and_shares_are_those_of_the_model() -> None:
 
 def test_joints_and_frames_of_one_encoder_are_apart() -> None:
     joints = [SourceSpan(0, 10, joint) for joint in range(22)]
-    both = AttentionSpan("stream", 0, 27, "skeleton", (*frames(0, 5, 2).stands, *joints))
+    both = AttentionSpan("stream", 0, 27, "skeleton", (*frames(0, 5, 2).source_spans, *joints))
     page = made_up([both, AttentionSpan("end", 27, 28)], joints=True)
-    data, weights = page_data(page), page.attended.attention.weights_AHLM.double().numpy()
+    data, weights = (
+        build_attention_data(page),
+        page.attended.attention.weights_AHLM.double().numpy(),
+    )
     assert [track["kind"] for track in data["tracks"]] == ["frames", "joints"]
     assert data["tracks"][1]["joints"] == list(range(22))
     for track, own in zip(data["tracks"], (weights[..., :5], weights[..., 5:27]), strict=True):
         np.testing.assert_allclose(numbers(track["weights"], *own.shape), own, atol=1e-5)
     (scene,) = data["scenes"]
-    nodes = page.attended.attention.joints
+    nodes = page.attended.attention.joint_weights
     held = scene["attention"]
     back = numbers(held["values"], 5, 22) * held["largest"]
     np.testing.assert_allclose(back, nodes["skeleton"].numpy(), atol=2e-3)
@@ -77,19 +83,19 @@ def test_joints_and_frames_of_one_encoder_are_apart() -> None:
 
 def test_points_come_back_and_lost_ones_are_lost() -> None:
     page = made_up([frames(0, 5, 2)])
-    (scene,) = page_data(page)["scenes"]
+    (scene,) = build_attention_data(page)["scenes"]
     points = np.frombuffer(base64.b64decode(scene["points"]), "<i2").reshape(scene["shape"])
     assert (points[2, 7] == -32768).all() and (points != -32768).sum() == 10 * 22 * 3 - 3
     own = page.scenes[0].points_TJC
-    kept = points[page.scenes[0].found_TJ] / 8000 * np.abs(own).max()
-    np.testing.assert_allclose(kept, own[page.scenes[0].found_TJ], atol=1e-4)
+    kept = points[page.scenes[0].detected_TJ] / 8000 * np.abs(own).max()
+    np.testing.assert_allclose(kept, own[page.scenes[0].detected_TJ], atol=1e-4)
 
 
 def test_a_misplaced_point_does_not_blur_the_rest() -> None:
     """Points are whole numbers; one at 100,000 would leave all others at 0."""
     page = made_up([frames(0, 5, 2)])
     page.scenes[0].points_TJC[4, 3] = 1e5
-    (scene,) = page_data(page)["scenes"]
+    (scene,) = build_attention_data(page)["scenes"]
     points = np.frombuffer(base64.b64decode(scene["points"]), "<i2").reshape(10, 22, 3)
     assert len(np.unique(points[0])) > 50
 
@@ -99,11 +105,11 @@ def test_a_page_of_100_frames_stays_small(tmp_path: Path) -> None:
     torch.manual_seed(0)
     weights = torch.softmax(torch.randn(12, 12, 30, 110), dim=-1)
     places = (AttentionSpan("prompt", 0, 9), frames(9, 100, 1), AttentionSpan("end", 109, 110))
-    tokens = tuple(Token(n, " word", False) for n in range(30))
-    scene = scene_of("s", np.random.rand(100, 66).astype(np.float32), SMPL_22.layout, 25.0)
-    attended = Attended("word " * 30, tokens, Attention(weights, places))
-    page = Page("c", "m", attended, {"skeleton": 25.0}, {"skeleton": 100}, [scene] * 6)
-    assert write_attention(tmp_path / "a.html", page).stat().st_size < 2e6
+    tokens = tuple(GeneratedToken(n, " word", False) for n in range(30))
+    scene = build_scene("s", np.random.rand(100, 66).astype(np.float32), SMPL_22.layout, 25.0)
+    attended = TranslationWithAttention("word " * 30, tokens, AttentionMap(weights, places))
+    page = AttentionPage("c", "m", attended, {"skeleton": 25.0}, {"skeleton": 100}, [scene] * 6)
+    assert write_attention_html(tmp_path / "a.html", page).stat().st_size < 2e6
 
 
 def test_a_long_clip_is_summed_thinned_and_said_so(tmp_path: Path) -> None:
@@ -111,13 +117,13 @@ def test_a_long_clip_is_summed_thinned_and_said_so(tmp_path: Path) -> None:
     torch.manual_seed(0)
     weights = torch.softmax(torch.randn(6, 8, 40, 3001), dim=-1)
     places = (AttentionSpan("prompt", 0, 1), frames(1, 3000, 1))
-    tokens = tuple(Token(n, " word", False) for n in range(40))
+    tokens = tuple(GeneratedToken(n, " word", False) for n in range(40))
     layout = PointLayout((("FACE", tuple(map(str, range(543)))),))
     x_TD = np.random.default_rng(0).random((3000, 1629), np.float32)
-    scene = scene_of("skeleton", x_TD, layout, 25.0)
-    attended = Attended("word", tokens, Attention(weights, places))
-    page = Page("c", "m", attended, {"skeleton": 25.0}, {"skeleton": 3000}, [scene])
-    data = page_data(page)
+    scene = build_scene("skeleton", x_TD, layout, 25.0)
+    attended = TranslationWithAttention("word", tokens, AttentionMap(weights, places))
+    page = AttentionPage("c", "m", attended, {"skeleton": 25.0}, {"skeleton": 3000}, [scene])
+    data = build_attention_data(page)
     (track,), (drawn,) = data["tracks"], data["scenes"]
     assert (track["summed"], drawn["every"], drawn["shape"][0]) == (3, 2, 3000)
     assert track["spans"][0] == [0, 3] and track["spans"][-1] == [2997, 3000]
@@ -126,7 +132,7 @@ def test_a_long_clip_is_summed_thinned_and_said_so(tmp_path: Path) -> None:
     np.testing.assert_allclose(summed, wanted, atol=1e-5)
     points = np.frombuffer(base64.b64decode(drawn["points"]), "<i2").reshape(1500, 543, 3)
     np.testing.assert_allclose(points[700] / 8000, scene.points_TJC[1400], atol=1e-3)
-    text = write_attention(tmp_path / "a.html", page).read_text()
+    text = write_attention_html(tmp_path / "a.html", page).read_text()
     assert len(text) < 20e6
     assert (
         "sum of 3 neighbouring vectors" in text
@@ -135,7 +141,7 @@ def test_a_long_clip_is_summed_thinned_and_said_so(tmp_path: Path) -> None:
 
 
 def test_it_is_one_file_and_texts_cannot_break_out(tmp_path: Path) -> None:
-    page = write_attention(tmp_path / "new/a.html", made_up([frames(0, 5, 2)], text=EVIL))
+    page = write_attention_html(tmp_path / "new/a.html", made_up([frames(0, 5, 2)], text=EVIL))
     text = page.read_text()
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", text)
     assert "@import" not in text and "url(" not in text and "<script>alert" not in text
@@ -149,6 +155,6 @@ def test_it_is_one_file_and_texts_cannot_break_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize("streams", [[], ["skeleton"]])
 def test_a_clip_without_points_has_a_page(tmp_path: Path, streams: list[str]) -> None:
     page = made_up([frames(0, 3, 1, "video")])
-    bare = Page(page.clip, page.model, page.attended, page.rates_hz, page.lengths)
-    assert page_data(bare)["scenes"] == []
-    assert write_attention(tmp_path / "a.html", bare).is_file()
+    bare = AttentionPage(page.clip, page.model, page.attended, page.rates_hz, page.lengths)
+    assert build_attention_data(bare)["scenes"] == []
+    assert write_attention_html(tmp_path / "a.html", bare).is_file()

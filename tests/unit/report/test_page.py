@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from kinesweep.pipelines.sweep_report import report_sweep
-from kinesweep.report import Report, Sample, Trial, write_report
+from kinesweep.pipelines.sweep_report import write_sweep_report
+from kinesweep.report import SweepReport, TranslationSample, TrialSummary, write_report
 from sweeping import RATE
 
 pytestmark = pytest.mark.integration
 
-Make = Callable[..., Report]
+Make = Callable[..., SweepReport]
 EVIL = "</script><script>alert(1)</script>&amp; <img src=x onerror=alert(2)> \u2028"
 
 
@@ -32,7 +32,7 @@ def table(page: str) -> list[tuple[str, float]]:
 
 
 def test_files_that_agree(finished: Path) -> None:
-    page = report_sweep(finished)
+    page = write_sweep_report(finished)
     data = json.loads((page.parent / "report.json").read_text())
     assert table(page.read_text()) == [(x["name"], x["mean"]) for x in data["ranking"]]
     assert data["answer"] in outside_scripts(page.read_text()).replace("&#34;", '"')
@@ -45,7 +45,7 @@ def test_files_that_agree(finished: Path) -> None:
 
 
 def test_it_asks_no_network(finished: Path) -> None:
-    page = outside_scripts(report_sweep(finished).read_text())
+    page = outside_scripts(write_sweep_report(finished).read_text())
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
     assert "@import" not in page
     assert "url(" not in page
@@ -55,7 +55,8 @@ def test_300_runs_are_quick_and_small(made_up: Make, tmp_path: Path) -> None:
     """With 200 evaluations each, and a validation of 2,000 clips."""
     text = "a sentence of some twelve words as they are in such corpora"
     samples = [
-        Sample(f"clip{n}", "signer 1", 99, f"{text} {n}", text, 50.0, False) for n in range(2000)
+        TranslationSample(f"clip{n}", "signer 1", 99, f"{text} {n}", text, 50.0, False)
+        for n in range(2000)
     ]
     report = made_up(trials=300, samples=samples)
     began = time.perf_counter()
@@ -65,7 +66,7 @@ def test_300_runs_are_quick_and_small(made_up: Make, tmp_path: Path) -> None:
 
 
 def test_texts_cannot_break_out(made_up: Make, tmp_path: Path) -> None:
-    sample = Sample(EVIL, EVIL, 5, EVIL, EVIL, 1.0, False)
+    sample = TranslationSample(EVIL, EVIL, 5, EVIL, EVIL, 1.0, False)
     report = made_up(question=EVIL, answer=EVIL, notes=[EVIL], samples=[sample], sweep=EVIL)
     page = write_report(tmp_path, report).read_text()
     assert "<img src=x" not in page
@@ -94,7 +95,7 @@ def test_little_is_enough(made_up: Make, tmp_path: Path, changes: dict[str, Any]
 
 def test_several_objectives_have_a_front(made_up: Make, tmp_path: Path) -> None:
     trials = [
-        Trial(n, {RATE: 1e-4 * (n + 1)}, "finished", {"bleu": n, "decode_ms": n**2}, "", 1.0)
+        TrialSummary(n, {RATE: 1e-4 * (n + 1)}, "finished", {"bleu": n, "decode_ms": n**2}, "", 1.0)
         for n in range(6)
     ]
     means = {"trial 3": {"bleu": 20.0, "decode_ms": 3.0}}

@@ -14,10 +14,10 @@ from kinesweep.core.errors import InputError
 from kinesweep.evaluation.predictions import Prediction, read_predictions
 from kinesweep.pipelines import report_media
 from kinesweep.pipelines.report_media import render_winner_samples
-from kinesweep.pipelines.sweep_report import report_sweep
-from kinesweep.report import Picture, Report, write_report
+from kinesweep.pipelines.sweep_report import write_sweep_report
+from kinesweep.report import ClipImage, SweepReport, write_report
 from kinesweep.store import open_store
-from kinesweep.sweeps.journal.sweep_metadata import read_outcome, read_record
+from kinesweep.sweeps.journal.sweep_metadata import read_sweep_metadata, read_sweep_outcome
 
 pytestmark = pytest.mark.integration
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.integration
 @pytest.fixture
 def winner(finished: Path) -> Path:
     """Its run folder."""
-    return Path(read_outcome(finished).winner_runs[0])
+    return Path(read_sweep_outcome(finished).winner_runs[0])
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def said(winner: Path) -> list[Prediction]:
 
 
 def test_three_clips_stand_in_the_page(finished: Path, said: list[Prediction]) -> None:
-    page = report_sweep(finished)
+    page = write_sweep_report(finished)
     data = json.loads((page.parent / "report.json").read_text())
     assert len(data["pictures"]) == 3 and data["not_drawn"] == []
     known = {line.clip_id: line for line in said}
@@ -47,7 +47,7 @@ def test_three_clips_stand_in_the_page(finished: Path, said: list[Prediction]) -
             assert min(picture.size) > 200
         looked = (page.parent / one["attention"]).read_text()
         assert f'<a href="{one["attention"]}">' in text and one["clip"] in looked
-        found = re.search(r'<h1 id="said" dir="auto">(.*?)</h1>', looked)
+        found = re.search(r'<h1 id="hypothesis" dir="auto">(.*?)</h1>', looked)
         assert found and found[1].removeprefix("(empty)") == one["hypothesis"]
     assert len({one["clip"] for one in data["pictures"]}) == 3
 
@@ -55,7 +55,7 @@ def test_three_clips_stand_in_the_page(finished: Path, said: list[Prediction]) -
 def test_an_earlier_reports_clips_are_replaced(
     finished: Path, winner: Path, said: list[Prediction], tmp_path: Path
 ) -> None:
-    base = open_store(read_record(finished).store)
+    base = open_store(read_sweep_metadata(finished).store)
     render_winner_samples(tmp_path, winner, said, base)
     pictures, _ = render_winner_samples(tmp_path, winner, said[:1], base)
     assert [one.clip for one in pictures] == [said[0].clip_id]
@@ -73,13 +73,13 @@ def test_what_cannot_be_looked_at_is_said(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    base = open_store(read_record(finished).store)
-    monkeypatch.setattr(report_media, "page_of_record", fail)
+    base = open_store(read_sweep_metadata(finished).store)
+    monkeypatch.setattr(report_media, "build_attention_page", fail)
     pictures, (why,) = render_winner_samples(tmp_path, winner, said, base)
     assert [bool(one.image) for one in pictures] == [True] * 3
     assert not any(one.attention for one in pictures)
     assert "it shows no attention" in why and f"kinesweep attention {winner} " in why
-    monkeypatch.setattr(report_media, "_MOST_BYTES", 10)
+    monkeypatch.setattr(report_media, "_MAX_MODEL_BYTES", 10)
     _, (why,) = render_winner_samples(tmp_path, winner, said, base)
     assert "not loaded" in why and "it shows" not in why
 
@@ -89,10 +89,10 @@ def test_features_without_points_are_no_loss(
     winner: Path,
     said: list[Prediction],
     tmp_path: Path,
-    made_up: Callable[..., Report],
+    made_up: Callable[..., SweepReport],
 ) -> None:
     """Nothing is drawn, the pages are there, and the report says so."""
-    base = open_store(read_record(finished).store)
+    base = open_store(read_sweep_metadata(finished).store)
     streams = base.schema.streams
     bare = {name: replace(stream, layout=None) for name, stream in streams.items()}
     base.__dict__["schema"] = replace(base.schema, streams=bare)
@@ -114,9 +114,11 @@ def test_a_defect_is_not_hidden(
     def defect(*_: object) -> None:
         raise AssertionError("ours")
 
-    monkeypatch.setattr(report_media, "page_of_record", defect)
+    monkeypatch.setattr(report_media, "build_attention_page", defect)
     with pytest.raises(AssertionError, match="ours"):
-        render_winner_samples(tmp_path, winner, said, open_store(read_record(finished).store))
+        render_winner_samples(
+            tmp_path, winner, said, open_store(read_sweep_metadata(finished).store)
+        )
 
 
 def test_features_that_are_gone_are_said(
@@ -127,12 +129,14 @@ def test_features_that_are_gone_are_said(
     features = json.loads((run / "best/features.json").read_text())
     features["store_fingerprint"] = "0" * 64
     (run / "best/features.json").write_text(json.dumps(features))
-    base = open_store(read_record(finished).store)
+    base = open_store(read_sweep_metadata(finished).store)
     pictures, (why,) = render_winner_samples(tmp_path / "report", run, said, base)
     assert pictures == [] and "000000000000" in why
 
 
-def test_texts_of_clips_cannot_break_out(made_up: Callable[..., Report], tmp_path: Path) -> None:
+def test_texts_of_clips_cannot_break_out(
+    made_up: Callable[..., SweepReport], tmp_path: Path
+) -> None:
     evil = "</p><img src=x onerror=alert(2)>"
-    report = made_up(pictures=[Picture(evil, [evil], evil, "", "")], not_drawn=[evil])
+    report = made_up(pictures=[ClipImage(evil, [evil], evil, "", "")], not_drawn=[evil])
     assert "<img src=x" not in write_report(tmp_path, report).read_text()

@@ -6,8 +6,8 @@ import pytest
 
 import kinesweep as ks
 from kinesweep.pipelines.sweep_data import SweepData
-from kinesweep.sweeps.journal.journal import read_journal, read_trials
-from kinesweep.sweeps.journal.sweep_metadata import read_outcome
+from kinesweep.sweeps.journal.journal import build_trials, read_journal
+from kinesweep.sweeps.journal.sweep_metadata import read_sweep_outcome
 
 pytestmark = pytest.mark.integration
 
@@ -18,7 +18,7 @@ def data(finished: Path) -> SweepData:
 
 
 def test_trials_are_those_of_the_journal(data: SweepData, finished: Path) -> None:
-    trials = read_trials(read_journal(finished))
+    trials = build_trials(read_journal(finished))
     assert data.trials.index.tolist() == [trial.number for trial in trials]
     for trial in trials:
         row = data.trials.loc[trial.number]
@@ -28,7 +28,7 @@ def test_trials_are_those_of_the_journal(data: SweepData, finished: Path) -> Non
 
 
 def test_the_ranking_is_that_of_the_result(data: SweepData, finished: Path) -> None:
-    outcome = read_outcome(finished)
+    outcome = read_sweep_outcome(finished)
     assert data.ranking.index.tolist() == [line.name for line in outcome.ranking]
     assert data.ranking["mean"].tolist() == [line.mean for line in outcome.ranking]
     assert data.ranking["gap_to_best"].iloc[0] == 0

@@ -8,8 +8,8 @@ from statistics import fmean
 import pytest
 
 from kinesweep.cli import main
-from kinesweep.sweeps.journal.sweep_metadata import read_outcome
-from kinesweep.sweeps.results.table import Summary, summarise
+from kinesweep.sweeps.journal.sweep_metadata import read_sweep_outcome
+from kinesweep.sweeps.results.table import SweepTable, build_sweep_table
 from sweeping import RATE
 
 pytestmark = pytest.mark.integration
@@ -18,12 +18,12 @@ SMOOTHING = "training.label_smoothing_factor"
 
 
 @pytest.fixture(scope="module")
-def table(finished: Path) -> Summary:
-    return summarise(finished)
+def table(finished: Path) -> SweepTable:
+    return build_sweep_table(finished)
 
 
-def test_every_configuration_stands_once(table: Summary, finished: Path) -> None:
-    outcome = read_outcome(finished)
+def test_every_configuration_stands_once(table: SweepTable, finished: Path) -> None:
+    outcome = read_sweep_outcome(finished)
     finals = [row for row in table.rows if row.rank]
     assert [row.name for row in finals] == [line.name for line in outcome.ranking]
     assert [row.score for row in finals] == [line.mean for line in outcome.ranking]
@@ -37,8 +37,8 @@ def test_every_configuration_stands_once(table: Summary, finished: Path) -> None
     assert {row.score for row in table.rows if row.state == "pruned"} == {None}
 
 
-def test_error_epochs_and_test(table: Summary, finished: Path) -> None:
-    outcome = read_outcome(finished)
+def test_error_epochs_and_test(table: SweepTable, finished: Path) -> None:
+    outcome = read_sweep_outcome(finished)
     best = table.rows[0]
     line = outcome.ranking[0]
     assert best.error == (line.high - line.low) / 2
@@ -49,7 +49,7 @@ def test_error_epochs_and_test(table: Summary, finished: Path) -> None:
     assert all((row.epochs or 0) < whole for row in table.rows if row.state == "pruned")
 
 
-def test_styles(table: Summary) -> None:
+def test_styles(table: SweepTable) -> None:
     rows = list(csv.reader(table.render("tsv").splitlines(), delimiter="\t"))
     heading = [cell.strip() for cell in rows[0]]
     assert heading[3:6] == [RATE, SMOOTHING, "bleu validation"]
@@ -63,12 +63,12 @@ def test_styles(table: Summary) -> None:
 def test_a_sweep_that_goes_on(finished: Path, tmp_path: Path) -> None:
     shutil.copytree(finished, tmp_path / "sweep")
     (tmp_path / "sweep/result.json").unlink()
-    rows = summarise(tmp_path / "sweep").rows
+    rows = build_sweep_table(tmp_path / "sweep").rows
     assert len(rows) == 8 and not any(row.rank for row in rows)
 
 
 def test_the_verb(
-    table: Summary,
+    table: SweepTable,
     finished: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

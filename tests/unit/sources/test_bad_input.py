@@ -246,7 +246,7 @@ def test_bad_tables(tmp_path: Path, name: str) -> None:
         }
     )
     with pytest.raises(SourceError) as caught:
-        build_source(config).clips("train")
+        build_source(config).list_clips("train")
     assert [words for words in table.says if words not in str(caught.value)] == []
 
 
@@ -255,7 +255,7 @@ def test_faults_of_all_tables_come_together(tmp_path: Path) -> None:
     (tmp_path / "test.tsv").mkdir()
     paths = {split: str(tmp_path / f"{split}.tsv") for split in ("train", "validation", "test")}
     with pytest.raises(SourceError) as caught:
-        build_source(PoseTsvConfig(**paths)).problems()
+        build_source(PoseTsvConfig(**paths)).list_invalid_rows()
     text = str(caught.value)
     assert text.startswith("3 problems in the tables of the corpus")
     assert "does not exist" in text and "validation.tsv:2" in text and "is a folder" in text
@@ -264,6 +264,6 @@ def test_faults_of_all_tables_come_together(tmp_path: Path) -> None:
 def test_thousands_of_faults_stay_readable(tmp_path: Path) -> None:
     (tmp_path / "train.tsv").write_text(HEAD + "a.mp4\t0\t0\tyes\n" * 3000, encoding="utf-8")
     with pytest.raises(SourceError) as caught:
-        build_source(PoseTsvConfig(train=str(tmp_path / "train.tsv"))).clips("train")
+        build_source(PoseTsvConfig(train=str(tmp_path / "train.tsv"))).list_clips("train")
     lines = str(caught.value).splitlines()
     assert len(lines) == 42 and lines[0].startswith("3000 problems") and "2960 more" in lines[-1]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from corpus import tiny_corpus, tiny_recipe
-from kinesweep.checkpoints.model_dir_files import read_recipe, recipe_text
-from kinesweep.config.loading import validate
+from kinesweep.checkpoints.model_dir_files import format_recipe_yaml, read_recipe
+from kinesweep.config.loading import validate_config
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.data import BatchConfig
 from kinesweep.core.errors import ConfigError, InputError
@@ -19,7 +19,7 @@ from kinesweep.data import train_dataset
 from kinesweep.data.bucketing import plan_epoch
 from kinesweep.sources import build_source
 from kinesweep.store.extraction.build import extract_locally
-from kinesweep.store.extraction.plan import describe_plan
+from kinesweep.store.extraction.plan import summarize_extraction_plan
 from kinesweep.training.loop.run import RunSpec, train_run
 
 pytestmark = pytest.mark.integration
@@ -44,57 +44,61 @@ def joined(corpora: Path, root: Path, **weights: float) -> Recipe:
         }
         for name, splits in (("one", ["train"]), ("two", ["train", "validation"]))
     ]
-    return validate(Recipe, plain, "joined")
+    return validate_config(Recipe, plain, "joined")
 
 
 def test_splits_are_those_that_are_named(corpora: Path, tmp_path: Path) -> None:
     recipe = joined(corpora, tmp_path)
-    source = pickle.loads(pickle.dumps(build_source(recipe.corpus)))
-    assert source.splits() == ("train", "validation")
-    counts = Counter(clip.corpus for clip in source.clips("train"))
+    source = pickle.loads(pickle.dumps(build_source(recipe.effective_source)))
+    assert source.list_splits() == ("train", "validation")
+    counts = Counter(clip.corpus for clip in source.list_clips("train"))
     alone = {
         name: len(
-            build_source(tiny_recipe(corpora / name / "corpus", tmp_path).corpus).clips("train")
+            build_source(
+                tiny_recipe(corpora / name / "corpus", tmp_path).effective_source
+            ).list_clips("train")
         )
         for name in ("one", "two")
     }
     assert counts == alone
-    assert {clip.corpus for clip in source.clips("validation")} == {"two"}
-    ids = [clip.id for split in source.splits() for clip in source.clips(split)]
+    assert {clip.corpus for clip in source.list_clips("validation")} == {"two"}
+    ids = [clip.id for split in source.list_splits() for clip in source.list_clips(split)]
     assert len(set(ids)) == len(ids) and all(i.startswith(("one/", "two/")) for i in ids)
-    assert source.check() == source.problems() == []
+    assert source.check_clips() == source.list_invalid_rows() == []
     with pytest.raises(InputError, match="test"):
-        source.clips("test")
-    first = source.clips("train")[0]
-    source.media_path(first)
+        source.list_clips("test")
+    first = source.list_clips("train")[0]
+    source.resolve_media_path(first)
     assert len(source.read(first).points_TPJC) > 0
 
 
 def test_clips_that_are_extracted_already_are_not_again(corpora: Path, tmp_path: Path) -> None:
     extract_locally(tiny_recipe(corpora / "one" / "corpus", tmp_path))
     recipe = joined(corpora, tmp_path)
-    summary = describe_plan(recipe)
-    assert summary.reuse > 10
+    summary = summarize_extraction_plan(recipe)
+    assert summary.num_to_reuse > 10
     store = extract_locally(recipe)
-    again = [record.clip for record in store.records("train")]
+    again = [record.clip for record in store.get_records("train")]
     assert {clip.corpus for clip in again} == {"one", "two"}
 
 
 def test_training_knows_the_weights(corpora: Path, tmp_path: Path) -> None:
     recipe = joined(corpora, tmp_path / "stores", one=0.5, two=2.0)
-    assert recipe.weights == {"one": 0.5, "two": 2.0}
+    assert recipe.corpus_weights == {"one": 0.5, "two": 2.0}
     even = joined(corpora, tmp_path / "stores")
     store = extract_locally(recipe)
     assert extract_locally(even).fingerprint == store.fingerprint
-    assert recipe.config_hash(store.fingerprint) != even.config_hash(store.fingerprint)
+    assert recipe.compute_config_hash(store.fingerprint) != even.compute_config_hash(
+        store.fingerprint
+    )
     result = train_run(
         RunSpec(recipe, store.folder, tmp_path / "run"), NullRunLogger(), lambda _: True
     )
     assert result.status == "finished"
     assert read_recipe(result.folder / "best") == recipe
-    assert "one" in recipe_text(recipe.portable()) and str(corpora) not in recipe_text(
-        recipe.portable()
-    )
+    assert "one" in format_recipe_yaml(recipe.to_portable()) and str(
+        corpora
+    ) not in format_recipe_yaml(recipe.to_portable())
 
 
 def test_a_run_draws_by_the_weights(
@@ -106,13 +110,13 @@ def test_a_run_draws_by_the_weights(
 
     def spy(*arguments: Any) -> list[tuple[int, ...]]:
         batches = plan_epoch(*arguments)
-        corpus = [record.clip.corpus for record in store.records("train")]
+        corpus = [record.clip.corpus for record in store.get_records("train")]
         drawn.append(Counter(corpus[i] for batch in batches for i in batch))
         return batches
 
     monkeypatch.setattr(train_dataset, "plan_epoch", spy)
     train_run(RunSpec(recipe, store.folder, tmp_path / "run"), NullRunLogger(), lambda _: True)
-    once = Counter(record.clip.corpus for record in store.records("train"))
+    once = Counter(record.clip.corpus for record in store.get_records("train"))
     assert drawn and all(
         epoch == {"one": 3 * once["one"], "two": 2 * once["two"]} for epoch in drawn
     )
@@ -156,4 +160,4 @@ def test_lists_that_cannot_be(
             del plain["source"][0][key]
     plain["source"][0] |= change
     with pytest.raises(ConfigError, match=message):
-        validate(Recipe, plain, "bad")
+        validate_config(Recipe, plain, "bad")

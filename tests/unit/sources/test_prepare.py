@@ -7,7 +7,7 @@ import pytest
 from kinesweep.config.recipe.source import PoseTsvConfig
 from kinesweep.core.errors import InputError, SourceError
 from kinesweep.sources.pose_format.pose_tsv import PoseTsvSource
-from kinesweep.sources.prepare import MISSING, prepare
+from kinesweep.sources.prepare import MISSING_TABLE_NAME, prepare_corpus
 
 HOW2SIGN = "VIDEO_ID\tVIDEO_NAME\tSENTENCE_ID\tSENTENCE_NAME\tSTART\tEND\tSENTENCE\n"
 PHOENIX = "name|video|start|end|speaker|orth|translation\n"
@@ -20,7 +20,7 @@ def write(path: Path, content: str = "") -> None:
 
 def clips(out: Path, poses: Path, split: str) -> list:  # type: ignore[type-arg]
     config = PoseTsvConfig.model_validate({split: str(out / f"{split}.tsv"), "root": str(poses)})
-    return PoseTsvSource(config).clips(split)
+    return PoseTsvSource(config).list_clips(split)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def how2sign(tmp_path: Path) -> tuple[Path, Path, Path]:
 
 def test_how2sign(how2sign: tuple[Path, Path, Path]) -> None:
     annotations, poses, out = how2sign
-    found = prepare("how2sign", annotations, poses, out)
+    found = prepare_corpus("how2sign", annotations, poses, out)
     assert (found.clips, found.missing) == ({"train": 2}, {"train": 1, "validation": 1})
     cut, inside = clips(out, poses, "train")
     assert (cut.media, cut.span.start or 0, cut.span.end or 0) == ("v1_0-5-rgb_front.pose", 0, 0)
@@ -64,7 +64,7 @@ def test_realigned_times_go_first(how2sign: tuple[Path, Path, Path]) -> None:
     annotations, poses, out = how2sign
     file = annotations / "how2sign_train.csv"
     file.write_text(file.read_text().replace("START\tEND", "START_REALIGNED\tEND_REALIGNED"))
-    prepare("how2sign", annotations, poses, out)
+    prepare_corpus("how2sign", annotations, poses, out)
     assert clips(out, poses, "train")[1].span.start == 1250
 
 
@@ -76,7 +76,7 @@ def test_phoenix(tmp_path: Path) -> None:
     write(annotations / "PHOENIX-2014-T.dev.corpus.csv", PHOENIX + row.replace("-3", "-4"))
     write(poses / f"train/{name}.pose")
     write(poses / f"dev/{name[:-1]}4.pose")
-    found = prepare("phoenix", annotations, poses, out)
+    found = prepare_corpus("phoenix", annotations, poses, out)
     assert (found.clips, found.missing) == ({"train": 1, "validation": 1}, {})
     assert not (out / "missing.tsv").exists()
     (clip,) = clips(out, poses, "train")
@@ -93,7 +93,7 @@ def test_old_names_become_the_newest(tmp_path: Path) -> None:
     write(annotations / "train.tsv", header + "x.pose\t100\t250\t__dgs__\t__de__\tHallo\n")
     write(annotations / "dev.tsv", header + "x.pose\t250\t0\t__dgs__\t__de__\tWelt\n")
     write(poses / "x.pose")
-    prepare("generic", annotations, poses, out)
+    prepare_corpus("generic", annotations, poses, out)
     heading = (out / "train.tsv").read_text().splitlines()[0].split("\t")
     assert {"signal", "signal_start", "encoder_prompt", "output"} <= set(heading)
     (clip,) = clips(out, poses, "train")
@@ -105,48 +105,50 @@ def test_videos_and_frames_are_to_be_estimated_first(
     how2sign: tuple[Path, Path, Path], tmp_path: Path
 ) -> None:
     annotations, poses, out = how2sign
-    found = prepare("how2sign", annotations, poses, out)
-    (_, lost, _), *_ = [line.split("\t") for line in (out / MISSING).read_text().splitlines()[1:]]
+    found = prepare_corpus("how2sign", annotations, poses, out)
+    (_, lost, _), *_ = [
+        line.split("\t") for line in (out / MISSING_TABLE_NAME).read_text().splitlines()[1:]
+    ]
     assert found.unestimated == 0
     write(poses / f"{lost}.mp4")
-    again = prepare("how2sign", annotations, poses, out, overwrite=True)
+    again = prepare_corpus("how2sign", annotations, poses, out, overwrite=True)
     assert (again.clips, again.missing, again.unestimated) == (found.clips, found.missing, 1)
-    assert f"\tposes of {lost}.mp4\n" in (out / MISSING).read_text()
+    assert f"\tposes of {lost}.mp4\n" in (out / MISSING_TABLE_NAME).read_text()
     films = tmp_path / "films"
     write(films / f"train/{lost}/0001.png")
     with pytest.raises(
         InputError,
         match=r"1 of the clips exist .* `kinesweep estimate-poses .*films --out .*films`",
     ):
-        prepare("how2sign", annotations, films, tmp_path / "more")
+        prepare_corpus("how2sign", annotations, films, tmp_path / "more")
 
 
 def test_what_is_there_stays_unless_told(how2sign: tuple[Path, Path, Path]) -> None:
     annotations, poses, out = how2sign
     write(out / "test.tsv", "mine\n")
     with pytest.raises(InputError, match="--overwrite"):
-        prepare("how2sign", annotations, poses, out)
+        prepare_corpus("how2sign", annotations, poses, out)
     assert (out / "test.tsv").read_text() == "mine\n" and not (out / "train.tsv").exists()
     write(out / "notes.txt", "mine\n")
-    prepare("how2sign", annotations, poses, out, overwrite=True)
+    prepare_corpus("how2sign", annotations, poses, out, overwrite=True)
     assert not (out / "test.tsv").exists(), "of an earlier call"
     assert (out / "notes.txt").exists()
     write(poses / "v2_0-8-rgb_front.pose")
-    assert prepare("how2sign", annotations, poses, out, overwrite=True).clips == {"train": 3}
+    assert prepare_corpus("how2sign", annotations, poses, out, overwrite=True).clips == {"train": 3}
 
 
 def test_impossible_folders_are_refused(how2sign: tuple[Path, Path, Path], tmp_path: Path) -> None:
     annotations, poses, out = how2sign
     with pytest.raises(InputError, match="is not a folder"):
-        prepare("how2sign", annotations / "no", poses, out)
+        prepare_corpus("how2sign", annotations / "no", poses, out)
     with pytest.raises(InputError, match="no annotations of phoenix"):
-        prepare("phoenix", annotations, poses, out)
+        prepare_corpus("phoenix", annotations, poses, out)
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"none of 4 pose files .* looked for `v1_0"):
-        prepare("how2sign", annotations, tmp_path / "empty", out)
+        prepare_corpus("how2sign", annotations, tmp_path / "empty", out)
     write(annotations / "how2sign_realigned_train.csv", HOW2SIGN)
     with pytest.raises(InputError, match=r"how2sign_realigned_train\.csv.*keep only one"):
-        prepare("how2sign", annotations, poses, out)
+        prepare_corpus("how2sign", annotations, poses, out)
     assert not out.exists()
 
 
@@ -166,5 +168,5 @@ def test_malformed_tables_are_refused_with_their_lines(
     extra = "v\tn\ti\ts\t1\tText\n" if "START" in said else ""
     write(annotations / "how2sign_train.csv", content + extra)
     with pytest.raises(SourceError, match=said):
-        prepare("how2sign", annotations, poses, out)
+        prepare_corpus("how2sign", annotations, poses, out)
     assert not out.exists()

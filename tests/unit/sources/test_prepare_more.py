@@ -9,8 +9,8 @@ from kinesweep.config.recipe.source import PoseTsvConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError, SourceError
 from kinesweep.sources.pose_format.pose_tsv import PoseTsvSource
-from kinesweep.sources.prepare import prepare
-from kinesweep.sources.prepare.times import milliseconds
+from kinesweep.sources.prepare import prepare_corpus
+from kinesweep.sources.prepare.times import parse_milliseconds
 
 CSL = "index|name|length|gloss|char|word|postag\n"
 OPENASL = "vid\tyid\tstart\tend\traw-text\ttokenized-text\tgloss\tsplit\n"
@@ -29,7 +29,7 @@ def write(path: Path, content: str = "") -> None:
 
 def clips(out: Path, poses: Path, split: str) -> list[Clip]:
     config = PoseTsvConfig.model_validate({split: str(out / f"{split}.tsv"), "root": str(poses)})
-    return PoseTsvSource(config).clips(split)
+    return PoseTsvSource(config).list_clips(split)
 
 
 def missing(out: Path) -> list[list[str]]:
@@ -49,7 +49,7 @@ def test_csl_daily(places: tuple[Path, Path, Path], inner: str) -> None:
     write(annotations / f"{inner}split_1.txt", "name|split\n" + "\n".join(names) + "\n")
     write(poses / "S000000_P0000_T00.pose")
     write(poses / "dev/S000001_P0004_T01.pose")
-    found = prepare("csl_daily", annotations, poses, out)
+    found = prepare_corpus("csl_daily", annotations, poses, out)
     assert found.clips == {"train": 1, "validation": 1}
     (clip,) = clips(out, poses, "train")
     assert (clip.texts, clip.gloss, clip.signer) == (("他今天",), "他 今天", "P0000")
@@ -66,7 +66,7 @@ def test_csl_daily_needs_both_lists(places: tuple[Path, Path, Path]) -> None:
     poses.mkdir()
     write(annotations / "video_map.txt", CSL)
     with pytest.raises(InputError, match=r"both `video_map.txt` and `split_1.txt`"):
-        prepare("csl_daily", annotations, poses, out)
+        prepare_corpus("csl_daily", annotations, poses, out)
 
 
 def test_openasl(places: tuple[Path, Path, Path]) -> None:
@@ -80,7 +80,7 @@ def test_openasl(places: tuple[Path, Path, Path]) -> None:
     write(annotations / "openasl-v1.0.tsv", OPENASL + "".join(rows))
     for name in ("v-0", "v", "w"):
         write(poses / f"{name}.pose")
-    found = prepare("openasl", annotations, poses, out)
+    found = prepare_corpus("openasl", annotations, poses, out)
     assert (found.clips, found.missing) == ({"train": 2, "validation": 1}, {"test": 1})
     cut, inside = clips(out, poses, "train")
     assert (cut.media, cut.span.is_full, cut.texts) == ("v-0.pose", True, ('He said "hi".',))
@@ -97,7 +97,7 @@ def test_openasl_names_its_bad_lines(places: tuple[Path, Path, Path]) -> None:
     rows = ["a\tv\tsoon\t4\tText\ttext\t\ttrain\n", "b\tv\t1\t4\tText\ttext\t\tmaybe\n"]
     write(annotations / "openasl-v1.0.tsv", OPENASL + "".join(rows))
     with pytest.raises(SourceError) as caught:
-        prepare("openasl", annotations, poses, out)
+        prepare_corpus("openasl", annotations, poses, out)
     assert "openasl-v1.0.tsv:2" in str(caught.value) and "`soon` is not a time" in str(caught.value)
     assert "openasl-v1.0.tsv:3" in str(caught.value) and "`maybe`" in str(caught.value)
 
@@ -129,7 +129,7 @@ def test_youtube_asl(places: tuple[Path, Path, Path]) -> None:
     write(annotations / "captions/-abc_1.info.json", '{"title": "not a caption"}')
     for name in ("-abc_1", "xyz", "mute"):
         write(poses / f"{name}.pose")
-    found = prepare("youtube_asl", annotations, poses, out)
+    found = prepare_corpus("youtube_asl", annotations, poses, out)
     assert (found.clips, found.missing) == ({"train": 3}, {"train": 2})
     first, second, third = clips(out, poses, "train")
     assert [clip.texts for clip in (first, second, third)] == [
@@ -150,7 +150,7 @@ def test_a_list_of_ids_in_another_encoding(places: tuple[Path, Path, Path]) -> N
     write(annotations / "video_ids.txt", "")
     (annotations / "video_ids.txt").write_bytes("é\n".encode("latin-1"))
     with pytest.raises(InputError, match=r"`video_ids\.txt` is not UTF-8"):
-        prepare("youtube_asl", annotations, poses, out)
+        prepare_corpus("youtube_asl", annotations, poses, out)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_captions_that_cannot_be_read(
     write(annotations / "video_ids.txt", "a\n")
     write(annotations / name, content)
     with pytest.raises(SourceError, match=rf"{name} .*cannot be read as captions"):
-        prepare("youtube_asl", annotations, poses, out)
+        prepare_corpus("youtube_asl", annotations, poses, out)
 
 
 @pytest.mark.parametrize(
@@ -173,10 +173,10 @@ def test_captions_that_cannot_be_read(
     [("0", 0), ("62.345", 62345), ("1:02.345", 62345), ("00:01:02,345", 62345), ("1:0:0", 3.6e6)],
 )
 def test_times(text: str, wanted: float) -> None:
-    assert milliseconds(text) == wanted
+    assert parse_milliseconds(text) == wanted
 
 
 @pytest.mark.parametrize("text", ["", "soon", "-1", "1:", "1:2:3:4", "nan"])
 def test_what_is_no_time(text: str) -> None:
     with pytest.raises(ValueError, match="is not a time"):
-        milliseconds(text)
+        parse_milliseconds(text)

@@ -11,13 +11,18 @@ from pose_format import Pose
 from pose_format.utils.generic import pose_hide_legs, reduce_holistic
 
 from kinesweep.core.errors import InputError
-from kinesweep.features.estimators.external_outputs import VideoProperties, read_output
+from kinesweep.features.estimators.external_outputs import VideoProperties, read_estimator_output
 from kinesweep.sources.pose_format.pose_file import read_pose
-from kinesweep.sources.synthetic import DEFAULT_CLIPS, SampleSummary, corpus, write_sample
-from kinesweep.sources.synthetic.corpus import COLUMNS
-from kinesweep.sources.synthetic.oracle import best_guess
+from kinesweep.sources.synthetic import (
+    DEFAULT_NUM_CLIPS,
+    SampleSummary,
+    corpus,
+    write_sample_corpus,
+)
+from kinesweep.sources.synthetic.corpus import SAMPLE_COLUMNS
+from kinesweep.sources.synthetic.oracle import translate_glosses
 from kinesweep.sources.synthetic.plan import SPLITS, plan_clips
-from kinesweep.sources.synthetic.signers import TEST_ONLY
+from kinesweep.sources.synthetic.signers import TEST_ONLY_SIGNERS
 
 pytestmark = pytest.mark.integration
 
@@ -30,7 +35,7 @@ def summary(folder):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sample") / "corpus"
-    write_sample(folder, clips=40, seed=5)
+    write_sample_corpus(folder, clips=40, seed=5)
     return folder
 
 
@@ -53,9 +58,9 @@ def read(path):
 
 @pytest.mark.slow
 def test_equal_arguments_give_equal_bytes_whatever_the_workers(folder, tmp_path):
-    write_sample(tmp_path / "again", clips=40, seed=5, workers=2)
+    write_sample_corpus(tmp_path / "again", clips=40, seed=5, workers=2)
     assert digest(tmp_path / "again") == digest(folder)
-    write_sample(tmp_path / "other", clips=40, seed=6)
+    write_sample_corpus(tmp_path / "other", clips=40, seed=6)
     assert digest(tmp_path / "other") != digest(folder)
 
 
@@ -63,7 +68,7 @@ def test_tables_name_every_file_and_the_newest_columns(folder, summary):
     total = 0
     for split in SPLITS:
         table = rows(folder, split)
-        assert tuple(table[0]) == COLUMNS
+        assert tuple(table[0]) == SAMPLE_COLUMNS
         for row in table:
             assert row["signal"].startswith(f"poses/{split}/")
             assert (folder / row["signal"]).is_file()
@@ -112,19 +117,19 @@ def test_hands_are_lost_now_and_then(folder):
 
 
 def test_the_default_plan_keeps_its_promises():
-    plan = plan_clips(DEFAULT_CLIPS, 0)
+    plan = plan_clips(DEFAULT_NUM_CLIPS, 0)
     by_split = {split: [clip for clip in plan if clip.split == split] for split in SPLITS}
     assert len(by_split["validation"]) >= 400
     assert len({clip.text for clip in plan}) == len(plan)
-    assert len({tuple(clip.meaning.glosses()) for clip in plan}) == len(plan)
+    assert len({tuple(clip.meaning.to_glosses()) for clip in plan}) == len(plan)
     signers = {split: {clip.signer.name for clip in clips} for split, clips in by_split.items()}
-    assert signers["test"] - signers["train"] == {signer.name for signer in TEST_ONLY}
+    assert signers["test"] - signers["train"] == {signer.name for signer in TEST_ONLY_SIGNERS}
     assert signers["validation"] <= signers["train"]
     assert len(signers["train"]) == 10
     documents = [{clip.document for clip in clips} for clips in by_split.values()]
     assert sum(map(len, documents)) == len(set.union(*documents))
     for clip in plan:
-        assert best_guess(clip.meaning.glosses()).split()[-1][-1] == clip.text[-1]
+        assert translate_glosses(clip.meaning.to_glosses()).split()[-1][-1] == clip.text[-1]
 
 
 def test_a_document_has_one_signer():
@@ -150,41 +155,41 @@ def test_every_split_has_clips(clips):
 )
 def test_wrong_arguments_are_named(tmp_path, arguments, said):
     with pytest.raises(InputError, match=said):
-        write_sample(tmp_path / "new", **arguments)
+        write_sample_corpus(tmp_path / "new", **arguments)
     assert not (tmp_path / "new").exists()
 
 
 def test_a_folder_that_holds_something_is_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(InputError, match="holds other files"):
-        write_sample(tmp_path, clips=20)
+        write_sample_corpus(tmp_path, clips=20)
     with pytest.raises(InputError, match="is a file"):
-        write_sample(tmp_path / "mine.txt", clips=20)
+        write_sample_corpus(tmp_path / "mine.txt", clips=20)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_an_equal_corpus_is_kept_and_another_is_not_overwritten(tmp_path, monkeypatch):
     out = tmp_path / "corpus"
-    first = write_sample(out, clips=12)
+    first = write_sample_corpus(out, clips=12)
     written = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
-    assert write_sample(out, clips=12, keep=True) == first
+    assert write_sample_corpus(out, clips=12, keep_existing=True) == first
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == written
     with pytest.raises(InputError, match=r"another sample corpus \(clips 12, seed 0\)"):
-        write_sample(out, clips=12)
+        write_sample_corpus(out, clips=12)
     with pytest.raises(InputError, match="another sample corpus"):
-        write_sample(out, clips=12, seed=1, keep=True)
+        write_sample_corpus(out, clips=12, seed=1, keep_existing=True)
     monkeypatch.setattr(corpus, "JITTER", 0.5)  # stands for any change of the code
     with pytest.raises(InputError, match="another sample corpus"):
-        write_sample(out, clips=12, keep=True)
+        write_sample_corpus(out, clips=12, keep_existing=True)
 
 
 def test_an_interrupted_corpus_leaves_nothing_and_does_not_hinder(tmp_path, monkeypatch):
     with monkeypatch.context() as broken:
-        broken.setattr(corpus, "summarise", lambda *_: 1 / 0)
+        broken.setattr(corpus, "build_summary", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            write_sample(tmp_path / "corpus", clips=12)
+            write_sample_corpus(tmp_path / "corpus", clips=12)
     assert not (tmp_path / "corpus").exists()
-    write_sample(tmp_path / "corpus", clips=12, keep=True)
+    write_sample_corpus(tmp_path / "corpus", clips=12, keep_existing=True)
     assert [path.name for path in tmp_path.iterdir()] == ["corpus"]
 
 
@@ -211,7 +216,7 @@ def test_films_and_outputs_are_those_of_the_first_test_clips(folder):
         x, y = pose.points_TPJC[0, 0, 0, :2].astype(int)
         red, _, blue = frames[0][y, x].astype(int)
         assert red > blue + 40, "there is skin where the nose is"
-        output = read_output(
+        output = read_estimator_output(
             "openpose", folder / "openpose" / film.stem, VideoProperties(12.0, 640, 480)
         )
         wrists = np.ma.getdata(output.body.data)[:, 0, [7, 4]]

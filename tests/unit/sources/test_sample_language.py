@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kinesweep.sources.synthetic.english import SYNONYMS, english
-from kinesweep.sources.synthetic.grammar import SentenceMix, draw_meaning, read_glosses
-from kinesweep.sources.synthetic.handshapes import MIN_DISTANCE, _look
-from kinesweep.sources.synthetic.lexicon import lexicon, of_class
-from kinesweep.sources.synthetic.oracle import best_guess, perfect_recogniser_bleu
+from kinesweep.sources.synthetic.english import SYNONYMS, generate_english
+from kinesweep.sources.synthetic.grammar import SentenceProbabilities, draw_meaning, parse_glosses
+from kinesweep.sources.synthetic.handshapes import MIN_DISTANCE, _compute_form_vector
+from kinesweep.sources.synthetic.lexicon import get_glosses_by_class, get_lexicon
+from kinesweep.sources.synthetic.oracle import compute_perfect_recognition_bleu, translate_glosses
 
 SENTENCES = {
     "YESTERDAY MARKET WOMAN OLD CAR RED TWO BUY": (
@@ -42,43 +42,46 @@ SENTENCES = {
 
 def meanings(count, seed=0):
     rng = np.random.default_rng(seed)
-    return [draw_meaning(rng, SentenceMix()) for _ in range(count)]
+    return [draw_meaning(rng, SentenceProbabilities()) for _ in range(count)]
 
 
 @pytest.mark.parametrize("signs", SENTENCES)
 def test_signs_become_english(signs):
-    assert best_guess(signs.split()) == SENTENCES[signs]
+    assert translate_glosses(signs.split()) == SENTENCES[signs]
 
 
 def test_every_meaning_can_be_read_from_its_signs():
     for meaning in meanings(3000):
-        assert read_glosses(meaning.glosses()) == meaning
+        assert parse_glosses(meaning.to_glosses()) == meaning
 
 
 def test_two_meanings_rarely_share_their_english():
     distinct = set(meanings(3000))
-    assert len({english(meaning) for meaning in distinct}) >= 0.999 * len(distinct)
+    assert len({generate_english(meaning) for meaning in distinct}) >= 0.999 * len(distinct)
 
 
 @pytest.mark.parametrize("signs", ["DOG", "TWO DOG SLEEP", "DOG CAT SEE SLEEP", ""])
 def test_what_is_no_sentence_is_refused(signs):
     with pytest.raises(ValueError, match=r"no verb or adjective|signs after the verb"):
-        read_glosses(signs.split())
+        parse_glosses(signs.split())
 
 
 def test_the_lexicon_has_enough_signs_and_each_is_met():
-    assert len(lexicon()) >= 120
-    met = {gloss for meaning in meanings(4000) for gloss in meaning.glosses()}
-    assert set(lexicon()) <= met
+    assert len(get_lexicon()) >= 120
+    met = {gloss for meaning in meanings(4000) for gloss in meaning.to_glosses()}
+    assert set(get_lexicon()) <= met
 
 
 def test_forms_differ_by_hands_or_at_least_by_the_mouth():
-    forms = [sign.form for sign in lexicon().values()]
+    forms = [sign.form for sign in get_lexicon().values()]
     assert len(set(forms)) == len(forms)
     pairs = 0
     for number, form in enumerate(forms):
         for other in forms[:number]:
-            if np.linalg.norm(_look(form) - _look(other)) < MIN_DISTANCE:
+            if (
+                np.linalg.norm(_compute_form_vector(form) - _compute_form_vector(other))
+                < MIN_DISTANCE
+            ):
                 assert form == replace(other, mouth=form.mouth)
                 pairs += 1
     assert pairs == len(forms) // 9
@@ -86,24 +89,24 @@ def test_forms_differ_by_hands_or_at_least_by_the_mouth():
 
 def test_verbs_take_what_they_can():
     things = {"BUY", "SELL", "BREAK", "STEAL"}
-    assert things <= set(of_class("verb", "thing"))
-    assert not things & set(of_class("verb", "person"))
+    assert things <= set(get_glosses_by_class("verb", "thing"))
+    assert not things & set(get_glosses_by_class("verb", "person"))
 
 
 def test_a_perfect_recogniser_misses_synonyms_only():
     rng = np.random.default_rng(1)
-    told = [(meaning.glosses(), english(meaning, rng)) for meaning in meanings(500)]
+    told = [(meaning.to_glosses(), generate_english(meaning, rng)) for meaning in meanings(500)]
     sure = [(glosses, text) for glosses, text in told if not set(text.split()) & set(SYNONYMS)]
-    assert 92 < perfect_recogniser_bleu(told) < 99.5
-    first = [(glosses, best_guess(glosses)) for glosses, _ in told]
-    assert perfect_recogniser_bleu(first) == pytest.approx(100)
+    assert 92 < compute_perfect_recognition_bleu(told) < 99.5
+    first = [(glosses, translate_glosses(glosses)) for glosses, _ in told]
+    assert compute_perfect_recognition_bleu(first) == pytest.approx(100)
     assert len(sure) > 300
 
 
 def test_the_best_constant_sentence_scores_low():
-    texts = [english(meaning) for meaning in meanings(400)]
+    texts = [generate_english(meaning) for meaning in meanings(400)]
     best = max(
-        perfect_recogniser_bleu([(guess.glosses(), text) for text in texts])
+        compute_perfect_recognition_bleu([(guess.to_glosses(), text) for text in texts])
         for guess in meanings(60, seed=9)
     )
     assert best < 5

@@ -6,31 +6,39 @@ import numpy as np
 import pytest
 
 from kinesweep.sources.synthetic import layout
-from kinesweep.sources.synthetic.body import render
-from kinesweep.sources.synthetic.hand import hand_points
-from kinesweep.sources.synthetic.handshapes import shape_vector
-from kinesweep.sources.synthetic.motion import BROW, OPEN, YAW, Motion, Noise, Pace, sign_motion
-from kinesweep.sources.synthetic.signers import KNOWN
+from kinesweep.sources.synthetic.body import render_points
+from kinesweep.sources.synthetic.hand import compute_hand_points
+from kinesweep.sources.synthetic.handshapes import get_handshape_vector
+from kinesweep.sources.synthetic.motion import (
+    BROW,
+    MOUTH_OPEN,
+    YAW,
+    MotionNoise,
+    MotionParameters,
+    SignDurations,
+    generate_sign_motion,
+)
+from kinesweep.sources.synthetic.signers import SHARED_SIGNERS
 
-QUIET = Noise(
-    sign_place=0, sign_angle=0, sign_shape=0, tremble=0, lost_start=0, lost_start_at_rest=0
+QUIET = MotionNoise(
+    sign_place=0, sign_angle=0, sign_shape=0, tremor=0, lost_start=0, lost_start_at_rest=0
 )
 NOSE, LEFT_WRIST, RIGHT_WRIST = 0, 15, 16
 
 
-def params(signs, signer=KNOWN[0], noise=QUIET, seed=0):
+def params(signs, signer=SHARED_SIGNERS[0], noise=QUIET, seed=0):
     rng = np.random.default_rng(seed)
-    return sign_motion(signs.split(), signer, rng, Pace(), noise)
+    return generate_sign_motion(signs.split(), signer, rng, SignDurations(), noise)
 
 
-def points(signs, signer=KNOWN[0]):
-    return render(params(signs, signer), signer, np.random.default_rng(0), 0.0)[0]
+def points(signs, signer=SHARED_SIGNERS[0]):
+    return render_points(params(signs, signer), signer, np.random.default_rng(0), 0.0)[0]
 
 
 def hand(shape, angle=0.0, roll=0.0):
-    vector = shape_vector(shape)
+    vector = get_handshape_vector(shape)
     one = np.ones(1)
-    return hand_points(vector[None, :5], vector[5] * one, angle * one, roll * one)[0]
+    return compute_hand_points(vector[None, :5], vector[5] * one, angle * one, roll * one)[0]
 
 
 def test_a_flat_hand_points_up_and_a_fist_is_short():
@@ -49,7 +57,7 @@ def test_turning_a_hand_keeps_its_bones(angle, roll):
 
 
 def test_a_left_handed_signer_is_a_mirror_image():
-    right = replace(KNOWN[0], left_handed=False, centre_px=(320.0, 210.0))
+    right = replace(SHARED_SIGNERS[0], left_handed=False, center_px=(320.0, 210.0))
     left = replace(right, left_handed=True)
     ours, mirrored = points("DOG CAT SEE", right), points("DOG CAT SEE", left)
     mirrored[..., 0] = 640 - mirrored[..., 0]
@@ -80,9 +88,12 @@ def test_brows_ask():
 
 
 def test_nothing_but_noise_differs_between_two_makings_of_a_sentence():
-    first, again = params("DOG CAT SEE", noise=Noise()), params("DOG CAT SEE", noise=Noise())
+    first, again = (
+        params("DOG CAT SEE", noise=MotionNoise()),
+        params("DOG CAT SEE", noise=MotionNoise()),
+    )
     np.testing.assert_array_equal(first.params_TK, again.params_TK)
-    other = params("DOG CAT SEE", noise=Noise(), seed=1)
+    other = params("DOG CAT SEE", noise=MotionNoise(), seed=1)
     frames = min(len(first.params_TK), len(other.params_TK))
     difference = np.abs(first.params_TK[:frames] - other.params_TK[:frames])
     assert 0 < np.median(difference) < 0.1
@@ -90,18 +101,19 @@ def test_nothing_but_noise_differs_between_two_makings_of_a_sentence():
 
 def test_signers_differ_in_speed():
     slow, fast = (
-        len(params("DOG CAT SEE", replace(KNOWN[0], frames_scale=s)).params_TK) for s in (1.3, 0.8)
+        len(params("DOG CAT SEE", replace(SHARED_SIGNERS[0], frames_scale=s)).params_TK)
+        for s in (1.3, 0.8)
     )
     assert slow > 1.3 * fast
 
 
 def test_a_lost_hand_is_zero_without_confidence_but_its_wrist_stays():
-    signer = KNOWN[0]
+    signer = SHARED_SIGNERS[0]
     motion = params("DOG CAT SEE", signer)
-    lost = np.zeros_like(motion.lost_TH)
+    lost = np.zeros_like(motion.undetected_TH)
     lost[3, 0] = True
-    frames, confidence = render(
-        Motion(motion.params_TK, lost), signer, np.random.default_rng(0), 0.01
+    frames, confidence = render_points(
+        MotionParameters(motion.params_TK, lost), signer, np.random.default_rng(0), 0.01
     )
     start = layout.RIGHT_HAND_START
     assert not frames[3, start : start + 21].any()
@@ -114,9 +126,14 @@ def test_a_lost_hand_is_zero_without_confidence_but_its_wrist_stays():
 def test_an_open_mouth_lowers_lip_and_chin():
     motion = params("DOG CAT SEE")
     shut, wide = motion.params_TK.copy(), motion.params_TK.copy()
-    shut[:, OPEN], wide[:, OPEN] = 0, 1
+    shut[:, MOUTH_OPEN], wide[:, MOUTH_OPEN] = 0, 1
     rows = [
-        render(Motion(p, motion.lost_TH), KNOWN[0], np.random.default_rng(0), 0.0)[0]
+        render_points(
+            MotionParameters(p, motion.undetected_TH),
+            SHARED_SIGNERS[0],
+            np.random.default_rng(0),
+            0.0,
+        )[0]
         for p in (shut, wide)
     ]
     fall = (rows[1] - rows[0])[:, layout.FACE_START :, 1].mean(0)
@@ -127,7 +144,7 @@ def test_an_open_mouth_lowers_lip_and_chin():
 
 def test_elbows_keep_within_an_arm():
     frames = points("YESTERDAY DOG CAT SEE")
-    shoulder_px = KNOWN[0].shoulder_px
+    shoulder_px = SHARED_SIGNERS[0].shoulder_px
     for shoulder, elbow in ((11, 13), (12, 14)):
         upper = np.linalg.norm(frames[:, elbow, :2] - frames[:, shoulder, :2], axis=1)
         assert upper.max() <= 0.8 * shoulder_px

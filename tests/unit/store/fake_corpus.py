@@ -9,11 +9,11 @@ import numpy as np
 
 from kinesweep.core.clip import Clip, InvalidRow
 from kinesweep.core.errors import ClipError
-from kinesweep.core.paths import resolve_inside
+from kinesweep.core.paths import resolve_path_inside
 from kinesweep.core.pose import PointLayout, PoseSequence
 from kinesweep.core.units import Span
 from kinesweep.features import Features
-from kinesweep.store.extraction.corpus_scan import Extraction
+from kinesweep.store.extraction.corpus_scan import ExtractionSpec
 
 LAYOUT = PointLayout((("BODY", ("left", "right")),))
 HAND = PointLayout((("HAND", ("thumb", "palm")),))
@@ -25,29 +25,29 @@ class FakeSource:
     listed: tuple[Clip, ...]
     bad_rows: tuple[InvalidRow, ...] = ()
 
-    def splits(self):
+    def list_splits(self):
         return tuple(dict.fromkeys(clip.split for clip in self.listed))
 
-    def clips(self, split):
+    def list_clips(self, split):
         return [clip for clip in self.listed if clip.split == split]
 
-    def problems(self):
+    def list_invalid_rows(self):
         return list(self.bad_rows)
 
-    def media_path(self, clip):
-        path = resolve_inside(self.root, clip.media)
+    def resolve_media_path(self, clip):
+        path = resolve_path_inside(self.root, clip.media)
         if not path.is_file():
             raise ClipError(f"`{path}` is missing", reason="missing_file")
         return path
 
-    def auxiliary_files(self, clip):
+    def list_auxiliary_files(self, clip):
         return ()
 
-    def contents(self, clips):
+    def compute_digests(self, clips):
         return {}
 
     def read(self, clip):
-        words = self.media_path(clip).read_text().split()
+        words = self.resolve_media_path(clip).read_text().split()
         if words[0] == "broken":
             raise ClipError(f"`{clip.media}` is broken", reason="broken")
         if words[0] == "deadly":
@@ -58,7 +58,7 @@ class FakeSource:
         layout = HAND if words[0] == "hand" else LAYOUT
         words = words[1:] if words[0] == "hand" else words
         frames, value = int(words[0]), float(words[3])
-        first, last = clip.span.frames(25.0, frames)
+        first, last = clip.span.to_frame_range(25.0, frames)
         points = value + np.arange(frames * 6, dtype=np.float32).reshape(frames, 1, 2, 3) / 7
         confidence = np.ones((last - first, 1, 2), dtype=np.float32)
         return PoseSequence(points[first:last], confidence, 25.0, layout)
@@ -74,12 +74,12 @@ class FakeStep:
     def fingerprint(self):
         return f"scale {self.scale} width {self.width}"
 
-    def compute(self, pose):
+    def compute_features(self, pose):
         flat = pose.points_TPJC.reshape(len(pose.points_TPJC), -1)
         x_TD = (flat[:, : self.width] * self.scale).astype(np.float32)
         return dict.fromkeys(self.streams, Features(x_TD, pose.fps, pose.layout))
 
-    def shape(self, pose):
+    def estimate_shapes(self, pose):
         return dict.fromkeys(self.streams, (len(pose.points_TPJC), self.width))
 
 
@@ -117,7 +117,7 @@ def change(source, clip_id, **values):
 
 
 def extraction(source, root, **values):
-    return Extraction(source, values.pop("step", FakeStep()), root, **values)
+    return ExtractionSpec(source, values.pop("step", FakeStep()), root, **values)
 
 
 def frames_span(start, end):

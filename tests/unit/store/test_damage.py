@@ -8,7 +8,7 @@ from fake_corpus import extraction, make_corpus
 from kinesweep.core.errors import StoreError
 from kinesweep.store import open_store
 from kinesweep.store.extraction.build import build_store
-from kinesweep.store.inspect.checks import verify
+from kinesweep.store.inspect.checks import verify_store
 
 
 @pytest.fixture
@@ -37,11 +37,11 @@ def test_a_missing_shard_is_found_when_the_store_is_opened(store):
 
 
 def test_a_flipped_bit_of_a_shard_is_found_by_verify(store):
-    data = store.features(store.records("train")[1])["pose"].tobytes()
+    data = store.get_features(store.get_records("train")[1])["pose"].tobytes()
     shard = store.folder / "shards/train-00000.arrow"
     flip(shard, shard.read_bytes().find(data))
     with pytest.raises(StoreError, match=r"train-00000\.arrow`: its SHA-256 is wrong"):
-        verify(open_store(store.folder))
+        verify_store(open_store(store.folder))
 
 
 def test_a_flipped_bit_of_the_index_is_found_when_the_store_is_opened(store):
@@ -69,7 +69,7 @@ def test_a_shard_that_is_no_arrow_file_is_an_error_of_ours(store):
     shard.write_bytes(b"x" * shard.stat().st_size)
     again = open_store(store.folder)
     with pytest.raises(StoreError, match="damaged"):
-        again.features(again.records("train")[0])
+        again.get_features(again.get_records("train")[0])
 
 
 def test_another_format_is_named(store):

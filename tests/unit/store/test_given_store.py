@@ -46,12 +46,12 @@ def test_every_copy_is_a_clip_and_trained_on(tmp_path: Path) -> None:
     write_corpus(tmp_path)
     recipe = recipe_of(tmp_path, store={"dtype": "float32"})
     store = extract_locally(recipe)
-    assert [len(store.records(split)) for split in store.splits] == [12, 3]
-    for record in store.records("train"):
+    assert [len(store.get_records(split)) for split in store.splits] == [12, 3]
+    for record in store.get_records("train"):
         name, _, epoch = record.clip.id.partition("@")
         path = tmp_path / f"features/{epoch or 0}/{name[:5]}/{name}.pt"
         np.testing.assert_array_equal(
-            store.features(record)["video"], torch.load(path, weights_only=True).numpy()
+            store.get_features(record)["video"], torch.load(path, weights_only=True).numpy()
         )
     result = train_run(
         RunSpec(recipe, store.folder, tmp_path / "run"), NullRunLogger(), lambda _: True
@@ -71,7 +71,7 @@ def test_validation_is_complete_or_nothing_is_extracted(tmp_path: Path, damage: 
     with pytest.raises(StoreError, match=r"1 of validation[\s\S]*validation001\.pt"):
         extract_locally(recipe_of(tmp_path, store=whatever))
     store = extract_locally(recipe_of(tmp_path, store={**whatever, "required_splits": []}))
-    assert [record.clip.id for record in store.records("validation")] == [
+    assert [record.clip.id for record in store.get_records("validation")] == [
         "validation000",
         "validation002",
     ]

@@ -7,7 +7,7 @@ import pytest
 from fake_corpus import FakeStep, change, extraction, make_corpus, write_media
 
 from kinesweep.core.clip import InvalidRow
-from kinesweep.core.hashing import folder_sha256
+from kinesweep.core.hashing import compute_folder_sha256
 from kinesweep.core.units import Span
 from kinesweep.store.extraction.build import build_store
 from kinesweep.store.format.reader import ExtractionCounts
@@ -44,7 +44,7 @@ def test_content_counts_and_time_does_not(tmp_path):
     second = build_store(extraction(source, tmp_path / "stores"))
     assert second.extraction == ExtractionCounts(computed=1, reused=2, dropped=0)
     assert second.fingerprint != first.fingerprint
-    assert second.records("train")[1].lengths == {"pose": 7}
+    assert second.get_records("train")[1].lengths == {"pose": 7}
 
 
 def test_a_grown_corpus_equals_one_extracted_afresh(tmp_path):
@@ -54,7 +54,7 @@ def test_a_grown_corpus_equals_one_extracted_afresh(tmp_path):
     grown = build_store(extraction(source, tmp_path / "stores"))
     assert grown.extraction == ExtractionCounts(computed=3, reused=39, dropped=0)
     fresh = build_store(extraction(source, tmp_path / "fresh"))
-    assert folder_sha256(grown.folder) == folder_sha256(fresh.folder)
+    assert compute_folder_sha256(grown.folder) == compute_folder_sha256(fresh.folder)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_new_words_make_a_new_store_of_copied_features(tmp_path, change_of_text)
 
 @pytest.mark.parametrize(
     "values",
-    [{"step": FakeStep(scale=2.0)}, {"dtype": "float32"}, {"reading": {"person": 1}}],
+    [{"step": FakeStep(scale=2.0)}, {"dtype": "float32"}, {"read_options": {"person": 1}}],
     ids=["step", "dtype", "reading"],
 )
 def test_what_changes_features_changes_every_key(tmp_path, values):
@@ -121,14 +121,14 @@ def test_damaged_features_are_computed_instead_of_copied(tmp_path):
     shard = first.folder / "shards/train-00000.arrow"
     content = bytearray(shard.read_bytes())
     # A byte of the second clip's features: found by its digest, not by the size.
-    place = content.find(first.features(first.records("train")[1])["pose"].tobytes())
+    place = content.find(first.get_features(first.get_records("train")[1])["pose"].tobytes())
     content[place] ^= 1
     shard.write_bytes(content)
     changed = change(source, "train-0", texts=("New.",))
     second = build_store(extraction(changed, tmp_path / "stores"))
     assert second.extraction == ExtractionCounts(computed=1, reused=2, dropped=0)
     fresh = build_store(extraction(changed, tmp_path / "fresh"))
-    assert folder_sha256(second.folder) == folder_sha256(fresh.folder)
+    assert compute_folder_sha256(second.folder) == compute_folder_sha256(fresh.folder)
 
 
 def test_a_store_that_cannot_be_opened_gives_nothing(tmp_path):

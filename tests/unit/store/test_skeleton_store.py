@@ -11,8 +11,8 @@ from kinesweep.core.errors import ConfigError
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.core.skeleton.skeleton import SMPL_22
 from kinesweep.store.extraction.build import extract_locally
-from kinesweep.store.format.fingerprint import split_fingerprint
-from kinesweep.store.format.index import ClipRecord, index_records, index_table
+from kinesweep.store.format.fingerprint import compute_split_fingerprint
+from kinesweep.store.format.index import ClipRecord, build_index_table, parse_index_table
 from kinesweep.training.loop.run import RunSpec, train_run
 from skeletons import HEADER, motions, skeleton_recipe, write_pack, write_rows
 
@@ -25,7 +25,7 @@ def recipe(tmp_path: Path) -> Recipe:
 
 def test_references_stay_with_their_clips(recipe: Recipe) -> None:
     store = extract_locally(recipe)
-    known = {r.clip.id: r.clip for split in store.splits for r in store.records(split)}
+    known = {r.clip.id: r.clip for split in store.splits for r in store.get_records(split)}
     assert {i: clip.reference for i, clip in known.items() if clip.reference} == {
         **{f"t{n}": "t0" for n in range(1, 6)},
         "v0": "t1",
@@ -36,12 +36,12 @@ def test_references_stay_with_their_clips(recipe: Recipe) -> None:
 
 def test_an_index_without_references_has_the_bytes_it_had(recipe: Recipe) -> None:
     store = extract_locally(recipe)
-    records = store.records("train")
-    assert "reference" in index_table(records, ["pose"]).column_names
+    records = store.get_records("train")
+    assert "reference" in build_index_table(records, ["pose"]).column_names
     alone = [r for r in records if not r.clip.reference]
-    table = index_table(alone, ["pose"])
+    table = build_index_table(alone, ["pose"])
     assert "reference" not in table.column_names
-    again: list[ClipRecord] = index_records(table, ["pose"])
+    again: list[ClipRecord] = parse_index_table(table, ["pose"])
     assert again == alone
 
 
@@ -63,12 +63,12 @@ def test_another_reference_is_another_store(recipe: Recipe, tmp_path: Path) -> N
     write_rows(tmp_path / "validation.tsv", HEADER, rows)
     assert extract_locally(recipe).fingerprint != before.fingerprint
     one, other, none = (Clip("a", "train", "m", reference=name) for name in ("b", "c", ""))
-    assert len({split_fingerprint([(clip, "key")]) for clip in (one, other, none)}) == 3
+    assert len({compute_split_fingerprint([(clip, "key")]) for clip in (one, other, none)}) == 3
 
 
 def test_it_is_trained_on(recipe: Recipe, tmp_path: Path) -> None:
     store = extract_locally(recipe)
-    x_TD = store.features(store.records("train")[0])["pose"]
+    x_TD = store.get_features(store.get_records("train")[0])["pose"]
     assert x_TD.shape == (3, 66) and np.abs(x_TD[0, :3]).max() == 0
     spec = RunSpec(recipe, store.folder, tmp_path / "run")
     result = train_run(spec, NullRunLogger(), lambda _: True)

@@ -57,7 +57,7 @@ def test_memory_of_decoding_does_not_grow_with_the_film(tmp_path: Path, minutes:
         from pathlib import Path
         from kinesweep.core.video_files import VideoSegment
         from kinesweep.config.recipe.video import VideoFeaturesConfig
-        from kinesweep.features.video import VideoFeatures, groups
+        from kinesweep.features.video import VideoFeatures, iter_batches
         import kinesweep.store.extraction.extract_videos as actors  # all that an actor imports
         config = VideoFeaturesConfig.model_validate({{
             "encoder": {{"kind": "signhiera", "checkpoint": "none.pth"}},
@@ -67,9 +67,9 @@ def test_memory_of_decoding_does_not_grow_with_the_film(tmp_path: Path, minutes:
             # Of this process alone: `ru_maxrss` begins with that of the process that started it.
             return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1000
         count, early = 0, 0.0
-        _, windows = VideoFeatures(config).windows(VideoSegment(Path({str(film)!r})), 224)
-        for pack in groups(((0, window) for window in windows), config.batch):
-            actors._pack_row(0, count, pack, "")
+        _, windows = VideoFeatures(config).open_windows(VideoSegment(Path({str(film)!r})), 224)
+        for pack in iter_batches(((0, window) for window in windows), config.batch):
+            actors._make_batch_row(0, count, pack, "")
             count += len(pack)
             if not early and count >= {expected} / 3:
                 early = peak_mb()
@@ -115,7 +115,7 @@ def test_thousands_of_clips_hold_a_flat_memory_curve(
             curve.append((done / total, own.memory_info().rss / 1e6))
         store = extract_locally(film_recipe(corpus, corpus / "dinov2", corpus / "stores"),
                                 progress=told)
-        assert len(store.records("train")) == {clips}
+        assert len(store.get_records("train")) == {clips}
         print(*(mb for share, mb in curve if share >= 0.2))
         """,
         tmp_path,

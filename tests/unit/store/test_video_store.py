@@ -10,18 +10,18 @@ from films import write_pictures, write_video
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.video import VideoFeaturesConfig
 from kinesweep.core.errors import StoreError
-from kinesweep.core.hashing import fingerprint
+from kinesweep.core.hashing import compute_fingerprint
 from kinesweep.core.units import Span
 from kinesweep.core.video_files import VideoSegment
-from kinesweep.features.encoders import encoder_fingerprint
+from kinesweep.features.encoders import compute_encoder_fingerprint
 from kinesweep.features.video import CODE_VERSION, VideoFeatures, encode_windows
 from kinesweep.features.video_windows import Window
 from kinesweep.sources import build_source
 from kinesweep.sources.base import MediaDigest
 from kinesweep.sources.video.frame_reader import FrameReader
 from kinesweep.store.extraction.build import extract_locally
-from kinesweep.store.extraction.plan import describe_plan
-from kinesweep.store.format.fingerprint import hash_media
+from kinesweep.store.extraction.plan import summarize_extraction_plan
+from kinesweep.store.format.fingerprint import hash_media_files
 from vision import SIZE, film_corpus, film_recipe, follow_block, vision_model
 
 pytestmark = pytest.mark.integration
@@ -42,18 +42,18 @@ def test_a_store_holds_what_the_model_says_of_each_film(
     corpus = film_corpus(tmp_path / "corpus", train=3, validation=1)
     recipe = film_recipe(corpus, models / kind, tmp_path / "stores", store={"dtype": "float32"})
     store = extract_locally(recipe)
-    assert [len(store.records(split)) for split in store.splits] == [3, 1]
+    assert [len(store.get_records(split)) for split in store.splits] == [3, 1]
     assert store.schema.widths == {"video": 16}
     step = VideoFeatures(recipe.features)  # type: ignore[arg-type]
-    for record in store.records("train"):
-        alone = step.compute(VideoSegment(corpus / record.clip.media))["video"].x_TD
-        np.testing.assert_array_equal(store.features(record)["video"], alone)
-    lengths = [record.lengths["video"] for record in store.records("train")]
+    for record in store.get_records("train"):
+        alone = step.compute_features(VideoSegment(corpus / record.clip.media))["video"].x_TD
+        np.testing.assert_array_equal(store.get_features(record)["video"], alone)
+    lengths = [record.lengths["video"] for record in store.get_records("train")]
     frames = [10, 27, 44]
     # VideoMAE: 8 moments a window; the last window is cut where its film ends.
     expected = {"dinov2": frames, "videomae": [5, 8 + 8 + 6, 4 * 8 + 6]}
     assert lengths == expected[kind]
-    assert len({record.digest for record in store.records("train")}) == 3
+    assert len({record.digest for record in store.get_records("train")}) == 3
 
 
 def cropped(corpus: Path, model: Path, root: Path) -> Recipe:
@@ -78,8 +78,8 @@ def test_a_store_of_face_and_hands(models: Path, tmp_path: Path) -> None:
     recipe = cropped(corpus, models / "dinov2", tmp_path / "stores")
     store = extract_locally(recipe)
     assert store.schema.widths == {"video": 3 * 16}
-    encoder = VideoFeatures(recipe.features).encoder()  # type: ignore[arg-type]
-    for number, record in enumerate(store.records("train")):
+    encoder = VideoFeatures(recipe.features).load_encoder()  # type: ignore[arg-type]
+    for number, record in enumerate(store.get_records("train")):
         pixels = []
         for frame, picture in enumerate(
             FrameReader(VideoSegment(corpus / record.clip.media), None)
@@ -90,7 +90,7 @@ def test_a_store_of_face_and_hands(models: Path, tmp_path: Path) -> None:
         pixels_PTHWC = torch.from_numpy(np.array(pixels)).transpose(0, 1).contiguous()
         seen = encoder(pixels_PTHWC, [len(pixels)] * 3)
         assert len(pixels) == [10, 27, 44][number]
-        found = store.features(record)["video"]
+        found = store.get_features(record)["video"]
         np.testing.assert_allclose(found, np.concatenate(list(seen), axis=1), atol=1e-5)
         assert np.abs(np.diff(seen.numpy(), axis=0)).max() > 0.1
 
@@ -99,14 +99,16 @@ def test_poses_are_part_of_what_features_depend_on(models: Path, tmp_path: Path)
     corpus = film_corpus(tmp_path / "corpus", train=3, validation=1)
     recipe = cropped(corpus, models / "dinov2", tmp_path / "stores")
     extract_locally(recipe)
-    assert describe_plan(recipe).exists
+    assert summarize_extraction_plan(recipe).exists
     follow_block(corpus / "poses" / "films" / "1.pose", 28, size=(144, 48))
-    summary = describe_plan(recipe)
-    assert (summary.compute, summary.reuse) == (1, 3)
+    summary = summarize_extraction_plan(recipe)
+    assert (summary.num_to_compute, summary.num_to_reuse) == (1, 3)
     (corpus / "poses" / "films" / "1.pose").unlink()
     with pytest.raises(StoreError, match="missing_pose"):
         extract_locally(recipe)
-    assert [problem.reason for problem in build_source(recipe.corpus).check()] == ["missing_pose"]
+    assert [problem.reason for problem in build_source(recipe.effective_source).check_clips()] == [
+        "missing_pose"
+    ]
 
 
 def test_frames_as_they_are_keep_their_fingerprint(models: Path, tmp_path: Path) -> None:
@@ -114,13 +116,17 @@ def test_frames_as_they_are_keep_their_fingerprint(models: Path, tmp_path: Path)
     config = recipe.features
     assert isinstance(config, VideoFeaturesConfig)
     own = config.model_dump(mode="json", exclude={"stream", "gpus", "actors", "encoder", "crops"})
-    parts = {"config": own, "encoder": encoder_fingerprint(config.encoder), "code": CODE_VERSION}
-    assert VideoFeatures(config).fingerprint == fingerprint(parts)
+    parts = {
+        "config": own,
+        "encoder": compute_encoder_fingerprint(config.encoder),
+        "code": CODE_VERSION,
+    }
+    assert VideoFeatures(config).fingerprint == compute_fingerprint(parts)
 
 
 def test_windows_beside_others_are_as_alone(models: Path, tmp_path: Path) -> None:
     recipe = film_recipe(tmp_path, models / "videomae", tmp_path)
-    encoder = VideoFeatures(recipe.features).encoder()  # type: ignore[arg-type]
+    encoder = VideoFeatures(recipe.features).load_encoder()  # type: ignore[arg-type]
     rng = np.random.default_rng(0)
     windows = [
         Window(rng.integers(0, 256, (16, SIZE, SIZE, 3), np.uint8), 16 - number)
@@ -149,15 +155,15 @@ def test_only_what_changed_is_computed_again(models: Path, tmp_path: Path) -> No
     recipe = film_recipe(corpus, models / "dinov2", tmp_path / "stores")
     first = extract_locally(recipe)
     write_video(corpus / "films" / "1.mp4", 12)
-    summary = describe_plan(recipe)
-    assert (summary.compute, summary.reuse) == (1, 3)
+    summary = summarize_extraction_plan(recipe)
+    assert (summary.num_to_compute, summary.num_to_reuse) == (1, 3)
     again = extract_locally(recipe)
     assert again.extraction is not None and again.extraction.computed == 1
     assert again.fingerprint != first.fingerprint
     other = film_recipe(
         corpus, models / "dinov2", tmp_path / "stores", features={"windows": {"target_fps": 12.5}}
     )
-    assert describe_plan(other).compute == 4
+    assert summarize_extraction_plan(other).num_to_compute == 4
 
 
 def test_other_weights_are_other_features(models: Path, tmp_path: Path) -> None:
@@ -166,14 +172,14 @@ def test_other_weights_are_other_features(models: Path, tmp_path: Path) -> None:
     recipe = film_recipe(corpus, models / "dinov2", tmp_path / "stores")
     moved = film_recipe(corpus, copy, tmp_path / "stores")
     first = extract_locally(recipe)
-    assert describe_plan(moved).exists  # the same weights in another place
+    assert summarize_extraction_plan(moved).exists  # the same weights in another place
     from safetensors.torch import load_file, save_file
 
     weights = load_file(copy / "model.safetensors")
     save_file(
         {k: v + 0.01 for k, v in weights.items()}, copy / "model.safetensors", {"format": "pt"}
     )
-    assert not describe_plan(moved).exists
+    assert not summarize_extraction_plan(moved).exists
     assert extract_locally(moved).fingerprint != first.fingerprint
 
 
@@ -200,7 +206,7 @@ def test_a_folder_of_pictures_is_its_pictures_and_their_order(tmp_path: Path) ->
     folder = write_pictures(tmp_path / "a", 3)
 
     def found(path: Path) -> str:
-        media = hash_media([path])[path]
+        media = hash_media_files([path])[path]
         assert isinstance(media, MediaDigest)
         return media.sha256
 
@@ -230,7 +236,7 @@ def test_bad_films_are_counted_with_their_reasons(models: Path, tmp_path: Path) 
     store = extract_locally(lenient)
     reasons = store.manifest["dropped"]["reasons"]
     assert reasons == {"missing_file": 1, "not_a_video": 1, "truncated": 1}
-    assert [record.clip.id for record in store.records("train")] == ["0", "4"]
+    assert [record.clip.id for record in store.get_records("train")] == ["0", "4"]
 
 
 def test_pictures_and_spans(models: Path, tmp_path: Path) -> None:
@@ -246,7 +252,7 @@ def test_pictures_and_spans(models: Path, tmp_path: Path) -> None:
     plain = recipe.model_dump(mode="json")
     plain["source"]["fps"] = 25
     store = extract_locally(type(recipe).model_validate(plain))
-    assert [record.lengths["video"] for record in store.records("train")] == [12, 20]
+    assert [record.lengths["video"] for record in store.get_records("train")] == [12, 20]
 
 
 def test_published_manifests(models: Path, tmp_path: Path) -> None:
@@ -255,7 +261,7 @@ def test_published_manifests(models: Path, tmp_path: Path) -> None:
         line = f"video_name\tduration\tcaption\na\t0.8\tHello {split}.\n"
         (tmp_path / f"{split}.tsv").write_text(line, encoding="utf-8")
     store = extract_locally(film_recipe(tmp_path, models / "dinov2", tmp_path / "stores"))
-    (record,) = store.records("train")
+    (record,) = store.get_records("train")
     assert (record.clip.texts, record.clip.media) == (("Hello train.",), "a.mp4")
 
 
@@ -264,7 +270,7 @@ def test_bf16_is_near(models: Path, tmp_path: Path) -> None:
     recipe = film_recipe(tmp_path, models / "videomae", tmp_path)
     half = film_recipe(tmp_path, models / "videomae", tmp_path, features={"precision": "bf16"})
     exact, near = (
-        VideoFeatures(own.features).compute(film)["video"].x_TD  # type: ignore[arg-type]
+        VideoFeatures(own.features).compute_features(film)["video"].x_TD  # type: ignore[arg-type]
         for own in (recipe, half)
     )
     assert 0 < np.abs(exact - near).max() < 0.02 * np.abs(exact).max()

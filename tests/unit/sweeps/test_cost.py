@@ -23,7 +23,7 @@ def test_500_trials_of_50_ms(tmp_path: Path, kind: str, monkeypatch: pytest.Monk
     parameters = {"training.learning_rate": {"log": [1e-6, 1.0]}}
     space, recipe = load(tmp_path, search={"kind": kind, "trials": TRIALS}, parameters=parameters)
     journal = Journal(tmp_path / "sweep")
-    journal.begin("cost", "?")
+    journal.start_session("cost", "?")
     policy = search(space, recipe, journal)
     running, spent_s = [policy.propose()], []
     while running:

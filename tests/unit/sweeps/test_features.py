@@ -8,12 +8,12 @@ import pytest
 
 from corpus import tiny_corpus, tiny_recipe
 from kinesweep.checkpoints.model_dir_files import read_recipe
-from kinesweep.config.loading import validate
+from kinesweep.config.loading import validate_config
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import ConfigError, StoreError
 from kinesweep.store import Store
 from kinesweep.store.extraction.build import extract_locally
-from kinesweep.sweeps.feature_stores import extract_all
+from kinesweep.sweeps.feature_stores import extract_all_features
 from kinesweep.sweeps.space.loading import load_space
 from kinesweep.sweeps.space.space import SearchSpace
 from kinesweep.sweeps.sweep import Sweep, run_sweep
@@ -38,7 +38,7 @@ def recipe(tmp_path: Path) -> Recipe:
     plain = made.model_dump(mode="json")
     plain["source"]["root"] = str(tmp_path / "by/{estimator}")
     plain["features"]["estimator"] = "seeing"
-    return validate(Recipe, plain, "two estimators")
+    return validate_config(Recipe, plain, "two estimators")
 
 
 def space(**parameters: object) -> SearchSpace:
@@ -52,7 +52,7 @@ def space(**parameters: object) -> SearchSpace:
         "parameters": parameters
         or {ESTIMATOR: {"choices": ["seeing", "blind"], "role": "scientific"}},
     }
-    return validate(SearchSpace, plain, "the space")
+    return validate_config(SearchSpace, plain, "the space")
 
 
 def test_each_estimator_is_extracted_once_and_compared(recipe: Recipe, tmp_path: Path) -> None:
@@ -63,9 +63,9 @@ def test_each_estimator_is_extracted_once_and_compared(recipe: Recipe, tmp_path:
         return extract_locally(asked)
 
     asked = space()
-    stores = extract_all(asked, recipe, extract)
+    stores = extract_all_features(asked, recipe, extract)
     assert sorted(extracted) == ["blind", "seeing"]
-    assert len(stores.fingerprints) == 2 and stores.base is stores.of(recipe)
+    assert len(stores.fingerprints) == 2 and stores.base is stores.get_store(recipe)
     log = OpenTimed(tmp_path / "times")
     sweep = Sweep(asked, recipe, stores, tmp_path / "sweep", log, print, Here)
     outcome = run_sweep(sweep)
@@ -77,7 +77,7 @@ def test_each_estimator_is_extracted_once_and_compared(recipe: Recipe, tmp_path:
         features = json.loads((folder / "features.json").read_text())
         used[own.features.estimator] = features["store_fingerprint"]
     assert used == {
-        name: stores.of(validate(Recipe, _with(recipe, name), "")).fingerprint
+        name: stores.get_store(validate_config(Recipe, _with(recipe, name), "")).fingerprint
         for name in ("seeing", "blind")
     }
 
@@ -95,15 +95,17 @@ def test_other_sentences_are_not_compared(recipe: Recipe, tmp_path: Path) -> Non
         update={"store": recipe.store.model_copy(update={"max_dropped_share": 0.5})}
     )
     with pytest.raises(StoreError, match=f"1 are in only one of them, such as `{clip.stem}"):
-        extract_all(space(), loose, extract_locally)
+        extract_all_features(space(), loose, extract_locally)
 
 
 def test_limits_count_the_frames_that_features_have(recipe: Recipe) -> None:
     strides = {"features.stride": {"choices": [2, 3]}}
-    assert len(extract_all(space(**strides), recipe, extract_locally).fingerprints) == 2
+    assert len(extract_all_features(space(**strides), recipe, extract_locally).fingerprints) == 2
     batch = recipe.batch.model_copy(update={"max_clip_frames": 10})
     with pytest.raises(StoreError, match="have different clips in validation"):
-        extract_all(space(**strides), recipe.model_copy(update={"batch": batch}), extract_locally)
+        extract_all_features(
+            space(**strides), recipe.model_copy(update={"batch": batch}), extract_locally
+        )
 
 
 def test_what_the_recipe_must_say(recipe: Recipe) -> None:
@@ -113,9 +115,9 @@ def test_what_the_recipe_must_say(recipe: Recipe) -> None:
         if not changes:
             plain["source"]["root"] = "poses"
         with pytest.raises(ConfigError, match="belong together"):
-            validate(Recipe, plain, "")
-    assert recipe.portable().corpus.root is None
-    assert str(recipe.corpus.root).endswith("by/seeing")
+            validate_config(Recipe, plain, "")
+    assert recipe.to_portable().effective_source.root is None
+    assert str(recipe.effective_source.root).endswith("by/seeing")
 
 
 def test_features_need_choices(recipe: Recipe, tmp_path: Path) -> None:
@@ -127,7 +129,7 @@ def test_features_need_choices(recipe: Recipe, tmp_path: Path) -> None:
     plain = space(**{RATE: {"choices": [1e-3]}}).model_dump(mode="json", by_alias=True)
     plain |= {"parameters": wanted, "search": {"kind": "random", "trials": 2}}
     (tmp_path / "space.yaml").write_text(
-        validate(SearchSpace, plain, "").model_dump_json(by_alias=True)
+        validate_config(SearchSpace, plain, "").model_dump_json(by_alias=True)
     )
     with pytest.raises(ConfigError, match=r"features\.stride.*needs `choices`"):
         load_space(tmp_path / "space.yaml", [], tmp_path)

@@ -5,16 +5,16 @@ from contextlib import suppress
 
 import pytest
 
-from kinesweep.sweeps.workers.tune_runner import _Ends
+from kinesweep.sweeps.workers.tune_runner import _TrialRegistry
 
 
 def test_a_swallowed_interrupt_is_raised_again() -> None:
     before = signal.getsignal(signal.SIGINT)
-    ends = _Ends(policy=None, all_started=lambda: None)  # type: ignore[arg-type]
-    ends.check_interrupt()
-    with ends.interrupts():
+    ends = _TrialRegistry(policy=None, on_all_started=lambda: None)  # type: ignore[arg-type]
+    ends.raise_if_interrupted()
+    with ends.catch_interrupts():
         with suppress(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
-            ends.check_interrupt()
+            ends.raise_if_interrupted()
     assert signal.getsignal(signal.SIGINT) is before

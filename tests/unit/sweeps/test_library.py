@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kinesweep.sweeps.planning.simulation import simulate
+from kinesweep.sweeps.planning.simulation import simulate_policy
 from kinesweep.sweeps.space.arms import find_arms
 from kinesweep.sweeps.space.loading import apply_overrides, load_space
 from spaces import course, search, virtual
@@ -17,7 +17,7 @@ SPACES = sorted((ROOT / "search_spaces").glob("*.yaml"))
 def test_it_loads_and_proposes(path: Path) -> None:
     space, recipe = load_space(path, [], ROOT)
     journal, clock = virtual()
-    simulate(search(space, recipe, journal), lambda _: course(5.0), 2, clock)
+    simulate_policy(search(space, recipe, journal), lambda _: course(5.0), 2, clock)
     assert journal.trials or len(space.final_seeds) == 5
     assert space.question.endswith("?")
 
@@ -25,7 +25,7 @@ def test_it_loads_and_proposes(path: Path) -> None:
 def test_the_grid_has_54_points() -> None:
     space, recipe = load_space(ROOT / "search_spaces/phoenix_grid.yaml", [], ROOT)
     journal, clock = virtual()
-    simulate(search(space, recipe, journal), lambda _: course(5.0), 2, clock)
+    simulate_policy(search(space, recipe, journal), lambda _: course(5.0), 2, clock)
     assert len({tuple(sorted(t.values.items())) for t in journal.trials}) == 54
     assert all(trial.duplicate_of is None for trial in journal.trials)
 
@@ -40,7 +40,7 @@ def test_the_question_about_skeletons_has_fair_arms() -> None:
     space, recipe = load_space(ROOT / "search_spaces/motion_encoder.yaml", [], ROOT)
     assert space.objectives[0].name == "cider"
     journal, clock = virtual()
-    simulate(search(space, recipe, journal), lambda _: course(5.0), 2, clock)
+    simulate_policy(search(space, recipe, journal), lambda _: course(5.0), 2, clock)
     tried = [trial.values for trial in journal.trials if trial.duplicate_of is None]
     kinds = [values["model.encoder.kind"] for values in tried]
     assert {kind: kinds.count(kind) for kind in kinds} == {"linear": 3, "stgcn": 3, "stagcn": 3}

@@ -8,8 +8,13 @@ in a difference, `own` when the difference itself has it.
 import numpy as np
 import pytest
 
-from kinesweep.core.seeds import generator
-from kinesweep.sweeps.results.ranking import Rank, RankingEntry, min_detectable_difference, rank
+from kinesweep.core.seeds import create_generator
+from kinesweep.sweeps.results.ranking import (
+    RankedConfiguration,
+    RankingEntry,
+    compute_min_detectable_difference,
+    rank_configurations,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -21,7 +26,9 @@ def mean(total_K: np.ndarray) -> float:
     return float(total_K[0] / total_K[1])
 
 
-def finals(rng: np.random.Generator, truths: list[float], seeds: int, noise: str) -> list[Rank]:
+def finals(
+    rng: np.random.Generator, truths: list[float], seeds: int, noise: str
+) -> list[RankedConfiguration]:
     """One simulated final; the first configuration is called `0`."""
     spread = SENTENCE_SD * np.sqrt(SENTENCES)
     shared_N = rng.normal(0, spread, SENTENCES)
@@ -34,18 +41,18 @@ def finals(rng: np.random.Generator, truths: list[float], seeds: int, noise: str
             x_N = truth + rng.normal(0, SEED_SD) + hard_N
             runs[seed] = np.stack([x_N, np.ones(SENTENCES)], axis=1)
         entries.append(RankingEntry(str(number), runs))
-    return rank(entries, GROUPS, mean, resample_seed=int(rng.integers(2**31)))
+    return rank_configurations(entries, GROUPS, mean, resample_seed=int(rng.integers(2**31)))
 
 
 def repeated(
     name: str, truths: list[float], seeds: int, noise: str, times: int
-) -> list[list[Rank]]:
+) -> list[list[RankedConfiguration]]:
     """Many of them."""
-    rng = generator(0, name)
+    rng = create_generator(0, name)
     return [finals(rng, truths, seeds, noise) for _ in range(times)]
 
 
-def covered(lines: list[Rank], gap: float) -> bool:
+def covered(lines: list[RankedConfiguration], gap: float) -> bool:
     """Whether the interval of the second one's distance holds the truth."""
     truth = gap if lines[0].name == "1" else -gap
     return lines[1].gap_low <= truth <= lines[1].gap_high
@@ -89,18 +96,22 @@ def test_2000_finals_of_two_that_differ_by_three_sd(seeds: int, power: float) ->
     ],
 )
 def test_what_can_be_detected_is_detected_as_often_as_it_says(seeds: int, noise: str) -> None:
-    gap = min_detectable_difference(SEED_SD, 0.0 if noise == "paired" else SENTENCE_SD, seeds)
+    gap = compute_min_detectable_difference(
+        SEED_SD, 0.0 if noise == "paired" else SENTENCE_SD, seeds
+    )
     found = repeated(f"detectable {seeds}", [0.0, gap], seeds, noise, 300)
     share = np.mean([lines[0].name == "1" and not lines[1].tied for lines in found])
     assert 0.73 <= share <= 0.87
 
 
 def test_more_seeds_and_fewer_rivals_see_smaller_differences() -> None:
-    found = [min_detectable_difference(1.0, 0.5, seeds) for seeds in (2, 3, 5, 10)]
+    found = [compute_min_detectable_difference(1.0, 0.5, seeds) for seeds in (2, 3, 5, 10)]
     assert found == sorted(found, reverse=True)
-    assert min_detectable_difference(1.0, 0.5, 3, num_entries=5) > 0
-    assert min_detectable_difference(1.0, 1.0, 3) > min_detectable_difference(1.0, 0.5, 3)
-    assert min_detectable_difference(0.0, 0.0, 3) == 0
+    assert compute_min_detectable_difference(1.0, 0.5, 3, num_entries=5) > 0
+    assert compute_min_detectable_difference(1.0, 1.0, 3) > compute_min_detectable_difference(
+        1.0, 0.5, 3
+    )
+    assert compute_min_detectable_difference(0.0, 0.0, 3) == 0
 
 
 @pytest.mark.slow

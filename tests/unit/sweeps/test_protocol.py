@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from kinesweep.config.recipe.evaluation import PROTOCOLS
-from kinesweep.evaluation.baselines import most_frequent
-from kinesweep.evaluation.scoring import score
+from kinesweep.config.recipe.evaluation import SCORING_PROTOCOLS
+from kinesweep.evaluation.baselines import find_most_frequent_sentence
+from kinesweep.evaluation.scoring import compute_scores
 from kinesweep.sweeps.sweep import Sweep, run_sweep
-from kinesweep.training.run_records.result import read_result
+from kinesweep.training.run_records.result import read_run_result
 from sweeping import Here, Lab, OpenTimed, make_lab
 
 pytestmark = pytest.mark.integration
@@ -40,7 +40,7 @@ def test_ranking_and_baselines_are_under_the_protocol(
     opened = OpenTimed(folder / "times")
     outcome = run_sweep(Sweep(space, lab.recipe, lab.stores, folder, opened, lambda _: None, Here))
     for run in map(Path, outcome.winner_runs):
-        result = read_result(run)
+        result = read_run_result(run)
         assert result is not None and result.scores[metric] > 0
         assert result.signatures[metric].startswith(f"protocol:phoenix|{metric}|")
         seed = int(run.name.rpartition("-s")[2])
@@ -48,11 +48,15 @@ def test_ranking_and_baselines_are_under_the_protocol(
     ordered = [outcome.ranking[0].scores[int(r.rpartition("-s")[2])] for r in outcome.winner_runs]
     assert ordered == sorted(ordered, reverse=True), "the best seed comes first: it is exported"
     always = [(k, v) for k, v in outcome.sanity.items() if k.startswith("always")]
-    frequent = most_frequent(t for r in lab.store.records("train") for t in r.clip.texts)
+    frequent = find_most_frequent_sentence(
+        t for r in lab.store.get_records("train") for t in r.clip.texts
+    )
     assert always[0][0] == f"always the most frequent, “{frequent}”"
-    references = {r.clip.id: r.clip.texts for r in lab.store.records("validation")}
+    references = {r.clip.id: r.clip.texts for r in lab.store.get_records("validation")}
     for name, value in always:
         said = dict.fromkeys(references, name.partition("“")[2].removesuffix("”"))
-        under = score(said, references, [metric], PROTOCOLS["phoenix"]).values[metric]
+        under = compute_scores(said, references, [metric], SCORING_PROTOCOLS["phoenix"]).values[
+            metric
+        ]
         assert value == pytest.approx(under)
-    assert value != score(said, references, [metric]).values[metric]
+    assert value != compute_scores(said, references, [metric]).values[metric]

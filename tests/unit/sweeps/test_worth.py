@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from kinesweep.config.recipe import Recipe
-from kinesweep.core.seeds import generator
-from kinesweep.sweeps.planning.simulation import Clock, SimulatedRun, simulate
+from kinesweep.core.seeds import create_generator
+from kinesweep.sweeps.planning.simulation import SimulatedRun, VirtualClock, simulate_policy
 from kinesweep.sweeps.search.ask_tell import RunEnd, RunRequest
-from kinesweep.sweeps.search.finals import final_runs, select_finalists
+from kinesweep.sweeps.search.finals import list_final_runs, select_finalists
 from kinesweep.sweeps.space.parameter import Values
 from kinesweep.sweeps.space.space import SearchSpace
 from spaces import LAYERS, RATE, SAMPLES, finals, load, search, virtual
@@ -46,7 +46,7 @@ def course(request: RunRequest, paces: tuple[float, float] = (0.6, 0.8)) -> Simu
     """
     values = {name: request.values.get(name, 0.1) for name in (DROPOUT, SMOOTHING)}
     values |= {RATE: request.values[RATE], LAYERS: request.values.get(LAYERS, 3)}
-    rng = generator(request.seed, repr(sorted(values.items())))
+    rng = create_generator(request.seed, repr(sorted(values.items())))
     score = truth(values) + rng.normal(0, SEED_SD)
     pace = rng.uniform(*paces)
     told = []
@@ -63,9 +63,9 @@ def winner(space: SearchSpace, recipe: Recipe, paces: tuple[float, float]) -> tu
     """A whole sweep. Returns what its winner is truly worth, and seconds of all search runs."""
     journal, clock = virtual()
     run = partial(course, paces=paces)
-    spent = simulate(search(space, recipe, journal), run, 4, clock)
+    spent = simulate_policy(search(space, recipe, journal), run, 4, clock)
     chosen = select_finalists(space, recipe, journal.trials)
-    simulate(finals(space, recipe, journal), run, 4, clock)
+    simulate_policy(finals(space, recipe, journal), run, 4, clock)
     found = defaultdict(list)
     for event in journal.events:
         if event["event"] == "run_finished":
@@ -131,14 +131,14 @@ def test_every_arm_of_an_equal_question_reaches_the_finals(tmp_path: Path, times
             parameters=parameters,
         )
         journal, clock = virtual()
-        simulate(search(space, recipe, journal), course, 4, clock)
+        simulate_policy(search(space, recipe, journal), course, 4, clock)
         chosen = select_finalists(space, recipe, journal.trials)
         levels = {finalist.values.get(SMOOTHING) for finalist in chosen if finalist.level}
         assert levels == {0.05, 0.15}, seed
-        assert len(final_runs(chosen, lambda v, s: f"{v}-{s}")) >= 4
+        assert len(list_final_runs(chosen, lambda v, s: f"{v}-{s}")) >= 4
 
 
 def test_the_simulated_truth_has_its_optimum_where_it_should() -> None:
     best = {RATE: 1e-3, LAYERS: 3, DROPOUT: 0.15, SMOOTHING: 0.1}
     assert truth(best) == pytest.approx(30)
-    assert Clock().now == 0
+    assert VirtualClock().now == 0

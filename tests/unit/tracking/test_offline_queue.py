@@ -6,21 +6,21 @@ import os
 import pytest
 
 from kinesweep.core.errors import TrackingError
-from kinesweep.tracking.offline_queue import Spool
+from kinesweep.tracking.offline_queue import OfflineQueue
 
 HEAD = {"key": "r", "title": "r", "parent": None, "experiment": "e"}
 
 
 def opened(path, **more):
-    return Spool(path, HEAD, wait_s=0.2, **more)
+    return OfflineQueue(path, HEAD, timeout_s=0.2, **more)
 
 
 def left_open(path):
     """Writes and dies without closing."""
-    spool = Spool(path, HEAD, 0.2)
+    spool = OfflineQueue(path, HEAD, 0.2)
     spool.append("params", {"a": "1"})
     spool.append("metrics", {"loss": 1.0}, step=3)
-    spool.acknowledge(spool.pending()[0])
+    spool.acknowledge(spool.get_pending_records()[0])
     os._exit(9)
 
 
@@ -30,16 +30,16 @@ def test_what_a_killed_process_wrote_is_pending(tmp_path):
     child.start()
     child.join()
     spool = opened(path)
-    (record,) = spool.pending()
+    (record,) = spool.get_pending_records()
     assert (record.kind, record.value, record.step) == ("metrics", {"loss": 1.0}, 3)
-    assert spool.marks == {"loss": 3} and spool.params == {"a"}
+    assert spool.last_steps == {"loss": 3} and spool.params == {"a"}
 
 
 def test_times_are_fixed_when_recorded(tmp_path):
     spool = opened(tmp_path / "s")
     said = spool.append("metrics", {"loss": 1.0}, step=1)
     spool.close()
-    assert opened(tmp_path / "s").pending() == [said]
+    assert opened(tmp_path / "s").get_pending_records() == [said]
 
 
 def test_two_writers_are_one_too_many(tmp_path):
@@ -55,17 +55,21 @@ def test_what_was_sent_is_forgotten_but_for_its_sum(tmp_path):
     spool = opened(path)
     for step in range(1000):
         last = spool.append("metrics", {"loss": float(step)}, step)
-    spool.attach("the run")
+    spool.attach_run("the run")
     spool.acknowledge(last)
-    life = spool.head["life"]
+    life = spool.header["life"]
     spool.close()
     assert path.stat().st_size < 500
     again = opened(path)
-    assert again.marks == {"loss": 999} and again.run_id == "the run" and not again.pending()
-    assert again.head["life"] == life
+    assert (
+        again.last_steps == {"loss": 999}
+        and again.run_id == "the run"
+        and not again.get_pending_records()
+    )
+    assert again.header["life"] == life
     again.append("metrics", {"loss": 1.0}, 1000)
     again.close()
-    assert [record.step for record in opened(path).pending()] == [1000]
+    assert [record.step for record in opened(path).get_pending_records()] == [1000]
 
 
 def test_a_line_that_a_full_disk_cut_is_passed_over(tmp_path):
@@ -79,27 +83,27 @@ def test_a_line_that_a_full_disk_cut_is_passed_over(tmp_path):
     again.append("metrics", {"loss": 2.0}, 2)
     again.close()
     last = opened(path)
-    assert [record.step for record in last.pending()] == [1, 2]
-    last.acknowledge(last.pending()[0])
+    assert [record.step for record in last.get_pending_records()] == [1, 2]
+    last.acknowledge(last.get_pending_records()[0])
     last.close()
-    assert [record.step for record in opened(path).pending()] == [2]
+    assert [record.step for record in opened(path).get_pending_records()] == [2]
 
 
 def test_a_run_that_is_gone_gets_everything_that_still_stands_there(tmp_path):
     spool = opened(tmp_path / "s")
     records = [spool.append("metrics", {"loss": 1.0}, step) for step in range(3)]
-    spool.attach("the run")
+    spool.attach_run("the run")
     spool.acknowledge(records[1])
-    spool.detach()
-    assert spool.pending() == records and spool.run_id is None
+    spool.detach_run()
+    assert spool.get_pending_records() == records and spool.run_id is None
     spool.close()
-    assert opened(tmp_path / "s").pending() == records
+    assert opened(tmp_path / "s").get_pending_records() == records
 
 
 def test_anew_drops_what_was_there(tmp_path):
     spool = opened(tmp_path / "s")
     spool.append("metrics", {"loss": 1.0}, 7)
-    life = spool.head["life"]
+    life = spool.header["life"]
     spool.close()
-    again = opened(tmp_path / "s", anew=True)
-    assert not again.pending() and not again.marks and again.head["life"] != life
+    again = opened(tmp_path / "s", overwrite=True)
+    assert not again.get_pending_records() and not again.last_steps and again.header["life"] != life

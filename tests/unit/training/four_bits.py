@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from kinesweep.checkpoints.model_dir import read_model_folder
-from kinesweep.config.loading import load
+from kinesweep.config.loading import load_config
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.core.seeds import seed_everything
@@ -22,9 +22,9 @@ from kinesweep.models import Translator, lora
 from kinesweep.store.extraction.build import extract_locally
 from kinesweep.training.loop import run
 from kinesweep.training.loop.run import RunSpec, train_run
-from kinesweep.training.loop.trainer import StreamTrainer
+from kinesweep.training.loop.trainer import TranslatorTrainer
 from kinesweep.training.run_records.metrics import read_metrics
-from kinesweep.training.run_records.run_identity import METRICS
+from kinesweep.training.run_records.run_identity import METRICS_FILE
 from llamas import save_llama, tiny_llama
 from shards import WORDS, h5_corpus
 
@@ -59,17 +59,17 @@ class Trained:
         changes += ["training.gradient_accumulation_steps=1", "training.logging_steps=1"]
         changes += ["checkpoints.keep=last"]  # so that what is handed over is what was trained last
         changes += ["prompt.chat=false", "prompt.system=''", "model.init_from=null"]
-        recipe = load(Recipe, FINETUNE, changes)
+        recipe = load_config(Recipe, FINETUNE, changes)
         assert recipe.model.backbone.lora is not None
         assert recipe.model.backbone.lora.quantize == "nf4"
         models: list[Translator] = []
 
-        class Watched(StreamTrainer):
+        class Watched(TranslatorTrainer):
             def __init__(self, model: Translator, *args: Any, **kwargs: Any) -> None:
                 models.append(model)
                 super().__init__(model, *args, **kwargs)
 
-        patch.setattr(run, "StreamTrainer", Watched)
+        patch.setattr(run, "TranslatorTrainer", Watched)
         store = extract_locally(recipe, root=folder / "stores")
         spec = RunSpec(recipe, store.folder, folder / "run")
         self.result = train_run(spec, NullRunLogger(), lambda _: True)
@@ -79,7 +79,7 @@ class Trained:
     def losses(self) -> list[float]:
         return [
             line["token_loss"]
-            for line in read_metrics(self.folder / METRICS)
+            for line in read_metrics(self.folder / METRICS_FILE)
             if "token_loss" in line
         ]
 
@@ -139,7 +139,7 @@ def test_a_billion_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Any:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lora, "_HOLD_4_BITS", ("cpu",))
+        patch.setattr(lora, "_FOUR_BIT_DEVICE_TYPES", ("cpu",))
         yield Trained(tmp_path_factory.mktemp("tiny"), patch, 0, width=64)
 
 
@@ -150,7 +150,7 @@ def test_a_tiny_one_on_a_cpu(tiny: Trained) -> None:
 def test_where_there_are_no_4_bits_it_is_read_whole(
     tiny: Trained, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(lora, "_HOLD_4_BITS", ())
+    monkeypatch.setattr(lora, "_FOUR_BIT_DEVICE_TYPES", ())
     with caplog.at_level(logging.WARNING):
         whole = read_model_folder(tiny.folder / "best", "cpu").model
     assert "held in 4 bits (nf4) in training, but this machine lacks a CUDA GPU" in caplog.text

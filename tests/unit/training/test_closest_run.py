@@ -9,7 +9,7 @@ import safetensors.torch
 
 from corpus import tiny_recipe
 from kinesweep.checkpoints.model_dir import read_model_folder
-from kinesweep.checkpoints.model_dir_files import recipe_text
+from kinesweep.checkpoints.model_dir_files import format_recipe_yaml
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.store import Store
@@ -24,11 +24,11 @@ from tolerances import FLOAT64, assert_same, assert_same_weights
 pytestmark = pytest.mark.integration
 
 TRAIN = """
-from kinesweep.config.loading import load
+from kinesweep.config.loading import load_config
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.training.loop.run import RunSpec, train_run
-recipe = load(Recipe, Path(sys.argv[1]))
+recipe = load_config(Recipe, Path(sys.argv[1]))
 spec = RunSpec(recipe, Path(sys.argv[2]), Path(sys.argv[3]))
 print(json.dumps(train_run(spec, NullRunLogger(), lambda _: True).scores))
 """
@@ -77,7 +77,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 
 
 def test_it_repeats_and_resumes_to_the_bit_with_any_loader(lab: Lab) -> None:
-    counts = {len(record.clip.texts) for record in lab.store.records("train")}
+    counts = {len(record.clip.texts) for record in lab.store.get_records("train")}
     assert counts == {1, 2, 3}
     whole = lab.train("whole", lab.recipe())
     assert lab.train("parts", lab.recipe(), stop_at=8).status == "stopped"
@@ -94,9 +94,11 @@ def test_every_text_that_may_be_learnt_has_its_words(lab: Lab, reference_choice:
     lab.train(name, lab.recipe(reference_choice, training={"max_steps": 1, "eval_steps": 1}))
     text = read_model_folder(lab.folder / name / "best").text
     said = {
-        text.decode(text.encode_text(t)) for r in lab.store.records("train") for t in r.clip.texts
+        text.decode(text.encode_text(t))
+        for r in lab.store.get_records("train")
+        for t in r.clip.texts
     }
-    assert said == {t for r in lab.store.records("train") for t in r.clip.texts}
+    assert said == {t for r in lab.store.get_records("train") for t in r.clip.texts}
 
 
 def test_where_no_clip_has_a_second_text_it_is_the_first(
@@ -116,7 +118,7 @@ def test_two_ranks_learn_what_one_learns(lab: Lab) -> None:
     two = lab.recipe(training={"optim": "sgd"}, resources={"workers": 2})
     lab.train("one", one)
     path = lab.folder / "two.yaml"
-    path.write_text(recipe_text(two))
+    path.write_text(format_recipe_yaml(two))
     run_ranks(FLOAT64 + TRAIN, [str(path), str(lab.store.folder), str(lab.folder / "two")], 2)
     rows = [read_metrics(lab.folder / name / "metrics.jsonl") for name in ("one", "two")]
     losses = [[row["loss"] for row in own if "loss" in row] for own in rows]

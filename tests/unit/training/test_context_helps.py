@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kinesweep.config.loading import validate
+from kinesweep.config.loading import validate_config
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.store.extraction.build import extract_locally
@@ -57,7 +57,7 @@ def recipe_of(source: dict[str, object], window: int) -> Recipe:
         "generation": {"num_beams": 1, "max_new_tokens": 12},
         "tracking": "none",
     }
-    return validate(Recipe, plain, "pronouns")
+    return validate_config(Recipe, plain, "pronouns")
 
 
 @pytest.mark.slow

@@ -12,14 +12,14 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
-from kinesweep.config.loading import validate
+from kinesweep.config.loading import validate_config
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.source import PoseTsvConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.sources import build_source
-from kinesweep.sources.synthetic import write_sample
+from kinesweep.sources.synthetic import write_sample_corpus
 from kinesweep.store.extraction.build import extract_locally
 from kinesweep.training.loop.run import RunSpec, train_run
 from llamas import save_llama, tiny_llama
@@ -82,15 +82,15 @@ def recipe_of(corpus: Path, llama: Path) -> Recipe:
         "evaluation": {"metrics": ["bleu"], "during_training": {"num_beams": 1, "max_clips": 200}},
         "tracking": "none",
     }
-    return validate(Recipe, plain, "frozen")
+    return validate_config(Recipe, plain, "frozen")
 
 
 @pytest.mark.proof
 def test_a_frozen_llama_learns_to_see(tmp_path: Path) -> None:
     started = time.perf_counter()
     corpus = tmp_path / "corpus"
-    write_sample(corpus, workers=1)
-    clips = build_source(PoseTsvConfig(train=str(corpus / "train.tsv"))).clips("train")
+    write_sample_corpus(corpus, workers=1)
+    clips = build_source(PoseTsvConfig(train=str(corpus / "train.tsv"))).list_clips("train")
     model, text = tiny_llama([f"{c.gloss} {c.texts[0]}" for c in clips], width=128)
     read(model, text, clips)
     llama = save_llama(tmp_path / "llama", model, text)

@@ -15,7 +15,7 @@ from kinesweep.core.errors import CheckpointError, ConfigError
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.core.skeleton.skeleton import ROOT, Skeleton
 from kinesweep.models import Translator
-from kinesweep.models.lora import is_of_adapter
+from kinesweep.models.lora import is_adapter_weight
 from kinesweep.store import Store
 from kinesweep.training.loop.run import RunResult, RunSpec, train_run
 from kinesweep.training.run_records.metrics import read_metrics
@@ -33,7 +33,7 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 
 
-FIND = "kinesweep.models.streams.skeleton_of"
+FIND = "kinesweep.models.streams.find_skeleton"
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +90,7 @@ def test_a_model_knows_its_skeleton_and_its_statistics(
     train(recipe(corpus, store, "stagcn"), store, tmp_path / "run")
     monkeypatch.setattr(FIND, lambda _: None)  # whoever reads a model needs no table
     model = Translator.from_pretrained(tmp_path / "run" / "best")
-    assert model.config.skeleton("pose") == chains
+    assert model.config.get_skeleton("pose") == chains
     state, saved = model.state_dict(), weights(tmp_path / "run")
     assert all(torch.equal(state[name], tensor) for name, tensor in saved.items())
     moved = [name for name in saved if name.endswith("running_var") and (saved[name] != 1).any()]
@@ -110,7 +110,7 @@ def test_adapters_on_an_earlier_run_learn_and_the_rest_stays(
     one, two = weights(tmp_path / "first"), weights(tmp_path / "second")
     two = {name.replace(".base_layer.", "."): tensor for name, tensor in two.items()}
     encoder = {name for name in two if name.startswith("encoders.")}
-    new = {name for name in encoder if is_of_adapter(name)}
+    new = {name for name in encoder if is_adapter_weight(name)}
     assert set(two) - set(one) == new
     changed = {name for name in encoder - new if not torch.equal(one[name], two[name])}
     assert changed == {f"encoders.pose.project.{what}" for what in ("weight", "bias")}
@@ -118,7 +118,7 @@ def test_adapters_on_an_earlier_run_learn_and_the_rest_stays(
     assert len(learnt) == len(new) / 2 > 0
     model = Translator.from_pretrained(tmp_path / "second" / "best")
     free = {name for name, p in model.encoders.named_parameters() if p.requires_grad}
-    assert {name for name in free if not is_of_adapter(name)} == {
+    assert {name for name in free if not is_adapter_weight(name)} == {
         "pose.project.weight",
         "pose.project.bias",
     }

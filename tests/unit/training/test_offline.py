@@ -17,7 +17,7 @@ from kinesweep.config.recipe.model import PretrainedTokenizerConfig
 from kinesweep.core.clip import Clip
 from kinesweep.data.prompt import PromptBuilder
 from kinesweep.data.task_sampling import Example
-from kinesweep.data.text_tokenizer import build_text
+from kinesweep.data.text_tokenizer import build_tokenizer
 from kinesweep.store import Store
 
 TEXTS = ("the sun shines", "rain falls in the north", "the girl is young in the kitchen", "a dog")
@@ -56,7 +56,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_prompts_and_labels_token_by_token(folder: Path) -> None:
     """Encoder: prompt, (frames, end); labels: prompt, text, end; nothing that M2M-100 would add."""
-    text = build_text(PretrainedTokenizerConfig(new_tokens=("__asl__",)), [], str(folder))
+    text = build_tokenizer(PretrainedTokenizerConfig(new_tokens=("__asl__",)), [], str(folder))
     pieces = M2M100Tokenizer.from_pretrained(folder)
     clip = Clip(
         id="c",
@@ -66,7 +66,7 @@ def test_prompts_and_labels_token_by_token(folder: Path) -> None:
         encoder_prompt="__asl__",
         decoder_prompt="__en__",
     )
-    tokens = PromptBuilder(text).tokens(clip, Example.translation(clip))
+    tokens = PromptBuilder(text).build_tokens(clip, Example.from_clip(clip))
     plain = pieces.convert_tokens_to_ids(pieces.tokenize("the sun shines"))
     assert len(plain) >= 3 and pieces.unk_token_id not in plain
     english = pieces.get_lang_id("en")

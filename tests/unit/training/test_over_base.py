@@ -9,18 +9,18 @@ from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from corpus import tiny_recipe
-from kinesweep.checkpoints.checkpoints import checkpoint_bytes
+from kinesweep.checkpoints.checkpoints import estimate_checkpoint_bytes
 from kinesweep.checkpoints.model_dir import read_model_folder
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError, ConfigError
 from kinesweep.core.run_logger import NullRunLogger
-from kinesweep.models.base import BASES
+from kinesweep.models.base import BASE_MODELS_ENV
 from kinesweep.store import Store
 from kinesweep.training.loop import run
 from kinesweep.training.loop.run import RunSpec, train_run
 from kinesweep.training.run_records.metrics import read_metrics
 from kinesweep.training.run_records.result import RunResult
-from kinesweep.training.run_records.run_identity import METRICS
+from kinesweep.training.run_records.run_identity import METRICS_FILE
 from ranks import run_ranks
 
 pytestmark = pytest.mark.integration
@@ -69,8 +69,8 @@ def test_it_stops_resumes_and_moves(
     asked: list[int] = []
     monkeypatch.setattr(
         run,
-        "checkpoint_bytes",
-        lambda *sizes: asked.append(checkpoint_bytes(*sizes)) or asked[-1],
+        "estimate_checkpoint_bytes",
+        lambda *sizes: asked.append(estimate_checkpoint_bytes(*sizes)) or asked[-1],
     )
     whole = train(recipe, store, tmp_path / "whole")
     stopped = train(recipe, store, tmp_path / "parts", last=8)
@@ -86,11 +86,11 @@ def test_it_stops_resumes_and_moves(
     best = tmp_path / "parts/best"
     base.rename(base.with_name("moved"))
     try:
-        with pytest.raises(CheckpointError, match=BASES):
+        with pytest.raises(CheckpointError, match=BASE_MODELS_ENV):
             read_model_folder(best)
         (tmp_path / "bases").mkdir()
         (tmp_path / "bases" / base.name).symlink_to(base.with_name("moved"))
-        monkeypatch.setenv(BASES, str(tmp_path / "bases"))
+        monkeypatch.setenv(BASE_MODELS_ENV, str(tmp_path / "bases"))
         assert isinstance(read_model_folder(best).model.config.base, dict)
     finally:
         base.with_name("moved").rename(base)
@@ -140,7 +140,7 @@ def test_shards_learn_what_one_rank_learns(
     ranks = run_ranks(SHARDED, given, 2)
     assert ranks[0]["scores"] == ranks[1]["scores"] == pytest.approx(alone.scores, rel=1e-3)
     losses = [
-        [row["loss"] for row in read_metrics(tmp_path / name / METRICS) if "loss" in row]
+        [row["loss"] for row in read_metrics(tmp_path / name / METRICS_FILE) if "loss" in row]
         for name in ("one", "two")
     ]
     assert len(losses[0]) == 12 and losses[0][-1] < losses[0][0]

@@ -12,9 +12,9 @@ from kinesweep.config.recipe.prompt import ContextConfig, PromptConfig, PromptSe
 from kinesweep.config.recipe.training import GenerationConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.seeds import seed_everything
-from kinesweep.data.evaluation import FixedBatches, eval_batches
-from kinesweep.data.text_tokenizer import TextTokenizer, build_text
-from kinesweep.evaluation.decoding import decode
+from kinesweep.data.evaluation import FixedBatches, build_eval_batches
+from kinesweep.data.text_tokenizer import TextTokenizer, build_tokenizer
+from kinesweep.evaluation.decoding import decode_batches
 from kinesweep.models import Translator, build_translator
 from kinesweep.store.format.index import ClipRecord
 from records import memory_store
@@ -52,7 +52,7 @@ def features(record_: ClipRecord) -> dict[str, np.ndarray]:
 @pytest.fixture(scope="module")
 def text() -> TextTokenizer:
     config = TrainedTokenizerConfig(algorithm="word", size=64)
-    return build_text(config, [r for clips in DOCUMENTS for r in clips], None, WORDS)
+    return build_tokenizer(config, [r for clips in DOCUMENTS for r in clips], None, WORDS)
 
 
 @pytest.fixture(scope="module", params=["llama", "t5"])
@@ -72,11 +72,11 @@ def batches(
     text: TextTokenizer, documents: Sequence[Sequence[ClipRecord]], max_frames: int
 ) -> FixedBatches:
     held = memory_store(*[r for clips in documents for r in clips], features=features)
-    return eval_batches(held, "validation", text, max_frames, prompt_settings=ASKING)
+    return build_eval_batches(held, "validation", text, max_frames, prompt_settings=ASKING)
 
 
 def written(model: Translator, text: TextTokenizer, found: FixedBatches) -> dict[str, str]:
-    return decode(model, text, found, GENERATION.num_beams, GENERATION)
+    return decode_batches(model, text, found, GENERATION.num_beams, GENERATION)
 
 
 @pytest.mark.slow

@@ -10,10 +10,10 @@ from corpus import tiny_recipe
 from kinesweep.checkpoints.model_dir import read_model_folder
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.run_logger import NullRunLogger
-from kinesweep.data.evaluation import eval_batches
+from kinesweep.data.evaluation import build_eval_batches
 from kinesweep.models import Translator
 from kinesweep.store import Store
-from kinesweep.training.loop.run import RunSpec, train_run, write_first_model
+from kinesweep.training.loop.run import RunSpec, train_run, write_initial_model
 from kinesweep.training.run_records.result import RunResult
 
 pytestmark = pytest.mark.integration
@@ -78,7 +78,7 @@ def test_each_stage_asks_its_own_question(
     read.clear()
     learnt = str(tmp_path / "first" / "best")
     second = stage(corpus, store, INSTRUCT, backbone, init_from=learnt)
-    write_first_model(second, store, tmp_path / "begun")
+    write_initial_model(second, store, tmp_path / "begun")
     ours, theirs = (
         safetensors.torch.load_file(Path(place) / "model.safetensors")
         for place in (tmp_path / "begun", learnt)
@@ -90,7 +90,7 @@ def test_each_stage_asks_its_own_question(
         loaded = read_model_folder(tmp_path / name / "best")
         assert loaded.recipe.prompt.question == words
         prompt_settings = loaded.recipe.prompt_settings
-        batch = eval_batches(
+        batch = build_eval_batches(
             store, "validation", loaded.text, 4096, prompt_settings=prompt_settings
         )[0]
         assert batch.prompt_mask_BP.all()

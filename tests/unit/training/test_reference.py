@@ -14,9 +14,9 @@ from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError, ConfigError, InputError
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.core.skeleton.skeleton import SMPL_22
-from kinesweep.data.text_tokenizer import build_text
+from kinesweep.data.text_tokenizer import build_tokenizer
 from kinesweep.data.train_dataset import TrainDataset
-from kinesweep.evaluation.evaluate import evaluate_loaded
+from kinesweep.evaluation.evaluate import evaluate_loaded_model
 from kinesweep.store import Store
 from kinesweep.store.extraction.build import extract_locally
 from kinesweep.training.loop.run import RunResult, RunSpec, train_run
@@ -61,7 +61,7 @@ class Wrong:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        records = store.records("validation")
+        records = store.get_records("validation")
         self._other = {
             a.clip.id: b for a, b in zip(records, records[1:] + records[:1], strict=True)
         }
@@ -69,9 +69,9 @@ class Wrong:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    def features(self, record: Any) -> dict[str, Any]:
-        own = dict(self._store.features(record))
-        other_TD = self._store.features(self._other[record.clip.id])["reference"]
+    def get_features(self, record: Any) -> dict[str, Any]:
+        own = dict(self._store.get_features(record))
+        other_TD = self._store.get_features(self._other[record.clip.id])["reference"]
         return own | {"reference": other_TD[[t % len(other_TD) for t in range(len(own["pose"]))]]}
 
 
@@ -82,7 +82,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 
 def bleu(lab: Lab, run: str, wrong: bool) -> float:
     store: Any = Wrong(lab.stores[True]) if wrong else lab.stores[True]
-    return evaluate_loaded(
+    return evaluate_loaded_model(
         read_model_folder(lab.folder / run / "best"), store, "validation"
     ).scores["bleu"]
 
@@ -104,7 +104,7 @@ GRAPH = {"kind": "stgcn", "channels": 4, "blocks": 2, "kernel": 3, "hops": 1, "d
 def test_true_references_tell_what_wrong_ones_do_not(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, mode: str, encoder: dict[str, Any]
 ) -> None:
-    known = "kinesweep.training.loop.run.skeletons_of"  # shards say nothing of points
+    known = "kinesweep.training.loop.run.find_skeletons"  # shards say nothing of points
     monkeypatch.setattr(known, lambda *_: {"pose": SMPL_22})
     model = {"reference": {"mode": mode}, "encoder": encoder}
     name = f"{mode}_{encoder['kind']}"
@@ -132,7 +132,11 @@ def test_a_stage_of_captions_is_taken_over_whole(lab: Lab) -> None:
     # Of zero differences nothing is learnt, but of true ones.
     other = slice(first["reference.join.weight"].shape[0], None)
     built = read_model_folder(lab.folder / "captions" / "best").model
-    assert list(built.config.encoded()) == ["pose"] == list(built.config.widths())
+    assert (
+        list(built.config.get_encoder_widths())
+        == ["pose"]
+        == list(built.config.get_stream_widths())
+    )
     moved = second["reference.join.weight"] - first["reference.join.weight"]
     assert moved[:, other].abs().max() > 0
 
@@ -188,7 +192,7 @@ def test_both_streams_are_varied_alike(lab: Lab) -> None:
         model={"reference": {}},
         batch={"augmentation": {"drop_frames": 0.4, "speed": 0.3}, "batch_size": 24},
     )
-    text = build_text(recipe.model.tokenizer, lab.stores[True].records("train"), None)
+    text = build_tokenizer(recipe.model.tokenizer, lab.stores[True].get_records("train"), None)
     found = []
     for alike in (recipe.augmentation_pairs, None):
         batch = TrainDataset(
@@ -200,11 +204,13 @@ def test_both_streams_are_varied_alike(lab: Lab) -> None:
 
 def test_modes_are_searched_and_old_names_of_configurations_stay(lab: Lab) -> None:
     plain = lab.recipe()
-    named = {plain.config_hash("store")}
+    named = {plain.compute_config_hash("store")}
     for mode in ("subtract", "concat", "both"):
         found = lab.recipe(model={"reference": {"mode": mode}})
-        named.add(found.config_hash("store"))
+        named.add(found.compute_config_hash("store"))
     assert len(named) == 4
     without = plain.model_dump(mode="json")
     del without["model"]["reference"]
-    assert Recipe.model_validate(without).config_hash("store") == plain.config_hash("store")
+    assert Recipe.model_validate(without).compute_config_hash("store") == plain.compute_config_hash(
+        "store"
+    )

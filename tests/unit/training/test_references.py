@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from kinesweep.config.recipe.evaluation import ScoringProtocol
-from kinesweep.evaluation.baselines import constant_sentence, most_frequent
-from kinesweep.evaluation.scoring import Measure
+from kinesweep.evaluation.baselines import find_best_constant_sentence, find_most_frequent_sentence
+from kinesweep.evaluation.scoring import CorpusMetric
 
 WORDS = ScoringProtocol(tokenize="none")
 SAID = {"a": "the left arm drops too low", "b": "step back", "c": "", "d": "turn the hip in more"}
@@ -30,7 +30,7 @@ OF_ALL: dict[str, Any] = {
 
 @pytest.mark.parametrize("metric", [*OF_ALL, "chrf", "chrfpp", "ter", "meteor", "cider"])
 def test_a_hypothesis_that_is_another_reference(metric: str) -> None:
-    measure = Measure(metric, WORDS)
+    measure = CorpusMetric(metric, WORDS)
     found = measure(SAID, WANTED)
     turned = {clip: tuple(reversed(texts)) for clip, texts in WANTED.items()}
     assert found == pytest.approx(measure(SAID, turned)), "the order counts for nothing"
@@ -47,19 +47,19 @@ def test_bleu_takes_the_closest_length_and_counts_of_any_reference() -> None:
     said = {"a": "step back and turn"}
     wanted = {"a": ("step back", "and turn now please do it")}
     # All four words are there, in two references; both lengths are 2 away, the shorter counts.
-    assert Measure("bleu1", WORDS)(said, wanted) == pytest.approx(100)
-    assert Measure("bleu1", WORDS)(said, {"a": wanted["a"][:1]}) == pytest.approx(50)
+    assert CorpusMetric("bleu1", WORDS)(said, wanted) == pytest.approx(100)
+    assert CorpusMetric("bleu1", WORDS)(said, {"a": wanted["a"][:1]}) == pytest.approx(50)
 
 
 def test_the_most_frequent_sentence_knows_all_texts_of_train() -> None:
     texts = ["b", "a", "c", "b", "c"]
-    assert most_frequent(texts) == "b"
-    assert most_frequent(reversed(texts)) == "b"
+    assert find_most_frequent_sentence(texts) == "b"
+    assert find_most_frequent_sentence(reversed(texts)) == "b"
 
 
 def test_a_constant_sentence_is_scored_by_every_reference() -> None:
     wanted = {"a": ("hands up now please", "step back with it"), "b": ("step back with it",)}
-    assert constant_sentence(["step back with it", "hands up now please"], wanted) == (
+    assert find_best_constant_sentence(["step back with it", "hands up now please"], wanted) == (
         "step back with it",
         pytest.approx(100),
     )

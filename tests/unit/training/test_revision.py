@@ -11,7 +11,7 @@ from corpus import tiny_recipe
 from kinesweep.core.errors import InputError
 from kinesweep.data import tokenizer
 from kinesweep.store import Store
-from kinesweep.training.loop.run import write_first_model
+from kinesweep.training.loop.run import write_initial_model
 from llamas import save_llama, tiny_llama
 
 
@@ -33,12 +33,12 @@ def test_the_tokenizer_is_of_the_backbones_revision(
     monkeypatch.setattr(
         tokenizer, "AutoTokenizer", SimpleNamespace(from_pretrained=from_pretrained)
     )
-    texts = [record.clip.texts[0] for record in store.records("train")]
+    texts = [record.clip.texts[0] for record in store.get_records("train")]
     folder = save_llama(tmp_path / "llama", *tiny_llama(texts))
     backbone = {"kind": "causal", "pretrained": str(folder), "revision": revision}
     model = {"backbone": backbone, "tokenizer": {"kind": "pretrained", "new_tokens": ["__asl__"]}}
     recipe = tiny_recipe(corpus, store.folder.parent, model=model)
-    write_first_model(recipe, store, tmp_path / "first")
+    write_initial_model(recipe, store, tmp_path / "first")
     assert asked == [(str(folder), read)]
 
 

@@ -5,19 +5,19 @@ from pathlib import Path
 import torch
 
 from kinesweep.config.recipe import Recipe
-from kinesweep.core.hashing import file_sha256
+from kinesweep.core.hashing import compute_file_sha256
 from kinesweep.data.text_tokenizer import TextTokenizer
 from kinesweep.data.train_dataset import TrainDataset
 from kinesweep.store import Store
-from kinesweep.training.loop.run import write_first_model
+from kinesweep.training.loop.run import write_initial_model
 from kinesweep.training.reproducibility.determinism import seed_dropout
 
 SEEDS = (1, 2, 3, 4, 5)
 
 
 def first_weights(recipe: Recipe, store: Store, folder: Path) -> str:
-    write_first_model(recipe, store, folder)
-    return file_sha256(folder / "model.safetensors")
+    write_initial_model(recipe, store, folder)
+    return compute_file_sha256(folder / "model.safetensors")
 
 
 def order(
@@ -27,7 +27,7 @@ def order(
     config = recipe.batch.model_copy(update={"loader_workers": workers})
     seed = recipe.training.seed
     streams = [TrainDataset(store, text, config, seed, rank, ranks) for rank in range(ranks)]
-    loaded = [list(stream.loader(0, 12 // ranks)) for stream in streams]
+    loaded = [list(stream.build_loader(0, 12 // ranks)) for stream in streams]
     return [list(batch.clip_ids) for step in zip(*loaded, strict=True) for batch in step]
 
 

@@ -16,19 +16,19 @@ from typer.testing import CliRunner
 
 from kinesweep.checkpoints.model_dir import read_model_folder
 from kinesweep.cli import app
-from kinesweep.config.loading import load, validate
+from kinesweep.config.loading import load_config, validate_config
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import CheckpointError, ConfigError
 from kinesweep.core.run_logger import NullRunLogger
-from kinesweep.evaluation.evaluate import evaluate_loaded
+from kinesweep.evaluation.evaluate import evaluate_loaded_model
 from kinesweep.evaluation.predictions import read_predictions
 from kinesweep.export.bundle import export_bundle
 from kinesweep.export.raw_inputs import Input
 from kinesweep.export.translate import Bundle
 from kinesweep.store import Store
 from kinesweep.store.extraction.build import extract_locally
-from kinesweep.training.loop.init_from import earlier_text
+from kinesweep.training.loop.init_from import load_initial_tokenizer
 from kinesweep.training.loop.run import RunResult, RunSpec, train_run
 from shards import h5_corpus
 
@@ -51,10 +51,10 @@ class Lab:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("KINESWEEP_H5", str(self.folder / "h5"))
             patch.setenv("KINESWEEP_STAGE1", str(self.folder / "pretrain"))
-            return load(Recipe, RECIPES / f"{name}.yaml", [*FEW, *overrides])
+            return load_config(Recipe, RECIPES / f"{name}.yaml", [*FEW, *overrides])
 
     def train(self, name: str, stage: str, *overrides: str, **spec: Any) -> RunResult:
-        recipe = self.recipe(stage, *overrides).resolved(Path.cwd())
+        recipe = self.recipe(stage, *overrides).resolve_paths(Path.cwd())
         where = RunSpec(recipe, self.store.folder, self.folder / name, **spec)
         return train_run(where, NullRunLogger(), lambda _: True)
 
@@ -96,7 +96,7 @@ def test_the_second_begins_where_the_first_ended(lab: Lab) -> None:
 def test_a_raw_file_says_what_the_run_said(lab: Lab) -> None:
     """First clips of documents: they have no context, which a raw file alone has not either."""
     said = said_by(lab)
-    firsts = [r.clip for r in lab.store.records("validation") if r.clip.order == 0]
+    firsts = [r.clip for r in lab.store.get_records("validation") if r.clip.order == 0]
     assert len(firsts) == 2
     bundle = export_bundle(lab.folder / "finetune", lab.folder / "bundle", lab.store)
     files = [raw_file(lab, clip) for clip in firsts]
@@ -107,7 +107,7 @@ def test_a_raw_file_says_what_the_run_said(lab: Lab) -> None:
 def test_the_files_of_a_document_say_what_the_run_said(lab: Lab, tmp_path: Path) -> None:
     said = said_by(lab)
     bundle = export_bundle(lab.folder / "finetune", tmp_path / "bundle", lab.store)
-    clips = [r.clip for r in lab.store.records("validation")]
+    clips = [r.clip for r in lab.store.get_records("validation")]
     names = list(dict.fromkeys(clip.document for clip in clips))
     for name in names:
         mine = [clip for clip in clips if clip.document == name]
@@ -168,11 +168,11 @@ def test_a_bundle_s_tokenizer_is_known_by_its_folder_s_name(lab: Lab, tmp_path: 
     def of(place: str) -> Recipe:
         own = lab.recipe("finetune").model_dump(mode="json")
         own["model"]["tokenizer"] = {"kind": "folder", "path": place}
-        return validate(Recipe, own, "test")
+        return validate_config(Recipe, own, "test")
 
-    assert earlier_text(tmp_path / "stage1", of("/elsewhere/words")).vocabulary.size > 4
+    assert load_initial_tokenizer(tmp_path / "stage1", of("/elsewhere/words")).vocabulary.size > 4
     with pytest.raises(CheckpointError, match=r"whose `model\.tokenizer` is"):
-        earlier_text(tmp_path / "stage1", of("/elsewhere/others"))
+        load_initial_tokenizer(tmp_path / "stage1", of("/elsewhere/others"))
 
 
 def _turned(folder: Path) -> None:
@@ -234,7 +234,7 @@ def test_a_score_on_the_references_context_says_so(lab: Lab) -> None:
     def signed(generation: str) -> list[str]:
         context = loaded.recipe.context.model_copy(update={"decoding_context": generation})
         recipe = loaded.recipe.model_copy(update={"context": context})
-        found = evaluate_loaded(replace(loaded, recipe=recipe), lab.store, "validation")
+        found = evaluate_loaded_model(replace(loaded, recipe=recipe), lab.store, "validation")
         assert found.signatures.keys() == {"bleu", "chrf", "rouge"}
         return list(found.signatures.values())
 
@@ -246,15 +246,17 @@ def test_a_run_is_named_by_the_weights_it_begins_with(lab: Lab, tmp_path: Path) 
     shutil.copytree(lab.folder / "pretrain" / "best", tmp_path / "moved")
 
     def name_of(place: Path) -> str:
-        return lab.recipe("finetune", f"model.init_from={place}").config_hash("store")
+        return lab.recipe("finetune", f"model.init_from={place}").compute_config_hash("store")
 
     before = name_of(lab.folder / "pretrain")
     assert name_of(tmp_path / "moved") == before
-    resolved = lab.recipe("finetune", f"model.init_from={tmp_path / 'moved'}").resolved(Path.cwd())
-    assert resolved.config_hash("store") == before
+    resolved = lab.recipe("finetune", f"model.init_from={tmp_path / 'moved'}").resolve_paths(
+        Path.cwd()
+    )
+    assert resolved.compute_config_hash("store") == before
     _missing(tmp_path / "moved")
     assert name_of(tmp_path / "moved") != before
-    assert resolved.config_hash("store") == before
+    assert resolved.compute_config_hash("store") == before
     with pytest.raises(CheckpointError, match="have changed since this run was created"):
         train_run(
             RunSpec(resolved, lab.store.folder, tmp_path / "run"), NullRunLogger(), lambda _: True

@@ -1,8 +1,8 @@
 """The recipe: the complete configuration of a run, from corpus to scores.
 
-Paths in a recipe are relative to the working directory of the command; `Recipe.resolved` makes them
-absolute before work is passed to other processes. Paths are not part of the configuration hash; the
-store's fingerprint represents the data there.
+Paths in a recipe are relative to the working directory of the command; `Recipe.resolve_paths` makes
+them absolute before work is passed to other processes. Paths are not part of the configuration
+hash; the store's fingerprint represents the data there.
 """
 
 from collections.abc import Collection, Mapping
@@ -12,25 +12,29 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from kinesweep.config.loading import StrictConfig
-from kinesweep.config.recipe.data import BatchConfig, EffectiveBatch, StoreConfig
+from kinesweep.config.recipe.data import BatchConfig, EffectiveBatchConfig, StoreConfig
 from kinesweep.config.recipe.evaluation import EvaluationConfig
-from kinesweep.config.recipe.h5_shards import H5ShardsConfig, StreamsFeaturesConfig, with_streams
+from kinesweep.config.recipe.h5_shards import (
+    H5ShardsConfig,
+    StreamsFeaturesConfig,
+    fill_in_stream_names,
+)
 from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.config.recipe.paths import (
-    make_absolute,
-    make_portable,
-    put_encoder,
-    strip_paths,
+    make_paths_absolute,
+    make_paths_portable,
+    set_encoder_dir,
+    strip_model_paths,
 )
 from kinesweep.config.recipe.prompt import ContextConfig, PromptConfig, PromptSettings
 from kinesweep.config.recipe.source import (
-    FEATURES_OF,
+    FEATURES_KIND_BY_SOURCE_KIND,
     AnyFeatures,
     AnySource,
     CorporaConfig,
-    OneSourceConfig,
     PoseFeaturesConfig,
     PoseTsvConfig,
+    SingleSourceConfig,
     SourceConfig,
 )
 from kinesweep.config.recipe.training import (
@@ -39,11 +43,11 @@ from kinesweep.config.recipe.training import (
     ResourcesConfig,
     TrainingConfig,
 )
-from kinesweep.core.hashing import fingerprint
+from kinesweep.core.hashing import compute_fingerprint
 
-ESTIMATOR = "{estimator}"
+ESTIMATOR_PLACEHOLDER = "{estimator}"
 # Sections that do not affect the result beyond what the store's fingerprint covers.
-_NOT_IDENTITY = ("name", "source", "features", "store", "checkpoints", "tracking", "resources")
+_UNHASHED_SECTIONS = ("name", "source", "features", "store", "checkpoints", "tracking", "resources")
 
 
 class Recipe(StrictConfig):
@@ -77,9 +81,9 @@ class Recipe(StrictConfig):
     # Runs before validation, so that the saved recipe lists the streams that were used.
     @model_validator(mode="before")
     @classmethod
-    def _name_all_streams(cls, plain: Any) -> Any:
+    def _fill_in_stream_names(cls, raw_recipe: Any) -> Any:
         """Fill in the names of all streams if the features select none."""
-        return with_streams(plain)
+        return fill_in_stream_names(raw_recipe)
 
     @model_validator(mode="after")
     def _check_best_metric_is_evaluated(self) -> "Recipe":
@@ -117,11 +121,14 @@ class Recipe(StrictConfig):
     def _check_text_length(self) -> "Recipe":
         """Check that the reserve has room for the generated text."""
         # Generation may write all of its tokens, which need the reserved positions.
-        reserve, written = self.model.reserved_text_tokens, self.generation.max_new_tokens
-        if reserve is not None and reserve < written:
+        reserved_tokens, max_new_tokens = (
+            self.model.reserved_text_tokens,
+            self.generation.max_new_tokens,
+        )
+        if reserved_tokens is not None and reserved_tokens < max_new_tokens:
             raise ValueError(
-                f"`model.reserved_text_tokens` ({reserve}) must be at least"
-                f" `generation.max_new_tokens` ({written})"
+                f"`model.reserved_text_tokens` ({reserved_tokens}) must be at least"
+                f" `generation.max_new_tokens` ({max_new_tokens})"
             )
         return self
 
@@ -142,11 +149,12 @@ class Recipe(StrictConfig):
     def _check_features_match_source(self) -> "Recipe":
         """Check that the features can be computed from the source."""
         # All corpora of a list are of one kind (see `CorporaConfig`), so the first one decides.
-        kind = self.corpora[0].kind
-        wanted = FEATURES_OF[kind]
-        if self.features.kind != wanted:
+        source_kind = self.corpora[0].kind
+        expected_kind = FEATURES_KIND_BY_SOURCE_KIND[source_kind]
+        if self.features.kind != expected_kind:
             raise ValueError(
-                f"a source of kind {kind} needs `features.kind: {wanted}`, not {self.features.kind}"
+                f"a source of kind {source_kind} needs `features.kind: {expected_kind}`, not"
+                f" {self.features.kind}"
             )
         return self
 
@@ -155,7 +163,7 @@ class Recipe(StrictConfig):
         """Check that the selected streams are those of the source."""
         for corpus in self.corpora:
             if isinstance(corpus, H5ShardsConfig):
-                corpus.check(self.streams)
+                corpus.check_streams(self.selected_streams)
         return self
 
     @model_validator(mode="after")
@@ -164,9 +172,10 @@ class Recipe(StrictConfig):
         estimator = getattr(self.features, "estimator", None)
         for corpus in self.corpora:
             root = getattr(corpus, "root", None)
-            if root is not None and (ESTIMATOR in root) != (estimator is not None):
+            if root is not None and (ESTIMATOR_PLACEHOLDER in root) != (estimator is not None):
                 raise ValueError(
-                    f"`features.estimator` and `{ESTIMATOR}` in `source.root` belong together:"
+                    f"`features.estimator` and `{ESTIMATOR_PLACEHOLDER}` in `source.root` belong"
+                    " together:"
                     " the first names the estimator, the second its folder of poses; set both or"
                     " neither"
                 )
@@ -175,9 +184,9 @@ class Recipe(StrictConfig):
     @model_validator(mode="after")
     def _check_crop_poses(self) -> "Recipe":
         """Check that crops and the poses that locate them are given together."""
-        cropped = getattr(self.features, "cropped", False)
+        uses_crops = getattr(self.features, "has_body_crops", False)
         for corpus in self.corpora:
-            if (getattr(corpus, "poses", None) is not None) != cropped:
+            if (getattr(corpus, "poses", None) is not None) != uses_crops:
                 raise ValueError(
                     "`features.crops` and `source.poses` belong together: the first selects body"
                     " parts, the second the poses that locate them; set both or neither"
@@ -196,13 +205,15 @@ class Recipe(StrictConfig):
         return self
 
     @model_validator(mode="after")
-    def _check_variation_needs_normalization(self) -> "Recipe":
+    def _check_augmentation_needs_normalization(self) -> "Recipe":
         """Check that clips are normalized if augmentation mirrors or rotates them."""
         # Mirroring and rotation assume that the origin lies between the shoulders or at the root.
-        varied = self.batch.augmentation
+        augmentation = self.batch.augmentation
         keys = {"pose": "normalize", "skeleton": "centre"}
         key = keys.get(self.features.kind, "kind")
-        if getattr(self.features, key) == "none" and (varied.mirror or varied.rotation_deg):
+        if getattr(self.features, key) == "none" and (
+            augmentation.mirror or augmentation.rotation_deg
+        ):
             raise ValueError(
                 "`batch.augmentation` mirrors or rotates clips around the shoulders or the root,"
                 f" which requires normalization, but `features.{key}` is none"
@@ -221,27 +232,29 @@ class Recipe(StrictConfig):
         return {} if reference is None else {reference.against: reference.stream}
 
     @property
-    def effective_batch(self) -> EffectiveBatch:
+    def effective_batch(self) -> EffectiveBatchConfig:
         """Return the `batch` section as used, without limits of streams that are not selected.
 
         This allows one recipe to serve a search over streams. A reference, which is aligned with
         its motion frame by frame, is truncated like the motion unless it has its own limit.
         """
-        caps = _without(self.batch.truncate_frames, self._left)
+        frame_limits = _exclude_streams(self.batch.truncate_frames, self._unselected_streams)
         # The right operand of `|` wins, so a reference's own limit precedes that of its motion.
-        caps = {
-            other: caps[name] for other, name in self.augmentation_pairs.items() if name in caps
-        } | caps
-        own = {name: getattr(self.batch, name) for name in BatchConfig.model_fields}
-        own |= {"truncate_frames": caps, "uncounted": tuple(self.augmentation_pairs)}
+        frame_limits = {
+            reference: frame_limits[name]
+            for reference, name in self.augmentation_pairs.items()
+            if name in frame_limits
+        } | frame_limits
+        settings = {name: getattr(self.batch, name) for name in BatchConfig.model_fields}
+        settings |= {"truncate_frames": frame_limits, "uncounted": tuple(self.augmentation_pairs)}
         # `own` holds validated values already, so validation is skipped.
-        return EffectiveBatch.model_construct(**own)
+        return EffectiveBatchConfig.model_construct(**settings)
 
     @property
     def effective_model(self) -> ModelConfig:
         """Return the `model` section as the training stage uses it, for the selected streams."""
         model = self.model.model_copy(
-            update={"encoders": _without(self.model.encoders, self._left)}
+            update={"encoders": _exclude_streams(self.model.encoders, self._unselected_streams)}
         )
         if self.training.stage != "projectors":
             return model
@@ -251,10 +264,12 @@ class Recipe(StrictConfig):
         return model.model_copy(update={"backbone": backbone, "freeze": frozen})
 
     @property
-    def _left(self) -> set[str]:
-        """Return the streams of sharded corpora that `features.streams` does not select."""
-        shards = [corpus for corpus in self.corpora if isinstance(corpus, H5ShardsConfig)]
-        return {name for corpus in shards for name in corpus.names} - set(self.streams)
+    def _unselected_streams(self) -> set[str]:
+        """Return the streams of sharded corpora that are not in `features.streams`."""
+        shard_corpora = [corpus for corpus in self.corpora if isinstance(corpus, H5ShardsConfig)]
+        return {name for corpus in shard_corpora for name in corpus.stream_names} - set(
+            self.selected_streams
+        )
 
     @property
     def video_source(self) -> PoseTsvConfig | None:
@@ -263,76 +278,78 @@ class Recipe(StrictConfig):
         return source if isinstance(source, PoseTsvConfig) and source.videos else None
 
     @property
-    def corpora(self) -> tuple[OneSourceConfig, ...]:
+    def corpora(self) -> tuple[SingleSourceConfig, ...]:
         """Return the corpora of the source; usually the source itself is the only one."""
         return self.source.corpora if isinstance(self.source, CorporaConfig) else (self.source,)
 
     @property
     def required_splits(self) -> tuple[str, ...]:
         """Return the splits of which no clip may be dropped."""
-        given = ("validation",) if self.features.kind in ("precomputed", "streams") else ()
-        return given if self.store.required_splits is None else self.store.required_splits
+        default_splits = ("validation",) if self.features.kind in ("precomputed", "streams") else ()
+        return default_splits if self.store.required_splits is None else self.store.required_splits
 
     @property
-    def streams(self) -> tuple[str, ...]:
+    def selected_streams(self) -> tuple[str, ...]:
         """Return the selected streams of a sharded corpus, in order; empty for other corpora."""
         return self.features.streams if isinstance(self.features, StreamsFeaturesConfig) else ()
 
     @property
-    def weights(self) -> dict[str, float]:
+    def corpus_weights(self) -> dict[str, float]:
         """Return corpus name → sampling weight; empty if there is only one corpus."""
         if not isinstance(self.source, CorporaConfig):
             return {}
         return {str(corpus.name): corpus.sampling_weight for corpus in self.source.corpora}
 
     @property
-    def corpus(self) -> SourceConfig:
+    def effective_source(self) -> SourceConfig:
         """Return the source with the estimator's root folder and only the selected streams."""
         if isinstance(self.source, CorporaConfig):
-            rooted = tuple(self._rooted(corpus) for corpus in self.source.corpora)
-            return self.source.model_copy(update={"corpora": rooted})
-        return self._rooted(self.source)
+            corpora = tuple(self._fill_in_source(corpus) for corpus in self.source.corpora)
+            return self.source.model_copy(update={"corpora": corpora})
+        return self._fill_in_source(self.source)
 
-    def _rooted(self, source: OneSourceConfig) -> OneSourceConfig:
-        """Fill in the estimator and the selected streams of one corpus."""
+    def _fill_in_source(self, source: SingleSourceConfig) -> SingleSourceConfig:
+        """Fill in the estimator and the selected streams of one corpus and return its source."""
         if isinstance(source, H5ShardsConfig):
-            return source.of(self.streams)
+            return source.select_streams(self.selected_streams)
         # Only sources with media files have a root, and only pose features have an estimator.
         root, estimator = getattr(source, "root", None), getattr(self.features, "estimator", None)
         if root is None:
             return source
-        return source.model_copy(update={"root": root.replace(ESTIMATOR, estimator or "")})
+        return source.model_copy(
+            update={"root": root.replace(ESTIMATOR_PLACEHOLDER, estimator or "")}
+        )
 
-    def config_hash(self, store_fingerprint: str) -> str:
-        """Return a 12-digit hexadecimal hash of the configuration without seed and paths.
+    def compute_config_hash(self, store_fingerprint: str) -> str:
+        """Compute a 12-digit hexadecimal hash of the configuration without seed and paths.
 
         Args:
             store_fingerprint: Fingerprint of the feature store, which represents the data.
         """
-        plain = self.model_dump(mode="json")
-        for key in _NOT_IDENTITY:
-            del plain[key]
-        del plain["training"]["seed"]
+        values = self.model_dump(mode="json")
+        for key in _UNHASHED_SECTIONS:
+            del values[key]
+        del values["training"]["seed"]
         # Defaults are resolved and unused keys removed, so that recipes which do the same have the
         # same hash, and hashes from before a key was added stay valid.
-        plain["model"]["append_eos"] = self.model.ends_input
+        values["model"]["append_eos"] = self.model.should_append_eos
         for key in ("lora", "revision"):
-            if plain["model"]["backbone"][key] is None:
-                del plain["model"]["backbone"][key]
+            if values["model"]["backbone"][key] is None:
+                del values["model"]["backbone"][key]
         if self.model.reference is None:
-            del plain["model"]["reference"]
-        if not self.context.is_used and self.context.decoding_context == "model":
-            plain["context"]["decoding_context"] = (
+            del values["model"]["reference"]
+        if not self.context.is_enabled and self.context.decoding_context == "model":
+            values["context"]["decoding_context"] = (
                 "references"  # the former default; unused without context
             )
         # Sampling weights are part of `source`, which was removed, but they change the training.
-        if self.weights:
-            plain["weights"] = self.weights
-        strip_paths(plain)
-        return fingerprint({"recipe": plain, "store": store_fingerprint})[:12]
+        if self.corpus_weights:
+            values["weights"] = self.corpus_weights
+        strip_model_paths(values)
+        return compute_fingerprint({"recipe": values, "store": store_fingerprint})[:12]
 
-    def resolved(self, base: Path) -> "Recipe":
-        """Return the recipe with all local paths absolute.
+    def resolve_paths(self, base: Path) -> "Recipe":
+        """Resolve all local paths of the recipe to absolute ones and return the recipe.
 
         Args:
             base: Folder that relative paths start from.
@@ -340,21 +357,21 @@ class Recipe(StrictConfig):
         Raises:
             CheckpointError: If `model.init_from` is not a model folder.
         """
-        plain: dict[str, Any] = self.model_dump(mode="json")
-        make_absolute(plain, base)
-        return Recipe.model_validate(plain)
+        values: dict[str, Any] = self.model_dump(mode="json")
+        make_paths_absolute(values, base)
+        return Recipe.model_validate(values)
 
-    def portable(self) -> "Recipe":
+    def to_portable(self) -> "Recipe":
         """Return the recipe with file names only, without the folders of this machine."""
-        plain: dict[str, Any] = self.model_dump(mode="json")
-        make_portable(plain)
-        return Recipe.model_validate(plain)
+        values: dict[str, Any] = self.model_dump(mode="json")
+        make_paths_portable(values)
+        return Recipe.model_validate(values)
 
-    def with_encoder(self, folder: Path) -> "Recipe":
-        """Return the recipe with the video model or embedder of a bundle loaded from `folder`."""
-        plain: dict[str, Any] = self.model_dump(mode="json")
-        put_encoder(plain, folder)
-        return Recipe.model_validate(plain)
+    def with_encoder_dir(self, encoder_dir: Path) -> "Recipe":
+        """Return the recipe with a bundle's video model or embedder loaded from `encoder_dir`."""
+        values: dict[str, Any] = self.model_dump(mode="json")
+        set_encoder_dir(values, encoder_dir)
+        return Recipe.model_validate(values)
 
     def with_seed(self, seed: int) -> "Recipe":
         """Return the recipe with another seed."""
@@ -363,6 +380,8 @@ class Recipe(StrictConfig):
         return self.model_copy(update={"training": training})
 
 
-def _without(named: Mapping[str, Any], left: Collection[str]) -> dict[str, Any]:
-    """Return a mapping of streams without some of them."""
-    return {name: value for name, value in named.items() if name not in left}
+def _exclude_streams(
+    by_stream: Mapping[str, Any], excluded_streams: Collection[str]
+) -> dict[str, Any]:
+    """Exclude some streams from a mapping of stream names and return the remaining entries."""
+    return {name: value for name, value in by_stream.items() if name not in excluded_streams}

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from kinesweep.config.loading import StrictConfig
 
-GAMMA = 0.01
+DEFAULT_GAMMA = 0.01
 """Default `gamma`: on boxing clips, a frame then matches 1.7 reference frames (5.4 with 0.1)."""
 
 
@@ -34,7 +34,7 @@ class AlignmentConfig(StrictConfig):
         None,
         gt=0,
         description="Smoothing of `soft_dtw`, as a share of the mean squared distance between the"
-        f" frames of a clip and its reference; default: {GAMMA}.",
+        f" frames of a clip and its reference; default: {DEFAULT_GAMMA}.",
     )
 
     @model_validator(mode="after")

@@ -29,11 +29,11 @@ class AugmentationConfig(StrictConfig):
     )
 
     @property
-    def moves_points(self) -> bool:
-        """Return whether coordinates change, and not only the selection of frames."""
+    def has_spatial_augmentation(self) -> bool:
+        """Return whether the augmentation changes coordinates: mirror, rotation or noise."""
         return bool(self.mirror or self.rotation_deg or self.noise)
 
     @property
-    def changes_length(self) -> bool:
-        """Return whether clips become shorter or longer."""
+    def has_temporal_augmentation(self) -> bool:
+        """Return whether the augmentation changes the length of clips: dropped frames or speed."""
         return bool(self.drop_frames or self.speed)

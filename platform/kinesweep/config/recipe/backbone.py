@@ -96,7 +96,7 @@ class CausalBackboneConfig(_BackboneConfig):
     kind: Literal["causal"] = Field("causal", description="Kind of language model.")
 
 
-def _kind_of(value: object) -> str:
+def _get_kind(value: object) -> str:
     """Return the `kind` of a backbone; `seq2seq` if none is given."""
     # A mapping comes from YAML; a model instance comes from a default or a copied recipe.
     if isinstance(value, Mapping):
@@ -108,6 +108,6 @@ def _kind_of(value: object) -> str:
 BackboneConfig = Annotated[
     Annotated[Seq2SeqBackboneConfig, Tag("seq2seq")]
     | Annotated[CausalBackboneConfig, Tag("causal")],
-    Discriminator(_kind_of),
+    Discriminator(_get_kind),
 ]
 AnyBackbone = Seq2SeqBackboneConfig | CausalBackboneConfig

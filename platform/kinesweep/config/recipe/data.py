@@ -88,15 +88,20 @@ class BatchConfig(StrictConfig):
         if self.max_frames is not None and self.batch_size is not None:
             raise ValueError("give `max_frames` or `batch_size`, not both")
         # The default of `max_frames` is applied later, so that None tells an unset value apart.
-        longest = self.max_clip_frames
-        if longest is not None and self.max_frames is not None and longest > self.max_frames:
+        max_clip_frames = self.max_clip_frames
+        if (
+            max_clip_frames is not None
+            and self.max_frames is not None
+            and max_clip_frames > self.max_frames
+        ):
             raise ValueError(
-                f"`max_clip_frames` ({longest}) does not fit in `max_frames` ({self.max_frames})"
+                f"`max_clip_frames` ({max_clip_frames}) does not fit in `max_frames`"
+                f" ({self.max_frames})"
             )
         return self
 
 
-class EffectiveBatch(BatchConfig):
+class EffectiveBatchConfig(BatchConfig):
     """The `batch` section as a run uses it, extended by the reference streams of the model."""
 
     uncounted: tuple[str, ...] = Field(

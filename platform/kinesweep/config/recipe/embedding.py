@@ -14,18 +14,18 @@ from kinesweep.config.loading import StrictConfig
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.augmentation import AugmentationConfig
 from kinesweep.config.recipe.data import StoreConfig
-from kinesweep.config.recipe.h5_shards import with_streams
+from kinesweep.config.recipe.h5_shards import fill_in_stream_names
 from kinesweep.config.recipe.model import EncoderConfig, MlpEncoderConfig
 from kinesweep.config.recipe.source import AnyFeatures, AnySource, PoseFeaturesConfig
-from kinesweep.core.hashing import fingerprint
+from kinesweep.core.hashing import compute_fingerprint
 
-_CORPUS = ("name", "source", "features", "store", "tracking")
-_NOT_IDENTITY = ("name", "source", "features", "store", "tracking", "resources")
-_NO_MODEL = {"backbone": {"kind": "seq2seq", "scratch": {"architecture": "m2m_100"}}}
+_CORPUS_SECTIONS = ("name", "source", "features", "store", "tracking")
+_UNHASHED_SECTIONS = ("name", "source", "features", "store", "tracking", "resources")
+_PLACEHOLDER_MODEL = {"backbone": {"kind": "seq2seq", "scratch": {"architecture": "m2m_100"}}}
 """Placeholder for the required `model` section of a run's recipe, which extraction ignores."""
 
 
-class _ObjectiveConfig(StrictConfig):
+class _EmbeddingObjectiveConfig(StrictConfig):
     """Settings shared by both objectives."""
 
     stream: str | None = Field(
@@ -36,7 +36,7 @@ class _ObjectiveConfig(StrictConfig):
     temperature: float = Field(0.1, gt=0, description="Divisor of the similarities.")
 
 
-class TccConfig(_ObjectiveConfig):
+class TccConfig(_EmbeddingObjectiveConfig):
     """Temporal cycle consistency between clips of one type of motion (arXiv 1904.07846)."""
 
     kind: Literal["tcc"] = Field(description="Training objective.")
@@ -58,7 +58,7 @@ class TccConfig(_ObjectiveConfig):
         return self
 
 
-class CarlConfig(_ObjectiveConfig):
+class CarlConfig(_EmbeddingObjectiveConfig):
     """Sequence contrastive loss between two views of a clip (CARL, arXiv 2203.14957)."""
 
     kind: Literal["carl"] = Field(description="Training objective.")
@@ -95,7 +95,7 @@ class EmbeddingBatchConfig(StrictConfig):
     @model_validator(mode="after")
     def _check_augmentation(self) -> "EmbeddingBatchConfig":
         """Check that the augmentation does not change the time axis."""
-        if self.augmentation.changes_length:
+        if self.augmentation.has_temporal_augmentation:
             raise ValueError(
                 "`augmentation` sets `drop_frames` or `speed`, but frames are sampled anew in each"
                 " epoch anyway (`frames`, `embedding.crop`); set both to 0"
@@ -163,9 +163,9 @@ class EmbeddingRecipe(StrictConfig):
 
     @model_validator(mode="before")
     @classmethod
-    def _name_all_streams(cls, plain: Any) -> Any:
+    def _fill_in_stream_names(cls, raw_recipe: Any) -> Any:
         """Fill in the names of all streams if the features select none."""
-        return with_streams(plain)
+        return fill_in_stream_names(raw_recipe)
 
     @model_validator(mode="after")
     def _check_frame_rate(self) -> "EmbeddingRecipe":
@@ -210,20 +210,22 @@ class EmbeddingRecipe(StrictConfig):
     @property
     def corpus_recipe(self) -> Recipe:
         """Return a run's recipe with the same corpus, features and store, for extraction."""
-        plain = self.model_dump(mode="json", include=set(_CORPUS))
-        return Recipe.model_validate({**plain, "model": _NO_MODEL})
+        sections = self.model_dump(mode="json", include=set(_CORPUS_SECTIONS))
+        return Recipe.model_validate({**sections, "model": _PLACEHOLDER_MODEL})
 
-    def config_hash(self, store_fingerprint: str) -> str:
-        """Return a 12-digit hexadecimal hash of the configuration without seed and paths.
+    def compute_config_hash(self, store_fingerprint: str) -> str:
+        """Compute a 12-digit hexadecimal hash of the configuration without seed and paths.
 
         Args:
             store_fingerprint: Fingerprint of the feature store, which represents the data.
         """
-        plain = self.model_dump(mode="json", exclude=set(_NOT_IDENTITY))
-        del plain["training"]["seed"]
-        return fingerprint({"embedding": plain, "store": store_fingerprint})[:12]
+        values = self.model_dump(mode="json", exclude=set(_UNHASHED_SECTIONS))
+        del values["training"]["seed"]
+        return compute_fingerprint({"embedding": values, "store": store_fingerprint})[:12]
 
-    def resolved(self, base: Path) -> "EmbeddingRecipe":
-        """Return the recipe with all local paths absolute, starting from `base`."""
-        corpus = self.corpus_recipe.resolved(base).model_dump(mode="json", include=set(_CORPUS))
-        return EmbeddingRecipe.model_validate({**self.model_dump(mode="json"), **corpus})
+    def resolve_paths(self, base: Path) -> "EmbeddingRecipe":
+        """Resolve all local paths relative to `base` and return the recipe with absolute paths."""
+        corpus_sections = self.corpus_recipe.resolve_paths(base).model_dump(
+            mode="json", include=set(_CORPUS_SECTIONS)
+        )
+        return EmbeddingRecipe.model_validate({**self.model_dump(mode="json"), **corpus_sections})

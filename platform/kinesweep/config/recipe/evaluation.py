@@ -41,7 +41,7 @@ class ScoringProtocol(StrictConfig):
     )
 
 
-PROTOCOLS: dict[str, ScoringProtocol] = {
+SCORING_PROTOCOLS: dict[str, ScoringProtocol] = {
     "raw": ScoringProtocol(),
     # PHOENIX texts are lowercase and already tokenized, each with a full stop at its end.
     "phoenix": ScoringProtocol(case="lower", final_period="drop", tokenize="none"),
@@ -51,7 +51,7 @@ PROTOCOLS: dict[str, ScoringProtocol] = {
 """Protocol name → its settings."""
 
 
-class SearchEvaluationConfig(StrictConfig):
+class TrainingEvaluationConfig(StrictConfig):
     """Cheaper decoding for the evaluations during training."""
 
     num_beams: int = Field(1, ge=1, description="Beam size during training and search.")
@@ -69,7 +69,7 @@ class BertScoreConfig(StrictConfig):
     )
 
 
-class LearnedConfig(StrictConfig):
+class NeuralMetricsConfig(StrictConfig):
     """Neural metrics; computed for final results only, never during training."""
 
     bertscore: BertScoreConfig | None = Field(
@@ -105,16 +105,17 @@ class EvaluationConfig(StrictConfig):
     max_frames: int = Field(
         16384, ge=1, description="Frames per evaluation batch, including padding."
     )
-    neural_metrics: LearnedConfig = Field(
-        LearnedConfig(), description="Neural metrics BERTScore and BLEURT, which need weights."
+    neural_metrics: NeuralMetricsConfig = Field(
+        NeuralMetricsConfig(),
+        description="Neural metrics BERTScore and BLEURT, which need weights.",
     )
-    during_training: SearchEvaluationConfig = Field(
-        SearchEvaluationConfig(), description="Evaluation during training and search."
+    during_training: TrainingEvaluationConfig = Field(
+        TrainingEvaluationConfig(), description="Evaluation during training and search."
     )
 
     @property
     def protocol_config(self) -> ScoringProtocol:
         """Return the settings of the protocol."""
         # A named protocol stays a name in the recipe, and its settings are looked up here.
-        named = isinstance(self.protocol, str)
-        return PROTOCOLS[str(self.protocol)] if named else self.protocol  # type: ignore[return-value]
+        is_named = isinstance(self.protocol, str)
+        return SCORING_PROTOCOLS[str(self.protocol)] if is_named else self.protocol  # type: ignore[return-value]

@@ -40,7 +40,7 @@ class ChannelFusionConfig(_FusionConfig):
     )
 
 
-def _kind_of(value: object) -> str:
+def _get_kind(value: object) -> str:
     """Return the `kind` of a fusion; `time` if none is given."""
     kind = value.get("kind", "time") if isinstance(value, Mapping) else getattr(value, "kind", "")
     return str(kind)
@@ -49,5 +49,5 @@ def _kind_of(value: object) -> str:
 # A callable discriminator lets `kind` be omitted; pydantic's own would require it in the input.
 FusionConfig = Annotated[
     Annotated[TimeFusionConfig, Tag("time")] | Annotated[ChannelFusionConfig, Tag("channel")],
-    Discriminator(_kind_of),
+    Discriminator(_get_kind),
 ]

@@ -16,7 +16,7 @@ from kinesweep.config.loading import StrictConfig
 from kinesweep.config.recipe.corpus import CorpusConfig
 
 StreamName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-_ANNOTATION = re.compile(r"annotation\.([\w-]+)\.json")
+_ANNOTATION_PATTERN = re.compile(r"annotation\.([\w-]+)\.json")
 
 
 class ShardStreamConfig(StrictConfig):
@@ -34,7 +34,7 @@ class ShardStreamConfig(StrictConfig):
     )
 
     @property
-    def place(self) -> str:
+    def subfolder(self) -> str:
         """Return the folder of the stream below the root."""
         return self.folder or self.name
 
@@ -64,45 +64,47 @@ class H5ShardsConfig(CorpusConfig):
     def _check_streams_differ(self) -> "H5ShardsConfig":
         """Check that no two streams share a name or a folder."""
         # Two streams in one folder would read the same shards.
-        for what in ("name", "place"):
-            found = [getattr(stream, what) for stream in self.streams]
-            if len(set(found)) < len(found):
-                raise ValueError(f"two streams have the same {what}: {', '.join(found)}")
+        for attribute in ("name", "subfolder"):
+            values = [getattr(stream, attribute) for stream in self.streams]
+            if len(set(values)) < len(values):
+                raise ValueError(f"two streams have the same {attribute}: {', '.join(values)}")
         return self
 
     @model_validator(mode="after")
     def _check_split_tokens(self) -> "H5ShardsConfig":
         """Check that the name of each annotation file contains a split."""
         for path in self.splits.values():
-            token_of(path)  # raises a ValueError, which pydantic turns into a problem at `source`
+            parse_split_token(
+                path
+            )  # raises a ValueError, which pydantic turns into a problem at `source`
         return self
 
     @property
-    def names(self) -> tuple[str, ...]:
+    def stream_names(self) -> tuple[str, ...]:
         """Return the names of the streams, in order."""
         return tuple(stream.name for stream in self.streams)
 
-    def check(self, names: Sequence[str]) -> None:
+    def check_streams(self, names: Sequence[str]) -> None:
         """Check that the corpus has all of these streams.
 
         Raises:
             ValueError: If a stream is unknown; the message names all unknown streams.
         """
-        unknown = [name for name in names if name not in self.names]
+        unknown = [name for name in names if name not in self.stream_names]
         if unknown:
             raise ValueError(
                 f"`features.streams` names {', '.join(unknown)}, but the source has"
-                f" {', '.join(self.names)}"
+                f" {', '.join(self.stream_names)}"
             )
 
-    def of(self, names: tuple[str, ...]) -> "H5ShardsConfig":
-        """Return the corpus with a selection of its streams, in this order."""
-        known = {stream.name: stream for stream in self.streams}
-        return self.model_copy(update={"streams": tuple(known[name] for name in names)})
+    def select_streams(self, names: tuple[str, ...]) -> "H5ShardsConfig":
+        """Select streams of the corpus and return the corpus with these streams, in this order."""
+        streams_by_name = {stream.name: stream for stream in self.streams}
+        return self.model_copy(update={"streams": tuple(streams_by_name[name] for name in names)})
 
 
-def token_of(annotation: str) -> str:
-    """Return the token of a split in the file names of its shards.
+def parse_split_token(annotation: str) -> str:
+    """Parse the split token, which names the shards of a split, from an annotation's file name.
 
     Args:
         annotation: Path of the annotation file; `annotation.dev.json` gives `dev`.
@@ -111,7 +113,7 @@ def token_of(annotation: str) -> str:
         ValueError: If the file name has another form.
     """
     name = PurePath(annotation).name
-    match = _ANNOTATION.fullmatch(name)
+    match = _ANNOTATION_PATTERN.fullmatch(name)
     if match is None:
         raise ValueError(
             f"`{name}` is not a valid name of an annotation file; it must be"
@@ -121,7 +123,7 @@ def token_of(annotation: str) -> str:
     return match[1]
 
 
-def _listed(value: object) -> object:
+def _split_stream_names(value: object) -> object:
     """Split a text such as `pose+dino` into names; the choices of a sweep are plain values."""
     return tuple(value.split("+")) if isinstance(value, str) else value
 
@@ -130,7 +132,7 @@ class StreamsFeaturesConfig(StrictConfig):
     """Precomputed streams of a corpus that has several, used without further computation."""
 
     kind: Literal["streams"] = Field(description="Kind of features: several precomputed streams.")
-    streams: Annotated[tuple[StreamName, ...], BeforeValidator(_listed)] = Field(
+    streams: Annotated[tuple[StreamName, ...], BeforeValidator(_split_stream_names)] = Field(
         (),
         description="Selected streams of the source, in the order in which they are fused; a list,"
         " or a text such as `pose+dino`. Default: all.",
@@ -144,7 +146,7 @@ class StreamsFeaturesConfig(StrictConfig):
         return self
 
 
-def with_streams(recipe: Any) -> Any:
+def fill_in_stream_names(recipe: Any) -> Any:
     """Fill in the names of all streams of the source if the features select none.
 
     The recipe that is saved with a run then lists the streams that it used.
@@ -162,10 +164,10 @@ def with_streams(recipe: Any) -> Any:
         return recipe
     if features.get("streams"):
         return recipe
-    return {**recipe, "features": {**features, "streams": _names_in(recipe.get("source"))}}
+    return {**recipe, "features": {**features, "streams": _get_stream_names(recipe.get("source"))}}
 
 
-def _names_in(source: Any) -> tuple[str, ...]:
+def _get_stream_names(source: Any) -> tuple[str, ...]:
     """Return the stream names of a source that is not validated yet; empty if it is malformed."""
     if isinstance(source, Mapping):
         corpora, streams = source.get("corpora"), source.get("streams")
@@ -175,8 +177,8 @@ def _names_in(source: Any) -> tuple[str, ...]:
         corpora = source
     # All corpora of a list must have the selected streams, so the first one decides.
     if corpora:
-        return _names_in(corpora[0])
+        return _get_stream_names(corpora[0])
     # The streams may be validated already if the recipe was built in Python.
-    plain = [vars(s) if isinstance(s, ShardStreamConfig) else s for s in streams or ()]
-    names = [s.get("name") for s in plain if isinstance(s, Mapping)]
+    stream_values = [vars(s) if isinstance(s, ShardStreamConfig) else s for s in streams or ()]
+    names = [s.get("name") for s in stream_values if isinstance(s, Mapping)]
     return tuple(name for name in names if isinstance(name, str))

@@ -14,7 +14,7 @@ from kinesweep.config.recipe.graph import (
     StagcnEncoderConfig,
     StgcnEncoderConfig,
 )
-from kinesweep.config.recipe.motion_reference import ReferenceConfig
+from kinesweep.config.recipe.motion_reference import MotionReferenceConfig
 
 
 class FrameEncoderConfig(StrictConfig):
@@ -32,7 +32,7 @@ class FrameEncoderConfig(StrictConfig):
     )
 
 
-class _FramewiseConfig(FrameEncoderConfig):
+class _FramewiseEncoderConfig(FrameEncoderConfig):
     """Settings shared by encoders that process each frame independently."""
 
     norm_out: bool = Field(True, description="Normalize after the last linear layer.")
@@ -41,7 +41,7 @@ class _FramewiseConfig(FrameEncoderConfig):
     )
 
 
-class LinearEncoderConfig(_FramewiseConfig):
+class LinearEncoderConfig(_FramewiseEncoderConfig):
     """Standardize → norm → linear → gain → dropout → norm → activation; most steps are optional."""
 
     kind: Literal["linear"] = Field("linear", description="Kind of encoder.")
@@ -49,7 +49,7 @@ class LinearEncoderConfig(_FramewiseConfig):
     activation: Literal["relu", "none"] = Field("relu", description="Activation of the output.")
 
 
-class MlpEncoderConfig(_FramewiseConfig):
+class MlpEncoderConfig(_FramewiseEncoderConfig):
     """Norm → (linear → activation → dropout) for each hidden layer → linear → norm."""
 
     kind: Literal["mlp"] = Field("mlp", description="Kind of encoder.")
@@ -65,7 +65,7 @@ class MlpEncoderConfig(_FramewiseConfig):
         return value
 
 
-class AdapterEncoderConfig(_FramewiseConfig):
+class AdapterEncoderConfig(_FramewiseEncoderConfig):
     """Norm → linear, plus a residual bottleneck (norm → down → ReLU → dropout → up) → norm."""
 
     kind: Literal["adapter"] = Field("adapter", description="Kind of encoder.")
@@ -100,7 +100,7 @@ class CnnEncoderConfig(FrameEncoderConfig):
         return self
 
 
-def _kind_of(value: object) -> str:
+def _get_kind(value: object) -> str:
     """Return the `kind` of an encoder; `linear` if none is given."""
     kind = value.get("kind", "linear") if isinstance(value, Mapping) else getattr(value, "kind", "")
     return str(kind)
@@ -123,7 +123,7 @@ def _read_tokens(value: object) -> object:
 NewTokens = Annotated[tuple[str, ...], BeforeValidator(_read_tokens)]
 
 
-class _CasedConfig(StrictConfig):
+class _TokenizerBaseConfig(StrictConfig):
     """Settings shared by all tokenizers."""
 
     lowercase: bool = Field(
@@ -132,7 +132,7 @@ class _CasedConfig(StrictConfig):
     )
 
 
-class PretrainedTokenizerConfig(_CasedConfig):
+class PretrainedTokenizerConfig(_TokenizerBaseConfig):
     """The tokenizer that was saved with the pretrained backbone."""
 
     kind: Literal["pretrained"] = Field("pretrained", description="Origin of the tokenizer.")
@@ -143,7 +143,7 @@ class PretrainedTokenizerConfig(_CasedConfig):
     )
 
 
-class FolderTokenizerConfig(_CasedConfig):
+class FolderTokenizerConfig(_TokenizerBaseConfig):
     """An existing tokenizer, for a backbone that was not saved with it."""
 
     kind: Literal["folder"] = Field("folder", description="Origin of the tokenizer.")
@@ -158,7 +158,7 @@ class FolderTokenizerConfig(_CasedConfig):
     )
 
 
-class TrainedTokenizerConfig(_CasedConfig):
+class TrainedTokenizerConfig(_TokenizerBaseConfig):
     """A tokenizer trained on the texts and prompts of the training split."""
 
     kind: Literal["train"] = Field("train", description="Origin of the tokenizer.")
@@ -185,7 +185,7 @@ EncoderConfig = Annotated[
     | Annotated[CnnEncoderConfig, Tag("cnn")]
     | Annotated[StgcnEncoderConfig, Tag("stgcn")]
     | Annotated[StagcnEncoderConfig, Tag("stagcn")],
-    Discriminator(_kind_of),
+    Discriminator(_get_kind),
 ]
 ModelPart = Literal[
     "encoder", "backbone", "backbone_encoder", "backbone_decoder", "embeddings", "lm_head"
@@ -203,7 +203,7 @@ class ModelConfig(StrictConfig):
         {}, description="Stream name → its own encoder, which replaces `encoder` completely."
     )
     fusion: FusionConfig = Field(TimeFusionConfig(), description="Fusion of several streams.")
-    reference: ReferenceConfig | None = Field(
+    reference: MotionReferenceConfig | None = Field(
         None, description="Comparison of a stream with a reference stream; default: none."
     )
     backbone: BackboneConfig = Field(description="The language model.")
@@ -237,8 +237,8 @@ class ModelConfig(StrictConfig):
     )
 
     # `encoders` is not merged with `encoder`: a field that is omitted there has its own default.
-    def encoder_of(self, stream: str) -> EncoderConfig:
-        """Return the encoder of a stream: its own, or the common one."""
+    def get_encoder_config(self, stream: str) -> EncoderConfig:
+        """Get the encoder configuration of a stream: its own, or the common one."""
         return self.encoders.get(stream, self.encoder)
 
     @model_validator(mode="after")
@@ -269,8 +269,8 @@ class ModelConfig(StrictConfig):
     def _check_backbone_lora(self) -> "ModelConfig":
         """Check that adapters of the backbone adapt trained weights."""
         # LoRA freezes the base weights, which are useful only if they were trained before.
-        random = self.backbone.pretrained is None and self.init_from is None
-        if random and self.backbone.lora is not None:
+        has_random_weights = self.backbone.pretrained is None and self.init_from is None
+        if has_random_weights and self.backbone.lora is not None:
             raise ValueError(
                 "`backbone.lora` needs `backbone.pretrained` or `init_from`; random weights would"
                 " never be trained"
@@ -282,7 +282,7 @@ class ModelConfig(StrictConfig):
         """Check that adapters of encoders adapt trained weights."""
         # The keys are dotted paths for the error messages.
         encoders = {"encoder": self.encoder}
-        encoders |= {f"encoders.{name}": one for name, one in self.encoders.items()}
+        encoders |= {f"encoders.{name}": config for name, config in self.encoders.items()}
         for path, encoder in encoders.items():
             if not isinstance(encoder, GraphEncoderConfig) or encoder.lora is None:
                 continue
@@ -308,13 +308,13 @@ class ModelConfig(StrictConfig):
         return self
 
     @property
-    def ends_input(self) -> bool:
+    def should_append_eos(self) -> bool:
         """Return whether an end-of-sentence token follows the language model's input."""
         return self.backbone.kind == "seq2seq" if self.append_eos is None else self.append_eos
 
     @property
-    def keeps_base(self) -> bool:
-        """Return whether the backbone's pretrained weights stay; only adapters may be trained."""
+    def has_frozen_base(self) -> bool:
+        """Return whether the pretrained base model is frozen, so that only adapters are trained."""
         backbone = self.backbone
-        frozen = "backbone" in self.freeze or backbone.lora is not None
-        return backbone.pretrained is not None and frozen
+        is_frozen = "backbone" in self.freeze or backbone.lora is not None
+        return backbone.pretrained is not None and is_frozen

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from kinesweep.config.loading import StrictConfig
 
 
-class ReferenceConfig(StrictConfig):
+class MotionReferenceConfig(StrictConfig):
     """Two streams aligned frame by frame, encoded by one encoder and combined afterwards."""
 
     mode: Literal["subtract", "concat", "both"] = Field(
@@ -25,7 +25,7 @@ class ReferenceConfig(StrictConfig):
     )
 
     @model_validator(mode="after")
-    def _check_streams_differ(self) -> "ReferenceConfig":
+    def _check_streams_differ(self) -> "MotionReferenceConfig":
         """Check that two different streams are named."""
         if self.stream == self.against:
             raise ValueError(f"`stream` and `against` are both `{self.stream}`; name two streams")

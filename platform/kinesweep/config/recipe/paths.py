@@ -7,107 +7,107 @@ taken for a hub id and stays unchanged.
 from pathlib import Path
 from typing import Any
 
-from kinesweep.core.checkpoint_files import weights_digest
+from kinesweep.core.checkpoint_files import compute_weights_digest
 from kinesweep.core.clip import SPLITS
 
-Plain = dict[str, Any]
+RecipeDict = dict[str, Any]
 # Keys of a source whose values are folders, for all kinds of sources.
-_FOLDERS = ("root", "videos", "features", "poses", "motions")
-_PLACES = ("train", "validation", "test", *_FOLDERS)
+_FOLDER_KEYS = ("root", "videos", "features", "poses", "motions")
+_PATH_KEYS = ("train", "validation", "test", *_FOLDER_KEYS)
 
 
-def make_absolute(plain: Plain, base: Path) -> None:
+def make_paths_absolute(recipe: RecipeDict, base: Path) -> None:
     """Make all local paths absolute, and record the hash of the weights in `model.init_from`.
 
     Args:
-        plain: Plain values of a recipe, modified in place.
+        recipe: Plain values of a recipe, modified in place.
         base: Folder that relative paths start from.
 
     Raises:
         CheckpointError: If `model.init_from` is not a model folder.
     """
-    for corpus in _corpora(plain):
-        for key in _PLACES:
+    for corpus in _list_corpora(recipe):
+        for key in _PATH_KEYS:
             if corpus.get(key) is not None:
                 corpus[key] = str((base / corpus[key]).absolute())
-    if plain["store"]["root"] is not None:
-        plain["store"]["root"] = str((base / plain["store"]["root"]).absolute())
+    if recipe["store"]["root"] is not None:
+        recipe["store"]["root"] = str((base / recipe["store"]["root"]).absolute())
     # A hub id looks like a relative path, so only names that exist locally are made absolute.
-    for part, key in _models(plain):
-        if (base / part[key]).exists():
-            part[key] = str((base / part[key]).absolute())
+    for section, key in _list_resource_keys(recipe):
+        if (base / section[key]).exists():
+            section[key] = str((base / section[key]).absolute())
     # Follows the loop above, which made `init_from` absolute. A hash in the recipe is kept.
-    model = plain["model"]
+    model = recipe["model"]
     if model["init_from"] is not None and model["init_sha256"] is None:
-        model["init_sha256"] = weights_digest(Path(model["init_from"]))
+        model["init_sha256"] = compute_weights_digest(Path(model["init_from"]))
 
 
-def make_portable(plain: Plain) -> None:
+def make_paths_portable(recipe: RecipeDict) -> None:
     """Reduce paths to file names, because folders are specific to one machine."""
-    for corpus in _corpora(plain):
+    for corpus in _list_corpora(recipe):
         corpus |= {split: Path(corpus[split]).name for split in SPLITS if corpus[split]}
         poses = corpus.get("poses")
-        corpus |= {key: None for key in _FOLDERS if key in corpus}
+        corpus |= {key: None for key in _FOLDER_KEYS if key in corpus}
         for stream in corpus.get("streams", ()):
             stream["folder"] = None
         if poses is not None:  # the recipe must stay valid: crops require `source.poses`
             corpus["poses"] = Path(poses).name or "poses"
-    plain["store"]["root"] = None
-    for part, key in _models(plain):
-        if Path(part[key]).is_absolute():
-            part[key] = Path(part[key]).name
+    recipe["store"]["root"] = None
+    for section, key in _list_resource_keys(recipe):
+        if Path(section[key]).is_absolute():
+            section[key] = Path(section[key]).name
 
 
-def strip_paths(plain: Plain) -> None:
+def strip_model_paths(recipe: RecipeDict) -> None:
     """Remove the locations of models, so that the configuration hash ignores them."""
     # Read before the loop, which reduces it to a file name.
-    start = plain["model"]["init_from"]
-    for part, key in _models(plain):
-        part[key] = Path(part[key]).name
-    if start is not None:
+    init_from = recipe["model"]["init_from"]
+    for section, key in _list_resource_keys(recipe):
+        section[key] = Path(section[key]).name
+    if init_from is not None:
         # Model folders of runs all have the same name (`best`), so the weights identify them.
-        known = plain["model"].pop("init_sha256")
-        plain["model"]["init_from"] = known or weights_digest(Path(start))
+        recorded_hash = recipe["model"].pop("init_sha256")
+        recipe["model"]["init_from"] = recorded_hash or compute_weights_digest(Path(init_from))
 
 
-def put_encoder(plain: Plain, folder: Path) -> None:
-    """Point the video model or embedder of a recipe to a bundle's folder."""
+def set_encoder_dir(recipe: RecipeDict, encoder_dir: Path) -> None:
+    """Set the folder of a recipe's video model or embedder, such as that of a bundle."""
     # A bundle has at most one of these: a video model, or the embedder of an alignment.
-    encoder, reference = _seeing(plain)
+    encoder, reference = _get_encoder_sections(recipe)
     if reference.get("embedder") is not None:
-        reference["embedder"] = str(folder)
+        reference["embedder"] = str(encoder_dir)
     if "checkpoint" in encoder:
-        encoder["checkpoint"] = str(folder / Path(encoder["checkpoint"]).name)
+        encoder["checkpoint"] = str(encoder_dir / Path(encoder["checkpoint"]).name)
     if "pretrained" in encoder:
-        encoder["pretrained"] = str(folder)
+        encoder["pretrained"] = str(encoder_dir)
 
 
-def _seeing(plain: Plain) -> tuple[Plain, Plain]:
+def _get_encoder_sections(recipe: RecipeDict) -> tuple[RecipeDict, RecipeDict]:
     """Return the sections `features.encoder` and `features.reference`, which may name a model."""
-    features = plain.get("features", {})
+    features = recipe.get("features", {})
     return features.get("encoder") or {}, features.get("reference") or {}
 
 
-def _corpora(plain: Plain) -> list[Plain]:
-    """Return the plain values of each corpus."""
-    source = plain["source"]
+def _list_corpora(recipe: RecipeDict) -> list[RecipeDict]:
+    """List the sections of the source, one per corpus."""
+    source = recipe["source"]
     return list(source["corpora"]) if source["kind"] == "corpora" else [source]
 
 
-def _models(plain: Plain) -> list[tuple[Plain, str]]:
-    """Return the section and key of each model folder, hub id, prediction table and WordNet."""
-    evaluation = plain["evaluation"]
-    learned = evaluation["neural_metrics"]
-    places = [(plain["model"]["backbone"], "pretrained"), (learned, "bleurt")]
-    places.append((plain["model"], "init_from"))
-    encoder, reference = _seeing(plain)
-    places += [(reference, key) for key in ("embedder",) if key in reference]
-    places += [(encoder, key) for key in ("pretrained", "checkpoint") if key in encoder]
-    if plain["model"]["tokenizer"]["kind"] == "folder":
-        places.append((plain["model"]["tokenizer"], "path"))
-    places.append((evaluation, "wordnet"))
-    predictions = plain["context"]["predictions"]
-    places += [(predictions, split) for split in predictions]
-    if learned["bertscore"]:
-        places.append((learned["bertscore"], "model"))
-    return [(part, key) for part, key in places if part[key]]
+def _list_resource_keys(recipe: RecipeDict) -> list[tuple[RecipeDict, str]]:
+    """List section and key of each model folder, hub id, prediction table and WordNet folder."""
+    evaluation = recipe["evaluation"]
+    neural_metrics = evaluation["neural_metrics"]
+    resource_keys = [(recipe["model"]["backbone"], "pretrained"), (neural_metrics, "bleurt")]
+    resource_keys.append((recipe["model"], "init_from"))
+    encoder, reference = _get_encoder_sections(recipe)
+    resource_keys += [(reference, key) for key in ("embedder",) if key in reference]
+    resource_keys += [(encoder, key) for key in ("pretrained", "checkpoint") if key in encoder]
+    if recipe["model"]["tokenizer"]["kind"] == "folder":
+        resource_keys.append((recipe["model"]["tokenizer"], "path"))
+    resource_keys.append((evaluation, "wordnet"))
+    predictions = recipe["context"]["predictions"]
+    resource_keys += [(predictions, split) for split in predictions]
+    if neural_metrics["bertscore"]:
+        resource_keys.append((neural_metrics["bertscore"], "model"))
+    return [(section, key) for section, key in resource_keys if section[key]]

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from kinesweep.config.loading import StrictConfig
 
 # In a fixed order: which task a random number selects depends on it.
-TASKS = ("translation", "word_present", "which_words", "reversed")
+TASK_NAMES = ("translation", "word_present", "which_words", "reversed")
 
 
 class PromptConfig(StrictConfig):
@@ -43,15 +43,17 @@ class PromptConfig(StrictConfig):
     @model_validator(mode="after")
     def _check_placeholders(self) -> "PromptConfig":
         """Check that each question contains its placeholder and no other."""
-        wanted = {"word_present": {"word"}, "which_words": {"words"}}
-        for key, places in wanted.items():
+        placeholders_by_key = {"word_present": {"word"}, "which_words": {"words"}}
+        for key, expected in placeholders_by_key.items():
             try:
                 # `parse` yields the names of the placeholders and rejects unbalanced braces.
-                found = {name for _, name, _, _ in Formatter().parse(getattr(self, key)) if name}
+                placeholders = {
+                    name for _, name, _, _ in Formatter().parse(getattr(self, key)) if name
+                }
             except ValueError as error:
                 raise ValueError(f"`{key}` has unbalanced braces: {error}") from None
-            if found != places:
-                raise ValueError(f"`{key}` must contain `{{{places.pop()}}}` and no other braces")
+            if placeholders != expected:
+                raise ValueError(f"`{key}` must contain `{{{expected.pop()}}}` and no other braces")
         return self
 
 
@@ -89,14 +91,14 @@ class ContextConfig(StrictConfig):
         return self
 
     @property
-    def is_used(self) -> bool:
-        """Return whether clips have any context."""
+    def is_enabled(self) -> bool:
+        """Return whether preceding sentences of the document are used as context."""
         return bool(self.window or self.document_start)
 
     @property
-    def reads_references(self) -> bool:
+    def uses_reference_context(self) -> bool:
         """Return whether decoding, and therefore the scores, depend on preceding references."""
-        return self.is_used and self.decoding_context == "references"
+        return self.is_enabled and self.decoding_context == "references"
 
 
 class TasksConfig(StrictConfig):
@@ -121,9 +123,9 @@ class TasksConfig(StrictConfig):
         return self
 
     @property
-    def shares(self) -> dict[str, float]:
+    def sampling_probabilities(self) -> dict[str, float]:
         """Return task → sampling probability, for tasks with a weight above 0."""
-        weights = {task: float(getattr(self, task)) for task in TASKS}
+        weights = {task: float(getattr(self, task)) for task in TASK_NAMES}
         total = sum(weights.values())
         return {task: weight / total for task, weight in weights.items() if weight}
 

@@ -9,23 +9,23 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from kinesweep.config.loading import StrictConfig, did_you_mean
+from kinesweep.config.loading import StrictConfig, suggest_closest_word
 from kinesweep.config.recipe.alignment import AlignmentConfig
 from kinesweep.config.recipe.corpus import CorpusConfig
-from kinesweep.core.pickle_policy import is_pickle, refuse_pickle_message
+from kinesweep.core.pickle_policy import format_pickle_error, is_pickle
 
-MEANINGS = (
+COLUMN_MEANINGS = (
     *("id", "index", "motion", "start", "end", "reference"),
     *("signer", "document", "order", "gloss", "language"),
 )
 """Meanings that a column can have, besides texts."""
-TEXTS = ("output", "text", "ref")
-_TEXT = re.compile(r"output|(?:text|ref)\d*")
+TEXT_MEANINGS = ("output", "text", "ref")
+_TEXT_MEANING_PATTERN = re.compile(r"output|(?:text|ref)\d*")
 
 
-def is_text(meaning: str) -> bool:
-    """Return whether a column contains texts by its name: `output`, `text`, `text1`, `ref2` …."""
-    return _TEXT.fullmatch(meaning) is not None
+def is_text_meaning(meaning: str) -> bool:
+    """Return whether a column meaning stands for a text: `output`, `text`, `text1`, `ref2` …."""
+    return _TEXT_MEANING_PATTERN.fullmatch(meaning) is not None
 
 
 class SkeletonsConfig(CorpusConfig):
@@ -67,7 +67,7 @@ class SkeletonsConfig(CorpusConfig):
     def _check_no_pickle(cls, motions: str | None) -> str | None:
         """Check that the motions are not a pickle."""
         if motions is not None and is_pickle(motions):
-            raise ValueError(f"`{motions}` {refuse_pickle_message(motions)}")
+            raise ValueError(f"`{motions}` {format_pickle_error(motions)}")
         return motions
 
     @field_validator("signer_pattern")
@@ -87,13 +87,18 @@ class SkeletonsConfig(CorpusConfig):
     def _check_columns(self) -> "SkeletonsConfig":
         """Check that each column is named once and has a known meaning."""
         for meaning in self.columns:
-            if meaning not in MEANINGS and not is_text(meaning):
-                known = [*MEANINGS, *TEXTS]
-                hint = did_you_mean(meaning, known) or f"; known are {', '.join(known)}"
+            if meaning not in COLUMN_MEANINGS and not is_text_meaning(meaning):
+                known_meanings = [*COLUMN_MEANINGS, *TEXT_MEANINGS]
+                hint = (
+                    suggest_closest_word(meaning, known_meanings)
+                    or f"; known are {', '.join(known_meanings)}"
+                )
                 raise ValueError(f"`columns` has the unknown meaning `{meaning}`{hint}")
         # A column with two meanings, or with one and ignored, is ambiguous.
-        called = list(self.columns.values())
-        if len(set(called)) < len(called) or set(called) & set(self.ignore_columns):
+        column_names = list(self.columns.values())
+        if len(set(column_names)) < len(column_names) or set(column_names) & set(
+            self.ignore_columns
+        ):
             raise ValueError("`columns` and `ignore_columns` name a column twice")
         return self
 

@@ -112,7 +112,7 @@ class PoseFeaturesConfig(StrictConfig):
     stride: int = Field(1, ge=1, description="Keep every n-th frame, after normalization.")
 
 
-class GivenFeaturesConfig(StrictConfig):
+class PrecomputedFeaturesConfig(StrictConfig):
     """Precomputed features of a corpus, used without further computation."""
 
     kind: Literal["precomputed"] = Field(
@@ -121,28 +121,28 @@ class GivenFeaturesConfig(StrictConfig):
     stream: str = Field("video", pattern=r"^[a-z][a-z0-9_]*$", description="Name of the stream.")
 
 
-def _kind(default: str) -> Callable[[object], str]:
-    """Return a discriminator of a union that uses `default` for mappings without a `kind`."""
+def _make_kind_getter(default_kind: str) -> Callable[[object], str]:
+    """Return a discriminator of a union that uses `default_kind` for mappings without a `kind`."""
 
-    def kind_of(value: object) -> str:
+    def get_kind(value: object) -> str:
         # A mapping comes from YAML; a model instance comes from a default or a copied recipe.
-        mapping = isinstance(value, Mapping)
-        return str(value.get("kind", default) if mapping else getattr(value, "kind", ""))  # type: ignore[attr-defined]
+        is_mapping = isinstance(value, Mapping)
+        return str(value.get("kind", default_kind) if is_mapping else getattr(value, "kind", ""))  # type: ignore[attr-defined]
 
-    return kind_of
+    return get_kind
 
 
-OneSourceConfig = (
+SingleSourceConfig = (
     PoseTsvConfig | VideoTsvConfig | FeatureManifestConfig | H5ShardsConfig | SkeletonsConfig
 )
 # A callable discriminator lets `kind` be omitted; pydantic's own would require it in the input.
-OneSource = Annotated[
+SingleSource = Annotated[
     Annotated[PoseTsvConfig, Tag("pose_tsv")]
     | Annotated[VideoTsvConfig, Tag("video_tsv")]
     | Annotated[FeatureManifestConfig, Tag("feature_manifest")]
     | Annotated[H5ShardsConfig, Tag("h5_shards")]
     | Annotated[SkeletonsConfig, Tag("skeletons")],
-    Discriminator(_kind("pose_tsv")),
+    Discriminator(_make_kind_getter("pose_tsv")),
 ]
 
 
@@ -153,7 +153,7 @@ class CorporaConfig(StrictConfig):
     """
 
     kind: Literal["corpora"] = Field(description="Format of the corpus.")
-    corpora: tuple[OneSource, ...] = Field(min_length=1, description="The corpora.")
+    corpora: tuple[SingleSource, ...] = Field(min_length=1, description="The corpora.")
 
     @model_validator(mode="after")
     def _check_corpora(self) -> "CorporaConfig":
@@ -184,16 +184,16 @@ class CorporaConfig(StrictConfig):
         return {name: " ".join(paths) for name, paths in tables.items() if paths}
 
 
-def _listed(value: object) -> object:
+def _wrap_corpora_list(value: object) -> object:
     """Convert a list of corpora into the mapping that `CorporaConfig` expects."""
     return {"kind": "corpora", "corpora": value} if isinstance(value, list | tuple) else value
 
 
-SourceConfig = OneSourceConfig | CorporaConfig
+SourceConfig = SingleSourceConfig | CorporaConfig
 FeaturesConfig = (
     PoseFeaturesConfig
     | VideoFeaturesConfig
-    | GivenFeaturesConfig
+    | PrecomputedFeaturesConfig
     | StreamsFeaturesConfig
     | SkeletonFeaturesConfig
 )
@@ -204,18 +204,18 @@ AnySource = Annotated[
     | Annotated[H5ShardsConfig, Tag("h5_shards")]
     | Annotated[SkeletonsConfig, Tag("skeletons")]
     | Annotated[CorporaConfig, Tag("corpora")],
-    Discriminator(_kind("pose_tsv")),
-    BeforeValidator(_listed),
+    Discriminator(_make_kind_getter("pose_tsv")),
+    BeforeValidator(_wrap_corpora_list),
 ]
 AnyFeatures = Annotated[
     Annotated[PoseFeaturesConfig, Tag("pose")]
     | Annotated[VideoFeaturesConfig, Tag("video")]
-    | Annotated[GivenFeaturesConfig, Tag("precomputed")]
+    | Annotated[PrecomputedFeaturesConfig, Tag("precomputed")]
     | Annotated[StreamsFeaturesConfig, Tag("streams")]
     | Annotated[SkeletonFeaturesConfig, Tag("skeleton")],
-    Discriminator(_kind("pose")),
+    Discriminator(_make_kind_getter("pose")),
 ]
-FEATURES_OF = {
+FEATURES_KIND_BY_SOURCE_KIND = {
     "pose_tsv": "pose",
     "video_tsv": "video",
     "feature_manifest": "precomputed",

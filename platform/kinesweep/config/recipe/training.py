@@ -40,7 +40,7 @@ ScheduleName = Literal[
     "polynomial",
     "warmup_stable_decay",
 ]
-_SCHEDULE_KEYS = {
+_SCHEDULE_ARGUMENTS = {
     "cosine_with_restarts": frozenset({"num_cycles"}),
     "cosine_with_min_lr": frozenset({"num_cycles", "min_lr", "min_lr_rate"}),
     "cosine_warmup_with_min_lr": frozenset(
@@ -53,7 +53,7 @@ _SCHEDULE_KEYS = {
     ),
 }
 """Schedule → keyword arguments of its function in `transformers.optimization`."""
-_SCHEDULE_NEEDS = {
+_REQUIRED_SCHEDULE_ARGUMENTS = {
     "cosine_with_min_lr": frozenset({"min_lr", "min_lr_rate"}),
     "cosine_warmup_with_min_lr": frozenset({"min_lr", "min_lr_rate"}),
     "warmup_stable_decay": frozenset({"num_decay_steps"}),
@@ -139,18 +139,19 @@ class TrainingConfig(StrictConfig):
     def _check_scheduler_kwargs(self) -> "TrainingConfig":
         """Check that the schedule takes the given arguments."""
         # Checked here, because transformers would reject them only when training starts.
-        allowed = _SCHEDULE_KEYS.get(self.lr_scheduler_type, frozenset())
-        wrong = sorted(self.lr_scheduler_kwargs.keys() - allowed)
-        if wrong:
-            shown = ", ".join(f"`{key}`" for key in sorted(allowed)) or "nothing"
+        allowed = _SCHEDULE_ARGUMENTS.get(self.lr_scheduler_type, frozenset())
+        unknown_keys = sorted(self.lr_scheduler_kwargs.keys() - allowed)
+        if unknown_keys:
+            key_list = ", ".join(f"`{key}`" for key in sorted(allowed)) or "nothing"
             raise ValueError(
-                f"`lr_scheduler_kwargs` has `{wrong[0]}`, but `{self.lr_scheduler_type}` takes"
-                f" {shown}"
+                f"`lr_scheduler_kwargs` has `{unknown_keys[0]}`, but `{self.lr_scheduler_type}`"
+                " takes"
+                f" {key_list}"
             )
-        needs_one = _SCHEDULE_NEEDS.get(self.lr_scheduler_type)
-        if needs_one and not needs_one & self.lr_scheduler_kwargs.keys():
-            shown = " or ".join(f"`{key}`" for key in sorted(needs_one))
-            raise ValueError(f"`{self.lr_scheduler_type}` needs `lr_scheduler_kwargs`: {shown}")
+        required_keys = _REQUIRED_SCHEDULE_ARGUMENTS.get(self.lr_scheduler_type)
+        if required_keys and not required_keys & self.lr_scheduler_kwargs.keys():
+            key_list = " or ".join(f"`{key}`" for key in sorted(required_keys))
+            raise ValueError(f"`{self.lr_scheduler_type}` needs `lr_scheduler_kwargs`: {key_list}")
         return self
 
 

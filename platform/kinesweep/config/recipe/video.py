@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from kinesweep.config.loading import StrictConfig
 
 
-class WindowsConfig(StrictConfig):
+class VideoWindowsConfig(StrictConfig):
     """Division of a video into windows for the video model."""
 
     num_frames: int = Field(16, ge=1, description="Number of frames per window.")
@@ -36,12 +36,13 @@ class WindowsConfig(StrictConfig):
     )
 
     @model_validator(mode="after")
-    def _check_windows(self) -> "WindowsConfig":
+    def _check_windows(self) -> "VideoWindowsConfig":
         """Check that no frames lie between two windows, and what `compat: ssvp` requires."""
         # Equality is allowed: the windows then touch without an overlap.
-        if self.step > self.span:
+        if self.effective_stride > self.num_spanned_frames:
             raise ValueError(
-                f"`stride` ({self.step}) is longer than a window ({self.span} frames); the frames"
+                f"`stride` ({self.effective_stride}) is longer than a window"
+                f" ({self.num_spanned_frames} frames); the frames"
                 " between two windows would never be seen"
             )
         if self.compat == "ssvp" and self.overlap != "concat":
@@ -49,17 +50,17 @@ class WindowsConfig(StrictConfig):
         return self
 
     @property
-    def span(self) -> int:
+    def num_spanned_frames(self) -> int:
         """Return the number of frames of the resampled video that a window spans."""
         return self.num_frames * self.sampling_rate
 
     @property
-    def step(self) -> int:
+    def effective_stride(self) -> int:
         """Return the stride, by default the span of a window."""
-        return self.span if self.stride is None else self.stride
+        return self.num_spanned_frames if self.stride is None else self.stride
 
 
-class SignHieraConfig(StrictConfig):
+class SignHieraEncoderConfig(StrictConfig):
     """SSVP-SLT's SignHiera (Hiera-Base on 128 frames), which gives (64, 768) values per window."""
 
     kind: Literal["signhiera"] = Field("signhiera", description="Kind of video model.")
@@ -70,7 +71,7 @@ class SignHieraConfig(StrictConfig):
     from_clip: bool = Field(False, description="Use the vision tower of a CLIP checkpoint.")
 
 
-class VisionConfig(StrictConfig):
+class HfVisionEncoderConfig(StrictConfig):
     """A Hugging Face model for images (DINOv2, CLIP …) or videos (VideoMAE, ViViT …)."""
 
     kind: Literal["hf_vision"] = Field("hf_vision", description="Kind of video model.")
@@ -83,9 +84,11 @@ class VisionConfig(StrictConfig):
 
 
 CropName = Literal["whole", "face", "left_hand", "right_hand"]
-WHOLE: tuple[CropName, ...] = ("whole",)
+WHOLE_FRAME_CROP: tuple[CropName, ...] = ("whole",)
 """The default crop, the uncropped frame, which needs no poses."""
-VideoEncoderConfig = Annotated[SignHieraConfig | VisionConfig, Field(discriminator="kind")]
+VideoEncoderConfig = Annotated[
+    SignHieraEncoderConfig | HfVisionEncoderConfig, Field(discriminator="kind")
+]
 
 
 class VideoFeaturesConfig(StrictConfig):
@@ -94,9 +97,11 @@ class VideoFeaturesConfig(StrictConfig):
     kind: Literal["video"] = Field("video", description="Kind of features.")
     stream: str = Field("video", pattern=r"^[a-z][a-z0-9_]*$", description="Name of the stream.")
     encoder: VideoEncoderConfig = Field(description="The video model.")
-    windows: WindowsConfig = Field(WindowsConfig(), description="Windows of the video model.")
+    windows: VideoWindowsConfig = Field(
+        VideoWindowsConfig(), description="Windows of the video model."
+    )
     crops: tuple[CropName, ...] = Field(
-        WHOLE,
+        WHOLE_FRAME_CROP,
         min_length=1,
         description="Crops of each frame, encoded separately; their features are concatenated. All"
         " except `whole` need `source.poses`.",
@@ -121,6 +126,6 @@ class VideoFeaturesConfig(StrictConfig):
         return self
 
     @property
-    def cropped(self) -> bool:
-        """Return whether the model reads anything other than uncropped frames."""
-        return self.crops != WHOLE
+    def has_body_crops(self) -> bool:
+        """Return whether the model reads body crops in addition to, or instead of, whole frames."""
+        return self.crops != WHOLE_FRAME_CROP

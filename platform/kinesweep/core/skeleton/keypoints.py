@@ -2,7 +2,7 @@
 
 The names are those that pose-format writes: the body and hands of MediaPipe Holistic, the contours
 of its face mesh, and COCO WholeBody; the joints of SMPL are listed too. Bones between the points
-are defined in `bones`, their mirror images in `mirror`.
+are defined in `topology`, their mirror images in `symmetry`.
 """
 
 _EYES = ("EYE_INNER", "EYE", "EYE_OUTER")

@@ -13,10 +13,10 @@ from typing import Any
 
 from kinesweep.core.pose import PointLayout
 from kinesweep.core.skeleton import keypoints
-from kinesweep.core.skeleton.symmetry import mirror_indices
-from kinesweep.core.skeleton.topology import ROOT, parents_of
+from kinesweep.core.skeleton.symmetry import find_mirror_indices
+from kinesweep.core.skeleton.topology import ROOT, find_parents
 
-__all__ = ["ROOT", "SKELETONS", "SMPL_22", "Skeleton", "skeleton_of"]
+__all__ = ["ROOT", "SKELETONS", "SMPL_22", "Skeleton", "find_skeleton"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Skeleton:
     @cached_property
     def bones(self) -> tuple[tuple[int, int], ...]:
         """Return pairs of a point and its parent; there are J minus the number of roots."""
-        return tuple((child, up) for child, up in enumerate(self.parents) if up != ROOT)
+        return tuple((child, parent) for child, parent in enumerate(self.parents) if parent != ROOT)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -56,38 +56,38 @@ class Skeleton:
         }
 
     @classmethod
-    def from_json(cls, plain: Mapping[str, Any]) -> "Skeleton":
+    def from_json(cls, values: Mapping[str, Any]) -> "Skeleton":
         """Build a skeleton from the output of `to_json`."""
-        layout = PointLayout.from_json(plain["layout"])
-        return cls(plain["name"], layout, tuple(plain["parents"]), tuple(plain["mirror"]))
+        layout = PointLayout.from_json(values["layout"])
+        return cls(values["name"], layout, tuple(values["parents"]), tuple(values["mirror"]))
 
 
-def skeleton_of(layout: PointLayout | None) -> Skeleton | None:
-    """Return the skeleton of a stream's points, or None if it is unknown.
+def find_skeleton(layout: PointLayout | None) -> Skeleton | None:
+    """Find the skeleton of a stream's points; None if it is unknown.
 
     Args:
         layout: Points of the stream; None for a stream without points.
     """
-    return None if layout is None else _skeleton_of(layout)
+    return None if layout is None else _find_known_skeleton(layout)
 
 
-def _mirror(layout: PointLayout) -> tuple[int, ...]:
-    """Return the index of each point's mirror image, or of the point itself."""
+def _compute_mirror(layout: PointLayout) -> tuple[int, ...]:
+    """Compute the index of each point's mirror image; the point itself if it has none."""
     return tuple(
-        place if partner is None else partner
-        for place, partner in enumerate(mirror_indices(layout))
+        index if partner is None else partner
+        for index, partner in enumerate(find_mirror_indices(layout))
     )
 
 
-def _grown(name: str, *components: tuple[str, tuple[str, ...]]) -> Skeleton:
+def _build_from_body_tree(name: str, *components: tuple[str, tuple[str, ...]]) -> Skeleton:
     """Build a skeleton from the body tree; all points must be known."""
     layout = PointLayout(components)
-    parents = parents_of(layout)
+    parents = find_parents(layout)
     assert parents is not None, name
-    return Skeleton(name, layout, parents, _mirror(layout))
+    return Skeleton(name, layout, parents, _compute_mirror(layout))
 
 
-def _smpl(joints: tuple[str, ...]) -> Skeleton:
+def _build_smpl_skeleton(joints: tuple[str, ...]) -> Skeleton:
     """Build SMPL's kinematic tree, or its first joints.
 
     It is separate from the body tree, because no pose estimator shares SMPL's topology.
@@ -95,27 +95,27 @@ def _smpl(joints: tuple[str, ...]) -> Skeleton:
     layout = PointLayout((("SMPL", joints),))
     # Every parent precedes its children, so the first 22 entries are also a valid tree.
     parents = (ROOT, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
-    return Skeleton(f"smpl_{len(joints)}", layout, parents[: len(joints)], _mirror(layout))
+    return Skeleton(f"smpl_{len(joints)}", layout, parents[: len(joints)], _compute_mirror(layout))
 
 
 _HANDS = tuple((f"{side}_HAND_LANDMARKS", keypoints.HAND_21) for side in ("LEFT", "RIGHT"))
-SMPL_22 = _smpl(keypoints.SMPL_22)
+SMPL_22 = _build_smpl_skeleton(keypoints.SMPL_22)
 SKELETONS = {
     skeleton.name: skeleton
     for skeleton in (
         SMPL_22,
-        _smpl(keypoints.SMPL_24),
-        _grown("coco_17", ("BODY", keypoints.COCO_17)),
-        _grown(
+        _build_smpl_skeleton(keypoints.SMPL_24),
+        _build_from_body_tree("coco_17", ("BODY", keypoints.COCO_17)),
+        _build_from_body_tree(
             "coco_wholebody_133",
             ("BODY", (*keypoints.COCO_17, *keypoints.COCO_FEET)),
             ("FACE", keypoints.COCO_FACE),
             ("LEFT_HAND", keypoints.COCO_HAND),
             ("RIGHT_HAND", keypoints.COCO_HAND),
         ),
-        _grown("holistic_33", ("POSE_LANDMARKS", keypoints.BODY_33)),
-        _grown("holistic_hands", *_HANDS),
-        _grown(
+        _build_from_body_tree("holistic_33", ("POSE_LANDMARKS", keypoints.BODY_33)),
+        _build_from_body_tree("holistic_hands", *_HANDS),
+        _build_from_body_tree(
             "holistic_178",
             ("POSE_LANDMARKS", keypoints.BODY_8),
             ("FACE_LANDMARKS", tuple(map(str, keypoints.FACE_128))),
@@ -127,11 +127,13 @@ SKELETONS = {
 
 
 @lru_cache(maxsize=64)
-def _skeleton_of(layout: PointLayout) -> Skeleton | None:
-    """Return the named skeleton with this layout, one built from the body tree, or None."""
+def _find_known_skeleton(layout: PointLayout) -> Skeleton | None:
+    """Find the named skeleton of a layout, or build one from the body tree; None if unknown."""
     # Named skeletons first, because SMPL's topology is not part of the body tree.
-    named = next((one for one in SKELETONS.values() if one.layout == layout), None)
-    parents = parents_of(layout)
-    if named is not None or parents is None:
-        return named
-    return Skeleton(f"{layout.num_points}_points", layout, parents, _mirror(layout))
+    named_skeleton = next(
+        (skeleton for skeleton in SKELETONS.values() if skeleton.layout == layout), None
+    )
+    parents = find_parents(layout)
+    if named_skeleton is not None or parents is None:
+        return named_skeleton
+    return Skeleton(f"{layout.num_points}_points", layout, parents, _compute_mirror(layout))

@@ -14,26 +14,26 @@ Key = tuple[str, str | int]
 """A point, identified by its component and its name; face points by their number."""
 
 # Points on the midline, in the spelling of all known layouts, in lower case.
-_MIDDLE = frozenset(
+_MIDLINE_POINTS = frozenset(
     (
         *("nose", "neck", "midhip", "head_top", "headtop", "upperneck", "pelvis", "head"),
         *("spine1", "spine2", "spine3"),
     )
 )
-_WORD = re.compile(r"left|right", re.IGNORECASE)
+_SIDE_WORD = re.compile(r"left|right", re.IGNORECASE)
 # `LWrist` starts with a side; `Left…` and `Lip` do not, because no capital follows the letter.
-_LETTER = re.compile(r"^[LR](?=[A-Z][a-z])")
-_OTHER = {"left": "right", "right": "left", "L": "R", "R": "L"}
+_SIDE_LETTER = re.compile(r"^[LR](?=[A-Z][a-z])")
+_OPPOSITE_SIDE = {"left": "right", "right": "left", "L": "R", "R": "L"}
 
 # Contours of a side pair with each other point by point, lip contours with themselves reversed.
-MESH = {
+MESH_MIRROR = {
     point: partner
     for right, left in (*MESH_SIDES, *((line, line[::-1]) for line in MESH_LIPS))
     for pair in zip(right, left, strict=True)
     for point, partner in (pair, pair[::-1])
 }
 """Point on a contour of MediaPipe's face mesh → its mirror image."""
-IBUG = (
+IBUG_MIRROR = (
     *range(16, -1, -1),
     *range(26, 16, -1),
     *(27, 28, 29, 30),
@@ -49,56 +49,56 @@ The iBUG scheme ends at 67; 68 and 69 are the two pupils that OpenPose adds.
 """
 
 
-def mirror_indices(layout: PointLayout) -> tuple[int | None, ...]:
-    """Return the index of each point's mirror image; the mapping is its own inverse.
+def find_mirror_indices(layout: PointLayout) -> tuple[int | None, ...]:
+    """Find the index of each point's mirror image; the mapping is its own inverse.
 
     Returns:
         J indices; None where the mirror image is unknown or not in the layout.
     """
     points = [(component, name) for component, names in layout.components for name in names]
-    # A partner that the layout lacks is not in `place`, which gives None.
-    place = {_key(*point): index for index, point in enumerate(points)}
-    found = [_partner(component, name) for component, name in points]
-    return tuple(None if partner is None else place.get(partner) for partner in found)
+    # A mirror image that the layout lacks is not in `index_by_key`, which gives None.
+    index_by_key = {_make_point_key(*point): index for index, point in enumerate(points)}
+    mirror_keys = [_find_mirror_point(component, name) for component, name in points]
+    return tuple(None if partner is None else index_by_key.get(partner) for partner in mirror_keys)
 
 
-def face_number(name: str) -> int | None:
-    """Return the number at the end of a face point's name, or None."""
+def parse_face_point_number(name: str) -> int | None:
+    """Parse the number at the end of a face point's name; None if it has none."""
     number = re.search(r"\d+$", name)
     return int(number.group()) if number else None
 
 
-def _key(component: str, name: str) -> Key:
-    """Return the key of a point; points of a face are keyed by number."""
-    number = face_number(name) if "face" in component.lower() else None
+def _make_point_key(component: str, name: str) -> Key:
+    """Make the key of a point; points of a face are keyed by number."""
+    number = parse_face_point_number(name) if "face" in component.lower() else None
     return (component, name) if number is None else (component, number)
 
 
-def _partner(component: str, name: str) -> Key | None:
-    """Return the mirror image of a point, or None if it is unknown."""
-    other = swapped(component)
-    if other != component:  # a hand: its points have the same names on both sides
-        return other, name
-    _, known = _key(component, name)
-    if isinstance(known, int):
+def _find_mirror_point(component: str, name: str) -> Key | None:
+    """Find the key of a point's mirror image; None if it is unknown."""
+    mirrored = swap_sides(component)
+    if mirrored != component:  # a hand: its points have the same names on both sides
+        return mirrored, name
+    _, number = _make_point_key(component, name)
+    if isinstance(number, int):
         if component == "FACE_LANDMARKS":
-            return (component, MESH[known]) if known in MESH else None
-        return (component, IBUG[known]) if known < len(IBUG) else None
-    other = swapped(name)
+            return (component, MESH_MIRROR[number]) if number in MESH_MIRROR else None
+        return (component, IBUG_MIRROR[number]) if number < len(IBUG_MIRROR) else None
+    mirrored = swap_sides(name)
     # A name without a side is its own mirror image only if the point is known to lie in the middle.
-    if other == name and name.lower() not in _MIDDLE:
+    if mirrored == name and name.lower() not in _MIDLINE_POINTS:
         return None
-    return component, other
+    return component, mirrored
 
 
-def swapped(name: str) -> str:
-    """Return the name with left and right swapped; unchanged if it names no side."""
-    if _LETTER.match(name):
-        return _OTHER[name[0]] + name[1:]
+def swap_sides(name: str) -> str:
+    """Swap left and right in a name; it is unchanged if it names no side."""
+    if _SIDE_LETTER.match(name):
+        return _OPPOSITE_SIDE[name[0]] + name[1:]
 
-    def other(found: re.Match[str]) -> str:
+    def swap_word(match: re.Match[str]) -> str:
         # Upper-case words (`LEFT_WRIST`) stay upper case.
-        word = _OTHER[found.group().lower()]
-        return word.upper() if found.group().isupper() else word
+        word = _OPPOSITE_SIDE[match.group().lower()]
+        return word.upper() if match.group().isupper() else word
 
-    return _WORD.sub(other, name)
+    return _SIDE_WORD.sub(swap_word, name)

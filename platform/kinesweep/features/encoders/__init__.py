@@ -1,7 +1,7 @@
 """Video encoders, selected by `kind` from the table below.
 
-`build_encoder` caches up to two encoders per process. The fingerprint of an encoder covers the
-content of its files, not their location.
+`build_video_encoder` caches up to two encoders per process. The fingerprint of an encoder covers
+the content of its files, not their location.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,22 +13,27 @@ import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 
-from kinesweep.config.recipe.video import SignHieraConfig, VideoEncoderConfig
+from kinesweep.config.recipe.video import SignHieraEncoderConfig, VideoEncoderConfig
 from kinesweep.core.errors import InputError
-from kinesweep.core.hashing import file_sha256, fingerprint
+from kinesweep.core.hashing import compute_file_sha256, compute_fingerprint
 from kinesweep.features.encoders.contract import VideoEncoder
 
-__all__ = ["VideoEncoder", "build_encoder", "encoder_files", "encoder_fingerprint"]
+__all__ = [
+    "VideoEncoder",
+    "build_video_encoder",
+    "compute_encoder_fingerprint",
+    "list_encoder_files",
+]
 
 # Files of a saved model that determine its features. Only these are downloaded and hashed.
-_WANTED = (
+_MODEL_FILES = (
     *("config.json", "processor_config.json", "preprocessor_config.json"),
     *("video_preprocessor_config.json", "model.safetensors.index.json", "*.safetensors"),
 )
 
 
 @lru_cache(maxsize=2)
-def build_encoder(config: VideoEncoderConfig, precision: str, device: str) -> VideoEncoder:
+def build_video_encoder(config: VideoEncoderConfig, precision: str, device: str) -> VideoEncoder:
     """Build the video encoder that `config.kind` names and load its weights.
 
     Args:
@@ -43,31 +48,31 @@ def build_encoder(config: VideoEncoderConfig, precision: str, device: str) -> Vi
     return _ENCODERS[config.kind](config, precision, torch.device(device))
 
 
-def encoder_files(config: VideoEncoderConfig) -> list[Path]:
+def list_encoder_files(config: VideoEncoderConfig) -> list[Path]:
     """List the files of an encoder in a stable order; files of a hub model are downloaded.
 
     Raises:
         InputError: If the files do not exist.
     """
-    if isinstance(config, SignHieraConfig):
+    if isinstance(config, SignHieraEncoderConfig):
         path = Path(config.checkpoint)
         if not path.is_file():
             raise InputError(
                 f"`features.encoder.checkpoint` is `{path}`, but there is no such file"
             )
         return [path]
-    folder = _folder(config.pretrained)
-    found = [path for pattern in _WANTED for path in sorted(folder.glob(pattern))]
-    if not found:
+    folder = _resolve_model_dir(config.pretrained)
+    paths = [path for pattern in _MODEL_FILES for path in sorted(folder.glob(pattern))]
+    if not paths:
         raise InputError(
             f"`features.encoder.pretrained` is `{folder}`, which does not contain a saved model;"
             " give a folder written by `save_pretrained`"
         )
-    return found
+    return paths
 
 
-def _folder(name: str) -> Path:
-    """Return the folder of a saved model: a local folder, or the cached copy of a hub model."""
+def _resolve_model_dir(name: str) -> Path:
+    """Find the folder of a saved model; a hub model is downloaded to the cache."""
     if Path(name).is_dir():
         return Path(name)
     # A hub id has at most one slash. Anything else is a mistyped path, for which a request to the
@@ -75,46 +80,48 @@ def _folder(name: str) -> Path:
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise InputError(f"`features.encoder.pretrained` is `{name}`, but there is no such folder")
     try:
-        return Path(snapshot_download(name, allow_patterns=list(_WANTED)))
+        return Path(snapshot_download(name, allow_patterns=list(_MODEL_FILES)))
     except (OSError, ValueError, HfHubHTTPError) as error:
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
             f"`features.encoder.pretrained` is `{name}`, which is not a local folder and cannot be"
-            f" downloaded from the hub: {said}"
+            f" downloaded from the hub: {reason}"
         ) from None
 
 
-def encoder_fingerprint(config: VideoEncoderConfig) -> str:
-    """Hash the settings of an encoder and the content of its files, but not their location.
+def compute_encoder_fingerprint(config: VideoEncoderConfig) -> str:
+    """Compute a hash of an encoder's settings and of the content of its files.
 
     Raises:
         InputError: If the files do not exist.
     """
-    files = encoder_files(config)
-    marks = [(path, path.stat().st_mtime_ns, path.stat().st_size) for path in files]
-    own = config.model_dump(mode="json", exclude={"checkpoint", "pretrained"})
-    return fingerprint([own, [_hash(*mark) for mark in marks]])
+    files = list_encoder_files(config)
+    file_stats = [(path, path.stat().st_mtime_ns, path.stat().st_size) for path in files]
+    settings = config.model_dump(mode="json", exclude={"checkpoint", "pretrained"})
+    return compute_fingerprint([settings, [_hash_cached_file(*mark) for mark in file_stats]])
 
 
 @lru_cache(maxsize=256)
-def _hash(path: Path, changed_ns: int, size: int) -> str:
-    """Hash a file; time and size are cache keys, so that a changed file is hashed again."""
-    return file_sha256(path)
+def _hash_cached_file(path: Path, modified_ns: int, num_bytes: int) -> str:
+    """Hash a file; the result is cached until its size or modification time changes."""
+    return compute_file_sha256(path)
 
 
-def _signhiera(config: Any, precision: Any, device: torch.device) -> VideoEncoder:
+def _build_signhiera(config: Any, precision: Any, device: torch.device) -> VideoEncoder:
+    """Build a SignHiera encoder."""
     from kinesweep.features.encoders.signhiera_encoder import SignHieraEncoder
 
     return SignHieraEncoder.from_config(config, precision, device)
 
 
-def _hf_vision(config: Any, precision: Any, device: torch.device) -> VideoEncoder:
-    from kinesweep.features.encoders.hf_vision import VisionEncoder
+def _build_hf_vision(config: Any, precision: Any, device: torch.device) -> VideoEncoder:
+    """Build the encoder of a Hugging Face vision model."""
+    from kinesweep.features.encoders.hf_vision import HfVisionEncoder
 
-    return VisionEncoder.from_config(config, precision, device)
+    return HfVisionEncoder.from_config(config, precision, device)
 
 
 _ENCODERS: Mapping[str, Callable[[Any, Any, torch.device], VideoEncoder]] = {
-    "signhiera": _signhiera,
-    "hf_vision": _hf_vision,
+    "signhiera": _build_signhiera,
+    "hf_vision": _build_hf_vision,
 }

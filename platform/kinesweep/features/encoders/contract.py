@@ -3,7 +3,7 @@
 The features of a window depend only on its own pixels, not on other windows in the batch and not on
 the frames that pad its end.
 
-Shapes: B windows, F frames of a window, H = W pixels, K moments of a window, D width.
+Shapes: B windows, F frames of a window, H = W pixels, K time steps of a window, D width.
 """
 
 from collections.abc import Sequence
@@ -23,21 +23,21 @@ class VideoEncoder(Protocol):
     size: int
     width: int
 
-    def moments(self, num_frames: int) -> int:
-        """Return the number of moments K of a window with `num_frames` frames.
+    def count_time_steps(self, num_frames: int) -> int:
+        """Count the time steps K that the encoder returns for a window of `num_frames` frames.
 
         Raises:
             InputError: If the model does not support windows of this length.
         """
 
-    def __call__(self, pixels_BFHWC: Tensor, kept_B: Sequence[int]) -> Tensor:
-        """Encode windows.
+    def __call__(self, pixels_BFHWC: Tensor, num_real_frames_B: Sequence[int]) -> Tensor:
+        """Encode windows of pixels to features.
 
         Args:
             pixels_BFHWC: Pixels, uint8 RGB.
-            kept_B: Number of real frames of each window, at least 1; the frames after them are
-                padding. Only moments that begin in a real frame are meaningful: the first
-                ceil(kept · K / F).
+            num_real_frames_B: Number of real frames of each window, at least 1; the frames after
+                them are padding. Only time steps that begin in a real frame are meaningful: the
+                first ceil(num_real_frames · K / F).
 
         Returns:
             Features, float32 (B, K, D), on the CPU.

@@ -2,12 +2,12 @@
 
 Windows of uint8 pixels go in, and float32 vectors on the CPU come out: pooled outputs of the last
 layer, as in `last_hidden_state` (for CLIP this is before the final norm). With an image model every
-frame is a moment (K = F) that depends on no other frame and no padding. A video model processes the
-window as a whole, including the repeated last frames that pad it, so moments near the end of a
-short clip are affected by padding. All B·F frames are processed at once, because the caller's
+frame is a time step (K = F) that depends on no other frame and no padding. A video model processes
+the window as a whole, including the repeated last frames that pad it, so time steps near the end of
+a short clip are affected by padding. All B·F frames are processed at once, because the caller's
 batches have a constant shape.
 
-Shapes: B windows, F frames of a window, H = W pixels, C = 3, N = B·F, K moments, D width.
+Shapes: B windows, F frames of a window, H = W pixels, C = 3, N = B·F, K time steps, D width.
 """
 
 from collections.abc import Sequence
@@ -17,26 +17,33 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from kinesweep.config.recipe.video import VisionConfig
+from kinesweep.config.recipe.video import HfVisionEncoderConfig
 from kinesweep.core.errors import InputError
-from kinesweep.features.encoders.image_normalization import Pixels, read_pixels
-from kinesweep.features.encoders.pretrained_vision import line, read_config, read_weights
+from kinesweep.features.encoders.image_normalization import (
+    ImageNormalization,
+    read_image_normalization,
+)
+from kinesweep.features.encoders.pretrained_vision import (
+    format_one_line,
+    load_vision_config,
+    load_vision_model,
+)
 from kinesweep.features.encoders.token_pooling import (
     Pool,
-    picture_tokens,
-    video_kind,
-    video_tokens,
+    find_video_model_spec,
+    get_image_token_layout,
+    get_video_token_layout,
 )
 
 _KEY = "`features.encoder.pretrained`"
 
 
-class VisionEncoder:
+class HfVisionEncoder:
     """A `VideoEncoder` that wraps a Hugging Face vision model.
 
     Args:
         model: Model with loaded weights.
-        pixels: Image normalization.
+        normalization: Image normalization.
         pool: Pooling of the tokens, `mean` over patches or `first` (class token).
         precision: Arithmetic precision, `fp32` or `bf16` (autocast).
         device: Device of the model.
@@ -48,23 +55,27 @@ class VisionEncoder:
     def __init__(
         self,
         model: PreTrainedModel,
-        pixels: Pixels,
+        normalization: ImageNormalization,
         pool: Pool,
         precision: str,
         device: torch.device | str,
     ) -> None:
         self._device = torch.device(device)
         self._model = model.to(self._device).eval()
-        self._pixels, self._pool, self._bf16 = pixels, pool, precision == "bf16"
-        self._video = video_kind(model.config)
-        self.size = _size(model.config, pixels, self._video.size if self._video else "image_size")
+        self._normalization, self._pool, self._bf16 = normalization, pool, precision == "bf16"
+        self._video_spec = find_video_model_spec(model.config)
+        self.size = _get_image_size(
+            model.config,
+            normalization,
+            self._video_spec.size_field if self._video_spec else "image_size",
+        )
         # The token order of an image model follows from the shape of a real output.
-        shape = self._try()
-        if self._video is None:
-            self._tokens = picture_tokens(model.config, shape, self.size)
+        shape = self._probe_output_shape()
+        if self._video_spec is None:
+            self._token_layout = get_image_token_layout(model.config, shape, self.size)
         else:
-            self._tokens = video_tokens(model.config, self._video)
-        if pool == "first" and not self._tokens.has_class:
+            self._token_layout = get_video_token_layout(model.config, self._video_spec)
+        if pool == "first" and not self._token_layout.has_class:
             raise InputError(
                 f"`features.encoder.pool` is `first`, but a `{model.config.model_type}` has no"
                 " class token. Set it to `mean`."
@@ -74,9 +85,9 @@ class VisionEncoder:
 
     @classmethod
     def from_config(
-        cls, config: VisionConfig, precision: str, device: torch.device | str
-    ) -> "VisionEncoder":
-        """Load a saved model.
+        cls, config: HfVisionEncoderConfig, precision: str, device: torch.device | str
+    ) -> "HfVisionEncoder":
+        """Load a saved vision model that a recipe defines.
 
         Args:
             config: Model name or folder, and pooling.
@@ -87,55 +98,56 @@ class VisionEncoder:
             InputError: If the model does not exist, is not supported or has no preprocessor file.
             CheckpointError: If weights are missing or do not fit.
         """
-        tower = read_config(config.pretrained)
-        video_kind(tower)  # rejects unsupported models before gigabytes are read
-        pixels = read_pixels(config.pretrained)
-        model = read_weights(config.pretrained, tower)
-        return cls(model, pixels, config.pool, precision, device)
+        vision_config = load_vision_config(config.pretrained)
+        find_video_model_spec(vision_config)  # rejects unsupported models before gigabytes are read
+        normalization = read_image_normalization(config.pretrained)
+        model = load_vision_model(config.pretrained, vision_config)
+        return cls(model, normalization, config.pool, precision, device)
 
-    def moments(self, num_frames: int) -> int:
-        """Return K: F for an image model, else that of the video model, or 1 for a class token.
+    def count_time_steps(self, num_frames: int) -> int:
+        """Count the time steps K: F for an image model, 1 for a class token, else the model's.
 
         Raises:
             InputError: If a video model processes another number of frames.
         """
-        if self._video is None:
+        if self._video_spec is None:
             return num_frames
-        own = self._frames
-        if num_frames != own:
+        model_frames = self._num_model_frames
+        if num_frames != model_frames:
             raise InputError(
                 f"`features.windows.num_frames` is {num_frames}, but this"
-                f" `{self._model.config.model_type}` processes {own} frames at once. Set it to"
-                f" {own}."
+                f" `{self._model.config.model_type}` processes {model_frames} frames at once. Set"
+                " it to"
+                f" {model_frames}."
             )
-        return 1 if self._pool == "first" else self._tokens.moments
+        return 1 if self._pool == "first" else self._token_layout.num_time_steps
 
-    def __call__(self, pixels_BFHWC: Tensor, kept_B: Sequence[int]) -> Tensor:
+    def __call__(self, pixels_BFHWC: Tensor, num_real_frames_B: Sequence[int]) -> Tensor:
         """Encode windows; returns float32 (B, K, D) on the CPU.
 
         Args:
             pixels_BFHWC: Pixels, uint8 RGB.
-            kept_B: Number of real frames of each window. It is ignored: an image model processes
-                frames independently, and a video model has no mask for padding.
+            num_real_frames_B: Number of real frames of each window. It is ignored: an image model
+                processes frames independently, and a video model has no mask for padding.
         """
         num_windows, num_frames = pixels_BFHWC.shape[:2]
-        moments = self.moments(num_frames)
-        pooled = self._tokens(self._states(pixels_BFHWC), self._pool)
-        return pooled.reshape(num_windows, moments, self.width).cpu()
+        num_time_steps = self.count_time_steps(num_frames)
+        pooled = self._token_layout(self._compute_hidden_states(pixels_BFHWC), self._pool)
+        return pooled.reshape(num_windows, num_time_steps, self.width).cpu()
 
     @property
-    def _frames(self) -> int:
+    def _num_model_frames(self) -> int:
         """Number of frames that the video model processes at once."""
-        assert self._video is not None
-        return int(getattr(self._model.config, self._video.frames))
+        assert self._video_spec is not None
+        return int(getattr(self._model.config, self._video_spec.frames_field))
 
-    def _states(self, pixels_BFHWC: Tensor) -> Tensor:
+    def _compute_hidden_states(self, pixels_BFHWC: Tensor) -> Tensor:
         """Compute the outputs of the last layer, float32, for N images or B windows."""
-        inputs = self._pixels(pixels_BFHWC.flatten(0, 1), self._device)
+        inputs = self._normalization(pixels_BFHWC.flatten(0, 1), self._device)
         arguments: dict[str, Any] = {}
-        if self._video is not None:
+        if self._video_spec is not None:
             inputs = inputs.unflatten(0, pixels_BFHWC.shape[:2])
-            arguments.update(self._video.arguments)
+            arguments.update(self._video_spec.arguments)
         arguments[self._model.main_input_name] = inputs
         autocast = torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16)
         # The token order is known only for `last_hidden_state`, so the model's own pooler is not
@@ -143,16 +155,16 @@ class VisionEncoder:
         with torch.inference_mode(), autocast:
             return self._model(**arguments).last_hidden_state.float()
 
-    def _try(self) -> tuple[int, ...]:
-        """Run one black image or window and return the shape of the output."""
-        frames = 1 if self._video is None else self._frames
+    def _probe_output_shape(self) -> tuple[int, ...]:
+        """Run one black image or window through the model and return the shape of the output."""
+        frames = 1 if self._video_spec is None else self._num_model_frames
         black = torch.zeros(1, frames, self.size, self.size, 3, dtype=torch.uint8)
         try:
-            shape = tuple(self._states(black).shape)
+            shape = tuple(self._compute_hidden_states(black).shape)
         except (AttributeError, TypeError, ValueError, RuntimeError) as error:
             raise InputError(
                 f"{_KEY} is a `{self._model.config.model_type}` that cannot process images of"
-                f" {self.size} pixels alone: {line(error)}. The size comes from"
+                f" {self.size} pixels alone: {format_one_line(error)}. The size comes from"
                 " `preprocessor_config.json`. A model that needs texts or masks as further inputs"
                 " is not supported."
             ) from None
@@ -164,24 +176,25 @@ class VisionEncoder:
         return shape
 
 
-def _size(config: Any, pixels: Pixels, field: str) -> int:
+def _get_image_size(config: Any, normalization: ImageNormalization, field: str) -> int:
     """Return the image size in pixels from the preprocessor file, else from the model.
 
     Raises:
         InputError: If neither defines a square size, or if that of a video model differs.
     """
-    own = getattr(config, field, None)
-    edges = {own} if isinstance(own, int) else set(own or ())
-    size = pixels.size if pixels.size is not None else max(edges, default=None)
-    if size is None or (pixels.size is None and len(edges) > 1):
+    model_size = getattr(config, field, None)
+    edges = {model_size} if isinstance(model_size, int) else set(model_size or ())
+    size = normalization.size if normalization.size is not None else max(edges, default=None)
+    if size is None or (normalization.size is None and len(edges) > 1):
         raise InputError(
             f"{_KEY} defines no square image size, neither in `preprocessor_config.json` nor in"
-            f" `config.json` (`{field}` is {own}). Add `crop_size` to the former."
+            f" `config.json` (`{field}` is {model_size}). Add `crop_size` to the former."
         )
     # Image models interpolate their position embeddings; video models may assign wrong positions.
-    if video_kind(config) is not None and edges != {size}:
+    if find_video_model_spec(config) is not None and edges != {size}:
         raise InputError(
-            f"{_KEY} is a `{config.model_type}` for images of {own} pixels, but its preprocessor"
+            f"{_KEY} is a `{config.model_type}` for images of {model_size} pixels, but its"
+            " preprocessor"
             f" file produces {size}. Set `crop_size` there to the model's `{field}`."
         )
     return size

@@ -28,7 +28,7 @@ _FILES = (
     ("preprocessor_config.json", ()),
     ("video_preprocessor_config.json", ()),
 )
-_UNSAID = {
+_DEFAULTS = {
     # Hugging Face's defaults for fields that may be missing in the file, by processor class.
     "": {"rescale_factor": 1 / 255, "offset": False},
     "VivitImageProcessor": {"rescale_factor": 1 / 127.5, "offset": True},
@@ -38,7 +38,7 @@ _KEY = "`features.encoder.pretrained`"
 
 
 @dataclass(frozen=True)
-class Pixels:
+class ImageNormalization:
     """An image normalization: one affine map per channel.
 
     Attributes:
@@ -47,7 +47,7 @@ class Pixels:
         shift: Value added after scaling.
         mean: Mean that is subtracted from each channel, after `scale` and `shift`.
         std: Standard deviation by which each channel is then divided.
-        reversed: Whether the model expects the channels in the order blue, green, red.
+        is_bgr: Whether the model expects the channels in the order blue, green, red.
     """
 
     size: int | None
@@ -55,13 +55,13 @@ class Pixels:
     shift: float = 0.0
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    reversed: bool = False
+    is_bgr: bool = False
 
     def __call__(self, pixels_NHWC: Tensor, device: torch.device) -> Tensor:
         """Convert uint8 RGB (N, H, W, C) to float32 (N, C, H, W) on the device."""
         # Bytes are moved before they become floats: a quarter of the data to transfer.
         bytes_NCHW = pixels_NHWC.to(device).permute(0, 3, 1, 2)
-        if self.reversed:
+        if self.is_bgr:
             bytes_NCHW = bytes_NCHW.flip(1)
         mean_CHW = torch.tensor(self.mean, device=device)[:, None, None]
         std_CHW = torch.tensor(self.std, device=device)[:, None, None]
@@ -69,8 +69,8 @@ class Pixels:
         return values_NCHW.sub_(mean_CHW).div_(std_CHW)
 
 
-def read_pixels(name: str) -> Pixels:
-    """Read the normalization from the preprocessor file of a model.
+def read_image_normalization(name: str) -> ImageNormalization:
+    """Read the image normalization from the preprocessor file of a model.
 
     Args:
         name: Local folder or hub id.
@@ -78,34 +78,34 @@ def read_pixels(name: str) -> Pixels:
     Raises:
         InputError: If there is no such file or it lacks a number.
     """
-    file, plain = _read_file(name)
-    kind = plain.get("video_processor_type") or plain.get("image_processor_type")
-    kind = kind or plain.get("feature_extractor_type") or ""
-    said = {**_UNSAID.get(str(kind).removesuffix("Fast"), _UNSAID[""]), **plain}
+    file, content = _read_preprocessor_file(name)
+    kind = content.get("video_processor_type") or content.get("image_processor_type")
+    kind = kind or content.get("feature_extractor_type") or ""
+    settings = {**_DEFAULTS.get(str(kind).removesuffix("Fast"), _DEFAULTS[""]), **content}
     try:
-        return _pixels(said)
+        return _parse_normalization(settings)
     except (KeyError, TypeError, ValueError) as error:
-        what = f"no `{error.args[0]}`" if isinstance(error, KeyError) else str(error)
+        problem = f"no `{error.args[0]}`" if isinstance(error, KeyError) else str(error)
         raise InputError(
-            f"{_KEY} is `{name}`, whose `{file}` does not define the normalization: {what}. Add"
+            f"{_KEY} is `{name}`, whose `{file}` does not define the normalization: {problem}. Add"
             " `image_mean` and `image_std` for three channels (or `do_normalize: false`) and a"
             " square `size` or `crop_size` with the values that the model was trained with."
         ) from None
 
 
-def _read_file(name: str) -> tuple[str, Mapping[str, Any]]:
-    """Return the name of the first preprocessor file that exists, and its image settings."""
+def _read_preprocessor_file(name: str) -> tuple[str, Mapping[str, Any]]:
+    """Read the first preprocessor file that exists; return its name and its image settings."""
     for file, sections in _FILES:
         try:
             path = cached_file(name, file, _raise_exceptions_for_missing_entries=False)
-            plain = json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
+            content = json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
         except (OSError, ValueError, HFValidationError) as error:
             text = " ".join(str(error).split())[:300]
             raise InputError(f"{_KEY} is `{name}`, whose `{file}` cannot be read: {text}") from None
         if sections:
-            plain = next((plain[section] for section in sections if section in plain), {})
-        if plain:
-            return file, plain
+            content = next((content[section] for section in sections if section in content), {})
+        if content:
+            return file, content
     raise InputError(
         f"{_KEY} is `{name}`, but there is no `preprocessor_config.json` beside its weights."
         " Without it the normalization is unknown, and a wrong one would not be noticed. Copy the"
@@ -113,34 +113,38 @@ def _read_file(name: str) -> tuple[str, Mapping[str, Any]]:
     )
 
 
-def _pixels(said: Mapping[str, Any]) -> Pixels:
-    """Convert the settings of a preprocessor file; a missing required one raises `KeyError`."""
-    rescaled, normalised = said.get("do_rescale", True), said.get("do_normalize", True)
+def _parse_normalization(settings: Mapping[str, Any]) -> ImageNormalization:
+    """Parse the settings of a preprocessor file; a missing required one raises `KeyError`."""
+    rescaled, normalized = settings.get("do_rescale", True), settings.get("do_normalize", True)
     # With an offset the values span -1 to 1 instead of 0 to 1 (ViViT).
-    offset = said["offset"] or said.get("rescale_offset", False)
-    return Pixels(
-        size=_size(said),
-        scale=float(said["rescale_factor"]) if rescaled else 1.0,
+    offset = settings["offset"] or settings.get("rescale_offset", False)
+    return ImageNormalization(
+        size=_parse_image_size(settings),
+        scale=float(settings["rescale_factor"]) if rescaled else 1.0,
         shift=-1.0 if rescaled and offset else 0.0,
-        mean=_three(said["image_mean"], "image_mean") if normalised else (0.0, 0.0, 0.0),
-        std=_three(said["image_std"], "image_std") if normalised else (1.0, 1.0, 1.0),
-        reversed=bool(said.get("do_flip_channel_order", False)),
+        mean=_parse_channel_values(settings["image_mean"], "image_mean")
+        if normalized
+        else (0.0, 0.0, 0.0),
+        std=_parse_channel_values(settings["image_std"], "image_std")
+        if normalized
+        else (1.0, 1.0, 1.0),
+        is_bgr=bool(settings.get("do_flip_channel_order", False)),
     )
 
 
-def _three(value: Any, field: str) -> tuple[float, float, float]:
-    """Return one value per channel; a single number applies to all three."""
-    values = [float(one) for one in value] if isinstance(value, list) else [float(value)] * 3
+def _parse_channel_values(value: Any, field: str) -> tuple[float, float, float]:
+    """Parse one value per channel; a single number applies to all three."""
+    values = [float(number) for number in value] if isinstance(value, list) else [float(value)] * 3
     if len(values) != 3 or (field == "image_std" and min(values) <= 0):
         raise ValueError(f"`{field}` is {value}")
     return values[0], values[1], values[2]
 
 
-def _size(said: Mapping[str, Any]) -> int | None:
-    """Return the side of the square after cropping or resizing; None if neither is set."""
-    cropped = said.get("crop_size") is not None and said.get("do_center_crop", True)
+def _parse_image_size(settings: Mapping[str, Any]) -> int | None:
+    """Parse the side of the square after cropping or resizing; None if neither is set."""
+    cropped = settings.get("crop_size") is not None and settings.get("do_center_crop", True)
     field = "crop_size" if cropped else "size"
-    value = said.get(field)
+    value = settings.get(field)
     if value is None:
         return None
     edges = {"height": value, "width": value} if isinstance(value, int) else value

@@ -20,11 +20,11 @@ from transformers import (
 )
 
 from kinesweep.core.errors import CheckpointError, InputError
-from kinesweep.core.hf_logging import quiet_transformers
+from kinesweep.core.hf_logging import silence_transformers
 
 _KEY = "`features.encoder.pretrained`"
 # Model types that mask random patches even in evaluation mode → same network without masking.
-_READ_AS = {"vit_mae": "vit"}
+_EQUIVALENT_TYPES = {"vit_mae": "vit"}
 # Model type → weights after the last layer that is used here. Classifiers are often saved without
 # them, so they may be missing.
 _UNUSED: dict[str, tuple[str, ...]] = {
@@ -37,8 +37,8 @@ _UNUSED: dict[str, tuple[str, ...]] = {
 }
 
 
-def read_config(name: str) -> PreTrainedConfig:
-    """Read the configuration of the image or video tower of a saved model.
+def load_vision_config(name: str) -> PreTrainedConfig:
+    """Load the configuration of the image or video tower of a saved model.
 
     Args:
         name: Local folder or hub id.
@@ -60,13 +60,13 @@ def read_config(name: str) -> PreTrainedConfig:
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError, KeyError, HFValidationError) as error:
         raise InputError(
-            f"{_KEY} is `{name}`, which cannot be read as a model: {line(error)}."
+            f"{_KEY} is `{name}`, which cannot be read as a model: {format_one_line(error)}."
         ) from None
     # CLIP and its relatives nest the configuration of the image tower.
     config = getattr(config, "vision_config", config)
-    if config.model_type in _READ_AS:
-        plain = {**config.to_dict(), "model_type": _READ_AS[config.model_type]}
-        config = AutoConfig.for_model(**plain)
+    if config.model_type in _EQUIVALENT_TYPES:
+        settings = {**config.to_dict(), "model_type": _EQUIVALENT_TYPES[config.model_type]}
+        config = AutoConfig.for_model(**settings)
     if type(config) not in MODEL_MAPPING:
         raise InputError(
             f"{_KEY} is `{name}`, but a `{config.model_type}` cannot be loaded by itself. Give an"
@@ -75,18 +75,18 @@ def read_config(name: str) -> PreTrainedConfig:
     return config
 
 
-def read_weights(name: str, config: PreTrainedConfig) -> PreTrainedModel:
-    """Load the tower in float32 and evaluation mode.
+def load_vision_model(name: str, config: PreTrainedConfig) -> PreTrainedModel:
+    """Load the image or video tower of a saved model in float32 and evaluation mode.
 
     Args:
         name: Local folder or hub id.
-        config: Configuration of the tower, from `read_config`.
+        config: Configuration of the tower, from `load_vision_config`.
 
     Raises:
         CheckpointError: If weights are missing, have another shape or are not safetensors.
     """
     try:
-        with quiet_transformers():
+        with silence_transformers():
             model, info = AutoModel.from_pretrained(
                 name,
                 config=config,
@@ -98,30 +98,33 @@ def read_weights(name: str, config: PreTrainedConfig) -> PreTrainedModel:
             )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(
-            f"{_KEY} is `{name}`, whose weights cannot be read: {line(error)}."
+            f"{_KEY} is `{name}`, whose weights cannot be read: {format_one_line(error)}."
             " Weights must be safetensors (as `save_pretrained` writes); pickles are not read."
         ) from None
     unused = _UNUSED.get(config.model_type, ())
     missing = [key for key in info["missing_keys"] if not key.startswith(unused)]
     shapes = [
-        f"{key} ({list(saved)}, not {list(own)})" for key, saved, own in info["mismatched_keys"]
+        f"{key} ({list(saved)}, not {list(expected)})"
+        for key, saved, expected in info["mismatched_keys"]
     ]
     if missing or shapes:
-        raise CheckpointError(_incomplete(name, config.model_type, sorted(missing), sorted(shapes)))
+        raise CheckpointError(
+            _format_weight_errors(name, config.model_type, sorted(missing), sorted(shapes))
+        )
     return model.eval()
 
 
-def line(error: Exception) -> str:
-    """Return the text of an error on one line, without its full stop, 300 characters at most."""
+def format_one_line(error: Exception) -> str:
+    """Format an error on one line, without its full stop, 300 characters at most."""
     return " ".join(str(error).split())[:300].rstrip(".")
 
 
-def _incomplete(name: str, kind: str, missing: list[str], shapes: list[str]) -> str:
-    """Compose the error message for missing weights and wrong shapes, up to 8 names of each."""
+def _format_weight_errors(name: str, kind: str, missing: list[str], shapes: list[str]) -> str:
+    """Format the error message for missing weights and wrong shapes, up to 8 names of each."""
     parts = [
-        f"{len(keys)} {what}: {', '.join(f'`{key}`' for key in keys[:8])}"
+        f"{len(keys)} {problem}: {', '.join(f'`{key}`' for key in keys[:8])}"
         + (" …" if len(keys) > 8 else "")
-        for keys, what in ((missing, "are missing"), (shapes, "have another shape"))
+        for keys, problem in ((missing, "are missing"), (shapes, "have another shape"))
         if keys
     ]
     return (

@@ -1,17 +1,18 @@
 """SignHiera: Hiera-Base over 128 frames of video, one vector every two frames.
 
 Each token covers 2 frames x 4 x 4 pixels. In the first stages tokens attend to each other within a
-mask unit (a square of one moment, 8 x 8 tokens at first), in later stages within the whole window.
-Between stages, 2 x 2 tokens are merged into one and the width doubles. The output of the last stage
-is averaged over space. Architecture: Ryali et al. 2023, arXiv:2306.00989; clips of 128 frames: Rust
-et al. 2024, arXiv:2402.09611. Tensors have the same names as in the checkpoints of both.
+mask unit (a square of one time step, 8 x 8 tokens at first), in later stages within the whole
+window. Between stages, 2 x 2 tokens are merged into one and the width doubles. The output of the
+last stage is averaged over space. Architecture: Ryali et al. 2023, arXiv:2306.00989; clips of 128
+frames: Rust et al. 2024, arXiv:2402.09611. Tensors have the same names as in the checkpoints of
+both.
 
 The norm that classifiers apply after the mean is omitted: pretraining has none, so its checkpoints
 contain no weights for it (50 788 800 parameters; 50 790 336 with it). The cost of attention over
 the window is quadratic in its length: 128 frames take 45 s and 1.6 GB on 2 CPU cores, 64 take 12 s.
 Do not put frames of different videos into one window, because they would attend to each other.
 
-Shapes: B windows, C colors, F frames, T = F / 2 moments, H = W tokens, D width, N mask units,
+Shapes: B windows, C colors, F frames, T = F / 2 time steps, H = W tokens, D width, N mask units,
 L tokens that attend to each other, A heads, E width of a head.
 """
 
@@ -26,11 +27,11 @@ _KERNEL, _STRIDE, _PADDING = (3, 7, 7), (2, 4, 4), (1, 3, 3)
 _EPS = 1e-6
 _MLP_RATIO = 4
 
-FRAMES_A_MOMENT = _STRIDE[0]
+FRAMES_PER_TIME_STEP = _STRIDE[0]
 
 
 @dataclass(frozen=True)
-class Geometry:
+class HieraGeometry:
     """The size of a SignHiera; the default is `hiera_base_128x224`.
 
     Attributes:
@@ -50,7 +51,7 @@ class Geometry:
     local_stages: int = 2
 
     def __post_init__(self) -> None:
-        assert self.frames % FRAMES_A_MOMENT == 0, "moments are whole"
+        assert self.frames % FRAMES_PER_TIME_STEP == 0, "time steps are whole"
         assert self.size % (_STRIDE[1] * self.unit) == 0, "mask units are whole"
 
     @property
@@ -64,12 +65,12 @@ class Geometry:
         return self.size // _STRIDE[1]
 
     @property
-    def width_out(self) -> int:
+    def output_width(self) -> int:
         """Width of the last stage, D."""
         return self.width * 2 ** (len(self.stages) - 1)
 
 
-class Attention(nn.Module):
+class HieraAttention(nn.Module):
     """Multi-head attention within mask units or over the window, with optional query pooling.
 
     Args:
@@ -89,33 +90,36 @@ class Attention(nn.Module):
         self.proj = nn.Linear(out, out)
 
     def forward(self, x_BTHWD: Tensor, real_BT: Tensor | None) -> Tensor:
-        """Return (B, T, H, W, D); H and W are halved if queries are pooled.
+        """Compute attention, (B, T, H, W, D); H and W are halved if queries are pooled.
 
-        Tokens of padding moments are not attended to.
+        Tokens of padding time steps are masked.
         """
         q_BTHWD, k_BTHWD, v_BTHWD = self.qkv(x_BTHWD).chunk(3, dim=-1)
         unit = self.unit
         q_unit = unit
         if self.pooled:
-            q_BTHWD = _pool(q_BTHWD)
+            q_BTHWD = _max_pool_tokens(q_BTHWD)
             q_unit = unit and unit // 2
         mask_B11L = None
-        # Mask units lie within one moment, which is either real or padding as a whole, so only
+        # Mask units lie within one time step, which is either real or padding as a whole, so only
         # attention over the window needs a mask.
         if real_BT is not None and unit is None:
             tokens = k_BTHWD.shape[2] * k_BTHWD.shape[3]
             mask_B11L = real_BT.repeat_interleave(tokens, dim=1)[:, None, None]
         y_NALE = scaled_dot_product_attention(
-            self._split(q_BTHWD, q_unit),
-            self._split(k_BTHWD, unit),
-            self._split(v_BTHWD, unit),
+            self._split_groups(q_BTHWD, q_unit),
+            self._split_groups(k_BTHWD, unit),
+            self._split_groups(v_BTHWD, unit),
             attn_mask=mask_B11L,
         )
         y_NLD = y_NALE.transpose(1, 2).flatten(2)
-        return self.proj(_join(y_NLD, q_BTHWD.shape, q_unit))
+        return self.proj(_merge_groups(y_NLD, q_BTHWD.shape, q_unit))
 
-    def _split(self, x_BTHWD: Tensor, unit: int | None) -> Tensor:
-        """Split tokens into groups, (N, A, L, E); without mask units N is B."""
+    def _split_groups(self, x_BTHWD: Tensor, unit: int | None) -> Tensor:
+        """Split tokens into groups that attend to each other, (N, A, L, E).
+
+        Without mask units there is one group per window, so N is B.
+        """
         if unit is None:
             x_NLD = x_BTHWD.flatten(1, 3)
         else:
@@ -124,7 +128,7 @@ class Attention(nn.Module):
         return x_NLD.unflatten(2, (self.heads, -1)).transpose(1, 2)
 
 
-class Layer(nn.Module):
+class HieraLayer(nn.Module):
     """A pre-norm transformer layer: attention and an MLP, each with a residual connection.
 
     Args:
@@ -138,7 +142,7 @@ class Layer(nn.Module):
     def __init__(self, width: int, out: int, heads: int, pooled: bool, unit: int | None) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=_EPS)
-        self.attn = Attention(width, out, heads, pooled, unit)
+        self.attn = HieraAttention(width, out, heads, pooled, unit)
         self.norm2 = nn.LayerNorm(out, eps=_EPS)
         self.mlp = nn.ModuleDict(
             {"fc1": nn.Linear(out, _MLP_RATIO * out), "fc2": nn.Linear(_MLP_RATIO * out, out)}
@@ -147,55 +151,57 @@ class Layer(nn.Module):
             self.proj = nn.Linear(width, out)
 
     def forward(self, x_BTHWD: Tensor, real_BT: Tensor | None) -> Tensor:
-        """Return (B, T, H, W, D); H and W are halved and D doubled if tokens are pooled."""
+        """Apply the layer, (B, T, H, W, D); pooling halves H and W and doubles D."""
         normed_BTHWD = self.norm1(x_BTHWD)
         # The residual must have the pooled shape too; as in Hiera it starts from the normed input.
         if self.attn.pooled:
-            x_BTHWD = _pool(self.proj(normed_BTHWD))
+            x_BTHWD = _max_pool_tokens(self.proj(normed_BTHWD))
         x_BTHWD = x_BTHWD + self.attn(normed_BTHWD, real_BT)
         hidden = gelu(self.mlp["fc1"](self.norm2(x_BTHWD)))
         return x_BTHWD + self.mlp["fc2"](hidden)
 
 
 class SignHiera(nn.Module):
-    """The SignHiera network, which maps pixels to one vector per moment.
+    """The SignHiera network, which maps pixels to one vector per time step.
 
     Args:
         geometry: Size of the network.
     """
 
-    def __init__(self, geometry: Geometry) -> None:
+    def __init__(self, geometry: HieraGeometry) -> None:
         super().__init__()
         self.geometry = geometry
         first = nn.Conv3d(3, geometry.width, _KERNEL, _STRIDE, _PADDING)
         self.patch_embed = nn.ModuleDict({"proj": first})
         self.pos_embed_spatial = nn.Parameter(torch.zeros(1, geometry.grid**2, geometry.width))
-        moments = geometry.frames // FRAMES_A_MOMENT
-        self.pos_embed_temporal = nn.Parameter(torch.zeros(1, moments, geometry.width))
+        num_time_steps = geometry.frames // FRAMES_PER_TIME_STEP
+        self.pos_embed_temporal = nn.Parameter(torch.zeros(1, num_time_steps, geometry.width))
         self.blocks = nn.ModuleList(
-            layer for stage in range(len(geometry.stages)) for layer in _stage(geometry, stage)
+            layer
+            for stage in range(len(geometry.stages))
+            for layer in _build_stage(geometry, stage)
         )
 
     def forward(self, pixels_BCFHW: Tensor, real_BT: Tensor | None = None) -> Tensor:
-        """Return features (B, T, D).
+        """Encode normalized pixels to features (B, T, D).
 
         Args:
             pixels_BCFHW: Normalized pixels, float; F is even and at most the geometry's `frames`.
-                A shorter window uses the positions of the first moments.
-            real_BT: Mask of the real moments, which do not attend to padding moments; None if all
-                moments are real.
+                A shorter window uses the positions of the first time steps.
+            real_BT: Mask of the real time steps, which do not attend to padding; None if all time
+                steps are real.
         """
         x_BTHWD = self.patch_embed["proj"](pixels_BCFHW).permute(0, 2, 3, 4, 1)
-        grid, moments = self.geometry.grid, x_BTHWD.shape[1]
-        where_1HWD = self.pos_embed_spatial.unflatten(1, (grid, grid))
-        when_T11D = self.pos_embed_temporal[0, :moments, None, None]
-        x_BTHWD = x_BTHWD + (where_1HWD + when_T11D)
+        grid, num_time_steps = self.geometry.grid, x_BTHWD.shape[1]
+        spatial_1HWD = self.pos_embed_spatial.unflatten(1, (grid, grid))
+        temporal_T11D = self.pos_embed_temporal[0, :num_time_steps, None, None]
+        x_BTHWD = x_BTHWD + (spatial_1HWD + temporal_T11D)
         for layer in self.blocks:
             x_BTHWD = layer(x_BTHWD, real_BT)
         return x_BTHWD.mean(dim=(2, 3))
 
 
-def _stage(geometry: Geometry, stage: int) -> list[Layer]:
+def _build_stage(geometry: HieraGeometry, stage: int) -> list[HieraLayer]:
     """Build the layers of a stage; the first layer pools the output of the previous stage."""
     out, heads = geometry.width * 2**stage, geometry.heads * 2**stage
     layers = []
@@ -203,21 +209,21 @@ def _stage(geometry: Geometry, stage: int) -> list[Layer]:
         pooled = number == 0 and stage > 0
         # The pooling layer still works on the input of the stage: with the width and the mask unit
         # of the previous stage, and local attention if that stage has it.
-        before = stage - pooled
-        unit = geometry.unit // 2**before if before < geometry.local_stages else None
-        layers.append(Layer(geometry.width * 2**before, out, heads, pooled, unit))
+        input_stage = stage - pooled
+        unit = geometry.unit // 2**input_stage if input_stage < geometry.local_stages else None
+        layers.append(HieraLayer(geometry.width * 2**input_stage, out, heads, pooled, unit))
     return layers
 
 
-def _pool(x_BTHWD: Tensor) -> Tensor:
-    """Return the maximum of each 2 x 2 tokens."""
+def _max_pool_tokens(x_BTHWD: Tensor) -> Tensor:
+    """Pool tokens by the maximum of each 2 x 2 tokens."""
     return x_BTHWD.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).amax(dim=(3, 5))
 
 
-def _join(x_NLD: Tensor, shape: torch.Size, unit: int | None) -> Tensor:
-    """Undo the grouping of `_split`; returns (B, T, H, W, D)."""
+def _merge_groups(x_NLD: Tensor, shape: torch.Size, unit: int | None) -> Tensor:
+    """Merge the groups of `_split_groups` again; returns (B, T, H, W, D)."""
     if unit is None:
         return x_NLD.view(shape)
-    batch, moments, height, width, _ = shape
-    x = x_NLD.view(batch, moments, height // unit, width // unit, unit, unit, -1)
+    batch, num_time_steps, height, width, _ = shape
+    x = x_NLD.view(batch, num_time_steps, height // unit, width // unit, unit, unit, -1)
     return x.transpose(3, 4).reshape(shape)

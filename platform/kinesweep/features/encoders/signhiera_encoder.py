@@ -2,10 +2,10 @@
 
 Weights come from a checkpoint of masked pretraining, of a classifier or of CLIP. A batch is
 truncated to its longest window first, because attention takes time quadratic in the length: the end
-of a video that fills half a window takes a quarter of the time. Features of moments after the end
-of a window are zero.
+of a video that fills half a window takes a quarter of the time. Features of time steps after the
+end of a window are zero.
 
-Shapes: B windows, F frames, C colors, H = W pixels, K = F / 2 moments, D width.
+Shapes: B windows, F frames, C colors, H = W pixels, K = F / 2 time steps, D width.
 """
 
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from kinesweep.config.recipe.video import SignHieraConfig
+from kinesweep.config.recipe.video import SignHieraEncoderConfig
 from kinesweep.core.errors import InputError
-from kinesweep.features.encoders.signhiera import FRAMES_A_MOMENT, Geometry, SignHiera
+from kinesweep.features.encoders.signhiera import FRAMES_PER_TIME_STEP, HieraGeometry, SignHiera
 from kinesweep.features.encoders.strict_loading import CheckpointLayout, load_checkpoint
 
 Precision = Literal["fp32", "bf16"]
@@ -26,21 +26,21 @@ Precision = Literal["fp32", "bf16"]
 _MEAN, _STD = 0.45, 0.225
 
 # Prefixes of tensors that the features do not depend on.
-_BESIDE_FEATURES = (
+_UNUSED_PREFIXES = (
     *("decoder_", "mask_token", "encoder_norm.", "multi_scale_fusion_heads."),  # pretraining
     *("norm.", "head.projection."),  # classifier; these layers come after the features
 )
-_TRAINED = CheckpointLayout(
+_DEFAULT_LAYOUT = CheckpointLayout(
     containers=("model", "model_state"),
     prefixes=("",),
-    dropped=_BESIDE_FEATURES,
+    ignored_prefixes=_UNUSED_PREFIXES,
     hint="If it is a CLIP checkpoint, set `from_clip: true`.",
 )
-_CLIP = CheckpointLayout(
+_CLIP_LAYOUT = CheckpointLayout(
     containers=("clip", "model", "model_state"),
     prefixes=("visual.transformer.", "vision_model.", "vision_tower.", "visual."),
-    dropped=(
-        *_BESIDE_FEATURES,
+    ignored_prefixes=(
+        *_UNUSED_PREFIXES,
         *("text.", "text_model.", "text_tower.", "logit_scale", "logit_bias"),
         *("visual.proj.", "visual_projection.", "text_projection."),
     ),
@@ -65,7 +65,7 @@ class SignHieraEncoder:
         self, model: SignHiera, precision: Precision = "fp32", device: torch.device | str = "cpu"
     ) -> None:
         self.size = model.geometry.size
-        self.width = model.geometry.width_out
+        self.width = model.geometry.output_width
         self._model = model.eval().requires_grad_(False).to(device)
         self._bf16 = precision == "bf16"
         self._device = torch.device(device)
@@ -73,10 +73,10 @@ class SignHieraEncoder:
     @classmethod
     def from_config(
         cls,
-        config: SignHieraConfig,
+        config: SignHieraEncoderConfig,
         precision: Precision,
         device: torch.device | str,
-        geometry: Geometry = Geometry(),
+        geometry: HieraGeometry = HieraGeometry(),
     ) -> "SignHieraEncoder":
         """Load the encoder that a recipe defines.
 
@@ -90,39 +90,47 @@ class SignHieraEncoder:
             CheckpointError: If the checkpoint cannot be read or has another geometry.
         """
         model = SignHiera(geometry)
-        load_checkpoint(model, Path(config.checkpoint), _CLIP if config.from_clip else _TRAINED)
+        load_checkpoint(
+            model, Path(config.checkpoint), _CLIP_LAYOUT if config.from_clip else _DEFAULT_LAYOUT
+        )
         return cls(model, precision, device)
 
-    def moments(self, num_frames: int) -> int:
-        """Return K of a window with `num_frames` frames, one moment for every two frames.
+    def count_time_steps(self, num_frames: int) -> int:
+        """Count the time steps K of a window with `num_frames` frames, one for every two frames.
 
         Raises:
             InputError: If the number is odd or exceeds the number of position embeddings.
         """
         longest = self._model.geometry.frames
-        if num_frames % FRAMES_A_MOMENT or not 0 < num_frames <= longest:
+        if num_frames % FRAMES_PER_TIME_STEP or not 0 < num_frames <= longest:
             raise InputError(
                 f"`windows.num_frames` is {num_frames}, but `signhiera` supports even numbers of"
                 f" frames up to {longest}"
             )
-        return num_frames // FRAMES_A_MOMENT
+        return num_frames // FRAMES_PER_TIME_STEP
 
     @torch.inference_mode()
-    def __call__(self, pixels_BFHWC: Tensor, kept_B: Sequence[int]) -> Tensor:
+    def __call__(self, pixels_BFHWC: Tensor, num_real_frames_B: Sequence[int]) -> Tensor:
         """Encode windows; returns float32 (B, K, D) on the CPU, zero after a window's end.
 
         Args:
             pixels_BFHWC: Pixels, uint8 RGB.
-            kept_B: Number of real frames of each window; the other frames have no effect.
+            num_real_frames_B: Number of real frames of each window; other frames have no effect.
         """
         batch, frames = pixels_BFHWC.shape[:2]
-        assert len(kept_B) == batch and min(kept_B) > 0 and max(kept_B) <= frames
-        features_BKD = torch.zeros(batch, self.moments(frames), self.width)
-        # Rounded up: a last moment with only one real frame still counts.
-        moments_B = [-(-kept // FRAMES_A_MOMENT) for kept in kept_B]
-        longest = max(moments_B)
-        real_BT = torch.arange(longest) < torch.tensor(moments_B)[:, None]
-        pixels_BCFHW = self._normalised(pixels_BFHWC, kept_B, longest * FRAMES_A_MOMENT)
+        assert (
+            len(num_real_frames_B) == batch
+            and min(num_real_frames_B) > 0
+            and max(num_real_frames_B) <= frames
+        )
+        features_BKD = torch.zeros(batch, self.count_time_steps(frames), self.width)
+        # Rounded up: a last time step with only one real frame still counts.
+        time_steps_B = [-(-num_real // FRAMES_PER_TIME_STEP) for num_real in num_real_frames_B]
+        longest = max(time_steps_B)
+        real_BT = torch.arange(longest) < torch.tensor(time_steps_B)[:, None]
+        pixels_BCFHW = self._normalize_pixels(
+            pixels_BFHWC, num_real_frames_B, longest * FRAMES_PER_TIME_STEP
+        )
         # A batch of equally long windows needs no mask.
         mask_BT = None if real_BT.all() else real_BT.to(self._device)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
@@ -130,14 +138,16 @@ class SignHieraEncoder:
         features_BKD[:, :longest] = x_BTD.float().cpu() * real_BT[..., None]
         return features_BKD
 
-    def _normalised(self, pixels_BFHWC: Tensor, kept_B: Sequence[int], frames: int) -> Tensor:
+    def _normalize_pixels(
+        self, pixels_BFHWC: Tensor, num_real_frames_B: Sequence[int], frames: int
+    ) -> Tensor:
         """Normalize the first `frames` frames on the device, float (B, C, F, H, W).
 
         Frames after the end of a window are replaced by its last real frame. If the number of real
-        frames is odd, one such frame belongs to the last moment, so its content must be defined.
+        frames is odd, one such frame belongs to the last time step, so its content must be defined.
         """
-        last_B1 = torch.tensor(kept_B)[:, None] - 1
+        last_B1 = torch.tensor(num_real_frames_B)[:, None] - 1
         frame_BF = torch.arange(frames).minimum(last_B1)
-        row_B1 = torch.arange(len(kept_B))[:, None]
+        row_B1 = torch.arange(len(num_real_frames_B))[:, None]
         pixels = pixels_BFHWC.cpu()[row_B1, frame_BF].to(self._device)
         return pixels.permute(0, 4, 1, 2, 3).float().div_(255).sub_(_MEAN).div_(_STD)

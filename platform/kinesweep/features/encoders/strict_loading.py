@@ -35,13 +35,14 @@ class CheckpointLayout:
             used, otherwise the file itself is the dict.
         prefixes: Prefixes that the model's names may have; the first one that occurs is used. `""`
             means no prefix.
-        dropped: Prefixes of names that are skipped, tested with and without the model's prefix.
+        ignored_prefixes: Prefixes of names that are skipped, tested with and without the model's
+            prefix.
         hint: Advice for the error message if the file has another layout.
     """
 
     containers: tuple[str, ...]
     prefixes: tuple[str, ...]
-    dropped: tuple[str, ...]
+    ignored_prefixes: tuple[str, ...]
     hint: str
 
 
@@ -57,16 +58,16 @@ def load_checkpoint(model: nn.Module, path: Path, layout: CheckpointLayout) -> N
         CheckpointError: If the file cannot be read, contains objects other than tensors or does
             not fit; the message names the first three problems.
     """
-    tensors = _unwrapped(_tensors(_read(path), path, layout.containers))
-    placed, problems = _placed(tensors, path, layout, model.state_dict())
-    problems += _misfits(placed, model.state_dict())
+    tensors = _strip_wrapper_prefixes(_get_tensors(_read_checkpoint(path), path, layout.containers))
+    assigned, problems = _assign_tensors(tensors, path, layout, model.state_dict())
+    problems += _find_tensor_problems(assigned, model.state_dict())
     if problems:
-        shown = "; ".join(problems[:3]) + (f"; {len(problems) - 3} more" * (len(problems) > 3))
-        raise CheckpointError(f"`{path}` does not fit: {shown}. {layout.hint}")
-    model.load_state_dict(placed, strict=True)
+        summary = "; ".join(problems[:3]) + (f"; {len(problems) - 3} more" * (len(problems) > 3))
+        raise CheckpointError(f"`{path}` does not fit: {summary}. {layout.hint}")
+    model.load_state_dict(assigned, strict=True)
 
 
-def _read(path: Path) -> Any:
+def _read_checkpoint(path: Path) -> Any:
     """Read a checkpoint without executing pickled code."""
     if path.suffix not in _SUFFIXES:
         raise CheckpointError(
@@ -82,22 +83,22 @@ def _read(path: Path) -> Any:
         with torch.serialization.safe_globals([argparse.Namespace, pathlib.PosixPath]):
             return torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # errors for arbitrary bytes have no common base class
-        raise CheckpointError(f"`{path}` cannot be read: {_reason(error)}") from None
+        raise CheckpointError(f"`{path}` cannot be read: {_format_load_error(error)}") from None
 
 
-def _reason(error: Exception) -> str:
-    """Shorten torch's message, which is often a page long, to one line."""
-    found = re.search(r"GLOBAL (\S+)", str(error))
-    if found:
+def _format_load_error(error: Exception) -> str:
+    """Format the reason why torch cannot read a file on one line."""
+    match = re.search(r"GLOBAL (\S+)", str(error))
+    if match:
         return (
-            f"it contains a `{found[1]}`, but only tensors and plain values are read; if you trust"
+            f"it contains a `{match[1]}`, but only tensors and plain values are read; if you trust"
             " the file, load it yourself and save its tensors to a separate file"
         )
     return f"{type(error).__name__}: {(str(error) or 'no reason given').splitlines()[0]}"
 
 
-def _tensors(content: Any, path: Path, containers: Sequence[str]) -> dict[str, Tensor]:
-    """Return the dict of tensors from the content of a file."""
+def _get_tensors(content: Any, path: Path, containers: Sequence[str]) -> dict[str, Tensor]:
+    """Return the named tensors from the content of a checkpoint."""
     if isinstance(content, Mapping):
         content = next((content[key] for key in containers if key in content), content)
     if not isinstance(content, Mapping) or not content:
@@ -105,18 +106,18 @@ def _tensors(content: Any, path: Path, containers: Sequence[str]) -> dict[str, T
             f"`{path}` does not contain named tensors; they are expected under the keys"
             f" {', '.join(f'`{key}`' for key in containers)} or directly in the file"
         )
-    others = [key for key, value in content.items() if not isinstance(value, Tensor)]
-    if others:
+    non_tensors = [key for key, value in content.items() if not isinstance(value, Tensor)]
+    if non_tensors:
         raise CheckpointError(
-            f"`{path}` contains other objects among its tensors: `{others[0]}` is a"
-            f" {type(content[others[0]]).__name__}; tensors are expected under the keys"
+            f"`{path}` contains other objects among its tensors: `{non_tensors[0]}` is a"
+            f" {type(content[non_tensors[0]]).__name__}; tensors are expected under the keys"
             f" {', '.join(f'`{key}`' for key in containers)} or directly in the file"
         )
     return {str(key): value for key, value in content.items()}
 
 
-def _unwrapped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Remove the prefixes of wrappers; a prefix that only some names have is not a wrapper."""
+def _strip_wrapper_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Strip the prefixes of wrapper modules, if all names have them."""
     # Twice, because the wrappers may be nested in either order.
     for wrapper in _WRAPPERS * 2:
         if all(name.startswith(wrapper) for name in tensors):
@@ -124,31 +125,39 @@ def _unwrapped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return tensors
 
 
-def _placed(
-    tensors: Mapping[str, Tensor], path: Path, layout: CheckpointLayout, own: Mapping[str, Tensor]
+def _assign_tensors(
+    tensors: Mapping[str, Tensor],
+    path: Path,
+    layout: CheckpointLayout,
+    model_tensors: Mapping[str, Tensor],
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """Assign tensors to the model's names; also return the problems with unassigned tensors."""
+    """Assign tensors to the model's names; also return a problem for each unknown tensor."""
     prefix = next((p for p in layout.prefixes if any(n.startswith(p) for n in tensors)), None)
     if prefix is None:
-        allowed = ", ".join(f"`{one}`" for one in layout.prefixes)
+        allowed = ", ".join(f"`{allowed_prefix}`" for allowed_prefix in layout.prefixes)
         raise CheckpointError(f"no tensor name in `{path}` starts with {allowed}. {layout.hint}")
-    placed, problems = {}, []
-    for full, tensor in tensors.items():
-        name = full.removeprefix(prefix)
-        if full.startswith(prefix) and name in own:
-            placed[name] = tensor
-        elif not full.startswith(layout.dropped) and not name.startswith(layout.dropped):
-            problems.append(f"`{full}` is not part of the model")
-    return placed, problems
+    assigned, problems = {}, []
+    for full_name, tensor in tensors.items():
+        name = full_name.removeprefix(prefix)
+        if full_name.startswith(prefix) and name in model_tensors:
+            assigned[name] = tensor
+        elif not full_name.startswith(layout.ignored_prefixes) and not name.startswith(
+            layout.ignored_prefixes
+        ):
+            problems.append(f"`{full_name}` is not part of the model")
+    return assigned, problems
 
 
-def _misfits(placed: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
-    """Describe missing tensors and those with a wrong shape, dtype or non-finite values."""
-    problems = [f"`{name}` is missing" for name in own if name not in placed]
-    for name, tensor in placed.items():
-        if tensor.shape != own[name].shape:
+def _find_tensor_problems(
+    assigned: Mapping[str, Tensor], model_tensors: Mapping[str, Tensor]
+) -> list[str]:
+    """Find missing tensors and those with a wrong shape, dtype or non-finite values."""
+    problems = [f"`{name}` is missing" for name in model_tensors if name not in assigned]
+    for name, tensor in assigned.items():
+        if tensor.shape != model_tensors[name].shape:
             problems.append(
-                f"`{name}` has the shape {tuple(tensor.shape)}, not {tuple(own[name].shape)}"
+                f"`{name}` has the shape {tuple(tensor.shape)}, not"
+                f" {tuple(model_tensors[name].shape)}"
             )
         elif not tensor.is_floating_point():
             problems.append(f"`{name}` has the dtype {tensor.dtype}, which is not floating point")

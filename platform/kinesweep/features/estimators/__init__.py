@@ -12,15 +12,21 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from kinesweep.config.loading import did_you_mean
+from kinesweep.config.loading import suggest_closest_word
 from kinesweep.core.errors import InputError
-from kinesweep.core.hashing import fingerprint
+from kinesweep.core.hashing import compute_fingerprint
 from kinesweep.features.estimators.contract import Estimator
 
-__all__ = ["GROUP", "Estimator", "EstimatorSpec", "estimator_names", "find_estimator"]
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "Estimator",
+    "EstimatorSpec",
+    "find_estimator",
+    "list_estimator_names",
+]
 
-GROUP = "kinesweep.estimators"
-_OURS = {"mediapipe": "kinesweep.features.estimators.mediapipe_holistic:Mediapipe"}
+ENTRY_POINT_GROUP = "kinesweep.estimators"
+_BUILT_IN = {"mediapipe": "kinesweep.features.estimators.mediapipe_holistic:Mediapipe"}
 
 
 @dataclass(frozen=True)
@@ -47,12 +53,12 @@ class EstimatorSpec:
     @property
     def fingerprint(self) -> str:
         """Short hash, 12 digits, that changes whenever the poses may change."""
-        return fingerprint([self.name, self.version, list(self.requirements)])[:12]
+        return compute_fingerprint([self.name, self.version, list(self.requirements)])[:12]
 
 
-def estimator_names() -> list[str]:
-    """List the names of all available estimators."""
-    return sorted({*_OURS, *(point.name for point in entry_points(group=GROUP))})
+def list_estimator_names() -> list[str]:
+    """List the names of all available estimators, sorted."""
+    return sorted({*_BUILT_IN, *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))})
 
 
 def find_estimator(name: str) -> EstimatorSpec:
@@ -61,18 +67,20 @@ def find_estimator(name: str) -> EstimatorSpec:
     Raises:
         InputError: If there is no such estimator, it cannot be imported or it lacks an attribute.
     """
-    places = {point.name: point.value for point in entry_points(group=GROUP)} | _OURS
-    if name not in places:
-        hint = did_you_mean(name, list(places))
-        raise InputError(f"there is no estimator `{name}`{hint}; available: {', '.join(places)}")
-    module, _, attribute = places[name].partition(":")
+    locations = {
+        point.name: point.value for point in entry_points(group=ENTRY_POINT_GROUP)
+    } | _BUILT_IN
+    if name not in locations:
+        hint = suggest_closest_word(name, list(locations))
+        raise InputError(f"there is no estimator `{name}`{hint}; available: {', '.join(locations)}")
+    module, _, attribute = locations[name].partition(":")
     try:
-        found: Any = getattr(import_module(module), attribute)
-        requirements, version = tuple(found.requirements), str(found.version)
+        estimator_class: Any = getattr(import_module(module), attribute)
+        requirements, version = tuple(estimator_class.requirements), str(estimator_class.version)
     except (ImportError, AttributeError, TypeError) as error:
         raise InputError(
-            f"the estimator `{name}` (`{places[name]}`) cannot be used: {error}; it needs"
+            f"the estimator `{name}` (`{locations[name]}`) cannot be used: {error}; it needs"
             " `version`, `requirements` and `__call__`"
         ) from None
-    file = str(Path(inspect.getfile(found)).absolute())
+    file = str(Path(inspect.getfile(estimator_class)).absolute())
     return EstimatorSpec(name, module, attribute, file, version, requirements)

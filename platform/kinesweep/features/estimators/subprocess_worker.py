@@ -14,10 +14,12 @@ from typing import Any
 
 from kinesweep.core.errors import ClipError
 from kinesweep.features.estimators import EstimatorSpec, worker_main
-from kinesweep.features.estimators.virtualenv import environment_python
+from kinesweep.features.estimators.virtualenv import get_environment_python
 
 # Parallelism comes from several processes, so each one uses a single thread.
-_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+_SINGLE_THREAD_ENV = dict.fromkeys(
+    ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"
+)
 
 
 class EstimatorProcess:
@@ -29,11 +31,11 @@ class EstimatorProcess:
 
     def __init__(self, spec: EstimatorSpec) -> None:
         self._spec = spec
-        self._python = environment_python(spec.name, spec.requirements)
+        self._python = get_environment_python(spec.name, spec.requirements)
         self._process: subprocess.Popen[str] | None = None
         # A file instead of a pipe for stderr: nobody reads it while the subprocess works, and a
         # full pipe would block it.
-        self._said = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 (lives on)
+        self._stderr_file = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 (lives on)
 
     def __enter__(self) -> "EstimatorProcess":
         return self
@@ -55,14 +57,14 @@ class EstimatorProcess:
             fps: Frames per second of a folder of frames.
 
         Returns:
-            Dict with `fps`, `width`, `height`, `frames`, `points`, `encode_pose`, `seconds` and
+            Dict with `fps`, `width`, `height`, `frames`, `points`, `pose_bytes`, `seconds` and
             `core_seconds`.
 
         Raises:
             ClipError: If estimation fails, with a reason such as `not_a_video`, `truncated` or
                 `estimator_died`.
         """
-        process = self._running()
+        process = self._get_process()
         assert process.stdin is not None and process.stdout is not None
         request = {"source": str(source), "out": str(out), "fps": fps}
         try:
@@ -73,12 +75,15 @@ class EstimatorProcess:
             line = ""  # the pipe is broken; handled below like an end of output
         if not line:
             code, self._process = process.wait(), None
-            text = f"`{source}`: the estimator crashed (exit code {code}): {self._last_words()}"
+            text = (
+                f"`{source}`: the estimator crashed (exit code {code}):"
+                f" {self._read_last_stderr_line()}"
+            )
             raise ClipError(text, "estimator_died")
-        answer: dict[str, Any] = json.loads(line)
-        if "reason" in answer:
-            raise ClipError(f"`{source}`: {answer['message']}", answer["reason"])
-        return answer
+        response: dict[str, Any] = json.loads(line)
+        if "reason" in response:
+            raise ClipError(f"`{source}`: {response['message']}", response["reason"])
+        return response
 
     def close(self) -> None:
         """Stop the subprocess, if there is one, and wait for its end."""
@@ -89,34 +94,36 @@ class EstimatorProcess:
             self._process.wait()
             self._process = None
 
-    def _running(self) -> "subprocess.Popen[str]":
-        """Return the subprocess; start one at the first call and after a crash."""
+    def _get_process(self) -> "subprocess.Popen[str]":
+        """Return the running subprocess; start one at the first call and after a crash."""
         if self._process is None:
-            own = self._spec
+            spec = self._spec
             # Without -P, modules in the folder of the script would shadow installed ones.
             command = [
                 str(self._python),
                 "-P",
                 worker_main.__file__,
-                own.module,
-                own.file,
-                own.attribute,
+                spec.module,
+                spec.file,
+                spec.attribute,
             ]
             # PYTHONPATH would bring our packages into the estimator's own environment, which has
             # other versions.
-            env = {k: v for k, v in os.environ.items() if not own.requirements or k != "PYTHONPATH"}
+            env = {
+                k: v for k, v in os.environ.items() if not spec.requirements or k != "PYTHONPATH"
+            }
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=self._said,
-                env=env | _THREADS,
+                stderr=self._stderr_file,
+                env=env | _SINGLE_THREAD_ENV,
                 text=True,
             )
         return self._process
 
-    def _last_words(self) -> str:
-        """Return the last line that the subprocess printed, 300 characters at most."""
-        self._said.seek(0)
-        lines = self._said.read().strip().splitlines()
+    def _read_last_stderr_line(self) -> str:
+        """Read the last line that the subprocess wrote to stderr, 300 characters at most."""
+        self._stderr_file.seek(0)
+        lines = self._stderr_file.read().strip().splitlines()
         return lines[-1][:300] if lines else "no output"

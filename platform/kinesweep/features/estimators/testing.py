@@ -34,7 +34,7 @@ class EstimatorContract:
     video: ClassVar[Path]
     other: ClassVar[Path | None] = None
 
-    def test_it_is_found_by_its_name(self) -> None:
+    def test_entry_point_is_valid(self) -> None:
         """Check that the entry point names a class with a version and pinned requirements."""
         spec = find_estimator(self.name)
         assert spec.version and Path(spec.file).is_file()
@@ -42,30 +42,30 @@ class EstimatorContract:
         loose = [item for item in spec.requirements if "==" not in item and "@" not in item]
         assert not loose, f"pin these requirements, or poses may change with a release: {loose}"
 
-    def test_a_pose_a_frame(self, tmp_path: Path) -> None:
+    def test_every_frame_has_a_pose(self, tmp_path: Path) -> None:
         """Check that every frame has all points and that detected points are finite."""
         with EstimatorProcess(self._spec) as estimate:
-            made = estimate(self.video, tmp_path / "a.pose")
-        assert made["frames"] > 0 and made["fps"] > 0
+            result = estimate(self.video, tmp_path / "a.pose")
+        assert result["frames"] > 0 and result["fps"] > 0
         pose = read_pose(tmp_path / "a.pose")
-        assert pose.fps == np.float32(made["fps"])
-        assert len(pose.points_TPJC) == made["frames"]
-        assert pose.layout.num_points == made["points"]
-        found_TPJ = pose.confidence_TPJ > 0
-        assert found_TPJ.any(), "no point was detected in any frame"
-        assert np.isfinite(pose.points_TPJC[found_TPJ]).all()
+        assert pose.fps == np.float32(result["fps"])
+        assert len(pose.points_TPJC) == result["frames"]
+        assert pose.layout.num_points == result["points"]
+        detected_TPJ = pose.confidence_TPJ > 0
+        assert detected_TPJ.any(), "no point was detected in any frame"
+        assert np.isfinite(pose.points_TPJC[detected_TPJ]).all()
 
-    def test_the_same_poses_whatever_came_before(self, tmp_path: Path) -> None:
-        """Check that the poses of a file are equal in a new process and after another video."""
+    def test_poses_do_not_depend_on_earlier_videos(self, tmp_path: Path) -> None:
+        """Check that a video has the same poses in a new process and after another video."""
         with EstimatorProcess(self._spec) as estimate:
             estimate(self.video, tmp_path / "first.pose")
             estimate(self.other or self.video, tmp_path / "other.pose")
             estimate(self.video, tmp_path / "again.pose")
         with EstimatorProcess(self._spec) as estimate:
             estimate(self.video, tmp_path / "new.pose")
-        whole = [(tmp_path / f"{name}.pose").read_bytes() for name in ("first", "again", "new")]
-        assert whole[0] == whole[1], "poses depend on a video estimated before"
-        assert whole[0] == whole[2], "poses differ between processes"
+        contents = [(tmp_path / f"{name}.pose").read_bytes() for name in ("first", "again", "new")]
+        assert contents[0] == contents[1], "poses depend on a video estimated before"
+        assert contents[0] == contents[2], "poses differ between processes"
 
     @property
     def _spec(self) -> EstimatorSpec:

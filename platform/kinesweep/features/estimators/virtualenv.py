@@ -17,17 +17,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kinesweep.core.errors import ResourceError
-from kinesweep.core.hashing import fingerprint
-from kinesweep.core.paths import state_home
+from kinesweep.core.hashing import compute_fingerprint
+from kinesweep.core.paths import get_state_dir
 
 # Installed in every environment: the video decoder and the file format.
-ALWAYS = ("av==18.1.0", "pose-format==0.15.0")
+BASE_REQUIREMENTS = ("av==18.1.0", "pose-format==0.15.0")
 # Written last; an environment without this file is incomplete.
-_READY = "ready.json"
+_READY_FILE = "ready.json"
 
 
-def environment_python(name: str, requirements: tuple[str, ...]) -> Path:
-    """Return the interpreter of an estimator's environment; create the environment if needed.
+def get_environment_python(name: str, requirements: tuple[str, ...]) -> Path:
+    """Return the Python interpreter of an estimator's environment, which is created if needed.
 
     Args:
         name: Name of the estimator.
@@ -38,48 +38,48 @@ def environment_python(name: str, requirements: tuple[str, ...]) -> Path:
     """
     if not requirements:
         return Path(sys.executable)
-    wanted = [*ALWAYS, *requirements]
-    folder = state_home() / "environments" / f"{name}-{_key(wanted)}"
+    packages = [*BASE_REQUIREMENTS, *requirements]
+    folder = get_state_dir() / "environments" / f"{name}-{_hash_packages(packages)}"
     python = folder / "bin" / "python"
-    if (folder / _READY).is_file():
+    if (folder / _READY_FILE).is_file():
         return python
-    # Checked again under the lock: another process may have created it in the meantime. What an
-    # interrupted attempt left is removed first.
-    with _locked(folder.with_name(f"{folder.name}.lock")):
-        if not (folder / _READY).is_file():
+    # Checked again under the lock: another process may have created it in the meantime. The
+    # files of an interrupted attempt are removed first.
+    with _hold_file_lock(folder.with_name(f"{folder.name}.lock")):
+        if not (folder / _READY_FILE).is_file():
             shutil.rmtree(folder, ignore_errors=True)
-            _make(folder, python, wanted)
-            (folder / _READY).write_text(json.dumps(wanted))
+            _create_environment(folder, python, packages)
+            (folder / _READY_FILE).write_text(json.dumps(packages))
     return python
 
 
-def _make(folder: Path, python: Path, wanted: list[str]) -> None:
+def _create_environment(folder: Path, python: Path, packages: list[str]) -> None:
     """Create a virtual environment and install the packages; remove it on failure."""
-    make = [sys.executable, "-m", "venv", str(folder)]
-    install = ["install", "--quiet", "--disable-pip-version-check", *wanted]
+    create_command = [sys.executable, "-m", "venv", str(folder)]
+    install_args = ["install", "--quiet", "--disable-pip-version-check", *packages]
     # Prefer the installed pip: the one bundled with Python is years old and half as fast.
     if importlib.util.find_spec("pip") is not None:
-        make.append("--without-pip")
+        create_command.append("--without-pip")
         pip = [sys.executable, "-m", "pip", f"--python={python}"]
     else:
         pip = [str(python), "-m", "pip"]
-    for command in (make, [*pip, *install]):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
+    for command in (create_command, [*pip, *install_args]):
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        if result.returncode:
             shutil.rmtree(folder, ignore_errors=True)
-            said = " ".join((done.stderr or done.stdout).strip().splitlines()[-3:])
+            output = " ".join((result.stderr or result.stdout).strip().splitlines()[-3:])
             raise ResourceError(
-                f"the environment with {', '.join(wanted)} could not be created: {said}"
+                f"the environment with {', '.join(packages)} could not be created: {output}"
             )
 
 
-def _key(wanted: list[str]) -> str:
-    """Hash the packages and the Python version, 12 digits."""
-    return fingerprint([wanted, sys.version_info[:2]])[:12]
+def _hash_packages(packages: list[str]) -> str:
+    """Hash the packages and the Python version, 12 hexadecimal digits."""
+    return compute_fingerprint([packages, sys.version_info[:2]])[:12]
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _hold_file_lock(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on a file; other processes wait."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:

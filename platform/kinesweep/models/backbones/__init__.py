@@ -1,14 +1,14 @@
 """Backbones: language models that read vectors and write tokens, chosen by `kind`.
 
-Each entry of the table creates a Hugging Face model (`create`, or `rebuild` from a saved
-configuration) and knows how to call it (`embed`, `logits`, `generate`). The Hugging Face model
+Each entry of the table creates a Hugging Face model (`create_model`, `create_from_saved_config`)
+and calls it (`embed_tokens`, `compute_logits`, `generate`). The Hugging Face model
 holds all weights, so saving, weight tying and gradient checkpointing remain Hugging Face's.
 """
 
-from kinesweep.models.backbones.causal import Causal
-from kinesweep.models.backbones.seq2seq import Seq2Seq
+from kinesweep.models.backbones.causal import CausalBackbone
+from kinesweep.models.backbones.seq2seq import Seq2SeqBackbone
 
-BACKBONES: dict[str, Seq2Seq | Causal] = {
-    "seq2seq": Seq2Seq(),
-    "causal": Causal(),
+BACKBONES: dict[str, Seq2SeqBackbone | CausalBackbone] = {
+    "seq2seq": Seq2SeqBackbone(),
+    "causal": CausalBackbone(),
 }

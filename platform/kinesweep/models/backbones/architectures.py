@@ -1,9 +1,9 @@
 """Families of Hugging Face models: Auto class, supported architectures and special token ids.
 
 The code that creates and checks backbones (`scratch`, `pretrained`) is the same for all kinds; a
-`Family` holds the differences. Architectures that cannot read a batch of vectors row by row, as if
-each row were alone, are rejected with a reason: a recurrent state would absorb padding, and a
-bidirectional model would see the text that it has to write.
+`BackboneFamily` holds the differences. Architectures that cannot read a batch of vectors row by
+row, as if each row were alone, are rejected with a reason: a recurrent state would absorb padding,
+and a bidirectional model would see the text that it has to generate.
 """
 
 from collections.abc import Callable
@@ -24,10 +24,10 @@ from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models.backbones.tarres_m2m100 import TarresConfig
 
 # Model types that start decoding with the padding token without declaring it in their config class.
-_PAD_STARTS = ("t5", "longt5")
+_PAD_START_MODEL_TYPES = ("t5", "longt5")
 
 
-def start_id(config: Any, vocabulary: Vocabulary) -> int:
+def get_decoder_start_id(config: Any, vocabulary: Vocabulary) -> int:
     """Return the decoder's start token in our vocabulary.
 
     T5, Pegasus and Marian start with padding, Blenderbot with the beginning of a sentence, and
@@ -38,7 +38,7 @@ def start_id(config: Any, vocabulary: Vocabulary) -> int:
         vocabulary: Vocabulary of the tokenizer.
     """
     start = getattr(config, "decoder_start_token_id", None)
-    if start is None and config.model_type in _PAD_STARTS:
+    if start is None and config.model_type in _PAD_START_MODEL_TYPES:
         return vocabulary.pad_id
     # Compare ids within the configuration to find the role of the start token; the vocabulary then
     # gives the id of this role.
@@ -50,18 +50,18 @@ def start_id(config: Any, vocabulary: Vocabulary) -> int:
     return vocabulary.eos_id
 
 
-def seq2seq_ids(config: Any, vocabulary: Vocabulary) -> dict[str, int]:
+def get_seq2seq_special_ids(config: Any, vocabulary: Vocabulary) -> dict[str, int]:
     """Return the configuration keys for our vocabulary's special tokens."""
     return {
         "pad_token_id": vocabulary.pad_id,
         "bos_token_id": vocabulary.bos_id,
         "eos_token_id": vocabulary.eos_id,
-        "decoder_start_token_id": start_id(config, vocabulary),
+        "decoder_start_token_id": get_decoder_start_id(config, vocabulary),
     }
 
 
-def causal_ids(config: Any, vocabulary: Vocabulary) -> dict[str, int | None]:
-    """Return the keys as `seq2seq_ids` does, without a start token.
+def get_causal_special_ids(config: Any, vocabulary: Vocabulary) -> dict[str, int | None]:
+    """Return the configuration keys for our vocabulary's special tokens, without a start token.
 
     The embedding of a model's padding token is never trained. If the end of sentence doubles as
     padding, the model is therefore told that it has no padding token.
@@ -74,12 +74,12 @@ def causal_ids(config: Any, vocabulary: Vocabulary) -> dict[str, int | None]:
     }
 
 
-def _no_reason(_: Any) -> str:
-    """Return no reason: every encoder-decoder is supported."""
+def _get_seq2seq_unsupported_reason(_: Any) -> str:
+    """Return an empty string: every encoder-decoder is supported."""
     return ""
 
 
-def _why_not_causal(config: Any) -> str:
+def _get_causal_unsupported_reason(config: Any) -> str:
     """Return why a model cannot be a causal backbone; an empty string if it can."""
     model_type = config.model_type
     if config.get_text_config() is not config:
@@ -95,47 +95,48 @@ def _why_not_causal(config: Any) -> str:
 
 
 @dataclass(frozen=True)
-class Family:
+class BackboneFamily:
     """A family of language models.
 
     Attributes:
         kind: Value of `kind` in a recipe.
-        noun: Name of the family in messages.
+        display_name: Name of the family in messages.
         examples: Example architectures in messages.
-        auto: Hugging Face Auto class.
+        auto_class: Hugging Face Auto class.
         architectures: Supported model types.
-        special_ids: Function (configuration or its class, vocabulary) → configuration keys.
-        unsupported_reason: Function configuration → reason why the model is not supported, or "".
+        get_special_ids: Function (configuration or its class, vocabulary) → configuration keys.
+        get_unsupported_reason: Function configuration → reason why the model is not supported, or
+            an empty string.
     """
 
     kind: str
-    noun: str
+    display_name: str
     examples: str
-    auto: Any
+    auto_class: Any
     architectures: tuple[str, ...]
-    special_ids: Callable[[Any, Vocabulary], dict[str, Any]]
-    unsupported_reason: Callable[[Any], str]
+    get_special_ids: Callable[[Any, Vocabulary], dict[str, Any]]
+    get_unsupported_reason: Callable[[Any], str]
 
 
-SEQ2SEQ = Family(
+SEQ2SEQ = BackboneFamily(
     kind="seq2seq",
-    noun="encoder-decoder",
+    display_name="encoder-decoder",
     examples="`m2m_100`, `bart`, `mbart` or `t5`",
-    auto=AutoModelForSeq2SeqLM,
+    auto_class=AutoModelForSeq2SeqLM,
     architectures=(*MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES, TarresConfig.model_type),
-    special_ids=seq2seq_ids,
-    unsupported_reason=_no_reason,
+    get_special_ids=get_seq2seq_special_ids,
+    get_unsupported_reason=_get_seq2seq_unsupported_reason,
 )
-CAUSAL = Family(
+CAUSAL = BackboneFamily(
     kind="causal",
-    noun="decoder-only model",
+    display_name="decoder-only model",
     examples="`llama`, `qwen2`, `gemma` or `gpt2`",
-    auto=AutoModelForCausalLM,
+    auto_class=AutoModelForCausalLM,
     architectures=tuple(
         name
         for name in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
         if name not in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
     ),
-    special_ids=causal_ids,
-    unsupported_reason=_why_not_causal,
+    get_special_ids=get_causal_special_ids,
+    get_unsupported_reason=_get_causal_unsupported_reason,
 )

@@ -12,27 +12,31 @@ from transformers import AutoConfig, PreTrainedModel
 from kinesweep.config.recipe.backbone import AnyBackbone
 from kinesweep.core.errors import ConfigError
 from kinesweep.core.vocabulary import Vocabulary
-from kinesweep.models.backbones.architectures import Family
-from kinesweep.models.backbones.pretrained import Saved, load_pretrained, pretrained_config
-from kinesweep.models.backbones.scratch import check_scratch, scratch_config
-from kinesweep.models.lora import device_of, quantization
+from kinesweep.models.backbones.architectures import BackboneFamily
+from kinesweep.models.backbones.pretrained import (
+    PretrainedModelSpec,
+    load_pretrained_backbone,
+    load_pretrained_config,
+)
+from kinesweep.models.backbones.scratch import build_scratch_config, check_scratch_config
+from kinesweep.models.lora import build_quantization_config, get_default_device
 
 
-class Made:
-    """The methods shared by all backbone kinds; holds nothing but its family."""
+class BaseBackbone:
+    """Base class of the backbones; checks, creates and rebuilds the models of one family."""
 
-    family: Family
+    family: BackboneFamily
 
-    def check(self, config: AnyBackbone) -> None:
+    def check_config(self, config: AnyBackbone) -> None:
         """Check the keys and sizes of a backbone from scratch, without building it.
 
         Raises:
             ConfigError: If there are problems; all are listed.
         """
         if config.scratch is not None:
-            check_scratch(self.family, config.scratch)
+            check_scratch_config(self.family, config.scratch)
 
-    def create(
+    def create_model(
         self,
         config: AnyBackbone,
         vocabulary: Vocabulary,
@@ -47,7 +51,7 @@ class Made:
             config: The recipe's `model.backbone` section.
             vocabulary: Vocabulary of the tokenizer.
             exact_size: Remove unused embedding rows, as in `load_pretrained`.
-            device: Device the model will run on; None: see `lora.device_of`.
+            device: Device the model will run on; None: see `lora.get_default_device`.
 
         Raises:
             ConfigError: If a key of `scratch` is wrong.
@@ -55,25 +59,27 @@ class Made:
             ResourceError: If 4-bit weights are requested where they are not available.
         """
         if config.pretrained is not None:
-            device = device or device_of(config.lora)
-            bits = quantization(config.lora, device)
-            saved = self._saved(config, bits, device)
-            model = load_pretrained(saved, vocabulary, exact_size)
+            device = device or get_default_device(config.lora)
+            quantization_config = build_quantization_config(config.lora, device)
+            spec = self._build_pretrained_spec(config, quantization_config, device)
+            model = load_pretrained_backbone(spec, vocabulary, exact_size)
         else:
             scratch = config.scratch or {}
-            plain = scratch_config(self.family, scratch, vocabulary)
+            hf_config = build_scratch_config(self.family, scratch, vocabulary)
             try:
-                model = self.family.auto.from_config(plain)
+                model = self.family.auto_class.from_config(hf_config)
             except Exception:
                 # Raises a ConfigError with the reason, if it can find one.
-                check_scratch(self.family, scratch)
+                check_scratch_config(self.family, scratch)
                 raise
         if "inputs_embeds" not in inspect.signature(model.forward).parameters:
             text = f"`{model.config.model_type}` does not accept input vectors (`inputs_embeds`)"
             raise ConfigError("the model", [("model.backbone", text)])
         return model
 
-    def empty(self, config: AnyBackbone, vocabulary: Vocabulary) -> PreTrainedModel:
+    def create_without_weights(
+        self, config: AnyBackbone, vocabulary: Vocabulary
+    ) -> PreTrainedModel:
         """Create the backbone without its pretrained weights, for weights that are loaded later.
 
         Raises:
@@ -81,35 +87,40 @@ class Made:
             InputError: If `pretrained` has no configuration.
         """
         if config.pretrained is None:
-            return self.create(config, vocabulary, exact_size=True)
-        plain = pretrained_config(self._saved(config))
-        for key, value in self.family.special_ids(plain, vocabulary).items():
-            setattr(plain, key, value)
-        return self.family.auto.from_config(plain)
+            return self.create_model(config, vocabulary, exact_size=True)
+        hf_config = load_pretrained_config(self._build_pretrained_spec(config))
+        for key, value in self.family.get_special_ids(hf_config, vocabulary).items():
+            setattr(hf_config, key, value)
+        return self.family.auto_class.from_config(hf_config)
 
-    def rebuild(self, plain: dict[str, Any]) -> PreTrainedModel:
+    def create_from_saved_config(self, saved_config: dict[str, Any]) -> PreTrainedModel:
         """Create a backbone from a saved configuration; its weights are loaded later."""
         # A copy, because `pop` below would change the caller's configuration.
-        keys = dict(plain)
-        return self.family.auto.from_config(AutoConfig.for_model(keys.pop("model_type"), **keys))
+        keys = dict(saved_config)
+        return self.family.auto_class.from_config(
+            AutoConfig.for_model(keys.pop("model_type"), **keys)
+        )
 
-    def rows(self, config: AnyBackbone) -> int:
+    def get_pretrained_vocab_size(self, config: AnyBackbone) -> int:
         """Return the vocabulary size of the pretrained model in `config`.
 
         Raises:
             InputError: If it has no configuration.
         """
-        return int(pretrained_config(self._saved(config)).vocab_size)
+        return int(load_pretrained_config(self._build_pretrained_spec(config)).vocab_size)
 
-    def _saved(
-        self, config: AnyBackbone, bits: Any = None, device: torch.device | None = None
-    ) -> Saved:
-        """Return where a pretrained backbone is and how it is loaded."""
-        return Saved(
+    def _build_pretrained_spec(
+        self,
+        config: AnyBackbone,
+        quantization_config: Any = None,
+        device: torch.device | None = None,
+    ) -> PretrainedModelSpec:
+        """Build the specification from which a pretrained backbone is loaded."""
+        return PretrainedModelSpec(
             family=self.family,
             name=config.pretrained or "",
             revision=config.revision,
             dropout=config.dropout,
-            quantization=bits,
+            quantization=quantization_config,
             device=device,
         )

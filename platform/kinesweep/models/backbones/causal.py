@@ -22,17 +22,17 @@ from kinesweep.config.recipe.model import ModelPart
 from kinesweep.core.batch import IGNORE
 from kinesweep.core.errors import InputError
 from kinesweep.models.backbones.architectures import CAUSAL
-from kinesweep.models.backbones.base import Made
-from kinesweep.models.backbones.eager_attention import eager, stacked
-from kinesweep.models.generation import Decoding, continue_text
+from kinesweep.models.backbones.base import BaseBackbone
+from kinesweep.models.backbones.eager_attention import stack_attention_weights, use_eager_attention
+from kinesweep.models.generation import DecodingSettings, decode_causal
 
 
-class Causal(Made):
+class CausalBackbone(BaseBackbone):
     """Creates and calls causal language models; holds no weights itself."""
 
     family = CAUSAL
 
-    def embed(self, model: PreTrainedModel, ids_BP: Tensor) -> Tensor:
+    def embed_tokens(self, model: PreTrainedModel, ids_BP: Tensor) -> Tensor:
         """Embed tokens as the model does, including any scale. Returns (B, P, E).
 
         A model that scales its embeddings (Gemma) does so in the embedding layer itself, or after
@@ -40,7 +40,7 @@ class Causal(Made):
         """
         return model.get_input_embeddings()(ids_BP)
 
-    def logits(
+    def compute_logits(
         self,
         model: PreTrainedModel,
         x_BNE: Tensor,
@@ -48,69 +48,79 @@ class Causal(Made):
         labels_BL: Tensor,
         clip_R: Tensor | None = None,
     ) -> Tensor:
-        """Return logits aligned to the labels, (B, L, V): the last vector predicts the first label.
+        """Compute logits aligned to the labels, (B, L, V).
 
-        With `clip_R`, the labels are those of R texts and `clip_R` gives the clip of each, whose
-        vectors precede the text. Returns (R, L, V) in this case.
+        The last vector predicts the first label. With `clip_R`, the labels are those of R texts and
+        `clip_R` gives the clip of each, whose vectors precede the text. Returns (R, L, V) then.
 
         Raises:
             InputError: If a row has more vectors and labels than the backbone has positions.
         """
-        output = self._taught(model, x_BNE, mask_BN, labels_BL, clip_R)
+        output = self._run_teacher_forcing(model, x_BNE, mask_BN, labels_BL, clip_R)
         return output.logits[:, -labels_BL.shape[1] :]
 
-    def attention(
+    def compute_attention_weights(
         self, model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, labels_BL: Tensor
     ) -> Tensor:
-        """Return the attention weights behind each label, (B, A, H, L, M).
+        """Compute the attention weights that predict each label, (B, A, H, L, M).
 
         Row l belongs to the position before label l, which predicts it. The M positions are the
         vectors, then the labels before the last. Input rows are padded on the LEFT, as in the
         model.
 
         Raises:
-            InputError: As in `logits`, or if the model does not return weights for all positions.
+            InputError: As in `compute_logits`, or if the model does not return weights for all
+                positions.
         """
-        with eager(model):
-            output = self._taught(model, x_BNE, mask_BN, labels_BL, output_attentions=True)
+        with use_eager_attention(model):
+            output = self._run_teacher_forcing(
+                model, x_BNE, mask_BN, labels_BL, output_attentions=True
+            )
         num_labels = labels_BL.shape[1]
-        written = [layer[:, :, -num_labels:] for layer in output.attentions or ()]
-        return stacked(model, written, x_BNE.shape[1] + num_labels - 1)
+        text_weights = [layer[:, :, -num_labels:] for layer in output.attentions or ()]
+        return stack_attention_weights(model, text_weights, x_BNE.shape[1] + num_labels - 1)
 
-    def _taught(
+    def _run_teacher_forcing(
         self,
         model: PreTrainedModel,
         x_BNE: Tensor,
         mask_BN: Tensor,
         labels_BL: Tensor,
         clip_R: Tensor | None = None,
-        **also: bool,
+        **output_options: bool,
     ) -> Any:
         """Run the model with teacher forcing: each label is predicted from the labels before it."""
         is_real_BL = labels_BL != IGNORE
         if clip_R is not None:
             x_BNE, mask_BN = x_BNE[clip_R], mask_BN[clip_R]
-        x_BNE, mask_BN = to_the_right(x_BNE, mask_BN)
+        x_BNE, mask_BN = move_padding_left(x_BNE, mask_BN)
         # The last label is predicted but never read, so it needs no position.
         mask_BM = torch.cat([mask_BN, is_real_BL[:, 1:]], dim=1)
         self._check_length(model, mask_BN, is_real_BL.sum(dim=1))
         # `IGNORE` is not a valid id. Any token can replace it, because the mask hides it.
         ids_BL = labels_BL.masked_fill(~is_real_BL, model.config.eos_token_id)
-        words_BLE = self.embed(model, ids_BL[:, :-1])
-        asked = inspect.signature(model.forward).parameters
+        text_embeddings_BLE = self.embed_tokens(model, ids_BL[:, :-1])
+        accepted_parameters = inspect.signature(model.forward).parameters
         num_labels = labels_BL.shape[1]
         # `logits_to_keep` limits the head to the text; some models take neither argument.
-        given = {"logits_to_keep": num_labels, "position_ids": positions(mask_BM)}
+        optional_arguments = {
+            "logits_to_keep": num_labels,
+            "position_ids": compute_position_ids(mask_BM),
+        }
         return model(
-            inputs_embeds=torch.cat([x_BNE, words_BLE], dim=1),
+            inputs_embeds=torch.cat([x_BNE, text_embeddings_BLE], dim=1),
             attention_mask=mask_BM.long(),
             use_cache=False,
-            **{key: value for key, value in given.items() if key in asked},
-            **also,
+            **{
+                key: value
+                for key, value in optional_arguments.items()
+                if key in accepted_parameters
+            },
+            **output_options,
         )
 
     def generate(
-        self, model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, decoding: Decoding
+        self, model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, decoding: DecodingSettings
     ) -> Tensor:
         """Generate the tokens after the vectors, padded after the end of sentence; (B, L).
 
@@ -118,61 +128,62 @@ class Causal(Made):
             InputError: If a row has more vectors and tokens than the backbone has positions.
         """
         self._check_length(model, mask_BN, torch.tensor(decoding.max_new_tokens))
-        return continue_text(model, *to_the_right(x_BNE, mask_BN), decoding)
+        return decode_causal(model, *move_padding_left(x_BNE, mask_BN), decoding)
 
-    def submodule(self, model: PreTrainedModel, name: ModelPart) -> nn.Module:
+    def get_freezable_part(self, model: PreTrainedModel, name: ModelPart) -> nn.Module:
         """Return a part of the backbone that can be frozen.
 
         Raises:
             InputError: If the part is the encoder or the decoder, which this kind does not have.
         """
-        find: dict[ModelPart, Callable[[], nn.Module]] = {
+        part_getters: dict[ModelPart, Callable[[], nn.Module]] = {
             "backbone": lambda: model,
             "embeddings": model.get_input_embeddings,
             "lm_head": model.get_output_embeddings,
         }
-        if name not in find:
+        if name not in part_getters:
             raise InputError(
                 f"`model.freeze` contains `{name}`, but a causal backbone has no encoder and"
                 " decoder; freeze `backbone`, `embeddings` or `lm_head`"
             )
-        return find[name]()
+        return part_getters[name]()
 
-    def input_limit(self, model: PreTrainedModel) -> int | None:
-        """Return None: vectors have no limit of their own, see `total_limit`."""
+    def get_input_limit(self, model: PreTrainedModel) -> int | None:
+        """Return None: vectors have no limit of their own, see `get_total_limit`."""
         return None
 
-    def output_limit(self, model: PreTrainedModel) -> int | None:
-        """Return None: tokens have no limit of their own, see `total_limit`."""
+    def get_output_limit(self, model: PreTrainedModel) -> int | None:
+        """Return None: tokens have no limit of their own, see `get_total_limit`."""
         return None
 
-    def total_limit(self, model: PreTrainedModel) -> int | None:
-        """Return how many vectors and tokens fit together; None: unlimited."""
+    def get_total_limit(self, model: PreTrainedModel) -> int | None:
+        """Return how many vectors and tokens fit in total; None: unlimited."""
         limit = getattr(model.config, "max_position_embeddings", None)
         return None if limit is None else int(limit)
 
     def _check_length(self, model: PreTrainedModel, mask_BN: Tensor, tokens_B: Tensor) -> None:
         """Check that no row is longer than the backbone's positions."""
-        limit = self.total_limit(model)
+        limit = self.get_total_limit(model)
         # The last token is never read, so it needs no position.
-        rows = mask_BN.sum(dim=1) + tokens_B.to(mask_BN.device) - 1
-        if limit is None or int(rows.max()) <= limit:
+        lengths_B = mask_BN.sum(dim=1) + tokens_B.to(mask_BN.device) - 1
+        if limit is None or int(lengths_B.max()) <= limit:
             return
-        worst = int(rows.argmax())
-        inputs = int(mask_BN[worst].sum())
+        longest_row = int(lengths_B.argmax())
+        num_inputs = int(mask_BN[longest_row].sum())
         config = model.config
         # GPT-2 and others call this key differently (`n_positions`).
         key = config.attribute_map.get("max_position_embeddings", "max_position_embeddings")
         raise InputError(
-            f"An input (prompt and frames) of {inputs} and a text of"
-            f" {int(rows[worst]) + 1 - inputs} tokens do not fit the backbone, a"
+            f"An input (prompt and frames) of {num_inputs} and a text of"
+            f" {int(lengths_B[longest_row]) + 1 - num_inputs} tokens do not fit the backbone, a"
             f" `{config.model_type}`, where both share {limit} positions. From scratch, set"
-            f" `model.backbone.scratch.{key}` to {int(rows[worst])} or more; otherwise lower"
+            f" `model.backbone.scratch.{key}` to {int(lengths_B[longest_row])} or more; otherwise"
+            " lower"
             " `batch.max_clip_frames` or `generation.max_new_tokens`."
         )
 
 
-def to_the_right(x_BNE: Tensor, mask_BN: Tensor) -> tuple[Tensor, Tensor]:
+def move_padding_left(x_BNE: Tensor, mask_BN: Tensor) -> tuple[Tensor, Tensor]:
     """Move the padding of each row to the left.
 
     Args:
@@ -187,6 +198,6 @@ def to_the_right(x_BNE: Tensor, mask_BN: Tensor) -> tuple[Tensor, Tensor]:
     return moved_BNE, mask_BN.gather(1, order_BN)
 
 
-def positions(mask_BM: Tensor) -> Tensor:
-    """Return the position of each vector among its row's real ones; padding gets a valid one."""
+def compute_position_ids(mask_BM: Tensor) -> Tensor:
+    """Compute position ids that count real vectors only; padding gets a valid id."""
     return (mask_BM.long().cumsum(dim=1) - 1).clamp(min=0)

@@ -1,7 +1,7 @@
 """Eager attention: makes a language model return its attention weights.
 
 Fused attention kernels never store the weights, but Hugging Face's `eager` implementation does, so
-a model is switched to it temporarily. The weights of all layers over all positions are held at
+a model is switched to it temporarily. The weights of all layers over all positions are in memory at
 once: A · H · M² · 4 bytes, 170 MB for T5-base at 500 vectors (including its encoder's). Use it for
 one clip at a time, never in training.
 
@@ -19,34 +19,37 @@ from kinesweep.core.errors import InputError
 
 
 @contextmanager
-def eager(model: PreTrainedModel) -> Iterator[None]:
+def use_eager_attention(model: PreTrainedModel) -> Iterator[None]:
     """Switch a model to eager attention while the context is active."""
     # Hugging Face has no public getter for this setting.
-    before = model.config._attn_implementation
+    previous = model.config._attn_implementation
     model.set_attn_implementation("eager")
     try:
         yield
     finally:
-        model.set_attn_implementation(before)
+        model.set_attn_implementation(previous)
 
 
-def stacked(model: PreTrainedModel, layers: Sequence[Tensor | None] | None, places: int) -> Tensor:
+def stack_attention_weights(
+    model: PreTrainedModel, layers: Sequence[Tensor | None] | None, num_positions: int
+) -> Tensor:
     """Stack the attention weights of all layers, float32 (B, A, H, L, M).
 
     Args:
         model: Model that returned the weights, for error messages.
         layers: Weights of each layer, (B, H, L, M).
-        places: Expected number of positions M.
+        num_positions: Expected number of positions M.
 
     Raises:
         InputError: If there are no weights, or they cover another number of positions.
     """
     # Layers that return no attention weights give None.
-    found = [layer for layer in layers or () if layer is not None]
-    if not found or any(layer.shape[-1] != places for layer in found):
-        got = sorted({tuple(layer.shape) for layer in found}) or "none"
+    weights = [layer for layer in layers or () if layer is not None]
+    if not weights or any(layer.shape[-1] != num_positions for layer in weights):
+        shapes = sorted({tuple(layer.shape) for layer in weights}) or "none"
         raise InputError(
-            f"a `{model.config.model_type}` does not return its attention: weights over {places}"
-            f" positions are needed from every layer, but it returns {got}"
+            f"a `{model.config.model_type}` does not return its attention: weights over"
+            f" {num_positions}"
+            f" positions are needed from every layer, but it returns {shapes}"
         )
-    return torch.stack([layer.float() for layer in found], dim=1)
+    return torch.stack([layer.float() for layer in weights], dim=1)

@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 
-from kinesweep.config.loading import did_you_mean
+from kinesweep.config.loading import suggest_closest_word
 from kinesweep.core.errors import ConfigError
 from kinesweep.core.vocabulary import Vocabulary
-from kinesweep.models.backbones.architectures import Family
+from kinesweep.models.backbones.architectures import BackboneFamily
 
-_PATH = "model.backbone.scratch"
+_CONFIG_PATH = "model.backbone.scratch"
 # Configuration keys that are set by the tokenizer or by how the model is called.
-_OURS = (
+_RESERVED_KEYS = (
     "vocab_size",
     "decoder_vocab_size",
     "pad_token_id",
@@ -33,10 +33,10 @@ _OURS = (
 )
 
 
-def scratch_config(
-    family: Family, scratch: Mapping[str, Any], vocabulary: Vocabulary
+def build_scratch_config(
+    family: BackboneFamily, scratch: Mapping[str, Any], vocabulary: Vocabulary
 ) -> PreTrainedConfig:
-    """Return the configuration of a backbone from scratch.
+    """Build the configuration of a backbone from scratch.
 
     Args:
         family: Family the architecture must belong to.
@@ -46,19 +46,19 @@ def scratch_config(
     Raises:
         ConfigError: If the architecture or a key is unknown, or the architecture rejects a value.
     """
-    problems = _unknown(family, scratch)
+    problems = _find_unknown_keys(family, scratch)
     if problems:
         raise ConfigError("the model", problems)
-    architecture, keys = _split(scratch)
-    special = family.special_ids(CONFIG_MAPPING[architecture], vocabulary)
+    architecture, keys = _split_architecture(scratch)
+    special = family.get_special_ids(CONFIG_MAPPING[architecture], vocabulary)
     try:
         return AutoConfig.for_model(architecture, vocab_size=vocabulary.size, **special, **keys)
     except Exception as error:  # each architecture validates its values in its own way
-        raise ConfigError("the model", [(_PATH, _first_words(error))]) from None
+        raise ConfigError("the model", [(_CONFIG_PATH, _format_build_error(error))]) from None
 
 
-def check_scratch(family: Family, scratch: Mapping[str, Any]) -> None:
-    """Build the backbone without allocating memory, to find wrong sizes before a run starts.
+def check_scratch_config(family: BackboneFamily, scratch: Mapping[str, Any]) -> None:
+    """Check a section by building the backbone without allocating memory.
 
     Args:
         family: Family the architecture must belong to.
@@ -68,57 +68,63 @@ def check_scratch(family: Family, scratch: Mapping[str, Any]) -> None:
         ConfigError: If there are problems; all that can be found are listed.
     """
     # The vocabulary is not known yet, and its size does not matter for this check.
-    config = scratch_config(family, scratch, Vocabulary(size=32, pad_id=0, bos_id=1, eos_id=2))
-    reason = family.unsupported_reason(config)
+    config = build_scratch_config(
+        family, scratch, Vocabulary(size=32, pad_id=0, bos_id=1, eos_id=2)
+    )
+    reason = family.get_unsupported_reason(config)
     if reason:
-        raise ConfigError("the model", [(f"{_PATH}.architecture", reason)])
+        raise ConfigError("the model", [(f"{_CONFIG_PATH}.architecture", reason)])
     try:
         with torch.device("meta"):
-            family.auto.from_config(config)
-    except Exception as error:  # as in `scratch_config`
-        raise ConfigError("the model", [(_PATH, _first_words(error))]) from None
+            family.auto_class.from_config(config)
+    except Exception as error:  # as in `build_scratch_config`
+        raise ConfigError("the model", [(_CONFIG_PATH, _format_build_error(error))]) from None
 
 
-def _split(scratch: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+def _split_architecture(scratch: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Split the section into the architecture and the keys of its configuration."""
     keys = {key: value for key, value in scratch.items() if key != "architecture"}
     return str(scratch["architecture"]), keys
 
 
-def _unknown(family: Family, scratch: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return a problem for each key that the architecture does not have."""
-    architecture, keys = _split(scratch)
+def _find_unknown_keys(family: BackboneFamily, scratch: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Find the keys that the architecture does not have, as pairs of path and problem."""
+    architecture, keys = _split_architecture(scratch)
     if architecture not in family.architectures:
-        hint = did_you_mean(architecture, family.architectures) or f"; use {family.examples}"
-        text = f"`{architecture}` is not a Hugging Face {family.noun}{hint}"
-        return [(f"{_PATH}.architecture", text)]
-    allowed = _allowed(architecture)
+        hint = (
+            suggest_closest_word(architecture, family.architectures) or f"; use {family.examples}"
+        )
+        text = f"`{architecture}` is not a Hugging Face {family.display_name}{hint}"
+        return [(f"{_CONFIG_PATH}.architecture", text)]
+    allowed = _list_allowed_keys(architecture)
     return [
-        (f"{_PATH}.{key}", _why(architecture, key, allowed)) for key in keys if key not in allowed
+        (f"{_CONFIG_PATH}.{key}", _explain_rejected_key(architecture, key, allowed))
+        for key in keys
+        if key not in allowed
     ]
 
 
-def _allowed(architecture: str) -> list[str]:
-    """Return the names of an architecture's own keys that a recipe may set."""
+def _list_allowed_keys(architecture: str) -> list[str]:
+    """List the names of an architecture's own keys that a recipe may set."""
     # A key that every configuration has says nothing about the architecture; tied embeddings do.
     common = {field.name for field in dataclasses.fields(PreTrainedConfig)}
-    own = [field.name for field in dataclasses.fields(CONFIG_MAPPING[architecture])]
-    keys = [key for key in own if key not in common and key not in _OURS]
+    own_keys = [field.name for field in dataclasses.fields(CONFIG_MAPPING[architecture])]
+    keys = [key for key in own_keys if key not in common and key not in _RESERVED_KEYS]
     return list(dict.fromkeys([*keys, "tie_word_embeddings"]))
 
 
-def _why(architecture: str, key: str, allowed: list[str]) -> str:
-    """Return why a key cannot be set."""
-    if key in _OURS:
+def _explain_rejected_key(architecture: str, key: str, allowed: list[str]) -> str:
+    """Explain why a recipe cannot set a key."""
+    if key in _RESERVED_KEYS:
         return "is set by the tokenizer or by how the model is called; remove it"
     # Many architectures accept aliases, such as `hidden_size` for `n_embd`.
     own_name = CONFIG_MAPPING[architecture].attribute_map.get(key)
     if own_name in allowed:
         return f"unknown; `{architecture}` calls it `{own_name}`"
-    return f"unknown to `{architecture}`{did_you_mean(key, allowed)}"
+    return f"unknown to `{architecture}`{suggest_closest_word(key, allowed)}"
 
 
-def _first_words(error: Exception) -> str:
-    """Return an architecture's error message on one line."""
+def _format_build_error(error: Exception) -> str:
+    """Format an architecture's error message on one line."""
     text = " ".join(str(error).split()) or type(error).__name__
     return f"cannot be built: {text[:300]}"

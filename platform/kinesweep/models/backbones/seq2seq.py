@@ -1,8 +1,8 @@
 """The seq2seq backbone: any Hugging Face encoder-decoder, called with input vectors.
 
 Supports M2M-100, mBART, BART, T5 and similar models, from scratch or pretrained. Vectors enter
-through `inputs_embeds` and the decoder writes the text; the encoder runs once per clip, regardless
-of the number of beams.
+through `inputs_embeds` and the decoder generates the text; the encoder runs once per clip,
+regardless of the number of beams.
 
 Shapes: B clips, N vectors, E width, L target tokens, V vocabulary, F forced tokens, R texts,
 A layers, H heads.
@@ -18,18 +18,18 @@ from transformers.modeling_outputs import BaseModelOutput
 from kinesweep.config.recipe.model import ModelPart
 from kinesweep.core.errors import InputError
 from kinesweep.models.backbones.architectures import SEQ2SEQ
-from kinesweep.models.backbones.base import Made
-from kinesweep.models.backbones.eager_attention import eager, stacked
-from kinesweep.models.generation import Decoding, decode
-from kinesweep.models.losses.cross_entropy import shifted_right
+from kinesweep.models.backbones.base import BaseBackbone
+from kinesweep.models.backbones.eager_attention import stack_attention_weights, use_eager_attention
+from kinesweep.models.generation import DecodingSettings, decode_seq2seq
+from kinesweep.models.losses.cross_entropy import shift_labels_right
 
 
-class Seq2Seq(Made):
+class Seq2SeqBackbone(BaseBackbone):
     """Creates and calls encoder-decoder models; holds no weights itself."""
 
     family = SEQ2SEQ
 
-    def embed(self, model: PreTrainedModel, ids_BP: Tensor) -> Tensor:
+    def embed_tokens(self, model: PreTrainedModel, ids_BP: Tensor) -> Tensor:
         """Embed tokens as the encoder does, including its scale. Returns (B, P, E)."""
         encoder = model.get_encoder()
         embedded_BPE = encoder.get_input_embeddings()(ids_BP)
@@ -38,7 +38,7 @@ class Seq2Seq(Made):
         scale = getattr(encoder, "embed_scale", None)
         return embedded_BPE if scale is None else embedded_BPE * scale
 
-    def logits(
+    def compute_logits(
         self,
         model: PreTrainedModel,
         x_BNE: Tensor,
@@ -46,7 +46,7 @@ class Seq2Seq(Made):
         labels_BL: Tensor,
         clip_R: Tensor | None = None,
     ) -> Tensor:
-        """Return logits aligned to the labels, (B, L, V).
+        """Compute logits aligned to the labels, (B, L, V).
 
         With `clip_R`, the labels are those of R texts and `clip_R` gives the clip of each; the
         encoder still reads each clip only once. Returns (R, L, V) in this case.
@@ -54,22 +54,25 @@ class Seq2Seq(Made):
         Raises:
             InputError: If there are more vectors or labels than the backbone has positions.
         """
-        return self._taught(model, x_BNE, mask_BN, labels_BL, clip_R).logits
+        return self._run_teacher_forcing(model, x_BNE, mask_BN, labels_BL, clip_R).logits
 
-    def attention(
+    def compute_attention_weights(
         self, model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, labels_BL: Tensor
     ) -> Tensor:
-        """Return the decoder's cross-attention weights of each label, (B, A, H, L, N).
+        """Compute the decoder's cross-attention weights of each label, (B, A, H, L, N).
 
         Raises:
-            InputError: As in `logits`, or if the model does not return weights for all vectors.
+            InputError: As in `compute_logits`, or if the model does not return weights for all
+                vectors.
         """
-        with eager(model):
-            output = self._taught(model, x_BNE, mask_BN, labels_BL, output_attentions=True)
-        return stacked(model, output.cross_attentions, x_BNE.shape[1])
+        with use_eager_attention(model):
+            output = self._run_teacher_forcing(
+                model, x_BNE, mask_BN, labels_BL, output_attentions=True
+            )
+        return stack_attention_weights(model, output.cross_attentions, x_BNE.shape[1])
 
     def generate(
-        self, model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, decoding: Decoding
+        self, model: PreTrainedModel, x_BNE: Tensor, mask_BN: Tensor, decoding: DecodingSettings
     ) -> Tensor:
         """Generate tokens without the start token, padded after the end of sentence; (B, L).
 
@@ -77,82 +80,83 @@ class Seq2Seq(Made):
             InputError: If there are more vectors or tokens than the backbone has positions.
         """
         self._check_length(model, x_BNE.shape[1], decoding.max_new_tokens)
-        return decode(model, x_BNE, mask_BN, decoding)
+        return decode_seq2seq(model, x_BNE, mask_BN, decoding)
 
-    def _taught(
+    def _run_teacher_forcing(
         self,
         model: PreTrainedModel,
         x_BNE: Tensor,
         mask_BN: Tensor,
         labels_BL: Tensor,
         clip_R: Tensor | None = None,
-        **asked: bool,
+        **output_options: bool,
     ) -> Any:
         """Run the model with teacher forcing: each label is predicted from the labels before it."""
         self._check_length(model, x_BNE.shape[1], labels_BL.shape[1])
         config = model.config
-        decoder_ids_BL = shifted_right(
+        decoder_ids_BL = shift_labels_right(
             labels_BL, config.decoder_start_token_id, config.pad_token_id
         )
-        read: dict[str, Any] = {"inputs_embeds": x_BNE}
+        encoder_inputs: dict[str, Any] = {"inputs_embeds": x_BNE}
         if clip_R is not None:
             # Run the encoder on the clips, then repeat its output for each of a clip's texts.
             encoder = model.get_encoder()
-            read_BNE = encoder(inputs_embeds=x_BNE, attention_mask=mask_BN.long())[0]
-            read = {"encoder_outputs": BaseModelOutput(read_BNE[clip_R])}
+            encoded_BNE = encoder(inputs_embeds=x_BNE, attention_mask=mask_BN.long())[0]
+            encoder_inputs = {"encoder_outputs": BaseModelOutput(encoded_BNE[clip_R])}
             mask_BN = mask_BN[clip_R]
         return model(
-            **read,
+            **encoder_inputs,
             attention_mask=mask_BN.long(),
             decoder_input_ids=decoder_ids_BL,
             use_cache=False,
-            **asked,
+            **output_options,
         )
 
-    def submodule(self, model: PreTrainedModel, name: ModelPart) -> nn.Module:
+    def get_freezable_part(self, model: PreTrainedModel, name: ModelPart) -> nn.Module:
         """Return a part of the backbone that can be frozen."""
-        find: dict[ModelPart, Callable[[], nn.Module]] = {
+        part_getters: dict[ModelPart, Callable[[], nn.Module]] = {
             "backbone": lambda: model,
             "backbone_encoder": model.get_encoder,
             "backbone_decoder": model.get_decoder,
             "embeddings": model.get_input_embeddings,
             "lm_head": model.get_output_embeddings,
         }
-        return find[name]()
+        return part_getters[name]()
 
-    def input_limit(self, model: PreTrainedModel) -> int | None:
+    def get_input_limit(self, model: PreTrainedModel) -> int | None:
         """Return how many vectors the encoder has positions for; None: unlimited."""
-        return _positions(model.get_encoder())
+        return _count_positions(model.get_encoder())
 
-    def output_limit(self, model: PreTrainedModel) -> int | None:
+    def get_output_limit(self, model: PreTrainedModel) -> int | None:
         """Return how many tokens the decoder has positions for; None: unlimited."""
-        return _positions(model.get_decoder())
+        return _count_positions(model.get_decoder())
 
-    def total_limit(self, model: PreTrainedModel) -> int | None:
+    def get_total_limit(self, model: PreTrainedModel) -> int | None:
         """Return None: encoder and decoder have positions of their own."""
         return None
 
     def _check_length(self, model: PreTrainedModel, num_inputs: int, num_outputs: int) -> None:
         """Check that no position lies beyond a fixed position table."""
         keys = [key for key in vars(model.config) if key.endswith("position_embeddings")]
-        asked = (
-            ("input (prompt, frames and end)", num_inputs, self.input_limit(model)),
-            ("output tokens", num_outputs, self.output_limit(model)),
+        lengths = (
+            ("input (prompt, frames and end)", num_inputs, self.get_input_limit(model)),
+            ("output tokens", num_outputs, self.get_output_limit(model)),
         )
-        for what, got, limit in asked:
-            if limit is not None and got > limit:
+        for description, length, limit in lengths:
+            if limit is not None and length > limit:
                 raise InputError(
-                    f"An {what} of {got} does not fit the backbone, a `{model.config.model_type}`"
+                    f"An {description} of {length} does not fit the backbone, a"
+                    f" `{model.config.model_type}`"
                     f" with {limit} positions. From scratch, set"
                     f" `model.backbone.scratch.{keys[0] if keys else 'max_position_embeddings'}`"
-                    f" to {got} or more; otherwise lower `batch.max_clip_frames` or use an"
+                    f" to {length} or more; otherwise lower `batch.max_clip_frames` or use an"
                     " `m2m_100` or `t5`, which have no limit."
                 )
 
 
-def _positions(half: nn.Module) -> int | None:
-    """Return the rows of a fixed position table; None if positions are computed on demand."""
-    table = getattr(half, "embed_positions", None)
+def _count_positions(module: nn.Module) -> int | None:
+    """Count the positions of a fixed position table; None if they are computed on demand."""
+    table = getattr(module, "embed_positions", None)
     if not isinstance(table, nn.Embedding):
         return None
     # BART's table reserves its first rows (`offset`), which are not positions.

@@ -21,7 +21,7 @@ from kinesweep.models.encoders.linear import LinearEncoder
 from kinesweep.models.encoders.mlp import MlpEncoder
 from kinesweep.models.encoders.stagcn import StagcnEncoder
 from kinesweep.models.encoders.stgcn import StgcnEncoder
-from kinesweep.models.streams import skeleton_problem
+from kinesweep.models.streams import find_skeleton_problem
 
 ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "linear": LinearEncoder,
@@ -49,7 +49,7 @@ def build_encoder(
     """
     if not isinstance(config, GraphEncoderConfig):
         return ENCODERS[config.kind](config, width, out)
-    problem = skeleton_problem(config.kind, "the stream", width, skeleton)
+    problem = find_skeleton_problem(config.kind, "the stream", width, skeleton)
     if problem:
         raise ConfigError("the model", [("model.encoder.kind", problem)])
     return ENCODERS[config.kind](config, width, out, skeleton)

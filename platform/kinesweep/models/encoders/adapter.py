@@ -10,7 +10,7 @@ Shapes: B clips, T frames, D features, E output width.
 from torch import Tensor, nn
 
 from kinesweep.config.recipe.model import AdapterEncoderConfig
-from kinesweep.models.encoders.frame_encoder import FrameEncoder, mean_of_frames
+from kinesweep.models.encoders.frame_encoder import FrameEncoder, average_frames
 
 
 class AdapterEncoder(FrameEncoder):
@@ -39,4 +39,4 @@ class AdapterEncoder(FrameEncoder):
         """Return (B, T, E) and the mask, both shorter if the encoder downsamples."""
         x_BTE = self.linear(self.preprocess(x_BTD))
         x_BTE = x_BTE + self.up(self.dropout(self.down(self.norm(x_BTE)).relu()))
-        return mean_of_frames(self.norm_out(x_BTE), mask_BT, self.downsample)
+        return average_frames(self.norm_out(x_BTE), mask_BT, self.downsample)

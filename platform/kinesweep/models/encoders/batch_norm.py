@@ -1,9 +1,9 @@
 """Batch normalization over the real frames of all ranks.
 
-The input holds real frames only (`reel`), so padding never enters the statistics. Ranks share their
-sums in the forward and the backward pass. They therefore normalize alike and save the same running
-statistics, and a batch split over two ranks gives the same result as on one. PyTorch's own
-`SyncBatchNorm` supports this on GPUs only. A frozen layer keeps its running statistics and uses
+The input contains real frames only (`packed_frames`), so padding never enters the statistics. Ranks
+share their sums in the forward and the backward pass. They therefore normalize alike and save the
+same running statistics, and a batch split over two ranks gives the same result as on one. PyTorch's
+own `SyncBatchNorm` supports this on GPUs only. A frozen layer keeps its running statistics and uses
 them in training too, so a part that is kept from an earlier stage remains exactly as it was.
 
 Shapes: N frames, V points, C channels.
@@ -42,29 +42,36 @@ class BatchNorm(nn.Module):
         """Return the normalized input, in the same shape."""
         x_NC = x_NVC.flatten(0, -2)
         # A frozen layer does not update its statistics, even if the model is in training mode.
-        learns = self.training and self.weight.requires_grad
-        if learns and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-            return self._shared(x_NC.float()).to(x_NVC.dtype).view_as(x_NVC)
+        updates_statistics = self.training and self.weight.requires_grad
+        if (
+            updates_statistics
+            and dist.is_available()
+            and dist.is_initialized()
+            and dist.get_world_size() > 1
+        ):
+            return self._normalize_over_ranks(x_NC.float()).to(x_NVC.dtype).view_as(x_NVC)
         normed_NC = functional.batch_norm(
             x_NC,
             self.running_mean,
             self.running_var,
             self.weight,
             self.bias,
-            learns,
+            updates_statistics,
             _MOMENTUM,
             _EPSILON,
         )
         return normed_NC.view_as(x_NVC)
 
-    def _shared(self, x_NC: Tensor) -> Tensor:
+    def _normalize_over_ranks(self, x_NC: Tensor) -> Tensor:
         """Normalize by the mean and variance over all ranks."""
         # Ranks have different numbers of frames, so the count is summed along with the values.
         count_1 = x_NC.new_full((1,), len(x_NC))
-        *sums, count = _Sum.apply(torch.cat([x_NC.sum(dim=0), count_1])).split([x_NC.shape[1], 1])
+        *sums, count = _SumOverRanks.apply(torch.cat([x_NC.sum(dim=0), count_1])).split(
+            [x_NC.shape[1], 1]
+        )
         mean_C = sums[0] / count
         # Two passes: E[x²] - E[x]² would lose precision.
-        variance_C = _Sum.apply((x_NC - mean_C).square().sum(dim=0)) / count
+        variance_C = _SumOverRanks.apply((x_NC - mean_C).square().sum(dim=0)) / count
         with torch.no_grad():
             self.running_mean.lerp_(mean_C, _MOMENTUM)
             # PyTorch also keeps the unbiased variance as running statistic.
@@ -72,7 +79,7 @@ class BatchNorm(nn.Module):
         return (x_NC - mean_C) * (variance_C + _EPSILON).rsqrt() * self.weight + self.bias
 
 
-class _Sum(torch.autograd.Function):
+class _SumOverRanks(torch.autograd.Function):
     """Sum over ranks; its gradient is a sum too: each rank's loss depends on all ranks' inputs."""
 
     @staticmethod

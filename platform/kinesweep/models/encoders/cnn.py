@@ -41,15 +41,15 @@ class CnnEncoder(FrameEncoder):
         )
         self.dropout = nn.Dropout(config.dropout)
 
-    def stands_for(self, frames: int) -> list[SourceSpan]:
+    def get_source_spans(self, num_frames: int) -> list[SourceSpan]:
         """Return the frames nearest to the center of each vector's receptive field.
 
-        A vector stands for as many frames as the product of the strides, fewer at the ends.
+        A vector represents as many frames as the product of the strides, fewer at the ends.
         """
         step = prod(self.strides)
         # The centers lie at multiples of `step`; ranges meet halfway between them.
-        count = -(-frames // step)
-        starts = [0, *(place * step - step // 2 for place in range(1, count)), frames]
+        count = -(-num_frames // step)
+        starts = [0, *(index * step - step // 2 for index in range(1, count)), num_frames]
         return [SourceSpan(first, end) for first, end in pairwise(starts)]
 
     def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:

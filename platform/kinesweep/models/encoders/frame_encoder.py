@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from kinesweep.config.recipe.model import FrameEncoderConfig
 
-LEAST_DEVIATION = 0.1
+MIN_STD = 0.1
 """Smaller standard deviations count as this one, so that jitter of the face is not scaled up to the
 size of hand movements.
 
@@ -29,7 +29,7 @@ class SourceSpan(NamedTuple):
     Attributes:
         first: First frame.
         end: Frame after the last one.
-        joint: Point of the skeleton, if the vector stands for a single one; None: all points.
+        joint: Point of the skeleton, if the vector represents a single one; None: all points.
     """
 
     first: int
@@ -45,7 +45,7 @@ class FrameEncoder(nn.Module):
         width: Input width D.
 
     Attributes:
-        width_in: Width after `begin`: D, or 2 D with velocities.
+        width_in: Width after `preprocess`: D, or 2 D with velocities.
         downsample: Number of frames averaged into one vector.
     """
 
@@ -66,12 +66,14 @@ class FrameEncoder(nn.Module):
         """Set the statistics of the training split; they are saved with the weights."""
         if self.standardize:
             self.mean.copy_(mean_D)
-            self.scale.copy_(1 / deviation_D.clamp_min(LEAST_DEVIATION))
+            self.scale.copy_(1 / deviation_D.clamp_min(MIN_STD))
 
-    def stands_for(self, frames: int) -> list[SourceSpan]:
+    def get_source_spans(self, num_frames: int) -> list[SourceSpan]:
         """Return the source of each vector, in order, for a clip of this many frames."""
         step = self.downsample
-        return [SourceSpan(first, min(first + step, frames)) for first in range(0, frames, step)]
+        return [
+            SourceSpan(first, min(first + step, num_frames)) for first in range(0, num_frames, step)
+        ]
 
     def preprocess(self, x_BTD: Tensor) -> Tensor:
         """Return (B, T, `width_in`); each frame depends on itself and the previous one."""
@@ -80,27 +82,27 @@ class FrameEncoder(nn.Module):
         if self.velocity:
             # The first frame has no predecessor: its velocity is zero. A real frame never reads
             # padding, because padding follows it.
-            moved_BTD = functional.pad(x_BTD[:, 1:] - x_BTD[:, :-1], (0, 0, 1, 0))
-            x_BTD = torch.cat([x_BTD, moved_BTD], dim=2)
+            velocity_BTD = functional.pad(x_BTD[:, 1:] - x_BTD[:, :-1], (0, 0, 1, 0))
+            x_BTD = torch.cat([x_BTD, velocity_BTD], dim=2)
         return self.norm_in(x_BTD)
 
 
-def mean_of_frames(x_BTE: Tensor, mask_BT: Tensor, times: int) -> tuple[Tensor, Tensor]:
-    """Average every `times` consecutive real frames; a clip's last mean may have fewer.
+def average_frames(x_BTE: Tensor, mask_BT: Tensor, window: int) -> tuple[Tensor, Tensor]:
+    """Average every `window` consecutive real frames; a clip's last mean may have fewer.
 
     Args:
         x_BTE: Vectors of frames.
         mask_BT: Mask of the frames, bool, True on the left only.
-        times: Number of frames per mean.
+        window: Number of frames per mean.
 
     Returns:
-        Vectors (B, ceil(T / times), E) and their mask.
+        Vectors (B, ceil(T / window), E) and their mask.
     """
-    if times == 1:
+    if window == 1:
         return x_BTE, mask_BT
     # Padding is zeroed first, so that it adds nothing to the sums; counts include real frames only.
-    short = -x_BTE.shape[1] % times
-    x_BTE = functional.pad(x_BTE.masked_fill(~mask_BT[:, :, None], 0), (0, 0, 0, short))
-    counts_BT = functional.pad(mask_BT, (0, short)).unflatten(1, (-1, times)).sum(dim=2)
-    sums_BTE = x_BTE.unflatten(1, (-1, times)).sum(dim=2)
+    num_missing = -x_BTE.shape[1] % window
+    x_BTE = functional.pad(x_BTE.masked_fill(~mask_BT[:, :, None], 0), (0, 0, 0, num_missing))
+    counts_BT = functional.pad(mask_BT, (0, num_missing)).unflatten(1, (-1, window)).sum(dim=2)
+    sums_BTE = x_BTE.unflatten(1, (-1, window)).sum(dim=2)
     return sums_BTE / counts_BT.clamp_min(1)[:, :, None].to(x_BTE.dtype), counts_BT > 0

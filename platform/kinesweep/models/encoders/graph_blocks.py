@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from kinesweep.models.encoders.batch_norm import BatchNorm
-from kinesweep.models.encoders.packed_frames import Reel
+from kinesweep.models.encoders.packed_frames import FramePacker
 
 
-class Block(nn.Module):
+class GraphBlock(nn.Module):
     """Graph → norm → ReLU → time → norm → dropout → ReLU, with a residual connection.
 
     Args:
@@ -59,32 +59,36 @@ class Block(nn.Module):
             self.residual = nn.Sequential(linear, BatchNorm(out))
 
     def forward(
-        self, x_NVC: Tensor, reel: Reel, skeleton_KVV: Tensor, graphs_BKVV: Tensor | None = None
+        self,
+        x_NVC: Tensor,
+        packer: FramePacker,
+        skeleton_KVV: Tensor,
+        graphs_BKVV: Tensor | None = None,
     ) -> Tensor:
         """Run the block; returns (N, V, C').
 
         Args:
             x_NVC: Real frames.
-            reel: Position of each real frame in the batch.
+            packer: Positions of the real frames in the batch.
             skeleton_KVV: Graphs of the skeleton; each block has its own edge weights for them.
             graphs_BKVV: Graphs of each clip.
         """
-        mixed = [] if self.edges is None else [mix(skeleton_KVV * self.edges, x_NVC)]
+        mixed = [] if self.edges is None else [mix_points(skeleton_KVV * self.edges, x_NVC)]
         if graphs_BKVV is not None:
             # Each clip has graphs of its own, so the packed frames are split by clip.
-            clips = zip(graphs_BKVV, x_NVC.split(reel.lengths), strict=True)
-            mixed.append(torch.cat([mix(graphs_KVV, clip) for graphs_KVV, clip in clips]))
+            clips = zip(graphs_BKVV, x_NVC.split(packer.lengths), strict=True)
+            mixed.append(torch.cat([mix_points(graphs_KVV, clip) for graphs_KVV, clip in clips]))
         out_NVC = self.norm_graph(self.linear(torch.cat(mixed, dim=2))).relu()
-        out_NVC = self.dropout(self.norm_time(reel.convolve(out_NVC, self.time))).relu()
+        out_NVC = self.dropout(self.norm_time(packer.convolve_frames(out_NVC, self.time))).relu()
         return out_NVC if self.residual is None else out_NVC + self.residual(x_NVC)
 
 
-def row_of_blocks(width: int, widths: Sequence[int], **arguments: Any) -> nn.ModuleList:
-    """Return a sequence of blocks with these widths; the first one reads `width` channels."""
-    return nn.ModuleList(Block(pair, **arguments) for pair in pairwise((width, *widths)))
+def build_graph_blocks(width: int, widths: Sequence[int], **arguments: Any) -> nn.ModuleList:
+    """Build a sequence of blocks with these widths; the first one reads `width` channels."""
+    return nn.ModuleList(GraphBlock(pair, **arguments) for pair in pairwise((width, *widths)))
 
 
-def mix(graphs_KVV: Tensor, x_NVC: Tensor) -> Tensor:
+def mix_points(graphs_KVV: Tensor, x_NVC: Tensor) -> Tensor:
     """Mix the points by each graph; returns (N, V, K·C).
 
     Args:
@@ -93,11 +97,11 @@ def mix(graphs_KVV: Tensor, x_NVC: Tensor) -> Tensor:
     """
     # All graphs as one matrix with K rows per point, so one product computes them all.
     rows_RV = graphs_KVV.transpose(0, 1).flatten(0, 1).to(x_NVC.dtype)
-    mixed: Tensor = _Mixed.apply(rows_RV, x_NVC)
+    mixed: Tensor = _MixPoints.apply(rows_RV, x_NVC)
     return mixed.unflatten(1, (-1, len(graphs_KVV))).flatten(2)
 
 
-class _Mixed(torch.autograd.Function):
+class _MixPoints(torch.autograd.Function):
     """Multiply all frames by one matrix; the matrix's gradient is summed over frames at once."""
 
     @staticmethod

@@ -20,10 +20,10 @@ from torch.nn import functional
 
 from kinesweep.config.recipe.graph import GraphEncoderConfig
 from kinesweep.core.skeleton.skeleton import ROOT, Skeleton
-from kinesweep.models.encoders.frame_encoder import LEAST_DEVIATION, SourceSpan
-from kinesweep.models.encoders.packed_frames import Reel
-from kinesweep.models.encoders.partition import partition
-from kinesweep.models.lora import adapt_layers, is_of_adapter
+from kinesweep.models.encoders.frame_encoder import MIN_STD, SourceSpan
+from kinesweep.models.encoders.packed_frames import FramePacker
+from kinesweep.models.encoders.partition import build_graph_partition
+from kinesweep.models.lora import add_lora_to_linear_layers, is_adapter_weight
 
 
 class GraphEncoder(nn.Module):
@@ -31,7 +31,7 @@ class GraphEncoder(nn.Module):
 
     Args:
         config: The recipe's section for this encoder.
-        network: Network, called as `(x_NVC, reel, skeleton_KVV) -> x_NVW`; its `width` is W.
+        network: Network, called as `(x_NVC, packer, skeleton_KVV) -> x_NVW`; its `width` is W.
         width: Input width D.
         out: Output width E.
         skeleton: Skeleton of the V points.
@@ -58,64 +58,68 @@ class GraphEncoder(nn.Module):
             self.register_buffer("mean", torch.zeros(width))
             self.register_buffer("scale", torch.ones(width))
         # A root is its own parent, so its bone is the zero vector.
-        own = [at if up == ROOT else up for at, up in enumerate(skeleton.parents)]
-        self.register_buffer("parents", torch.tensor(own))
-        self.register_buffer("graphs", torch.from_numpy(partition(skeleton, config.hops)))
+        parent_indices = [
+            index if parent == ROOT else parent for index, parent in enumerate(skeleton.parents)
+        ]
+        self.register_buffer("parents", torch.tensor(parent_indices))
+        self.register_buffer(
+            "graphs", torch.from_numpy(build_graph_partition(skeleton, config.hops))
+        )
         self.network: Any = network
         self.project = nn.Linear(network.width, out)  # type: ignore[arg-type]
         # Adapters go into the network only; the output layer is trained in full.
         if config.lora is not None:
-            adapt_layers(network, config.lora)
-        self.freeze()
+            add_lora_to_linear_layers(network, config.lora)
+        self.freeze_base_weights()
         for module in self.modules():
             # Keep Hugging Face from drawing new weights: some start at zero or equal on both sides.
             module._is_hf_initialized = True  # type: ignore[assignment]
 
-    def freeze(self) -> None:
+    def freeze_base_weights(self) -> None:
         """Freeze the network's own weights if it has adapters."""
         if self.config.lora is not None:
             for name, parameter in self.network.named_parameters():
-                parameter.requires_grad_(is_of_adapter(name))
+                parameter.requires_grad_(is_adapter_weight(name))
 
     def set_statistics(self, mean_D: Tensor, deviation_D: Tensor) -> None:
         """Set the statistics of the training split; they are saved with the weights."""
         if self.config.standardize:
-            self.mean.copy_(self._of_both_sides(mean_D))
-            deviation_D = self._of_both_sides(deviation_D.square()).sqrt()
-            self.scale.copy_(1 / deviation_D.clamp_min(LEAST_DEVIATION))
+            self.mean.copy_(self._average_mirror_sides(mean_D))
+            deviation_D = self._average_mirror_sides(deviation_D.square()).sqrt()
+            self.scale.copy_(1 / deviation_D.clamp_min(MIN_STD))
 
     def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Return (B, M, E) and its mask; M is T, V or V + T, depending on the pooling."""
-        reel = Reel(mask_BT)
-        x_NVW = self.network(self.preprocess(x_BTD, reel), reel, self.graphs)
+        packer = FramePacker(mask_BT)
+        x_NVW = self.network(self.preprocess(x_BTD, packer), packer, self.graphs)
         vectors, masks = [], []
         # "skeleton" averages over points (one vector per frame), "time" over frames (one vector per
         # point); otherwise both kinds are returned, points first.
         if self.config.pooling != "skeleton":
-            vectors.append(reel.mean(x_NVW))
+            vectors.append(packer.average_per_clip(x_NVW))
             masks.append(mask_BT.any(dim=1, keepdim=True).expand(-1, self.num_points))
         if self.config.pooling != "time":
-            vectors.append(reel.spread(x_NVW.mean(dim=1)))
+            vectors.append(packer.unpack(x_NVW.mean(dim=1)))
             masks.append(mask_BT)
         return self.project(torch.cat(vectors, dim=1)), torch.cat(masks, dim=1)
 
-    def stands_for(self, frames: int) -> list[SourceSpan]:
+    def get_source_spans(self, num_frames: int) -> list[SourceSpan]:
         """Return the source of each vector, in order, for a clip of this many frames."""
         pooling = self.config.pooling
         points = range(self.num_points if pooling != "skeleton" else 0)
-        single = range(frames if pooling != "time" else 0)
+        frame_indices = range(num_frames if pooling != "time" else 0)
         return [
-            *(SourceSpan(0, frames, v) for v in points),
-            *(SourceSpan(t, t + 1) for t in single),
+            *(SourceSpan(0, num_frames, v) for v in points),
+            *(SourceSpan(t, t + 1) for t in frame_indices),
         ]
 
-    def point_features(self, x_BTD: Tensor, mask_BT: Tensor) -> Tensor:
-        """Return the network's output for each point and frame, (B, T, V, W); zero at padding."""
-        reel = Reel(mask_BT)
-        return reel.spread(self.network(self.preprocess(x_BTD, reel), reel, self.graphs))
+    def compute_point_features(self, x_BTD: Tensor, mask_BT: Tensor) -> Tensor:
+        """Compute the network's output for each point and frame, (B, T, V, W); zero at padding."""
+        packer = FramePacker(mask_BT)
+        return packer.unpack(self.network(self.preprocess(x_BTD, packer), packer, self.graphs))
 
-    def preprocess(self, x_BTD: Tensor, reel: Reel) -> Tensor:
-        """Return the real frames with all input channels of each point, (N, V, `channels_of`)."""
+    def preprocess(self, x_BTD: Tensor, packer: FramePacker) -> Tensor:
+        """Return the real frames with all input channels of each point, (N, V, channels)."""
         if self.config.standardize:
             x_BTD = x_BTD - self.mean.to(x_BTD.dtype)
         x_BTVC = x_BTD.unflatten(2, (self.num_points, -1))
@@ -128,17 +132,17 @@ class GraphEncoder(nn.Module):
             scale_VC = self.scale.to(x_BTD.dtype).unflatten(0, (self.num_points, -1))
             x_BTVC = x_BTVC * scale_VC.repeat(1, 2 if self.config.bones else 1)
         if self.config.velocity:
-            moved_BTVC = functional.pad(x_BTVC[:, 1:] - x_BTVC[:, :-1], (0, 0, 0, 0, 1, 0))
-            x_BTVC = torch.cat([x_BTVC, moved_BTVC], dim=3)
-        return reel.pack(x_BTVC)
+            velocity_BTVC = functional.pad(x_BTVC[:, 1:] - x_BTVC[:, :-1], (0, 0, 0, 0, 1, 0))
+            x_BTVC = torch.cat([x_BTVC, velocity_BTVC], dim=3)
+        return packer.pack(x_BTVC)
 
-    def _of_both_sides(self, values_D: Tensor) -> Tensor:
+    def _average_mirror_sides(self, values_D: Tensor) -> Tensor:
         """Average each point's values with those of its mirror point."""
         values_VC = values_D.unflatten(0, (self.num_points, -1))
         return ((values_VC + values_VC[self.mirror]) / 2).flatten()
 
 
-def channels_of(config: GraphEncoderConfig, width: int, skeleton: Skeleton) -> int:
-    """Return the input channels of a point: coordinates, bones, and the velocities of both."""
-    each = width // skeleton.num_points
-    return each * (2 if config.bones else 1) * (2 if config.velocity else 1)
+def count_point_channels(config: GraphEncoderConfig, width: int, skeleton: Skeleton) -> int:
+    """Count the input channels of a point: coordinates, bones, and the velocities of both."""
+    num_coordinates = width // skeleton.num_points
+    return num_coordinates * (2 if config.bones else 1) * (2 if config.velocity else 1)

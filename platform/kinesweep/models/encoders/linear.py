@@ -3,8 +3,8 @@
 Standardize, layer norm, linear, gain, dropout, layer norm, ReLU; each step except the linear layer
 is optional. The gain, a learned scale for each output dimension, is off by default (SSVP-SLT uses
 it in place of the norms). The encoder does not see time; this is left to the backbone's attention.
-With 534 features and width 128 it has 69,000 weights. Together with the splice and label smoothing
-it adds a tenth to the time of the backbone's own step.
+With 534 features and width 128 it has 69,000 weights. Together with the concatenation and label
+smoothing it adds a tenth to the time of the backbone's own step.
 
 Shapes: B clips, T frames, D features, E output width.
 """
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from kinesweep.config.recipe.model import LinearEncoderConfig
-from kinesweep.models.encoders.frame_encoder import FrameEncoder, mean_of_frames
+from kinesweep.models.encoders.frame_encoder import FrameEncoder, average_frames
 
 
 class LinearEncoder(FrameEncoder):
@@ -40,4 +40,4 @@ class LinearEncoder(FrameEncoder):
         if self.gain is not None:
             x_BTE = x_BTE * self.gain
         x_BTE = self.activation(self.norm_out(self.dropout(x_BTE)))
-        return mean_of_frames(x_BTE, mask_BT, self.downsample)
+        return average_frames(x_BTE, mask_BT, self.downsample)

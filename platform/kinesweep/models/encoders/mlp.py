@@ -12,7 +12,7 @@ Shapes: B clips, T frames, D features, E output width.
 from torch import Tensor, nn
 
 from kinesweep.config.recipe.model import MlpEncoderConfig
-from kinesweep.models.encoders.frame_encoder import FrameEncoder, mean_of_frames
+from kinesweep.models.encoders.frame_encoder import FrameEncoder, average_frames
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU}
 
@@ -42,4 +42,4 @@ class MlpEncoder(FrameEncoder):
     def forward(self, x_BTD: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Return (B, T, E) and the mask, both shorter if the encoder downsamples."""
         x_BTE = self.norm_out(self.linear(self.hidden(self.preprocess(x_BTD))))
-        return mean_of_frames(x_BTE, mask_BT, self.downsample)
+        return average_frames(x_BTE, mask_BT, self.downsample)

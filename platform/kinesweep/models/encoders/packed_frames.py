@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 
-class Reel:
-    """The positions of the real frames of a batch.
+class FramePacker:
+    """Packs the real frames of a batch into one sequence, and unpacks them again.
 
     Args:
         mask_BT: Mask of the frames, bool (B, T).
@@ -34,25 +34,25 @@ class Reel:
         """Select the real frames of (B, T, …), as (N, …)."""
         return x_BTVC.flatten(0, 1).index_select(0, self._real_N)
 
-    def spread(self, x_NVC: Tensor) -> Tensor:
-        """Put frames (N, …) back in place, (B, T, …), with zeros for padding."""
+    def unpack(self, x_NVC: Tensor) -> Tensor:
+        """Put frames (N, …) back at their positions, (B, T, …), with zeros for padding."""
         flat = x_NVC.new_zeros(self.mask_BT.numel(), *x_NVC.shape[1:])
         return flat.index_copy(0, self._real_N, x_NVC).unflatten(0, self.mask_BT.shape)
 
-    def mean(self, x_NVC: Tensor) -> Tensor:
+    def average_per_clip(self, x_NVC: Tensor) -> Tensor:
         """Average each clip over its frames, (B, …); zero for a clip without frames."""
         # Sums over long clips are too imprecise in half precision.
-        sums_BVC = self.spread(x_NVC.float()).sum(dim=1)
+        sums_BVC = self.unpack(x_NVC.float()).sum(dim=1)
         counts_B = self.mask_BT.sum(dim=1).clamp_min(1)
         return (sums_BVC / counts_B.view(-1, *[1] * (sums_BVC.dim() - 1))).to(x_NVC.dtype)
 
-    def convolve(self, x_NVC: Tensor, convolution: nn.Conv2d) -> Tensor:
+    def convolve_frames(self, x_NVC: Tensor, convolution: nn.Conv2d) -> Tensor:
         """Convolve over time, each point separately; (N, V, C')."""
         gap = convolution.kernel_size[0] // 2
         # Shift each clip by one gap per preceding clip. Half a kernel is enough: a convolution
         # reads no further, and padding of the convolution itself covers both ends.
-        places_N = torch.arange(len(x_NVC), device=x_NVC.device) + gap * self._clip_N
+        positions_N = torch.arange(len(x_NVC), device=x_NVC.device) + gap * self._clip_N
         length = len(x_NVC) + gap * (len(self.lengths) - 1)
-        x_RVC = x_NVC.new_zeros(length, *x_NVC.shape[1:]).index_copy(0, places_N, x_NVC)
+        x_RVC = x_NVC.new_zeros(length, *x_NVC.shape[1:]).index_copy(0, positions_N, x_NVC)
         x_CRV = convolution(x_RVC.permute(2, 0, 1)[None].contiguous())[0]
-        return x_CRV.permute(1, 2, 0).index_select(0, places_N)
+        return x_CRV.permute(1, 2, 0).index_select(0, positions_N)

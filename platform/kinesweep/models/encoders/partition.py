@@ -16,13 +16,14 @@ from scipy.sparse.csgraph import shortest_path
 from kinesweep.core.skeleton.skeleton import ROOT, Skeleton
 
 
-def partition(skeleton: Skeleton, hops: int) -> NDArray[np.float32]:
-    """Return graphs (K, V, V): the weight with which a point (second) receives each point (third).
+def build_graph_partition(skeleton: Skeleton, hops: int) -> NDArray[np.float32]:
+    """Build the graphs of a skeleton, (K, V, V).
 
-    The weights of a point over all graphs sum to 1.
+    An entry is the weight with which a point (second) receives another (third). The weights of a
+    point over all graphs sum to 1.
     """
-    hops_VV = distances(skeleton)
-    depth_V = _depths(skeleton)
+    hops_VV = compute_bone_distances(skeleton)
+    depth_V = _compute_depths(skeleton)
     nearer_VV = depth_V[None, :] < depth_V[:, None]
     graphs = [hops_VV == 0]
     for hop in range(1, hops + 1):
@@ -32,16 +33,16 @@ def partition(skeleton: Skeleton, hops: int) -> NDArray[np.float32]:
     return graphs_KVV / graphs_KVV.sum(axis=(0, 2))[None, :, None]
 
 
-def distances(skeleton: Skeleton) -> NDArray[np.float64]:
-    """Return the number of bones between any two points, (V, V); infinity between trees."""
+def compute_bone_distances(skeleton: Skeleton) -> NDArray[np.float64]:
+    """Compute the number of bones between any two points, (V, V); infinity between trees."""
     count = skeleton.num_points
     children, parents = np.array(skeleton.bones, np.intp).reshape(-1, 2).T
-    joined_VV = coo_array((np.ones(len(children)), (children, parents)), shape=(count, count))
-    return shortest_path(joined_VV.tocsr(), directed=False, unweighted=True)
+    adjacency_VV = coo_array((np.ones(len(children)), (children, parents)), shape=(count, count))
+    return shortest_path(adjacency_VV.tocsr(), directed=False, unweighted=True)
 
 
-def _depths(skeleton: Skeleton) -> NDArray[np.float64]:
-    """Return the number of bones from each point to the root of its tree, (V,)."""
+def _compute_depths(skeleton: Skeleton) -> NDArray[np.float64]:
+    """Compute the number of bones from each point to the root of its tree, (V,)."""
     roots = [point for point, parent in enumerate(skeleton.parents) if parent == ROOT]
     # Roots of other trees are infinitely far, so the minimum is that of the point's own tree.
-    return distances(skeleton)[:, roots].min(axis=1)
+    return compute_bone_distances(skeleton)[:, roots].min(axis=1)

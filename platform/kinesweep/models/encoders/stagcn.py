@@ -11,7 +11,7 @@ it is 8.5 million.
 
 Attention is computed from the whole clip, so the features of a frame depend on all other frames.
 Points swapped with their mirror points have exactly swapped attention at random weights (see
-`graph`).
+`graph_encoder`).
 
 Shapes: B clips, T frames, V points, K attention graphs, N real frames, C channels, W width.
 """
@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from kinesweep.config.recipe.graph import StagcnEncoderConfig
 from kinesweep.core.skeleton.skeleton import Skeleton
 from kinesweep.models.encoders.batch_norm import BatchNorm
-from kinesweep.models.encoders.graph_blocks import Block, row_of_blocks
-from kinesweep.models.encoders.graph_encoder import GraphEncoder, channels_of
-from kinesweep.models.encoders.packed_frames import Reel
+from kinesweep.models.encoders.graph_blocks import GraphBlock, build_graph_blocks
+from kinesweep.models.encoders.graph_encoder import GraphEncoder, count_point_channels
+from kinesweep.models.encoders.packed_frames import FramePacker
 
 
 @dataclass(frozen=True)
@@ -56,61 +56,72 @@ class StagcnEncoder(GraphEncoder):
     def __init__(
         self, config: StagcnEncoderConfig, width: int, out: int, skeleton: Skeleton
     ) -> None:
-        network = _Branches(config, channels_of(config, width, skeleton), skeleton)
+        network = _StagcnNetwork(config, count_point_channels(config, width, skeleton), skeleton)
         super().__init__(config, network, width, out, skeleton)
 
     @torch.no_grad()
-    def attend(self, x_BTD: Tensor, mask_BT: Tensor) -> JointAttention:
-        """Return the attention weights.
+    def compute_joint_attention(self, x_BTD: Tensor, mask_BT: Tensor) -> JointAttention:
+        """Compute the attention weights of points and clip graphs.
 
         Args:
             x_BTD: Features of clips.
             mask_BT: Mask of their real frames, bool.
         """
-        reel = Reel(mask_BT)
+        packer = FramePacker(mask_BT)
         network = self.network
-        _, x_NVC = network.before(self.preprocess(x_BTD, reel), reel, self.graphs)
-        nodes_NV1, graphs_BKVV = network.head(x_NVC, reel)
-        return JointAttention(reel.spread(nodes_NV1)[..., 0], graphs_BKVV)
+        _, x_NVC = network.compute_branch_outputs(
+            self.preprocess(x_BTD, packer), packer, self.graphs
+        )
+        nodes_NV1, graphs_BKVV = network.head(x_NVC, packer)
+        return JointAttention(packer.unpack(nodes_NV1)[..., 0], graphs_BKVV)
 
 
-class _Branches(nn.Module):
+class _StagcnNetwork(nn.Module):
+    """The network of STA-GCN: a feature, an attention and a perception branch."""
+
     def __init__(self, config: StagcnEncoderConfig, channels: int, skeleton: Skeleton) -> None:
         super().__init__()
         self.width = config.attention[-1] + config.perception[-1]
         fixed = 2 * config.hops + 1
-        shared: dict[str, Any] = {"points": skeleton.num_points, "kernel": config.kernel}
-        plain = {**shared, "graphs": (fixed, 0), "dropout": config.dropout}
+        common_args: dict[str, Any] = {"points": skeleton.num_points, "kernel": config.kernel}
+        block_args = {**common_args, "graphs": (fixed, 0), "dropout": config.dropout}
         first, *others = config.features
-        self.first = Block(
-            (channels, first), **shared, graphs=(fixed, 0), dropout=0.0, residual=False
+        self.first = GraphBlock(
+            (channels, first), **common_args, graphs=(fixed, 0), dropout=0.0, residual=False
         )
-        self.features = row_of_blocks(first, others, **plain)
-        self.attention = row_of_blocks(config.features[-1], config.attention, **plain)
-        attended = {**plain, "graphs": (fixed if config.perceive_skeleton else 0, config.graphs)}
-        self.perception = row_of_blocks(config.features[-1], config.perception, **attended)
-        self.head = _Head(config.attention[-1], config.head, config.graphs, skeleton)
+        self.features = build_graph_blocks(first, others, **block_args)
+        self.attention = build_graph_blocks(config.features[-1], config.attention, **block_args)
+        perception_args = {
+            **block_args,
+            "graphs": (fixed if config.perceive_skeleton else 0, config.graphs),
+        }
+        self.perception = build_graph_blocks(
+            config.features[-1], config.perception, **perception_args
+        )
+        self.head = _AttentionHead(config.attention[-1], config.head, config.graphs, skeleton)
 
-    def before(self, x_NVC: Tensor, reel: Reel, skeleton_KVV: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the features, and the output of the attention branch."""
+    def compute_branch_outputs(
+        self, x_NVC: Tensor, packer: FramePacker, skeleton_KVV: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Compute the features, and the output of the attention branch; (N, V, C) each."""
         for block in (self.first, *self.features):
-            x_NVC = block(x_NVC, reel, skeleton_KVV)
+            x_NVC = block(x_NVC, packer, skeleton_KVV)
         attended_NVC = x_NVC
         for block in self.attention:
-            attended_NVC = block(attended_NVC, reel, skeleton_KVV)
+            attended_NVC = block(attended_NVC, packer, skeleton_KVV)
         return x_NVC, attended_NVC
 
-    def forward(self, x_NVC: Tensor, reel: Reel, skeleton_KVV: Tensor) -> Tensor:
+    def forward(self, x_NVC: Tensor, packer: FramePacker, skeleton_KVV: Tensor) -> Tensor:
         """Return (N, V, W)."""
-        x_NVC, attended_NVC = self.before(x_NVC, reel, skeleton_KVV)
-        nodes_NV1, graphs_BKVV = self.head(attended_NVC, reel)
+        x_NVC, attended_NVC = self.compute_branch_outputs(x_NVC, packer, skeleton_KVV)
+        nodes_NV1, graphs_BKVV = self.head(attended_NVC, packer)
         x_NVC = x_NVC * nodes_NV1
         for block in self.perception:
-            x_NVC = block(x_NVC, reel, skeleton_KVV, graphs_BKVV)
+            x_NVC = block(x_NVC, packer, skeleton_KVV, graphs_BKVV)
         return torch.cat([x_NVC, attended_NVC], dim=2)
 
 
-class _Head(nn.Module):
+class _AttentionHead(nn.Module):
     """The head of the attention branch.
 
     There is no nonlinearity between its first matrix and the two after it, so their product is
@@ -138,7 +149,7 @@ class _Head(nn.Module):
             weight = self.to_graphs.weight.unflatten(0, (graphs, points))
             self.to_graphs.weight.copy_(weight[:, first].flatten(0, 1))
 
-    def forward(self, x_NVC: Tensor, reel: Reel) -> tuple[Tensor, Tensor]:
+    def forward(self, x_NVC: Tensor, packer: FramePacker) -> tuple[Tensor, Tensor]:
         """Return the weight of each point (N, V, 1), and graphs (B, K, V, V)."""
         x_NVC = self.norm(x_NVC)
         # Multiply the matrices via an identity instead of using `weight`: both layers may have
@@ -147,6 +158,6 @@ class _Head(nn.Module):
         node_1C = self.to_node(self.inner(one_CC)).t()
         nodes_NV1 = self.norm_node(nn.functional.linear(x_NVC, node_1C)).sigmoid()
         # Graphs are per clip, so the matrices are applied after averaging over frames.
-        graphs_BVR = self.norm_graphs(self.to_graphs(self.inner(reel.mean(x_NVC))))
+        graphs_BVR = self.norm_graphs(self.to_graphs(self.inner(packer.average_per_clip(x_NVC))))
         graphs_BVKV = graphs_BVR.tanh().relu().unflatten(2, (-1, x_NVC.shape[1]))
         return nodes_NV1, graphs_BVKV.transpose(1, 2)

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from kinesweep.config.recipe.graph import StgcnEncoderConfig
 from kinesweep.core.skeleton.skeleton import Skeleton
-from kinesweep.models.encoders.graph_blocks import Block, row_of_blocks
-from kinesweep.models.encoders.graph_encoder import GraphEncoder, channels_of
-from kinesweep.models.encoders.packed_frames import Reel
+from kinesweep.models.encoders.graph_blocks import GraphBlock, build_graph_blocks
+from kinesweep.models.encoders.graph_encoder import GraphEncoder, count_point_channels
+from kinesweep.models.encoders.packed_frames import FramePacker
 
 # Number of stages. The width doubles from each to the next; if the blocks do not divide evenly,
 # earlier stages have one more.
@@ -34,23 +34,29 @@ class StgcnEncoder(GraphEncoder):
     def __init__(
         self, config: StgcnEncoderConfig, width: int, out: int, skeleton: Skeleton
     ) -> None:
-        network = _Row(config, channels_of(config, width, skeleton), skeleton.num_points)
+        network = _StgcnNetwork(
+            config, count_point_channels(config, width, skeleton), skeleton.num_points
+        )
         super().__init__(config, network, width, out, skeleton)
 
 
-class _Row(nn.Module):
+class _StgcnNetwork(nn.Module):
+    """The network of ST-GCN: a sequence of blocks."""
+
     def __init__(self, config: StgcnEncoderConfig, channels: int, points: int) -> None:
         super().__init__()
         blocks = range(config.blocks)
-        widths = [config.channels * 2 ** (_STAGES * at // config.blocks) for at in blocks]
+        widths = [config.channels * 2 ** (_STAGES * index // config.blocks) for index in blocks]
         self.width = widths[-1]
         graphs = (2 * config.hops + 1, 0)
-        shared: dict[str, Any] = {"graphs": graphs, "points": points, "kernel": config.kernel}
-        self.first = Block((channels, widths[0]), **shared, dropout=0.0, residual=False)
-        self.blocks = row_of_blocks(widths[0], widths[1:], **shared, dropout=config.dropout)
+        common_args: dict[str, Any] = {"graphs": graphs, "points": points, "kernel": config.kernel}
+        self.first = GraphBlock((channels, widths[0]), **common_args, dropout=0.0, residual=False)
+        self.blocks = build_graph_blocks(
+            widths[0], widths[1:], **common_args, dropout=config.dropout
+        )
 
-    def forward(self, x_NVC: Tensor, reel: Reel, skeleton_KVV: Tensor) -> Tensor:
+    def forward(self, x_NVC: Tensor, packer: FramePacker, skeleton_KVV: Tensor) -> Tensor:
         """Return (N, V, W)."""
         for block in (self.first, *self.blocks):
-            x_NVC = block(x_NVC, reel, skeleton_KVV)
+            x_NVC = block(x_NVC, packer, skeleton_KVV)
         return x_NVC

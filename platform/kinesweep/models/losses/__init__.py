@@ -1,1 +1,1 @@
-"""Objectives: loss functions, from logits and aligned labels, or from embeddings, to a scalar."""
+"""Loss functions: from logits and aligned labels, or from embeddings, to a scalar."""

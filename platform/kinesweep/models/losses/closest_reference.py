@@ -1,7 +1,7 @@
-"""Closest-reference loss: a clip with several references learns the one the model finds likeliest.
+"""Closest-reference loss: of several references, a clip is trained on the likeliest one.
 
 Each reference of a clip is scored against the same frames, and the one with the lowest mean token
-loss (without smoothing) is learned; the others get no gradient. The model can thus settle on one
+loss (without smoothing) is trained on; the others get no gradient. The model can thus settle on one
 way to say something instead of being pulled between references. Each reference costs one pass of
 the decoder in time and memory; a corpus with three sentences per clip needs three times as much.
 
@@ -24,44 +24,44 @@ from torch.nn import functional
 from kinesweep.core.batch import IGNORE
 
 
-class Choices(NamedTuple):
-    """The references of a batch, one per row.
+class ReferenceLabels(NamedTuple):
+    """The labels of all references of a batch, one reference per row.
 
     Attributes:
         labels_ML: Labels of each reference.
         clip_M: Clip of each reference, as a row of the batch; ascending.
-        there_BR: True where a clip has a reference.
+        exists_BR: True where a clip has a reference.
     """
 
     labels_ML: Tensor
     clip_M: Tensor
-    there_BR: Tensor
+    exists_BR: Tensor
 
     @classmethod
-    def of(cls, labels_BRL: Tensor) -> "Choices":
-        """Return the references that exist; a row of `IGNORE` only is not a reference."""
-        there_BR = (labels_BRL != IGNORE).any(dim=2)
-        return cls(labels_BRL[there_BR], there_BR.nonzero()[:, 0], there_BR)
+    def from_padded_labels(cls, labels_BRL: Tensor) -> "ReferenceLabels":
+        """Select the references that exist; a row of `IGNORE` only is not a reference."""
+        exists_BR = (labels_BRL != IGNORE).any(dim=2)
+        return cls(labels_BRL[exists_BR], exists_BR.nonzero()[:, 0], exists_BR)
 
 
 @torch.no_grad()
-def closest(logits_MLV: Tensor, choices: Choices) -> Tensor:
-    """Return the row of each clip's likeliest reference, int64 (B,); the first one in a tie.
+def find_closest_references(logits_MLV: Tensor, references: ReferenceLabels) -> Tensor:
+    """Find the row of each clip's likeliest reference, int64 (B,); the first one in a tie.
 
     Args:
         logits_MLV: Logits of each reference.
-        choices: Labels of each reference.
+        references: Labels of each reference.
     """
-    there_BR = choices.there_BR
+    exists_BR = references.exists_BR
     # Missing references stay at infinity, so they are never chosen.
-    means_BR = logits_MLV.new_full(there_BR.shape, torch.inf, dtype=_precision(logits_MLV))
-    means_BR[there_BR] = _means(logits_MLV, choices.labels_ML, 0.0)
+    means_BR = logits_MLV.new_full(exists_BR.shape, torch.inf, dtype=_get_loss_dtype(logits_MLV))
+    means_BR[exists_BR] = _compute_mean_losses(logits_MLV, references.labels_ML, 0.0)
     # A row is the number of references of the preceding clips, plus the index within the clip.
-    before_B = there_BR.sum(dim=1).cumsum(dim=0) - there_BR.sum(dim=1)
-    return before_B + means_BR.argmin(dim=1)
+    offset_B = exists_BR.sum(dim=1).cumsum(dim=0) - exists_BR.sum(dim=1)
+    return offset_B + means_BR.argmin(dim=1)
 
 
-def closest_loss(
+def compute_closest_reference_loss(
     logits_BLV: Tensor,
     chosen_BL: Tensor,
     labels_BL: Tensor,
@@ -79,15 +79,15 @@ def closest_loss(
             this batch.
     """
     weight_B = (labels_BL != IGNORE).sum(dim=1)
-    total = (weight_B * _means(logits_BLV, chosen_BL, smoothing)).sum()
+    total = (weight_B * _compute_mean_losses(logits_BLV, chosen_BL, smoothing)).sum()
     items = weight_B.sum() if num_items is None else torch.as_tensor(num_items)
     return total / items.to(total.device).clamp(min=1)
 
 
-def _means(logits_MLV: Tensor, labels_ML: Tensor, smoothing: float) -> Tensor:
-    """Return the mean loss of each row's labels, (M,)."""
+def _compute_mean_losses(logits_MLV: Tensor, labels_ML: Tensor, smoothing: float) -> Tensor:
+    """Compute the mean loss of each row's labels, (M,)."""
     losses_ML = functional.cross_entropy(
-        logits_MLV.flatten(0, 1).to(_precision(logits_MLV)),
+        logits_MLV.flatten(0, 1).to(_get_loss_dtype(logits_MLV)),
         labels_ML.flatten(),
         ignore_index=IGNORE,
         label_smoothing=smoothing,
@@ -96,6 +96,6 @@ def _means(logits_MLV: Tensor, labels_ML: Tensor, smoothing: float) -> Tensor:
     return losses_ML.sum(dim=1) / (labels_ML != IGNORE).sum(dim=1)
 
 
-def _precision(logits: Tensor) -> torch.dtype:
+def _get_loss_dtype(logits: Tensor) -> torch.dtype:
     """Return the dtype for losses: float32 or better."""
     return torch.promote_types(logits.dtype, torch.float32)

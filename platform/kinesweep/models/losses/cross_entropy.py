@@ -1,6 +1,6 @@
 """Label-smoothed cross entropy with labels that are aligned to the logits.
 
-Position l of the logits predicts label l. The shift happens once, in `shifted_right`, when the
+Position l of the logits predicts label l. The shift happens once, in `shift_labels_right`, when the
 decoder's input is built. The loss is the sum over scored labels divided by their number in the
 whole step, so accumulating 4 batches of 8 clips equals one batch of 32.
 
@@ -16,7 +16,7 @@ from torch.nn import functional
 from kinesweep.core.batch import IGNORE
 
 
-def shifted_right(labels_BL: Tensor, start_id: int, pad_id: int) -> Tensor:
+def shift_labels_right(labels_BL: Tensor, start_id: int, pad_id: int) -> Tensor:
     """Return the decoder's input: the start token, then all labels but the last."""
     # `roll` moves the last label to the front, where the start token replaces it.
     inputs_BL = labels_BL.roll(1, dims=1)
@@ -24,7 +24,7 @@ def shifted_right(labels_BL: Tensor, start_id: int, pad_id: int) -> Tensor:
     return inputs_BL.masked_fill(inputs_BL == IGNORE, pad_id)
 
 
-def cross_entropy(
+def compute_cross_entropy(
     logits_BLV: Tensor,
     labels_BL: Tensor,
     smoothing: float = 0.0,
@@ -38,9 +38,9 @@ def cross_entropy(
         smoothing: Share of the target that is spread evenly over the vocabulary.
         num_items: Number of scored labels in the whole optimizer step; None: in this batch.
     """
-    at_least_float32 = torch.promote_types(logits_BLV.dtype, torch.float32)
+    loss_dtype = torch.promote_types(logits_BLV.dtype, torch.float32)
     total = functional.cross_entropy(
-        logits_BLV.flatten(0, 1).to(at_least_float32),
+        logits_BLV.flatten(0, 1).to(loss_dtype),
         labels_BL.flatten(),
         ignore_index=IGNORE,
         label_smoothing=smoothing,
@@ -56,18 +56,18 @@ class TokenSums(NamedTuple):
 
     Attributes:
         loss: Unsmoothed cross entropy, in nats.
-        right: Number of labels with the highest logit.
-        num: Number of scored labels.
+        num_correct: Number of labels with the highest logit.
+        num_tokens: Number of scored labels.
     """
 
     loss: float
-    right: int
-    num: int
+    num_correct: int
+    num_tokens: int
 
 
-def token_sums(logits_BLV: Tensor, labels_BL: Tensor) -> TokenSums:
-    """Return loss and correct predictions over scored labels, with teacher forcing."""
-    total = cross_entropy(logits_BLV, labels_BL, num_items=1)
+def compute_token_sums(logits_BLV: Tensor, labels_BL: Tensor) -> TokenSums:
+    """Compute the sums of loss and correct predictions over the scored labels of a batch."""
+    total = compute_cross_entropy(logits_BLV, labels_BL, num_items=1)
     # `IGNORE` is negative, so no argmax equals it and padding never counts as correct.
-    right = (logits_BLV.argmax(-1) == labels_BL).sum()
-    return TokenSums(float(total), int(right), int((labels_BL != IGNORE).sum()))
+    num_correct = (logits_BLV.argmax(-1) == labels_BL).sum()
+    return TokenSums(float(total), int(num_correct), int((labels_BL != IGNORE).sum()))

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 # Variance, in frames², of a time that is uniform within one frame. It keeps σ² away from 0.
-_WITHIN_A_FRAME = 1 / 12
+_FRAME_VARIANCE = 1 / 12
 
 
-def cycle_back_regression(
+def compute_cycle_regression_loss(
     u_BTE: Tensor,
     u_mask_BT: Tensor,
     v_BSE: Tensor,
@@ -42,53 +42,53 @@ def cycle_back_regression(
     Returns:
         Scalar loss.
     """
-    beta_BTT = _back(u_BTE, u_mask_BT, v_BSE, v_mask_BS, temperature).softmax(dim=2)
+    beta_BTT = _compute_cycle_logits(u_BTE, u_mask_BT, v_BSE, v_mask_BS, temperature).softmax(dim=2)
     frames_B1 = u_mask_BT.sum(dim=1, keepdim=True).to(u_BTE.dtype)
-    place_BT = torch.arange(u_BTE.shape[1], device=u_BTE.device) / frames_B1
-    mean_BT = (beta_BTT * place_BT[:, None]).sum(dim=2)
-    variance_BT = (beta_BTT * (place_BT[:, None] - mean_BT[:, :, None]) ** 2).sum(dim=2)
-    variance_BT = variance_BT + _WITHIN_A_FRAME / frames_B1**2
-    off_BT = (place_BT - mean_BT) ** 2 / variance_BT
+    position_BT = torch.arange(u_BTE.shape[1], device=u_BTE.device) / frames_B1
+    mean_BT = (beta_BTT * position_BT[:, None]).sum(dim=2)
+    variance_BT = (beta_BTT * (position_BT[:, None] - mean_BT[:, :, None]) ** 2).sum(dim=2)
+    variance_BT = variance_BT + _FRAME_VARIANCE / frames_B1**2
+    error_BT = (position_BT - mean_BT) ** 2 / variance_BT
     # log σ is half of log σ².
-    return _mean(off_BT + variance_weight * variance_BT.log() / 2, u_mask_BT)
+    return _average_frame_losses(error_BT + variance_weight * variance_BT.log() / 2, u_mask_BT)
 
 
-def cycle_back_classification(
+def compute_cycle_classification_loss(
     u_BTE: Tensor, u_mask_BT: Tensor, v_BSE: Tensor, v_mask_BS: Tensor, temperature: float
 ) -> Tensor:
     """Compute the cross entropy of softmax(−‖ṽ − u_k‖²) at k = i, averaged over frames i of `u`.
 
-    See section 3.2 of the paper. Arguments as in `cycle_back_regression`.
+    See section 3.2 of the paper. The arguments are those of `compute_cycle_regression_loss`.
 
     Returns:
         Scalar loss.
     """
-    logits_BTT = _back(u_BTE, u_mask_BT, v_BSE, v_mask_BS, temperature)
-    return _mean(-logits_BTT.log_softmax(dim=2).diagonal(dim1=1, dim2=2), u_mask_BT)
+    logits_BTT = _compute_cycle_logits(u_BTE, u_mask_BT, v_BSE, v_mask_BS, temperature)
+    return _average_frame_losses(-logits_BTT.log_softmax(dim=2).diagonal(dim1=1, dim2=2), u_mask_BT)
 
 
-def _back(
+def _compute_cycle_logits(
     u_BTE: Tensor, u_mask_BT: Tensor, v_BSE: Tensor, v_mask_BS: Tensor, temperature: float
 ) -> Tensor:
-    """Return logits (B, T, T) from each frame of `u`, through `v`, to each frame of `u`."""
-    there_BTS = -_squared_distances(u_BTE, v_BSE) / temperature
-    alpha_BTS = _only(there_BTS, v_mask_BS).softmax(dim=2)
+    """Compute logits (B, T, T) from each frame of `u`, through `v`, to each frame of `u`."""
+    outward_logits_BTS = -_compute_squared_distances(u_BTE, v_BSE) / temperature
+    alpha_BTS = _mask_padding(outward_logits_BTS, v_mask_BS).softmax(dim=2)
     soft_BTE = alpha_BTS @ v_BSE  # ṽ
-    return _only(-_squared_distances(soft_BTE, u_BTE) / temperature, u_mask_BT)
+    return _mask_padding(-_compute_squared_distances(soft_BTE, u_BTE) / temperature, u_mask_BT)
 
 
-def _only(logits_BTS: Tensor, mask_BS: Tensor) -> Tensor:
+def _mask_padding(logits_BTS: Tensor, mask_BS: Tensor) -> Tensor:
     """Mask padding in the last dimension; rows that are padding themselves stay finite."""
     return logits_BTS.masked_fill(~mask_BS[:, None], float("-inf"))
 
 
-def _squared_distances(a_BTE: Tensor, b_BSE: Tensor) -> Tensor:
-    """Return ‖a − b‖², (B, T, S)."""
+def _compute_squared_distances(a_BTE: Tensor, b_BSE: Tensor) -> Tensor:
+    """Compute ‖a − b‖², (B, T, S)."""
     # `torch.cdist` has no gradient where two vectors are equal.
     squares_BTS = (a_BTE**2).sum(dim=2)[:, :, None] + (b_BSE**2).sum(dim=2)[:, None]
     return squares_BTS - 2 * a_BTE @ b_BSE.transpose(1, 2)
 
 
-def _mean(loss_BT: Tensor, mask_BT: Tensor) -> Tensor:
+def _average_frame_losses(loss_BT: Tensor, mask_BT: Tensor) -> Tensor:
     """Average over the real frames of the batch."""
     return loss_BT.masked_fill(~mask_BT, 0).sum() / mask_BT.sum()

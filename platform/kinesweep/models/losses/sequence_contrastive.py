@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 
-def sequence_contrastive(
+def compute_sequence_contrastive_loss(
     u_BTE: Tensor,
     u_mask_BT: Tensor,
     u_time_BT: Tensor,
@@ -43,21 +43,25 @@ def sequence_contrastive(
     Returns:
         Scalar loss.
     """
-    similar_BTS = u_BTE @ v_BSE.transpose(1, 2) / temperature
-    apart_BTS = u_time_BT[:, :, None] - v_time_BS[:, None]
-    prior_BTS = -(apart_BTS**2) / (2 * sigma**2)
-    one = _towards(similar_BTS, prior_BTS, v_mask_BS)
-    other = _towards(similar_BTS.transpose(1, 2), prior_BTS.transpose(1, 2), u_mask_BT)
+    similarity_BTS = u_BTE @ v_BSE.transpose(1, 2) / temperature
+    time_difference_BTS = u_time_BT[:, :, None] - v_time_BS[:, None]
+    prior_BTS = -(time_difference_BTS**2) / (2 * sigma**2)
+    u_loss_BT = _compute_prior_cross_entropy(similarity_BTS, prior_BTS, v_mask_BS)
+    v_loss_BS = _compute_prior_cross_entropy(
+        similarity_BTS.transpose(1, 2), prior_BTS.transpose(1, 2), u_mask_BT
+    )
     frames = u_mask_BT.sum() + v_mask_BS.sum()
-    real = one.masked_fill(~u_mask_BT, 0).sum() + other.masked_fill(~v_mask_BS, 0).sum()
-    return real / frames
+    total = u_loss_BT.masked_fill(~u_mask_BT, 0).sum() + v_loss_BS.masked_fill(~v_mask_BS, 0).sum()
+    return total / frames
 
 
-def _towards(similar_BTS: Tensor, prior_BTS: Tensor, mask_BS: Tensor) -> Tensor:
-    """Return the cross entropy (B, T) of each frame's similarities under its prior."""
+def _compute_prior_cross_entropy(
+    similarity_BTS: Tensor, prior_BTS: Tensor, mask_BS: Tensor
+) -> Tensor:
+    """Compute the cross entropy (B, T) of each frame's similarities under its prior."""
     padding_B1S = ~mask_BS[:, None]
     # Normalize in log space: far from all frames every Gaussian would underflow to 0.
     weight_BTS = prior_BTS.masked_fill(padding_B1S, float("-inf")).softmax(dim=2)
-    log_BTS = similar_BTS.masked_fill(padding_B1S, float("-inf")).log_softmax(dim=2)
+    log_BTS = similarity_BTS.masked_fill(padding_B1S, float("-inf")).log_softmax(dim=2)
     # 0 times minus infinity is NaN, so padding is replaced before the product.
     return -(weight_BTS * torch.where(padding_B1S, 0, log_BTS)).sum(dim=2)

@@ -2,10 +2,10 @@
 
 from kinesweep.core.errors import InputError
 
-_KINDS = {"cpus": "CPU", "gpus": "GPU"}
+_RESOURCE_NAMES = {"cpus": "CPU", "gpus": "GPU"}
 
 
-def parse_cluster(text: str) -> dict[str, float] | None:
+def parse_cluster_size(text: str) -> dict[str, float] | None:
     """Parse a size such as `cpus=64,gpus=8` into Ray's resource names, `CPU` and `GPU`.
 
     Returns:
@@ -14,11 +14,11 @@ def parse_cluster(text: str) -> dict[str, float] | None:
     Raises:
         InputError: If the text does not have this form.
     """
-    found = {}
+    resources = {}
     for part in filter(None, text.split(",")):
         name, _, value = part.partition("=")
         try:
-            found[_KINDS[name.strip()]] = float(value)
+            resources[_RESOURCE_NAMES[name.strip()]] = float(value)
         except (KeyError, ValueError):
             raise InputError(f"`--cluster {text}` is not of the form `cpus=64,gpus=8`") from None
-    return found or None
+    return resources or None

@@ -14,16 +14,22 @@ from pathlib import Path
 from typing import Any
 
 from kinesweep.core.errors import ResourceError
-from kinesweep.core.paths import state_home
-from kinesweep.pipelines.cluster.ray_cluster import HEAD, dashboard_of, environment, running_head
-from kinesweep.pipelines.cluster.ray_messages import job_client_log_off, job_lines
-from kinesweep.pipelines.progress import sweep_progress
+from kinesweep.core.paths import get_state_dir
+from kinesweep.pipelines.cluster.ray_cluster import (
+    HEAD_ADDRESS_VARIABLE,
+    build_ray_env,
+    find_running_head,
+    get_dashboard_address,
+)
+from kinesweep.pipelines.cluster.ray_messages import iter_job_log_lines, mute_job_client_log
+from kinesweep.pipelines.progress import show_sweep_progress
 
 # A head that has just started has no agent for jobs for some seconds.
 _AGENT_TIMEOUT_S = 60.0
 
 
 def _write_to_stderr(text: str) -> None:
+    """Write a text to the current stderr."""
     # Looked up at each call: a live display replaces `sys.stderr` while it is shown.
     sys.stderr.write(text)
 
@@ -54,67 +60,67 @@ def submit_job(
 
     from ray.job_submission import JobStatus, JobSubmissionClient
 
-    job_client_log_off()
-    home = state_home()
-    head = running_head(home)
+    mute_job_client_log()
+    state_dir = get_state_dir()
+    head = find_running_head(state_dir)
     if address is None and head is None:
         raise ResourceError("Ray is not running; start it with `kinesweep up` or pass `--address`")
-    variables = environment(home)
+    variables = build_ray_env(state_dir)
     if address is None and head is not None:
-        variables[HEAD] = head.address
+        variables[HEAD_ADDRESS_VARIABLE] = head.address
     try:
-        client = JobSubmissionClient(address or dashboard_of(head))  # type: ignore[arg-type]
+        client = JobSubmissionClient(address or get_dashboard_address(head))  # type: ignore[arg-type]
     except (ConnectionError, RuntimeError) as error:
         raise ResourceError(f"the job server does not answer: {error}") from None
     # The token's path is valid on this machine only; the cluster's own processes know theirs.
     runtime_env = {"env_vars": {k: v for k, v in variables.items() if "TOKEN_PATH" not in k}}
     command = [sys.executable, "-m", "kinesweep", *arguments]
-    began = time.time()
-    job = _submit_with_retry(client, shlex.join(command), runtime_env)
+    start_time = time.time()
+    job_id = _submit_with_retry(client, shlex.join(command), runtime_env)
     try:
-        with sweep_progress(sweep, began) if sweep is not None else nullcontext():
-            asyncio.run(_follow(client, job, write, colors))
+        with show_sweep_progress(sweep, start_time) if sweep is not None else nullcontext():
+            asyncio.run(_copy_job_log(client, job_id, write, colors))
     except KeyboardInterrupt:
-        client.stop_job(job)
+        client.stop_job(job_id)
         raise
-    info = _ended(client, job)
+    info = _wait_for_job_end(client, job_id)
     # A job that was killed has no exit code, and a failed job must not return 0.
     return 0 if info.status == JobStatus.SUCCEEDED else info.driver_exit_code or 1
 
 
-async def _follow(
-    client: Any, job: str, write: Callable[[str], None], colors: bool = False
+async def _copy_job_log(
+    client: Any, job_id: str, write: Callable[[str], None], colors: bool = False
 ) -> None:
     """Copy a job's log as it grows, without Ray's own lines; report a lost connection."""
     from aiohttp import ClientError
 
     try:
-        async for line in job_lines(client.tail_job_logs(job), colors=colors):
+        async for line in iter_job_log_lines(client.tail_job_logs(job_id), colors=colors):
             write(line)
     except (ClientError, RuntimeError) as error:  # Ray's client raises either
         write(f"the log stream broke off ({error}); waiting for the job to end\n")
 
 
-def _ended(client: Any, job: str) -> Any:
-    """Wait for the end of a job and return its info; its log alone may have been cut off.
+def _wait_for_job_end(client: Any, job_id: str) -> Any:
+    """Wait until a job has ended and return its info, because its log may end early.
 
     Raises:
         ResourceError: If the job server does not answer for 60 s.
     """
     from requests.exceptions import RequestException
 
-    give_up = time.monotonic() + _AGENT_TIMEOUT_S
+    deadline = time.monotonic() + _AGENT_TIMEOUT_S
     while True:
         try:
-            info = client.get_job_info(job)
+            info = client.get_job_info(job_id)
         except RequestException as error:
-            if time.monotonic() > give_up:
+            if time.monotonic() > deadline:
                 raise ResourceError(f"the job server no longer answers: {error}") from None
         else:
             if info.status.is_terminal():
                 return info
             # The time limit is on the server's silence, not on the job, which may take days.
-            give_up = time.monotonic() + _AGENT_TIMEOUT_S
+            deadline = time.monotonic() + _AGENT_TIMEOUT_S
         time.sleep(1)
 
 
@@ -127,23 +133,23 @@ def _submit_with_retry(client: Any, entrypoint: str, runtime_env: dict[str, Any]
     """
     from requests.exceptions import RequestException
 
-    job = f"raysubmit_{secrets.token_hex(8)}"
-    asked = {"entrypoint": entrypoint, "runtime_env": runtime_env, "submission_id": job}
-    give_up = time.monotonic() + _AGENT_TIMEOUT_S
+    job_id = f"raysubmit_{secrets.token_hex(8)}"
+    request = {"entrypoint": entrypoint, "runtime_env": runtime_env, "submission_id": job_id}
+    deadline = time.monotonic() + _AGENT_TIMEOUT_S
     while True:
         try:
-            return str(client.submit_job(**asked))
+            return str(client.submit_job(**request))
         except (RuntimeError, RequestException) as error:
-            if f"{job} already exists" in str(error):
-                return job
-            lost = isinstance(error, RequestException) or "No available agent" in str(error)
-            if not lost or time.monotonic() > give_up:
+            if f"{job_id} already exists" in str(error):
+                return job_id
+            is_retryable = isinstance(error, RequestException) or "No available agent" in str(error)
+            if not is_retryable or time.monotonic() > deadline:
                 raise ResourceError(f"the job server refused the job: {error}") from None
             time.sleep(1)
 
 
-def _quoted(command: Sequence[str]) -> str:
-    """Return a command as one shell line, which is the form that Ray's job server expects."""
+def _quote_command(command: Sequence[str]) -> str:
+    """Quote a command as one shell line, which is the form that Ray's job server expects."""
     import shlex
 
     return shlex.join(command)

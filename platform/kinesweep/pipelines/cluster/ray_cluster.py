@@ -17,28 +17,34 @@ from typing import Any
 from urllib.error import URLError
 
 from kinesweep.core.errors import KinesweepError, ResourceError
-from kinesweep.core.paths import state_home
-from kinesweep.pipelines.cluster.ray_messages import MESSAGES, native_log_off
+from kinesweep.core.paths import get_state_dir
+from kinesweep.pipelines.cluster.ray_messages import RAY_MESSAGE_ENV, mute_native_log
 from kinesweep.tracking.background_process import (
-    Service,
-    recorded,
-    start,
-    starting,
-    stop,
-    wait_until,
+    BackgroundService,
+    lock_service_start,
+    read_service_record,
+    start_service,
+    stop_service,
+    wait_until_ready,
 )
-from kinesweep.tracking.server import launch_server, running_server, stop_server, wait_for_server
+from kinesweep.tracking.server import (
+    find_running_mlflow_server,
+    launch_mlflow_server,
+    stop_mlflow_server,
+    wait_for_mlflow_server,
+)
 
-NAME = "ray"
-TOKEN = "ray_token"
-# Tells a job which local head it belongs to. Ray itself would read the machine-wide `_CURRENT`,
-# which names the head that was started last and may name another one by then.
-HEAD = "KINESWEEP_RAY_ADDRESS"
+RAY_SERVICE = "ray"
+TOKEN_FILE_NAME = "ray_token"
+# Tells a job which local head it belongs to. Ray itself would read the machine-wide
+# `_CURRENT_CLUSTER_PATH`, which names the head that was started last and may name another one by
+# then.
+HEAD_ADDRESS_VARIABLE = "KINESWEEP_RAY_ADDRESS"
 _START_TIMEOUT_S = 120.0
 # Ray stores the address of the most recently started cluster here and does not remove it. With a
 # stale address, Ray Train's placement-group cleaner waits for a dead state API and runs fail.
-_CURRENT = Path("/tmp/ray/ray_current_cluster")
-_ENV = {
+_CURRENT_CLUSTER_PATH = Path("/tmp/ray/ray_current_cluster")
+_RAY_ENV = {
     # Without this, Ray replaces 127.0.0.1 by the machine's external address and listens there.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_AUTH_MODE": "token",
@@ -50,34 +56,37 @@ _ENV = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    **MESSAGES,
+    **RAY_MESSAGE_ENV,
 }
 
 
 def set_ray_env() -> None:
     """Set the variables that Ray reads when it is first imported; keep the caller's values."""
-    home = state_home()
-    for name, value in {**_ENV, "RAY_AUTH_TOKEN_PATH": str(home / "services" / TOKEN)}.items():
+    state_dir = get_state_dir()
+    for name, value in {
+        **_RAY_ENV,
+        "RAY_AUTH_TOKEN_PATH": str(state_dir / "services" / TOKEN_FILE_NAME),
+    }.items():
         os.environ.setdefault(name, value)
 
 
-def environment(home: Path) -> dict[str, str]:
-    """Return variables that keep Ray's processes on loopback with the token of a state folder."""
-    token = home / "services" / TOKEN
+def build_ray_env(state_dir: Path) -> dict[str, str]:
+    """Build the environment variables of Ray's processes: loopback address, token, quiet logs."""
+    token = state_dir / "services" / TOKEN_FILE_NAME
     if not token.exists():
         token.parent.mkdir(parents=True, exist_ok=True)
         # Restrict the permissions before the secret is written, not after.
         token.touch(mode=0o600)
         token.write_text(secrets.token_hex(32))
-    mine = {**_ENV, "RAY_AUTH_TOKEN_PATH": str(token), "KINESWEEP_HOME": str(home)}
-    server = running_server(home)
+    variables = {**_RAY_ENV, "RAY_AUTH_TOKEN_PATH": str(token), "KINESWEEP_HOME": str(state_dir)}
+    server = find_running_mlflow_server(state_dir)
     if server is not None:
-        mine["MLFLOW_TRACKING_URI"] = server.address
-    return mine
+        variables["MLFLOW_TRACKING_URI"] = server.address
+    return variables
 
 
-def connect() -> None:
-    """Connect to the cluster of this job, the head that `up` started, or a new Ray in this process.
+def connect_to_ray() -> None:
+    """Connect to a Ray cluster: that of this job, the local head, or a new one in this process.
 
     A `RAY_ADDRESS` in the environment has precedence over the local head.
     """
@@ -85,60 +94,62 @@ def connect() -> None:
 
     if ray.is_initialized():
         return
-    home = state_home()
-    if told := os.environ.get(HEAD):
-        os.environ["RAY_ADDRESS"] = told
-    inside = os.environ.get("RAY_ADDRESS")
-    head = running_head(home)
-    if not inside:
+    state_dir = get_state_dir()
+    if head_address := os.environ.get(HEAD_ADDRESS_VARIABLE):
+        os.environ["RAY_ADDRESS"] = head_address
+    ray_address = os.environ.get("RAY_ADDRESS")
+    head = find_running_head(state_dir)
+    if not ray_address:
         # A foreign cluster has its own authentication; only a local Ray uses this folder's token.
-        os.environ.update(environment(home))
+        os.environ.update(build_ray_env(state_dir))
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    if inside:
-        options["address"] = inside
+    if ray_address:
+        options["address"] = ray_address
     elif head is not None:
         options["address"] = os.environ["RAY_ADDRESS"] = head.address
     else:
-        cores = len(os.sched_getaffinity(0))
-        options |= {"address": "local", "num_cpus": cores, "include_dashboard": True}
-    with native_log_off():
+        num_cores = len(os.sched_getaffinity(0))
+        options |= {"address": "local", "num_cpus": num_cores, "include_dashboard": True}
+    with mute_native_log():
         ray.init(**options)
 
 
-def cores() -> float:
+def get_num_cluster_cores() -> float:
     """Return the number of cores of the connected cluster, at least 1."""
     import ray
 
     return max(1.0, float(ray.cluster_resources().get("CPU", 1.0)))
 
 
-def running_head(home: Path) -> Service | None:
-    """Return the local Ray head of a state folder; None if it is not running."""
-    last = recorded(home, NAME)
-    return last if last is not None and last.alive else None
+def find_running_head(state_dir: Path) -> BackgroundService | None:
+    """Find the running local Ray head of a state folder; return None if there is none."""
+    service = read_service_record(state_dir, RAY_SERVICE)
+    return service if service is not None and service.is_alive else None
 
 
-def dashboard_of(head: Service) -> str:
+def get_dashboard_address(head: BackgroundService) -> str:
     """Return the address of a head's dashboard and job server."""
-    return f"http://{_port_at(head, 1)}"
+    return f"http://{_format_port_address(head, 1)}"
 
 
-def metrics_of(head: Service) -> str:
+def get_metrics_address(head: BackgroundService) -> str:
     """Return the address of a head's metrics, for Prometheus."""
-    return f"http://{_port_at(head, 4)}/metrics"
+    return f"http://{_format_port_address(head, 4)}/metrics"
 
 
-def _port_at(head: Service, further: int) -> str:
-    """Return `host:port` for an offset 0 to 4 into the head's five consecutive ports."""
+def _format_port_address(head: BackgroundService, offset: int) -> str:
+    """Format `host:port` for one of the head's five consecutive ports, by its offset 0 to 4."""
     host, port = head.address.split(":")
-    return f"{host}:{int(port) + further}"
+    return f"{host}:{int(port) + offset}"
 
 
-def up(cores: int | None, backend_store: str | None = None) -> tuple[Service, Service]:
-    """Start MLflow and a Ray head at the same time, unless they are already running.
+def start_services(
+    num_cores: int | None, backend_store: str | None = None
+) -> tuple[BackgroundService, BackgroundService]:
+    """Start the services, an MLflow server and a Ray head, unless they are already running.
 
     Args:
-        cores: Number of cores for a new head; None: all cores of this process.
+        num_cores: Number of cores for a new head; None: all cores of this process.
         backend_store: URI of MLflow's database; None: the one used last.
 
     Returns:
@@ -147,36 +158,39 @@ def up(cores: int | None, backend_store: str | None = None) -> tuple[Service, Se
     Raises:
         TrackingError: If one of them does not start.
     """
-    home = state_home()
+    state_dir = get_state_dir()
     # Ray's environment names the server's address, which is known before the server answers.
-    mlflow = launch_server(home, backend_store=backend_store)
-    with starting(home, NAME):
-        head = running_head(home)
+    mlflow = launch_mlflow_server(state_dir, backend_store=backend_store)
+    with lock_service_start(state_dir, RAY_SERVICE):
+        head = find_running_head(state_dir)
         if head is None:
-            with _startup_lock():
-                head = _start_head(home, cores or len(os.sched_getaffinity(0)))
-    wait_for_server(mlflow)
+            with _hold_startup_lock():
+                head = _start_head(state_dir, num_cores or len(os.sched_getaffinity(0)))
+    wait_for_mlflow_server(mlflow)
     return mlflow, head
 
 
-def down() -> list[str]:
-    """Stop the services that `up` started and return the names of those that were running."""
-    home = state_home()
+def stop_services() -> list[str]:
+    """Stop the services of `kinesweep up` and return the names of those that were running."""
+    state_dir = get_state_dir()
     stopped = []
-    with starting(home, NAME):
-        head = recorded(home, NAME)
-        if head is not None and stop(head):
-            stopped.append(NAME)
+    with lock_service_start(state_dir, RAY_SERVICE):
+        head = read_service_record(state_dir, RAY_SERVICE)
+        if head is not None and stop_service(head):
+            stopped.append(RAY_SERVICE)
             # The file may name another head that was started later; leave that alone.
-            if _CURRENT.is_file() and _CURRENT.read_text().strip() == head.address:
-                _CURRENT.unlink()
-    if stop_server(home):
+            if (
+                _CURRENT_CLUSTER_PATH.is_file()
+                and _CURRENT_CLUSTER_PATH.read_text().strip() == head.address
+            ):
+                _CURRENT_CLUSTER_PATH.unlink()
+    if stop_mlflow_server(state_dir):
         stopped.append("mlflow")
     return stopped
 
 
 @contextmanager
-def _startup_lock() -> Iterator[None]:
+def _hold_startup_lock() -> Iterator[None]:
     """Hold a lock so that no other head of this user chooses the same ports at the same time."""
     # The lock lies outside the state folder: heads of different state folders compete for ports.
     with (Path(tempfile.gettempdir()) / f"kinesweep-{os.getuid()}.lock").open("w") as file:
@@ -184,30 +198,38 @@ def _startup_lock() -> Iterator[None]:
         yield
 
 
-def _start_head(home: Path, cores: int) -> Service:
+def _start_head(state_dir: Path, num_cores: int) -> BackgroundService:
     """Start a Ray head and wait until its dashboard answers."""
-    port = _free_ports()
+    port = _find_free_ports()
     program = Path(sys.executable).with_name("ray")
     if not program.exists():
         raise KinesweepError(f"`{program}` does not exist; reinstall Kinesweep's dependencies")
     command = [str(program), "start", "--head", "--block", f"--port={port}"]
     command += ["--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1"]
-    command += [f"--dashboard-port={port + 1}", f"--num-cpus={cores}", "--include-dashboard=true"]
+    command += [
+        f"--dashboard-port={port + 1}",
+        f"--num-cpus={num_cores}",
+        "--include-dashboard=true",
+    ]
     command += [f"--ray-client-server-port={port + 2}", "--disable-usage-stats"]
     # With Ray's default port (52365) the agent that starts jobs fails if another Ray is running.
     command += [f"--dashboard-agent-listen-port={port + 3}"]
     command += [f"--metrics-export-port={port + 4}"]
     # The log monitor copies workers' logs to drivers; ours set `log_to_driver=False`.
     command += ["--include-log-monitor=false"]
-    variables = environment(home)
-    head = start(home, NAME, command, f"127.0.0.1:{port}", variables)
+    variables = build_ray_env(state_dir)
+    head = start_service(state_dir, RAY_SERVICE, command, f"127.0.0.1:{port}", variables)
     token = Path(variables["RAY_AUTH_TOKEN_PATH"]).read_text()
-    wait_until(head, lambda: _answers(f"{dashboard_of(head)}/api/version", token), _START_TIMEOUT_S)
+    wait_until_ready(
+        head,
+        lambda: _is_responding(f"{get_dashboard_address(head)}/api/version", token),
+        _START_TIMEOUT_S,
+    )
     return head
 
 
-def _answers(address: str, token: str) -> bool:
-    """Return whether an address answers a request that carries the token."""
+def _is_responding(address: str, token: str) -> bool:
+    """Return whether an address responds with status 200 to a request with the token."""
     request = urllib.request.Request(address, headers={"Authorization": f"Bearer {token}"})
     try:
         with urllib.request.urlopen(request, timeout=2) as reply:
@@ -216,8 +238,8 @@ def _answers(address: str, token: str) -> bool:
         return False
 
 
-def _free_ports() -> int:
-    """Return a loopback port p such that p to p + 4 are free."""
+def _find_free_ports() -> int:
+    """Find a loopback port p such that the five ports p to p + 4 are free."""
     import socket
 
     for first in range(6379, 7379, 5):

@@ -27,17 +27,17 @@ from kinesweep.sources.pose_format.pose_header import (
     HeaderCutOffError,
     NotAPoseFileError,
     PoseHeader,
-    frame_size,
+    parse_frame_size,
     parse_header,
 )
 from kinesweep.sources.pose_format.pose_validation import (
     check_finite,
     check_person,
-    checked_fps,
-    frames_of,
+    resolve_frame_range,
+    validate_fps,
 )
 
-HEAD_BYTES = 1 << 16
+HEADER_CHUNK_BYTES = 1 << 16
 """Size of the first read. MediaPipe's header has 15 KB, or 41 KB with all lines of the face."""
 
 _FLOAT_BYTES = 4
@@ -49,8 +49,8 @@ _PERSON_ID_BYTES = 2
 
 
 @dataclass(frozen=True)
-class _Body:
-    """The position of the data: (T, P, J, C) points at `offset`, then (T, P, J) confidences."""
+class _BodyInfo:
+    """The frame rate, counts and offset of the data: (T, P, J, C) points, (T, P, J) confidences."""
 
     fps: float
     num_frames: int
@@ -80,7 +80,7 @@ def read_pose(path: Path, span: Span = Span(), person: int = 0) -> PoseSequence:
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise ClipError(f"`{path}` is not a file", "not_a_file")
         with path.open("rb") as file:
-            sequence = _read(file, path, span, person)
+            sequence = _read_sequence(file, path, span, person)
     except FileNotFoundError:
         raise ClipError(f"`{path}` does not exist", "missing_file") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
@@ -101,9 +101,9 @@ def read_frame_size(path: Path) -> tuple[int, int]:
     """
     try:
         with path.open("rb") as file:
-            _header(file, path)
+            _read_header(file, path)
             file.seek(0)
-            width, height = frame_size(file.read(HEAD_BYTES))
+            width, height = parse_frame_size(file.read(HEADER_CHUNK_BYTES))
     except OSError as error:
         raise ClipError(f"`{path}` cannot be read: {error.strerror}", "unreadable") from None
     if not width or not height:
@@ -115,34 +115,38 @@ def read_frame_size(path: Path) -> tuple[int, int]:
     return width, height
 
 
-def _read(file: BufferedReader, path: Path, span: Span, person: int) -> PoseSequence:
+def _read_sequence(file: BufferedReader, path: Path, span: Span, person: int) -> PoseSequence:
     """Read a span of one person from an open file of any version."""
     size = os.fstat(file.fileno()).st_size
     if size == 0:
         raise ClipError(f"`{path}` is empty", "empty_file")
-    version, header, offset = _header(file, path)
+    version, header, offset = _read_header(file, path)
     if version == 0.0:
-        return _read_listed(file, path, header, offset, span, person)
-    body = _body(file, path, version, header, offset, size)
-    first, last = frames_of(path, span, body.fps, body.num_frames)
+        return _read_version_0(file, path, header, offset, span, person)
+    body = _read_body_info(file, path, version, header, offset, size)
+    first, last = resolve_frame_range(path, span, body.fps, body.num_frames)
     check_person(path, person, body.num_people)
     num_points, num_dims = header.layout.num_points, header.num_dims
-    a_frame = body.num_people * num_points * _FLOAT_BYTES  # bytes of one number per point
+    channel_bytes = body.num_people * num_points * _FLOAT_BYTES  # bytes of one number per point
     # People are interleaved in each frame: all of them are read, and one is kept.
     shape = (last - first, body.num_people, num_points)
-    points_TPJC = _block(file, path, body.offset + first * a_frame * num_dims, (*shape, num_dims))
-    start = body.offset + body.num_frames * a_frame * num_dims
-    confidence_TPJ = _block(file, path, start + first * a_frame, shape)
-    chosen = slice(person, person + 1)
-    return PoseSequence(points_TPJC[:, chosen], confidence_TPJ[:, chosen], body.fps, header.layout)
+    points_TPJC = _read_array(
+        file, path, body.offset + first * channel_bytes * num_dims, (*shape, num_dims)
+    )
+    start = body.offset + body.num_frames * channel_bytes * num_dims
+    confidence_TPJ = _read_array(file, path, start + first * channel_bytes, shape)
+    selected = slice(person, person + 1)
+    return PoseSequence(
+        points_TPJC[:, selected], confidence_TPJ[:, selected], body.fps, header.layout
+    )
 
 
-def _header(file: BufferedReader, path: Path) -> tuple[float, PoseHeader, int]:
+def _read_header(file: BufferedReader, path: Path) -> tuple[float, PoseHeader, int]:
     """Read the version, the header and the offset of the body."""
     head = b""
     # The format does not state the header's length, so more is read until it can be parsed.
-    while more := file.read(HEAD_BYTES):
-        head += more
+    while chunk := file.read(HEADER_CHUNK_BYTES):
+        head += chunk
         try:
             return parse_header(head)
         except HeaderCutOffError:
@@ -154,35 +158,35 @@ def _header(file: BufferedReader, path: Path) -> tuple[float, PoseHeader, int]:
     )
 
 
-def _body(
+def _read_body_info(
     file: BufferedReader, path: Path, version: float, header: PoseHeader, offset: int, size: int
-) -> _Body:
+) -> _BodyInfo:
     """Read the body's counts in v0.1 and v0.2, and check them against the file size."""
-    form = _BODY_01 if version == 0.1 else _BODY_02
+    body_struct = _BODY_01 if version == 0.1 else _BODY_02
     file.seek(offset)
-    front = file.read(form.size)
-    if len(front) < form.size:
+    body_start = file.read(body_struct.size)
+    if len(body_start) < body_struct.size:
         raise ClipError(f"`{path}` is truncated: it ends after its header", "truncated")
-    fps, said, people = form.unpack(front)
-    start = offset + form.size
-    a_frame = people * header.layout.num_points * (header.num_dims + 1) * _FLOAT_BYTES
-    if a_frame == 0:
+    fps, num_declared, num_people = body_struct.unpack(body_start)
+    start = offset + body_struct.size
+    frame_bytes = num_people * header.layout.num_points * (header.num_dims + 1) * _FLOAT_BYTES
+    if frame_bytes == 0:
         raise ClipError(f"`{path}` holds no people", "no_people")
-    frames = said
+    num_frames = num_declared
     if version == 0.1:
         # The field has 16 bits and counts modulo 65536: take the candidate nearest to the size.
-        frames += max(0, round(((size - start) / a_frame - said) / 2**16)) * 2**16
-    if start + frames * a_frame != size:
+        num_frames += max(0, round(((size - start) / frame_bytes - num_declared) / 2**16)) * 2**16
+    if start + num_frames * frame_bytes != size:
         raise ClipError(
-            f"`{path}` is damaged: {frames} frames of {people} people need"
-            f" {frames * a_frame} bytes after the header, but the file has {size - start};"
+            f"`{path}` is damaged: {num_frames} frames of {num_people} people need"
+            f" {num_frames * frame_bytes} bytes after the header, but the file has {size - start};"
             " copy or estimate it again",
-            "truncated" if size - start < frames * a_frame else "wrong_length",
+            "truncated" if size - start < num_frames * frame_bytes else "wrong_length",
         )
-    return _Body(checked_fps(path, fps), frames, people, start)
+    return _BodyInfo(validate_fps(path, fps), num_frames, num_people, start)
 
 
-def _read_listed(
+def _read_version_0(
     file: BufferedReader, path: Path, header: PoseHeader, offset: int, span: Span, person: int
 ) -> PoseSequence:
     """Read a span of a v0.0 file, in which each frame lists the people found in it.
@@ -190,7 +194,7 @@ def _read_listed(
     Frames without the selected person get zero points with confidence 0.
     """
     # v0.0 stores each component with its own width, so only equal widths form one array.
-    if not header.even:
+    if not header.has_equal_dims:
         raise ClipError(
             f"`{path}` is a v0.0 file whose components have different numbers of coordinates, which"
             " is not supported",
@@ -199,45 +203,47 @@ def _read_listed(
     file.seek(offset)
     content = file.read()
     width = header.num_dims + 1
-    a_person = _PERSON_ID_BYTES + header.layout.num_points * width * _FLOAT_BYTES
+    person_bytes = _PERSON_ID_BYTES + header.layout.num_points * width * _FLOAT_BYTES
     try:
         fps, num_frames = _BODY_00.unpack_from(content)
-        starts, counts = _frame_starts(content, num_frames, a_person)
+        starts, counts = _find_person_offsets(content, num_frames, person_bytes)
     except struct.error:
         raise ClipError(f"`{path}` is truncated: frames are missing", "truncated") from None
-    first, last = frames_of(path, span, checked_fps(path, fps), num_frames)
+    first, last = resolve_frame_range(path, span, validate_fps(path, fps), num_frames)
     check_person(path, person, max(counts))
     values_TJW = np.zeros((last - first, header.layout.num_points, width), np.float32)
     for row, (start, count) in enumerate(zip(starts[first:last], counts[first:last], strict=True)):
         if person < count:
-            begin = start + person * a_person + _PERSON_ID_BYTES
-            flat = np.frombuffer(content, "<f4", values_TJW[row].size, begin)
+            values_offset = start + person * person_bytes + _PERSON_ID_BYTES
+            flat = np.frombuffer(content, "<f4", values_TJW[row].size, values_offset)
             values_TJW[row] = flat.reshape(values_TJW[row].shape)
     points_TPJC = np.ascontiguousarray(values_TJW[:, None, :, :-1])
     confidence_TPJ = np.ascontiguousarray(values_TJW[:, None, :, -1])
     return PoseSequence(points_TPJC, confidence_TPJ, float(fps), header.layout)
 
 
-def _frame_starts(content: bytes, num_frames: int, a_person: int) -> tuple[list[int], list[int]]:
-    """Return the offset of each frame's first person and each frame's number of people.
+def _find_person_offsets(
+    content: bytes, num_frames: int, person_bytes: int
+) -> tuple[list[int], list[int]]:
+    """Find the offset of the first person and the number of people of each frame.
 
     Raises:
         struct.error: If the content ends too early.
     """
     starts, counts = [], []
-    at = _BODY_00.size
+    offset = _BODY_00.size
     # Frames differ in size, so their offsets are known only by walking over all of them.
     for _ in range(num_frames):
-        (count,) = _PEOPLE.unpack_from(content, at)
-        starts.append(at + _PEOPLE.size)
+        (count,) = _PEOPLE.unpack_from(content, offset)
+        starts.append(offset + _PEOPLE.size)
         counts.append(count)
-        at += _PEOPLE.size + count * a_person
-    if at > len(content):
+        offset += _PEOPLE.size + count * person_bytes
+    if offset > len(content):
         raise struct.error
     return starts, counts
 
 
-def _block(
+def _read_array(
     file: BufferedReader, path: Path, offset: int, shape: tuple[int, ...]
 ) -> NDArray[np.float32]:
     """Read an array of little-endian float32 numbers at an offset."""

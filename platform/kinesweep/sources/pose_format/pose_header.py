@@ -2,8 +2,8 @@
 
 Parsing a header of 576 points takes 0.2 ms, as long as reading the rest of a short clip, and the
 files of a corpus share one header. Parsed headers are therefore cached by their bytes, up to
-`MAX_KNOWN` per process; a cached header costs one comparison (2 µs). Drawing instructions (limbs,
-colors) are skipped.
+`MAX_CACHED_HEADERS` per process; a cached header costs one comparison (2 µs). Drawing instructions
+(limbs, colors) are skipped.
 
 Format: https://github.com/sign-language-processing/pose/tree/master/docs/specs (v0.0, v0.1, v0.2).
 """
@@ -13,14 +13,14 @@ from dataclasses import dataclass
 
 from kinesweep.core.pose import PointLayout
 
-VERSIONS = (0.0, 0.1, 0.2)
-MAX_KNOWN = 64
+SUPPORTED_VERSIONS = (0.0, 0.1, 0.2)
+MAX_CACHED_HEADERS = 64
 
 # Version, width, height, depth. These may differ between files and are not part of the cache key.
 _FRONT = struct.Struct("<fHHH")
 _USHORT = struct.Struct("<H")
 _TRIPLE = struct.Struct("<HHH")
-_LIMB_BYTES, _COLOUR_BYTES = 4, 6
+_LIMB_BYTES, _COLOR_BYTES = 4, 6
 
 
 class NotAPoseFileError(Exception):
@@ -38,15 +38,15 @@ class PoseHeader:
     Attributes:
         layout: Names of the J points, by component.
         num_dims: Number of coordinates C of a point, without the confidence.
-        even: Whether all components have C coordinates (v0.0 stores components separately).
+        has_equal_dims: Whether all components have C coordinates; v0.0 stores each separately.
     """
 
     layout: PointLayout
     num_dims: int
-    even: bool
+    has_equal_dims: bool
 
 
-_known: dict[bytes, PoseHeader] = {}
+_header_cache: dict[bytes, PoseHeader] = {}
 
 
 def parse_header(head: bytes) -> tuple[float, PoseHeader, int]:
@@ -58,30 +58,30 @@ def parse_header(head: bytes) -> tuple[float, PoseHeader, int]:
     """
     if len(head) < _FRONT.size:
         raise HeaderCutOffError
-    version = _version(_FRONT.unpack_from(head)[0])
-    for known, header in _known.items():
-        if head.startswith(known, _FRONT.size):
-            return version, header, _FRONT.size + len(known)
+    version = _match_version(_FRONT.unpack_from(head)[0])
+    for cached_bytes, header in _header_cache.items():
+        if head.startswith(cached_bytes, _FRONT.size):
+            return version, header, _FRONT.size + len(cached_bytes)
     try:
         header, end = _parse_components(head)
     except struct.error:
         raise HeaderCutOffError from None
     # Drop the oldest entry: a corpus with a new header in each file must not fill the memory.
-    if len(_known) >= MAX_KNOWN:
-        del _known[next(iter(_known))]
-    _known[head[_FRONT.size : end]] = header
+    if len(_header_cache) >= MAX_CACHED_HEADERS:
+        del _header_cache[next(iter(_header_cache))]
+    _header_cache[head[_FRONT.size : end]] = header
     return version, header, end
 
 
-def frame_size(head: bytes) -> tuple[int, int]:
-    """Return the frame width and height from a file's first bytes; they are not cached."""
+def parse_frame_size(head: bytes) -> tuple[int, int]:
+    """Parse the frame width and height from a file's first bytes; they are not cached."""
     _, width, height, _ = _FRONT.unpack_from(head)
     return width, height
 
 
-def _version(value: float) -> float:
-    """Return the known version that a stored float32 stands for."""
-    for version in VERSIONS:
+def _match_version(value: float) -> float:
+    """Return the supported version that matches a stored float32."""
+    for version in SUPPORTED_VERSIONS:
         # The tolerance is relative, so that 0 must match exactly: the first bytes of other formats,
         # read as a float, are often tiny numbers.
         if abs(value - version) <= version * 1e-6:
@@ -96,21 +96,22 @@ def _parse_components(head: bytes) -> tuple[PoseHeader, int]:
     components: list[tuple[str, tuple[str, ...]]] = []
     widths: set[int] = set()
     for _ in range(count):
-        name, offset = _string(head, offset)
-        form, offset = _string(head, offset)
-        if len(form) < 2 or not form.endswith("C"):
+        name, offset = _read_string(head, offset)
+        point_format, offset = _read_string(head, offset)
+        if len(point_format) < 2 or not point_format.endswith("C"):
             raise NotAPoseFileError(
-                f"a component has the point format `{form[:20]}`; it must end in `C`, like `XYZC`"
+                f"a component has the point format `{point_format[:20]}`; it must end in `C`, like"
+                " `XYZC`"
             )
-        widths.add(len(form) - 1)  # the last letter, `C`, stands for the confidence
-        num_points, num_limbs, num_colours = _TRIPLE.unpack_from(head, offset)
+        widths.add(len(point_format) - 1)  # the last letter, `C`, stands for the confidence
+        num_points, num_limbs, num_colors = _TRIPLE.unpack_from(head, offset)
         offset += _TRIPLE.size
         points = []
         for _ in range(num_points):
-            point, offset = _string(head, offset)
+            point, offset = _read_string(head, offset)
             points.append(point)
         components.append((name, tuple(points)))
-        offset += num_limbs * _LIMB_BYTES + num_colours * _COLOUR_BYTES
+        offset += num_limbs * _LIMB_BYTES + num_colors * _COLOR_BYTES
     layout = PointLayout(tuple(components))
     if layout.num_points == 0:
         raise NotAPoseFileError("its header names no points")
@@ -119,7 +120,7 @@ def _parse_components(head: bytes) -> tuple[PoseHeader, int]:
     return PoseHeader(layout, max(widths), len(widths) == 1), offset
 
 
-def _string(head: bytes, offset: int) -> tuple[str, int]:
+def _read_string(head: bytes, offset: int) -> tuple[str, int]:
     """Read a string with a length prefix; return it and the offset of its end."""
     (length,) = _USHORT.unpack_from(head, offset)
     start = offset + _USHORT.size

@@ -24,11 +24,11 @@ class PoseTsvSource(TsvSource):
         self.config = config
 
     @property
-    def media(self) -> MediaKind:
+    def media_kind(self) -> MediaKind:
         """Return `poses`, or `films` if poses are estimated from videos first."""
         return "poses" if self.config.videos is None else "films"
 
-    def read_options(self) -> dict[str, Any]:
+    def get_read_options(self) -> dict[str, Any]:
         """Return the selected person."""
         return {"source": self.config.kind, "person": self.config.person}
 
@@ -38,7 +38,7 @@ class PoseTsvSource(TsvSource):
         Raises:
             ClipError: See `read_pose`; the message begins with the clip's row.
         """
-        path = self.media_path(clip)
+        path = self.resolve_media_path(clip)
         try:
             return read_pose(path, clip.span, self.config.person)
         except ClipError as error:

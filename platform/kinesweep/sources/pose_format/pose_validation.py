@@ -15,8 +15,8 @@ from kinesweep.core.pose import PointLayout, PoseSequence
 from kinesweep.core.units import Span
 
 
-def frames_of(path: Path, span: Span, fps: float, num_frames: int) -> tuple[int, int]:
-    """Return the index of the first frame of a span and of the frame after its last.
+def resolve_frame_range(path: Path, span: Span, fps: float, num_frames: int) -> tuple[int, int]:
+    """Resolve a span to the index of its first frame and of the frame after its last.
 
     Raises:
         ClipError: With reason `no_frames`, `span_beyond_file` or `empty_span`.
@@ -24,16 +24,16 @@ def frames_of(path: Path, span: Span, fps: float, num_frames: int) -> tuple[int,
     if num_frames == 0:
         raise ClipError(f"`{path}` holds no frames", "no_frames")
     try:
-        return span.frames(fps, num_frames)
+        return span.to_frame_range(fps, num_frames)
     except InputError as error:
         # Bounds in the wrong order are an error of the row; otherwise the file is too short.
-        empty = span.start is not None and span.end is not None and span.end <= span.start
-        reason = "empty_span" if empty else "span_beyond_file"
+        is_empty = span.start is not None and span.end is not None and span.end <= span.start
+        reason = "empty_span" if is_empty else "span_beyond_file"
         raise ClipError(f"`{path}`: {error}", reason) from None
 
 
-def checked_fps(path: Path, fps: float) -> float:
-    """Return the frame rate after checking that it is positive and finite.
+def validate_fps(path: Path, fps: float) -> float:
+    """Check that a frame rate is positive and finite, and return it.
 
     Raises:
         ClipError: With reason `bad_fps`.
@@ -79,13 +79,14 @@ def check_finite(sequence: PoseSequence, path: Path) -> None:
         num_bad = int(bad_TJ.any(1).sum())
         raise ClipError(
             f"`{path}` has coordinates that are not numbers in {num_bad} of {len(bad_TJ)} frames,"
-            f" first in component `{_component(sequence.layout, int(bad_TJ.any(0).argmax()))}`."
+            " first in component"
+            f" `{_find_component(sequence.layout, int(bad_TJ.any(0).argmax()))}`."
             " A point that was not found must have confidence 0; estimate the file again",
             "nan_frames",
         )
 
 
-def _component(layout: PointLayout, point: int) -> str:
+def _find_component(layout: PointLayout, point: int) -> str:
     """Return the name of the component that contains a point."""
     for name, points in layout.components:
         if point < len(points):

@@ -15,192 +15,206 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kinesweep.config.loading import did_you_mean
+from kinesweep.config.loading import suggest_closest_word
 from kinesweep.core.clip import Clip, InvalidRow
-from kinesweep.sources.json_file import Object, kind_of, read_object
+from kinesweep.sources.json_file import JsonObject, describe_json_type, read_json_object
 from kinesweep.sources.tsv.parsed_rows import ParsedRows
 from kinesweep.sources.tsv.tsv_reader import TableError
 
-ORDER = "clip_order"
-TOGETHER = "clip"
+ORDER_KEY = "clip_order"
+CLIPS_KEY = "clip"
 """Key that may hold all clips of a video, instead of one key per clip."""
-KEYS = ("translation", "paraphrases", "keywords")
+CLIP_KEYS = ("translation", "paraphrases", "keywords")
 
 
-def clip_id(video: str, clip: str) -> str:
-    """Return the id of a clip in the corpus; neither name may contain a slash."""
+def make_clip_id(video: str, clip: str) -> str:
+    """Build the id of a clip in the corpus; neither name may contain a slash."""
     return f"{video}/{clip}"
 
 
 @dataclass(frozen=True)
-class Annotation:
-    """An annotation file of one split.
+class AnnotationReader:
+    """A reader of the annotation file of one split.
 
     Attributes:
         path: Path of the JSON file.
         name: Name of the file in error messages.
         split: Split that the clips belong to.
-        ignored: Keys of videos and clips that are skipped instead of reported as unknown.
+        ignored_keys: Keys of videos and clips that are skipped instead of reported as unknown.
     """
 
     path: Path
     name: str
     split: str
-    ignored: tuple[str, ...] = ()
+    ignored_keys: tuple[str, ...] = ()
 
     def read(self) -> ParsedRows:
         """Read all clips and all errors; the `media` of the clips is left empty."""
-        videos, faults = read_object(self.path, self.name)
-        found = ParsedRows(faults=faults)
-        found.faults += _repeated(self.name, videos, "video")
-        if not videos and not found.faults:
-            found.faults.append((self.name, "contains no videos"))
+        videos, errors = read_json_object(self.path, self.name)
+        parsed = ParsedRows(errors=errors)
+        parsed.errors += _find_repeated_keys(self.name, videos, "video")
+        if not videos and not parsed.errors:
+            parsed.errors.append((self.name, "contains no videos"))
         for video, content in videos.items():
-            self._read_video(video, content, found)
-        return found
+            self._read_video(video, content, parsed)
+        return parsed
 
-    def _read_video(self, video: str, content: Any, found: ParsedRows) -> None:
-        """Add the clips and errors of one video to `found`."""
-        where = f"{self.name}:{video}"
-        faults = _name_faults(where, video, "video")
-        if not isinstance(content, Object):
-            faults.append((where, f"holds {kind_of(content)}, but must hold an object"))
+    def _read_video(self, video: str, content: Any, parsed: ParsedRows) -> None:
+        """Add the clips and errors of one video to `parsed`."""
+        location = f"{self.name}:{video}"
+        errors = _find_name_errors(location, video, "video")
+        if not isinstance(content, JsonObject):
+            errors.append(
+                (location, f"holds {describe_json_type(content)}, but must hold an object")
+            )
         else:
-            faults += _repeated(where, content, "key")
-            order, wrong = _order(where, content)
-            faults += wrong
-            clips = _clips(order, content, self.ignored)
+            errors += _find_repeated_keys(location, content, "key")
+            order, order_errors = _parse_clip_order(location, content)
+            errors += order_errors
+            clips = _get_clip_annotations(order, content, self.ignored_keys)
             # With a malformed order, every clip would be reported as unlisted as well.
-            if not wrong:
-                faults += _unmatched(where, order, clips)
+            if not order_errors:
+                errors += _find_unmatched_clips(location, order, clips)
             for number, clip in enumerate(order):
                 if clip in clips:
-                    self._read_clip((video, clip, number), clips[clip], found)
-        found.faults += faults
+                    self._read_clip((video, clip, number), clips[clip], parsed)
+        parsed.errors += errors
 
-    def _read_clip(self, place: tuple[str, str, int], content: Any, found: ParsedRows) -> None:
-        """Add one clip, given as video, name and position, or its problem or errors to `found`."""
-        video, clip, number = place
-        where = f"{self.name}:{clip_id(video, clip)}"
-        # JSON has no row numbers, so the position is recorded here; `place` sorts problems by it.
-        found.lines[where] = len(found.lines)
-        faults = _clip_faults(where, content, self.ignored)
-        if faults:
-            found.faults += faults
+    def _read_clip(self, position: tuple[str, str, int], content: Any, parsed: ParsedRows) -> None:
+        """Add one clip, or its problem or errors, to `parsed`; `position` is video, name, index."""
+        video, clip, number = position
+        location = f"{self.name}:{make_clip_id(video, clip)}"
+        # JSON has no row numbers, so the position is recorded here; `get_row_position` sorts by it.
+        parsed.row_positions[location] = len(parsed.row_positions)
+        errors = _find_clip_errors(location, content, self.ignored_keys)
+        if errors:
+            parsed.errors += errors
             return
-        text = _spaced(content["translation"])
+        text = _collapse_whitespace(content["translation"])
         if not text:
             # An empty text is a counted problem; a missing or non-string one is an error.
             problem = InvalidRow(
-                where, clip_id(video, clip), "empty_text", "`translation` is empty"
+                location, make_clip_id(video, clip), "empty_text", "`translation` is empty"
             )
-            found.problems.append(problem)
+            parsed.problems.append(problem)
             return
-        paraphrases = tuple(map(_spaced, content.get("paraphrases", ())))
-        found.clips.append(
+        paraphrases = tuple(map(_collapse_whitespace, content.get("paraphrases", ())))
+        parsed.clips.append(
             Clip(
-                id=clip_id(video, clip),
+                id=make_clip_id(video, clip),
                 split=self.split,
                 media="",
                 texts=(text, *paraphrases),
                 document=video,
                 order=number,
-                row=where,
-                keywords=tuple(map(_spaced, content.get("keywords", ()))),
+                row=location,
+                keywords=tuple(map(_collapse_whitespace, content.get("keywords", ()))),
             )
         )
 
 
-def _order(where: str, content: Object) -> tuple[list[str], list[TableError]]:
-    """Return the clips of a video in order without duplicates, and the errors in `clip_order`."""
-    order = content.get(ORDER)
+def _parse_clip_order(location: str, content: JsonObject) -> tuple[list[str], list[TableError]]:
+    """Parse `clip_order`: return a video's clips in order without duplicates, and the errors."""
+    order = content.get(ORDER_KEY)
     if order is None:
-        return [], [(where, f"has no `{ORDER}`, the list of its clips")]
+        return [], [(location, f"has no `{ORDER_KEY}`, the list of its clips")]
     if not isinstance(order, list) or not all(isinstance(clip, str) for clip in order):
-        return [], [(where, f"`{ORDER}` must be a list of clip names (strings)")]
-    faults = [(where, f"`{ORDER}` is empty")] if not order else []
+        return [], [(location, f"`{ORDER_KEY}` must be a list of clip names (strings)")]
+    errors = [(location, f"`{ORDER_KEY}` is empty")] if not order else []
     # Each distinct name once: a clip that is listed three times is one error.
     for clip in dict.fromkeys(order):
         if order.count(clip) > 1:
-            faults.append(
+            errors.append(
                 (
-                    clip_id(where, clip),
-                    f"appears {order.count(clip)} times in `{ORDER}`; list it once",
+                    make_clip_id(location, clip),
+                    f"appears {order.count(clip)} times in `{ORDER_KEY}`; list it once",
                 )
             )
-        faults += _name_faults(clip_id(where, clip), clip, "clip")
-    return list(dict.fromkeys(order)), faults
+        errors += _find_name_errors(make_clip_id(location, clip), clip, "clip")
+    return list(dict.fromkeys(order)), errors
 
 
-def _clips(order: Sequence[str], content: Object, ignored: Sequence[str]) -> Object:
+def _get_clip_annotations(
+    order: Sequence[str], content: JsonObject, ignored_keys: Sequence[str]
+) -> JsonObject:
     """Return the annotations of a video's clips by clip name, for both layouts."""
     # Ignored keys are removed first, so that they are not taken for unlisted clips.
-    own = Object([(k, v) for k, v in content.items() if k != ORDER and k not in ignored])
-    together = own.get(TOGETHER)
+    annotations = JsonObject(
+        [(k, v) for k, v in content.items() if k != ORDER_KEY and k not in ignored_keys]
+    )
+    grouped = annotations.get(CLIPS_KEY)
     # `clip` may also be the name of an ordinary clip; then `clip_order` lists it.
-    alone = list(own) == [TOGETHER] and TOGETHER not in order
-    return together if alone and isinstance(together, Object) else own
+    is_grouped = list(annotations) == [CLIPS_KEY] and CLIPS_KEY not in order
+    return grouped if is_grouped and isinstance(grouped, JsonObject) else annotations
 
 
-def _unmatched(where: str, order: Sequence[str], clips: Object) -> list[TableError]:
-    """Return errors for clips without annotation, unlisted annotations and duplicate names."""
-    lacking = [
-        (clip_id(where, clip), f"is listed in `{ORDER}` but has no annotation")
+def _find_unmatched_clips(
+    location: str, order: Sequence[str], clips: JsonObject
+) -> list[TableError]:
+    """Find missing annotations, unlisted annotations and duplicate names; return the errors."""
+    missing = [
+        (make_clip_id(location, clip), f"is listed in `{ORDER_KEY}` but has no annotation")
         for clip in order
         if clip not in clips
     ]
     unlisted = [
-        (clip_id(where, clip), f"has an annotation but is not listed in `{ORDER}`")
+        (make_clip_id(location, clip), f"has an annotation but is not listed in `{ORDER_KEY}`")
         for clip in clips
         if clip not in order
     ]
-    return [*lacking, *unlisted, *(_repeated(where, clips, "clip") if clips.repeated else ())]
+    return [
+        *missing,
+        *unlisted,
+        *(_find_repeated_keys(location, clips, "clip") if clips.repeated_keys else ()),
+    ]
 
 
-def _clip_faults(where: str, content: Any, ignored: Sequence[str]) -> list[TableError]:
+def _find_clip_errors(location: str, content: Any, ignored_keys: Sequence[str]) -> list[TableError]:
     """Return the errors in the annotation of one clip."""
-    if not isinstance(content, Object):
-        return [(where, f"holds {kind_of(content)}, but must hold an object")]
-    faults = _repeated(where, content, "key")
+    if not isinstance(content, JsonObject):
+        return [(location, f"holds {describe_json_type(content)}, but must hold an object")]
+    errors = _find_repeated_keys(location, content, "key")
     for key in content:
-        if key not in KEYS and key not in ignored:
-            hint = did_you_mean(key, KEYS) or f"; a clip has {', '.join(KEYS)}"
-            why = f"key `{key}` is unknown{hint}; to ignore it, add it to `source.ignore_keys`"
-            faults.append((where, why))
+        if key not in CLIP_KEYS and key not in ignored_keys:
+            hint = suggest_closest_word(key, CLIP_KEYS) or f"; a clip has {', '.join(CLIP_KEYS)}"
+            message = f"key `{key}` is unknown{hint}; to ignore it, add it to `source.ignore_keys`"
+            errors.append((location, message))
     text = content.get("translation")
     if not isinstance(text, str):
-        what = kind_of(text) if "translation" in content else "missing"
-        faults.append((where, f"`translation` must be a string, but is {what}"))
-    elif not _sound(text):
-        faults.append((where, "`translation` contains a lone surrogate (half of a character)"))
-    for key in KEYS[1:]:
+        actual = describe_json_type(text) if "translation" in content else "missing"
+        errors.append((location, f"`translation` must be a string, but is {actual}"))
+    elif not _is_encodable(text):
+        errors.append((location, "`translation` contains a lone surrogate (half of a character)"))
+    for key in CLIP_KEYS[1:]:
         texts = content.get(key, [])
         if not isinstance(texts, list) or not all(isinstance(one, str) for one in texts):
-            faults.append((where, f"`{key}` must be a list of strings"))
-        elif not all(one.strip() and _sound(one) for one in texts):
-            faults.append((where, f"`{key}` contains an empty string or a lone surrogate"))
-    return faults
+            errors.append((location, f"`{key}` must be a list of strings"))
+        elif not all(one.strip() and _is_encodable(one) for one in texts):
+            errors.append((location, f"`{key}` contains an empty string or a lone surrogate"))
+    return errors
 
 
-def _name_faults(where: str, name: str, what: str) -> list[TableError]:
+def _find_name_errors(location: str, name: str, what: str) -> list[TableError]:
     """Return an error if a video or clip name cannot also be the name of an HDF5 object."""
-    if not name or name == "." or "/" in name or "\x00" in name or not _sound(name):
+    if not name or name == "." or "/" in name or "\x00" in name or not _is_encodable(name):
         text = f"`{name}` cannot be the name of a {what} in HDF5: `/` and `.` are read as paths"
         # The name may itself contain a lone surrogate, which no log or terminal can encode.
-        return [(where.encode(errors="replace").decode(), text.encode(errors="replace").decode())]
+        return [
+            (location.encode(errors="replace").decode(), text.encode(errors="replace").decode())
+        ]
     return []
 
 
-def _repeated(where: str, content: Object, what: str) -> list[TableError]:
+def _find_repeated_keys(location: str, content: JsonObject, what: str) -> list[TableError]:
     """Return an error for each key that appears more than once."""
-    return [(where, f"{what} `{key}` appears more than once") for key in content.repeated]
+    return [(location, f"{what} `{key}` appears more than once") for key in content.repeated_keys]
 
 
-def _spaced(text: str) -> str:
+def _collapse_whitespace(text: str) -> str:
     """Collapse each run of white space into one space."""
     return " ".join(text.split())
 
 
-def _sound(text: str) -> bool:
+def _is_encodable(text: str) -> bool:
     """Return whether a text can be encoded; JSON escapes may contain lone surrogates."""
     return not any("\ud800" <= character <= "\udfff" for character in text)

@@ -14,19 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from kinesweep.config.loading import did_you_mean
+from kinesweep.config.loading import suggest_closest_word
 from kinesweep.config.recipe.source import FeatureManifestConfig
 from kinesweep.core.clip import Clip, InvalidRow
 from kinesweep.core.errors import ClipError
 from kinesweep.core.units import Span
-from kinesweep.sources.base import GivenFeatures
+from kinesweep.sources.base import PrecomputedFeatures
 from kinesweep.sources.precomputed.pt_features import FEATURE_SUFFIX, read_features
 from kinesweep.sources.tsv.base_table_source import TableSource
 from kinesweep.sources.tsv.parsed_rows import ParsedRows
-from kinesweep.sources.tsv.tsv_reader import Row, Table, TableError, read_table
+from kinesweep.sources.tsv.tsv_reader import Table, TableError, TableRow, read_table
 
-COLUMNS = ("video_name", "length", "label")
-FEATURES_FOLDER = "features"
+MANIFEST_COLUMNS = ("video_name", "length", "label")
+FEATURES_DIR = "features"
 
 
 class FeatureManifestSource(TableSource):
@@ -37,30 +37,32 @@ class FeatureManifestSource(TableSource):
             folder at construction.
     """
 
-    where_root: ClassVar[str] = "correct the `video_name`, or set `source.features`"
-    unique: ClassVar[str] = "use each `video_name` only once in a corpus"
+    outside_root_advice: ClassVar[str] = "correct the `video_name`, or set `source.features`"
+    duplicate_id_advice: ClassVar[str] = "use each `video_name` only once in a corpus"
 
     def __init__(self, config: FeatureManifestConfig) -> None:
         super().__init__(config)
         self.config = config
-        self._features = Path(config.features).absolute() if config.features is not None else None
+        self._features_dir = (
+            Path(config.features).absolute() if config.features is not None else None
+        )
 
-    def root(self, split: str) -> Path:
+    def get_root(self, split: str) -> Path:
         """Return the absolute path of the folder that contains the epoch folders."""
         # In SSVP-SLT's layout the folder of the manifests is a sibling of `features`.
-        return self._features or self._tables[split].parent.parent / FEATURES_FOLDER
+        return self._features_dir or self._tables[split].parent.parent / FEATURES_DIR
 
-    def read_options(self) -> dict[str, Any]:
+    def get_read_options(self) -> dict[str, Any]:
         """Return the feature rate, which the files do not store."""
         return {"source": self.config.kind, "rate_hz": self.config.fps}
 
-    def read(self, clip: Clip) -> GivenFeatures:
+    def read(self, clip: Clip) -> PrecomputedFeatures:
         """Read the whole file of a clip.
 
         Raises:
             ClipError: See `read_features`; the message begins with the clip's row.
         """
-        path = self.media_path(clip)
+        path = self.resolve_media_path(clip)
         try:
             # `span.end` is the length in the manifest, known for the first epoch only.
             return read_features(path, self.config.fps, clip.span.end)
@@ -69,19 +71,19 @@ class FeatureManifestSource(TableSource):
 
     def read_rows(self, split: str, path: Path) -> ParsedRows:
         """Read a split's manifest; train has one clip per epoch, other splits the first only."""
-        table = read_table(path, self.table_name(split), COLUMNS)
+        table = read_table(path, self.get_table_name(split), MANIFEST_COLUMNS)
         epochs = self.config.epochs if split == "train" else self.config.epochs[:1]
         return _ManifestReader(table, split, epochs).read()
 
 
-def file_of(epoch: int, name: str) -> str:
+def get_feature_path(epoch: int, name: str) -> str:
     """Return the path of a clip's features relative to the feature folder."""
     # SSVP-SLT groups the files by the first five characters of their names.
     return f"{epoch}/{name[:5]}/{name}{FEATURE_SUFFIX}"
 
 
-def epoch_id(name: str, epoch: int) -> str:
-    """Return the id of an augmented copy of a clip; the first copy keeps the plain name."""
+def make_epoch_id(name: str, epoch: int) -> str:
+    """Build the id of an augmented copy of a clip; the first copy keeps the plain name."""
     return f"{name}@{epoch}"
 
 
@@ -101,69 +103,72 @@ class _ManifestReader:
 
     def read(self) -> ParsedRows:
         """Read all rows of the manifest and all errors."""
-        found = ParsedRows(faults=list(self.table.faults))
+        parsed = ParsedRows(errors=list(self.table.errors))
         if not self.table.header:
-            return found
-        faults = _header_faults(self.table)
-        found.faults += faults
-        if not faults:
+            return parsed
+        errors = _find_header_errors(self.table)
+        parsed.errors += errors
+        if not errors:
             for row in self.table.rows:
-                self._read_row(row, found)
-        return found
+                self._read_row(row, parsed)
+        return parsed
 
-    def _read_row(self, row: Row, found: ParsedRows) -> None:
-        """Add the clips of a row, or its problem or errors, to `found`."""
-        where = f"{self.table.name}:{row.line}"
+    def _read_row(self, row: TableRow, parsed: ParsedRows) -> None:
+        """Add the clips of a row, or its problem or errors, to `parsed`."""
+        location = f"{self.table.name}:{row.line}"
         fields = (field.strip() for field in row.fields)
         values = dict(zip(self.table.header, fields, strict=True))
-        name, length, label = (values.get(column, "") for column in COLUMNS)
-        faults = _row_faults(name, length)
-        if faults:
-            found.faults += [(where, text) for text in faults]
+        name, length, label = (values.get(column, "") for column in MANIFEST_COLUMNS)
+        errors = _find_row_errors(name, length)
+        if errors:
+            parsed.errors += [(location, text) for text in errors]
         elif not label:
-            problem = InvalidRow(where, name, "empty_text", "`label` is empty")
-            found.problems.append(problem)
+            problem = InvalidRow(location, name, "empty_text", "`label` is empty")
+            parsed.problems.append(problem)
         else:
-            found.clips += self._clips(name, int(length or 0), label, where)
+            parsed.clips += self._build_clips(name, int(length or 0), label, location)
 
-    def _clips(self, name: str, length: int, label: str, where: str) -> list[Clip]:
-        """Return one clip per epoch of a row."""
-        first = self.epochs[0]
+    def _build_clips(self, name: str, length: int, label: str, location: str) -> list[Clip]:
+        """Build one clip per epoch of a row."""
+        first_epoch = self.epochs[0]
         return [
             Clip(
-                id=name if epoch == first else epoch_id(name, epoch),
+                id=name if epoch == first_epoch else make_epoch_id(name, epoch),
                 split=self.split,
-                media=file_of(epoch, name),
-                span=Span.from_frames(0, length) if epoch == first else Span(),
+                media=get_feature_path(epoch, name),
+                span=Span.from_frames(0, length) if epoch == first_epoch else Span(),
                 texts=(label,),
-                row=where,
+                row=location,
             )
             for epoch in self.epochs
         ]
 
 
-def _header_faults(table: Table) -> list[TableError]:
+def _find_header_errors(table: Table) -> list[TableError]:
     """Return the errors in the header of a manifest."""
-    where, header = f"{table.name}:1", table.header
-    faults = []
-    for place, column in enumerate(header):
-        if column in header[:place]:
-            faults.append((where, f"column `{column}` appears twice"))
-        elif column not in COLUMNS:
-            hint = did_you_mean(column, list(COLUMNS)) or f"; a manifest has {', '.join(COLUMNS)}"
-            faults.append((where, f"column `{column}` is unknown{hint}"))
+    location, header = f"{table.name}:1", table.header
+    errors = []
+    for index, column in enumerate(header):
+        if column in header[:index]:
+            errors.append((location, f"column `{column}` appears twice"))
+        elif column not in MANIFEST_COLUMNS:
+            hint = (
+                suggest_closest_word(column, list(MANIFEST_COLUMNS))
+                or f"; a manifest has {', '.join(MANIFEST_COLUMNS)}"
+            )
+            errors.append((location, f"column `{column}` is unknown{hint}"))
     if "label" not in header:
-        faults.append((where, "there is no column `label` (the text)"))
-    return faults
+        errors.append((location, "there is no column `label` (the text)"))
+    return errors
 
 
-def _row_faults(name: str, length: str) -> list[str]:
+def _find_row_errors(name: str, length: str) -> list[str]:
     """Return the errors in a row of a manifest."""
-    faults = []
+    errors = []
     if not name:
-        faults.append("`video_name` is empty; it must name the feature file")
+        errors.append("`video_name` is empty; it must name the feature file")
     # `isdigit` alone accepts superscripts, on which `int` fails; a length of 0 is an error too.
     if length and not (length.isascii() and length.isdigit() and int(length)):
         text = f"`length` must be a whole number of 1 or more, but is `{length}`"
-        faults.append(text)
-    return faults
+        errors.append(text)
+    return errors

@@ -24,28 +24,28 @@ from numpy.typing import NDArray
 
 from kinesweep.core.errors import ClipError
 
-MOST_OPEN = 8
+MAX_OPEN_FILES = 8
 """Files that a process keeps open: two shards of each of four streams."""
 
 FileStamp = tuple[int, int, int]
 """Stamp of a file that shows a change: inode, size in bytes, modification time in nanoseconds."""
 
 
-class ShardFiles:
+class ShardFilePool:
     """A pool of the shards that this process has open.
 
     Args:
-        most: Maximum number of files that stay open.
+        max_open: Maximum number of files that stay open.
     """
 
-    def __init__(self, most: int = MOST_OPEN) -> None:
-        self._most = most
+    def __init__(self, max_open: int = MAX_OPEN_FILES) -> None:
+        self._max_open = max_open
         self._open: OrderedDict[Path, tuple[FileStamp, h5py.File]] = OrderedDict()
         self._process = os.getpid()
 
     def __getstate__(self) -> dict[str, Any]:
         # -1 is no process id, so the first read after unpickling starts with an empty pool.
-        return {"_most": self._most, "_open": OrderedDict(), "_process": -1}
+        return {"_max_open": self._max_open, "_open": OrderedDict(), "_process": -1}
 
     def read(self, path: Path, *names: str) -> NDArray[np.floating]:
         """Read the features of a clip in their stored type, (T, D).
@@ -58,16 +58,18 @@ class ShardFiles:
             ClipError: With reason `missing_file`, `unreadable`, `missing_features`, `wrong_shape`,
                 `wrong_dtype` or `incomplete`. The message names the file and the data set.
         """
-        where = f"`{'/'.join(names)}` of `{path}`"
+        location = f"`{'/'.join(names)}` of `{path}`"
         try:
-            return _read(_data_set(self._file(path), names, where), where)
+            return _read_dataset(_open_dataset(self._open_file(path), names, location), location)
         except ClipError:
             raise
         # Damaged bytes make HDF5 fail in many ways, and h5py raises another class for each.
         except (OSError, RuntimeError, ValueError, KeyError, TypeError, MemoryError) as error:
             # The library's state for a damaged file is unknown, so no file stays open.
             self.close()
-            raise ClipError(f"{where} cannot be read: {_short(error)}", "unreadable") from None
+            raise ClipError(
+                f"{location} cannot be read: {_shorten_message(error)}", "unreadable"
+            ) from None
 
     def close(self) -> None:
         """Close all files."""
@@ -75,7 +77,7 @@ class ShardFiles:
             _, (_, file) = self._open.popitem()
             file.close()
 
-    def _file(self, path: Path) -> h5py.File:
+    def _open_file(self, path: Path) -> h5py.File:
         """Return an open file from the pool, opening it if necessary.
 
         Raises:
@@ -89,22 +91,22 @@ class ShardFiles:
             stat = path.stat()
         except FileNotFoundError:
             raise ClipError(f"`{path}` does not exist", "missing_file") from None
-        mark = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        stamp = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
         # Removed and inserted again: the order of the dictionary is that of the last use.
-        known, file = self._open.pop(path, (None, None))
-        if file is not None and known != mark:
+        cached_stamp, file = self._open.pop(path, (None, None))
+        if file is not None and cached_stamp != stamp:
             file.close()
             file = None
-        while len(self._open) >= self._most:
+        while len(self._open) >= self._max_open:
             _, (_, oldest) = self._open.popitem(last=False)
             oldest.close()
         # No process writes shards while they are read, and some network disks cannot lock files.
         opened = file or h5py.File(path, "r", locking=False)
-        self._open[path] = mark, opened
+        self._open[path] = stamp, opened
         return opened
 
 
-def _data_set(file: h5py.File, names: Sequence[str], where: str) -> h5py.h5d.DatasetID:
+def _open_dataset(file: h5py.File, names: Sequence[str], location: str) -> h5py.h5d.DatasetID:
     """Open a data set below nested groups.
 
     This uses h5py's low-level API, which takes two thirds of the time of the high-level one.
@@ -113,55 +115,60 @@ def _data_set(file: h5py.File, names: Sequence[str], where: str) -> h5py.h5d.Dat
         ClipError: With reason `missing_features`, `wrong_shape` (the name belongs to another kind
             of object) or `unreadable` (the name is a link).
     """
-    here: Any = file.id
+    node: Any = file.id
     for depth, name in enumerate(names, 1):
-        last = depth == len(names)
-        kind, what = (h5py.h5d.DatasetID, "data set") if last else (h5py.h5g.GroupID, "group")
+        is_last = depth == len(names)
+        kind, kind_name = (
+            (h5py.h5d.DatasetID, "data set") if is_last else (h5py.h5g.GroupID, "group")
+        )
         key = name.encode()
-        if not here.links.exists(key):
-            raise ClipError(f"there is no {what} `{name}` for {where}", "missing_features")
+        if not node.links.exists(key):
+            raise ClipError(f"there is no {kind_name} `{name}` for {location}", "missing_features")
         # Soft and external links may lead to any other object or file.
-        if here.links.get_info(key).type != h5py.h5l.TYPE_HARD:
-            raise ClipError(f"`{name}` in {where} is a link to another place", "unreadable")
-        here = h5py.h5o.open(here, key)
-        if not isinstance(here, kind):
-            raise ClipError(f"`{name}` in {where} is not a {what}", "wrong_shape")
-    return here
+        if node.links.get_info(key).type != h5py.h5l.TYPE_HARD:
+            raise ClipError(f"`{name}` in {location} is a link to another place", "unreadable")
+        node = h5py.h5o.open(node, key)
+        if not isinstance(node, kind):
+            raise ClipError(f"`{name}` in {location} is not a {kind_name}", "wrong_shape")
+    return node
 
 
-def _read(data: h5py.h5d.DatasetID, where: str) -> NDArray[np.floating]:
+def _read_dataset(data: h5py.h5d.DatasetID, location: str) -> NDArray[np.floating]:
     """Read and validate the values of a data set.
 
     Raises:
         ClipError: With reason `unreadable` (the data are in another file), `wrong_dtype`,
             `wrong_shape` or `incomplete`.
     """
-    shape, dtype, made = data.shape, data.dtype, data.get_create_plist()
-    layout = made.get_layout()
-    if layout == h5py.h5d.VIRTUAL or made.get_external_count():
-        raise ClipError(f"{where} is stored in another file", "unreadable")
+    shape, dtype, creation_properties = data.shape, data.dtype, data.get_create_plist()
+    layout = creation_properties.get_layout()
+    if layout == h5py.h5d.VIRTUAL or creation_properties.get_external_count():
+        raise ClipError(f"{location} is stored in another file", "unreadable")
     if dtype.kind != "f":
-        raise ClipError(f"{where} holds {dtype}, not floating point numbers", "wrong_dtype")
+        raise ClipError(f"{location} holds {dtype}, not floating point numbers", "wrong_dtype")
     if shape is None or len(shape) != 2 or 0 in shape:
         raise ClipError(
-            f"{where} has the shape {shape}; it must be (frames, width), both 1 or more",
+            f"{location} has the shape {shape}; it must be (frames, width), both 1 or more",
             "wrong_shape",
         )
     # HDF5 returns fill values (zeros) for parts that were never written, so the stored amount is
     # checked: by number of chunks, since compression makes their sizes unknown.
     if layout == h5py.h5d.CHUNKED:
-        pieces = (-(-size // one) for size, one in zip(shape, made.get_chunk(), strict=True))
-        whole = data.get_num_chunks() == math.prod(pieces)
+        chunks_per_axis = (
+            -(-size // one)
+            for size, one in zip(shape, creation_properties.get_chunk(), strict=True)
+        )
+        is_complete = data.get_num_chunks() == math.prod(chunks_per_axis)
     else:
-        whole = data.get_storage_size() >= math.prod(shape) * dtype.itemsize
-    if not whole:
-        raise ClipError(f"a part of {where} was never written; write it again", "incomplete")
+        is_complete = data.get_storage_size() >= math.prod(shape) * dtype.itemsize
+    if not is_complete:
+        raise ClipError(f"a part of {location} was never written; write it again", "incomplete")
     x_TD = np.empty(shape, dtype)
     data.read(h5py.h5s.ALL, h5py.h5s.ALL, x_TD)
     return x_TD
 
 
-def _short(error: Exception) -> str:
-    """Return HDF5's message on one line, without the times and addresses that it appends."""
-    said = " ".join(str(error).split()).partition(" time = ")[0]
-    return said[:200] or type(error).__name__
+def _shorten_message(error: Exception) -> str:
+    """Shorten HDF5's message to one line, without the times and addresses that it appends."""
+    message = " ".join(str(error).split()).partition(" time = ")[0]
+    return message[:200] or type(error).__name__

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kinesweep.core.errors import ClipError
-from kinesweep.sources.base import GivenFeatures
+from kinesweep.sources.base import PrecomputedFeatures
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 FEATURE_SUFFIX = ".pt"
-_OURS = "the checksum"
+_CHECKSUM_PREFIX = "the checksum"
 """Prefix of our own error message. PyTorch's messages are not shown: they suggest loading the file
 with its code enabled."""
 
 
-def read_features(path: Path, rate_hz: float, length: float | None = None) -> GivenFeatures:
+def read_features(path: Path, rate_hz: float, length: float | None = None) -> PrecomputedFeatures:
     """Read a feature file.
 
     Args:
@@ -46,7 +46,7 @@ def read_features(path: Path, rate_hz: float, length: float | None = None) -> Gi
         raise ClipError(
             f"`{path}` holds {len(x_TD)} features, but its manifest says {length:g}", "wrong_length"
         )
-    return GivenFeatures(np.ascontiguousarray(x_TD.detach().float().numpy()), rate_hz)
+    return PrecomputedFeatures(np.ascontiguousarray(x_TD.detach().float().numpy()), rate_hz)
 
 
 def _read_tensor(path: Path) -> "Tensor":
@@ -60,19 +60,23 @@ def _read_tensor(path: Path) -> "Tensor":
     import torch  # takes seconds; errors in a table are reported without it
 
     try:
-        _check_sums(path)
+        _verify_checksums(path)
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes raise almost any exception in PyTorch's parsers
-        why = str(error) if str(error).startswith(_OURS) else "damaged, or not a PyTorch tensor"
-        raise ClipError(f"`{path}` cannot be read as a tensor: {why}", "unreadable") from None
+        reason = (
+            str(error)
+            if str(error).startswith(_CHECKSUM_PREFIX)
+            else "damaged, or not a PyTorch tensor"
+        )
+        raise ClipError(f"`{path}` cannot be read as a tensor: {reason}", "unreadable") from None
     # Sparse tensors are tensors too, but NumPy has no array for them.
     if not isinstance(loaded, torch.Tensor) or loaded.layout != torch.strided:
-        held = type(loaded).__name__
-        raise ClipError(f"`{path}` holds a {held}, not a dense tensor", "unreadable")
+        type_name = type(loaded).__name__
+        raise ClipError(f"`{path}` holds a {type_name}, not a dense tensor", "unreadable")
     return loaded
 
 
-def _check_sums(path: Path) -> None:
+def _verify_checksums(path: Path) -> None:
     """Verify the checksums of a zip archive.
 
     Files written by PyTorch before 1.6 are not archives and have no checksums.
@@ -83,6 +87,8 @@ def _check_sums(path: Path) -> None:
     if not zipfile.is_zipfile(path):
         return
     with zipfile.ZipFile(path) as archive:
-        damaged = archive.testzip()
-    if damaged is not None:
-        raise ValueError(f"{_OURS} of `{damaged}` in it does not match; copy the file again")
+        damaged_member = archive.testzip()
+    if damaged_member is not None:
+        raise ValueError(
+            f"{_CHECKSUM_PREFIX} of `{damaged_member}` in it does not match; copy the file again"
+        )

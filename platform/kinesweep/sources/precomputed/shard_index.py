@@ -8,22 +8,22 @@ import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from kinesweep.sources.json_file import read_object
+from kinesweep.sources.json_file import read_json_object
 from kinesweep.sources.tsv.tsv_reader import TableError
 
 SHARED_PREFIX = "dino"
 """Prefix of the files of every stream in the published tree."""
 SHARD_SUFFIX = ".h5"
-_SHARD = re.compile(r"[\w-]+")
+_SHARD_PATTERN = re.compile(r"[\w-]+")
 
 
-def shard_name(prefix: str, token: str, shard: str) -> str:
-    """Return the file name of a shard."""
+def format_shard_name(prefix: str, token: str, shard: str) -> str:
+    """Format the file name of a shard."""
     return f"{prefix}.{token}.{shard}{SHARD_SUFFIX}"
 
 
-def metadata_name(prefix: str, token: str) -> str:
-    """Return the name of the file that maps videos to shards."""
+def format_metadata_name(prefix: str, token: str) -> str:
+    """Format the name of the metadata file that maps videos to shards."""
     return f"metadata_{prefix}.{token}.json"
 
 
@@ -47,13 +47,15 @@ class ShardMap:
     token: str
     shards: dict[str, str]
 
-    def media(self, video: str) -> str:
+    def get_shard_path(self, video: str) -> str:
         """Return the path of the shard of a video, relative to the corpus root."""
-        name = shard_name(self.prefix, self.token, self.shards[video])
+        name = format_shard_name(self.prefix, self.token, self.shards[video])
         return PurePosixPath(self.folder, name).as_posix()
 
 
-def read_map(root: Path, stream: str, folder: str, token: str) -> tuple[ShardMap, list[TableError]]:
+def read_shard_map(
+    root: Path, stream: str, folder: str, token: str
+) -> tuple[ShardMap, list[TableError]]:
     """Read a stream's metadata for one split, and all errors in it.
 
     Args:
@@ -63,27 +65,29 @@ def read_map(root: Path, stream: str, folder: str, token: str) -> tuple[ShardMap
         token: Token of the split in the file names.
     """
     # The stream's own prefix comes first: a folder may contain files with either prefix.
-    found = [
+    existing_prefixes = [
         prefix
         for prefix in (stream, SHARED_PREFIX)
-        if (root / folder / metadata_name(prefix, token)).is_file()
+        if (root / folder / format_metadata_name(prefix, token)).is_file()
     ]
-    prefix = found[0] if found else stream
-    path = root / folder / metadata_name(prefix, token)
+    prefix = existing_prefixes[0] if existing_prefixes else stream
+    path = root / folder / format_metadata_name(prefix, token)
     name = f"{folder}/{path.name}"
-    if not found:
-        other = metadata_name(SHARED_PREFIX, token)
-        beside = f", nor does `{other}` beside it" if other != path.name else ""
-        text = f"stream `{stream}`: `{path}` does not exist{beside}"
+    if not existing_prefixes:
+        shared_name = format_metadata_name(SHARED_PREFIX, token)
+        hint = f", nor does `{shared_name}` beside it" if shared_name != path.name else ""
+        text = f"stream `{stream}`: `{path}` does not exist{hint}"
         return ShardMap(stream, path, folder, prefix, token, {}), [(name, text)]
-    videos, faults = read_object(path, name)
-    faults += [(name, f"video `{video}` appears more than once") for video in videos.repeated]
+    videos, errors = read_json_object(path, name)
+    errors += [(name, f"video `{video}` appears more than once") for video in videos.repeated_keys]
     shards = {}
     for video, shard in videos.items():
-        plain = isinstance(shard, int | str) and not isinstance(shard, bool)  # `bool` is an `int`
-        if plain and _SHARD.fullmatch(str(shard)):
+        is_plain = isinstance(shard, int | str) and not isinstance(
+            shard, bool
+        )  # `bool` is an `int`
+        if is_plain and _SHARD_PATTERN.fullmatch(str(shard)):
             shards[video] = str(shard)
         else:
             text = f"the shard of a video must be a number or a plain word, but is {shard!r}"
-            faults.append((f"{name}:{video}", text))
-    return ShardMap(stream, path, folder, prefix, token, shards), faults
+            errors.append((f"{name}:{video}", text))
+    return ShardMap(stream, path, folder, prefix, token, shards), errors

@@ -16,14 +16,14 @@ from kinesweep.core.errors import InputError
 from kinesweep.sources.prepare.csl_daily import read_csl_daily
 from kinesweep.sources.prepare.generic import read_generic
 from kinesweep.sources.prepare.how2sign import read_how2sign
-from kinesweep.sources.prepare.media import unestimated
+from kinesweep.sources.prepare.media import find_unestimated_video
 from kinesweep.sources.prepare.openasl import read_openasl
 from kinesweep.sources.prepare.phoenix import read_phoenix
-from kinesweep.sources.prepare.rows import Annotation
+from kinesweep.sources.prepare.rows import ClipAnnotation
 from kinesweep.sources.prepare.youtube_asl import read_youtube_asl
-from kinesweep.sources.splitting.cross_validation import COLUMNS
+from kinesweep.sources.splitting.cross_validation import TSV_COLUMNS
 
-READERS: dict[str, Callable[[Path, str], list[Annotation]]] = {
+ANNOTATION_READERS: dict[str, Callable[[Path, str], list[ClipAnnotation]]] = {
     "how2sign": read_how2sign,
     "phoenix": read_phoenix,
     "csl_daily": read_csl_daily,
@@ -32,13 +32,13 @@ READERS: dict[str, Callable[[Path, str], list[Annotation]]] = {
     "generic": read_generic,
 }
 """Corpus → reader of a split's annotations, which returns no rows if the split has no file."""
-MISSING = "missing.tsv"
+MISSING_TABLE_NAME = "missing.tsv"
 """Name of the table of rows without a pose file or a text."""
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """The result of a conversion.
+class PreparationResult:
+    """The result of the conversion of published annotations.
 
     Attributes:
         files: TSV by split.
@@ -53,15 +53,15 @@ class Prepared:
     unestimated: int
 
 
-def prepare(
+def prepare_corpus(
     corpus: str, annotations: Path, poses: Path, out: Path, overwrite: bool = False
-) -> Prepared:
-    """Write `out/{train,validation,test}.tsv` for the splits that have annotations.
+) -> PreparationResult:
+    """Convert published annotations to `out/{train,validation,test}.tsv`, if a split has any.
 
     Media paths are written relative to `poses`, which a recipe sets as `source.root`.
 
     Args:
-        corpus: Name of the corpus, a key of `READERS`.
+        corpus: Name of the corpus, a key of `ANNOTATION_READERS`.
         annotations: Folder of the published annotation files.
         poses: Folder of the `.pose` files; videos and folders of frames in it are reported.
         out: Folder for the TSVs; other files in it are kept.
@@ -74,73 +74,87 @@ def prepare(
     for folder in (annotations, poses):
         if not folder.is_dir():
             raise InputError(f"`{folder}` is not a folder")
-    there = [out / name for name in (*(f"{s}.tsv" for s in SPLITS), MISSING)]
-    if not overwrite and any(path.exists() for path in there):
+    output_paths = [out / name for name in (*(f"{s}.tsv" for s in SPLITS), MISSING_TABLE_NAME)]
+    if not overwrite and any(path.exists() for path in output_paths):
         raise InputError(
             f"`{out}` already contains TSVs; choose another folder or use `--overwrite`"
         )
-    read = {split: READERS[corpus](annotations, split) for split in SPLITS}
-    if not any(read.values()):
+    annotations_by_split = {
+        split: ANNOTATION_READERS[corpus](annotations, split) for split in SPLITS
+    }
+    if not any(annotations_by_split.values()):
         raise InputError(f"`{annotations}` contains no annotations of {corpus}")
-    tables, lost, filmed = _look_up(read, poses)
-    if not tables:
-        raise _no_poses(lost, filmed, poses)
+    lines_by_split, missing_lines, num_unestimated = _find_pose_files(annotations_by_split, poses)
+    if not lines_by_split:
+        raise _make_no_poses_error(missing_lines, num_unestimated, poses)
     # Nothing is written before all files were read, so an error leaves `out` unchanged.
-    missing = Counter(line.split("\t")[0] for line in lost)
-    files = dict(_write(out, tables, lost, there))
-    return Prepared(
-        files, {split: len(lines) for split, lines in tables.items()}, dict(missing), filmed
+    missing = Counter(line.split("\t")[0] for line in missing_lines)
+    files = dict(_write_tables(out, lines_by_split, missing_lines, output_paths))
+    return PreparationResult(
+        files,
+        {split: len(lines) for split, lines in lines_by_split.items()},
+        dict(missing),
+        num_unestimated,
     )
 
 
-def _look_up(
-    read: dict[str, list[Annotation]], poses: Path
+def _find_pose_files(
+    annotations_by_split: dict[str, list[ClipAnnotation]], poses: Path
 ) -> tuple[dict[str, list[str]], list[str], int]:
-    """Look up the pose file of each row.
+    """Find the pose file of each row.
 
     Returns:
         The lines of each split's table, the lines of the table of missing rows, and the number of
         missing rows whose video or folder of frames exists.
     """
-    tables: dict[str, list[str]] = {}
-    lost: list[str] = []
-    filmed = 0
-    for split, row in ((split, row) for split, rows in read.items() for row in rows):
+    lines_by_split: dict[str, list[str]] = {}
+    missing_lines: list[str] = []
+    num_unestimated = 0
+    for split, row in (
+        (split, row) for split, rows in annotations_by_split.items() for row in rows
+    ):
         # The readers list the preferred location first.
-        found = next((file for file in row.files if (poses / file.path).is_file()), None)
-        if found is not None:
-            tables.setdefault(split, []).append(row.line(found))
+        pose_file = next((file for file in row.files if (poses / file.path).is_file()), None)
+        if pose_file is not None:
+            lines_by_split.setdefault(split, []).append(row.format_tsv_row(pose_file))
             continue
-        film = unestimated(poses, row.files)
-        filmed += film is not None
-        lost.append("\t".join((split, row.id, f"poses of {film}" if film else row.looked_for)))
-    return tables, lost, filmed
+        video = find_unestimated_video(poses, row.files)
+        num_unestimated += video is not None
+        missing_lines.append(
+            "\t".join((split, row.id, f"poses of {video}" if video else row.missing_description))
+        )
+    return lines_by_split, missing_lines, num_unestimated
 
 
-def _no_poses(lost: list[str], filmed: int, poses: Path) -> InputError:
+def _make_no_poses_error(missing_lines: list[str], num_unestimated: int, poses: Path) -> InputError:
     """Build the error for a folder that contains none of the pose files."""
-    first = lost[0].split("\t")[2]
-    text = f"none of {len(lost)} pose files is in `{poses}`; looked for `{first}` …"
-    if filmed:
+    first_location = missing_lines[0].split("\t")[2]
+    text = (
+        f"none of {len(missing_lines)} pose files is in `{poses}`; looked for `{first_location}` …"
+    )
+    if num_unestimated:
         text += (
-            f" {filmed} of the clips exist as videos or frames; estimate their poses first with"
+            f" {num_unestimated} of the clips exist as videos or frames; estimate their poses first"
+            " with"
             f" `kinesweep estimate-poses {poses} --out {poses}`"
         )
     return InputError(text)
 
 
-def _write(
-    out: Path, tables: dict[str, list[str]], lost: list[str], old: list[Path]
+def _write_tables(
+    out: Path, lines_by_split: dict[str, list[str]], missing_lines: list[str], old_paths: list[Path]
 ) -> Iterator[tuple[str, Path]]:
     """Write the tables and yield each split with its path."""
     out.mkdir(parents=True, exist_ok=True)
     # All old tables are removed, because a split of an earlier call may have no rows now.
-    for path in old:
+    for path in old_paths:
         path.unlink(missing_ok=True)
-    for split, lines in tables.items():
+    for split, lines in lines_by_split.items():
         path = out / f"{split}.tsv"
-        path.write_text("\n".join(["\t".join(COLUMNS), *lines]) + "\n", encoding="utf-8")
+        path.write_text("\n".join(["\t".join(TSV_COLUMNS), *lines]) + "\n", encoding="utf-8")
         yield split, path
-    if lost:
+    if missing_lines:
         heading = "split\tid\tlooked for"
-        (out / MISSING).write_text("\n".join([heading, *lost]) + "\n", encoding="utf-8")
+        (out / MISSING_TABLE_NAME).write_text(
+            "\n".join([heading, *missing_lines]) + "\n", encoding="utf-8"
+        )

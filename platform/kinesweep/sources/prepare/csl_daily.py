@@ -10,46 +10,64 @@ completely, so names that occur in only one of them are reported.
 from pathlib import Path
 
 from kinesweep.core.errors import InputError
-from kinesweep.sources.prepare.rows import Annotation, PoseFile, find_single_file, rows_of
+from kinesweep.sources.prepare.rows import (
+    ClipAnnotation,
+    PoseFile,
+    find_single_file,
+    read_delimited_rows,
+)
 from kinesweep.sources.tsv.tsv_reader import raise_table_errors
 
 _SPLITS = {"train": "train", "validation": "dev", "test": "test"}
-_MAP, _LIST = "video_map.txt", "split_1.txt"
+_SENTENCES_NAME, _SPLITS_NAME = "video_map.txt", "split_1.txt"
 
 
-def read_csl_daily(folder: Path, split: str) -> list[Annotation]:
+def read_csl_daily(folder: Path, split: str) -> list[ClipAnnotation]:
     """Read the annotations of a split; sentences without a split are reported with train.
 
     Raises:
         InputError: If only one of the two lists exists.
         SourceError: If a list is malformed; names every line.
     """
-    place = folder / "sentence_label" if (folder / "sentence_label").is_dir() else folder
-    sentences, names = find_single_file(place, _MAP), find_single_file(place, _LIST)
-    if sentences is None and names is None:
+    table_dir = folder / "sentence_label" if (folder / "sentence_label").is_dir() else folder
+    sentences_path, splits_path = (
+        find_single_file(table_dir, _SENTENCES_NAME),
+        find_single_file(table_dir, _SPLITS_NAME),
+    )
+    if sentences_path is None and splits_path is None:
         return []
-    if sentences is None or names is None:
-        raise InputError(f"`{place}` must contain both `{_MAP}` and `{_LIST}`")
-    rows, faults = rows_of(sentences, "|", ("name", "gloss", "char"))
-    listed, more = rows_of(names, "|", ("name", "split"))
-    raise_table_errors([*faults, *more])
-    said = {row["name"]: row for _, row in rows}
-    split_of = {row["name"]: row["split"] for _, row in listed}
-    own = [name for name, its in split_of.items() if its == _SPLITS[split]]
+    if sentences_path is None or splits_path is None:
+        raise InputError(
+            f"`{table_dir}` must contain both `{_SENTENCES_NAME}` and `{_SPLITS_NAME}`"
+        )
+    rows, errors = read_delimited_rows(sentences_path, "|", ("name", "gloss", "char"))
+    split_rows, split_errors = read_delimited_rows(splits_path, "|", ("name", "split"))
+    raise_table_errors([*errors, *split_errors])
+    row_by_name = {row["name"]: row for _, row in rows}
+    split_by_name = {row["name"]: row["split"] for _, row in split_rows}
+    split_names = [
+        name for name, assigned_split in split_by_name.items() if assigned_split == _SPLITS[split]
+    ]
     # A listed name without a sentence stays in the result, so that it is reported as missing.
-    found = [
-        _annotation(said[name], _SPLITS[split]) if name in said else _half(name, _MAP)
-        for name in own
+    annotations = [
+        _build_annotation(row_by_name[name], _SPLITS[split])
+        if name in row_by_name
+        else _build_incomplete_annotation(name, _SENTENCES_NAME)
+        for name in split_names
     ]
     if split == "train":  # in one split only, so that each of them is reported once
-        found += [_half(name, _LIST) for name in said if name not in split_of]
-    return found
+        annotations += [
+            _build_incomplete_annotation(name, _SPLITS_NAME)
+            for name in row_by_name
+            if name not in split_by_name
+        ]
+    return annotations
 
 
-def _annotation(row: dict[str, str], folder: str) -> Annotation:
+def _build_annotation(row: dict[str, str], folder: str) -> ClipAnnotation:
     """Convert a row of `video_map.txt`."""
     name = row["name"]
-    return Annotation(
+    return ClipAnnotation(
         id=name,
         files=(PoseFile(f"{folder}/{name}.pose"), PoseFile(f"{name}.pose")),
         text="".join(row["char"].split()),
@@ -64,9 +82,9 @@ def _annotation(row: dict[str, str], folder: str) -> Annotation:
     )
 
 
-def _half(name: str, lacking: str) -> Annotation:
-    """Return an incomplete annotation for a name that occurs in one list only."""
-    return Annotation(
+def _build_incomplete_annotation(name: str, missing_table: str) -> ClipAnnotation:
+    """Build an incomplete annotation for a name that occurs in one list only."""
+    return ClipAnnotation(
         id=name,
         files=(),
         text="",
@@ -74,5 +92,5 @@ def _half(name: str, lacking: str) -> Annotation:
         decoder_prompt="",
         document=name,
         order=0,
-        lacks=f"its row in {lacking}",
+        missing_part=f"its row in {missing_table}",
     )

@@ -8,26 +8,26 @@ from pathlib import Path
 
 from kinesweep.config.recipe.source import PoseTsvConfig
 from kinesweep.sources.pose_format.pose_tsv import PoseTsvSource
-from kinesweep.sources.prepare.rows import Annotation, PoseFile, find_single_file
+from kinesweep.sources.prepare.rows import ClipAnnotation, PoseFile, find_single_file
 
 # Globs without their suffix. `[vd]*` matches `validation`, `val` and `dev`, but also any other name
 # that begins with one of these letters.
-_FILES = {"train": "train", "validation": "[vd]*", "test": "test"}
+_FILE_PATTERNS = {"train": "train", "validation": "[vd]*", "test": "test"}
 
 
-def read_generic(folder: Path, split: str) -> list[Annotation]:
+def read_generic(folder: Path, split: str) -> list[ClipAnnotation]:
     """Read the annotations of a split.
 
     Raises:
         InputError: If several files match the split.
         SourceError: If the file is malformed; names every line.
     """
-    path = find_single_file(folder, f"{_FILES[split]}.tsv")
+    path = find_single_file(folder, f"{_FILE_PATTERNS[split]}.tsv")
     if path is None:
         return []
     source = PoseTsvSource(PoseTsvConfig.model_validate({split: str(path)}))
     return [
-        Annotation(
+        ClipAnnotation(
             id=clip.id,
             files=(PoseFile(clip.media, clip.span.start or 0, clip.span.end or 0),),
             text=clip.texts[0],
@@ -39,5 +39,5 @@ def read_generic(folder: Path, split: str) -> list[Annotation]:
             gloss=clip.gloss,
             language=clip.language,
         )
-        for clip in source.clips(split)
+        for clip in source.list_clips(split)
     ]

@@ -9,38 +9,46 @@ the whole file `{SENTENCE_NAME}.pose` or, if the clips were not cut, its span of
 import re
 from pathlib import Path
 
-from kinesweep.sources.prepare.rows import Annotation, PoseFile, find_single_file, rows_of
+from kinesweep.sources.prepare.rows import (
+    ClipAnnotation,
+    PoseFile,
+    find_single_file,
+    read_delimited_rows,
+)
 from kinesweep.sources.tsv.tsv_reader import raise_table_errors
 
-_FILES = {"train": "train", "validation": "val", "test": "test"}
-_NEEDED = ("VIDEO_ID", "VIDEO_NAME", "SENTENCE_ID", "SENTENCE_NAME", "SENTENCE")
-_SIGNER = re.compile(r"-(\d+)-rgb_front$")
+_SPLIT_NAMES = {"train": "train", "validation": "val", "test": "test"}
+_REQUIRED_COLUMNS = ("VIDEO_ID", "VIDEO_NAME", "SENTENCE_ID", "SENTENCE_NAME", "SENTENCE")
+_SIGNER_PATTERN = re.compile(r"-(\d+)-rgb_front$")
 
 
-def read_how2sign(folder: Path, split: str) -> list[Annotation]:
+def read_how2sign(folder: Path, split: str) -> list[ClipAnnotation]:
     """Read the annotations of a split.
 
     Raises:
         InputError: If several files match the split.
         SourceError: If the file is malformed; names every line.
     """
-    path = find_single_file(folder, f"*{_FILES[split]}.csv")
+    path = find_single_file(folder, f"*{_SPLIT_NAMES[split]}.csv")
     if path is None:
         return []
-    rows, faults = rows_of(path, "\t", _NEEDED)
-    found = []
-    for number, row in rows:
+    rows, errors = read_delimited_rows(path, "\t", _REQUIRED_COLUMNS)
+    annotations = []
+    for line_number, row in rows:
         try:
-            found.append(_annotation(row, _FILES[split]))
+            annotations.append(_build_annotation(row, _SPLIT_NAMES[split]))
         except (ValueError, KeyError) as error:
-            faults.append(
-                (f"{path.name}:{number}", f"the start or end time is invalid or missing: {error}")
+            errors.append(
+                (
+                    f"{path.name}:{line_number}",
+                    f"the start or end time is invalid or missing: {error}",
+                )
             )
-    raise_table_errors(faults)
-    return found
+    raise_table_errors(errors)
+    return annotations
 
 
-def _annotation(row: dict[str, str], folder: str) -> Annotation:
+def _build_annotation(row: dict[str, str], folder: str) -> ClipAnnotation:
     """Convert a row.
 
     Raises:
@@ -52,14 +60,14 @@ def _annotation(row: dict[str, str], folder: str) -> Annotation:
         1000 * float(row[f"{name}_REALIGNED"] if f"{name}_REALIGNED" in row else row[name])
         for name in ("START", "END")
     )
-    cut, whole = f"{row['SENTENCE_NAME']}.pose", f"{row['VIDEO_NAME']}.pose"
-    signer = _SIGNER.search(row["VIDEO_NAME"])
+    clip_file, video_file = f"{row['SENTENCE_NAME']}.pose", f"{row['VIDEO_NAME']}.pose"
+    signer = _SIGNER_PATTERN.search(row["VIDEO_NAME"])
     order = row["SENTENCE_ID"].rpartition("_")[2]
-    return Annotation(
+    return ClipAnnotation(
         id=row["SENTENCE_NAME"],
         files=(  # in the order of preference: clips that are already cut come first
-            *(PoseFile(place + cut) for place in ("", f"{folder}/")),
-            *(PoseFile(place + whole, start, end) for place in ("", f"{folder}/")),
+            *(PoseFile(place + clip_file) for place in ("", f"{folder}/")),
+            *(PoseFile(place + video_file, start, end) for place in ("", f"{folder}/")),
         ),
         text=row["SENTENCE"],
         encoder_prompt="__asl__",

@@ -7,15 +7,20 @@ its span of `{yid}.pose`.
 
 from pathlib import Path
 
-from kinesweep.sources.prepare.rows import Annotation, PoseFile, find_single_file, rows_of
-from kinesweep.sources.prepare.times import milliseconds
+from kinesweep.sources.prepare.rows import (
+    ClipAnnotation,
+    PoseFile,
+    find_single_file,
+    read_delimited_rows,
+)
+from kinesweep.sources.prepare.times import parse_milliseconds
 from kinesweep.sources.tsv.tsv_reader import raise_table_errors
 
-_SPLITS = {"train": "train", "validation": "valid", "test": "test"}
-_NEEDED = ("vid", "yid", "start", "end", "raw-text", "split")
+_SPLIT_NAMES = {"train": "train", "validation": "valid", "test": "test"}
+_REQUIRED_COLUMNS = ("vid", "yid", "start", "end", "raw-text", "split")
 
 
-def read_openasl(folder: Path, split: str) -> list[Annotation]:
+def read_openasl(folder: Path, split: str) -> list[ClipAnnotation]:
     """Read the annotations of a split.
 
     Raises:
@@ -25,36 +30,36 @@ def read_openasl(folder: Path, split: str) -> list[Annotation]:
     path = find_single_file(folder, "openasl*.tsv")
     if path is None:
         return []
-    rows, faults = rows_of(path, "\t", _NEEDED)
-    found: list[Annotation] = []
-    orders: dict[str, int] = {}
-    for number, row in rows:
-        if row["split"] not in _SPLITS.values():
-            faults.append(
+    rows, errors = read_delimited_rows(path, "\t", _REQUIRED_COLUMNS)
+    annotations: list[ClipAnnotation] = []
+    order_by_video: dict[str, int] = {}
+    for line_number, row in rows:
+        if row["split"] not in _SPLIT_NAMES.values():
+            errors.append(
                 (
-                    f"{path.name}:{number}",
+                    f"{path.name}:{line_number}",
                     f"`split` must be train, valid or test, but is `{row['split']}`",
                 )
             )
-        elif row["split"] == _SPLITS[split]:
+        elif row["split"] == _SPLIT_NAMES[split]:
             # The file has no order column, so the clips of a video are numbered by their rows.
-            order = orders[row["yid"]] = orders.get(row["yid"], -1) + 1
+            order = order_by_video[row["yid"]] = order_by_video.get(row["yid"], -1) + 1
             try:
-                found.append(_annotation(row, order))
+                annotations.append(_build_annotation(row, order))
             except ValueError as error:
-                faults.append((f"{path.name}:{number}", str(error)))
-    raise_table_errors(faults)
-    return found
+                errors.append((f"{path.name}:{line_number}", str(error)))
+    raise_table_errors(errors)
+    return annotations
 
 
-def _annotation(row: dict[str, str], order: int) -> Annotation:
+def _build_annotation(row: dict[str, str], order: int) -> ClipAnnotation:
     """Convert a row.
 
     Raises:
         ValueError: If a time is malformed.
     """
-    start, end = milliseconds(row["start"]), milliseconds(row["end"])
-    return Annotation(
+    start, end = parse_milliseconds(row["start"]), parse_milliseconds(row["end"])
+    return ClipAnnotation(
         id=row["vid"],
         files=(PoseFile(f"{row['vid']}.pose"), PoseFile(f"{row['yid']}.pose", start, end)),
         text=row["raw-text"],

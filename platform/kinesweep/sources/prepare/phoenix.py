@@ -7,35 +7,40 @@ The fields are separated by bars. The columns are `name`, `speaker`, `orth` (the
 
 from pathlib import Path
 
-from kinesweep.sources.prepare.rows import Annotation, PoseFile, find_single_file, rows_of
+from kinesweep.sources.prepare.rows import (
+    ClipAnnotation,
+    PoseFile,
+    find_single_file,
+    read_delimited_rows,
+)
 from kinesweep.sources.tsv.tsv_reader import raise_table_errors
 
-_FILES = {"train": "train", "validation": "dev", "test": "test"}
-_NEEDED = ("name", "translation")
+_SPLIT_NAMES = {"train": "train", "validation": "dev", "test": "test"}
+_REQUIRED_COLUMNS = ("name", "translation")
 
 
-def read_phoenix(folder: Path, split: str) -> list[Annotation]:
+def read_phoenix(folder: Path, split: str) -> list[ClipAnnotation]:
     """Read the annotations of a split.
 
     Raises:
         InputError: If several files match the split.
         SourceError: If the file is malformed; names every line.
     """
-    name = _FILES[split]
+    name = _SPLIT_NAMES[split]
     path = find_single_file(folder, f"PHOENIX-2014-T.{name}.corpus.csv")
     if path is None:
         return []
-    rows, faults = rows_of(path, "|", _NEEDED)
-    raise_table_errors(faults)
-    return [_annotation(row, name) for _, row in rows]
+    rows, errors = read_delimited_rows(path, "|", _REQUIRED_COLUMNS)
+    raise_table_errors(errors)
+    return [_build_annotation(row, name) for _, row in rows]
 
 
-def _annotation(row: dict[str, str], folder: str) -> Annotation:
+def _build_annotation(row: dict[str, str], folder: str) -> ClipAnnotation:
     """Convert a row."""
     name = row["name"]
     # A name without a hyphen becomes a document of its own.
     document, _, order = name.rpartition("-")
-    return Annotation(
+    return ClipAnnotation(
         id=name,
         files=(PoseFile(f"{folder}/{name}.pose"), PoseFile(f"{name}.pose")),
         text=row["translation"],

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kinesweep.core.errors import InputError
-from kinesweep.sources.splitting.cross_validation import COLUMNS
+from kinesweep.sources.splitting.cross_validation import TSV_COLUMNS
 from kinesweep.sources.tsv.tsv_reader import TableError
 
 
 @dataclass(frozen=True)
 class PoseFile:
-    """A possible location of a clip.
+    """A possible location of a clip: a pose file and a span in it.
 
     Attributes:
         path: Path relative to the folder of poses.
@@ -24,8 +24,8 @@ class PoseFile:
 
 
 @dataclass(frozen=True)
-class Annotation:
-    """One row of a published table.
+class ClipAnnotation:
+    """The annotation of one clip, from a row of a published table.
 
     Attributes:
         id: Id of the clip, unique in the corpus.
@@ -38,7 +38,7 @@ class Annotation:
         signer: Name of the signer, or empty.
         gloss: Glosses of the signs, or empty.
         language: Language code of the text.
-        lacks: Missing part of the annotation, or empty; an incomplete row has no files.
+        missing_part: Missing part of the annotation, or empty; an incomplete row has no files.
     """
 
     id: str
@@ -51,19 +51,19 @@ class Annotation:
     signer: str = ""
     gloss: str = ""
     language: str = ""
-    lacks: str = ""
+    missing_part: str = ""
 
     @property
-    def looked_for(self) -> str:
-        """Return what is missing if none of the files exists."""
-        return self.lacks or " ".join(file.path for file in self.files)
+    def missing_description(self) -> str:
+        """Describe what is missing if none of the files exists."""
+        return self.missing_part or " ".join(file.path for file in self.files)
 
-    def line(self, file: PoseFile) -> str:
+    def format_tsv_row(self, file: PoseFile) -> str:
         """Format the row of the TSV for a clip in an existing file."""
         values = {**vars(self), "signal": file.path, "output": self.text}
         values |= {"signal_start": f"{file.start_ms:.10g}", "signal_end": f"{file.end_ms:.10g}"}
         # Tabs and line breaks within a field would break the table, so white space is collapsed.
-        return "\t".join(" ".join(str(values[column]).split()) for column in COLUMNS)
+        return "\t".join(" ".join(str(values[column]).split()) for column in TSV_COLUMNS)
 
 
 def find_single_file(folder: Path, pattern: str) -> Path | None:
@@ -72,15 +72,15 @@ def find_single_file(folder: Path, pattern: str) -> Path | None:
     Raises:
         InputError: If several files match the pattern.
     """
-    found = sorted(path for path in folder.glob(pattern) if path.is_file())
-    if len(found) > 1:
-        names = ", ".join(f"`{path.name}`" for path in found)
+    matches = sorted(path for path in folder.glob(pattern) if path.is_file())
+    if len(matches) > 1:
+        names = ", ".join(f"`{path.name}`" for path in matches)
         raise InputError(f"several files in `{folder}` match `{pattern}`: {names}; keep only one")
-    return found[0] if found else None
+    return matches[0] if matches else None
 
 
-def rows_of(
-    path: Path, delimiter: str, needed: tuple[str, ...]
+def read_delimited_rows(
+    path: Path, delimiter: str, required_columns: tuple[str, ...]
 ) -> tuple[list[tuple[int, dict[str, str]]], list[TableError]]:
     """Read the rows of a table as column → field with their line numbers, and all errors.
 
@@ -90,31 +90,33 @@ def rows_of(
     Args:
         path: Path of the table.
         delimiter: Separator between fields.
-        needed: Columns that must exist.
+        required_columns: Columns that must exist.
     """
     # Not the `csv` module: an unclosed quotation mark would swallow all lines after it.
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         return [], [(path.name, f"is not UTF-8 ({error.reason} at byte {error.start})")]
-    header = [_unquoted(field) for field in lines[0].rstrip("\r").split(delimiter)]
-    missing = [column for column in needed if column not in header]
+    header = [_unquote_field(field) for field in lines[0].rstrip("\r").split(delimiter)]
+    missing = [column for column in required_columns if column not in header]
     if missing:
         return [], [(f"{path.name}:1", f"has no column `{column}`") for column in missing]
-    rows, faults = [], []
-    for number, line in enumerate(lines[1:], 2):
+    rows, errors = [], []
+    for line_number, line in enumerate(lines[1:], 2):
         if not line.strip():
             continue
-        fields = [_unquoted(field) for field in line.rstrip("\r").split(delimiter)]
+        fields = [_unquote_field(field) for field in line.rstrip("\r").split(delimiter)]
         if len(fields) != len(header):
-            faults.append((f"{path.name}:{number}", f"has {len(fields)} fields, not {len(header)}"))
+            errors.append(
+                (f"{path.name}:{line_number}", f"has {len(fields)} fields, not {len(header)}")
+            )
         else:
-            rows.append((number, dict(zip(header, fields, strict=True))))
-    return rows, faults
+            rows.append((line_number, dict(zip(header, fields, strict=True))))
+    return rows, errors
 
 
-def _unquoted(field: str) -> str:
-    """Remove the quotation marks that a spreadsheet put around a field."""
+def _unquote_field(field: str) -> str:
+    """Remove the quotation marks that a spreadsheet program put around a field."""
     inner = field[1:-1]
     # A spreadsheet doubles the marks inside; a single one means that the outer ones are text.
     if len(field) < 2 or field[0] != '"' or field[-1] != '"' or '"' in inner.replace('""', ""):

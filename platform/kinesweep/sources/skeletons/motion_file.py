@@ -2,7 +2,7 @@
 
 The coordinates of a motion are returned as float32 (T, J, C) and checked against the skeleton: J
 points, 2 or 3 coordinates, all finite. An `.npz` holds a single array or the output of HybrIK for
-one video; an `.npz` with many motions is a pack (see `motion_pack`). A `.pose` file names its own
+one video; an `.npz` with many motions is a pack (see `npz_pack`). A `.pose` file names its own
 points.
 
 Shapes: T frames, P people, J points, C coordinates.
@@ -18,26 +18,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.core.errors import ClipError
-from kinesweep.core.pickle_policy import PICKLES, refuse_pickle_message
+from kinesweep.core.pickle_policy import PICKLE_SUFFIXES, format_pickle_error
 from kinesweep.core.pose import PoseSequence
 from kinesweep.core.skeleton.skeleton import Skeleton
 from kinesweep.core.units import Span
 from kinesweep.sources.pose_format.pose_file import read_pose
-from kinesweep.sources.pose_format.pose_validation import frames_of
+from kinesweep.sources.pose_format.pose_validation import resolve_frame_range
 from kinesweep.sources.tsv.tsv_rows import POSE_SUFFIX
 
 PACK_SUFFIX = ".npz"
 MOTION_SUFFIXES = (".npy", PACK_SUFFIX, POSE_SUFFIX)
-HYBRIK = {"pred_xyz_29": 29, "pred_xyz_24": 24, "pred_xyz_24_struct": 24}
+HYBRIK_JOINTS = {"pred_xyz_29": 29, "pred_xyz_24": 24, "pred_xyz_24_struct": 24}
 """HybrIK's array names → number of joints. The first 24 joints are those of SMPL, and the first 22
 of them those of the body."""
-_COORDINATES = (2, 3)
-_PICKLE = b"\x80"
+_NUM_COORDINATES = (2, 3)
+_PICKLE_FIRST_BYTE = b"\x80"
 """First byte of a pickle, for all but the oldest protocols."""
-_FILL = "fill in the missing points, or use `.pose` files, which mark them"
+_FILL_ADVICE = "fill in the missing points, or use `.pose` files, which mark them"
 
 
-def read_alone(path: Path, span: Span, skeleton: Skeleton, fps: float) -> PoseSequence:
+def read_single_motion(path: Path, span: Span, skeleton: Skeleton, fps: float) -> PoseSequence:
     """Read a span of a file that holds one motion.
 
     Args:
@@ -47,17 +47,17 @@ def read_alone(path: Path, span: Span, skeleton: Skeleton, fps: float) -> PoseSe
         fps: Frame rate of an array in frames per second; a `.pose` file states its own.
 
     Raises:
-        ClipError: See `read_pose`, `read_motion` and `sequence_of`.
+        ClipError: See `read_pose`, `read_motion_array` and `build_pose_sequence`.
     """
     if path.suffix.lower() == POSE_SUFFIX:
         return read_pose(path, span)
-    return sequence_of(read_motion(path, skeleton), path, span, skeleton, fps)
+    return build_pose_sequence(read_motion_array(path, skeleton), path, span, skeleton, fps)
 
 
-def sequence_of(
+def build_pose_sequence(
     x: NDArray[Any], path: Path, span: Span, skeleton: Skeleton, fps: float
 ) -> PoseSequence:
-    """Cut a span out of a stored motion; every point gets confidence 1.
+    """Build the pose sequence of a span of a stored motion; every point gets confidence 1.
 
     Args:
         x: Stored array, (T, J, C) or (T, J·C).
@@ -67,49 +67,50 @@ def sequence_of(
         fps: Frame rate in frames per second.
 
     Raises:
-        ClipError: See `joints_of`; also with reason `no_frames`, `span_beyond_file`, `empty_span`
-            or `nan_frames`. The message names the file.
+        ClipError: See `reshape_to_joints`; also with reason `no_frames`, `span_beyond_file`,
+            `empty_span` or `nan_frames`. The message names the file.
     """
-    x_TJC = joints_of(x, skeleton, path)
+    x_TJC = reshape_to_joints(x, skeleton, path)
     # The span is cut before the conversion, so only its frames are copied.
-    first, last = frames_of(path, span, fps, len(x_TJC))
+    first, last = resolve_frame_range(path, span, fps, len(x_TJC))
     with np.errstate(all="ignore"):  # values beyond float32 become infinite and are refused below
         x_TPJC = np.ascontiguousarray(x_TJC[first:last, None], np.float32)
     num_bad = int((~np.isfinite(x_TPJC)).any(axis=(1, 2, 3)).sum())
     if num_bad:
-        text = f"in {num_bad} of {len(x_TPJC)} frames; {_FILL}"
+        text = f"in {num_bad} of {len(x_TPJC)} frames; {_FILL_ADVICE}"
         raise ClipError(f"`{path}` has coordinates that are not numbers {text}", "nan_frames")
     return PoseSequence(x_TPJC, np.ones(x_TPJC.shape[:3], np.float32), fps, skeleton.layout)
 
 
-def read_motion(path: Path, skeleton: Skeleton) -> NDArray[Any]:
+def read_motion_array(path: Path, skeleton: Skeleton) -> NDArray[Any]:
     """Read the only motion of an `.npy` or `.npz` as it is stored.
 
-    Of HybrIK's joints, those of the skeleton are returned.
+    From the output of HybrIK, only the joints of the skeleton are returned.
 
     Raises:
         ClipError: With reason `missing_file`, `unreadable`, `pickled`, `which_motion` (an `.npz`
             with several arrays) or `wrong_shape`. The message names the file.
     """
-    with arrays_of(path) as found:
+    with open_arrays(path) as arrays:
         # HybrIK's output has many arrays, so its joints are looked for before arrays are counted.
-        for key in HYBRIK:
-            if key in found:
-                return _body_joints(np.asarray(found[key]), key, path, skeleton)
-        names = list(found)
+        for key in HYBRIK_JOINTS:
+            if key in arrays:
+                return _select_body_joints(np.asarray(arrays[key]), key, path, skeleton)
+        names = list(arrays)
         if len(names) == 1:
-            # NumPy returns a member that is not an array as bytes; `joints_of` rejects its dtype.
-            return np.asarray(found[names[0]])
-    held = ", ".join(f"`{name}`" for name in names) or "nothing"
+            # NumPy returns other members than arrays as bytes; `reshape_to_joints` rejects them.
+            return np.asarray(arrays[names[0]])
+    array_names = ", ".join(f"`{name}`" for name in names) or "nothing"
     raise ClipError(
-        f"`{path}` holds {held}; it must hold a single array or `{next(iter(HYBRIK))}`; to select a"
+        f"`{path}` holds {array_names}; it must hold a single array or"
+        f" `{next(iter(HYBRIK_JOINTS))}`; to select a"
         f" motion of a pack with `data` and `offsets`, append its number: `{path.name}#0`",
         "which_motion",
     )
 
 
-def joints_of(x: NDArray[Any], skeleton: Skeleton, path: Path) -> NDArray[Any]:
-    """Return a stored motion as (T, J, C).
+def reshape_to_joints(x: NDArray[Any], skeleton: Skeleton, path: Path) -> NDArray[Any]:
+    """Reshape a stored motion to (T, J, C) after checking its type and shape.
 
     Args:
         x: Stored array, (T, J, C) or (T, J·C), with 2 or 3 coordinates.
@@ -123,9 +124,9 @@ def joints_of(x: NDArray[Any], skeleton: Skeleton, path: Path) -> NDArray[Any]:
         raise ClipError(f"`{path}` holds {x.dtype}, not floating point numbers", "wrong_dtype")
     points = skeleton.num_points
     # The number of columns of a flat array shows whether its points have 2 or 3 coordinates.
-    if x.ndim == 2 and x.shape[1] in [points * dims for dims in _COORDINATES]:
+    if x.ndim == 2 and x.shape[1] in [points * dims for dims in _NUM_COORDINATES]:
         x = x.reshape(len(x), points, -1)
-    if x.ndim != 3 or x.shape[1] != points or x.shape[2] not in _COORDINATES:
+    if x.ndim != 3 or x.shape[1] != points or x.shape[2] not in _NUM_COORDINATES:
         raise ClipError(
             f"`{path}` holds an array of shape {x.shape}; a motion of `{skeleton.name}` must be"
             f" (frames, {points}, 2 or 3), or the same flattened to two dimensions; see"
@@ -135,7 +136,7 @@ def joints_of(x: NDArray[Any], skeleton: Skeleton, path: Path) -> NDArray[Any]:
     return x
 
 
-def with_suffix(root: Path, file: str) -> str:
+def add_motion_suffix(root: Path, file: str) -> str:
     """Add the missing suffix to the name of a motion file below a folder.
 
     Names that come from the id of a row have no suffix.
@@ -145,24 +146,28 @@ def with_suffix(root: Path, file: str) -> str:
     """
     if PurePosixPath(file).suffix.lower() in MOTION_SUFFIXES:
         return file
-    base = os.path.join(root, file)  # `Path.is_file` raises where a name is too long
-    there = [s for s in (*MOTION_SUFFIXES, *PICKLES) if os.path.isfile(base + s)]
-    motions = [suffix for suffix in there if suffix in MOTION_SUFFIXES]
-    if len(motions) > 1:
-        text = f"`{file}` may be {' or '.join(motions)}; name one of them in a column `motion`"
+    base_path = os.path.join(root, file)  # `Path.is_file` raises where a name is too long
+    existing_suffixes = [
+        s for s in (*MOTION_SUFFIXES, *PICKLE_SUFFIXES) if os.path.isfile(base_path + s)
+    ]
+    motion_suffixes = [suffix for suffix in existing_suffixes if suffix in MOTION_SUFFIXES]
+    if len(motion_suffixes) > 1:
+        text = (
+            f"`{file}` may be {' or '.join(motion_suffixes)}; name one of them in a column `motion`"
+        )
         raise ClipError(text, "ambiguous_file")
-    if there and not motions:
-        path = root / (file + there[0])
-        raise ClipError(f"`{path}` {refuse_pickle_message(path)}", "pickled")
-    return file + motions[0] if motions else file
+    if existing_suffixes and not motion_suffixes:
+        path = root / (file + existing_suffixes[0])
+        raise ClipError(f"`{path}` {format_pickle_error(path)}", "pickled")
+    return file + motion_suffixes[0] if motion_suffixes else file
 
 
-def _body_joints(x: NDArray[Any], key: str, path: Path, skeleton: Skeleton) -> NDArray[Any]:
-    """Return the skeleton's first 22 or 24 joints of HybrIK's (T, 29, 3) or (T, 29·3)."""
+def _select_body_joints(x: NDArray[Any], key: str, path: Path, skeleton: Skeleton) -> NDArray[Any]:
+    """Select the skeleton's 22 or 24 joints from HybrIK's (T, 29, 3) or (T, 29·3)."""
     if skeleton.layout.components[0][0] != "SMPL":
         text = f"`{path}` holds SMPL joints (`{key}`), but `source.skeleton` is {skeleton.name}"
         raise ClipError(text, "wrong_shape")
-    joints = HYBRIK[key]
+    joints = HYBRIK_JOINTS[key]
     if x.ndim == 2 and x.shape[1] == joints * 3:
         x = x.reshape(len(x), joints, 3)
     if x.ndim != 3 or x.shape[1:] != (joints, 3):
@@ -172,7 +177,7 @@ def _body_joints(x: NDArray[Any], key: str, path: Path, skeleton: Skeleton) -> N
 
 
 @contextmanager
-def arrays_of(path: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
+def open_arrays(path: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
     """Open the arrays of a NumPy file by name; the array of an `.npy` is named `array`.
 
     The arrays of an `.npz` are read on access, so read errors also arise in the body of the `with`
@@ -182,12 +187,12 @@ def arrays_of(path: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
         ClipError: With reason `missing_file`, `pickled` or `unreadable`.
     """
     try:
-        found = np.load(path, allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            yield {"array": found}
+        arrays = np.load(path, allow_pickle=False)
+        if isinstance(arrays, np.ndarray):
+            yield {"array": arrays}
         else:
-            with found:
-                yield found
+            with arrays:
+                yield arrays
     except ClipError:
         raise
     except FileNotFoundError:
@@ -197,8 +202,8 @@ def arrays_of(path: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
         if "allow_pickle" not in str(error):
             raise ClipError(f"`{path}` cannot be read: {error}", "unreadable") from None
         with path.open("rb") as file:
-            begins = file.read(20)
-        if "Object arrays" in str(error) or begins.startswith(_PICKLE):
-            raise ClipError(f"`{path}` {refuse_pickle_message(path)}", "pickled") from None
-        text = f"is not a NumPy file: it begins with {begins!r}"
+            first_bytes = file.read(20)
+        if "Object arrays" in str(error) or first_bytes.startswith(_PICKLE_FIRST_BYTE):
+            raise ClipError(f"`{path}` {format_pickle_error(path)}", "pickled") from None
+        text = f"is not a NumPy file: it begins with {first_bytes!r}"
         raise ClipError(f"`{path}` {text}", "unreadable") from None

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.core.errors import ClipError
-from kinesweep.sources.skeletons.motion_file import arrays_of
+from kinesweep.sources.skeletons.motion_file import open_arrays
 
-MOST_PACKS = 4
+MAX_PACKS = 4
 """Maximum number of packs that a process keeps in memory."""
 
 FileStamp = tuple[int, int, int]
@@ -29,18 +29,18 @@ class NpzCache:
     """A cache of the packs that this process read last; a replaced file is read again."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[Path, tuple[FileStamp, Pack]] = OrderedDict()
+        self._packs: OrderedDict[Path, tuple[FileStamp, Pack]] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
         # Packs may be hundreds of megabytes; another process reads them itself.
-        return {"_known": OrderedDict()}
+        return {"_packs": OrderedDict()}
 
-    def motion(self, path: Path, number: int) -> NDArray[Any]:
+    def get_motion(self, path: Path, index: int) -> NDArray[Any]:
         """Return one motion of a pack as a view of its stored array.
 
         Args:
             path: Path of the pack.
-            number: Index of the motion, from 0.
+            index: Index of the motion, from 0.
 
         Raises:
             ClipError: With reason `missing_file`, `unreadable`, `pickled`, `bad_pack` or
@@ -50,22 +50,22 @@ class NpzCache:
             stat = path.stat()
         except FileNotFoundError:
             raise ClipError(f"`{path}` does not exist", "missing_file") from None
-        mark = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        stamp = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
         # Removed and inserted again: the order of the dictionary is that of the last use.
-        known, pack = self._known.pop(path, (None, None))
-        if pack is None or known != mark:
+        cached_stamp, pack = self._packs.pop(path, (None, None))
+        if pack is None or cached_stamp != stamp:
             pack = _read_pack(path)
-        self._known[path] = mark, pack
-        while len(self._known) > MOST_PACKS:
-            self._known.popitem(last=False)
+        self._packs[path] = stamp, pack
+        while len(self._packs) > MAX_PACKS:
+            self._packs.popitem(last=False)
         data, offsets = pack
-        if not 0 <= number < len(offsets) - 1:
+        if not 0 <= index < len(offsets) - 1:
             raise ClipError(
-                f"`{path}` holds {len(offsets) - 1} motions, numbered from 0, but motion {number}"
+                f"`{path}` holds {len(offsets) - 1} motions, numbered from 0, but motion {index}"
                 " was requested",
                 "no_such_motion",
             )
-        return data[offsets[number] : offsets[number + 1]]
+        return data[offsets[index] : offsets[index + 1]]
 
 
 def _read_pack(path: Path) -> Pack:
@@ -74,15 +74,15 @@ def _read_pack(path: Path) -> Pack:
     Raises:
         ClipError: With reason `bad_pack`.
     """
-    with arrays_of(path) as found:
-        names = list(found)
+    with open_arrays(path) as arrays:
+        names = list(arrays)
         if not {"data", "offsets"} <= set(names):
-            held = ", ".join(f"`{name}`" for name in names) or "nothing"
-            text = f"`{path}` holds {held}; a pack of motions must hold `data` and `offsets`"
+            array_names = ", ".join(f"`{name}`" for name in names) or "nothing"
+            text = f"`{path}` holds {array_names}; a pack of motions must hold `data` and `offsets`"
             raise ClipError(text, "bad_pack")
-        data, offsets = np.asarray(found["data"]), np.asarray(found["offsets"])
-    steps = offsets.ndim == 1 and offsets.dtype.kind in "iu" and len(offsets) > 1
-    if not steps or offsets[0] != 0 or (np.diff(offsets.astype(np.int64)) < 0).any():
+        data, offsets = np.asarray(arrays["data"]), np.asarray(arrays["offsets"])
+    is_index_array = offsets.ndim == 1 and offsets.dtype.kind in "iu" and len(offsets) > 1
+    if not is_index_array or offsets[0] != 0 or (np.diff(offsets.astype(np.int64)) < 0).any():
         text = "must be whole numbers that start at 0 and never decrease"
         raise ClipError(f"`offsets` of `{path}` {text}", "bad_pack")
     if data.shape[:1] != (offsets[-1],):  # compared as tuples: `data` may be a scalar

@@ -1,6 +1,6 @@
 """A corpus of skeleton motions with texts and, optionally, a reference motion for each clip.
 
-One table per split lists the clips. The motions are in one `.npz` (see `motion_pack`), or in one
+One table per split lists the clips. The motions are in one `.npz` (see `npz_pack`), or in one
 file each: `.npy`, `.npz` or `.pose`. The content digest of a clip covers its own frames and those
 of its reference, so that adding a motion to a pack does not invalidate the extracted features of
 the other clips. All motions are read for it in this process: 163 clips of boxing take 41 ms. A
@@ -20,20 +20,24 @@ import numpy as np
 from kinesweep.config.recipe.skeletons import SkeletonsConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ClipError
-from kinesweep.core.hashing import canonical_json
+from kinesweep.core.hashing import to_canonical_json
 from kinesweep.core.pose import PoseSequence
 from kinesweep.core.skeleton.skeleton import SKELETONS
 from kinesweep.core.units import Span
-from kinesweep.sources.base import MediaDigest, Motion
+from kinesweep.sources.base import MediaDigest, SkeletonMotion
 from kinesweep.sources.skeletons.motion_file import (
     MOTION_SUFFIXES,
     PACK_SUFFIX,
-    read_alone,
-    sequence_of,
-    with_suffix,
+    add_motion_suffix,
+    build_pose_sequence,
+    read_single_motion,
 )
 from kinesweep.sources.skeletons.npz_pack import NpzCache
-from kinesweep.sources.skeletons.skeleton_rows import NUMBER, SkeletonRows, numbered
+from kinesweep.sources.skeletons.skeleton_rows import (
+    PACK_SEPARATOR,
+    SkeletonRowReader,
+    split_pack_path,
+)
 from kinesweep.sources.tsv.base_table_source import TableSource
 from kinesweep.sources.tsv.parsed_rows import ParsedRows
 from kinesweep.sources.tsv.tsv_reader import Table, read_table
@@ -48,103 +52,108 @@ class SkeletonsSource(TableSource):
         needs_text: Whether rows must have texts; False for motions to be translated.
     """
 
-    where_root: ClassVar[str] = "set `source.motions` to a folder that holds all motions"
-    unique: ClassVar[str] = "give each row an `id` of its own"
+    outside_root_advice: ClassVar[str] = "set `source.motions` to a folder that holds all motions"
+    duplicate_id_advice: ClassVar[str] = "give each row an `id` of its own"
 
     def __init__(self, config: SkeletonsConfig, needs_text: bool = True) -> None:
         super().__init__(config)
         self.config, self._needs_text = config, needs_text
-        self._motions = Path(config.motions).absolute() if config.motions is not None else None
+        self._motions_path = Path(config.motions).absolute() if config.motions is not None else None
         self._skeleton = SKELETONS[config.skeleton]
         self._packs = NpzCache()
         # Both are filled by `read_rows`: clips that references may name, and the pack of a split.
-        self._places: dict[str, Clip] = {}
-        self._numbered: dict[str, str | None] = {}
+        self._reference_candidates: dict[str, Clip] = {}
+        self._pack_names: dict[str, str | None] = {}
 
     def __getstate__(self) -> dict[str, object]:
         # Emptied together with the rows of the base class, from which they are built.
-        return {**super().__getstate__(), "_places": {}, "_numbered": {}}
+        return {**super().__getstate__(), "_reference_candidates": {}, "_pack_names": {}}
 
-    def root(self, split: str) -> Path:
+    def get_root(self, split: str) -> Path:
         """Return the absolute path of the folder that a split's motions are relative to."""
-        if self._motions is None:
+        if self._motions_path is None:
             return self._tables[split].parent
-        return self._motions.parent if self._motions.suffix == PACK_SUFFIX else self._motions
+        return (
+            self._motions_path.parent
+            if self._motions_path.suffix == PACK_SUFFIX
+            else self._motions_path
+        )
 
-    def read_options(self) -> dict[str, Any]:
+    def get_read_options(self) -> dict[str, Any]:
         """Return the frame rate and the skeleton, which arrays do not store."""
         config = self.config
         return {"source": config.kind, "fps": config.fps, "skeleton": config.skeleton}
 
-    def table(self, split: str) -> Table:
+    def read_split_table(self, split: str) -> Table:
         """Read a split's table without interpreting it."""
-        return read_table(self._tables[split], self.table_name(split))
+        return read_table(self._tables[split], self.get_table_name(split))
 
-    def pack(self, split: str, table: Table) -> str | None:
+    def get_pack_name(self, split: str, table: Table) -> str | None:
         """Return the name of the `.npz` that a table's rows index, or None if they name files."""
-        if self._motions is not None:
-            return self._motions.name if self._motions.suffix == PACK_SUFFIX else None
+        if self._motions_path is not None:
+            return self._motions_path.name if self._motions_path.suffix == PACK_SUFFIX else None
         # Without `source.motions` and a column `motion`, the pack is named after the table.
-        called = self.config.columns.get("motion", "motion")
-        return None if called in table.header else self._tables[split].stem + PACK_SUFFIX
+        motion_column = self.config.columns.get("motion", "motion")
+        return None if motion_column in table.header else self._tables[split].stem + PACK_SUFFIX
 
-    def pack_path(self, split: str, table: Table) -> Path | None:
+    def get_pack_path(self, split: str, table: Table) -> Path | None:
         """Return the absolute path of a split's pack, or None if rows name files."""
-        pack = self.pack(split, table)
-        return None if pack is None else self.root(split) / pack
+        pack = self.get_pack_name(split, table)
+        return None if pack is None else self.get_root(split) / pack
 
     def read_rows(self, split: str, path: Path) -> ParsedRows:
         """Read a split's table and record which clips references may name."""
-        table = self.table(split)
-        self._numbered[split] = self.pack(split, table)
-        pack, needs_text = self._numbered[split], self._needs_text
-        rows = SkeletonRows(table, split, self.config, pack, needs_text).read()
+        table = self.read_split_table(split)
+        self._pack_names[split] = self.get_pack_name(split, table)
+        pack, needs_text = self._pack_names[split], self._needs_text
+        rows = SkeletonRowReader(table, split, self.config, pack, needs_text).read()
         # Recorded before `max_clips` is applied: a reference need not be part of the corpus.
-        self._places |= {one.id: one for one in rows.clips}
+        self._reference_candidates |= {one.id: one for one in rows.clips}
         # A reference needs no text either, but a usable clip with the same id takes precedence.
-        for one in rows.apart:
-            self._places.setdefault(one.id, one)
+        for one in rows.reference_only_clips:
+            self._reference_candidates.setdefault(one.id, one)
         return rows
 
-    def media_path(self, clip: Clip) -> Path:
+    def resolve_media_path(self, clip: Clip) -> Path:
         """Return the path of the file with the clip's motion.
 
         Raises:
             ClipError: With reason `outside_root`, `missing_file`, `not_a_file`, `pickled` or
                 `ambiguous_file`.
         """
-        file, _ = numbered(clip.media)
+        file, _ = split_pack_path(clip.media)
         try:
-            named = with_suffix(self.root(clip.split), file)
+            media = add_motion_suffix(self.get_root(clip.split), file)
         except ClipError as error:
             raise ClipError(f"{clip.row}: {error}", error.reason) from None
         try:
-            path = super().media_path(replace(clip, media=named))
+            path = super().resolve_media_path(replace(clip, media=media))
         except ClipError as error:
-            if self._motions is not None or error.reason != "missing_file":
+            if self._motions_path is not None or error.reason != "missing_file":
                 raise
             # The file was looked for beside the table, so `source.motions` may be what is missing.
             raise ClipError(f"{error}; see `source.motions`", error.reason) from None
         if path.suffix.lower() not in MOTION_SUFFIXES:
-            known = ", ".join(MOTION_SUFFIXES)
+            supported = ", ".join(MOTION_SUFFIXES)
             raise ClipError(
-                f"{clip.row}: `{path}` is not a motion file; supported are {known}", "not_a_file"
+                f"{clip.row}: `{path}` is not a motion file; supported are {supported}",
+                "not_a_file",
             )
         return path
 
-    def auxiliary_files(self, clip: Clip) -> tuple[Path, ...]:
+    def list_auxiliary_files(self, clip: Clip) -> tuple[Path, ...]:
         """Return the file of the reference motion, if it is not the clip's own file.
 
         Raises:
-            ClipError: With reason `missing_reference`; see also `media_path`.
+            ClipError: With reason `missing_reference`; see also `resolve_media_path`.
         """
-        place = self._reference(clip)
-        if place is None:
+        reference_clip = self._resolve_reference(clip)
+        if reference_clip is None:
             return ()
-        path = self._reference_path(clip, place)
-        return () if path == self.media_path(clip) else (path,)
+        path = self._resolve_reference_path(clip, reference_clip)
+        return () if path == self.resolve_media_path(clip) else (path,)
 
-    def read(self, clip: Clip) -> Motion:
+    def read(self, clip: Clip) -> SkeletonMotion:
         """Read the frames of the clip and of its reference.
 
         Raises:
@@ -152,13 +161,13 @@ class SkeletonsSource(TableSource):
                 a reference have the reason `missing_reference`, `other_skeleton` or one that begins
                 with `reference_`.
         """
-        place = self._reference(clip)
-        pose = self._read(clip, self.media_path(clip), clip)
-        if place is None:
-            return Motion(pose)
-        path = self._reference_path(clip, place)
+        reference_clip = self._resolve_reference(clip)
+        pose = self._read_pose(clip, self.resolve_media_path(clip), clip)
+        if reference_clip is None:
+            return SkeletonMotion(pose)
+        path = self._resolve_reference_path(clip, reference_clip)
         try:
-            reference = self._read(clip, path, place)
+            reference = self._read_pose(clip, path, reference_clip)
         except ClipError as error:
             text = f"{error} (in the reference `{clip.reference}`)"
             raise ClipError(text, f"reference_{error.reason}") from None
@@ -166,50 +175,58 @@ class SkeletonsSource(TableSource):
         if pose.layout != reference.layout or dims[0] != dims[1]:
             text = f"{clip.row}: the reference `{clip.reference}` has other points or coordinates"
             raise ClipError(text, "other_skeleton")
-        return Motion(pose, reference)
+        return SkeletonMotion(pose, reference)
 
-    def contents(self, clips: Sequence[Clip]) -> dict[Clip, MediaDigest | ClipError]:
-        """Return the digest of each clip's frames and its reference's, or its error."""
-        found: dict[Clip, MediaDigest | ClipError] = {}
+    def compute_digests(self, clips: Sequence[Clip]) -> dict[Clip, MediaDigest | ClipError]:
+        """Compute the digest of each clip's frames and its reference's, or its error."""
+        digests: dict[Clip, MediaDigest | ClipError] = {}
         for clip in clips:
             try:
-                found[clip] = _content(self.read(clip))
+                digests[clip] = _compute_digest(self.read(clip))
             except ClipError as error:
-                found[clip] = error
-        return found
+                digests[clip] = error
+        return digests
 
-    def _read(self, clip: Clip, path: Path, place: Clip) -> PoseSequence:
-        """Read the frames of the motion that `place` names; messages begin with the row of `clip`.
+    def _read_pose(self, clip: Clip, path: Path, motion_clip: Clip) -> PoseSequence:
+        """Read the frames of the motion of `motion_clip`; messages begin with the row of `clip`.
 
         Raises:
             ClipError: See `read`.
         """
-        _, number = numbered(place.media)
+        _, number = split_pack_path(motion_clip.media)
         skeleton, fps = self._skeleton, self.config.fps
         try:
             if number is None:
-                return read_alone(path, place.span, skeleton, fps)
-            x = self._packs.motion(path, number)
-            return sequence_of(x, path, place.span, skeleton, fps)
+                return read_single_motion(path, motion_clip.span, skeleton, fps)
+            x = self._packs.get_motion(path, number)
+            return build_pose_sequence(x, path, motion_clip.span, skeleton, fps)
         except ClipError as error:
             raise ClipError(f"{clip.row}: {error}", error.reason) from None
 
-    def reference_media(self, clip: Clip) -> str | None:
+    def get_reference_motion(self, clip: Clip) -> str | None:
         """Return the reference motion of a clip, if it is not the motion of another row.
 
         Raises:
             ClipError: With reason `missing_reference`.
         """
-        place = self._reference(clip)
-        return None if place is None or clip.reference in self._places else place.media
+        reference_clip = self._resolve_reference(clip)
+        return (
+            None
+            if reference_clip is None or clip.reference in self._reference_candidates
+            else reference_clip.media
+        )
 
-    def unlisted(self, clips: Sequence[Clip]) -> list[Clip]:
+    def list_unlisted_references(self, clips: Sequence[Clip]) -> list[Clip]:
         """Return the rows that are references of some clips but not usable clips themselves."""
-        usable = {clip.id for clip in self._read_tables().clips}
-        named = dict.fromkeys(clip.reference for clip in clips)
-        return [self._places[one] for one in named if one in self._places and one not in usable]
+        usable_ids = {clip.id for clip in self._get_rows().clips}
+        reference_ids = dict.fromkeys(clip.reference for clip in clips)
+        return [
+            self._reference_candidates[one]
+            for one in reference_ids
+            if one in self._reference_candidates and one not in usable_ids
+        ]
 
-    def _reference(self, clip: Clip) -> Clip | None:
+    def _resolve_reference(self, clip: Clip) -> Clip | None:
         """Return the reference of a clip as a clip, or None if it has no reference.
 
         Raises:
@@ -217,31 +234,33 @@ class SkeletonsSource(TableSource):
         """
         if not clip.reference:
             return None
-        # A reference may be a row of any table; reading them fills `_places` and `_numbered`.
-        self._read_tables()
-        place = self._places.get(clip.reference)
-        if place is not None:
-            return place
+        # A reference may be a row of any table; reading them fills both attributes.
+        self._get_rows()
+        candidate = self._reference_candidates.get(clip.reference)
+        if candidate is not None:
+            return candidate
         # Otherwise the reference names a whole motion directly, as `motion` or `index` would.
-        pack = self._numbered[clip.split]
+        pack = self._pack_names[clip.split]
         if pack is None:
             return replace(clip, media=clip.reference, span=Span())
         if clip.reference.isascii() and clip.reference.isdigit():
-            return replace(clip, media=f"{pack}{NUMBER}{clip.reference}", span=Span())
+            return replace(clip, media=f"{pack}{PACK_SEPARATOR}{clip.reference}", span=Span())
         raise ClipError(
             f"{clip.row}: `reference` names `{clip.reference}`, which is neither the id of a clip"
             f" nor the number of a motion of `{pack}`",
             "missing_reference",
         )
 
-    def _reference_path(self, clip: Clip, place: Clip) -> Path:
+    def _resolve_reference_path(self, clip: Clip, reference_clip: Clip) -> Path:
         """Return the path of the file with a reference motion.
 
         Raises:
-            ClipError: With reason `missing_reference`; see also `media_path`.
+            ClipError: With reason `missing_reference`; see also `resolve_media_path`.
         """
         try:
-            return self.media_path(replace(clip, split=place.split, media=place.media))
+            return self.resolve_media_path(
+                replace(clip, split=reference_clip.split, media=reference_clip.media)
+            )
         except ClipError as error:
             if error.reason != "missing_file":
                 raise
@@ -249,15 +268,15 @@ class SkeletonsSource(TableSource):
             raise ClipError(text, "missing_reference") from None
 
 
-def _content(motion: Motion) -> MediaDigest:
-    """Return the digest and size of all data of a clip, its reference included."""
+def _compute_digest(motion: SkeletonMotion) -> MediaDigest:
+    """Compute the digest and the size of all data of a clip, including its reference."""
     digest, num_bytes = hashlib.sha256(), 0
     for pose in (motion.pose, motion.reference):
         if pose is None:
             continue
         # Rate, points and shape are hashed too: equal bytes may stand for different motions.
-        about = [pose.fps, pose.layout.to_json(), list(pose.points_TPJC.shape)]
-        digest.update(canonical_json(about).encode())
+        properties = [pose.fps, pose.layout.to_json(), list(pose.points_TPJC.shape)]
+        digest.update(to_canonical_json(properties).encode())
         for values in (pose.points_TPJC, pose.confidence_TPJ):
             digest.update(np.ascontiguousarray(values).data)
             num_bytes += values.nbytes

@@ -16,31 +16,31 @@ from typing import Literal
 from kinesweep.config.recipe.source import SourceConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
-from kinesweep.core.seeds import generator
+from kinesweep.core.seeds import create_generator
 from kinesweep.sources import build_source
 from kinesweep.sources.skeletons.skeletons import SkeletonsSource
-from kinesweep.sources.splitting.skeleton_splits import SkeletonFolds
+from kinesweep.sources.splitting.skeleton_splits import SkeletonTableFormatter
 from kinesweep.sources.tsv.media_tsv import TsvSource
 
-POOLED = ("train", "validation")
-COLUMNS = (
+POOLED_SPLITS = ("train", "validation")
+TSV_COLUMNS = (
     *("id", "signal", "signal_start", "signal_end", "encoder_prompt", "decoder_prompt", "output"),
     *("document", "order", "signer", "gloss", "language"),
 )
 
 
-def split_rows(
-    config: SourceConfig, by: Literal["signer", "document"], folds: int, seed: int, out: Path
+def write_folds(
+    config: SourceConfig, by: Literal["signer", "document"], num_folds: int, seed: int, out: Path
 ) -> list[Path]:
     """Write `out/fold-K/train.tsv`, `validation.tsv` and, if the corpus has one, `test.tsv`.
 
-    Media paths are written relative to `folds_root(config)`, which a recipe over the folds sets as
-    `source.root` (for skeletons, `source.motions`). Clips keep their ids.
+    Media paths are written relative to `get_folds_root(config)`, which a recipe over the folds sets
+    as `source.root` (for skeletons, `source.motions`). Clips keep their ids.
 
     Args:
         config: Configuration of the corpus.
         by: Field whose equal values stay in the same fold.
-        folds: Number of folds, at least 2.
+        num_folds: Number of folds, at least 2.
         seed: Random seed for the shuffle of the groups.
         out: New or empty folder for the tables.
 
@@ -51,37 +51,42 @@ def split_rows(
         InputError: If there are too few groups, clips without a group, or files in `out`.
         SourceError: If the metadata is malformed.
     """
-    if folds < 2:
-        raise InputError(f"`folds` must be at least 2, but is {folds}")
+    if num_folds < 2:
+        raise InputError(f"`folds` must be at least 2, but is {num_folds}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(
             f"`{out}` already exists; choose a new or empty folder, nothing is overwritten"
         )
-    source = _tables_of(config)
-    clips = [clip for split in POOLED if split in source.splits() for clip in source.clips(split)]
-    fold_of = assign_folds(clips, by, folds, seed)
+    source = _build_tabular_source(config)
+    clips = [
+        clip
+        for split in POOLED_SPLITS
+        if split in source.list_splits()
+        for clip in source.list_clips(split)
+    ]
+    fold_of = assign_folds(clips, by, num_folds, seed)
     # Test takes no part in the cross-validation and is the same in all folds.
-    test = source.clips("test") if "test" in source.splits() else []
-    table = _writer(source, folds_root(config))
-    written: list[Path] = []
-    for fold in range(folds):
-        held = {clip.id for clip in clips if fold_of[getattr(clip, by)] == fold}
-        parts = {
-            "train": [clip for clip in clips if clip.id not in held],
-            "validation": [clip for clip in clips if clip.id in held],
-            "test": test,
+    test_clips = source.list_clips("test") if "test" in source.list_splits() else []
+    format_table = _make_table_formatter(source, get_folds_root(config))
+    paths: list[Path] = []
+    for fold in range(num_folds):
+        validation_ids = {clip.id for clip in clips if fold_of[getattr(clip, by)] == fold}
+        clips_by_split = {
+            "train": [clip for clip in clips if clip.id not in validation_ids],
+            "validation": [clip for clip in clips if clip.id in validation_ids],
+            "test": test_clips,
         }
-        written += _write_fold(out / f"fold-{fold}", parts, table)
-    return written
+        paths += _write_fold(out / f"fold-{fold}", clips_by_split, format_table)
+    return paths
 
 
-def assign_folds(clips: list[Clip], by: str, folds: int, seed: int) -> dict[str, int]:
-    """Assign each group to a fold.
+def assign_folds(clips: list[Clip], by: str, num_folds: int, seed: int) -> dict[str, int]:
+    """Assign each group to a fold, so that the folds have similar numbers of clips.
 
     Args:
         clips: Clips of the pooled splits.
         by: Field of a clip that holds its group.
-        folds: Number of folds.
+        num_folds: Number of folds.
         seed: Random seed for the shuffle of the groups.
 
     Returns:
@@ -90,47 +95,47 @@ def assign_folds(clips: list[Clip], by: str, folds: int, seed: int) -> dict[str,
     Raises:
         InputError: If clips have no group, or there are fewer groups than folds.
     """
-    sizes: dict[str, int] = defaultdict(int)
+    group_sizes: dict[str, int] = defaultdict(int)
     for clip in clips:
-        sizes[getattr(clip, by)] += 1
-    if "" in sizes:
+        group_sizes[getattr(clip, by)] += 1
+    if "" in group_sizes:
         rows = [clip.row for clip in clips if not getattr(clip, by)]
-        found = " or, for skeletons, extract it from ids with `source.signer_pattern`"
+        hint = " or, for skeletons, extract it from ids with `source.signer_pattern`"
         raise InputError(
             f"{len(rows)} of {len(clips)} clips have no `{by}` (first: {rows[0]});"
-            f" fill the column `{by}`{found if by == 'signer' else ''}"
+            f" fill the column `{by}`{hint if by == 'signer' else ''}"
         )
-    if len(sizes) < folds:
+    if len(group_sizes) < num_folds:
         raise InputError(
-            f"{folds} folds need at least {folds} different values of `{by}`,"
-            f" but train and validation have {len(sizes)}"
+            f"{num_folds} folds need at least {num_folds} different values of `{by}`,"
+            f" but train and validation have {len(group_sizes)}"
         )
     # Sorted before the shuffle, so that the result does not depend on the order of the rows.
-    groups = sorted(sizes)
-    generator(seed, "folds", by).shuffle(groups)
-    filled = [0] * folds
+    groups = sorted(group_sizes)
+    create_generator(seed, "folds", by).shuffle(groups)
+    fold_sizes = [0] * num_folds
     fold_of: dict[str, int] = {}
     # The sort is stable: the shuffle decides between groups of equal size.
-    for group in sorted(groups, key=lambda name: -sizes[name]):
-        fold = filled.index(min(filled))
+    for group in sorted(groups, key=lambda name: -group_sizes[name]):
+        fold = fold_sizes.index(min(fold_sizes))
         fold_of[group] = fold
-        filled[fold] += sizes[group]
+        fold_sizes[fold] += group_sizes[group]
     return fold_of
 
 
-def folds_root(config: SourceConfig) -> Path:
+def get_folds_root(config: SourceConfig) -> Path:
     """Return the folder that the media paths of the folds are relative to.
 
     This is the common folder of the roots of all splits. For skeletons in one `.npz` it is that
     file.
     """
-    source = _tables_of(config)
+    source = _build_tabular_source(config)
     if isinstance(source, SkeletonsSource):
-        return SkeletonFolds(source).motions
-    return Path(os.path.commonpath([source.root(split) for split in source.splits()]))
+        return SkeletonTableFormatter(source).motions_path
+    return Path(os.path.commonpath([source.get_root(split) for split in source.list_splits()]))
 
 
-def _tables_of(config: SourceConfig) -> TsvSource | SkeletonsSource:
+def _build_tabular_source(config: SourceConfig) -> TsvSource | SkeletonsSource:
     """Build the source of a corpus that is listed in TSVs.
 
     Raises:
@@ -138,38 +143,42 @@ def _tables_of(config: SourceConfig) -> TsvSource | SkeletonsSource:
     """
     source = build_source(config)
     if not isinstance(source, TsvSource | SkeletonsSource):
-        what = "several corpora are" if config.kind == "corpora" else f"`{config.kind}` is"
-        raise InputError(f"only a corpus with one TSV per split can be split; {what} not supported")
+        description = "several corpora are" if config.kind == "corpora" else f"`{config.kind}` is"
+        raise InputError(
+            f"only a corpus with one TSV per split can be split; {description} not supported"
+        )
     return source
 
 
-def _writer(source: TsvSource | SkeletonsSource, root: Path) -> Callable[[list[Clip]], str]:
+def _make_table_formatter(
+    source: TsvSource | SkeletonsSource, root: Path
+) -> Callable[[list[Clip]], str]:
     """Return a function that formats clips as a table."""
     if isinstance(source, SkeletonsSource):
-        return SkeletonFolds(source).table
-    return lambda clips: _table(clips, source, root)
+        return SkeletonTableFormatter(source).format_table
+    return lambda clips: _format_table(clips, source, root)
 
 
 def _write_fold(
-    folder: Path, parts: dict[str, list[Clip]], table: Callable[[list[Clip]], str]
+    folder: Path, clips_by_split: dict[str, list[Clip]], format_table: Callable[[list[Clip]], str]
 ) -> list[Path]:
     """Write the tables of one fold; a split without clips gets no table."""
     folder.mkdir(parents=True)
-    written = [folder / f"{split}.tsv" for split, clips in parts.items() if clips]
-    for path in written:
-        content = table(parts[path.stem])
+    paths = [folder / f"{split}.tsv" for split, clips in clips_by_split.items() if clips]
+    for path in paths:
+        content = format_table(clips_by_split[path.stem])
         path.write_text(content, encoding="utf-8", newline="\n")
-    return written
+    return paths
 
 
-def _table(clips: list[Clip], source: TsvSource, root: Path) -> str:
+def _format_table(clips: list[Clip], source: TsvSource, root: Path) -> str:
     """Format clips as a TSV with the newest column names."""
-    lines = ["\t".join(COLUMNS)]
+    lines = ["\t".join(TSV_COLUMNS)]
     for clip in clips:
-        media = Path(os.path.relpath(source.root(clip.split) / clip.media, root)).as_posix()
+        media = Path(os.path.relpath(source.get_root(clip.split) / clip.media, root)).as_posix()
         # `g` keeps fractions of a millisecond and writes whole numbers without a point.
         start, end = (f"{bound or 0:.10g}" for bound in (clip.span.start, clip.span.end))
         prompts = (clip.encoder_prompt, clip.decoder_prompt, clip.texts[0])
-        about = (clip.document, str(clip.order), clip.signer, clip.gloss, clip.language)
-        lines.append("\t".join((clip.id, media, start, end, *prompts, *about)))
+        metadata = (clip.document, str(clip.order), clip.signer, clip.gloss, clip.language)
+        lines.append("\t".join((clip.id, media, start, end, *prompts, *metadata)))
     return "\n".join(lines) + "\n"

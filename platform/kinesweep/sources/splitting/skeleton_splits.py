@@ -11,14 +11,14 @@ they do not become clips.
 import os
 from pathlib import Path
 
-from kinesweep.config.recipe.skeletons import is_text
+from kinesweep.config.recipe.skeletons import is_text_meaning
 from kinesweep.core.clip import Clip
-from kinesweep.sources.skeletons.skeleton_rows import numbered
+from kinesweep.sources.skeletons.skeleton_rows import split_pack_path
 from kinesweep.sources.skeletons.skeletons import SkeletonsSource
 
 
-class SkeletonFolds:
-    """A writer of tables with rows of a corpus.
+class SkeletonTableFormatter:
+    """A formatter of tables that contain rows of a corpus of skeletons.
 
     Args:
         source: Source of the corpus, whose tables are read at construction.
@@ -27,10 +27,10 @@ class SkeletonFolds:
     def __init__(self, source: SkeletonsSource) -> None:
         self._source = source
         # Meaning → column name; the recipe may rename columns.
-        self._called = {name: name for name in ("id", "index", "motion", "reference")}
-        self._called |= source.config.columns
-        tables = {split: source.table(split) for split in source.splits()}
-        self._cells = {
+        self._column_by_meaning = {name: name for name in ("id", "index", "motion", "reference")}
+        self._column_by_meaning |= source.config.columns
+        tables = {split: source.read_split_table(split) for split in source.list_splits()}
+        self._cells_by_row = {
             f"{table.name}:{row.line}": dict(zip(table.header, row.fields, strict=True))
             for table in tables.values()
             for row in table.rows
@@ -38,49 +38,59 @@ class SkeletonFolds:
         # The union of the columns of all tables in their order; cells that a table lacks are empty.
         columns = dict.fromkeys(column for table in tables.values() for column in table.header)
         meanings = {column: meaning for meaning, column in source.config.columns.items()}
-        self._texts = [column for column in columns if is_text(meanings.get(column, column))]
-        packs = {source.pack_path(split, table) for split, table in tables.items()}
+        self._text_columns = [
+            column for column in columns if is_text_meaning(meanings.get(column, column))
+        ]
+        packs = {source.get_pack_path(split, table) for split, table in tables.items()}
         # A pack that all tables share stays where it is. With several packs, or with single files
         # beside the tables, rows must name their motions by path.
-        self._pack = packs.pop() if len(packs) == 1 else None
-        self._moves = self._pack is None and source.config.motions is None
-        added = ["id"] if self._pack is None else ["id", "index"]
-        if self._moves:
-            added.append("motion")
-            columns.pop(self._called["index"], None)
-        self._columns = [name for key in added if (name := self._called[key]) not in columns]
+        self._pack_path = packs.pop() if len(packs) == 1 else None
+        self._writes_motion_paths = self._pack_path is None and source.config.motions is None
+        added_meanings = ["id"] if self._pack_path is None else ["id", "index"]
+        if self._writes_motion_paths:
+            added_meanings.append("motion")
+            columns.pop(self._column_by_meaning["index"], None)
+        self._columns = [
+            name for key in added_meanings if (name := self._column_by_meaning[key]) not in columns
+        ]
         self._columns += columns
 
     @property
-    def motions(self) -> Path:
+    def motions_path(self) -> Path:
         """Return the path that a recipe over the folds sets as `source.motions`."""
-        roots = [self._source.root(split) for split in self._source.splits()]
-        return self._pack or Path(os.path.commonpath(roots))
+        roots = [self._source.get_root(split) for split in self._source.list_splits()]
+        return self._pack_path or Path(os.path.commonpath(roots))
 
-    def table(self, clips: list[Clip]) -> str:
-        """Return the text of a table with a header and the rows of some clips."""
+    def format_table(self, clips: list[Clip]) -> str:
+        """Format a table with a header and the rows of some clips."""
         lines = ["\t".join(self._columns)]
-        silent = dict.fromkeys(self._texts, "")
+        empty_texts = dict.fromkeys(self._text_columns, "")
         rows: list[tuple[Clip, dict[str, str]]] = [(clip, {}) for clip in clips]
-        rows += [(clip, silent) for clip in self._source.unlisted(clips)]
+        rows += [(clip, empty_texts) for clip in self._source.list_unlisted_references(clips)]
         for clip, texts in rows:
             # Later entries win: explicit ids and motions, then the emptied texts of references.
-            cells = {**self._cells[clip.row], **self._own(clip), **texts}
+            cells = {**self._cells_by_row[clip.row], **self._get_explicit_cells(clip), **texts}
             lines.append("\t".join(cells.get(column, "") for column in self._columns))
         return "\n".join(lines) + "\n"
 
-    def _own(self, clip: Clip) -> dict[str, str]:
-        """Return the cells of a row that become explicit: column → text."""
-        own = {self._called["id"]: clip.id}
-        if self._pack is not None:
-            own[self._called["index"]] = str(numbered(clip.media)[1])
-        if self._moves:
-            own[self._called["motion"]] = self._moved(clip.split, clip.media)
-            other = self._source.reference_media(clip)
-            if other is not None:
-                own[self._called["reference"]] = self._moved(clip.split, other)
-        return own
+    def _get_explicit_cells(self, clip: Clip) -> dict[str, str]:
+        """Return the cells that a row needs outside its table, such as its id: column → text."""
+        explicit_cells = {self._column_by_meaning["id"]: clip.id}
+        if self._pack_path is not None:
+            explicit_cells[self._column_by_meaning["index"]] = str(split_pack_path(clip.media)[1])
+        if self._writes_motion_paths:
+            explicit_cells[self._column_by_meaning["motion"]] = self._make_motion_path_relative(
+                clip.split, clip.media
+            )
+            reference = self._source.get_reference_motion(clip)
+            if reference is not None:
+                explicit_cells[self._column_by_meaning["reference"]] = (
+                    self._make_motion_path_relative(clip.split, reference)
+                )
+        return explicit_cells
 
-    def _moved(self, split: str, media: str) -> str:
+    def _make_motion_path_relative(self, split: str, media: str) -> str:
         """Return the path of a motion relative to the common folder."""
-        return Path(os.path.relpath(self._source.root(split) / media, self.motions)).as_posix()
+        return Path(
+            os.path.relpath(self._source.get_root(split) / media, self.motions_path)
+        ).as_posix()

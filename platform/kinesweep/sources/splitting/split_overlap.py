@@ -18,7 +18,7 @@ MAX_EXAMPLES = 3
 
 
 @dataclass(frozen=True)
-class Overlap:
+class SplitOverlap:
     """The overlap of one kind between two splits, counted in clips of the later split.
 
     Attributes:
@@ -49,14 +49,14 @@ class Overlap:
 class OverlapReport:
     """The overlaps of every kind between every pair of splits, including empty ones."""
 
-    overlaps: tuple[Overlap, ...]
+    overlaps: tuple[SplitOverlap, ...]
 
     @property
-    def shared(self) -> tuple[Overlap, ...]:
+    def nonempty_overlaps(self) -> tuple[SplitOverlap, ...]:
         """Return the overlaps that are not empty."""
         return tuple(overlap for overlap in self.overlaps if overlap.num_clips)
 
-    def lines(self) -> list[str]:
+    def format_lines(self) -> list[str]:
         """Format each overlap as one line of text, followed by its examples."""
         return [
             f"{item.first} → {item.second}: {item.num_clips} of {item.of_clips} clips"
@@ -65,25 +65,25 @@ class OverlapReport:
             for item in self.overlaps
         ]
 
-    def leakage(self) -> list[str]:
-        """Return one log line for each overlap between train and an evaluated split."""
-        # Verbatim sentences are a subset of the normalised ones; only the stricter count is logged.
+    def format_train_leakage(self) -> list[str]:
+        """Format one log line for each overlap between train and an evaluated split."""
+        # Verbatim sentences are a subset of the normalized ones; only the stricter count is logged.
         return [
             f"{item.num_clips} of {item.of_clips} clips of {item.second} ({item.share:.1%}) share a"
             f" {item.kind} with train"
-            for item in self.shared
+            for item in self.nonempty_overlaps
             if item.first == "train" and item.kind != "normalised sentence"
         ]
 
-    def as_dict(self) -> list[dict[str, object]]:
+    def to_dicts(self) -> list[dict[str, object]]:
         """Return the overlaps as plain values for JSON output."""
         return [asdict(item) for item in self.overlaps]
 
-    def rows(self) -> list[tuple[str, ...]]:
-        """Return the rows of a printable table, its header first."""
-        head = ("shared", "between", "clips", "of", "share", "for example")
+    def build_table_rows(self) -> list[tuple[str, ...]]:
+        """Build the rows of a printable table, its header first."""
+        header = ("shared", "between", "clips", "of", "share", "for example")
         return [
-            head,
+            header,
             *(
                 (
                     item.kind,
@@ -98,56 +98,56 @@ class OverlapReport:
         ]
 
 
-def overlaps(source: Source) -> OverlapReport:
-    """Compare every pair of splits of a corpus.
+def compute_overlaps(source: Source) -> OverlapReport:
+    """Compute the sentences, documents and signers that each pair of splits shares.
 
     Raises:
         SourceError: If the metadata is malformed.
     """
     # In the order train, validation, test, so `first` is always the earlier split of a pair.
-    clips = {split: source.clips(split) for split in source.splits()}
-    found = [
-        _overlap(kind, values, first, second, clips)
+    clips = {split: source.list_clips(split) for split in source.list_splits()}
+    results = [
+        _compute_overlap(kind, values, first, second, clips)
         for first, second in combinations(clips, 2)
-        for kind, values in _KINDS.items()
+        for kind, values in _VALUE_GETTERS.items()
     ]
     # A corpus without signers (or documents) has no overlap to report, not an overlap of 0 %.
-    return OverlapReport(tuple(item for item in found if item.of_clips))
+    return OverlapReport(tuple(item for item in results if item.of_clips))
 
 
-def normalise(sentence: str) -> str:
+def normalize_sentence(sentence: str) -> str:
     """Normalize case, white space and Unicode composition (NFKC) of a sentence."""
     return " ".join(unicodedata.normalize("NFKC", sentence).casefold().split())
 
 
-def _overlap(
+def _compute_overlap(
     kind: str,
-    values: Callable[[Clip], Iterable[str]],
+    get_values: Callable[[Clip], Iterable[str]],
     first: str,
     second: str,
     clips: dict[str, list[Clip]],
-) -> Overlap:
+) -> SplitOverlap:
     """Count the clips of `second` that share a value with a clip of `first`."""
-    known = {value for clip in clips[first] for value in values(clip)}
+    first_values = {value for clip in clips[first] for value in get_values(clip)}
     # Empty values mean "unknown" and never count as shared.
-    having = [[v for v in values(clip) if v] for clip in clips[second]]
-    shared = [[v for v in of_clip if v in known] for of_clip in having]
-    different = list(dict.fromkeys(v for of_clip in shared for v in of_clip))
-    return Overlap(
+    values_by_clip = [[v for v in get_values(clip) if v] for clip in clips[second]]
+    shared_by_clip = [[v for v in of_clip if v in first_values] for of_clip in values_by_clip]
+    shared_values = list(dict.fromkeys(v for of_clip in shared_by_clip for v in of_clip))
+    return SplitOverlap(
         kind=kind,
         first=first,
         second=second,
-        num_values=len(different),
-        num_clips=sum(map(bool, shared)),
-        of_clips=sum(map(bool, having)),
-        examples=tuple(different[:MAX_EXAMPLES]),
+        num_values=len(shared_values),
+        num_clips=sum(map(bool, shared_by_clip)),
+        of_clips=sum(map(bool, values_by_clip)),
+        examples=tuple(shared_values[:MAX_EXAMPLES]),
     )
 
 
 # Kind of overlap → values of a clip; each reference text of a clip counts.
-_KINDS: dict[str, Callable[[Clip], Iterable[str]]] = {
+_VALUE_GETTERS: dict[str, Callable[[Clip], Iterable[str]]] = {
     "sentence": lambda clip: clip.texts,
-    "normalised sentence": lambda clip: map(normalise, clip.texts),
+    "normalised sentence": lambda clip: map(normalize_sentence, clip.texts),
     "document": lambda clip: (clip.document,),
     "signer": lambda clip: (clip.signer,),
 }

@@ -10,9 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.sources.synthetic import layout
-from kinesweep.sources.synthetic.face import face_points, turned
-from kinesweep.sources.synthetic.hand import hand_points
-from kinesweep.sources.synthetic.motion import BROW, DOMINANT, OPEN, OTHER, TILT, WIDE, YAW, Motion
+from kinesweep.sources.synthetic.face import compute_face_points, rotate_face
+from kinesweep.sources.synthetic.hand import compute_hand_points
+from kinesweep.sources.synthetic.motion import (
+    BROW,
+    DOMINANT,
+    MOUTH_OPEN,
+    MOUTH_WIDE,
+    NON_DOMINANT,
+    TILT,
+    YAW,
+    MotionParameters,
+)
 from kinesweep.sources.synthetic.signers import Signer
 
 # Legend: T frames, P points (576), B body points (33), C coordinates (x, y, z).
@@ -25,14 +34,14 @@ _NOSE_POINT, _MOUTH_POINTS, _EAR_POINTS = 1, (291, 61), (454, 234)
 _EYE_POINTS = (362, 386, 263, 133, 159, 33)  # left inner, middle, outer; right inner, middle, outer
 # Hip, knee, ankle, heel and foot tip: distance to the side, then down, in shoulder distances.
 _LEGS = ((0.31, 1.5), (0.33, 2.6), (0.33, 3.6), (0.34, 3.75), (0.42, 3.85))
-_METRES = 0.36
-"""Distance between the shoulders in metres, for the world landmarks."""
+_SHOULDER_DISTANCE_M = 0.36
+"""Distance between the shoulders in meters, for the world landmarks."""
 # Steps per pixel of x and y, and per image width of z, that coordinates are rounded to.
 _XY_STEP, _Z_STEP = 64.0, 16384.0
 
 
-def render(
-    motion: Motion, signer: Signer, rng: np.random.Generator, jitter: float
+def render_points(
+    motion: MotionParameters, signer: Signer, rng: np.random.Generator, jitter: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Render the points of a clip.
 
@@ -46,22 +55,24 @@ def render(
         Points (T, 576, 3) and confidences (T, 576).
     """
     params = motion.params_TK
-    dominant, other = _hand(params[:, DOMINANT]), _hand(params[:, OTHER])
+    dominant, other = _compute_hand(params[:, DOMINANT]), _compute_hand(params[:, NON_DOMINANT])
     # Both hands are described as if they were the signing hand; the other one is mirrored.
     other[:, :, 0] *= -1
-    face = _HEAD + turned(
-        face_points(*(params[:, k] for k in (BROW, OPEN, WIDE))), params[:, YAW], params[:, TILT]
+    face = _HEAD + rotate_face(
+        compute_face_points(*(params[:, k] for k in (BROW, MOUTH_OPEN, MOUTH_WIDE))),
+        params[:, YAW],
+        params[:, TILT],
     )
     if signer.left_handed:  # positive x is the image's right, where the left hand is
-        left, right = (dominant, motion.lost_TH[:, 0]), (other, motion.lost_TH[:, 1])
+        left, right = (dominant, motion.undetected_TH[:, 0]), (other, motion.undetected_TH[:, 1])
     else:
         dominant[:, :, 0] *= -1
         other[:, :, 0] *= -1
-        left, right = (other, motion.lost_TH[:, 1]), (dominant, motion.lost_TH[:, 0])
-    body = _body(face, left[0], right[0])
+        left, right = (other, motion.undetected_TH[:, 1]), (dominant, motion.undetected_TH[:, 0])
+    body = _compute_body(face, left[0], right[0])
     units = np.concatenate([body, face, left[0], right[0]], axis=1)
     units += rng.normal(0, jitter, units.shape)
-    points = _to_image(units, body, signer)
+    points = _convert_to_pixels(units, body, signer)
     confidence = np.ones(points.shape[:2])
     # The legs below the hips are outside the image, where an estimator can only guess.
     confidence[:, 25:33] = confidence[:, layout.WORLD_START + 25 :] = 0.1
@@ -71,18 +82,18 @@ def render(
     return points.astype(np.float32), confidence.astype(np.float32)
 
 
-def _hand(columns_TH: FloatArray) -> FloatArray:
-    """Return a hand at its wrist, (T, 21, 3), as the signing hand: +x is the hand's own side."""
+def _compute_hand(columns_TH: FloatArray) -> FloatArray:
+    """Compute a hand at its wrist, (T, 21, 3), as the signing hand: +x is the hand's own side."""
     flexion = np.clip(columns_TH[:, 4:9], 0, 1)
-    points = hand_points(flexion, columns_TH[:, 9], -columns_TH[:, 2], columns_TH[:, 3])
+    points = compute_hand_points(flexion, columns_TH[:, 9], -columns_TH[:, 2], columns_TH[:, 3])
     points[:, :, 0] *= -1  # the thumb of a raised hand points to the body's middle
     points[:, :, :2] += columns_TH[:, None, :2]
     points[:, :, 2] -= 0.5
     return points
 
 
-def _body(face: FloatArray, left_hand: FloatArray, right_hand: FloatArray) -> FloatArray:
-    """Return the 33 body points, (T, 33, 3); the left side has positive x."""
+def _compute_body(face: FloatArray, left_hand: FloatArray, right_hand: FloatArray) -> FloatArray:
+    """Compute the 33 body points, (T, 33, 3); the left side has positive x."""
     body = np.zeros((len(face), layout.NUM_BODY, 3))
     body[:, 0] = face[:, _NOSE_POINT]
     body[:, 1:7] = face[:, _EYE_POINTS]
@@ -91,7 +102,7 @@ def _body(face: FloatArray, left_hand: FloatArray, right_hand: FloatArray) -> Fl
         shoulder = np.array([sign * 0.5, 0.0, 0.0])
         wrist = hand[:, 0]
         body[:, 11 + offset] = shoulder
-        body[:, 13 + offset] = _elbow(shoulder, wrist, sign)
+        body[:, 13 + offset] = _compute_elbow(shoulder, wrist, sign)
         body[:, 15 + offset] = wrist
         for row, point in ((17, 17), (19, 5), (21, 2)):
             body[:, row + offset] = hand[:, point]
@@ -101,10 +112,10 @@ def _body(face: FloatArray, left_hand: FloatArray, right_hand: FloatArray) -> Fl
     return body
 
 
-def _elbow(shoulder: FloatArray, wrist_TC: FloatArray, sign: float) -> FloatArray:
-    """Return the elbow, (T, 3), which hangs down and outwards.
+def _compute_elbow(shoulder: FloatArray, wrist_TC: FloatArray, sign: float) -> FloatArray:
+    """Compute the elbow, (T, 3), by two-bone inverse kinematics; it points down and outward.
 
-    If the elbow cannot hang in the image plane, it moves backwards in depth instead.
+    If the elbow cannot stay in the image plane, it moves backwards in depth instead.
     """
     reach = wrist_TC[:, :2] - shoulder[:2]
     # Clamped on both sides: no division by zero at the shoulder, no arm longer than its bones.
@@ -112,27 +123,27 @@ def _elbow(shoulder: FloatArray, wrist_TC: FloatArray, sign: float) -> FloatArra
     span = np.minimum(length, 0.98 * (_UPPER_ARM + _FOREARM))
     # Triangle of shoulder, elbow and wrist: the foot of the elbow on the line, and its height.
     along = (_UPPER_ARM**2 - _FOREARM**2 + span**2) / (2 * span)
-    aside = np.sqrt(np.maximum(_UPPER_ARM**2 - along**2, 0))
+    elbow_height = np.sqrt(np.maximum(_UPPER_ARM**2 - along**2, 0))
     unit = reach / length[:, None]
     normal = np.stack([unit[:, 1], -unit[:, 0]], axis=1)
     hang = normal @ (np.array([sign, 1.2]) / np.hypot(1.0, 1.2))
     elbow = np.zeros_like(wrist_TC)
-    elbow[:, :2] = shoulder[:2] + along[:, None] * unit + (aside * hang)[:, None] * normal
-    elbow[:, 2] = 0.3 * aside * np.sqrt(np.maximum(1 - hang**2, 0))
+    elbow[:, :2] = shoulder[:2] + along[:, None] * unit + (elbow_height * hang)[:, None] * normal
+    elbow[:, 2] = 0.3 * elbow_height * np.sqrt(np.maximum(1 - hang**2, 0))
     return elbow
 
 
-def _to_image(units: FloatArray, body: FloatArray, signer: Signer) -> FloatArray:
+def _convert_to_pixels(units: FloatArray, body: FloatArray, signer: Signer) -> FloatArray:
     """Convert shoulder distances to rounded pixels and append the world landmarks."""
     image = np.empty((len(units), layout.NUM_POINTS, 3))
     image[:, : layout.WORLD_START, :2] = (
-        np.array(signer.centre_px) + units[..., :2] * signer.shoulder_px
+        np.array(signer.center_px) + units[..., :2] * signer.shoulder_px
     )
     image[:, : layout.WORLD_START, 2] = units[..., 2] * signer.shoulder_px / layout.WIDTH_PX
     hips = np.array([0.0, _LEGS[0][1], 0.0])
-    metres = (units[:, : layout.NUM_BODY] - hips) * _METRES
-    # As in pose-format's files, world landmarks in metres are multiplied by the image size.
-    image[:, layout.WORLD_START :] = metres * np.array([layout.WIDTH_PX, layout.HEIGHT_PX, 1.0])
+    meters = (units[:, : layout.NUM_BODY] - hips) * _SHOULDER_DISTANCE_M
+    # As in pose-format's files, world landmarks in meters are multiplied by the image size.
+    image[:, layout.WORLD_START :] = meters * np.array([layout.WIDTH_PX, layout.HEIGHT_PX, 1.0])
     image[..., :2] = np.round(image[..., :2] * _XY_STEP) / _XY_STEP
     image[..., 2] = np.round(image[..., 2] * _Z_STEP) / _Z_STEP
     return image

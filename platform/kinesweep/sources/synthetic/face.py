@@ -20,7 +20,7 @@ HALF_WIDTH, HALF_HEIGHT = 0.21, 0.29
 _BROW_TRAVEL, _JAW_TRAVEL, _LIP_TRAVEL = 0.06, 0.07, 0.075
 
 
-def _line(
+def _place_on_parabola(
     points: tuple[int, ...], x_from: float, x_to: float, y: float, bow: float
 ) -> dict[int, tuple[float, float]]:
     """Place points along a parabola whose middle is `bow` below its ends."""
@@ -29,8 +29,8 @@ def _line(
     return {point: (float(x), float(v)) for point, x, v in zip(points, xs, ys, strict=True)}
 
 
-def _neutral_face() -> FloatArray:
-    """Return the face at rest, (468, 3), with its center at the origin."""
+def _build_neutral_face() -> FloatArray:
+    """Build the face at rest, (468, 3), with its center at the origin."""
     face = np.zeros((layout.NUM_FACE, 3))
     # A sunflower spiral (golden angle) fills the oval evenly; contours then replace their points.
     rank = np.arange(layout.NUM_FACE)
@@ -40,18 +40,18 @@ def _neutral_face() -> FloatArray:
     oval = list(layout.FACE_OVAL)
     face[oval, 0], face[oval, 1] = HALF_WIDTH * np.sin(around), -HALF_HEIGHT * np.cos(around)
     lines = (
-        _line(layout.LIPS_OUTER_LOWER, -0.075, 0.075, 0.145, 0.035)
-        | _line(layout.LIPS_OUTER_UPPER, -0.075, 0.075, 0.145, -0.028)
-        | _line(layout.LIPS_INNER_LOWER, -0.06, 0.06, 0.145, 0.008)
-        | _line(layout.LIPS_INNER_UPPER, -0.06, 0.06, 0.145, -0.006)
-        | _line(layout.RIGHT_EYE_LOWER, -0.125, -0.045, -0.06, 0.014)
-        | _line(layout.RIGHT_EYE_UPPER, -0.125, -0.045, -0.06, -0.02)
-        | _line(layout.LEFT_EYE_LOWER, 0.045, 0.125, -0.06, 0.014)
-        | _line(layout.LEFT_EYE_UPPER, 0.045, 0.125, -0.06, -0.02)
-        | _line(layout.RIGHT_BROW_LOWER, -0.145, -0.035, -0.115, -0.012)
-        | _line(layout.RIGHT_BROW_UPPER, -0.15, -0.03, -0.13, -0.018)
-        | _line(layout.LEFT_BROW_LOWER, 0.035, 0.145, -0.115, -0.012)
-        | _line(layout.LEFT_BROW_UPPER, 0.03, 0.15, -0.13, -0.018)
+        _place_on_parabola(layout.LIPS_OUTER_LOWER, -0.075, 0.075, 0.145, 0.035)
+        | _place_on_parabola(layout.LIPS_OUTER_UPPER, -0.075, 0.075, 0.145, -0.028)
+        | _place_on_parabola(layout.LIPS_INNER_LOWER, -0.06, 0.06, 0.145, 0.008)
+        | _place_on_parabola(layout.LIPS_INNER_UPPER, -0.06, 0.06, 0.145, -0.006)
+        | _place_on_parabola(layout.RIGHT_EYE_LOWER, -0.125, -0.045, -0.06, 0.014)
+        | _place_on_parabola(layout.RIGHT_EYE_UPPER, -0.125, -0.045, -0.06, -0.02)
+        | _place_on_parabola(layout.LEFT_EYE_LOWER, 0.045, 0.125, -0.06, 0.014)
+        | _place_on_parabola(layout.LEFT_EYE_UPPER, 0.045, 0.125, -0.06, -0.02)
+        | _place_on_parabola(layout.RIGHT_BROW_LOWER, -0.145, -0.035, -0.115, -0.012)
+        | _place_on_parabola(layout.RIGHT_BROW_UPPER, -0.15, -0.03, -0.13, -0.018)
+        | _place_on_parabola(layout.LEFT_BROW_LOWER, 0.035, 0.145, -0.115, -0.012)
+        | _place_on_parabola(layout.LEFT_BROW_UPPER, 0.03, 0.15, -0.13, -0.018)
     )
     for point, xy in lines.items():
         face[point, :2] = xy
@@ -62,7 +62,7 @@ def _neutral_face() -> FloatArray:
     return face
 
 
-NEUTRAL_NC = _neutral_face()
+NEUTRAL_NC = _build_neutral_face()
 _BROWS = [
     *layout.RIGHT_BROW_LOWER,
     *layout.RIGHT_BROW_UPPER,
@@ -76,8 +76,8 @@ _LIPS = _UPPER_LIPS + _LOWER_LIPS
 _CHIN = [i for i in layout.FACE_OVAL if NEUTRAL_NC[i, 1] > 0.5 * HALF_HEIGHT]
 
 
-def face_points(brow_T: FloatArray, open_T: FloatArray, wide_T: FloatArray) -> FloatArray:
-    """Return the points of a face over time.
+def compute_face_points(brow_T: FloatArray, open_T: FloatArray, wide_T: FloatArray) -> FloatArray:
+    """Compute the points of a face over time.
 
     Args:
         brow_T: Position of the brows, (T,), from -1 (lowered) to 1 (raised).
@@ -95,8 +95,8 @@ def face_points(brow_T: FloatArray, open_T: FloatArray, wide_T: FloatArray) -> F
     return face
 
 
-def turned(face_TNC: FloatArray, yaw_T: FloatArray, tilt_T: FloatArray) -> FloatArray:
-    """Turn a face sideways by `yaw_T` and tilt it by `tilt_T`, both (T,) in radians."""
+def rotate_face(face_TNC: FloatArray, yaw_T: FloatArray, tilt_T: FloatArray) -> FloatArray:
+    """Rotate a face sideways by `yaw_T` and tilt it by `tilt_T`, both (T,) in radians."""
     cos, sin = np.cos(yaw_T)[:, None], np.sin(yaw_T)[:, None]
     x, y, z = np.moveaxis(face_TNC, -1, 0)
     x, z = x * cos - z * sin, x * sin + z * cos

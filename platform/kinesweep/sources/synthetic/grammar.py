@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from kinesweep.sources.synthetic.lexicon import Sign, WordClass, lexicon, of_class
+from kinesweep.sources.synthetic.lexicon import Sign, WordClass, get_glosses_by_class, get_lexicon
 
 NEGATION, QUESTION = "nm:negation", "nm:question"
 """Gloss tokens of non-manual marking; they follow the signs."""
@@ -26,7 +26,7 @@ class NounPhrase:
     adjective: str | None = None
     number: str | None = None
 
-    def glosses(self) -> list[str]:
+    def to_glosses(self) -> list[str]:
         """Return the signs in order: noun, adjective, number."""
         return [gloss for gloss in (self.noun, self.adjective, self.number) if gloss is not None]
 
@@ -44,16 +44,16 @@ class Meaning:
     negated: bool = False
     asked: bool = False
 
-    def glosses(self) -> list[str]:
+    def to_glosses(self) -> list[str]:
         """Return the signs in order, followed by the non-manual marks."""
-        phrases = [p.glosses() if p else [] for p in (self.subject, self.object)]
+        phrases = [p.to_glosses() if p else [] for p in (self.subject, self.object)]
         parts = [self.time, self.place, *phrases[0], *phrases[1], self.predicate, self.wh]
         marks = [NEGATION] * self.negated + [QUESTION] * self.asked
         return [gloss for gloss in parts if gloss is not None] + marks
 
 
 @dataclass(frozen=True)
-class SentenceMix:
+class SentenceProbabilities:
     """The probabilities of the parts of a sentence, which set its length and difficulty."""
 
     time: float = 0.55
@@ -69,80 +69,82 @@ class SentenceMix:
     wh: float = 0.14
 
 
-def draw_meaning(rng: np.random.Generator, mix: SentenceMix) -> Meaning:
+def draw_meaning(rng: np.random.Generator, mix: SentenceProbabilities) -> Meaning:
     """Draw a random meaning."""
     # The order of the draws is part of the corpus: reordering them changes all its sentences.
     kind = rng.random()
-    time = _pick(rng, "time") if rng.random() < mix.time else None
-    place = _pick(rng, "place") if rng.random() < mix.place else None
+    time = _draw_gloss(rng, "time") if rng.random() < mix.time else None
+    place = _draw_gloss(rng, "place") if rng.random() < mix.place else None
     subject = _draw_subject(rng, mix)
     negated = bool(rng.random() < mix.negated)
     if kind < mix.transitive:
-        verb = _pick(rng, "verb")
-        takes_person = lexicon()[verb].goes_with == "any" and rng.random() < mix.person_object
+        verb = _draw_gloss(rng, "verb")
+        takes_person = get_lexicon()[verb].goes_with == "any" and rng.random() < mix.person_object
         obj = _draw_noun(rng, mix, "person" if takes_person else "thing")
         meaning = Meaning(subject, verb, obj, time, place, None, negated)
     elif kind < mix.transitive + mix.intransitive:
-        meaning = Meaning(subject, _pick(rng, "state"), None, time, place, None, negated)
+        meaning = Meaning(subject, _draw_gloss(rng, "state"), None, time, place, None, negated)
     else:
         # The adjective is the predicate here, so the noun gets no other one.
         subject = NounPhrase(subject.noun, None, subject.number)
-        adjective = _pick(rng, "adjective", "person")
+        adjective = _draw_gloss(rng, "adjective", "person")
         meaning = Meaning(subject, adjective, None, time, place, None, negated)
-    return _ask(rng, mix, meaning)
+    return _draw_question(rng, mix, meaning)
 
 
-def _ask(rng: np.random.Generator, mix: SentenceMix, said: Meaning) -> Meaning:
-    """Turn some statements into yes-no questions or into questions with a question word."""
+def _draw_question(
+    rng: np.random.Generator, mix: SentenceProbabilities, meaning: Meaning
+) -> Meaning:
+    """Turn a statement into a yes-no or question-word question with the given probabilities."""
     share = rng.random()
     if share < mix.asked:
-        return replace(said, asked=True)
+        return replace(meaning, asked=True)
     # A negated sentence gets no question word, so its last sign is always the predicate.
-    if share >= mix.asked + mix.wh or said.negated:
-        return said
-    wh = _pick(rng, "question")
+    if share >= mix.asked + mix.wh or meaning.negated:
+        return meaning
+    wh = _draw_gloss(rng, "question")
     if wh == "WHO":
-        return replace(said, wh=wh, subject=None)
+        return replace(meaning, wh=wh, subject=None)
     if wh == "WHAT":  # without an object there is nothing to ask for
-        return said if said.object is None else replace(said, wh=wh, object=None)
+        return meaning if meaning.object is None else replace(meaning, wh=wh, object=None)
     if wh == "WHERE":
-        return replace(said, wh=wh, place=None)
-    return replace(said, wh=wh, time=None) if wh == "WHEN" else replace(said, wh=wh)
+        return replace(meaning, wh=wh, place=None)
+    return replace(meaning, wh=wh, time=None) if wh == "WHEN" else replace(meaning, wh=wh)
 
 
-def _draw_subject(rng: np.random.Generator, mix: SentenceMix) -> NounPhrase:
+def _draw_subject(rng: np.random.Generator, mix: SentenceProbabilities) -> NounPhrase:
     """Draw a pronoun or a noun phrase for a person."""
     if rng.random() < mix.pronoun:
-        return NounPhrase(_pick(rng, "pronoun"))
+        return NounPhrase(_draw_gloss(rng, "pronoun"))
     return _draw_noun(rng, mix, "person")
 
 
 def _draw_noun(
-    rng: np.random.Generator, mix: SentenceMix, kind: Literal["person", "thing"]
+    rng: np.random.Generator, mix: SentenceProbabilities, kind: Literal["person", "thing"]
 ) -> NounPhrase:
     """Draw a noun phrase of the given kind."""
-    adjective = _pick(rng, "adjective", kind) if rng.random() < mix.adjective else None
-    number = _pick(rng, "number") if rng.random() < mix.number else None
-    return NounPhrase(_pick(rng, kind), adjective, number)
+    adjective = _draw_gloss(rng, "adjective", kind) if rng.random() < mix.adjective else None
+    number = _draw_gloss(rng, "number") if rng.random() < mix.number else None
+    return NounPhrase(_draw_gloss(rng, kind), adjective, number)
 
 
-def _pick(rng: np.random.Generator, word_class: WordClass, goes_with: str = "") -> str:
+def _draw_gloss(rng: np.random.Generator, word_class: WordClass, goes_with: str = "") -> str:
     """Draw the gloss of a random sign of a class."""
-    glosses = of_class(word_class, goes_with)
+    glosses = get_glosses_by_class(word_class, goes_with)
     return glosses[int(rng.integers(len(glosses)))]
 
 
-def read_glosses(glosses: list[str]) -> Meaning:
-    """Parse the meaning of a sequence of signs; the inverse of `Meaning.glosses`.
+def parse_glosses(glosses: list[str]) -> Meaning:
+    """Parse the meaning of a sequence of signs; the inverse of `Meaning.to_glosses`.
 
     Raises:
         ValueError: If the signs are not a sentence of this language.
     """
-    signs = [lexicon()[gloss] for gloss in glosses if not gloss.startswith("nm:")]
-    # The signs are consumed from the front in the order of `Meaning.glosses`.
-    time = _take(signs, "time")
-    place = _take(signs, "place")
-    first, second = _take_phrase(signs), _take_phrase(signs)
+    signs = [get_lexicon()[gloss] for gloss in glosses if not gloss.startswith("nm:")]
+    # The signs are consumed from the front in the order of `Meaning.to_glosses`.
+    time = _pop_gloss(signs, "time")
+    place = _pop_gloss(signs, "place")
+    first, second = _pop_noun_phrase(signs), _pop_noun_phrase(signs)
     wh = signs.pop().gloss if signs and signs[-1].word_class == "question" else None
     if signs:
         predicate = signs.pop().gloss
@@ -158,19 +160,19 @@ def read_glosses(glosses: list[str]) -> Meaning:
     return Meaning(first, predicate, second, time, place, wh, *marks)
 
 
-def _take(signs: list[Sign], word_class: str) -> str | None:
-    """Remove the first sign and return its gloss if it is of the given class."""
+def _pop_gloss(signs: list[Sign], word_class: str) -> str | None:
+    """Remove and return the gloss of the first sign if it belongs to the given class."""
     if signs and signs[0].word_class == word_class:
         return signs.pop(0).gloss
     return None
 
 
-def _take_phrase(signs: list[Sign]) -> NounPhrase | None:
+def _pop_noun_phrase(signs: list[Sign]) -> NounPhrase | None:
     """Remove and return a noun phrase from the front, if there is one."""
     if not signs or signs[0].word_class not in ("person", "thing", "pronoun"):
         return None
     noun = signs.pop(0)
     if noun.word_class == "pronoun":  # without adjective and number
         return NounPhrase(noun.gloss)
-    adjective = _take(signs, "adjective")
-    return NounPhrase(noun.gloss, adjective, _take(signs, "number"))
+    adjective = _pop_gloss(signs, "adjective")
+    return NounPhrase(noun.gloss, adjective, _pop_gloss(signs, "number"))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 
-SIZE = 1.15
+HAND_SCALE = 1.15
 """Scale of the hands relative to an average signer's; fingers of natural size, far from the camera,
 would be lost in the jitter."""
 # Per finger, thumb first: position of its base along and across the hand, in shoulder distances,
@@ -38,10 +38,10 @@ _THUMB_SWING = 1.25
 """Angle in radians by which a fully bent thumb lies across the palm."""
 
 
-def hand_points(
+def compute_hand_points(
     flexion_TF: FloatArray, spread_T: FloatArray, angle_T: FloatArray, roll_T: FloatArray
 ) -> FloatArray:
-    """Return the points of a hand whose thumb is on the +x side when its fingers point up.
+    """Compute the points of a hand whose thumb is on the +x side when its fingers point up.
 
     Args:
         flexion_TF: Flexion of the fingers, (T, 5), from 0 (straight) to 1 (bent), thumb first.
@@ -54,23 +54,25 @@ def hand_points(
         (T, 21, 3) in shoulder distances, the wrist at the origin, y downwards.
     """
     # The roll acts in the hand's own frame, so it comes before the rotation in the image.
-    along_TFJ, across_TFJ, depth_TFJ = _bent_fingers(flexion_TF, spread_T)
+    along_TFJ, across_TFJ, depth_TFJ = _compute_bent_fingers(flexion_TF, spread_T)
     cos_roll, sin_roll = np.cos(roll_T)[:, None, None], np.sin(roll_T)[:, None, None]
-    turned = across_TFJ * cos_roll - depth_TFJ * sin_roll
-    depth = across_TFJ * sin_roll + depth_TFJ * cos_roll
+    rotated_across = across_TFJ * cos_roll - depth_TFJ * sin_roll
+    rotated_depth = across_TFJ * sin_roll + depth_TFJ * cos_roll
     cos_angle, sin_angle = np.cos(angle_T)[:, None, None], np.sin(angle_T)[:, None, None]
-    x = along_TFJ * sin_angle + turned * cos_angle
-    y = -along_TFJ * cos_angle + turned * sin_angle
+    x = along_TFJ * sin_angle + rotated_across * cos_angle
+    y = -along_TFJ * cos_angle + rotated_across * sin_angle
     num_frames = len(flexion_TF)
     points = np.zeros((num_frames, 21, 3))
-    points[:, 1:] = SIZE * np.stack([x, y, -depth], axis=-1).reshape(num_frames, 20, 3)
+    points[:, 1:] = HAND_SCALE * np.stack([x, y, -rotated_depth], axis=-1).reshape(
+        num_frames, 20, 3
+    )
     return points
 
 
-def _bent_fingers(
+def _compute_bent_fingers(
     flexion_TF: FloatArray, spread_T: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return the joint positions along the hand, across it and out of its palm, each (T, 5, 4)."""
+    """Compute the joint positions along the hand, across it and out of its palm, each (T, 5, 4)."""
     direction = _REST_ANGLE + spread_T[:, None] * _SPREAD_ANGLE
     direction[:, 0] -= _THUMB_SWING * flexion_TF[:, 0]
     # Each joint bends relative to the bone before it, so the angles of the bones add up.

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
-Hands = Literal["one", "mirror", "base"]
+HandUse = Literal["one", "mirror", "base"]
 
 LANGUAGE_SEED = 20240131
 """Seed of the forms. It is fixed, because the forms are part of the language."""
@@ -51,7 +51,7 @@ MOUTHS = ((0.0, 0.0), (0.9, 0.0), (0.45, -1.0), (0.15, 1.0))
 
 
 @dataclass(frozen=True)
-class Form:
+class SignForm:
     """The form of a sign, in shoulder distances and radians, with +x on the signing hand's side.
 
     y points down. `move` leads from the start of the sign to its end, centered at `place`, and
@@ -65,37 +65,38 @@ class Form:
     bow: float
     angles: tuple[float, float]
     roll: float
-    hands: Hands
+    hands: HandUse
     base_shape: str
     base_place: tuple[float, float]
     mouth: int
 
 
-def shape_vector(name: str) -> FloatArray:
+def get_handshape_vector(name: str) -> FloatArray:
     """Return the five flexions and the spread of a handshape, (6,)."""
     return np.array(_HAND_SHAPES[name], dtype=float)
 
 
-def distinct_forms(count: int) -> list[Form]:
-    """Return the first `count` forms of a fixed sequence in which no two look alike."""
+def generate_distinct_forms(count: int) -> list[SignForm]:
+    """Generate the first `count` forms of a fixed sequence of visually distinct forms."""
     rng = np.random.default_rng(LANGUAGE_SEED)
-    forms: list[Form] = []
-    looks: list[FloatArray] = []
+    forms: list[SignForm] = []
+    vectors: list[FloatArray] = []
     while len(forms) < count:
-        # A minimal pair: the same hands, and the mouth shape two places on. `_look` ignores the
-        # mouth, so the distance of such a pair would be 0 and is not checked.
+        # A minimal pair: the same hands, and the mouth shape two places on.
+        # `_compute_form_vector` ignores the mouth, so the distance of such a pair would be 0 and
+        # is not checked.
         if len(forms) % 9 == 8:
             forms.append(replace(forms[-1], mouth=(forms[-1].mouth + 2) % len(MOUTHS)))
             continue
         form = _draw_form(rng)
-        look = _look(form)
-        if all(np.linalg.norm(look - other) >= MIN_DISTANCE for other in looks):
+        vector = _compute_form_vector(form)
+        if all(np.linalg.norm(vector - other) >= MIN_DISTANCE for other in vectors):
             forms.append(form)
-            looks.append(look)
+            vectors.append(vector)
     return forms
 
 
-def _draw_form(rng: np.random.Generator) -> Form:
+def _draw_form(rng: np.random.Generator) -> SignForm:
     """Draw a random form."""
     # The order of the draws defines the language: reordering them changes every sign.
     shapes = list(_HAND_SHAPES)
@@ -105,8 +106,8 @@ def _draw_form(rng: np.random.Generator) -> Form:
     move = np.array(_MOVES[rng.integers(len(_MOVES))]) * rng.uniform(0.7, 1.2)
     angle = float(rng.choice([-1.2, -0.6, 0.0, 0.6]))
     turn = float(rng.choice([-1.0, 1.0])) if rng.random() < 0.25 else 0.0
-    hands: Hands = ("one", "mirror", "base")[int(rng.choice(3, p=[0.45, 0.3, 0.25]))]
-    return Form(
+    hands: HandUse = ("one", "mirror", "base")[int(rng.choice(3, p=[0.45, 0.3, 0.25]))]
+    return SignForm(
         shapes=(first, last),
         place=(float(place[0]), float(place[1])),
         move=(float(move[0]), float(move[1])),
@@ -120,16 +121,16 @@ def _draw_form(rng: np.random.Generator) -> Form:
     )
 
 
-def _look(form: Form) -> FloatArray:
-    """Return a vector whose distance to that of another form measures their visual difference."""
-    place, half = np.array(form.place), np.array(form.move) / 2
-    start, end = place - half, place + half
+def _compute_form_vector(form: SignForm) -> FloatArray:
+    """Compute a vector of a form; the distance of two vectors measures the visual difference."""
+    place, half_move = np.array(form.place), np.array(form.move) / 2
+    start, end = place - half_move, place + half_move
     # Shifted by 1, so that a base hand anywhere differs clearly from no base hand (zeros).
     base = np.array(form.base_place) + 1 if form.hands == "base" else np.zeros(2)
     return np.concatenate(
         [
             *(1.5 * start, 1.5 * end, [form.bow, float(form.hands == "mirror"), form.roll * 0.3]),
             *(base, np.array(form.angles) * 0.4),
-            *(0.5 * shape_vector(shape) for shape in form.shapes),
+            *(0.5 * get_handshape_vector(shape) for shape in form.shapes),
         ]
     )

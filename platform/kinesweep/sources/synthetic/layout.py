@@ -76,27 +76,27 @@ def encode_pose(points_TPC: NDArray[np.float32], confidence_TP: NDArray[np.float
     buffer = BytesIO()
     body = NumPyPoseBody(FPS, points_TPC[:, None], confidence_TP[:, None])
     body.write(0.2, buffer)
-    return _header_bytes() + buffer.getvalue()
+    return _encode_header() + buffer.getvalue()
 
 
 @lru_cache(maxsize=1)
-def _header_bytes() -> bytes:
+def _encode_header() -> bytes:
     """Encode the header, which is the same for all files."""
     face_names = tuple(str(i) for i in range(NUM_FACE))
     face_lines = ((*FACE_OVAL, FACE_OVAL[0]), *OPEN_CONTOURS)
     components = [
-        _component("POSE_LANDMARKS", BODY_NAMES, _BODY_LINES, (255, 0, 0)),
-        _component("FACE_LANDMARKS", face_names, face_lines, (128, 0, 0)),
-        _component("LEFT_HAND_LANDMARKS", HAND_NAMES, _HAND_LINES, (0, 192, 0)),
-        _component("RIGHT_HAND_LANDMARKS", HAND_NAMES, _HAND_LINES, (192, 128, 0)),
-        _component("POSE_WORLD_LANDMARKS", BODY_NAMES, _BODY_LINES, (255, 0, 0)),
+        _build_component("POSE_LANDMARKS", BODY_NAMES, _BODY_LINES, (255, 0, 0)),
+        _build_component("FACE_LANDMARKS", face_names, face_lines, (128, 0, 0)),
+        _build_component("LEFT_HAND_LANDMARKS", HAND_NAMES, _HAND_LINES, (0, 192, 0)),
+        _build_component("RIGHT_HAND_LANDMARKS", HAND_NAMES, _HAND_LINES, (192, 128, 0)),
+        _build_component("POSE_WORLD_LANDMARKS", BODY_NAMES, _BODY_LINES, (255, 0, 0)),
     ]
     buffer = BytesIO()
     PoseHeader(0.2, PoseHeaderDimensions(WIDTH_PX, HEIGHT_PX, 0), components).write(buffer)
     return buffer.getvalue()
 
 
-def _component(
+def _build_component(
     name: str,
     points: tuple[str, ...],
     lines: tuple[tuple[int, ...], ...],

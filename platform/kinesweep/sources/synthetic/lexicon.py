@@ -1,15 +1,15 @@
 """The lexicon of the invented language: the English meaning and the form of each sign.
 
 There are 141 signs in ten classes. The words are English, because that is the target language of
-the corpus. The forms are generated (see `forms`) from a fixed seed, so the language is the same in
-every corpus.
+the corpus. The forms are generated (see `handshapes`) from a fixed seed, so the language is the
+same in every corpus.
 """
 
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from kinesweep.sources.synthetic.handshapes import Form, distinct_forms
+from kinesweep.sources.synthetic.handshapes import SignForm, generate_distinct_forms
 
 WordClass = Literal[
     "person",
@@ -67,7 +67,7 @@ _ENTRIES: dict[WordClass, str] = {
 class Sign:
     """A sign with its English word and its form.
 
-    `other` is the plural of a noun, the past tense of a verb or the tense of a time sign.
+    `inflected_form` is the plural of a noun, the past tense of a verb or the tense of a time sign.
     `goes_with` (person, thing or any) is the kind of object that a verb takes or the kind of noun
     that an adjective describes. For other classes both are empty.
     """
@@ -75,25 +75,25 @@ class Sign:
     gloss: str
     word_class: WordClass
     word: str
-    other: str
+    inflected_form: str
     goes_with: str
-    form: Form
+    form: SignForm
 
 
 @lru_cache(maxsize=1)
-def lexicon() -> dict[str, Sign]:
+def get_lexicon() -> dict[str, Sign]:
     """Return all signs by gloss, in a fixed order."""
     rows = [
         _parse_entry(word_class, entry)
         for word_class, text in _ENTRIES.items()
         for entry in text.split()
     ]
-    forms = distinct_forms(len(rows))
+    forms = generate_distinct_forms(len(rows))
     return {row[0]: Sign(*row, form) for row, form in zip(rows, forms, strict=True)}
 
 
 @lru_cache(maxsize=64)
-def of_class(word_class: WordClass, goes_with: str = "") -> tuple[str, ...]:
+def get_glosses_by_class(word_class: WordClass, goes_with: str = "") -> tuple[str, ...]:
     """Return the glosses of a class in the order of the lexicon.
 
     Args:
@@ -103,17 +103,23 @@ def of_class(word_class: WordClass, goes_with: str = "") -> tuple[str, ...]:
     allowed = (goes_with, "any") if goes_with else ("", "any", "person", "thing")
     return tuple(
         sign.gloss
-        for sign in lexicon().values()
+        for sign in get_lexicon().values()
         if sign.word_class == word_class and sign.goes_with in allowed
     )
 
 
 def _parse_entry(word_class: WordClass, entry: str) -> tuple[str, WordClass, str, str, str]:
-    """Parse an entry; return gloss, class, word, `other` and `goes_with`."""
-    word, other, goes_with = [*entry.split("/"), "", ""][:3]
+    """Parse an entry; return gloss, class, word, inflected form and `goes_with`."""
+    word, inflected_form, goes_with = [*entry.split("/"), "", ""][:3]
     # Regular plurals are formed here; verbs and adjectives without a restriction go with any noun.
-    if word_class in ("person", "thing") and not other:
-        other = word + ("es" if word.endswith(("x", "s", "ch")) else "s")
+    if word_class in ("person", "thing") and not inflected_form:
+        inflected_form = word + ("es" if word.endswith(("x", "s", "ch")) else "s")
     if word_class in ("verb", "adjective") and not goes_with:
         goes_with = "any"
-    return word.upper().replace("_", "-"), word_class, word.replace("_", " "), other, goes_with
+    return (
+        word.upper().replace("_", "-"),
+        word_class,
+        word.replace("_", " "),
+        inflected_form,
+        goes_with,
+    )

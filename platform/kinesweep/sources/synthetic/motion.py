@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.sources.synthetic.grammar import NEGATION, QUESTION
-from kinesweep.sources.synthetic.handshapes import MOUTHS, Form, shape_vector
-from kinesweep.sources.synthetic.lexicon import lexicon
+from kinesweep.sources.synthetic.handshapes import MOUTHS, SignForm, get_handshape_vector
+from kinesweep.sources.synthetic.lexicon import get_lexicon
 from kinesweep.sources.synthetic.signers import Signer
 
 # Legend: T frames, H columns of one hand, K columns of all parameters.
@@ -22,11 +22,11 @@ FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Noise:
+class MotionNoise:
     """The noise of the signing and of the simulated pose estimator.
 
     `sign_place` (shoulder distances), `sign_angle` (radians) and `sign_shape` (flexion) are
-    standard deviations per sign, `tremble` is one per frame. Per frame, a hand becomes undetected
+    standard deviations per sign, `tremor` is one per frame. Per frame, a hand becomes undetected
     with the probability `lost_start`, to which `lost_start_at_rest` is added for the other hand
     while it rests, and stays undetected with the probability `lost_stay`.
     """
@@ -34,18 +34,18 @@ class Noise:
     sign_place: float = 0.04
     sign_angle: float = 0.08
     sign_shape: float = 0.05
-    tremble: float = 0.012
+    tremor: float = 0.012
     lost_start: float = 0.02
     lost_start_at_rest: float = 0.10
     lost_stay: float = 0.55
 
 
 @dataclass(frozen=True)
-class Pace:
+class SignDurations:
     """The number of frames of a sign and of the transition before it, at a signer's scale of 1."""
 
     sign_frames: float = 3.6
-    glide_frames: float = 1.8
+    transition_frames: float = 1.8
     edge_frames: int = 1
 
 
@@ -54,115 +54,126 @@ class Pace:
 HAND_COLUMNS = 10
 FACE_COLUMNS = 5
 NUM_COLUMNS = 2 * HAND_COLUMNS + FACE_COLUMNS
-DOMINANT, OTHER = slice(0, HAND_COLUMNS), slice(HAND_COLUMNS, 2 * HAND_COLUMNS)
-BROW, OPEN, WIDE, YAW, TILT = range(2 * HAND_COLUMNS, NUM_COLUMNS)
+DOMINANT, NON_DOMINANT = slice(0, HAND_COLUMNS), slice(HAND_COLUMNS, 2 * HAND_COLUMNS)
+BROW, MOUTH_OPEN, MOUTH_WIDE, YAW, TILT = range(2 * HAND_COLUMNS, NUM_COLUMNS)
 
 # Parameters of a hand that hangs beside the body.
 _REST = np.array([0.35, 1.25, -2.4, 0.7, 0.3, 0.35, 0.35, 0.35, 0.35, 0.2])
-_KEYS = np.linspace(0, 1, 4)
+_KEY_TIMES = np.linspace(0, 1, 4)
 """Times of the key poses of a sign, from 0 (start) to 1 (end)."""
 
 
 @dataclass(frozen=True)
-class Motion:
+class MotionParameters:
     """The parameters of a clip, (T, 25), and whether each hand is undetected, (T, 2)."""
 
     params_TK: FloatArray
-    lost_TH: NDArray[np.bool_]
+    undetected_TH: NDArray[np.bool_]
 
 
-def sign_motion(
-    glosses: list[str], signer: Signer, rng: np.random.Generator, pace: Pace, noise: Noise
-) -> Motion:
+def generate_sign_motion(
+    glosses: list[str],
+    signer: Signer,
+    rng: np.random.Generator,
+    durations: SignDurations,
+    noise: MotionNoise,
+) -> MotionParameters:
     """Generate the motion of a sentence.
 
     Args:
-        glosses: Signs and marks in the order of `Meaning.glosses`.
+        glosses: Signs and marks in the order of `Meaning.to_glosses`.
         signer: Signer of the sentence.
         rng: Random generator of the clip.
-        pace: Durations of signs and transitions.
+        durations: Durations of signs and transitions.
         noise: Strength of the noise.
     """
     signs = [gloss for gloss in glosses if not gloss.startswith("nm:")]
-    numbers = {gloss: number for number, gloss in enumerate(lexicon())}
-    times, keys, owners = _key_poses(signs, numbers, signer, rng, pace, noise)
+    sign_numbers = {gloss: number for number, gloss in enumerate(get_lexicon())}
+    times, keys, sign_intervals = _compute_key_poses(
+        signs, sign_numbers, signer, rng, durations, noise
+    )
     num_frames = int(np.ceil(times[-1])) + 1
     frames = np.arange(num_frames, dtype=float)
     params = np.stack([np.interp(frames, times, keys[:, k]) for k in range(NUM_COLUMNS)], axis=1)
-    _mark(params, frames, times, owners, glosses, rng)
-    params += _tremble(rng, params.shape, noise.tremble)
+    _add_nonmanual_marking(params, frames, times, sign_intervals, glosses, rng)
+    params += _draw_tremor(rng, params.shape, noise.tremor)
     # y of the other hand, which points down: beyond 1.05 shoulder distances the hand is at rest.
     resting = params[:, HAND_COLUMNS + 1] > 1.05
-    return Motion(params, _lost(rng, resting, noise))
+    return MotionParameters(params, _draw_undetected_frames(rng, resting, noise))
 
 
-def _key_poses(
+def _compute_key_poses(
     signs: list[str],
-    numbers: dict[str, int],
+    sign_numbers: dict[str, int],
     signer: Signer,
     rng: np.random.Generator,
-    pace: Pace,
-    noise: Noise,
+    durations: SignDurations,
+    noise: MotionNoise,
 ) -> tuple[FloatArray, FloatArray, list[tuple[float, float]]]:
-    """Return the key times, the key parameters, and the start and end time of each sign."""
+    """Compute the key times, the key parameters, and the start and end time of each sign."""
     rest = np.concatenate([_REST, _REST, np.zeros(FACE_COLUMNS)])
-    times: list[float] = [0.0, float(pace.edge_frames)]
+    times: list[float] = [0.0, float(durations.edge_frames)]
     keys: list[FloatArray] = [rest, rest]
-    owners: list[tuple[float, float]] = []
+    sign_intervals: list[tuple[float, float]] = []
     for gloss in signs:
-        start = times[-1] + pace.glide_frames * signer.frames_scale
-        length = (pace.sign_frames - 1) * signer.frames_scale * rng.uniform(0.85, 1.15)
-        form = lexicon()[gloss].form
-        poses = _sign_keys(form, signer, signer.accent_of(numbers[gloss]), rng, noise)
-        times.extend(start + _KEYS * length)
+        start = times[-1] + durations.transition_frames * signer.frames_scale
+        length = (durations.sign_frames - 1) * signer.frames_scale * rng.uniform(0.85, 1.15)
+        form = get_lexicon()[gloss].form
+        poses = _compute_sign_keys(form, signer, signer.get_accent(sign_numbers[gloss]), rng, noise)
+        times.extend(start + _KEY_TIMES * length)
         keys.extend(poses)
-        owners.append((start, start + length))
-    times.extend([times[-1] + pace.glide_frames, times[-1] + pace.glide_frames + pace.edge_frames])
+        sign_intervals.append((start, start + length))
+    times.extend(
+        [
+            times[-1] + durations.transition_frames,
+            times[-1] + durations.transition_frames + durations.edge_frames,
+        ]
+    )
     keys.extend([rest, rest])
-    return np.array(times), np.array(keys), owners
+    return np.array(times), np.array(keys), sign_intervals
 
 
-def _sign_keys(
-    form: Form, signer: Signer, accent: FloatArray, rng: np.random.Generator, noise: Noise
+def _compute_sign_keys(
+    form: SignForm, signer: Signer, accent: FloatArray, rng: np.random.Generator, noise: MotionNoise
 ) -> FloatArray:
-    """Return the parameters of one execution of a sign at its key times, (4, 25)."""
-    keys = np.zeros((len(_KEYS), NUM_COLUMNS))
+    """Compute the parameters of one execution of a sign at its key times, (4, 25)."""
+    keys = np.zeros((len(_KEY_TIMES), NUM_COLUMNS))
     shift = accent[:2] + rng.normal(0, noise.sign_place, 2)
     move = np.array(form.move) * signer.reach
     # The bow is perpendicular to the path; a sign that does not move swings vertically.
     across = np.array([-move[1], move[0]]) if np.any(move) else np.array([0.0, 0.6])
-    swing = np.sin(np.pi * _KEYS)[:, None] * form.bow * across * 2
+    swing = np.sin(np.pi * _KEY_TIMES)[:, None] * form.bow * across * 2
     keys[:, :2] = (
-        (np.array(form.place) * signer.reach + shift) + (_KEYS[:, None] - 0.5) * move + swing
+        (np.array(form.place) * signer.reach + shift) + (_KEY_TIMES[:, None] - 0.5) * move + swing
     )
     turn = accent[2] + rng.normal(0, noise.sign_angle)
-    keys[:, 2] = form.angles[0] + _KEYS * (form.angles[1] - form.angles[0]) + turn
+    keys[:, 2] = form.angles[0] + _KEY_TIMES * (form.angles[1] - form.angles[0]) + turn
     keys[:, 3] = form.roll
-    first, last = (shape_vector(shape) for shape in form.shapes)
+    first, last = (get_handshape_vector(shape) for shape in form.shapes)
     # The first two key poses have the first handshape, the last two the second one.
-    shape = first + (_KEYS > 0.5)[:, None] * (last - first)
+    shape = first + (_KEY_TIMES > 0.5)[:, None] * (last - first)
     keys[:, 4:10] = np.clip(shape + rng.normal(0, noise.sign_shape, 6), 0, 1)
     if form.hands == "mirror":
         # Copied unmirrored: each hand has +x on its own side. `maximum` keeps the hands from
         # crossing at the middle of the body.
-        keys[:, OTHER] = keys[:, DOMINANT]
+        keys[:, NON_DOMINANT] = keys[:, DOMINANT]
         keys[:, HAND_COLUMNS] = np.maximum(keys[:, HAND_COLUMNS], 0.12)
         keys[:, 0] = np.maximum(keys[:, 0], 0.12)
     elif form.hands == "base":
         keys[:, HAND_COLUMNS : HAND_COLUMNS + 2] = np.array(form.base_place) + shift
         keys[:, HAND_COLUMNS + 2 : HAND_COLUMNS + 4] = (-0.9, 0.7)
-        keys[:, HAND_COLUMNS + 4 : 2 * HAND_COLUMNS] = shape_vector(form.base_shape)
+        keys[:, HAND_COLUMNS + 4 : 2 * HAND_COLUMNS] = get_handshape_vector(form.base_shape)
     else:
-        keys[:, OTHER] = _REST
-    keys[:, OPEN], keys[:, WIDE] = MOUTHS[form.mouth]
+        keys[:, NON_DOMINANT] = _REST
+    keys[:, MOUTH_OPEN], keys[:, MOUTH_WIDE] = MOUTHS[form.mouth]
     return keys
 
 
-def _mark(
+def _add_nonmanual_marking(
     params: FloatArray,
     frames: FloatArray,
     times: FloatArray,
-    owners: list[tuple[float, float]],
+    sign_intervals: list[tuple[float, float]],
     glosses: list[str],
     rng: np.random.Generator,
 ) -> None:
@@ -170,36 +181,38 @@ def _mark(
     # Each clip has its own neutral posture of head and brows.
     params[:, [YAW, TILT]] += rng.normal(0, 0.06, 2)
     params[:, BROW] += rng.normal(0, 0.1)
-    inside = (frames >= owners[0][0] - 1) & (frames <= owners[-1][1] + 1)
+    in_sentence = (frames >= sign_intervals[0][0] - 1) & (frames <= sign_intervals[-1][1] + 1)
     if QUESTION in glosses:
-        params[inside, BROW] += rng.uniform(0.8, 1.1)
-        params[inside, TILT] += 0.08
+        params[in_sentence, BROW] += rng.uniform(0.8, 1.1)
+        params[in_sentence, TILT] += 0.08
     # Question words lower the brows; yes-no questions (above) raise them.
-    if lexicon()[[g for g in glosses if not g.startswith("nm:")][-1]].word_class == "question":
-        params[inside, BROW] -= rng.uniform(0.7, 1.0)
+    if get_lexicon()[[g for g in glosses if not g.startswith("nm:")][-1]].word_class == "question":
+        params[in_sentence, BROW] -= rng.uniform(0.7, 1.0)
     if NEGATION in glosses:
-        verb = (frames >= owners[-1][0] - 1.5) & (frames <= owners[-1][1] + 1.5)
+        in_predicate = (frames >= sign_intervals[-1][0] - 1.5) & (
+            frames <= sign_intervals[-1][1] + 1.5
+        )
         # The head changes sides every two frames. A negated sentence has no question word, so the
         # last sign is its verb or adjective.
-        count = int(verb.sum())
-        params[verb, YAW] += 0.55 * np.where(np.arange(count) // 2 % 2, 1.0, -1.0)
+        count = int(in_predicate.sum())
+        params[in_predicate, YAW] += 0.55 * np.where(np.arange(count) // 2 % 2, 1.0, -1.0)
 
 
-def _tremble(rng: np.random.Generator, shape: tuple[int, ...], spread: float) -> FloatArray:
-    """Draw noise that is correlated by one half between neighbouring frames."""
+def _draw_tremor(rng: np.random.Generator, shape: tuple[int, ...], std: float) -> FloatArray:
+    """Draw noise that is correlated by one half between neighboring frames."""
     white = rng.standard_normal((shape[0] + 1, shape[1]))
-    return spread * (white[1:] + white[:-1]) / np.sqrt(2)
+    return std * (white[1:] + white[:-1]) / np.sqrt(2)
 
 
-def _lost(
-    rng: np.random.Generator, resting_T: NDArray[np.bool_], noise: Noise
+def _draw_undetected_frames(
+    rng: np.random.Generator, resting_T: NDArray[np.bool_], noise: MotionNoise
 ) -> NDArray[np.bool_]:
     """Draw the frames in which the signing hand and the other hand are undetected, (T, 2).
 
     Undetected frames form runs: a two-state Markov chain for each hand.
     """
     draws = rng.random((len(resting_T), 2))
-    lost = np.zeros(draws.shape, dtype=bool)
+    undetected = np.zeros(draws.shape, dtype=bool)
     start = np.stack(
         [
             np.full(len(resting_T), noise.lost_start),
@@ -208,6 +221,6 @@ def _lost(
         axis=1,
     )
     for t in range(len(draws)):
-        stays = lost[t - 1] if t else np.zeros(2, dtype=bool)
-        lost[t] = draws[t] < np.where(stays, noise.lost_stay, start[t])
-    return lost
+        was_undetected = undetected[t - 1] if t else np.zeros(2, dtype=bool)
+        undetected[t] = draws[t] < np.where(was_undetected, noise.lost_stay, start[t])
+    return undetected

@@ -9,20 +9,20 @@ from collections.abc import Sequence
 
 import sacrebleu
 
-from kinesweep.sources.synthetic.english import english
-from kinesweep.sources.synthetic.grammar import read_glosses
+from kinesweep.sources.synthetic.english import generate_english
+from kinesweep.sources.synthetic.grammar import parse_glosses
 
 
-def best_guess(glosses: list[str]) -> str:
-    """Return the most likely English sentence of a sequence of signs and marks."""
-    return english(read_glosses(glosses))
+def translate_glosses(glosses: list[str]) -> str:
+    """Translate a sequence of signs and marks to its most likely English sentence."""
+    return generate_english(parse_glosses(glosses))
 
 
-def perfect_recogniser_bleu(clips: Sequence[tuple[list[str], str]]) -> float:
-    """Return the corpus BLEU (13a, mixed case) of the best guesses.
+def compute_perfect_recognition_bleu(clips: Sequence[tuple[list[str], str]]) -> float:
+    """Compute the corpus BLEU (13a, mixed case) of a system with perfect sign recognition.
 
     Args:
         clips: Pairs of glosses and reference sentence.
     """
-    guesses = [best_guess(glosses) for glosses, _ in clips]
-    return float(sacrebleu.corpus_bleu(guesses, [[text for _, text in clips]]).score)
+    predictions = [translate_glosses(glosses) for glosses, _ in clips]
+    return float(sacrebleu.corpus_bleu(predictions, [[text for _, text in clips]]).score)

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kinesweep.sources.synthetic.english import english
-from kinesweep.sources.synthetic.grammar import Meaning, SentenceMix, draw_meaning
-from kinesweep.sources.synthetic.signers import KNOWN, TEST_ONLY, Signer
+from kinesweep.sources.synthetic.english import generate_english
+from kinesweep.sources.synthetic.grammar import Meaning, SentenceProbabilities, draw_meaning
+from kinesweep.sources.synthetic.signers import SHARED_SIGNERS, TEST_ONLY_SIGNERS, Signer
 
 SPLITS = ("train", "validation", "test")
 VALIDATION_SHARE, TEST_SHARE = 0.12, 0.1
-DOCUMENT_CLIPS = 8
-UNKNOWN_SIGNER_EVERY = 3
+CLIPS_PER_DOCUMENT = 8
+UNSEEN_SIGNER_PERIOD = 3
 """Period of the test documents by signers who are not in train: the second document and every third
 one after it."""
 
@@ -47,16 +47,16 @@ def plan_clips(clips: int, seed: int) -> list[SampleClip]:
         clips: Number of clips of all splits together.
         seed: Random seed for sentences and signers.
     """
-    # Sentences and signers have separate generators: a signer more does not change the sentences.
-    sentences = _sentences(np.random.default_rng([seed, 0]))
+    # Sentences and signers have separate generators: adding a signer does not change the sentences.
+    sentences = _iter_sentences(np.random.default_rng([seed, 0]))
     validation, test = round(clips * VALIDATION_SHARE), round(clips * TEST_SHARE)
     sizes = {"train": clips - validation - test, "validation": validation, "test": test}
     rng = np.random.default_rng([seed, 1])
     plan: list[SampleClip] = []
     for split, size in sizes.items():
         for index in range(size):
-            document = index // DOCUMENT_CLIPS
-            if index % DOCUMENT_CLIPS == 0:  # the signer stays for the whole document
+            document = index // CLIPS_PER_DOCUMENT
+            if index % CLIPS_PER_DOCUMENT == 0:  # the signer stays for the whole document
                 signer = _draw_signer(rng, split, document)
             meaning, text = next(sentences)
             name = f"{split}_{index:05d}"
@@ -65,24 +65,24 @@ def plan_clips(clips: int, seed: int) -> list[SampleClip]:
     return plan
 
 
-def _sentences(rng: np.random.Generator) -> Iterator[tuple[Meaning, str]]:
-    """Yield meanings with their text forever; no two share their most likely English sentence."""
-    seen: set[str] = set()
-    mix = SentenceMix()
+def _iter_sentences(rng: np.random.Generator) -> Iterator[tuple[Meaning, str]]:
+    """Yield meanings with their text without end; no two share their most likely sentence."""
+    used_sentences: set[str] = set()
+    mix = SentenceProbabilities()
     while True:
         meaning = draw_meaning(rng, mix)
-        plain = english(meaning)
-        text = english(meaning, rng)
+        canonical = generate_english(meaning)
+        text = generate_english(meaning, rng)
         # Compared without synonyms: sentences that differ only in a synonym have equal signs.
-        if plain in seen:
+        if canonical in used_sentences:
             continue
-        seen.add(plain)
+        used_sentences.add(canonical)
         yield meaning, text
 
 
 def _draw_signer(rng: np.random.Generator, split: str, document: int) -> Signer:
     """Draw the signer of a document; some test documents take turns among the test-only signers."""
-    turn, rest = divmod(document, UNKNOWN_SIGNER_EVERY)
-    if split == "test" and rest == 1:
-        return TEST_ONLY[turn % len(TEST_ONLY)]
-    return KNOWN[int(rng.integers(len(KNOWN)))]
+    cycle, position = divmod(document, UNSEEN_SIGNER_PERIOD)
+    if split == "test" and position == 1:
+        return TEST_ONLY_SIGNERS[cycle % len(TEST_ONLY_SIGNERS)]
+    return SHARED_SIGNERS[int(rng.integers(len(SHARED_SIGNERS)))]

@@ -17,7 +17,7 @@ class Signer:
     """A signer.
 
     `frames_scale` stretches every sign in time, `reach` every movement in space. `shoulder_px` is
-    the distance between the shoulders, and `centre_px` the point between them in the image.
+    the distance between the shoulders, and `center_px` the point between them in the image.
     `accent` is the standard deviation of the signer's constant deviation from the form of each
     sign, in location (shoulder distances) and angle (twice as large, in radians).
     """
@@ -26,11 +26,11 @@ class Signer:
     frames_scale: float
     reach: float
     shoulder_px: float
-    centre_px: tuple[float, float]
+    center_px: tuple[float, float]
     left_handed: bool
     accent: float
 
-    def accent_of(self, sign_number: int) -> NDArray[np.float64]:
+    def get_accent(self, sign_number: int) -> NDArray[np.float64]:
         """Return the signer's deviation from a sign in x, y and angle, (3,)."""
         # Seeded by the language, not by the corpus: an accent is a property of the signer.
         number = int(self.name.removeprefix("signer"))
@@ -38,7 +38,7 @@ class Signer:
         return self.accent * rng.standard_normal(3) * np.array([1.0, 1.0, 2.0])
 
 
-KNOWN = (
+SHARED_SIGNERS = (
     Signer("signer01", 1.00, 1.00, 128.0, (320.0, 210.0), False, 0.04),
     Signer("signer02", 0.85, 0.95, 120.0, (300.0, 220.0), False, 0.05),
     Signer("signer03", 1.15, 1.08, 140.0, (335.0, 205.0), False, 0.04),
@@ -50,7 +50,7 @@ KNOWN = (
     Signer("signer09", 0.90, 1.02, 144.0, (330.0, 220.0), False, 0.05),
     Signer("signer10", 1.20, 0.96, 126.0, (305.0, 210.0), False, 0.05),
 )
-TEST_ONLY = (
+TEST_ONLY_SIGNERS = (
     Signer("signer11", 0.80, 1.04, 122.0, (340.0, 225.0), False, 0.06),
     Signer("signer12", 1.12, 0.94, 134.0, (300.0, 215.0), True, 0.06),
 )

@@ -2,12 +2,13 @@
 
 from dataclasses import asdict, dataclass
 
+from kinesweep.core.html_table import format_html_key_values
 from kinesweep.sources.synthetic.layout import FPS
-from kinesweep.sources.synthetic.lexicon import lexicon
-from kinesweep.sources.synthetic.oracle import perfect_recogniser_bleu
+from kinesweep.sources.synthetic.lexicon import get_lexicon
+from kinesweep.sources.synthetic.oracle import compute_perfect_recognition_bleu
 from kinesweep.sources.synthetic.plan import SPLITS, SampleClip
 
-_CARD = """Synthetic sample corpus for Kinesweep
+_README_TEMPLATE = """Synthetic sample corpus for Kinesweep
 =====================================
 
 The language in these files and its signers are invented: no person was recorded, and no sign of a
@@ -32,8 +33,8 @@ upper bound  {bleu:.1f} BLEU on validation with perfect recognition of all signs
 class SampleSummary:
     """The summary of a written corpus.
 
-    `fingerprint` identifies the contents of the corpus. `perfect_recogniser_bleu` is the validation
-    BLEU of a system with perfect sign recognition.
+    `fingerprint` identifies the contents of the corpus. `perfect_recognition_bleu` is the
+    validation BLEU of a system with perfect sign recognition.
     """
 
     fingerprint: str
@@ -47,7 +48,7 @@ class SampleSummary:
     test_only_signers: int
     frames: int
     num_bytes: int
-    perfect_recogniser_bleu: float
+    perfect_recognition_bleu: float
 
     def __str__(self) -> str:
         return (
@@ -55,22 +56,26 @@ class SampleSummary:
             f"(train, validation, test), {self.frames} frames, {self.num_bytes / 1e6:.0f} MB; "
             f"{self.signs} signs, {self.signers} signers. "
             "Upper bound with perfect sign recognition: "
-            f"{self.perfect_recogniser_bleu:.1f} BLEU on validation."
+            f"{self.perfect_recognition_bleu:.1f} BLEU on validation."
         )
+
+    def _repr_html_(self) -> str:
+        """Return the summary as HTML, which notebooks show."""
+        return format_html_key_values("Sample corpus", self.as_dict())
 
     def as_dict(self) -> dict[str, str | int | float]:
         """Return the summary as plain values for JSON."""
         return asdict(self)
 
-    def card(self) -> str:
-        """Return the text of README.txt."""
+    def format_readme(self) -> str:
+        """Format the text of README.txt."""
         tables = ", ".join(f"{split}.tsv" for split in SPLITS)
-        return _CARD.format(
-            fps=FPS, tables=tables, bleu=self.perfect_recogniser_bleu, **self.as_dict()
+        return _README_TEMPLATE.format(
+            fps=FPS, tables=tables, bleu=self.perfect_recognition_bleu, **self.as_dict()
         )
 
 
-def summarise(
+def build_summary(
     plan: list[SampleClip], seed: int, fingerprint: str, frames: int, num_bytes: int
 ) -> SampleSummary:
     """Summarize a plan and compute the upper bound on its validation split.
@@ -84,8 +89,8 @@ def summarise(
     """
     train, validation, test = ([c for c in plan if c.split == split] for split in SPLITS)
     signers = {clip.signer.name for clip in plan}
-    known = {clip.signer.name for clip in (*train, *validation)}
-    told = [(clip.meaning.glosses(), clip.text) for clip in validation]
+    shared_signers = {clip.signer.name for clip in (*train, *validation)}
+    glosses_and_texts = [(clip.meaning.to_glosses(), clip.text) for clip in validation]
     return SampleSummary(
         fingerprint=fingerprint,
         clips=len(plan),
@@ -93,10 +98,10 @@ def summarise(
         train=len(train),
         validation=len(validation),
         test=len(test),
-        signs=len(lexicon()),
+        signs=len(get_lexicon()),
         signers=len(signers),
-        test_only_signers=len(signers - known),
+        test_only_signers=len(signers - shared_signers),
         frames=frames,
         num_bytes=num_bytes,
-        perfect_recogniser_bleu=round(perfect_recogniser_bleu(told), 2),
+        perfect_recognition_bleu=round(compute_perfect_recognition_bleu(glosses_and_texts), 2),
     )

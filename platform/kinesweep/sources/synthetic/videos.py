@@ -1,9 +1,10 @@
 """Writers of sample clips as videos and as OpenPose output.
 
-They provide input for `estimate` and `import`. The videos show a figure of plain shapes, in which
-pose estimators may not detect a person; the OpenPose files contain the points of the clips.
+They provide input for `estimate-poses` and `import-poses`. The videos show a figure of plain
+shapes, in which pose estimators may not detect a person; the OpenPose files contain the points of
+the clips.
 
-Shapes: T frames, P points, C coordinates; pictures are H × W.
+Shapes: T frames, P points, C coordinates; images are H × W.
 """
 
 import json
@@ -22,10 +23,10 @@ _LEFT_HAND = NUM_BODY + NUM_FACE
 _HANDS = slice(_LEFT_HAND, _LEFT_HAND + 42)
 _BODY_25 = (0, None, 12, 14, 16, 11, 13, 15, None, 24, 26, 28, 23, 25, 27, 5, 2, 8, 7)
 """MediaPipe's points in the order of OpenPose's body points; None: the middle of both sides."""
-_MIDDLES = {1: (11, 12), 8: (23, 24)}
+_MIDPOINTS = {1: (11, 12), 8: (23, 24)}
 
 
-def write_film(path: Path, points_TPC: NDArray[np.float32]) -> None:
+def write_video(path: Path, points_TPC: NDArray[np.float32]) -> None:
     """Write a clip as an MPEG-4 video."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
@@ -33,7 +34,7 @@ def write_film(path: Path, points_TPC: NDArray[np.float32]) -> None:
         stream.width, stream.height, stream.pix_fmt = WIDTH_PX, HEIGHT_PX, "yuv420p"
         stream.codec_context.thread_count = 1  # threads may change the bytes of the video
         for points_PC in points_TPC:
-            frame = av.VideoFrame.from_ndarray(_picture(points_PC), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(_draw_frame(points_PC), format="rgb24")
             container.mux(stream.encode(frame))
         container.mux(stream.encode())  # flush the frames that the encoder still holds
 
@@ -44,52 +45,52 @@ def write_openpose(
     """Write a clip in OpenPose's output format, one file per frame."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, (points_PC, confidence_P) in enumerate(zip(points_TPC, confidence_TP, strict=True)):
-        found_P3 = np.column_stack([points_PC[:, :2], confidence_P]).round(2)
+        keypoints_P3 = np.column_stack([points_PC[:, :2], confidence_P]).round(2)
         parts = {
-            "pose_keypoints_2d": _body_25(found_P3),
+            "pose_keypoints_2d": _convert_to_body_25(keypoints_P3),
             "face_keypoints_2d": np.zeros((70, 3)),  # all points missing: confidence 0
-            "hand_left_keypoints_2d": found_P3[_LEFT_HAND : _LEFT_HAND + 21],
-            "hand_right_keypoints_2d": found_P3[_LEFT_HAND + 21 : _LEFT_HAND + 42],
+            "hand_left_keypoints_2d": keypoints_P3[_LEFT_HAND : _LEFT_HAND + 21],
+            "hand_right_keypoints_2d": keypoints_P3[_LEFT_HAND + 21 : _LEFT_HAND + 42],
         }
         person = {name: np.asarray(values).ravel().tolist() for name, values in parts.items()}
         text = json.dumps({"version": 1.3, "people": [person]})
         (folder / f"{folder.name}_{number:012d}_keypoints.json").write_text(text)
 
 
-def _body_25(found_P3: NDArray[np.float64]) -> NDArray[np.float64]:
+def _convert_to_body_25(keypoints_P3: NDArray[np.float64]) -> NDArray[np.float64]:
     """Convert MediaPipe's points to OpenPose's 25 body points, (25, 3)."""
     rows_J3 = np.zeros((25, 3))  # the last 6, of the feet, have no counterpart and stay missing
-    for place, point in enumerate(_BODY_25):
-        own = [point] if point is not None else list(_MIDDLES[place])
-        rows_J3[place] = found_P3[own].mean(axis=0)
+    for index, point in enumerate(_BODY_25):
+        source_points = [point] if point is not None else list(_MIDPOINTS[index])
+        rows_J3[index] = keypoints_P3[source_points].mean(axis=0)
     return rows_J3
 
 
-def _picture(points_PC: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _draw_frame(points_PC: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Draw one frame, (H, W, 3): a shirt, a head, arms and hands."""
-    picture = np.full((HEIGHT_PX, WIDTH_PX, 3), _WALL, np.uint8)
+    image = np.full((HEIGHT_PX, WIDTH_PX, 3), _WALL, np.uint8)
     xy = points_PC[:, :2]
     width = float(np.linalg.norm(xy[11] - xy[12]))
     for share in np.linspace(0, 1, 24):
         left, right = (xy[top] * (1 - share) + xy[low] * share for top, low in ((11, 23), (12, 24)))
-        _line(picture, left, right, 0.06 * width, _SHIRT)
+        _draw_line(image, left, right, 0.06 * width, _SHIRT)
     middle = (xy[11] + xy[12]) / 2
-    _line(picture, xy[0], middle, 0.12 * width, _SKIN)
-    _line(picture, xy[0] - [0, 0.12 * width], xy[0] + [0, 0.08 * width], 0.26 * width, _SKIN)
+    _draw_line(image, xy[0], middle, 0.12 * width, _SKIN)
+    _draw_line(image, xy[0] - [0, 0.12 * width], xy[0] + [0, 0.08 * width], 0.26 * width, _SKIN)
     for start, end in _ARMS:
-        _line(picture, xy[start], xy[end], 0.1 * width, _SHIRT if start < 13 else _SKIN)
+        _draw_line(image, xy[start], xy[end], 0.1 * width, _SHIRT if start < 13 else _SKIN)
     # Points of an undetected hand are at the origin and are not drawn.
     for point in xy[_HANDS][np.any(xy[_HANDS] != 0, axis=1)]:
-        _line(picture, point, point, 0.035 * width, _SKIN)
-    return picture
+        _draw_line(image, point, point, 0.035 * width, _SKIN)
+    return image
 
 
-def _line(
-    picture: NDArray[np.uint8],
+def _draw_line(
+    image: NDArray[np.uint8],
     start: NDArray[np.floating],
     end: NDArray[np.floating],
     radius: float,
-    colour: tuple[int, int, int],
+    color: tuple[int, int, int],
 ) -> None:
     """Draw a thick line with round ends as a row of overlapping disks."""
     steps = int(np.linalg.norm(end - start) // max(1.0, radius / 2)) + 1
@@ -99,5 +100,5 @@ def _line(
         top, low = int(max(0, y - radius)), int(min(HEIGHT_PX, y + radius + 1))
         left, right = int(max(0, x - radius)), int(min(WIDTH_PX, x + radius + 1))
         if top < low and left < right:
-            near = (rows[top:low] - y) ** 2 + (columns[:, left:right] - x) ** 2 <= radius**2
-            picture[top:low, left:right][near] = colour
+            is_inside = (rows[top:low] - y) ** 2 + (columns[:, left:right] - x) ** 2 <= radius**2
+            image[top:low, left:right][is_inside] = color

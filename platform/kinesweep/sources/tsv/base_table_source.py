@@ -11,15 +11,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from kinesweep.config.recipe.source import OneSourceConfig
+from kinesweep.config.recipe.source import SingleSourceConfig
 from kinesweep.core.clip import Clip, InvalidRow
 from kinesweep.core.errors import ClipError, InputError
-from kinesweep.core.paths import resolve_inside
+from kinesweep.core.paths import resolve_path_inside
 from kinesweep.sources.base import Media, MediaDigest
-from kinesweep.sources.tsv.parsed_rows import ParsedRows, duplicate_ids
+from kinesweep.sources.tsv.parsed_rows import ParsedRows, find_duplicate_ids
 from kinesweep.sources.tsv.tsv_reader import raise_table_errors
 
-_MISSING = ("does not exist", "missing_file")
+_MISSING_FILE = ("does not exist", "missing_file")
 
 
 class TableSource(ABC):
@@ -30,14 +30,14 @@ class TableSource(ABC):
             construction.
     """
 
-    unusable: ClassVar[str] = "is not a file"
+    invalid_media_message: ClassVar[str] = "is not a file"
     """Message for a path that exists but is not a media file."""
-    where_root: ClassVar[str]
+    outside_root_advice: ClassVar[str]
     """Advice for media outside the root."""
-    unique: ClassVar[str]
+    duplicate_id_advice: ClassVar[str]
     """Advice for repeated ids."""
 
-    def __init__(self, config: OneSourceConfig) -> None:
+    def __init__(self, config: SingleSourceConfig) -> None:
         self._max_clips = config.max_clips
         self._tables = {split: Path(path).absolute() for split, path in config.splits.items()}
         self._rows: ParsedRows | None = None
@@ -46,16 +46,16 @@ class TableSource(ABC):
         # The rows of a large corpus would be copied to every worker, which mostly needs none.
         return {**self.__dict__, "_rows": None}
 
-    def splits(self) -> tuple[str, ...]:
+    def list_splits(self) -> tuple[str, ...]:
         """Return the splits that have a table."""
         return tuple(self._tables)
 
     @abstractmethod
-    def root(self, split: str) -> Path:
+    def get_root(self, split: str) -> Path:
         """Return the absolute path of the folder that a split's media paths are relative to."""
 
     @abstractmethod
-    def read_options(self) -> dict[str, Any]:
+    def get_read_options(self) -> dict[str, Any]:
         """Return the options that determine how the content of a file is read."""
 
     @abstractmethod
@@ -66,8 +66,8 @@ class TableSource(ABC):
     def read_rows(self, split: str, path: Path) -> ParsedRows:
         """Read the table of one split."""
 
-    def make_ids_unique(self, clips: list[Clip], unnamed: set[str]) -> list[Clip]:
-        """Return the clips of all splits with their final ids; by default unchanged."""
+    def make_ids_unique(self, clips: list[Clip], rows_without_id: set[str]) -> list[Clip]:
+        """Return the clips of all splits with unique ids; by default, the ids are unchanged."""
         return clips
 
     def verify_clip(self, clip: Clip) -> None:
@@ -82,7 +82,7 @@ class TableSource(ABC):
         """Return whether a path is a media file of this source."""
         return path.is_file()
 
-    def clips(self, split: str) -> list[Clip]:
+    def list_clips(self, split: str) -> list[Clip]:
         """Return the usable clips of a split in the order of its table.
 
         Raises:
@@ -90,19 +90,19 @@ class TableSource(ABC):
             InputError: If the corpus has no such split.
         """
         if split not in self._tables:
-            have = ", ".join(self._tables)
-            raise InputError(f"the corpus has no split `{split}`; it has {have}")
-        return [clip for clip in self._read_tables().clips if clip.split == split]
+            available = ", ".join(self._tables)
+            raise InputError(f"the corpus has no split `{split}`; it has {available}")
+        return [clip for clip in self._get_rows().clips if clip.split == split]
 
-    def problems(self) -> list[InvalidRow]:
+    def list_invalid_rows(self) -> list[InvalidRow]:
         """Return the rows that are well formed but unusable, in the order of the tables.
 
         Raises:
             SourceError: If the tables have errors; all of them at once.
         """
-        return list(self._read_tables().problems)
+        return list(self._get_rows().problems)
 
-    def media_path(self, clip: Clip) -> Path:
+    def resolve_media_path(self, clip: Clip) -> Path:
         """Return the path of the clip's file.
 
         Raises:
@@ -110,84 +110,95 @@ class TableSource(ABC):
         """
         try:
             # A table must not reach files outside the corpus, for example by `../`.
-            path = resolve_inside(self.root(clip.split), clip.media)
+            path = resolve_path_inside(self.get_root(clip.split), clip.media)
         except ClipError as error:
-            raise ClipError(f"{clip.row}: {error}; {self.where_root}", error.reason) from None
+            raise ClipError(
+                f"{clip.row}: {error}; {self.outside_root_advice}", error.reason
+            ) from None
         try:
             if self.is_valid_media(path):
                 return path
-            there = path.exists()
+            exists = path.exists()
         except (OSError, ValueError):  # a name that no file can have: too long, or with a NUL
-            there = False
-        text, reason = (self.unusable, "not_a_file") if there else _MISSING
+            exists = False
+        text, reason = (self.invalid_media_message, "not_a_file") if exists else _MISSING_FILE
         raise ClipError(f"{clip.row}: `{path}` {text}", reason)
 
-    def auxiliary_files(self, clip: Clip) -> tuple[Path, ...]:
+    def list_auxiliary_files(self, clip: Clip) -> tuple[Path, ...]:
         """Return no auxiliary files; subclasses may add some."""
         return ()
 
-    def contents(self, clips: Sequence[Clip]) -> dict[Clip, MediaDigest | ClipError]:
+    def compute_digests(self, clips: Sequence[Clip]) -> dict[Clip, MediaDigest | ClipError]:
         """Return no digests: by default the store hashes the whole file of each clip."""
         return {}
 
-    def check(self, progress: Callable[[int, int], None] | None = None) -> list[InvalidRow]:
-        """Open every clip; return `problems()` and the problems found, in the order of the rows.
+    def check_clips(self, progress: Callable[[int, int], None] | None = None) -> list[InvalidRow]:
+        """Open the media of every clip and return all invalid rows, in the order of the tables.
 
         Raises:
             SourceError: If the tables have errors; all of them at once.
         """
-        rows = self._read_tables()
-        found = list(rows.problems)
+        rows = self._get_rows()
+        invalid_rows = list(rows.problems)
         for number, clip in enumerate(rows.clips, 1):
             try:
                 self.verify_clip(clip)
             except ClipError as error:
-                found.append(InvalidRow(clip.row, clip.id, error.reason, str(error), clip.split))
+                invalid_rows.append(
+                    InvalidRow(clip.row, clip.id, error.reason, str(error), clip.split)
+                )
             if progress is not None:
                 progress(number, len(rows.clips))
-        return sorted(found, key=lambda problem: self.place(problem.row))
+        return sorted(invalid_rows, key=lambda problem: self.get_row_position(problem.row))
 
-    def place(self, row: str) -> tuple[int, int]:
-        """Return a sort key: index of the row's table and line number."""
+    def get_row_position(self, row: str) -> tuple[int, int]:
+        """Return the position of a row as a sort key: index of its table, then line number."""
         # From the right: the name of a table may be a path with colons.
         name, _, line = row.rpartition(":")
-        return [self.table_name(split) for split in self._tables].index(name), int(line)
+        return [self.get_table_name(split) for split in self._tables].index(name), int(line)
 
-    def table_name(self, split: str) -> str:
-        """Return the name of a split's table in messages: its path if file names repeat."""
+    def get_table_name(self, split: str) -> str:
+        """Return the name of a split's table for messages: its path if file names repeat."""
         path = self._tables[split]
         names = [table.name for table in self._tables.values()]
         return path.name if names.count(path.name) == 1 else str(path)
 
-    def _read_tables(self) -> ParsedRows:
+    def _get_rows(self) -> ParsedRows:
         """Return the rows of all tables, which are read on the first call."""
         if self._rows is None:
-            self._rows = self._parse()
+            self._rows = self._parse_tables()
         return self._rows
 
-    def _parse(self) -> ParsedRows:
-        """Read all tables, make ids final, raise the errors and apply `max_clips`."""
+    def _parse_tables(self) -> ParsedRows:
+        """Read all tables, make ids unique, raise all errors at once and apply `max_clips`."""
         tables = [self.read_rows(split, path) for split, path in self._tables.items()]
         clips = [clip for rows in tables for clip in rows.clips]
         # Ids are made unique over all splits and before `max_clips` is applied, so that a clip has
         # the same id whatever the limit.
-        named = self.make_ids_unique(clips, {row for rows in tables for row in rows.unnamed})
-        faults = [fault for rows in tables for fault in rows.faults]
-        raise_table_errors([*faults, *duplicate_ids(named, self.unique)])
-        together = ParsedRows()
+        unique_clips = self.make_ids_unique(
+            clips, {row for rows in tables for row in rows.rows_without_id}
+        )
+        errors = [fault for rows in tables for fault in rows.errors]
+        raise_table_errors([*errors, *find_duplicate_ids(unique_clips, self.duplicate_id_advice)])
+        combined = ParsedRows()
         for rows in tables:
-            # `named` keeps the order of the tables, so each table takes its clips from the front.
-            rows.clips, named = named[: len(rows.clips)], named[len(rows.clips) :]
-            kept, problems = self._first(rows)
-            together.clips += kept
-            together.problems += problems
-        return together
+            # `unique_clips` has the order of the tables: each table takes its clips from the front.
+            rows.clips, unique_clips = (
+                unique_clips[: len(rows.clips)],
+                unique_clips[len(rows.clips) :],
+            )
+            first_clips, problems = self._limit_clips(rows)
+            combined.clips += first_clips
+            combined.problems += problems
+        return combined
 
-    def _first(self, rows: ParsedRows) -> tuple[list[Clip], list[InvalidRow]]:
-        """Return the first `max_clips` clips of a table and the problems above the last of them."""
-        most = self._max_clips
-        if most is None or len(rows.clips) <= most:
+    def _limit_clips(self, rows: ParsedRows) -> tuple[list[Clip], list[InvalidRow]]:
+        """Return the first `max_clips` clips of a table and the invalid rows before the last."""
+        max_clips = self._max_clips
+        if max_clips is None or len(rows.clips) <= max_clips:
             return rows.clips, rows.problems
-        clips = rows.clips[:most]
-        last = self.place(clips[-1].row)
-        return clips, [problem for problem in rows.problems if self.place(problem.row) < last]
+        clips = rows.clips[:max_clips]
+        last = self.get_row_position(clips[-1].row)
+        return clips, [
+            problem for problem in rows.problems if self.get_row_position(problem.row) < last
+        ]

@@ -1,6 +1,6 @@
 """The base class of corpora of media files that are listed in one TSV per split.
 
-The tables have the format of MultimodalHugs. `pose_rows` reads their columns and spans; subclasses
+The tables have the format of MultimodalHugs. `tsv_rows` reads their columns and spans; subclasses
 define the media of a clip.
 """
 
@@ -24,31 +24,31 @@ class TsvSource(TableSource):
             construction.
     """
 
-    where_root: ClassVar[str] = "set `source.root` to a folder that holds all files"
-    unique: ClassVar[str] = "give each row an `id` of its own"
+    outside_root_advice: ClassVar[str] = "set `source.root` to a folder that holds all files"
+    duplicate_id_advice: ClassVar[str] = "give each row an `id` of its own"
 
     def __init__(self, config: PoseTsvConfig | VideoTsvConfig) -> None:
         super().__init__(config)
-        self._common = config
+        self._table_config = config
         self._root = Path(config.root).absolute() if config.root is not None else None
 
-    def root(self, split: str) -> Path:
+    def get_root(self, split: str) -> Path:
         """Return the absolute path of the folder that a split's media paths are relative to."""
         return self._root or self._tables[split].parent
 
     @property
     @abstractmethod
-    def media(self) -> MediaKind:
-        """Return the kind of file that rows may name."""
+    def media_kind(self) -> MediaKind:
+        """Return the kind of media file that rows may name."""
 
-    def make_ids_unique(self, clips: list[Clip], unnamed: set[str]) -> list[Clip]:
+    def make_ids_unique(self, clips: list[Clip], rows_without_id: set[str]) -> list[Clip]:
         """Return the clips with unique ids; see `make_ids_unique`."""
-        return make_ids_unique(clips, unnamed)
+        return make_ids_unique(clips, rows_without_id)
 
     def read_rows(self, split: str, path: Path) -> ParsedRows:
         """Read the table of one split."""
-        config = self._common
-        table = read_table(path, self.table_name(split))
+        config = self._table_config
+        table = read_table(path, self.get_table_name(split))
         return RowReader(
-            table, split, config.time_unit, config.ignore_columns, media=self.media
+            table, split, config.time_unit, config.ignore_columns, media_kind=self.media_kind
         ).read()

@@ -2,16 +2,16 @@
 
 MultimodalHugs renamed its columns twice. Tables with any of the names can be read; only the newest
 names are written. The columns that Kinesweep adds are optional. An unknown column is an error that
-suggests the closest known name: a misspelt `decoder_prompt` would otherwise give a corpus without
+suggests the closest known name: a misspelled `decoder_prompt` would otherwise give a corpus without
 prompts.
 """
 
 from collections.abc import Mapping, Sequence
 
-from kinesweep.config.loading import did_you_mean
+from kinesweep.config.loading import suggest_closest_word
 from kinesweep.sources.tsv.tsv_reader import TableError
 
-NAMES: Mapping[str, tuple[str, ...]] = {
+COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
     "signal": ("signal", "source_signal", "input_pose"),
     "signal_start": ("signal_start", "source_start"),
     "signal_end": ("signal_end", "source_end"),
@@ -31,51 +31,51 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 }
 """Meaning of a column → its names, the newest first."""
 
-NEWEST = {name: meaning for meaning, names in NAMES.items() for name in names}
+MEANING_BY_NAME = {name: meaning for meaning, names in COLUMN_NAMES.items() for name in names}
 
 
 def resolve_columns(
-    header: Sequence[str], ignored: Sequence[str], where: str, needs_text: bool = True
+    header: Sequence[str], ignored: Sequence[str], location: str, needs_text: bool = True
 ) -> tuple[dict[str, int], list[TableError]]:
     """Locate the columns of a table by their meaning.
 
     Args:
         header: Column names in the order of the table.
         ignored: Columns to skip without an error.
-        where: Location of the header in error messages, for example `train.tsv:1`.
+        location: Location of the header in error messages, for example `train.tsv:1`.
         needs_text: Whether the table must have a column of target texts.
 
     Returns:
         Column index by meaning, and all errors in the header.
     """
-    places: dict[str, int] = {}
-    faults: list[TableError] = []
-    for place, column in enumerate(header):
+    index_by_meaning: dict[str, int] = {}
+    errors: list[TableError] = []
+    for index, column in enumerate(header):
         if column in ignored:
             continue
-        meaning = NEWEST.get(column)
+        meaning = MEANING_BY_NAME.get(column)
         if meaning is None:
-            faults.append((where, _unknown(column, header)))
-        elif meaning in places:
-            other = header[places[meaning]]
-            faults.append((where, f"columns `{other}` and `{column}` mean the same; remove one"))
+            errors.append((location, _describe_unknown_column(column, header)))
+        elif meaning in index_by_meaning:
+            other = header[index_by_meaning[meaning]]
+            errors.append((location, f"columns `{other}` and `{column}` mean the same; remove one"))
         else:
-            places[meaning] = place
-    if "signal" not in places and "input_clip" not in places:
-        faults.append((where, "there is no column `signal` (the path of the `.pose` file)"))
-    if needs_text and "output" not in places:
-        faults.append((where, "there is no column `output` (the text)"))
-    return places, faults
+            index_by_meaning[meaning] = index
+    if "signal" not in index_by_meaning and "input_clip" not in index_by_meaning:
+        errors.append((location, "there is no column `signal` (the path of the `.pose` file)"))
+    if needs_text and "output" not in index_by_meaning:
+        errors.append((location, "there is no column `output` (the text)"))
+    return index_by_meaning, errors
 
 
-def _unknown(column: str, header: Sequence[str]) -> str:
+def _describe_unknown_column(column: str, header: Sequence[str]) -> str:
     """Describe an unknown column and the likely cause."""
     # A single column with commas, semicolons or bars is a table with another delimiter.
-    if len(header) == 1 and any(mark in column for mark in ",;|"):
+    if len(header) == 1 and any(delimiter in column for delimiter in ",;|"):
         return f"`{column[:60]}` is one column; columns are separated by tabs"
     if not column:
         return "a column has no name"
-    hint = did_you_mean(column, list(NEWEST))
+    hint = suggest_closest_word(column, list(MEANING_BY_NAME))
     return (
         f"column `{column}` is unknown{hint or ';'} to ignore it, add it to `source.ignore_columns`"
     )

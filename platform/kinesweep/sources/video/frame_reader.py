@@ -17,7 +17,7 @@ from kinesweep.core.units import Span
 from kinesweep.core.video_files import VideoSegment
 from kinesweep.sources.video.video_reader import VideoError, VideoReader
 
-_ENDLESS = 1 << 40
+_UNKNOWN_NUM_FRAMES = 1 << 40
 """Number of frames assumed for a file that does not declare how many it has."""
 
 
@@ -25,7 +25,7 @@ class FrameReader:
     """An iterable over the frames of a video segment.
 
     Args:
-        footage: File and span of the segment.
+        segment: File and span of the segment.
         size: Side in pixels of the scaled square center crop, or None to keep the frames as they
             are.
 
@@ -41,16 +41,18 @@ class FrameReader:
         ClipError: If the file cannot be opened or does not contain the span.
     """
 
-    def __init__(self, footage: VideoSegment, size: int | None) -> None:
-        self._footage = footage
+    def __init__(self, segment: VideoSegment, size: int | None) -> None:
+        self._segment = segment
         # The span may be in milliseconds: its first frame is known only once the frame rate is
         # read. A segment in the middle is therefore opened a second time, at its start.
-        self._film = self._opened(size, 0.0)
-        self.fps = self._film.fps
-        self.start, self.end = self._bounds(self._film.declared or _ENDLESS)
+        self._reader = self._open_reader(size, 0.0)
+        self.fps = self._reader.fps
+        self.start, self.end = self._resolve_range(
+            self._reader.num_declared_frames or _UNKNOWN_NUM_FRAMES
+        )
         if self.start:
-            self._film = self._opened(size, self.start / self.fps)
-        self.height, self.width = self._film.height, self._film.width
+            self._reader = self._open_reader(size, self.start / self.fps)
+        self.height, self.width = self._reader.height, self._reader.width
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         """Yield the frames as RGB arrays (H, W, 3).
@@ -60,51 +62,53 @@ class FrameReader:
                 span starts.
         """
         # After a seek the reader starts before the span; earlier frames are decoded and dropped.
-        number = self._film.first
+        number = self._reader.first_index
         try:
-            for frame in self._film:
+            for frame in self._reader:
                 if self.start <= number < self.end:
                     yield frame
                 number += 1
                 if number >= self.end:
                     return
         except VideoError as error:
-            raise self._error(error) from None
+            raise self._make_clip_error(error) from None
         if number <= self.start:
             # The file declared no length, or too large a one; with the true number of frames the
             # span is beyond the file, so this call raises.
-            self._bounds(number)
+            self._resolve_range(number)
 
-    def _opened(self, size: int | None, start_s: float) -> VideoReader:
+    def _open_reader(self, size: int | None, start_s: float) -> VideoReader:
         """Open the video; a `VideoError` becomes a `ClipError` that names the file."""
         try:
-            return VideoReader(self._footage.path, self._footage.fps, size, start_s)
+            return VideoReader(self._segment.path, self._segment.fps, size, start_s)
         except VideoError as error:
-            raise self._error(error) from None
+            raise self._make_clip_error(error) from None
 
-    def _bounds(self, num_frames: int) -> tuple[int, int]:
-        return bounds(self._footage, self.fps, num_frames)
+    def _resolve_range(self, num_frames: int) -> tuple[int, int]:
+        """Resolve the segment's first frame and the frame after its last, in a file's frames."""
+        return resolve_segment_range(self._segment, self.fps, num_frames)
 
-    def _error(self, error: VideoError) -> ClipError:
-        return ClipError(f"`{self._footage.path}`: {error}", error.reason)
+    def _make_clip_error(self, error: VideoError) -> ClipError:
+        """Convert a decoder's error to a `ClipError` that names the file."""
+        return ClipError(f"`{self._segment.path}`: {error}", error.reason)
 
 
-def bounds(footage: VideoSegment, fps: float, num_frames: int) -> tuple[int, int]:
+def resolve_segment_range(segment: VideoSegment, fps: float, num_frames: int) -> tuple[int, int]:
     """Return the index of the first frame of the span and of the frame after its last.
 
     Raises:
         ClipError: With reason `span_beyond_file` or `empty_span`.
     """
-    span: Span = footage.span
+    span: Span = segment.span
     try:
-        return span.frames(fps, num_frames)
+        return span.to_frame_range(fps, num_frames)
     except InputError as error:
-        empty = span.start is not None and span.end is not None and span.end <= span.start
-        reason = "empty_span" if empty else "span_beyond_file"
-        raise ClipError(f"`{footage.path}`: {error}", reason) from None
+        is_empty = span.start is not None and span.end is not None and span.end <= span.start
+        reason = "empty_span" if is_empty else "span_beyond_file"
+        raise ClipError(f"`{segment.path}`: {error}", reason) from None
 
 
-def seconds(footage: VideoSegment) -> float:
+def get_duration_s(segment: VideoSegment) -> float:
     """Return the duration of the segment in seconds, as the file declares it.
 
     This is cheap, because only the first frame is decoded.
@@ -113,16 +117,16 @@ def seconds(footage: VideoSegment) -> float:
         ClipError: If the file cannot be opened or does not contain the span.
     """
     try:
-        film = VideoReader(footage.path, footage.fps)
+        reader = VideoReader(segment.path, segment.fps)
     except VideoError as error:
-        raise ClipError(f"`{footage.path}`: {error}", error.reason) from None
-    frames = film.declared or round(_length_s(footage) * film.fps)
-    start, end = bounds(footage, film.fps, max(1, frames))
-    return (end - start) / film.fps
+        raise ClipError(f"`{segment.path}`: {error}", error.reason) from None
+    num_frames = reader.num_declared_frames or round(_read_duration_s(segment) * reader.fps)
+    start, end = resolve_segment_range(segment, reader.fps, max(1, num_frames))
+    return (end - start) / reader.fps
 
 
-def _length_s(footage: VideoSegment) -> float:
+def _read_duration_s(segment: VideoSegment) -> float:
     """Return the duration in seconds of a file that does not declare its number of frames."""
-    with av.open(str(footage.path), metadata_errors="replace") as container:
-        own: Any = container.duration
-        return float(own or 0) / av.time_base
+    with av.open(str(segment.path), metadata_errors="replace") as container:
+        duration: Any = container.duration
+        return float(duration or 0) / av.time_base

@@ -1,4 +1,4 @@
-"""A decoder for videos and folders of pictures that yields one frame at a time.
+"""A decoder for videos and folders of images that yields one frame at a time.
 
 A whole video is never held in memory. Estimators run this file in environments where Kinesweep is
 not installed, so it must not import anything from the package.
@@ -16,10 +16,10 @@ from typing import Any
 import av
 import numpy as np
 
-FRAMES = frozenset({".png", ".jpg", ".jpeg"})
-_LEAST_SHARE = 0.95
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
+_MIN_DECODED_SHARE = 0.95
 """Minimum share of the declared frames that must be decoded; some headers count a few too many."""
-_NOT_SOUGHT_S = 2.0
+_MIN_SEEK_S = 2.0
 """Start times up to this one, in seconds, are reached by decoding, which costs no more than a
 seek."""
 
@@ -33,24 +33,24 @@ class VideoError(Exception):
 
 
 class VideoReader:
-    """A reader of a video, or of a folder of pictures ordered by the numbers in their names.
+    """A reader of a video, or of a folder of images ordered by the numbers in their names.
 
     A reader can be iterated once.
 
     Args:
         source: Path of the video file or the folder.
-        fps: Frame rate of a folder of pictures; a video states its own.
+        fps: Frame rate of a folder of images; a video states its own.
         size: Side in pixels of the square center crop that each frame is scaled to, or None to
             keep the frames as they are.
-        start_s: Start time in seconds; frames before it may be skipped if the file can be seeked.
+        start_s: Start time in seconds; frames before it may be skipped if the file is seekable.
 
     Attributes:
         fps: Frame rate in frames per second.
         width: Width in pixels of the frames that are returned.
         height: Height in pixels of the frames that are returned.
-        declared: Number of frames that the file declares, or 0 if it declares none.
-        read: Index of the frame after the last one read, counted from the start of the file.
-        first: Index of the first frame that is returned.
+        num_declared_frames: Number of frames that the file declares, or 0 if it declares none.
+        next_index: Index of the frame after the last one read, counted from the start of the file.
+        first_index: Index of the first frame that is returned.
 
     Raises:
         VideoError: If the source cannot be opened, has no frames, or does not state its frame rate.
@@ -59,19 +59,19 @@ class VideoReader:
     def __init__(
         self, source: Path, fps: float | None, size: int | None = None, start_s: float = 0.0
     ) -> None:
-        self.source, self.read, self.declared, self.first = source, 0, 0, 0
+        self.source, self.next_index, self.num_declared_frames, self.first_index = source, 0, 0, 0
         self._size, self._start_s = size, start_s
-        self._seen: tuple[int, int] | None = None
-        self._frames = self._decode_images() if source.is_dir() else self._decoded()
+        self._frame_size: tuple[int, int] | None = None
+        self._frames = self._decode_images() if source.is_dir() else self._decode_video()
         self.fps = fps or 0.0
-        # Both generators run up to their first frame here; that sets `declared` and `first`, and
-        # a video replaces `fps` by its own.
-        self._next = next(self._frames, None)
-        if self._next is None:
+        # Both generators run up to their first frame here; that sets `num_declared_frames` and
+        # `first_index`, and a video replaces `fps` by its own.
+        self._next_frame = next(self._frames, None)
+        if self._next_frame is None:
             raise VideoError("contains no frames", "no_frames")
         if not self.fps > 0:
             raise VideoError("does not state its frame rate", "no_frame_rate")
-        self.height, self.width = self._next.shape[:2]
+        self.height, self.width = self._next_frame.shape[:2]
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the frames as RGB arrays (H, W, 3), uint8.
@@ -79,17 +79,17 @@ class VideoReader:
         Raises:
             VideoError: If the video cannot be decoded to its end or its frames change their size.
         """
-        self.read = self.first
-        frame, self._next = self._next, None
+        self.next_index = self.first_index
+        frame, self._next_frame = self._next_frame, None
         while frame is not None:
-            self.read += 1
+            self.next_index += 1
             yield frame
             frame = next(self._frames, None)
-        if self.read < _LEAST_SHARE * self.declared:
-            text = f"ends after {self.read} of {self.declared} frames"
+        if self.next_index < _MIN_DECODED_SHARE * self.num_declared_frames:
+            text = f"ends after {self.next_index} of {self.num_declared_frames} frames"
             raise VideoError(text, "truncated")
 
-    def _decoded(self) -> Iterator[Any]:
+    def _decode_video(self) -> Iterator[Any]:
         """Yield the frames of a video file and set its frame rate and declared length."""
         try:
             # Tags that are not UTF-8 must not make a video unreadable.
@@ -102,82 +102,82 @@ class VideoReader:
             stream = container.streams.video[0]
             stream.codec_context.thread_count = 1  # each worker has one core
             self.fps = float(stream.average_rate or stream.guessed_rate or 0)
-            self.declared = stream.frames
+            self.num_declared_frames = stream.frames
             try:
-                for frame in self._sought(container, stream):
-                    yield self._array(frame)
+                for frame in self._seek_and_decode(container, stream):
+                    yield self._convert_frame(frame)
             except av.FFmpegError as error:
                 # A file that fails before its first frame was never a readable video.
-                reason = "truncated" if self.read else "not_a_video"
+                reason = "truncated" if self.next_index else "not_a_video"
                 raise VideoError(f"decoding failed: {error}", reason) from None
 
-    def _sought(self, container: Any, stream: Any) -> Iterator[Any]:
-        """Yield the frames from a key frame before `start_s` on, and set `first`."""
-        far = self._start_s > _NOT_SOUGHT_S and self.fps > 0 and stream.time_base is not None
-        if far:
+    def _seek_and_decode(self, container: Any, stream: Any) -> Iterator[Any]:
+        """Yield the frames from a key frame before `start_s` on, and set `first_index`."""
+        must_seek = self._start_s > _MIN_SEEK_S and self.fps > 0 and stream.time_base is not None
+        if must_seek:
             # Timestamps count from the stream's own start time, which need not be 0.
             begin = stream.start_time or 0
             # Seek 1 s early: a few more frames are decoded, but no frame after `start_s` is lost.
-            place = begin + int((self._start_s - 1) / stream.time_base)
-            container.seek(place, stream=stream, backward=True)
+            seek_timestamp = begin + int((self._start_s - 1) / stream.time_base)
+            container.seek(seek_timestamp, stream=stream, backward=True)
         for frame in container.decode(stream):
-            if far and frame.pts is None:
+            if must_seek and frame.pts is None:
                 raise VideoError(
                     "its frames have no timestamps, so it cannot be seeked", "no_times"
                 )
-            if far:
+            if must_seek:
                 # After a seek only the timestamp tells which frame this is; count on from here.
-                self.first = round(float((frame.pts - begin) * stream.time_base) * self.fps)
-                far = False
+                self.first_index = round(float((frame.pts - begin) * stream.time_base) * self.fps)
+                must_seek = False
             yield frame
 
-    def _array(self, frame: Any) -> Any:
+    def _convert_frame(self, frame: Any) -> Any:
         """Convert a decoded frame to an upright RGB array, scaled and cropped to `size`.
 
         Raises:
             VideoError: If the frame differs in size from the first one.
         """
-        whole = frame.height, frame.width
-        if self._seen is None:
-            self._seen = whole
-        if whole != self._seen:
+        frame_size = frame.height, frame.width
+        if self._frame_size is None:
+            self._frame_size = frame_size
+        if frame_size != self._frame_size:
             raise VideoError(
-                f"frame {self.read} differs in size from the first frame", "sizes_differ"
+                f"frame {self.next_index} differs in size from the first frame", "sizes_differ"
             )
         if self._size is not None:
-            scale = self._size / min(whole)
+            scale = self._size / min(frame_size)
             # `max`: rounding must not make a side shorter than the crop.
-            height, width = (max(self._size, round(side * scale)) for side in whole)
+            height, width = (max(self._size, round(side * scale)) for side in frame_size)
             frame = frame.reformat(width, height, "rgb24", interpolation="BICUBIC")
         upright = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
-        return np.ascontiguousarray(_middle(upright, self._size))
+        return np.ascontiguousarray(_crop_center(upright, self._size))
 
     def _decode_images(self) -> Iterator[Any]:
-        """Yield the images of a folder in natural order; set `declared` to their number."""
-        paths = sorted(filter(is_picture, self.source.iterdir()), key=_numbered)
-        self.declared = len(paths)
+        """Yield the images of a folder in natural order; set `num_declared_frames`."""
+        paths = sorted(filter(is_image, self.source.iterdir()), key=_make_natural_sort_key)
+        self.num_declared_frames = len(paths)
         for path in paths:
             try:
                 with av.open(str(path)) as container:
                     frame = next(container.decode(video=0))
             except (av.FFmpegError, OSError, StopIteration) as error:
                 raise VideoError(f"`{path.name}` cannot be read: {error}", "bad_frame") from None
-            yield self._array(frame)
+            yield self._convert_frame(frame)
 
 
-def is_picture(path: Path) -> bool:
-    """Return whether a file is a picture, judged by its suffix."""
-    return path.suffix.lower() in FRAMES
+def is_image(path: Path) -> bool:
+    """Return whether a file is an image, judged by its suffix."""
+    return path.suffix.lower() in IMAGE_SUFFIXES
 
 
-def _middle(picture: Any, size: int | None) -> Any:
-    """Return the square center crop of a picture; the whole picture if `size` is None."""
+def _crop_center(image: Any, size: int | None) -> Any:
+    """Crop the square center of an image; return the whole image if `size` is None."""
     if size is None:
-        return picture
-    top, left = ((side - size) // 2 for side in picture.shape[:2])
-    return picture[top : top + size, left : left + size]
+        return image
+    top, left = ((side - size) // 2 for side in image.shape[:2])
+    return image[top : top + size, left : left + size]
 
 
-def _numbered(path: Path) -> list[Any]:
-    """Return a natural sort key: `2.png` comes before `10.png`."""
+def _make_natural_sort_key(path: Path) -> list[Any]:
+    """Make a natural sort key from a file name: `2.png` comes before `10.png`."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]

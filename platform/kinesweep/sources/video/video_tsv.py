@@ -1,6 +1,6 @@
-"""A corpus of videos, or of folders of pictures, that are listed in one TSV per split.
+"""A corpus of videos, or of folders of images, that are listed in one TSV per split.
 
-Two kinds of tables can be read: those of `pose_rows` (`signal`, `signal_start`, …) and the input of
+Two kinds of tables can be read: those of `tsv_rows` (`signal`, `signal_start`, …) and the input of
 SSVP-SLT's extraction (`video_name`, `duration`, `caption`), in which a name without a suffix is
 that of an `.mp4`. With `source.poses`, the `.pose` file of its video is an auxiliary file of each
 clip.
@@ -13,17 +13,17 @@ from typing import Any, ClassVar
 from kinesweep.config.recipe.source import VideoTsvConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ClipError
-from kinesweep.core.paths import resolve_inside
-from kinesweep.core.video_files import VideoSegment, holds_pictures, is_video
+from kinesweep.core.paths import resolve_path_inside
+from kinesweep.core.video_files import VideoSegment, has_images, is_video_file
 from kinesweep.sources.pose_format.pose_file import read_frame_size
 from kinesweep.sources.tsv.media_tsv import TsvSource
 from kinesweep.sources.tsv.parsed_rows import ParsedRows
 from kinesweep.sources.tsv.tsv_reader import Table, read_table
-from kinesweep.sources.tsv.tsv_rows import MediaKind, RowReader, pose_of
-from kinesweep.sources.video.frame_reader import seconds
+from kinesweep.sources.tsv.tsv_rows import MediaKind, RowReader, get_pose_path
+from kinesweep.sources.video.frame_reader import get_duration_s
 
-_PUBLISHED = {"video_name": "signal", "caption": "output"}
-_UNUSED = "duration"  # of SSVP-SLT's tables; durations are read from the videos themselves
+_SSVP_COLUMNS = {"video_name": "signal", "caption": "output"}
+_UNUSED_COLUMN = "duration"  # of SSVP-SLT's tables; durations are read from the videos themselves
 _DEFAULT_SUFFIX = ".mp4"
 
 
@@ -35,24 +35,24 @@ class VideoTsvSource(TsvSource):
             folder at construction.
     """
 
-    unusable: ClassVar[str] = "is neither a file nor a folder of pictures"
+    invalid_media_message: ClassVar[str] = "is neither a file nor a folder of pictures"
 
     def __init__(self, config: VideoTsvConfig) -> None:
         super().__init__(config)
         self.config = config
-        self._poses = Path(config.poses).absolute() if config.poses is not None else None
+        self._poses_dir = Path(config.poses).absolute() if config.poses is not None else None
 
     @property
-    def media(self) -> MediaKind:
-        """Return `videos`: videos and folders of pictures."""
+    def media_kind(self) -> MediaKind:
+        """Return `videos`: videos and folders of images."""
         return "videos"
 
     def is_valid_media(self, path: Path) -> bool:
-        """Return whether a path is a file or a folder of pictures."""
-        return path.is_file() or holds_pictures(path)
+        """Return whether a path is a file or a folder of images."""
+        return path.is_file() or has_images(path)
 
-    def read_options(self) -> dict[str, Any]:
-        """Return the frame rate of folders of pictures, which they do not store."""
+    def get_read_options(self) -> dict[str, Any]:
+        """Return the frame rate of folders of images, which they do not store."""
         return {"source": self.config.kind, "fps": self.config.fps}
 
     def read(self, clip: Clip) -> VideoSegment:
@@ -61,20 +61,20 @@ class VideoTsvSource(TsvSource):
         Raises:
             ClipError: With reason `outside_root`, `missing_file`, `not_a_file` or `missing_pose`.
         """
-        path = self.media_path(clip)
+        path = self.resolve_media_path(clip)
         fps = self.config.fps if path.is_dir() else None  # a video states its own rate
-        return VideoSegment(path, clip.span, fps, *self.auxiliary_files(clip))
+        return VideoSegment(path, clip.span, fps, *self.list_auxiliary_files(clip))
 
-    def auxiliary_files(self, clip: Clip) -> tuple[Path, ...]:
+    def list_auxiliary_files(self, clip: Clip) -> tuple[Path, ...]:
         """Return the `.pose` file of the video, if `source.poses` is set.
 
         Raises:
             ClipError: With reason `outside_root` or `missing_pose`.
         """
-        if self._poses is None:
+        if self._poses_dir is None:
             return ()
         # The folder of poses has the same structure as the root of the videos.
-        path = resolve_inside(self._poses, pose_of(clip.media))
+        path = resolve_path_inside(self._poses_dir, get_pose_path(clip.media))
         if not path.is_file():
             raise ClipError(
                 f"{clip.row}: `{path}`, the poses of `{clip.media}`, does not exist; create it with"
@@ -90,10 +90,10 @@ class VideoTsvSource(TsvSource):
             ClipError: If either fails, or the video does not contain the span.
         """
         try:
-            footage = self.read(clip)
-            seconds(footage)
-            if footage.pose is not None:
-                read_frame_size(footage.pose)
+            segment = self.read(clip)
+            get_duration_s(segment)
+            if segment.pose_path is not None:
+                read_frame_size(segment.pose_path)
         except ClipError as error:
             text = str(error)
             # Errors from `read` name the row already; those from the decoder name only the file.
@@ -103,21 +103,23 @@ class VideoTsvSource(TsvSource):
 
     def read_rows(self, split: str, path: Path) -> ParsedRows:
         """Read the table of one split, of either kind."""
-        table = read_table(path, self.table_name(split))
-        if not set(_PUBLISHED) <= set(table.header):
+        table = read_table(path, self.get_table_name(split))
+        if not set(_SSVP_COLUMNS) <= set(table.header):
             return super().read_rows(split, path)
-        ignored = (*self._common.ignore_columns, _UNUSED)
-        rows = RowReader(_renamed(table), split, "ms", ignored, media=self.media).read()
-        rows.clips = [_with_suffix(clip) for clip in rows.clips]
+        ignored = (*self._table_config.ignore_columns, _UNUSED_COLUMN)
+        rows = RowReader(
+            _rename_columns(table), split, "ms", ignored, media_kind=self.media_kind
+        ).read()
+        rows.clips = [_add_default_suffix(clip) for clip in rows.clips]
         return rows
 
 
-def _renamed(table: Table) -> Table:
+def _rename_columns(table: Table) -> Table:
     """Return a table in SSVP-SLT's format with its columns renamed."""
-    header = tuple(_PUBLISHED.get(column, column) for column in table.header)
+    header = tuple(_SSVP_COLUMNS.get(column, column) for column in table.header)
     return replace(table, header=header)
 
 
-def _with_suffix(clip: Clip) -> Clip:
+def _add_default_suffix(clip: Clip) -> Clip:
     """Append the default suffix to a video name; SSVP-SLT's tables may omit it."""
-    return clip if is_video(clip.media) else replace(clip, media=clip.media + _DEFAULT_SUFFIX)
+    return clip if is_video_file(clip.media) else replace(clip, media=clip.media + _DEFAULT_SUFFIX)

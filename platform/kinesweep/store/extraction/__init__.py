@@ -1,1 +1,1 @@
-"""Feature extraction: scan, plan, chunks, manifest; in this process or on Ray Data."""
+"""Feature extraction: corpus scan, plan, chunks and manifest; in this process or on Ray Data."""

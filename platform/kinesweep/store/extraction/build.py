@@ -1,8 +1,9 @@
-"""Builds a store from survey, plan, chunks and manifest, without Ray.
+"""The steps that build a store: corpus scan, plan, chunks and manifest. This module has no Ray.
 
 The caller passes in the function that computes the chunks: in this process (`extract_locally`) or
-on a pool of actors (`extract.extract`). The result does not depend on the executor, nor on which
-clips could be copied, so both write the same bytes. For an unchanged corpus only the survey runs.
+on a pool of actors (`extract.extract_on_ray`). The result does not depend on the executor, nor on
+which clips could be copied, so both write the same bytes. For an unchanged corpus only the scan
+runs.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -12,32 +13,41 @@ from typing import Protocol
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.clip import InvalidRow
 from kinesweep.store.extraction.chunk_processor import ChunkProcessor, ChunkResult
-from kinesweep.store.extraction.corpus_scan import Extraction, survey_corpus
-from kinesweep.store.extraction.drop_policy import check_complete, check_dropped, check_splits
-from kinesweep.store.extraction.finalize import finish
-from kinesweep.store.extraction.plan import Plan, PlanSummary, check_room, make_plan
+from kinesweep.store.extraction.corpus_scan import ExtractionSpec, scan_corpus
+from kinesweep.store.extraction.drop_policy import (
+    check_dropped_share,
+    check_required_splits,
+    check_splits_not_empty,
+)
+from kinesweep.store.extraction.finalize import finalize_store
+from kinesweep.store.extraction.plan import (
+    ExtractionPlan,
+    ExtractionPlanSummary,
+    check_disk_space,
+    make_extraction_plan,
+)
 from kinesweep.store.format.reader import ExtractionCounts, Store, open_store
-from kinesweep.store.format.staging import commit, staging_dir
+from kinesweep.store.format.staging import commit_store_dir, create_staging_dir
 
 
-class Progress(Protocol):
-    """A callback that receives the finished and total number of clips and an optional note."""
+class ClipProgressCallback(Protocol):
+    """A callback that receives the numbers of finished and of all clips, and an optional note."""
 
     def __call__(self, done: int, total: int, note: str = "", /) -> None:
         """Report progress."""
 
 
-Announce = Callable[[PlanSummary], None]
+PlanCallback = Callable[[ExtractionPlanSummary], None]
 """Callback for the plan; called once before the first clip, and not if the store exists."""
-Execute = Callable[[Plan, ChunkProcessor], Iterator[tuple[int, ChunkResult]]]
+ChunkExecutor = Callable[[ExtractionPlan, ChunkProcessor], Iterator[tuple[int, ChunkResult]]]
 """Function that computes the chunks of a plan in any order and yields (number, result) pairs."""
 
 
 def extract_locally(
     recipe: Recipe,
     root: Path | None = None,
-    progress: Progress | None = None,
-    announce: Announce | None = None,
+    progress: ClipProgressCallback | None = None,
+    on_plan: PlanCallback | None = None,
 ) -> Store:
     """Extract the corpus of a recipe in this process, one clip after another.
 
@@ -46,7 +56,7 @@ def extract_locally(
         root: Folder that contains all stores. Default: `store.root` of the recipe, then the state
             folder.
         progress: Callback that is called after every chunk.
-        announce: Callback that receives the plan before it is executed.
+        on_plan: Callback that receives the plan before it is executed.
 
     Returns:
         The new store, or the existing one if the corpus has not changed.
@@ -56,29 +66,31 @@ def extract_locally(
         StoreError: If too many clips are dropped, a split is incomplete or empty, or disk space is
             too low.
     """
-    extraction = Extraction.from_recipe(recipe, root)
-    return build_store(extraction, compute_here, progress, announce)
+    extraction = ExtractionSpec.from_recipe(recipe, root)
+    return build_store(extraction, compute_chunks_locally, progress, on_plan)
 
 
-def compute_here(plan: Plan, computer: ChunkProcessor) -> Iterator[tuple[int, ChunkResult]]:
-    """Compute the chunks in this process, in order."""
+def compute_chunks_locally(
+    plan: ExtractionPlan, processor: ChunkProcessor
+) -> Iterator[tuple[int, ChunkResult]]:
+    """Compute the chunks of a plan in this process and yield (number, result) pairs in order."""
     for number, chunk in enumerate(plan.chunks):
-        yield number, computer(chunk)
+        yield number, processor(chunk)
 
 
 def build_store(
-    extraction: Extraction,
-    execute: Execute = compute_here,
-    progress: Progress | None = None,
-    announce: Announce | None = None,
+    extraction: ExtractionSpec,
+    executor: ChunkExecutor = compute_chunks_locally,
+    progress: ClipProgressCallback | None = None,
+    on_plan: PlanCallback | None = None,
 ) -> Store:
     """Build the store of an extraction, or return the existing one.
 
     Args:
         extraction: Source, feature step and limits.
-        execute: Function that computes the chunks of the plan.
+        executor: Function that computes the chunks of the plan.
         progress: Callback that is called after every chunk.
-        announce: Callback that receives the plan before it is executed.
+        on_plan: Callback that receives the plan before it is executed.
 
     Returns:
         The store; its `extraction` attribute counts the clips that were computed, copied and
@@ -89,55 +101,59 @@ def build_store(
         StoreError: If too many clips are dropped, a split is incomplete or empty, or disk space is
             too low.
     """
-    survey = survey_corpus(extraction)
-    final = extraction.root / survey.folder_name
-    if final.is_dir():
-        return _existing(extraction, final)
-    # Rows that are already known to be unusable fail here, before anything is computed; `finish`
-    # checks again with the clips that failed during extraction.
-    num_rows = survey.num_clips + len(survey.problems)
-    check_complete(survey.problems, extraction.required_splits)
-    check_dropped(survey.problems, num_rows, extraction.max_dropped_share)
-    check_splits({split: len(clips) for split, clips in survey.clips.items()}, survey.problems)
-    plan = make_plan(extraction, survey)
-    check_room(plan.summary)
-    if announce is not None:
-        announce(plan.summary)
-    # Nothing appears under the final name until `publish` renames the complete folder.
-    with staging_dir(extraction.root) as folder:
-        computer = ChunkProcessor(extraction.source, extraction.step, extraction.dtype, folder)
-        results = _collect(plan, execute(plan, computer), progress)
-        dropped = len(finish(extraction, plan, results, folder))
-        # Another process may have published an equal store first; then this one is discarded and
-        # `final` is opened all the same.
-        commit(folder, final)
-    store = open_store(final)
+    scan = scan_corpus(extraction)
+    store_dir = extraction.root / scan.folder_name
+    if store_dir.is_dir():
+        return _open_existing_store(extraction, store_dir)
+    # Rows that are already known to be unusable fail here, before anything is computed;
+    # `finalize_store` checks again with the clips that failed during extraction.
+    num_rows = scan.num_clips + len(scan.problems)
+    check_required_splits(scan.problems, extraction.required_splits)
+    check_dropped_share(scan.problems, num_rows, extraction.max_dropped_share)
+    check_splits_not_empty(
+        {split: len(clips) for split, clips in scan.clips.items()}, scan.problems
+    )
+    plan = make_extraction_plan(extraction, scan)
+    check_disk_space(plan.summary)
+    if on_plan is not None:
+        on_plan(plan.summary)
+    # Nothing appears under the final name until `commit_store_dir` renames the complete folder.
+    with create_staging_dir(extraction.root) as folder:
+        processor = ChunkProcessor(extraction.source, extraction.step, extraction.dtype, folder)
+        results = _collect_results(plan, executor(plan, processor), progress)
+        dropped = len(finalize_store(extraction, plan, results, folder))
+        # Another process may have committed an equal store first; then this one is discarded and
+        # `store_dir` is opened all the same.
+        commit_store_dir(folder, store_dir)
+    store = open_store(store_dir)
     reused = sum(status.reused for result in results for status in result.statuses)
     store.extraction = ExtractionCounts(num_rows - dropped - reused, reused, dropped)
     return store
 
 
-def _existing(extraction: Extraction, folder: Path) -> Store:
-    """Return the existing store, subject to the same limits as a new one."""
+def _open_existing_store(extraction: ExtractionSpec, folder: Path) -> Store:
+    """Open the existing store and check it against the same limits as a new one."""
     store = open_store(folder)
     dropped = [InvalidRow(**row) for row in store.manifest["dropped"]["rows"]]
-    kept = sum(counts["clips"] for counts in store.manifest["splits"].values())
+    num_kept = sum(counts["clips"] for counts in store.manifest["splits"].values())
     # The fingerprint does not cover the limits, so a store built with looser limits is found here.
-    check_complete(dropped, extraction.required_splits)
-    check_dropped(dropped, kept + len(dropped), extraction.max_dropped_share)
-    store.extraction = ExtractionCounts(0, kept, len(dropped))
+    check_required_splits(dropped, extraction.required_splits)
+    check_dropped_share(dropped, num_kept + len(dropped), extraction.max_dropped_share)
+    store.extraction = ExtractionCounts(0, num_kept, len(dropped))
     return store
 
 
-def _collect(
-    plan: Plan, results: Iterable[tuple[int, ChunkResult]], progress: Progress | None
+def _collect_results(
+    plan: ExtractionPlan,
+    results: Iterable[tuple[int, ChunkResult]],
+    progress: ClipProgressCallback | None,
 ) -> list[ChunkResult]:
-    """Return all results in chunk order, regardless of the order in which they arrive."""
-    found: dict[int, ChunkResult] = {}
-    done = 0
+    """Collect all results, report progress and return them in the order of the chunks."""
+    results_by_chunk: dict[int, ChunkResult] = {}
+    num_done = 0
     for number, result in results:
-        found[number] = result
-        done += len(result.statuses)
+        results_by_chunk[number] = result
+        num_done += len(result.statuses)
         if progress is not None:
-            progress(done, plan.survey.num_clips)
-    return [found[number] for number in range(len(plan.chunks))]
+            progress(num_done, plan.scan.num_clips)
+    return [results_by_chunk[number] for number in range(len(plan.chunks))]

@@ -1,4 +1,4 @@
-"""Computes one chunk of clips: takes media, writes a shard and returns one status per clip. No Ray.
+"""The processor of a chunk: reads media, writes a shard, returns one status per clip. No Ray.
 
 A clip that cannot be used becomes a status with a reason, never an exception, so that one bad row
 does not discard the work on the others. Clips whose features exist in another store are copied
@@ -19,10 +19,10 @@ from kinesweep.core.errors import ClipError, StoreError
 from kinesweep.core.pose import PointLayout
 from kinesweep.features.contract import Features, FeatureStep
 from kinesweep.sources.base import Source
-from kinesweep.store.format.dtype import to_store
+from kinesweep.store.format.dtype import round_to_store_dtype
 from kinesweep.store.format.index import ClipRecord
 from kinesweep.store.format.reader import Store, open_store
-from kinesweep.store.format.writer import FileMark, features_digest, write_shard
+from kinesweep.store.format.writer import FileChecksum, compute_features_digest, write_shard
 
 
 @dataclass(frozen=True)
@@ -46,40 +46,40 @@ class ClipTask:
 
     Attributes:
         clip: Metadata of the clip.
-        key: Key of its features (`fingerprint.clip_key`).
-        earlier: Location of existing features with the same key; None if they must be computed.
+        key: Key of its features (`fingerprint.compute_clip_key`).
+        cached: Location of existing features with the same key; None if they must be computed.
     """
 
     clip: Clip
     key: str
-    earlier: CachedFeatures | None = None
+    cached: CachedFeatures | None = None
 
 
 @dataclass(frozen=True)
-class Chunk:
+class ClipChunk:
     """The clips of one shard.
 
     Attributes:
         shard: Path of the shard relative to the store.
-        entries: Clips in order.
+        tasks: Clips in order.
     """
 
     shard: str
-    entries: tuple[ClipTask, ...]
+    tasks: tuple[ClipTask, ...]
 
 
 @dataclass(frozen=True)
 class StreamStatus:
-    """A stream of a clip that was kept.
+    """The shape, rate and layout of one stored stream of a clip.
 
     Attributes:
-        frames: Number of frames, T.
+        num_frames: Number of frames, T.
         width: Values per frame, D.
         rate_hz: Frames per second.
         layout: Points whose coordinates the values are; None if the stream has no points.
     """
 
-    frames: int
+    num_frames: int
     width: int
     rate_hz: float
     layout: PointLayout | None = None
@@ -90,15 +90,15 @@ class ClipStatus:
     """The result for one clip.
 
     Attributes:
-        place: Row of the clip in the shard; -1 if it was dropped.
+        shard_row: Row of the clip in the shard; -1 if it was dropped.
         streams: Stream → shape, rate and layout; empty if the clip was dropped.
         digest: Digest of the stored features.
         reused: True if the features were copied from another store.
-        reason: Key under which a dropped clip is counted; empty if it was kept.
+        reason: Key under which a dropped clip is counted; empty if it was stored.
         message: Explanation of why the clip was dropped.
     """
 
-    place: int
+    shard_row: int
     streams: dict[str, StreamStatus] = field(default_factory=dict)
     digest: str = ""
     reused: bool = False
@@ -116,18 +116,18 @@ class ChunkResult:
     """
 
     statuses: tuple[ClipStatus, ...]
-    shard: FileMark | None
+    shard: FileChecksum | None
 
 
-Compute = Callable[[ClipTask], dict[str, Features]]
+ComputeFeatures = Callable[[ClipTask], dict[str, Features]]
 """Function that returns all streams of a clip, or raises a `ClipError`."""
-Streams = dict[str, NDArray[np.floating]]
+StoredStreams = dict[str, NDArray[np.floating]]
 """Stream → (T, D) array in the stored dtype."""
 
 
 @dataclass(frozen=True)
 class ChunkProcessor:
-    """A chunk processor that writes shards below a folder; picklable, so any process can run it.
+    """A function that computes chunks and writes shards below a folder; it can be pickled.
 
     Attributes:
         source: Corpus from which media are read.
@@ -141,7 +141,7 @@ class ChunkProcessor:
     dtype: str
     folder: Path
 
-    def __call__(self, chunk: Chunk, compute: Compute | None = None) -> ChunkResult:
+    def __call__(self, chunk: ClipChunk, compute: ComputeFeatures | None = None) -> ChunkResult:
         """Compute a chunk and write its shard.
 
         Args:
@@ -149,100 +149,112 @@ class ChunkProcessor:
             compute: Function that returns the features of a clip that is not copied. Default:
                 compute them here, from the clip's media.
         """
-        compute = compute or self.features
-        kept: list[Streams] = []
+        compute = compute or self.compute_features
+        stored_clips: list[StoredStreams] = []
         statuses = []
         # Equal layouts share one object, so each is sent to the driver once per chunk.
         layouts: dict[PointLayout | None, PointLayout | None] = {}
-        for entry in chunk.entries:
+        for task in chunk.tasks:
             try:
-                found, streams, reused = self._clip(entry, compute)
+                features, streams, reused = self._process_clip(task, compute)
             except ClipError as error:
                 statuses.append(ClipStatus(-1, reason=error.reason, message=str(error)))
                 continue
             streams = {
-                name: replace(one, layout=layouts.setdefault(one.layout, one.layout))
-                for name, one in streams.items()
+                name: replace(status, layout=layouts.setdefault(status.layout, status.layout))
+                for name, status in streams.items()
             }
-            # `len(kept)` is the clip's row in the shard: dropped clips take up no row.
-            statuses.append(ClipStatus(len(kept), streams, features_digest(found), reused))
-            kept.append(found)
-        if not kept:
+            # `len(stored_clips)` is the clip's row in the shard: dropped clips take up no row.
+            statuses.append(
+                ClipStatus(len(stored_clips), streams, compute_features_digest(features), reused)
+            )
+            stored_clips.append(features)
+        if not stored_clips:
             return ChunkResult(tuple(statuses), None)
-        columns = {name: [clip[name] for clip in kept] for name in self.step.streams}
-        mark = write_shard(self.folder / chunk.shard, columns)
-        return ChunkResult(tuple(statuses), mark)
+        columns = {name: [clip[name] for clip in stored_clips] for name in self.step.streams}
+        checksum = write_shard(self.folder / chunk.shard, columns)
+        return ChunkResult(tuple(statuses), checksum)
 
-    def features(self, entry: ClipTask) -> dict[str, Features]:
+    def compute_features(self, task: ClipTask) -> dict[str, Features]:
         """Compute the features of a clip from its media.
 
         Raises:
             ClipError: If the clip cannot be used; its reason is the key under which the clip is
                 counted.
         """
-        return self.step.compute(self.source.read(entry.clip))
+        return self.step.compute_features(self.source.read(task.clip))
 
-    def _clip(
-        self, entry: ClipTask, compute: Compute
-    ) -> tuple[Streams, dict[str, StreamStatus], bool]:
-        """Return the stored features of a clip, their description, and whether they were copied.
+    def _process_clip(
+        self, task: ClipTask, compute: ComputeFeatures
+    ) -> tuple[StoredStreams, dict[str, StreamStatus], bool]:
+        """Copy or compute the features of a clip.
+
+        Returns:
+            Features in the stored dtype, the status of each stream, and whether they were copied.
 
         Raises:
-            ClipError: If `compute` fails, a stream is missing (reason `missing_stream`), or values
-                cannot be stored.
+            ClipError: If `compute_features` fails, a stream is missing (reason `missing_stream`),
+                or values cannot be stored.
         """
-        earlier = entry.earlier
-        copied = self._copy(earlier) if earlier is not None else None
-        if earlier is not None and copied is not None:
-            known, rates_hz = _opened(earlier.folder).schema.streams, earlier.record.rates_hz
+        cached = task.cached
+        copied = self._copy_cached_features(cached) if cached is not None else None
+        if cached is not None and copied is not None:
+            cached_streams, rates_hz = (
+                _open_cached_store(cached.folder).schema.streams,
+                cached.record.rates_hz,
+            )
             streams = {
-                name: _status(x_TD, rates_hz[name], known[name].layout)
+                name: _make_stream_status(x_TD, rates_hz[name], cached_streams[name].layout)
                 for name, x_TD in copied.items()
             }
             return copied, streams, True
         # Not copied, either because no store has these features or because the copy was damaged.
-        found = compute(entry)
-        lacking = [name for name in self.step.streams if name not in found]
-        if lacking:
-            raise ClipError(f"the clip has no stream `{'`, `'.join(lacking)}`", "missing_stream")
-        stored = {name: self._stored(name, found[name]) for name in self.step.streams}
+        features = compute(task)
+        missing_streams = [name for name in self.step.streams if name not in features]
+        if missing_streams:
+            raise ClipError(
+                f"the clip has no stream `{'`, `'.join(missing_streams)}`", "missing_stream"
+            )
+        rounded = {name: self._round_stream(name, features[name]) for name in self.step.streams}
         streams = {
-            name: _status(x_TD, float(found[name].rate_hz), found[name].layout)
-            for name, x_TD in stored.items()
+            name: _make_stream_status(x_TD, float(features[name].rate_hz), features[name].layout)
+            for name, x_TD in rounded.items()
         }
-        return stored, streams, False
+        return rounded, streams, False
 
-    def _stored(self, name: str, features: Features) -> NDArray[np.floating]:
-        """Round a stream to the stored dtype.
+    def _round_stream(self, name: str, features: Features) -> NDArray[np.floating]:
+        """Round the features of a stream to the stored dtype.
 
         Raises:
-            ClipError: As `to_store`; the message names the stream if there are several.
+            ClipError: As `round_to_store_dtype`; the message names the stream if there are several.
         """
         try:
-            return to_store(features.x_TD, self.dtype)
+            return round_to_store_dtype(features.x_TD, self.dtype)
         except ClipError as error:
-            which = f"`{name}`: " if len(self.step.streams) > 1 else ""
-            raise ClipError(f"{which}{error}", error.reason) from None
+            prefix = f"`{name}`: " if len(self.step.streams) > 1 else ""
+            raise ClipError(f"{prefix}{error}", error.reason) from None
 
-    def _copy(self, earlier: CachedFeatures) -> Streams | None:
-        """Return features from another store, or None if they are not what was written there."""
+    def _copy_cached_features(self, cached: CachedFeatures) -> StoredStreams | None:
+        """Return features from another store, or None if they do not match their digest."""
         try:
-            found = _opened(earlier.folder).features(earlier.record)
+            features = _open_cached_store(cached.folder).get_features(cached.record)
         except (StoreError, ValueError):
             return None
-        if features_digest(found) != earlier.record.digest:
+        if compute_features_digest(features) != cached.record.digest:
             return None
         # The digest of the new store depends on the order of the streams, so use this step's order.
-        return {name: found[name] for name in self.step.streams}
+        return {name: features[name] for name in self.step.streams}
 
 
-def _status(x_TD: NDArray[np.floating], rate_hz: float, layout: PointLayout | None) -> StreamStatus:
-    """Describe a stored stream."""
-    frames, width = x_TD.shape
-    return StreamStatus(frames, width, rate_hz, layout)
+def _make_stream_status(
+    x_TD: NDArray[np.floating], rate_hz: float, layout: PointLayout | None
+) -> StreamStatus:
+    """Return the status of a stored stream."""
+    num_frames, width = x_TD.shape
+    return StreamStatus(num_frames, width, rate_hz, layout)
 
 
 @lru_cache(maxsize=4)
-def _opened(folder: Path) -> Store:
-    """Return a store to copy from; each process keeps the four most recently used ones open."""
+def _open_cached_store(folder: Path) -> Store:
+    """Open a store to copy from; each process keeps the four most recently used ones open."""
     return open_store(folder)

@@ -1,6 +1,6 @@
-"""The survey of a corpus before extraction: clips, keys, bad rows and fingerprint.
+"""The scan of a corpus before extraction: clips, keys, invalid rows and fingerprint.
 
-The survey opens no pose and decodes no video; it lists metadata and hashes content. For an
+The scan opens no pose and decodes no video; it lists metadata and hashes content. For an
 unchanged corpus this is the whole cost of an extraction.
 """
 
@@ -12,25 +12,25 @@ from typing import Any
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.clip import Clip, InvalidRow
 from kinesweep.core.errors import ClipError
-from kinesweep.core.hashing import fingerprint
-from kinesweep.core.paths import state_home
+from kinesweep.core.hashing import compute_fingerprint
+from kinesweep.core.paths import get_state_dir
 from kinesweep.features import build_features
 from kinesweep.features.contract import FeatureStep
 from kinesweep.sources import build_source
 from kinesweep.sources.base import MediaDigest, Source
 from kinesweep.store.format.fingerprint import (
     STORE_FORMAT,
-    clip_key,
-    hash_media,
-    media_of,
-    problems_fingerprint,
-    split_fingerprint,
+    combine_media_digests,
+    compute_clip_key,
+    compute_invalid_rows_fingerprint,
+    compute_split_fingerprint,
+    hash_media_files,
 )
 
 
 @dataclass(frozen=True)
-class Extraction:
-    """The settings of an extraction; picklable.
+class ExtractionSpec:
+    """The corpus, feature step and limits of an extraction; it can be pickled.
 
     Attributes:
         source: Corpus to extract.
@@ -39,8 +39,8 @@ class Extraction:
         dtype: Stored dtype, `float16` or `float32`.
         max_dropped_share: Largest allowed share of dropped clips.
         required_splits: Splits that may not lose any clip.
-        reading: Read options that determine, beside the file, the media of a clip, for example the
-            selected person.
+        read_options: Read options that determine, beside the file, the media of a clip, for example
+            the selected person.
     """
 
     source: Source
@@ -49,53 +49,55 @@ class Extraction:
     dtype: str = "float16"
     max_dropped_share: float = 0.01
     required_splits: tuple[str, ...] = ()
-    reading: dict[str, Any] = field(default_factory=dict)
+    read_options: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def from_recipe(cls, recipe: Recipe, root: Path | None = None) -> "Extraction":
-        """Return the extraction that a recipe defines.
+    def from_recipe(cls, recipe: Recipe, root: Path | None = None) -> "ExtractionSpec":
+        """Create the specification of the extraction that a recipe defines.
 
         Args:
             recipe: Recipe that defines the corpus, the features and the store.
             root: Folder that contains all stores; overrides the recipe's.
         """
-        chosen = root or (Path(recipe.store.root) if recipe.store.root else state_home() / "stores")
-        source = build_source(recipe.corpus)
+        store_root = root or (
+            Path(recipe.store.root) if recipe.store.root else get_state_dir() / "stores"
+        )
+        source = build_source(recipe.effective_source)
         return cls(
             source=source,
             step=build_features(recipe.features),
-            root=Path(chosen).absolute(),
+            root=Path(store_root).absolute(),
             dtype=recipe.store.dtype,
             max_dropped_share=recipe.store.max_dropped_share,
             required_splits=recipe.required_splits,
-            reading=source.read_options(),
+            read_options=source.get_read_options(),
         )
 
-    def key_part(self) -> dict[str, Any]:
-        """Return the values that enter a clip's key beside its media and span."""
+    def get_clip_key_settings(self) -> dict[str, Any]:
+        """Return the settings that are part of a clip's key beside its media and span."""
         first, *others = self.step.streams
         # A single stream keeps the key `stream` from before there could be several, so the
         # fingerprints of existing stores stay valid.
         streams = {"streams": [first, *others]} if others else {"stream": first}
-        part = {**streams, "features": self.step.fingerprint}
-        return {**part, "dtype": self.dtype, "reading": self.reading}
+        settings = {**streams, "features": self.step.fingerprint}
+        return {**settings, "dtype": self.dtype, "reading": self.read_options}
 
 
 @dataclass(frozen=True)
-class Survey:
-    """A corpus before extraction.
+class CorpusScan:
+    """The result of scanning a corpus before extraction.
 
     Attributes:
         clips: Split → usable clips, each with its key and the size of its files in bytes.
-        problems: Rows that are known to be bad: those of the source, then clips without readable
-            media.
-        tree: Fingerprints from which `fingerprint` is computed.
+        problems: Rows that are known to be invalid: those of the source, then clips without
+            readable media.
+        fingerprint_parts: Settings and fingerprints from which `fingerprint` is computed.
         fingerprint: Fingerprint of the store to be written.
     """
 
     clips: dict[str, tuple[tuple[Clip, str, int], ...]]
     problems: tuple[InvalidRow, ...]
-    tree: dict[str, Any]
+    fingerprint_parts: dict[str, Any]
     fingerprint: str
 
     @property
@@ -110,69 +112,78 @@ class Survey:
         return self.fingerprint[:16]
 
 
-def survey_corpus(extraction: Extraction) -> Survey:
-    """List the clips of a corpus and hash their media.
+def scan_corpus(extraction: ExtractionSpec) -> CorpusScan:
+    """Scan a corpus: list its clips, hash their media and compute their keys.
 
     Raises:
         SourceError: If the corpus as a whole cannot be read.
     """
     source = extraction.source
-    listed = {split: source.clips(split) for split in source.splits()}
-    # Clips that share a file with others; the source reports the content of each clip's part.
-    inner = source.contents([clip for clips in listed.values() for clip in clips])
-    files = {
-        clip: _files(source, clip)
-        for clips in listed.values()
+    clips_by_split = {split: source.list_clips(split) for split in source.list_splits()}
+    # For clips that share a file with others, the source computes the digest of each clip's part.
+    shared_file_digests = source.compute_digests(
+        [clip for clips in clips_by_split.values() for clip in clips]
+    )
+    files_by_clip = {
+        clip: _find_clip_files(source, clip)
+        for clips in clips_by_split.values()
         for clip in clips
-        if clip not in inner
+        if clip not in shared_file_digests
     }
     # All files are hashed in one call, so each distinct file is read once.
-    contents = hash_media(
-        path for paths in files.values() if not isinstance(paths, ClipError) for path in paths
+    digests = hash_media_files(
+        path
+        for paths in files_by_clip.values()
+        if not isinstance(paths, ClipError)
+        for path in paths
     )
-    part = extraction.key_part()
-    problems = list(source.problems())
-    keyed: dict[str, tuple[tuple[Clip, str, int], ...]] = {}
-    for split, clips in listed.items():
+    key_settings = extraction.get_clip_key_settings()
+    problems = list(source.list_invalid_rows())
+    keyed_clips: dict[str, tuple[tuple[Clip, str, int], ...]] = {}
+    for split, clips in clips_by_split.items():
         usable = []
         for clip in clips:
-            media = inner.get(clip) or _content(files[clip], contents)
+            media = shared_file_digests.get(clip) or _get_clip_digest(files_by_clip[clip], digests)
             if isinstance(media, MediaDigest):
-                usable.append((clip, clip_key(clip, media.sha256, part), media.num_bytes))
+                usable.append(
+                    (clip, compute_clip_key(clip, media.sha256, key_settings), media.num_bytes)
+                )
             else:
                 problems.append(InvalidRow(clip.row, clip.id, media.reason, str(media), split))
-        keyed[split] = tuple(usable)
-    tree = _tree(part, keyed, problems)
-    return Survey(keyed, tuple(problems), tree, fingerprint(tree))
+        keyed_clips[split] = tuple(usable)
+    fingerprint_parts = _build_fingerprint_parts(key_settings, keyed_clips, problems)
+    return CorpusScan(
+        keyed_clips, tuple(problems), fingerprint_parts, compute_fingerprint(fingerprint_parts)
+    )
 
 
-def _files(source: Source, clip: Clip) -> tuple[Path, ...] | ClipError:
+def _find_clip_files(source: Source, clip: Clip) -> tuple[Path, ...] | ClipError:
     """Return the paths of a clip's media and auxiliary files, or the error if they are missing."""
     try:
-        return source.media_path(clip), *source.auxiliary_files(clip)
+        return source.resolve_media_path(clip), *source.list_auxiliary_files(clip)
     except ClipError as error:
         return error
 
 
-def _content(
-    files: tuple[Path, ...] | ClipError, contents: Mapping[Path, MediaDigest | ClipError]
+def _get_clip_digest(
+    files: tuple[Path, ...] | ClipError, digests: Mapping[Path, MediaDigest | ClipError]
 ) -> MediaDigest | ClipError:
-    """Return the content of a clip's files, or the error if they cannot be read."""
-    return files if isinstance(files, ClipError) else media_of(contents, files)
+    """Return the combined digest of a clip's files, or the error if they cannot be read."""
+    return files if isinstance(files, ClipError) else combine_media_digests(digests, files)
 
 
-def _tree(
-    part: dict[str, Any],
+def _build_fingerprint_parts(
+    key_settings: dict[str, Any],
     clips: dict[str, tuple[tuple[Clip, str, int], ...]],
     problems: list[InvalidRow],
 ) -> dict[str, Any]:
-    """Return the fingerprints of everything that determines the content of a store."""
+    """Return the settings and fingerprints that together determine the content of a store."""
     return {
         "format": STORE_FORMAT,
-        **part,
+        **key_settings,
         "splits": [
-            [name, split_fingerprint([(clip, key) for clip, key, _ in keyed])]
+            [name, compute_split_fingerprint([(clip, key) for clip, key, _ in keyed])]
             for name, keyed in clips.items()
         ],
-        "problems": problems_fingerprint(problems),
+        "problems": compute_invalid_rows_fingerprint(problems),
     }

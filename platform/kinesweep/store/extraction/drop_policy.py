@@ -14,11 +14,11 @@ from typing import Any
 from kinesweep.core.clip import InvalidRow
 from kinesweep.core.errors import StoreError
 
-_SHOWN = 5
-"""Rows shown in an error message; the manifest of a finished store lists all of them."""
+_MAX_SHOWN_ROWS = 5
+"""Largest number of rows in an error message; the manifest of a finished store lists all."""
 
 
-def check_dropped(problems: Sequence[InvalidRow], num_rows: int, max_share: float) -> None:
+def check_dropped_share(problems: Sequence[InvalidRow], num_rows: int, max_share: float) -> None:
     """Raise an error if too large a share of a corpus cannot be used.
 
     Args:
@@ -35,13 +35,14 @@ def check_dropped(problems: Sequence[InvalidRow], num_rows: int, max_share: floa
         return
     raise StoreError(
         f"{len(problems)} of {num_rows} clips ({share:.1%}) cannot be used; at most"
-        f" `store.max_dropped_share` ({max_share:g}) may be left out\n{list_problems(problems)}\n"
+        f" `store.max_dropped_share` ({max_share:g}) may be left"
+        f" out\n{format_invalid_rows(problems)}\n"
         f"Fix the rows (`kinesweep check` lists all), or allow more with"
-        f" store.max_dropped_share={_rounded_up(share)}."
+        f" store.max_dropped_share={_round_up_share(share)}."
     )
 
 
-def check_complete(problems: Sequence[InvalidRow], required_splits: Collection[str]) -> None:
+def check_required_splits(problems: Sequence[InvalidRow], required_splits: Collection[str]) -> None:
     """Raise an error if a split that must be complete has unusable clips.
 
     Args:
@@ -52,66 +53,70 @@ def check_complete(problems: Sequence[InvalidRow], required_splits: Collection[s
         StoreError: If such a split lost clips; the message shows the first of them with the
             reasons.
     """
-    lost = [problem for problem in problems if problem.split in required_splits]
-    if not lost:
+    unusable_rows = [problem for problem in problems if problem.split in required_splits]
+    if not unusable_rows:
         return
-    splits = dict.fromkeys(problem.split for problem in lost)
-    counts = ", ".join(f"{sum(p.split == split for p in lost)} of {split}" for split in splits)
+    splits = dict.fromkeys(problem.split for problem in unusable_rows)
+    counts = ", ".join(
+        f"{sum(p.split == split for p in unusable_rows)} of {split}" for split in splits
+    )
     raise StoreError(
         f"unusable clips: {counts}; `store.required_splits` ({', '.join(required_splits)}) does not"
-        f" allow these splits to lose any\n{list_problems(lost)}\n"
+        f" allow these splits to lose any\n{format_invalid_rows(unusable_rows)}\n"
         "Fix the files (`kinesweep check` lists all), remove the rows from the table, or score"
         " fewer clips with store.required_splits=[]."
     )
 
 
-def check_splits(kept: Mapping[str, int], problems: Sequence[InvalidRow]) -> None:
+def check_splits_not_empty(clip_counts: Mapping[str, int], problems: Sequence[InvalidRow]) -> None:
     """Raise an error if a split is empty.
 
     Args:
-        kept: Split → number of usable clips.
+        clip_counts: Split → number of usable clips.
         problems: Dropped rows.
 
     Raises:
         StoreError: If a split has no usable clip; the message names the split and lists the dropped
             rows.
     """
-    empty = [split for split, clips in kept.items() if not clips]
+    empty = [split for split, clips in clip_counts.items() if not clips]
     if empty:
-        why = f"; rows left out:\n{list_problems(problems)}" if problems else ""
-        raise StoreError(f"no usable clip in split {', '.join(empty)}{why}")
+        details = f"; rows left out:\n{format_invalid_rows(problems)}" if problems else ""
+        raise StoreError(f"no usable clip in split {', '.join(empty)}{details}")
 
 
-def list_problems(problems: Sequence[InvalidRow]) -> str:
-    """Return the counts by reason followed by the first rows, as indented lines."""
-    counts = count_reasons(problems)
+def format_invalid_rows(problems: Sequence[InvalidRow]) -> str:
+    """Format the counts by reason and the first rows as indented lines of text."""
+    counts = count_drop_reasons(problems)
     width = max(len(reason) for reason in counts)
     lines = [f"  {reason:<{width}}  {count}" for reason, count in counts.items()]
-    lines += [f"  {item.row}: {item.reason}: {item.message}" for item in problems[:_SHOWN]]
-    if len(problems) > _SHOWN:
-        lines.append(f"  and {len(problems) - _SHOWN} more")
+    lines += [f"  {item.row}: {item.reason}: {item.message}" for item in problems[:_MAX_SHOWN_ROWS]]
+    if len(problems) > _MAX_SHOWN_ROWS:
+        lines.append(f"  and {len(problems) - _MAX_SHOWN_ROWS} more")
     return "\n".join(lines)
 
 
-def count_reasons(problems: Sequence[InvalidRow]) -> dict[str, int]:
-    """Return reason → number of rows, the most frequent reason first."""
+def count_drop_reasons(problems: Sequence[InvalidRow]) -> dict[str, int]:
+    """Count the dropped rows by reason; the most frequent reason comes first."""
     # `most_common` keeps the insertion order of equal counts; sorting first makes the order of the
     # reasons independent of the order of the rows.
-    return dict(Counter(problem.reason for problem in sorted(problems, key=_reason)).most_common())
+    return dict(
+        Counter(problem.reason for problem in sorted(problems, key=_get_reason)).most_common()
+    )
 
 
-def as_manifest(problems: Sequence[InvalidRow]) -> dict[str, Any]:
-    """Return the `dropped` section of the manifest."""
+def build_dropped_section(problems: Sequence[InvalidRow]) -> dict[str, Any]:
+    """Build the `dropped` section of the manifest: total, counts by reason, and rows."""
     rows = [asdict(problem) for problem in problems]
-    return {"total": len(rows), "reasons": count_reasons(problems), "rows": rows}
+    return {"total": len(rows), "reasons": count_drop_reasons(problems), "rows": rows}
 
 
-def _reason(problem: InvalidRow) -> str:
-    """Return the sort key of a problem."""
+def _get_reason(problem: InvalidRow) -> str:
+    """Return the reason of a dropped row, for sorting."""
     return problem.reason
 
 
-def _rounded_up(share: float) -> float:
+def _round_up_share(share: float) -> float:
     """Round a share up to a multiple of 0.01."""
     # Rounding up makes the suggested setting sufficient when it is copied from the error.
     return min(1.0, math.ceil(share * 100) / 100)

@@ -1,4 +1,4 @@
-"""Finalizes an extraction: writes index and manifest from the chunk results.
+"""The end of an extraction, which writes index and manifest from the chunk results.
 
 The manifest is written last. It contains everything that is checked later: the tree of
 fingerprints, the streams, the counts, every dropped row with its reason, and the size and hash of
@@ -14,26 +14,31 @@ from kinesweep.core.clip import InvalidRow
 from kinesweep.core.errors import StoreError
 from kinesweep.core.pose import PointLayout
 from kinesweep.core.schema import StreamSchema
-from kinesweep.store.extraction.chunk_processor import Chunk, ChunkResult, ClipStatus, ClipTask
-from kinesweep.store.extraction.corpus_scan import Extraction
+from kinesweep.store.extraction.chunk_processor import ChunkResult, ClipChunk, ClipStatus, ClipTask
+from kinesweep.store.extraction.corpus_scan import ExtractionSpec
 from kinesweep.store.extraction.drop_policy import (
-    as_manifest,
-    check_complete,
-    check_dropped,
-    check_splits,
+    build_dropped_section,
+    check_dropped_share,
+    check_required_splits,
+    check_splits_not_empty,
 )
-from kinesweep.store.extraction.plan import Plan
+from kinesweep.store.extraction.plan import ExtractionPlan
 from kinesweep.store.format.fingerprint import STORE_FORMAT
-from kinesweep.store.format.index import ClipRecord, index_table
-from kinesweep.store.format.writer import INDEX, FileMark, write_manifest, write_table
+from kinesweep.store.format.index import ClipRecord, build_index_table
+from kinesweep.store.format.writer import (
+    INDEX,
+    FileChecksum,
+    write_arrow_table,
+    write_store_manifest,
+)
 
-ClipOutcome = tuple[Chunk, ClipTask, ClipStatus]
+ClipOutcome = tuple[ClipChunk, ClipTask, ClipStatus]
 
 
-def finish(
-    extraction: Extraction, plan: Plan, results: Sequence[ChunkResult], folder: Path
+def finalize_store(
+    extraction: ExtractionSpec, plan: ExtractionPlan, results: Sequence[ChunkResult], folder: Path
 ) -> list[InvalidRow]:
-    """Write index and manifest beside the shards.
+    """Check the results of an extraction and write the store's index and manifest.
 
     Args:
         extraction: Source, feature step and limits.
@@ -49,66 +54,68 @@ def finish(
             differ.
     """
     outcomes = [
-        (chunk, entry, status)
+        (chunk, task, status)
         for chunk, result in zip(plan.chunks, results, strict=True)
-        for entry, status in zip(chunk.entries, result.statuses, strict=True)
+        for task, status in zip(chunk.tasks, result.statuses, strict=True)
     ]
-    # Rows that the survey rejected count together with clips that failed during extraction.
-    problems = [*plan.survey.problems, *_problems(outcomes)]
-    kept = [outcome for outcome in outcomes if not outcome[2].reason]
-    check_complete(problems, extraction.required_splits)
-    check_dropped(problems, len(kept) + len(problems), extraction.max_dropped_share)
+    # Rows that the scan rejected count together with clips that failed during extraction.
+    problems = [*plan.scan.problems, *_list_failed_clips(outcomes)]
+    kept_outcomes = [outcome for outcome in outcomes if not outcome[2].reason]
+    check_required_splits(problems, extraction.required_splits)
+    check_dropped_share(problems, len(kept_outcomes) + len(problems), extraction.max_dropped_share)
     streams = extraction.step.streams
-    records = [_record(*outcome) for outcome in kept]
-    splits = _count_splits(plan.survey.clips, records, streams)
-    check_splits({name: counts["clips"] for name, counts in splits.items()}, problems)
+    records = [_make_clip_record(*outcome) for outcome in kept_outcomes]
+    splits = _count_clips_and_frames(plan.scan.clips, records, streams)
+    check_splits_not_empty({name: counts["clips"] for name, counts in splits.items()}, problems)
     files = {
         chunk.shard: result.shard
         for chunk, result in zip(plan.chunks, results, strict=True)
         if result.shard is not None
     }
-    files[INDEX] = write_table(folder / INDEX, index_table(records, streams))
+    files[INDEX] = write_arrow_table(folder / INDEX, build_index_table(records, streams))
     # Before the manifest: its presence means that the folder holds exactly the listed files.
-    _remove_strays(folder, files)
+    _remove_unlisted_files(folder, files)
     manifest = {
         "format": STORE_FORMAT,
-        "fingerprint": plan.survey.fingerprint,
-        "tree": plan.survey.tree,
-        "streams": {name: _stream(name, kept, extraction.dtype) for name in streams},
+        "fingerprint": plan.scan.fingerprint,
+        "tree": plan.scan.fingerprint_parts,
+        "streams": {
+            name: _build_stream_schema(name, kept_outcomes, extraction.dtype) for name in streams
+        },
         "splits": splits,
-        "dropped": as_manifest(problems),
+        "dropped": build_dropped_section(problems),
         "bytes": sum(mark.num_bytes for mark in files.values()),
         "files": {
             name: {"bytes": mark.num_bytes, "sha256": mark.sha256} for name, mark in files.items()
         },
     }
-    write_manifest(folder, manifest)
+    write_store_manifest(folder, manifest)
     return problems
 
 
-def _problems(outcomes: Sequence[ClipOutcome]) -> list[InvalidRow]:
-    """Return the clips that failed during extraction."""
+def _list_failed_clips(outcomes: Sequence[ClipOutcome]) -> list[InvalidRow]:
+    """List the clips that failed during extraction, as invalid rows."""
     return [
-        InvalidRow(entry.clip.row, entry.clip.id, status.reason, status.message, entry.clip.split)
-        for _, entry, status in outcomes
+        InvalidRow(task.clip.row, task.clip.id, status.reason, status.message, task.clip.split)
+        for _, task, status in outcomes
         if status.reason
     ]
 
 
-def _record(chunk: Chunk, entry: ClipTask, status: ClipStatus) -> ClipRecord:
-    """Return the index record of a kept clip."""
+def _make_clip_record(chunk: ClipChunk, task: ClipTask, status: ClipStatus) -> ClipRecord:
+    """Create the index record of a stored clip."""
     return ClipRecord(
-        clip=entry.clip,
-        lengths={name: one.frames for name, one in status.streams.items()},
+        clip=task.clip,
+        lengths={name: one.num_frames for name, one in status.streams.items()},
         rates_hz={name: one.rate_hz for name, one in status.streams.items()},
         shard=chunk.shard,
-        place=status.place,
-        key=entry.key,
+        shard_row=status.shard_row,
+        key=task.key,
         digest=status.digest,
     )
 
 
-def _count_splits(
+def _count_clips_and_frames(
     splits: Mapping[str, object], records: Sequence[ClipRecord], streams: Sequence[str]
 ) -> dict[str, Any]:
     """Count the clips and frames of each split."""
@@ -122,35 +129,39 @@ def _count_splits(
     return counts
 
 
-def _stream(name: str, kept: Sequence[ClipOutcome], dtype: str) -> dict[str, Any]:
-    """Return the schema of a stream as plain values.
+def _build_stream_schema(name: str, outcomes: Sequence[ClipOutcome], dtype: str) -> dict[str, Any]:
+    """Build the schema of a stream from all stored clips, as plain values.
 
     Raises:
         StoreError: If the clips differ in width or points.
     """
     # The first clip of each variant serves as an example in the error message.
-    first_of: dict[tuple[int, PointLayout | None], ClipTask] = {}
-    for _, entry, status in kept:
-        one = status.streams[name]
-        first_of.setdefault((one.width, one.layout), entry)
-    if len(first_of) > 1:
-        shown = [f"{width} (`{e.clip.id}`, {e.clip.row})" for (width, _), e in first_of.items()]
-        widths = {width for width, _ in first_of}
-        what = "features of different widths" if len(widths) > 1 else "points of different names"
-        which = f"`{name}`: " if len(kept[0][2].streams) > 1 else ""
+    example_tasks: dict[tuple[int, PointLayout | None], ClipTask] = {}
+    for _, task, status in outcomes:
+        stream_status = status.streams[name]
+        example_tasks.setdefault((stream_status.width, stream_status.layout), task)
+    if len(example_tasks) > 1:
+        examples = [
+            f"{width} (`{e.clip.id}`, {e.clip.row})" for (width, _), e in example_tasks.items()
+        ]
+        widths = {width for width, _ in example_tasks}
+        difference = (
+            "features of different widths" if len(widths) > 1 else "points of different names"
+        )
+        prefix = f"`{name}`: " if len(outcomes[0][2].streams) > 1 else ""
         raise StoreError(
-            f"{which}clips have {what}: {', '.join(shown)}. All clips of a store"
+            f"{prefix}clips have {difference}: {', '.join(examples)}. All clips of a store"
             " must agree; select points with `features.points`, or split the corpus."
         )
-    ((width, layout),) = first_of
-    rates = {status.streams[name].rate_hz for _, _, status in kept}
+    ((width, layout),) = example_tasks
+    rates = {status.streams[name].rate_hz for _, _, status in outcomes}
     # None means that clips differ; the index then has the rate of each clip.
     rate_hz = rates.pop() if len(rates) == 1 else None
     return StreamSchema(width, rate_hz, dtype, layout).to_json()
 
 
-def _remove_strays(folder: Path, files: Mapping[str, FileMark]) -> None:
-    """Remove partial shards of workers that died while writing, and notes about attempts."""
+def _remove_unlisted_files(folder: Path, files: Mapping[str, FileChecksum]) -> None:
+    """Remove files that the manifest does not list: partial shards and counters of attempts."""
     for path in (folder / "shards").iterdir():
         if f"shards/{path.name}" not in files:
             path.unlink()

@@ -1,4 +1,4 @@
-"""Silences the progress bars, start-up report and routine log messages of Ray Data."""
+"""Settings that silence Ray Data: no progress bars, start-up report or routine log messages."""
 
 import logging
 from collections.abc import Iterator
@@ -6,14 +6,14 @@ from contextlib import contextmanager
 from typing import Any
 
 
-def silence_dataset_progress(dataset: Any) -> Any:
-    """Return the dataset after turning off its progress bars and start-up report."""
+def disable_dataset_progress(dataset: Any) -> Any:
+    """Turn off the progress bars and the start-up report of a dataset, and return it."""
     dataset.context.enable_progress_bars = False
     dataset.context.print_on_execution_start = False
     return dataset
 
 
-_LEVELS = {
+_LOG_LEVELS = {
     "ray.data": logging.WARNING,
     # Its only warnings say that the progress bars are off, which is intended.
     "ray.data._internal.progress": logging.ERROR,
@@ -26,14 +26,14 @@ _LEVELS = {
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Keep Ray Data off the console; warnings about the execution remain visible."""
-    loggers = {name: logging.getLogger(name) for name in _LEVELS}
-    before = {name: logger.level for name, logger in loggers.items()}
+def silence_ray_data() -> Iterator[None]:
+    """Silence the log messages of Ray Data inside the context, except warnings about execution."""
+    loggers = {name: logging.getLogger(name) for name in _LOG_LEVELS}
+    previous_levels = {name: logger.level for name, logger in loggers.items()}
     for name, logger in loggers.items():
-        logger.setLevel(_LEVELS[name])
+        logger.setLevel(_LOG_LEVELS[name])
     try:
         yield
     finally:
         for name, logger in loggers.items():
-            logger.setLevel(before[name])
+            logger.setLevel(previous_levels[name])

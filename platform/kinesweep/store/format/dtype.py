@@ -1,8 +1,8 @@
-"""Rounds features to their stored dtype, in one place.
+"""Conversion of features to their stored dtype, in one place.
 
 Extraction and the translation of raw files both pass every clip through this module, so that a
 model never receives a raw file at a finer resolution than its training data. float16 halves the
-store and the page cache; on normalised poses its relative error is below 0.0005. Shapes: T frames,
+store and the page cache; on normalized poses its relative error is below 0.0005. Shapes: T frames,
 D width.
 """
 
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from kinesweep.core.errors import ClipError
 
 
-def to_store(features_TD: NDArray[np.floating], dtype: str) -> NDArray[np.floating]:
-    """Return the features rounded to `dtype`, as a contiguous array of shape (T, D).
+def round_to_store_dtype(features_TD: NDArray[np.floating], dtype: str) -> NDArray[np.floating]:
+    """Round features to the dtype of the store and return them as a contiguous array (T, D).
 
     Args:
         features_TD: Finite values, at least one frame.
@@ -28,10 +28,10 @@ def to_store(features_TD: NDArray[np.floating], dtype: str) -> NDArray[np.floati
             f"features have the shape {features_TD.shape}; they need at least one frame and value",
             reason="no_frames",
         )
-    bad = int(np.count_nonzero(~np.isfinite(features_TD).all(axis=1)))
-    if bad:
+    num_bad_frames = int(np.count_nonzero(~np.isfinite(features_TD).all(axis=1)))
+    if num_bad_frames:
         raise ClipError(
-            f"{bad} of {len(features_TD)} frames have NaN or infinite features",
+            f"{num_bad_frames} of {len(features_TD)} frames have NaN or infinite features",
             reason="nan_features",
         )
     # The overflow is reported below as an error of this clip, so NumPy's warning is redundant.
@@ -41,7 +41,7 @@ def to_store(features_TD: NDArray[np.floating], dtype: str) -> NDArray[np.floati
         largest = float(np.abs(features_TD).max())
         raise ClipError(
             f"a value of {largest:g} does not fit into {dtype} (at most"
-            f" {float(np.finfo(rounded.dtype).max):g}); normalise the features or set"
+            f" {float(np.finfo(rounded.dtype).max):g}); normalize the features or set"
             " `store.dtype: float32`",
             reason="overflow",
         )

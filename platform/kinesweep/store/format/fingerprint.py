@@ -16,76 +16,86 @@ from pathlib import Path
 
 from kinesweep.core.clip import Clip, InvalidRow
 from kinesweep.core.errors import ClipError
-from kinesweep.core.hashing import canonical_json, file_sha256, fingerprint
-from kinesweep.core.video_files import is_picture
+from kinesweep.core.hashing import compute_file_sha256, compute_fingerprint, to_canonical_json
+from kinesweep.core.video_files import is_image_file
 from kinesweep.sources.base import MediaDigest
 
 STORE_FORMAT = 2
 """Version of the store layout and of clip keys; a change recomputes every clip."""
 
-_WHOLE_BYTES = 16_000_000
+_MAX_SINGLE_READ_BYTES = 16_000_000
 """Size up to which a file is read in one call; twice as fast for poses as hashing in blocks."""
 
 
-def hash_media(paths: Iterable[Path]) -> dict[Path, MediaDigest | ClipError]:
-    """Return the content hash of each distinct file, or the reason why it cannot be read."""
-    unique = list(dict.fromkeys(paths))
+def hash_media_files(paths: Iterable[Path]) -> dict[Path, MediaDigest | ClipError]:
+    """Hash the content of each distinct file; a file that cannot be read gets a `ClipError`.
+
+    Returns:
+        Path → SHA-256 and size, or the error with the reason.
+    """
+    unique_paths = list(dict.fromkeys(paths))
     threads = min(8, os.cpu_count() or 1)
     with ThreadPoolExecutor(threads) as pool:
-        return dict(zip(unique, pool.map(_hash_media_path, unique), strict=True))
+        return dict(zip(unique_paths, pool.map(_hash_media_path, unique_paths), strict=True))
 
 
 def _hash_media_path(path: Path) -> MediaDigest | ClipError:
-    """Return the SHA-256 and size of a file or image folder, or a `ClipError` if unreadable."""
+    """Hash a file or a folder of images; return a `ClipError` if it is unreadable."""
     if path.is_dir():
-        return _hash_pictures(path)
+        return _hash_image_folder(path)
     try:
         size = path.stat().st_size
-        if size > _WHOLE_BYTES:
-            return MediaDigest(file_sha256(path), size)
+        if size > _MAX_SINGLE_READ_BYTES:
+            return MediaDigest(compute_file_sha256(path), size)
         content = path.read_bytes()
     except OSError as error:
         return ClipError(f"`{path}` cannot be read: {error.strerror}", reason="unreadable")
     return MediaDigest(hashlib.sha256(content).hexdigest(), len(content))
 
 
-def _hash_pictures(folder: Path) -> MediaDigest | ClipError:
-    """Return the size of a folder of images, and a hash over their names and contents."""
+def _hash_image_folder(folder: Path) -> MediaDigest | ClipError:
+    """Hash the names and contents of a folder of images; return the hash and the total size."""
     # Sorted because the order of `iterdir` differs between file systems.
-    found = [
-        (path.name, _hash_media_path(path)) for path in sorted(filter(is_picture, folder.iterdir()))
+    entries = [
+        (path.name, _hash_media_path(path))
+        for path in sorted(filter(is_image_file, folder.iterdir()))
     ]
-    for _, media in found:
+    for _, media in entries:
         if isinstance(media, ClipError):
             return media
-    whole = [(name, media) for name, media in found if isinstance(media, MediaDigest)]
-    marks = [[name, media.sha256] for name, media in whole]
-    return MediaDigest(fingerprint(marks), sum(media.num_bytes for _, media in whole))
+    digests = [(name, media) for name, media in entries if isinstance(media, MediaDigest)]
+    hash_entries = [[name, media.sha256] for name, media in digests]
+    return MediaDigest(
+        compute_fingerprint(hash_entries), sum(media.num_bytes for _, media in digests)
+    )
 
 
-def media_of(
-    contents: Mapping[Path, MediaDigest | ClipError], paths: Sequence[Path]
+def combine_media_digests(
+    digests: Mapping[Path, MediaDigest | ClipError], paths: Sequence[Path]
 ) -> MediaDigest | ClipError:
-    """Return the content of a clip: its only file, or all its files in order.
+    """Combine the digests of a clip's files, in order, into one digest with the total size.
 
     Args:
-        contents: Contents as returned by `hash_media`.
+        digests: Digests as returned by `hash_media_files`.
         paths: Media file of the clip, followed by its auxiliary files.
+
+    Returns:
+        The digest, or the error of the first file that cannot be read.
     """
-    found: list[MediaDigest] = []
-    for media in map(contents.__getitem__, paths):
+    clip_digests: list[MediaDigest] = []
+    for media in map(digests.__getitem__, paths):
         if isinstance(media, ClipError):
             return media
-        found.append(media)
-    if len(found) == 1:
+        clip_digests.append(media)
+    if len(clip_digests) == 1:
         # The plain hash of a single file, not a hash of a list with one entry.
-        return found[0]
-    marks = [media.sha256 for media in found]
-    return MediaDigest(fingerprint(marks), sum(media.num_bytes for media in found))
+        return clip_digests[0]
+    hashes = [media.sha256 for media in clip_digests]
+    return MediaDigest(compute_fingerprint(hashes), sum(media.num_bytes for media in clip_digests))
 
 
-def clip_key(clip: Clip, media_sha256: str, recipe_part: Mapping[str, object]) -> str:
-    """Return the key of a clip's features, 64 hexadecimal digits.
+def compute_clip_key(clip: Clip, media_sha256: str, recipe_part: Mapping[str, object]) -> str:
+    """Compute the key that identifies a clip's features, 64 hexadecimal digits.
 
     Args:
         clip: Clip; only its span enters the key.
@@ -95,11 +105,11 @@ def clip_key(clip: Clip, media_sha256: str, recipe_part: Mapping[str, object]) -
     # As floats, so that `1` and `1.0` give the same key.
     bounds = [None if bound is None else float(bound) for bound in (clip.span.start, clip.span.end)]
     value = [STORE_FORMAT, media_sha256, bounds, clip.span.unit, dict(recipe_part)]
-    return fingerprint(value)
+    return compute_fingerprint(value)
 
 
-def split_fingerprint(clips: Sequence[tuple[Clip, str]]) -> str:
-    """Return the fingerprint of a split, 64 hexadecimal digits.
+def compute_split_fingerprint(clips: Sequence[tuple[Clip, str]]) -> str:
+    """Compute the fingerprint of a split, 64 hexadecimal digits.
 
     It covers the clips in order, with all their metadata except the row.
 
@@ -113,13 +123,13 @@ def split_fingerprint(clips: Sequence[tuple[Clip, str]]) -> str:
         # as they were before these fields existed.
         names += [clip.corpus] if clip.corpus else []
         texts = [clip.texts, clip.encoder_prompt, clip.decoder_prompt, clip.gloss, clip.language]
-        words: list[object] = [clip.keywords] if clip.keywords else []
+        optional_fields: list[object] = [clip.keywords] if clip.keywords else []
         # A string, so it cannot be confused with the tuple of keywords in the same position.
-        words += [clip.reference] if clip.reference else []
-        digest.update(canonical_json([names, texts, key, *words]).encode())
+        optional_fields += [clip.reference] if clip.reference else []
+        digest.update(to_canonical_json([names, texts, key, *optional_fields]).encode())
     return digest.hexdigest()
 
 
-def problems_fingerprint(problems: Sequence[InvalidRow]) -> str:
-    """Return a fingerprint of the bad rows, 64 hexadecimal digits; row positions do not count."""
-    return fingerprint([[problem.clip_id, problem.reason] for problem in problems])
+def compute_invalid_rows_fingerprint(problems: Sequence[InvalidRow]) -> str:
+    """Compute the fingerprint of invalid rows, 64 hexadecimal digits; it ignores row positions."""
+    return compute_fingerprint([[problem.clip_id, problem.reason] for problem in problems])

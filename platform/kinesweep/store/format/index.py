@@ -1,4 +1,4 @@
-"""The index of a store: one row per clip, in an Arrow file of its own.
+"""The index of a store: one row per clip, in a separate Arrow file.
 
 It holds everything known about a clip except its features: texts, prompts, provenance, lengths, and
 where the features are stored. The index is read at once (about 5 MB for 10,000 clips); the shards
@@ -14,22 +14,22 @@ import pyarrow as pa
 from kinesweep.core.clip import Clip
 from kinesweep.core.units import Span
 
-_PROMPTS = ("encoder_prompt", "decoder_prompt")
-_ORIGINS = ("document", "signer", "gloss", "language", "row")
-_CLIP_TEXTS = ("id", "split", "media", *_PROMPTS, *_ORIGINS)
+_PROMPT_FIELDS = ("encoder_prompt", "decoder_prompt")
+_METADATA_FIELDS = ("document", "signer", "gloss", "language", "row")
+_STRING_FIELDS = ("id", "split", "media", *_PROMPT_FIELDS, *_METADATA_FIELDS)
 
 
 @dataclass(frozen=True)
 class ClipRecord:
-    """A clip in a store.
+    """The index entry of a clip in a store.
 
     Attributes:
         clip: Metadata of the clip.
         lengths: Stream → number of frames, T.
         rates_hz: Stream → frames per second.
         shard: File with the features, relative to the store.
-        place: Row of the clip in the shard.
-        key: Key of the features (`fingerprint.clip_key`).
+        shard_row: Row of the clip in the shard.
+        key: Key of the features (`fingerprint.compute_clip_key`).
         digest: Hash of the stored features; equal features have equal digests.
     """
 
@@ -37,53 +37,56 @@ class ClipRecord:
     lengths: dict[str, int]
     rates_hz: dict[str, float] = field(default_factory=dict)
     shard: str = ""
-    place: int = 0
+    shard_row: int = 0
     key: str = ""
     digest: str = ""
 
 
-def index_table(records: Sequence[ClipRecord], streams: Sequence[str]) -> pa.Table:
-    """Return records as a table; equal records give equal bytes.
+def build_index_table(records: Sequence[ClipRecord], streams: Sequence[str]) -> pa.Table:
+    """Convert records to the table of the index; equal records give equal bytes.
 
     Args:
         records: Records to store.
         streams: Names of the streams, in the order of their columns.
     """
-    text, number, real = pa.string(), pa.int64(), pa.float64()
+    string_type, int_type, float_type = pa.string(), pa.int64(), pa.float64()
     clips = [record.clip for record in records]
     columns: dict[str, pa.Array] = {
-        name: pa.array([getattr(clip, name) for clip in clips], text) for name in _CLIP_TEXTS
+        name: pa.array([getattr(clip, name) for clip in clips], string_type)
+        for name in _STRING_FIELDS
     }
     # Optional columns exist only if a clip has a value, so stores without them keep their bytes.
     if any(clip.corpus for clip in clips):
-        columns["corpus"] = pa.array([clip.corpus for clip in clips], text)
+        columns["corpus"] = pa.array([clip.corpus for clip in clips], string_type)
     if any(clip.keywords for clip in clips):
-        columns["keywords"] = pa.array([list(clip.keywords) for clip in clips], pa.list_(text))
+        columns["keywords"] = pa.array(
+            [list(clip.keywords) for clip in clips], pa.list_(string_type)
+        )
     if any(clip.reference for clip in clips):
-        columns["reference"] = pa.array([clip.reference for clip in clips], text)
-    columns["texts"] = pa.array([list(clip.texts) for clip in clips], pa.list_(text))
-    columns["order"] = pa.array([clip.order for clip in clips], number)
-    columns["span_start"] = pa.array([clip.span.start for clip in clips], real)
-    columns["span_end"] = pa.array([clip.span.end for clip in clips], real)
-    columns["span_unit"] = pa.array([clip.span.unit for clip in clips], text)
+        columns["reference"] = pa.array([clip.reference for clip in clips], string_type)
+    columns["texts"] = pa.array([list(clip.texts) for clip in clips], pa.list_(string_type))
+    columns["order"] = pa.array([clip.order for clip in clips], int_type)
+    columns["span_start"] = pa.array([clip.span.start for clip in clips], float_type)
+    columns["span_end"] = pa.array([clip.span.end for clip in clips], float_type)
+    columns["span_unit"] = pa.array([clip.span.unit for clip in clips], string_type)
     for name in ("shard", "key", "digest"):
-        columns[name] = pa.array([getattr(record, name) for record in records], text)
-    columns["place"] = pa.array([record.place for record in records], number)
+        columns[name] = pa.array([getattr(record, name) for record in records], string_type)
+    columns["place"] = pa.array([record.shard_row for record in records], int_type)
     for stream in streams:
-        columns[f"frames.{stream}"] = pa.array([r.lengths[stream] for r in records], number)
-        columns[f"rate_hz.{stream}"] = pa.array([r.rates_hz[stream] for r in records], real)
+        columns[f"frames.{stream}"] = pa.array([r.lengths[stream] for r in records], int_type)
+        columns[f"rate_hz.{stream}"] = pa.array([r.rates_hz[stream] for r in records], float_type)
     return pa.table(columns)
 
 
-def index_records(table: pa.Table, streams: Sequence[str]) -> list[ClipRecord]:
-    """Return the records of a table written by `index_table`, in its order."""
-    return [_record(row, streams) for row in table.to_pylist()]
+def parse_index_table(table: pa.Table, streams: Sequence[str]) -> list[ClipRecord]:
+    """Convert the table of an index (see `build_index_table`) back to records, in its order."""
+    return [_parse_record(row, streams) for row in table.to_pylist()]
 
 
-def _record(row: dict[str, Any], streams: Sequence[str]) -> ClipRecord:
-    """Return the record of a row."""
+def _parse_record(row: dict[str, Any], streams: Sequence[str]) -> ClipRecord:
+    """Convert a row of the index to a record."""
     clip = Clip(
-        **{name: row[name] for name in _CLIP_TEXTS},
+        **{name: row[name] for name in _STRING_FIELDS},
         span=Span(row["span_start"], row["span_end"], row["span_unit"]),
         texts=tuple(row["texts"]),
         order=row["order"],
@@ -96,7 +99,7 @@ def _record(row: dict[str, Any], streams: Sequence[str]) -> ClipRecord:
         lengths={stream: row[f"frames.{stream}"] for stream in streams},
         rates_hz={stream: row[f"rate_hz.{stream}"] for stream in streams},
         shard=row["shard"],
-        place=row["place"],
+        shard_row=row["place"],
         key=row["key"],
         digest=row["digest"],
     )

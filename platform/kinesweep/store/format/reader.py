@@ -1,8 +1,8 @@
-"""Opens a feature store and returns views of its features.
+"""The reader of a feature store, which returns views of its features.
 
 Shards are memory-mapped, not read: all processes of a machine share one copy in the page cache, and
 accessing a clip's features takes microseconds. Opening checks the manifest, the index and the size
-of every file; `checks.verify` reads all bytes. Shapes: T frames, D width.
+of every file; `checks.verify_store` reads all bytes. Shapes: T frames, D width.
 """
 
 import json
@@ -16,19 +16,20 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from kinesweep.core.errors import StoreError
-from kinesweep.core.hashing import file_sha256, fingerprint
+from kinesweep.core.hashing import compute_file_sha256, compute_fingerprint
+from kinesweep.core.html_table import format_html_key_values
 from kinesweep.core.schema import StoreSchema, StreamSchema
 from kinesweep.store.format.fingerprint import STORE_FORMAT
-from kinesweep.store.format.index import ClipRecord, index_records
+from kinesweep.store.format.index import ClipRecord, parse_index_table
 from kinesweep.store.format.writer import INDEX, MANIFEST
 
-Shard = dict[str, tuple[NDArray[np.int64], NDArray[np.floating]]]
-"""Stream → offsets and flattened values of its clips, both views of the mapped file."""
+MappedShard = dict[str, tuple[NDArray[np.int64], NDArray[np.floating]]]
+"""Stream → offsets and flattened values of its clips; both are views of the mapped file."""
 
 
 @dataclass(frozen=True)
 class ExtractionCounts:
-    """The result of one extraction in numbers.
+    """The numbers of clips in one extraction, by what was done with them.
 
     Attributes:
         computed: Number of clips that were computed.
@@ -48,7 +49,7 @@ class Store:
 
     Attributes:
         folder: Folder of the store.
-        manifest: Content of the manifest (see `finish`), without its checksum.
+        manifest: Content of the manifest (see `finalize_store`), without its checksum.
         extraction: Counts of the extraction that returned this store; None after `open_store`.
     """
 
@@ -56,15 +57,29 @@ class Store:
         self.folder = folder
         self.manifest = manifest
         self.extraction: ExtractionCounts | None = None
-        self._shards: dict[str, Shard] = {}
+        self._shards: dict[str, MappedShard] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Mapped memory cannot be pickled; the other process maps the files itself.
         return open_store, (self.folder,)
 
     def __repr__(self) -> str:
-        counts = ", ".join(f"{name} {len(self.records(name))}" for name in self.splits)
+        counts = ", ".join(f"{name} {len(self.get_records(name))}" for name in self.splits)
         return f"Store({str(self.folder)!r}: {counts})"
+
+    def _repr_html_(self) -> str:
+        """Return clips, streams and dropped clips as HTML, which notebooks show."""
+        clips = {f"{split} clips": len(self.get_records(split)) for split in self.splits}
+        streams = {
+            f"stream `{name}`": f"{width} values per frame"
+            for name, width in self.schema.widths.items()
+        }
+        dropped = {
+            f"dropped: {reason}": count
+            for reason, count in self.manifest["dropped"]["reasons"].items()
+        }
+        title = f"Feature store {self.folder.name}"
+        return format_html_key_values(title, {**clips, **streams, **dropped})
 
     @property
     def fingerprint(self) -> str:
@@ -82,7 +97,7 @@ class Store:
         """Return the names of the splits, in the order of the source."""
         return tuple(self.manifest["splits"])
 
-    def records(self, split: str) -> list[ClipRecord]:
+    def get_records(self, split: str) -> list[ClipRecord]:
         """Return the clips of a split, in the order of the source.
 
         Raises:
@@ -97,8 +112,8 @@ class Store:
         return list(self._records[split])
 
     @property
-    def own_references(self) -> dict[str, int]:
-        """Return split → number of clips that name no reference and are compared with themselves.
+    def self_reference_counts(self) -> dict[str, int]:
+        """Return split → number of clips without a reference, which are compared with themselves.
 
         Empty if the store has no stream `reference` that consists of points.
         """
@@ -110,24 +125,24 @@ class Store:
             for split, records in self._records.items()
         }
 
-    def features(self, record: ClipRecord) -> dict[str, NDArray[np.floating]]:
-        """Return stream → read-only view of shape (T, D) in the stored dtype.
+    def get_features(self, record: ClipRecord) -> dict[str, NDArray[np.floating]]:
+        """Return the features of a clip: stream → read-only view (T, D) in the stored dtype.
 
         Raises:
             StoreError: If the shard is damaged.
         """
         shard = self._shards.get(record.shard)
         if shard is None:
-            shard = self._shards[record.shard] = self._map(record.shard)
-        found = {}
+            shard = self._shards[record.shard] = self._map_shard(record.shard)
+        features = {}
         for stream, (offsets, values) in shard.items():
-            first, last = offsets[record.place], offsets[record.place + 1]
+            first, last = offsets[record.shard_row], offsets[record.shard_row + 1]
             # Slicing and reshaping return views, so no feature is read before it is used.
-            found[stream] = values[first:last].reshape(record.lengths[stream], -1)
-        return found
+            features[stream] = values[first:last].reshape(record.lengths[stream], -1)
+        return features
 
-    def num_bytes(self, record: ClipRecord) -> int:
-        """Return the size of a clip's features in bytes, all streams."""
+    def get_num_bytes(self, record: ClipRecord) -> int:
+        """Return the total size in bytes of a clip's features in all streams."""
         streams = self.schema.streams.items()
         return sum(
             record.lengths[name] * stream.width * np.dtype(stream.dtype).itemsize
@@ -140,20 +155,24 @@ class Store:
         with pa.memory_map(str(self.folder / INDEX)) as file:
             table = pa.ipc.open_file(file).read_all()
         by_split: dict[str, list[ClipRecord]] = {split: [] for split in self.splits}
-        for record in index_records(table, list(self.schema.streams)):
+        for record in parse_index_table(table, list(self.schema.streams)):
             by_split[record.clip.split].append(record)
         return by_split
 
-    def _map(self, name: str) -> Shard:
-        """Map a shard into memory."""
+    def _map_shard(self, name: str) -> MappedShard:
+        """Map a shard into memory and return views of its streams."""
         path = self.folder / name
         try:
-            # `write_table` writes one record batch per shard. The arrays keep the mapping alive.
+            # `write_arrow_table` writes one record batch per shard. The arrays keep the mapping
+            # alive.
             batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
         except (OSError, pa.ArrowInvalid) as error:
-            raise _damaged(path, str(error)) from None
+            raise _make_damage_error(path, str(error)) from None
         columns = zip(batch.schema.names, batch.columns, strict=True)
-        return {stream: (_view(column.offsets), _view(column.values)) for stream, column in columns}
+        return {
+            stream: (_to_numpy_view(column.offsets), _to_numpy_view(column.values))
+            for stream, column in columns
+        }
 
 
 def open_store(folder: Path) -> Store:
@@ -170,39 +189,43 @@ def open_store(folder: Path) -> Store:
             f"`{folder}` contains no feature store ({MANIFEST} is missing); run `kinesweep extract`"
         ) from None
     except (OSError, ValueError) as error:
-        raise _damaged(path, str(error)) from None
+        raise _make_damage_error(path, str(error)) from None
     if not isinstance(manifest, dict) or manifest.get("format") != STORE_FORMAT:
-        got = manifest.get("format") if isinstance(manifest, dict) else manifest
+        actual_format = manifest.get("format") if isinstance(manifest, dict) else manifest
         raise StoreError(
-            f"`{folder}` is a store of format {got!r}, but this version reads format"
+            f"`{folder}` is a store of format {actual_format!r}, but this version reads format"
             f" {STORE_FORMAT}; run `kinesweep extract` again"
         )
     # After the format, so that a store of another format is not reported as damaged.
     checksum = manifest.pop("checksum", None)
-    if checksum != fingerprint(manifest):
-        raise _damaged(path, "its checksum is wrong")
-    _check_files(Path(folder), manifest)
+    if checksum != compute_fingerprint(manifest):
+        raise _make_damage_error(path, "its checksum is wrong")
+    _check_store_files(Path(folder), manifest)
     return Store(Path(folder), manifest)
 
 
-def _check_files(folder: Path, manifest: dict[str, Any]) -> None:
+def _check_store_files(folder: Path, manifest: dict[str, Any]) -> None:
     """Check the sizes of all files and the content of the index."""
-    for name, mark in manifest["files"].items():
+    for name, expected in manifest["files"].items():
         path = folder / name
         size = path.stat().st_size if path.is_file() else None
-        if size != mark["bytes"]:
-            got = "missing" if size is None else f"{size} bytes long"
-            raise _damaged(path, f"it is {got}, but should have {mark['bytes']} bytes")
-    if file_sha256(folder / INDEX) != manifest["files"][INDEX]["sha256"]:
-        raise _damaged(folder / INDEX, "its SHA-256 is wrong")
+        if size != expected["bytes"]:
+            actual_size = "missing" if size is None else f"{size} bytes long"
+            raise _make_damage_error(
+                path, f"it is {actual_size}, but should have {expected['bytes']} bytes"
+            )
+    if compute_file_sha256(folder / INDEX) != manifest["files"][INDEX]["sha256"]:
+        raise _make_damage_error(folder / INDEX, "its SHA-256 is wrong")
 
 
-def _view(array: pa.Array) -> NDArray[Any]:
+def _to_numpy_view(array: pa.Array) -> NDArray[Any]:
     """Return a NumPy view of an Arrow array."""
     # Raises instead of copying the data silently.
     return array.to_numpy(zero_copy_only=True)
 
 
-def _damaged(path: Path, why: str) -> StoreError:
-    """Return the error for a file whose content is not what was written."""
-    return StoreError(f"`{path}` is damaged: {why}. Remove the store's folder and extract again.")
+def _make_damage_error(path: Path, reason: str) -> StoreError:
+    """Return the error for a damaged file; the message names the file and the reason."""
+    return StoreError(
+        f"`{path}` is damaged: {reason}. Remove the store's folder and extract again."
+    )

@@ -2,7 +2,7 @@
 
 An extraction writes to a folder of its own and renames it at the end. Two extractions of the same
 store do not interfere: the second to finish finds the store of the first and discards its own. The
-folder of a killed extraction is recognised by its lock, which the operating system releases with
+folder of a killed extraction is recognized by its lock, which the operating system releases with
 the process, and is removed by the next extraction. On file systems without locks nothing is
 removed.
 """
@@ -18,13 +18,13 @@ from typing import IO
 
 from kinesweep.store.format.writer import sync_folder
 
-_PREFIX = ".building-"
-_ALIVE = "alive.lock"
+_STAGING_PREFIX = ".building-"
+_LOCK_FILE = "alive.lock"
 
 
 @contextmanager
-def staging_dir(root: Path) -> Iterator[Path]:
-    """Yield a new staging folder below `root`; remove it at the end unless it was published.
+def create_staging_dir(root: Path) -> Iterator[Path]:
+    """Create a staging folder below `root`, yield it and remove it unless it was committed.
 
     Leftovers of killed extractions are removed first.
 
@@ -32,69 +32,69 @@ def staging_dir(root: Path) -> Iterator[Path]:
         root: Folder that contains all stores; created if missing.
     """
     root.mkdir(parents=True, exist_ok=True)
-    folder = root / f"{_PREFIX}{uuid.uuid4().hex[:12]}"
+    folder = root / f"{_STAGING_PREFIX}{uuid.uuid4().hex[:12]}"
     # Creating the folder and locking it happen under the root's lock; otherwise another extraction
     # could see the folder unlocked and remove it.
-    with _locked(root) as safe:
-        if safe:
-            _remove_leftovers(root)
+    with _hold_root_lock(root) as has_lock:
+        if has_lock:
+            _remove_abandoned_dirs(root)
         folder.mkdir()
-        alive = (folder / _ALIVE).open("wb")
-        _try_lock(alive)
+        lock_file = (folder / _LOCK_FILE).open("wb")
+        _try_acquire_lock(lock_file)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         # Closing releases the lock, so it comes after the removal.
-        alive.close()
+        lock_file.close()
 
 
-def commit(folder: Path, final: Path) -> bool:
-    """Rename a finished folder to its final name.
+def commit_store_dir(folder: Path, final_dir: Path) -> bool:
+    """Rename a finished staging folder to the final folder of the store, atomically and durably.
 
     Args:
         folder: Staging folder.
-        final: Final folder of the store.
+        final_dir: Final folder of the store.
 
     Returns:
         True if the folder was renamed; False if an equal store already has the final name.
     """
     # Sync the directory entries before the rename, so that the final name never refers to a folder
     # with missing files after a power failure.
-    for path in (folder, *(inner for inner in folder.rglob("*") if inner.is_dir())):
+    for path in (folder, *(child for child in folder.rglob("*") if child.is_dir())):
         sync_folder(path)
-    with _locked(final.parent):
+    with _hold_root_lock(final_dir.parent):
         # Until the rename the folder looks abandoned; the root's lock prevents its removal.
-        (folder / _ALIVE).unlink()
+        (folder / _LOCK_FILE).unlink()
         try:
             # `rename` replaces an empty folder at most; a non-empty one raises ENOTEMPTY or EEXIST.
-            folder.rename(final)
+            folder.rename(final_dir)
         except OSError as error:
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                 raise
             return False
     # The rename itself is durable only after a sync of the parent folder.
-    sync_folder(final.parent)
+    sync_folder(final_dir.parent)
     return True
 
 
-def _remove_leftovers(root: Path) -> None:
+def _remove_abandoned_dirs(root: Path) -> None:
     """Remove folders of extractions that no longer run; the caller holds the root's lock."""
-    for folder in root.glob(f"{_PREFIX}*"):
+    for folder in root.glob(f"{_STAGING_PREFIX}*"):
         try:
-            with (folder / _ALIVE).open("rb") as alive:
-                dead = _try_lock(alive)
+            with (folder / _LOCK_FILE).open("rb") as lock_file:
+                is_abandoned = _try_acquire_lock(lock_file)
         except FileNotFoundError:
             # Killed before the lock file was created, or between its removal and the rename. Both
             # happen under the root's lock, which this process holds, so the folder is not in use.
-            dead = True
-        if dead:
+            is_abandoned = True
+        if is_abandoned:
             shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def _locked(root: Path) -> Iterator[bool]:
-    """Hold the root's lock; yield False if the file system does not support locks."""
+def _hold_root_lock(root: Path) -> Iterator[bool]:
+    """Hold the lock of the root folder; yield False if the file system does not support locks."""
     with (root / ".lock").open("wb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -104,8 +104,11 @@ def _locked(root: Path) -> Iterator[bool]:
         yield True
 
 
-def _try_lock(file: IO[bytes]) -> bool:
-    """Take a lock unless another process holds it; closing the file releases it."""
+def _try_acquire_lock(file: IO[bytes]) -> bool:
+    """Acquire a lock unless another process holds it; return whether it was acquired.
+
+    Closing the file releases the lock.
+    """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

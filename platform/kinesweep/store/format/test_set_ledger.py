@@ -1,4 +1,4 @@
-"""The test-set ledger: one dated line beside the store for each evaluation on test.
+"""The test-set ledger: a JSON Lines file beside the store with one line per evaluation on test.
 
 Evaluating often and reporting the best result amounts to selecting on test; the count reveals it.
 """
@@ -11,27 +11,31 @@ from pathlib import Path
 from kinesweep.store.format.reader import Store
 
 
-def note_test(store: Store, what: str, scores: Mapping[str, float]) -> None:
-    """Append a line with the time, the evaluated model and its scores.
+def log_test_evaluation(store: Store, evaluated_model: str, scores: Mapping[str, float]) -> None:
+    """Append an evaluation on test to the ledger: its time, the model and the scores.
 
     Args:
         store: Store that contains the test split.
-        what: Evaluated model, for example its folder.
+        evaluated_model: Evaluated model, for example its folder.
         scores: Metric → score.
     """
-    line = {"when": datetime.now(UTC).isoformat(timespec="seconds"), "what": what, **scores}
+    line = {
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "what": evaluated_model,
+        **scores,
+    }
     # Append mode: concurrent evaluations do not overwrite each other's lines.
-    with _ledger(store).open("a", encoding="utf-8") as file:
+    with _get_ledger_path(store).open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
 
 
-def count_tests(store: Store) -> int:
-    """Return the number of evaluations on test so far, by all users of this store."""
-    path = _ledger(store)
+def count_test_evaluations(store: Store) -> int:
+    """Count the evaluations on the test split so far, by all users of this store."""
+    path = _get_ledger_path(store)
     return len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0
 
 
-def _ledger(store: Store) -> Path:
-    """Return the path of the ledger."""
+def _get_ledger_path(store: Store) -> Path:
+    """Return the path of the ledger of a store."""
     # Beside the store rather than in it: a finished store is immutable.
     return store.folder.with_suffix(".test.jsonl")

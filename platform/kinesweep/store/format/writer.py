@@ -1,4 +1,4 @@
-"""Writes the files of a store: shards, index, manifest.
+"""The writer of a store's files: shards, index and manifest.
 
 A shard is an Arrow IPC file with one row per clip and one column per stream, in which the frames of
 a clip are flattened one after another; a reader maps the file and takes views. Equal features give
@@ -20,15 +20,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from kinesweep.core.hashing import fingerprint
+from kinesweep.core.hashing import compute_fingerprint
 
 MANIFEST = "manifest.json"
 INDEX = "index.arrow"
 
 
 @dataclass(frozen=True)
-class FileMark:
-    """The expected size and hash of a file.
+class FileChecksum:
+    """The size and SHA-256 of a file, which are checked when the file is read.
 
     Attributes:
         num_bytes: Size in bytes.
@@ -39,8 +39,8 @@ class FileMark:
     sha256: str
 
 
-def features_digest(features: Mapping[str, NDArray[np.floating]]) -> str:
-    """Return the digest of a clip's stored features, all streams, 64 hexadecimal digits."""
+def compute_features_digest(features: Mapping[str, NDArray[np.floating]]) -> str:
+    """Compute the digest of a clip's stored features over all streams, 64 hexadecimal digits."""
     digest = hashlib.sha256()
     for stream, x_TD in features.items():
         # The header separates streams whose raw bytes would otherwise be ambiguous.
@@ -49,8 +49,8 @@ def features_digest(features: Mapping[str, NDArray[np.floating]]) -> str:
     return digest.hexdigest()
 
 
-def write_shard(path: Path, streams: Mapping[str, Sequence[NDArray[np.floating]]]) -> FileMark:
-    """Write the features of clips as a shard.
+def write_shard(path: Path, streams: Mapping[str, Sequence[NDArray[np.floating]]]) -> FileChecksum:
+    """Write the features of clips as a shard and return its size and hash.
 
     Args:
         path: Path of the shard.
@@ -62,26 +62,26 @@ def write_shard(path: Path, streams: Mapping[str, Sequence[NDArray[np.floating]]
         values = np.concatenate([x_TD.reshape(-1) for x_TD in clips])
         # 64-bit offsets: 32 bits would limit a shard to 2³¹ values per stream.
         columns[stream] = pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(values))
-    return write_table(path, pa.table(columns))
+    return write_arrow_table(path, pa.table(columns))
 
 
-def write_table(path: Path, table: pa.Table) -> FileMark:
-    """Write a table as an Arrow IPC file."""
+def write_arrow_table(path: Path, table: pa.Table) -> FileChecksum:
+    """Write a table as an Arrow IPC file and return its size and hash."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as file:
         file.write_table(table)
-    return write_durably(path, sink.getvalue())
+    return write_bytes_durably(path, sink.getvalue())
 
 
-def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Write the manifest, with a checksum over its own content."""
-    whole = {**manifest, "checksum": fingerprint(manifest)}
-    text = json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False)
-    write_durably(folder / MANIFEST, f"{text}\n".encode())
+def write_store_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write the manifest of a store, with a checksum over its own content."""
+    content = {**manifest, "checksum": compute_fingerprint(manifest)}
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    write_bytes_durably(folder / MANIFEST, f"{text}\n".encode())
 
 
-def write_durably(path: Path, content: Any) -> FileMark:
-    """Write a file atomically and durably, even if two processes write it at once.
+def write_bytes_durably(path: Path, content: Any) -> FileChecksum:
+    """Write bytes to a file atomically and durably, even if two processes write it at once.
 
     Args:
         path: Final path; missing parent folders are created.
@@ -92,18 +92,18 @@ def write_durably(path: Path, content: Any) -> FileMark:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # A unique name per call, so that two processes never write to the same partial file.
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    with partial.open("xb") as file:
+    temp_path = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    with temp_path.open("xb") as file:
         file.write(content)
         file.flush()
         # Without a sync, some file systems may persist the rename before the content.
         os.fsync(file.fileno())
-    partial.replace(path)
-    return FileMark(len(content), hashlib.sha256(content).hexdigest())
+    temp_path.replace(path)
+    return FileChecksum(len(content), hashlib.sha256(content).hexdigest())
 
 
 def sync_folder(folder: Path) -> None:
-    """Sync the entries of a folder to disk."""
+    """Sync the directory entries of a folder to disk (fsync)."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

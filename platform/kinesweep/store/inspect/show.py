@@ -6,19 +6,19 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from kinesweep.config.loading import did_you_mean
+from kinesweep.config.loading import suggest_closest_word
 from kinesweep.core.errors import InputError
 from kinesweep.core.units import format_bytes
 from kinesweep.store.format.index import ClipRecord
 from kinesweep.store.format.reader import Store
 
-_BARS = " ▁▂▃▄▅▆▇█"
-_COLUMNS = 60
+_BAR_CHARACTERS = " ▁▂▃▄▅▆▇█"
+_CURVE_WIDTH = 60
 """Width of the motion curve in characters."""
 
 
-def describe(store: Store, clip_id: str | None = None) -> RenderableType:
-    """Return the splits, streams and dropped rows of a store, or one clip's texts and features.
+def describe_store(store: Store, clip_id: str | None = None) -> RenderableType:
+    """Describe a store (splits, streams, dropped rows) or one of its clips as tables.
 
     Args:
         store: Store to describe.
@@ -28,59 +28,65 @@ def describe(store: Store, clip_id: str | None = None) -> RenderableType:
         InputError: If there is no such clip.
     """
     if clip_id is None:
-        own = [Text(line) for line in [own_references(store)] if line]
-        return Group(_head(store), _splits(store), _streams(store), *own, *_dropped(store))
-    return _clip(store, find_clip(store, clip_id))
+        reference_lines = [Text(line) for line in [describe_self_references(store)] if line]
+        return Group(
+            _format_heading(store),
+            _build_splits_table(store),
+            _build_streams_table(store),
+            *reference_lines,
+            *_build_dropped_tables(store),
+        )
+    return _describe_clip(store, find_clip_record(store, clip_id))
 
 
-def find_clip(store: Store, clip_id: str) -> ClipRecord:
-    """Return a clip by its id, from any split.
+def find_clip_record(store: Store, clip_id: str) -> ClipRecord:
+    """Find the record of a clip in any split by its id.
 
     Raises:
         InputError: If there is no such clip.
     """
-    records = [record for split in store.splits for record in store.records(split)]
+    records = [record for split in store.splits for record in store.get_records(split)]
     for record in records:
         if record.clip.id == clip_id:
             return record
     ids = [record.clip.id for record in records]
-    there = did_you_mean(clip_id, ids) or (f"; it has for example `{ids[0]}`" if ids else "")
-    raise InputError(f"the store `{store.folder}` has no clip `{clip_id}`{there}")
+    hint = suggest_closest_word(clip_id, ids) or (f"; it has for example `{ids[0]}`" if ids else "")
+    raise InputError(f"the store `{store.folder}` has no clip `{clip_id}`{hint}")
 
 
-def _head(store: Store) -> Text:
-    """Return the store's folder, fingerprint and size."""
+def _format_heading(store: Store) -> Text:
+    """Format the folder, fingerprint and size of a store."""
     size = format_bytes(store.manifest["bytes"])
     return Text(f"{store.folder}\nfingerprint {store.fingerprint}, {size}")
 
 
-def own_references(store: Store) -> str:
+def describe_self_references(store: Store) -> str:
     """Describe how many clips are compared with themselves; empty if there are none."""
-    counts = {split: count for split, count in store.own_references.items() if count}
+    counts = {split: count for split, count in store.self_reference_counts.items() if count}
     if not counts:
         return ""
-    shown = ", ".join(
-        f"{split} {count} of {len(store.records(split))}" for split, count in counts.items()
+    counts_text = ", ".join(
+        f"{split} {count} of {len(store.get_records(split))}" for split, count in counts.items()
     )
-    return f"clips without a reference, compared with themselves: {shown}"
+    return f"clips without a reference, compared with themselves: {counts_text}"
 
 
-def _splits(store: Store) -> Table:
-    """Return a table with one row per split and stream."""
+def _build_splits_table(store: Store) -> Table:
+    """Build a table of clip counts and lengths with one row per split and stream."""
     table = Table("split", "clips", "stream", "frames", "minutes", "shortest", "median", "longest")
     for split in store.splits:
-        records = store.records(split)
+        records = store.get_records(split)
         for stream in store.schema.streams:
             lengths = np.array([record.lengths[stream] for record in records])
             seconds = sum(record.lengths[stream] / record.rates_hz[stream] for record in records)
-            spread = [lengths.min(), int(np.median(lengths)), lengths.max()]
-            cells = [len(records), stream, lengths.sum(), f"{seconds / 60:.1f}", *spread]
+            length_range = [lengths.min(), int(np.median(lengths)), lengths.max()]
+            cells = [len(records), stream, lengths.sum(), f"{seconds / 60:.1f}", *length_range]
             table.add_row(split, *map(str, cells))
     return table
 
 
-def _streams(store: Store) -> Table:
-    """Return a table with one row per stream."""
+def _build_streams_table(store: Store) -> Table:
+    """Build a table of widths, rates and dtypes with one row per stream."""
     table = Table("stream", "width", "frames per second", "type")
     for name, stream in store.schema.streams.items():
         rate = "differs" if stream.rate_hz is None else f"{stream.rate_hz:g}"
@@ -88,22 +94,22 @@ def _streams(store: Store) -> Table:
     return table
 
 
-def _dropped(store: Store) -> list[Table]:
-    """Return a table of the dropped rows, or nothing if there are none."""
+def _build_dropped_tables(store: Store) -> list[Table]:
+    """Build a table of the dropped rows; return an empty list if there are none."""
     dropped = store.manifest["dropped"]
     if not dropped["total"]:
         return []
     counts = ", ".join(f"{reason} {count}" for reason, count in dropped["reasons"].items())
     table = Table("row", "clip", "reason", "message", title=f"dropped: {counts}")
     for row in dropped["rows"]:
-        # `TextTokenizer` because messages may contain brackets, which rich would take for markup.
+        # `Text` because messages may contain brackets, which rich would take for markup.
         table.add_row(*(Text(row[key]) for key in ("row", "clip_id", "reason", "message")))
     return [table]
 
 
-def _clip(store: Store, record: ClipRecord) -> Group:
-    """Return a clip's metadata and a summary of its features."""
-    known = Table(show_header=False)
+def _describe_clip(store: Store, record: ClipRecord) -> Group:
+    """Describe a clip: its metadata and a summary of its features."""
+    metadata = Table(show_header=False)
     clip = record.clip
     span = "whole file" if clip.span.is_full else f"{clip.span.start} to {clip.span.end}"
     facts = {"id": clip.id, "split": clip.split, "row": clip.row, "media": clip.media}
@@ -115,21 +121,21 @@ def _clip(store: Store, record: ClipRecord) -> Group:
     facts["keywords"] = ", ".join(clip.keywords)
     for name, value in facts.items():
         if value:
-            known.add_row(name, Text(value))
-    parts: list[RenderableType] = [known]
-    for stream, x_TD in store.features(record).items():
-        parts.append(_numbers(stream, x_TD.astype(np.float32), record.rates_hz[stream]))
+            metadata.add_row(name, Text(value))
+    parts: list[RenderableType] = [metadata]
+    for stream, x_TD in store.get_features(record).items():
+        parts.append(_describe_stream(stream, x_TD.astype(np.float32), record.rates_hz[stream]))
     return Group(*parts)
 
 
-def _numbers(stream: str, x_TD: NDArray[np.float32], rate_hz: float) -> Text:
-    """Return the size and range of a stream and a curve of its motion over time."""
+def _describe_stream(stream: str, x_TD: NDArray[np.float32], rate_hz: float) -> Text:
+    """Describe a stream of a clip: size, range of values and a curve of its motion over time."""
     # Prepending the first frame keeps the length T and gives motion 0 at the start.
     motion_T = np.abs(np.diff(x_TD, axis=0, prepend=x_TD[:1])).mean(axis=1)
-    cells = np.array_split(motion_T, min(_COLUMNS, len(motion_T)))
+    cells = np.array_split(motion_T, min(_CURVE_WIDTH, len(motion_T)))
     heights = np.array([cell.mean() for cell in cells])
-    scale = (len(_BARS) - 1) / max(float(heights.max()), 1e-9)
-    curve = "".join(_BARS[round(float(height) * scale)] for height in heights)
+    scale = (len(_BAR_CHARACTERS) - 1) / max(float(heights.max()), 1e-9)
+    curve = "".join(_BAR_CHARACTERS[round(float(height) * scale)] for height in heights)
     frames, width = x_TD.shape
     return Text(
         f"{stream}: {frames} frames × {width}, {frames / rate_hz:.2f} s at {rate_hz:g} Hz;"

@@ -1,4 +1,4 @@
-"""Mean and standard deviation of each feature over a split, for models that standardise inputs.
+"""Mean and standard deviation of each feature over a split, for models that standardize inputs.
 
 Poses need it: the position of a face is a large constant in every frame, and a linear layer that
 sees it learns little else (LOG.md: 20 BLEU without, 70 with, in the same minute of training).
@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 
 from kinesweep.store.format.reader import Store
 
-Statistics = dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]
+FrameStatistics = dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]
 """Stream → mean (D,) and standard deviation (D,)."""
 
-_MOST_CLIPS = 2000
+_MAX_CLIPS = 2000
 """Largest number of clips used, spread evenly: precise to three digits, at most one second."""
 
 
-def frame_statistics(store: Store, split: str = "train") -> Statistics:
-    """Return the mean and standard deviation over the frames of a split.
+def compute_frame_statistics(store: Store, split: str = "train") -> FrameStatistics:
+    """Compute the mean and standard deviation of each feature over the frames of a split.
 
     Frames are summed in order, so the result is the same on every machine.
 
@@ -28,20 +28,20 @@ def frame_statistics(store: Store, split: str = "train") -> Statistics:
     Returns:
         Stream → mean (D,) and standard deviation (D,).
     """
-    records = store.records(split)
-    count = min(len(records), _MOST_CLIPS)
-    chosen = [records[i * len(records) // count] for i in range(count)]
-    found: Statistics = {}
+    records = store.get_records(split)
+    num_clips = min(len(records), _MAX_CLIPS)
+    chosen = [records[i * len(records) // num_clips] for i in range(num_clips)]
+    statistics: FrameStatistics = {}
     for stream, width in store.schema.widths.items():
         frames, total, square = 0, np.zeros(width), np.zeros(width)
         for record in chosen:
             # float64, because sums of float16 values would lose digits.
-            x_TD = np.asarray(store.features(record)[stream], np.float64)
+            x_TD = np.asarray(store.get_features(record)[stream], np.float64)
             frames += len(x_TD)
             total += x_TD.sum(0)
             square += (x_TD * x_TD).sum(0)
         mean = total / max(1, frames)
         # E[x²] - E[x]² of a constant feature can be slightly negative after rounding.
         deviation = np.sqrt(np.maximum(0, square / max(1, frames) - mean * mean))
-        found[stream] = (mean.astype(np.float32), deviation.astype(np.float32))
-    return found
+        statistics[stream] = (mean.astype(np.float32), deviation.astype(np.float32))
+    return statistics

@@ -1,4 +1,4 @@
-"""Videos to estimate: discovery, existing poses, and the notes beside the poses.
+"""Videos whose poses are estimated: discovery, existing poses, and notes beside the poses.
 
 A video is a file or a folder of numbered images. Its poses are written to the same relative path
 below the output folder. Beside `a.pose`, the note `a.pose.json` records the input and the
@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from kinesweep.core.errors import InputError
-from kinesweep.core.video_files import PICTURES, VIDEOS, holds_pictures, is_video
+from kinesweep.core.video_files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, has_images, is_video_file
 from kinesweep.features.estimators import EstimatorSpec
 
 
 @dataclass(frozen=True)
-class Video:
-    """A video to estimate.
+class PoseEstimationTask:
+    """A video whose poses are to be estimated.
 
     Attributes:
         source: Absolute path of the file or folder.
@@ -32,13 +32,13 @@ class Video:
     name: str
 
     @property
-    def note(self) -> Path:
+    def note_path(self) -> Path:
         """Return the path of the note beside the poses."""
         return self.out.with_name(f"{self.out.name}.json")
 
 
-def find_videos(inputs: Sequence[Path], out: Path) -> list[Video]:
-    """Return the given videos and all videos below the given folders, in order.
+def find_videos(inputs: Sequence[Path], out: Path) -> list[PoseEstimationTask]:
+    """Find the given videos and all videos below the given folders; return them in order.
 
     Args:
         inputs: Video files, folders of images, or folders that contain either.
@@ -48,38 +48,40 @@ def find_videos(inputs: Sequence[Path], out: Path) -> list[Video]:
         InputError: If an input does not exist, no video is found, or two videos share an output
             file.
     """
-    found = [video for path in inputs for video in _below(path.absolute(), out.absolute())]
-    if not found:
+    tasks = [video for path in inputs for video in _iter_videos(path.absolute(), out.absolute())]
+    if not tasks:
         raise InputError(
             f"no video found in {', '.join(f'`{path}`' for path in inputs)}: neither a file with"
-            f" the suffix {', '.join(VIDEOS)} nor a folder of images"
+            f" the suffix {', '.join(VIDEO_SUFFIXES)} nor a folder of images"
         )
     # The same video may be given twice, for example directly and through its folder.
-    first: dict[Path, Video] = {}
-    for video in found:
-        other = first.setdefault(video.out, video)
-        if other.source != video.source:
+    tasks_by_output: dict[Path, PoseEstimationTask] = {}
+    for video in tasks:
+        existing = tasks_by_output.setdefault(video.out, video)
+        if existing.source != video.source:
             raise InputError(
-                f"`{other.source}` and `{video.source}` would both be written to `{video.out}`;"
+                f"`{existing.source}` and `{video.source}` would both be written to `{video.out}`;"
                 " estimate them into separate output folders"
             )
-    return list(first.values())
+    return list(tasks_by_output.values())
 
 
-def is_done(video: Video, spec: EstimatorSpec, fps: float | None) -> bool:
-    """Return whether a video's poses exist and were made from this very file by this estimator."""
+def has_valid_poses(video: PoseEstimationTask, spec: EstimatorSpec, fps: float | None) -> bool:
+    """Return whether a video has poses that match its file, the estimator and the frame rate."""
     try:
-        noted = json.loads(video.note.read_text(encoding="utf-8"))
+        note = json.loads(video.note_path.read_text(encoding="utf-8"))
         # The size reveals a `.pose` file that was replaced or truncated after its note was written.
         size = video.out.stat().st_size
     except (OSError, ValueError):
         return False
-    facts = {**source_facts(video, spec, fps), "pose_bytes": size}
-    return isinstance(noted, dict) and all(noted.get(key) == facts[key] for key in facts)
+    expected = {**get_estimation_inputs(video, spec, fps), "pose_bytes": size}
+    return isinstance(note, dict) and all(note.get(key) == expected[key] for key in expected)
 
 
-def source_facts(video: Video, spec: EstimatorSpec, fps: float | None) -> dict[str, Any]:
-    """Return everything that the poses of a video depend on, as recorded in its note.
+def get_estimation_inputs(
+    video: PoseEstimationTask, spec: EstimatorSpec, fps: float | None
+) -> dict[str, Any]:
+    """Return the properties of video and estimator that determine the poses, as in the note.
 
     Args:
         video: Video, file or folder of images.
@@ -88,7 +90,7 @@ def source_facts(video: Video, spec: EstimatorSpec, fps: float | None) -> dict[s
     """
     files = [video.source]
     if video.source.is_dir():
-        files = [path for path in video.source.iterdir() if path.suffix.lower() in PICTURES]
+        files = [path for path in video.source.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
     stats = [path.stat() for path in files]
     return {
         "source": video.name,
@@ -103,26 +105,28 @@ def source_facts(video: Video, spec: EstimatorSpec, fps: float | None) -> dict[s
     }
 
 
-def write_note(video: Video, facts: Mapping[str, Any]) -> None:
-    """Write the note beside the poses, atomically."""
-    beside = video.note.with_name(f".{video.note.name}")
-    beside.write_text(json.dumps(facts, indent=1), encoding="utf-8")
-    beside.replace(video.note)
+def write_estimation_note(video: PoseEstimationTask, content: Mapping[str, Any]) -> None:
+    """Write the note that marks the poses of a video as complete, atomically."""
+    temp_path = video.note_path.with_name(f".{video.note_path.name}")
+    temp_path.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    temp_path.replace(video.note_path)
 
 
-def _below(path: Path, out: Path) -> Iterator[Video]:
+def _iter_videos(path: Path, out: Path) -> Iterator[PoseEstimationTask]:
     """Yield the videos at or below a path, with output paths below `out`."""
     if path.is_file():
-        yield Video(path, out / f"{path.stem}.pose", path.name)
+        yield PoseEstimationTask(path, out / f"{path.stem}.pose", path.name)
     elif not path.is_dir():
         raise InputError(f"`{path}` does not exist")
-    elif holds_pictures(path):
-        yield Video(path, out / f"{path.name}.pose", path.name)
+    elif has_images(path):
+        yield PoseEstimationTask(path, out / f"{path.name}.pose", path.name)
     else:
-        for place in sorted(path.rglob("*")):
-            own = place.relative_to(path)
-            if is_video(place.name) and place.is_file():
-                yield Video(place, out / own.with_suffix(".pose"), own.as_posix())
-            elif holds_pictures(place):
-                name = own.with_name(f"{own.name}.pose")
-                yield Video(place, out / name, own.as_posix())
+        for child in sorted(path.rglob("*")):
+            relative_path = child.relative_to(path)
+            if is_video_file(child.name) and child.is_file():
+                yield PoseEstimationTask(
+                    child, out / relative_path.with_suffix(".pose"), relative_path.as_posix()
+                )
+            elif has_images(child):
+                name = relative_path.with_name(f"{relative_path.name}.pose")
+                yield PoseEstimationTask(child, out / name, relative_path.as_posix())

@@ -24,38 +24,38 @@ TrialState = Literal["running", "finished", "pruned", "failed"]
 
 @dataclass
 class Trial:
-    """A configuration of the search with its state.
+    """A trial of the search: one configuration with its state.
 
     Attributes:
         number: Position in the order of request, from 0.
         values: Swept parameters.
-        config: Configuration hash.
+        config_hash: Configuration hash.
         state: Current state; still `running` if the driver died meanwhile.
         scores: Objective → value; empty unless the trial finished.
         losses: Samples beyond the warm-up → value that the pruner compares (lower is better).
         reason: Explanation why the trial failed or was stopped by the budget.
-        started: Time of the request in seconds since the epoch.
+        start_time: Time of the request in seconds since the epoch.
         seconds: Duration of all attempts together.
-        deaths: Number of times its processes have died since its last progress.
+        num_deaths: Number of times its processes have died since its last progress.
         duplicate_of: Number of the earlier trial with the same configuration, whose result it
             copies.
     """
 
     number: int
     values: Values
-    config: str
+    config_hash: str
     state: TrialState = "running"
     scores: dict[str, float] = field(default_factory=dict)
     losses: dict[float, float] = field(default_factory=dict)
     reason: str = ""
-    started: float = 0.0
+    start_time: float = 0.0
     seconds: float = 0.0
-    deaths: int = 0
+    num_deaths: int = 0
     duplicate_of: int | None = None
 
 
 class Journal:
-    """A sweep's journal. Only one driver may write at a time; the caller holds the lock.
+    """The journal of a sweep. Only one driver may write at a time; the caller holds the lock.
 
     Args:
         folder: Folder of the sweep; None keeps the journal in memory, for simulations.
@@ -71,8 +71,8 @@ class Journal:
         self._file = None
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            for event in _whole_lines(self.path):
-                self._note(event)
+            for event in _read_complete_events(self.path):
+                self._apply_event(event)
             self._file = self.path.open("a", encoding="utf-8")
 
     def __getstate__(self) -> dict[str, Any]:
@@ -80,24 +80,29 @@ class Journal:
         # neither hold the open file nor write to it.
         return {"path": self.path, "events": []}
 
-    def add(self, event: str, **facts: Any) -> None:
-        """Append one event and force it to disk."""
-        line = {"event": event, "time": round(self.clock(), 3), **facts}
+    def append_event(self, event: str, **fields: Any) -> None:
+        """Append one event to the journal and force it to disk.
+
+        Args:
+            event: Name of the event.
+            **fields: Further fields of the event as JSON values.
+        """
+        line = {"event": event, "time": round(self.clock(), 3), **fields}
         if self._file is not None:
             self._file.write(json.dumps(line, allow_nan=False) + "\n")
             self._file.flush()
             os.fsync(self._file.fileno())
         # The event takes effect in memory only once it is durable. Otherwise a crash could forget
         # a decision that has already been acted on.
-        self._note(line)
+        self._apply_event(line)
 
     def close(self) -> None:
         """Close the file; no event may be added afterwards."""
         if self._file is not None:
             self._file.close()
 
-    def begin(self, identity: str, question: str) -> bool:
-        """Record the identity of the sweep on first use and the start of a driver session.
+    def start_session(self, identity: str, question: str) -> bool:
+        """Record the start of a driver session and, on first use, the identity of the sweep.
 
         Args:
             identity: Hash of everything that must be equal to resume the sweep.
@@ -109,50 +114,50 @@ class Journal:
         Raises:
             CheckpointError: If the journal belongs to a sweep with another identity.
         """
-        started = next((e for e in self.events if e["event"] == "sweep_started"), None)
-        if started is None:
-            self.add("sweep_started", identity=identity, question=question)
-        elif started["identity"] != identity:
+        start_event = next((e for e in self.events if e["event"] == "sweep_started"), None)
+        if start_event is None:
+            self.append_event("sweep_started", identity=identity, question=question)
+        elif start_event["identity"] != identity:
             assert self.path is not None
             raise CheckpointError(
                 f"`{self.path.parent}` holds another sweep: the space, the recipe or the data have"
                 " changed since it was started; choose another `--name`, or start over with"
                 " `--overwrite`"
             )
-        self.add("session_started")
-        return started is not None
+        self.append_event("session_started")
+        return start_event is not None
 
     @property
     def trials(self) -> list[Trial]:
         """All trials in the order of request; each object is updated as events are added."""
         return list(self._trials.values())
 
-    def trial(self, number: int) -> Trial:
-        """Return the trial with a number."""
+    def get_trial(self, number: int) -> Trial:
+        """Return the trial with the given number."""
         return self._trials[number]
 
-    def last(self, event: str) -> dict[str, Any] | None:
-        """Return the latest event with a name, or None."""
+    def find_last_event(self, event: str) -> dict[str, Any] | None:
+        """Return the latest event with the given name, or None if there is none."""
         return next((e for e in reversed(self.events) if e["event"] == event), None)
 
-    def hours(self) -> float:
-        """Return the hours that drivers have worked on this sweep, without pauses between them."""
-        return worked_hours(self.events, self.clock())
+    def get_worked_hours(self) -> float:
+        """Return the hours that drivers have worked on this sweep, without pauses."""
+        return compute_worked_hours(self.events, self.clock())
 
-    def run_seconds(self) -> float:
+    def sum_run_seconds(self) -> float:
         """Return the total duration in seconds of all trials and of all ended final runs."""
         finals = [e for e in self.events if e["event"] in ("run_finished", "run_failed")]
         return sum(t.seconds for t in self.trials) + sum(e.get("seconds", 0.0) for e in finals)
 
-    def _note(self, event: dict[str, Any]) -> None:
-        """Add an event to the list and apply it to the trials."""
+    def _apply_event(self, event: dict[str, Any]) -> None:
+        """Add an event to the events in memory and apply it to the trials."""
         self.events.append(event)
         if "trial" in event:
-            note_trial(self._trials, event)
+            apply_trial_event(self._trials, event)
 
 
-def note_trial(trials: dict[int, Trial], event: Mapping[str, Any]) -> None:
-    """Apply one event to the trials.
+def apply_trial_event(trials: dict[int, Trial], event: Mapping[str, Any]) -> None:
+    """Update the trials with one event.
 
     Args:
         trials: Number → trial; changed in place.
@@ -163,21 +168,21 @@ def note_trial(trials: dict[int, Trial], event: Mapping[str, Any]) -> None:
     """
     number, kind = event["trial"], event["event"]
     if kind == "trial_created":
-        known = Trial(number, event["values"], event["config"], started=event["time"])
-        known.duplicate_of = event.get("duplicate_of")
-        trials[number] = known
+        new_trial = Trial(number, event["values"], event["config"], start_time=event["time"])
+        new_trial.duplicate_of = event.get("duplicate_of")
+        trials[number] = new_trial
     elif kind == "trial_reported":
         losses = trials[number].losses
         # A retried trial resumes from its last checkpoint and repeats some evaluations; only an
-        # evaluation further than all before counts as progress.
+        # evaluation beyond all earlier ones counts as progress.
         if event["beyond"] > max(losses, default=-math.inf):
-            trials[number].deaths = 0
+            trials[number].num_deaths = 0
         losses[event["beyond"]] = event["loss"]
     elif kind == "trial_died":
-        trials[number].deaths += 1
+        trials[number].num_deaths += 1
         trials[number].seconds += event["seconds"]
     elif kind == "trial_ended":
-        # Twins end with 0 seconds, so copied results add nothing to the sweep's cost.
+        # Duplicates end with 0 seconds, so copied results add nothing to the sweep's cost.
         trial = trials[number]
         trial.state, trial.scores = event["state"], event["scores"]
         trial.reason = event["reason"]
@@ -188,8 +193,8 @@ def note_trial(trials: dict[int, Trial], event: Mapping[str, Any]) -> None:
         )
 
 
-def worked_hours(events: Iterable[Mapping[str, Any]], now: float | None = None) -> float:
-    """Return the hours that drivers have worked, without the pauses between sessions.
+def compute_worked_hours(events: Iterable[Mapping[str, Any]], now: float | None = None) -> float:
+    """Compute the hours that drivers have worked, without the pauses between sessions.
 
     Args:
         events: Events of a journal in order.
@@ -209,7 +214,7 @@ def worked_hours(events: Iterable[Mapping[str, Any]], now: float | None = None) 
 
 
 def read_journal(folder: Path) -> list[dict[str, Any]]:
-    """Read the events of a sweep without changing the file, also while a driver writes to it.
+    """Read the events of a sweep's journal, also while a driver is writing to it.
 
     Raises:
         CheckpointError: If the folder holds no sweep.
@@ -221,23 +226,23 @@ def read_journal(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def read_trials(events: Iterable[Mapping[str, Any]]) -> list[Trial]:
+def build_trials(events: Iterable[Mapping[str, Any]]) -> list[Trial]:
     """Build the trials from the events of a journal."""
     trials: dict[int, Trial] = {}
     for event in events:
         if "trial" in event:
-            note_trial(trials, event)
+            apply_trial_event(trials, event)
     return list(trials.values())
 
 
-def _whole_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the complete events and truncate an incomplete last line of the file."""
+def _read_complete_events(path: Path) -> list[dict[str, Any]]:
+    """Read the complete events of a file and truncate an incomplete last line."""
     if not path.exists():
         return []
     raw = path.read_bytes()
-    whole = raw[: raw.rfind(b"\n") + 1]
+    complete_lines = raw[: raw.rfind(b"\n") + 1]
     # Without truncation the next event would be appended to the incomplete line.
-    if whole != raw:
+    if complete_lines != raw:
         with path.open("rb+") as file:
-            file.truncate(len(whole))
-    return [json.loads(line) for line in whole.splitlines()]
+            file.truncate(len(complete_lines))
+    return [json.loads(line) for line in complete_lines.splitlines()]

@@ -4,24 +4,27 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kinesweep.sweeps.journal.journal import JOURNAL
-from kinesweep.sweeps.journal.status import read_status
-from kinesweep.training.run_records.prometheus import Reading
+from kinesweep.sweeps.journal.status import read_sweep_status
+from kinesweep.training.run_records.prometheus import GaugeValue
 
 
-def sweep_readings(folder: Path) -> Iterator[Reading]:
-    """Yield trials by state, final runs, best score and hours; nothing before the sweep starts."""
+def iter_sweep_readings(folder: Path) -> Iterator[GaugeValue]:
+    """Yield the Prometheus readings of a sweep: trials by state, final runs, best score, hours.
+
+    Nothing is yielded before the sweep has started.
+    """
     if not (folder / JOURNAL).is_file():
         return
-    status = read_status(folder)
-    sweep = {"sweep": status.sweep}
+    status = read_sweep_status(folder)
+    labels = {"sweep": status.sweep}
     for state in ("running", "finished", "pruned", "failed"):
-        yield Reading("trials", getattr(status, state), {**sweep, "state": state})
-    shown = {
+        yield GaugeValue("trials", getattr(status, state), {**labels, "state": state})
+    values = {
         "trials_wanted": status.of,
         "final_runs": status.runs,
         "best_score": status.best,
         "sweep_hours": status.hours,
     }
-    for name, value in shown.items():
+    for name, value in values.items():
         if value is not None:
-            yield Reading(name, value, sweep)
+            yield GaugeValue(name, value, labels)

@@ -6,6 +6,11 @@ Separate from `sweep`, which imports Ray and PyTorch; tables of a sweep need nei
 RUNS = "runs"
 
 
-def run_name(config: str, seed: int) -> str:
-    """Return the name of a run's folder."""
-    return f"{config}-s{seed}"
+def format_run_name(config_hash: str, seed: int) -> str:
+    """Return the name of a run's folder, `CONFIG-sSEED`.
+
+    Args:
+        config_hash: Configuration hash.
+        seed: Random seed of the run.
+    """
+    return f"{config_hash}-s{seed}"

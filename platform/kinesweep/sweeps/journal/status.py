@@ -7,16 +7,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kinesweep.sweeps.journal.journal import RESULT, Trial, read_journal, read_trials, worked_hours
-from kinesweep.sweeps.journal.progress import find_best
-from kinesweep.sweeps.results.provisional import Provisional, is_outdated, read_provisional
+from kinesweep.sweeps.journal.journal import (
+    RESULT,
+    Trial,
+    build_trials,
+    compute_worked_hours,
+    read_journal,
+)
+from kinesweep.sweeps.journal.progress import find_best_trial
+from kinesweep.sweeps.results.provisional import (
+    ProvisionalRanking,
+    is_ranking_outdated,
+    read_provisional_ranking,
+)
 
-_QUIET_S = 900.0
-"""Seconds without an event after which a sweep is called silent instead of running."""
+_SILENT_AFTER_S = 900.0
+"""Seconds without an event after which the state of a sweep is `silent`."""
 
 
 @dataclass(frozen=True)
-class Status:
+class SweepStatus:
     """The status of a sweep.
 
     Attributes:
@@ -31,7 +41,7 @@ class Status:
         rung: Samples beyond the warm-up that the furthest running trial has seen.
         best: Best value of the first objective: the lowest cost or the highest score.
         hours: Hours that drivers have worked.
-        eta_hours: Hours until all trials have ended, at the pace so far; None if unknown.
+        eta_hours: Estimated hours until all trials have ended; None if unknown.
         stopped: Reason why no further trials are started; empty if there is none.
         provisional: Latest provisional ranking; None if there is none, if trials were added
             after it, or if the sweep has a result.
@@ -50,11 +60,11 @@ class Status:
     hours: float
     eta_hours: float | None
     stopped: str
-    provisional: Provisional | None = None
+    provisional: ProvisionalRanking | None = None
 
 
-def read_status(folder: Path, now: float | None = None) -> Status:
-    """Read the status of a sweep.
+def read_sweep_status(folder: Path, now: float | None = None) -> SweepStatus:
+    """Read the journal of a sweep and return its status.
 
     Args:
         folder: Folder of the sweep.
@@ -64,67 +74,75 @@ def read_status(folder: Path, now: float | None = None) -> Status:
         CheckpointError: If the folder holds no sweep.
     """
     events = read_journal(folder)
-    trials = [trial for trial in read_trials(events) if trial.duplicate_of is None]
+    trials = [trial for trial in build_trials(events) if trial.duplicate_of is None]
     states = Counter(trial.state for trial in trials)
-    runs = _runs(events)
-    hours = worked_hours(events)
-    wanted = _wanted(events)
-    done = len(trials) - states["running"]
-    best = find_best(trials)
+    runs = _get_run_states(events)
+    hours = compute_worked_hours(events)
+    num_planned = _get_num_planned_trials(events)
+    num_ended = len(trials) - states["running"]
+    best = find_best_trial(trials)
     stopped = next((e["reason"] for e in reversed(events) if e["event"] == "search_stopped"), "")
     # The pace of the search says nothing about the finals, which train without pruning.
-    searching = not runs and not stopped and wanted is not None and done > 0
-    state = _state(folder, events, bool(runs), time.time() if now is None else now)
-    return Status(
+    searching = not runs and not stopped and num_planned is not None and num_ended > 0
+    state = _determine_state(folder, events, bool(runs), time.time() if now is None else now)
+    return SweepStatus(
         sweep=folder.name,
         state=state,
         running=states["running"] + sum(state == "running" for state in runs.values()),
         finished=states["finished"],
         pruned=states["pruned"],
         failed=states["failed"] + sum(state == "failed" for state in runs.values()),
-        of=wanted,
+        of=num_planned,
         runs=sum(state == "finished" for state in runs.values()),
-        rung=_rung(trials),
+        rung=_find_max_samples(trials),
         best=None if best is None else round(best.score, 2),
         hours=round(hours, 3),
-        eta_hours=round(hours * (wanted - done) / done, 3) if searching and wanted else None,
+        eta_hours=round(hours * (num_planned - num_ended) / num_ended, 3)
+        if searching and num_planned
+        else None,
         stopped=stopped,
-        provisional=None if state == "finished" else _provisional(folder, read_trials(events)),
+        provisional=None
+        if state == "finished"
+        else _read_current_provisional(folder, build_trials(events)),
     )
 
 
-def _provisional(folder: Path, trials: Sequence[Trial]) -> Provisional | None:
-    """Read the ranking so far, unless an extended search has outdated it."""
-    made = read_provisional(folder)
-    return None if made is None or is_outdated(made, trials) else made
+def _read_current_provisional(folder: Path, trials: Sequence[Trial]) -> ProvisionalRanking | None:
+    """Read the provisional ranking; None if there is none or if trials were added after it."""
+    provisional = read_provisional_ranking(folder)
+    return None if provisional is None or is_ranking_outdated(provisional, trials) else provisional
 
 
-def _runs(events: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Return final run → state according to its last event."""
+def _get_run_states(events: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the state of each final run, according to its last event."""
     states = {"run_started": "running", "run_died": "waiting"}
     states |= {"run_finished": "finished", "run_failed": "failed"}
     return {e["run"]: states[e["event"]] for e in events if e["event"] in states}
 
 
-def _wanted(events: Sequence[Mapping[str, Any]]) -> int | None:
-    """Return the number of planned trials, extensions included."""
-    asked = next((e["trials"] for e in reversed(events) if e["event"] == "search_started"), None)
-    return None if asked is None else int(asked)
+def _get_num_planned_trials(events: Sequence[Mapping[str, Any]]) -> int | None:
+    """Return the number of planned trials including extensions; None for a full grid."""
+    num_trials = next(
+        (e["trials"] for e in reversed(events) if e["event"] == "search_started"), None
+    )
+    return None if num_trials is None else int(num_trials)
 
 
-def _rung(trials: Sequence[Trial]) -> float | None:
-    """Return the largest number of samples that a running trial has reported."""
+def _find_max_samples(trials: Sequence[Trial]) -> float | None:
+    """Return the largest number of samples that any running trial has reported, or None."""
     running = [max(t.losses) for t in trials if t.state == "running" and t.losses]
     return max(running, default=None)
 
 
-def _state(folder: Path, events: Sequence[Mapping[str, Any]], finals: bool, now: float) -> str:
-    """Return the state; a finished sweep is never silent."""
+def _determine_state(
+    folder: Path, events: Sequence[Mapping[str, Any]], has_finals: bool, now: float
+) -> str:
+    """Return the state of a sweep: `search`, `finals`, `finished` or `silent`."""
     last = events[-1]["event"] if events else ""
     # Both are needed: the result is written after these events, and while an extended sweep runs,
     # the older result still exists.
     if last in ("ranked", "tested") and (folder / RESULT).exists():
         return "finished"
-    if events and now - events[-1]["time"] > _QUIET_S:
+    if events and now - events[-1]["time"] > _SILENT_AFTER_S:
         return "silent"
-    return "finals" if finals else "search"
+    return "finals" if has_finals else "search"

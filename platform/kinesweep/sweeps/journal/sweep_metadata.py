@@ -1,6 +1,6 @@
 """Files in a sweep's folder: `sweep.json` describes the sweep, `result.json` holds its result.
 
-Together with the journal and the run folders they are all that a report needs.
+A report needs only these files, the journal and the run folders.
 """
 
 from collections.abc import Mapping
@@ -11,19 +11,19 @@ from typing import Any
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError
 from kinesweep.core.io import read_json, write_json
-from kinesweep.core.provenance import provenance
+from kinesweep.core.provenance import collect_provenance
 from kinesweep.sweeps.journal.journal import RESULT
-from kinesweep.sweeps.results.provisional import drop_provisional
-from kinesweep.sweeps.results.ranking import Rank
+from kinesweep.sweeps.results.provisional import remove_provisional_ranking
+from kinesweep.sweeps.results.ranking import RankedConfiguration
 from kinesweep.sweeps.results.sweep_result import SweepOutcome
 from kinesweep.sweeps.space.space import SearchSpace
 
-RECORD = "sweep.json"
+METADATA = "sweep.json"
 
 
 @dataclass(frozen=True)
-class Record:
-    """The description of a sweep.
+class SweepMetadata:
+    """The metadata of a sweep, stored in `sweep.json`.
 
     Attributes:
         space: The search space.
@@ -35,56 +35,61 @@ class Record:
     space: SearchSpace
     recipe: Recipe
     store: Path
-    made_with: Mapping[str, str] = field(default_factory=provenance)
+    made_with: Mapping[str, str] = field(default_factory=collect_provenance)
 
 
-def write_record(folder: Path, record: Record) -> None:
-    """Write `sweep.json` atomically."""
-    plain = {
-        "space": record.space.model_dump(mode="json", by_alias=True),
-        "recipe": record.recipe.model_dump(mode="json", by_alias=True),
-        "store": str(record.store),
-        "made_with": dict(record.made_with),
+def write_sweep_metadata(folder: Path, metadata: SweepMetadata) -> None:
+    """Write the metadata of a sweep to `sweep.json` atomically."""
+    fields = {
+        "space": metadata.space.model_dump(mode="json", by_alias=True),
+        "recipe": metadata.recipe.model_dump(mode="json", by_alias=True),
+        "store": str(metadata.store),
+        "made_with": dict(metadata.made_with),
     }
-    write_json(folder / RECORD, plain)
+    write_json(folder / METADATA, fields)
 
 
-def read_record(folder: Path) -> Record:
-    """Read the description that `write_record` wrote.
+def read_sweep_metadata(folder: Path) -> SweepMetadata:
+    """Read the metadata of a sweep from `sweep.json`.
 
     Raises:
         CheckpointError: If the folder holds no sweep.
     """
-    plain = _read(folder / RECORD)
-    space = SearchSpace.model_validate(plain["space"])
-    recipe = Recipe.model_validate(plain["recipe"])
-    return Record(space, recipe, Path(plain["store"]), plain["made_with"])
+    fields = _read_sweep_json(folder / METADATA)
+    space = SearchSpace.model_validate(fields["space"])
+    recipe = Recipe.model_validate(fields["recipe"])
+    return SweepMetadata(space, recipe, Path(fields["store"]), fields["made_with"])
 
 
-def write_outcome(folder: Path, outcome: SweepOutcome) -> Path:
-    """Write `result.json` atomically, remove the provisional ranking, and return the path."""
+def write_sweep_outcome(folder: Path, outcome: SweepOutcome) -> Path:
+    """Write the result of a sweep to `result.json` atomically and return the path.
+
+    The provisional ranking is removed.
+    """
     write_json(folder / RESULT, asdict(outcome))
-    # In this order a sweep always has a ranking to show, whenever it is killed.
-    drop_provisional(folder)
+    # In this order a sweep always has a ranking, even if it is killed between the two steps.
+    remove_provisional_ranking(folder)
     return folder / RESULT
 
 
-def read_outcome(folder: Path) -> SweepOutcome:
-    """Read the result that `write_outcome` wrote.
+def read_sweep_outcome(folder: Path) -> SweepOutcome:
+    """Read the result of a sweep from `result.json`.
 
     Raises:
         CheckpointError: If the sweep has no result yet.
     """
-    plain = _read(folder / RESULT)
+    fields = _read_sweep_json(folder / RESULT)
     # JSON keys are strings, seeds are integers.
     ranking = [
-        Rank(**{**line, "scores": {int(seed): score for seed, score in line["scores"].items()}})
-        for line in plain["ranking"]
+        RankedConfiguration(
+            **{**line, "scores": {int(seed): score for seed, score in line["scores"].items()}}
+        )
+        for line in fields["ranking"]
     ]
-    return SweepOutcome(**{**plain, "ranking": ranking})
+    return SweepOutcome(**{**fields, "ranking": ranking})
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read_sweep_json(path: Path) -> dict[str, Any]:
     """Read a JSON file from a sweep's folder."""
     if not path.is_file():
         raise CheckpointError(

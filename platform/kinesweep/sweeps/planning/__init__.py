@@ -1,1 +1,1 @@
-"""Cost estimates: pilot runs, and a simulation of the sweep's own policies."""
+"""Cost estimates from pilot runs and a simulation of the sweep's own policies."""

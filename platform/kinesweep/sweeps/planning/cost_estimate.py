@@ -1,8 +1,8 @@
 """Cost estimate of a sweep, from short pilot runs and a simulation of the sweep's own policies.
 
-Durations are measured; only the losses are invented. Each run draws a final loss at random and
-approaches it exponentially, which decides what is pruned. Runs are assumed to train for all of
-their `max_steps`.
+Durations are measured; only the losses are synthetic. Each run draws a final loss at random and
+approaches it exponentially, which determines the trials that are pruned. Runs are assumed to train
+for all of their `max_steps`.
 """
 
 import math
@@ -12,26 +12,28 @@ from statistics import fmean, median
 
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import ResourceError
-from kinesweep.core.seeds import derive_seed, generator
+from kinesweep.core.html_table import format_html_table
+from kinesweep.core.seeds import create_generator, derive_seed
+from kinesweep.core.units import format_bytes
 from kinesweep.sweeps.journal.journal import Journal
-from kinesweep.sweeps.planning.pilot_runs import Probe
-from kinesweep.sweeps.planning.simulation import Clock, SimulatedRun, simulate
-from kinesweep.sweeps.results.ranking import min_detectable_difference
+from kinesweep.sweeps.planning.pilot_runs import PilotMeasurements
+from kinesweep.sweeps.planning.simulation import SimulatedRun, VirtualClock, simulate_policy
+from kinesweep.sweeps.results.ranking import compute_min_detectable_difference
 from kinesweep.sweeps.search.ask_tell import RunEnd, RunRequest
 from kinesweep.sweeps.search.budget import Budget
-from kinesweep.sweeps.search.finals import Finals, final_runs, select_finalists
+from kinesweep.sweeps.search.finals import FinalsPolicy, list_final_runs, select_finalists
 from kinesweep.sweeps.search.search import SearchContext, SearchPolicy
 from kinesweep.sweeps.space.loading import apply_overrides
-from kinesweep.sweeps.space.space import MINIMISED, SearchSpace
-from kinesweep.sweeps.workers.placement import slots as fitting
+from kinesweep.sweeps.space.space import MINIMIZED_OBJECTIVES, SearchSpace
+from kinesweep.sweeps.workers.placement import count_slots as count_fitting_slots
 
-_REPEATS, _REPEATS_ELSEWHERE = 9, 3
-"""Simulations for the given cluster and for each other number of devices."""
-_ENOUGH_CPUS = 1e6
-"""CPUs of a hypothetical cluster whose size is given in GPUs."""
-_FRESH_PROCESS_S = 10.0
+_NUM_REPEATS, _NUM_TABLE_REPEATS = 9, 3
+"""Number of simulations for the given cluster, and for each other number of devices."""
+_UNLIMITED_CPUS = 1e6
+"""CPUs of a hypothetical cluster whose size is limited by its GPUs."""
+_VERIFICATION_S = 10.0
 """Duration of a bundle's verification in a new process; measured 8 to 12 s, mostly imports."""
-_SIZES = tuple(2**power for power in range(10))
+_DEVICE_COUNTS = tuple(2**power for power in range(10))
 """Numbers of devices in the table: 1 to 512."""
 
 
@@ -42,16 +44,16 @@ class CostInputs:
     Attributes:
         space: The search space.
         recipe: Recipe that the sweep tunes.
-        probe: Measurements of the pilot runs.
-        evaluation_samples: Number of clips between two evaluations.
+        measurements: Measurements of the pilot runs.
+        samples_per_eval: Number of clips between two evaluations.
         test_share: Ratio of test clips to validation clips.
         store_bytes: Size of the feature store in bytes.
     """
 
     space: SearchSpace
     recipe: Recipe
-    probe: Probe
-    evaluation_samples: float
+    measurements: PilotMeasurements
+    samples_per_eval: float
     test_share: float
     store_bytes: int
 
@@ -84,7 +86,7 @@ class CostRow:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SweepPlan:
     """The estimated cost of a sweep.
 
     Attributes:
@@ -97,14 +99,31 @@ class Plan:
     rows: Sequence[CostRow]
     min_detectable_difference: float
 
+    def _repr_html_(self) -> str:
+        """Return the estimates as HTML, which notebooks show."""
+        header = ("devices", "parallel runs", "hours", "10–90 %", "device hours", "disk")
+        rows = [
+            (
+                f"{row.devices:g}",
+                row.slots,
+                f"{row.hours:.3g}",
+                f"{row.low:.3g}–{row.high:.3g}",
+                f"{row.device_hours:.3g}",
+                format_bytes(row.disk_bytes),
+            )
+            for row in (self.here, *self.rows)
+        ]
+        difference = f"Smallest detectable difference: {self.min_detectable_difference:.2f}"
+        return f"{format_html_table(header, rows)}<p>{difference}</p>"
 
-def make_plan(
-    facts: CostInputs, nodes: Sequence[Mapping[str, float]], seed_sd: float, sentence_sd: float
-) -> Plan:
+
+def estimate_sweep_cost(
+    inputs: CostInputs, nodes: Sequence[Mapping[str, float]], seed_sd: float, sentence_sd: float
+) -> SweepPlan:
     """Estimate the cost of a sweep by simulation.
 
     Args:
-        facts: Search space, recipe and measurements.
+        inputs: Search space, recipe and measurements.
         nodes: Resources of each node, `{"CPU": …, "GPU": …}`.
         seed_sd: Standard deviation of a final score between seeds.
         sentence_sd: Standard error of a difference that is due to the choice of sentences.
@@ -112,131 +131,150 @@ def make_plan(
     Raises:
         ResourceError: If a run does not fit in the cluster.
     """
-    resources = facts.space.resources
-    kind = "GPU" if resources.gpus else "CPU"
-    here = _row(
-        facts, fitting(resources, nodes), sum(node.get(kind, 0) for node in nodes), _REPEATS
+    resources = inputs.space.resources
+    device_kind = "GPU" if resources.gpus else "CPU"
+    cluster_row = _estimate_row(
+        inputs,
+        count_fitting_slots(resources, nodes),
+        sum(node.get(device_kind, 0) for node in nodes),
+        _NUM_REPEATS,
     )
     rows = []
-    for devices in _SIZES:
+    for devices in _DEVICE_COUNTS:
         try:
-            count = fitting(resources, [{"CPU": _ENOUGH_CPUS, kind: devices}])
+            num_slots = count_fitting_slots(
+                resources, [{"CPU": _UNLIMITED_CPUS, device_kind: devices}]
+            )
         except ResourceError:
             continue  # too few devices for a single run
-        rows.append(_row(facts, count, devices, _REPEATS_ELSEWHERE))
-    final = facts.space.finalists.count + facts.space.baseline
+        rows.append(_estimate_row(inputs, num_slots, devices, _NUM_TABLE_REPEATS))
+    num_finalists = inputs.space.finalists.count + inputs.space.baseline
     # A ranking needs two seeds and two configurations; smaller spaces get the estimate for these.
-    seeds = max(2, len(facts.space.final_seeds))
-    return Plan(here, rows, min_detectable_difference(seed_sd, sentence_sd, seeds, max(2, final)))
+    num_seeds = max(2, len(inputs.space.final_seeds))
+    return SweepPlan(
+        cluster_row,
+        rows,
+        compute_min_detectable_difference(seed_sd, sentence_sd, num_seeds, max(2, num_finalists)),
+    )
 
 
 @dataclass(frozen=True)
-class _Once:
-    """The outcome of one simulated sweep."""
+class _SimulatedSweep:
+    """The durations and counts of one simulated sweep."""
 
     seconds: float
     run_seconds: float
     finished: int
     pruned: int
-    final_runs: int
+    num_final_runs: int
 
 
-def _row(facts: CostInputs, slots: int, devices: float, repeats: int) -> CostRow:
+def _estimate_row(inputs: CostInputs, num_slots: int, devices: float, num_repeats: int) -> CostRow:
     """Simulate a sweep several times, each time with another seed, and aggregate the results."""
-    times = [_simulated(facts, slots, repeat) for repeat in range(repeats)]
-    seconds = sorted(once.seconds for once in times)
-    resources = facts.space.resources
-    per_run = resources.workers * (resources.gpus or resources.cpus)
-    runs = median(once.finished + once.final_runs for once in times)
-    # A run in progress has up to three checkpoints besides its best model.
-    kept = runs + 3 * min(slots, runs)
+    simulations = [_simulate_sweep(inputs, num_slots, repeat) for repeat in range(num_repeats)]
+    seconds = sorted(once.seconds for once in simulations)
+    resources = inputs.space.resources
+    devices_per_run = resources.workers * (resources.gpus or resources.cpus)
+    num_runs = median(once.finished + once.num_final_runs for once in simulations)
+    # A run in progress stores up to three checkpoints in addition to its best model.
+    num_models = num_runs + 3 * min(num_slots, num_runs)
     return CostRow(
         devices=devices,
-        slots=slots,
+        slots=num_slots,
         hours=median(seconds) / 3600,
         low=seconds[len(seconds) // 10] / 3600,
         high=seconds[-1 - len(seconds) // 10] / 3600,
-        device_hours=fmean(once.run_seconds for once in times) * per_run / 3600,
-        finished=fmean(once.finished for once in times),
-        pruned=fmean(once.pruned for once in times),
+        device_hours=fmean(once.run_seconds for once in simulations) * devices_per_run / 3600,
+        finished=fmean(once.finished for once in simulations),
+        pruned=fmean(once.pruned for once in simulations),
         # The last model is the winner's, copied into the bundle.
-        disk_bytes=int(facts.store_bytes + facts.probe.model_bytes * (kept + 1)),
+        disk_bytes=int(inputs.store_bytes + inputs.measurements.model_bytes * (num_models + 1)),
     )
 
 
-def _simulated(facts: CostInputs, slots: int, repeat: int) -> _Once:
-    """Simulate one sweep: search, finals, scoring of test and export of the bundle."""
-    space, recipe, probed = _reseeded(facts.space, repeat), facts.recipe, facts.probe
-    clock = Clock()
+def _simulate_sweep(inputs: CostInputs, num_slots: int, repeat: int) -> _SimulatedSweep:
+    """Simulate one sweep: search, finals, test scoring and export of the bundle."""
+    space, recipe, measurements = (
+        _reseed_space(inputs.space, repeat),
+        inputs.recipe,
+        inputs.measurements,
+    )
+    clock = VirtualClock()
     journal = Journal(None, clock)
-    journal.begin("plan", space.question)
-    course = _courses(facts, space, repeat)
-    probable = (space.finalists.count + space.baseline) * len(space.final_seeds)
-    search_facts = SearchContext(
+    journal.start_session("plan", space.question)
+    simulate_run = _build_run_simulator(inputs, space, repeat)
+    num_final_runs = (space.finalists.count + space.baseline) * len(space.final_seeds)
+    context = SearchContext(
         recipe=recipe,
         # A constant stands for the fingerprint of the features.
-        config_of=lambda changed: changed.config_hash("plan"),
-        evaluation_samples=facts.evaluation_samples,
-        budget=Budget(space.budget, space.resources, slots, probable),
+        compute_config_hash=lambda changed: changed.compute_config_hash("plan"),
+        samples_per_eval=inputs.samples_per_eval,
+        budget=Budget(space.budget, space.resources, num_slots, num_final_runs),
         disk_bytes=lambda: 0,
-        model_bytes=lambda: probed.model_bytes,
+        model_bytes=lambda: measurements.model_bytes,
     )
-    clock.now += probed.open_s
-    searched = simulate(
-        SearchPolicy(space, search_facts, journal), course, slots, clock, probed.between_s
+    clock.now += measurements.pool_overhead_s
+    search_result = simulate_policy(
+        SearchPolicy(space, context, journal), simulate_run, num_slots, clock, measurements.gap_s
     )
-    chosen = select_finalists(space, recipe, journal.trials)
+    finalists = select_finalists(space, recipe, journal.trials)
     # Names of run folders need only be equal for equal configurations and seeds.
-    runs = final_runs(chosen, lambda values, seed: f"{sorted(values.items())} s{seed}")
-    settled = simulate(Finals(runs, journal), course, slots, clock, probed.between_s)
+    runs = list_final_runs(finalists, lambda values, seed: f"{sorted(values.items())} s{seed}")
+    finals_result = simulate_policy(
+        FinalsPolicy(runs, journal), simulate_run, num_slots, clock, measurements.gap_s
+    )
     # The winner's seeds are decoded on test one after the other.
-    tests = len(space.final_seeds) * probed.decode_s * facts.test_share
+    test_s = len(space.final_seeds) * measurements.decode_s * inputs.test_share
     states = [trial.state for trial in journal.trials if trial.duplicate_of is None]
-    return _Once(
-        seconds=clock.now + tests + _FRESH_PROCESS_S + probed.decode_s,
-        run_seconds=searched.run_seconds + settled.run_seconds,
+    return _SimulatedSweep(
+        seconds=clock.now + test_s + _VERIFICATION_S + measurements.decode_s,
+        run_seconds=search_result.run_seconds + finals_result.run_seconds,
         finished=states.count("finished"),
         pruned=states.count("pruned"),
-        final_runs=len(runs),
+        num_final_runs=len(runs),
     )
 
 
-def _reseeded(space: SearchSpace, repeat: int) -> SearchSpace:
-    """Return the space with another search seed for each repetition but the first."""
+def _reseed_space(space: SearchSpace, repeat: int) -> SearchSpace:
+    """Return a copy of the space with another search seed, except for the first repetition."""
     seed = space.search.seed if repeat == 0 else derive_seed(space.search.seed, repeat) % 2**31
     return space.model_copy(update={"search": space.search.model_copy(update={"seed": seed})})
 
 
-def _courses(
-    facts: CostInputs, space: SearchSpace, repeat: int
+def _build_run_simulator(
+    inputs: CostInputs, space: SearchSpace, repeat: int
 ) -> Callable[[RunRequest], SimulatedRun]:
-    """Return a function that predicts the course of a run: measured durations, invented losses."""
+    """Build a function that simulates a run with measured durations and synthetic losses."""
     names: set[str] = {metric.name for metric in space.objectives}
     names |= {space.pruner.metric, "token_loss"}
 
-    def scores(loss: float) -> dict[str, float]:
+    def build_scores(loss: float) -> dict[str, float]:
         # Policies compare trials with each other, so the scale of a score is irrelevant.
-        return {name: loss if name in MINIMISED else -loss for name in names}
+        return {name: loss if name in MINIMIZED_OBJECTIVES else -loss for name in names}
 
-    def course(request: RunRequest) -> SimulatedRun:
-        # Seeded by configuration and seed, so a configuration has one course, whenever it starts.
-        rng = generator(repeat, "course", repr(sorted(request.values.items())), request.seed)
+    def simulate_run(request: RunRequest) -> SimulatedRun:
+        # Seeded by configuration and seed, so a run has the same losses whenever it starts.
+        rng = create_generator(repeat, "course", repr(sorted(request.values.items())), request.seed)
         # The untuned recipe has the duration of its own pilot run; a trial gets one of the
         # measured durations at random, because other points of the space were not measured.
-        paces = facts.probe.paces if request.values else facts.probe.paces[:1]
-        pace = paces[int(rng.integers(len(paces)))]
-        training = apply_overrides(facts.recipe, request.values).training
+        timings = inputs.measurements.timings if request.values else inputs.measurements.timings[:1]
+        timing = timings[int(rng.integers(len(timings)))]
+        training = apply_overrides(inputs.recipe, request.values).training
         # The loss decays from about 5 to a floor near 2, with noise around both.
-        floor, told, seconds = 2 + rng.normal(0, 0.3), [], pace.start_s
+        floor, evaluations, seconds = 2 + rng.normal(0, 0.3), [], timing.start_s
         step = 0
         while step < training.max_steps:
-            steps = min(training.eval_steps, training.max_steps - step)
-            step += steps
-            seconds += steps * pace.step_s + pace.evaluation_s
-            share = step / training.max_steps
-            loss = floor + 3 * math.exp(-5 * share) + rng.normal(0, 0.03)
-            told.append((seconds, {"step": step, "samples": step * pace.samples, **scores(loss)}))
-        end_s = pace.end_s + (facts.probe.decode_s if request.phase != "search" else 0.0)
-        return SimulatedRun(told, RunEnd("finished", scores(floor), "", seconds + end_s))
+            num_steps = min(training.eval_steps, training.max_steps - step)
+            step += num_steps
+            seconds += num_steps * timing.step_s + timing.evaluation_s
+            progress = step / training.max_steps
+            loss = floor + 3 * math.exp(-5 * progress) + rng.normal(0, 0.03)
+            evaluations.append(
+                (seconds, {"step": step, "samples": step * timing.samples, **build_scores(loss)})
+            )
+        end_s = timing.end_s + (inputs.measurements.decode_s if request.phase != "search" else 0.0)
+        return SimulatedRun(
+            evaluations, RunEnd("finished", build_scores(floor), "", seconds + end_s)
+        )
 
-    return course
+    return simulate_run

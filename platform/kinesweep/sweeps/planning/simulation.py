@@ -1,6 +1,6 @@
-"""Execution of an policy in virtual time, the counterpart of `tune_runner.drive` on a cluster.
+"""Execution of a policy in virtual time, the counterpart of `TuneRunner.run_policy` on a cluster.
 
-Agenda, samplers, pruners and budgets are the classes of the real sweep; only runs and clock are
+Policies, samplers, pruners and budgets are the classes of the real sweep; only runs and clock are
 simulated. 500 trials take about a second, most of it spent in the sampler.
 """
 
@@ -13,7 +13,7 @@ from kinesweep.sweeps.search.ask_tell import RunEnd, RunRequest, SweepPolicy
 
 @dataclass(frozen=True)
 class SimulatedRun:
-    """The course of a run that nothing stops.
+    """The evaluations and the end of a run that is not stopped early.
 
     Attributes:
         evaluations: Pairs of seconds since the first batch and metrics
@@ -26,88 +26,90 @@ class SimulatedRun:
 
 
 @dataclass
-class Clock:
-    """A virtual clock in seconds, also used by the journal."""
+class VirtualClock:
+    """A virtual clock in seconds, which the journal uses as well."""
 
     now: float = 0.0
 
     def __call__(self) -> float:
-        """Return the current time."""
+        """Return the current virtual time in seconds."""
         return self.now
 
 
 @dataclass(frozen=True)
-class Simulated:
-    """The cost of a simulation.
+class SimulationResult:
+    """The durations of a simulated policy.
 
     Attributes:
         seconds: Virtual wall-clock time.
         run_seconds: Duration of all runs together, including their starts.
-        runs: Number of runs.
+        num_runs: Number of runs.
     """
 
     seconds: float
     run_seconds: float
-    runs: int
+    num_runs: int
 
 
 @dataclass(order=True)
-class _Event:
-    """The next evaluation or the end of a run; sorted by time, then by order of start."""
+class _SimulatedEvent:
+    """The next evaluation or the end of a simulated run; sorted by time and order of start."""
 
-    at: float
-    turn: int
-    index: int = field(compare=False)
+    time_s: float
+    start_index: int
+    evaluation_index: int = field(compare=False)
     request: RunRequest = field(compare=False)
-    course: SimulatedRun = field(compare=False)
-    began: float = field(compare=False)
+    run: SimulatedRun = field(compare=False)
+    start_s: float = field(compare=False)
 
 
-def simulate(
+def simulate_policy(
     policy: SweepPolicy,
-    course_of: Callable[[RunRequest], SimulatedRun],
-    slots: int,
-    clock: Clock,
+    simulate_run: Callable[[RunRequest], SimulatedRun],
+    num_slots: int,
+    clock: VirtualClock,
     start_s: float = 0.0,
-) -> Simulated:
-    """Execute an policy until it is over.
+) -> SimulationResult:
+    """Execute a policy in virtual time until it is finished.
 
     Args:
         policy: Policy that decides what to run.
-        course_of: Function that returns the course of a proposed run.
-        slots: Number of runs at a time.
+        simulate_run: Function that returns the simulated run of a request.
+        num_slots: Number of runs at a time.
         clock: Clock of the policy's journal; advanced from its current time.
         start_s: Seconds from a request to the first batch.
     """
-    queue: list[_Event] = []
-    opened, run_seconds, runs = clock.now, 0.0, 0
+    queue: list[_SimulatedEvent] = []
+    start_time, run_seconds, num_runs = clock.now, 0.0, 0
     while not policy.is_finished:
         # Free slots are filled before time moves on, as the real runner does.
-        while len(queue) < slots and (request := policy.propose()) is not None:
-            runs += 1
-            first = _Event(clock.now, runs, -1, request, course_of(request), clock.now)
-            heapq.heappush(queue, _next(first, start_s))
-        # Without runs in progress `propose` returned None because it closed the policy just now.
+        while len(queue) < num_slots and (request := policy.propose()) is not None:
+            num_runs += 1
+            start_event = _SimulatedEvent(
+                clock.now, num_runs, -1, request, simulate_run(request), clock.now
+            )
+            heapq.heappush(queue, _build_next_event(start_event, start_s))
+        # Without runs in progress, `propose` returned None because the policy has just finished.
         if not queue:
             continue
         event = heapq.heappop(queue)
-        clock.now = max(clock.now, event.at)
-        seconds = clock.now - event.began
-        evaluations, end = event.course.evaluations, event.course.end
-        if event.index < len(evaluations):
-            if policy.report(event.request.key, evaluations[event.index][1]):
-                heapq.heappush(queue, _next(event, start_s))
+        clock.now = max(clock.now, event.time_s)
+        seconds = clock.now - event.start_s
+        evaluations, end = event.run.evaluations, event.run.end
+        if event.evaluation_index < len(evaluations):
+            if policy.report_evaluation(event.request.key, evaluations[event.evaluation_index][1]):
+                heapq.heappush(queue, _build_next_event(event, start_s))
                 continue
             end = RunEnd("pruned")
         run_seconds += seconds
         policy.tell(event.request.key, RunEnd(end.state, end.scores, end.reason, seconds))
-    return Simulated(clock.now - opened, run_seconds, runs)
+    return SimulationResult(clock.now - start_time, run_seconds, num_runs)
 
 
-def _next(event: _Event, start_s: float) -> _Event:
-    """Return the event after this one of the same run: its next evaluation, or its end."""
-    index, course = event.index + 1, event.course
-    done = index >= len(course.evaluations)
-    after = course.end.seconds if done else course.evaluations[index][0]
-    at = event.began + start_s + after
-    return _Event(at, event.turn, index, event.request, course, event.began)
+def _build_next_event(event: _SimulatedEvent, start_s: float) -> _SimulatedEvent:
+    """Build the event that follows in the same run: its next evaluation or its end."""
+    index, run = event.evaluation_index + 1, event.run
+    is_end = index >= len(run.evaluations)
+    offset_s = run.end.seconds if is_end else run.evaluations[index][0]
+    time_s = event.start_s + start_s + offset_s
+    return _SimulatedEvent(time_s, event.start_index, index, event.request, run, event.start_s)

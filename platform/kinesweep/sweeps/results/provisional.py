@@ -14,13 +14,13 @@ from kinesweep.core.io import read_json, write_json
 from kinesweep.sweeps.journal.journal import Trial
 from kinesweep.sweeps.space.parameter import Values, format_values
 
-PROVISIONAL = "provisional.json"
-_SHOWN = 5
+PROVISIONAL_FILE = "provisional.json"
+_MAX_PRINTED = 5
 """Number of configurations printed; the file holds all of them."""
 
 
 @dataclass(frozen=True)
-class Standing:
+class ProvisionalRank:
     """One configuration of a provisional ranking.
 
     Attributes:
@@ -45,9 +45,9 @@ class Standing:
     p_value: float | None = None
     tied: bool | None = None
 
-    def line(self, place: int) -> str:
+    def format_line(self, position: int) -> str:
         """Format the configuration as one line at a position of the ranking."""
-        text = f"  {place}. {self.name}  {self.score:.2f}"
+        text = f"  {position}. {self.name}  {self.score:.2f}"
         if self.low is not None and self.high is not None:
             text += f" [{self.low:.1f}, {self.high:.1f}]"
         if self.gap_to_best is not None and self.p_value is not None:
@@ -58,7 +58,7 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Provisional:
+class ProvisionalRanking:
     """A ranking before the end of a sweep.
 
     Attributes:
@@ -68,7 +68,7 @@ class Provisional:
         metric: Deciding objective.
         rounds: Number of final seeds on which every finalist was trained; 0 during the search.
         of: Number of final seeds.
-        trials: Number of ended trials in the journal, without twins.
+        trials: Number of ended trials in the journal, without duplicates.
         standings: Configurations from best to worst.
         note: Limitations of the ranking.
     """
@@ -79,79 +79,86 @@ class Provisional:
     rounds: int
     of: int
     trials: int
-    standings: tuple[Standing, ...]
+    standings: tuple[ProvisionalRank, ...]
     note: str
 
-    def lines(self) -> list[str]:
+    def format_lines(self) -> list[str]:
         """Format the ranking as lines to print."""
         head = f"Provisional ranking after {self.after} (validation {self.metric}):"
-        shown_lines = [s.line(n) for n, s in enumerate(self.standings[:_SHOWN], start=1)]
-        more = len(self.standings) - len(shown_lines)
-        rest = [f"  … and {more} more in {PROVISIONAL}"] if more else []
-        return [head, *shown_lines, *rest, f"  {self.note}"]
+        printed_lines = [
+            s.format_line(n) for n, s in enumerate(self.standings[:_MAX_PRINTED], start=1)
+        ]
+        num_omitted = len(self.standings) - len(printed_lines)
+        omitted_note = [f"  … and {num_omitted} more in {PROVISIONAL_FILE}"] if num_omitted else []
+        return [head, *printed_lines, *omitted_note, f"  {self.note}"]
 
 
-def count_ended(trials: Sequence[Trial]) -> int:
-    """Return the number of ended trials, without twins."""
+def count_ended_trials(trials: Sequence[Trial]) -> int:
+    """Return the number of ended trials, not counting duplicates of other trials."""
     return sum(trial.duplicate_of is None and trial.state != "running" for trial in trials)
 
 
-def is_running(trials: Sequence[Trial]) -> bool:
-    """Return whether a trial is in progress; twins have no run and are left out."""
+def has_running_trial(trials: Sequence[Trial]) -> bool:
+    """Return whether a trial is running; duplicates have no run of their own and are ignored."""
     return any(trial.duplicate_of is None and trial.state == "running" for trial in trials)
 
 
-def is_outdated(made: Provisional, trials: Sequence[Trial]) -> bool:
+def is_ranking_outdated(ranking: ProvisionalRanking, trials: Sequence[Trial]) -> bool:
     """Return whether the ranking lacks trials of an extended search.
 
-    A ranking made during the search always lacks the latest trials and states their number.
+    A ranking from the search phase always lacks the latest trials and states their number.
     """
-    if made.stage == "searching":
+    if ranking.stage == "searching":
         return False
-    return is_running(trials) or made.trials != count_ended(trials)
+    return has_running_trial(trials) or ranking.trials != count_ended_trials(trials)
 
 
-def write_provisional(folder: Path, made: Provisional) -> None:
+def write_provisional_ranking(folder: Path, ranking: ProvisionalRanking) -> None:
     """Write `provisional.json` atomically."""
-    write_json(folder / PROVISIONAL, asdict(made))
+    write_json(folder / PROVISIONAL_FILE, asdict(ranking))
 
 
-def publish(folder: Path, made: Provisional | None, on_message: Callable[[str], None]) -> None:
-    """Write a ranking, and print it unless the previous one has the same lines.
+def publish_ranking(
+    folder: Path, ranking: ProvisionalRanking | None, on_message: Callable[[str], None]
+) -> None:
+    """Write a provisional ranking, and print it unless the previous one has the same lines.
 
     Equal lines occur if only pruned trials have ended in between.
 
     Args:
         folder: Folder of the sweep.
-        made: Ranking; None if there is nothing to rank.
+        ranking: Ranking; None if there is nothing to rank.
         on_message: Function that receives the lines.
     """
     # Compared with the file, not with memory: a resumed sweep does not print a ranking twice.
-    last = read_provisional(folder)
-    if made is None or made == last:
+    previous = read_provisional_ranking(folder)
+    if ranking is None or ranking == previous:
         return
     # The file is always replaced: its number of trials and its note may have changed.
-    write_provisional(folder, made)
-    if last is not None and (last.stage, last.standings) == (made.stage, made.standings):
+    write_provisional_ranking(folder, ranking)
+    if previous is not None and (previous.stage, previous.standings) == (
+        ranking.stage,
+        ranking.standings,
+    ):
         return
-    for line in made.lines():
+    for line in ranking.format_lines():
         on_message(line)
 
 
-def read_provisional(folder: Path) -> Provisional | None:
-    """Read the ranking that `write_provisional` wrote; None if there is none."""
-    path = folder / PROVISIONAL
+def read_provisional_ranking(folder: Path) -> ProvisionalRanking | None:
+    """Read the ranking that `write_provisional_ranking` wrote; None if there is none."""
+    path = folder / PROVISIONAL_FILE
     if not path.is_file():
         return None
-    plain: dict[str, Any] = read_json(path)
+    content: dict[str, Any] = read_json(path)
     # JSON keys are strings, seeds are integers.
     standings = tuple(
-        Standing(**{**line, "scores": {int(seed): s for seed, s in line["scores"].items()}})
-        for line in plain["standings"]
+        ProvisionalRank(**{**line, "scores": {int(seed): s for seed, s in line["scores"].items()}})
+        for line in content["standings"]
     )
-    return Provisional(**{**plain, "standings": standings})
+    return ProvisionalRanking(**{**content, "standings": standings})
 
 
-def drop_provisional(folder: Path) -> None:
+def remove_provisional_ranking(folder: Path) -> None:
     """Remove `provisional.json`."""
-    (folder / PROVISIONAL).unlink(missing_ok=True)
+    (folder / PROVISIONAL_FILE).unlink(missing_ok=True)

@@ -15,28 +15,28 @@ from statistics import fmean
 from typing import Literal
 
 from kinesweep.config.recipe.evaluation import ScoringProtocol
-from kinesweep.evaluation.scoring import Measure
+from kinesweep.evaluation.scoring import CorpusMetric
 from kinesweep.store import Store
 from kinesweep.sweeps.journal.journal import Journal, Trial
 from kinesweep.sweeps.results.provisional import (
-    Provisional,
-    Standing,
-    count_ended,
-    publish,
+    ProvisionalRank,
+    ProvisionalRanking,
+    count_ended_trials,
+    publish_ranking,
 )
-from kinesweep.sweeps.results.ranking import rank
-from kinesweep.sweeps.results.sweep_result import sentence_statistics
-from kinesweep.sweeps.search.finals import Finalist, best_trials
+from kinesweep.sweeps.results.ranking import rank_configurations
+from kinesweep.sweeps.results.sweep_result import compute_sentence_statistics
+from kinesweep.sweeps.search.finals import Finalist, sort_trials
 from kinesweep.sweeps.space.parameter import Values
 from kinesweep.sweeps.space.space import SearchSpace
-from kinesweep.training.run_records.result import RunResult, read_finished
+from kinesweep.training.run_records.result import RunResult, read_finished_result
 
-Results = Mapping[str, Sequence[RunResult]]
+ResultsByFinalist = Mapping[str, Sequence[RunResult]]
 
 
 @dataclass
-class Rounds:
-    """The publisher of a sweep's provisional rankings during the finals.
+class ProvisionalRankingPublisher:
+    """Publisher of a sweep's provisional rankings during the finals.
 
     The journal and the run folders alone determine the ranking. A sweep that was killed therefore
     resumes with its last ranking and does not print it again.
@@ -48,7 +48,7 @@ class Rounds:
         folder: Folder of the sweep.
         journal: Journal with trials and failed runs.
         finalists: Configurations of the finals.
-        run_folder: Function from values and seed to the run folder.
+        get_run_folder: Function from values and seed to the run folder.
         on_message: Function that receives the ranking, one line each.
     """
 
@@ -58,90 +58,99 @@ class Rounds:
     folder: Path
     journal: Journal
     finalists: Sequence[Finalist]
-    run_folder: Callable[[Values, int], Path]
+    get_run_folder: Callable[[Values, int], Path]
     on_message: Callable[[str], None]
-    _told: int = field(default=-1, init=False)
+    _num_published_rounds: int = field(default=-1, init=False)
 
-    def publish(self) -> None:
-        """Publish the ranking if a round has been completed since the last call."""
-        complete = self._count_complete()
+    def publish_if_round_complete(self) -> None:
+        """Publish the provisional ranking if a round was completed since the last call."""
+        num_complete = self._count_complete_rounds()
         # Called after every ended run, and most of them do not complete a round.
-        if complete <= self._told:
+        if num_complete <= self._num_published_rounds:
             return
-        self._told = complete
-        made = self._of_finals(complete) if complete else self._of_search()
-        publish(self.folder, made, self.on_message)
+        self._num_published_rounds = num_complete
+        ranking = self._rank_finalists(num_complete) if num_complete else self._rank_search_trials()
+        publish_ranking(self.folder, ranking, self.on_message)
 
-    def _count_complete(self) -> int:
-        """Count the rounds without missing runs; a permanently failed run is not missing."""
+    def _count_complete_rounds(self) -> int:
+        """Count the rounds without missing runs; a failed run does not count as missing."""
         # A failed run may be retried in a later session, so only its last event counts.
         last = {e["run"]: e["event"] for e in self.journal.events if "run" in e}
         failed = {run for run, event in last.items() if event == "run_failed"}
-        complete = 0
-        # Rounds are counted in the order in which `final_runs` trains the seeds.
+        num_complete = 0
+        # Rounds are counted in the order in which `list_final_runs` lists the seeds.
         for seed in self.space.final_seeds:
             for finalist in (f for f in self.finalists if f.ranked):
-                run = self.run_folder(finalist.values, seed)
-                if run.name not in failed and read_finished(run) is None:
-                    return complete
-            complete += 1
-        return complete
+                run = self.get_run_folder(finalist.values, seed)
+                if run.name not in failed and read_finished_result(run) is None:
+                    return num_complete
+            num_complete += 1
+        return num_complete
 
-    def _of_search(self) -> Provisional | None:
+    def _rank_search_trials(self) -> ProvisionalRanking | None:
         """Rank the finished trials of the search; None if there are none."""
         return _rank_trials(self.space, self.journal.trials, "searched", "the search")
 
-    def _of_finals(self, rounds: int) -> Provisional | None:
+    def _rank_finalists(self, num_rounds: int) -> ProvisionalRanking | None:
         """Rank the finalists on the seeds of complete rounds; None if all of their runs failed."""
-        metric, seeds = self.space.objectives[0].name, self.space.final_seeds[:rounds]
+        metric, seeds = self.space.objectives[0].name, self.space.final_seeds[:num_rounds]
         results: dict[str, list[RunResult]] = {}
         scores: dict[str, dict[int, float]] = {}
         for finalist in (f for f in self.finalists if f.ranked):
-            found = {s: read_finished(self.run_folder(finalist.values, s)) for s in seeds}
-            whole = {s: result for s, result in found.items() if result is not None}
-            if whole:
-                results[finalist.name] = list(whole.values())
-                scores[finalist.name] = {s: r.scores[metric] for s, r in whole.items()}
+            seed_results = {
+                s: read_finished_result(self.get_run_folder(finalist.values, s)) for s in seeds
+            }
+            finished_results = {
+                s: result for s, result in seed_results.items() if result is not None
+            }
+            if finished_results:
+                results[finalist.name] = list(finished_results.values())
+                scores[finalist.name] = {s: r.scores[metric] for s, r in finished_results.items()}
         values = {f.name: f.values for f in self.finalists}
-        tested = self._tested(results, scores, values)
-        names = {standing.name for standing in tested}
+        tested_ranks = self._rank_with_significance_tests(results, scores, values)
+        names = {standing.name for standing in tested_ranks}
         # Finalists with a single finished seed cannot be tested and are listed after the others.
-        rest = [
-            Standing(name, values[name], fmean(own.values()), own)
+        untested_ranks = [
+            ProvisionalRank(name, values[name], fmean(own.values()), own)
             for name, own in scores.items()
             if name not in names
         ]
-        sign = self.space.objectives[0].sign
-        standings = (*tested, *sorted(rest, key=lambda line: (-sign * line.score, line.name)))
-        note = _note_of_finals(rounds, len(self.space.final_seeds))
+        sign = self.space.objectives[0].direction_sign
+        standings = (
+            *tested_ranks,
+            *sorted(untested_ranks, key=lambda line: (-sign * line.score, line.name)),
+        )
+        note = _format_finals_note(num_rounds, len(self.space.final_seeds))
         if not standings:
             return None
-        return Provisional(
+        return ProvisionalRanking(
             stage="finals",
-            after=f"{rounds} of {len(self.space.final_seeds)} seeds",
+            after=f"{num_rounds} of {len(self.space.final_seeds)} seeds",
             metric=metric,
-            rounds=rounds,
+            rounds=num_rounds,
             of=len(self.space.final_seeds),
-            trials=count_ended(self.journal.trials),
+            trials=count_ended_trials(self.journal.trials),
             standings=standings,
             note=note,
         )
 
-    def _tested(
+    def _rank_with_significance_tests(
         self,
-        results: Results,
+        results: ResultsByFinalist,
         scores: Mapping[str, dict[int, float]],
         values: Mapping[str, Values],
-    ) -> list[Standing]:
-        """Rank finalists with at least two seeds by the tests of the final ranking."""
-        measure = Measure(self.space.objectives[0].name, self.protocol)
-        able = [f for f in self.finalists if len(results.get(f.name, ())) >= 2]
-        if not able:
+    ) -> list[ProvisionalRank]:
+        """Rank finalists with at least two seeds by the significance tests of the final ranking."""
+        measure = CorpusMetric(self.space.objectives[0].name, self.protocol)
+        testable_finalists = [f for f in self.finalists if len(results.get(f.name, ())) >= 2]
+        if not testable_finalists:
             return []
-        entries, groups = sentence_statistics(able, results, measure, self.store)
-        lines = rank(entries, groups, measure.of_sums)
+        entries, groups = compute_sentence_statistics(
+            testable_finalists, results, measure, self.store
+        )
+        lines = rank_configurations(entries, groups, measure.compute_score_from_sum)
         return [
-            Standing(
+            ProvisionalRank(
                 name=line.name,
                 values=values[line.name],
                 score=line.mean,
@@ -157,7 +166,7 @@ class Rounds:
         ]
 
 
-def publish_during_search(
+def publish_search_ranking(
     space: SearchSpace, journal: Journal, folder: Path, on_message: Callable[[str], None]
 ) -> None:
     """Publish the ranking of the trials so far if their number is a power of two.
@@ -170,11 +179,11 @@ def publish_during_search(
         folder: Folder of the sweep.
         on_message: Function that receives the ranking, one line each.
     """
-    ended, planned = count_ended(journal.trials), space.search.trials
-    if ended < 2 or ended & (ended - 1) or ended == planned:
+    num_ended, num_planned = count_ended_trials(journal.trials), space.search.trials
+    if num_ended < 2 or num_ended & (num_ended - 1) or num_ended == num_planned:
         return  # not a power of two, or the ranking after the search follows immediately
-    after = f"{ended} trials" if planned is None else f"{ended} of {planned} trials"
-    publish(folder, _rank_trials(space, journal.trials, "searching", after), on_message)
+    after = f"{num_ended} trials" if num_planned is None else f"{num_ended} of {num_planned} trials"
+    publish_ranking(folder, _rank_trials(space, journal.trials, "searching", after), on_message)
 
 
 def _rank_trials(
@@ -182,12 +191,12 @@ def _rank_trials(
     trials: Sequence[Trial],
     stage: Literal["searching", "searched"],
     after: str,
-) -> Provisional | None:
+) -> ProvisionalRanking | None:
     """Rank the finished trials by their search scores; None if there are none."""
-    metric, seed, ended = space.objectives[0].name, space.search.seed, count_ended(trials)
+    metric, seed, ended = space.objectives[0].name, space.search.seed, count_ended_trials(trials)
     standings = tuple(
-        Standing(f"trial {t.number}", t.values, t.scores[metric], {seed: t.scores[metric]})
-        for t in _finished(space, trials)
+        ProvisionalRank(f"trial {t.number}", t.values, t.scores[metric], {seed: t.scores[metric]})
+        for t in _select_finished_trials(space, trials)
     )
     note = (
         "Search scores of one seed each, decoded as set in `evaluation.during_training`:"
@@ -196,7 +205,7 @@ def _rank_trials(
     )
     if not standings:
         return None
-    return Provisional(
+    return ProvisionalRanking(
         stage=stage,
         after=after,
         metric=metric,
@@ -208,15 +217,15 @@ def _rank_trials(
     )
 
 
-def _finished(space: SearchSpace, trials: Sequence[Trial]) -> list[Trial]:
-    """Return the finished trials from best to worst, and not the fallback of `best_trials`."""
-    return [t for t in best_trials(space, trials) if t.state == "finished"]
+def _select_finished_trials(space: SearchSpace, trials: Sequence[Trial]) -> list[Trial]:
+    """Return the finished trials from best to worst; without any, an empty list."""
+    return [t for t in sort_trials(space, trials) if t.state == "finished"]
 
 
-def _note_of_finals(rounds: int, wanted: int) -> str:
-    """Describe the limitations of a ranking during the finals."""
-    if rounds == 1:
+def _format_finals_note(num_rounds: int, num_seeds: int) -> str:
+    """Return a note on the limitations of a ranking that is made during the finals."""
+    if num_rounds == 1:
         return "One seed each: differences are not tested yet."
-    if rounds < wanted:
+    if num_rounds < num_seeds:
         return "Tests before the last seed are not corrected for repeated testing."
     return "All seeds are complete; sanity baselines and the test score follow."

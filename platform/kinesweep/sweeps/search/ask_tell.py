@@ -1,8 +1,8 @@
 """The ask-and-tell interface between a sweep's policies and the code that executes runs.
 
-A runner asks an policy for requests and tells it every evaluation and every end of a run. The
-search and the finals are policies. Both Ray Tune (`runner`) and the simulation (`simulate`) drive
-them, so a plan is computed by the same policies that run the sweep.
+A runner asks a policy for run requests and tells it every evaluation and the end of every run. The
+search and the finals are policies. Both Ray Tune (`tune_runner`) and the simulation (`simulation`)
+execute them, so a cost estimate is computed by the same policies that run the sweep.
 """
 
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ from typing import Literal, Protocol
 from kinesweep.sweeps.space.parameter import Values
 
 MAX_DEATHS = 5
-"""Number of deaths without progress after which a run counts as failed."""
+"""Number of times that a run may die without progress before it counts as failed."""
 
 
 @dataclass(frozen=True)
 class RunRequest:
-    """One run to be trained.
+    """A request of a policy to train one run.
 
     Attributes:
         key: Unique name of the run within its policy.
@@ -34,7 +34,7 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class RunEnd:
-    """The end of a run.
+    """The final state of a run, as told to a policy.
 
     Attributes:
         state: Final state. `died` means that its processes were killed; the run may be retried.
@@ -52,7 +52,7 @@ class RunEnd:
 class SweepPolicy(Protocol):
     """A policy that decides which runs to start, continue and stop.
 
-    The runner calls `end` exactly once for each request. An policy that wants to retry a run
+    The runner calls `tell` exactly once for each request. A policy that wants to retry a run
     proposes it again under the same key.
     """
 
@@ -61,9 +61,9 @@ class SweepPolicy(Protocol):
         """Return whether no run is in progress and none will be proposed."""
 
     def propose(self) -> RunRequest | None:
-        """Return the next run, or None if there is none at the moment."""
+        """Return a request for the next run, or None if there is none at the moment."""
 
-    def report(self, key: str, evaluation: Mapping[str, float]) -> bool:
+    def report_evaluation(self, key: str, evaluation: Mapping[str, float]) -> bool:
         """Record an evaluation and return whether the run may continue.
 
         Args:
@@ -72,4 +72,9 @@ class SweepPolicy(Protocol):
         """
 
     def tell(self, key: str, end: RunEnd) -> None:
-        """Record the end of a run."""
+        """Record the end of a run.
+
+        Args:
+            key: Name of the run, as proposed.
+            end: Final state, scores and duration of the run.
+        """

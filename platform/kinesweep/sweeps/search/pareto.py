@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from kinesweep.core.errors import InputError
 
 
-def front(points: Sequence[Sequence[float]], modes: Sequence[str]) -> list[int]:
-    """Return the indices of all points that no other point dominates, in their order.
+def find_pareto_front(points: Sequence[Sequence[float]], modes: Sequence[str]) -> list[int]:
+    """Return the indices of the Pareto front: points that no other point dominates, in order.
 
     Args:
-        points: Objectives of each point.
+        points: Objective values of each point.
         modes: `max` or `min` for each objective.
 
     Raises:
@@ -20,10 +20,12 @@ def front(points: Sequence[Sequence[float]], modes: Sequence[str]) -> list[int]:
         raise InputError("objectives must be finite numbers")
     signs = [1 if mode == "max" else -1 for mode in modes]
     signed = [tuple(s * v for s, v in zip(signs, p, strict=True)) for p in points]
-    return [i for i, own in enumerate(signed) if not any(_dominates(o, own) for o in signed)]
+    return [
+        i for i, candidate in enumerate(signed) if not any(_dominates(o, candidate) for o in signed)
+    ]
 
 
-def _dominates(other: tuple[float, ...], own: tuple[float, ...]) -> bool:
-    """Return whether `other` is at least as good in every objective and not equal."""
+def _dominates(other: tuple[float, ...], point: tuple[float, ...]) -> bool:
+    """Return whether `other` is at least as good as `point` in all objectives and not equal."""
     # Equal points do not dominate each other, so all of them stay on the front.
-    return other != own and all(o >= m for o, m in zip(other, own, strict=True))
+    return other != point and all(o >= m for o, m in zip(other, point, strict=True))

@@ -8,66 +8,75 @@ first and would leave too few trials for a fair comparison.
 from collections.abc import Iterator, Mapping, Sequence
 
 from kinesweep.core.errors import InputError
-from kinesweep.sweeps.space.parameter import Parameter, Values
+from kinesweep.sweeps.space.parameter import SearchParameter, Values
 from kinesweep.sweeps.space.space import SearchSpace
 
 
-def ordered(parameters: Mapping[str, Parameter]) -> list[str]:
-    """Sort parameter names topologically, so that every condition precedes its dependents.
+def sort_topologically(parameters: Mapping[str, SearchParameter]) -> list[str]:
+    """Return parameter names in topological order, so that every condition precedes its dependents.
 
     Raises:
         InputError: If conditions depend on each other in a cycle.
     """
-    done: list[str] = []
-    left = list(parameters)
-    while left:
-        # Conditions on recipe keys that are not parameters are never in `left` and do not block.
-        free = [n for n in left if not any(k in left for k in parameters[n].when)]
-        if not free:
-            raise InputError(f"the conditions of {', '.join(f'`{n}`' for n in left)} form a cycle")
-        done += free
-        left = [name for name in left if name not in free]
-    return done
+    sorted_names: list[str] = []
+    remaining = list(parameters)
+    while remaining:
+        # Conditions on recipe keys that are not parameters are not in `remaining` and do not block.
+        independent = [n for n in remaining if not any(k in remaining for k in parameters[n].when)]
+        if not independent:
+            raise InputError(
+                f"the conditions of {', '.join(f'`{n}`' for n in remaining)} form a cycle"
+            )
+        sorted_names += independent
+        remaining = [name for name in remaining if name not in independent]
+    return sorted_names
 
 
-def fixed_values(space: SearchSpace) -> Values:
+def get_fixed_values(space: SearchSpace) -> Values:
     """Return the values of all fixed parameters, which override the recipe in every run."""
-    return {n: p.edges[0] for n, p in space.parameters.items() if p.role == "fixed"}
+    return {n: p.bounds_or_choices[0] for n, p in space.parameters.items() if p.role == "fixed"}
 
 
-def find_arms(space: SearchSpace, base: Values) -> list[Values]:
-    """Return every combination of scientific levels; one empty arm without such parameters.
+def find_arms(space: SearchSpace, recipe_values: Values) -> list[Values]:
+    """Return the arms: every combination of scientific levels, or one empty arm without any.
 
     Args:
         space: The search space.
-        base: Flattened recipe values, on which conditions may depend.
+        recipe_values: Flattened recipe values, on which conditions may depend.
     """
-    scientific = {n: p for n, p in space.searched.items() if p.role == "scientific"}
-    return list(combinations(scientific, base))
+    scientific = {n: p for n, p in space.searched_parameters.items() if p.role == "scientific"}
+    return list(iter_parameter_combinations(scientific, recipe_values))
 
 
-def combinations(parameters: Mapping[str, Parameter], base: Values) -> Iterator[Values]:
-    """Yield every assignment of parameters with finite values, without inapplicable parameters."""
-    yield from _extend(parameters, ordered(parameters), {}, base)
-
-
-def _extend(
-    parameters: Mapping[str, Parameter], names: Sequence[str], chosen: Values, base: Values
+def iter_parameter_combinations(
+    parameters: Mapping[str, SearchParameter], recipe_values: Values
 ) -> Iterator[Values]:
-    """Assign the remaining `names` recursively; `names` must be in topological order."""
+    """Yield every combination of the levels of discrete parameters; inactive ones are left out."""
+    yield from _iter_assignments(parameters, sort_topologically(parameters), {}, recipe_values)
+
+
+def _iter_assignments(
+    parameters: Mapping[str, SearchParameter],
+    names: Sequence[str],
+    assigned_values: Values,
+    recipe_values: Values,
+) -> Iterator[Values]:
+    """Yield all assignments of `names`, which must be in topological order, by recursion."""
     if not names:
-        yield dict(chosen)
+        yield dict(assigned_values)
         return
     name, *rest = names
-    if not parameters[name].applies({**base, **chosen}):
+    if not parameters[name].is_active({**recipe_values, **assigned_values}):
         # A parameter whose condition is not met has no value, so it does not multiply the result.
-        yield from _extend(parameters, rest, chosen, base)
+        yield from _iter_assignments(parameters, rest, assigned_values, recipe_values)
         return
     for level in parameters[name].levels or ():
-        yield from _extend(parameters, rest, {**chosen, name: level}, base)
+        yield from _iter_assignments(
+            parameters, rest, {**assigned_values, name: level}, recipe_values
+        )
 
 
-def arm_of(values: Values, arms: Sequence[Values]) -> int:
+def find_arm_index(values: Values, arms: Sequence[Values]) -> int:
     """Return the index of the arm to which a trial's values belong.
 
     Raises:

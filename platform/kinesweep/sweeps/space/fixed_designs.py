@@ -9,58 +9,67 @@ from collections.abc import Callable
 import numpy as np
 from scipy.stats import qmc
 
-from kinesweep.core.seeds import derive_seed, generator
-from kinesweep.sweeps.space.arms import combinations, ordered
-from kinesweep.sweeps.space.parameter import Parameter, Values
+from kinesweep.core.seeds import create_generator, derive_seed
+from kinesweep.sweeps.space.arms import iter_parameter_combinations, sort_topologically
+from kinesweep.sweeps.space.parameter import SearchParameter, Values
 from kinesweep.sweeps.space.space import SearchSpace
 
 Design = Callable[[int], Values | None]
 """Function k → configuration, or None past the end of the list."""
 
 
-def build_design(space: SearchSpace, arm: Values, base: Values) -> Design:
+def build_fixed_design(space: SearchSpace, arm: Values, recipe_values: Values) -> Design:
     """Return the fixed design of one arm: a function k → k-th configuration, None past the end.
 
     Args:
-        space: Search space with one of the kinds in `space.LISTED`.
+        space: Search space with one of the kinds in `space.FIXED_DESIGN_KINDS`.
         arm: Scientific levels of the arm.
-        base: Flattened recipe values, on which conditions may depend.
+        recipe_values: Flattened recipe values, on which conditions may depend.
     """
-    free = {name: p for name, p in space.searched.items() if name not in arm}
+    free_parameters = {name: p for name, p in space.searched_parameters.items() if name not in arm}
     if space.search.kind == "grid":
-        return _build_grid_design(free, arm, base, space.search.seed)
-    names = ordered(free)
+        return _build_grid_design(free_parameters, arm, recipe_values, space.search.seed)
+    names = sort_topologically(free_parameters)
     seed = derive_seed(space.search.seed, "points", *map(str, arm.values()))
 
-    def point(k: int) -> Values:
-        # A new generator for each k: the point must not depend on which ones were drawn before.
+    def compute_configuration(k: int) -> Values:
+        # A new generator for each k: the point must not depend on earlier draws.
         if space.search.kind == "random":
-            place = generator(seed, k).random(len(names))
+            unit_point = create_generator(seed, k).random(len(names))
         else:
             sobol = qmc.Sobol(len(names), scramble=True, rng=np.random.default_rng(seed))
             # On a new engine SciPy's `fast_forward(0)` would move to position -1.
-            place = (sobol.fast_forward(k) if k else sobol).random(1)[0]
-        return _filled(free, names, place, arm, base)
+            unit_point = (sobol.fast_forward(k) if k else sobol).random(1)[0]
+        return _map_point_to_values(free_parameters, names, unit_point, arm, recipe_values)
 
     # An arm without further parameters has exactly one configuration.
     if not names:
         return lambda k: dict(arm) if k == 0 else None
-    return point
+    return compute_configuration
 
 
-def _filled(
-    free: dict[str, Parameter], names: list[str], place: np.ndarray, arm: Values, base: Values
+def _map_point_to_values(
+    free_parameters: dict[str, SearchParameter],
+    names: list[str],
+    unit_point: np.ndarray,
+    arm: Values,
+    recipe_values: Values,
 ) -> Values:
-    """Map a point of the unit cube to values; coordinates of inapplicable parameters are unused."""
+    """Map a point of the unit cube to parameter values; inactive parameters get no value."""
     values = dict(arm)
-    for name, unit in zip(names, place, strict=True):
-        if free[name].applies({**base, **values}):
-            values[name] = free[name].at(float(unit))
+    for name, coordinate in zip(names, unit_point, strict=True):
+        if free_parameters[name].is_active({**recipe_values, **values}):
+            values[name] = free_parameters[name].map_unit_to_value(float(coordinate))
     return values
 
 
-def _build_grid_design(free: dict[str, Parameter], arm: Values, base: Values, seed: int) -> Design:
-    """Return the grid in a seeded random order, so that a sweep that stops early covers it."""
-    every = [{**arm, **values} for values in combinations(free, {**base, **arm})]
-    order = generator(seed, "grid").permutation(len(every))
-    return lambda k: every[order[k]] if k < len(every) else None
+def _build_grid_design(
+    free_parameters: dict[str, SearchParameter], arm: Values, recipe_values: Values, seed: int
+) -> Design:
+    """Return the grid in a seeded random order, so that early trials are spread over it."""
+    configurations = [
+        {**arm, **values}
+        for values in iter_parameter_combinations(free_parameters, {**recipe_values, **arm})
+    ]
+    permutation = create_generator(seed, "grid").permutation(len(configurations))
+    return lambda k: configurations[permutation[k]] if k < len(configurations) else None

@@ -8,46 +8,48 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kinesweep.config.loading import read_yaml, set_by_path, suggest_alternative, validate
+from kinesweep.config.loading import read_yaml, set_by_path, suggest_alternative, validate_config
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import ConfigError, InputError
-from kinesweep.core.hashing import flatten
-from kinesweep.evaluation.wordnet import check_metrics
-from kinesweep.sweeps.space.arms import ordered
-from kinesweep.sweeps.space.parameter import SEED, Parameter, Values
-from kinesweep.sweeps.space.space import MINIMISED, SearchSpace
+from kinesweep.core.hashing import flatten_mapping
+from kinesweep.evaluation.wordnet import check_metric_files
+from kinesweep.sweeps.space.arms import sort_topologically
+from kinesweep.sweeps.space.parameter import SEED, SearchParameter, Values
+from kinesweep.sweeps.space.space import MINIMIZED_OBJECTIVES, SearchSpace
 
-FEATURES = "features."
+FEATURES_PREFIX = "features."
 """Prefix of keys that change the features, so each value needs its own feature store."""
-_NOT_SEARCHED = ("source.", "store.", "evaluation.", "resources.", "checkpoints.")
-_NOT_SWEPT = frozenset({"name", "tracking", "batch.ablation"})
-_FREE = "model.backbone.scratch."
+_UNSEARCHABLE_PREFIXES = ("source.", "store.", "evaluation.", "resources.", "checkpoints.")
+_UNSEARCHABLE_KEYS = frozenset({"name", "tracking", "batch.ablation"})
+_SCRATCH_CONFIG_PREFIX = "model.backbone.scratch."
 """Prefix of keys of a Hugging Face configuration, which the recipe's schema does not know."""
 
 
-def load_space(path: Path, overrides: Sequence[str], base: Path) -> tuple[SearchSpace, Recipe]:
+def load_space(path: Path, overrides: Sequence[str], base_dir: Path) -> tuple[SearchSpace, Recipe]:
     """Load a search space and its recipe, and check them.
 
     Args:
         path: File of the search space.
         overrides: Overrides `key.sub=value`; those that begin with `recipe.` apply to the recipe.
-        base: Folder to which the recipe's paths are relative.
+        base_dir: Folder to which the recipe's paths are relative.
 
     Raises:
         ConfigError: If the space or the recipe is invalid; lists all problems.
         InputError: If METEOR needs WordNet and the recipe's folder does not hold it.
     """
-    own = [item for item in overrides if not item.startswith("recipe.")]
-    for_recipe = [item.removeprefix("recipe.") for item in overrides if item.startswith("recipe.")]
-    space = validate(SearchSpace, read_yaml(path, own), str(path))
-    file = path.parent / space.recipe
-    recipe = validate(Recipe, read_yaml(file, for_recipe), str(file))
+    space_overrides = [item for item in overrides if not item.startswith("recipe.")]
+    recipe_overrides = [
+        item.removeprefix("recipe.") for item in overrides if item.startswith("recipe.")
+    ]
+    space = validate_config(SearchSpace, read_yaml(path, space_overrides), str(path))
+    recipe_path = path.parent / space.recipe
+    recipe = validate_config(Recipe, read_yaml(recipe_path, recipe_overrides), str(recipe_path))
     # All runs of a sweep use the resources of the space, which also determine the slots.
-    recipe = recipe.model_copy(update={"resources": space.resources}).resolved(base)
-    problems = [*_metric_problems(space, recipe), *_parameter_problems(space, recipe)]
+    recipe = recipe.model_copy(update={"resources": space.resources}).resolve_paths(base_dir)
+    problems = [*_find_metric_problems(space, recipe), *_find_parameter_problems(space, recipe)]
     if problems:
         raise ConfigError(str(path), problems)
-    check_metrics(recipe.evaluation)
+    check_metric_files(recipe.evaluation)
     return space, recipe
 
 
@@ -61,99 +63,105 @@ def apply_overrides(recipe: Recipe, values: Values) -> Recipe:
     Raises:
         ConfigError: If a value is not allowed.
     """
-    plain: dict[str, Any] = recipe.model_dump(mode="json")
+    settings: dict[str, Any] = recipe.model_dump(mode="json")
     for path, value in values.items():
         parent, _, key = path.rpartition(".")
-        if key == "kind" and flatten(plain).get(path) != value:
+        if key == "kind" and flatten_mapping(settings).get(path) != value:
             # Sibling keys belong to the schema of the old kind and may be unknown to the new one.
-            set_by_path(plain, parent, {"kind": value})
+            set_by_path(settings, parent, {"kind": value})
         else:
-            set_by_path(plain, path, value)
-    return validate(Recipe, plain, f"trial of {recipe.name}")
+            set_by_path(settings, path, value)
+    return validate_config(Recipe, settings, f"trial of {recipe.name}")
 
 
-def _metric_problems(space: SearchSpace, recipe: Recipe) -> list[tuple[str, str]]:
-    """Find objectives and pruning metrics that the recipe does not evaluate."""
-    asked = {"metric.name": [m.name for m in space.objectives if m.name not in MINIMISED]}
+def _find_metric_problems(space: SearchSpace, recipe: Recipe) -> list[tuple[str, str]]:
+    """Return (key, message) of each objective or pruning metric that is not evaluated."""
+    required_metrics = {
+        "metric.name": [m.name for m in space.objectives if m.name not in MINIMIZED_OBJECTIVES]
+    }
     if space.pruner.metric != "token_loss":
-        asked["pruner.metric"] = [space.pruner.metric]
+        required_metrics["pruner.metric"] = [space.pruner.metric]
     return [
         (key, f"`{name}` is not in the recipe's `evaluation.metrics`")
-        for key, names in asked.items()
+        for key, names in required_metrics.items()
         for name in names
         if name not in recipe.evaluation.metrics
     ]
 
 
-def _parameter_problems(space: SearchSpace, recipe: Recipe) -> list[tuple[str, str]]:
-    """Find problems of all parameters: names, values, roles and conditions."""
-    # A cycle is reported alone: `_context` would recurse without end.
+def _find_parameter_problems(space: SearchSpace, recipe: Recipe) -> list[tuple[str, str]]:
+    """Return (key, message) for each invalid name, value, role or condition of a parameter."""
+    # A cycle is reported alone: `_find_activating_values` would recurse without end.
     try:
-        ordered(space.parameters)
+        sort_topologically(space.parameters)
     except InputError as error:
         return [("parameters", str(error))]
     return [
         (f"parameters.{name}", text)
         for name, parameter in space.parameters.items()
-        for text in _problems(name, parameter, space, recipe)
+        for text in _validate_parameter(name, parameter, space, recipe)
     ]
 
 
-def _problems(name: str, parameter: Parameter, space: SearchSpace, recipe: Recipe) -> list[str]:
-    """Find problems of one parameter, as error messages without its name."""
+def _validate_parameter(
+    name: str, parameter: SearchParameter, space: SearchSpace, recipe: Recipe
+) -> list[str]:
+    """Return the error messages of one parameter, without its name; empty if it is valid."""
     if parameter.role == "noise" or name == SEED:
-        return _noise_problems(name, parameter)
-    if name.startswith(_NOT_SEARCHED) or name in _NOT_SWEPT:
+        return _validate_noise_parameter(name, parameter)
+    if name.startswith(_UNSEARCHABLE_PREFIXES) or name in _UNSEARCHABLE_KEYS:
         return ["cannot be searched: trials of one sweep share data, scoring, resources and seeds"]
-    if name.startswith(FEATURES) and parameter.choices is None:
+    if name.startswith(FEATURES_PREFIX) and parameter.choices is None:
         return ["needs `choices`: the features of every value are extracted before the search"]
     try:
         # Which keys exist depends on `kind`s, so names are looked up under their condition.
-        context = _context(name, space)
-        known = flatten(apply_overrides(recipe, context).model_dump(mode="json"))
+        context = _find_activating_values(name, space)
+        recipe_keys = flatten_mapping(apply_overrides(recipe, context).model_dump(mode="json"))
     except InputError as error:
         problems = error.problems if isinstance(error, ConfigError) else [("", str(error))]
         return [f"its condition never holds: {f'{key} {text}'.strip()}" for key, text in problems]
-    if name not in known and not name.startswith(_FREE):
-        return [f"is not a key of the recipe{suggest_alternative(name, list(known))}"]
-    found = []
-    for value in parameter.edges:
+    if name not in recipe_keys and not name.startswith(_SCRATCH_CONFIG_PREFIX):
+        return [f"is not a key of the recipe{suggest_alternative(name, list(recipe_keys))}"]
+    messages = []
+    for value in parameter.bounds_or_choices:
         try:
             apply_overrides(recipe, {**context, name: value})
         except ConfigError as error:
-            found += [f"{value!r}: {text}" for _, text in error.problems]
+            messages += [f"{value!r}: {text}" for _, text in error.problems]
     # All choices of one list may fail for the same reason, which is reported once.
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(messages))
 
 
-def _noise_problems(name: str, parameter: Parameter) -> list[str]:
-    """Find problems of noise parameters: only the seed can be noise, and nothing else."""
+def _validate_noise_parameter(name: str, parameter: SearchParameter) -> list[str]:
+    """Return the error messages of a noise parameter, which must be the seed, and of the seed."""
     if name != SEED:
         return [f"only `{SEED}` can be noise"]
     if parameter.role != "noise":
         return [f"cannot be searched, because scores vary by seed; set `{SEED}` to `role: noise`"]
     # `bool` is a subclass of `int` in Python.
-    bad = [c for c in parameter.choices or () if not isinstance(c, int) or isinstance(c, bool)]
-    if bad or len(parameter.choices or ()) < 2:
+    invalid_seeds = [
+        c for c in parameter.choices or () if not isinstance(c, int) or isinstance(c, bool)
+    ]
+    if invalid_seeds or len(parameter.choices or ()) < 2:
         return ["needs at least two seeds, all of them integers"]
     return []
 
 
-def _context(name: str, space: SearchSpace) -> Values:
-    """Return values under which a parameter applies, with those of its conditions' conditions.
+def _find_activating_values(name: str, space: SearchSpace) -> Values:
+    """Return values that activate a conditional parameter, including those of nested conditions.
 
     Raises:
         InputError: If a condition requires a value that its parameter never has.
     """
-    context: Values = {}
-    for key, wanted in space.parameters[name].when.items():
-        allowed = wanted if isinstance(wanted, tuple) else (wanted,)
-        other = space.parameters.get(key)
-        if other is not None:
-            levels = other.levels
+    activating_values: Values = {}
+    for key, required in space.parameters[name].when.items():
+        allowed = required if isinstance(required, tuple) else (required,)
+        condition_parameter = space.parameters.get(key)
+        if condition_parameter is not None:
+            levels = condition_parameter.levels
             if levels is not None and not any(value in levels for value in allowed):
                 raise InputError(f"`{key}` never has the value {', '.join(map(repr, allowed))}")
-            context |= _context(key, space)
+            activating_values |= _find_activating_values(key, space)
         # Of several allowed values the first stands for all.
-        context[key] = allowed[0]
-    return context
+        activating_values[key] = allowed[0]
+    return activating_values

@@ -12,14 +12,14 @@ from pydantic import Field, model_validator
 
 from kinesweep.config.loading import StrictConfig
 
-Plain = str | int | float | bool | None
+ScalarValue = str | int | float | bool | None
 Values = dict[str, Any]
 """Dotted recipe key → value."""
 SEED = "training.seed"
 """The only parameter that may have the role `noise`."""
 
 
-class Parameter(StrictConfig):
+class SearchParameter(StrictConfig):
     """A parameter of a search space with exactly one of `log`, `float`, `int` and `choices`."""
 
     role: Literal["nuisance", "scientific", "fixed", "noise"] = Field(
@@ -37,8 +37,10 @@ class Parameter(StrictConfig):
     int_: tuple[int, int] | None = Field(
         None, alias="int", description="Lower and upper bound of integers, both included."
     )
-    choices: tuple[Plain, ...] | None = Field(None, min_length=1, description="List of values.")
-    when: dict[str, Plain | tuple[Plain, ...]] = Field(
+    choices: tuple[ScalarValue, ...] | None = Field(
+        None, min_length=1, description="List of values."
+    )
+    when: dict[str, ScalarValue | tuple[ScalarValue, ...]] = Field(
         {},
         description="Condition: the parameter applies only where these parameters or recipe keys"
         " have this value (or one of these values).",
@@ -46,10 +48,10 @@ class Parameter(StrictConfig):
     rationale: str = Field("", description="Reason for this range, shown in the report.")
 
     @model_validator(mode="after")
-    def _check_range(self) -> "Parameter":
+    def _check_range(self) -> "SearchParameter":
         """Check that exactly one kind of range is given and that it is valid."""
-        given = [v for v in (self.log, self.float_, self.int_, self.choices) if v is not None]
-        if len(given) != 1:
+        ranges = [v for v in (self.log, self.float_, self.int_, self.choices) if v is not None]
+        if len(ranges) != 1:
             raise ValueError("give exactly one of `log`, `float`, `int`, `choices`")
         for low_high in (self.log, self.float_, self.int_):
             if low_high is not None and not low_high[0] < low_high[1]:
@@ -62,7 +64,7 @@ class Parameter(StrictConfig):
         return self
 
     @model_validator(mode="after")
-    def _check_role(self) -> "Parameter":
+    def _check_role(self) -> "SearchParameter":
         """Check that the number of choices fits the role."""
         if self.role != "nuisance" and self.choices is None:
             raise ValueError(f"a {self.role} parameter needs `choices`")
@@ -73,21 +75,23 @@ class Parameter(StrictConfig):
         return self
 
     @property
-    def edges(self) -> tuple[Plain, ...]:
-        """The values that the recipe's schema must accept: both bounds, or all choices."""
-        found: tuple[Plain, ...] | None = self.log or self.float_ or self.int_ or self.choices
-        assert found is not None
-        return found
+    def bounds_or_choices(self) -> tuple[ScalarValue, ...]:
+        """Return the values that the recipe's schema must accept: both bounds, or all choices."""
+        values: tuple[ScalarValue, ...] | None = (
+            self.log or self.float_ or self.int_ or self.choices
+        )
+        assert values is not None
+        return values
 
     @property
-    def levels(self) -> tuple[Plain, ...] | None:
-        """All values, or None if the parameter is continuous."""
+    def levels(self) -> tuple[ScalarValue, ...] | None:
+        """Return all values, or None if the parameter is continuous."""
         if self.int_ is not None:
             return tuple(range(self.int_[0], self.int_[1] + 1))
         return self.choices
 
-    def distribution(self) -> optuna.distributions.BaseDistribution:
-        """Return the same range as an Optuna distribution."""
+    def to_optuna_distribution(self) -> optuna.distributions.BaseDistribution:
+        """Return the range or the choices as an Optuna distribution."""
         if self.log is not None:
             return optuna.distributions.FloatDistribution(*self.log, log=True)
         if self.float_ is not None:
@@ -96,7 +100,7 @@ class Parameter(StrictConfig):
             return optuna.distributions.IntDistribution(*self.int_)
         return optuna.distributions.CategoricalDistribution(self.choices or ())
 
-    def at(self, unit: float) -> Plain:
+    def map_unit_to_value(self, unit: float) -> ScalarValue:
         """Map a number in [0, 1) to a value, uniformly on the parameter's own scale."""
         if self.log is not None:
             low, high = self.log
@@ -107,14 +111,14 @@ class Parameter(StrictConfig):
         assert levels is not None
         return levels[int(unit * len(levels))]
 
-    def applies(self, values: Values) -> bool:
-        """Return whether the condition holds.
+    def is_active(self, values: Values) -> bool:
+        """Return whether the parameter is active, that is, whether its condition holds.
 
         Args:
             values: Values chosen so far, on top of the flattened recipe.
         """
-        for key, wanted in self.when.items():
-            allowed = wanted if isinstance(wanted, tuple) else (wanted,)
+        for key, required in self.when.items():
+            allowed = required if isinstance(required, tuple) else (required,)
             if values.get(key) not in allowed:
                 # A parameter that does not apply has no value and meets only the condition None.
                 return False

@@ -8,11 +8,11 @@ from kinesweep.config.loading import StrictConfig
 from kinesweep.config.recipe.training import ResourcesConfig
 from kinesweep.core.scores import COSTS
 from kinesweep.core.units import parse_bytes
-from kinesweep.sweeps.space.parameter import SEED, Parameter
+from kinesweep.sweeps.space.parameter import SEED, SearchParameter
 
-MINIMISED = frozenset(COSTS)
+MINIMIZED_OBJECTIVES = frozenset(COSTS)
 """Objectives that are costs and are minimized; all others are scores."""
-LISTED = frozenset({"grid", "random", "qmc"})
+FIXED_DESIGN_KINDS = frozenset({"grid", "random", "qmc"})
 """Kinds of search with a fixed list of configurations, independent of results and timing."""
 
 
@@ -31,15 +31,15 @@ class ObjectiveConfig(StrictConfig):
     @model_validator(mode="after")
     def _check_direction(self) -> "ObjectiveConfig":
         """Check that the direction is that of the metric."""
-        if self.mode is not None and (self.mode == "min") != (self.name in MINIMISED):
-            right = "min" if self.name in MINIMISED else "max"
-            raise ValueError(f"`{self.name}` requires mode `{right}`")
+        if self.mode is not None and (self.mode == "min") != (self.name in MINIMIZED_OBJECTIVES):
+            required_mode = "min" if self.name in MINIMIZED_OBJECTIVES else "max"
+            raise ValueError(f"`{self.name}` requires mode `{required_mode}`")
         return self
 
     @property
-    def sign(self) -> int:
-        """1 if higher is better, else -1."""
-        return -1 if self.name in MINIMISED else 1
+    def direction_sign(self) -> int:
+        """Return 1 if higher values are better, else -1."""
+        return -1 if self.name in MINIMIZED_OBJECTIVES else 1
 
 
 class SearchConfig(StrictConfig):
@@ -97,7 +97,7 @@ class FinalsConfig(StrictConfig):
 
     @field_validator("seeds")
     @classmethod
-    def _check_seeds_once(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+    def _check_seeds_unique(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         """Check that no seed is listed twice."""
         if len(set(value)) != len(value):
             raise ValueError("lists a seed twice")
@@ -117,7 +117,7 @@ class BudgetConfig(StrictConfig):
 
     @field_validator("disk")
     @classmethod
-    def _check_bytes(cls, value: str | None) -> str | None:
+    def _check_disk_limit(cls, value: str | None) -> str | None:
         """Check that the limit can be parsed as bytes."""
         if value is not None:
             parse_bytes(value)
@@ -149,24 +149,24 @@ class SearchSpace(StrictConfig):
         " `zeros`, `shuffled`: models trained on zeros or on shuffled pairs.",
     )
     resources: ResourcesConfig = Field(ResourcesConfig(), description="Resources of one run.")
-    parameters: dict[str, Parameter] = Field(
+    parameters: dict[str, SearchParameter] = Field(
         min_length=1, description="Dotted recipe key → parameter."
     )
 
     @property
     def objectives(self) -> tuple[ObjectiveConfig, ...]:
-        """All objectives, the deciding one first."""
+        """Return all objectives; the first one decides the ranking."""
         return self.metric if isinstance(self.metric, tuple) else (self.metric,)
 
     @property
-    def searched(self) -> dict[str, Parameter]:
-        """The parameters that the search varies."""
-        varied = ("nuisance", "scientific")
-        return {name: p for name, p in self.parameters.items() if p.role in varied}
+    def searched_parameters(self) -> dict[str, SearchParameter]:
+        """Return the parameters that the search varies: nuisance and scientific ones."""
+        searched_roles = ("nuisance", "scientific")
+        return {name: p for name, p in self.parameters.items() if p.role in searched_roles}
 
     @property
     def final_seeds(self) -> tuple[int, ...]:
-        """The seeds of the finals: those of the noise parameter if there is one."""
+        """Return the seeds of the finals: those of the noise parameter if there is one."""
         noise = self.parameters.get(SEED)
         if noise is not None and noise.role == "noise":
             return tuple(int(str(seed)) for seed in noise.choices or ())
@@ -175,8 +175,8 @@ class SearchSpace(StrictConfig):
     @model_validator(mode="after")
     def _check_search_seed(self) -> "SearchSpace":
         """Check that the finals do not use the seed of the search."""
-        if self.searched and self.search.seed in self.final_seeds:
-            # Selection by one seed's scores favours configurations that were lucky on this seed.
+        if self.searched_parameters and self.search.seed in self.final_seeds:
+            # Selection by one seed's scores favors configurations that were lucky on this seed.
             raise ValueError(
                 f"`search.seed` ({self.search.seed}) is also a seed of the finals; scores that were"
                 " used for selection are biased, so remove it from the seeds of the finals"
@@ -189,7 +189,7 @@ class SearchSpace(StrictConfig):
         names = [metric.name for metric in self.objectives]
         if not names or len(set(names)) < len(names):
             raise ValueError("`metric` must list at least one objective, and each only once")
-        if self.objectives[0].sign < 0:
+        if self.objectives[0].direction_sign < 0:
             # The first objective picks the winner, and a cost would pick the cheapest model.
             raise ValueError(f"`metric` must begin with a score, not with `{names[0]}`")
         if len(names) > 1 and self.pruner.kind != "none":
@@ -203,11 +203,15 @@ class SearchSpace(StrictConfig):
     @model_validator(mode="after")
     def _check_sampler(self) -> "SearchSpace":
         """Check that the sampler supports all searched parameters."""
-        for name, parameter in self.searched.items():
+        for name, parameter in self.searched_parameters.items():
             if self.search.kind == "grid" and parameter.levels is None:
                 raise ValueError(f"a grid needs `choices` or `int` for `{name}`")
-            tuned = parameter.role == "nuisance"
+            is_nuisance = parameter.role == "nuisance"
             # Scientific choices are fixed within an arm, so the sampler does not see them.
-            if self.search.kind == "cmaes" and tuned and (parameter.choices or parameter.when):
+            if (
+                self.search.kind == "cmaes"
+                and is_nuisance
+                and (parameter.choices or parameter.when)
+            ):
                 raise ValueError(f"`cmaes` cannot search `{name}`: it has choices or a condition")
         return self

@@ -1,4 +1,4 @@
-"""Placement: the number of runs that fit in a cluster at the same time; independent of Ray."""
+"""Placement: computes how many runs fit in a cluster at the same time; independent of Ray."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,8 +9,8 @@ _EPSILON = 1e-4
 """Smallest resource unit of Ray; added before divisions so that rounding loses no slot."""
 
 
-def slots(resources: ResourcesConfig, nodes: Sequence[Mapping[str, float]]) -> int:
-    """Return the number of runs that fit at a time.
+def count_slots(resources: ResourcesConfig, nodes: Sequence[Mapping[str, float]]) -> int:
+    """Return the number of runs that fit in a cluster at the same time.
 
     Each worker is placed on one node; the workers of a run may be on several nodes.
 
@@ -19,21 +19,23 @@ def slots(resources: ResourcesConfig, nodes: Sequence[Mapping[str, float]]) -> i
         nodes: Resources of each node, `{"CPU": …, "GPU": …}`.
 
     Raises:
-        ResourceError: If no run fits; the message says which setting would.
+        ResourceError: If no run fits; the message names a setting that would fit.
     """
-    workers = sum(_workers_on(node, resources) for node in nodes)
-    if workers >= resources.workers:
-        return workers // resources.workers
-    need = f"{resources.workers} × ({_shown(resources.cpus, resources.gpus)})"
-    have = "; ".join(_shown(n.get("CPU", 0), n.get("GPU", 0)) for n in nodes) or "no node"
+    num_workers = sum(_count_workers_on_node(node, resources) for node in nodes)
+    if num_workers >= resources.workers:
+        return num_workers // resources.workers
+    need = f"{resources.workers} × ({_format_resources(resources.cpus, resources.gpus)})"
+    have = (
+        "; ".join(_format_resources(n.get("CPU", 0), n.get("GPU", 0)) for n in nodes) or "no node"
+    )
     advice = "use a larger cluster, or lower `resources.cpus` or `resources.gpus`"
-    if workers:
-        # Some workers fit, so a smaller run would fit, too.
-        advice = f"`resources.workers: {workers}` would fit"
+    if num_workers:
+        # Some workers fit, so a run with fewer workers would fit.
+        advice = f"`resources.workers: {num_workers}` would fit"
     raise ResourceError(f"one run needs {need}, but the cluster has {have}; {advice}")
 
 
-def _workers_on(node: Mapping[str, float], resources: ResourcesConfig) -> int:
+def _count_workers_on_node(node: Mapping[str, float], resources: ResourcesConfig) -> int:
     """Return the number of workers that fit on a node; no worker's GPU share spans two GPUs."""
     by_cpu = int((node.get("CPU", 0) + _EPSILON) // resources.cpus)
     if not resources.gpus:
@@ -47,6 +49,6 @@ def _workers_on(node: Mapping[str, float], resources: ResourcesConfig) -> int:
     return min(by_cpu, by_gpu)
 
 
-def _shown(cpus: float, gpus: float) -> str:
+def _format_resources(cpus: float, gpus: float) -> str:
     """Format resources for a message."""
     return f"{cpus:g} CPU, {gpus:g} GPU" if gpus else f"{cpus:g} CPU"

@@ -14,132 +14,145 @@ from ray.util.placement_group import PlacementGroup, PlacementGroupID, remove_pl
 
 from kinesweep.config.recipe.training import ResourcesConfig
 from kinesweep.sweeps.workers.worker_loop import serve_runs
-from kinesweep.sweeps.workers.worker_slot import RequestBroker, RequestResult, first_line
+from kinesweep.sweeps.workers.worker_slot import RequestBroker, RequestResult, format_first_line
 
-_MOST_FAILED_STARTS = 3
-"""Number of consecutive worker groups that never became complete, after which a slot is broken."""
+_MAX_FAILED_STARTS = 3
+"""Number of consecutive incomplete worker groups after which a slot counts as broken."""
 
 
-class Slot:
-    """The actor of one slot.
+class SlotActor:
+    """The Ray actor of one warm worker slot.
 
     Args:
         resources: Resources of one run, as plain values.
-        scratch: Folder for Ray Train's files.
+        scratch_dir: Folder for Ray Train's files.
         name: Prefix of the names of its worker groups.
-        mark: Bytes of memory that its workers request, by which their placement group is known.
+        memory_tag_bytes: Bytes of memory that its workers request; identifies their placement
+            group.
     """
 
-    def __init__(self, resources: dict[str, Any], scratch: str, name: str, mark: int) -> None:
+    def __init__(
+        self, resources: dict[str, Any], scratch_dir: str, name: str, memory_tag_bytes: int
+    ) -> None:
         self._resources = ResourcesConfig.model_validate(resources)
-        self._scratch, self._name, self._mark = scratch, name, mark
-        self._desk = RequestBroker(self._resources.workers)
+        self._scratch_dir, self._name, self._memory_tag_bytes = scratch_dir, name, memory_tag_bytes
+        self._broker = RequestBroker(self._resources.workers)
         # Workers get a handle of this actor, through which they request runs.
-        self._me = ray.get_runtime_context().current_actor
+        self._self_handle = ray.get_runtime_context().current_actor
         self._broken = ""
-        self._open_gates: set[str] = set()
+        self._open_barriers: set[str] = set()
         self._closing = threading.Event()
-        self._keeper = threading.Thread(target=self._keep_group, daemon=True)
-        self._keeper.start()
+        self._group_thread = threading.Thread(target=self._run_worker_groups, daemon=True)
+        self._group_thread.start()
 
     def lease(self, token: str, task: bytes) -> bool | str:
-        """Lease the slot; return False if it is taken, or the reason why it is broken."""
-        return self._broken or self._desk.lease(token, task)
+        """Lease the slot for a request.
 
-    def poll(self, token: str) -> dict[str, float] | RequestResult | None:
-        """See `RequestBroker.poll`."""
-        return self._desk.poll(token)
+        Returns:
+            True if the slot was leased, False if it is not free, or the reason why it is broken.
+        """
+        return self._broken or self._broker.lease(token, task)
 
-    def renew(self, token: str) -> None:
-        """See `RequestBroker.renew`."""
-        self._desk.renew(token)
+    def poll_next_report(self, token: str) -> dict[str, float] | RequestResult | None:
+        """Return the next report or the result; see `RequestBroker.poll_next_report`."""
+        return self._broker.poll_next_report(token)
 
-    def cancel(self, token: str) -> None:
-        """See `RequestBroker.cancel`."""
-        self._desk.cancel(token)
+    def renew_lease(self, token: str) -> None:
+        """Extend the lease of a request; see `RequestBroker.renew_lease`."""
+        self._broker.renew_lease(token)
 
-    def take(self, group: str, rank: int, seen: str) -> tuple[str, Any] | str | None:
-        """See `RequestBroker.take`."""
-        return self._desk.take(group, rank, seen)
+    def cancel_request(self, token: str) -> None:
+        """Cancel a request whose trial was pruned; see `RequestBroker.cancel_request`."""
+        self._broker.cancel_request(token)
 
-    def report(self, token: str, metrics: Mapping[str, float]) -> bool:
-        """See `RequestBroker.report`."""
-        return self._desk.report(token, metrics)
+    def take_request(self, group: str, rank: int, last_token: str) -> tuple[str, Any] | str | None:
+        """Return a new request to a rank; see `RequestBroker.take_request`."""
+        return self._broker.take_request(group, rank, last_token)
 
-    def stop_reason(self, token: str) -> str:
-        """See `RequestBroker.stop_reason`."""
-        return self._desk.stop_reason(token)
+    def report_evaluation(self, token: str, metrics: Mapping[str, float]) -> bool:
+        """Record an evaluation of rank 0; see `RequestBroker.report_evaluation`."""
+        return self._broker.report_evaluation(token, metrics)
 
-    def answer(self, token: str, rank: int, outcome: RequestResult) -> None:
-        """See `RequestBroker.answer`."""
-        self._desk.answer(token, rank, outcome)
+    def get_stop_reason(self, token: str) -> str:
+        """Return why workers should stop; see `RequestBroker.get_stop_reason`."""
+        return self._broker.get_stop_reason(token)
 
-    def fail(self, token: str, reason: str) -> None:
-        """See `RequestBroker.fail`."""
-        self._desk.fail(token, reason)
+    def submit_result(self, token: str, rank: int, result: RequestResult) -> None:
+        """Record that a rank is done; see `RequestBroker.submit_result`."""
+        self._broker.submit_result(token, rank, result)
 
-    def open_gate(self, name: str) -> None:
-        """Open a start barrier; see `gate`."""
-        self._open_gates.add(name)
+    def fail_request(self, token: str, reason: str) -> None:
+        """End a request whose run raised an error; see `RequestBroker.fail_request`."""
+        self._broker.fail_request(token, reason)
 
-    def is_gate_open(self, name: str) -> bool:
-        """Return whether a start barrier was opened here."""
-        return name in self._open_gates
+    def open_barrier(self, name: str) -> None:
+        """Record that a start barrier is open; see `start_barrier`."""
+        self._open_barriers.add(name)
+
+    def is_barrier_open(self, name: str) -> bool:
+        """Return whether a start barrier was opened at this slot."""
+        return name in self._open_barriers
 
     def close(self) -> None:
-        """Let the workers leave, and wait until they have."""
-        # The flag first: the keeper must not start another group once the workers leave.
+        """Close the slot and wait until its workers have exited."""
+        # The flag comes first: no other group may start once the workers exit.
         self._closing.set()
-        self._desk.close()
-        self._keeper.join()
+        self._broker.close()
+        self._group_thread.join()
 
-    def _keep_group(self) -> None:
+    def _run_worker_groups(self) -> None:
         """Start worker groups one after the other until the slot closes."""
-        failed_starts = 0
+        num_failed_starts = 0
         while not self._closing.is_set():
-            # A killed slot restarts here, while the group of its predecessor may still hold the
-            # resources that the new workers need.
-            remove_groups(self._mark)
-            group = self._desk.open_group()
-            reason = self._serve(group)
-            came = self._desk.group_ended(group, reason)
+            # A restarted slot begins here, while the worker group of the killed one may still hold
+            # the resources that the new workers need.
+            remove_leftover_groups(self._memory_tag_bytes)
+            group = self._broker.register_group()
+            reason = self._run_worker_group(group)
+            was_complete = self._broker.end_group(group, reason)
             # Only consecutive failures count: a group that was complete once proves that its
             # workers can be placed.
-            failed_starts = 0 if came else failed_starts + 1
-            if failed_starts >= _MOST_FAILED_STARTS:
+            num_failed_starts = 0 if was_complete else num_failed_starts + 1
+            if num_failed_starts >= _MAX_FAILED_STARTS:
                 self._broken = reason
                 return
 
-    def _serve(self, group: str) -> str:
-        """Run one worker group from start to end, and return the reason why it ended."""
+    def _run_worker_group(self, group: str) -> str:
+        """Run one worker group until it ends and return the reason."""
         import ray.train
 
-        from kinesweep.training.distributed.ray_train import SlotTrainer, worker_group
+        from kinesweep.training.distributed.ray_train import (
+            WorkerSlotTrainer,
+            build_worker_group_arguments,
+        )
 
-        trainer = SlotTrainer(
+        trainer = WorkerSlotTrainer(
             serve_runs,
-            train_loop_config={"slot": self._me, "group": group},
+            train_loop_config={"slot": self._self_handle, "group": group},
             # Names must be unique: Ray Train would otherwise restore the state of an earlier group.
             run_config=ray.train.RunConfig(
-                name=f"{self._name}-{group}-{uuid.uuid4().hex[:8]}", storage_path=self._scratch
+                name=f"{self._name}-{group}-{uuid.uuid4().hex[:8]}", storage_path=self._scratch_dir
             ),
-            **worker_group(self._resources, self._mark),
+            **build_worker_group_arguments(self._resources, self._memory_tag_bytes),
         )
         try:
             trainer.fit()
         except Exception as error:
-            # Whatever ended the group, a new one is tried; `_keep_group` limits the attempts.
-            return first_line(error)
+            # Whatever the error is, a new group is tried; `_run_worker_groups` limits the
+            # attempts.
+            return format_first_line(error)
         return "its workers left"
 
 
-def remove_groups(mark: int) -> None:
-    """Remove placement groups that a killed slot has left behind.
+def remove_leftover_groups(memory_tag_bytes: int) -> None:
+    """Remove placement groups that a killed slot has left behind, recognized by their memory tag.
 
     Ray Train removes its placement group itself, also when its controller is killed, but only after
     all workers have started.
     """
     for name, group in ray.util.placement_group_table().items():
-        marked = any(bundle.get("memory") == mark for bundle in group["bundles"].values())
-        if marked and group["state"] != "REMOVED":
+        is_tagged = any(
+            bundle.get("memory") == memory_tag_bytes for bundle in group["bundles"].values()
+        )
+        if is_tagged and group["state"] != "REMOVED":
             remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(name))))

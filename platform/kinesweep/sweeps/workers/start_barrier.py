@@ -1,9 +1,9 @@
 """A start barrier that no trial passes before all trial actors have started.
 
-Ray Tune gives the actor of an ended trial to the next waiting trial. If the actor that the waiting
-trial has requested itself is still starting, Tune drops that actor and requests one for the next
-trial, which is dropped in the same way. Trials that are shorter than a process start would
-therefore start one process each for nothing. To avoid this, the first report of each trial actor
+Ray Tune gives the actor of an ended trial to the next waiting trial. If the waiting trial's own
+actor is still starting, Tune drops that actor and requests one for the next trial, which is dropped
+in the same way. Trials that are shorter than the start of a process would therefore each start a
+process that is never used. To avoid this, the first report of each trial actor
 waits until Tune has seen all actors start.
 """
 
@@ -15,14 +15,14 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import RayActorError
 
-_LONGEST_S = 120.0
+_MAX_WAIT_S = 120.0
 """Seconds after which a trial proceeds anyway, so that one missing actor cannot block the sweep."""
 _RETRY_S = 0.2
 
 
 @dataclass
-class Gate:
-    """A start barrier that the driver opens once; picklable, for trials in other processes.
+class StartBarrier:
+    """A start barrier that the driver opens once; picklable, because trials run in processes.
 
     Attributes:
         slots: Slot actors. Each one stores whether the barrier is open, since any may be killed.
@@ -31,27 +31,27 @@ class Gate:
 
     slots: tuple[ActorHandle, ...]
     name: str
-    _passed: bool = field(default=False, init=False)
+    _has_passed: bool = field(default=False, init=False)
 
     def open(self) -> None:
         """Open the barrier for all trials."""
         for slot in self.slots:
-            # Not awaited: a slot that is down must not hold up the driver.
-            slot.open_gate.remote(self.name)
+            # Not awaited: a slot that is down must not block the driver.
+            slot.open_barrier.remote(self.name)
 
     def wait(self) -> None:
         """Block until the barrier is open; return at once after the first call."""
-        until = time.monotonic() + _LONGEST_S
+        deadline = time.monotonic() + _MAX_WAIT_S
         # Slots are asked in turn: a killed slot restarts empty and would answer "closed" forever.
-        for slot in () if self._passed else itertools.cycle(self.slots):
-            if self._is_open(slot) or time.monotonic() > until:
+        for slot in () if self._has_passed else itertools.cycle(self.slots):
+            if self._is_open(slot) or time.monotonic() > deadline:
                 break
             time.sleep(_RETRY_S)
-        self._passed = True
+        self._has_passed = True
 
     def _is_open(self, slot: ActorHandle) -> bool:
-        """Return whether a slot knows the barrier as open; False while the slot is down."""
+        """Return whether a slot has recorded the barrier as open; False while the slot is down."""
         try:
-            return bool(ray.get(slot.is_gate_open.remote(self.name)))
+            return bool(ray.get(slot.is_barrier_open.remote(self.name)))
         except RayActorError:
             return False

@@ -1,4 +1,4 @@
-"""The Ray Tune trainable of a trial in a warm slot, and the interpretation of its last result."""
+"""The Ray Tune trainable that trains in a warm slot, and the conversion of its last result."""
 
 import math
 from collections.abc import Mapping
@@ -7,64 +7,73 @@ from typing import Any
 from ray import tune
 
 from kinesweep.sweeps.search.ask_tell import RunEnd
-from kinesweep.sweeps.workers.start_barrier import Gate
-from kinesweep.sweeps.workers.worker_pool import Client, Lease
+from kinesweep.sweeps.workers.start_barrier import StartBarrier
+from kinesweep.sweeps.workers.worker_pool import SlotClient, SlotLease
 from kinesweep.sweeps.workers.worker_slot import RequestResult
 
-_SCORE = "score/"
+_SCORE_PREFIX = "score/"
 """Prefix of objectives in a trial's last result, which separates them from Tune's own numbers."""
 
 
-class WarmTrial(tune.Trainable):
-    """A trial that leases a warm slot at its first step; each step is one evaluation of its run.
+class WarmSlotTrainable(tune.Trainable):
+    """A trainable that leases a warm slot at its first step; each step is one evaluation.
 
-    Tune reuses the actor for the next trial, so no process starts between two trials; see `gate`.
+    Tune reuses the actor for the next trial, so no process starts between two trials; see
+    `start_barrier`.
     The configuration is `{"task": bytes}`, the run as packed by the driver.
     """
 
-    def setup(self, config: dict[str, Any], client: Client, gate: Gate) -> None:
-        """See `tune.Trainable`."""
-        self._client, self._gate = client, gate
-        self._lease: Lease | None = None
+    def setup(self, config: dict[str, Any], client: SlotClient, barrier: StartBarrier) -> None:
+        """Store the client of the slots and the start barrier; see `tune.Trainable`."""
+        self._client, self._barrier = client, barrier
+        self._lease: SlotLease | None = None
 
     def step(self) -> dict[str, Any]:
-        """Return the next evaluation of the run, or its end."""
+        """Return the next evaluation of the run, or its final report."""
         if self._lease is None:
-            self._lease = self._client.lease(self.config["task"])
-        said = self._lease.next()
-        # After the wait for the run, so that trials train while other actors are still starting.
-        self._gate.wait()
-        if not isinstance(said, RequestResult):
-            return said
+            self._lease = self._client.lease_slot(self.config["task"])
+        result = self._lease.wait_for_next_report()
+        # Waits here and not earlier, so that trials train while other actors are still starting.
+        self._barrier.wait()
+        if not isinstance(result, RequestResult):
+            return result
         # The next step belongs to another trial of this actor, which must lease again.
         self._lease = None
-        return _ended(said)
+        return _build_end_report(result)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Switch to the next trial; a run that is still in progress was pruned and is cancelled."""
+        """Switch to the next trial; a run that is still in progress was pruned and is canceled."""
         self.cleanup()
         self.config = new_config
         return True
 
     def cleanup(self) -> None:
-        """See `tune.Trainable`."""
+        """Cancel a run that is still in progress; see `tune.Trainable`."""
         if self._lease is not None:
             self._lease.cancel()
             self._lease = None
 
 
-def _ended(outcome: RequestResult) -> dict[str, Any]:
-    """Build the last report of a trial, which carries its end whatever was reported before."""
-    ended = {"ended": outcome.kind, "finished": False, "reason": outcome.reason, "done": True}
-    if outcome.kind != "result":
-        return ended
-    result = outcome.value
-    ended |= {"finished": result["status"] == "finished", "reason": result["reason"]}
-    return {**ended, **{_SCORE + name: value for name, value in result["objectives"].items()}}
+def _build_end_report(request_result: RequestResult) -> dict[str, Any]:
+    """Build the last report of a trial from the result of its request."""
+    report = {
+        "ended": request_result.kind,
+        "finished": False,
+        "reason": request_result.reason,
+        "done": True,
+    }
+    if request_result.kind != "result":
+        return report
+    result = request_result.value
+    report |= {"finished": result["status"] == "finished", "reason": result["reason"]}
+    return {
+        **report,
+        **{_SCORE_PREFIX + name: value for name, value in result["objectives"].items()},
+    }
 
 
-def run_end_of(result: Mapping[str, Any] | None, error: bool, reason: str = "") -> RunEnd:
-    """Interpret the last result of a trial as an end.
+def parse_run_end(result: Mapping[str, Any] | None, error: bool, reason: str = "") -> RunEnd:
+    """Convert the last Tune result of a trial to a `RunEnd`.
 
     A trial is finished only if its run says so: the score of a pruned trial must not count as a
     final one. A trial without a reported end was stopped or has died.
@@ -81,8 +90,10 @@ def run_end_of(result: Mapping[str, Any] | None, error: bool, reason: str = "") 
     if result.get("ended") == "lost":
         return RunEnd("died", {}, str(result["reason"]))
     if result.get("finished"):
-        scored = {name for name in result if name.startswith(_SCORE)}
-        return RunEnd("finished", {n.removeprefix(_SCORE): float(result[n]) for n in scored})
+        score_keys = {name for name in result if name.startswith(_SCORE_PREFIX)}
+        return RunEnd(
+            "finished", {n.removeprefix(_SCORE_PREFIX): float(result[n]) for n in score_keys}
+        )
     if result.get("ended"):
         return RunEnd("failed", {}, str(result.get("reason") or "its run did not finish"))
     if not math.isfinite(result.get("token_loss", math.nan)):

@@ -1,4 +1,4 @@
-"""The loop of a warm slot's workers: request a run, train it, stop when told to.
+"""The main loop of the workers of a warm slot: request a run, train it, submit the result.
 
 Ranks wait by polling and never inside a collective, which would time out. Slots and controllers
 import this module to pass its function on, so PyTorch is imported only in the workers.
@@ -14,15 +14,15 @@ from ray.exceptions import RayError
 
 from kinesweep.core.errors import KinesweepError
 from kinesweep.core.run_logger import RunLogger, RunStatus
-from kinesweep.sweeps.workers.worker_slot import CLOSE, RequestResult, first_line
-from kinesweep.training.run_records.task import Task
+from kinesweep.sweeps.workers.worker_slot import CLOSE, RequestResult, format_first_line
+from kinesweep.training.run_records.task import TrainingTask
 
-_ASK_S = 0.5
-"""Interval in seconds at which a worker asks whether its run was cancelled."""
+_POLL_INTERVAL_S = 0.5
+"""Interval in seconds at which a worker checks whether its run was canceled."""
 
 
 def serve_runs(config: dict[str, Any]) -> None:
-    """Request and train runs until told to close; the main function of each worker.
+    """Request and train runs until the slot closes; the main function of each worker.
 
     Args:
         config: `slot`: handle of the slot actor; `group`: name of the worker group.
@@ -30,62 +30,74 @@ def serve_runs(config: dict[str, Any]) -> None:
     import ray.train
 
     import kinesweep.training.loop.run  # noqa: F401  # everything is imported before it is exempted
-    from kinesweep.training.reproducibility.process_reset import exempt_imports, reset_process
+    from kinesweep.training.reproducibility.process_reset import freeze_gc, reset_process_state
 
-    exempt_imports()
-    slot, group, seen = config["slot"], config["group"], ""
-    trained = False
+    freeze_gc()
+    slot, group, last_token = config["slot"], config["group"], ""
+    has_trained = False
     rank = ray.train.get_context().get_world_rank()
     while True:
-        asked = ray.get(slot.take.remote(group, rank, seen))
-        if asked == CLOSE:
+        response = ray.get(slot.take_request.remote(group, rank, last_token))
+        if response == CLOSE:
             return
-        if asked is None:
+        if response is None:
             continue
-        seen, packed = asked
-        task: Task = ray.cloudpickle.loads(packed)
+        last_token, packed_task = response
+        task: TrainingTask = ray.cloudpickle.loads(packed_task)
         try:
-            outcome = _train(slot, seen, task)
+            result = _train_task(slot, last_token, task)
         except Exception as error:
-            # The slot learns the reason first; raising then ends this group, and the slot starts a
-            # new one. Without `fail` the request would count as lost and be retried.
-            if _is_its_own(error):
-                ray.get(slot.fail.remote(seen, first_line(error)))
+            # The slot gets the reason first; raising then ends this group, and the slot starts a
+            # new one. Without `fail_request` the request would count as lost and be retried.
+            if _is_reproducible_error(error):
+                ray.get(slot.fail_request.remote(last_token, format_first_line(error)))
             raise
         # The process serves many runs: libraries must hold no state of the one that has ended.
-        reset_process()
-        if not trained:
-            exempt_imports()  # classes of models are imported when a run first uses them
-        trained = True
-        # Answered last: the slot may be leased again as soon as all ranks have answered, so each
+        reset_process_state()
+        if not has_trained:
+            freeze_gc()  # classes of models are imported when a run first uses them
+        has_trained = True
+        # Submitted last: the slot may be leased again as soon as all ranks have submitted, so each
         # process must be clean by then.
-        ray.get(slot.answer.remote(seen, rank, outcome))
+        ray.get(slot.submit_result.remote(last_token, rank, result))
 
 
-def _train(slot: ActorHandle, token: str, task: Task) -> RequestResult:
-    """Train one run. Errors for users become an outcome; all others end the worker group."""
+def _train_task(slot: ActorHandle, token: str, task: TrainingTask) -> RequestResult:
+    """Train one run and return its result.
+
+    A `KinesweepError` becomes a failed result; all other exceptions end the worker group.
+    """
     from kinesweep.core.collectives import is_rank_zero
     from kinesweep.training.loop.run import train_run
 
     # Only rank 0 asks and reports; its decisions reach the other ranks through the trainer.
-    stop = _StopFlag(slot, token) if is_rank_zero() else None
+    stop_flag = _StopFlag(slot, token) if is_rank_zero() else None
     try:
-        log = _Log(task.log(), stop) if stop is not None else task.log()
+        log = (
+            _PruneAwareRunLogger(task.open_run_logger(), stop_flag)
+            if stop_flag is not None
+            else task.open_run_logger()
+        )
 
-        def report(metrics: dict[str, float]) -> bool:
-            return stop is None or bool(ray.get(slot.report.remote(token, metrics)))
+        def report_evaluation(metrics: dict[str, float]) -> bool:
+            return stop_flag is None or bool(ray.get(slot.report_evaluation.remote(token, metrics)))
 
-        result = train_run(task.spec(), log, report, stop if stop is not None else _never)
+        result = train_run(
+            task.unpack_spec(),
+            log,
+            report_evaluation,
+            stop_flag if stop_flag is not None else _never_stop,
+        )
     except KinesweepError as error:
         return RequestResult("failed", reason=f"{type(error).__name__}: {error}")
     finally:
         # The thread must not ask about this token while the next run is trained.
-        if stop is not None:
-            stop.end()
+        if stop_flag is not None:
+            stop_flag.close()
     return RequestResult("result", {**result.to_json(), "objectives": result.objectives})
 
 
-def _is_its_own(error: Exception) -> bool:
+def _is_reproducible_error(error: Exception) -> bool:
     """Return whether the run would raise the same error again.
 
     With several ranks an error may only reflect the death of another rank.
@@ -93,64 +105,68 @@ def _is_its_own(error: Exception) -> bool:
     import ray.train
     import torch
 
-    alone = ray.train.get_context().get_world_size() == 1
+    is_single_worker = ray.train.get_context().get_world_size() == 1
     # Running out of GPU memory repeats in a retry, whichever rank it happens on.
-    return alone or isinstance(error, torch.OutOfMemoryError)
+    return is_single_worker or isinstance(error, torch.OutOfMemoryError)
 
 
-def _never() -> bool:
-    """Return False; ranks other than 0 follow rank 0's decision."""
+def _never_stop() -> bool:
+    """Return False; the stop condition of ranks other than 0, which follow rank 0."""
     return False
 
 
 class _StopFlag:
-    """A flag for cancelled runs: a thread asks the slot, and reading it between steps is free."""
+    """A stop condition for canceled runs; a thread polls the slot, so checking it costs nothing."""
 
     def __init__(self, slot: ActorHandle, token: str) -> None:
         self.reason = ""
-        self._ask: Callable[[], str] = lambda: ray.get(slot.stop_reason.remote(token))
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True, name="stop flag")
+        self._fetch_reason: Callable[[], str] = lambda: ray.get(slot.get_stop_reason.remote(token))
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._poll_slot, daemon=True, name="stop flag")
         self._thread.start()
 
     def __call__(self) -> bool:
         return bool(self.reason)
 
-    def settle(self) -> str:
-        """Return the current reason, asking the slot if none is known yet."""
+    def get_reason(self) -> str:
+        """Return the stop reason, asking the slot if none is known yet; empty if there is none."""
         if not self.reason:
-            self._update()
+            self._update_reason()
         return self.reason
 
-    def end(self) -> None:
-        """Stop prompt_settings."""
-        self._ended.set()
+    def close(self) -> None:
+        """Stop the polling thread."""
+        self._closed.set()
         self._thread.join()
 
-    def _watch(self) -> None:
-        """Ask at intervals until there is a reason to stop or the run has ended."""
-        while not self.reason and not self._ended.wait(_ASK_S):
-            self._update()
+    def _poll_slot(self) -> None:
+        """Poll the slot until there is a reason to stop or the flag is closed."""
+        while not self.reason and not self._closed.wait(_POLL_INTERVAL_S):
+            self._update_reason()
 
-    def _update(self) -> None:
-        """Ask the slot once; a slot that is gone counts as the reason `lost`."""
+    def _update_reason(self) -> None:
+        """Ask the slot for a stop reason once; if the slot is gone, the reason is `lost`."""
         try:
-            self.reason = self._ask()
+            self.reason = self._fetch_reason()
         except RayError:
             # No slot means that no trial waits for this run any more.
             self.reason = "lost"
 
 
-class _Log:
-    """A run log that records a stopped run as pruned if its trial was pruned."""
+class _PruneAwareRunLogger:
+    """A run logger that records a stopped run as pruned if its trial was pruned."""
 
-    def __init__(self, log: RunLogger, stop: _StopFlag) -> None:
-        self._log, self._stop = log, stop
-        self.params, self.metrics = log.params, log.metrics
-        self.artifact, self.dataset, self.num_pending = log.artifact, log.dataset, log.num_pending
+    def __init__(self, log: RunLogger, stop_flag: _StopFlag) -> None:
+        self._log, self._stop_flag = log, stop_flag
+        self.log_params, self.log_metrics = log.log_params, log.log_metrics
+        self.log_artifact, self.log_dataset, self.count_pending_records = (
+            log.log_artifact,
+            log.log_dataset,
+            log.count_pending_records,
+        )
 
     def finish(self, status: RunStatus) -> None:
-        """Finish the log; `stopped` becomes `pruned` where that is the reason."""
-        # The run may stop on a report before the thread has asked, hence `settle`.
-        pruned = status == "stopped" and self._stop.settle() == "pruned"
+        """End the run; the status `stopped` becomes `pruned` if the trial was pruned."""
+        # The run may stop at a report before the thread has polled, hence `get_reason`.
+        pruned = status == "stopped" and self._stop_flag.get_reason() == "pruned"
         self._log.finish("pruned" if pruned else status)

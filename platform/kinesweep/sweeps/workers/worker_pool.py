@@ -20,32 +20,34 @@ from ray.exceptions import RayActorError, RayError
 
 from kinesweep.config.recipe.training import ResourcesConfig
 from kinesweep.core.errors import ResourceError
-from kinesweep.sweeps.workers.slot_actor import Slot, remove_groups
-from kinesweep.sweeps.workers.start_barrier import Gate
-from kinesweep.sweeps.workers.worker_slot import LEASE_S, RequestResult, first_line
-from kinesweep.training.run_records.task import Task
+from kinesweep.sweeps.workers.slot_actor import SlotActor, remove_leftover_groups
+from kinesweep.sweeps.workers.start_barrier import StartBarrier
+from kinesweep.sweeps.workers.worker_slot import LEASE_S, RequestResult, format_first_line
+from kinesweep.training.run_records.task import TrainingTask
 
-_RETRY_S = 0.05
-_THREADS = 32
-"""Threads of a slot actor; every long poll and every report blocks one of them."""
-_MARKS = 2**20
-"""Range of marks. A mark is a number of bytes of memory that a slot's workers request, a harmless
-amount by which their placement group can be recognized."""
+_LEASE_RETRY_S = 0.05
+_NUM_ACTOR_THREADS = 32
+"""Number of threads of a slot actor; every long poll and every report blocks one of them."""
+_MAX_MEMORY_TAG_BYTES = 2**20
+"""Range of memory tags. A tag is the number of bytes of memory that a slot's workers request, a
+negligible amount that identifies their placement group."""
 
 
-class Pool:
-    """The slots of a sweep. Must be closed after use.
+class WorkerPool:
+    """The warm worker slots of a sweep. Must be closed after use.
 
     Args:
         resources: Resources of one run.
         size: Number of slots; each holds the workers of one run.
-        scratch: Folder for files of Ray Train.
+        scratch_dir: Folder for files of Ray Train.
     """
 
-    def __init__(self, resources: ResourcesConfig, size: int, scratch: Path) -> None:
-        pool = uuid.uuid4().hex[:12]
-        remote = ray.remote(num_cpus=0, max_concurrency=_THREADS, max_restarts=-1)(Slot)
-        variables: dict[str, str] = {
+    def __init__(self, resources: ResourcesConfig, size: int, scratch_dir: Path) -> None:
+        pool_id = uuid.uuid4().hex[:12]
+        actor_class = ray.remote(num_cpus=0, max_concurrency=_NUM_ACTOR_THREADS, max_restarts=-1)(
+            SlotActor
+        )
+        env_vars: dict[str, str] = {
             # Ray Train's helper actors query the state of the cluster. With several Ray clusters on
             # a machine they would query the latest one. The actors inherit this variable.
             "RAY_ADDRESS": ray.get_runtime_context().gcs_address,
@@ -53,46 +55,46 @@ class Pool:
             # be reclaimed. A lost worker fails its request at once and loses no checkpoint anyway.
             "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
         }
-        # Not the seeded generator of `random`: two sweeps with one seed must get different marks.
-        first = 1 + random.SystemRandom().randrange(_MARKS)
-        self._marks = range(first, first + size)
+        # Not the seeded generator of `random`: two sweeps with one seed must get different tags.
+        first_tag = 1 + random.SystemRandom().randrange(_MAX_MEMORY_TAG_BYTES)
+        self._memory_tags = range(first_tag, first_tag + size)
         self._slots = [
-            remote.options(
-                name=f"kinesweep-{pool}-{mark}", runtime_env={"env_vars": variables}
-            ).remote(resources.model_dump(), str(scratch), f"{pool}-{mark}", mark)
-            for mark in self._marks
+            actor_class.options(
+                name=f"kinesweep-{pool_id}-{mark}", runtime_env={"env_vars": env_vars}
+            ).remote(resources.model_dump(), str(scratch_dir), f"{pool_id}-{mark}", mark)
+            for mark in self._memory_tags
         ]
         self.size = size
-        self.client = Client(tuple(self._slots))
+        self.client = SlotClient(tuple(self._slots))
 
-    def gate(self) -> Gate:
-        """Return a new start barrier, which is closed."""
-        return Gate(tuple(self._slots), uuid.uuid4().hex)
+    def create_barrier(self) -> StartBarrier:
+        """Create a start barrier, which is closed at first."""
+        return StartBarrier(tuple(self._slots), uuid.uuid4().hex)
 
     def close(self, timeout_s: float = 20.0) -> None:
-        """Let the workers leave, and kill the slots that have not closed in time."""
+        """Close all slots, and kill those that have not closed in time."""
         # All slots close at the same time, so the timeout applies once and not to each of them.
-        waiting = [slot.close.remote() for slot in self._slots]
-        ray.wait(waiting, num_returns=len(waiting), timeout=timeout_s)
-        for slot, mark in zip(self._slots, self._marks, strict=True):
+        close_refs = [slot.close.remote() for slot in self._slots]
+        ray.wait(close_refs, num_returns=len(close_refs), timeout=timeout_s)
+        for slot, mark in zip(self._slots, self._memory_tags, strict=True):
             # Ray would restart a killed actor otherwise (`max_restarts=-1`).
             ray.kill(slot, no_restart=True)
-            remove_groups(mark)
+            remove_leftover_groups(mark)
 
 
-def pack_task(task: Task) -> bytes:
+def pack_task(task: TrainingTask) -> bytes:
     """Serialize a run for the workers of a slot."""
     return bytes(ray.cloudpickle.dumps(task))
 
 
-class Client:
-    """A client that finds a free slot for a run; picklable, for trials in other processes."""
+class SlotClient:
+    """A client that leases a free slot for a run; picklable, because trials run in processes."""
 
     def __init__(self, slots: tuple[ActorHandle, ...]) -> None:
         self._slots = slots
 
-    def lease(self, task: bytes) -> "Lease":
-        """Wait for a free slot and give it a run.
+    def lease_slot(self, task: bytes) -> "SlotLease":
+        """Wait for a free slot, lease it for a run, and return the lease.
 
         Args:
             task: Run as returned by `pack_task`. Only workers unpack it, so trials and slots need
@@ -103,51 +105,54 @@ class Client:
         """
         token = uuid.uuid4().hex
         while True:
-            broken = []
+            broken_reasons = []
             for slot in self._slots:
                 try:
-                    answer = ray.get(slot.lease.remote(token, task))
+                    response = ray.get(slot.lease.remote(token, task))
                 except RayActorError:
                     continue  # Ray is restarting the slot
-                if answer is True:
-                    return Lease(slot, token)
-                if answer:
-                    broken.append(answer)
+                if response is True:
+                    return SlotLease(slot, token)
+                if response:
+                    broken_reasons.append(response)
             # One working slot is enough; it serves all trials in turn.
-            if len(broken) == len(self._slots):
-                raise ResourceError(f"no workers can be started: {broken[0]}")
-            time.sleep(_RETRY_S)
+            if len(broken_reasons) == len(self._slots):
+                raise ResourceError(f"no workers can be started: {broken_reasons[0]}")
+            time.sleep(_LEASE_RETRY_S)
 
 
-class Lease:
+class SlotLease:
     """A trial's lease of a slot, renewed by a thread for as long as the trial's process lives."""
 
     def __init__(self, slot: ActorHandle, token: str) -> None:
         self._slot, self._token = slot, token
-        self._over = threading.Event()
-        threading.Thread(target=self._keep, daemon=True, name="lease").start()
+        self._ended = threading.Event()
+        threading.Thread(target=self._renew_periodically, daemon=True, name="lease").start()
 
-    def next(self) -> dict[str, float] | RequestResult:
-        """Wait for the next evaluation or the outcome; the loss of the slot is an outcome."""
+    def wait_for_next_report(self) -> dict[str, float] | RequestResult:
+        """Wait for the next evaluation or the final result and return it.
+
+        If the slot is lost, the result says so; no exception is raised.
+        """
         while True:
             try:
-                said = ray.get(self._slot.poll.remote(self._token))
+                result = ray.get(self._slot.poll_next_report.remote(self._token))
                 # The slot is restarting or gone; either way its request is lost.
             except RayError as error:
-                said = RequestResult("lost", reason=first_line(error))
-            if isinstance(said, RequestResult):
-                self._over.set()
-            if said is not None:
-                return said
+                result = RequestResult("lost", reason=format_first_line(error))
+            if isinstance(result, RequestResult):
+                self._ended.set()
+            if result is not None:
+                return result
 
     def cancel(self) -> None:
-        """Give up the run; its workers stop at their next step."""
-        if not self._over.is_set():
-            self._over.set()
-            self._slot.cancel.remote(self._token)
+        """Cancel the run; its workers stop at their next step."""
+        if not self._ended.is_set():
+            self._ended.set()
+            self._slot.cancel_request.remote(self._token)
 
-    def _keep(self) -> None:
-        """Renew the lease until it ends."""
+    def _renew_periodically(self) -> None:
+        """Renew the lease at intervals until it ends."""
         # Five renewals per period: a few late ones do not let the lease expire.
-        while not self._over.wait(LEASE_S / 5):
-            self._slot.renew.remote(self._token)
+        while not self._ended.wait(LEASE_S / 5):
+            self._slot.renew_lease.remote(self._token)

@@ -28,36 +28,36 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.distributed.fsdp import fully_shard
 
-from kinesweep.models.checkpoint_io import load_weights
+from kinesweep.models.checkpoint_io import load_checkpoint_weights
 from kinesweep.models.translator import Translator
-from kinesweep.training.loop.trainer import StreamTrainer
+from kinesweep.training.loop.trainer import TranslatorTrainer
 
 # The file names that Hugging Face's Trainer uses.
-_OPTIMIZER, _SCHEDULER = "optimizer.pt", "scheduler.pt"
-_WHOLE = StateDictOptions(full_state_dict=True)
+_OPTIMIZER_FILE, _SCHEDULER_FILE = "optimizer.pt", "scheduler.pt"
+_FULL_STATE_DICT = StateDictOptions(full_state_dict=True)
 
 
-class ShardedTrainer(StreamTrainer):
-    """A `StreamTrainer` with a sharded model; takes the same arguments."""
+class ShardedTrainer(TranslatorTrainer):
+    """A `TranslatorTrainer` with a sharded model; takes the same arguments."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Copy before sharding: `_shard` replaces the parameters in place.
-        self._twin = copy.deepcopy(self.model)
-        _shard(self.model)
+        # Copy before sharding: `_shard_model` replaces the parameters in place.
+        self._full_copy = copy.deepcopy(self.model)
+        _shard_model(self.model)
         # Tells the Trainer that the model reduces its own gradients. Accelerate would shard on GPUs
         # only and silently skip sharding elsewhere.
         self.is_distributed_loading_by_transformers = True
 
-    def full_model(self) -> Translator:
-        """Return the full model with the current weights; a collective call."""
-        state = get_model_state_dict(self.model, options=_WHOLE)
-        self._twin.load_state_dict(state)
-        return self._twin
+    def get_full_model(self) -> Translator:
+        """Return an unsharded copy of the model with the current weights; a collective call."""
+        state = get_model_state_dict(self.model, options=_FULL_STATE_DICT)
+        self._full_copy.load_state_dict(state)
+        return self._full_copy
 
     @contextmanager
     def _defer_fsdp_gradient_reduction(self) -> Iterator[None]:
-        """Sum the gradients of accumulated batches over the workers only once."""
+        """Reduce the gradients over the workers only once for all accumulated batches."""
         self.model.set_requires_gradient_sync(False)
         try:
             yield
@@ -66,36 +66,36 @@ class ShardedTrainer(StreamTrainer):
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         """Save the full state in one file, as an unsharded run does; a collective call."""
-        inner = self.optimizer.optimizer
+        optimizer = self.optimizer.optimizer
         options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-        state = get_optimizer_state_dict(self.model, inner, options=options)
+        state = get_optimizer_state_dict(self.model, optimizer, options=options)
         # All ranks gather the state above; only rank 0 writes it.
         if self.args.should_save:
-            torch.save(state, Path(output_dir) / _OPTIMIZER)
-            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / _SCHEDULER)
+            torch.save(state, Path(output_dir) / _OPTIMIZER_FILE)
+            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / _SCHEDULER_FILE)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        """Load the full state; each rank keeps its shard."""
+        """Load the full optimizer and scheduler state; each rank keeps its shard."""
         if checkpoint is None:
             return
         folder = Path(checkpoint)
-        state = torch.load(folder / _OPTIMIZER, map_location="cpu", weights_only=True)
+        state = torch.load(folder / _OPTIMIZER_FILE, map_location="cpu", weights_only=True)
         set_optimizer_state_dict(
-            self.model, self.optimizer.optimizer, optim_state_dict=state, options=_WHOLE
+            self.model, self.optimizer.optimizer, optim_state_dict=state, options=_FULL_STATE_DICT
         )
-        self.lr_scheduler.load_state_dict(torch.load(folder / _SCHEDULER, weights_only=True))
+        self.lr_scheduler.load_state_dict(torch.load(folder / _SCHEDULER_FILE, weights_only=True))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Load the weights strictly into the full copy, then distribute them to the shards."""
-        load_weights(self._twin, Path(resume_from_checkpoint))
-        set_model_state_dict(self.model, self._twin.state_dict(), options=_WHOLE)
+        load_checkpoint_weights(self._full_copy, Path(resume_from_checkpoint))
+        set_model_state_dict(self.model, self._full_copy.state_dict(), options=_FULL_STATE_DICT)
 
 
-def _shard(model: Translator) -> None:
+def _shard_model(model: Translator) -> None:
     """Shard each layer of the backbone, then the remaining parameters, in place."""
-    whole = set(model._no_split_modules or ())
+    layer_classes = set(model._no_split_modules or ())
     for module in model.modules():
-        if type(module).__name__ in whole:
+        if type(module).__name__ in layer_classes:
             fully_shard(module)
     # The root takes all parameters that the layers have not taken, so it comes last.
     fully_shard(model)

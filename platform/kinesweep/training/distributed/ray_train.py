@@ -19,46 +19,50 @@ from ray.train.v2._internal.callbacks.placement_group_callback import PlacementG
 from kinesweep.config.recipe.training import ResourcesConfig
 from kinesweep.core.errors import CheckpointError, KinesweepError, ResourceError
 from kinesweep.core.run_logger import NullRunLogger, RunLogger
-from kinesweep.training.run_records.result import RunResult, RunSpec, read_result
-from kinesweep.training.run_records.task import Task
+from kinesweep.training.run_records.result import RunResult, RunSpec, read_run_result
+from kinesweep.training.run_records.task import TrainingTask
 
 # Subfolder of the run folder for Ray Train's own state.
-_STORAGE = "ray"
+_RAY_STORAGE_DIR = "ray"
 
 
-class Trainer(TorchTrainer):
+class TorchTrainerWithoutData(TorchTrainer):
     """A `TorchTrainer` without Ray Data, because each worker reads features from the store.
 
     Ray Train 2.60 starts a data set actor even without data sets, a process that costs 1.6 s of CPU
     time for each worker group.
     """
 
-    unneeded_callbacks: tuple[type, ...] = (DatasetsCallback,)
+    excluded_callbacks: tuple[type, ...] = (DatasetsCallback,)
 
     def _create_default_callbacks(self) -> list[Any]:
         """Return Ray Train's callbacks without the unneeded ones."""
         callbacks = super()._create_default_callbacks()
-        return [made for made in callbacks if not isinstance(made, self.unneeded_callbacks)]
+        return [
+            callback for callback in callbacks if not isinstance(callback, self.excluded_callbacks)
+        ]
 
 
-class SlotTrainer(Trainer):
+class WorkerSlotTrainer(TorchTrainerWithoutData):
     """A trainer for worker slots, which remove the placement groups of killed workers themselves.
 
     Ray Train's own cleaner is one more process for each worker group, and it learns of the group
     only after all workers have started.
     """
 
-    unneeded_callbacks = (DatasetsCallback, PlacementGroupCleanerCallback)
+    excluded_callbacks = (DatasetsCallback, PlacementGroupCleanerCallback)
 
 
-def worker_group(resources: ResourcesConfig, memory: int = 0) -> dict[str, Any]:
-    """Return the `TorchTrainer` arguments that describe the worker group.
+def build_worker_group_arguments(
+    resources: ResourcesConfig, memory_bytes: int = 0
+) -> dict[str, Any]:
+    """Build the `TorchTrainer` arguments that describe the worker group.
 
     Args:
         resources: Number of workers, with the CPUs and GPUs of each.
-        memory: Memory of each worker in bytes; 0 reserves none.
+        memory_bytes: Memory of each worker in bytes; 0 reserves none.
     """
-    per_worker = {"CPU": resources.cpus, "GPU": resources.gpus, "memory": memory}
+    per_worker = {"CPU": resources.cpus, "GPU": resources.gpus, "memory": memory_bytes}
     return {
         "torch_config": TorchConfig(backend="nccl" if resources.gpus else "gloo"),
         "scaling_config": ray.train.ScalingConfig(
@@ -83,30 +87,30 @@ def train_on_ray(spec: RunSpec, open_log: Callable[[], RunLogger] = NullRunLogge
         KinesweepError: If `train_run` raises it in a worker.
         ResourceError: If the cluster can never hold the workers.
     """
-    check_cluster(spec.recipe.resources)
-    trainer = Trainer(
-        _worker,
-        train_loop_config={"task": Task.of(spec, open_log)},
-        **worker_group(spec.recipe.resources),
+    check_cluster_resources(spec.recipe.resources)
+    trainer = TorchTrainerWithoutData(
+        _train_on_worker,
+        train_loop_config={"task": TrainingTask.from_spec(spec, open_log)},
+        **build_worker_group_arguments(spec.recipe.resources),
         run_config=ray.train.RunConfig(
             name=spec.folder.name,
-            storage_path=str(spec.folder / _STORAGE),
+            storage_path=str(spec.folder / _RAY_STORAGE_DIR),
             # New workers resume from the last complete checkpoint. A second failure is not retried,
             # because the cause is then unlikely to be chance.
             failure_config=ray.train.FailureConfig(max_failures=1),
         ),
     )
     try:
-        with _interrupts_restored():
+        with _restore_interrupt_handler():
             trainer.fit()
     except Exception as error:
         # Ray wraps a worker's exception, with its traceback; users should see the original message
         # only.
-        known = _foreseen(error)
-        if known is not None:
-            raise known from None
+        user_error = _find_kinesweep_error(error)
+        if user_error is not None:
+            raise user_error from None
         raise
-    result = read_result(spec.folder)
+    result = read_run_result(spec.folder)
     if result is None:
         raise CheckpointError(
             f"the workers ended, but `{spec.folder}` contains no result; check that all nodes see"
@@ -115,27 +119,31 @@ def train_on_ray(spec: RunSpec, open_log: Callable[[], RunLogger] = NullRunLogge
     return result
 
 
-def check_cluster(resources: ResourcesConfig) -> None:
-    """Raise an error for resources that Ray would wait for indefinitely.
+def check_cluster_resources(resources: ResourcesConfig) -> None:
+    """Check that the cluster has the requested resources, for which Ray would wait forever.
 
     Raises:
         ResourceError: If the workers need more CPUs or GPUs than the cluster has.
     """
     # The total, not what is free at the moment: Ray may wait for busy resources.
-    have = ray.cluster_resources()
-    for name, key, each in (("GPU", "gpus", resources.gpus), ("CPU", "cpus", resources.cpus)):
-        asked = each * resources.workers
-        if asked > have.get(name, 0.0):
+    available = ray.cluster_resources()
+    for name, key, per_worker in (("GPU", "gpus", resources.gpus), ("CPU", "cpus", resources.cpus)):
+        required = per_worker * resources.workers
+        if required > available.get(name, 0.0):
             raise ResourceError(
-                f"{resources.workers} workers with {each:g} {name}s each (`resources.{key}`) need"
-                f" {asked:g}, but the cluster has {have.get(name, 0.0):g}; lower"
+                f"{resources.workers} workers with {per_worker:g} {name}s each (`resources.{key}`)"
+                " need"
+                f" {required:g}, but the cluster has {available.get(name, 0.0):g}; lower"
                 f" `resources.workers` or `resources.{key}`"
             )
 
 
 @contextmanager
-def _interrupts_restored() -> Iterator[None]:
-    """Restore the Ctrl-C handler; Ray Train's would stay and keep its controller alive."""
+def _restore_interrupt_handler() -> Iterator[None]:
+    """Restore the SIGINT handler at the end of the `with` block.
+
+    Ray Train replaces the handler and never restores it, which would keep its controller alive.
+    """
     # Signal handlers can only be set in the main thread, so Ray Train sets none in other threads.
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -147,18 +155,18 @@ def _interrupts_restored() -> Iterator[None]:
         signal.signal(signal.SIGINT, handler)
 
 
-def _worker(config: dict[str, Any]) -> None:
-    """Train the run; each worker process executes this function."""
+def _train_on_worker(config: dict[str, Any]) -> None:
+    """Train the run of `config["task"]`; executed by each worker of Ray Train."""
     # Imported here because the controller and the worker slots import this module but train
     # nothing.
     from kinesweep.training.loop.run import train_run
 
-    task: Task = config["task"]
-    train_run(task.spec(), task.log(), _report)
+    task: TrainingTask = config["task"]
+    train_run(task.unpack_spec(), task.open_run_logger(), _report_metrics)
 
 
-def _report(metrics: dict[str, float]) -> bool:
-    """Report an evaluation to Ray Train, which requires the call on every rank.
+def _report_metrics(metrics: dict[str, float]) -> bool:
+    """Report the metrics of an evaluation to Ray Train, which requires the call on every rank.
 
     Always returns True, because no run is pruned here.
     """
@@ -166,12 +174,12 @@ def _report(metrics: dict[str, float]) -> bool:
     return True
 
 
-def _foreseen(error: BaseException) -> KinesweepError | None:
-    """Return the worker's original exception if it is meant for users, else None."""
+def _find_kinesweep_error(error: BaseException) -> KinesweepError | None:
+    """Find the `KinesweepError` of a worker inside Ray's exception; None if there is none."""
     failures = getattr(error, "worker_failures", None) or {}
     # The KinesweepError may be the exception itself, a worker failure, or its cause.
-    for found in [error, *failures.values(), error.__cause__]:
-        original = getattr(found, "cause", None) or found
+    for candidate in [error, *failures.values(), error.__cause__]:
+        original = getattr(candidate, "cause", None) or candidate
         if isinstance(original, KinesweepError):
             return original
     return None

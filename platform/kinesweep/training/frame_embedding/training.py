@@ -1,6 +1,6 @@
 """Training of one frame embedder, from a feature store to a folder for `features.embedder`.
 
-This module does not depend on Ray. As in `training.run`, a call after a kill resumes from the
+This module does not depend on Ray. As in `training.loop.run`, a call after a kill resumes from the
 newest complete checkpoint and produces the same bits; a call on a finished folder returns the
 result. Each run has a folder of its own. Batches and noise are functions of the step, so a
 checkpoint holds only weights and optimizer state. Training uses one process: a step of 32 clips of
@@ -17,31 +17,35 @@ from typing import Any
 import torch
 import transformers
 
-from kinesweep.checkpoints.checkpoints import drop_checkpoints, newest_verified
-from kinesweep.checkpoints.progress import Progress
-from kinesweep.config.loading import did_you_mean
+from kinesweep.checkpoints.checkpoints import find_newest_checkpoint, remove_checkpoints
+from kinesweep.checkpoints.progress import TrainingProgress
+from kinesweep.config.loading import suggest_closest_word
 from kinesweep.config.recipe.embedding import EmbeddingRecipe
 from kinesweep.core.errors import ConfigError
 from kinesweep.core.run_logger import RunLogger
-from kinesweep.core.skeleton.skeleton import skeleton_of
-from kinesweep.data.pair_sampling import PairStream
+from kinesweep.core.skeleton.skeleton import find_skeleton
+from kinesweep.data.pair_sampling import PairBatches
 from kinesweep.models.embedder import FrameEmbedder
 from kinesweep.store.format.reader import Store, open_store
-from kinesweep.store.inspect.statistics import frame_statistics
-from kinesweep.training.frame_embedding.steps import OrderScore, Steps, write_best
+from kinesweep.store.inspect.statistics import compute_frame_statistics
+from kinesweep.training.frame_embedding.steps import (
+    EmbedderTrainer,
+    KendallTauMetric,
+    write_best_embedder,
+)
 from kinesweep.training.reproducibility.determinism import configure_determinism
-from kinesweep.training.run_records.metrics import MetricsFile, Recorder
-from kinesweep.training.run_records.result import RunResult, read_result
+from kinesweep.training.run_records.metrics import MetricsRecorder, MetricsWriter
+from kinesweep.training.run_records.result import RunResult, read_run_result
 from kinesweep.training.run_records.run_identity import (
-    METRICS,
-    RESULT,
-    Identity,
+    METRICS_FILE,
+    RESULT_FILE,
+    RunIdentity,
     claim_run_dir,
-    processor,
-    run_lock,
+    get_processor_name,
+    lock_run_dir,
 )
 
-Report = Callable[[dict[str, float]], bool]
+ReportCallback = Callable[[dict[str, float]], bool]
 
 
 @dataclass(frozen=True)
@@ -61,15 +65,18 @@ class EmbedderSpec:
     overwrite: bool = False
 
 
-def train_embedder(spec: EmbedderSpec, log: RunLogger, report: Report) -> RunResult:
+def train_embedder(spec: EmbedderSpec, log: RunLogger, report: ReportCallback) -> RunResult:
     """Train an embedder, resume its training, or return the result of a finished run.
 
     Args:
         spec: Specification of the run.
-        log: Receives the measurements; its record is closed on return.
+        log: Run logger that receives the metrics; it is finished on return.
         report: Called with `{"step", "loss", "tau", "tau_frames"}` after each evaluation, before
             its checkpoint is written. A kill in between repeats the call. Returning False stops the
             run.
+
+    Returns:
+        Result of the run.
 
     Raises:
         CheckpointError: If the folder belongs to another run or another process works in it.
@@ -79,8 +86,8 @@ def train_embedder(spec: EmbedderSpec, log: RunLogger, report: Report) -> RunRes
         StoreError: If the store is missing or damaged.
     """
     try:
-        with run_lock(spec.folder):
-            result = _train_locked(spec, log, report)
+        with lock_run_dir(spec.folder):
+            result = _train_with_lock(spec, log, report)
     except Exception:
         log.finish("failed")
         raise
@@ -88,65 +95,67 @@ def train_embedder(spec: EmbedderSpec, log: RunLogger, report: Report) -> RunRes
     return result
 
 
-def _train_locked(spec: EmbedderSpec, log: RunLogger, report: Report) -> RunResult:
-    """Train the run while holding the lock of its folder."""
-    started = time.perf_counter()
+def _train_with_lock(spec: EmbedderSpec, log: RunLogger, report: ReportCallback) -> RunResult:
+    """Train or resume the run while holding the lock of its folder."""
+    start_time = time.perf_counter()
     recipe, store = spec.recipe, open_store(spec.store)
-    claim_run_dir(spec.folder, _identity(recipe, store.fingerprint), spec.overwrite)
-    done = read_result(spec.folder)
+    claim_run_dir(spec.folder, _build_run_identity(recipe, store.fingerprint), spec.overwrite)
+    previous_result = read_run_result(spec.folder)
     # A kill may have come between writing the result and removing the checkpoints, so remove again.
-    if done is not None and done.status != "stopped":
-        drop_checkpoints(spec.folder)
-        return done
+    if previous_result is not None and previous_result.status != "stopped":
+        remove_checkpoints(spec.folder)
+        return previous_result
     # A stopped run continues; until it ends again, the folder must not look finished.
-    (spec.folder / RESULT).unlink(missing_ok=True)
-    stream = stream_of(recipe, store)
+    (spec.folder / RESULT_FILE).unlink(missing_ok=True)
+    stream = select_stream(recipe, store)
     # Seed before the network is built, because its initial weights come from this generator.
     device = configure_determinism(
         recipe.training.seed, recipe.resources.cpus, recipe.resources.gpus
     )
-    batches = PairStream(store, recipe, stream)
-    score = OrderScore(store, stream, recipe.training.eval_pairs)
+    batches = PairBatches(store, recipe, stream)
+    metric = KendallTauMetric(store, stream, recipe.training.eval_pairs)
     network = build_embedder(recipe, store, stream).to(device)
-    steps = Steps(recipe, network, batches, spec.folder / "checkpoints", device)
-    checkpoint = newest_verified(steps.root)
+    trainer = EmbedderTrainer(recipe, network, batches, spec.folder / "checkpoints", device)
+    checkpoint = find_newest_checkpoint(trainer.checkpoints_dir)
     # The stop request of the previous call is over; this call continues the run.
-    progress = replace(checkpoint.progress, stop=None) if checkpoint else Progress()
+    progress = replace(checkpoint.progress, stop=None) if checkpoint else TrainingProgress()
     if checkpoint is not None:
-        steps.load(checkpoint.folder)
-    log.dataset(recipe.name, store.fingerprint)
+        trainer.load_checkpoint(checkpoint.folder)
+    log.log_dataset(recipe.name, store.fingerprint)
     # Opening the file removes lines after the checkpoint; those steps are trained again.
-    recorder = Recorder(MetricsFile(spec.folder / METRICS, progress.step), log)
+    recorder = MetricsRecorder(MetricsWriter(spec.folder / METRICS_FILE, progress.step), log)
     try:
-        progress = steps.run(progress, score, recorder, report)
+        progress = trainer.train(progress, metric, recorder, report)
     finally:
         recorder.close()
-    weights = ""
+    weights_digest = ""
     if progress.stop == "max_steps":
-        weights = write_best(spec.folder / "best", steps, store, stream, progress)
-    result = _result(spec.folder, progress, weights, batches.left_out)
-    result = replace(result, seconds=time.perf_counter() - started)
+        weights_digest = write_best_embedder(spec.folder / "best", trainer, store, stream, progress)
+    result = _build_result(spec.folder, progress, weights_digest, batches.num_unpaired)
+    result = replace(result, seconds=time.perf_counter() - start_time)
     # Write the result before removing the checkpoints, so that a kill never loses both.
     result.write()
-    if weights:
-        drop_checkpoints(spec.folder)
+    if weights_digest:
+        remove_checkpoints(spec.folder)
     return result
 
 
-def _result(folder: Path, progress: Progress, weights: str, left_out: int) -> RunResult:
-    """Summarize how the run ended; `seconds` is 0 and is filled in by the caller."""
+def _build_result(
+    folder: Path, progress: TrainingProgress, weights_digest: str, num_unpaired_clips: int
+) -> RunResult:
+    """Build the result of a run from its progress; the caller sets `seconds`."""
     return RunResult(
-        status="finished" if weights else "stopped",
+        status="finished" if weights_digest else "stopped",
         reason=progress.stop or "",
         best_step=progress.best_step,
         step=progress.step,
         samples=progress.samples,
         scores=progress.best_scores,
         search_scores=progress.best_scores,
-        weights_sha256=weights,
+        weights_sha256=weights_digest,
         seconds=0.0,
         folder=folder,
-        limited={"alone_in_kind": left_out} if left_out else {},
+        limited={"alone_in_kind": num_unpaired_clips} if num_unpaired_clips else {},
     )
 
 
@@ -160,44 +169,46 @@ def build_embedder(recipe: EmbeddingRecipe, store: Store, stream: str) -> FrameE
         store: Feature store.
         stream: Name of the embedded stream.
     """
-    schema, part = store.schema.streams[stream], recipe.embedding
-    skeleton = skeleton_of(schema.layout)
-    network = FrameEmbedder(recipe.encoder, schema.width, part.hidden, part.width, skeleton)
+    schema, embedding_config = store.schema.streams[stream], recipe.embedding
+    skeleton = find_skeleton(schema.layout)
+    network = FrameEmbedder(
+        recipe.encoder, schema.width, embedding_config.hidden, embedding_config.width, skeleton
+    )
     if recipe.encoder.standardize:
-        mean_D, deviation_D = frame_statistics(store)[stream]
+        mean_D, deviation_D = compute_frame_statistics(store)[stream]
         encoder: Any = network.encoder
         encoder.set_statistics(torch.as_tensor(mean_D), torch.as_tensor(deviation_D))
     return network
 
 
-def stream_of(recipe: EmbeddingRecipe, store: Store) -> str:
-    """Return the name of the stream to embed.
+def select_stream(recipe: EmbeddingRecipe, store: Store) -> str:
+    """Select the stream to embed: the one of the recipe, or the only one of the store.
 
     Raises:
         ConfigError: If the store has no such stream, or has several and the recipe names none.
     """
-    names, wanted = list(store.schema.streams), recipe.embedding.stream
-    if wanted in names:
-        return str(wanted)
-    if wanted is None and len(names) == 1:
+    names, requested = list(store.schema.streams), recipe.embedding.stream
+    if requested in names:
+        return str(requested)
+    if requested is None and len(names) == 1:
         return names[0]
-    there = ", ".join(f"`{name}`" for name in names)
-    what = "must be set" if wanted is None else f"`{wanted}` is not a stream of the store"
-    hint = did_you_mean(wanted or "", names)
+    available = ", ".join(f"`{name}`" for name in names)
+    problem = "must be set" if requested is None else f"`{requested}` is not a stream of the store"
+    hint = suggest_closest_word(requested or "", names)
     raise ConfigError(
-        "the embedder", [("embedding.stream", f"{what}{hint}; its streams are: {there}")]
+        "the embedder", [("embedding.stream", f"{problem}{hint}; its streams are: {available}")]
     )
 
 
-def _identity(recipe: EmbeddingRecipe, store_fingerprint: str) -> Identity:
-    """Return the identity of the run on this machine."""
-    return Identity(
-        config_hash=recipe.config_hash(store_fingerprint),
+def _build_run_identity(recipe: EmbeddingRecipe, store_fingerprint: str) -> RunIdentity:
+    """Build the identity of the run on this machine."""
+    return RunIdentity(
+        config_hash=recipe.compute_config_hash(store_fingerprint),
         seed=recipe.training.seed,
         store=store_fingerprint,
         threads=recipe.resources.cpus,
         workers=1,
         torch=torch.__version__,
         transformers=transformers.__version__,
-        processor=processor(recipe.resources.gpus > 0),
+        processor=get_processor_name(recipe.resources.gpus > 0),
     )

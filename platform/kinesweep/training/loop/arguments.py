@@ -13,7 +13,7 @@ from transformers import Seq2SeqTrainingArguments
 from kinesweep.config.recipe.training import TrainingConfig
 
 # Keys that have the same name and meaning in the recipe and in `Seq2SeqTrainingArguments`.
-_SAME_NAME = (
+_SHARED_KEYS = (
     "learning_rate",
     "optim",
     "lr_scheduler_type",
@@ -32,21 +32,21 @@ _SAME_NAME = (
 )
 
 
-def training_arguments(
-    config: TrainingConfig, folder: Path, device: torch.device, every_step: bool = False
+def build_training_arguments(
+    config: TrainingConfig, folder: Path, device: torch.device, log_every_step: bool = False
 ) -> Seq2SeqTrainingArguments:
-    """Return the Trainer arguments of one run.
+    """Build the arguments of Hugging Face's Trainer for one run.
 
     Args:
         config: The recipe's `training` section.
         folder: Run folder.
         device: Target device; `cpu` keeps the Trainer off an available GPU.
-        every_step: Record the loss of every step, regardless of `logging_steps`.
+        log_every_step: Log the loss of every step, regardless of `logging_steps`.
     """
     return Seq2SeqTrainingArguments(
         output_dir=str(folder),
-        **{name: getattr(config, name) for name in _SAME_NAME},
-        logging_steps=1 if every_step else config.logging_steps,
+        **{name: getattr(config, name) for name in _SHARED_KEYS},
+        logging_steps=1 if log_every_step else config.logging_steps,
         bf16=config.precision == "bf16",
         fp16=config.precision == "fp16",
         use_cpu=device.type == "cpu",

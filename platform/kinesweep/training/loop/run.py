@@ -17,72 +17,82 @@ import torch
 
 from kinesweep.checkpoints.checkpoints import (
     Checkpoint,
-    check_disk,
-    checkpoint_bytes,
-    newest_verified,
-    run_bytes,
+    check_checkpoint_space,
+    estimate_checkpoint_bytes,
+    estimate_run_bytes,
+    find_newest_checkpoint,
 )
-from kinesweep.checkpoints.model_dir import write_folder_of
-from kinesweep.checkpoints.progress import Progress
+from kinesweep.checkpoints.model_dir import write_model_folder_with_callback
+from kinesweep.checkpoints.progress import TrainingProgress
 from kinesweep.config.recipe import Recipe
-from kinesweep.core.collectives import is_rank_zero, rank_and_world, run_on_rank_zero
-from kinesweep.core.paths import directory_size
+from kinesweep.core.collectives import get_rank_and_world_size, is_rank_zero, run_on_rank_zero
+from kinesweep.core.paths import compute_directory_size
 from kinesweep.core.run_logger import RunLogger
-from kinesweep.data.length_limits import cut_frames, filter_by_length
-from kinesweep.data.task_sampling import prompt_texts
-from kinesweep.data.text_tokenizer import TextTokenizer, build_text
+from kinesweep.data.length_limits import compute_truncation_stats, filter_clips_by_length
+from kinesweep.data.task_sampling import collect_prompt_texts
+from kinesweep.data.text_tokenizer import TextTokenizer, build_tokenizer
 from kinesweep.data.train_dataset import TrainDataset
 from kinesweep.evaluation.evaluate import EvalSet, evaluate_batches
-from kinesweep.evaluation.wordnet import check_metrics
-from kinesweep.models.checkpoint_io import saved_bytes
+from kinesweep.evaluation.wordnet import check_metric_files
+from kinesweep.models.checkpoint_io import estimate_saved_bytes
 from kinesweep.models.factory import build_translator
-from kinesweep.models.streams import skeletons_of
+from kinesweep.models.streams import find_skeletons
 from kinesweep.models.translator import Translator
 from kinesweep.store.format.reader import Store, open_store
-from kinesweep.store.inspect.statistics import frame_statistics
+from kinesweep.store.inspect.statistics import compute_frame_statistics
 from kinesweep.training.distributed.fsdp import ShardedTrainer
-from kinesweep.training.loop.arguments import training_arguments
+from kinesweep.training.loop.arguments import build_training_arguments
 from kinesweep.training.loop.finalize import (
-    RunEnding,
+    FinalizationContext,
+    build_run_result,
     finish_run,
-    remove_temporary_files,
-    result_of,
+    remove_run_checkpoints,
 )
-from kinesweep.training.loop.init_from import earlier_text, load_initial_weights
-from kinesweep.training.loop.length_checks import check_fit, every_text
-from kinesweep.training.loop.reference_checks import check_pairs
-from kinesweep.training.loop.trainer import Report, RunCallbacks, StreamTrainer
-from kinesweep.training.reproducibility.determinism import pin_process, pin_threads, seed_dropout
-from kinesweep.training.reproducibility.step_trace import write_start
-from kinesweep.training.run_records.metrics import MetricsFile, Recorder
-from kinesweep.training.run_records.result import RunResult, RunSpec, read_result
+from kinesweep.training.loop.init_from import load_initial_tokenizer, load_initial_weights
+from kinesweep.training.loop.length_checks import check_clips_fit_model, iter_tokenized_clips
+from kinesweep.training.loop.reference_checks import check_reference_lengths
+from kinesweep.training.loop.trainer import ReportCallback, RunCallbacks, TranslatorTrainer
+from kinesweep.training.reproducibility.determinism import (
+    configure_process,
+    seed_dropout,
+    set_num_threads,
+)
+from kinesweep.training.reproducibility.step_trace import write_start_trace
+from kinesweep.training.run_records.metrics import MetricsRecorder, MetricsWriter
+from kinesweep.training.run_records.result import RunResult, RunSpec, read_run_result
 from kinesweep.training.run_records.run_identity import (
-    METRICS,
-    RESULT,
+    METRICS_FILE,
+    RESULT_FILE,
+    build_run_identity,
     claim_run_dir,
-    identity_of,
-    run_lock,
+    lock_run_dir,
 )
 
-__all__ = ["RunResult", "RunSpec", "read_result", "train_run"]
+__all__ = ["RunResult", "RunSpec", "read_run_result", "train_run"]
 
 
-def _never() -> bool:
-    """Return False; the default of `should_stop`."""
+def _never_stop() -> bool:
+    """Return False, so that the run is never stopped; the default of `should_stop`."""
     return False
 
 
 def train_run(
-    spec: RunSpec, log: RunLogger, report: Report, should_stop: Callable[[], bool] = _never
+    spec: RunSpec,
+    log: RunLogger,
+    report: ReportCallback,
+    should_stop: Callable[[], bool] = _never_stop,
 ) -> RunResult:
     """Train a run, resume it, or return the result of a finished one.
 
     Args:
         spec: Specification of the run.
-        log: Receives the measurements of rank 0; its record is closed on return.
+        log: Run logger that receives the metrics of rank 0; it is finished on return.
         report: Called with `{"step", "samples", "token_loss", "token_accuracy", "bleu", …}` after
             each evaluation, on every rank. False from rank 0 stops the run after its checkpoint.
         should_stop: Called between steps; True on rank 0 stops the run without a checkpoint.
+
+    Returns:
+        Result of the run.
 
     Raises:
         CheckpointError: If the folder belongs to another run or another process works in it.
@@ -91,8 +101,8 @@ def train_run(
         StoreError: If the store is missing or damaged.
     """
     try:
-        with _lock(spec.folder):
-            result = _train_locked(spec, log, RunCallbacks(report, should_stop))
+        with _lock_on_rank_zero(spec.folder):
+            result = _train_with_lock(spec, log, RunCallbacks(report, should_stop))
     except Exception:
         if is_rank_zero():
             log.finish("failed")
@@ -103,151 +113,185 @@ def train_run(
 
 
 @dataclass(frozen=True)
-class _Parts:
-    """The objects of one process of a run."""
+class _RunComponents:
+    """The store, tokenizer, model and device of one process of a run."""
 
     store: Store
-    text: TextTokenizer
+    tokenizer: TextTokenizer
     model: Translator
     device: torch.device
 
 
-def write_first_model(recipe: Recipe, store: Store, folder: Path) -> None:
-    """Write a model folder with the state before the first step.
+def write_initial_model(recipe: Recipe, store: Store, folder: Path) -> None:
+    """Write a model folder with the untrained model, as it is before the first step.
+
+    Args:
+        recipe: Recipe of the run.
+        store: Feature store.
+        folder: Output folder.
 
     Raises:
         ResourceError: If the recipe requests a GPU but none is available.
     """
-    parts = _build(recipe, store)
+    components = _build_components(recipe, store)
 
-    def weights(beside: Path) -> None:
-        parts.model.save_pretrained(beside)
+    def write_weights(target_dir: Path) -> None:
+        """Save the weights into `target_dir`."""
+        components.model.save_pretrained(target_dir)
 
-    write_folder_of(folder, weights, parts.text, recipe, store)
+    write_model_folder_with_callback(folder, write_weights, components.tokenizer, recipe, store)
 
 
-def _train_locked(spec: RunSpec, log: RunLogger, ears: RunCallbacks) -> RunResult:
-    """Train the run while rank 0 holds the lock of its folder."""
-    started = time.perf_counter()
+def _train_with_lock(spec: RunSpec, log: RunLogger, run_callbacks: RunCallbacks) -> RunResult:
+    """Train or resume the run while rank 0 holds the lock of its folder."""
+    start_time = time.perf_counter()
     store = open_store(spec.store)
-    _, world = rank_and_world()
-    identity = identity_of(spec.recipe, store.fingerprint, world)
+    _, world_size = get_rank_and_world_size()
+    identity = build_run_identity(spec.recipe, store.fingerprint, world_size)
     run_on_rank_zero(partial(claim_run_dir, spec.folder, identity, spec.overwrite))
-    done = run_on_rank_zero(partial(read_result, spec.folder))
+    previous_result = run_on_rank_zero(partial(read_run_result, spec.folder))
     # A kill may have come between writing the result and removing the checkpoints.
-    if done is not None and done.status != "stopped":
-        remove_temporary_files(spec.folder)
-        return done
+    if previous_result is not None and previous_result.status != "stopped":
+        remove_run_checkpoints(spec.folder)
+        return previous_result
     # Fail before hours of training rather than at the first evaluation.
-    check_metrics(spec.recipe.evaluation)
-    parts = _build(spec.recipe, store)
-    checkpoint = run_on_rank_zero(partial(_start, spec, parts.model, world))
+    check_metric_files(spec.recipe.evaluation)
+    components = _build_components(spec.recipe, store)
+    checkpoint = run_on_rank_zero(
+        partial(_find_resume_checkpoint, spec, components.model, world_size)
+    )
     if is_rank_zero():
-        log.dataset(spec.recipe.name, store.fingerprint)
-    progress = _resume_progress(checkpoint)
+        log.log_dataset(spec.recipe.name, store.fingerprint)
+    progress = _get_initial_progress(checkpoint)
     if spec.trace and checkpoint is None:
-        run_on_rank_zero(partial(write_start, spec.folder, spec.recipe, parts.model))
+        run_on_rank_zero(partial(write_start_trace, spec.folder, spec.recipe, components.model))
     if progress.stop is None:
-        progress = _train(spec, parts, checkpoint, log, ears)
+        progress = _train_remaining_steps(spec, components, checkpoint, log, run_callbacks)
     if progress.stop in ("reported", "diverged"):
-        result = result_of(spec, progress)
+        result = build_run_result(spec, progress)
     else:
-        ending = RunEnding(spec, store, parts.text, parts.device, log)
-        result = finish_run(ending, progress)
-    clips, limited = filter_by_length(store.records("train"), spec.recipe.effective_batch, "train")
-    for name, lost in cut_frames(clips, spec.recipe.effective_batch).items():
-        limited |= {f"cut_clips.{name}": lost.clips, f"cut_frames.{name}": lost.frames}
-    seconds = time.perf_counter() - started
+        context = FinalizationContext(spec, store, components.tokenizer, components.device, log)
+        result = finish_run(context, progress)
+    clips, limit_counts = filter_clips_by_length(
+        store.get_records("train"), spec.recipe.effective_batch, "train"
+    )
+    for name, stats in compute_truncation_stats(clips, spec.recipe.effective_batch).items():
+        limit_counts |= {f"cut_clips.{name}": stats.clips, f"cut_frames.{name}": stats.frames}
+    seconds = time.perf_counter() - start_time
     epochs = result.samples / len(clips)
-    limited |= result.limited
-    result = replace(result, seconds=seconds, epochs=epochs, limited=limited)
+    limit_counts |= result.limited
+    result = replace(result, seconds=seconds, epochs=epochs, limited=limit_counts)
     # The result comes before the removal of checkpoints: a kill in between loses nothing.
     run_on_rank_zero(result.write)
     if result.status != "stopped":
-        remove_temporary_files(spec.folder)
+        remove_run_checkpoints(spec.folder)
     return result
 
 
-def _build(recipe: Recipe, store: Store) -> _Parts:
-    """Build tokenizer and model with fixed seeds."""
-    device = pin_process(recipe)
+def _build_components(recipe: Recipe, store: Store) -> _RunComponents:
+    """Build the tokenizer and the model, seeded and with initial weights loaded."""
+    device = configure_process(recipe)
     model = recipe.effective_model
-    text = _text(recipe, store)
-    standardizes = any(model.encoder_of(name).standardize for name in store.schema.widths)
+    tokenizer = _build_tokenizer(recipe, store)
+    needs_statistics = any(
+        model.get_encoder_config(name).standardize for name in store.schema.widths
+    )
     translator = build_translator(
         model,
         store.schema.widths,
-        text.vocabulary,
+        tokenizer.vocabulary,
         recipe.training.label_smoothing_factor,
-        frame_statistics(store) if standardizes else None,
+        compute_frame_statistics(store) if needs_statistics else None,
         device,
-        skeletons_of(model, store.schema),
+        find_skeletons(model, store.schema),
     )
-    run_on_rank_zero(partial(check_pairs, recipe, store))
+    run_on_rank_zero(partial(check_reference_lengths, recipe, store))
     if model.init_from is not None:
         load_initial_weights(translator, Path(model.init_from), model.init_sha256)
-    return _Parts(store, text, translator.to(device), device)
+    return _RunComponents(store, tokenizer, translator.to(device), device)
 
 
-def _text(recipe: Recipe, store: Store) -> TextTokenizer:
-    """Build a tokenizer, or load that of the earlier stage from which the run starts."""
-    model, records = recipe.effective_model, store.records("train")
+def _build_tokenizer(recipe: Recipe, store: Store) -> TextTokenizer:
+    """Build the tokenizer, or load that of the earlier stage given by `model.init_from`."""
+    model, records = recipe.effective_model, store.get_records("train")
     if model.init_from is not None:
-        return earlier_text(Path(model.init_from), recipe)
-    spoken = prompt_texts(recipe.prompt, recipe.batch.tasks, records)
+        return load_initial_tokenizer(Path(model.init_from), recipe)
+    extra_texts = collect_prompt_texts(recipe.prompt, recipe.batch.tasks, records)
     backbone = model.backbone
-    every_text = recipe.batch.reference_choice != "first"
-    return build_text(
-        model.tokenizer, records, backbone.pretrained, spoken, backbone.revision, every_text
+    uses_all_references = recipe.batch.reference_choice != "first"
+    return build_tokenizer(
+        model.tokenizer,
+        records,
+        backbone.pretrained,
+        extra_texts,
+        backbone.revision,
+        uses_all_references,
     )
 
 
-def _start(spec: RunSpec, model: Translator, world: int) -> Checkpoint | None:
-    """Find the checkpoint to resume from and check the disk space."""
+def _find_resume_checkpoint(spec: RunSpec, model: Translator, world_size: int) -> Checkpoint | None:
+    """Find the newest complete checkpoint to resume from, and check the disk space."""
     # A stopped run continues: until it ends again, the folder must not look finished.
-    (spec.folder / RESULT).unlink(missing_ok=True)
+    (spec.folder / RESULT_FILE).unlink(missing_ok=True)
     keep = spec.recipe.checkpoints.keep
-    checkpoint = newest_verified(spec.folder / "checkpoints", needs_best=keep != "last")
-    weights = saved_bytes(model)
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    one = checkpoint_bytes(weights, trained, world)
-    needed = run_bytes(one, weights, spec.recipe.checkpoints, spec.recipe.training)
-    check_disk(spec.folder, needed, one, spec.recipe.checkpoints, directory_size(spec.folder))
+    checkpoint = find_newest_checkpoint(spec.folder / "checkpoints", needs_best=keep != "last")
+    weight_bytes = estimate_saved_bytes(model)
+    num_trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    bytes_per_checkpoint = estimate_checkpoint_bytes(weight_bytes, num_trainable, world_size)
+    needed_bytes = estimate_run_bytes(
+        bytes_per_checkpoint, weight_bytes, spec.recipe.checkpoints, spec.recipe.training
+    )
+    check_checkpoint_space(
+        spec.folder,
+        needed_bytes,
+        bytes_per_checkpoint,
+        spec.recipe.checkpoints,
+        compute_directory_size(spec.folder),
+    )
     return checkpoint
 
 
-def _resume_progress(checkpoint: Checkpoint | None) -> Progress:
-    """Return the progress to resume from, without the stop request of the previous call."""
-    progress = checkpoint.progress if checkpoint else Progress()
+def _get_initial_progress(checkpoint: Checkpoint | None) -> TrainingProgress:
+    """Return the progress with which training starts, without the previous stop request."""
+    progress = checkpoint.progress if checkpoint else TrainingProgress()
     return replace(progress, stop=None) if progress.stop == "reported" else progress
 
 
-def _train(
-    spec: RunSpec, parts: _Parts, checkpoint: Checkpoint | None, log: RunLogger, ears: RunCallbacks
-) -> Progress:
-    """Train the remaining steps."""
+def _train_remaining_steps(
+    spec: RunSpec,
+    components: _RunComponents,
+    checkpoint: Checkpoint | None,
+    log: RunLogger,
+    run_callbacks: RunCallbacks,
+) -> TrainingProgress:
+    """Train the remaining steps and return the progress at the end."""
     recipe = spec.recipe
-    stream = _stream(recipe, parts)
-    check_fit(parts.model, every_text(recipe, parts.store, parts.text, stream))
-    progress = _resume_progress(checkpoint)
+    train_dataset = _build_train_dataset(recipe, components)
+    check_clips_fit_model(
+        components.model,
+        iter_tokenized_clips(recipe, components.store, components.tokenizer, train_dataset),
+    )
+    progress = _get_initial_progress(checkpoint)
     recorder = None
     if is_rank_zero():
-        recorder = Recorder(MetricsFile(spec.folder / METRICS, progress.step), log)
-    kind = ShardedTrainer if recipe.training.fsdp else StreamTrainer
-    trainer = kind(
-        parts.model,
-        training_arguments(recipe.training, spec.folder, parts.device, every_step=spec.trace),
+        recorder = MetricsRecorder(MetricsWriter(spec.folder / METRICS_FILE, progress.step), log)
+    trainer_class = ShardedTrainer if recipe.training.fsdp else TranslatorTrainer
+    trainer = trainer_class(
+        components.model,
+        build_training_arguments(
+            recipe.training, spec.folder, components.device, log_every_step=spec.trace
+        ),
         recipe,
-        stream=stream,
-        measure=_measure(recipe, parts),
-        ears=ears,
+        train_dataset=train_dataset,
+        compute_scores=_build_score_function(recipe, components),
+        run_callbacks=run_callbacks,
         recorder=recorder,
         progress=progress,
     )
     # Creating the Trainer initializes accelerate, which sets its own number of threads.
-    pin_threads(recipe)
+    set_num_threads(recipe)
     # Building the model used the same generator state on all ranks; noise must differ.
-    seed_dropout(recipe.training.seed, rank_and_world()[0])
+    seed_dropout(recipe.training.seed, get_rank_and_world_size()[0])
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint.folder) if checkpoint else None)
     finally:
@@ -256,41 +300,49 @@ def _train(
     return trainer.progress
 
 
-def _stream(recipe: Recipe, parts: _Parts) -> TrainDataset:
-    """Return the training data of this rank."""
-    rank, world = rank_and_world()
+def _build_train_dataset(recipe: Recipe, components: _RunComponents) -> TrainDataset:
+    """Build the training dataset of this rank."""
+    rank, world_size = get_rank_and_world_size()
     return TrainDataset(
-        parts.store,
-        parts.text,
+        components.store,
+        components.tokenizer,
         recipe.effective_batch,
         recipe.training.seed,
         rank,
-        world,
-        recipe.weights,
+        world_size,
+        recipe.corpus_weights,
         recipe.prompt_settings,
         recipe.augmentation_pairs,
     )
 
 
-def _measure(recipe: Recipe, parts: _Parts) -> Callable[[Translator], dict[str, float]]:
-    """Return the validation function for training, on the clips of `evaluation.during_training`."""
-    search, config = recipe.evaluation.during_training, recipe.evaluation
-    data = EvalSet(
-        parts.store,
+def _build_score_function(
+    recipe: Recipe, components: _RunComponents
+) -> Callable[[Translator], dict[str, float]]:
+    """Build the function that scores a model on validation during training.
+
+    It uses the clips and beams of `evaluation.during_training`.
+    """
+    during_training, config = recipe.evaluation.during_training, recipe.evaluation
+    eval_set = EvalSet(
+        components.store,
         "validation",
-        parts.text,
+        components.tokenizer,
         config,
         recipe.effective_batch,
-        max_clips=search.max_clips,
+        max_clips=during_training.max_clips,
         prompt_settings=recipe.prompt_settings,
     )
 
-    def scores(model: Translator) -> dict[str, float]:
-        return evaluate_batches(model, data, recipe.generation, search.num_beams).scores
+    def compute_scores(model: Translator) -> dict[str, float]:
+        """Compute the validation scores of a model; a collective call."""
+        return evaluate_batches(
+            model, eval_set, recipe.generation, during_training.num_beams
+        ).scores
 
-    return scores
+    return compute_scores
 
 
-def _lock(folder: Path) -> AbstractContextManager[None]:
-    """Lock the run folder against other runs; rank 0 holds the lock for all ranks."""
-    return run_lock(folder) if is_rank_zero() else nullcontext()
+def _lock_on_rank_zero(folder: Path) -> AbstractContextManager[None]:
+    """Lock the run folder against other runs; only rank 0 takes the lock, for all ranks."""
+    return lock_run_dir(folder) if is_rank_zero() else nullcontext()

@@ -17,8 +17,8 @@ from kinesweep.core.errors import ResourceError
 from kinesweep.core.seeds import derive_seed, seed_everything
 
 
-def pin_process(recipe: Recipe) -> torch.device:
-    """Set the seeds, threads and kernels of this process for a recipe.
+def configure_process(recipe: Recipe) -> torch.device:
+    """Set the seeds, threads and deterministic kernels of this process for a recipe.
 
     Returns:
         Device on which the model belongs.
@@ -50,7 +50,7 @@ def configure_determinism(seed: int, cpus: int, gpus: float) -> torch.device:
     # cuBLAS reads this variable when CUDA starts, so it comes before anything that touches the GPU.
     # Deterministic cuBLAS kernels require it (PyTorch notes on reproducibility).
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    device = _device(gpus)
+    device = _select_device(gpus)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     torch.use_deterministic_algorithms(True)
@@ -64,8 +64,8 @@ def configure_determinism(seed: int, cpus: int, gpus: float) -> torch.device:
     return device
 
 
-def pin_threads(recipe: Recipe) -> None:
-    """Set the number of threads to `resources.cpus` again, after accelerate has changed it."""
+def set_num_threads(recipe: Recipe) -> None:
+    """Set PyTorch's number of threads to `resources.cpus`, which accelerate has changed."""
     torch.set_num_threads(recipe.resources.cpus)
 
 
@@ -75,14 +75,17 @@ def seed_dropout(seed: int, rank: int) -> None:
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
-    """Restore the CPU generator on exit; opening a PyTorch loader draws a number from it."""
+def preserve_rng_state() -> Iterator[None]:
+    """Restore the state of the CPU random generator at the end of the `with` block.
+
+    Starting a PyTorch data loader draws a number from this generator.
+    """
     with torch.random.fork_rng(devices=[]):
         yield
 
 
-def _device(gpus: float) -> torch.device:
-    """Return the requested device, or raise `ResourceError` if there is no GPU."""
+def _select_device(gpus: float) -> torch.device:
+    """Select CUDA or the CPU; raise `ResourceError` if a GPU is requested but not available."""
     if gpus > 0 and not torch.cuda.is_available():
         raise ResourceError(
             f"`resources.gpus` is {gpus:g}, but this process sees no CUDA device;"

@@ -11,18 +11,18 @@ import torch
 from accelerate.state import AcceleratorState, GradientState, PartialState
 
 
-def exempt_imports() -> None:
-    """Exempt all objects that exist by now from garbage collection.
+def freeze_gc() -> None:
+    """Exclude all existing objects from garbage collection, to make later collections fast.
 
     The Trainer collects garbage after each run, and Python does so in between. Searching the half a
     million objects of torch and transformers takes 0.2 s or more each time and finds nothing. Call
-    this function when all modules are imported and no run has left any objects.
+    this function after all modules are imported and before a run creates objects.
     """
     gc.freeze()
 
 
-def reset_process() -> None:
-    """Reset the process-wide state of the previous run."""
+def reset_process_state() -> None:
+    """Reset the process-wide state that the previous run left, and free its memory."""
     # These classes hold process-wide state; a second Trainer would inherit that of the first one.
     AcceleratorState._reset_state()
     GradientState._reset_state()

@@ -12,10 +12,10 @@ from kinesweep.core.errors import CheckpointError
 from kinesweep.core.io import read_json
 from kinesweep.training.run_records.metrics import read_metrics
 from kinesweep.training.run_records.result import RunResult
-from kinesweep.training.run_records.run_identity import METRICS, START
+from kinesweep.training.run_records.run_identity import METRICS_FILE, START_FILE
 
 # Maximum number of names in a message.
-_SHOWN = 3
+_MAX_NAMES = 3
 
 
 @dataclass(frozen=True)
@@ -34,23 +34,23 @@ class Divergence:
     what: tuple[str, ...]
     settings: dict[str, tuple[Any, Any]]
 
-    def lines(self) -> list[str]:
-        """Format the difference as lines of text."""
-        named = ", ".join(f"`{name}`" for name in self.what[:_SHOWN])
-        more = f" and {len(self.what) - _SHOWN} more" if len(self.what) > _SHOWN else ""
+    def format_lines(self) -> list[str]:
+        """Format the difference as lines of text for the console."""
+        names = ", ".join(f"`{name}`" for name in self.what[:_MAX_NAMES])
+        more = f" and {len(self.what) - _MAX_NAMES} more" if len(self.what) > _MAX_NAMES else ""
         where = "before the first step" if self.step == 0 else "first"
-        found = [f"{self.run} differs at step {self.step}: {named}{more} {where}"]
-        found += [
-            f"  setting {name}: {first!r} in the first run, {own!r} in {self.run}"
-            for name, (first, own) in self.settings.items()
+        lines = [f"{self.run} differs at step {self.step}: {names}{more} {where}"]
+        lines += [
+            f"  setting {name}: {first!r} in the first run, {value!r} in {self.run}"
+            for name, (first, value) in self.settings.items()
         ]
         if not self.settings:
-            found.append("  all recorded settings are equal: something in the run is not seeded")
-        return found
+            lines.append("  all recorded settings are equal: something in the run is not seeded")
+        return lines
 
 
 def compare_runs(results: Sequence[RunResult]) -> list[Divergence]:
-    """Compare each run with the first one.
+    """Compare runs bit by bit with the first one.
 
     Args:
         results: Results of at least one run.
@@ -62,51 +62,59 @@ def compare_runs(results: Sequence[RunResult]) -> list[Divergence]:
         CheckpointError: If a run has no trace.
     """
     first, *others = results
-    found = (_parting(first, other) for other in others)
-    return [parting for parting in found if parting is not None]
+    divergences = (_find_divergence(first, other) for other in others)
+    return [divergence for divergence in divergences if divergence is not None]
 
 
-def _parting(first: RunResult, other: RunResult) -> Divergence | None:
-    """Find the first difference between two runs, or None."""
-    starts = _start(first.folder), _start(other.folder)
-    changed = _changed(starts[0]["settings"], starts[1]["settings"])
-    tensors = tuple(_changed(starts[0]["tensors"], starts[1]["tensors"]))
+def _find_divergence(first: RunResult, other: RunResult) -> Divergence | None:
+    """Find the first difference between two runs; None if they are equal."""
+    start_traces = _read_start_trace(first.folder), _read_start_trace(other.folder)
+    changed_settings = _find_changed_values(
+        start_traces[0]["settings"], start_traces[1]["settings"]
+    )
+    tensors = tuple(_find_changed_values(start_traces[0]["tensors"], start_traces[1]["tensors"]))
     name = other.folder.name
     # Compare in the order of time: initial weights, then measurements, then the end.
     if tensors:
-        return Divergence(name, 0, tensors, changed)
-    rows = [read_metrics(result.folder / METRICS) for result in (first, other)]
+        return Divergence(name, 0, tensors, changed_settings)
+    rows = [read_metrics(result.folder / METRICS_FILE) for result in (first, other)]
     # Not strict: different numbers of measurements are reported below.
     for one, two in zip(*rows, strict=False):
         if one != two:
             step = min(one["step"], two["step"])
-            return Divergence(name, int(step), tuple(_changed(one, two)), changed)
-    ends = [_end(result) for result in (first, other)]
-    if len(rows[0]) != len(rows[1]) or ends[0] != ends[1]:
-        what = tuple(_changed(*ends)) or ("number of measurements",)
-        return Divergence(name, min(first.step, other.step), what, changed)
+            return Divergence(
+                name, int(step), tuple(_find_changed_values(one, two)), changed_settings
+            )
+    final_values = [_get_final_values(result) for result in (first, other)]
+    if len(rows[0]) != len(rows[1]) or final_values[0] != final_values[1]:
+        what = tuple(_find_changed_values(*final_values)) or ("number of measurements",)
+        return Divergence(name, min(first.step, other.step), what, changed_settings)
     return None
 
 
-def _end(result: RunResult) -> dict[str, Any]:
-    """Return the parts of a result that do not depend on a clock."""
+def _get_final_values(result: RunResult) -> dict[str, Any]:
+    """Return the final values of a run that must be equal in a repetition."""
     scores = {f"final {name}": value for name, value in result.scores.items()}
     return {"steps": result.step, "weights": result.weights_sha256, **scores}
 
 
-def _changed(one: Mapping[str, Any], two: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return the keys whose values differ, with both values."""
-    keys = [*one, *(key for key in two if key not in one)]
-    return {key: (one.get(key), two.get(key)) for key in keys if one.get(key) != two.get(key)}
+def _find_changed_values(
+    first: Mapping[str, Any], second: Mapping[str, Any]
+) -> dict[str, tuple[Any, Any]]:
+    """Find the keys whose values differ; return each with both values."""
+    keys = [*first, *(key for key in second if key not in first)]
+    return {
+        key: (first.get(key), second.get(key)) for key in keys if first.get(key) != second.get(key)
+    }
 
 
-def _start(folder: Path) -> dict[str, Any]:
-    """Read `start.json` of a run."""
+def _read_start_trace(folder: Path) -> dict[str, Any]:
+    """Read the trace of the state before the first step, `start.json`, from a run folder."""
     try:
-        found: dict[str, Any] = read_json(folder / START)
+        trace: dict[str, Any] = read_json(folder / START_FILE)
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"`{folder}` holds no trace of its start ({error}); train"
             " it again with `RunSpec(trace=True)`"
         ) from None
-    return found
+    return trace

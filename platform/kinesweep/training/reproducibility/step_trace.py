@@ -16,32 +16,34 @@ import torch
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.io import write_json
 from kinesweep.models.translator import Translator
-from kinesweep.training.run_records.run_identity import START, processor
+from kinesweep.training.run_records.run_identity import START_FILE, get_processor_name
 
 # Environment variables that select kernels or thread counts; no others are recorded.
-_VARIABLES = (
+_RECORDED_ENV_VARS = (
     *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "MKL_CBWR", "OPENBLAS_NUM_THREADS", "PYTHONHASHSEED"),
     *("CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE", "ATEN_CPU_CAPABILITY", "DNNL_MAX_CPU_ISA"),
 )
 
 
-def write_start(folder: Path, recipe: Recipe, model: Translator) -> None:
-    """Write `start.json` of a run that is about to take its first step."""
-    plain = {"tensors": tensor_digests(model), "settings": settings(recipe)}
-    write_json(folder / START, plain)
+def write_start_trace(folder: Path, recipe: Recipe, model: Translator) -> None:
+    """Write the tensor digests and process settings before the first step to `start.json`."""
+    trace = {"tensors": compute_tensor_digests(model), "settings": collect_process_settings(recipe)}
+    write_json(folder / START_FILE, trace)
 
 
-def tensor_digests(model: Translator) -> dict[str, str]:
-    """Return the SHA-256 of each tensor's type, shape and bytes, by name."""
-    return {name: _digest(tensor) for name, tensor in sorted(model.state_dict().items())}
+def compute_tensor_digests(model: Translator) -> dict[str, str]:
+    """Compute the SHA-256 of the type, shape and bytes of each tensor of a model, by name."""
+    return {
+        name: _compute_tensor_digest(tensor) for name, tensor in sorted(model.state_dict().items())
+    }
 
 
-def settings(recipe: Recipe) -> dict[str, Any]:
-    """Return libraries, threads and processor of this process, by name."""
-    cuda = torch.backends.cuda.matmul
+def collect_process_settings(recipe: Recipe) -> dict[str, Any]:
+    """Collect the settings of this process that affect results: libraries, threads, processor."""
+    cuda_matmul = torch.backends.cuda.matmul
     packages = {f"package {d.metadata['Name']}": d.version for d in distributions()}
     return {
-        "processor": processor(recipe.resources.gpus > 0),
+        "processor": get_processor_name(recipe.resources.gpus > 0),
         # The cores that this process may use, which can be fewer than the machine has.
         "cores": len(os.sched_getaffinity(0)),
         "torch threads": torch.get_num_threads(),
@@ -49,17 +51,17 @@ def settings(recipe: Recipe) -> dict[str, Any]:
         "deterministic kernels": torch.are_deterministic_algorithms_enabled(),
         "float32 matmul precision": torch.get_float32_matmul_precision(),
         "cudnn benchmark": torch.backends.cudnn.benchmark,
-        "tf32": bool(cuda.allow_tf32),
+        "tf32": bool(cuda_matmul.allow_tf32),
         "mkldnn": torch.backends.mkldnn.is_available(),
-        **{f"${name}": os.environ.get(name, "") for name in _VARIABLES},
+        **{f"${name}": os.environ.get(name, "") for name in _RECORDED_ENV_VARS},
         **dict(sorted(packages.items())),
     }
 
 
-def _digest(tensor: torch.Tensor) -> str:
-    """Return the SHA-256 of a tensor's type, shape and bytes."""
-    plain = tensor.detach().cpu().contiguous()
-    digest = hashlib.sha256(f"{plain.dtype}|{tuple(plain.shape)}|".encode())
+def _compute_tensor_digest(tensor: torch.Tensor) -> str:
+    """Compute the SHA-256 of the type, shape and bytes of a tensor."""
+    cpu_tensor = tensor.detach().cpu().contiguous()
+    digest = hashlib.sha256(f"{cpu_tensor.dtype}|{tuple(cpu_tensor.shape)}|".encode())
     # NumPy has no bfloat16, so the tensor is read as bytes.
-    digest.update(plain.flatten().view(torch.uint8).numpy().tobytes())
+    digest.update(cpu_tensor.flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""`metrics.jsonl`: the measurements of a run, one JSON object per line, without clock times.
+"""`metrics.jsonl`: the metrics of a run, one JSON object per line, without timings.
 
 An uninterrupted run and one that was killed and resumed write the same bytes, because resuming
 first removes the lines after the checkpoint.
@@ -16,7 +16,10 @@ from kinesweep.core.run_logger import RunLogger
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Read all complete lines; a last line that was cut off by a kill is ignored."""
+    """Read all complete lines of `metrics.jsonl`; empty if the file does not exist.
+
+    A last line that was cut off when the process was killed is ignored.
+    """
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").split("\n")
@@ -24,7 +27,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines[:-1]]
 
 
-class MetricsFile:
+class MetricsWriter:
     """A writer that appends to `metrics.jsonl` of a run.
 
     Args:
@@ -33,13 +36,13 @@ class MetricsFile:
     """
 
     def __init__(self, path: Path, step: int) -> None:
-        kept = [row for row in read_metrics(path) if row["step"] <= step]
-        write_text(path, "".join(map(_line, kept)))
+        rows = [row for row in read_metrics(path) if row["step"] <= step]
+        write_text(path, "".join(map(_format_line, rows)))
         self._file = path.open("a", encoding="utf-8")
 
-    def add(self, row: Mapping[str, float | int]) -> None:
-        """Append one line and pass it to the operating system."""
-        self._file.write(_line(row))
+    def append_row(self, row: Mapping[str, float | int]) -> None:
+        """Append one row as a line and flush it to the operating system."""
+        self._file.write(_format_line(row))
         self._file.flush()
 
     def sync(self) -> None:
@@ -51,43 +54,44 @@ class MetricsFile:
         self._file.close()
 
 
-class Recorder:
-    """A recorder that writes each measurement to `metrics.jsonl` and to the run log.
+class MetricsRecorder:
+    """A recorder that writes metrics to `metrics.jsonl` and to the run logger.
 
     Args:
         file: Writer of `metrics.jsonl`.
-        log: Run log of the tracker; also receives clock times.
+        log: Run logger of the tracker; it also receives timings.
     """
 
-    def __init__(self, file: MetricsFile, log: RunLogger) -> None:
+    def __init__(self, file: MetricsWriter, log: RunLogger) -> None:
         self._file = file
         self._log = log
 
     def record(
-        self, step: int, samples: int, values: Mapping[str, float], clock: Mapping[str, float]
+        self, step: int, samples: int, values: Mapping[str, float], timings: Mapping[str, float]
     ) -> None:
-        """Record one measurement.
+        """Record the metrics of one step.
 
         Args:
             step: Number of optimizer steps done.
             samples: Number of clips seen.
-            values: Reproducible measurements, written to both.
-            clock: Clock times, written to the run log only.
+            values: Reproducible metrics, written to the file and to the run logger.
+            timings: Timings, written to the run logger only, because they are not reproducible.
         """
         # JSON has no infinities. A diverged loss is therefore omitted rather than written as a
         # number.
         finite = {key: value for key, value in values.items() if math.isfinite(value)}
-        self._file.add({"step": step, "samples": samples, **finite})
-        self._log.metrics({"samples": samples, **finite, **clock}, step)
+        self._file.append_row({"step": step, "samples": samples, **finite})
+        self._log.log_metrics({"samples": samples, **finite, **timings}, step)
 
     def sync(self) -> None:
         """Flush `metrics.jsonl` to disk."""
         self._file.sync()
 
     def close(self) -> None:
-        """Close `metrics.jsonl`; the caller closes the run log."""
+        """Close `metrics.jsonl`; the caller finishes the run logger."""
         self._file.close()
 
 
-def _line(row: Mapping[str, Any]) -> str:
+def _format_line(row: Mapping[str, Any]) -> str:
+    """Format a row as one line of JSON."""
     return json.dumps(row, allow_nan=False) + "\n"

@@ -21,19 +21,19 @@ from ray.util.metrics import Gauge
 
 from kinesweep.core.run_logger import RunLogger, RunStatus
 
-_log = logging.getLogger(__name__)
-PREFIX = "kinesweep_"
+_LOG = logging.getLogger(__name__)
+METRIC_PREFIX = "kinesweep_"
 # Well below the 20 s after which Ray drops a gauge.
-_EVERY_S = 5.0
-_RUN = ("sweep", "run")
+_UPDATE_INTERVAL_S = 5.0
+_RUN_LABELS = ("sweep", "run")
 GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "samples_per_s": ("Training clips per second, summed over all workers of a run", _RUN),
-    "step_s": ("Duration of an optimizer step in seconds", _RUN),
-    "padding_share": ("Share of padding among the frames of rank 0's batches", _RUN),
-    "evaluation_s": ("Duration of the latest evaluation in seconds", _RUN),
-    "loss": ("Training loss", _RUN),
-    "token_loss": ("Validation loss per token, without label smoothing", _RUN),
-    "tracking_backlog": ("Records of a run that have not reached MLflow yet", _RUN),
+    "samples_per_s": ("Training clips per second, summed over all workers of a run", _RUN_LABELS),
+    "step_s": ("Duration of an optimizer step in seconds", _RUN_LABELS),
+    "padding_share": ("Share of padding among the frames of rank 0's batches", _RUN_LABELS),
+    "evaluation_s": ("Duration of the latest evaluation in seconds", _RUN_LABELS),
+    "loss": ("Training loss", _RUN_LABELS),
+    "token_loss": ("Validation loss per token, without label smoothing", _RUN_LABELS),
+    "tracking_backlog": ("Records of a run that have not reached MLflow yet", _RUN_LABELS),
     "trials": ("Number of trials of a sweep by state", ("sweep", "state")),
     "trials_wanted": ("Number of trials requested for a sweep", ("sweep",)),
     "final_runs": ("Number of finished final runs of a sweep", ("sweep",)),
@@ -44,7 +44,7 @@ GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 @dataclass(frozen=True)
-class Reading:
+class GaugeValue:
     """The current value of one gauge.
 
     Attributes:
@@ -58,70 +58,72 @@ class Reading:
     labels: Mapping[str, str]
 
 
-Read = Callable[[], Iterable[Reading]]
+GetGaugeValues = Callable[[], Iterable[GaugeValue]]
 
 
-class MetricsDisplay:
-    """A background thread that updates the gauges periodically until `end` is called.
+class GaugeUpdater:
+    """A background thread that updates the gauges periodically until `stop` is called.
 
     Args:
-        read: Function that returns the current readings; called in the thread.
+        get_values: Function that returns the current values of the gauges; called in the thread.
     """
 
-    def __init__(self, read: Read) -> None:
-        self._read = read
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._show_on, daemon=True, name="gauges")
+    def __init__(self, get_values: GetGaugeValues) -> None:
+        self._get_values = get_values
+        self._stop_event = threading.Event()
+        self._thread = threading.Thread(
+            target=self._update_until_stopped, daemon=True, name="gauges"
+        )
         self._thread.start()
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """Stop updating the gauges and wait for the thread."""
-        self._ended.set()
+        self._stop_event.set()
         self._thread.join()
 
-    def _show_on(self) -> None:
-        """Update the gauges periodically until `end` is called."""
-        while not self._ended.wait(_EVERY_S):
+    def _update_until_stopped(self) -> None:
+        """Update the gauges periodically until `stop` is called."""
+        while not self._stop_event.wait(_UPDATE_INTERVAL_S):
             try:
-                self._show()
+                self._update_gauges()
             except Exception as error:
                 # Monitoring must never end a run, so any error only stops the updates.
-                _log.warning("stopped exporting Prometheus gauges: %r", error)
+                _LOG.warning("stopped exporting Prometheus gauges: %r", error)
                 return
 
-    def _show(self) -> None:
+    def _update_gauges(self) -> None:
         """Set all gauges once; does nothing outside of Ray."""
         if ray.is_initialized():
-            for reading in self._read():
-                _gauge(reading.name).set(reading.value, dict(reading.labels))
+            for gauge_value in self._get_values():
+                _get_gauge(gauge_value.name).set(gauge_value.value, dict(gauge_value.labels))
 
 
 @contextmanager
-def showing(read: Read) -> Iterator[None]:
-    """Update the gauges for the duration of the `with` block.
+def export_gauges(get_values: GetGaugeValues) -> Iterator[None]:
+    """Export gauges to Prometheus, updated periodically, for the duration of the `with` block.
 
     Args:
-        read: Function that returns the current readings.
+        get_values: Function that returns the current values of the gauges.
     """
-    shown = MetricsDisplay(read)
+    updater = GaugeUpdater(get_values)
     try:
         yield
     finally:
-        shown.end()
+        updater.stop()
 
 
 @cache
-def _gauge(name: str) -> Gauge:
-    """Return the Ray gauge of this name; each is registered once per process."""
+def _get_gauge(name: str) -> Gauge:
+    """Return the Ray gauge of this name, which is registered once per process."""
     description, labels = GAUGES[name]
-    return Gauge(PREFIX + name, description, labels)
+    return Gauge(METRIC_PREFIX + name, description, labels)
 
 
 class PrometheusRunLogger:
-    """A run log that also exports the latest measurements as gauges while the run is active.
+    """A run logger that also exports the latest metrics as Prometheus gauges during the run.
 
     Args:
-        log: Run log that receives all calls.
+        log: Run logger that receives all calls.
         folder: Run folder; its name is the label `run`.
         sweep: Name of the sweep that the run belongs to; empty without one.
     """
@@ -130,23 +132,27 @@ class PrometheusRunLogger:
         self._log = log
         self._labels = {"sweep": sweep, "run": folder.name}
         self._latest: dict[str, float] = {}
-        self.params, self.artifact, self.dataset = log.params, log.artifact, log.dataset
-        self.num_pending = log.num_pending
-        self._showing = MetricsDisplay(self.read)
+        self.log_params, self.log_artifact, self.log_dataset = (
+            log.log_params,
+            log.log_artifact,
+            log.log_dataset,
+        )
+        self.count_pending_records = log.count_pending_records
+        self._updater = GaugeUpdater(self.get_gauge_values)
 
-    def metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Record the measurements of a step."""
-        self._log.metrics(values, step)
+    def log_metrics(self, values: Mapping[str, float], step: int) -> None:
+        """Log the metrics of a step and update the gauges."""
+        self._log.log_metrics(values, step)
         # Replace the dict instead of changing it: the exporting thread then sees either the old or
         # the new one.
         self._latest = {**self._latest, **{k: float(v) for k, v in values.items() if k in GAUGES}}
 
     def finish(self, status: RunStatus) -> None:
-        """Close the record and stop the updates."""
+        """End the run and stop the updates of the gauges."""
         self._log.finish(status)
-        self._showing.end()
+        self._updater.stop()
 
-    def read(self) -> list[Reading]:
-        """Return the current readings."""
-        now = {**self._latest, "tracking_backlog": float(self.num_pending())}
-        return [Reading(name, value, self._labels) for name, value in now.items()]
+    def get_gauge_values(self) -> list[GaugeValue]:
+        """Return the current values of the gauges."""
+        values = {**self._latest, "tracking_backlog": float(self.count_pending_records())}
+        return [GaugeValue(name, value, self._labels) for name, value in values.items()]

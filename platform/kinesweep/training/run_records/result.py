@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError
+from kinesweep.core.html_table import format_html_key_values
 from kinesweep.core.io import read_json, write_json
-from kinesweep.core.scores import GOLD_CONTEXT
-from kinesweep.training.run_records.run_identity import RESULT
+from kinesweep.core.scores import GOLD_CONTEXT, format_score_value, order_scores
+from kinesweep.training.run_records.run_identity import RESULT_FILE
 
 
 @dataclass(frozen=True)
@@ -86,41 +87,50 @@ class RunResult:
         return {**self.scores, **self.costs}
 
     @property
-    def reads_references(self) -> bool:
-        """Return whether the scores are inflated because references served as context."""
-        return any(GOLD_CONTEXT in how for how in self.signatures.values())
+    def has_reference_context(self) -> bool:
+        """Return whether references served as decoding context, which inflates the scores."""
+        return any(GOLD_CONTEXT in signature for signature in self.signatures.values())
+
+    def _repr_html_(self) -> str:
+        """Return status, scores and folder as HTML, which notebooks show."""
+        scores = {
+            name: format_score_value(name, self.objectives[name])
+            for name in order_scores(self.objectives)
+        }
+        title = f"{self.status} after {self.step} steps ({self.reason})"
+        return format_html_key_values(title, {**scores, "folder": self.folder})
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as plain values."""
         return {**asdict(self), "folder": str(self.folder)}
 
     def write(self) -> None:
-        """Write `result.json`; it comes last, so its presence shows that the run has ended."""
-        write_json(self.folder / RESULT, self.to_json())
+        """Write `result.json`, the last file of a run; its presence shows that the run ended."""
+        write_json(self.folder / RESULT_FILE, self.to_json())
 
 
-def read_result(folder: Path) -> RunResult | None:
-    """Read the result of a run folder; None if there is none yet.
+def read_run_result(folder: Path) -> RunResult | None:
+    """Read the result from `result.json` of a run folder; None if there is none yet.
 
     Raises:
         CheckpointError: If `result.json` is damaged.
     """
-    path = folder / RESULT
+    path = folder / RESULT_FILE
     if not path.exists():
         return None
     try:
-        found = read_json(path)
+        values = read_json(path)
         # The folder may have been moved since; use its current path.
-        return dataclasses.replace(RunResult(**found), folder=folder)
+        return dataclasses.replace(RunResult(**values), folder=folder)
     except (OSError, ValueError, TypeError) as error:
         raise CheckpointError(f"`{path}` is damaged: {error}") from None
 
 
-def read_finished(folder: Path) -> RunResult | None:
-    """Read the result of a run that trained to its own end; None for any other.
+def read_finished_result(folder: Path) -> RunResult | None:
+    """Read the result of a run folder; None unless its status is `finished`.
 
     Raises:
         CheckpointError: If `result.json` is damaged.
     """
-    result = read_result(folder)
+    result = read_run_result(folder)
     return result if result is not None and result.status == "finished" else None

@@ -19,19 +19,19 @@ from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import CheckpointError
 from kinesweep.core.io import read_json, write_json
 
-RUN = "run.json"
-RESULT = "result.json"
-METRICS = "metrics.jsonl"
-START = "start.json"
-_OURS = (RUN, RESULT, METRICS, START, "checkpoints", "best", "predictions")
-_LOCK = ".lock"
+RUN_FILE = "run.json"
+RESULT_FILE = "result.json"
+METRICS_FILE = "metrics.jsonl"
+START_FILE = "start.json"
+_RUN_FILES = (RUN_FILE, RESULT_FILE, METRICS_FILE, START_FILE, "checkpoints", "best", "predictions")
+_LOCK_FILE = ".lock"
 # A killed process may take a moment to exit, while an active one holds the folder for hours.
-_LOCK_WAIT_S = 60.0
+_MAX_LOCK_WAIT_S = 60.0
 
 
 @dataclass(frozen=True)
-class Identity:
-    """All inputs that determine the bits of a run."""
+class RunIdentity:
+    """All inputs that determine the exact result of a run, bit by bit."""
 
     config_hash: str
     seed: int
@@ -43,8 +43,8 @@ class Identity:
     processor: str
 
 
-def identity_of(recipe: Recipe, store_fingerprint: str, workers: int) -> Identity:
-    """Return the identity of a run on this machine.
+def build_run_identity(recipe: Recipe, store_fingerprint: str, workers: int) -> RunIdentity:
+    """Build the identity of a run on this machine.
 
     Args:
         recipe: Recipe of the run.
@@ -55,19 +55,19 @@ def identity_of(recipe: Recipe, store_fingerprint: str, workers: int) -> Identit
     import torch
     import transformers
 
-    return Identity(
-        config_hash=recipe.config_hash(store_fingerprint),
+    return RunIdentity(
+        config_hash=recipe.compute_config_hash(store_fingerprint),
         seed=recipe.training.seed,
         store=store_fingerprint,
         threads=recipe.resources.cpus,
         workers=workers,
         torch=torch.__version__,
         transformers=transformers.__version__,
-        processor=processor(recipe.resources.gpus > 0),
+        processor=get_processor_name(recipe.resources.gpus > 0),
     )
 
 
-def processor(on_gpu: bool) -> str:
+def get_processor_name(on_gpu: bool) -> str:
     """Return the GPU model, or the instruction set that PyTorch's CPU kernels use."""
     import torch
 
@@ -76,7 +76,7 @@ def processor(on_gpu: bool) -> str:
     return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
 
 
-def claim_run_dir(folder: Path, identity: Identity, overwrite: bool) -> None:
+def claim_run_dir(folder: Path, identity: RunIdentity, overwrite: bool) -> None:
     """Assign a folder to this run, or verify that it already belongs to it.
 
     Args:
@@ -89,52 +89,57 @@ def claim_run_dir(folder: Path, identity: Identity, overwrite: bool) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     if overwrite:
-        _empty(folder)
-    if not (folder / RUN).exists():
+        _remove_run_files(folder)
+    if not (folder / RUN_FILE).exists():
         # Unknown files are tolerated; files of a run without `run.json` would be taken for this
         # run's.
-        ours = [name for name in _OURS if (folder / name).exists()]
-        if ours:
+        existing_files = [name for name in _RUN_FILES if (folder / name).exists()]
+        if existing_files:
             raise CheckpointError(
-                f"`{folder}` contains `{ours[0]}` but no `{RUN}` that identifies its run; choose"
+                f"`{folder}` contains `{existing_files[0]}` but no `{RUN_FILE}` that identifies its"
+                " run; choose"
                 " another folder, or give `--overwrite` to remove the existing run files"
             )
-        write_json(folder / RUN, asdict(identity))
+        write_json(folder / RUN_FILE, asdict(identity))
         return
-    found = _read(folder)
-    wanted = asdict(identity)
+    recorded = _read_run_file(folder)
+    expected = asdict(identity)
     # Compare only known keys, so that additional keys of another version are no difference.
-    other = [key for key in wanted if found.get(key) != wanted[key]]
-    if other:
-        shown = "; ".join(f"{key} {found.get(key)!r} there, {wanted[key]!r} here" for key in other)
+    different_keys = [key for key in expected if recorded.get(key) != expected[key]]
+    if different_keys:
+        differences = "; ".join(
+            f"{key} {recorded.get(key)!r} there, {expected[key]!r} here" for key in different_keys
+        )
         raise CheckpointError(
-            f"`{folder}` belongs to another run: {shown}. Choose another folder, or give"
+            f"`{folder}` belongs to another run: {differences}. Choose another folder, or give"
             " `--overwrite` to remove the existing run"
         )
 
 
 @contextmanager
-def run_lock(folder: Path, wait_s: float = _LOCK_WAIT_S) -> Iterator[None]:
-    """Hold the lock of a run folder; the lock of a killed process is released at once.
+def lock_run_dir(folder: Path, timeout_s: float = _MAX_LOCK_WAIT_S) -> Iterator[None]:
+    """Hold the lock of a run folder within the `with` block.
+
+    The operating system releases the lock of a killed process at once.
 
     Args:
         folder: Run folder; created if missing.
-        wait_s: Maximum waiting time in seconds.
+        timeout_s: Maximum waiting time in seconds.
 
     Raises:
-        CheckpointError: If another process still holds the folder after `wait_s` seconds.
+        CheckpointError: If another process still holds the folder after `timeout_s` seconds.
     """
     folder.mkdir(parents=True, exist_ok=True)
     # The kernel releases a `flock` when the process dies. The file itself is never removed, because
     # a waiting process may have it open.
-    with (folder / _LOCK).open("w") as file:
-        give_up = time.monotonic() + wait_s
+    with (folder / _LOCK_FILE).open("w") as file:
+        deadline = time.monotonic() + timeout_s
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if time.monotonic() > give_up:
+                if time.monotonic() > deadline:
                     raise CheckpointError(
                         f"another process is training in `{folder}`; wait for it or stop it"
                     ) from None
@@ -142,21 +147,22 @@ def run_lock(folder: Path, wait_s: float = _LOCK_WAIT_S) -> Iterator[None]:
         yield
 
 
-def _read(folder: Path) -> dict[str, object]:
-    """Read `run.json`."""
+def _read_run_file(folder: Path) -> dict[str, object]:
+    """Read `run.json`; return an empty dict if it contains no object."""
     try:
-        found = read_json(folder / RUN)
+        content = read_json(folder / RUN_FILE)
     except (OSError, ValueError) as error:
         raise CheckpointError(
-            f"`{folder / RUN}` is damaged ({error}); choose another folder, or give `--overwrite`"
+            f"`{folder / RUN_FILE}` is damaged ({error}); choose another folder, or give"
+            " `--overwrite`"
             " to remove the existing run"
         ) from None
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
-def _empty(folder: Path) -> None:
+def _remove_run_files(folder: Path) -> None:
     """Remove all run files, `run.json` last: until then the folder still belongs to the old run."""
-    for name in (*_OURS[1:], RUN):
+    for name in (*_RUN_FILES[1:], RUN_FILE):
         path = folder / name
         if path.is_dir():
             shutil.rmtree(path)

@@ -1,8 +1,8 @@
-"""A run in a form that can be sent between processes: plain values and a picklable log factory.
+"""A run in a form that can be sent between processes: plain values and a picklable logger factory.
 
-Drivers, trials and worker slots pass a `Task` on; only a worker unpacks it. This module therefore
-imports neither torch nor transformers, which would cost each of those processes 5 s of CPU time at
-startup.
+Drivers, trials and worker slots pass a `TrainingTask` on; only a worker unpacks it. This module
+therefore imports neither torch nor transformers, which would cost each of those processes 5 s of
+CPU time at startup.
 """
 
 import json
@@ -19,43 +19,43 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Task:
-    """One run to be trained by the workers of a group.
+class TrainingTask:
+    """One run to be trained by the workers of a group, in picklable form.
 
     Attributes:
-        plain: Run specification as plain values. The recipe is JSON, because a pickled pydantic
-            model depends on its module path.
-        open_log: Function that opens the run's log; called on rank 0.
+        spec_values: Run specification as plain values. The recipe is JSON, because a pickled
+            pydantic model depends on its module path.
+        open_log: Function that opens the run logger; called on rank 0.
         sweep: Name of the sweep that the run belongs to, shown on the dashboards; empty without
             one.
     """
 
-    plain: dict[str, Any]
+    spec_values: dict[str, Any]
     open_log: Callable[[], RunLogger] = NullRunLogger
     sweep: str = ""
 
     @classmethod
-    def of(
+    def from_spec(
         cls, spec: "RunSpec", open_log: Callable[[], RunLogger] = NullRunLogger, sweep: str = ""
-    ) -> "Task":
-        """Pack a run specification."""
-        plain = {**vars(spec), "recipe": spec.recipe.model_dump_json()}
-        plain |= {name: str(plain[name]) for name in ("store", "folder")}
-        return cls(plain, open_log, sweep)
+    ) -> "TrainingTask":
+        """Create a task from a run specification."""
+        spec_values = {**vars(spec), "recipe": spec.recipe.model_dump_json()}
+        spec_values |= {name: str(spec_values[name]) for name in ("store", "folder")}
+        return cls(spec_values, open_log, sweep)
 
-    def spec(self) -> "RunSpec":
-        """Unpack the run specification."""
+    def unpack_spec(self) -> "RunSpec":
+        """Return the run specification of the task."""
         from kinesweep.training.run_records.result import RunSpec
 
-        recipe = Recipe.model_validate(json.loads(self.plain["recipe"]))
-        paths = {name: Path(self.plain[name]) for name in ("store", "folder")}
-        return RunSpec(**{**self.plain, **paths, "recipe": recipe})
+        recipe = Recipe.model_validate(json.loads(self.spec_values["recipe"]))
+        paths = {name: Path(self.spec_values[name]) for name in ("store", "folder")}
+        return RunSpec(**{**self.spec_values, **paths, "recipe": recipe})
 
-    def log(self) -> RunLogger:
-        """Open the run's log and its gauges on rank 0; other ranks record nothing."""
+    def open_run_logger(self) -> RunLogger:
+        """Open the run logger with Prometheus gauges on rank 0; a null logger on other ranks."""
         from kinesweep.core.collectives import is_rank_zero
         from kinesweep.training.run_records.prometheus import PrometheusRunLogger
 
         if not is_rank_zero():
             return NullRunLogger()
-        return PrometheusRunLogger(self.open_log(), self.spec().folder, self.sweep)
+        return PrometheusRunLogger(self.open_log(), self.unpack_spec().folder, self.sweep)

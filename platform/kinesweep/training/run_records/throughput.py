@@ -1,34 +1,43 @@
-"""Throughput of a run between two points in time, by the clock; for tracker and dashboards."""
+"""Throughput of a run between two points in time, for the tracker and the dashboards."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Mark:
-    """The state of a run at one point in time.
+class ThroughputSnapshot:
+    """The time and the counters of a run at one point, to measure throughput.
 
     Attributes:
         time_s: Time in seconds of a monotonic clock.
         step: Number of optimizer steps done.
         samples: Number of clips seen by all workers.
         frames: Number of frames read by this worker, without padding.
-        places: Number of frames read by this worker, with padding.
+        padded_frames: Number of frames read by this worker, with padding.
     """
 
     time_s: float
     step: int
     samples: int
     frames: int
-    places: int
+    padded_frames: int
 
 
-def pace(before: Mark, now: Mark) -> dict[str, float]:
-    """Return `samples_per_s`, and `step_s` and `padding_share` if there was a step in between."""
-    # Two marks may have the same time on a coarse clock.
-    seconds = max(1e-9, now.time_s - before.time_s)
-    found = {"samples_per_s": (now.samples - before.samples) / seconds}
-    if now.step > before.step:
-        found["step_s"] = seconds / (now.step - before.step)
-    if now.places > before.places:
-        found["padding_share"] = 1 - (now.frames - before.frames) / (now.places - before.places)
-    return found
+def compute_throughput(
+    previous: ThroughputSnapshot, current: ThroughputSnapshot
+) -> dict[str, float]:
+    """Compute the throughput between two snapshots.
+
+    Returns:
+        `samples_per_s`; `step_s`, if there was a step in between; `padding_share`, if frames were
+        read in between.
+    """
+    # Two snapshots may have the same time on a coarse clock.
+    seconds = max(1e-9, current.time_s - previous.time_s)
+    throughput = {"samples_per_s": (current.samples - previous.samples) / seconds}
+    if current.step > previous.step:
+        throughput["step_s"] = seconds / (current.step - previous.step)
+    if current.padded_frames > previous.padded_frames:
+        throughput["padding_share"] = 1 - (current.frames - previous.frames) / (
+            current.padded_frames - previous.padded_frames
+        )
+    return throughput

@@ -8,9 +8,9 @@ from pose_format.utils.generic import get_standard_components_for_known_format
 
 from kinesweep.core.pose import PointLayout
 from kinesweep.core.skeleton.keypoints import BODY_33, HAND_21, SMPL_22
-from kinesweep.core.skeleton.skeleton import ROOT, SKELETONS, Skeleton, skeleton_of
-from kinesweep.features.keypoint_selection import select
-from kinesweep.features.mirror import mirror_order
+from kinesweep.core.skeleton.skeleton import ROOT, SKELETONS, Skeleton, find_skeleton
+from kinesweep.features.keypoint_selection import select_keypoints
+from kinesweep.features.mirror import compute_mirror_permutation
 
 HANDS = tuple((f"{side}_HAND_LANDMARKS", HAND_21) for side in ("LEFT", "RIGHT"))
 MESH = ("FACE_LANDMARKS", tuple(map(str, range(468))))
@@ -24,10 +24,10 @@ def layout_of(name: str) -> PointLayout:
 
 
 def skeletons() -> dict[str, Skeleton]:
-    found = {name: skeleton_of(layout_of(name)) for name in FORMATS}
-    found["whole file"] = skeleton_of(WHOLE)
-    found["body and hands"] = skeleton_of(PointLayout((("POSE_LANDMARKS", BODY_33), *HANDS)))
-    found["refined mesh"] = skeleton_of(
+    found = {name: find_skeleton(layout_of(name)) for name in FORMATS}
+    found["whole file"] = find_skeleton(WHOLE)
+    found["body and hands"] = find_skeleton(PointLayout((("POSE_LANDMARKS", BODY_33), *HANDS)))
+    found["refined mesh"] = find_skeleton(
         PointLayout((("POSE_LANDMARKS", BODY_33), (MESH[0], tuple(map(str, range(478))))))
     )
     assert all(found.values())
@@ -71,7 +71,7 @@ def test_the_mirror_image_of_a_bone_is_a_bone(name: str) -> None:
 
 @pytest.mark.parametrize("name", [n for n in ALL if n not in ("whole file", "refined mesh")])
 def test_one_truth_about_mirrors(name: str) -> None:
-    np.testing.assert_array_equal(ALL[name].mirror, mirror_order(ALL[name].layout))
+    np.testing.assert_array_equal(ALL[name].mirror, compute_mirror_permutation(ALL[name].layout))
 
 
 def test_off_its_lines_a_mesh_hangs_on_the_chin_and_is_its_own_mirror_image() -> None:
@@ -84,10 +84,11 @@ def test_off_its_lines_a_mesh_hangs_on_the_chin_and_is_its_own_mirror_image() ->
 def test_the_points_of_the_pose_step_have_a_skeleton() -> None:
     for hidden in (True, False):
         assert (
-            skeleton_of(select(WHOLE, "holistic_178", hidden).layout) is SKELETONS["holistic_178"]
+            find_skeleton(select_keypoints(WHOLE, "holistic_178", hidden).layout)
+            is SKELETONS["holistic_178"]
         )
     layout = PointLayout((("POSE_LANDMARKS", BODY_33), *HANDS))
-    assert skeleton_of(select(layout, "all", True).layout) == ALL["body and hands"]
+    assert find_skeleton(select_keypoints(layout, "all", True).layout) == ALL["body and hands"]
 
 
 @pytest.mark.parametrize(
@@ -142,7 +143,7 @@ def test_smpl_is_that_of_humanml3d() -> None:
     ],
 )
 def test_unknown_points_have_none(layout: PointLayout | None) -> None:
-    assert skeleton_of(layout) is None
+    assert find_skeleton(layout) is None
 
 
 def test_plain_values_and_back() -> None:

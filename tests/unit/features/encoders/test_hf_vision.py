@@ -9,9 +9,9 @@ import transformers as hf
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from kinesweep.config.recipe.video import VisionConfig
+from kinesweep.config.recipe.video import HfVisionEncoderConfig
 from kinesweep.core.errors import CheckpointError, InputError
-from kinesweep.features.encoders.hf_vision import VisionEncoder
+from kinesweep.features.encoders.hf_vision import HfVisionEncoder
 
 SIZE, D = 16, 16  # pixels, width; patches of 8, so 4 a picture
 MEAN, STD = [0.5, 0.4, 0.3], [0.2, 0.3, 0.4]
@@ -90,9 +90,11 @@ def saved(folder: Path, kind: str, said: dict[str, Any] | None = SAID) -> tuple[
     return folder, model.vision_model if kind in TOWERS else model
 
 
-def load(folder: Path, pool: str = "mean", precision: str = "fp32") -> VisionEncoder:
+def load(folder: Path, pool: str = "mean", precision: str = "fp32") -> HfVisionEncoder:
     plain = {"pretrained": str(folder), "pool": pool}
-    return VisionEncoder.from_config(VisionConfig.model_validate(plain), precision, "cpu")
+    return HfVisionEncoder.from_config(
+        HfVisionEncoderConfig.model_validate(plain), precision, "cpu"
+    )
 
 
 def films(num_windows: int = 3, num_frames: int = 4) -> Tensor:
@@ -136,7 +138,7 @@ def test_features_are_the_models(tmp_path: Path, kind: str) -> None:
     folder, tower = saved(tmp_path, kind)
     encoder, pixels = load(folder), films()
     found = encoder(pixels, [4, 4, 4])
-    assert encoder.size == SIZE and encoder.moments(4) == VIDEOS.get(kind, 4)
+    assert encoder.size == SIZE and encoder.count_time_steps(4) == VIDEOS.get(kind, 4)
     assert found.shape == (3, VIDEOS.get(kind, 4), encoder.width)
     assert found.dtype == torch.float32 and found.device.type == "cpu"
     torch.testing.assert_close(found, expected(kind, tower, pixels), rtol=1e-4, atol=1e-5)
@@ -175,7 +177,7 @@ def test_first_is_the_class_token(tmp_path: Path, kind: str) -> None:
 def test_a_videos_class_token_is_of_its_window(tmp_path: Path, kind: str) -> None:
     folder, tower = saved(tmp_path, kind)
     encoder, pixels = load(folder, "first"), films(1)
-    assert encoder.moments(4) == 1
+    assert encoder.count_time_steps(4) == 1
     with torch.no_grad():
         inputs = torch.stack([normalised(frame) for frame in pixels[0]])[None]
         states = tower(inputs).last_hidden_state
@@ -192,7 +194,7 @@ def test_no_class_token_no_first(tmp_path: Path, kind: str) -> None:
 def test_a_video_model_names_its_frames(tmp_path: Path, kind: str) -> None:
     encoder = load(saved(tmp_path, kind)[0])
     with pytest.raises(InputError, match=r"`features.windows.num_frames` is 6.* Set it to 4"):
-        encoder.moments(6)
+        encoder.count_time_steps(6)
     with pytest.raises(InputError, match="Set it to 4"):
         encoder(films(1, 2), [2])
 

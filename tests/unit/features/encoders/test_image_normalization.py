@@ -6,15 +6,18 @@ import pytest
 import torch
 
 from kinesweep.core.errors import InputError
-from kinesweep.features.encoders.image_normalization import Pixels, read_pixels
+from kinesweep.features.encoders.image_normalization import (
+    ImageNormalization,
+    read_image_normalization,
+)
 
 KNOWN: dict[str, Any] = {"image_mean": [0.5, 0.25, 0.0], "image_std": [0.5, 0.25, 1.0]}
 COLOUR = [51, 102, 204]  # 0.2, 0.4 and 0.8
 
 
-def read(folder: Path, said: Any, file: str = "preprocessor_config.json") -> Pixels:
+def read(folder: Path, said: Any, file: str = "preprocessor_config.json") -> ImageNormalization:
     (folder / file).write_text(json.dumps(said))
-    return read_pixels(str(folder))
+    return read_image_normalization(str(folder))
 
 
 @pytest.mark.parametrize(
@@ -72,7 +75,7 @@ def test_open_numbers_are_refused(tmp_path: Path, said: dict[str, Any], text: st
 def test_no_json_is_refused(tmp_path: Path) -> None:
     (tmp_path / "preprocessor_config.json").write_text("{")
     with pytest.raises(InputError, match=r"`preprocessor_config.json` cannot be read"):
-        read_pixels(str(tmp_path))
+        read_image_normalization(str(tmp_path))
 
 
 def test_newer_files_are_read(tmp_path: Path) -> None:

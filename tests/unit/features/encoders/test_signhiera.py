@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from kinesweep.config.recipe.video import SignHieraConfig
+from kinesweep.config.recipe.video import SignHieraEncoderConfig
 from kinesweep.core.errors import InputError
-from kinesweep.features.encoders.signhiera import Geometry, SignHiera
+from kinesweep.features.encoders.signhiera import HieraGeometry, SignHiera
 from kinesweep.features.encoders.signhiera_encoder import SignHieraEncoder
 from tolerances import assert_same, float64, rounding  # noqa: F401
 
-TINY = Geometry(frames=8, size=64, width=4, stages=(2, 1, 2, 1))
+TINY = HieraGeometry(frames=8, size=64, width=4, stages=(2, 1, 2, 1))
 # Of `hiera-transformer` 0.1.4's Hiera with these weights and pixels: its last intermediate,
 # averaged over space; the first three and the last of each moment's 32 values.
 GOLDEN = (
@@ -31,7 +31,7 @@ def drawn(*shape: int, seed: int) -> Tensor:
     return torch.from_numpy(np.random.RandomState(seed).standard_normal(shape)).float()
 
 
-def tiny(geometry: Geometry = TINY) -> SignHiera:
+def tiny(geometry: HieraGeometry = TINY) -> SignHiera:
     """Weights at which every token tells, and attention is far from even."""
     model = SignHiera(geometry).eval()
     with torch.no_grad():
@@ -137,16 +137,16 @@ def test_bfloat16_is_near_float32_and_not_it() -> None:
 
 def test_windows_it_does_not_take() -> None:
     encoder = SignHieraEncoder(tiny())
-    assert [encoder.moments(frames) for frames in (2, 4, 8)] == [1, 2, 4]
+    assert [encoder.count_time_steps(frames) for frames in (2, 4, 8)] == [1, 2, 4]
     for frames in (0, 7, 10):
         with pytest.raises(InputError, match=rf"`windows.num_frames` is {frames}, .* up to 8"):
-            encoder.moments(frames)
+            encoder.count_time_steps(frames)
 
 
 def test_made_from_a_recipe(tmp_path: Path) -> None:
     file = tmp_path / "signs.pth"
     torch.save({"model": tiny().state_dict()}, file)
-    config = SignHieraConfig(checkpoint=str(file))
+    config = SignHieraEncoderConfig(checkpoint=str(file))
     encoder = SignHieraEncoder.from_config(config, "fp32", "cpu", TINY)
     assert (encoder.size, encoder.width) == (64, 32)
     same = SignHieraEncoder(tiny())
@@ -155,7 +155,7 @@ def test_made_from_a_recipe(tmp_path: Path) -> None:
 
 def test_the_real_one_has_its_parameters() -> None:
     with torch.device("meta"):
-        model = SignHiera(Geometry())
+        model = SignHiera(HieraGeometry())
     shapes = {name: tuple(weight.shape) for name, weight in model.named_parameters()}
     assert sum(math.prod(shape) for shape in shapes.values()) == 50_788_800
     assert shapes["pos_embed_temporal"] == (1, 64, 96)
@@ -168,7 +168,7 @@ def test_the_real_one_has_its_parameters() -> None:
 def test_a_whole_window_of_the_real_one_has_64_moments() -> None:
     """Shapes alone; `test_a_whole_window_of_the_real_one` computes it."""
     with torch.device("meta"):
-        model, pixels_BCFHW = SignHiera(Geometry()), torch.empty(1, 3, 128, 224, 224)
+        model, pixels_BCFHW = SignHiera(HieraGeometry()), torch.empty(1, 3, 128, 224, 224)
     with torch.inference_mode():
         assert model(pixels_BCFHW).shape == (1, 64, 768)
 
@@ -186,9 +186,9 @@ def test_a_longer_padded_window_of_the_real_one_is_as_its_own_length() -> None:
 
 def check_padding(frames: int, kept: int) -> None:
     torch.manual_seed(0)
-    encoder = SignHieraEncoder(SignHiera(Geometry()))
+    encoder = SignHieraEncoder(SignHiera(HieraGeometry()))
     both = windows(2, frames, 224)
-    assert encoder.moments(128) == 64
+    assert encoder.count_time_steps(128) == 64
     together = encoder(both, (frames, kept))
     assert together.shape == (2, frames // 2, 768) and bool(together.isfinite().all())
     padded = together[1, : kept // 2]
@@ -200,6 +200,6 @@ def check_padding(frames: int, kept: int) -> None:
 @pytest.mark.proof
 def test_a_whole_window_of_the_real_one() -> None:
     torch.manual_seed(0)
-    encoder = SignHieraEncoder(SignHiera(Geometry()))
+    encoder = SignHieraEncoder(SignHiera(HieraGeometry()))
     given = encoder(windows(1, 128, 224), (128,))
     assert given.shape == (1, 64, 768) and bool(given.isfinite().all())

@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from kinesweep.config.recipe.video import SignHieraConfig
+from kinesweep.config.recipe.video import SignHieraEncoderConfig
 from kinesweep.core.errors import CheckpointError
-from kinesweep.features.encoders.signhiera import Geometry, SignHiera
+from kinesweep.features.encoders.signhiera import HieraGeometry, SignHiera
 from kinesweep.features.encoders.signhiera_encoder import SignHieraEncoder
 
-TINY = Geometry(frames=4, size=16, width=4, stages=(1, 1, 1), local_stages=1)
+TINY = HieraGeometry(frames=4, size=16, width=4, stages=(1, 1, 1), local_stages=1)
 DECODER = (
     *("decoder_embed.weight", "decoder_pos_embed", "decoder_blocks.0.attn.qkv.weight"),
     *("decoder_norm.bias", "decoder_pred.bias", "mask_token", "encoder_norm.weight"),
@@ -42,7 +42,7 @@ def more(names: tuple[str, ...], prefix: str = "") -> dict[str, Tensor]:
 
 def load(file: Path, from_clip: bool = False) -> Tensor:
     """What the encoder makes of pixels with a file's weights."""
-    config = SignHieraConfig(checkpoint=str(file), from_clip=from_clip)
+    config = SignHieraEncoderConfig(checkpoint=str(file), from_clip=from_clip)
     return SignHieraEncoder.from_config(config, "fp32", "cpu", TINY)(PIXELS, (4,))
 
 

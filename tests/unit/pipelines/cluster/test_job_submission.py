@@ -77,7 +77,9 @@ def test_a_log_that_breaks_off_ends_nothing() -> None:
         yield "trial 0: finished\n"
         raise RuntimeError("closed unexpectedly with close code 1006")
 
-    asyncio.run(job_submission._follow(SimpleNamespace(tail_job_logs=tail), "job", written.append))
+    asyncio.run(
+        job_submission._copy_job_log(SimpleNamespace(tail_job_logs=tail), "job", written.append)
+    )
     said = "".join(written)
     assert said.startswith("trial 0: finished\n") and "broke off (closed unexpectedly" in said
 
@@ -90,8 +92,10 @@ def info(is_terminal: bool) -> Any:
 def test_the_end_is_waited_for_after_its_log_broke_off() -> None:
     end = info(True)
     assert (
-        job_submission._ended(Server(info(False), Dropped("aborted"), info(False), end), "job")
+        job_submission._wait_for_job_end(
+            Server(info(False), Dropped("aborted"), info(False), end), "job"
+        )
         is end
     )
     with pytest.raises(ResourceError, match="no longer answers"):
-        job_submission._ended(Server(info(False), Dropped("aborted")), "job")
+        job_submission._wait_for_job_end(Server(info(False), Dropped("aborted")), "job")

@@ -7,7 +7,7 @@ import sys
 import textwrap
 from collections.abc import AsyncIterator
 
-from kinesweep.pipelines.cluster.ray_messages import job_lines
+from kinesweep.pipelines.cluster.ray_messages import iter_job_log_lines
 
 MANY = "WARNING: 8 PYTHON worker processes have been started on node: 12 with address: 127.0.0.1"
 KILLED = "2 Workers (tasks / actors) killed due to memory pressure (OOM)"
@@ -19,7 +19,7 @@ def run(body: str, **more: str) -> subprocess.CompletedProcess[str]:
     """A process in which `core()` stands for Ray's C++: it reads its own environment and writes."""
     head = f"""
         import ctypes, os, subprocess, sys
-        from kinesweep.pipelines.cluster.ray_messages import native_log_off
+        from kinesweep.pipelines.cluster.ray_messages import mute_native_log
         libc = ctypes.CDLL(None)
         libc.getenv.restype = ctypes.c_char_p
 
@@ -37,7 +37,7 @@ def run(body: str, **more: str) -> subprocess.CompletedProcess[str]:
 def test_only_rays_own_lines_are_dropped() -> None:
     done = run(
         """
-        with native_log_off():
+        with mute_native_log():
             print("from Python", file=sys.stderr)
             print(core())
             ask = "import os; print(os.environ.get('RAY_BACKEND_LOG_LEVEL'))"
@@ -53,13 +53,13 @@ def test_only_rays_own_lines_are_dropped() -> None:
 
 
 def test_all_is_told_after_an_error() -> None:
-    done = run("with native_log_off():\n    core(); raise SystemExit(3)")
+    done = run("with mute_native_log():\n    core(); raise SystemExit(3)")
     assert done.returncode == 3
     assert done.stderr == f"{RAYS}\n{OURS}\n"
 
 
 def test_a_level_of_the_users_stays() -> None:
-    done = run("with native_log_off():\n    print(core())", RAY_BACKEND_LOG_LEVEL="debug")
+    done = run("with mute_native_log():\n    print(core())", RAY_BACKEND_LOG_LEVEL="debug")
     assert done.stdout == "b'debug'\n"
     assert done.stderr == f"{RAYS}\n{OURS}\n"
 
@@ -83,7 +83,7 @@ def followed(size: int, colors: bool) -> str:
             yield LOG[start : start + size]
 
     async def read() -> str:
-        return "".join([line async for line in job_lines(chunks(), colors)])
+        return "".join([line async for line in iter_job_log_lines(chunks(), colors)])
 
     return asyncio.run(read())
 

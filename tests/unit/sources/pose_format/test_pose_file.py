@@ -12,7 +12,7 @@ from pose_format import Pose
 from kinesweep.core.errors import ClipError
 from kinesweep.core.units import Span
 from kinesweep.sources.pose_format import pose_header
-from kinesweep.sources.pose_format.pose_file import HEAD_BYTES, read_pose
+from kinesweep.sources.pose_format.pose_file import HEADER_CHUNK_BYTES, read_pose
 
 Make = dict[str, Callable[..., Any]]
 Write = Callable[..., Path]
@@ -107,7 +107,7 @@ def test_nan_outside_of_the_span_or_the_person_does_not_matter(
 
 
 def test_headers_are_remembered_and_not_mixed_up(write_pose: Write, make: Make) -> None:
-    pose_header._known.clear()
+    pose_header._header_cache.clear()
     longer = (("FACE", ("a",)), ("HAND", ("b", "c")), ("FOOT", ("d",)))
     other = make["header"](components=longer)
     paths = [write_pose("a.pose"), write_pose("wide.pose", header=make["header"](width=999))]
@@ -115,20 +115,22 @@ def test_headers_are_remembered_and_not_mixed_up(write_pose: Write, make: Make) 
     for _ in range(2):
         sizes = [read_pose(path).layout.num_points for path in paths]
         assert sizes == [3, 3, 4]
-    assert len(pose_header._known) == 2  # the picture's size is not part of what is remembered
+    assert (
+        len(pose_header._header_cache) == 2
+    )  # the picture's size is not part of what is remembered
     assert read_pose(paths[0]).layout is read_pose(paths[1]).layout
 
 
 def test_remembered_headers_are_bounded(make: Make) -> None:
-    for number in range(pose_header.MAX_KNOWN + 9):
+    for number in range(pose_header.MAX_CACHED_HEADERS + 9):
         pose_header.parse_header(make["header"](components=((f"C{number}", ("a",)),)))
-    assert len(pose_header._known) == pose_header.MAX_KNOWN
+    assert len(pose_header._header_cache) == pose_header.MAX_CACHED_HEADERS
 
 
 def test_a_header_longer_than_what_is_read_at_first(write_pose: Write, make: Make) -> None:
     names = tuple(f"{number:0100}" for number in range(1500))
     header = make["header"](components=(("MANY", names),))
-    assert len(header) > 2 * HEAD_BYTES
+    assert len(header) > 2 * HEADER_CHUNK_BYTES
     points = make["numbers"](2, joints=1500)
     path = write_pose(points_TPJC=points, header=header)
     np.testing.assert_array_equal(read_pose(path).points_TPJC, points)

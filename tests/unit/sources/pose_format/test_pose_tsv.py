@@ -26,7 +26,7 @@ def source_of(folder: Path, content: str | bytes, **settings: Any) -> PoseTsvSou
 
 
 def clips_of(folder: Path, content: str | bytes, **settings: Any) -> list[Clip]:
-    return source_of(folder, content, **settings).clips("train")
+    return source_of(folder, content, **settings).list_clips("train")
 
 
 ROW = "a.pose\t40\t80\t__asl__\t__en__\tHello."
@@ -98,7 +98,7 @@ def test_times_in_frames(tmp_path: Path, write_pose: Write) -> None:
     write_pose("a.pose")
     header = "signal\tsignal_start\tsignal_end\toutput"
     source = source_of(tmp_path, f"{header}\na.pose\t1\t3\tHi.\n", time_unit="frames")
-    (clip,) = source.clips("train")
+    (clip,) = source.list_clips("train")
     assert clip.span == Span(1, 3, "frames")
     assert len(source.read(clip).points_TPJC) == 2
 
@@ -107,7 +107,7 @@ def test_a_long_video_cut_twice(tmp_path: Path, write_pose: Write) -> None:
     write_pose("a.pose")
     header = "signal\tsignal_start\tsignal_end\toutput"
     source = source_of(tmp_path, f"{header}\na.pose\t0\t80\tOne.\na.pose\t80\t0\tTwo.\n")
-    first, second = (source.read(clip).points_TPJC for clip in source.clips("train"))
+    first, second = (source.read(clip).points_TPJC for clip in source.list_clips("train"))
     assert (len(first), len(second)) == (2, 2)
     assert not np.array_equal(first, second)
 
@@ -148,8 +148,8 @@ def test_bad_rows_are_counted(tmp_path: Path) -> None:
     header = "signal\tsignal_start\tsignal_end\toutput"
     rows = ["a.pose\t0\t0\tHi.", "b.pose\t0\t0\t  ", "c.pose\t90\t80\tHo.", "d.pose\t80\t80\tHe."]
     source = source_of(tmp_path, "\n".join([header, *rows]))
-    assert [clip.id for clip in source.clips("train")] == ["a"]
-    found = [(p.row, p.clip_id, p.reason) for p in source.problems()]
+    assert [clip.id for clip in source.list_clips("train")] == ["a"]
+    found = [(p.row, p.clip_id, p.reason) for p in source.list_invalid_rows()]
     assert found == [
         ("train.tsv:3", "b", "empty_text"),
         ("train.tsv:4", "c@90-80", "empty_span"),
@@ -165,7 +165,7 @@ def splits_of(tmp_path: Path, **tables: str) -> PoseTsvSource:
 
 
 def ids_of(source: PoseTsvSource) -> list[str]:
-    return [clip.id for split in source.splits() for clip in source.clips(split)]
+    return [clip.id for split in source.list_splits() for clip in source.list_clips(split)]
 
 
 def test_names_that_repeat_become_paths_and_others_stay(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_the_same_clip_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         SourceError, match=r"train.tsv:3 .*`train/1` is already used by train.tsv:2"
     ):
-        source.clips("train")
+        source.list_clips("train")
 
 
 def test_ids_are_unique_over_the_splits(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_ids_are_unique_over_the_splits(tmp_path: Path) -> None:
         train=str(tmp_path / "train" / "t.tsv"), test=str(tmp_path / "test" / "t.tsv")
     )
     with pytest.raises(SourceError) as caught:
-        PoseTsvSource(config).clips("test")
+        PoseTsvSource(config).list_clips("test")
     # Both tables are called t.tsv, so messages give their paths.
     assert f"{tmp_path}/test/t.tsv:2" in str(caught.value)
     assert f"already used by {tmp_path}/train/t.tsv:2" in str(caught.value)
@@ -219,11 +219,11 @@ def test_paths_are_relative_to_the_table_or_the_root(tmp_path: Path, write_pose:
     path = write_pose("poses/a.pose")
     content = "signal\toutput\na.pose\tHi.\n"
     source = source_of(tmp_path, content, root=str(tmp_path / "poses"))
-    assert source.media_path(source.clips("train")[0]) == path
+    assert source.resolve_media_path(source.list_clips("train")[0]) == path
     source = source_of(tmp_path, content.replace("a.pose", "poses/a.pose"))
-    assert source.media_path(source.clips("train")[0]) == path
+    assert source.resolve_media_path(source.list_clips("train")[0]) == path
     source = source_of(tmp_path, content.replace("a.pose", str(path)))
-    assert source.media_path(source.clips("train")[0]) == path
+    assert source.resolve_media_path(source.list_clips("train")[0]) == path
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_paths_are_relative_to_the_table_or_the_root(tmp_path: Path, write_pose:
 def test_media_that_cannot_be_used(tmp_path: Path, media: str, reason: str, words: str) -> None:
     (tmp_path / "folder.pose").mkdir()
     source = source_of(tmp_path, f"signal\toutput\n{media}\tHi.\n")
-    (clip,) = source.clips("train")
+    (clip,) = source.list_clips("train")
     with pytest.raises(ClipError, match=words) as caught:
         source.read(clip)
     assert caught.value.reason == reason
@@ -254,7 +254,7 @@ def test_check_opens_every_file(tmp_path: Path, write_pose: Write) -> None:
     rows = ["bad.pose\t0\t0\tx", "good.pose\t0\t0\t", "good.pose\t0\t80\tx", "good.pose\t900\t0\tx"]
     source = source_of(tmp_path, "\n".join([header, *rows]))
     seen: list[tuple[int, int]] = []
-    found = source.check(lambda done, of: seen.append((done, of)))
+    found = source.check_clips(lambda done, of: seen.append((done, of)))
     assert [(p.row, p.reason) for p in found] == [
         ("train.tsv:2", "empty_file"),
         ("train.tsv:3", "empty_text"),
@@ -267,7 +267,7 @@ def test_the_person_of_the_configuration(tmp_path: Path, write_pose: Write, make
     points = make["numbers"](4, people=2)
     write_pose("a.pose", points_TPJC=points)
     source = source_of(tmp_path, "signal\toutput\na.pose\tHi.\n", person=1)
-    pose = source.read(source.clips("train")[0])
+    pose = source.read(source.list_clips("train")[0])
     np.testing.assert_array_equal(pose.points_TPJC, points[:, 1:])
 
 
@@ -280,24 +280,24 @@ def test_relative_paths_are_of_the_folder_at_the_start(
     source = PoseTsvSource(PoseTsvConfig(train="train.tsv", root="poses"))
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    (clip,) = pickle.loads(pickle.dumps(source)).clips("train")
+    (clip,) = pickle.loads(pickle.dumps(source)).list_clips("train")
     assert len(source.read(clip).points_TPJC) == 4
     with pytest.raises(ClipError, match="outside"):
-        source.media_path(replace(clip, media="../train.pose"))
+        source.resolve_media_path(replace(clip, media="../train.pose"))
 
 
 def test_no_such_split(tmp_path: Path) -> None:
     source = source_of(tmp_path, "signal\toutput\na.pose\tHi.\n")
-    assert source.splits() == ("train",)
+    assert source.list_splits() == ("train",)
     with pytest.raises(InputError, match="no split `test`; it has train"):
-        source.clips("test")
+        source.list_clips("test")
 
 
 def test_a_pickle_carries_no_rows(tmp_path: Path) -> None:
     rows = "".join(f"{number}.pose\tHi.\n" for number in range(500))
     source = source_of(tmp_path, f"signal\toutput\n{rows}")
     before = len(pickle.dumps(source))
-    assert len(source.clips("train")) == 500
+    assert len(source.list_clips("train")) == 500
     assert len(pickle.dumps(source)) == before
 
 
@@ -306,9 +306,9 @@ def test_rows_may_name_videos_whose_poses_are_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "train.tsv").write_text("\n".join(["signal\toutput", *rows]) + "\n")
     plain = {"train": str(tmp_path / "train.tsv"), "root": str(tmp_path / "poses")}
     with pytest.raises(SourceError, match="3 problems"):
-        PoseTsvSource(PoseTsvConfig.model_validate(plain)).clips("train")
+        PoseTsvSource(PoseTsvConfig.model_validate(plain)).list_clips("train")
     films = PoseTsvConfig.model_validate({**plain, "videos": "anywhere"})
-    clips = PoseTsvSource(films).clips("train")
+    clips = PoseTsvSource(films).list_clips("train")
     assert [clip.media for clip in clips] == ["a.pose", "b/c.d.pose", "frames/e.1.pose", "f.pose"]
     assert [clip.id for clip in clips] == ["a", "c.d", "e.1", "f"]
     with pytest.raises(ValueError, match="needs `root`"):

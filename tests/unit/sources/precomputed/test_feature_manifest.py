@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from kinesweep.config.loading import validate
+from kinesweep.config.loading import validate_config
 from kinesweep.config.recipe.source import FeatureManifestConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ClipError, ConfigError, SourceError
@@ -28,7 +28,7 @@ def source_of(folder: Path, settings: dict[str, Any] | None = None, **tables: st
         paths[split].write_text(lines, encoding="utf-8")
     plain = {split: str(path) for split, path in paths.items()}
     plain = {"kind": "feature_manifest", **plain, **(settings or {})}
-    return build_source(validate(FeatureManifestConfig, plain, "test"))
+    return build_source(validate_config(FeatureManifestConfig, plain, "test"))
 
 
 def numbers(length: int, width: int = 4) -> torch.Tensor:
@@ -52,7 +52,7 @@ def test_a_manifest_is_read_with_and_without_its_header(tmp_path: Path, header: 
     source = source_of(tmp_path, train=f'{header}-abcdef01\t3\t He said "no" \nxy\t2\tBye.\r\n')
     assert isinstance(source, FeatureManifestSource)
     line = 2 if header else 1
-    assert source.clips("train") == [
+    assert source.list_clips("train") == [
         Clip(
             id="-abcdef01",
             split="train",
@@ -83,8 +83,8 @@ def test_features_come_back_as_float32(tmp_path: Path) -> None:
         train="video_name\tlabel\n"
         + "".join(f"{name}\tHi.\n" for name in ("single", "double", "half", "across")),
     )
-    assert source.read_options() == {"source": "feature_manifest", "rate_hz": 9.5}
-    for clip in source.clips("train"):
+    assert source.get_read_options() == {"source": "feature_manifest", "rate_hz": 9.5}
+    for clip in source.list_clips("train"):
         found = source.read(clip)
         expected = numbers(4, 3).T if clip.id == "across" else numbers(3)
         np.testing.assert_array_equal(found.x_TD, expected)
@@ -94,14 +94,16 @@ def test_features_come_back_as_float32(tmp_path: Path) -> None:
 
 def test_the_order_of_named_columns_is_free(tmp_path: Path) -> None:
     source = source_of(tmp_path, train="video_name\tlabel\tlength\nx\tHi.\t\ny\tHo.\t7\n")
-    spans = [(clip.texts[0], clip.span.end) for clip in source.clips("train")]
+    spans = [(clip.texts[0], clip.span.end) for clip in source.list_clips("train")]
     assert spans == [("Hi.", None), ("Ho.", 7)]
 
 
 def test_train_has_its_epochs_and_the_others_the_first_alone(tmp_path: Path) -> None:
     tables = {"train": "one\t3\tOne.\ntwo\t2\tTwo.\n", "validation": "v\t1\tV.\n"}
     source = source_of(tmp_path, {"epochs": [2, 0]}, **tables, test="t\t1\tT.\n")
-    named = {split: [(c.id, c.media) for c in source.clips(split)] for split in source.splits()}
+    named = {
+        split: [(c.id, c.media) for c in source.list_clips(split)] for split in source.list_splits()
+    }
     assert named == {
         "train": [
             ("one", "2/one/one.pt"),
@@ -112,7 +114,7 @@ def test_train_has_its_epochs_and_the_others_the_first_alone(tmp_path: Path) -> 
         "validation": [("v", "2/v/v.pt")],
         "test": [("t", "2/t/t.pt")],
     }
-    clips = source.clips("train")
+    clips = source.list_clips("train")
     assert [clip.texts for clip in clips] == [("One.",), ("One.",), ("Two.",), ("Two.",)]
     write(tmp_path, "one", numbers(3), epoch=2)
     write(tmp_path, "one", numbers(5) + 1, epoch=0)  # a varied copy may have another length
@@ -123,8 +125,8 @@ def test_train_has_its_epochs_and_the_others_the_first_alone(tmp_path: Path) -> 
 def test_only_the_first_clips(tmp_path: Path) -> None:
     lines = "a\t1\tA.\nb\t1\t\nc\t1\tC.\nd\t1\t\n"
     source = source_of(tmp_path, {"max_clips": 2}, train=lines + "e\t1\tE.\n")
-    assert [clip.id for clip in source.clips("train")] == ["a", "c"]
-    assert [problem.clip_id for problem in source.problems()] == ["b"]
+    assert [clip.id for clip in source.list_clips("train")] == ["a", "c"]
+    assert [problem.clip_id for problem in source.list_invalid_rows()] == ["b"]
 
 
 def test_faults_of_all_manifests_at_once(tmp_path: Path) -> None:
@@ -134,7 +136,7 @@ def test_faults_of_all_manifests_at_once(tmp_path: Path) -> None:
         test="a\t1\tA.\nz\t1\tZ.\textra\n",
     )
     with pytest.raises(SourceError) as caught:
-        source.clips("train")
+        source.list_clips("train")
     assert [" ".join(line.split()) for line in str(caught.value).splitlines()] == [
         "7 problems in the tables of the corpus",
         "train_features.tsv:3 has 2 fields, not 3",
@@ -152,7 +154,7 @@ def test_faults_of_all_manifests_at_once(tmp_path: Path) -> None:
 def test_a_name_twice_is_one_fault_whatever_the_epochs(tmp_path: Path) -> None:
     source = source_of(tmp_path, {"epochs": [0, 1, 2]}, train="a\t1\tA.\na\t1\tB.\n")
     with pytest.raises(SourceError, match=r"^1 problem in"):
-        source.clips("train")
+        source.list_clips("train")
 
 
 @pytest.mark.parametrize(
@@ -168,7 +170,7 @@ def test_columns_that_are_not_those_of_a_manifest(tmp_path: Path, header: str, s
     row = "\t".join(["x"] * len(header.split("\t")))
     source = source_of(tmp_path, train=f"{header}\n{row}\n")
     with pytest.raises(SourceError, match=said.replace("?", r"\?")):
-        source.clips("train")
+        source.list_clips("train")
 
 
 class Code:
@@ -217,13 +219,13 @@ def test_a_file_that_cannot_be_used_is_named(
     if content is not None:
         write(tmp_path, "bad-one", content)
     source = source_of(tmp_path, train="good\t2\tHi.\nbad-one\t3\tHo.\n")
-    clip = source.clips("train")[1]
+    clip = source.list_clips("train")[1]
     with pytest.raises(ClipError, match=said) as caught:
         source.read(clip)
     assert caught.value.reason == reason
     assert str(caught.value).startswith("train_features.tsv:2: `")
     assert "features/0/bad-o/bad-one.pt" in str(caught.value)
-    (problem,) = source.check()
+    (problem,) = source.check_clips()
     found = (problem.row, problem.clip_id, problem.reason, problem.split)
     assert found == ("train_features.tsv:2", "bad-one", reason, "train")
 
@@ -234,14 +236,14 @@ def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
     write(tmp_path, "evil", Code(str(ran)))
     write(tmp_path, "worse", pickle.dumps(Code(str(ran))))
     source = source_of(tmp_path, train="evil\t3\tHi.\nworse\t3\tHi.\n")
-    assert [problem.reason for problem in source.check()] == ["unreadable", "unreadable"]
+    assert [problem.reason for problem in source.check_clips()] == ["unreadable", "unreadable"]
     assert not ran.exists()
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_damaged_bytes_are_this_clip_s_error_and_no_other_kind(tmp_path: Path) -> None:
     source = source_of(tmp_path, train="x\t3\tHi.\n")
-    (clip,) = source.clips("train")
+    (clip,) = source.list_clips("train")
     file = io.BytesIO()
     torch.save(numbers(3), file, _use_new_zipfile_serialization=False)
     rng = np.random.default_rng(0)
@@ -262,7 +264,7 @@ def test_damaged_bytes_are_this_clip_s_error_and_no_other_kind(tmp_path: Path) -
 def test_names_that_leave_the_folder_or_cannot_be(tmp_path: Path, name: str, reason: str) -> None:
     source = source_of(tmp_path, train=f"{name}\t3\tHi.\n")
     with pytest.raises(ClipError) as caught:
-        source.media_path(source.clips("train")[0])
+        source.resolve_media_path(source.list_clips("train")[0])
     assert caught.value.reason == reason
 
 
@@ -270,7 +272,7 @@ def test_features_may_lie_elsewhere(tmp_path: Path) -> None:
     path = write(tmp_path / "other", "x", numbers(3))
     features = {"features": str(tmp_path / "other" / "features")}
     source = source_of(tmp_path, features, train="x\t3\tHi.\n")
-    assert source.media_path(source.clips("train")[0]) == path
+    assert source.resolve_media_path(source.list_clips("train")[0]) == path
 
 
 def test_an_epoch_twice_or_below_zero(tmp_path: Path) -> None:
@@ -282,5 +284,5 @@ def test_an_epoch_twice_or_below_zero(tmp_path: Path) -> None:
 def test_a_pickle_carries_no_rows(tmp_path: Path) -> None:
     source = source_of(tmp_path, train="".join(f"{number}\t3\tHi.\n" for number in range(500)))
     before = len(pickle.dumps(source))
-    assert len(source.clips("train")) == 500
+    assert len(source.list_clips("train")) == 500
     assert len(pickle.dumps(source)) == before

@@ -14,14 +14,14 @@ import psutil
 import pytest
 
 from corpus import tiny_recipe
-from kinesweep.config.loading import validate
+from kinesweep.config.loading import validate_config
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.source import H5ShardsConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ClipError, ConfigError, SourceError
 from kinesweep.sources import build_source
 from kinesweep.sources.base import MediaDigest
-from kinesweep.sources.precomputed.h5_files import ShardFiles
+from kinesweep.sources.precomputed.h5_files import ShardFilePool
 from kinesweep.sources.precomputed.h5_shards import read_streams
 from shards import WIDTHS, annotation_of, h5_corpus, write_shard
 
@@ -30,7 +30,7 @@ WHERE = f"{DEV}:dev_video1/clip_02"
 
 
 def source_of(plain: dict[str, Any], **settings: Any) -> Any:
-    return build_source(validate(H5ShardsConfig, {**plain, **settings}, "test"))
+    return build_source(validate_config(H5ShardsConfig, {**plain, **settings}, "test"))
 
 
 def change(path: Path, edit: Callable[[Any], Any]) -> None:
@@ -49,7 +49,7 @@ def rewrite(path: Path, name: str, values: Any) -> None:
 @pytest.mark.parametrize("prefix", [None, "dino"])
 def test_clips_and_streams_come_back(tmp_path: Path, prefix: str | None) -> None:
     source = source_of(h5_corpus(tmp_path, prefix=prefix))
-    clips = source.clips("validation")
+    clips = source.list_clips("validation")
     assert [clip.id for clip in clips[:4]] == [
         *(f"dev_video0/clip_0{n}" for n in range(3)),
         "dev_video1/clip_00",
@@ -77,13 +77,13 @@ def test_clips_and_streams_come_back(tmp_path: Path, prefix: str | None) -> None
     assert len(found["pose"].x_TD) == 2 * len(found["sign2vec"].x_TD)
     rates_hz = {"pose": 25.0, "dino": 25.0, "sign2vec": 12.5}
     assert {name: given.rate_hz for name, given in found.items()} == rates_hz
-    assert source.read_options() == {"source": "h5_shards", "rates_hz": rates_hz}
-    assert source.check() == []
+    assert source.get_read_options() == {"source": "h5_shards", "rates_hz": rates_hz}
+    assert source.check_clips() == []
 
 
 def test_clips_may_stand_together_under_one_key(tmp_path: Path) -> None:
     plain = h5_corpus(tmp_path)
-    expected = source_of(plain).clips("train")
+    expected = source_of(plain).list_clips("train")
 
     def together(videos: Any) -> Any:
         return {
@@ -92,7 +92,7 @@ def test_clips_may_stand_together_under_one_key(tmp_path: Path) -> None:
         }
 
     change(tmp_path / "annotation.train.json", together)
-    assert source_of(plain).clips("train") == expected
+    assert source_of(plain).list_clips("train") == expected
 
 
 def test_a_clip_may_be_called_clip(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_clip_may_be_called_clip(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "other" / "pose", tmp_path / "pose")
     change(tmp_path / "pose" / "metadata_pose.dev.json", lambda _: {"v": "0"})
     plain = {"kind": "h5_shards", "validation": str(tmp_path / DEV)}
-    (clip,) = source_of(plain, streams=[{"name": "pose", "fps": 25}]).clips("validation")
+    (clip,) = source_of(plain, streams=[{"name": "pose", "fps": 25}]).list_clips("validation")
     assert (clip.id, clip.texts, clip.keywords) == ("v/clip", ("Hi.",), ())
 
 
@@ -127,7 +127,7 @@ def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
     (tmp_path / "sign2vec" / "metadata_sign2vec.train.json").unlink()
     (tmp_path / "annotation.train.json").write_text('{"v": {"clip_order": [], "clip_order": []}}')
     with pytest.raises(SourceError) as caught:
-        source_of(plain).clips("train")
+        source_of(plain).list_clips("train")
     lines = {tuple(line.split(maxsplit=1)) for line in str(caught.value).splitlines()[1:]}
     known = dict(lines)
     expected = {
@@ -159,7 +159,7 @@ def test_order_and_annotations_must_agree(tmp_path: Path) -> None:
 
     change(tmp_path / DEV, spoil)
     with pytest.raises(SourceError) as caught:
-        source_of(plain).clips("train")
+        source_of(plain).list_clips("train")
     assert f"{WHERE}  is listed in `clip_order` but has no annotation" in str(caught.value)
     text = f"{DEV}:dev_video1/clip_09  has an annotation but is not listed in `clip_order`"
     assert text in str(caught.value)
@@ -184,12 +184,12 @@ def test_a_file_that_is_no_annotation(tmp_path: Path, content: bytes | None, tex
     if content is not None:
         (tmp_path / DEV).write_bytes(content)
     with pytest.raises(SourceError, match=text):
-        source_of(plain).clips("train")
+        source_of(plain).list_clips("train")
 
 
 def test_a_byte_order_mark_and_other_keys_are_no_faults(tmp_path: Path) -> None:
     plain = h5_corpus(tmp_path)
-    expected = source_of(plain).clips("validation")
+    expected = source_of(plain).list_clips("validation")
 
     def more(videos: Any) -> None:
         videos["dev_video0"]["signer"] = "A"
@@ -197,7 +197,7 @@ def test_a_byte_order_mark_and_other_keys_are_no_faults(tmp_path: Path) -> None:
 
     change(tmp_path / DEV, more)
     (tmp_path / DEV).write_bytes(b"\xef\xbb\xbf" + (tmp_path / DEV).read_bytes())
-    assert source_of(plain, ignore_keys=["signer", "start"]).clips("validation") == expected
+    assert source_of(plain, ignore_keys=["signer", "start"]).list_clips("validation") == expected
 
 
 def set_to(values: Any) -> Callable[[Path], None]:
@@ -257,15 +257,15 @@ def test_features_that_cannot_be_used_are_named(
 ) -> None:
     source = source_of(h5_corpus(tmp_path))
     spoil(tmp_path / "dino" / "dino.dev.1.h5")
-    (problem,) = source.check()
+    (problem,) = source.check_clips()
     assert (problem.reason, problem.clip_id, problem.split) == (
         reason,
         "dev_video1/clip_02",
         "validation",
     )
     assert problem.message.startswith(WHERE) and "`dino`" in problem.message
-    clips = source.clips("validation")
-    assert isinstance(source.contents(clips)[clips[5]], ClipError)
+    clips = source.list_clips("validation")
+    assert isinstance(source.compute_digests(clips)[clips[5]], ClipError)
     if reason not in ("wrong_width", "nan_features"):  # which the store refuses
         with pytest.raises(ClipError, match=text) as caught:
             source.read(clips[5])
@@ -278,7 +278,7 @@ def test_features_that_cannot_be_used_are_named(
 def test_a_width_that_the_recipe_names_is_held(tmp_path: Path) -> None:
     plain = h5_corpus(tmp_path)
     plain["streams"][1]["width"] = 13
-    problems = source_of(plain).check()
+    problems = source_of(plain).check_clips()
     assert len(problems) == 17 and {problem.reason for problem in problems} == {"wrong_width"}
     assert "`dino`: features are 12 wide, but the recipe says 13" in problems[0].message
     assert [problem.row for problem in problems] == sorted(
@@ -297,8 +297,8 @@ def test_a_damaged_shard_is_an_error_of_its_clips_alone(tmp_path: Path, damage: 
         path.write_bytes(content[:600] + bytes(len(content) - 700) + content[-100:])
     else:
         path.write_bytes(content[:-300] if damage == "cut" else b"no features at all")
-    problems = source.check()
-    own = [clip.id for clip in source.clips("train") if clip.document == "train_video1"]
+    problems = source.check_clips()
+    own = [clip.id for clip in source.list_clips("train") if clip.document == "train_video1"]
     assert [problem.clip_id for problem in problems] == own
     reasons = {problem.reason for problem in problems}
     assert reasons <= {"missing_file" if damage == "none" else "unreadable", "missing_features"}
@@ -309,32 +309,32 @@ def test_a_video_that_a_stream_lacks_is_counted(tmp_path: Path) -> None:
     plain = h5_corpus(tmp_path)
     change(tmp_path / "dino" / "metadata_dino.dev.json", lambda known: {"dev_video0": 0})
     source = source_of(plain)
-    assert {clip.document for clip in source.clips("validation")} == {"dev_video0"}
-    problems = source.problems()
+    assert {clip.document for clip in source.list_clips("validation")} == {"dev_video0"}
+    problems = source.list_invalid_rows()
     assert [problem.clip_id for problem in problems] == [f"dev_video1/clip_0{n}" for n in range(4)]
     assert {(problem.reason, problem.split) for problem in problems} == {
         ("missing_features", "validation")
     }
     assert "stream `dino`: not in `" in problems[0].message
     few = source_of(plain, streams=[plain["streams"][0]])
-    assert few.problems() == [] and len(few.clips("validation")) == 7
+    assert few.list_invalid_rows() == [] and len(few.list_clips("validation")) == 7
 
 
 def test_content_is_a_clip_s_own(tmp_path: Path) -> None:
     plain = h5_corpus(tmp_path)
     source = source_of(plain)
-    clips = source.clips("validation")
-    before = source.contents(clips)
+    clips = source.list_clips("validation")
+    before = source.compute_digests(clips)
     path = tmp_path / "dino" / "dino.dev.1.h5"
     rewrite(path, "dev_video1/clip_02", np.ones((8, 12), np.float16))
-    after = source.contents(clips)
+    after = source.compute_digests(clips)
     assert [clip.id for clip in clips if before[clip] != after[clip]] == ["dev_video1/clip_02"]
     content = after[clips[5]]
     assert isinstance(content, MediaDigest)
     streams = source.read(clips[5]).values()
     assert content.num_bytes == sum(given.x_TD.size * 2 for given in streams)
     again = source_of(h5_corpus(tmp_path / "again", prefix="dino", shards=1))
-    same = again.contents(again.clips("validation"))
+    same = again.compute_digests(again.list_clips("validation"))
     assert list(before.values()) == list(same.values())
 
 
@@ -347,17 +347,17 @@ def test_the_first_clips_alone_are_read(tmp_path: Path) -> None:
 
     change(tmp_path / "annotation.train.json", silence)
     source = source_of(plain, max_clips=3)
-    assert [clip.id for clip in source.clips("train")] == [
+    assert [clip.id for clip in source.list_clips("train")] == [
         "train_video0/clip_00",
         "train_video0/clip_02",
         "train_video1/clip_00",
     ]
-    assert [problem.clip_id for problem in source.problems()] == ["train_video0/clip_01"]
+    assert [problem.clip_id for problem in source.list_invalid_rows()] == ["train_video0/clip_01"]
 
 
 def test_open_files_are_few_and_belong_to_their_process(tmp_path: Path) -> None:
     h5_corpus(tmp_path, {"pose": 3}, {"train": 5}, shards=5)
-    files = ShardFiles(most=2)
+    files = ShardFilePool(max_open=2)
 
     def opened() -> list[str]:
         paths = [Path(file.path) for file in psutil.Process().open_files()]
@@ -376,7 +376,7 @@ def test_open_files_are_few_and_belong_to_their_process(tmp_path: Path) -> None:
 
 def test_a_forked_process_opens_files_of_its_own(tmp_path: Path) -> None:
     source = source_of(h5_corpus(tmp_path))
-    clip = source.clips("train")[0]
+    clip = source.list_clips("train")[0]
     expected = source.read(clip)["pose"].x_TD
     child = os.fork()
     if child == 0:
@@ -388,16 +388,18 @@ def test_a_forked_process_opens_files_of_its_own(tmp_path: Path) -> None:
 
 def test_a_shard_that_was_replaced_is_opened_anew(tmp_path: Path) -> None:
     source = source_of(h5_corpus(tmp_path))
-    clip = source.clips("train")[0]
+    clip = source.list_clips("train")[0]
     source.read(clip)
-    path = source.media_path(clip)
+    path = source.resolve_media_path(clip)
     path.unlink()
     write_shard(path, clip.document, {"clip_00": np.full((2, 8), 7, np.float16)})
     np.testing.assert_array_equal(source.read(clip)["pose"].x_TD, np.full((2, 8), 7))
 
 
 def test_a_file_of_one_clip(tmp_path: Path) -> None:
-    config = validate(H5ShardsConfig, h5_corpus(tmp_path), "test").of(("dino", "pose"))
+    config = validate_config(H5ShardsConfig, h5_corpus(tmp_path), "test").select_streams(
+        ("dino", "pose")
+    )
     file = tmp_path / "clip.h5"
     with h5py.File(file, "w") as shard:
         shard["pose"], shard["dino"] = np.ones((3, 8)), np.ones((2, 12), np.float16)
@@ -413,17 +415,20 @@ def test_a_file_of_one_clip(tmp_path: Path) -> None:
 def test_recipes_say_which_streams_are_taken(tmp_path: Path) -> None:
     plain = tiny_recipe(tmp_path, tmp_path).model_dump(mode="json")
     plain |= {"source": h5_corpus(tmp_path), "features": {"kind": "streams"}}
-    recipe = validate(Recipe, plain, "test")
-    assert recipe.streams == ("pose", "dino", "sign2vec") and recipe.required_splits == (
+    recipe = validate_config(Recipe, plain, "test")
+    assert recipe.selected_streams == ("pose", "dino", "sign2vec") and recipe.required_splits == (
         "validation",
     )
     plain["features"]["streams"] = "sign2vec+pose"
-    chosen = validate(Recipe, plain, "test")
-    assert chosen.streams == ("sign2vec", "pose")
-    assert chosen.corpus.names == ("sign2vec", "pose")  # type: ignore[union-attr]
-    assert validate(Recipe, chosen.model_dump(mode="json"), "test") == chosen
-    portable = chosen.portable()
-    assert str(tmp_path) not in portable.model_dump_json() and portable.streams == chosen.streams
+    chosen = validate_config(Recipe, plain, "test")
+    assert chosen.selected_streams == ("sign2vec", "pose")
+    assert chosen.effective_source.stream_names == ("sign2vec", "pose")  # type: ignore[union-attr]
+    assert validate_config(Recipe, chosen.model_dump(mode="json"), "test") == chosen
+    portable = chosen.to_portable()
+    assert (
+        str(tmp_path) not in portable.model_dump_json()
+        and portable.selected_streams == chosen.selected_streams
+    )
     bad: list[tuple[dict[str, Any], str]] = [
         ({"features": {"kind": "streams", "streams": ["mae"]}}, r"names mae, but .* pose, dino"),
         (
@@ -440,7 +445,7 @@ def test_recipes_say_which_streams_are_taken(tmp_path: Path) -> None:
     ]
     for part, text in bad:
         with pytest.raises(ConfigError, match=text):
-            validate(Recipe, {**plain, **part}, "test")
+            validate_config(Recipe, {**plain, **part}, "test")
 
 
 def test_what_is_said_of_a_stream_counts_where_it_is_taken(tmp_path: Path) -> None:
@@ -450,12 +455,12 @@ def test_what_is_said_of_a_stream_counts_where_it_is_taken(tmp_path: Path) -> No
     caps = {"pose": 3, "dino": 4, "poes": 5}
     plain["batch"]["truncate_frames"] = caps
     plain["model"]["encoders"] = {name: {"kind": "linear", "gain": True} for name in caps}
-    alone = validate(Recipe, plain, "test")
+    alone = validate_config(Recipe, plain, "test")
     assert alone.effective_batch.truncate_frames == {"pose": 3, "poes": 5}
     assert set(alone.effective_model.encoders) == {"pose", "poes"}
     both = alone.model_dump(mode="json") | {"features": {"kind": "streams"}}
-    assert validate(Recipe, both, "test").effective_batch.truncate_frames == caps
-    assert set(validate(Recipe, both, "test").effective_model.encoders) == set(caps)
+    assert validate_config(Recipe, both, "test").effective_batch.truncate_frames == caps
+    assert set(validate_config(Recipe, both, "test").effective_model.encoders) == set(caps)
 
 
 def test_annotations_are_those_of_the_helper() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kinesweep.config.loading import validate
+from kinesweep.config.loading import validate_config
 from kinesweep.config.recipe.skeletons import SkeletonsConfig
 from kinesweep.core.errors import ClipError, ConfigError, SourceError
 from kinesweep.sources import build_source
@@ -25,7 +25,7 @@ ROWS = (
 
 def config(folder: Path, **changes: Any) -> SkeletonsConfig:
     plain = {"kind": "skeletons", "train": str(folder / "train.tsv"), "fps": 20}
-    return validate(SkeletonsConfig, {**plain, **changes}, "test")
+    return validate_config(SkeletonsConfig, {**plain, **changes}, "test")
 
 
 def source(folder: Path, **changes: Any) -> SkeletonsSource:
@@ -45,29 +45,29 @@ def corpus(tmp_path: Path) -> Path:
 def reason(folder: Path, clip_id: str, **changes: Any) -> str:
     """Why a clip cannot be used; the same word for reading, checking and hashing."""
     made = source(folder, **changes)
-    (clip,) = [clip for clip in made.clips("train") if clip.id == clip_id]
+    (clip,) = [clip for clip in made.list_clips("train") if clip.id == clip_id]
     with pytest.raises(ClipError) as caught:
         made.read(clip)
     assert str(caught.value).startswith(clip.row)
-    content = made.contents([clip])[clip]
+    content = made.compute_digests([clip])[clip]
     assert isinstance(content, ClipError) and content.reason == caught.value.reason
-    assert [p.reason for p in made.check() if p.clip_id == clip_id] == [content.reason]
+    assert [p.reason for p in made.check_clips() if p.clip_id == clip_id] == [content.reason]
     return caught.value.reason
 
 
 def test_rows(corpus: Path) -> None:
     made = source(corpus)
-    first, second, third = made.clips("train")
+    first, second, third = made.list_clips("train")
     assert [clip.media for clip in (first, second, third)] == [f"train.npz#{n}" for n in (2, 0, 1)]
     assert first.texts == ("Lift it.", "Higher.") and second.texts == ("Turn.",)
     assert (first.reference, first.signer, first.row) == ("b1", "ann", "train.tsv:2")
-    assert made.splits() == ("train",) and made.problems() == made.check() == []
+    assert made.list_splits() == ("train",) and made.list_invalid_rows() == made.check_clips() == []
 
 
 def test_motions_and_references(corpus: Path) -> None:
     stored = motions(5)
     made = source(corpus)
-    first, second, third = (made.read(clip) for clip in made.clips("train"))
+    first, second, third = (made.read(clip) for clip in made.list_clips("train"))
     np.testing.assert_array_equal(first.pose.points_TPJC[:, 0], stored[2])
     assert first.reference is not None and second.reference is not None
     np.testing.assert_array_equal(first.reference.points_TPJC[:, 0], stored[1][:2])  # its segment
@@ -80,7 +80,7 @@ def test_motions_and_references(corpus: Path) -> None:
 
 def test_a_worker_reads_what_the_driver_reads(corpus: Path) -> None:
     made = source(corpus, max_clips=1)
-    (clip,) = made.clips("train")  # compared with one that takes no part
+    (clip,) = made.list_clips("train")  # compared with one that takes no part
     again = pickle.loads(pickle.dumps(made)).read(clip)
     assert again.reference is not None and len(again.reference.points_TPJC) == 2
 
@@ -88,7 +88,7 @@ def test_a_worker_reads_what_the_driver_reads(corpus: Path) -> None:
 def test_rows_number_motions_where_no_column_does(tmp_path: Path) -> None:
     write_pack(tmp_path / "pack.npz", motions(2))
     write_rows(tmp_path / "train.tsv", "text", ["One.", "Two."])
-    clips = source(tmp_path, motions=str(tmp_path / "pack.npz")).clips("train")
+    clips = source(tmp_path, motions=str(tmp_path / "pack.npz")).list_clips("train")
     assert [(clip.id, clip.media) for clip in clips] == [
         (f"pack#{n}", f"pack.npz#{n}") for n in (0, 1)
     ]
@@ -105,13 +105,13 @@ def test_columns_have_other_names(tmp_path: Path) -> None:
         "columns": {"gloss": "motion_type", "text": "caption"},
         "signer_pattern": "^([^ ]+) ",
     }
-    clips = source(tmp_path, **changes, ignore_columns=["camera"]).clips("train")
+    clips = source(tmp_path, **changes, ignore_columns=["camera"]).list_clips("train")
     assert [(c.gloss, c.signer, c.texts) for c in clips] == [
         ("Jab", "7", ("Up.",)),
         ("Cross", "8", ("No.",)),
     ]
     with pytest.raises(SourceError, match="`camera` is unknown"):
-        source(tmp_path, **changes).clips("train")
+        source(tmp_path, **changes).list_clips("train")
 
 
 def test_files(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_files(tmp_path: Path) -> None:
     rows = [f"{name} Text. flat" for name in names]
     write_rows(tmp_path / "train.tsv", "motion output reference", rows)
     made = source(tmp_path, motions=str(folder))
-    clips = made.clips("train")
+    clips = made.list_clips("train")
     assert [clip.id for clip in clips] == ["flat", "single", "video", "many#1"]
     for clip, stored in zip(clips, (one, two, three, two), strict=True):
         found = made.read(clip)
@@ -146,11 +146,13 @@ def test_a_row_without_a_text_may_be_compared_with(tmp_path: Path) -> None:
         tmp_path / "train.tsv", "id index start text reference", ["a 0 0 Up. 3", "3 4 1 - -"]
     )
     made = source(tmp_path)
-    (clip,) = made.clips("train")
+    (clip,) = made.list_clips("train")
     found = made.read(clip).reference
     assert found is not None
     np.testing.assert_array_equal(found.points_TPJC[:, 0], stored[4][1:])
-    assert [(problem.clip_id, problem.reason) for problem in made.check()] == [("3", "empty_text")]
+    assert [(problem.clip_id, problem.reason) for problem in made.check_clips()] == [
+        ("3", "empty_text")
+    ]
 
 
 def test_names_of_files_may_hold_a_number_sign(tmp_path: Path) -> None:
@@ -159,12 +161,12 @@ def test_names_of_files_may_hold_a_number_sign(tmp_path: Path) -> None:
     write_pack(tmp_path / "take#1.npz", [one, two])
     write_rows(tmp_path / "train.tsv", "id text reference", ["jump#2 Up. take#1.npz#1"])
     made = source(tmp_path, motions=str(tmp_path))
-    found = made.read(made.clips("train")[0])
+    found = made.read(made.list_clips("train")[0])
     assert found.reference is not None
     np.testing.assert_array_equal(found.pose.points_TPJC[:, 0], one)
     np.testing.assert_array_equal(found.reference.points_TPJC[:, 0], two)
     write_rows(tmp_path / "train.tsv", "motion text", ["jump#2.npy Up.", "take#1.npz#0 Up."])
-    clips = source(tmp_path).clips("train")
+    clips = source(tmp_path).list_clips("train")
     assert [clip.id for clip in clips] == ["jump#2", "take#1#0"]
     np.testing.assert_array_equal(source(tmp_path).read(clips[1]).pose.points_TPJC[:, 0], one)
 
@@ -173,22 +175,22 @@ def test_pose_files_name_their_points(tmp_path: Path, write_pose: Any) -> None:
     write_pose("m/dance.pose")
     write_rows(tmp_path / "train.tsv", "id text start end", ["dance Jump. 1 3"])
     made = source(tmp_path, motions=str(tmp_path / "m"))
-    found = made.read(made.clips("train")[0]).pose
+    found = made.read(made.list_clips("train")[0]).pose
     assert (len(found.points_TPJC), found.fps, found.layout.num_points) == (2, 25, 3)
 
 
 def test_one_changed_motion_is_one_changed_clip_and_those_compared_with_it(corpus: Path) -> None:
     made = source(corpus)
-    clips = made.clips("train")
-    before = made.contents(clips)
+    clips = made.list_clips("train")
+    before = made.compute_digests(clips)
     stored = motions(5)
     stored[4][:] = 0  # nobody's
     stored[1][2:] = 0  # outside of its clip's segment
     write_pack(corpus / "train.npz", stored)
-    assert made.contents(clips) == before
+    assert made.compute_digests(clips) == before
     stored[1][0, 0, 0] += 1
     write_pack(corpus / "train.npz", stored)
-    after = made.contents(clips)
+    after = made.compute_digests(clips)
     assert [clip.id for clip in clips if before[clip] != after[clip]] == ["a1", "b1"]
 
 
@@ -247,14 +249,14 @@ def test_hybrik_s_joints_are_smpl_s(tmp_path: Path, key: str, joints: int) -> No
     write_rows(tmp_path / "train.tsv", "motion text", ["a.npz Up."])
     for count in (22, 24):
         made = source(tmp_path, skeleton=f"smpl_{count}")
-        found = made.read(made.clips("train")[0]).pose
+        found = made.read(made.list_clips("train")[0]).pose
         np.testing.assert_array_equal(found.points_TPJC[:, 0], stored[:, :count])
     assert reason(tmp_path, "a", skeleton="coco_17") == "wrong_shape"
 
 
 def test_where_motions_are_looked_for_is_said(tmp_path: Path) -> None:
     write_rows(tmp_path / "train.tsv", "id text", ["a Up."])
-    (problem,) = source(tmp_path).check()
+    (problem,) = source(tmp_path).check_clips()
     assert problem.message.endswith("train.npz` does not exist; see `source.motions`")
 
 
@@ -285,7 +287,7 @@ def test_what_is_not_found_must_be_filled(tmp_path: Path) -> None:
     write_rows(tmp_path / "train.tsv", "motion text", ["a.npy Up."])
     made = source(tmp_path)
     with pytest.raises(ClipError, match=r"not numbers in 2 of 3 frames; fill .*`\.pose`"):
-        made.read(made.clips("train")[0])
+        made.read(made.list_clips("train")[0])
 
 
 def test_a_damaged_pack_is_said_of_each_clip(corpus: Path) -> None:
@@ -325,10 +327,10 @@ def test_pickles_are_refused_with_the_command(tmp_path: Path) -> None:
     write_rows(tmp_path / "train.tsv", "id text", ["a Up."])
     made = source(tmp_path, motions=str(tmp_path))
     with pytest.raises(ClipError, match=r"kinesweep convert \S+a\.pkl \S+a_converted\.tsv"):
-        made.read(made.clips("train")[0])
+        made.read(made.list_clips("train")[0])
     write_rows(tmp_path / "train.tsv", "motion text", ["a.pkl Up."])
     with pytest.raises(SourceError, match=r"kinesweep convert a\.pkl"):
-        source(tmp_path).clips("train")
+        source(tmp_path).list_clips("train")
     with pytest.raises(ConfigError, match="kinesweep convert"):
         config(tmp_path, motions="a.pickle")
 
@@ -337,15 +339,15 @@ def test_all_faults_at_once(tmp_path: Path) -> None:
     rows = ["a -1 0 Up.", "b 1 x Up.", "b 2 0 Up.", "c 3 0 -"]
     write_rows(tmp_path / "train.tsv", "id index start text", rows)
     with pytest.raises(SourceError) as caught:
-        source(tmp_path).clips("train")
+        source(tmp_path).list_clips("train")
     text = str(caught.value)
     assert text.startswith("2 problems")
     assert "train.tsv:2  `index` must be" in text and "train.tsv:3  `start` must be" in text
     write_rows(tmp_path / "train.tsv", "id index start text", ["b 1 0 Up.", "b 2 0 Up.", "c 3 0 -"])
     with pytest.raises(SourceError, match=r"id `b` is already used by train\.tsv:2"):
-        source(tmp_path).clips("train")
+        source(tmp_path).list_clips("train")
     write_rows(tmp_path / "train.tsv", "id index start end text", ["b 1 2 1 Up.", "c 3 0 0 -"])
-    assert [p.reason for p in source(tmp_path).problems()] == ["empty_span", "empty_text"]
+    assert [p.reason for p in source(tmp_path).list_invalid_rows()] == ["empty_span", "empty_text"]
 
 
 @pytest.mark.parametrize(
@@ -361,7 +363,7 @@ def test_all_faults_at_once(tmp_path: Path) -> None:
 def test_headers(tmp_path: Path, header: str, words: str) -> None:
     write_rows(tmp_path / "train.tsv", header, [" ".join("x" for _ in header.split())])
     with pytest.raises(SourceError, match=words):
-        source(tmp_path).clips("train")
+        source(tmp_path).list_clips("train")
 
 
 @pytest.mark.parametrize(
@@ -382,7 +384,7 @@ def test_settings(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
 
 def test_a_mapped_column_must_be_there(corpus: Path) -> None:
     with pytest.raises(SourceError, match=r"`source\.columns\.gloss` names; did you mean `signer`"):
-        source(corpus, columns={"gloss": "signe"}).clips("train")
+        source(corpus, columns={"gloss": "signe"}).list_clips("train")
 
 
 def test_motions_stay_in_their_folder(tmp_path: Path) -> None:

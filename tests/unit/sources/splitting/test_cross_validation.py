@@ -9,7 +9,7 @@ from kinesweep.config.recipe.source import PoseTsvConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
 from kinesweep.sources.pose_format.pose_tsv import PoseTsvSource
-from kinesweep.sources.splitting.cross_validation import assign_folds, folds_root, split_rows
+from kinesweep.sources.splitting.cross_validation import assign_folds, get_folds_root, write_folds
 
 SIGNERS = ("anna", "ben", "cleo", "dora", "emil")
 
@@ -32,12 +32,12 @@ def corpus(folder: Path, num_clips: int = 20, signers: tuple[str, ...] = SIGNERS
 def fold_source(out: Path, fold: int, config: PoseTsvConfig) -> PoseTsvSource:
     folder = out / f"fold-{fold}"
     paths = {split: str(folder / f"{split}.tsv") for split in ("train", "validation", "test")}
-    return PoseTsvSource(PoseTsvConfig(**paths, root=str(folds_root(config))))
+    return PoseTsvSource(PoseTsvConfig(**paths, root=str(get_folds_root(config))))
 
 
 def content(source: PoseTsvSource, clip: Clip) -> tuple[object, ...]:
     """All of a clip but where it stands."""
-    place = (source.root(clip.split) / clip.media).as_posix()
+    place = (source.get_root(clip.split) / clip.media).as_posix()
     about = (clip.texts, clip.decoder_prompt, clip.signer, clip.document, clip.order)
     return (clip.id, place, clip.span, *about)
 
@@ -45,20 +45,22 @@ def content(source: PoseTsvSource, clip: Clip) -> tuple[object, ...]:
 @pytest.mark.parametrize("by", ["signer", "document"])
 def test_folds(tmp_path: Path, by: Literal["signer", "document"]) -> None:
     config = corpus(tmp_path / "in")
-    files = split_rows(config, by=by, folds=3, seed=1, out=tmp_path / "out")
+    files = write_folds(config, by=by, num_folds=3, seed=1, out=tmp_path / "out")
     assert [path.relative_to(tmp_path / "out").as_posix() for path in files][:4] == [
         *("fold-0/train.tsv", "fold-0/validation.tsv", "fold-0/test.tsv", "fold-1/train.tsv"),
     ]
     before = PoseTsvSource(config)
-    pooled = sorted(content(before, c) for s in ("train", "validation") for c in before.clips(s))
+    pooled = sorted(
+        content(before, c) for s in ("train", "validation") for c in before.list_clips(s)
+    )
     held_out: list[str] = []
     for fold in range(3):
         after = fold_source(tmp_path / "out", fold, config)
-        train, validation = after.clips("train"), after.clips("validation")
+        train, validation = after.list_clips("train"), after.list_clips("validation")
         assert not {getattr(c, by) for c in train} & {getattr(c, by) for c in validation}
         assert sorted(content(after, clip) for clip in [*train, *validation]) == pooled
-        tests = [content(after, clip) for clip in after.clips("test")]
-        assert tests == [content(before, clip) for clip in before.clips("test")]
+        tests = [content(after, clip) for clip in after.list_clips("test")]
+        assert tests == [content(before, clip) for clip in before.list_clips("test")]
         held_out += [clip.id for clip in validation]
     assert sorted(held_out) == sorted(str(row[0]) for row in pooled)
 
@@ -67,7 +69,7 @@ def test_the_same_files_again(tmp_path: Path) -> None:
     config = corpus(tmp_path / "in")
     contents = []
     for out, seed in (("a", 1), ("b", 1), ("c", 2)):
-        files = split_rows(config, by="signer", folds=2, seed=seed, out=tmp_path / out)
+        files = write_folds(config, by="signer", num_folds=2, seed=seed, out=tmp_path / out)
         contents.append([path.read_bytes() for path in files])
     assert contents[0] == contents[1] != contents[2]
 
@@ -85,14 +87,14 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     out.mkdir()
     (out / "notes").write_text("mine", encoding="utf-8")
     with pytest.raises(InputError, match="nothing is overwritten"):
-        split_rows(config, by="signer", folds=2, seed=1, out=out)
+        write_folds(config, by="signer", num_folds=2, seed=1, out=out)
     assert [path.name for path in out.iterdir()] == ["notes"]
 
 
 def test_too_few_groups(tmp_path: Path) -> None:
     config = corpus(tmp_path / "in", signers=("anna", "ben"))
     with pytest.raises(InputError, match="3 folds need at least 3 different values of `signer`"):
-        split_rows(config, by="signer", folds=3, seed=1, out=tmp_path / "out")
+        write_folds(config, by="signer", num_folds=3, seed=1, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -101,9 +103,9 @@ def test_clips_without_a_group(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"10 of 30 clips have no `signer`.*rows\.tsv:3.*signer_pattern"
     ):
-        split_rows(config, by="signer", folds=2, seed=1, out=tmp_path / "out")
+        write_folds(config, by="signer", num_folds=2, seed=1, out=tmp_path / "out")
 
 
 def test_one_fold_is_none(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="at least 2"):
-        split_rows(corpus(tmp_path / "in"), by="signer", folds=1, seed=1, out=tmp_path / "out")
+        write_folds(corpus(tmp_path / "in"), by="signer", num_folds=1, seed=1, out=tmp_path / "out")

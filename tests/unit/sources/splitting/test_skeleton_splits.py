@@ -9,7 +9,7 @@ import pytest
 from kinesweep.config.recipe.skeletons import SkeletonsConfig
 from kinesweep.core.clip import Clip
 from kinesweep.sources.skeletons.skeletons import SkeletonsSource
-from kinesweep.sources.splitting.cross_validation import folds_root, split_rows
+from kinesweep.sources.splitting.cross_validation import get_folds_root, write_folds
 from skeletons import motions, write_pack, write_rows
 
 SIGNERS = ("ann", "ben", "cleo")
@@ -83,22 +83,22 @@ def test_folds(tmp_path: Path, make: Any) -> None:
     plain = {"kind": "skeletons", "fps": 20, "signer_pattern": "^([a-z0-9]+)", **make(corpus)}
     plain |= {"columns": {"gloss": "kind"}} if make is packed else {}
     config = SkeletonsConfig.model_validate(plain)
-    out = split_rows(config, by="signer", folds=3, seed=1, out=tmp_path / "folds")
+    out = write_folds(config, by="signer", num_folds=3, seed=1, out=tmp_path / "folds")
     before = SkeletonsSource(config)
-    pooled = [s for s in ("train", "validation") if s in before.splits()]
-    wanted = sorted(content(before, clip) for split in pooled for clip in before.clips(split))
+    pooled = [s for s in ("train", "validation") if s in before.list_splits()]
+    wanted = sorted(content(before, clip) for split in pooled for clip in before.list_clips(split))
     held: list[str] = []
     for fold in range(3):
         tables = {path.stem: str(path) for path in out if path.parent.name == f"fold-{fold}"}
-        assert set(tables) == {"train", "validation", *before.splits()}
-        changed = {**plain, **tables, "motions": str(folds_root(config))}
+        assert set(tables) == {"train", "validation", *before.list_splits()}
+        changed = {**plain, **tables, "motions": str(get_folds_root(config))}
         after = SkeletonsSource(SkeletonsConfig.model_validate(changed))
-        train, validation = after.clips("train"), after.clips("validation")
+        train, validation = after.list_clips("train"), after.list_clips("validation")
         assert not {c.signer for c in train} & {c.signer for c in validation}
         assert sorted(content(after, clip) for clip in [*train, *validation]) == wanted
         if "test" in tables:
-            tests = [content(before, clip) for clip in before.clips("test")]
-            assert [content(after, clip) for clip in after.clips("test")] == tests
+            tests = [content(before, clip) for clip in before.list_clips("test")]
+            assert [content(after, clip) for clip in after.list_clips("test")] == tests
         held += [clip.id for clip in validation]
     assert sorted(held) == [row[0] for row in wanted]
 
@@ -113,7 +113,7 @@ def test_columns_stay_as_they_are_called(tmp_path: Path) -> None:
             "columns": {"gloss": "kind", "signer": "camera"},
         }
     )
-    out = split_rows(config, by="signer", folds=2, seed=0, out=tmp_path / "folds")
+    out = write_folds(config, by="signer", num_folds=2, seed=0, out=tmp_path / "folds")
     assert out[0].read_text().splitlines()[0].split("\t") == [
         *("id", "index", "ref1", "kind", "camera", "text"),
     ]
@@ -133,10 +133,10 @@ def test_folds_keep_what_is_no_clip_but_compared_with(tmp_path: Path, most: int 
     }
     config = SkeletonsConfig.model_validate(plain)
     before = SkeletonsSource(config)
-    wanted = sorted(content(before, clip) for clip in before.clips("train"))
-    split_rows(config, by="signer", folds=3, seed=1, out=tmp_path / "folds")
+    wanted = sorted(content(before, clip) for clip in before.list_clips("train"))
+    write_folds(config, by="signer", num_folds=3, seed=1, out=tmp_path / "folds")
     for fold in sorted((tmp_path / "folds").iterdir()):
         tables = {split: str(fold / f"{split}.tsv") for split in ("train", "validation")}
         after = SkeletonsSource(config.model_copy(update={**tables, "max_clips": None}))
-        found = [content(after, clip) for split in tables for clip in after.clips(split)]
+        found = [content(after, clip) for split in tables for clip in after.list_clips(split)]
         assert sorted(found) == wanted

@@ -4,7 +4,11 @@ from pathlib import Path
 
 from kinesweep.config.recipe.source import PoseTsvConfig
 from kinesweep.sources.pose_format.pose_tsv import PoseTsvSource
-from kinesweep.sources.splitting.split_overlap import Overlap, normalise, overlaps
+from kinesweep.sources.splitting.split_overlap import (
+    SplitOverlap,
+    compute_overlaps,
+    normalize_sentence,
+)
 
 TRAIN = [("Rain.", "d1", "anna"), ("Snow!", "d1", "ben"), ("Wind  blows.", "d2", "")]
 VALIDATION = [
@@ -24,19 +28,19 @@ def report_of(folder: Path, **splits: list[tuple[str, str, str]]):  # type: igno
         ]
         (folder / f"{split}.tsv").write_text("\n".join(lines), encoding="utf-8")
         paths[split] = str(folder / f"{split}.tsv")
-    return overlaps(PoseTsvSource(PoseTsvConfig(**paths)))
+    return compute_overlaps(PoseTsvSource(PoseTsvConfig(**paths)))
 
 
 def test_counts(tmp_path: Path) -> None:
     report = report_of(tmp_path, train=TRAIN, validation=VALIDATION)
     pair = ("train", "validation")
     assert report.overlaps == (
-        Overlap("sentence", *pair, 1, 2, 4, ("Rain.",)),
-        Overlap("normalised sentence", *pair, 2, 3, 4, ("rain.", "snow!")),
-        Overlap("document", *pair, 1, 2, 4, ("d1",)),
-        Overlap("signer", *pair, 2, 2, 3, ("anna", "ben")),
+        SplitOverlap("sentence", *pair, 1, 2, 4, ("Rain.",)),
+        SplitOverlap("normalised sentence", *pair, 2, 3, 4, ("rain.", "snow!")),
+        SplitOverlap("document", *pair, 1, 2, 4, ("d1",)),
+        SplitOverlap("signer", *pair, 2, 2, 3, ("anna", "ben")),
     )
-    assert report.shared == report.overlaps
+    assert report.nonempty_overlaps == report.overlaps
     assert report.overlaps[0].share == 0.5
 
 
@@ -48,29 +52,32 @@ def test_every_pair_is_reported_even_where_nothing_is_shared(tmp_path: Path) -> 
     kinds = [item.kind for item in report.overlaps if item.second == "test"]
     assert kinds == ["sentence", "normalised sentence"] * 2  # it has no documents, no signers
     assert all(item.num_clips == 0 for item in report.overlaps if item.second == "test")
-    assert len(report.shared) == 4
+    assert len(report.nonempty_overlaps) == 4
 
 
 def test_for_people_and_machines(tmp_path: Path) -> None:
     report = report_of(tmp_path, train=TRAIN, validation=VALIDATION)
-    head, first, *_ = report.rows()
+    head, first, *_ = report.build_table_rows()
     assert len(head) == len(first)
     assert first == ("sentence", "train → validation", "2", "4", "50.0%", "Rain.")
     assert (
-        report.lines()[0] == "train → validation: 2 of 4 clips (50.0%) share a sentence\n    Rain."
+        report.format_lines()[0]
+        == "train → validation: 2 of 4 clips (50.0%) share a sentence\n    Rain."
     )
-    assert report.as_dict()[0]["num_clips"] == 2
+    assert report.to_dicts()[0]["num_clips"] == 2
 
 
 def test_a_log_is_told_what_train_shares_and_nothing_else(tmp_path: Path) -> None:
     alone = [("Fog.", "", "")]
     report = report_of(tmp_path, train=TRAIN, validation=VALIDATION, test=alone)
-    lines = report.leakage()
+    lines = report.format_train_leakage()
     assert lines[0] == "2 of 4 clips of validation (50.0%) share a sentence with train"
     assert len(lines) == 3 and not any("normalised" in line or "test" in line for line in lines)
-    assert report_of(tmp_path, train=TRAIN, test=alone).leakage() == []
+    assert report_of(tmp_path, train=TRAIN, test=alone).format_train_leakage() == []
 
 
 def test_normalising() -> None:
-    assert normalise("  STRASSE \t im\u00a0Cafe\u0301 ") == normalise("straße im Café")
-    assert normalise("rain.") != normalise("rain")
+    assert normalize_sentence("  STRASSE \t im\u00a0Cafe\u0301 ") == normalize_sentence(
+        "straße im Café"
+    )
+    assert normalize_sentence("rain.") != normalize_sentence("rain")

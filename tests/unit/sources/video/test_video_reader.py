@@ -10,7 +10,7 @@ from films import pictures, turn_video, write_pictures, write_video
 from kinesweep.core.errors import ClipError
 from kinesweep.core.units import Span
 from kinesweep.core.video_files import VideoSegment
-from kinesweep.sources.video.frame_reader import FrameReader, seconds
+from kinesweep.sources.video.frame_reader import FrameReader, get_duration_s
 from kinesweep.sources.video.video_reader import VideoError, VideoReader
 
 
@@ -68,7 +68,7 @@ def test_a_sought_span_is_the_one_that_is_played_to(tmp_path: Path, count: int) 
         found = list(FrameReader(footage, 16))
         assert len(found) == last - first
         np.testing.assert_array_equal(found, every[first:last])
-        assert seconds(footage) == pytest.approx((last - first) / 25)
+        assert get_duration_s(footage) == pytest.approx((last - first) / 25)
 
 
 def test_a_film_that_does_not_begin_at_0_is_sought_by_its_own_beginning(tmp_path: Path) -> None:
@@ -89,8 +89,8 @@ def test_a_film_that_does_not_begin_at_0_is_sought_by_its_own_beginning(tmp_path
 def test_seeking_reads_less(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", 250, width=512)
     film = VideoReader(path, None, start_s=9)
-    assert 150 <= film.first <= 225
-    assert len(list(film)) == 250 - film.first
+    assert 150 <= film.first_index <= 225
+    assert len(list(film)) == 250 - film.first_index
 
 
 def test_folders_of_pictures(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_folders_of_pictures(tmp_path: Path) -> None:
     assert frames.fps == 10 and len(list(frames)) == 5
     places = [brightest(frame) for frame in VideoReader(folder, 10)]
     assert places == sorted(places) and len(set(places)) == 12  # 2.png before 10.png
-    assert seconds(footage) == 0.5
+    assert get_duration_s(footage) == 0.5
     with pytest.raises(ClipError) as caught:
         FrameReader(VideoSegment(folder), 16)
     assert caught.value.reason == "no_frame_rate"
@@ -116,7 +116,7 @@ def test_folders_of_pictures(tmp_path: Path) -> None:
 )
 def test_spans_that_are_not_there(tmp_path: Path, span: Span, reason: str) -> None:
     footage = VideoSegment(write_video(tmp_path / "a.mp4", 20), span)
-    for call in (lambda: list(FrameReader(footage, 16)), lambda: seconds(footage)):
+    for call in (lambda: list(FrameReader(footage, 16)), lambda: get_duration_s(footage)):
         with pytest.raises(ClipError) as caught:
             call()
         assert caught.value.reason == reason
@@ -125,8 +125,8 @@ def test_spans_that_are_not_there(tmp_path: Path, span: Span, reason: str) -> No
 
 def test_a_file_that_does_not_count_its_frames(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mkv", 50)
-    assert VideoReader(path, None).declared == 0
-    assert seconds(VideoSegment(path)) == pytest.approx(2, abs=0.1)
+    assert VideoReader(path, None).num_declared_frames == 0
+    assert get_duration_s(VideoSegment(path)) == pytest.approx(2, abs=0.1)
     with pytest.raises(ClipError) as caught:
         list(FrameReader(VideoSegment(path, Span.from_ms(3000, 4000)), 16))
     assert caught.value.reason in ("span_beyond_file", "no_frames")
@@ -153,7 +153,7 @@ def test_a_film_that_ends_before_the_frames_that_it_declares(tmp_path: Path) -> 
     path = write_video(tmp_path / "a.mp4", 20)
     for declared, whole in ((21, True), (22, False)):
         film = VideoReader(path, None)
-        film.declared = declared
+        film.num_declared_frames = declared
         if whole:
             assert len(list(film)) == 20
             continue

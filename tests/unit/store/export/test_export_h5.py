@@ -12,13 +12,13 @@ from fake_corpus import change, extraction, make_corpus
 
 from corpus import tiny_recipe
 from kinesweep.cli import main
-from kinesweep.config.loading import validate
+from kinesweep.config.loading import validate_config
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.source import H5ShardsConfig
 from kinesweep.core.errors import InputError
 from kinesweep.sources import build_source
 from kinesweep.store import Store
-from kinesweep.store.export.export_h5 import hand_over_shards
+from kinesweep.store.export.export_h5 import export_h5_shards
 from kinesweep.store.extraction.build import build_store, extract_locally
 from shards import h5_corpus
 
@@ -28,7 +28,7 @@ def recipe_of(folder: Path, source: dict[str, Any], root: Path) -> Recipe:
     names = ("train", "validation", "test")
     paths = {split: os.path.join(folder, source[split]) for split in names if split in source}
     plain |= {"source": {**source, **paths}, "features": {"kind": "streams"}}
-    return validate(Recipe, plain, "test")
+    return validate_config(Recipe, plain, "test")
 
 
 def store_of(folder: Path) -> Store:
@@ -39,7 +39,7 @@ def test_a_store_read_back_is_the_same(tmp_path: Path) -> None:
     store = store_of(tmp_path / "given")
     out = tmp_path / "out"
     told: list[tuple[int, int]] = []
-    done = hand_over_shards(store, out, progress=lambda *now: told.append(now), shard_bytes=400)
+    done = export_h5_shards(store, out, progress=lambda *now: told.append(now), shard_bytes=400)
     assert done.clips == {"train": 10, "validation": 7} and done.left == {}
     assert told[-1] == (51, 51)
     files = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
@@ -51,7 +51,7 @@ def test_a_store_read_back_is_the_same(tmp_path: Path) -> None:
     assert again.extraction.computed == 17  # type: ignore[union-attr]
     assert again.schema == store.schema
     for split in store.splits:
-        for old, new in zip(store.records(split), again.records(split), strict=True):
+        for old, new in zip(store.get_records(split), again.get_records(split), strict=True):
             assert replace(new.clip, media=old.clip.media) == old.clip
             assert (new.digest, new.key, new.rates_hz) == (old.digest, old.key, old.rates_hz)
 
@@ -61,11 +61,11 @@ def test_poses_become_shards_and_what_has_no_place_is_counted(tmp_path: Path) ->
     source = change(source, "train-1", document="", signer="A", encoder_prompt="__asl__")
     source = change(source, "train-2", order=-1, texts=("One.", "Two."))
     store = build_store(extraction(source, tmp_path / "stores", dtype="float32"))
-    done = hand_over_shards(store, tmp_path / "out")
+    done = export_h5_shards(store, tmp_path / "out")
     assert done.left == {"encoder_prompt": 1, "signer": 1}
     plain = {**done.source, **{s: str(tmp_path / "out" / done.source[s]) for s in done.clips}}
-    read = build_source(validate(H5ShardsConfig, plain, "test"))
-    clips = read.clips("train")
+    read = build_source(validate_config(H5ShardsConfig, plain, "test"))
+    clips = read.list_clips("train")
     assert [clip.id for clip in clips] == [
         "film 0/train-0",
         "train-1/train-1",
@@ -73,9 +73,9 @@ def test_poses_become_shards_and_what_has_no_place_is_counted(tmp_path: Path) ->
         "film 1/train-3",
     ]
     assert clips[2].texts == ("One.", "Two.")
-    for clip, record in zip(clips, store.records("train"), strict=True):
+    for clip, record in zip(clips, store.get_records("train"), strict=True):
         given = read.read(clip)["pose"]  # type: ignore[index]
-        np.testing.assert_array_equal(given.x_TD, store.features(record)["pose"])
+        np.testing.assert_array_equal(given.x_TD, store.get_features(record)["pose"])
         assert given.rate_hz == 25.0
 
 
@@ -85,7 +85,7 @@ def test_names_that_clash_are_an_error(tmp_path: Path) -> None:
     source = change(source, "train-1", document="film/1")
     store = build_store(extraction(source, tmp_path / "stores"))
     with pytest.raises(InputError, match="would both be named `film_1`"):
-        hand_over_shards(store, tmp_path / "out")
+        export_h5_shards(store, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

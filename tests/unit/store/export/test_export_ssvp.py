@@ -9,14 +9,19 @@ import torch
 from fake_corpus import change, extraction, make_corpus
 
 from corpus import tiny_recipe
-from kinesweep.config.loading import validate
+from kinesweep.config.loading import validate_config
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.augmentation import AugmentationConfig
 from kinesweep.core.errors import InputError, StoreError
 from kinesweep.core.pose import PointLayout
 from kinesweep.features.augmentation import Augmentation
 from kinesweep.store import Store
-from kinesweep.store.export.export_ssvp import NOTE, Variation, hand_over, variation_of
+from kinesweep.store.export.export_ssvp import (
+    EXPORT_MARKER,
+    AugmentedCopies,
+    build_augmented_copies,
+    export_ssvp_features,
+)
 from kinesweep.store.extraction.build import build_store, extract_locally
 
 WIDTH = 5
@@ -51,7 +56,7 @@ def recipe_of(folder: Path, root: Path, **source: Any) -> Recipe:
     paths = {s: str(folder / "manifests" / f"{n}_features.tsv") for s, n in splits.items()}
     plain["source"] = {"kind": "feature_manifest", "epochs": [0, 1], **paths, **source}
     plain |= {"features": {"kind": "precomputed"}, "store": {"dtype": "float32", "root": str(root)}}
-    return validate(Recipe, plain, "test")
+    return validate_config(Recipe, plain, "test")
 
 
 def tensors(folder: Path) -> dict[str, list[list[float]]]:
@@ -64,10 +69,10 @@ def tensors(folder: Path) -> dict[str, list[list[float]]]:
 
 def content(store: Store) -> list[tuple[Any, ...]]:
     """All that a store says of its clips."""
-    records = [record for split in store.splits for record in store.records(split)]
+    records = [record for split in store.splits for record in store.get_records(split)]
     return [
         (record.clip.id, record.clip.split, record.clip.texts, record.lengths, record.rates_hz,
-         store.features(record)["video"].tobytes())
+         store.get_features(record)["video"].tobytes())
         for record in records
     ]  # fmt: skip
 
@@ -76,22 +81,22 @@ def test_features_from_elsewhere_become_a_store(tmp_path: Path) -> None:
     store = extract_locally(recipe_of(given(tmp_path / "in"), tmp_path / "stores"))
     assert store.schema.streams["video"].width == WIDTH
     assert store.schema.streams["video"].rate_hz == 12.5
-    lengths = [(r.clip.id, r.lengths["video"]) for r in store.records("train")]
+    lengths = [(r.clip.id, r.lengths["video"]) for r in store.get_records("train")]
     assert lengths == [
         *(("-aYouTube_0", 3), ("-aYouTube_0@1", 3), ("bb", 4), ("bb@1", 4)),
         *(("bbbbbbb", 2), ("bbbbbbb@1", 2)),
     ]
     files = tensors(tmp_path / "in")
     for split in store.splits:
-        for record in store.records(split):
-            assert store.features(record)["video"].tolist() == files[record.clip.media]
-    assert [len(store.records(split)) for split in ("validation", "test")] == [1, 1]
+        for record in store.get_records(split):
+            assert store.get_features(record)["video"].tolist() == files[record.clip.media]
+    assert [len(store.get_records(split)) for split in ("validation", "test")] == [1, 1]
 
 
 def test_there_and_back_is_the_same_to_the_bit(tmp_path: Path) -> None:
     store = extract_locally(recipe_of(given(tmp_path / "in"), tmp_path / "stores"))
     told: list[tuple[int, int]] = []
-    done = hand_over(store, tmp_path / "out", progress=lambda *step: told.append(step))
+    done = export_ssvp_features(store, tmp_path / "out", progress=lambda *step: told.append(step))
     assert (done.stream, done.width, done.references_left) == ("video", WIDTH, 0)
     assert (done.clips, done.epochs) == ({"train": 3, "validation": 1, "test": 1}, {0: 3, 1: 3})
     assert told == [(number, 5) for number in range(1, 6)]
@@ -102,7 +107,7 @@ def test_there_and_back_is_the_same_to_the_bit(tmp_path: Path) -> None:
         assert after == f"video_name\tlength\tlabel\n{before}\n"
     again = extract_locally(recipe_of(tmp_path / "out", tmp_path / "other"))
     assert content(again) == content(store)
-    hand_over(again, tmp_path / "twice")
+    export_ssvp_features(again, tmp_path / "twice")
     for path in (tmp_path / "out").glob("*/**/*.*"):
         twin = tmp_path / "twice" / path.relative_to(tmp_path / "out")
         assert twin.read_bytes() == path.read_bytes()
@@ -111,10 +116,10 @@ def test_there_and_back_is_the_same_to_the_bit(tmp_path: Path) -> None:
 def test_epochs_keep_their_numbers(tmp_path: Path) -> None:
     folder = given(tmp_path / "in", epochs=(3, 0))
     store = extract_locally(recipe_of(folder, tmp_path / "stores", epochs=[3, 0]))
-    assert hand_over(store, tmp_path / "out", epoch=3).epochs == {3: 3, 0: 3}
+    assert export_ssvp_features(store, tmp_path / "out", epoch=3).epochs == {3: 3, 0: 3}
     assert tensors(tmp_path / "out") == tensors(folder)
     with pytest.raises(InputError, match=r"_0` and `-aYouTube_0@0` would both be written to `0/-a"):
-        hand_over(store, tmp_path / "clash")
+        export_ssvp_features(store, tmp_path / "clash")
     assert not (tmp_path / "clash").exists()
 
 
@@ -134,7 +139,7 @@ def test_a_mended_length_is_another_corpus(tmp_path: Path) -> None:
     manifest = folder / "manifests/train_features.tsv"
     right = manifest.read_text()
     recipe = recipe_of(folder, tmp_path / "stores")
-    recipe = validate(
+    recipe = validate_config(
         Recipe,
         {**recipe.model_dump(), "store": {**recipe.store.model_dump(), "max_dropped_share": 0.5}},
         "test",
@@ -155,13 +160,13 @@ def poses(tmp_path: Path, *ids: str, **values: Any) -> Store:
 
 def test_names_are_safe_and_half_precision_is_exact(tmp_path: Path) -> None:
     store = poses(tmp_path, "a/b\\c", "..", "long@40-80")
-    hand_over(store, tmp_path / "out")
+    export_ssvp_features(store, tmp_path / "out")
     lines = (tmp_path / "out/manifests/train_features.tsv").read_text().splitlines()
     assert [line.split("\t")[0] for line in lines[1:]] == ["a_b_c", "_.", "long@40-80"]
     files = tensors(tmp_path / "out")
     assert sorted(files) == ["0/_./_..pt", "0/a_b_c/a_b_c.pt", "0/long@/long@40-80.pt",
                              "0/valid/validation-0.pt"]  # fmt: skip
-    first = store.features(store.records("train")[0])["pose"]
+    first = store.get_features(store.get_records("train")[0])["pose"]
     assert first.dtype == np.float16 and files["0/a_b_c/a_b_c.pt"] == first.tolist()
 
 
@@ -169,39 +174,39 @@ def test_names_are_safe_and_half_precision_is_exact(tmp_path: Path) -> None:
 def test_two_clips_of_one_name_are_an_error(tmp_path: Path, ids: tuple[str, ...]) -> None:
     store = poses(tmp_path, *ids)
     with pytest.raises(InputError, match=f"`{ids[-2]}` and `{ids[-1]}` would both be written"):
-        hand_over(store, tmp_path / "out")
+        export_ssvp_features(store, tmp_path / "out")
 
 
 def test_an_id_like_a_copy_s_is_a_clip_of_its_own(tmp_path: Path) -> None:
     """The clip that it would be a copy of has other texts, or is not there."""
-    done = hand_over(poses(tmp_path, "a", "a@1", "z@1"), tmp_path / "out")
+    done = export_ssvp_features(poses(tmp_path, "a", "a@1", "z@1"), tmp_path / "out")
     assert (done.clips["train"], done.epochs) == (3, {0: 3})
 
 
 def test_further_references_are_counted(tmp_path: Path) -> None:
     store = poses(tmp_path, "a", texts=("One.", "Two.", "Three."))
-    assert hand_over(store, tmp_path / "out").references_left == 2
+    assert export_ssvp_features(store, tmp_path / "out").references_left == 2
     assert "\tOne.\n" in (tmp_path / "out/manifests/train_features.tsv").read_text()
 
 
 def test_a_text_that_no_manifest_can_hold(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the text of `a` contains a tab"):
-        hand_over(poses(tmp_path, "a", texts=("One\tTwo",)), tmp_path / "out")
+        export_ssvp_features(poses(tmp_path, "a", texts=("One\tTwo",)), tmp_path / "out")
 
 
 def test_nothing_is_written_over_anything_unasked(tmp_path: Path) -> None:
     store, out = poses(tmp_path), tmp_path / "out"
-    hand_over(store, out)
+    export_ssvp_features(store, out)
     with pytest.raises(InputError, match="--overwrite"):
-        hand_over(store, out)
+        export_ssvp_features(store, out)
     stray = out / "features/0/stray/stray.pt"
     stray.parent.mkdir()
     stray.write_text("of an earlier hand-over")
-    hand_over(store, out, overwrite=True)
+    export_ssvp_features(store, out, overwrite=True)
     assert not stray.exists() and len(tensors(out)) == 4
-    (out / NOTE).unlink()
+    (out / EXPORT_MARKER).unlink()
     with pytest.raises(InputError, match="is not an earlier export"):
-        hand_over(store, out, overwrite=True)
+        export_ssvp_features(store, out, overwrite=True)
     assert len(tensors(out)) == 4
 
 
@@ -215,36 +220,38 @@ def test_a_broken_off_hand_over_has_no_manifest(
             raise OSError("no space left")
 
     with pytest.raises(OSError, match="no space"):
-        hand_over(store, out, progress=full)
+        export_ssvp_features(store, out, progress=full)
     assert not (out / "manifests").exists()
-    hand_over(store, out, overwrite=True)
+    export_ssvp_features(store, out, overwrite=True)
     assert len(tensors(out)) == 4
 
 
 def test_the_stream_is_one_of_the_store_s(tmp_path: Path) -> None:
     store = poses(tmp_path)
-    assert hand_over(store, tmp_path / "out", stream="pose").stream == "pose"
+    assert export_ssvp_features(store, tmp_path / "out", stream="pose").stream == "pose"
     with pytest.raises(InputError, match="no stream `hands`; choose one with `--stream`: pose"):
-        hand_over(store, tmp_path / "other", stream="hands")
+        export_ssvp_features(store, tmp_path / "other", stream="hands")
 
 
 def test_varied_epochs_are_those_of_a_run(tmp_path: Path) -> None:
     store = poses(tmp_path)
     varied = Augmentation(AugmentationConfig(speed=0.5, noise=0.1), store.schema, 7, 100)
     assert isinstance(store.schema.streams["pose"].layout, PointLayout)
-    done = hand_over(store, tmp_path / "out", epoch=2, variation=Variation(varied, 3))
+    done = export_ssvp_features(
+        store, tmp_path / "out", epoch=2, augmented_copies=AugmentedCopies(varied, 3)
+    )
     assert done.epochs == {2: 3, 3: 3, 4: 3}
     files = tensors(tmp_path / "out")
     assert sum(path.startswith("2/") for path in files) == 4  # validation, too
     lines = (tmp_path / "out/manifests/train_features.tsv").read_text().splitlines()[1:]
-    for record, line in zip(store.records("train"), lines, strict=True):
+    for record, line in zip(store.get_records("train"), lines, strict=True):
         name = record.clip.id
         for epoch in range(3):
-            expected = varied(store.features(record), name, epoch)["pose"]
+            expected = varied(store.get_features(record), name, epoch)["pose"]
             assert files[f"{2 + epoch}/{name[:5]}/{name}.pt"] == expected.tolist()
-        assert line.split("\t")[1] == str(len(varied(store.features(record), name, 0)["pose"]))
-    clip = store.records("validation")[0]
-    plain = store.features(clip)["pose"].astype(np.float32)
+        assert line.split("\t")[1] == str(len(varied(store.get_features(record), name, 0)["pose"]))
+    clip = store.get_records("validation")[0]
+    plain = store.get_features(clip)["pose"].astype(np.float32)
     assert files["2/valid/validation-0.pt"] == plain.tolist()
 
 
@@ -252,10 +259,10 @@ def test_what_cannot_be_varied(tmp_path: Path) -> None:
     recipe = recipe_of(given(tmp_path / "in"), tmp_path / "stores")
     store = extract_locally(recipe)
     with pytest.raises(InputError, match="enables no augmentation"):
-        variation_of(recipe, store, 2)
+        build_augmented_copies(recipe, store, 2)
     batch = {"augmentation": {"speed": 0.2}}
-    faster = validate(Recipe, {**recipe.model_dump(), "batch": batch}, "test")
-    variation = variation_of(faster, store, 2)
-    assert (variation.count, variation.augmentation.longest) == (2, 4)
+    faster = validate_config(Recipe, {**recipe.model_dump(), "batch": batch}, "test")
+    variation = build_augmented_copies(faster, store, 2)
+    assert (variation.num_copies, variation.augmentation.max_frames) == (2, 4)
     with pytest.raises(InputError, match=r"contains copies \(`-aYouTube_0` and `-aYouTube_0@1`\)"):
-        hand_over(store, tmp_path / "out", variation=variation)
+        export_ssvp_features(store, tmp_path / "out", augmented_copies=variation)

@@ -9,7 +9,7 @@ from fake_corpus import FakeStep, change, extraction, make_corpus, write_media
 from kinesweep.core.clip import InvalidRow
 from kinesweep.core.errors import ClipError, StoreError
 from kinesweep.store.extraction.build import build_store
-from kinesweep.store.format.dtype import to_store
+from kinesweep.store.format.dtype import round_to_store_dtype
 from kinesweep.store.format.reader import ExtractionCounts
 
 
@@ -28,10 +28,12 @@ def test_dropped_clips_stand_in_the_manifest_in_order(tmp_path):
         ("train.tsv:3", "train-1", "broken"),
     ]
     assert dropped["rows"][2]["message"] == "`media/train-1.txt` is broken"
-    kept = [record.clip.id for record in store.records("train")]
+    kept = [record.clip.id for record in store.get_records("train")]
     assert kept == ["train-0", "train-2", "train-3", "train-5"]
-    second = store.features(store.records("train")[1])["pose"]
-    expected = FakeStep().compute(source.read(source.listed[2]))["pose"].x_TD.astype(np.float16)
+    second = store.get_features(store.get_records("train")[1])["pose"]
+    expected = (
+        FakeStep().compute_features(source.read(source.listed[2]))["pose"].x_TD.astype(np.float16)
+    )
     np.testing.assert_array_equal(second, expected)
 
 
@@ -162,8 +164,8 @@ def test_values_beyond_float16_are_dropped_and_never_infinite(tmp_path):
 
 def test_clips_of_different_width_are_an_error_that_names_two(tmp_path):
     class Ragged(FakeStep):
-        def compute(self, pose):
-            found = super().compute(pose)
+        def compute_features(self, pose):
+            found = super().compute_features(pose)
             x_TD = found["pose"].x_TD
             return {"pose": replace(found["pose"], x_TD=x_TD[:, : 6 if len(x_TD) == 2 else 3])}
 
@@ -184,11 +186,13 @@ def test_clips_of_different_width_are_an_error_that_names_two(tmp_path):
 )
 def test_what_cannot_be_stored(values, dtype, reason):
     with pytest.raises(ClipError) as raised:
-        to_store(np.asarray(values, dtype=np.float32), dtype)
+        round_to_store_dtype(np.asarray(values, dtype=np.float32), dtype)
     assert raised.value.reason == reason
 
 
 def test_rounding_is_to_the_nearest():
     x_TD = np.array([[65519.0, 1 / 3, -1e-9]], dtype=np.float32)
-    assert to_store(x_TD, "float16").tolist() == [[65504.0, float(np.float16(1 / 3)), 0.0]]
-    assert to_store(x_TD.T, "float32").flags.c_contiguous
+    assert round_to_store_dtype(x_TD, "float16").tolist() == [
+        [65504.0, float(np.float16(1 / 3)), 0.0]
+    ]
+    assert round_to_store_dtype(x_TD.T, "float32").flags.c_contiguous

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from fake_corpus import change, extraction, make_corpus, write_media
 
-from kinesweep.core.hashing import folder_sha256
+from kinesweep.core.hashing import compute_folder_sha256
 from kinesweep.store.extraction.build import build_store
-from kinesweep.store.format.staging import commit, staging_dir
-from kinesweep.store.inspect.checks import verify
+from kinesweep.store.format.staging import commit_store_dir, create_staging_dir
+from kinesweep.store.inspect.checks import verify_store
 
 pytestmark = pytest.mark.integration
 
@@ -71,7 +71,7 @@ def test_a_killed_extraction_leaves_no_store_and_is_cleaned_up(tmp_path, monkeyp
     monkeypatch.setattr(time, "sleep", lambda _: None)
     store = build_store(extraction(slow_corpus(tmp_path), stores))
     assert store.extraction.computed == 70
-    verify(store)
+    verify_store(store)
     assert sorted(path.name for path in stores.iterdir()) == [".lock", store.folder.name]
 
 
@@ -89,7 +89,7 @@ def test_two_extractions_at_once_both_end_well(tmp_path):
 
 
 def test_a_living_extraction_is_not_cleaned_up(tmp_path):
-    with staging_dir(tmp_path) as first, staging_dir(tmp_path) as second:
+    with create_staging_dir(tmp_path) as first, create_staging_dir(tmp_path) as second:
         assert first.is_dir() and second.is_dir() and first != second
     assert not first.exists() and not second.exists()
 
@@ -100,19 +100,19 @@ def test_a_dead_folder_is_removed_by_the_next_extraction(tmp_path):
         if locked:
             (tmp_path / name / "alive.lock").touch()
     (tmp_path / "stranger").mkdir()
-    with staging_dir(tmp_path) as folder:
+    with create_staging_dir(tmp_path) as folder:
         left = {path.name for path in tmp_path.iterdir()}
     assert left == {".lock", "stranger", folder.name}
 
 
 def test_the_first_to_finish_wins(tmp_path):
     final = tmp_path / "store"
-    with staging_dir(tmp_path) as first, staging_dir(tmp_path) as second:
+    with create_staging_dir(tmp_path) as first, create_staging_dir(tmp_path) as second:
         (first / "x").write_text("first")
         (second / "x").write_text("second")
-        assert commit(first, final)
-        assert not commit(second, final)
-    assert folder_sha256(final).keys() == {"x"}
+        assert commit_store_dir(first, final)
+        assert not commit_store_dir(second, final)
+    assert compute_folder_sha256(final).keys() == {"x"}
     assert (final / "x").read_text() == "first"
 
 
@@ -138,4 +138,4 @@ def test_what_a_dead_worker_left_does_not_enter_the_store(tmp_path):
 
     store = build_store(extraction(source, tmp_path / "stores"), execute)
     fresh = build_store(extraction(source, tmp_path / "fresh"))
-    assert folder_sha256(store.folder) == folder_sha256(fresh.folder)
+    assert compute_folder_sha256(store.folder) == compute_folder_sha256(fresh.folder)

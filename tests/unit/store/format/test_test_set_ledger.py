@@ -4,13 +4,13 @@ from pathlib import Path
 
 from corpus import tiny_corpus, tiny_recipe, tiny_store
 from kinesweep.store import open_store
-from kinesweep.store.format.test_set_ledger import count_tests, note_test
+from kinesweep.store.format.test_set_ledger import count_test_evaluations, log_test_evaluation
 
 
 def test_scorings_are_counted_beside_the_store(tmp_path: Path) -> None:
     store = tiny_store(tiny_recipe(tiny_corpus(tmp_path, clips=12), tmp_path / "stores"))
-    assert count_tests(store) == 0
+    assert count_test_evaluations(store) == 0
     for number in range(3):
-        note_test(store, f"run {number}", {"bleu": 1.0})
-    assert count_tests(open_store(store.folder)) == 3
+        log_test_evaluation(store, f"run {number}", {"bleu": 1.0})
+    assert count_test_evaluations(open_store(store.folder)) == 3
     assert not list(store.folder.rglob("*.test.jsonl"))

@@ -5,7 +5,7 @@ import pytest
 
 from kinesweep.core.clip import Clip
 from kinesweep.store.format.index import ClipRecord
-from kinesweep.store.inspect.statistics import frame_statistics
+from kinesweep.store.inspect.statistics import compute_frame_statistics
 from records import memory_store
 
 FRAMES = {"a": [[1, 0], [2, 0], [3, 8]], "b": [[6, 4]]}
@@ -18,7 +18,7 @@ def test_mean_and_deviation_are_over_frames() -> None:
     store = memory_store(
         *records, features=lambda record: {"pose": np.array(shown[record.clip.id], np.float32)}
     )
-    mean_D, deviation_D = frame_statistics(store)["pose"]
+    mean_D, deviation_D = compute_frame_statistics(store)["pose"]
     frames = np.array([*FRAMES["a"], *FRAMES["b"]])
     assert mean_D.tolist() == pytest.approx(frames.mean(axis=0).tolist()) == [3.0, 3.0]
     assert deviation_D.tolist() == pytest.approx(frames.std(axis=0).tolist())

@@ -10,11 +10,11 @@ from films import toy_estimator
 from kinesweep.core.errors import InputError
 from kinesweep.features.estimators import EstimatorSpec, find_estimator
 from kinesweep.store.pose_estimation.videos import (
-    Video,
+    PoseEstimationTask,
     find_videos,
-    is_done,
-    source_facts,
-    write_note,
+    get_estimation_inputs,
+    has_valid_poses,
+    write_estimation_note,
 )
 
 
@@ -59,29 +59,29 @@ def test_done_means_this_file_by_this_estimator(tmp_path: Path, spec: EstimatorS
     source = tmp_path / "a.mp4"
     touch(source)
     (video,) = find_videos([source], tmp_path / "out")
-    assert not is_done(video, spec, None)
+    assert not has_valid_poses(video, spec, None)
     touch(video.out)
-    write_note(video, {**source_facts(video, spec, None), "pose_bytes": 1})
-    assert is_done(video, spec, None) and is_done(video, spec, 25.0)
-    assert not is_done(video, replace(spec, version="9"), None)
-    assert not is_done(video, replace(spec, requirements=("x==1",)), None)
+    write_estimation_note(video, {**get_estimation_inputs(video, spec, None), "pose_bytes": 1})
+    assert has_valid_poses(video, spec, None) and has_valid_poses(video, spec, 25.0)
+    assert not has_valid_poses(video, replace(spec, version="9"), None)
+    assert not has_valid_poses(video, replace(spec, requirements=("x==1",)), None)
     os.utime(source, ns=(0, 0))
-    assert not is_done(video, spec, None)
-    write_note(video, {**source_facts(video, spec, None), "pose_bytes": 1})
+    assert not has_valid_poses(video, spec, None)
+    write_estimation_note(video, {**get_estimation_inputs(video, spec, None), "pose_bytes": 1})
     video.out.write_text("cut off later")
-    assert not is_done(video, spec, None)
-    video.note.write_text("{")
-    assert not is_done(video, spec, None)
+    assert not has_valid_poses(video, spec, None)
+    video.note_path.write_text("{")
+    assert not has_valid_poses(video, spec, None)
 
 
 def test_a_folder_has_the_rate_that_was_given(tmp_path: Path, spec: EstimatorSpec) -> None:
     touch(tmp_path / "f/1.png", tmp_path / "f/2.png")
-    video = Video(tmp_path / "f", tmp_path / "f.pose", "f")
+    video = PoseEstimationTask(tmp_path / "f", tmp_path / "f.pose", "f")
     touch(video.out)
-    write_note(video, {**source_facts(video, spec, 25.0), "pose_bytes": 1})
-    assert is_done(video, spec, 25.0) and not is_done(video, spec, 30.0)
+    write_estimation_note(video, {**get_estimation_inputs(video, spec, 25.0), "pose_bytes": 1})
+    assert has_valid_poses(video, spec, 25.0) and not has_valid_poses(video, spec, 30.0)
     touch(tmp_path / "f/3.png")
-    assert not is_done(video, spec, 25.0)
+    assert not has_valid_poses(video, spec, 25.0)
 
 
 def test_estimators_by_name() -> None:

@@ -3,25 +3,25 @@
 from pathlib import Path
 
 from kinesweep.sweeps.journal.journal import Journal
-from kinesweep.sweeps.journal.prometheus import sweep_readings
+from kinesweep.sweeps.journal.prometheus import iter_sweep_readings
 from kinesweep.training.run_records.prometheus import GAUGES
 
 
 def test_readings_of_a_sweep(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
-    assert not list(sweep_readings(folder))
+    assert not list(iter_sweep_readings(folder))
     journal = Journal(folder, clock=lambda: 0.0)
-    journal.begin("i", "q")
-    journal.add("search_started", trials=8)
+    journal.start_session("i", "q")
+    journal.append_event("search_started", trials=8)
     ends = {0: ("finished", {"bleu": 12.5}), 1: ("finished", {"bleu": 9.0}), 2: ("pruned", {})}
     for number in range(4):
-        journal.add("trial_created", trial=number, values={}, config=str(number))
+        journal.append_event("trial_created", trial=number, values={}, config=str(number))
         if number in ends:
             state, scores = ends[number]
             facts = {"state": state, "scores": scores, "reason": "", "seconds": 1.0}
-            journal.add("trial_ended", trial=number, **facts)
+            journal.append_event("trial_ended", trial=number, **facts)
     journal.close()
-    found = list(sweep_readings(folder))
+    found = list(iter_sweep_readings(folder))
     assert all(tuple(r.labels) == GAUGES[r.name][1] for r in found)
     assert {r.labels["state"]: r.value for r in found if r.name == "trials"} == {
         "running": 1,
@@ -35,8 +35,8 @@ def test_readings_of_a_sweep(tmp_path: Path) -> None:
 
 def test_no_score_yet_is_no_reading(tmp_path: Path) -> None:
     journal = Journal(tmp_path, clock=lambda: 0.0)
-    journal.begin("i", "q")
-    journal.add("search_started", trials=None)
+    journal.start_session("i", "q")
+    journal.append_event("search_started", trials=None)
     journal.close()
-    names = {reading.name for reading in sweep_readings(tmp_path)}
+    names = {reading.name for reading in iter_sweep_readings(tmp_path)}
     assert names == {"trials", "final_runs", "sweep_hours"}

@@ -5,21 +5,21 @@ from pathlib import Path
 import pytest
 
 from kinesweep.sweeps.journal.journal import RESULT, Journal
-from kinesweep.sweeps.journal.status import read_status
-from kinesweep.sweeps.planning.simulation import Clock
+from kinesweep.sweeps.journal.status import read_sweep_status
+from kinesweep.sweeps.planning.simulation import VirtualClock
 
 HOUR = 3600.0
 
 
-def started(folder: Path, clock: Clock, objective: str = "bleu") -> Journal:
+def started(folder: Path, clock: VirtualClock, objective: str = "bleu") -> Journal:
     """A search of 8 trials: two are done after an hour, a third is running."""
     journal = Journal(folder, clock)
-    journal.begin("i", "q")
-    journal.add("search_started", trials=8)
+    journal.start_session("i", "q")
+    journal.append_event("search_started", trials=8)
     for number, score in enumerate((12.5, 9.0, None)):
-        journal.add("trial_created", trial=number, values={}, config=str(number))
+        journal.append_event("trial_created", trial=number, values={}, config=str(number))
         facts = {"step": 4, "samples": 50.0, "beyond": 40.0 + number, "loss": 3.0}
-        journal.add("trial_reported", trial=number, **facts)
+        journal.append_event("trial_reported", trial=number, **facts)
         if score is not None:
             ended = {
                 "state": "finished",
@@ -28,37 +28,37 @@ def started(folder: Path, clock: Clock, objective: str = "bleu") -> Journal:
                 "seconds": 9.0,
             }
             clock.now += HOUR / 2
-            journal.add("trial_ended", trial=number, **ended)
+            journal.append_event("trial_ended", trial=number, **ended)
     return journal
 
 
 def test_a_search_on_its_way(tmp_path: Path) -> None:
-    clock = Clock()
+    clock = VirtualClock()
     started(tmp_path / "mine", clock)
-    status = read_status(tmp_path / "mine", now=clock.now)
+    status = read_sweep_status(tmp_path / "mine", now=clock.now)
     assert (status.sweep, status.state) == ("mine", "search")
     assert (status.running, status.finished, status.pruned, status.failed) == (1, 2, 0, 0)
     assert (status.of, status.runs, status.rung, status.best) == (8, 0, 42.0, 12.5)
     assert status.hours == pytest.approx(1.0)
     assert status.eta_hours == pytest.approx(1.0 * 6 / 2), "half an hour for each of the other six"
-    assert read_status(tmp_path / "mine", now=clock.now + HOUR).state == "silent"
+    assert read_sweep_status(tmp_path / "mine", now=clock.now + HOUR).state == "silent"
 
 
 def test_the_best_cost_is_the_lowest(tmp_path: Path) -> None:
-    started(tmp_path / "fast", Clock(), "decode_ms")
-    assert read_status(tmp_path / "fast").best == 9.0
+    started(tmp_path / "fast", VirtualClock(), "decode_ms")
+    assert read_sweep_status(tmp_path / "fast").best == 9.0
 
 
 def test_finals_and_end(tmp_path: Path) -> None:
-    clock = Clock()
+    clock = VirtualClock()
     journal = started(tmp_path, clock)
-    journal.add("search_stopped", reason="1 of 1 hours are used")
+    journal.append_event("search_stopped", reason="1 of 1 hours are used")
     for seed, event in ((1, "run_finished"), (2, "run_failed"), (3, "run_started")):
-        journal.add("run_started", run=f"a-s{seed}", finalist="a")
-        journal.add(event, run=f"a-s{seed}", finalist="a", reason="")
-    status = read_status(tmp_path, now=clock.now)
+        journal.append_event("run_started", run=f"a-s{seed}", finalist="a")
+        journal.append_event(event, run=f"a-s{seed}", finalist="a", reason="")
+    status = read_sweep_status(tmp_path, now=clock.now)
     assert (status.state, status.runs, status.failed, status.running) == ("finals", 1, 1, 2)
     assert (status.eta_hours, status.stopped) == (None, "1 of 1 hours are used")
-    journal.add("ranked")
+    journal.append_event("ranked")
     (tmp_path / RESULT).touch()
-    assert read_status(tmp_path, now=clock.now + 9 * HOUR).state == "finished"
+    assert read_sweep_status(tmp_path, now=clock.now + 9 * HOUR).state == "finished"

@@ -6,9 +6,14 @@ from typing import Any
 import pytest
 
 from kinesweep.core.errors import InputError, ResourceError
-from kinesweep.pipelines.cluster.cluster_size import parse_cluster
-from kinesweep.sweeps.planning.cost_estimate import CostInputs, make_plan
-from kinesweep.sweeps.planning.pilot_runs import Probe, StepTiming, _median_gap_s, _pace
+from kinesweep.pipelines.cluster.cluster_size import parse_cluster_size
+from kinesweep.sweeps.planning.cost_estimate import CostInputs, estimate_sweep_cost
+from kinesweep.sweeps.planning.pilot_runs import (
+    PilotMeasurements,
+    StepTiming,
+    _compute_median_gap_s,
+    _compute_step_timing,
+)
 from spaces import load
 
 pytestmark = pytest.mark.integration
@@ -27,12 +32,14 @@ PLAIN: dict[str, Any] = {
 
 def facts(tmp_path: Path, decode_s: float = 4.0, **changes: Any) -> CostInputs:
     space, recipe = load(tmp_path, **{**PLAIN, **changes})
-    probed = Probe([PACE], decode_s, open_s=10.0, between_s=0.5, model_bytes=1000, seconds=60.0)
+    probed = PilotMeasurements(
+        [PACE], decode_s, pool_overhead_s=10.0, gap_s=0.5, model_bytes=1000, seconds=60.0
+    )
     return CostInputs(space, recipe, probed, 8.0 * 4, test_share=0.5, store_bytes=10**6)
 
 
 def test_a_plan_without_pruning_is_a_sum(tmp_path: Path) -> None:
-    here = make_plan(facts(tmp_path), [{"CPU": 2.0}], 1.0, 0.5).here
+    here = estimate_sweep_cost(facts(tmp_path), [{"CPU": 2.0}], 1.0, 0.5).here
     assert here.slots == 2
     search = 4 * (RUN_S + 0.5)
     finals = 2 * (RUN_S + 4.0 + 0.5)
@@ -45,7 +52,7 @@ def test_a_plan_without_pruning_is_a_sum(tmp_path: Path) -> None:
 
 
 def test_more_devices_are_faster_until_there_are_no_more_runs(tmp_path: Path) -> None:
-    plan = make_plan(facts(tmp_path), [{"CPU": 2.0}], 1.0, 0.5)
+    plan = estimate_sweep_cost(facts(tmp_path), [{"CPU": 2.0}], 1.0, 0.5)
     assert [row.devices for row in plan.rows] == [2**power for power in range(10)]
     hours = [row.hours for row in plan.rows]
     assert hours == sorted(hours, reverse=True)
@@ -55,8 +62,8 @@ def test_more_devices_are_faster_until_there_are_no_more_runs(tmp_path: Path) ->
 
 def test_pruning_saves_device_hours(tmp_path: Path) -> None:
     scheduler = {"kind": "asha", "grace_period": 1, "reduction_factor": 2}
-    whole = make_plan(facts(tmp_path), [{"CPU": 2.0}], 1.0, 0.5).here
-    pruned = make_plan(facts(tmp_path, pruner=scheduler), [{"CPU": 2.0}], 1.0, 0.5).here
+    whole = estimate_sweep_cost(facts(tmp_path), [{"CPU": 2.0}], 1.0, 0.5).here
+    pruned = estimate_sweep_cost(facts(tmp_path, pruner=scheduler), [{"CPU": 2.0}], 1.0, 0.5).here
     assert pruned.pruned > 0
     assert pruned.finished + pruned.pruned == 8
     assert pruned.device_hours < whole.device_hours
@@ -64,24 +71,24 @@ def test_pruning_saves_device_hours(tmp_path: Path) -> None:
 
 def test_a_budget_is_kept_in_the_plan(tmp_path: Path) -> None:
     known = facts(tmp_path, budget={"hours": 0.05}, search={"kind": "random", "trials": 60})
-    here = make_plan(known, [{"CPU": 1.0}], 1.0, 0.5).here
+    here = estimate_sweep_cost(known, [{"CPU": 1.0}], 1.0, 0.5).here
     assert 0 < here.finished < 60
     assert here.hours < 0.06
 
 
 def test_gpus_are_devices_where_runs_take_them(tmp_path: Path) -> None:
     known = facts(tmp_path, resources={"workers": 2, "cpus": 1, "gpus": 1})
-    plan = make_plan(known, [{"CPU": 16.0, "GPU": 8.0}], 1.0, 0.5)
+    plan = estimate_sweep_cost(known, [{"CPU": 16.0, "GPU": 8.0}], 1.0, 0.5)
     assert (plan.here.devices, plan.here.slots) == (8, 4)
     assert [row.devices for row in plan.rows][:2] == [2, 4]
     with pytest.raises(ResourceError, match="one run needs"):
-        make_plan(known, [{"CPU": 16.0, "GPU": 1.0}], 1.0, 0.5)
+        estimate_sweep_cost(known, [{"CPU": 16.0, "GPU": 1.0}], 1.0, 0.5)
 
 
 def test_noise_decides_what_can_be_seen(tmp_path: Path) -> None:
     known = facts(tmp_path)
-    quiet = make_plan(known, [{"CPU": 2.0}], 0.5, 0.5).min_detectable_difference
-    assert quiet < make_plan(known, [{"CPU": 2.0}], 2.0, 0.5).min_detectable_difference
+    quiet = estimate_sweep_cost(known, [{"CPU": 2.0}], 0.5, 0.5).min_detectable_difference
+    assert quiet < estimate_sweep_cost(known, [{"CPU": 2.0}], 2.0, 0.5).min_detectable_difference
 
 
 def test_paces_are_read_from_the_clock() -> None:
@@ -92,22 +99,22 @@ def test_paces_are_read_from_the_clock() -> None:
     rows += [{"time": 112.0, "step": 8, "samples": 64, "samples_per_s": 8.0}]
     rows += [{"time": 115.0, "step": 8, "samples": 64, "evaluation_s": 2.5}]
     rows += [{"time": 119.0, "finish": "finished", "pid": 1}]
-    pace = _pace(rows)
+    pace = _compute_step_timing(rows)
     assert pace == StepTiming(start_s=1.0, step_s=1.0, evaluation_s=3.0, end_s=4.0, samples=8.0)
     # Steps took longer than the median says: what is left for evaluations is less than they took.
     slower = [{**row, "samples_per_s": 4.0} if "samples_per_s" in row else row for row in rows]
-    assert _pace(slower).evaluation_s == 2.5
+    assert _compute_step_timing(slower).evaluation_s == 2.5
     later = [{"time": 119.5, "pid": 1}, {"time": 130.0, "pid": 1}]
-    assert _median_gap_s([later, rows]) == pytest.approx(0.5)
-    assert _median_gap_s([rows]) == 0.0
+    assert _compute_median_gap_s([later, rows]) == pytest.approx(0.5)
+    assert _compute_median_gap_s([rows]) == 0.0
 
 
 @pytest.mark.parametrize("text", ["cpu=4", "cpus", "gpus=many", "cpus=1;gpus=2"])
 def test_a_bad_cluster_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="cpus=64,gpus=8"):
-        parse_cluster(text)
+        parse_cluster_size(text)
 
 
 def test_a_cluster_is_read() -> None:
-    assert parse_cluster("cpus=64,gpus=8") == {"CPU": 64.0, "GPU": 8.0}
-    assert parse_cluster("") is None
+    assert parse_cluster_size("cpus=64,gpus=8") == {"CPU": 64.0, "GPU": 8.0}
+    assert parse_cluster_size("") is None

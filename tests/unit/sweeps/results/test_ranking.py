@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kinesweep.core.errors import InputError
-from kinesweep.sweeps.results.ranking import Rank, RankingEntry, rank
+from kinesweep.sweeps.results.ranking import RankedConfiguration, RankingEntry, rank_configurations
 
 SEED_SD = 0.25
 NUM_SENTENCES = 150
@@ -14,7 +14,9 @@ def mean(total_K: np.ndarray) -> float:
     return float(total_K[0] / total_K[1])
 
 
-def simulated(rng: np.random.Generator, truths: dict[str, float], seeds: int = 3) -> list[Rank]:
+def simulated(
+    rng: np.random.Generator, truths: dict[str, float], seeds: int = 3
+) -> list[RankedConfiguration]:
     """Finals whose scores are means of sentence scores; sentences are shared, seeds are not."""
     hard_N = rng.normal(0, 3, NUM_SENTENCES)
     entries = []
@@ -25,7 +27,7 @@ def simulated(rng: np.random.Generator, truths: dict[str, float], seeds: int = 3
             x_N = truth + rng.normal(0, SEED_SD) + hard_N + own_N
             runs[seed] = np.stack([x_N, np.ones(NUM_SENTENCES)], axis=1)
         entries.append(RankingEntry(name, runs))
-    return rank(entries, [str(i) for i in range(NUM_SENTENCES)], mean)
+    return rank_configurations(entries, [str(i) for i in range(NUM_SENTENCES)], mean)
 
 
 @pytest.mark.slow
@@ -60,7 +62,7 @@ def test_one_lucky_seed_does_not_decide() -> None:
     base = np.random.default_rng(3).normal(30, 5, (40, 1))
     lucky = {1: np.hstack([base + 6, ones]), 2: np.hstack([base - 4, ones])}
     steady = {1: np.hstack([base, ones]), 2: np.hstack([base + 0.1, ones])}
-    lines = rank(
+    lines = rank_configurations(
         [RankingEntry("lucky", lucky), RankingEntry("steady", steady)],
         [str(i) for i in range(40)],
         mean,
@@ -74,14 +76,14 @@ def test_documents_are_drawn_whole() -> None:
     hard = np.repeat(rng.normal(0, 3, 10), 15)
     x_NK = np.stack([30 + hard, np.ones(150)], axis=1)
     entry = RankingEntry("a", {1: x_NK, 2: x_NK + np.array([0.01, 0])})
-    loose = rank([entry], [str(i) for i in range(150)], mean)[0]
-    clustered = rank([entry], [str(i // 15) for i in range(150)], mean)[0]
+    loose = rank_configurations([entry], [str(i) for i in range(150)], mean)[0]
+    clustered = rank_configurations([entry], [str(i // 15) for i in range(150)], mean)[0]
     assert clustered.high - clustered.low > 2 * (loose.high - loose.low)
 
 
 def test_a_ranking_needs_two_seeds() -> None:
     with pytest.raises(InputError, match="two seeds"):
-        rank([RankingEntry("a", {1: np.ones((3, 2))})], ["1", "2", "3"], mean)
+        rank_configurations([RankingEntry("a", {1: np.ones((3, 2))})], ["1", "2", "3"], mean)
 
 
 def test_the_error_between_seeds_is_that_of_both_sides() -> None:
@@ -91,7 +93,7 @@ def test_the_error_between_seeds_is_that_of_both_sides() -> None:
         RankingEntry(name, {n: np.tile([score, 1.0], (5, 1)) for n, score in enumerate(own)})
         for name, own in scores.items()
     ]
-    best, second, third = rank(entries, list("abcde"), mean)
+    best, second, third = rank_configurations(entries, list("abcde"), mean)
     pooled = (2.0 + 8.0 + 8.0) / 4
     assert [line.mean for line in (best, second, third)] == [31.0, 22.0, 11.0]
     assert [line.gap_to_best for line in (best, second, third)] == [0.0, 9.0, 20.0]

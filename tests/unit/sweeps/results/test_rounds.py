@@ -14,14 +14,18 @@ from typer.testing import CliRunner
 from kinesweep.cli import app
 from kinesweep.core.run_logger import NullRunLogger, RunLogger
 from kinesweep.evaluation.predictions import Prediction, write_predictions
-from kinesweep.evaluation.scoring import Measure
+from kinesweep.evaluation.scoring import CorpusMetric
 from kinesweep.sweeps.journal.journal import RESULT, read_journal
-from kinesweep.sweeps.journal.status import read_status
-from kinesweep.sweeps.journal.sweep_metadata import write_outcome
-from kinesweep.sweeps.results.provisional import PROVISIONAL, Provisional, read_provisional
+from kinesweep.sweeps.journal.status import read_sweep_status
+from kinesweep.sweeps.journal.sweep_metadata import write_sweep_outcome
+from kinesweep.sweeps.results.provisional import (
+    PROVISIONAL_FILE,
+    ProvisionalRanking,
+    read_provisional_ranking,
+)
 from kinesweep.sweeps.results.sweep_result import SweepOutcome
 from kinesweep.sweeps.search.ask_tell import RunEnd, RunRequest, SweepPolicy
-from kinesweep.sweeps.sweep import MakeJob, Sweep, run_sweep
+from kinesweep.sweeps.sweep import JobFactory, Sweep, run_sweep
 from kinesweep.training.run_records.result import RunResult
 from sweeping import RATE, Here, Lab, make_lab
 
@@ -47,7 +51,7 @@ class Written(Here):
         self.lab, self.quality, self.left = lab, quality, runs
         self.order: list[tuple[str, int]] = []
 
-    def drive(self, policy: SweepPolicy, make_job: MakeJob) -> None:
+    def run_policy(self, policy: SweepPolicy, build_job: JobFactory) -> None:
         while not policy.is_finished:
             request = policy.propose()
             if request is None:
@@ -57,15 +61,15 @@ class Written(Here):
                     raise KilledError
                 self.left -= 1
             self.order.append((request.key, request.seed))
-            policy.tell(request.key, self._run(request, make_job))
+            policy.tell(request.key, self._run(request, build_job))
 
-    def _run(self, request: RunRequest, make_job: MakeJob) -> RunEnd:
+    def _run(self, request: RunRequest, make_job: JobFactory) -> RunEnd:
         share = self.quality(request)
         if share < 0:
             return RunEnd("failed", {}, "broken", 1.0)
         folder = make_job(request).folder
         (folder / "predictions").mkdir(parents=True)
-        wanted = {r.clip.id: r.clip.texts for r in self.lab.store.records("validation")}
+        wanted = {r.clip.id: r.clip.texts for r in self.lab.store.get_records("validation")}
         right = round(share * len(wanted))
         said = {
             clip: texts[0] if n < right else "wrong"
@@ -73,7 +77,7 @@ class Written(Here):
         }
         lines = [Prediction(clip, said[clip], wanted[clip]) for clip in sorted(said)]
         write_predictions(folder / "predictions" / "validation.tsv", lines)
-        scores = {"bleu": Measure("bleu")(said, wanted)}
+        scores = {"bleu": CorpusMetric("bleu")(said, wanted)}
         result = RunResult("finished", "max_steps", 1, 1, 1, scores, scores, "0", 1.0, folder)
         result.write()
         return RunEnd("finished", result.objectives, seconds=1.0)
@@ -120,8 +124,8 @@ class Sweeping:
             self.order = runner.order
 
     @property
-    def made(self) -> Provisional:
-        found = read_provisional(self.folder)
+    def made(self) -> ProvisionalRanking:
+        found = read_provisional_ranking(self.folder)
         assert found is not None
         return found
 
@@ -160,8 +164,8 @@ def test_a_ranking_after_the_search_and_each_round(lab: Lab, tmp_path: Path) -> 
         assert (standing.score, standing.low, standing.scores) == (line.mean, line.low, line.scores)
     assert last.standings[0].tied is None
     assert [s.tied for s in last.standings[1:]] == [line.tied for line in outcome.ranking[1:]]
-    write_outcome(sweep.folder, outcome)
-    assert not (sweep.folder / PROVISIONAL).exists()
+    write_sweep_outcome(sweep.folder, outcome)
+    assert not (sweep.folder / PROVISIONAL_FILE).exists()
 
 
 def test_after_the_search_nothing_is_tested(lab: Lab, tmp_path: Path) -> None:
@@ -174,7 +178,10 @@ def test_after_the_search_nothing_is_tested(lab: Lab, tmp_path: Path) -> None:
     )
     assert len(made.standings) == 3 and all(set(s.scores) == {0} for s in made.standings)
     assert all(s.tied is s.p_value is s.gap_to_best is s.low is None for s in made.standings)
-    assert "differences are not tested" in made.lines()[-1] and "best of 3" in made.lines()[-1]
+    assert (
+        "differences are not tested" in made.format_lines()[-1]
+        and "best of 3" in made.format_lines()[-1]
+    )
 
 
 def test_in_the_search_there_is_one_whenever_the_trials_doubled(lab: Lab, tmp_path: Path) -> None:
@@ -184,7 +191,7 @@ def test_in_the_search_there_is_one_whenever_the_trials_doubled(lab: Lab, tmp_pa
     heads = [f"Provisional ranking after {n} of 9 trials (validation bleu):" for n in (2, 4, 8)]
     for ended in range(1, 9):
         assert sweep(runs=1) is None
-        shown = read_status(sweep.folder).provisional
+        shown = read_sweep_status(sweep.folder).provisional
         if ended < 2:
             assert shown is None
             continue
@@ -214,7 +221,7 @@ def test_the_same_lines_are_not_told_twice(lab: Lab, tmp_path: Path) -> None:
 def test_where_no_trial_has_finished_there_is_none(lab: Lab, tmp_path: Path) -> None:
     sweep = Sweeping(lab, tmp_path / "s", lambda _: -1.0)
     assert sweep(runs=2) is None
-    assert sweep.heads == [] and read_status(sweep.folder).provisional is None
+    assert sweep.heads == [] and read_sweep_status(sweep.folder).provisional is None
 
 
 def test_one_seed_is_not_tested_and_two_are(lab: Lab, tmp_path: Path) -> None:
@@ -222,7 +229,7 @@ def test_one_seed_is_not_tested_and_two_are(lab: Lab, tmp_path: Path) -> None:
     sweep(runs=3 + 3)
     assert (sweep.made.stage, sweep.made.rounds) == ("finals", 1)
     assert all(s.tied is s.p_value is s.low is None for s in sweep.made.standings)
-    assert not any("significant" in line for line in sweep.made.lines())
+    assert not any("significant" in line for line in sweep.made.format_lines())
     sweep(runs=3)
     assert sweep.made.rounds == 2
     assert all(set(s.scores) == {1, 2} for s in sweep.made.standings)
@@ -238,7 +245,7 @@ def test_a_lead_is_significant_only_when_it_is(
     best, other = sweep.made.standings
     assert best.score > other.score
     assert other.tied is tied
-    shown = sweep.made.lines()[2]
+    shown = sweep.made.format_lines()[2]
     assert (", not significant (p" if tied else ", significant (p") in shown
 
 
@@ -277,14 +284,14 @@ def test_a_run_that_failed_is_not_waited_for(lab: Lab, tmp_path: Path) -> None:
 def test_further_trials_outdate_it(lab: Lab, tmp_path: Path) -> None:
     sweep = Sweeping(lab, tmp_path / "s", by_rate)
     sweep(runs=3 + 3)
-    assert read_status(sweep.folder).provisional == sweep.made
+    assert read_sweep_status(sweep.folder).provisional == sweep.made
     sweep(runs=1, extend=2)
     assert sweep.made.after == "4 of 5 trials"
-    assert read_status(sweep.folder).provisional == sweep.made
+    assert read_sweep_status(sweep.folder).provisional == sweep.made
     before = len(sweep.said)
     sweep(runs=1)
     assert sweep.made.trials == 5
-    assert read_status(sweep.folder).provisional == sweep.made
+    assert read_sweep_status(sweep.folder).provisional == sweep.made
     assert sum(line.startswith("Provisional") for line in sweep.said[before:]) == 1
 
 
@@ -306,14 +313,14 @@ def test_status_shows_it_until_there_is_a_result(
     sweep(runs=3 + 3)
     shown = CliRunner().invoke(app, ["status", "mine", "--json"])
     assert shown.exit_code == 0, shown.output
-    assert all(line in shown.output for line in sweep.made.lines())
+    assert all(line in shown.output for line in sweep.made.format_lines())
     assert (
         '"provisional": {"stage": "finals", "after": "1 of 3 seeds", "metric": "bleu"'
         in shown.output
     )
     outcome = sweep()
     assert outcome is not None
-    write_outcome(sweep.folder, outcome)
+    write_sweep_outcome(sweep.folder, outcome)
     assert read_journal(sweep.folder)[-1]["event"] == "ranked" and (sweep.folder / RESULT).exists()
     shown = CliRunner().invoke(app, ["status", "mine", "--json"])
     assert "Provisional" not in shown.output and '"provisional": null' in shown.output
@@ -323,7 +330,7 @@ def test_a_finished_sweep_called_again_tells_nothing(lab: Lab, tmp_path: Path) -
     sweep = Sweeping(lab, tmp_path / "s", by_rate)
     outcome = sweep()
     assert outcome is not None
-    write_outcome(sweep.folder, outcome)
+    write_sweep_outcome(sweep.folder, outcome)
     told = len(sweep.heads)
     assert sweep() == outcome
-    assert len(sweep.heads) == told and not (sweep.folder / PROVISIONAL).exists()
+    assert len(sweep.heads) == told and not (sweep.folder / PROVISIONAL_FILE).exists()

@@ -8,14 +8,14 @@ import pytest
 
 from kinesweep.core.clip import Clip
 from kinesweep.evaluation.predictions import Prediction, write_predictions
-from kinesweep.evaluation.scoring import score
+from kinesweep.evaluation.scoring import compute_scores
 from kinesweep.store.format.index import ClipRecord
-from kinesweep.sweeps.results.ranking import Rank
+from kinesweep.sweeps.results.ranking import RankedConfiguration
 from kinesweep.sweeps.results.sweep_result import (
-    _borrowed,
-    _conclusion,
-    _min_detectable_difference,
-    summarize,
+    _format_conclusion,
+    _format_detectable_difference_note,
+    _format_reference_context_note,
+    summarize_sweep,
 )
 from kinesweep.sweeps.search.finals import Finalist
 from kinesweep.training.run_records.result import RunResult
@@ -23,29 +23,31 @@ from records import memory_store
 from spaces import load, virtual
 
 
-def line(name: str, mean: float, tied: bool = True, **changes: Any) -> Rank:
+def line(name: str, mean: float, tied: bool = True, **changes: Any) -> RankedConfiguration:
     plain = {"low": mean - 2, "high": mean + 2, "scores": {1: mean - 1, 2: mean + 1}}
     plain |= {"gap_to_best": 1.0, "gap_low": -1.0, "gap_high": 3.0, "p_value": 0.5}
-    return Rank(
+    return RankedConfiguration(
         name, mean, **{**plain, "seed_error": 1.0, "sentence_error": 0.5, **changes}, tied=tied
     )
 
 
 def test_ties_are_named() -> None:
-    said = _conclusion(
+    said = _format_conclusion(
         [line("trial 3", 20.0), line("trial 1", 19.0), line("untuned", 5.0, False)], {}, "bleu"
     )
     assert said == (
         "trial 3 is best with bleu 20.0 [18.0, 22.0], not significantly better than trial 1;"
         " the untuned recipe scores 5.0."
     )
-    assert "ahead of all others" in _conclusion(
+    assert "ahead of all others" in _format_conclusion(
         [line("a", 20.0), line("b", 3.0, False)], {}, "bleu"
     )
 
 
 def test_a_winner_within_the_noise_of_nothing_has_learnt_nothing() -> None:
-    said = _conclusion([line("trial 3", 3.0)], {"always “Hello.”": 2.5, "zeros": 0.1}, "bleu")
+    said = _format_conclusion(
+        [line("trial 3", 3.0)], {"always “Hello.”": 2.5, "zeros": 0.1}, "bleu"
+    )
     assert said.endswith("This is within the noise of always “Hello.”: no evidence of learning.")
 
 
@@ -53,11 +55,11 @@ def test_what_the_finals_could_see_is_said() -> None:
     lines = [line("a", 20.0), line("b", 19.0)]
     noisy = [line("a", 20.0), line("b", 19.0, scores={1: 10.0, 2: 28.0})]
     (quiet,), (loud,) = (
-        _min_detectable_difference(lines, "bleu"),
-        _min_detectable_difference(noisy, "bleu"),
+        _format_detectable_difference_note(lines, "bleu"),
+        _format_detectable_difference_note(noisy, "bleu"),
     )
     assert float(quiet.split()[7]) < float(loud.split()[7])
-    assert _min_detectable_difference(lines[:1], "bleu") == []
+    assert _format_detectable_difference_note(lines[:1], "bleu") == []
 
 
 def test_scores_on_the_references_context_are_named() -> None:
@@ -66,8 +68,8 @@ def test_scores_on_the_references_context_are_named() -> None:
     gold = {metric: f"{how}|context:gold" for metric, how in hows.items()}
     own, flattered = replace(plain, signatures=hows), replace(plain, signatures=gold)
     finalists = [Finalist("trial 1", {}, (1, 2)), Finalist("trial 2", {}, (1, 2))]
-    assert _borrowed(finalists, {"trial 1": [own], "trial 2": [own]}) == []
-    (said,) = _borrowed(finalists, {"trial 1": [own], "trial 2": [flattered]})
+    assert _format_reference_context_note(finalists, {"trial 1": [own], "trial 2": [own]}) == []
+    (said,) = _format_reference_context_note(finalists, {"trial 1": [own], "trial 2": [flattered]})
     assert said.startswith("Scores of trial 2 are optimistic")
 
 
@@ -84,7 +86,9 @@ def finished(folder: Path, said: dict[str, str]) -> RunResult:
 
 def lines_score(lines: list[Prediction]) -> float:
     said = {line.clip_id: line.hypothesis for line in lines}
-    return score(said, {clip: (text,) for clip, text in WANTED.items()}, ["bleu"]).values["bleu"]
+    return compute_scores(said, {clip: (text,) for clip, text in WANTED.items()}, ["bleu"]).values[
+        "bleu"
+    ]
 
 
 def test_the_winners_best_seed_comes_first_and_is_exported(tmp_path: Path) -> None:
@@ -101,7 +105,7 @@ def test_the_winners_best_seed_comes_first_and_is_exported(tmp_path: Path) -> No
     }
     finalists = [Finalist(name, {}, (1, 2, 3)) for name in seeds]
     journal, _ = virtual()
-    outcome = summarize(space, memory_store(*records), finalists, results, journal)
+    outcome = summarize_sweep(space, memory_store(*records), finalists, results, journal)
     assert outcome.winner == "trial 0"
     assert [Path(run).name for run in outcome.winner_runs] == [f"trial 0-s{n}" for n in (2, 1, 3)]
     ranked = outcome.ranking[0].scores

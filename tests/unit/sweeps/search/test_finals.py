@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from kinesweep.sweeps.journal.journal import Journal, Trial
-from kinesweep.sweeps.planning.simulation import SimulatedRun, simulate
+from kinesweep.sweeps.planning.simulation import SimulatedRun, simulate_policy
 from kinesweep.sweeps.search.ask_tell import MAX_DEATHS, RunEnd
-from kinesweep.sweeps.search.finals import UNTUNED, Finals, best_trials, select_finalists
-from kinesweep.sweeps.workers.tune_trainable import run_end_of
+from kinesweep.sweeps.search.finals import UNTUNED, FinalsPolicy, select_finalists, sort_trials
+from kinesweep.sweeps.workers.tune_trainable import parse_run_end
 from spaces import LAYERS, RATE, finals, load, virtual
 
 DONE = SimulatedRun([], RunEnd("finished", {"bleu": 5.0}, seconds=10.0))
@@ -19,7 +19,7 @@ def trial(number: int, bleu: float | None = None, **more: Any) -> Trial:
     state = "pruned" if bleu is None else "finished"
     scores = {} if bleu is None else {"bleu": bleu, **more.pop("scores", {})}
     values = more.pop("values", {RATE: 1e-3 * (number + 1), LAYERS: 1 + number % 3})
-    more.setdefault("config", f"c{number}")
+    more.setdefault("config_hash", f"c{number}")
     return Trial(number, values, state=state, scores=scores, **more)  # type: ignore[arg-type]
 
 
@@ -53,7 +53,7 @@ def test_the_front_goes_first(tmp_path: Path) -> None:
     )
     sizes = [9.0, 9.5, 2.0, 8.0]
     trials = [trial(n, 10.0 - n, scores={"parameters": s}) for n, s in enumerate(sizes)]
-    assert [t.number for t in best_trials(space, trials)] == [0, 2, 1, 3]
+    assert [t.number for t in sort_trials(space, trials)] == [0, 2, 1, 3]
     chosen = select_finalists(space, recipe, trials)
     assert [f.name for f in chosen[:3]] == ["trial 0", "trial 2", UNTUNED]
 
@@ -66,7 +66,7 @@ def test_who_was_furthest_is_best_where_none_finished(tmp_path: Path) -> None:
         trial(2, losses={100.0: 5.0, 200.0: 3.0}),
         trial(3),
     ]
-    assert [t.number for t in best_trials(space, trials)] == [2, 1, 0]
+    assert [t.number for t in sort_trials(space, trials)] == [2, 1, 0]
 
 
 def test_five_seeds_of_one_recipe(tmp_path: Path) -> None:
@@ -84,8 +84,10 @@ def test_fixed_values_lie_over_the_recipe_everywhere(tmp_path: Path) -> None:
     assert all(finalist.values[LAYERS] == 2 for finalist in chosen)
 
 
-def drive(policy: Finals, journal: Journal, clock: Any, course: SimulatedRun = DONE) -> list[str]:
-    simulate(policy, lambda _: course, 2, clock)
+def drive(
+    policy: FinalsPolicy, journal: Journal, clock: Any, course: SimulatedRun = DONE
+) -> list[str]:
+    simulate_policy(policy, lambda _: course, 2, clock)
     return [e["run"] for e in journal.events if e["event"] == "run_finished"]
 
 
@@ -95,9 +97,9 @@ def test_seeds_go_round_and_a_used_up_budget_leaves_two(tmp_path: Path) -> None:
     )
     journal, clock = virtual()
     for t in (trial(0, 5.0), trial(1, 4.0)):
-        journal.add("trial_created", trial=t.number, values=t.values, config=t.config)
+        journal.append_event("trial_created", trial=t.number, values=t.values, config=t.config_hash)
         ended = {"state": t.state, "scores": t.scores, "reason": "", "seconds": 1.0}
-        journal.add("trial_ended", trial=t.number, **ended)
+        journal.append_event("trial_ended", trial=t.number, **ended)
     whole = drive(finals(space, recipe, journal), journal, clock)
     assert [run[-2:] for run in whole[:-1]] == [f"s{s}" for s in (1, 2, 3, 4) for _ in range(3)]
     assert "zeros" in whole[-1]
@@ -105,11 +107,11 @@ def test_seeds_go_round_and_a_used_up_budget_leaves_two(tmp_path: Path) -> None:
     cut, clock = virtual()
     for event in journal.events:
         if "trial" in event:
-            cut.add(**{k: v for k, v in event.items() if k != "time"})
-    policy = finals(space, recipe, cut, used_up=lambda: clock.now >= 20)
+            cut.append_event(**{k: v for k, v in event.items() if k != "time"})
+    policy = finals(space, recipe, cut, is_budget_exhausted=lambda: clock.now >= 20)
     left = drive(policy, cut, clock)
     assert [run[-2:] for run in left] == ["s1", "s1", "s1", "s2", "s2", "s2"]
-    noted = cut.last("finals_cut")
+    noted = cut.find_last_event("finals_cut")
     assert noted is not None
     assert noted["runs"] == 7
 
@@ -126,7 +128,7 @@ def test_who_listens_is_told_of_each_end_but_not_of_deaths(
     journal, clock = virtual()
     told: list[str] = []
     drive(
-        finals(space, recipe, journal, ended=lambda: told.append(journal.events[-1]["event"])),
+        finals(space, recipe, journal, on_run_end=lambda: told.append(journal.events[-1]["event"])),
         journal,
         clock,
         course,
@@ -167,6 +169,6 @@ def test_a_run_that_keeps_dying_fails(tmp_path: Path) -> None:
     ],
 )
 def test_how_a_trial_ended(result: dict[str, Any] | None, error: bool, state: str) -> None:
-    end = run_end_of(result, error)
+    end = parse_run_end(result, error)
     assert end.state == state
     assert end.scores == ({"bleu": 2.0} if state == "finished" else {})

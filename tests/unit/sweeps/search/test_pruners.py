@@ -5,7 +5,7 @@ import math
 import pytest
 
 from kinesweep.sweeps.search.pruners import (
-    Hyperband,
+    HyperbandPruner,
     MedianPruner,
     NoPruner,
     SuccessiveHalvingPruner,
@@ -15,7 +15,7 @@ from kinesweep.sweeps.space.space import PrunerConfig
 
 
 def test_asha_keeps_the_best_third() -> None:
-    asha = SuccessiveHalvingPruner(grace=100, reduction=3)
+    asha = SuccessiveHalvingPruner(grace_samples=100, reduction_factor=3)
     assert asha.should_continue(0, 50, 9.0), "before the first rung nobody is judged"
     assert asha.should_continue(0, 100, 5.0), "the first to come passes"
     assert not asha.should_continue(1, 120, 6.0)
@@ -27,7 +27,7 @@ def test_asha_keeps_the_best_third() -> None:
 
 
 def test_asha_lets_one_in_so_many_pass() -> None:
-    asha = SuccessiveHalvingPruner(grace=100, reduction=3)
+    asha = SuccessiveHalvingPruner(grace_samples=100, reduction_factor=3)
     for trial in range(8):
         asha.should_continue(trial, 100, 1.0 + trial)
     assert asha.should_continue(8, 100, 2.5), "within the best third of nine"
@@ -35,7 +35,7 @@ def test_asha_lets_one_in_so_many_pass() -> None:
 
 
 def test_hyperband_spares_its_late_brackets() -> None:
-    band = Hyperband(grace=100, reduction=2, brackets=3)
+    band = HyperbandPruner(grace_samples=100, reduction_factor=2, num_brackets=3)
     # Of each four trials two are judged at 100, one at 200 and one at 400.
     ends = {
         trial: [s for s in (100, 200, 400) if not band.should_continue(trial, s, trial)]
@@ -49,7 +49,7 @@ def test_hyperband_spares_its_late_brackets() -> None:
 
 
 def test_the_median_judges_by_the_others_means() -> None:
-    median = MedianPruner(grace=100)
+    median = MedianPruner(grace_samples=100)
     for trial, loss in enumerate((3.0, 4.0)):
         assert median.should_continue(trial, 100, loss)
     assert median.should_continue(2, 100, 99.0), "two others are too few"
@@ -61,7 +61,7 @@ def test_the_median_judges_by_the_others_means() -> None:
 
 
 def test_the_median_does_not_look_ahead() -> None:
-    median = MedianPruner(grace=100)
+    median = MedianPruner(grace_samples=100)
     for trial in range(3):
         assert median.should_continue(trial, 100, 5.0) and median.should_continue(trial, 200, 1.0)
     assert median.should_continue(3, 100, 4.0), "the others had 5.0 then, and 1.0 only later"

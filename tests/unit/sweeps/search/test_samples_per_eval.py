@@ -8,7 +8,7 @@ from corpus import tiny_recipe
 from kinesweep.config.recipe.training import ResourcesConfig
 from kinesweep.core.clip import Clip
 from kinesweep.store.format.index import ClipRecord
-from kinesweep.sweeps.search.samples_per_eval import evaluation_samples
+from kinesweep.sweeps.search.samples_per_eval import compute_samples_per_eval
 from records import memory_store
 
 CLIPS = [ClipRecord(Clip(str(n), "train", ""), {"pose": 10 + n % 3}) for n in range(30)]
@@ -22,5 +22,5 @@ def test_all_clips_of_all_workers_count(
 ) -> None:
     training = {"eval_steps": 5, "gradient_accumulation_steps": 2}
     recipe = tiny_recipe(tmp_path, tmp_path, batch=batch, training=training)
-    found = evaluation_samples(recipe, memory_store(*CLIPS), ResourcesConfig(workers=3))
+    found = compute_samples_per_eval(recipe, memory_store(*CLIPS), ResourcesConfig(workers=3))
     assert found == clips * 5 * 2 * 3

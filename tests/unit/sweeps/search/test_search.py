@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 
 from kinesweep.sweeps.journal.journal import Journal
-from kinesweep.sweeps.planning.simulation import Clock, Simulated, simulate
+from kinesweep.sweeps.planning.simulation import SimulationResult, VirtualClock, simulate_policy
 from kinesweep.sweeps.search.ask_tell import MAX_DEATHS, RunEnd
 from spaces import LAYERS, RATE, SAMPLES, course, load, search, virtual
 
 FINISHED = RunEnd("finished", {"bleu": 5.0, "token_loss": 1.0}, seconds=10.0)
 
 
-def drive(policy: Any, clock: Clock, score: Any, slots: int = 2) -> Simulated:
-    return simulate(policy, lambda p: course(score(p.values)), slots, clock)
+def drive(policy: Any, clock: VirtualClock, score: Any, slots: int = 2) -> SimulationResult:
+    return simulate_policy(policy, lambda p: course(score(p.values)), slots, clock)
 
 
 @pytest.mark.parametrize("kind", ["random", "qmc", "tpe", "cmaes", "nsga2"])
@@ -25,7 +25,7 @@ def test_every_kind_ends_with_its_trials(tmp_path: Path, kind: str) -> None:
     own = [t for t in journal.trials if t.duplicate_of is None]
     assert len(own) == 12
     assert {t.state for t in own} <= {"finished", "pruned"}
-    assert len({t.config for t in own}) == 12
+    assert len({t.config_hash for t in own}) == 12
 
 
 def test_a_grid_is_tried_whole_and_once(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_twins_take_over_the_result(tmp_path: Path) -> None:
     )
     journal, clock = virtual()
     done = drive(search(space, recipe, journal), clock, lambda v: float(v[LAYERS]))
-    assert done.runs == 3
+    assert done.num_runs == 3
     twins = [t for t in journal.trials if t.duplicate_of is not None]
     assert twins
     for trial in twins:
@@ -95,7 +95,7 @@ def test_what_ran_when_the_driver_died_is_tried_again_under_its_number(tmp_path:
     undisturbed, clock = virtual()
     drive(search(space, recipe, undisturbed), clock, lambda v: 1000 * v[RATE])
     journal = Journal(tmp_path / "sweep")
-    journal.begin("one", "?")
+    journal.start_session("one", "?")
     first = search(space, recipe, journal)
     one, two = first.propose(), first.propose()
     assert one is not None
@@ -107,7 +107,7 @@ def test_what_ran_when_the_driver_died_is_tried_again_under_its_number(tmp_path:
     resumed = policy.propose()
     assert resumed == two
     policy.tell(two.key, FINISHED)
-    simulate(policy, lambda p: course(1.0), 2, Clock())
+    simulate_policy(policy, lambda p: course(1.0), 2, VirtualClock())
     assert [t.values for t in again.trials] == [t.values for t in undisturbed.trials]
 
 
@@ -139,7 +139,7 @@ def test_ends_are_told_as_they_were(tmp_path: Path, end: RunEnd, state: str, rea
     policy = search(space, recipe, journal)
     request = policy.propose()
     assert request is not None
-    policy.report(request.key, {"step": 4, "samples": 32, "token_loss": 3.0})
+    policy.report_evaluation(request.key, {"step": 4, "samples": 32, "token_loss": 3.0})
     policy.tell(request.key, end)
     study = policy._arms[0].sampler._study  # type: ignore[attr-defined]
     assert (journal.trials[0].state, study.trials[0].state.is_finished()) == (state, True)
@@ -155,7 +155,7 @@ def test_a_loss_that_is_no_number_ends_the_trial(tmp_path: Path) -> None:
     request = policy.propose()
     assert request is not None
     nan = {"step": 4, "samples": 32, "token_loss": float("nan")}
-    assert policy.report(request.key, nan) is False
+    assert policy.report_evaluation(request.key, nan) is False
     assert not journal.trials[0].losses
 
 
@@ -166,7 +166,7 @@ def test_the_warm_up_is_not_judged(tmp_path: Path) -> None:
     request = policy.propose()
     assert request is not None
     warmup = request.values["training.warmup_steps"]
-    policy.report(request.key, {"step": 10, "samples": 80, "token_loss": 3.0})
+    policy.report_evaluation(request.key, {"step": 10, "samples": 80, "token_loss": 3.0})
     assert list(journal.trials[0].losses) == [pytest.approx(80 * (1 - warmup / 10))]
 
 
@@ -197,7 +197,7 @@ def test_hours_leave_room_for_the_finals(tmp_path: Path) -> None:
     # A run takes 10 s; 4 final runs on 2 slots take 2 × 10 × 1.2 s of the 360 s.
     done = drive(search(space, recipe, journal, final_runs=4), clock, lambda v: 1.0)
     assert 300 < done.seconds <= 360 - 24
-    stopped = journal.last("search_stopped")
+    stopped = journal.find_last_event("search_stopped")
     assert stopped is not None
     assert "0.1 hours" in stopped["reason"]
     assert all(t.state == "finished" for t in journal.trials)
@@ -233,7 +233,9 @@ def test_a_score_is_compared_as_its_negative(tmp_path: Path) -> None:
     policy = search(space, recipe, journal)
     request = policy.propose()
     assert request is not None
-    policy.report(request.key, {"step": 4, "samples": 32, "token_loss": 1.0, "bleu": 3.0})
+    policy.report_evaluation(
+        request.key, {"step": 4, "samples": 32, "token_loss": 1.0, "bleu": 3.0}
+    )
     assert list(journal.trials[0].losses.values()) == [-3.0]
 
 
@@ -244,12 +246,12 @@ def test_a_resumed_search_compares_with_the_losses_before(tmp_path: Path) -> Non
     good = first.propose()
     assert good is not None
     evaluation = {"step": 4, "samples": 10 * SAMPLES}
-    assert first.report(good.key, {**evaluation, "token_loss": 1.0})
+    assert first.report_evaluation(good.key, {**evaluation, "token_loss": 1.0})
     first.tell(good.key, FINISHED)
     again = search(space, recipe, journal)
     bad = again.propose()
     assert bad is not None and bad.key != good.key
-    assert not again.report(bad.key, {**evaluation, "token_loss": 9.0})
+    assert not again.report_evaluation(bad.key, {**evaluation, "token_loss": 9.0})
 
 
 def test_a_resumed_sampler_draws_other_numbers(tmp_path: Path) -> None:
@@ -273,7 +275,7 @@ def test_who_gets_no_further_before_dying_is_given_up(tmp_path: Path) -> None:
     for _ in range(MAX_DEATHS):
         request = policy.propose()
         assert request is not None
-        assert policy.report(request.key, {"step": 4, "samples": 32, "token_loss": 3.0})
+        assert policy.report_evaluation(request.key, {"step": 4, "samples": 32, "token_loss": 3.0})
         policy.tell(request.key, RunEnd("died", {}, "killed", 1.0))
     assert policy.is_finished
     assert journal.trials[0].state == "failed"

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from kinesweep.core.errors import ConfigError
-from kinesweep.core.hashing import flatten
+from kinesweep.core.hashing import flatten_mapping
 from kinesweep.sweeps.space.arms import find_arms
-from kinesweep.sweeps.space.fixed_designs import build_design
+from kinesweep.sweeps.space.fixed_designs import build_fixed_design
 from kinesweep.sweeps.space.loading import apply_overrides, load_space
 from spaces import LAYERS, RATE, load, write
 
@@ -107,12 +107,12 @@ def test_arms_are_the_levels_and_conditions_hold(tmp_path: Path) -> None:
         RATE: {"choices": [0.1, 0.2]},
     }
     space, recipe = load(tmp_path, search={"kind": "grid"}, parameters=parameters)
-    base = flatten(recipe.model_dump(mode="json"))
+    base = flatten_mapping(recipe.model_dump(mode="json"))
     arms = find_arms(space, base)
     assert arms == [{ARCHITECTURE: "bart"}, {ARCHITECTURE: "m2m_100"}]
     grids = []
     for arm in arms:
-        point = build_design(space, arm, base)
+        point = build_fixed_design(space, arm, base)
         grids.append([values for k in range(9) if (values := point(k)) is not None])
     assert [len(grid) for grid in grids] == [4, 2]
     assert all((dropout in v) == (v[ARCHITECTURE] == "bart") for grid in grids for v in grid)
@@ -121,9 +121,9 @@ def test_arms_are_the_levels_and_conditions_hold(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["random", "qmc"])
 def test_a_list_is_the_same_from_any_place(tmp_path: Path, kind: str) -> None:
     space, recipe = load(tmp_path, search={"kind": kind, "trials": 9})
-    base = flatten(recipe.model_dump(mode="json"))
-    points = [build_design(space, {}, base)(k) for k in range(9)]
-    assert build_design(space, {}, base)(5) == points[5]
+    base = flatten_mapping(recipe.model_dump(mode="json"))
+    points = [build_fixed_design(space, {}, base)(k) for k in range(9)]
+    assert build_fixed_design(space, {}, base)(5) == points[5]
     rates = [p[RATE] for p in points if p is not None]
     assert len(set(rates)) == 9
     assert all(1e-4 <= rate < 1e-2 for rate in rates)

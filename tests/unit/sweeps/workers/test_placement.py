@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from kinesweep.config.recipe.training import ResourcesConfig
 from kinesweep.core.errors import ResourceError
-from kinesweep.sweeps.workers.placement import slots
+from kinesweep.sweeps.workers.placement import count_slots
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from kinesweep.sweeps.workers.placement import slots
 def test_runs_at_a_time(
     resources: dict[str, float], nodes: list[dict[str, float]], fit: int
 ) -> None:
-    assert slots(ResourcesConfig.model_validate(resources), nodes) == fit
+    assert count_slots(ResourcesConfig.model_validate(resources), nodes) == fit
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_runs_at_a_time(
 )
 def test_what_never_fits_says_what_would(resources: dict[str, float], said: str) -> None:
     with pytest.raises(ResourceError) as caught:
-        slots(ResourcesConfig.model_validate(resources), [{"CPU": 4, "GPU": 1}])
+        count_slots(ResourcesConfig.model_validate(resources), [{"CPU": 4, "GPU": 1}])
     assert said in str(caught.value)
 
 

@@ -8,8 +8,8 @@ from ray.exceptions import ActorDiedError
 
 from kinesweep.sweeps.search.ask_tell import RunEnd, RunRequest
 from kinesweep.sweeps.workers import start_barrier
-from kinesweep.sweeps.workers.start_barrier import Gate
-from kinesweep.sweeps.workers.tune_runner import _Ends
+from kinesweep.sweeps.workers.start_barrier import StartBarrier
+from kinesweep.sweeps.workers.tune_runner import _TrialRegistry
 
 
 class Agenda:
@@ -19,30 +19,30 @@ class Agenda:
         """See `ask_tell.SweepPolicy`."""
 
 
-def ends(opened: list[str], *trials: str) -> _Ends:
-    made = _Ends(Agenda(), lambda: opened.append("opened"))  # type: ignore[arg-type]
+def ends(opened: list[str], *trials: str) -> _TrialRegistry:
+    made = _TrialRegistry(Agenda(), lambda: opened.append("opened"))  # type: ignore[arg-type]
     for trial in trials:
-        made.start(trial, RunRequest(trial, {}, 0, "search"))
+        made.register_trial(trial, RunRequest(trial, {}, 0, "search"))
     return made
 
 
 def test_it_opens_once_when_the_last_actor_has_started() -> None:
     opened: list[str] = []
     made = ends(opened, "a", "b")
-    made.started("b")
+    made.mark_started("b")
     assert opened == []
-    made.started("a")
+    made.mark_started("a")
     assert opened == ["opened"]
-    made.start("c", RunRequest("c", {}, 0, "search"))
-    made.started("c")
+    made.register_trial("c", RunRequest("c", {}, 0, "search"))
+    made.mark_started("c")
     assert opened == ["opened"]
 
 
 def test_nobody_waits_for_an_actor_that_could_not_start() -> None:
     opened: list[str] = []
     made = ends(opened, "a", "b")
-    made.started("a")
-    made.end("b", RunEnd("died", reason="its process was killed"))
+    made.mark_started("a")
+    made.end_trial("b", RunEnd("died", reason="its process was killed"))
     assert opened == ["opened"]
 
 
@@ -52,8 +52,8 @@ class Slot:
     def __init__(self, alive: bool = True) -> None:
         self.opened: set[str] = set()
         self._alive = alive
-        self.open_gate = SimpleNamespace(remote=self.opened.add)
-        self.is_gate_open = SimpleNamespace(remote=self._is_open)
+        self.open_barrier = SimpleNamespace(remote=self.opened.add)
+        self.is_barrier_open = SimpleNamespace(remote=self._is_open)
 
     def _is_open(self, name: str) -> bool:
         if not self._alive:
@@ -72,8 +72,8 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return pauses
 
 
-def gate_of(*slots: Any) -> Gate:
-    return Gate(slots, "mine")
+def gate_of(*slots: Any) -> StartBarrier:
+    return StartBarrier(slots, "mine")
 
 
 def test_it_is_open_in_every_slot(slept: list[float]) -> None:

@@ -27,12 +27,12 @@ from kinesweep.training.loop.run import RunSpec, train_run
 
 shares = {}
 class Watched(fsdp.ShardedTrainer):
-    def full_model(self):
+    def get_full_model(self):
         model = self.model
         shares["own"] = sum(p.to_local().numel() for p in model.parameters())
         shares["all"] = sum(p.numel() for p in model.parameters())
         shares["cut"] = sum(isinstance(m, FSDPModule) for m in model.modules())
-        return super().full_model()
+        return super().get_full_model()
 
 from kinesweep.training.loop import run
 run.ShardedTrainer = Watched

@@ -12,12 +12,12 @@ from safetensors.torch import load_file
 from kinesweep.checkpoints.checkpoints import WEIGHTS
 from kinesweep.config.recipe.graph import StgcnEncoderConfig
 from kinesweep.core.errors import CheckpointError, ConfigError, InputError
-from kinesweep.core.hashing import folder_sha256
+from kinesweep.core.hashing import compute_folder_sha256
 from kinesweep.core.run_logger import NullRunLogger
-from kinesweep.evaluation.kendall_tau import mean_order, scored_pairs
+from kinesweep.evaluation.kendall_tau import compute_mean_tau, select_clip_pairs
 from kinesweep.features.frame_embedder_io import read_embedder
 from kinesweep.store import Store
-from kinesweep.training.frame_embedding.steps import OrderScore
+from kinesweep.training.frame_embedding.steps import KendallTauMetric
 from kinesweep.training.frame_embedding.training import EmbedderSpec, train_embedder
 from kinesweep.training.run_records.metrics import read_metrics
 from kinesweep.training.run_records.result import RunResult
@@ -58,9 +58,9 @@ class Corpus:
 
     def order(self, run: Path) -> float:
         """Tau of what a run wrote, read from its files."""
-        records, embedder = self.store.records("validation"), read_embedder(run / "best")
-        embedded = [embedder(np.asarray(self.store.features(r)["pose"])) for r in records]
-        return mean_order(embedded, scored_pairs(records, 200, "validation"))
+        records, embedder = self.store.get_records("validation"), read_embedder(run / "best")
+        embedded = [embedder(np.asarray(self.store.get_features(r)["pose"])) for r in records]
+        return compute_mean_tau(embedded, select_clip_pairs(records, 200, "validation"))
 
     @property
     def store(self) -> Store:
@@ -96,15 +96,15 @@ def test_an_embedder_aligns_what_joints_do_not(corpus: Corpus, tmp_path: Path, k
     assert result.scores["tau"] > result.scores["tau_frames"] + 0.1
     embedder = read_embedder(tmp_path / "run" / "best")
     assert embedder.score == result.scores
-    records = corpus.store.records("validation")
-    frames = [np.asarray(corpus.store.features(record)["pose"]) for record in records]
+    records = corpus.store.get_records("validation")
+    frames = [np.asarray(corpus.store.get_features(record)["pose"]) for record in records]
     embedded = [embedder(x_TD) for x_TD in frames]
     for e_TE in embedded:
         np.testing.assert_allclose((e_TE**2).sum(axis=1), 1, atol=1e-5)
     # What is read from the files scores as what was trained.
-    pairs = scored_pairs(records, 60, "validation")
-    assert mean_order(embedded, pairs) == pytest.approx(result.scores["tau"], abs=2e-3)
-    assert mean_order(frames, pairs) == pytest.approx(result.scores["tau_frames"])
+    pairs = select_clip_pairs(records, 60, "validation")
+    assert compute_mean_tau(embedded, pairs) == pytest.approx(result.scores["tau"], abs=2e-3)
+    assert compute_mean_tau(frames, pairs) == pytest.approx(result.scores["tau_frames"])
     phases = corpus.phases["validation"]
     errors = [
         np.mean([warped_error(x[a], x[b], phases[a], phases[b]) for a, b in pairs[:20]])
@@ -141,7 +141,7 @@ def test_a_killed_run_ends_with_the_same_bits(corpus: Corpus, tmp_path: Path, ki
     again = corpus.train(cut, lambda measured: told.append(measured["step"]) or True, **changes)
     assert told == [8, 12]
     assert again.weights_sha256 == whole.weights_sha256
-    assert folder_sha256(cut / "best") == folder_sha256(tmp_path / "whole" / "best")
+    assert compute_folder_sha256(cut / "best") == compute_folder_sha256(tmp_path / "whole" / "best")
     assert (cut / "metrics.jsonl").read_bytes() == (tmp_path / "whole/metrics.jsonl").read_bytes()
     assert not (cut / "checkpoints").exists()
 
@@ -188,7 +188,7 @@ class HeardLog(NullRunLogger):
         self.heard: list[tuple[int, set[str]]] = []
         self.ended = ""
 
-    def metrics(self, values, step) -> None:
+    def log_metrics(self, values, step) -> None:
         self.heard.append((step, set(values)))
 
     def finish(self, status) -> None:
@@ -211,7 +211,9 @@ def test_the_best_is_written_not_the_last(
     corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taus = iter((0.5, 0.7, 0.7))  # of equals the first
-    monkeypatch.setattr(OrderScore, "__call__", lambda *_: {"tau": next(taus), "tau_frames": 0.0})
+    monkeypatch.setattr(
+        KendallTauMetric, "__call__", lambda *_: {"tau": next(taus), "tau_frames": 0.0}
+    )
     kept: dict[str, torch.Tensor] = {}
 
     def report(measured: dict[str, float]) -> bool:

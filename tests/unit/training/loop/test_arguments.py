@@ -18,7 +18,7 @@ from corpus import tiny_recipe
 from kinesweep.checkpoints.model_dir import read_model_folder
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.training import (
-    _SCHEDULE_KEYS,
+    _SCHEDULE_ARGUMENTS,
     OptimizerName,
     ScheduleName,
     TrainingConfig,
@@ -27,8 +27,8 @@ from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.models import Translator, build_translator
 from kinesweep.models.translator import ModelPart
 from kinesweep.store import Store
-from kinesweep.training.loop.arguments import training_arguments
-from kinesweep.training.loop.run import RunSpec, train_run, write_first_model
+from kinesweep.training.loop.arguments import build_training_arguments
+from kinesweep.training.loop.run import RunSpec, train_run, write_initial_model
 from tolerances import assert_same_weights
 
 pytestmark = pytest.mark.integration
@@ -60,7 +60,7 @@ def test_every_optimiser_trains_and_resumes_to_the_bit(
     whole = train(recipe, store, tmp_path / "whole")
     assert train(recipe, store, tmp_path / "parts", until=2)["status"] == "stopped"
     assert train(recipe, store, tmp_path / "parts") == whole
-    write_first_model(recipe, store, tmp_path / "first")
+    write_initial_model(recipe, store, tmp_path / "first")
     first, last = (
         load_file(tmp_path / place / "model.safetensors") for place in ("first", "whole/best")
     )
@@ -77,12 +77,12 @@ def test_names_are_hugging_faces() -> None:
 @pytest.mark.parametrize("name", get_args(ScheduleName))
 def test_every_schedule_takes_its_keys(name: str, tmp_path: Path) -> None:
     function = TYPE_TO_SCHEDULER_FUNCTION[SchedulerType(name)]
-    keys = _SCHEDULE_KEYS.get(name, frozenset())
+    keys = _SCHEDULE_ARGUMENTS.get(name, frozenset())
     assert keys <= set(inspect.signature(function).parameters)
     values = {"min_lr": 1e-5, "num_decay_steps": 2}
     kwargs = {key: value for key, value in values.items() if key in keys}
     config = TrainingConfig(lr_scheduler_type=name, lr_scheduler_kwargs=kwargs, warmup_steps=2)
-    arguments = training_arguments(config, tmp_path, torch.device("cpu"))
+    arguments = build_training_arguments(config, tmp_path, torch.device("cpu"))
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0)
     schedule = get_scheduler(
         arguments.lr_scheduler_type, optimizer, 2, 10, arguments.lr_scheduler_kwargs
@@ -156,11 +156,11 @@ def test_frozen_parts_stay_and_the_rest_learns(
     trained = loaded.model
     torch.manual_seed(0)
     fresh = build_translator(recipe.model, store.schema.widths, loaded.text.vocabulary)
-    frozen = {id(p) for p in fresh.submodule(part).parameters()}
+    frozen = {id(p) for p in fresh.get_freezable_part(part).parameters()}
     assert frozen
     for name, weights in fresh.named_parameters():
         assert weights.requires_grad is (id(weights) not in frozen), name
-    write_first_model(recipe, store, tmp_path / "first")
+    write_initial_model(recipe, store, tmp_path / "first")
     before = read_model_folder(tmp_path / "first").model
     assert _same(before, trained, part)
     rest: ModelPart = "backbone" if part == "encoder" else "encoder"
@@ -168,7 +168,11 @@ def test_frozen_parts_stay_and_the_rest_learns(
 
 
 def _same(one: Translator, other: Translator, part: ModelPart) -> bool:
-    pairs = zip(one.submodule(part).parameters(), other.submodule(part).parameters(), strict=True)
+    pairs = zip(
+        one.get_freezable_part(part).parameters(),
+        other.get_freezable_part(part).parameters(),
+        strict=True,
+    )
     return all(torch.equal(a, b) for a, b in pairs)
 
 

@@ -16,13 +16,13 @@ from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.core.seeds import seed_everything
-from kinesweep.data.evaluation import eval_batches
-from kinesweep.data.text_tokenizer import TextTokenizer, build_text
+from kinesweep.data.evaluation import build_eval_batches
+from kinesweep.data.text_tokenizer import TextTokenizer, build_tokenizer
 from kinesweep.data.train_dataset import TrainDataset
 from kinesweep.models import Translator, build_translator
 from kinesweep.store import Store
 from kinesweep.store.format.index import ClipRecord
-from kinesweep.training.loop.length_checks import check_fit, every_text
+from kinesweep.training.loop.length_checks import check_clips_fit_model, iter_tokenized_clips
 from kinesweep.training.loop.run import RunSpec, train_run
 from records import memory_store
 
@@ -56,7 +56,7 @@ def record(name: str, num_words: int, split: str = "train", **more: Any) -> Clip
 @pytest.fixture(scope="module")
 def text() -> TextTokenizer:
     config = TrainedTokenizerConfig(algorithm="word", size=32)
-    return build_text(config, [record("1", 1)], None, ["what before"])
+    return build_tokenizer(config, [record("1", 1)], None, ["what before"])
 
 
 def model_of(
@@ -77,7 +77,7 @@ def refused(
         memory_store(*records), text, BatchConfig(batch_size=1), 1, prompt_settings=prompt_settings
     )
     try:
-        check_fit(model, [("train", *pair) for pair in stream.asked()])
+        check_clips_fit_model(model, [("train", *pair) for pair in stream.iter_tokens()])
     except InputError as error:
         return str(error)
     return ""
@@ -88,9 +88,9 @@ def fails(
 ) -> bool:
     """Whether the clip's batch ends a run."""
     store = memory_store(replace(one, clip=replace(one.clip, split="validation")))
-    (batch,) = eval_batches(store, "validation", text, 9, prompt_settings=prompt_settings)
+    (batch,) = build_eval_batches(store, "validation", text, 9, prompt_settings=prompt_settings)
     try:
-        model.token_sums(batch)
+        model.compute_token_sums(batch)
     except InputError:
         return True
     return False
@@ -130,12 +130,14 @@ def test_every_text_that_may_be_drawn_counts(text: TextTokenizer) -> None:
     both = record("1", 0, texts=("word", " ".join(["word"] * 6)))
     for reference_choice in ("first", "random", "each", "min_loss"):
         config = BatchConfig(batch_size=1, reference_choice=reference_choice)
-        asked = [("train", *p) for p in TrainDataset(memory_store(both), text, config, 1).asked()]
+        asked = [
+            ("train", *p) for p in TrainDataset(memory_store(both), text, config, 1).iter_tokens()
+        ]
         if reference_choice != "first":
             with pytest.raises(InputError, match="text of 7 tokens"):
-                check_fit(model, asked)
+                check_clips_fit_model(model, asked)
         else:
-            check_fit(model, asked)
+            check_clips_fit_model(model, asked)
 
 
 def test_context_counts(text: TextTokenizer) -> None:
@@ -158,7 +160,7 @@ def test_without_a_limit_nothing_is_counted(text: TextTokenizer) -> None:
         raise AssertionError("tokens were counted")
         yield
 
-    check_fit(model, asked())
+    check_clips_fit_model(model, asked())
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
@@ -172,11 +174,11 @@ def test_every_split_counts(corpus: Path, store: Store, split: str) -> None:
     stream = TrainDataset(
         spoilt, text_of(recipe, store), recipe.batch, 1, prompt_settings=recipe.prompt_settings
     )
-    asked = list(every_text(recipe, spoilt, text_of(recipe, store), stream))
+    asked = list(iter_tokenized_clips(recipe, spoilt, text_of(recipe, store), stream))
     assert {name for name, _, _ in asked} == {"train", "validation", "test"}
     model = causal_model(recipe, store, ordinary + 1)
     with pytest.raises(InputError, match=rf"\(1 of {split}\)"):
-        check_fit(model, asked)
+        check_clips_fit_model(model, asked)
 
 
 def test_training_begins_only_if_all_fits(corpus: Path, store: Store, tmp_path: Path) -> None:
@@ -204,7 +206,7 @@ def causal_model(recipe: Recipe, store: Store, reserve: int) -> Translator:
 
 
 def text_of(recipe: Recipe, store: Store) -> TextTokenizer:
-    return build_text(recipe.model.tokenizer, store.records("train"), None)
+    return build_tokenizer(recipe.model.tokenizer, store.get_records("train"), None)
 
 
 def longest(recipe: Recipe, store: Store) -> dict[str, int]:
@@ -213,7 +215,7 @@ def longest(recipe: Recipe, store: Store) -> dict[str, int]:
     return {
         split: max(
             len(text.encode_target(r.clip.decoder_prompt, r.clip.texts[0]))
-            for r in store.records(split)
+            for r in store.get_records(split)
         )
         for split in store.splits
     }
@@ -221,7 +223,7 @@ def longest(recipe: Recipe, store: Store) -> dict[str, int]:
 
 def memory_store_of(store: Store, split: str, long: str) -> Any:
     """The same clips; the last one of a split says this, which no feature is read for."""
-    records = {name: store.records(name) for name in store.splits}
+    records = {name: store.get_records(name) for name in store.splits}
     last = records[split][-1]
     records[split][-1] = replace(last, clip=replace(last.clip, texts=(long,)))
     made = memory_store(*(r for name in records for r in records[name]), features=_never)

@@ -15,7 +15,7 @@ from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.models import Translator
 from kinesweep.models.encoders import ENCODERS
 from kinesweep.store import Store
-from kinesweep.training.loop.run import RunSpec, train_run, write_first_model
+from kinesweep.training.loop.run import RunSpec, train_run, write_initial_model
 from kinesweep.training.run_records.metrics import read_metrics
 from kinesweep.training.run_records.result import RunResult
 from tolerances import EPS32, assert_same_weights
@@ -60,13 +60,13 @@ def test_a_stream_with_its_own_encoder_is_standardised(
 ) -> None:
     encoders = {"encoder": {"standardize": False}, "encoders": {"pose": {"standardize": True}}}
     recipe = tiny_recipe(corpus, store.folder.parent, model=encoders)
-    write_first_model(recipe, store, tmp_path / "first")
+    write_initial_model(recipe, store, tmp_path / "first")
     encoder = Translator.from_pretrained(tmp_path / "first").encoders["pose"]
     assert encoder.mean.abs().max() > 0
 
 
 def test_what_limits_take_is_in_the_result(corpus: Path, store: Store, tmp_path: Path) -> None:
-    lengths = sorted(clip.lengths["pose"] for clip in store.records("train"))
+    lengths = sorted(clip.lengths["pose"] for clip in store.get_records("train"))
     longest, cap = lengths[-2], lengths[0]
     batch = {"max_clip_frames": longest, "truncate_frames": {"pose": cap}}
     recipe = tiny_recipe(corpus, store.folder.parent, batch=batch, training={"max_steps": 2})
@@ -210,7 +210,7 @@ def test_accumulation_is_the_large_batch(corpus: Path, tmp_path: Path) -> None:
         plain["source"]["root"] = str(corpus)
         recipe = Recipe.model_validate(plain)
         store = tiny_store(recipe)
-        assert len(store.records("train")) == 32
+        assert len(store.get_records("train")) == 32
         folder = tmp_path / f"{clips}x{accumulation}"
         train(recipe, store, folder)
         from safetensors.torch import load_file

@@ -14,10 +14,10 @@ from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.data.train_dataset import TrainDataset
 from kinesweep.store import Store
 from kinesweep.training.loop import run
-from kinesweep.training.loop.run import RunSpec, train_run, write_first_model
+from kinesweep.training.loop.run import RunSpec, train_run, write_initial_model
 from kinesweep.training.reproducibility import determinism
 from kinesweep.training.reproducibility.repetition import compare_runs
-from kinesweep.training.reproducibility.step_trace import tensor_digests
+from kinesweep.training.reproducibility.step_trace import compute_tensor_digests
 from kinesweep.training.run_records.metrics import read_metrics
 from kinesweep.training.run_records.result import RunResult
 
@@ -55,7 +55,7 @@ def test_equal_runs_and_what_a_trace_costs(
     assert not (tmp_path / "plain/start.json").exists()
     losses = [row for row in read_metrics(first.folder / "metrics.jsonl") if "loss" in row]
     assert [row["step"] for row in losses] == list(range(1, recipe.training.max_steps + 1))
-    clips = len(store.records("train"))
+    clips = len(store.get_records("train"))
     assert traced[0].epochs == traced[0].samples / clips > 1
     with pytest.raises(CheckpointError, match="plain` holds no trace"):
         compare_runs([traced[0], plain])
@@ -75,8 +75,8 @@ def test_an_unseeded_set_up_parts_at_step_0(
     assert (parting.run, parting.step) == ("run-2", 0)
     assert "encoders.pose.linear.weight" in parting.what
     assert parting.settings == {"$MKL_CBWR": ("", "COMPATIBLE")}
-    assert "run-2 differs at step 0" in parting.lines()[0]
-    assert "setting $MKL_CBWR: '' in the first run, 'COMPATIBLE'" in parting.lines()[1]
+    assert "run-2 differs at step 0" in parting.format_lines()[0]
+    assert "setting $MKL_CBWR: '' in the first run, 'COMPATIBLE'" in parting.format_lines()[1]
 
 
 def test_another_order_of_data_parts_at_the_first_step(
@@ -93,7 +93,7 @@ def test_another_order_of_data_parts_at_the_first_step(
     (parting,) = compare_runs([first, train(recipe, store, tmp_path / "run-2")])
     assert parting.step == 1 and "loss" in parting.what
     assert parting.settings == {}
-    assert "something in the run is not seeded" in parting.lines()[-1]
+    assert "something in the run is not seeded" in parting.format_lines()[-1]
 
 
 def test_an_end_of_its_own_is_seen_too(tmp_path: Path, first: RunResult, second: RunResult) -> None:
@@ -113,9 +113,9 @@ def test_an_end_of_its_own_is_seen_too(tmp_path: Path, first: RunResult, second:
 def test_the_model_before_the_first_step(
     recipe: Recipe, store: Store, tmp_path: Path, first: RunResult
 ) -> None:
-    write_first_model(recipe, store, tmp_path / "first")
+    write_initial_model(recipe, store, tmp_path / "first")
     start = json.loads((first.folder / "start.json").read_text())
     loaded = read_model_folder(tmp_path / "first")
-    assert tensor_digests(loaded.model) == start["tensors"]
-    write_first_model(recipe.with_seed(6), store, tmp_path / "other")
-    assert tensor_digests(read_model_folder(tmp_path / "other").model) != start["tensors"]
+    assert compute_tensor_digests(loaded.model) == start["tensors"]
+    write_initial_model(recipe.with_seed(6), store, tmp_path / "other")
+    assert compute_tensor_digests(read_model_folder(tmp_path / "other").model) != start["tensors"]

@@ -8,13 +8,18 @@ import pytest
 
 from kinesweep.core.run_logger import NullRunLogger
 from kinesweep.training.run_records import prometheus
-from kinesweep.training.run_records.prometheus import GAUGES, PrometheusRunLogger, Reading, showing
+from kinesweep.training.run_records.prometheus import (
+    GAUGES,
+    GaugeValue,
+    PrometheusRunLogger,
+    export_gauges,
+)
 
 
 class Slow(NullRunLogger):
     """A log whose server is behind."""
 
-    def num_pending(self) -> int:
+    def count_pending_records(self) -> int:
         return 7
 
 
@@ -36,8 +41,8 @@ class Drawn:
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> Drawn:
     found = Drawn()
-    monkeypatch.setattr(prometheus, "_gauge", found)
-    monkeypatch.setattr(prometheus, "_EVERY_S", 0.01)
+    monkeypatch.setattr(prometheus, "_get_gauge", found)
+    monkeypatch.setattr(prometheus, "_UPDATE_INTERVAL_S", 0.01)
     monkeypatch.setattr(prometheus.ray, "is_initialized", lambda: True)
     return found
 
@@ -51,8 +56,8 @@ def until(true: object) -> None:
 
 def test_a_run_shows_its_latest_measurements_until_it_ends(drawn: Drawn) -> None:
     log = PrometheusRunLogger(Slow(), Path("runs/abc-s1"), "mine")
-    log.metrics({"loss": 3.0, "step_s": 0.5, "samples": 8}, 1)
-    log.metrics({"loss": 2.0}, 2)
+    log.log_metrics({"loss": 3.0, "step_s": 0.5, "samples": 8}, 1)
+    log.log_metrics({"loss": 2.0}, 2)
     until(lambda: drawn.seen.get("loss") == 2.0)
     assert drawn.seen == {"loss": 2.0, "step_s": 0.5, "tracking_backlog": 7.0}
     log.finish("finished")
@@ -63,23 +68,25 @@ def test_a_run_shows_its_latest_measurements_until_it_ends(drawn: Drawn) -> None
 
 def test_labels_name_the_run() -> None:
     log = PrometheusRunLogger(NullRunLogger(), Path("runs/abc-s1"), "mine")
-    assert log.read() == [Reading("tracking_backlog", 0.0, {"sweep": "mine", "run": "abc-s1"})]
+    assert log.get_gauge_values() == [
+        GaugeValue("tracking_backlog", 0.0, {"sweep": "mine", "run": "abc-s1"})
+    ]
     log.finish("finished")
 
 
 def test_what_cannot_be_read_ends_no_run(drawn: Drawn, caplog: pytest.LogCaptureFixture) -> None:
-    def broken() -> Iterable[Reading]:
+    def broken() -> Iterable[GaugeValue]:
         raise OSError("no such file")
 
-    with showing(broken):
+    with export_gauges(broken):
         until(lambda: "stopped exporting Prometheus gauges" in caplog.text)
 
 
 def test_without_ray_nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prometheus, "_EVERY_S", 0.01)
+    monkeypatch.setattr(prometheus, "_UPDATE_INTERVAL_S", 0.01)
     # Other tests of this process may have left one running.
     monkeypatch.setattr(prometheus.ray, "is_initialized", lambda: False)
     asked: list[int] = []
-    with showing(lambda: asked.append(1) or []):  # type: ignore[func-returns-value]
+    with export_gauges(lambda: asked.append(1) or []):  # type: ignore[func-returns-value]
         time.sleep(0.05)
     assert not asked
