@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from kinesweep.core.pose import PointLayout
+from kinesweep.core.skeleton.pose import PointLayout
 from kinesweep.core.skeleton.skeleton import ROOT, Skeleton
 
 

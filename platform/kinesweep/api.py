@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from kinesweep.pipelines.bundle_export import ExportedBundle
     from kinesweep.pipelines.corpus_check import CorpusCheck
     from kinesweep.pipelines.reproducibility import ExecutionMode, Repetition
-    from kinesweep.pipelines.sweep import SweepResult
-    from kinesweep.pipelines.sweep_data import SweepData
+    from kinesweep.pipelines.sweeps.sweep import SweepResult
+    from kinesweep.pipelines.sweeps.sweep_data import SweepData
     from kinesweep.sources.synthetic import SampleSummary
     from kinesweep.store import Store
     from kinesweep.sweeps.planning.cost_estimate import SweepPlan
@@ -274,7 +274,7 @@ def plan(
     """
     _set_ray_env()
     from kinesweep.pipelines.cluster.cluster_size import parse_cluster_size
-    from kinesweep.pipelines.sweep_planning import PlanRequest, plan_sweep
+    from kinesweep.pipelines.sweeps.sweep_planning import PlanRequest, plan_sweep
 
     request = PlanRequest(Path(space), tuple(overrides), Path(base))
     return plan_sweep(request, parse_cluster_size(cluster), seed_sd, sentence_sd)
@@ -305,7 +305,7 @@ def sweep(
         InputError: If the sweep exists and neither `resume` nor `overwrite` is set.
     """
     _set_ray_env()
-    from kinesweep.pipelines.sweep import SweepRequest, run_requested_sweep
+    from kinesweep.pipelines.sweeps.sweep import SweepRequest, run_requested_sweep
 
     path = Path(space)
     request = SweepRequest(path, tuple(overrides), name or path.stem, Path(base).absolute(), extend)
@@ -322,7 +322,7 @@ def load_sweep(name: PathLike) -> "SweepData":
         InputError: If there is no such sweep.
     """
     from kinesweep.pipelines.inputs import find_sweep_dir
-    from kinesweep.pipelines.sweep_data import SweepData
+    from kinesweep.pipelines.sweeps.sweep_data import SweepData
 
     folder = Path(name)
     return SweepData(folder if folder.is_dir() else find_sweep_dir(str(name)))

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from corpus import tiny_corpus, tiny_recipe
 from kinesweep.cli import app
-from kinesweep.pipelines import sweep as sweeps
-from kinesweep.pipelines.sweep import SweepRequest
+from kinesweep.pipelines.sweeps import sweep as sweeps
+from kinesweep.pipelines.sweeps.sweep import SweepRequest
 from kinesweep.store.extraction.build import extract_locally
 from kinesweep.sweeps.sweep import Sweep
 from kinesweep.tracking import server

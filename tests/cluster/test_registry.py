@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from corpus import tiny_corpus, tiny_recipe, tiny_store
 from kinesweep.core.io import write_json
 from kinesweep.evaluation.predictions import Prediction, write_predictions
-from kinesweep.pipelines.model_registry import register_winner
+from kinesweep.pipelines.sweeps.model_registry import register_winner
 from kinesweep.store import Store
 from kinesweep.sweeps.results.ranking import RankedConfiguration
 from kinesweep.sweeps.results.sweep_result import SweepOutcome

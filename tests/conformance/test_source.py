@@ -18,7 +18,7 @@ from kinesweep.config.recipe.source import (
     VideoTsvConfig,
 )
 from kinesweep.core.errors import ClipError, KinesweepError
-from kinesweep.core.pose import PoseSequence
+from kinesweep.core.skeleton.pose import PoseSequence
 from kinesweep.core.video_files import VideoSegment
 from kinesweep.sources import Source, build_source
 from kinesweep.sources.base import Media, PrecomputedFeatures, SkeletonMotion

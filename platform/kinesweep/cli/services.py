@@ -98,7 +98,7 @@ def ui(
 
     Example: kinesweep ui sample
     """
-    from kinesweep.pipelines.tracking_links import find_sweep_links
+    from kinesweep.pipelines.sweeps.tracking_links import find_sweep_links
 
     address, links = find_sweep_links(name)
     print_line(f"MLflow  {address}")

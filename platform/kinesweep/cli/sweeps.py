@@ -68,7 +68,7 @@ def sweep(  # noqa: PLR0913 (options of a command)
         build_ranking_table,
         format_sanity_scores,
     )
-    from kinesweep.pipelines import sweep
+    from kinesweep.pipelines.sweeps import sweep
 
     request = sweep.SweepRequest(
         space, tuple(overrides or ()), name or space.stem, base or Path.cwd(), extend
@@ -137,7 +137,7 @@ def plan(
     cluster_resources = parse_cluster_size(cluster)
     load_space(space, tuple(overrides or ()), base or Path.cwd())
     from kinesweep.cli.tables import build_plan_table
-    from kinesweep.pipelines import sweep_planning
+    from kinesweep.pipelines.sweeps import sweep_planning
 
     request = sweep_planning.PlanRequest(space, tuple(overrides or ()), base or Path.cwd())
     sweep_plan = sweep_planning.plan_sweep(request, cluster_resources, seed_sd, sentence_sd)
@@ -209,7 +209,7 @@ def report(
     Example: kinesweep report sample
     """
     from kinesweep.pipelines.inputs import find_sweep_dir
-    from kinesweep.pipelines.sweep_report import write_sweep_report
+    from kinesweep.pipelines.sweeps.sweep_report import write_sweep_report
 
     page = write_sweep_report(find_sweep_dir(name))
     print_line(f"report  {page}")

@@ -23,7 +23,7 @@ from kinesweep.config.recipe.alignment import DEFAULT_GAMMA, AlignmentConfig
 from kinesweep.config.recipe.skeletons import SkeletonFeaturesConfig
 from kinesweep.core.errors import InputError
 from kinesweep.core.hashing import compute_fingerprint
-from kinesweep.core.pose import PointLayout
+from kinesweep.core.skeleton.pose import PointLayout
 from kinesweep.features.dtw import (
     compute_dtw_path,
     compute_soft_dtw,

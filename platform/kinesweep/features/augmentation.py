@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from kinesweep.config.recipe.augmentation import AugmentationConfig
 from kinesweep.core.errors import InputError
-from kinesweep.core.pose import PointLayout
 from kinesweep.core.schema import StoreSchema
 from kinesweep.core.seeds import create_generator, derive_seed
+from kinesweep.core.skeleton.pose import PointLayout
 from kinesweep.features.mirror import compute_mirror_permutation
 
 

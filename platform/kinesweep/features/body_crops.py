@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from kinesweep.config.recipe.video import CropName
 from kinesweep.core.errors import ClipError
-from kinesweep.core.pose import PointLayout, PoseSequence
+from kinesweep.core.skeleton.pose import PointLayout, PoseSequence
 from kinesweep.core.units import Span
 from kinesweep.core.video_files import VideoSegment
 from kinesweep.sources.pose_format.pose_file import read_frame_size, read_pose

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from kinesweep.core.pose import PointLayout
+from kinesweep.core.skeleton.pose import PointLayout
 
 
 @dataclass(frozen=True)

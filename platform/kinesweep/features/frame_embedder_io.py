@@ -27,7 +27,7 @@ from torch import Tensor
 
 from kinesweep.core.errors import CheckpointError, InputError
 from kinesweep.core.hashing import compute_file_sha256, compute_fingerprint
-from kinesweep.core.pose import PointLayout
+from kinesweep.core.skeleton.pose import PointLayout
 from kinesweep.features.traced_network import TracedNetwork
 
 DESCRIPTION_FILE = "embedder.json"

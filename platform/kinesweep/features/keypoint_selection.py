@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.core.errors import ClipError
-from kinesweep.core.pose import PointLayout
 from kinesweep.core.skeleton.keypoints import BODY_8, FACE_128, HAND_21
+from kinesweep.core.skeleton.pose import PointLayout
 
 HAND_SIZE = len(HAND_21)
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.core.errors import InputError
-from kinesweep.core.pose import PointLayout
+from kinesweep.core.skeleton.pose import PointLayout
 from kinesweep.core.skeleton.symmetry import find_mirror_indices
 
 

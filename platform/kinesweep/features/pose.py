@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from kinesweep.config.recipe.source import PoseFeaturesConfig
 from kinesweep.core.errors import ClipError
 from kinesweep.core.hashing import compute_fingerprint
-from kinesweep.core.pose import PointLayout, PoseSequence
+from kinesweep.core.skeleton.pose import PointLayout, PoseSequence
 from kinesweep.features.contract import Features
 from kinesweep.features.keypoint_selection import (
     KeypointSelection,

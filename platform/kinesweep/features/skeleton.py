@@ -25,7 +25,7 @@ from kinesweep.config.recipe.alignment import AlignmentConfig
 from kinesweep.config.recipe.skeletons import SkeletonFeaturesConfig
 from kinesweep.core.errors import ClipError
 from kinesweep.core.hashing import compute_fingerprint
-from kinesweep.core.pose import PointLayout, PoseSequence
+from kinesweep.core.skeleton.pose import PointLayout, PoseSequence
 from kinesweep.core.skeleton.skeleton import ROOT, Skeleton, find_skeleton
 from kinesweep.features.alignment import (
     Alignment,

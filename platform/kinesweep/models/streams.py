@@ -12,8 +12,8 @@ from kinesweep.config.recipe.fusion import ChannelFusionConfig
 from kinesweep.config.recipe.graph import GraphEncoderConfig
 from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.core.errors import ConfigError, InputError
-from kinesweep.core.pose import PointLayout
 from kinesweep.core.schema import StoreSchema
+from kinesweep.core.skeleton.pose import PointLayout
 from kinesweep.core.skeleton.skeleton import SKELETONS, Skeleton, find_skeleton
 
 

@@ -32,7 +32,7 @@ from kinesweep.pipelines.cluster import ray_cluster
 from kinesweep.pipelines.extraction import extract_features, find_training_store
 from kinesweep.pipelines.inputs import resolve_model_dir
 from kinesweep.pipelines.pose_estimation import estimate_remaining_pose_seconds
-from kinesweep.pipelines.sweep import SweepRequest, SweepResult, run_sweep_pipeline
+from kinesweep.pipelines.sweeps.sweep import SweepRequest, SweepResult, run_sweep_pipeline
 from kinesweep.sources import build_source
 from kinesweep.store import Store
 from kinesweep.store.extraction.plan import summarize_extraction_plan

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.core.errors import InputError
-from kinesweep.core.pose import PointLayout
+from kinesweep.core.skeleton.pose import PointLayout
 from kinesweep.core.skeleton.skeleton import ROOT, Skeleton, find_skeleton
 from kinesweep.store import Store
 from kinesweep.store.format.index import ClipRecord

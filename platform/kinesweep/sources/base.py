@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kinesweep.core.clip import Clip, InvalidRow
 from kinesweep.core.errors import ClipError
-from kinesweep.core.pose import PoseSequence
+from kinesweep.core.skeleton.pose import PoseSequence
 from kinesweep.core.video_files import VideoSegment
 
 

@@ -10,9 +10,9 @@ from kinesweep.config.loading import validate_config
 from kinesweep.config.recipe.embedding import EmbeddingRecipe
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import InputError
-from kinesweep.core.pose import PointLayout
 from kinesweep.core.schema import StoreSchema, StreamSchema
 from kinesweep.core.seeds import create_generator
+from kinesweep.core.skeleton.pose import PointLayout
 from kinesweep.data.pair_sampling import (
     PairBatches,
     draw_frame_indices,

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from kinesweep.config.recipe.alignment import AlignmentConfig
 from kinesweep.config.recipe.skeletons import SkeletonFeaturesConfig
 from kinesweep.core.errors import CheckpointError, ClipError, InputError
-from kinesweep.core.pose import PoseSequence
+from kinesweep.core.skeleton.pose import PoseSequence
 from kinesweep.core.skeleton.skeleton import SKELETONS, SMPL_22
 from kinesweep.features import build_features
 from kinesweep.features.alignment import (

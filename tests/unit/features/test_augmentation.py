@@ -7,8 +7,8 @@ import pytest
 
 from kinesweep.config.recipe.augmentation import AugmentationConfig
 from kinesweep.core.errors import InputError
-from kinesweep.core.pose import PointLayout
 from kinesweep.core.schema import StoreSchema, StreamSchema
+from kinesweep.core.skeleton.pose import PointLayout
 from kinesweep.features.augmentation import Augmentation, build_augmentation
 
 HANDS = PointLayout((("LEFT_HAND", ("a", "b")), ("RIGHT_HAND", ("a", "b"))))

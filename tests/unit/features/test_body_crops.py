@@ -8,7 +8,7 @@ import pytest
 from films import pictures, write_pictures, write_video
 from kinesweep.config.recipe.video import CropName
 from kinesweep.core.errors import ClipError
-from kinesweep.core.pose import PointLayout, PoseSequence
+from kinesweep.core.skeleton.pose import PointLayout, PoseSequence
 from kinesweep.core.units import Span
 from kinesweep.core.video_files import VideoSegment
 from kinesweep.features.body_crops import CROP_MARGIN, CroppedFrames, find_crop_boxes

@@ -8,7 +8,7 @@ from pose_format.utils.generic import (
 )
 
 from kinesweep.core.errors import ClipError
-from kinesweep.core.pose import PointLayout
+from kinesweep.core.skeleton.pose import PointLayout
 from kinesweep.features.keypoint_selection import (
     FACE_128,
     KeypointSelection,

@@ -5,7 +5,7 @@ import pytest
 from pose_format.utils.generic import get_standard_components_for_known_format
 
 from kinesweep.core.errors import InputError
-from kinesweep.core.pose import PointLayout
+from kinesweep.core.skeleton.pose import PointLayout
 from kinesweep.features.keypoint_selection import FACE_128, select_keypoints
 from kinesweep.features.mirror import compute_mirror_permutation
 from kinesweep.sources.synthetic.layout import BODY_NAMES, HAND_NAMES, NUM_FACE

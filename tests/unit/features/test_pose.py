@@ -12,7 +12,7 @@ from pose_format.utils.generic import pose_hide_legs, reduce_holistic
 
 from kinesweep.config.recipe.source import PoseFeaturesConfig
 from kinesweep.core.errors import ClipError
-from kinesweep.core.pose import PointLayout, PoseSequence
+from kinesweep.core.skeleton.pose import PointLayout, PoseSequence
 from kinesweep.features import FeatureStep, build_features
 from kinesweep.sources.synthetic.layout import NUM_POINTS, encode_pose
 

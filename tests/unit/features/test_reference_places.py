@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from kinesweep.config.recipe.skeletons import SkeletonFeaturesConfig
-from kinesweep.core.pose import PoseSequence
+from kinesweep.core.skeleton.pose import PoseSequence
 from kinesweep.core.skeleton.skeleton import SMPL_22
 from kinesweep.features import build_features
 from kinesweep.sources.base import SkeletonMotion

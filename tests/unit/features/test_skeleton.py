@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 
 from kinesweep.config.recipe.skeletons import SkeletonFeaturesConfig
 from kinesweep.core.errors import ClipError
-from kinesweep.core.pose import PointLayout, PoseSequence
 from kinesweep.core.skeleton.keypoints import BODY_33
+from kinesweep.core.skeleton.pose import PointLayout, PoseSequence
 from kinesweep.core.skeleton.skeleton import SKELETONS, SMPL_22
 from kinesweep.features import build_features
 from kinesweep.sources.base import SkeletonMotion

@@ -12,9 +12,9 @@ from kinesweep.config.recipe.model import ModelConfig
 from kinesweep.config.recipe.motion_reference import MotionReferenceConfig
 from kinesweep.core.batch import Batch
 from kinesweep.core.errors import ConfigError, InputError
-from kinesweep.core.pose import PointLayout
 from kinesweep.core.schema import StoreSchema, StreamSchema
 from kinesweep.core.seeds import seed_everything
+from kinesweep.core.skeleton.pose import PointLayout
 from kinesweep.core.skeleton.skeleton import ROOT
 from kinesweep.core.vocabulary import Vocabulary
 from kinesweep.models import Translator, build_translator

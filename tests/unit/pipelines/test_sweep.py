@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kinesweep.core.errors import InputError
-from kinesweep.pipelines.sweep import SweepRequest, run_requested_sweep
+from kinesweep.pipelines.sweeps.sweep import SweepRequest, run_requested_sweep
 
 SPACE = Path(__file__).resolve().parents[3] / "search_spaces" / "sample.yaml"
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from attended import HEADS, LAYERS, TOKENS, frames, made_up
-from kinesweep.core.pose import PointLayout
+from kinesweep.core.skeleton.pose import PointLayout
 from kinesweep.core.skeleton.skeleton import SMPL_22
 from kinesweep.evaluation.attention_inference import GeneratedToken, TranslationWithAttention
 from kinesweep.models.attention_maps import AttentionMap, AttentionSpan

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from kinesweep.pipelines.sweep_report import write_sweep_report
+from kinesweep.pipelines.sweeps.sweep_report import write_sweep_report
 from kinesweep.report import SweepReport, TranslationSample, TrialSummary, write_report
 from sweeping import RATE
 

@@ -12,9 +12,9 @@ from PIL import Image
 
 from kinesweep.core.errors import InputError
 from kinesweep.evaluation.predictions import Prediction, read_predictions
-from kinesweep.pipelines import report_media
-from kinesweep.pipelines.report_media import render_winner_samples
-from kinesweep.pipelines.sweep_report import write_sweep_report
+from kinesweep.pipelines.sweeps import report_media
+from kinesweep.pipelines.sweeps.report_media import render_winner_samples
+from kinesweep.pipelines.sweeps.sweep_report import write_sweep_report
 from kinesweep.report import ClipImage, SweepReport, write_report
 from kinesweep.store import open_store
 from kinesweep.sweeps.journal.sweep_metadata import read_sweep_metadata, read_sweep_outcome

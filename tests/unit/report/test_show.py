@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
 from kinesweep.core.errors import InputError
-from kinesweep.core.pose import PointLayout
+from kinesweep.core.skeleton.pose import PointLayout
 from kinesweep.core.skeleton.skeleton import SMPL_22
 from kinesweep.report.clip_renderer import COLORS, CaptionLine, ClipRenderer, _wrap_text
 from kinesweep.report.fonts import find_missing_characters, load_font

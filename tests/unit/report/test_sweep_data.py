@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import kinesweep as ks
-from kinesweep.pipelines.sweep_data import SweepData
+from kinesweep.pipelines.sweeps.sweep_data import SweepData
 from kinesweep.sweeps.journal.journal import build_trials, read_journal
 from kinesweep.sweeps.journal.sweep_metadata import read_sweep_outcome
 

@@ -10,7 +10,7 @@ import numpy as np
 from kinesweep.core.clip import Clip, InvalidRow
 from kinesweep.core.errors import ClipError
 from kinesweep.core.paths import resolve_path_inside
-from kinesweep.core.pose import PointLayout, PoseSequence
+from kinesweep.core.skeleton.pose import PointLayout, PoseSequence
 from kinesweep.core.units import Span
 from kinesweep.features import Features
 from kinesweep.store.extraction.corpus_scan import ExtractionSpec

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
-from kinesweep.core.pose import PointLayout
 from kinesweep.core.skeleton import keypoints
+from kinesweep.core.skeleton.pose import PointLayout
 from kinesweep.core.skeleton.symmetry import find_mirror_indices
 from kinesweep.core.skeleton.topology import ROOT, find_parents
 

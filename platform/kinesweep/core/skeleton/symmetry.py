@@ -7,8 +7,8 @@ estimators use. In a full face mesh, only points on the contours have known mirr
 
 import re
 
-from kinesweep.core.pose import PointLayout
 from kinesweep.core.skeleton.keypoints import MESH_LIPS, MESH_SIDES
+from kinesweep.core.skeleton.pose import PointLayout
 
 Key = tuple[str, str | int]
 """A point, identified by its component and its name; face points by their number."""

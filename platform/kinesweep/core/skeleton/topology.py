@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import pairwise
 
-from kinesweep.core.pose import PointLayout
 from kinesweep.core.skeleton.keypoints import MESH_LIPS, MESH_SIDES
+from kinesweep.core.skeleton.pose import PointLayout
 from kinesweep.core.skeleton.symmetry import IBUG_MIRROR, MESH_MIRROR, parse_face_point_number
 
 ROOT = -1

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinesweep.core.errors import ClipError
-from kinesweep.core.pose import PoseSequence
+from kinesweep.core.skeleton.pose import PoseSequence
 from kinesweep.core.units import Span
 from kinesweep.sources.pose_format.pose_header import (
     HeaderCutOffError,

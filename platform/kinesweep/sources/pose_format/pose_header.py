@@ -11,7 +11,7 @@ Format: https://github.com/sign-language-processing/pose/tree/master/docs/specs 
 import struct
 from dataclasses import dataclass
 
-from kinesweep.core.pose import PointLayout
+from kinesweep.core.skeleton.pose import PointLayout
 
 SUPPORTED_VERSIONS = (0.0, 0.1, 0.2)
 MAX_CACHED_HEADERS = 64

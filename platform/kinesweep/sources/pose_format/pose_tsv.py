@@ -5,7 +5,7 @@ from typing import Any
 from kinesweep.config.recipe.source import PoseTsvConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ClipError
-from kinesweep.core.pose import PoseSequence
+from kinesweep.core.skeleton.pose import PoseSequence
 from kinesweep.sources.pose_format.pose_file import read_pose
 from kinesweep.sources.tsv.media_tsv import TsvSource
 from kinesweep.sources.tsv.tsv_rows import MediaKind

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from kinesweep.core.errors import ClipError, InputError
-from kinesweep.core.pose import PointLayout, PoseSequence
+from kinesweep.core.skeleton.pose import PointLayout, PoseSequence
 from kinesweep.core.units import Span
 
 

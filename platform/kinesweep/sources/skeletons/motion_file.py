@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from kinesweep.core.errors import ClipError
 from kinesweep.core.pickle_policy import PICKLE_SUFFIXES, format_pickle_error
-from kinesweep.core.pose import PoseSequence
+from kinesweep.core.skeleton.pose import PoseSequence
 from kinesweep.core.skeleton.skeleton import Skeleton
 from kinesweep.core.units import Span
 from kinesweep.sources.pose_format.pose_file import read_pose

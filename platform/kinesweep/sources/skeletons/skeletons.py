@@ -21,7 +21,7 @@ from kinesweep.config.recipe.skeletons import SkeletonsConfig
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ClipError
 from kinesweep.core.hashing import to_canonical_json
-from kinesweep.core.pose import PoseSequence
+from kinesweep.core.skeleton.pose import PoseSequence
 from kinesweep.core.skeleton.skeleton import SKELETONS
 from kinesweep.core.units import Span
 from kinesweep.sources.base import MediaDigest, SkeletonMotion

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from kinesweep.core.clip import Clip
 from kinesweep.core.errors import ClipError, StoreError
-from kinesweep.core.pose import PointLayout
+from kinesweep.core.skeleton.pose import PointLayout
 from kinesweep.features.contract import Features, FeatureStep
 from kinesweep.sources.base import Source
 from kinesweep.store.format.dtype import round_to_store_dtype

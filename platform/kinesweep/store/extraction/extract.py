@@ -25,7 +25,7 @@ import ray.data
 
 from kinesweep.config.recipe import Recipe
 from kinesweep.core.errors import ResourceError, StoreError
-from kinesweep.core.pose import PointLayout
+from kinesweep.core.skeleton.pose import PointLayout
 from kinesweep.store.extraction.build import (
     ChunkExecutor,
     ClipProgressCallback,

@@ -12,8 +12,8 @@ from typing import Any
 
 from kinesweep.core.clip import InvalidRow
 from kinesweep.core.errors import StoreError
-from kinesweep.core.pose import PointLayout
 from kinesweep.core.schema import StreamSchema
+from kinesweep.core.skeleton.pose import PointLayout
 from kinesweep.store.extraction.chunk_processor import ChunkResult, ClipChunk, ClipStatus, ClipTask
 from kinesweep.store.extraction.corpus_scan import ExtractionSpec
 from kinesweep.store.extraction.drop_policy import (

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from pose_format.utils.generic import get_standard_components_for_known_format
 
-from kinesweep.core.pose import PointLayout
 from kinesweep.core.skeleton.keypoints import BODY_33, HAND_21, SMPL_22
+from kinesweep.core.skeleton.pose import PointLayout
 from kinesweep.core.skeleton.skeleton import ROOT, SKELETONS, Skeleton, find_skeleton
 from kinesweep.features.keypoint_selection import select_keypoints
 from kinesweep.features.mirror import compute_mirror_permutation

@@ -13,7 +13,7 @@ from kinesweep.config.loading import validate_config
 from kinesweep.config.recipe import Recipe
 from kinesweep.config.recipe.augmentation import AugmentationConfig
 from kinesweep.core.errors import InputError, StoreError
-from kinesweep.core.pose import PointLayout
+from kinesweep.core.skeleton.pose import PointLayout
 from kinesweep.features.augmentation import Augmentation
 from kinesweep.store import Store
 from kinesweep.store.export.export_ssvp import (

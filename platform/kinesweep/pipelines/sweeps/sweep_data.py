@@ -11,7 +11,7 @@ from pathlib import Path
 import optuna
 import pandas as pd
 
-from kinesweep.pipelines.sweep_report import collect_report_data
+from kinesweep.pipelines.sweeps.sweep_report import collect_report_data
 from kinesweep.report.optuna_figures import build_study
 from kinesweep.report.report_data import SweepReport
 

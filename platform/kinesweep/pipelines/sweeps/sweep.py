@@ -25,9 +25,9 @@ from kinesweep.evaluation.evaluate import evaluate_model
 from kinesweep.evaluation.predictions import write_predictions
 from kinesweep.export import export_bundle, verify_bundle
 from kinesweep.pipelines.extraction import extract_features
-from kinesweep.pipelines.model_registry import register_winner
 from kinesweep.pipelines.progress import show_sweep_progress
-from kinesweep.pipelines.sweep_report import write_sweep_report
+from kinesweep.pipelines.sweeps.model_registry import register_winner
+from kinesweep.pipelines.sweeps.sweep_report import write_sweep_report
 from kinesweep.pipelines.tracking import RunLogOpener, create_tracker
 from kinesweep.store import Store
 from kinesweep.store.format.test_set_ledger import count_test_evaluations, log_test_evaluation

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from kinesweep.core.errors import CheckpointError, TrackingError
 from kinesweep.core.paths import get_state_dir
 from kinesweep.pipelines.inputs import find_sweep_dir
-from kinesweep.pipelines.sweep_report import REPORT_DIR
+from kinesweep.pipelines.sweeps.sweep_report import REPORT_DIR
 from kinesweep.report import PAGE_FILE
 from kinesweep.sweeps.journal.sweep_metadata import read_sweep_metadata
 from kinesweep.tracking.backends import find_server_uri

@@ -16,7 +16,7 @@ from kinesweep.core.units import format_bytes
 from kinesweep.evaluation.predictions import Prediction, read_predictions
 from kinesweep.evaluation.scoring import compute_sentence_chrf
 from kinesweep.evaluation.train_overlap import get_train_sentences, score_by_train_overlap
-from kinesweep.pipelines.report_media import render_winner_samples
+from kinesweep.pipelines.sweeps.report_media import render_winner_samples
 from kinesweep.report import (
     LearningCurve,
     SubsetScores,

@@ -1,0 +1,1 @@
+"""Pipelines of sweeps: plan, run, report, register the winner, load the results for analysis."""
